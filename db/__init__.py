@@ -1,0 +1,1 @@
+"""Tables, transactions, queries, migrations, sealed secrets: everything that is kept."""

@@ -1,0 +1,59 @@
+"""Hand runs out: a queued row each, and the message that tells a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from db.journal import Journal
+from db.schema import runs
+from db.types import database_now
+from statemachine.states import RunState, StepState
+
+# The actor that a queued run is handed to. Prepare has its own, for it needs a controller that has the feeds.
+ACTOR_OF_PHASE: Final = {
+    StepState.PRECHECK: "inspect_site",
+    StepState.PREPARE: "prepare_release",
+    StepState.PACKAGES: "stage_content",
+    StepState.IMAGES: "stage_content",
+}
+
+
+def new_run(
+    phase: StepState, attempt: int, *, step_id: int | None = None, preparation_id: int | None = None
+) -> dict[str, Any]:
+    """Return the values of a run that waits for a worker, for a step or for a preparation."""
+    return {
+        "step_id": step_id,
+        "preparation_id": preparation_id,
+        "phase": phase,
+        "attempt": attempt,
+        "state": RunState.QUEUED,
+        "details": "",
+        "facts": {},
+        "cancel_requested": False,
+        "consumed": False,
+    }
+
+
+def add_runs(connection: Connection, journal: Journal, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Add queued runs and the messages that hand them out; return their ids in the order of `rows`."""
+    if not rows:
+        return []
+    statement = insert(runs).returning(runs.c.id, sort_by_parameter_order=True)
+    now = float(connection.execute(select(database_now())).scalar_one())
+    ids = list(connection.execute(statement, [{**row, "dispatched_at": now} for row in rows]).scalars())
+    for row, run_id in zip(rows, ids, strict=True):
+        journal.call(ACTOR_OF_PHASE[row["phase"]], [run_id])
+    return ids
+
+
+def consume(connection: Connection, run_ids: Sequence[int]) -> None:
+    """Mark finished runs as concluded: the plan never looks at them again."""
+    if run_ids:
+        connection.execute(
+            update(runs).where(runs.c.id == bindparam("consumed_run")).values(consumed=True),
+            [{"consumed_run": run_id} for run_id in run_ids],
+        )

@@ -1,0 +1,123 @@
+"""Look up and change subclouds and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, exists, func, insert, select, update
+
+from db.schema import controller, steps, strategies, subcloud_groups, subclouds
+from statemachine.states import StrategyState
+
+
+def find(connection: Connection, table: Table, ref: str) -> RowMapping | None:
+    """Return the row that `ref` names: its id when it is all digits, else its name (contract 2.1)."""
+    if ref.isascii() and ref.isdigit():
+        # More digits than any id has would not fit the column.
+        if len(ref) > 18:  # noqa: PLR2004 - digits of a 64-bit number that always fit
+            return None
+        where = table.c.id == int(ref)
+    else:
+        where = table.c.name == ref
+    return connection.execute(select(table).where(where)).mappings().one_or_none()
+
+
+def find_group(connection: Connection, ref: str) -> RowMapping | None:
+    """Return a group by id or name."""
+    return find(connection, subcloud_groups, ref)
+
+
+def find_subcloud(connection: Connection, ref: str) -> RowMapping | None:
+    """Return a subcloud by id or name."""
+    return find(connection, subclouds, ref)
+
+
+def candidates(
+    connection: Connection, *, group_id: int | None = None, subcloud_id: int | None = None
+) -> Sequence[RowMapping]:
+    """Return subclouds with their group's defaults and what they are busy with, in id order of group and subcloud.
+
+    All of them, or those of one group, or one.
+    """
+    busy_with = (
+        select(func.min(steps.c.state))
+        .where(steps.c.subcloud_id == subclouds.c.id, steps.c.finished_at.is_(None))
+        .correlate(subclouds)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            subclouds.c.id,
+            subclouds.c.name,
+            subclouds.c.group_id,
+            subclouds.c.availability_status,
+            subclouds.c.management_state,
+            subclouds.c.deploy_status,
+            subcloud_groups.c.update_apply_type,
+            subcloud_groups.c.max_parallel_subclouds,
+            busy_with.label("busy_with"),
+        )
+        .join(subcloud_groups, subcloud_groups.c.id == subclouds.c.group_id)
+        .order_by(subclouds.c.group_id, subclouds.c.id)
+    )
+    if group_id is not None:
+        query = query.where(subclouds.c.group_id == group_id)
+    if subcloud_id is not None:
+        query = query.where(subclouds.c.id == subcloud_id)
+    return connection.execute(query).mappings().all()
+
+
+def add(connection: Connection, table: Table, values: Mapping[str, Any]) -> RowMapping:
+    """Add a row and return it whole."""
+    return connection.execute(insert(table).values(**values).returning(table)).mappings().one()
+
+
+def change(connection: Connection, table: Table, row_id: int, values: Mapping[str, Any]) -> RowMapping:
+    """Change a row and return it whole."""
+    statement = update(table).where(table.c.id == row_id).values(**values).returning(table)
+    return connection.execute(statement).mappings().one()
+
+
+def is_taken(connection: Connection, table: Table, name: str, *, but_id: int | None = None) -> bool:
+    """Tell whether another row has the name."""
+    query = select(table.c.id).where(table.c.name == name)
+    if but_id is not None:
+        query = query.where(table.c.id != but_id)
+    return connection.execute(query).first() is not None
+
+
+def group_is_empty(connection: Connection, group_id: int) -> bool:
+    """Tell whether no subcloud is in the group."""
+    return not connection.execute(select(exists().where(subclouds.c.group_id == group_id))).scalar()
+
+
+def has_work(connection: Connection, subcloud_id: int) -> bool:
+    """Tell whether the subcloud has a step that runs or may start by itself: standalone, or of an applied strategy."""
+    query = (
+        select(steps.c.id)
+        .outerjoin(strategies, strategies.c.id == steps.c.strategy_id)
+        .where(
+            steps.c.subcloud_id == subcloud_id,
+            steps.c.finished_at.is_(None),
+            strategies.c.deleted_at.is_(None),
+            strategies.c.id.is_(None)
+            | strategies.c.state.in_([StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING]),
+        )
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def declared_upgrading(connection: Connection) -> bool:
+    """Return whether the operator declared the system controller busy upgrading."""
+    return bool(connection.execute(select(controller.c.upgrading)).scalar())
+
+
+def declare_upgrading(connection: Connection, upgrading: bool) -> None:  # noqa: FBT001 - the fact itself
+    """Declare whether the system controller is busy upgrading."""
+    connection.execute(update(controller).values(upgrading=upgrading))
+
+
+def installation_id(connection: Connection) -> str:
+    """Return the name of this installation, by which sites tell their controllers apart."""
+    return str(connection.execute(select(controller.c.installation)).scalar_one())

@@ -1,0 +1,39 @@
+"""What a transaction has to tell: events for whoever listens, calls of actors through the outbox.
+
+Collected while the transaction runs and written by it at its end, in one statement each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from db.schema import events, outbox
+
+
+class Journal:
+    """Collects the events and calls of one transaction; `at` is the moment that the events are stamped with (UTC)."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+        self._events: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
+
+    def tell(self, event_type: str, subject: str, data: dict[str, Any]) -> None:
+        """Record that something happened; nobody needs to hear it for the work to be right."""
+        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at})
+
+    def call(self, actor: str, arguments: Iterable[int | None] = (None,)) -> None:
+        """Ask for one message to `actor` per argument, once the transaction is committed."""
+        self._calls += [{"actor": actor, "argument": argument} for argument in arguments]
+
+    def write(self, connection: Connection) -> bool:
+        """Write what was collected; return whether there are messages to publish."""
+        if self._events:
+            connection.execute(insert(events), self._events)
+        if self._calls:
+            connection.execute(insert(outbox), self._calls)
+        return bool(self._calls)

@@ -1,0 +1,247 @@
+"""The life of a run in the database: claimed by one worker, kept by its lease, reported once.
+
+Every write names the owner and the state it expects. A run that was taken away meanwhile changes no row: its worker
+is fenced and drops the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from db.journal import Journal
+from db.schema import preparations, run_outputs, runs, secrets, steps, strategies, subclouds
+from db.types import database_now
+from statemachine.machines import fire_step
+from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState
+
+# Longest time without a renewal, in seconds of the database's clock.
+LEASE_S: Final = 45.0
+
+# Phases that take a playbook slot.
+PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A run that this worker holds, with everything it needs to carry it out."""
+
+    run_id: int
+    phase: StepState
+    # None for a preparation.
+    step_id: int | None
+    release: str
+    force: bool
+    # What the site runs: as precheck read it, before that as the inventory says.
+    from_version: str
+    # Where playbooks reach the site; None until precheck has read it.
+    oam_address: str | None
+    # The subcloud's row; for a preparation that of the subcloud which needed it first.
+    subcloud: Mapping[str, Any]
+    # State of another step of the same subcloud that is being worked on.
+    busy_with: str | None
+    sealed: str | None
+    bound_to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a run ended, as its worker tells it."""
+
+    run_id: int
+    outcome: RunOutcome
+    details: str
+    facts: Mapping[str, Any]
+    # zlib-compressed UTF-8.
+    output: bytes = b""
+    # What precheck read at the site.
+    from_version: str | None = None
+    oam_address: str | None = None
+
+
+def claim(connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime) -> Assignment | None:
+    """Take a queued run under a lease and start its step; None when somebody has it, or nobody shall.
+
+    A repeated message for the same run finds it taken and changes nothing.
+    """
+    taken = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.state == RunState.QUEUED)
+        .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=at)
+        .returning(runs.c.phase, runs.c.step_id, runs.c.preparation_id)
+    ).one_or_none()
+    if taken is None:
+        return None
+    if taken.step_id is not None and taken.phase == StepState.PRECHECK:
+        _start_step(connection, journal, taken.step_id, at)
+    return _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
+
+
+def _start_step(connection: Connection, journal: Journal, step_id: int, at: datetime) -> None:
+    """Fire `start`; a step that is in precheck already (a second attempt) stays there."""
+    started = connection.execute(
+        update(steps)
+        .where(steps.c.id == step_id, steps.c.state == StepState.INITIAL)
+        .values(
+            state=fire_step(StepState.INITIAL, "start"),
+            started_at=at,
+            updated_at=at,
+            version=steps.c.version + 1,
+        )
+    )
+    if started.rowcount:
+        journal.tell(f"step.prestage.{StepState.PRECHECK}", f"step/{step_id}", {})
+
+
+def _assignment(
+    connection: Connection, run_id: int, phase: StepState, step_id: int | None, preparation_id: int | None
+) -> Assignment:
+    from_version = None
+    if preparation_id is not None:
+        preparation = connection.execute(select(preparations).where(preparations.c.id == preparation_id)).one()
+        source, from_version = preparation.opened_by_step_id, preparation.from_version
+    else:
+        source = step_id
+    step = connection.execute(select(steps).where(steps.c.id == source)).one()
+    subcloud = connection.execute(select(subclouds).where(subclouds.c.id == step.subcloud_id)).mappings().one()
+    secret = connection.execute(
+        select(secrets.c.sealed, secrets.c.bound_to).where(
+            secrets.c.strategy_id == step.strategy_id if step.strategy_id else secrets.c.step_id == step.id
+        )
+    ).one_or_none()
+    busy_with = None
+    if phase == StepState.PRECHECK:
+        busy_with = other_work(connection, step.subcloud_id, step.id)
+    return Assignment(
+        run_id=run_id,
+        phase=phase,
+        step_id=step_id,
+        release=step.release,
+        force=step.force,
+        from_version=from_version or step.from_version or subcloud["software_version"],
+        oam_address=step.oam_address,
+        subcloud=dict(subcloud),
+        busy_with=busy_with,
+        sealed=secret.sealed if secret else None,
+        bound_to=secret.bound_to if secret else "",
+    )
+
+
+def other_work(connection: Connection, subcloud_id: int, step_id: int | None = None) -> str | None:
+    """Return the state of another step of the subcloud that has begun and not ended, if any."""
+    query = select(steps.c.state).where(
+        steps.c.subcloud_id == subcloud_id,
+        steps.c.finished_at.is_(None),
+        steps.c.state.not_in([StepState.INITIAL, *TERMINAL_STEPS]),
+    )
+    if step_id is not None:
+        query = query.where(steps.c.id != step_id)
+    return connection.execute(query.limit(1)).scalar()
+
+
+def queued_playbooks(connection: Connection, limit: int) -> list[int]:
+    """Return the oldest runs that wait for a playbook slot, at most `limit`."""
+    query = (
+        select(runs.c.id)
+        .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(PLAYBOOK_PHASES))
+        .order_by(runs.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def hand_back(connection: Connection, run_id: int, owner: str) -> None:
+    """Give a claimed run back that was never begun; another worker, or this one later, takes it."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
+        .values(state=RunState.QUEUED, owner=None, lease_until=None, started_at=None)
+    )
+
+
+def finish(connection: Connection, report: Report, owner: str, at: datetime) -> bool:
+    """Record how a run ended; False when the run is no longer this worker's, and then nothing is written."""
+    done = connection.execute(
+        update(runs)
+        .where(runs.c.id == report.run_id, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
+        .values(
+            state=RunState.FINISHED,
+            outcome=report.outcome,
+            details=report.details,
+            facts=dict(report.facts),
+            lease_until=None,
+            finished_at=at,
+        )
+        .returning(runs.c.step_id)
+    ).one_or_none()
+    if done is None:
+        return False
+    if report.output:
+        connection.execute(insert(run_outputs).values(run_id=report.run_id, content=report.output))
+    if report.from_version is not None and done.step_id is not None:
+        connection.execute(
+            update(steps)
+            .where(steps.c.id == done.step_id)
+            .values(from_version=report.from_version, oam_address=report.oam_address)
+        )
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """What a worker learns when it renews its leases."""
+
+    # Runs that are still this worker's.
+    held: frozenset[int]
+    # Those of them that somebody wants stopped.
+    cancelled: frozenset[int]
+
+
+def renew(connection: Connection, owner: str) -> Renewal:
+    """Renew the leases of all runs of a worker in one statement, and bring back what was asked of them."""
+    rows = connection.execute(
+        update(runs)
+        .where(runs.c.owner == owner, runs.c.state == RunState.RUNNING)
+        .values(lease_until=database_now() + LEASE_S)
+        .returning(runs.c.id, runs.c.cancel_requested)
+    ).all()
+    return Renewal(
+        held=frozenset(row.id for row in rows), cancelled=frozenset(row.id for row in rows if row.cancel_requested)
+    )
+
+
+def lose_runs_of(connection: Connection, worker: str, at: datetime) -> int:
+    """Mark every run lost that an earlier process of `worker` held; return how many.
+
+    Only for a worker that knows its predecessor to be dead and swept.
+    """
+    mine = runs.c.owner.startswith(f"{worker}/", autoescape=True)
+    return connection.execute(
+        update(runs)
+        .where(mine, runs.c.state == RunState.RUNNING)
+        .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, lease_until=None, finished_at=at)
+    ).rowcount
+
+
+def forget_dispatches(connection: Connection) -> int:
+    """Make every queued run look never handed out, so that the plan hands it out again at once; return how many.
+
+    For a start on the in-process transport, whose messages died with the process before.
+    """
+    return connection.execute(
+        update(runs).where(~runs.c.consumed, runs.c.state == RunState.QUEUED).values(dispatched_at=0.0)
+    ).rowcount
+
+
+def working_step_of_strategy(connection: Connection, subcloud_id: int) -> str | None:
+    """Return the state of the subcloud's step in the active strategy, if that step has not ended."""
+    query = (
+        select(steps.c.state)
+        .join(strategies, and_(strategies.c.id == steps.c.strategy_id, strategies.c.deleted_at.is_(None)))
+        .where(steps.c.subcloud_id == subcloud_id, or_(steps.c.finished_at.is_(None)))
+    )
+    return connection.execute(query.limit(1)).scalar()

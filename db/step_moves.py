@@ -1,0 +1,134 @@
+"""Carry out what the plan decided for steps: few statements, however many steps move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from db.dispatch import add_runs, consume, new_run
+from db.journal import Journal
+from db.schema import secrets, steps, subclouds
+from messages.resources import NO_ERRORS
+from statemachine.actions import MoveStep
+from statemachine.states import TERMINAL_STEPS, PrestageStatus, StepState
+
+
+class StaleDecisionError(Exception):
+    """A row has changed since the decision was made; roll back, load again, decide again."""
+
+
+class StepMoves:
+    """Moves steps inside the caller's transaction; `at` is the moment that rows are stamped with (UTC)."""
+
+    def __init__(self, connection: Connection, journal: Journal, at: datetime) -> None:
+        self._connection = connection
+        self._journal = journal
+        self._at = at
+
+    def carry_out(self, moves: Sequence[MoveStep]) -> None:
+        """Move the steps.
+
+        Raises:
+            StaleDecisionError: One of them has changed since the plan was made.
+        """
+        consume(self._connection, [move.consumed_run_id for move in moves if move.consumed_run_id is not None])
+        starting = [move for move in moves if move.run_phase is not None]
+        run_ids = add_runs(
+            self._connection,
+            self._journal,
+            [new_run(move.run_phase, move.attempt, step_id=move.step_id) for move in starting if move.run_phase],
+        )
+        run_of = dict(zip((move.step_id for move in starting), run_ids, strict=True))
+        changed = [(move, run_of.get(move.step_id)) for move in moves]
+        for with_path, ended in ((False, False), (True, False), (True, True)):
+            self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
+        self._update_subclouds([move for move in moves if move.path])
+        self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
+        self._tell_moves(moves)
+
+    def _update_steps(self, moves: Sequence[tuple[MoveStep, int | None]], with_path: bool, ended: bool) -> None:  # noqa: FBT001
+        if not moves:
+            return
+        values: dict[str, Any] = {
+            "run_id": bindparam("new_run_id"),
+            "updated_at": self._at,
+            "version": steps.c.version + 1,
+        }
+        if with_path:
+            values |= {"state": bindparam("new_state"), "details": bindparam("new_details")}
+        if ended:
+            values["finished_at"] = self._at
+        statement = (
+            update(steps)
+            .where(steps.c.id == bindparam("step_id"), steps.c.version == bindparam("seen_version"))
+            .values(values)
+        )
+        result = self._connection.execute(
+            statement,
+            [
+                {
+                    "step_id": move.step_id,
+                    "seen_version": move.version,
+                    "new_run_id": run_id,
+                    **({"new_state": move.path[-1], "new_details": move.details} if with_path else {}),
+                }
+                for move, run_id in moves
+            ],
+        )
+        if result.rowcount != len(moves):
+            raise StaleDecisionError
+
+    def _update_subclouds(self, moves: Sequence[MoveStep]) -> None:
+        """Show on the subcloud what its step came to; a skipped one keeps what it showed (contract 8.7)."""
+        begun = [move.step_id for move in moves if StepState.PREPARE in move.path]
+        done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and not move.details]
+        failed = [(move.step_id, move.details) for move in moves if move.path[-1] == StepState.FAILED]
+        self._set_status(begun, prestage_status=PrestageStatus.PRESTAGING)
+        self._set_status(
+            done,
+            prestage_status=PrestageStatus.COMPLETE,
+            error_description=NO_ERRORS,
+            prestage_versions=select("for-install: " + steps.c.release + " - for-sw-deploy: None")
+            .where(steps.c.id == bindparam("for_step"))
+            .scalar_subquery(),
+        )
+        self._set_status(
+            [step_id for step_id, _ in failed],
+            texts=[details for _, details in failed],
+            prestage_status=PrestageStatus.FAILED,
+        )
+
+    def _set_status(self, step_ids: Sequence[int], texts: Sequence[str] | None = None, **values: Any) -> None:
+        if not step_ids:
+            return
+        if texts is not None:
+            values["error_description"] = bindparam("text")
+        owner = select(steps.c.subcloud_id).where(steps.c.id == bindparam("for_step")).scalar_subquery()
+        self._connection.execute(
+            update(subclouds).where(subclouds.c.id == owner).values(updated_at=self._at, **values),
+            [
+                {"for_step": step_id, **({"text": texts[place]} if texts is not None else {})}
+                for place, step_id in enumerate(step_ids)
+            ],
+        )
+
+    def _wipe_standalone_secrets(self, step_ids: Sequence[int]) -> None:
+        if step_ids:
+            self._connection.execute(
+                delete(secrets).where(secrets.c.step_id == bindparam("ended_step")),
+                [{"ended_step": step_id} for step_id in step_ids],
+            )
+
+    def _tell_moves(self, moves: Sequence[MoveStep]) -> None:
+        for move in moves:
+            for state in move.path:
+                details = {"details": move.details} if move.details else {}
+                self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", details)
+
+
+def _shape(move: MoveStep) -> tuple[bool, bool]:
+    """Tell whether a move changes the state, and whether it ends the step: moves of one shape share a statement."""
+    return bool(move.path), bool(move.path) and move.path[-1] in TERMINAL_STEPS

@@ -1,0 +1,138 @@
+"""Access tokens: made once, shown once, kept as SHA-256, revoked at once.
+
+Used by the API to know its callers and by the operator's commands to make and revoke tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from db.engine import Database
+from db.schema import tokens
+
+# Makes a leaked token easy to recognise for people and for scanners.
+PREFIX: Final = "prst_"
+_RANDOM_BYTES: Final = 32
+_NAME_LENGTH: Final = 255
+
+
+class Role(StrEnum):
+    """What the holder of a token may do (contract 2.2)."""
+
+    # Everything.
+    ADMIN = "admin"
+    # Everything.
+    CONFIGURATOR = "configurator"
+    # Reads, manages and unmanages subclouds.
+    OPERATOR = "operator"
+    # Reads.
+    READER = "reader"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """What is known of a token, without the token."""
+
+    name: str
+    role: Role
+    created_at: datetime
+    # None: in force.
+    revoked_at: datetime | None
+
+
+class TokenNameError(ValueError):
+    """The name cannot be that of a token."""
+
+    def __init__(self) -> None:
+        super().__init__(f"A token's name must have 1 to {_NAME_LENGTH} printable characters.")
+
+
+class TokenExistsError(Exception):
+    """A token of this name is in force; revoke it first or choose another name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Token '{name}' is in force; revoke it first or choose another name.")
+        self.name = name
+
+
+class TokenNotFoundError(Exception):
+    """No token of this name is in force."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No token '{name}' is in force.")
+        self.name = name
+
+
+class TokenStore:
+    """The tokens of one installation."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create_token(self, name: str, role: Role) -> str:
+        """Make a token and return it; it cannot be read again. The name of a revoked token may be given again.
+
+        Raises:
+            TokenNameError: The name is empty, too long, or has unprintable characters.
+            TokenExistsError: A token of this name is in force.
+        """
+        if not 0 < len(name) <= _NAME_LENGTH or not name.isprintable():
+            raise TokenNameError
+        token = PREFIX + token_urlsafe(_RANDOM_BYTES)
+        with self._database.write() as connection:
+            _keep(connection, name, {"digest": _digest(token), "role": str(role)})
+        return token
+
+    def revoke(self, name: str) -> None:
+        """End a token; the very next request that carries it is refused.
+
+        Raises:
+            TokenNotFoundError: No token of this name is in force.
+        """
+        statement = update(tokens).where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
+        with self._database.write() as connection:
+            if not connection.execute(statement.values(revoked_at=datetime.now(UTC))).rowcount:
+                raise TokenNotFoundError(name)
+
+    def list_tokens(self) -> list[Token]:
+        """Return all tokens, revoked ones too, in the order of names."""
+        with self._database.read() as connection:
+            return [_token(row) for row in connection.execute(select(tokens).order_by(tokens.c.name)).mappings()]
+
+    def authenticate(self, token: str) -> Token | None:
+        """Return what is known of a token in force: one indexed read, nothing is cached."""
+        # A header may hold bytes that are no text; no token of ours does.
+        if not token.startswith(PREFIX) or not token.isascii():
+            return None
+        statement = select(tokens).where(tokens.c.digest == _digest(token), tokens.c.revoked_at.is_(None))
+        with self._database.read() as connection:
+            row = connection.execute(statement).mappings().first()
+        return None if row is None else _token(row)
+
+
+def _keep(connection: Connection, name: str, values: Mapping[str, str]) -> None:
+    known = connection.execute(select(tokens.c.revoked_at).where(tokens.c.name == name)).first()
+    fresh = {**values, "created_at": datetime.now(UTC), "revoked_at": None}
+    if known is None:
+        connection.execute(insert(tokens).values(name=name, **fresh))
+        return
+    if known.revoked_at is None:
+        raise TokenExistsError(name)
+    connection.execute(update(tokens).where(tokens.c.name == name).values(**fresh))
+
+
+def _digest(token: str) -> str:
+    # A fast digest is enough: the token is 256 random bits, not a password.
+    return sha256(token.encode()).hexdigest()
+
+
+def _token(row: Mapping[Any, Any]) -> Token:
+    return Token(name=row["name"], role=Role(row["role"]), created_at=row["created_at"], revoked_at=row["revoked_at"])

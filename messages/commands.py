@@ -1,0 +1,91 @@
+"""Commands, their answers, and the transport that carries them.
+
+The API and (over RabbitMQ) foreign publishers make commands; the coordinator alone answers them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Literal, Protocol
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CommandType(StrEnum):
+    """What somebody may ask of the coordinator."""
+
+    STRATEGY_CREATE = "strategy.create"
+    STRATEGY_APPLY = "strategy.apply"
+    STRATEGY_ABORT = "strategy.abort"
+    STRATEGY_DELETE = "strategy.delete"
+    SUBCLOUD_ADD = "subcloud.add"
+    SUBCLOUD_UPDATE = "subcloud.update"
+    SUBCLOUD_DELETE = "subcloud.delete"
+    SUBCLOUD_PRESTAGE = "subcloud.prestage"
+    GROUP_CREATE = "group.create"
+    GROUP_UPDATE = "group.update"
+    GROUP_DELETE = "group.delete"
+
+
+class Command(BaseModel):
+    """One request to change something.
+
+    The same id with the same content is answered from what was stored the first time; it never acts twice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(default_factory=lambda: str(uuid4()), min_length=1, max_length=255)
+    type: CommandType
+    # Name or id of the subcloud or group, where the type has one.
+    subject: str | None = None
+    # What was asked, as the caller wrote it; the coordinator judges it. Never holds a password.
+    data: dict[str, Any] = Field(default_factory=dict)
+    # The password, sealed and bound to this command's id.
+    sealed_password: str | None = None
+    # Why there is no sealed password, where the type needs one.
+    password_fault: Literal["missing", "undecodable"] | None = None
+    # Name of the caller, for the audit.
+    requested_by: str = ""
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    def digest(self) -> str:
+        """Return what must be equal for a repeat to be the same command: all but id, time and sealing."""
+        content = self.model_dump_json(exclude={"id", "created_at", "sealed_password"})
+        return sha256(content.encode()).hexdigest()
+
+
+class Answer(BaseModel):
+    """What the coordinator made of a command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # HTTP status; 200 is the only success (contract 1).
+    status: int
+    # On success, the JSON body.
+    body: Any = None
+    # Otherwise, the sentence that tells what is wrong.
+    detail: str = ""
+
+
+class TransportUnavailableError(Exception):
+    """The command was not handed over; nothing was changed."""
+
+
+class NoAnswerInTimeError(Exception):
+    """The command was handed over and no answer came in time; it may still be carried out."""
+
+
+class CommandTransport(Protocol):
+    """Carries a command to the coordinator and brings the answer back."""
+
+    async def request(self, command: Command) -> Answer:
+        """Return the coordinator's answer.
+
+        Raises:
+            TransportUnavailableError: Nothing was handed over.
+            NoAnswerInTimeError: Handed over, but not answered in time.
+        """

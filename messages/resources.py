@@ -1,0 +1,113 @@
+"""Rows as the JSON objects of the wire (contract 3.1, 3.2, 4.1, 5).
+
+Used by the API for what it reads and by the coordinator for what it answers, so that both show the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, Literal
+
+# Upstream spells moments in two ways: "read" for what comes from its database, "told" for what travelled by message
+# (contract 2.5). The client prints them untouched.
+Spelling = Literal["read", "told"]
+
+# A row of the database by column name; SQLAlchemy types its keys loosely.
+Row = Mapping[Any, Any]
+
+NO_ERRORS: Final = "No errors present"
+
+_SUBCLOUD_FIELDS: Final = {
+    "id": "id",
+    "name": "name",
+    "description": "description",
+    "location": "location",
+    "software-version": "software_version",
+    "management-state": "management_state",
+    "availability-status": "availability_status",
+    "deploy-status": "deploy_status",
+    "prestage-status": "prestage_status",
+    "prestage-versions": "prestage_versions",
+    "error-description": "error_description",
+    "region-name": "region_name",
+    "management-subnet": "management_subnet",
+    "management-start-ip": "management_start_ip",
+    "management-end-ip": "management_end_ip",
+    "management-gateway-ip": "management_gateway_ip",
+    "systemcontroller-gateway-ip": "systemcontroller_gateway_ip",
+    "openstack-installed": "openstack_installed",
+    "group_id": "group_id",
+    "data_install": "data_install",
+    "system-mode": "system_mode",
+    "management-alarms": "management_alarms",
+}
+
+
+def moment(value: datetime | None, spelling: Spelling) -> str | None:
+    """Return a UTC moment in one of upstream's two spellings, without a zone; None stays None."""
+    if value is None:
+        return None
+    naive = value.replace(tzinfo=None)
+    if spelling == "told":
+        return naive.isoformat(timespec="microseconds")
+    return naive.isoformat(sep=" ")
+
+
+def strategy_resource(row: Row, spelling: Spelling, *, state: str | None = None) -> dict[str, Any]:
+    """Return a strategy; `state` overrides the row's. The password is not a key of `extra-args` in any form."""
+    return {
+        "id": row["id"],
+        "type": row["type"],
+        "subcloud-apply-type": row["subcloud_apply_type"],
+        "max-parallel-subclouds": row["max_parallel_subclouds"],
+        "stop-on-failure": bool(row["stop_on_failure"]),
+        "state": state or row["state"],
+        "created-at": moment(row["created_at"], spelling),
+        "updated-at": moment(row["updated_at"], spelling),
+        "extra-args": {
+            "force": bool(row["force"]),
+            "prestage-software-version": row["release"],
+            "for_sw_deploy": bool(row["for_sw_deploy"]),
+        },
+    }
+
+
+def step_resource(row: Row) -> dict[str, Any]:
+    """Return a step of the active strategy."""
+    return {
+        "id": row["id"],
+        "cloud": row["subcloud_name"],
+        "stage": row["stage"],
+        "state": row["state"],
+        "details": row["details"],
+        **{
+            name.replace("_", "-"): moment(row[name], "read")
+            for name in ("started_at", "finished_at", "created_at", "updated_at")
+        },
+    }
+
+
+def subcloud_resource(row: Row, spelling: Spelling = "read") -> dict[str, Any]:
+    """Return a subcloud with every key that the client's constructor needs."""
+    return {
+        **{key: row[column] for key, column in _SUBCLOUD_FIELDS.items()},
+        "created-at": moment(row["created_at"], spelling),
+        "updated-at": moment(row["updated_at"], spelling),
+        "backup-status": None,
+        "backup-datetime": None,
+        "data_upgrade": None,
+    }
+
+
+def group_resource(row: Row) -> dict[str, Any]:
+    """Return a subcloud group."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "update_apply_type": row["update_apply_type"],
+        "max_parallel_subclouds": row["max_parallel_subclouds"],
+        "created-at": moment(row["created_at"], "read"),
+        "updated-at": moment(row["updated_at"], "read"),
+    }

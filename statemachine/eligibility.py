@@ -1,0 +1,128 @@
+"""Why a subcloud may not be prestaged: one reason text each (contract 3.3.3 and 4.3).
+
+The same functions serve strategy create, the precheck phase and the standalone prestage, so that the three never
+disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from statemachine.states import Availability, ManagementState
+from statemachine.versions import is_older
+
+# Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
+DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "prestage-failed", "prestage-complete"})
+
+CONTROLLER_UPGRADING: Final = (
+    "Prestage failed 'SystemController': Prestage operations not allowed while system controller upgrade is in"
+    " progress."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteStatus:
+    """What the controller itself knows of a subcloud."""
+
+    name: str
+    availability_status: str
+    management_state: str
+    deploy_status: str
+    # State of another step of this subcloud that has not ended, if any.
+    busy_with: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFacts:
+    """What an inspector read at the site."""
+
+    # simplex, duplex or duplex-direct.
+    system_mode: str
+    # Address of the site's OAM interface, to which playbooks connect.
+    oam_address: str
+    # Whether an alarm is raised that affects management.
+    management_affecting_alarms: bool
+    software_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the operator allows beyond the default."""
+
+    # Skip what is not simplex, as the seed did.
+    simplex_only: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a subcloud is not prestaged now.
+
+    Attributes:
+        skip: The subcloud is passed over and counts as done; otherwise it has failed.
+
+        text: The sentence for the operator.
+    """
+
+    skip: bool
+    text: str
+
+
+def skipped(name: str, reason: str) -> Refusal:
+    """Return the refusal that passes a subcloud over."""
+    return Refusal(skip=True, text=f"Prestage skipped '{name}': {reason}")
+
+
+def failed(name: str, reason: str) -> Refusal:
+    """Return the refusal that fails a subcloud."""
+    return Refusal(skip=False, text=f"Prestage failed '{name}': {reason}")
+
+
+def judge_status(site: SiteStatus) -> Refusal | None:
+    """Judge what the controller knows; None means eligible. The first reason in the contract's order counts."""
+    if site.availability_status != Availability.ONLINE:
+        return skipped(site.name, "Subcloud is offline.")
+    if site.management_state != ManagementState.MANAGED:
+        return skipped(site.name, "Subcloud is not managed.")
+    if site.busy_with is not None:
+        return skipped(
+            site.name,
+            f"Subcloud {site.name} current prestage_status is '{site.busy_with}'. "
+            "Please wait until it finishes before running this operation.",
+        )
+    if site.deploy_status not in DEPLOYED:
+        return skipped(site.name, "Prestage operation is not allowed when subcloud deploy is in progress.")
+    return None
+
+
+def judge_release(name: str, release: str, from_version: str) -> Refusal | None:
+    """Refuse a release that is older than what the subcloud runs."""
+    if is_older(release, from_version):
+        return failed(
+            name,
+            f"The requested software version ({release}) is lower than the current subcloud software version"
+            f" ({from_version}).",
+        )
+    return None
+
+
+def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Refusal | None:
+    """Judge what was read at the site; None means eligible.
+
+    `force` passes over management-affecting alarms and nothing else (contract 8.10).
+    """
+    if rules.simplex_only and facts.system_mode != "simplex":
+        return skipped(name, "Prestage operation is only accepted for a simplex subcloud.")
+    if facts.management_affecting_alarms and not force:
+        return failed(
+            name,
+            "Subcloud has management affecting alarm(s). Please resolve the alarm condition(s) or use --force option"
+            " and try again.",
+        )
+    return None
+
+
+def unreachable(name: str, cause: str = "") -> Refusal:
+    """Return the refusal for a site whose facts could not be read; the contract's sentence first, then the cause."""
+    text = "Failed to retrieve subcloud system mode and system health."
+    return failed(name, f"{text} {cause}".rstrip())

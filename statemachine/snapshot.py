@@ -1,0 +1,116 @@
+"""What the plan looks at: rows as values.
+
+A snapshot may hold every open step or only those that need a look; the plan decides the same. Times are seconds
+since the epoch by the database's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunView:
+    """One execution of one phase."""
+
+    id: int
+    # A step state, see `StepState`.
+    phase: str
+    # 1 for the first try.
+    attempt: int
+    # See `RunState`.
+    state: str
+    # See `RunOutcome`; None until finished.
+    outcome: str | None = None
+    details: str = ""
+    # When it was last handed out.
+    dispatched_at: float = 0.0
+    # Until when its worker holds it; None unless running.
+    lease_until: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepView:
+    """One subcloud of a strategy, or a standalone prestage where `strategy_id` is None."""
+
+    id: int
+    strategy_id: int | None
+    stage: int
+    # See `StepState`.
+    state: str
+    version: int
+    subcloud_name: str
+    managed: bool
+    release: str
+    # What the site runs; known once precheck has passed.
+    from_version: str | None = None
+    # The run of the current phase; None when the phase has none (waiting, parked).
+    run: RunView | None = None
+
+    @property
+    def owner(self) -> PreparationOwner:
+        """Return who shares a preparation with this step: its strategy, or for a standalone step itself."""
+        return (self.strategy_id, None) if self.strategy_id is not None else (None, self.id)
+
+
+# (strategy id, None) or (None, step id).
+PreparationOwner = tuple[int | None, int | None]
+# Owner, release, from-version.
+PreparationKey = tuple[PreparationOwner, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparationView:
+    """The once-only work of the prepare phase for one owner, release and from-version."""
+
+    id: int
+    owner: PreparationOwner
+    release: str
+    from_version: str
+    # The step that was the first to need it.
+    opened_by_step_id: int
+    # See `PreparationState`.
+    state: str
+    details: str = ""
+    run: RunView | None = None
+
+    @property
+    def key(self) -> PreparationKey:
+        """Return what makes the preparation the same one."""
+        return self.owner, self.release, self.from_version
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrategyView:
+    """The active strategy and what is known of all its steps."""
+
+    id: int
+    # See `StrategyState`.
+    state: str
+    stop_on_failure: bool
+    # Smallest stage with a step that has not ended; None when all have.
+    open_stage: int | None
+    # Largest stage with a failed step; None when no step failed.
+    failed_stage: int | None
+    any_aborted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """Everything the plan may look at."""
+
+    strategy: StrategyView | None
+    # Open steps of the active strategy and standalone ones, in id order.
+    steps: tuple[StepView, ...]
+    # Preparations of those steps.
+    preparations: tuple[PreparationView, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Settings that the plan obeys."""
+
+    # How often a phase is tried when its worker is lost.
+    max_attempts: int = 3
+    # After how long a run that no worker took is handed out again, in seconds.
+    redispatch_after_s: float = 60.0

@@ -1,0 +1,122 @@
+"""The words of the wire for states, as enums.
+
+Every other room uses these names; the values are what dcmanager's client prints (contract 7.1 and 7.2).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class StrategyState(StrEnum):
+    """Where a strategy stands."""
+
+    # Created; nothing runs until somebody applies it.
+    INITIAL = "initial"
+    # Steps are started stage by stage.
+    APPLYING = "applying"
+    # Somebody asked to stop; waiting steps are about to be aborted.
+    ABORT_REQUESTED = "abort requested"
+    # Waiting steps are aborted; running ones finish all their phases.
+    ABORTING = "aborting"
+    # Every step ended and none failed or was aborted.
+    COMPLETE = "complete"
+    # Every started step ended and at least one failed.
+    FAILED = "failed"
+    # Every step ended, none failed, at least one was aborted.
+    ABORTED = "aborted"
+    # Somebody asked to remove it; it is about to become history.
+    DELETING = "deleting"
+
+
+class StepState(StrEnum):
+    """Where one subcloud of a strategy stands; the four in the middle are the phases of work."""
+
+    # Waits for its stage.
+    INITIAL = "initial"
+    # The facts of the site are read and judged.
+    PRECHECK = "prestage-precheck"
+    # The packages that the sites share are prepared on the controller, once.
+    PREPARE = "prestage-prepare"
+    # The packages are brought to the site.
+    PACKAGES = "prestaging-packages"
+    # The container images are brought to the site.
+    IMAGES = "prestaging-images"
+    # All phases ended well, or the site was rightly skipped.
+    COMPLETE = "complete"
+    # A phase failed; the details say why.
+    FAILED = "failed"
+    # The strategy was aborted before this step started.
+    ABORTED = "aborted"
+
+
+class RunState(StrEnum):
+    """Where one execution of one phase stands."""
+
+    # Handed out; no worker has taken it yet.
+    QUEUED = "queued"
+    # A worker holds it under a lease.
+    RUNNING = "running"
+    # It has an outcome.
+    FINISHED = "finished"
+
+
+class RunOutcome(StrEnum):
+    """How a run ended, as the plan reads it."""
+
+    SUCCEEDED = "succeeded"
+    # The phase must not happen on this site; the reason is in the details.
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    # Its worker died, was fenced or drained; the phase may be tried again.
+    LOST = "lost"
+    # Its step was aborted before any worker took it.
+    WITHDRAWN = "withdrawn"
+
+
+class PreparationState(StrEnum):
+    """Where the once-only preparation of one (release, from-version) stands."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class PrestageStatus(StrEnum):
+    """What a subcloud shows of its last prestage; null means never prestaged."""
+
+    PRESTAGING = "prestaging"
+    FAILED = "failed"
+    COMPLETE = "complete"
+
+
+class ApplyType(StrEnum):
+    """How the subclouds of a group go through a strategy."""
+
+    PARALLEL = "parallel"
+    SERIAL = "serial"
+
+
+class ManagementState(StrEnum):
+    """Whether the controller may work on the subcloud."""
+
+    MANAGED = "managed"
+    UNMANAGED = "unmanaged"
+
+
+class Availability(StrEnum):
+    """Whether the subcloud answers."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+TERMINAL_STEPS: Final = frozenset({StepState.COMPLETE, StepState.FAILED, StepState.ABORTED})
+PHASES: Final = (StepState.PRECHECK, StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+# A strategy in one of these is being worked on.
+MOVING_STRATEGIES: Final = frozenset({StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING})
+# A strategy in one of these may be deleted (contract 3.5).
+DELETABLE_STRATEGIES: Final = frozenset(
+    {StrategyState.INITIAL, StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED}
+)

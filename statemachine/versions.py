@@ -1,0 +1,24 @@
+"""Release numbers of the form MM.mm."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_RELEASE: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+
+
+def is_release(text: str) -> bool:
+    """Tell whether `text` is a release as the wire knows it: two numbers and a dot, such as 22.12."""
+    return _RELEASE.fullmatch(text) is not None
+
+
+def is_older(release: str, than: str) -> bool:
+    """Tell whether `release` comes before `than`; a text that is no release is older than nothing."""
+    if not (is_release(release) and is_release(than)):
+        return False
+    return _parts(release) < _parts(than)
+
+
+def _parts(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split("."))
