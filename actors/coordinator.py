@@ -1,0 +1,167 @@
+"""The coordinator: answers commands and carries the plan out, one transaction at a time.
+
+Called by its actors; many instances may exist, for the order of their transactions comes from the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import OperationalError
+
+from actors.desk import CoordinatorRules, Desk
+from actors.group_commands import create_group, delete_group, update_group
+from actors.overdue import OverdueLeases
+from actors.refusals import Refused
+from actors.standalone import prestage_subcloud
+from actors.strategy_create import create_strategy
+from actors.strategy_verbs import abort_strategy, apply_strategy, delete_strategy
+from actors.subcloud_commands import add_subcloud, delete_subcloud, update_subcloud
+from db.decisions import Decisions
+from db.engine import Database
+from db.journal import Journal
+from db.schema import commands, controller
+from db.snapshots import database_time, load_snapshot
+from db.step_moves import StaleDecisionError
+from messages.commands import Answer, Command, CommandType
+from runner.inspectors import Inspector
+from statemachine.plan import plan
+
+_log = structlog.get_logger(__name__)
+
+Handler = Callable[[Desk, Command], Any]
+
+_HANDLERS: Final[Mapping[CommandType, Handler]] = {
+    CommandType.STRATEGY_CREATE: create_strategy,
+    CommandType.STRATEGY_APPLY: apply_strategy,
+    CommandType.STRATEGY_ABORT: abort_strategy,
+    CommandType.STRATEGY_DELETE: delete_strategy,
+    CommandType.SUBCLOUD_ADD: add_subcloud,
+    CommandType.SUBCLOUD_UPDATE: update_subcloud,
+    CommandType.SUBCLOUD_DELETE: delete_subcloud,
+    CommandType.SUBCLOUD_PRESTAGE: prestage_subcloud,
+    CommandType.GROUP_CREATE: create_group,
+    CommandType.GROUP_UPDATE: update_group,
+    CommandType.GROUP_DELETE: delete_group,
+}
+
+# What the contract says where the fault is ours.
+_OUR_FAULT: Final[Mapping[CommandType, str]] = {
+    kind: f"Unable to {kind.split('.')[1]} {'subcloud group' if kind.startswith('group') else kind.split('.')[0]}"
+    for kind in CommandType
+}
+
+# Tries of one transaction: each meets the rows anew, so a few are plenty.
+_TRIES: Final = 5
+# Plans of one pass; each round moves at least one row, and steps have few states.
+_ROUNDS: Final = 20
+
+
+class Coordinator:
+    """Answers commands and plans; see the module.
+
+    `wake_relay` is called after a commit that left messages in the outbox.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        inspector: Inspector,
+        rules: CoordinatorRules,
+        wake_relay: Callable[[], None],
+        overdue: OverdueLeases | None = None,
+    ) -> None:
+        self._database = database
+        self._inspector = inspector
+        self._rules = rules
+        self._wake_relay = wake_relay
+        self._overdue = overdue or OverdueLeases()
+
+    def execute(self, command: Command) -> Answer:
+        """Carry out a command and return its answer, the stored one when it was carried out before. Never raises."""
+        log = _log.bind(command=command.id, type=str(command.type))
+        try:
+            answer: Answer = self._repeat(
+                lambda connection, journal, at: self._execute(connection, journal, at, command)
+            )
+        except Exception:
+            log.exception("command.broke")
+            return Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
+        log.info("command.answered", status=answer.status, detail=answer.detail)
+        return answer
+
+    def coordinate(self) -> None:
+        """Do what the rows ask for now. Running it too often, or twice at once, does no harm."""
+        self._repeat(self._plan)
+
+    def _repeat(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
+        """Run `work` in a transaction of its own, again when a row changed under it or the database went away."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return self._once(work)
+            except (StaleDecisionError, OperationalError):
+                if attempt == _TRIES:
+                    raise
+                _log.warning("transaction.repeated", attempt=attempt)
+        raise AssertionError("unreachable")
+
+    def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
+        at = datetime.now(UTC)
+        journal = Journal(at)
+        with self._database.write() as connection:
+            # Coordinator transactions wait here for each other, whichever process they are in.
+            connection.execute(select(controller.c.id).with_for_update())
+            result = work(connection, journal, at)
+            published = journal.write(connection)
+        if published:
+            self._wake_relay()
+        return result
+
+    def _execute(self, connection: Connection, journal: Journal, at: datetime, command: Command) -> Answer:
+        stored = connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
+        if stored is not None:
+            if stored.digest != command.digest():
+                return Answer(status=HTTPStatus.CONFLICT, detail="This command id was used for another command.")
+            return Answer.model_validate(stored.answer)
+        desk = Desk(connection=connection, journal=journal, at=at, rules=self._rules, inspector=self._inspector)
+        answer = self._handle(desk, command)
+        connection.execute(
+            insert(commands).values(
+                id=command.id,
+                type=command.type,
+                digest=command.digest(),
+                status=answer.status,
+                answer=answer.model_dump(mode="json"),
+                created_at=at,
+            )
+        )
+        if answer.status == HTTPStatus.OK:
+            self._plan(connection, journal, at)
+        return answer
+
+    @staticmethod
+    def _handle(desk: Desk, command: Command) -> Answer:
+        try:
+            # A handler that refuses half-way leaves nothing behind.
+            with desk.connection.begin_nested():
+                body = _HANDLERS[command.type](desk, command)
+        except Refused as refusal:
+            return Answer(status=refusal.status, detail=refusal.detail)
+        return Answer(status=HTTPStatus.OK, body=body)
+
+    def _plan(self, connection: Connection, journal: Journal, at: datetime) -> None:
+        """Plan and carry out until nothing is left to do."""
+        decisions = Decisions(connection, journal, at)
+        for _round in range(_ROUNDS):
+            now = database_time(connection)
+            actions = plan(load_snapshot(connection, now, self._rules.limits), now, self._rules.limits)
+            actions = self._overdue.confirmed(actions)
+            decisions.carry_out(actions)
+            if not any(action.unlocks for action in actions):
+                return
+        _log.error("plan.restless", rounds=_ROUNDS)

@@ -1,0 +1,75 @@
+"""The Dramatiq actors: each takes one short message and calls the part that does the work.
+
+Messages only make the work run sooner. None is retried by Dramatiq: what is to be done again is decided from the
+database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import dramatiq
+from dramatiq import Actor, Broker
+
+from actors.coordinator import Coordinator
+from actors.worker import StepWorker
+from messages.commands import Answer, Command
+
+COMMANDS: Final = "prestager.commands"
+COORDINATOR: Final = "prestager.coordinator"
+SUBCLOUDS: Final = "prestager.subclouds"
+PREPARE: Final = "prestager.prepare"
+
+
+class Actors:
+    """The actors of one process, by name."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._by_name: dict[str, Actor[..., Any]] = {}
+
+    def _declare(self, name: str, queue: str, work: Callable[..., Any]) -> None:
+        declare = dramatiq.actor(actor_name=name, queue_name=queue, broker=self._broker)
+        self._by_name[name] = declare(work)
+
+    def declare_coordinator(self, coordinator: Coordinator, reply: Callable[[str, Answer], None]) -> None:
+        """Declare what one coordinator at a time consumes; `reply(command id, answer)` answers the caller."""
+
+        def execute_command(document: dict[str, Any]) -> None:
+            command = Command.model_validate(document)
+            reply(command.id, coordinator.execute(command))
+
+        def coordinate() -> None:
+            coordinator.coordinate()
+
+        self._declare("execute_command", COMMANDS, execute_command)
+        self._declare("coordinate", COORDINATOR, coordinate)
+
+    def declare_worker(self, worker: StepWorker) -> None:
+        """Declare what workers compete for."""
+
+        def inspect_site(run_id: int) -> None:
+            worker.inspect(run_id)
+
+        def stage_content(run_id: int) -> None:
+            worker.start_playbook(run_id)
+
+        def prepare_release(run_id: int) -> None:
+            worker.start_playbook(run_id)
+
+        self._declare("inspect_site", SUBCLOUDS, inspect_site)
+        self._declare("stage_content", SUBCLOUDS, stage_content)
+        self._declare("prepare_release", PREPARE, prepare_release)
+
+    def send_command(self, command: Command) -> None:
+        """Put a command on the coordinator's queue."""
+        self._by_name["execute_command"].send(command.model_dump(mode="json"))
+
+    def publish(self, actor: str, argument: int | None) -> None:
+        """Send what the outbox holds.
+
+        Raises:
+            KeyError: No such actor was declared in this process.
+        """
+        self._by_name[actor].send(*(() if argument is None else (argument,)))

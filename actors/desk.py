@@ -1,0 +1,35 @@
+"""What a command handler works with: one transaction, its journal, its moment, the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from db.journal import Journal
+from runner.inspectors import Inspector
+from statemachine.eligibility import Rules
+from statemachine.snapshot import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinatorRules:
+    """What the operator set that the coordinator obeys."""
+
+    # The system controller's release (MM.mm); None: every request must name one.
+    release: str | None
+    site: Rules = field(default_factory=Rules)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """One command's transaction."""
+
+    connection: Connection
+    journal: Journal
+    # The moment that rows are stamped with (UTC).
+    at: datetime
+    rules: CoordinatorRules
+    inspector: Inspector

@@ -1,0 +1,55 @@
+"""A thread that does one thing again and again: when woken, and at least every few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Final
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+_STOP_S: Final = 30.0
+
+
+class Loop:
+    """Calls `work` after every `wake`, and when `interval_s` seconds have passed without one.
+
+    A wake during the work makes it run once more. An exception is logged and the loop goes on.
+    """
+
+    def __init__(self, name: str, work: Callable[[], object], interval_s: float) -> None:
+        self._name = name
+        self._work = work
+        self._interval_s = interval_s
+        self._woken = Event()
+        self._stopping = False
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; the work runs once at once."""
+        self._woken.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Have the work run soon; callable from any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Stop after the work in progress. Repeating it does nothing."""
+        self._stopping = True
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        while True:
+            self._woken.wait(self._interval_s)
+            self._woken.clear()
+            if self._stopping:
+                return
+            try:
+                self._work()
+            except Exception:  # noqa: BLE001 - the top of a thread
+                _log.exception("loop.failed", loop=self._name)

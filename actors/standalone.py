@@ -1,0 +1,78 @@
+"""Prestage one subcloud by itself: a step without a strategy (contract 4.3)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, insert
+
+from actors.desk import Desk
+from actors.refusals import bad_request, not_found
+from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal, site_status
+from actors.strategy_request import read_flag, read_release
+from db.inventory import candidates, find_subcloud
+from db.schema import steps
+from messages.commands import Command
+from messages.resources import subcloud_resource
+from runner.inspectors import InspectionError
+from statemachine.eligibility import (
+    CONTROLLER_UPGRADING,
+    Refusal,
+    judge_facts,
+    judge_release,
+    judge_status,
+    unreachable,
+)
+from statemachine.states import PrestageStatus
+
+_DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
+
+
+def prestage_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
+    """Start a prestage of the subcloud that the command names.
+
+    Raises:
+        Refused: 404 or 400 with the contract's text for the first fault in its order; nothing was changed.
+    """
+    subcloud = find_subcloud(desk.connection, command.subject or "")
+    if subcloud is None:
+        raise not_found("Subcloud not found")
+    require_password(command, missing="sysadmin_password is required.", undecodable=_DECODE_FAULT)
+    force = read_flag("force", command.data.get("force"))
+    read_flag("for_install", command.data.get("for_install"))
+    read_flag("for_sw_deploy", command.data.get("for_sw_deploy"))
+    if controller_is_upgrading(desk):
+        raise bad_request(CONTROLLER_UPGRADING)
+    release = read_release(command.data.get("release"), desk.rules.release)
+    refusal = _judge(desk, subcloud, release, force=force)
+    if refusal is not None:
+        raise bad_request(refusal.text)
+    _insert_step(desk, command, subcloud, release, force=force)
+    return {
+        **subcloud_resource(subcloud),
+        "prestage-status": PrestageStatus.PRESTAGING,
+        "prestage-software-version": release,
+    }
+
+
+def _judge(desk: Desk, subcloud: RowMapping, release: str, *, force: bool) -> Refusal | None:
+    """Judge as the precheck will; what has to be asked at the site itself is left to it."""
+    name = subcloud["name"]
+    (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
+    refusal = judge_release(name, release, subcloud["software_version"]) or judge_status(site_status(row))
+    if refusal is not None or not desk.inspector.immediate:
+        return refusal
+    try:
+        facts = desk.inspector.inspect({**subcloud})
+    except InspectionError as error:
+        return unreachable(name, str(error))
+    return judge_facts(name, facts, force=force, rules=desk.rules.site)
+
+
+def _insert_step(desk: Desk, command: Command, subcloud: RowMapping, release: str, *, force: bool) -> None:
+    values = new_step(desk, subcloud["id"], subcloud["name"], release, force=force)
+    step_id = desk.connection.execute(
+        insert(steps).values(**values, strategy_id=None, stage=1).returning(steps.c.id)
+    ).scalar_one()
+    seal(desk, command, step_id=step_id)
+    desk.journal.tell("step.prestage.initial", f"step/{step_id}", {"subcloud": subcloud["name"]})

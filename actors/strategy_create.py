@@ -1,0 +1,213 @@
+"""Create a prestage strategy (contract 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, insert, select, update
+
+from actors.desk import Desk
+from actors.refusals import Refused, bad_request, unprocessable
+from actors.strategy_request import STRATEGY_TYPE, StrategyRequest, read_release, read_request
+from db.inventory import candidates, declared_upgrading, find_group, find_subcloud
+from db.schema import secrets, steps, strategies, subclouds
+from messages.commands import Command
+from messages.resources import NO_ERRORS, strategy_resource
+from runner.inspectors import InspectionError
+from statemachine.eligibility import CONTROLLER_UPGRADING, SiteStatus, judge_status
+from statemachine.stages import Candidate, number_stages
+from statemachine.states import StepState, StrategyState
+
+_DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
+
+
+def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+    """Create the strategy and its steps; nothing runs until it is applied.
+
+    The answer's `excluded-subclouds` names those that a group or the whole fleet left out, with the reason.
+
+    Raises:
+        Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
+    """
+    request = read_request(command.data)
+    group = _find_group(desk, request.group)
+    require_password(command, missing="subcloud sysadmin_password required", undecodable=_DECODE_FAULT)
+    release = read_release(request.release, desk.rules.release)
+    _refuse_second_strategy(desk)
+    chosen, excluded = _choose(desk, request, group)
+    strategy = _insert_strategy(desk, request, group, release, excluded)
+    _insert_steps(desk, request, chosen, strategy)
+    seal(desk, command, strategy_id=strategy["id"])
+    desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", {"steps": len(chosen)})
+    return {**strategy_resource(strategy, "told"), "excluded-subclouds": excluded}
+
+
+def require_password(command: Command, *, missing: str, undecodable: str) -> None:
+    """Refuse a command without a usable password.
+
+    Raises:
+        Refused: 400 with one of the given texts.
+    """
+    if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
+        raise bad_request(undecodable)
+    if command.sealed_password is None:
+        raise bad_request(missing)
+
+
+def seal(desk: Desk, command: Command, *, strategy_id: int | None = None, step_id: int | None = None) -> None:
+    """Keep the command's sealed password for its owner, whose end wipes it."""
+    desk.connection.execute(
+        insert(secrets).values(
+            strategy_id=strategy_id,
+            step_id=step_id,
+            sealed=command.sealed_password,
+            bound_to=command.id,
+            created_at=desk.at,
+        )
+    )
+
+
+def controller_is_upgrading(desk: Desk) -> bool:
+    """Tell whether the system controller is busy.
+
+    Raises:
+        Refused: 500; it could not be told, and then nothing is started.
+    """
+    try:
+        return desk.inspector.controller_is_upgrading(declared_upgrading(desk.connection))
+    except InspectionError as error:
+        raise unprocessable(f"The system controller's own state could not be read: {error}") from error
+
+
+def _find_group(desk: Desk, ref: str | None) -> RowMapping | None:
+    if ref is None:
+        return None
+    group = find_group(desk.connection, ref)
+    if group is None:
+        raise bad_request("Invalid group_id")
+    return group
+
+
+def _cannot(reason: str) -> Refused:
+    return unprocessable(f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request: {reason}")
+
+
+def _refuse_second_strategy(desk: Desk) -> None:
+    existing = desk.connection.execute(select(strategies.c.type).where(strategies.c.deleted_at.is_(None))).scalar()
+    if existing is not None:
+        raise _cannot(f"Strategy of type: '{existing}' already exists")
+
+
+def _choose(
+    desk: Desk, request: StrategyRequest, group: RowMapping | None
+) -> tuple[Sequence[RowMapping], list[dict[str, str]]]:
+    """Return the eligible subclouds, and the others with their reasons."""
+    single = None
+    if request.cloud is not None:
+        single = find_subcloud(desk.connection, request.cloud)
+        if single is None:
+            raise _cannot(f"Subcloud {request.cloud} does not exist")
+    if controller_is_upgrading(desk):
+        raise _cannot(CONTROLLER_UPGRADING)
+    eligible, excluded = [], []
+    for row in candidates(
+        desk.connection,
+        group_id=group["id"] if group is not None else None,
+        subcloud_id=single["id"] if single is not None else None,
+    ):
+        refusal = judge_status(site_status(row))
+        if refusal is None:
+            eligible.append(row)
+        elif single is not None:
+            raise _cannot(refusal.text)
+        else:
+            excluded.append({"name": row["name"], "reason": refusal.text})
+    if not eligible:
+        raise _cannot("Strategy has no steps to apply")
+    return eligible, excluded
+
+
+def site_status(row: RowMapping) -> SiteStatus:
+    """Return what the controller knows of a candidate."""
+    return SiteStatus(
+        name=row["name"],
+        availability_status=row["availability_status"],
+        management_state=row["management_state"],
+        deploy_status=row["deploy_status"],
+        busy_with=row["busy_with"],
+    )
+
+
+def _insert_strategy(
+    desk: Desk,
+    request: StrategyRequest,
+    group: RowMapping | None,
+    release: str,
+    excluded: list[dict[str, str]],
+) -> RowMapping:
+    """Insert the strategy; a named group lends its way of applying to the answer (contract 3.1)."""
+    group_type = group["update_apply_type"] if group is not None else None
+    group_width = group["max_parallel_subclouds"] if group is not None else None
+    statement = (
+        insert(strategies)
+        .values(
+            type=STRATEGY_TYPE,
+            subcloud_apply_type=request.apply_type or group_type,
+            max_parallel_subclouds=request.max_parallel or group_width,
+            stop_on_failure=request.stop_on_failure,
+            force=request.force,
+            release=release,
+            for_sw_deploy=request.for_sw_deploy,
+            state=StrategyState.INITIAL,
+            excluded=excluded,
+            created_at=desk.at,
+        )
+        .returning(strategies)
+    )
+    return desk.connection.execute(statement).mappings().one()
+
+
+def _insert_steps(desk: Desk, request: StrategyRequest, chosen: Sequence[RowMapping], strategy: RowMapping) -> None:
+    names = {row["id"]: row["name"] for row in chosen}
+    stages = number_stages(
+        (
+            Candidate(
+                subcloud_id=row["id"],
+                group_id=row["group_id"],
+                group_apply_type=row["update_apply_type"],
+                group_max_parallel=row["max_parallel_subclouds"],
+            )
+            for row in chosen
+        ),
+        apply_type=request.apply_type,
+        max_parallel=request.max_parallel,
+    )
+    desk.connection.execute(
+        insert(steps),
+        [
+            new_step(desk, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
+            | {"strategy_id": strategy["id"], "stage": stage}
+            for subcloud_id, stage in stages
+        ],
+    )
+    in_strategy = select(steps.c.subcloud_id).where(steps.c.strategy_id == strategy["id"])
+    desk.connection.execute(
+        update(subclouds)
+        .where(subclouds.c.id.in_(in_strategy), subclouds.c.error_description != NO_ERRORS)
+        .values(error_description=NO_ERRORS)
+    )
+
+
+def new_step(desk: Desk, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
+    """Return the values of a step that waits, without strategy and stage."""
+    return {
+        "subcloud_id": subcloud_id,
+        "subcloud_name": name,
+        "state": StepState.INITIAL,
+        "details": "",
+        "release": release,
+        "force": force,
+        "version": 1,
+        "created_at": desk.at,
+    }

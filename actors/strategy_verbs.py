@@ -1,0 +1,90 @@
+"""Apply, abort and delete the strategy (contract 3.4, 3.5)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, delete, select, update
+
+from actors.desk import Desk
+from actors.refusals import unprocessable
+from db.schema import secrets, steps, strategies
+from messages.commands import Command
+from messages.resources import strategy_resource
+from statemachine.machines import IllegalTransitionError, fire_strategy
+from statemachine.states import StrategyState
+
+_PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
+
+
+def apply_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+    """Start the strategy: the first stage is handed out in the same transaction.
+
+    Raises:
+        Refused: 422; there is no such strategy, or it is not `initial`.
+    """
+    return _move(desk, command, "apply")
+
+
+def abort_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+    """Stop the strategy: no step starts after the answer, running ones finish all their phases.
+
+    Raises:
+        Refused: 422; there is no such strategy, or it is not `applying`.
+    """
+    return _move(desk, command, "abort")
+
+
+def delete_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+    """Make the strategy history: the answer shows it `deleting`, the next look finds none.
+
+    Raises:
+        Refused: 422; there is no such strategy, or it still moves.
+    """
+    strategy = _find(desk, command, "delete")
+    _fire(strategy, command, "delete")
+    # History keeps the state that the strategy came to; `deleting` lives in the answer only.
+    desk.connection.execute(
+        update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=desk.at, updated_at=desk.at)
+    )
+    # Steps that a failure kept from starting stay `initial` in history, and are nobody's work any more.
+    desk.connection.execute(
+        update(steps)
+        .where(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
+        .values(finished_at=desk.at)
+    )
+    desk.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
+    desk.journal.tell("strategy.prestage.deleted", f"strategy/{strategy['id']}", {})
+    answer = {**strategy, "updated_at": desk.at}
+    return strategy_resource(answer, "told", state=StrategyState.DELETING)
+
+
+def _move(desk: Desk, command: Command, verb: str) -> dict[str, Any]:
+    strategy = _find(desk, command, verb)
+    state = _fire(strategy, command, verb)
+    desk.connection.execute(
+        update(strategies).where(strategies.c.id == strategy["id"]).values(state=state, updated_at=desk.at)
+    )
+    desk.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", {})
+    return strategy_resource({**strategy, "updated_at": desk.at}, "told", state=state)
+
+
+def _find(desk: Desk, command: Command, verb: str) -> RowMapping:
+    wanted = command.data.get("type")
+    query = select(strategies).where(strategies.c.deleted_at.is_(None))
+    if wanted is not None:
+        query = query.where(strategies.c.type == str(wanted))
+    strategy = desk.connection.execute(query).mappings().one_or_none()
+    if strategy is None:
+        raise unprocessable(f"Unable to {verb} strategy of type '{wanted}': Strategy with type {wanted} doesn't exist.")
+    return strategy
+
+
+def _fire(strategy: RowMapping, command: Command, verb: str) -> StrategyState:
+    try:
+        return fire_strategy(strategy["state"], verb)
+    except IllegalTransitionError as error:
+        raise unprocessable(
+            f"Unable to {verb} strategy of type '{command.data.get('type')}': Bad strategy request: Strategy in state"
+            f" {strategy['state']} cannot be {_PAST[verb]}"
+        ) from error

@@ -1,0 +1,107 @@
+"""Add, change, manage and remove subclouds (contract 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import RowMapping, delete
+
+from actors.desk import Desk
+from actors.refusals import Refused, bad_request, conflict, not_found, unprocessable
+from actors.subcloud_fields import read_changes, read_new
+from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
+from db.schema import steps, subclouds
+from messages.commands import Command
+from messages.resources import subcloud_resource
+from statemachine.eligibility import DEPLOYED
+from statemachine.states import Availability, ManagementState
+
+
+def add_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
+    """Register a site that is deployed already.
+
+    It is `unmanaged` and `offline` until told or probed otherwise, and its deploy status `complete`, unless given.
+
+    Raises:
+        Refused: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
+    """
+    values = read_new(command.data, default_version=desk.rules.release or "")
+    values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")
+    if is_taken(desk.connection, subclouds, values["name"]):
+        raise conflict(f"Subcloud with name={values['name']} already exists")
+    return subcloud_resource(add(desk.connection, subclouds, {**values, "created_at": desk.at}))
+
+
+def update_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
+    """Change a subcloud, or manage or unmanage it.
+
+    Raises:
+        Refused: 404; 400 or 422 with the contract's text; nothing was changed.
+    """
+    subcloud = _find(desk, command)
+    values = read_changes(command.data)
+    if command.data.get("group_id") is not None:
+        values["group_id"] = _group_id(desk, command.data["group_id"], "Invalid group")
+    force = values.pop("force", None)
+    wanted = values.get("management_state")
+    if force is not None and wanted != ManagementState.MANAGED:
+        raise bad_request("Invalid option: force")
+    if not values:
+        raise bad_request("nothing to update")
+    if wanted is not None:
+        _check_management(subcloud, values, force=bool(force))
+    if "name" in values and is_taken(desk.connection, subclouds, values["name"], but_id=subcloud["id"]):
+        raise conflict(f"Subcloud with name={values['name']} already exists")
+    row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
+    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", {"fields": sorted(values)})
+    return subcloud_resource(row, "told")
+
+
+def delete_subcloud(desk: Desk, command: Command) -> None:
+    """Remove a subcloud, and its step from a strategy that was not applied.
+
+    Raises:
+        Refused: 404; 400 for a managed one and for one that is being worked on.
+    """
+    subcloud = _find(desk, command)
+    if subcloud["management_state"] == ManagementState.MANAGED:
+        raise bad_request("Cannot delete a subcloud that is 'managed' status")
+    if has_work(desk.connection, subcloud["id"]):
+        raise bad_request("Cannot delete a subcloud during an active operation.")
+    desk.connection.execute(delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None)))
+    desk.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
+    desk.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", {})
+
+
+def _find(desk: Desk, command: Command) -> RowMapping:
+    subcloud = find_subcloud(desk.connection, command.subject or "")
+    if subcloud is None:
+        raise not_found("Subcloud not found")
+    return subcloud
+
+
+def _group_id(desk: Desk, ref: Any, fault: str, *, default: str | None = None) -> int:
+    """Return the id of a group given by id or name; the client sends the name (contract 4.2)."""
+    chosen = default if ref in (None, "") else str(ref)
+    group = find_group(desk.connection, chosen or "")
+    if group is None:
+        raise bad_request(fault)
+    return int(group["id"])
+
+
+def _check_management(subcloud: RowMapping, values: dict[str, Any], *, force: bool) -> None:
+    """Refuse to manage what is not ready; `force` looks at nothing but "already managed" (contract 4.2)."""
+    name, wanted = subcloud["name"], values["management_state"]
+    if subcloud["management_state"] == wanted:
+        raise _bad_subcloud(f"Subcloud {name} already {wanted}")
+    if wanted == ManagementState.UNMANAGED or force:
+        return
+    deploy_status = values.get("deploy_status", subcloud["deploy_status"])
+    if deploy_status not in DEPLOYED:
+        raise _bad_subcloud(f"Unable to manage {name}: its deploy_status must be either 'complete' or 'rehome-pending'")
+    if values.get("availability_status", subcloud["availability_status"]) != Availability.ONLINE:
+        raise unprocessable("Subcloud is not online.")
+
+
+def _bad_subcloud(reason: str) -> Refused:
+    return unprocessable(f"Bad subcloud request: {reason}")

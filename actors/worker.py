@@ -1,0 +1,255 @@
+"""What a worker does with a run: claim it, carry the phase out, report how it ended.
+
+An actor calls `perform` and is done in well under a second: playbooks go on in the runner of this process, and their
+end is reported from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Final
+from zlib import compress
+
+import structlog
+
+from actors.reports import Reporter
+from db.engine import Database
+from db.inventory import declared_upgrading
+from db.journal import Journal
+from db.runs import Assignment, Report, claim, hand_back, queued_playbooks
+from db.sealing import Sealer, UnsealingError
+from runner.inspectors import InspectionError, Inspector
+from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
+from runner.phases import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
+from statemachine.eligibility import (
+    CONTROLLER_UPGRADING,
+    Refusal,
+    Rules,
+    SiteFacts,
+    SiteStatus,
+    judge_facts,
+    judge_release,
+    judge_status,
+    unreachable,
+)
+from statemachine.states import RunOutcome
+
+_log = structlog.get_logger(__name__)
+
+_OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
+    Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
+    Outcome.SKIPPED: RunOutcome.SKIPPED,
+    Outcome.FAILED: RunOutcome.FAILED,
+    # Stopped from outside says nothing about the site: the phase may be tried again.
+    Outcome.STOPPED: RunOutcome.LOST,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerTools:
+    """What one worker process works with."""
+
+    database: Database
+    inspector: Inspector
+    sealer: Sealer
+    reporter: Reporter
+    layout: ControllerLayout
+    rules: Rules
+    # Stable name of the worker and this process of it, as `name/incarnation`.
+    owner: str
+
+
+class StepWorker:
+    """Carries runs out for one worker process; `runner` is attached before the first run."""
+
+    def __init__(self, tools: WorkerTools) -> None:
+        self._tools = tools
+        self._held: set[int] = set()
+        self._lock = Lock()
+        self._draining = False
+        self._runner: Runner | None = None
+        # Wakes the loop that takes waiting runs when a slot is free again.
+        self.slot_freed: Callable[[], None] = lambda: None
+
+    def attach(self, runner: Runner) -> None:
+        """Give the worker the runner for its playbooks."""
+        self._runner = runner
+
+    @property
+    def runner(self) -> Runner:
+        """Return the runner.
+
+        Raises:
+            RuntimeError: None was attached.
+        """
+        if self._runner is None:
+            raise RuntimeError("no runner is attached to this worker")
+        return self._runner
+
+    def held(self) -> frozenset[int]:
+        """Return the runs that this process works on now."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def drain(self) -> None:
+        """Take no more runs."""
+        self._draining = True
+
+    def inspect(self, run_id: int) -> None:
+        """Carry a precheck out. A run that is taken, or withdrawn, is left alone."""
+        assignment = None if self._draining else self._claim(run_id)
+        if assignment is None:
+            return
+        try:
+            report = self._precheck(assignment)
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            _log.exception("precheck.broke", run=run_id)
+            report = _report(run_id, RunOutcome.FAILED, f"The precheck itself broke: {type(error).__name__}.")
+        self._finish(report)
+
+    def start_playbook(self, run_id: int) -> bool:
+        """Start the playbook of a run; False when no slot is free, and then the run waits for one.
+
+        A run that is taken, or withdrawn, is left alone.
+        """
+        if self._draining or self.runner.free_slots <= 0:
+            return False
+        assignment = self._claim(run_id)
+        if assignment is None:
+            return True
+        try:
+            return self._start(assignment)
+        except UnsealingError as error:
+            self._finish(_report(run_id, RunOutcome.FAILED, str(error)))
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            _log.exception("playbook.not-started", run=run_id)
+            reason = f"The playbook could not be started: {type(error).__name__}."
+            self._finish(_report(run_id, RunOutcome.FAILED, reason))
+        return True
+
+    def take_waiting(self) -> None:
+        """Start runs that wait for a slot, oldest first, as long as slots are free."""
+        while (free := 0 if self._draining else self.runner.free_slots) > 0:
+            with self._tools.database.read() as connection:
+                waiting = queued_playbooks(connection, free)
+            if not waiting or not all(self.start_playbook(run_id) for run_id in waiting):
+                return
+
+    def finished(self, result: RunResult) -> None:
+        """Report a playbook's end; called from the runner's thread."""
+        self._finish(
+            Report(
+                run_id=result.run_id,
+                outcome=_OUTCOMES[result.outcome],
+                details=result.details,
+                facts=result.facts,
+                output=result.output,
+            )
+        )
+        self.slot_freed()
+
+    def _claim(self, run_id: int) -> Assignment | None:
+        at = datetime.now(UTC)
+        journal = Journal(at)
+        with self._tools.database.write() as connection:
+            assignment = claim(connection, journal, run_id, self._tools.owner, at)
+            journal.write(connection)
+        if assignment is not None:
+            with self._lock:
+                self._held.add(run_id)
+        return assignment
+
+    def _finish(self, report: Report) -> None:
+        with self._lock:
+            self._held.discard(report.run_id)
+        self._tools.reporter.add(report)
+
+    def _start(self, assignment: Assignment) -> bool:
+        order = PhaseOrder(
+            run_id=assignment.run_id,
+            phase=assignment.phase,
+            subcloud_name=assignment.subcloud["name"],
+            release=assignment.release,
+            from_version=assignment.from_version,
+            oam_address=assignment.oam_address,
+            connection=assignment.subcloud["connection"],
+        )
+        idle = nothing_to_do(self._tools.layout, order)
+        if idle is not None:
+            output = compress(idle.encode())
+            self._finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
+            return True
+        job = playbook_job(self._tools.layout, order, self._password(assignment))
+        try:
+            self.runner.submit(job)
+        except NoFreeSlotError:
+            self._hand_back(assignment.run_id)
+            return False
+        return True
+
+    def _password(self, assignment: Assignment) -> str:
+        if assignment.sealed is None:
+            raise UnsealingError
+        return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
+
+    def _hand_back(self, run_id: int) -> None:
+        with self._tools.database.write() as connection:
+            hand_back(connection, run_id, self._tools.owner)
+        with self._lock:
+            self._held.discard(run_id)
+
+    def _precheck(self, assignment: Assignment) -> Report:
+        facts: SiteFacts | None = None
+        refusal = self._refuse_before_asking(assignment)
+        if refusal is None:
+            try:
+                facts = self._tools.inspector.inspect(assignment.subcloud)
+            except InspectionError as error:
+                refusal = unreachable(assignment.subcloud["name"], str(error))
+            else:
+                refusal = self._refuse_by_facts(assignment, facts)
+        if refusal is not None or facts is None:
+            outcome = RunOutcome.SKIPPED if refusal and refusal.skip else RunOutcome.FAILED
+            return _report(assignment.run_id, outcome, refusal.text if refusal else "")
+        return Report(
+            run_id=assignment.run_id,
+            outcome=RunOutcome.SUCCEEDED,
+            details="",
+            facts={},
+            from_version=facts.software_version,
+            oam_address=facts.oam_address,
+        )
+
+    def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
+        subcloud = assignment.subcloud
+        refusal = judge_status(
+            SiteStatus(
+                name=subcloud["name"],
+                availability_status=subcloud["availability_status"],
+                management_state=subcloud["management_state"],
+                deploy_status=subcloud["deploy_status"],
+                busy_with=assignment.busy_with,
+            )
+        )
+        if refusal is not None:
+            return refusal
+        with self._tools.database.read() as connection:
+            declared = declared_upgrading(connection)
+        try:
+            upgrading = self._tools.inspector.controller_is_upgrading(declared)
+        except InspectionError as error:
+            return Refusal(skip=False, text=f"The system controller's own state could not be read: {error}")
+        return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
+
+    def _refuse_by_facts(self, assignment: Assignment, facts: SiteFacts) -> Refusal | None:
+        name = assignment.subcloud["name"]
+        return judge_facts(name, facts, force=assignment.force, rules=self._tools.rules) or judge_release(
+            name, assignment.release, facts.software_version
+        )
+
+
+def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> Report:
+    return Report(run_id=run_id, outcome=outcome, details=details, facts={}, output=output)

@@ -1,0 +1,432 @@
+"""Commands about subclouds and groups, and the standalone prestage: texts and rules of contract 4 and 5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from coordinator_house import House
+
+from db.inventory import declare_upgrading
+from db.schema import secrets, steps, subclouds
+from messages.commands import CommandType
+
+DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
+
+
+class TestAddSubcloud:
+    def test_a_site_is_registered_as_deployed(self, house: House) -> None:
+        """Without more, a new subcloud is deployed, unmanaged, offline and in the Default group."""
+        answer = house.ask(CommandType.SUBCLOUD_ADD, name="a")
+
+        assert 200 == answer.status
+        assert {
+            "name": "a",
+            "management-state": "unmanaged",
+            "availability-status": "offline",
+            "deploy-status": "complete",
+            "software-version": "23.09",
+            "group_id": 1,
+            "prestage-status": None,
+            "error-description": "No errors present",
+            "region-name": "a",
+        }.items() <= answer.body.items()
+
+    def test_bootstrap_values_fill_the_network_fields(self, house: House) -> None:
+        """The keys of upstream's bootstrap values land in the fields that the client shows."""
+        body = house.ask(
+            CommandType.SUBCLOUD_ADD,
+            name="a",
+            system_mode="duplex",
+            management_subnet="192.168.101.0/24",
+            management_start_address="192.168.101.2",
+            management_end_address="192.168.101.50",
+            management_gateway_address="192.168.101.1",
+            systemcontroller_gateway_address="192.168.204.101",
+            external_oam_floating_address="2620:10a::15",
+        ).body
+
+        assert {
+            "management-subnet": "192.168.101.0/24",
+            "management-start-ip": "192.168.101.2",
+            "management-end-ip": "192.168.101.50",
+            "management-gateway-ip": "192.168.101.1",
+            "systemcontroller-gateway-ip": "192.168.204.101",
+            "system-mode": "duplex",
+        }.items() <= body.items()
+        assert "2620:10a::15" == house.site("a")["oam_floating_ip"]
+
+    @pytest.mark.parametrize(
+        ("data", "status", "fragment"),
+        [
+            ({}, 400, "name required"),
+            ({"name": "123"}, 400, "name must contain alphabetic characters"),
+            ({"name": "../etc"}, 400, "name must have"),
+            ({"name": "b", "group_id": "nowhere"}, 400, "Invalid group_id"),
+            ({"name": "b", "system_mode": "triplex"}, 400, "Invalid system_mode"),
+            ({"name": "b", "management_subnet": "there"}, 400, "Invalid management_subnet"),
+            ({"name": "b", "management-state": "x"}, 400, "Invalid management-state"),
+            ({"name": "b", "availability-status": "x"}, 400, "Invalid availability-status"),
+            ({"name": "b", "connection": {"ansible_ssh_pass": "x"}}, 400, "looks like a secret"),
+            ({"name": "b", "connection": "no json"}, 400, "Invalid connection"),
+            ({"name": "a"}, 409, "Subcloud with name=a already exists"),
+        ],
+    )
+    def test_wrong_fields_are_refused(self, house: House, data: dict[str, Any], status: int, fragment: str) -> None:
+        """A wrong field is refused by name and adds nothing."""
+        house.add_site("a")
+
+        answer = house.ask(CommandType.SUBCLOUD_ADD, **data)
+
+        assert status == answer.status
+        assert fragment in answer.detail
+        assert 1 == len(house.rows(subclouds))
+
+    def test_the_group_is_given_by_id_or_name(self, house: House) -> None:
+        """Both spellings of a group are understood, for the client sends the name."""
+        house.add_group("edge")
+        house.add_site("a", group_id="edge")
+        house.add_site("b", group_id="2")
+        house.add_site("c", group_id=2)
+
+        assert [2, 2, 2] == [row["group_id"] for row in house.rows(subclouds)]
+
+
+class TestUpdateSubcloud:
+    def update(self, house: House, **data: Any) -> Any:
+        """Change a subcloud."""
+        return house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **data)
+
+    def test_fields_change(self, house: House) -> None:
+        """Description, location, group, availability and deploy status are settable."""
+        house.add_group("edge")
+        house.add_site("a")
+
+        body = self.update(
+            house,
+            description="d",
+            location="l",
+            group_id="edge",
+            **{"availability-status": "offline", "deploy-status": "installing"},
+        ).body
+
+        assert ("d", "l", 2, "offline", "installing") == tuple(
+            body[key] for key in ("description", "location", "group_id", "availability-status", "deploy-status")
+        )
+        assert "T" in body["updated-at"]
+
+    @pytest.mark.parametrize(
+        ("site", "change", "detail"),
+        [
+            ({}, {"management-state": "managed"}, "Bad subcloud request: Subcloud a already managed"),
+            (
+                {"management-state": "unmanaged"},
+                {"management-state": "unmanaged"},
+                "Bad subcloud request: Subcloud a already unmanaged",
+            ),
+            (
+                {"management-state": "unmanaged", "deploy-status": "installing"},
+                {"management-state": "managed"},
+                "Bad subcloud request: Unable to manage a: its deploy_status must be either 'complete' or "
+                "'rehome-pending'",
+            ),
+            (
+                {"management-state": "unmanaged", "availability-status": "offline"},
+                {"management-state": "managed"},
+                "Subcloud is not online.",
+            ),
+        ],
+    )
+    def test_managing_has_conditions(
+        self, house: House, site: dict[str, str], change: dict[str, str], detail: str
+    ) -> None:
+        """Managing what is not ready is a 422 with the contract's text."""
+        house.add_site("a", **site)
+
+        answer = self.update(house, **change)
+
+        assert (422, detail) == (answer.status, answer.detail)
+
+    def test_force_manages_all_the_same(self, house: House) -> None:
+        """With force only `already managed` is checked."""
+        house.add_site("a", **{"management-state": "unmanaged", "availability-status": "offline"})
+
+        answer = self.update(house, force="true", **{"management-state": "managed"})
+
+        assert 200 == answer.status
+        assert "managed" == house.site("a")["management_state"]
+
+    @pytest.mark.parametrize(
+        ("change", "status", "detail"),
+        [
+            ({"management-state": "maybe"}, 400, "Invalid management-state"),
+            ({"force": "maybe", "management-state": "managed"}, 400, "Invalid force value"),
+            ({"force": "true", "description": "x"}, 400, "Invalid option: force"),
+            ({"group_id": "nowhere"}, 400, "Invalid group"),
+            ({"unknown": "x"}, 400, "nothing to update"),
+            ({"name": "b"}, 409, "Subcloud with name=b already exists"),
+        ],
+    )
+    def test_wrong_changes_are_refused(self, house: House, change: dict[str, str], status: int, detail: str) -> None:
+        """A wrong change is refused with the contract's text and changes nothing."""
+        house.add_site("a")
+        house.add_site("b")
+        before = house.rows(subclouds)
+
+        answer = self.update(house, **change)
+
+        assert (status, detail) == (answer.status, answer.detail)
+        assert before == house.rows(subclouds)
+
+    def test_an_unknown_subcloud_is_404(self, house: House) -> None:
+        """A subcloud that is not there cannot be changed, removed or prestaged."""
+        kinds = (CommandType.SUBCLOUD_UPDATE, CommandType.SUBCLOUD_DELETE, CommandType.SUBCLOUD_PRESTAGE)
+
+        for kind in kinds:
+            answer = house.ask(kind, subject="ghost", description="x")
+            assert (404, "Subcloud not found") == (answer.status, answer.detail)
+
+
+class TestDeleteSubcloud:
+    def test_a_managed_one_stays(self, house: House) -> None:
+        """A managed subcloud is not removed."""
+        house.add_site("a")
+
+        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+
+        assert (400, "Cannot delete a subcloud that is 'managed' status") == (answer.status, answer.detail)
+
+    def test_one_at_work_stays(self, house: House) -> None:
+        """A subcloud with a step in a strategy that is applied is not removed."""
+        house.add_site("a")
+        house.create()
+        house.verb("apply")
+        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+
+        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+
+        assert (400, "Cannot delete a subcloud during an active operation.") == (answer.status, answer.detail)
+
+    def test_its_waiting_step_goes_with_it(self, house: House) -> None:
+        """A removed subcloud takes its step out of a strategy that was not applied."""
+        house.add_site("a")
+        house.add_site("b")
+        house.create()
+        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+
+        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+
+        assert (200, None) == (answer.status, answer.body)
+        assert ["b"] == [row["subcloud_name"] for row in house.rows(steps)]
+
+    def test_history_keeps_its_name(self, house: House) -> None:
+        """The steps of past strategies keep the name of a removed subcloud."""
+        house.add_site("a", **{"management-state": "managed"})
+        house.create()
+        house.verb("apply")
+        house.verb("abort")
+        house.verb("delete")
+        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+
+        house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+
+        assert [("a", None)] == [(row["subcloud_name"], row["subcloud_id"]) for row in house.rows(steps)]
+
+
+class TestGroups:
+    def group(self, house: House, kind: CommandType, subject: str | None = None, **data: Any) -> Any:
+        """Send a group command."""
+        return house.ask(kind, subject=subject, **data)
+
+    @pytest.mark.parametrize(
+        ("data", "detail"),
+        [
+            ({"name": ""}, "Invalid group name"),
+            ({"name": "12"}, "Invalid group name"),
+            ({"name": "default"}, "Invalid group name"),
+            ({"name": "a.*"}, "Invalid group name"),
+            ({"name": "x" * 256}, "Invalid group name"),
+            ({"description": ""}, "Invalid group description"),
+            ({"update_apply_type": "both"}, "Invalid group update_apply_type"),
+            ({"max_parallel_subclouds": "0"}, "Invalid group max_parallel_subclouds"),
+            ({"max_parallel_subclouds": 501}, "Invalid group max_parallel_subclouds"),
+            ({"max_parallel_subclouds": "x"}, "Invalid group max_parallel_subclouds"),
+            ({"name": "edge"}, "A subcloud group with this name already exists"),
+        ],
+    )
+    def test_wrong_fields_are_refused(self, house: House, data: dict[str, Any], detail: str) -> None:
+        """A wrong field of a group is a 400 with the contract's text, on add and on update alike."""
+        house.add_group("edge")
+        house.add_group("other")
+        good = {"name": "g", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": "3"}
+
+        added = self.group(house, CommandType.GROUP_CREATE, **(good | data))
+
+        assert (400, detail) == (added.status, added.detail)
+
+    def test_a_group_is_made_as_the_client_sends_it(self, house: House) -> None:
+        """The width arrives as text on add and as a number on update."""
+        made = self.group(
+            house,
+            CommandType.GROUP_CREATE,
+            name="g1",
+            description="group one",
+            update_apply_type="serial",
+            max_parallel_subclouds="3",
+        )
+        changed = self.group(
+            house, CommandType.GROUP_UPDATE, "g1", update_apply_type="parallel", max_parallel_subclouds=7
+        )
+
+        assert ("serial", 3) == (made.body["update_apply_type"], made.body["max_parallel_subclouds"])
+        assert ("parallel", 7) == (changed.body["update_apply_type"], changed.body["max_parallel_subclouds"])
+
+    def test_the_default_group_keeps_its_name_and_place(self, house: House) -> None:
+        """The Default group is neither renamed nor removed."""
+        renamed = self.group(house, CommandType.GROUP_UPDATE, "Default", name="x")
+        removed = self.group(house, CommandType.GROUP_DELETE, "1")
+
+        assert (400, "Default group name cannot be changed") == (renamed.status, renamed.detail)
+        assert (400, "Default Subcloud Group may not be deleted") == (removed.status, removed.detail)
+
+    def test_only_an_empty_group_is_removed(self, house: House) -> None:
+        """A group with members stays; an empty one goes; an unknown one is 404; nothing to update is told."""
+        house.add_group("edge")
+        house.add_site("a", group_id="edge")
+        full = self.group(house, CommandType.GROUP_DELETE, "edge")
+        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", group_id="Default")
+        idle = self.group(house, CommandType.GROUP_UPDATE, "edge", color="blue")
+        empty = self.group(house, CommandType.GROUP_DELETE, "edge")
+        gone = self.group(house, CommandType.GROUP_DELETE, "edge")
+
+        assert (400, "Subcloud Group not empty") == (full.status, full.detail)
+        assert (400, "nothing to update") == (idle.status, idle.detail)
+        assert (200, None) == (empty.status, empty.body)
+        assert (404, "Subcloud Group not found") == (gone.status, gone.detail)
+
+    def test_renaming_to_a_taken_name_is_refused(self, house: House) -> None:
+        """Renaming a group to an existing name is a 400, where upstream breaks."""
+        house.add_group("a1")
+        house.add_group("b1")
+
+        answer = self.group(house, CommandType.GROUP_UPDATE, "a1", name="b1")
+
+        assert (400, "A subcloud group with this name already exists") == (answer.status, answer.detail)
+
+
+class TestStandalone:
+    def prestage(self, house: House, name: str = "a", **data: Any) -> Any:
+        """Ask for a standalone prestage."""
+        return house.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name, **data)
+
+    def test_it_is_accepted_and_handed_out(self, house: House) -> None:
+        """The answer is the subcloud, prestaging, with the release; the precheck is handed out."""
+        house.add_site("a")
+
+        answer = self.prestage(house)
+
+        assert (200, "prestaging", "23.09") == (
+            answer.status,
+            answer.body["prestage-status"],
+            answer.body["prestage-software-version"],
+        )
+        assert 1 == len(house.queued())
+        assert None is house.step("a")["strategy_id"]
+
+    @pytest.mark.parametrize(
+        ("site", "data", "detail"),
+        [
+            ({}, {"force": "x"}, "Invalid value for force option: x"),
+            ({}, {"for_install": "x"}, "Invalid value for for_install option: x"),
+            (
+                {},
+                {"release": "1"},
+                "Specified release format is not supported. Version format must be MM.mm.",
+            ),
+            (
+                {},
+                {"release": "21.12"},
+                "Prestage failed 'a': The requested software version (21.12) is lower than the current subcloud "
+                "software version (22.12).",
+            ),
+            ({"availability-status": "offline"}, {}, "Prestage skipped 'a': Subcloud is offline."),
+            ({"management-state": "unmanaged"}, {}, "Prestage skipped 'a': Subcloud is not managed."),
+            ({"deploy-status": "installing"}, {}, f"Prestage skipped 'a': {DEPLOYING}"),
+            (
+                {"system_mode": "duplex"},
+                {},
+                "Prestage skipped 'a': Prestage operation is only accepted for a simplex subcloud.",
+            ),
+            (
+                {"management-alarms": 1},
+                {},
+                "Prestage failed 'a': Subcloud has management affecting alarm(s). Please resolve the alarm "
+                "condition(s) or use --force option and try again.",
+            ),
+        ],
+    )
+    def test_the_unfit_are_refused(self, house: House, site: dict[str, Any], data: dict[str, Any], detail: str) -> None:
+        """What may not be prestaged is a 400 with the contract's text, and starts nothing."""
+        house.add_site("a", **site)
+
+        answer = self.prestage(house, **data)
+
+        assert (400, detail) == (answer.status, answer.detail)
+        assert [] == house.rows(steps)
+
+    def test_force_passes_over_alarms(self, house: House) -> None:
+        """Force passes over management-affecting alarms and nothing else."""
+        house.add_site("a", **{"management-alarms": 3})
+
+        assert 200 == self.prestage(house, force="true").status
+
+    def test_passwords_are_required(self, house: House) -> None:
+        """A missing password is a 400 with the text of this verb."""
+        house.add_site("a")
+
+        answer = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a", password=None)
+
+        assert (400, "sysadmin_password is required.") == (answer.status, answer.detail)
+
+    @pytest.mark.parametrize("applied", [False, True])
+    def test_a_subcloud_in_a_strategy_is_refused(self, house: House, applied: bool) -> None:
+        """While the subcloud has a step in a strategy that has not ended, a standalone prestage is rejected."""
+        house.add_site("a")
+        house.create()
+        if applied:
+            house.verb("apply")
+
+        answer = self.prestage(house)
+
+        assert 400 == answer.status
+        assert answer.detail.startswith("Prestage skipped 'a': Subcloud a current prestage_status is")
+
+    def test_a_second_one_is_refused(self, house: House) -> None:
+        """A subcloud is prestaged once at a time."""
+        house.add_site("a")
+        self.prestage(house)
+
+        assert 400 == self.prestage(house).status
+
+    def test_an_upgrading_controller_refuses(self, house: House) -> None:
+        """While the system controller upgrades nothing is prestaged."""
+        house.add_site("a")
+        with house.database.write() as connection:
+            declare_upgrading(connection, upgrading=True)
+
+        answer = self.prestage(house)
+
+        assert 400 == answer.status
+        assert "system controller upgrade is in progress" in answer.detail
+
+    def test_each_has_a_secret_of_its_own(self, house: House) -> None:
+        """The passwords of two standalone prestages are kept apart, sealed."""
+        house.add_site("a")
+        house.add_site("b")
+        self.prestage(house, "a")
+        self.prestage(house, "b")
+
+        kept = house.rows(secrets)
+        assert 2 == len({row["step_id"] for row in kept})
+        assert ["pw", "pw"] == [house.sealer.open(row["sealed"], bound_to=row["bound_to"]) for row in kept]
+        assert not any("pw" == row["sealed"] for row in kept)
