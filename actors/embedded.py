@@ -27,7 +27,8 @@ _RECONCILE_S: Final = 15.0
 # Seconds after which a loop looks by itself should a wake be missed.
 _LOOK_S: Final = 5.0
 _STOP_MS: Final = 20_000
-_WAKE_UP_MS: Final = 1000
+# How soon an idle thread notices that it shall stop.
+_WAKE_UP_MS: Final = 200
 
 
 class InProcessMessages:

@@ -30,6 +30,10 @@ class House:
         else:
             sealed = self.sealer.seal(password, bound_to=command.id)
             command = command.model_copy(update={"sealed_password": sealed})
+        return self.execute(command)
+
+    def execute(self, command: Command) -> Answer:
+        """Carry a command out."""
         return self.coordinator.execute(command)
 
     def create(self, **data: Any) -> Answer:

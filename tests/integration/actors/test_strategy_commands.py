@@ -14,6 +14,7 @@ from db.schema import commands, secrets, steps, strategies
 from messages.commands import Command, CommandType
 
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
+DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
 
 
 class TestCreateFields:
@@ -201,7 +202,7 @@ class TestCreateState:
             {"name": "b", "reason": "Prestage skipped 'b': Subcloud is offline."},
             {
                 "name": "c",
-                "reason": "Prestage skipped 'c': Prestage operation is not allowed when subcloud deploy is in progress.",
+                "reason": f"Prestage skipped 'c': {DEPLOYING}",
             },
         ] == answer.body["excluded-subclouds"]
 

@@ -1,0 +1,1 @@
+"""HTTP in, message out, reply back: parses, authenticates, authorises, renders; decides nothing."""

@@ -1,0 +1,58 @@
+"""The HTTP application. Built by the bootstrap; building it connects to nothing."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from api.auth import Authenticator
+from api.context import SERVICES, Limits, Readiness, Services
+from api.failures import log_access, render_errors
+from api.reads import Reads
+from api.routes import add_routes
+from db.engine import Database
+from db.sealing import Sealer
+from messages.commands import CommandTransport
+
+
+def create_app(  # noqa: PLR0913 - everything that the API works with, by name
+    *,
+    database: Database,
+    transport: CommandTransport,
+    sealer: Sealer,
+    authenticator: Authenticator,
+    readiness: Readiness,
+    limits: Limits | None = None,
+) -> web.Application:
+    """Return the application.
+
+    Args:
+        database: For reading only. Stays the caller's to close, after the application was cleaned up.
+
+        transport: Carries every change to the coordinator.
+
+        sealer: Seals passwords before they go anywhere.
+
+        authenticator: Knows the callers.
+
+        readiness: Looked at by /readyz.
+
+        limits: How much of a request is taken in.
+    """
+    limits = limits or Limits()
+    app = web.Application(middlewares=[log_access, render_errors], client_max_size=limits.multipart_bytes)
+    services = Services(
+        reads=Reads(database),
+        transport=transport,
+        sealer=sealer,
+        authenticator=authenticator,
+        readiness=readiness,
+        limits=limits,
+    )
+    app[SERVICES] = services
+    app.on_cleanup.append(_close_reads)
+    add_routes(app.router)
+    return app
+
+
+async def _close_reads(app: web.Application) -> None:
+    app[SERVICES].reads.close()

@@ -1,0 +1,85 @@
+"""Who calls, and what the caller may do (contract 2.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from db.tokens import Role, TokenStore
+
+_PROJECTS: Final = frozenset({"admin", "services"})
+
+# Roles, any of which is enough. Keystone implies reader for admin; a token has one role only.
+READ: Final = frozenset({Role.READER, Role.OPERATOR, Role.CONFIGURATOR, Role.ADMIN})
+CHANGE: Final = frozenset({Role.ADMIN, Role.CONFIGURATOR})
+MANAGE: Final = frozenset({Role.ADMIN, Role.CONFIGURATOR, Role.OPERATOR})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Somebody whose token was found good."""
+
+    # Unique among all callers of the authenticator.
+    name: str
+    roles: frozenset[str]
+    # None: the token belongs to no project.
+    project: str | None
+
+    def may(self, allowed: frozenset[Role]) -> bool:
+        """Tell whether one of the allowed roles is held, in a project that may use this service."""
+        return self.project in _PROJECTS and not self.roles.isdisjoint(allowed)
+
+
+class AuthenticationError(Exception):
+    """The caller is not known; the message is what the caller is told."""
+
+
+class MissingTokenError(AuthenticationError):
+    """There is no token."""
+
+    def __init__(self) -> None:
+        super().__init__("Failed to validate access token: Authentication required")
+
+
+class InvalidTokenError(AuthenticationError):
+    """The token is unknown, expired or revoked. Upstream repeats it in the message; we do not."""
+
+    def __init__(self) -> None:
+        super().__init__("Failed to validate access token: Auth token is invalid")
+
+
+class AuthenticatorUnavailableError(Exception):
+    """The service that knows the callers does not answer; says nothing about the token."""
+
+
+class Authenticator(Protocol):
+    """Knows callers by their tokens."""
+
+    async def authenticate(self, token: str | None) -> Caller:
+        """Return the caller.
+
+        Raises:
+            MissingTokenError: There is no token.
+            InvalidTokenError: The token is unknown, expired or revoked.
+            AuthenticatorUnavailableError: Nobody can tell at the moment.
+        """
+
+
+class TokenAuthenticator:
+    """Knows callers by the tokens of this installation.
+
+    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once.
+    """
+
+    def __init__(self, store: TokenStore) -> None:
+        self._store = store
+
+    async def authenticate(self, token: str | None) -> Caller:
+        """Return the caller; token callers count as project `admin`."""
+        if not token:
+            raise MissingTokenError
+        known = await asyncio.to_thread(self._store.authenticate, token)
+        if known is None:
+            raise InvalidTokenError
+        return Caller(name=known.name, roles=frozenset({known.role}), project="admin")

@@ -1,0 +1,51 @@
+"""What every handler finds at its request and its application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from api.auth import Authenticator, Caller
+from api.reads import Reads
+from db.sealing import Sealer
+from messages.commands import CommandTransport
+
+# Returns one entry per check: None when it is well, otherwise one sentence. Anybody may read it: no secret, no address.
+Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much of a caller's input is taken in."""
+
+    # Largest JSON body, after decompression.
+    json_bytes: int = 1024 * 1024
+    # Largest multipart body, all parts together.
+    multipart_bytes: int = 4 * 1024 * 1024
+    # Largest bootstrap_values file.
+    yaml_bytes: int = 256 * 1024
+    # Most parts of a multipart body.
+    part_count: int = 100
+    # Longest time to send a body.
+    body_s: float = 30.0
+    # Longest time of the readiness checks together.
+    readiness_s: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the handlers work with."""
+
+    reads: Reads
+    transport: CommandTransport
+    sealer: Sealer
+    authenticator: Authenticator
+    readiness: Readiness
+    limits: Limits
+
+
+SERVICES: Final = web.AppKey("services", Services)
+CALLER: Final = web.RequestKey("caller", Caller)

@@ -1,0 +1,73 @@
+"""The outermost handlers of every request: one access line, and one error page for whatever went wrong."""
+
+from __future__ import annotations
+
+import traceback
+from http import HTTPStatus
+from time import perf_counter
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from api.context import CALLER
+from api.errors import RETRY_AFTER, ApiError
+from api.pages import error_page
+
+_log = structlog.get_logger(__name__)
+
+# The client went away before its answer; nginx's number for it.
+_CLIENT_GONE: Final = 499
+# Asked every few seconds by machines.
+_PROBES: Final = frozenset({"/livez", "/readyz"})
+
+
+@web.middleware
+async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Write one line per request: never a body, a header or a query."""
+    started = perf_counter()
+    status = _CLIENT_GONE
+    try:
+        response = await handler(request)
+        status = response.status
+        return response
+    finally:
+        caller = request.get(CALLER)
+        write = _log.debug if request.path in _PROBES else _log.info
+        write(
+            "request",
+            method=request.method,
+            # Percent-encoded, so that no caller writes lines of its own.
+            path=request.rel_url.raw_path,
+            status=status,
+            ms=round((perf_counter() - started) * 1000, 1),
+            caller=caller.name if caller else None,
+        )
+
+
+@web.middleware
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every exception into an error page."""
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_page(request, error.status, error.detail, error.headers)
+    except web.HTTPException as error:
+        # Of aiohttp itself: an unknown path, a wrong method, too large a body.
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return error_page(request, error.status, "", allow)
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        _log_failure(request, error)
+        return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is not available.", RETRY_AFTER)
+    except Exception as error:  # noqa: BLE001 - the one broad catch of the API: logged once, answered without details
+        _log_failure(request, error)
+        return error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "", {})
+
+
+def _log_failure(request: web.Request, error: Exception) -> None:
+    # Formatted here, for a log that shows the variables of each frame would show passwords.
+    text = "".join(traceback.format_exception(error))
+    _log.error("request failed", method=request.method, path=request.rel_url.raw_path, exception=text)

@@ -1,0 +1,125 @@
+"""Bodies of subclouds: multipart as dcmanager's client sends them, or JSON (contract 4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import BodyPartReader, web
+
+from api.bodies import parse_object, patience, read_object, refuse_early, too_large
+from api.bootstrap_values import BootstrapValuesError, parse_bootstrap_values
+from api.content import check, hints_at_secret, without_secrets
+from api.context import SERVICES, Limits
+from api.errors import ApiError, body_required, malformed
+
+_FILE: Final = "bootstrap_values"
+# Ansible connection variables of a site; the one field that is a mapping.
+_CONNECTION: Final = "connection"
+# The coordinator's words for the same faults in messages that did not come through here.
+_NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
+_INSTEAD: Final = "passwords come with each prestage command"
+
+
+async def read_new_subcloud(request: web.Request) -> dict[str, Any]:
+    """Return the fields of a subcloud to add, flat: those of the bootstrap values, over them those of the form.
+
+    Nested values, such as the registries of a bootstrap file with their passwords, are left out: they are no fields
+    of a subcloud.
+
+    Raises:
+        ApiError: 400 for a body that is empty or cannot be read; 408; 413.
+    """
+    fields = await _read_fields(request, with_file=True)
+    return {key: value for key, value in fields.items() if key == _CONNECTION or not isinstance(value, dict | list)}
+
+
+async def read_subcloud_change(request: web.Request) -> dict[str, Any]:
+    """Return the fields of a subcloud to change.
+
+    Raises:
+        ApiError: 400 for a body that is empty or cannot be read; 408; 413.
+    """
+    return await _read_fields(request, with_file=False)
+
+
+async def _read_fields(request: web.Request, *, with_file: bool) -> dict[str, Any]:
+    if request.content_type == "multipart/form-data":
+        fields = await _read_multipart(request, with_file=with_file)
+    else:
+        fields = await read_object(request)
+    if fields.get(_CONNECTION) is not None:
+        fields[_CONNECTION] = _read_connection(fields[_CONNECTION])
+    return without_secrets(fields)
+
+
+def _read_connection(value: object) -> object:
+    """Return the connection variables, which a form holds as JSON; no secret may go on in them."""
+    try:
+        connection = parse_object(value.encode()) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise ApiError(HTTPStatus.BAD_REQUEST, _NO_CONNECTION) from None
+    secret = next((name for name in _names(connection) if hints_at_secret(name)), None)
+    # Dropping it would leave an operator with a site that cannot be reached and no word why.
+    if secret is not None:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"Invalid connection: {secret[:64]} looks like a secret; {_INSTEAD}")
+    return connection
+
+
+def _names(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from map(str, value)
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
+async def _read_multipart(request: web.Request, *, with_file: bool) -> dict[str, Any]:
+    limits = request.app[SERVICES].limits
+    refuse_early(request, limits.multipart_bytes)
+    async with patience(request):
+        parts = await _read_parts(request, limits)
+    if not parts:
+        raise body_required()
+    document = parts.pop(_FILE, None)
+    values = await _bootstrap_values(document, limits) if with_file and document is not None else {}
+    return {**values, **_texts(parts)}
+
+
+async def _read_parts(request: web.Request, limits: Limits) -> dict[str, tuple[bool, bytes]]:
+    """Return the named parts, of a repeated name the last: whether it is a file, and its content."""
+    parts: dict[str, tuple[bool, bytes]] = {}
+    size = count = 0
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader) or count == limits.part_count:
+            raise malformed()
+        content = bytes(await part.read())
+        size += len(content)
+        count += 1
+        if size > limits.multipart_bytes:
+            raise too_large(limits.multipart_bytes)
+        if part.name:
+            parts[part.name] = (part.filename is not None, content)
+    return parts
+
+
+async def _bootstrap_values(document: tuple[bool, bytes], limits: Limits) -> dict[str, Any]:
+    content = document[1]
+    if len(content) > limits.yaml_bytes:
+        raise too_large(limits.yaml_bytes)
+    try:
+        return await asyncio.to_thread(parse_bootstrap_values, content)
+    except BootstrapValuesError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from None
+
+
+def _texts(parts: dict[str, tuple[bool, bytes]]) -> dict[str, str]:
+    try:
+        texts = {name: content.decode() for name, (is_file, content) in parts.items() if not is_file}
+        check(texts)
+    except ValueError:
+        raise malformed() from None
+    return texts

@@ -1,0 +1,75 @@
+"""/v1.0/subcloud-groups (contract 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from api.asking import ask
+from api.bodies import read_object
+from api.context import SERVICES
+from api.reads import encode, encode_list, json_answer
+from api.refs import group_not_found, path_ref
+from db import listing
+from db.listing import Row
+from messages.commands import CommandType
+from messages.resources import group_resource, subcloud_resource
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """Show every group, with the number of its subclouds."""
+
+    def read(connection: Connection) -> bytes:
+        return encode_list("subcloud_groups", map(_counted, listing.all_groups(connection)))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show one group."""
+    ref = path_ref(request, group_not_found())
+
+    def read(connection: Connection) -> bytes:
+        return encode(group_resource(_found(connection, ref)))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show_subclouds(request: web.Request) -> web.Response:
+    """Show the subclouds of one group."""
+    ref = path_ref(request, group_not_found())
+
+    def read(connection: Connection) -> bytes:
+        members = listing.subclouds_of_group(connection, _found(connection, ref)["id"])
+        return encode_list("subclouds", map(subcloud_resource, members))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def create(request: web.Request) -> web.Response:
+    """Ask for a new group."""
+    return await ask(request, CommandType.GROUP_CREATE, data=await read_object(request))
+
+
+async def change(request: web.Request) -> web.Response:
+    """Ask to change a group."""
+    ref = path_ref(request, group_not_found())
+    return await ask(request, CommandType.GROUP_UPDATE, subject=ref, data=await read_object(request))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Ask to remove a group."""
+    return await ask(request, CommandType.GROUP_DELETE, subject=path_ref(request, group_not_found()))
+
+
+def _found(connection: Connection, ref: str) -> Row:
+    row = listing.group(connection, ref)
+    if row is None:
+        raise group_not_found()
+    return row
+
+
+def _counted(row: Row) -> dict[str, Any]:
+    return {**group_resource(row), "subcloud_count": row["subcloud_count"]}

@@ -1,0 +1,33 @@
+"""Names and ids in the path; one that nothing can be called is not found before anybody looks."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from api.content import NAME_LENGTH, is_storable
+from api.errors import ApiError
+
+
+def subcloud_not_found() -> ApiError:
+    """Return the error of an unknown subcloud."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Subcloud not found")
+
+
+def group_not_found() -> ApiError:
+    """Return the error of an unknown group."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Subcloud Group not found")
+
+
+def step_not_found() -> ApiError:
+    """Return the error of an unknown step."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Strategy step not found")
+
+
+def path_ref(request: web.Request, otherwise: ApiError) -> str:
+    """Return the name or id in the path, or raise `otherwise`."""
+    ref = request.match_info["ref"]
+    if len(ref) > NAME_LENGTH or not is_storable(ref):
+        raise otherwise
+    return ref

@@ -1,0 +1,52 @@
+"""Every path, its handler, and who may call it."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from api import groups, public, steps, strategies, subclouds
+from api.access import guard
+from api.auth import CHANGE, MANAGE, READ
+from db.tokens import Role
+
+_VERSION = "/v1.0"
+
+_STRATEGY = f"{_VERSION}/sw-update-strategy"
+_SUBCLOUDS = f"{_VERSION}/subclouds"
+_GROUPS = f"{_VERSION}/subcloud-groups"
+
+_GUARDED: tuple[tuple[str, str, Handler, frozenset[Role]], ...] = (
+    (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
+    (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
+    (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
+    (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, CHANGE),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps", steps.show_all, READ),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", steps.show, READ),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", steps.show_log, READ),
+    (hdrs.METH_GET, _SUBCLOUDS, subclouds.show_all, READ),
+    (hdrs.METH_POST, _SUBCLOUDS, subclouds.add, CHANGE),
+    (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}", subclouds.show, READ),
+    (hdrs.METH_PATCH, f"{_SUBCLOUDS}/{{ref}}", subclouds.change, MANAGE),
+    (hdrs.METH_DELETE, f"{_SUBCLOUDS}/{{ref}}", subclouds.delete, CHANGE),
+    (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}/detail", subclouds.show_detail, READ),
+    (hdrs.METH_PATCH, f"{_SUBCLOUDS}/{{ref}}/prestage", subclouds.prestage, CHANGE),
+    (hdrs.METH_GET, _GROUPS, groups.show_all, READ),
+    (hdrs.METH_POST, _GROUPS, groups.create, CHANGE),
+    (hdrs.METH_GET, f"{_GROUPS}/{{ref}}", groups.show, READ),
+    (hdrs.METH_PATCH, f"{_GROUPS}/{{ref}}", groups.change, CHANGE),
+    (hdrs.METH_DELETE, f"{_GROUPS}/{{ref}}", groups.delete, CHANGE),
+    (hdrs.METH_GET, f"{_GROUPS}/{{ref}}/subclouds", groups.show_subclouds, READ),
+)
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    """Add every path, those below the version with and without a slash at the end."""
+    # HEAD is refused here as upstream does.
+    router.add_get("/", public.show_versions, allow_head=False)
+    router.add_get("/livez", public.show_alive)
+    router.add_get("/readyz", public.show_ready)
+    for method, path, handler, allowed in _GUARDED:
+        guarded = guard(handler, allowed)
+        router.add_route(method, path, guarded)
+        router.add_route(method, f"{path}/", guarded)

@@ -1,0 +1,54 @@
+"""The HTTP server around the application: its limits and its own log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+# Longer than a usual proxy keeps its connections, in seconds; aiohttp's own hour lets idle ones pile up.
+_KEEPALIVE_S: Final = 75.0
+# Largest request line and largest header, in bytes; Keystone's longest tokens stay well below.
+_LINE_BYTES: Final = 8190
+_HEADER_COUNT: Final = 64
+
+_logger: Final = logging.getLogger("api.http")
+
+
+class _NoRequestBytes(logging.Filter):
+    """Takes the cause out of records about unreadable requests: it quotes the request, token and all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep every record, some of them shortened."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.exc_info = None
+            record.msg = f"{record.msg}: {type(error).__name__}"
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+_logger.addFilter(_NoRequestBytes())
+
+
+def create_runner(app: web.Application, *, shutdown_s: float = 10.0) -> web.AppRunner:
+    """Return the runner to be set up and given sites by the caller.
+
+    Args:
+        app: From `create_app`.
+
+        shutdown_s: How long requests in flight may take when the server stops, in seconds.
+    """
+    return web.AppRunner(
+        app,
+        # The application writes its own line per request.
+        access_log=None,
+        logger=_logger,
+        keepalive_timeout=_KEEPALIVE_S,
+        max_line_size=_LINE_BYTES,
+        max_field_size=_LINE_BYTES,
+        max_headers=_HEADER_COUNT,
+        shutdown_timeout=shutdown_s,
+    )

@@ -1,0 +1,73 @@
+"""/v1.0/sw-update-strategy/steps: where each subcloud stands, and what its playbooks printed (contract 3.2)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from api.context import SERVICES
+from api.errors import ApiError
+from api.reads import encode, encode_list, json_answer
+from api.refs import path_ref, step_not_found
+from db import listing
+from db.listing import PhaseOutput
+from messages.resources import step_resource
+from statemachine.states import PHASES
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """Show the steps of the active strategy; an empty list without one."""
+
+    def read(connection: Connection) -> bytes:
+        return encode_list("strategy-steps", map(step_resource, listing.active_steps(connection)))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show the step of one subcloud, by name only."""
+    name = path_ref(request, step_not_found())
+
+    def read(connection: Connection) -> bytes:
+        row = listing.active_step(connection, name)
+        if row is None:
+            raise step_not_found()
+        return encode(step_resource(row))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show_log(request: web.Request) -> web.Response:
+    """Show what the newest run of one phase printed, or of all phases one after the other.
+
+    Serves the step that started last, of any strategy or standalone: details of past steps point here too.
+    """
+    name = path_ref(request, step_not_found())
+    phase = request.query.get("phase") or None
+    if phase is not None and phase not in set(PHASES):
+        known = ", ".join(PHASES)
+        raise ApiError(HTTPStatus.NOT_FOUND, f"Unknown phase '{phase}'; the phases are: {known}")
+
+    def read(connection: Connection) -> bytes:
+        step = listing.latest_step(connection, name)
+        if step is None:
+            raise step_not_found()
+        return _render(listing.outputs(connection, step, phase), name, phase)
+
+    text = await request.app[SERVICES].reads.run(read)
+    return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+
+def _render(outputs: list[PhaseOutput], name: str, phase: str | None) -> bytes:
+    if not outputs:
+        what = f"phase '{phase}'" if phase else "any phase"
+        raise ApiError(HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name}")
+    return outputs[0].content if phase else b"".join(map(_with_header, outputs))
+
+
+def _with_header(output: PhaseOutput) -> bytes:
+    header = f"=== {output.phase}, attempt {output.attempt}, {output.outcome or 'running'} ===\n"
+    end = b"" if output.content.endswith(b"\n") else b"\n"
+    return header.encode() + output.content + end

@@ -1,0 +1,65 @@
+"""/v1.0/sw-update-strategy: one strategy at a time (contract 3.1, 3.3 to 3.5)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from api.asking import ask
+from api.bodies import read_object
+from api.context import SERVICES
+from api.errors import ApiError
+from api.reads import encode, json_answer
+from db import listing
+from messages.commands import CommandType
+from messages.resources import strategy_resource
+
+_ACTIONS: Final = {"apply": CommandType.STRATEGY_APPLY, "abort": CommandType.STRATEGY_ABORT}
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show the active strategy, if it is of the type asked for."""
+    wanted = _asked_type(request)
+
+    def read(connection: Connection) -> bytes:
+        row = listing.active_strategy(connection)
+        if row is None or wanted not in {None, row["type"]}:
+            raise _not_found(wanted)
+        return encode(strategy_resource(row, "read"))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def create(request: web.Request) -> web.Response:
+    """Ask for a new strategy."""
+    body = await read_object(request)
+    return await ask(request, CommandType.STRATEGY_CREATE, data=body, with_password=True)
+
+
+async def act(request: web.Request) -> web.Response:
+    """Ask to apply or to abort."""
+    body = await read_object(request)
+    action = body.get("action")
+    if not action:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "action required")
+    command_type = _ACTIONS.get(action) if isinstance(action, str) else None
+    if command_type is None:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "action invalid")
+    return await ask(request, command_type, data={"type": _asked_type(request)})
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Ask to remove the strategy."""
+    return await ask(request, CommandType.STRATEGY_DELETE, data={"type": _asked_type(request)})
+
+
+def _asked_type(request: web.Request) -> str | None:
+    return request.query.get("type") or None
+
+
+def _not_found(wanted: str | None) -> ApiError:
+    detail = "Strategy not found" if wanted is None else f"Strategy of type '{wanted}' not found"
+    return ApiError(HTTPStatus.NOT_FOUND, detail)

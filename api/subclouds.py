@@ -1,0 +1,101 @@
+"""/v1.0/subclouds: the inventory, and prestaging of one subcloud (contract 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from api.access import require
+from api.asking import ask
+from api.auth import CHANGE
+from api.bodies import read_object
+from api.context import CALLER, SERVICES
+from api.forms import read_new_subcloud, read_subcloud_change
+from api.reads import encode, encode_list, json_answer
+from api.refs import path_ref, subcloud_not_found
+from db import listing
+from db.listing import Row
+from messages.commands import CommandType
+from messages.resources import subcloud_resource
+
+# What an operator, who may only manage and unmanage, may send.
+_STATE: Final = "management-state"
+_MANAGING: Final = frozenset({_STATE, "force"})
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """Show every subcloud. Nothing is synchronised with sites, so the sync status is unknown."""
+
+    def read(connection: Connection) -> bytes:
+        return encode_list("subclouds", map(_listed, listing.all_subclouds(connection)))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show(request: web.Request) -> web.Response:
+    """Show one subcloud."""
+    return await _show(request, _single)
+
+
+async def show_detail(request: web.Request) -> web.Response:
+    """Show one subcloud with what the client prints for `--detail`."""
+    return await _show(request, _detailed)
+
+
+async def add(request: web.Request) -> web.Response:
+    """Ask to add a subcloud. It is deployed already, so its password is not needed and not kept."""
+    return await ask(request, CommandType.SUBCLOUD_ADD, data=await read_new_subcloud(request))
+
+
+async def change(request: web.Request) -> web.Response:
+    """Ask to change, manage or unmanage a subcloud; the body tells which, and so whether an operator may."""
+    ref = path_ref(request, subcloud_not_found())
+    fields = await read_subcloud_change(request)
+    if _STATE not in fields or not _MANAGING.issuperset(fields):
+        require(request[CALLER], CHANGE)
+    return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=fields)
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Ask to remove a subcloud."""
+    ref = path_ref(request, subcloud_not_found())
+    return await ask(request, CommandType.SUBCLOUD_DELETE, subject=ref)
+
+
+async def prestage(request: web.Request) -> web.Response:
+    """Ask to prestage one subcloud by itself."""
+    ref = path_ref(request, subcloud_not_found())
+    body = await read_object(request, empty_allowed=True)
+    return await ask(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
+
+
+async def _show(request: web.Request, render: Callable[[Row], dict[str, Any]]) -> web.Response:
+    ref = path_ref(request, subcloud_not_found())
+
+    def read(connection: Connection) -> bytes:
+        row = listing.subcloud(connection, ref)
+        if row is None:
+            raise subcloud_not_found()
+        return encode(render(row))
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+def _listed(row: Row) -> dict[str, Any]:
+    return {**_single(row), "sync_status": "unknown"}
+
+
+def _single(row: Row) -> dict[str, Any]:
+    return {**subcloud_resource(row), "endpoint_sync_status": []}
+
+
+def _detailed(row: Row) -> dict[str, Any]:
+    return {
+        **_single(row),
+        "oam_floating_ip": row["oam_floating_ip"] or "unavailable",
+        "deploy_config_sync_status": "unknown",
+        "region_name": row["region_name"],
+    }

@@ -1,0 +1,139 @@
+"""Settings: `PRESTAGER_*` environment variables, or a file of the same names.
+
+Read once by the bootstrap; nothing else looks at the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from runner.admission import default_slots
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from statemachine.versions import is_release
+
+CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"
+_OUR_PLAYBOOKS: Final = Path(__file__).parent / "playbooks"
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. A variable of the environment wins over the file."""
+
+    model_config = SettingsConfigDict(env_prefix="PRESTAGER_", extra="forbid", env_ignore_empty=True)
+
+    data_dir: Path = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
+    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default is SQLite in the data directory.")
+    listen: str = Field("127.0.0.1:8119", description="Address and port of the API.")
+    secret_key: SecretStr | None = Field(
+        None, description="Key that seals passwords, 32 bytes in base64; default is a file made in the data directory."
+    )
+    secret_key_file: Path | None = Field(None, description="File that holds the secret key.")
+    auth: Literal["token"] = Field("token", description="How callers are known.")
+    release: str | None = Field(
+        None, description="Software version of the system controller (MM.mm), staged where a request names none."
+    )
+    playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
+    deploy_dir: Path = Field(
+        Path("/opt/platform/deploy"), description="Where <release>/prestage_images* and the shared packages are."
+    )
+    feed_dir: Path = Field(
+        Path("/var/www/pages/feed"), description="Where the controller keeps the package feeds, rel-<release> each."
+    )
+    inspector: Literal["declared"] = Field("declared", description="How the facts of a site are read.")
+    allow_duplex: bool = Field(False, description="Prestage duplex sites too; the default skips them.")
+    ssh_user: str = Field("sysadmin", description="User that playbooks log in with.")
+    slots: int = Field(default_factory=default_slots, ge=1, le=1000, description="Playbooks at once in one worker.")
+    max_attempts: int = Field(3, ge=1, le=20, description="Tries of a phase whose worker is lost.")
+    prepare_deadline_s: Seconds = Field(3600, description="Longest prepare playbook, in seconds.")
+    packages_deadline_s: Seconds = Field(3600, description="Longest packages playbook, in seconds.")
+    images_deadline_s: Seconds = Field(7200, description="Longest images playbook, in seconds.")
+    command_timeout_s: Seconds = Field(30, description="How long the API waits for an answer, in seconds.")
+    probe: bool = Field(False, description="Keep availability current by TCP probes of each site's SSH port.")
+    probe_interval_s: Seconds = Field(30, description="Pause between two probes of a site, in seconds.")
+    probe_timeout_s: Seconds = Field(5, description="How long a probe waits for a connection, in seconds.")
+    probe_failures: int = Field(2, ge=1, le=100, description="Failed probes in a row that make a site offline.")
+    probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
+    worker_name: str = Field(
+        default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Stable name of the worker."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="Form of the log; auto: text on a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then the TOML file that PRESTAGER_CONFIG names."""
+        del dotenv_settings, file_secret_settings
+        file = os.environ.get(CONFIG_FILE_VARIABLE)
+        sources = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
+
+    @field_validator("release")
+    @classmethod
+    def _release_form(cls, value: str | None) -> str | None:
+        if value is not None and not is_release(value):
+            raise ValueError("must be MM.mm, such as 23.09")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _listen_form(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
+            raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_form(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            backend = make_url(value.get_secret_value()).get_backend_name()
+        except ArgumentError:
+            # The original message repeats the URL, password included.
+            raise ValueError(
+                "is not a database URL such as postgresql+psycopg://user:password@host/prestager"
+            ) from None
+        if backend not in {"sqlite", "postgresql"}:
+            raise ValueError(f"names the database {backend!r}; use sqlite or postgresql")
+        return value
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Settings:
+        if self.secret_key is not None and self.secret_key_file is not None:
+            raise ValueError("set either PRESTAGER_SECRET_KEY or PRESTAGER_SECRET_KEY_FILE, not both")
+        return self
+
+    @property
+    def store_url(self) -> str:
+        """Return the database's URL with its password; never log it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'prestager.db'}"
+
+    @property
+    def listen_host(self) -> str:
+        """Return the address part of `listen`, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def listen_port(self) -> int:
+        """Return the port part of `listen`."""
+        return int(self.listen.rpartition(":")[2])

@@ -1,0 +1,400 @@
+"""Whole strategies through the embedded engine: states, texts, and what a site shows afterwards (contract 7, 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from embedded_rig import Rig, Stage, until
+
+from db.schema import outbox, preparations, runs, secrets, steps
+from messages.commands import CommandType
+from runner.jobs import Outcome
+from runner.noop import NoopEnd
+
+PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
+FAILS = NoopEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
+LOST = NoopEnd(outcome=Outcome.STOPPED, details="stopped")
+ALL_STATES = [
+    "prestage-precheck",
+    "prestage-prepare",
+    "prestaging-packages",
+    "prestaging-images",
+    "complete",
+]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Give what decides how playbooks end."""
+    return Stage()
+
+
+@pytest.fixture
+def build(tmp_path: Path, stage: Stage) -> Iterator[Callable[..., Rig]]:
+    """Give a function that starts an installation; all are stopped in the end."""
+    rigs: list[Rig] = []
+
+    def start(**options: object) -> Rig:
+        rigs.append(Rig(tmp_path, stage, **options))
+        return rigs[-1]
+
+    yield start
+    for rig in rigs:
+        rig.stop()
+
+
+def upload_list(rig: Rig) -> Path:
+    """Give the target release an image list."""
+    path = rig.settings.deploy_dir / "23.09" / "prestage_images_list.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("oci:images/a\n")
+    return path
+
+
+class TestPhases:
+    def test_an_upgrade_goes_through_all_phases(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """An upgrade with an image list runs prepare, packages and images, and its site shows what it holds."""
+        rig = build()
+        rig.add_site("a")
+        image_list = upload_list(rig)
+
+        assert "complete" == rig.run_strategy()
+        assert ALL_STATES == rig.walk("a")
+        assert [PREPARE, PACKAGES, IMAGES] == stage.played("a")
+        assert {"current_software_version": "23.09", "previous_software_version": "22.12"} == stage.jobs[0].extra_vars
+        assert {"software_version": "23.09"} == stage.jobs[1].extra_vars
+        assert {"software_version": "23.09", "image_list_file": str(image_list)} == stage.jobs[2].extra_vars
+        site = rig.site("a")
+        assert ("complete", "for-install: 23.09 - for-sw-deploy: None") == (
+            site["prestage_status"],
+            site["prestage_versions"],
+        )
+        step = rig.step("a")
+        assert step["started_at"] <= step["finished_at"]
+
+    def test_without_an_image_list_an_upgrade_brings_no_images(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """No list: the images phase has nothing to do, the step is complete, and the log says why."""
+        rig = build()
+        rig.add_site("a")
+
+        assert "complete" == rig.run_strategy()
+        assert ALL_STATES == rig.walk("a")
+        assert [PREPARE, PACKAGES] == stage.played("a")
+        assert "there are no images to stage" in rig.log("a", "prestaging-images")
+
+    def test_a_reinstall_prepares_nothing_and_brings_its_own_images(
+        self, build: Callable[..., Rig], stage: Stage
+    ) -> None:
+        """A site that runs the release already skips prepare; its images playbook gets no list."""
+        rig = build()
+        rig.add_site("a", software_version="23.09")
+        upload_list(rig)
+
+        assert "complete" == rig.run_strategy()
+        assert ALL_STATES == rig.walk("a")
+        assert [PACKAGES, IMAGES] == stage.played("a")
+        assert {"software_version": "23.09"} == stage.jobs[1].extra_vars
+
+    def test_the_password_reaches_the_job_and_nothing_else(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Each playbook gets the password as a secret; the store never holds it, and wipes it sealed at the end."""
+        rig = build()
+        rig.add_site("a")
+        rig.create(password="Li69nux*")
+        rig.verb("apply")
+        rig.ending()
+
+        assert {"ansible_ssh_pass": "Li69nux*", "ansible_become_pass": "Li69nux*"} == stage.jobs[0].secrets
+        assert [] == rig.rows(secrets)
+        rig.database.close()
+        files = b"".join(path.read_bytes() for path in rig.settings.data_dir.glob("prestager.db*"))
+        assert b"Li69nux*" not in files
+
+    def test_tokens_of_a_site_only_grow(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Each later run of a site carries a greater fencing token."""
+        rig = build()
+        rig.add_site("a")
+        rig.run_strategy()
+        tokens = [job.host_vars["prestager_run_token"] for job in stage.jobs]
+
+        assert sorted(set(tokens)) == tokens
+
+
+class TestPrecheck:
+    @pytest.mark.parametrize(
+        ("site", "details"),
+        [
+            (
+                {"system_mode": "duplex"},
+                "Prestage skipped 'a': Prestage operation is only accepted for a simplex subcloud.",
+            ),
+        ],
+    )
+    def test_a_skipped_site_is_complete_with_the_reason(
+        self, build: Callable[..., Rig], stage: Stage, site: dict[str, str], details: str
+    ) -> None:
+        """Skip: the step is complete with the reason, and the subcloud shows what it showed before."""
+        rig = build()
+        rig.add_site("a", **site)
+
+        assert "complete" == rig.run_strategy()
+        assert ("complete", details) == (rig.step("a")["state"], rig.step("a")["details"])
+        assert None is rig.site("a")["prestage_status"]
+        assert [] == stage.jobs
+
+    def test_a_site_that_went_offline_is_skipped(self, build: Callable[..., Rig]) -> None:
+        """A subcloud that goes offline between create and its start is skipped."""
+        rig = build()
+        rig.add_site("a")
+        rig.create()
+        rig.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"availability-status": "offline"})
+        rig.verb("apply")
+
+        assert "complete" == rig.ending()
+        assert "Prestage skipped 'a': Subcloud is offline." == rig.step("a")["details"]
+
+    def test_an_unmanaged_site_fails(self, build: Callable[..., Rig]) -> None:
+        """A subcloud unmanaged between create and its start fails with that reason."""
+        rig = build()
+        rig.add_site("a")
+        rig.create()
+        rig.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+        rig.verb("apply")
+
+        assert "failed" == rig.ending()
+        assert ("failed", "Subcloud a is unmanaged.") == (rig.step("a")["state"], rig.step("a")["details"])
+
+    def test_alarms_fail_unless_forced(self, build: Callable[..., Rig]) -> None:
+        """A management-affecting alarm fails the step; with force it passes."""
+        rig = build()
+        rig.add_site("a", **{"management-alarms": 1})
+
+        assert "failed" == rig.run_strategy()
+        assert rig.step("a")["details"].startswith("prestage-precheck: Prestage failed 'a': Subcloud has management")
+        rig.verb("delete")
+        assert "complete" == rig.run_strategy(force="true")
+
+    def test_a_newer_site_fails_and_harms_nobody(self, build: Callable[..., Rig]) -> None:
+        """A site newer than the release fails in precheck; the others are prestaged."""
+        rig = build()
+        rig.add_site("a", software_version="24.09")
+        rig.add_site("b")
+
+        assert "failed" == rig.run_strategy()
+        assert "lower than the current subcloud software version (24.09)" in rig.step("a")["details"]
+        assert "complete" == rig.step("b")["state"]
+
+
+class TestPrepare:
+    def test_it_runs_once_for_all_sites_of_a_version(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Prepare runs once per from-version; all sites of that version wait for it and go on."""
+        rig = build()
+        for name in "abcde":
+            rig.add_site(name)
+        for name in "xyz":
+            rig.add_site(name, software_version="21.12")
+
+        assert "complete" == rig.run_strategy(**{"max-parallel-subclouds": 8})
+        prepared = [job.extra_vars["previous_software_version"] for job in stage.jobs if job.playbook.stem == PREPARE]
+        assert ["21.12", "22.12"] == sorted(prepared)
+
+    def test_its_failure_fails_all_who_need_it_at_once(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """The first site names the failure, later ones the earlier failure; reinstalls are untouched; no second try."""
+        rig = build()
+        for name in "abc":
+            rig.add_site(name)
+        rig.add_site("z", software_version="23.09")
+        for name in "abc":
+            stage.end(name, PREPARE, FAILS)
+
+        assert "failed" == rig.run_strategy(**{"max-parallel-subclouds": 2})
+        assert (
+            "prestage-prepare: Prestaging prepare failed for subcloud a, check individual log at "
+            "/v1.0/sw-update-strategy/steps/a/log?phase=prestage-prepare for detailed output. "
+            "task 'Take packages' on a: no space left"
+        ) == rig.step("a")["details"]
+        assert {"prestage-prepare: Aborted due to previous prestage-prepare failure"} == {
+            rig.step(name)["details"] for name in "bc"
+        }
+        assert "complete" == rig.step("z")["state"]
+        assert 1 == len([job for job in stage.jobs if job.playbook.stem == PREPARE])
+
+    def test_a_failed_prepare_does_not_poison_the_next_strategy(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """A new application tries prepare anew."""
+        rig = build()
+        rig.add_site("a")
+        stage.end("a", PREPARE, FAILS)
+        first = rig.run_strategy()
+        rig.verb("delete")
+        stage.end("a", PREPARE, NoopEnd())
+
+        assert ("failed", "complete") == (first, rig.run_strategy())
+        assert ["failed", "complete"] == [row["state"] for row in rig.rows(preparations)]
+
+
+class TestFailures:
+    def test_a_failed_site_does_not_hold_the_others_up(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Later stages go on after a failure; the strategy has failed in the end, the site says why."""
+        rig = build()
+        for name in "abc":
+            rig.add_site(name)
+        stage.end("a", PACKAGES, FAILS)
+
+        assert "failed" == rig.run_strategy(**{"subcloud-apply-type": "serial"})
+        assert ["failed", "complete", "complete"] == [row["state"] for row in rig.rows(steps)]
+        site = rig.site("a")
+        assert "failed" == site["prestage_status"]
+        assert site["error_description"].startswith("prestaging-packages: Prestaging packages failed for subcloud a")
+
+    def test_stop_on_failure_starts_no_further_stage(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """With stop-on-failure the failed step's stage ends and later stages stay `initial`; it can be deleted."""
+        rig = build()
+        for name in "abcd":
+            rig.add_site(name)
+        stage.end("a", PACKAGES, FAILS)
+        state = rig.run_strategy(**{"max-parallel-subclouds": 2, "stop-on-failure": "true"})
+
+        assert "failed" == state
+        assert ["failed", "complete", "initial", "initial"] == [row["state"] for row in rig.rows(steps)]
+        assert 200 == rig.verb("delete").status
+        assert 200 == rig.create().status
+
+    def test_a_lost_run_is_tried_again(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """A phase whose run was lost is run again, up to the configured number of attempts."""
+        rig = build(max_attempts=3)
+        rig.add_site("a")
+        stage.end("a", PACKAGES, LOST)
+
+        assert "failed" == rig.run_strategy()
+        assert [PREPARE, PACKAGES, PACKAGES, PACKAGES] == stage.played("a")
+        assert "The worker was lost during the run, 3 time(s) in all" in rig.step("a")["details"]
+
+
+class TestWidth:
+    def test_never_more_than_the_width_at_once(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """No more sites of a stage work at once than the width says, and stages follow each other."""
+        rig = build()
+        for place in range(12):
+            rig.add_site(f"s{place:02}")
+
+        assert "complete" == rig.run_strategy(**{"max-parallel-subclouds": 4})
+        assert stage.most_at_once <= 4
+        ordered = rig.rows(steps)
+        for stage_number in (1, 2):
+            ends = max(row["finished_at"] for row in ordered if row["stage"] == stage_number)
+            starts = min(row["started_at"] for row in ordered if row["stage"] == stage_number + 1)
+            assert ends <= starts
+
+    def test_few_slots_only_make_it_slower(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """With one slot for many sites every one is done, one playbook at a time."""
+        rig = build(slots=1)
+        for place in range(6):
+            rig.add_site(f"s{place}")
+
+        assert "complete" == rig.run_strategy(**{"max-parallel-subclouds": 6})
+        assert 1 == stage.most_at_once
+
+
+class TestAbort:
+    def test_running_sites_finish_all_their_phases(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Abort: waiting steps are aborted at once, the running one goes through all its phases."""
+        rig = build()
+        for name in "abc":
+            rig.add_site(name)
+        stage.end("a", PACKAGES, NoopEnd(delay_s=0.3))
+        rig.create(**{"subcloud-apply-type": "serial"})
+        rig.verb("apply")
+        until(lambda: rig.step("a")["state"] == "prestaging-packages")
+
+        answer = rig.verb("abort")
+
+        assert "abort requested" == answer.body["state"]
+        assert ["aborted", "aborted"] == [rig.step(name)["state"] for name in "bc"]
+        assert "aborted" == rig.ending()
+        assert ALL_STATES == rig.walk("a")
+        assert all(rig.step(name)["finished_at"] for name in "bc")
+
+    def test_nobody_left_waiting_ends_complete(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """An abort that finds no waiting step ends in `complete`."""
+        rig = build()
+        rig.add_site("a")
+        stage.end("a", PREPARE, NoopEnd(delay_s=0.3))
+        rig.create()
+        rig.verb("apply")
+        until(lambda: rig.step("a")["state"] == "prestage-prepare")
+        rig.verb("abort")
+
+        assert "complete" == rig.ending()
+
+
+class TestStandalone:
+    def test_it_runs_by_itself_and_wipes_its_secret(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """A standalone prestage goes through all phases without a strategy; its secret is gone in the end."""
+        rig = build()
+        rig.add_site("a")
+        answer = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        until(lambda: rig.step("a")["state"] == "complete")
+
+        assert 200 == answer.status
+        assert [PREPARE, PACKAGES] == stage.played("a")
+        assert [] == rig.rows(secrets)
+        assert "complete" == rig.site("a")["prestage_status"]
+
+    def test_several_run_beside_each_other(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Each standalone prestage has a preparation of its own; one failing leaves the other alone."""
+        rig = build()
+        for name in "ab":
+            rig.add_site(name)
+        stage.end("a", PREPARE, FAILS)
+        for name in "ab":
+            rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name)
+        until(lambda: all(rig.step(name)["finished_at"] for name in "ab"))
+
+        assert ["failed", "complete"] == [rig.step(name)["state"] for name in "ab"]
+
+
+class TestRestart:
+    def test_a_stopped_service_goes_on_where_it_was(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """A clean stop in the middle of a strategy loses nothing: the next start ends it as it would have ended."""
+        rig = build()
+        for name in "abcd":
+            rig.add_site(name)
+        for name in "abcd":
+            stage.end(name, PACKAGES, NoopEnd(delay_s=0.5))
+        rig.create(**{"max-parallel-subclouds": 2})
+        rig.verb("apply")
+        until(lambda: rig.step("a")["state"] == "prestaging-packages")
+        rig.stop()
+        for name in "abcd":
+            stage.end(name, PACKAGES, NoopEnd())
+
+        second = build()
+
+        assert "complete" == second.ending()
+        assert ["complete"] * 4 == [row["state"] for row in second.rows(steps)]
+
+    def test_a_standalone_prestage_survives_a_restart(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """A standalone prestage goes on after a restart."""
+        rig = build()
+        rig.add_site("a")
+        stage.end("a", PREPARE, NoopEnd(delay_s=0.5))
+        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        until(lambda: rig.step("a")["state"] == "prestage-prepare")
+        rig.stop()
+        stage.end("a", PREPARE, NoopEnd())
+
+        second = build()
+        until(lambda: second.step("a")["finished_at"] is not None)
+
+        assert "complete" == second.step("a")["state"]
+
+    def test_nothing_is_left_over_at_the_end(self, build: Callable[..., Rig]) -> None:
+        """After a strategy every run is concluded and the outbox is empty."""
+        rig = build()
+        for name in "abc":
+            rig.add_site(name)
+        rig.run_strategy()
+        until(lambda: not rig.rows(outbox))
+
+        assert {("finished", True)} == {(row["state"], bool(row["consumed"])) for row in rig.rows(runs)}

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from api_rig import Rig
+
+from api.auth import READ, Caller
+from db.tokens import TokenStore
+
+READS = [
+    "/v1.0/sw-update-strategy/steps",
+    "/v1.0/subclouds",
+    "/v1.0/subclouds/",
+    "/v1.0/subcloud-groups",
+]
+CHANGES = [
+    ("POST", "/v1.0/sw-update-strategy", {"type": "prestage"}),
+    ("POST", "/v1.0/sw-update-strategy/", {"type": "prestage"}),
+    ("DELETE", "/v1.0/sw-update-strategy", None),
+    ("POST", "/v1.0/sw-update-strategy/actions", {"action": "apply"}),
+    ("POST", "/v1.0/subclouds/", {"name": "a"}),
+    ("PATCH", "/v1.0/subclouds/a", {"description": "x"}),
+    ("DELETE", "/v1.0/subclouds/a", None),
+    ("PATCH", "/v1.0/subclouds/a/prestage", {"sysadmin_password": "eA=="}),
+    ("POST", "/v1.0/subcloud-groups/", {"name": "g"}),
+    ("PATCH", "/v1.0/subcloud-groups/g", {"description": "x"}),
+    ("DELETE", "/v1.0/subcloud-groups/g", None),
+]
+MANAGING = {"management-state": "managed", "force": "true"}
+
+
+@pytest.mark.parametrize("role", ["reader", "operator", "configurator", "admin"])
+async def test_everybody_reads(rig: Rig, role: str) -> None:
+    """Every role reads everything."""
+    assert [200] * len(READS) == [(await rig.send("GET", path, role=role)).status for path in READS]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+async def test_who_changes(rig: Rig, method: str, path: str, body: dict[str, str] | None) -> None:
+    """Admin and configurator change things; reader and operator are refused and nothing is sent."""
+    for role in ("reader", "operator"):
+        refused = await rig.send(method, path, body or b"", role=role)
+        assert refused.status == 403
+        assert refused.detail == ""
+    assert rig.transport.commands == []
+
+    for role in ("configurator", "admin"):
+        assert (await rig.send(method, path, body or b"", role=role)).status == 200
+    assert [command.requested_by for command in rig.transport.commands] == ["configurator", "admin"]
+
+
+@pytest.mark.parametrize("body", [MANAGING, {"management-state": "unmanaged"}])
+async def test_operator_manages(rig: Rig, body: dict[str, str]) -> None:
+    """An operator manages and unmanages."""
+    assert (await rig.send("PATCH", "/v1.0/subclouds/a", body, role="operator")).status == 200
+    assert rig.transport.only.data == body
+
+
+@pytest.mark.parametrize("body", [{**MANAGING, "location": "x"}, {"force": "true"}])
+async def test_operator_only_manages(rig: Rig, body: dict[str, str]) -> None:
+    """An operator changes nothing beside, nor sends force alone."""
+    assert (await rig.send("PATCH", "/v1.0/subclouds/a", body, role="operator")).status == 403
+    assert rig.transport.commands == []
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+async def test_role_before_body(rig: Rig, method: str, path: str, body: object) -> None:
+    """Who may not change anything learns nothing about the body."""
+    assert (await rig.send(method, path, b"not json", role="reader")).status == 403
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": ""}, {"X-Project-Id": "admin", "X-User-Id": "admin"}])
+async def test_no_token(rig: Rig, headers: dict[str, str]) -> None:
+    """Without a token nothing is done; who the caller says to be does not matter."""
+    reply = await rig.send("DELETE", "/v1.0/sw-update-strategy", role=None, headers=headers)
+
+    assert reply.status == 401
+    assert reply.detail == "Failed to validate access token: Authentication required"
+    assert rig.transport.commands == []
+
+
+@pytest.mark.parametrize("token", ["nonsense", "prst_" + "x" * 43, "prst_\xfc", "<b>"])
+async def test_bad_token(rig: Rig, token: str) -> None:
+    """An unknown token is refused and not repeated."""
+    reply = await rig.send("GET", "/v1.0/subclouds", role=None, headers={"X-Auth-Token": token})
+
+    assert reply.status == 401
+    assert reply.detail == "Failed to validate access token: Auth token is invalid"
+    assert token not in reply.text.replace("<br", "")
+
+
+async def test_revoked_token(rig: Rig) -> None:
+    """A revoked token ends with the very next request."""
+    assert (await rig.send("GET", "/v1.0/subclouds", role="admin")).status == 200
+
+    TokenStore(rig.database).revoke("admin")
+
+    assert (await rig.send("GET", "/v1.0/subclouds", role="admin")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("project", "role", "allowed"),
+    [
+        ("admin", "reader", True),
+        ("services", "reader", True),
+        ("demo", "admin", False),
+        (None, "admin", False),
+        ("admin", "member", False),
+    ],
+)
+def test_projects(project: str | None, role: str, allowed: bool) -> None:
+    """Only callers of the projects admin and services may do anything."""
+    assert Caller(name="a", roles=frozenset({role}), project=project).may(READ) == allowed

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import pytest
+from api_rig import Rig
+from structlog.testing import capture_logs
+
+from messages.commands import Answer, NoAnswerInTimeError, TransportUnavailableError
+
+PATH = "/v1.0/sw-update-strategy"
+BODY = {"type": "prestage"}
+INTERNAL = "The server has either erred or is incapable of performing the requested operation."
+JSON = {"Accept": "application/json"}
+
+
+async def test_page(rig: Rig) -> None:
+    """An error is WebOb's page: status, explanation, and the escaped detail in the third line."""
+    rig.transport.answer = Answer(status=400, detail="<script> & \"quotes\" of 'x'")
+
+    reply = await rig.send("POST", PATH, BODY)
+
+    assert reply.status == 400
+    assert reply.headers["content-type"] == "text/html; charset=UTF-8"
+    assert reply.text == (
+        "<html>\n <head>\n  <title>400 Bad Request</title>\n </head>\n <body>\n  <h1>400 Bad Request</h1>\n"
+        "  The server could not comply with the request since it is either malformed or otherwise incorrect."
+        "<br /><br />\n&lt;script&gt; &amp; &quot;quotes&quot; of &#x27;x&#x27;\n\n\n </body>\n</html>"
+    )
+    assert reply.detail == "<script> & \"quotes\" of 'x'"
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "explanation"),
+    [
+        (404, "Not Found", "The resource could not be found."),
+        (409, "Conflict", "There was a conflict when trying to complete your request."),
+        (422, "Unprocessable Entity", "Unable to process the contained instructions"),
+        (500, "Internal Server Error", INTERNAL),
+        (418, "I'm a Teapot", INTERNAL),
+        (299, "Error", INTERNAL),
+    ],
+)
+async def test_answers_in_both_forms(rig: Rig, status: int, title: str, explanation: str) -> None:
+    """Whatever the coordinator refuses comes as a page, or as JSON where that is asked for."""
+    rig.transport.answer = Answer(status=status, detail="because")
+
+    page = await rig.send("POST", PATH, BODY)
+    assert page.status == status
+    assert [line.strip() for line in page.lines] == [f"{status} {title}", explanation, "because"]
+
+    reply = await rig.send("POST", PATH, BODY, headers=JSON)
+    assert reply.status == status
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json == {"code": status, "title": title, "description": "because"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2.0/subclouds", "/v1.1/subclouds", "/v1.0", "/v1.0/", "/v1.0/x", f"{PATH}/x", "/favicon.ico"]
+)
+@pytest.mark.parametrize("role", ["reader", None])
+async def test_unknown_path(rig: Rig, path: str, role: str | None) -> None:
+    """A path that there is not is 404 without a detail, with or without a token."""
+    reply = await rig.send("GET", path, role=role)
+
+    assert reply.status == 404
+    assert [line.strip() for line in reply.lines] == ["404 Not Found", "The resource could not be found."]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1.0/subclouds", "GET,POST"),
+        ("PUT", "/v1.0/subclouds/", "GET,POST"),
+        ("HEAD", "/v1.0/subclouds", "GET,POST"),
+        ("PUT", "/v1.0/subclouds/a", "DELETE,GET,PATCH"),
+        ("GET", "/v1.0/sw-update-strategy/actions", "POST"),
+        ("OPTIONS", "/v1.0/sw-update-strategy", "DELETE,GET,POST"),
+        ("POST", "/", "GET"),
+        ("PUT", "/", "GET"),
+        ("DELETE", "/", "GET"),
+        ("HEAD", "/", "GET"),
+        ("PATCH", "/", "GET"),
+    ],
+)
+async def test_wrong_method(rig: Rig, method: str, path: str, allow: str) -> None:
+    """A method that a path has not is 405 and tells those it has."""
+    reply = await rig.send(method, path, role=None)
+
+    assert reply.status == 405
+    assert reply.headers["allow"] == allow
+    if method != "HEAD":
+        assert reply.lines[:2] == ["405 Method Not Allowed", f"  The method {method} is not allowed for this resource."]
+
+
+async def test_nothing_handed_over(rig: Rig) -> None:
+    """Without the coordinator's queue the answer is 503 and when to come back."""
+    rig.transport.answer = TransportUnavailableError("amqp://user:hidden@host")
+
+    reply = await rig.send("POST", PATH, BODY)
+
+    assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    assert reply.detail == "The command was not handed over, nothing was changed; try again."
+    assert "hidden" not in reply.text
+
+
+async def test_no_answer_in_time(rig: Rig) -> None:
+    """Without an answer in time the answer is 504 and names the command."""
+    rig.transport.answer = NoAnswerInTimeError()
+
+    reply = await rig.send("POST", PATH, BODY)
+
+    assert reply.status == 504
+    assert rig.transport.only.id in reply.detail
+
+
+async def test_unexpected_exception(rig: Rig) -> None:
+    """What nobody expected is logged once with its traceback, and nothing of it is told."""
+    rig.transport.answer = RuntimeError("inner workings")
+
+    with capture_logs() as logs:
+        reply = await rig.send("POST", PATH, BODY)
+
+    assert (reply.status, reply.detail) == (500, "")
+    assert "inner" not in reply.text
+    (failure,) = [entry for entry in logs if entry["log_level"] == "error"]
+    assert "RuntimeError: inner workings" in failure["exception"]
+    assert "Traceback" in failure["exception"]
+
+
+async def test_no_database(rig: Rig) -> None:
+    """A store that does not answer is 503, for it is not the request's fault."""
+    token = rig.token("reader")
+    with rig.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE subclouds RENAME TO gone")
+
+    reply = await rig.send("GET", "/v1.0/subclouds", role=None, headers={"X-Auth-Token": token})
+
+    assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    assert reply.detail == "The database is not available."
+
+
+async def test_access_line(rig: Rig) -> None:
+    """Each request leaves one line: no query, no body, no token, and no line end of the caller's making."""
+    with capture_logs() as logs:
+        await rig.send("GET", "/v1.0/subclouds/a%0Ab?secret=hidden", role="reader")
+
+    (line,) = logs
+    assert line.pop("ms") >= 0
+    assert line == {
+        "event": "request",
+        "log_level": "info",
+        "method": "GET",
+        "path": "/v1.0/subclouds/a%0Ab",
+        "status": 404,
+        "caller": "reader",
+    }

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from api_rig import RecordingTransport, Rig, serve
+
+from api.app import create_app
+from api.auth import AuthenticatorUnavailableError, Caller, TokenAuthenticator
+from api.context import Limits, Readiness
+from db.engine import Database
+from db.sealing import Sealer
+from db.tokens import TokenStore
+
+
+async def test_versions(rig: Rig) -> None:
+    """The root tells the only version, to anybody."""
+    assert (await rig.send("GET", "/", role=None)).json == {
+        "versions": [
+            {
+                "status": "CURRENT",
+                "id": "v1.0",
+                "updated": "2017-10-2",
+                "links": [{"rel": "self", "href": "http://testing/v1.0/"}],
+            }
+        ]
+    }
+
+
+async def test_alive(rig: Rig) -> None:
+    """Being alive needs no token and no database."""
+    rig.database.close()
+
+    assert (await rig.send("GET", "/livez", role=None)).json == {"alive": True}
+
+
+async def test_ready(rig: Rig) -> None:
+    """Ready is 200 with each check's result."""
+    reply = await rig.send("GET", "/readyz", role=None)
+
+    assert (reply.status, reply.json) == (200, {"ready": True, "checks": {"database": "ok", "broker": "ok"}})
+
+
+async def test_not_ready(rig: Rig, checks: dict[str, str | None]) -> None:
+    """One failed check makes 503, and is named."""
+    checks["broker"] = "not connected"
+
+    reply = await rig.send("GET", "/readyz", role=None)
+
+    assert reply.status == 503
+    assert reply.json == {"ready": False, "checks": {"database": "ok", "broker": "not connected"}}
+
+
+async def _hang() -> Mapping[str, str | None]:
+    await asyncio.Event().wait()
+    return {}
+
+
+async def _break() -> Mapping[str, str | None]:
+    raise RuntimeError("postgresql://user:hidden@host")
+
+
+@pytest.mark.parametrize(
+    ("readiness", "fault"), [(_hang, "no result within 0.1 s"), (_break, "the check itself failed")]
+)
+async def test_check_that_fails_itself(database: Database, sealer: Sealer, readiness: Readiness, fault: str) -> None:
+    """A check that hangs or breaks is not ready, and tells nothing of the inside."""
+    app = create_app(
+        database=database,
+        transport=RecordingTransport(),
+        sealer=sealer,
+        authenticator=TokenAuthenticator(TokenStore(database)),
+        readiness=readiness,
+        limits=Limits(readiness_s=0.1),
+    )
+    async with serve(app, database, RecordingTransport()) as rig:
+        reply = await rig.send("GET", "/readyz", role=None)
+
+    assert reply.status == 503
+    assert reply.json == {"ready": False, "checks": {"readiness": fault}}
+
+
+class _Away:
+    """An authenticator whose service does not answer."""
+
+    async def authenticate(self, token: str | None) -> Caller:
+        raise AuthenticatorUnavailableError
+
+
+async def test_authenticator_is_away(database: Database, sealer: Sealer) -> None:
+    """When nobody can tell who calls, the answer is to come back, not that the token is bad."""
+    app = create_app(
+        database=database, transport=RecordingTransport(), sealer=sealer, authenticator=_Away(), readiness=_hang
+    )
+    async with serve(app, database, RecordingTransport()) as rig:
+        reply = await rig.send("GET", "/v1.0/subclouds")
+
+    assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+    assert reply.detail == "The identity service is not available."

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from typing import Any
+
+import api_rows
+import pytest
+from api_rig import Rig, multipart
+from sqlalchemy import event
+
+from db.schema import subclouds
+from db.sealing import Sealer
+from messages.commands import Answer, CommandType
+
+BASE = "/v1.0/subclouds"
+# What the client's constructor cannot do without (contract 4.1).
+REQUIRED = {
+    "id", "name", "description", "location", "software-version", "management-state", "availability-status",
+    "deploy-status", "management-subnet", "management-start-ip", "management-end-ip", "management-gateway-ip",
+    "systemcontroller-gateway-ip", "created-at", "updated-at", "group_id",
+}  # fmt: skip
+YAML = b"name: subcloud1\nsystem_mode: simplex\nlocation: no\nsoftware_version: 22.10\ndns_servers: [8.8.8.8]\n"
+
+
+async def test_list(rig: Rig) -> None:
+    """The list has every subcloud in the order of ids, with a sync status that nobody knows."""
+    rig.insert(subclouds, api_rows.subcloud(2, "b"), api_rows.subcloud(1, "a"))
+
+    for path in (BASE, f"{BASE}/"):
+        found = (await rig.send("GET", path, role="reader")).json["subclouds"]
+        assert [subcloud["name"] for subcloud in found] == ["a", "b"]
+        assert set(found[0]) >= REQUIRED
+        assert (found[0]["sync_status"], found[0]["endpoint_sync_status"]) == ("unknown", [])
+        assert found[0]["created-at"] == api_rows.CREATED_READ
+
+
+async def test_long_list_is_one_query(rig: Rig) -> None:
+    """Thousands of subclouds take one query."""
+    rig.insert(subclouds, *(api_rows.subcloud(number, f"s{number}") for number in range(1, 3001)))
+    rig.token("admin")
+    statements: list[str] = []
+    event.listen(rig.database._readers, "before_cursor_execute", lambda *given: statements.append(given[2]))
+
+    reply = await rig.send("GET", BASE)
+
+    assert len(reply.json["subclouds"]) == 3000
+    assert len([statement for statement in statements if "FROM subclouds" in statement]) == 1
+
+
+@pytest.mark.parametrize("ref", ["site.one", "12", "0012"])
+async def test_show(rig: Rig, ref: str) -> None:
+    """All digits are an id, all else is a name."""
+    rig.insert(subclouds, api_rows.subcloud(12, "site.one"))
+
+    found = (await rig.send("GET", f"{BASE}/{ref}")).json
+
+    assert set(found) >= REQUIRED
+    assert (found["id"], found["endpoint_sync_status"]) == (12, [])
+    assert "oam_floating_ip" not in found
+
+
+@pytest.mark.parametrize(("address", "shown"), [("10.10.10.12", "10.10.10.12"), (None, "unavailable")])
+async def test_detail(rig: Rig, address: str | None, shown: str) -> None:
+    """The detail adds the three keys that the client cannot do without."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a", oam_floating_ip=address, region_name="r1"))
+
+    found = (await rig.send("GET", f"{BASE}/1/detail")).json
+
+    assert found["oam_floating_ip"] == shown
+    assert found["deploy_config_sync_status"] == "unknown"
+    assert found["region_name"] == "r1"
+
+
+@pytest.mark.parametrize("ref", ["b", "2", "9" * 18, "9" * 400, "%C2%B2", "a%00b", "a%2Fb", "%FF", "%ED%A0%80"])
+async def test_unknown(rig: Rig, ref: str) -> None:
+    """Whatever is written for a subcloud that there is not, it is not found."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+
+    for path in (ref, f"{ref}/detail"):
+        reply = await rig.send("GET", f"{BASE}/{path}")
+        assert (reply.status, reply.detail) == (404, "Subcloud not found")
+
+
+async def test_add_by_form(rig: Rig) -> None:
+    """The bootstrap values and the texts of the form become one flat mapping; the form wins; files are ignored."""
+    body, headers = multipart(
+        ("bootstrap_values", "f.yml", YAML),
+        ("deploy_config", "d.yml", b"\xff: ["),
+        ("bootstrap-address", "10.10.10.12"),
+        ("sysadmin_password", "TGk2OW51eCo="),
+        ("location", "attic"),
+        ("group_id", "Default"),
+    )
+
+    assert (await rig.send("POST", f"{BASE}/", body, headers=headers)).status == 200
+
+    command = rig.transport.only
+    assert command.type == CommandType.SUBCLOUD_ADD
+    assert command.subject is None
+    assert command.data == {
+        "name": "subcloud1",
+        "system_mode": "simplex",
+        "location": "attic",
+        "software_version": "22.10",
+        "bootstrap-address": "10.10.10.12",
+        "group_id": "Default",
+    }
+    assert (command.sealed_password, command.password_fault) == (None, None)
+
+
+async def test_add_by_json(rig: Rig) -> None:
+    """The same fields come as plain JSON; nested values are no fields, but for the connection."""
+    connection = {"ansible_port": 2222, "ansible_connection": "local"}
+
+    fields = {"name": "a", "availability-status": "online", "connection": connection}
+
+    await rig.send("POST", BASE, {**fields, "x": {"y": 1}, "sysadmin_password": "q"})
+
+    assert rig.transport.only.data == fields
+
+
+async def test_add_without_file(rig: Rig) -> None:
+    """A form without the bootstrap values goes on without a name; the coordinator answers."""
+    body, headers = multipart(("bootstrap-address", "10.10.10.12"))
+
+    await rig.send("POST", BASE, body, headers=headers)
+
+    assert rig.transport.only.data == {"bootstrap-address": "10.10.10.12"}
+
+
+async def test_add_with_bad_file(rig: Rig) -> None:
+    """A file that is no YAML is refused with the place."""
+    body, headers = multipart(("bootstrap_values", "f.yml", b"name: 'a\n"))
+
+    reply = await rig.send("POST", BASE, body, headers=headers)
+
+    assert (reply.status, reply.detail) == (400, "bootstrap_values is not valid YAML (line 2)")
+    assert rig.transport.commands == []
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "detail"),
+    [
+        (b"", {}, "Body required"),
+        (b"{}", {}, "Body required"),
+        (b"--b--\r\n", FORM, "Body required"),
+        (b"", FORM, "Request body is malformed."),
+        (b"abc", {}, "Request body is malformed."),
+        (b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\nabc', FORM, "Request body is malformed."),
+        (b"no boundary", FORM, "Request body is malformed."),
+        (b"--b--\r\n", {"Content-Type": "multipart/form-data"}, "Request body is malformed."),
+        (multipart(("name", "n", b""), ("location", "a\0"))[0], multipart()[1], "Request body is malformed."),
+    ],
+)
+async def test_unreadable_bodies(rig: Rig, body: bytes, headers: dict[str, str], detail: str) -> None:
+    """A body with nothing in it is refused by name, one that cannot be read by another."""
+    for method, path in (("POST", BASE), ("PATCH", f"{BASE}/a")):
+        reply = await rig.send(method, path, body, headers=headers)
+        assert (reply.status, reply.detail) == (400, detail)
+    assert rig.transport.commands == []
+
+
+async def test_nested_form(rig: Rig) -> None:
+    """A form inside of a form is no body that anybody sends."""
+    part = b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n\r\n--b--\r\n"
+
+    assert (await rig.send("POST", BASE, part, headers=FORM)).detail == "Request body is malformed."
+
+
+async def test_change_by_form(rig: Rig) -> None:
+    """A change by form is its texts; files are ignored, and a password is dropped."""
+    body, headers = multipart(
+        ("description", "dépôt"), ("group_id", "Default"), ("install_values", "f", b"\xff"), ("sysadmin_password", "x")
+    )
+
+    await rig.send("PATCH", f"{BASE}/site.one", body, headers=headers)
+
+    command = rig.transport.only
+    assert (command.type, command.subject) == (CommandType.SUBCLOUD_UPDATE, "site.one")
+    assert command.data == {"description": "dépôt", "group_id": "Default"}
+
+
+async def test_connection_in_a_form(rig: Rig) -> None:
+    """A form holds the connection variables as JSON."""
+    body, headers = multipart(("connection", '{"ansible_port": 22}'))
+
+    await rig.send("PATCH", f"{BASE}/a", body, headers=headers)
+
+    assert rig.transport.only.data == {"connection": {"ansible_port": 22}}
+
+
+@pytest.mark.parametrize(
+    ("connection", "detail"),
+    [
+        ({"ansible_ssh_pass": "hidden"}, "Invalid connection: ansible_ssh_pass looks like a secret"),
+        ('{"ansible_become_password": "hidden"}', "Invalid connection: ansible_become_password looks like a secret"),
+        ({"x": [{"token": "hidden"}]}, "Invalid connection: token looks like a secret"),
+        ("ansible_password: hidden", "Invalid connection: give a JSON object of Ansible variables"),
+    ],
+)
+async def test_secret_in_a_connection(rig: Rig, connection: Any, detail: str) -> None:
+    """A secret among the connection variables is refused, for they are kept and sent around."""
+    for method, path in (("POST", BASE), ("PATCH", f"{BASE}/a")):
+        reply = await rig.send(method, path, {"name": "a", "connection": connection})
+        assert reply.status == 400
+        assert reply.detail.startswith(detail)
+        assert "hidden" not in reply.text
+    assert rig.transport.commands == []
+
+
+async def test_delete(rig: Rig) -> None:
+    """A delete answers with JSON null, as the coordinator does."""
+    rig.transport.answer = Answer(status=200, body=None)
+
+    reply = await rig.send("DELETE", f"{BASE}/7")
+
+    assert (reply.status, reply.body) == (200, b"null")
+    assert (rig.transport.only.type, rig.transport.only.subject) == (CommandType.SUBCLOUD_DELETE, "7")
+
+
+async def test_prestage(rig: Rig, sealer: Sealer) -> None:
+    """A standalone prestage carries its sealed password."""
+    await rig.send("PATCH", f"{BASE}/a/prestage", {"sysadmin_password": "TGk2OW51eCo=", "force": True})
+
+    command = rig.transport.only
+    assert (command.type, command.subject) == (CommandType.SUBCLOUD_PRESTAGE, "a")
+    assert command.data == {"force": True}
+    assert sealer.open(command.sealed_password or "", bound_to=command.id) == "Li69nux*"
+
+
+async def test_prestage_without_a_body(rig: Rig) -> None:
+    """No body is malformed here, and an empty object lacks its password, which the coordinator says."""
+    reply = await rig.send("PATCH", f"{BASE}/a/prestage")
+    assert (reply.status, reply.detail) == (400, "Request body is malformed.")
+
+    await rig.send("PATCH", f"{BASE}/a/prestage", b"{}")
+    assert rig.transport.only.password_fault == "missing"
+
+
+async def test_changes_of_what_nothing_is_called(rig: Rig) -> None:
+    """A name that cannot be stored is not found before anything is sent."""
+    for method, path in (("DELETE", "a%00"), ("PATCH", "a%00"), ("PATCH", "a%00/prestage")):
+        reply = await rig.send(method, f"{BASE}/{path}", {"name": "a"})
+        assert (reply.status, reply.detail) == (404, "Subcloud not found")
+    assert rig.transport.commands == []
