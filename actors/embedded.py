@@ -48,6 +48,7 @@ class EmbeddedActors:
     ) -> None:
         self._database = database
         self._tools = tools
+        self.coordinator = coordinator
         self._messages = messages
         self._replies = Replies()
         self.worker = StepWorker(tools)
