@@ -13,11 +13,14 @@ from queue import Empty, Queue
 from threading import Lock, Semaphore
 from typing import Any, Final
 
-from dramatiq import Broker, Consumer, Message, MessageProxy
+import structlog
+from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.errors import QueueNotFound
+from dramatiq.errors import DecodeError, QueueNotFound
 
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
+
+_log = structlog.get_logger(__name__)
 
 # Dead letters kept for a look, per queue; Dramatiq's own list grows without bound.
 _DEAD_LETTERS_KEPT: Final = 100
@@ -67,6 +70,12 @@ class _InProcessConsumer(Consumer):
         try:
             return MessageProxy(Message.decode(self._queue.get(timeout=self._timeout_s)))
         except Empty:
+            self._places.release()
+            return None
+        except DecodeError:
+            # Raised further, it would end the consumer and with it the queue.
+            _log.exception("message.unreadable")
+            self._queue.task_done()
             self._places.release()
             return None
 
@@ -138,8 +147,3 @@ class InProcessTransport:
             raise NoAnswerInTimeError from error
         finally:
             self._replies.give_up(command.id, future)
-
-
-def new_broker() -> Broker:
-    """Return an in-process broker without middleware: actors are short and never retried by Dramatiq."""
-    return InProcessBroker()

@@ -1,0 +1,61 @@
+#!/usr/bin/python
+"""Build the shared set of new and changed packages on the controller."""
+
+DOCUMENTATION = r"""
+module: prestage_prepare
+short_description: Build the shared set of new and changed packages of a release
+description:
+  - Runs on the controller. Compares the feeds of the previous and the target release by their metadata and makes one
+    directory with the packages that sites of the previous release lack, the target's metadata, a manifest and a marker.
+  - Changes nothing when the set of the same feed contents is complete and intact. Leaves nothing when it fails.
+options:
+  release: {type: str, required: true, description: The target release.}
+  previous: {type: str, required: true, description: The release that the sites run.}
+  feed_root: {type: path, required: true, description: Directory that holds rel-RELEASE of both releases.}
+  shared_root: {type: path, required: true, description: Where sets are made.}
+  wait_s: {type: float, default: 1800, description: Longest wait for another prepare, in seconds.}
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.prestage.errors import PrestageError
+from ansible.module_utils.prestage.feed import read_feed
+from ansible.module_utils.prestage.prepared_set import discard, exclusive, prepare
+from ansible.module_utils.prestage.results import report
+from ansible.module_utils.prestage.safe_names import is_older
+
+
+def work(params: dict) -> dict:
+    """Make the set complete, or remove it and fail."""
+    release, previous, root = params["release"], params["previous"], params["shared_root"]
+    if not is_older(previous, release):
+        raise PrestageError(
+            f"Packages cannot be prepared from release {previous} to {release}: the sites' must be the older one."
+        )
+    with exclusive(root, params["wait_s"]):
+        try:
+            target = read_feed(os.path.join(params["feed_root"], f"rel-{release}"))
+            old = read_feed(os.path.join(params["feed_root"], f"rel-{previous}"))
+            return prepare(target, old, root, release, previous)
+        except BaseException:
+            discard(root, previous)
+            raise
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "release": {"type": "str", "required": True},
+            "previous": {"type": "str", "required": True},
+            "feed_root": {"type": "path", "required": True},
+            "shared_root": {"type": "path", "required": True},
+            "wait_s": {"type": "float", "default": 1800.0},
+        }
+    )
+    report(module, lambda: work(module.params))
+
+
+if __name__ == "__main__":
+    main()

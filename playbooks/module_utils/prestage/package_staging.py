@@ -1,0 +1,144 @@
+"""
+Brings the packages of a release together on a site and says when they are complete.
+
+Called once or twice in a run: first with what the site has itself, then, if something is missing, with the archive that
+the controller packed. Whatever is already right is kept, so a broken run is continued rather than repeated.
+"""
+
+import os
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from .archive import unpack
+from .checksums import DamagedError, copy_verified, is_intact
+from .documents import read_document, remove_file, utc, write_document
+from .errors import PrestageError
+from .manifest import METADATA, UNCHANGED, Entry, Manifest, parse_manifest
+from .space import require_space
+
+MARKER = "prestage_packages_complete.json"
+MANIFEST = "prestage_packages_manifest.json"
+
+
+class PackageStaging:
+    """The directory of one release on a site."""
+
+    def __init__(self, directory: str, feed_directory: str, keep_free: int) -> None:
+        """
+        Nothing is touched yet.
+
+        Args:
+            directory: The release's directory below the backup directory.
+
+            feed_directory: The site's own feed.
+
+            keep_free: Bytes that must stay free in the file system.
+        """
+        self._directory = directory
+        self._feed_directory = feed_directory
+        self._keep_free = keep_free
+
+    def own_manifest(self) -> Optional[Manifest]:
+        """Return the manifest left by a complete earlier run, if any."""
+        if read_document(self._path(MARKER)) is None:
+            return None
+        try:
+            with open(self._path(MANIFEST), encoding="utf-8") as source:
+                return parse_manifest(source.read(), self._path(MANIFEST))
+        except (FileNotFoundError, PrestageError):
+            return None
+
+    def is_complete(self, manifest: Manifest) -> bool:
+        """Tell whether the marker is for this manifest and every file still has its checksum."""
+        marker = read_document(self._path(MARKER))
+        if marker is None or marker.get("manifest_sha256") != manifest.digest:
+            return False
+        if self._lacking(manifest):
+            # It says what is no longer true, and this run may fail before everything is repaired.
+            remove_file(self._path(MARKER))
+            return False
+        return True
+
+    def stage(self, manifest: Manifest, archive: str) -> "Staged":
+        """Take in what the archive (empty for none) and the site's own feed have; return what is still missing."""
+        lacking = self._lacking(manifest)
+        self._require_space(lacking, transferred=bool(archive))
+        remove_file(self._path(MARKER))
+        carried = 0
+        if archive:
+            entries = {entry.path: entry for entry in manifest.entries}
+            names = unpack(archive, entries, self._path)
+            carried = sum(1 for name in names if entries[name].change != METADATA)
+            lacking = self._lacking(manifest)
+        reinstall = manifest.release == manifest.from_release
+        missing = [entry for entry in lacking if not self._take_own(entry, reinstall=reinstall)]
+        own = len(lacking) - len(missing)
+        return Staged(missing, own, carried)
+
+    def complete(self, manifest: Manifest) -> None:
+        """Verify everything once more, remove what does not belong there, and write the marker last."""
+        lacking = self._lacking(manifest)
+        if lacking:
+            raise PrestageError(f"{lacking[0].path} was damaged while it was written. Check the site's disk.")
+        self._remove_strangers(manifest)
+        write_document(self._path(MANIFEST), manifest.as_dict())
+        marker = {
+            "release": manifest.release,
+            "from_release": manifest.from_release,
+            "manifest_sha256": manifest.digest,
+            "package_count": manifest.package_count,
+            "bytes": manifest.size,
+            "completed_at": utc(),
+        }
+        write_document(self._path(MARKER), marker)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
+
+    def _lacking(self, manifest: Manifest) -> List[Entry]:
+        return [entry for entry in manifest.entries if not is_intact(self._path(entry.path), entry.sha256, entry.size)]
+
+    def _require_space(self, lacking: List[Entry], *, transferred: bool) -> None:
+        needed = sum(entry.size for entry in lacking)
+        if not transferred:
+            # What the site does not have comes as an archive, which needs its room beside the unpacked files.
+            needed += sum(entry.size for entry in lacking if entry.change != UNCHANGED)
+        os.makedirs(self._directory, mode=0o755, exist_ok=True)
+        require_space(self._directory, needed, self._keep_free, "the packages")
+
+    def _take_own(self, entry: Entry, *, reinstall: bool) -> bool:
+        """Copy a file from the site's own feed if it has it in this very version."""
+        source = os.path.join(self._feed_directory, entry.path)
+        if entry.change != UNCHANGED and not reinstall:
+            return False
+        if not os.path.isfile(source) or os.path.getsize(source) != entry.size:
+            return False
+        try:
+            copy_verified(source, self._path(entry.path), entry.sha256, entry.size)
+        except DamagedError:
+            return False
+        return True
+
+    def _remove_strangers(self, manifest: Manifest) -> None:
+        """Remove files of an earlier content of the release from the directories that the manifest uses."""
+        wanted = {self._path(entry.path) for entry in manifest.entries}
+        for top in {entry.path.split("/")[0] for entry in manifest.entries if "/" in entry.path}:
+            for directory, _, names in os.walk(self._path(top)):
+                for name in names:
+                    path = os.path.join(directory, name)
+                    if path not in wanted:
+                        os.unlink(path)
+
+
+class Staged(NamedTuple):
+    """What one call brought in."""
+
+    missing: List[Entry]
+    # Files copied from the site's own feed.
+    own_count: int
+    # Packages taken from the archive.
+    carried_count: int
+
+
+def stats(manifest: Manifest, transferred: int) -> Dict[str, Any]:
+    """Return what the playbook reports at its end."""
+    return {"package_count": manifest.package_count, "transferred_count": transferred, "bytes": manifest.size}

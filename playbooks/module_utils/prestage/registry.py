@@ -1,0 +1,146 @@
+"""Asks skopeo, on the site, for images of a registry: first what they are and how big, then their blobs."""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from typing import Any, Callable, Dict, List, NamedTuple
+
+from .errors import PrestageError
+from .image_list import Reference
+from .oci_layout import Blob, Image, parse_blob, parse_manifest_json
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+INSPECT_TIMEOUT_S = 120
+# How much of skopeo's own words goes into a message.
+SHOWN_CHARACTERS = 300
+IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+class RegistryAccess(NamedTuple):
+    """How skopeo is called."""
+
+    program: str
+    tls_verify: bool
+    # auth.json as `skopeo login` writes it; empty: no login.
+    auth_file: str
+    # Held by the children too, so that the site stays locked until they are dead.
+    lock_descriptor: int
+
+
+class Registry:
+    """Fetches images through skopeo."""
+
+    def __init__(self, access: RegistryAccess) -> None:
+        """Nothing is started yet."""
+        self._access = access
+
+    def resolve(self, reference: Reference) -> Image:
+        """
+        Return what a reference stands for now on this site's kind of machine, without fetching layers.
+
+        Raises:
+            PrestageError: skopeo is missing, the registry refuses, or the digest is not the pinned one.
+        """
+        self._require_skopeo(reference)
+        name = _bare(reference)
+        raw = self._inspect(f"{name}@{reference.pinned}" if reference.pinned else reference.location, reference)
+        digest = "sha256:" + hashlib.sha256(raw).hexdigest()
+        if reference.pinned and digest != reference.pinned:
+            raise PrestageError(
+                f"Image {reference.location}: the list pins {reference.pinned}, the registry sent {digest}."
+            )
+        content = parse_manifest_json(raw, reference.location)
+        if isinstance(content.get("manifests"), list):
+            digest = "sha256:" + self._choose(content["manifests"], reference).sha256
+            raw = self._inspect(f"{name}@{digest}", reference)
+            content = parse_manifest_json(raw, reference.location)
+        top = Blob(digest.split(":", 1)[1], len(raw))
+        if hashlib.sha256(raw).hexdigest() != top.sha256:
+            raise PrestageError(f"Image {reference.location}: the registry sent a manifest that is not {digest}.")
+        leaves = [content.get("config"), *list(content.get("layers") or [])]
+        blobs = [top] + [parse_blob(leaf, reference.location) for leaf in leaves]
+        return Image(reference.location, str(content.get("mediaType") or IMAGE_MANIFEST), top, _once(blobs))
+
+    def fetch(self, reference: Reference, image: Image, directory: str, take: Callable[[str, Blob], None]) -> None:
+        """
+        Fetch an image into `directory`, which is made and removed, and hand each blob's file to `take`.
+
+        Raises:
+            PrestageError: skopeo failed or a blob did not arrive.
+        """
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory, mode=0o700)
+        source = f"docker://{_bare(reference)}@sha256:{image.manifest.sha256}"
+        try:
+            arguments = ["copy", "--quiet", *self._options("--src-tls-verify", "--src-authfile")]
+            self._run([*arguments, source, "dir:" + directory], reference, None)
+            for blob in image.blobs:
+                name = "manifest.json" if blob == image.manifest else blob.sha256
+                path = os.path.join(directory, name)
+                if not os.path.isfile(path):
+                    raise PrestageError(
+                        f"Image {reference.location}: blob sha256:{blob.sha256} did not arrive. Prestage again."
+                    )
+                take(path, blob)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _require_skopeo(self, reference: Reference) -> None:
+        if shutil.which(self._access.program) is None:
+            raise PrestageError(
+                f"{self._access.program} is not installed on this site, but docker://{reference.location} needs it. "
+                "Install skopeo there, set prestage_skopeo, or list the image as an OCI layout (oci:path)."
+            )
+
+    def _choose(self, manifests: List[Any], reference: Reference) -> Blob:
+        """Pick the manifest for this machine from a multi-platform image."""
+        wanted = ARCHITECTURES.get(platform.machine(), platform.machine())
+        for item in manifests:
+            where = item.get("platform", {}) if isinstance(item, dict) else {}
+            if where.get("architecture") == wanted and where.get("os") == "linux":
+                return parse_blob(item, reference.location)
+        raise PrestageError(f"Image {reference.location} has no variant for linux/{wanted}. Choose another tag.")
+
+    def _inspect(self, name: str, reference: Reference) -> bytes:
+        arguments = ["inspect", "--raw", *self._options("--tls-verify", "--authfile")]
+        return self._run([*arguments, "docker://" + name], reference, INSPECT_TIMEOUT_S)
+
+    def _options(self, tls_option: str, auth_option: str) -> List[str]:
+        options = [f"{tls_option}={'true' if self._access.tls_verify else 'false'}"]
+        return options + ([f"{auth_option}={self._access.auth_file}"] if self._access.auth_file else [])
+
+    def _run(self, arguments: List[str], reference: Reference, timeout_s: Any) -> bytes:
+        try:
+            done = subprocess.run(
+                [self._access.program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                timeout=timeout_s,
+                pass_fds=[self._access.lock_descriptor],
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PrestageError(
+                f"Image {reference.location}: the registry did not answer within {timeout_s} s. Check the network."
+            ) from error
+        if done.returncode != 0:
+            words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            reason = words[-1][-SHOWN_CHARACTERS:] if words else f"exit code {done.returncode}"
+            raise PrestageError(f"Image {reference.location} could not be fetched by this site: {reason}")
+        return done.stdout
+
+
+def _bare(reference: Reference) -> str:
+    """Return the repository without its tag: registries take a tag or a digest, not both."""
+    head, _, last = reference.location.rpartition("/")
+    return f"{head}/{last.split(':', 1)[0]}"
+
+
+def _once(blobs: List[Blob]) -> List[Blob]:
+    known: Dict[str, Blob] = {}
+    for blob in blobs:
+        known.setdefault(blob.sha256, blob)
+    return list(known.values())

@@ -1,0 +1,34 @@
+"""Checks that what will be written fits, before anything is written."""
+
+import os
+
+from .errors import PrestageError
+
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+STEP = 1024.0
+
+
+def require_space(directory: str, needed: int, keep_free: int, what: str) -> None:
+    """
+    Refuse to start when `needed` bytes would leave less than `keep_free` bytes in the file system of `directory`.
+
+    Raises:
+        PrestageError: It does not fit.
+    """
+    status = os.statvfs(directory)
+    free = status.f_bavail * status.f_frsize
+    if needed and free - needed < keep_free:
+        raise PrestageError(
+            f"Not enough space for {what} in {directory}: {readable(needed)} needed and {readable(keep_free)} to be "
+            f"kept free, but {readable(free)} available. Free some space, or lower prestage_min_free_bytes."
+        )
+
+
+def readable(size: int) -> str:
+    """Write a number of bytes for people."""
+    amount = float(size)
+    for unit in UNITS:
+        if amount < STEP or unit == UNITS[-1]:
+            return f"{amount:.0f} {unit}" if unit == UNITS[0] else f"{amount:.1f} {unit}"
+        amount /= STEP
+    raise AssertionError(size)

@@ -1,0 +1,119 @@
+"""Which playbook a phase runs, with which variables (contract 8.9 and 10).
+
+Names and extra variables are those of the seed, so that a StarlingX controller can bring its own playbooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from runner.jobs import PlaybookJob
+from statemachine.states import StepState
+
+_PLAYBOOKS: Final[Mapping[StepState, str]] = {
+    StepState.PREPARE: "prepare_prestage_packages.yml",
+    StepState.PACKAGES: "prestage_sw_packages.yml",
+    StepState.IMAGES: "prestage_images.yml",
+}
+_IMAGE_LIST: Final = "prestage_images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerLayout:
+    """Where things are on the system controller, and how long each phase may take."""
+
+    playbooks_dir: Path
+    # Holds <release>/prestage_images* and <release>/prestage/shared.
+    deploy_dir: Path
+    # Holds rel-<release>/ of every release.
+    feed_dir: Path
+    ssh_user: str
+    # Name of this installation, by which a site tells its controllers apart.
+    origin: str
+    # Longest time of each phase, in seconds.
+    deadlines_s: Mapping[StepState, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOrder:
+    """One phase of one subcloud to carry out."""
+
+    run_id: int
+    phase: StepState
+    subcloud_name: str
+    release: str
+    # What the site runs.
+    from_version: str
+    oam_address: str | None
+    # The site's Ansible connection variables, without secrets.
+    connection: Mapping[str, Any]
+
+
+def find_image_list(layout: ControllerLayout, release: str) -> Path | None:
+    """Return the release's image list: the first file, by name, that begins with `prestage_images`."""
+    directory = layout.deploy_dir / release
+    found = sorted(path for path in directory.glob(f"{_IMAGE_LIST}*") if path.is_file())
+    return found[0] if found else None
+
+
+def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
+    """Return why the phase has no work for this site, None when it has.
+
+    An upgrade whose image list was never uploaded brings no images (contract 8.9).
+    """
+    is_upgrade = order.from_version != order.release
+    if order.phase == StepState.IMAGES and is_upgrade and find_image_list(layout, order.release) is None:
+        return f"No file {_IMAGE_LIST}* in {layout.deploy_dir / order.release}: there are no images to stage.\n"
+    return None
+
+
+def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> PlaybookJob:
+    """Return the playbook run of a phase; `password` is the site's, for login and become.
+
+    Raises:
+        ValueError: The phase is not one that a playbook does.
+    """
+    playbook = _PLAYBOOKS.get(order.phase)
+    if playbook is None:
+        raise ValueError(f"{order.phase} has no playbook")
+    return PlaybookJob(
+        run_id=order.run_id,
+        token=order.run_id,
+        playbook=layout.playbooks_dir / playbook,
+        host=order.subcloud_name,
+        host_vars=_host_vars(layout, order),
+        secrets={"ansible_ssh_pass": password, "ansible_become_pass": password},
+        extra_vars=_extra_vars(layout, order),
+        deadline_s=layout.deadlines_s[order.phase],
+    )
+
+
+def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+    # A local connection has no login; a user that does not exist would give Ansible a wrong home.
+    is_local = order.connection.get("ansible_connection") == "local"
+    return {
+        **({} if is_local else {"ansible_ssh_user": layout.ssh_user}),
+        **({"ansible_host": order.oam_address} if order.oam_address else {}),
+        "controller_feed_root": str(layout.feed_dir),
+        "prestage_shared_root": str(layout.deploy_dir / order.release / "prestage" / "shared"),
+        "subcloud_software_version": order.from_version,
+        "prestager_origin": layout.origin,
+        # A run is claimed once and a new attempt is a new run, so the id only grows: the site's fencing token.
+        "prestager_run_token": order.run_id,
+        # What the operator says of the site wins; a site behind a port or a jump host is reached his way.
+        **order.connection,
+    }
+
+
+def _extra_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+    if order.phase == StepState.PREPARE:
+        return {"current_software_version": order.release, "previous_software_version": order.from_version}
+    extra_vars: dict[str, Any] = {"software_version": order.release}
+    image_list = find_image_list(layout, order.release)
+    # A reinstall takes its images from the site's own registry: no list is passed (contract 8.9).
+    if order.phase == StepState.IMAGES and image_list is not None and order.from_version != order.release:
+        extra_vars["image_list_file"] = str(image_list)
+    return extra_vars

@@ -1,0 +1,139 @@
+"""The embedded service as its user runs it: a process of its own, asked over HTTP, killed at will."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import psutil
+
+from runner.processes import marked
+
+_START_S = 30.0
+
+
+class ServiceProcess:
+    """`prestager up` on a free loopback port; may be killed and started again over the same data."""
+
+    def __init__(self, directory: Path, **settings: object) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.worker = f"crash-{os.getpid()}-{self.port}"
+        self.log = directory / "service.log"
+        given = {
+            "DATA_DIR": directory / "data",
+            "LISTEN": f"127.0.0.1:{self.port}",
+            "RELEASE": "23.09",
+            "WORKER_NAME": self.worker,
+            **settings,
+        }
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            **{f"PRESTAGER_{name}": str(value) for name, value in given.items()},
+        }
+        self.token = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *arguments: str) -> str:
+        """Run another command of the program over the same data and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "up"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        wait_for(self._is_ready, _START_S, self.tail)
+
+    def _is_ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise AssertionError(f"the service ended by itself:\n{self.tail()}")
+        try:
+            return self.get("/readyz")[0] == 200
+        except (URLError, ConnectionError):
+            return False
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end and return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(60)
+
+    def end(self) -> None:
+        """End it, however it is."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def playbook_processes(self) -> list[psutil.Process]:
+        """Return the living processes of its runs."""
+        return marked(self.worker)
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Ask for something."""
+        return self.ask("GET", path)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """Send a request and return status and JSON (or text)."""
+        request = Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"X-Auth-Token": self.token, "Accept": "application/json"},
+        )
+        try:
+            with urlopen(request, timeout=40) as response:  # noqa: S310
+                status, raw = response.status, response.read()
+        except HTTPError as error:
+            status, raw = error.code, error.read()
+        try:
+            return status, json.loads(raw)
+        except ValueError:
+            return status, raw.decode(errors="replace")
+
+
+def wait_for(condition: Any, deadline_s: float, story: Any = lambda: "") -> None:
+    """Wait until the condition holds.
+
+    Raises:
+        AssertionError: It does not hold at the deadline; `story` tells more.
+    """
+    end, pause = monotonic() + deadline_s, Event()
+    while not condition():
+        assert monotonic() < end, f"not within {deadline_s} s\n{story()}"
+        pause.wait(0.05)

@@ -1,0 +1,207 @@
+"""
+A private SSH server on loopback, with a temporary user who logs in by password and becomes root by password.
+
+For tests that must prove what a real site does. Needs root, directly or through `sudo -n`; everything it makes on the
+machine (user, sudoers entry, processes) is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HOST = "127.0.0.1"
+START_DEADLINE_S = 10.0
+# Program → the Debian package that has it.
+PROGRAMS = {
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sudo": "sudo",
+    "useradd": "passwd",
+    "chpasswd": "passwd",
+}
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:" + os.environ.get("PATH", "")
+
+
+class SshServerUnavailableError(Exception):
+    """This machine cannot host the server; the message names what to install or allow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshServer:
+    """A running server and its only user."""
+
+    port: int
+    user: str
+    password: str = field(repr=False)
+    known_hosts: Path
+
+    def host_vars(self) -> dict[str, Any]:
+        """Return the Ansible variables of a host behind this server, without secrets."""
+        return {
+            "ansible_connection": "ssh",
+            "ansible_host": HOST,
+            "ansible_port": self.port,
+            "ansible_user": self.user,
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts} -o PreferredAuthentications=password",
+            # The user of the test may read neither the virtual environment nor root's home.
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+
+    def secrets(self) -> dict[str, str]:
+        """Return the secret Ansible variables."""
+        return {"ansible_ssh_pass": self.password, "ansible_become_pass": self.password}
+
+
+@contextmanager
+def ssh_server() -> Iterator[SshServer]:
+    """
+    Run a server until the block ends.
+
+    Raises:
+        SshServerUnavailableError: A package or the right to become root is missing.
+
+    """
+    _require_programs()
+    suffix = secrets.token_hex(4)
+    user, password = f"prestage{suffix}", secrets.token_urlsafe(16)
+    directory = Path(tempfile.mkdtemp(prefix="prestager-ssh-"))
+    sudoers = Path(f"/etc/sudoers.d/prestager-test-{suffix}")
+    try:
+        directory.chmod(0o755)
+        _make_user(user, password, directory / "home", sudoers)
+        with _sshd(directory, user) as port:
+            yield SshServer(port=port, user=user, password=password, known_hosts=directory / "known_hosts")
+    finally:
+        _remove_user(user, sudoers)
+        _as_root("rm", "-rf", str(directory))
+
+
+def _require_programs() -> None:
+    missing = sorted({package for name, package in PROGRAMS.items() if shutil.which(name, path=SYSTEM_PATH) is None})
+    if missing:
+        raise SshServerUnavailableError(f"SSH tests need packages of this machine: apt-get install {' '.join(missing)}")
+    if os.geteuid() != 0 and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode != 0:
+        raise SshServerUnavailableError("SSH tests need root: run them as root, or allow `sudo -n` for this user.")
+
+
+def _as_root(*command: str, text: str = "") -> None:
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    done = subprocess.run(
+        [*prefix, *command],
+        input=text,
+        text=True,
+        check=False,
+        capture_output=True,
+        env={**os.environ, "PATH": SYSTEM_PATH},
+    )
+    if done.returncode != 0:
+        raise SshServerUnavailableError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+
+
+def _make_user(user: str, password: str, home: Path, sudoers: Path) -> None:
+    _as_root("useradd", "--create-home", "--home-dir", str(home), "--shell", "/bin/sh", user)
+    _as_root("chpasswd", text=f"{user}:{password}\n")
+    _as_root("sh", "-c", f"umask 337 && cat > {sudoers}", text=f"{user} ALL=(ALL) ALL\n")
+
+
+def _remove_user(user: str, sudoers: Path) -> None:
+    _as_root("rm", "-f", str(sudoers), f"/run/sudo/ts/{user}", f"/var/lib/sudo/lectured/{user}")
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return
+    _kill([process for process in psutil.process_iter(["uids"]) if _is_of(process, uid)])
+    _as_root("userdel", user)
+
+
+def _is_of(process: psutil.Process, uid: int) -> bool:
+    uids = process.info["uids"]
+    return uids is not None and uids.real == uid
+
+
+@contextmanager
+def _sshd(directory: Path, user: str) -> Iterator[int]:
+    key = directory / "host_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    _as_root("mkdir", "-p", "/run/sshd")
+    port = _free_port()
+    public = (directory / "host_key.pub").read_text(encoding="utf-8").split()
+    (directory / "known_hosts").write_text(f"[{HOST}]:{port} {public[0]} {public[1]}\n", encoding="utf-8")
+    config = directory / "sshd_config"
+    config.write_text(_config(directory, user, port), encoding="utf-8")
+    # A key that others may read is refused, and the server may run as another user than this test.
+    _as_root("chown", "root", str(key))
+    log = directory / "sshd.log"
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    program = shutil.which("sshd", path=SYSTEM_PATH)
+    with subprocess.Popen([*prefix, str(program), "-D", "-f", str(config), "-E", str(log)]) as server:
+        try:
+            _wait_for(port, server, log)
+            yield port
+        finally:
+            try:
+                sessions = psutil.Process(server.pid).children(recursive=True)
+            except psutil.NoSuchProcess:
+                sessions = []
+            _kill(sessions)
+            _as_root("sh", "-c", f"kill -TERM {server.pid} 2>/dev/null || true")
+
+
+def _config(directory: Path, user: str, port: int) -> str:
+    return "\n".join(
+        [
+            f"Port {port}",
+            f"ListenAddress {HOST}",
+            f"HostKey {directory / 'host_key'}",
+            f"PidFile {directory / 'sshd.pid'}",
+            f"AllowUsers {user}",
+            "PasswordAuthentication yes",
+            "KbdInteractiveAuthentication no",
+            "PubkeyAuthentication no",
+            "UsePAM no",
+            "StrictModes no",
+            "MaxStartups 100",
+            "Subsystem sftp internal-sftp",
+            "",
+        ]
+    )
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            if probe.connect_ex((HOST, port)) == 0:
+                return
+    words = log.read_text(encoding="utf-8") if log.exists() else ""
+    raise SshServerUnavailableError(f"sshd did not start on port {port}: {words.strip()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    if processes:
+        pids = " ".join(str(process.pid) for process in processes)
+        _as_root("sh", "-c", f"kill -KILL {pids} 2>/dev/null || true")
+        psutil.wait_procs(processes, timeout=START_DEADLINE_S)

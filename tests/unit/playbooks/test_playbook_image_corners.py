@@ -1,0 +1,267 @@
+"""What can go wrong with images: each fault has its own sentence, and nothing is marked complete."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.prestage.errors import PrestageError
+from ansible.module_utils.prestage.image_list import Reference, parse_list
+from ansible.module_utils.prestage.oci_layout import Layout
+from playbook_modules import LOCK_PARAMS, load_work
+
+from demo.images import DemoImages, build_images, corrupt_copy
+
+HEX = "a" * 64
+MARKER = "23.09/prestage_images_complete.json"
+ARCHIVE = "23.09/prestage_images.tar"
+
+
+class ImageSite:
+    """A controller with layouts and a site; modules are called directly."""
+
+    def __init__(self, root: Path) -> None:
+        """Make layouts, list and an empty site below `root`."""
+        self.root = root
+        self.images: DemoImages = build_images(root / "deploy")
+        self.list_file = self.images.list_file
+        self.backup = root / "backup"
+        self.backup.mkdir()
+
+    def sources(self) -> list[dict[str, Any]]:
+        """Call the controller's module that reads the list."""
+        answer: list[dict[str, Any]] = load_work("prestage_image_sources")({"list_file": str(self.list_file)})[
+            "sources"
+        ]
+        return answer
+
+    def stage(self, **changes: Any) -> dict[str, Any]:
+        """Call the site's module."""
+        params = {
+            **LOCK_PARAMS,
+            "backup_dir": str(self.backup),
+            "release": "23.09",
+            "sources": None,
+            "own_list_file": str(self.backup / "list.txt"),
+            "archive": "",
+            "min_free_bytes": 0,
+            "quota_bytes": 0,
+            "skopeo": "skopeo",
+            "tls_verify": True,
+            "auth_file": "",
+            **changes,
+        }
+        return load_work("prestage_images")(params)
+
+    def stage_all(self) -> dict[str, Any]:
+        """Do what the playbook does; return the first answer."""
+        site = self.stage(sources=self.sources())
+        if site["missing"]:
+            params = {
+                "sources": site["sources"],
+                "blobs": site["missing"],
+                "archive_directory": str(self.root / "arch"),
+            }
+            shutil.copyfile(load_work("prestage_pack_blobs")(params)["archive"], site["upload"])
+            self.stage(sources=site["sources"], run=site["run"], archive=site["upload"])
+        return site
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ImageSite:
+    """Return a controller with three images."""
+    return ImageSite(tmp_path)
+
+
+def test_references_of_every_kind_are_read() -> None:
+    """Blank lines, comments and repeated lines are skipped; a name without a scheme is a registry's."""
+    text = f"""
+    # comment
+    docker://registry.local:9001/stx/app:v1   # behind
+    docker.io/starlingx/keystone:master@sha256:{HEX}
+    oci:images/web:1.0
+    oci:images/web:1.0
+    oci-archive:/srv/web.tar@sha256:{HEX}
+    """
+
+    assert [
+        Reference("docker", "registry.local:9001/stx/app:v1", "", ""),
+        Reference("docker", "docker.io/starlingx/keystone:master", "", f"sha256:{HEX}"),
+        Reference("oci", "images/web", "1.0", ""),
+        Reference("oci-archive", "/srv/web.tar", "", f"sha256:{HEX}"),
+    ] == parse_list(text, "list")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "two words",
+        "docker://",
+        "docker://justaname",
+        "docker://host/UPPER:v1",
+        "docker://host.local/app:v1@sha256:short",
+        "oci:",
+        "oci:/",
+        "oci:../up",
+        "oci:a/../../up",
+        "oci:a//b",
+        "oci:.hidden",
+        "ftp://host/app",
+        "host.local/app;rm -rf",
+        "--tls-verify=false",
+    ],
+)
+def test_malformed_lines_are_refused(line: str) -> None:
+    """A line that is no reference, or whose path climbs, is named with its number."""
+    with pytest.raises(PrestageError, match=r"The image list L is malformed: line 2: "):
+        parse_list(f"oci:good\n{line}\n", "L")
+
+
+def test_all_faults_of_a_list_come_at_once() -> None:
+    """An operator corrects a list in one go."""
+    with pytest.raises(PrestageError, match=r"line 1: .*line 2: .*a different image is already called web"):
+        parse_list("a b\n? ?\noci:x/web\noci:y/web", "L")
+
+
+def test_an_empty_list_is_refused() -> None:
+    """A list without images is a mistake, not a release without images."""
+    with pytest.raises(PrestageError, match="names no image"):
+        parse_list("# nothing\n\n", "L")
+
+
+def test_a_missing_list_and_a_missing_layout_are_named(images: ImageSite) -> None:
+    """What the operator forgot to put there is named with its place."""
+    with pytest.raises(PrestageError, match=r"There is no image list .*list.txt"):
+        images.stage()
+    images.list_file.write_text("oci:images/none\n")
+    with pytest.raises(PrestageError, match=r"There is no OCI image layout at .*images/none"):
+        images.sources()
+
+
+def test_a_pinned_digest_must_be_the_layouts(images: ImageSite) -> None:
+    """A list that pins another digest than the layout holds stops before anything travels."""
+    images.list_file.write_text(f"oci:images/keystone:1.0@sha256:{HEX}\n")
+
+    with pytest.raises(PrestageError, match=f"the list pins sha256:{HEX}, but .* holds sha256:"):
+        images.sources()
+
+
+def test_a_ref_that_the_layout_lacks_is_named(images: ImageSite) -> None:
+    """A layout of several images needs the right one."""
+    images.list_file.write_text("oci:images/keystone:2.0\n")
+
+    with pytest.raises(PrestageError, match=r"holds 0 images named '2.0', expected 1"):
+        images.sources()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"manifests": [{"digest": "md5:1", "size": 1}]}', b"\xff"])
+def test_a_malformed_index_is_refused(images: ImageSite, content: bytes) -> None:
+    """An index that is no index, or names no SHA-256, is refused."""
+    (images.images.images[0].path / "index.json").write_bytes(content)
+
+    with pytest.raises(PrestageError, match="malformed"):
+        Layout(str(images.images.images[0].path)).resolve("x", "")
+
+
+def test_a_damaged_or_missing_manifest_is_found(images: ImageSite) -> None:
+    """Manifests are verified before they are believed."""
+    image = images.images.images[0]
+    manifest = image.path / "blobs" / "sha256" / image.digest.removeprefix("sha256:")
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(PrestageError, match=r"Blob sha256:\w+ in .* is damaged"):
+        images.sources()
+    manifest.unlink()
+    with pytest.raises(PrestageError, match=r"Blob sha256:\w+ is missing"):
+        images.sources()
+
+
+def test_a_damaged_layer_on_the_site_is_found(images: ImageSite) -> None:
+    """The site's own layouts are verified as well, and nothing is marked."""
+    own = build_images(images.backup)
+    bad = corrupt_copy(own.images[0], images.backup / "images" / "bad")
+    (images.backup / "list.txt").write_text(f"oci:images/{bad.path.name}\n")
+
+    with pytest.raises(PrestageError, match=r"Blob sha256:\w+ in .*bad is damaged"):
+        images.stage()
+
+    assert not (images.backup / MARKER).exists()
+
+
+def test_registry_images_need_skopeo(images: ImageSite) -> None:
+    """Without skopeo the message names the image, what to install, and the way around."""
+    images.list_file.write_text("docker://registry.local:9001/stx/app:v1\n")
+
+    with pytest.raises(PrestageError, match=r"no-skopeo is not installed on this site, but docker://registry\.local"):
+        images.stage(sources=images.sources(), skopeo="no-skopeo")
+
+
+def test_no_space_and_quota_are_found_before_anything_is_written(images: ImageSite) -> None:
+    """Images that do not fit fail with the numbers; no blob is written."""
+    with pytest.raises(PrestageError, match="Not enough space for the images in"):
+        images.stage(sources=images.sources(), min_free_bytes=1 << 60)
+    with pytest.raises(PrestageError, match="the quota of this site is 4.0 KiB"):
+        images.stage(sources=images.sources(), quota_bytes=4096)
+
+    assert [] == [path for path in images.backup.rglob("*") if path.is_file() and path.name != ".prestage.lock"]
+
+
+def test_equal_images_make_equal_archives(images: ImageSite) -> None:
+    """The archive depends on nothing but the images."""
+    images.stage_all()
+    first = (images.backup / ARCHIVE).read_bytes()
+    shutil.rmtree(images.backup)
+    images.backup.mkdir()
+    images.stage_all()
+
+    assert first == (images.backup / ARCHIVE).read_bytes()
+
+
+def test_a_longer_list_brings_only_the_new_image(images: ImageSite) -> None:
+    """Blobs of the earlier archive are used again."""
+    lines = images.list_file.read_text().splitlines()
+    images.list_file.write_text("\n".join(lines[:-1]))
+    first = images.stage_all()
+    images.list_file.write_text("\n".join(lines))
+    second = images.stage_all()
+
+    assert (6, 3) == (len(first["missing"]), len(second["missing"]))
+    assert 3 == len(json.loads((images.backup / MARKER).read_text())["images"])
+
+
+def test_an_archive_damaged_after_completion_is_made_again(images: ImageSite) -> None:
+    """A marker is believed only while the archive has its checksum; intact blobs of it are kept."""
+    images.stage_all()
+    archive = images.backup / ARCHIVE
+    good = archive.read_bytes()
+    archive.write_bytes(good[:-20480] + b"x" * 20480)
+
+    site = images.stage_all()
+
+    assert 0 < len(site["missing"]) < len(images.images.images) * 3
+    assert good == archive.read_bytes()
+
+
+def test_oci_archives_are_read_like_layouts(images: ImageSite) -> None:
+    """A layout in a tar file, with or without leading dots in its names, is the same image."""
+    image = images.images.images[0]
+    subprocess.run(["tar", "-C", str(image.path), "-cf", str(images.root / "deploy" / "web.tar"), "."], check=True)
+    images.list_file.write_text(f"oci-archive:web.tar:1.0@{image.digest}\n")
+
+    images.stage_all()
+
+    with tarfile.open(images.backup / ARCHIVE) as archive:
+        assert 5 == len(archive.getnames())
+
+
+def test_a_file_that_is_no_archive_is_refused(images: ImageSite) -> None:
+    """oci-archive: needs a tar file."""
+    (images.root / "deploy" / "web.tar").write_bytes(b"no tar")
+    images.list_file.write_text("oci-archive:web.tar\n")
+
+    with pytest.raises(PrestageError, match="is no OCI archive"):
+        images.sources()
