@@ -92,10 +92,11 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
 
 
 def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
-    # A local connection has no login; a user that does not exist would give Ansible a wrong home.
-    is_local = order.connection.get("ansible_connection") == "local"
+    # A local connection has no login: a user that does not exist would give Ansible a wrong home. And of two names
+    # for the same thing, only the operator's may be there.
+    has_login = order.connection.get("ansible_connection") != "local" and "ansible_user" not in order.connection
     return {
-        **({} if is_local else {"ansible_ssh_user": layout.ssh_user}),
+        **({"ansible_ssh_user": layout.ssh_user} if has_login else {}),
         **({"ansible_host": order.oam_address} if order.oam_address else {}),
         "controller_feed_root": str(layout.feed_dir),
         "prestage_shared_root": str(layout.deploy_dir / order.release / "prestage" / "shared"),
