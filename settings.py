@@ -12,10 +12,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
-from runner.admission import default_slots
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from runner.admission import default_slots
 from statemachine.versions import is_release
 
 CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"

@@ -1,5 +1,4 @@
-"""
-Makes two releases of a package feed that differ, with real rpm metadata around made-up package files.
+"""Makes two releases of a package feed that differ, with real rpm metadata around made-up package files.
 
 The bytes come from a seed, so the same call makes the same feeds.
 """
@@ -71,8 +70,7 @@ def build_feeds(
     package_count: int = 40,
     seed: int = 1,
 ) -> DemoFeeds:
-    """
-    Write rel-<previous>/ and rel-<target>/ below `root`; what was there before is replaced.
+    """Write rel-<previous>/ and rel-<target>/ below `root`; what was there before is replaced.
 
     Args:
         root: The directory that holds the feeds.

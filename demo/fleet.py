@@ -1,5 +1,4 @@
-"""
-Makes a fleet of twelve edge sites out of directories, with an inventory that says how each is reached and what it is.
+"""Makes a fleet of twelve edge sites out of directories, with an inventory of how each is reached and what it is.
 
 Seven sites succeed; the others show, one each, what an operator meets: offline, unmanaged, duplex, too small for the
 images, and already on the target release (a reinstall).
@@ -143,8 +142,7 @@ _PLANS: Mapping[str, _Plan] = {
 
 
 def build_fleet(root: Path, *, previous: str = "22.12", target: str = "23.09", package_count: int = 40) -> DemoFleet:
-    """
-    Make feeds, images, sites and the inventory below `root`; what an earlier call made there is replaced.
+    """Make feeds, images, sites and the inventory below `root`; what an earlier call made there is replaced.
 
     The controller's side is `root`/controller (feed/, deploy/), a site's side is `root`/sites/<name> (feed/, backup/).
     """

@@ -1,5 +1,4 @@
-"""
-Makes small container images as OCI image layouts, without any container tool, and the list that names them.
+"""Makes small container images as OCI image layouts, without any container tool, and the list that names them.
 
 Sizes and bytes come from the image's name, so the same call makes the same digests.
 """
@@ -49,8 +48,7 @@ class DemoImages:
 
 
 def build_images(root: Path, *, names: tuple[str, ...] = NAMES, layer_bytes: int = LAYER_BYTES) -> DemoImages:
-    """
-    Write `root`/images/<name>/ for each name and `root`/prestage_images_list.txt.
+    """Write `root`/images/<name>/ for each name and `root`/prestage_images_list.txt.
 
     The first image is pinned by its digest in the list.
     """

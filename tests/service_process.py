@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from threading import Event
-from time import monotonic
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -18,6 +16,7 @@ from urllib.request import Request, urlopen
 import psutil
 
 from runner.processes import marked
+from tests.waiting import wait_for
 
 _START_S = 30.0
 
@@ -117,7 +116,7 @@ class ServiceProcess:
             headers={"X-Auth-Token": self.token, "Accept": "application/json"},
         )
         try:
-            with urlopen(request, timeout=40) as response:  # noqa: S310
+            with urlopen(request, timeout=40) as response:
                 status, raw = response.status, response.read()
         except HTTPError as error:
             status, raw = error.code, error.read()
@@ -125,15 +124,3 @@ class ServiceProcess:
             return status, json.loads(raw)
         except ValueError:
             return status, raw.decode(errors="replace")
-
-
-def wait_for(condition: Any, deadline_s: float, story: Any = lambda: "") -> None:
-    """Wait until the condition holds.
-
-    Raises:
-        AssertionError: It does not hold at the deadline; `story` tells more.
-    """
-    end, pause = monotonic() + deadline_s, Event()
-    while not condition():
-        assert monotonic() < end, f"not within {deadline_s} s\n{story()}"
-        pause.wait(0.05)

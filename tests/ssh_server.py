@@ -1,5 +1,4 @@
-"""
-A private SSH server on loopback, with a temporary user who logs in by password and becomes root by password.
+"""A private SSH server on loopback, with a temporary user who logs in by password and becomes root by password.
 
 For tests that must prove what a real site does. Needs root, directly or through `sudo -n`; everything it makes on the
 machine (user, sudoers entry, processes) is gone afterwards.
@@ -69,8 +68,7 @@ class SshServer:
 
 @contextmanager
 def ssh_server() -> Iterator[SshServer]:
-    """
-    Run a server until the block ends.
+    """Run a server until the block ends.
 
     Raises:
         SshServerUnavailableError: A package or the right to become root is missing.

@@ -12,7 +12,8 @@ from threading import Event
 import pytest
 from journal_playbooks import write_playbooks
 
-from tests.service_process import ServiceProcess, wait_for
+from tests.service_process import ServiceProcess
+from tests.waiting import wait_for
 
 SITES = 5
 KILLS = 6

@@ -14,8 +14,9 @@ import pytest
 
 from demo.feed import DemoFeeds, build_feeds
 from demo.images import build_images
-from tests.service_process import ServiceProcess, wait_for
+from tests.service_process import ServiceProcess
 from tests.ssh_server import SshServer, ssh_server
+from tests.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 END_S = 90.0

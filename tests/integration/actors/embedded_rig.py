@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Lock
-from time import monotonic
+from threading import Lock
 from typing import Any
 from zlib import decompress
 
@@ -19,6 +18,7 @@ from messages.commands import Answer, Command
 from runner.jobs import OnFinished, PlaybookJob
 from runner.noop import NoopEnd, NoopRunner
 from settings import Settings
+from tests.waiting import wait_for
 
 DEADLINE_S = 30.0
 
@@ -99,7 +99,7 @@ class Rig(House):
 
     def ending(self) -> str:
         """Wait for the strategy's end and return its state."""
-        until(lambda: self.state() in ("complete", "failed", "aborted"))
+        wait_for(lambda: self.state() in ("complete", "failed", "aborted"))
         return self.state()
 
     def walk(self, name: str) -> list[str]:
@@ -121,16 +121,3 @@ class Rig(House):
 
 class _NotDirect:
     """Stands where a House has its coordinator; a rig sends through the transport instead."""
-
-
-def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds.
-
-    Raises:
-        AssertionError: It does not hold at the deadline.
-    """
-    end = monotonic() + deadline_s
-    pause = Event()
-    while not condition():
-        assert monotonic() < end, f"not within {deadline_s} s"
-        pause.wait(0.01)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from embedded_rig import Rig, Stage, until
+from embedded_rig import Rig, Stage
 
 from db.schema import outbox, preparations, runs, secrets, steps
 from messages.commands import CommandType
 from runner.jobs import Outcome
 from runner.noop import NoopEnd
+from tests.waiting import wait_for
 
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
 FAILS = NoopEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
@@ -305,7 +306,7 @@ class TestAbort:
         stage.end("a", PACKAGES, NoopEnd(delay_s=0.3))
         rig.create(**{"subcloud-apply-type": "serial"})
         rig.verb("apply")
-        until(lambda: rig.step("a")["state"] == "prestaging-packages")
+        wait_for(lambda: rig.step("a")["state"] == "prestaging-packages")
 
         answer = rig.verb("abort")
 
@@ -322,7 +323,7 @@ class TestAbort:
         stage.end("a", PREPARE, NoopEnd(delay_s=0.3))
         rig.create()
         rig.verb("apply")
-        until(lambda: rig.step("a")["state"] == "prestage-prepare")
+        wait_for(lambda: rig.step("a")["state"] == "prestage-prepare")
         rig.verb("abort")
 
         assert "complete" == rig.ending()
@@ -334,7 +335,7 @@ class TestStandalone:
         rig = build()
         rig.add_site("a")
         answer = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
-        until(lambda: rig.step("a")["state"] == "complete")
+        wait_for(lambda: rig.step("a")["state"] == "complete")
 
         assert 200 == answer.status
         assert [PREPARE, PACKAGES] == stage.played("a")
@@ -349,7 +350,7 @@ class TestStandalone:
         stage.end("a", PREPARE, FAILS)
         for name in "ab":
             rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name)
-        until(lambda: all(rig.step(name)["finished_at"] for name in "ab"))
+        wait_for(lambda: all(rig.step(name)["finished_at"] for name in "ab"))
 
         assert ["failed", "complete"] == [rig.step(name)["state"] for name in "ab"]
 
@@ -364,7 +365,7 @@ class TestRestart:
             stage.end(name, PACKAGES, NoopEnd(delay_s=0.5))
         rig.create(**{"max-parallel-subclouds": 2})
         rig.verb("apply")
-        until(lambda: rig.step("a")["state"] == "prestaging-packages")
+        wait_for(lambda: rig.step("a")["state"] == "prestaging-packages")
         rig.stop()
         for name in "abcd":
             stage.end(name, PACKAGES, NoopEnd())
@@ -380,12 +381,12 @@ class TestRestart:
         rig.add_site("a")
         stage.end("a", PREPARE, NoopEnd(delay_s=0.5))
         rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
-        until(lambda: rig.step("a")["state"] == "prestage-prepare")
+        wait_for(lambda: rig.step("a")["state"] == "prestage-prepare")
         rig.stop()
         stage.end("a", PREPARE, NoopEnd())
 
         second = build()
-        until(lambda: second.step("a")["finished_at"] is not None)
+        wait_for(lambda: second.step("a")["finished_at"] is not None)
 
         assert "complete" == second.step("a")["state"]
 
@@ -395,6 +396,6 @@ class TestRestart:
         for name in "abc":
             rig.add_site(name)
         rig.run_strategy()
-        until(lambda: not rig.rows(outbox))
+        wait_for(lambda: not rig.rows(outbox))
 
         assert {("finished", True)} == {(row["state"], bool(row["consumed"])) for row in rig.rows(runs)}

@@ -87,7 +87,7 @@ def test_malformed_repomd_is_refused(feed: Path, text: str) -> None:
     """repomd.xml must name primary metadata with a checksum."""
     (feed / "repodata" / "repomd.xml").write_text(text)
 
-    with pytest.raises(PrestageError, match="malformed|names no primary"):
+    with pytest.raises(PrestageError, match=r"malformed|names no primary"):
         read_feed(str(feed))
 
 

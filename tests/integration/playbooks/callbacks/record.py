@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -31,15 +32,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Keep each task's answer."""
-        self._results[result._task.get_name()] = result._result  # noqa: SLF001
+        self._results[result._task.get_name()] = result._result
 
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: FBT002
         """Keep the message that an operator would see."""
-        self._failures.append(str(result._result.get("msg")))  # noqa: SLF001
+        self._failures.append(str(result._result.get("msg")))
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         """Treat an unreachable site as failed."""
-        self._failures.append(str(result._result.get("msg")))  # noqa: SLF001
+        self._failures.append(str(result._result.get("msg")))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Write the record."""
@@ -49,5 +50,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             "stats": stats.custom.get("_run", {}),
             "results": self._results,
         }
-        with open(os.environ["PRESTAGER_TEST_RECORD"], "w", encoding="utf-8") as sink:
+        with Path(os.environ["PRESTAGER_TEST_RECORD"]).open("w", encoding="utf-8") as sink:
             json.dump(content, sink, default=str)

@@ -1,0 +1,62 @@
+"""Decides how many runs a machine can bear, and whether there is memory for one more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+
+# Proportional memory of a run: 75 MB for Ansible's six processes and 25 MB for the child that hosts it (measured).
+RUN_BYTES = 100 * 1000 * 1000
+
+# Below this much available memory no further run starts while others are running.
+FLOOR_BYTES = 3 * RUN_BYTES
+
+# A run that waits for its site costs 0.2 % of a core, but its start costs 1.5 CPU seconds, and so does each phase.
+_RUNS_PER_CORE = 32
+
+_MOST_SLOTS = 250
+_MEMORY_SHARE = 0.75
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def default_slots() -> int:
+    """Return how many playbooks at once this machine bears: by memory, by cores, at least 1, at most 250.
+
+    Examples: 2 cores and 4 GB give 30; 2 cores and 24 GB give 64; 16 cores and 64 GB give 250.
+    """
+    by_memory = int(_total_bytes() * _MEMORY_SHARE / RUN_BYTES)
+    by_cores = len(os.sched_getaffinity(0)) * _RUNS_PER_CORE
+    return max(1, min(by_memory, by_cores, _MOST_SLOTS))
+
+
+def available_bytes() -> int:
+    """Return the memory that new processes can have, by the machine and by our control group (version 2)."""
+    available: int = psutil.virtual_memory().available
+    limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
+    if limit is not None and used is not None:
+        available = min(available, limit - used + _reclaimable_bytes())
+    return max(0, available)
+
+
+def _total_bytes() -> int:
+    total: int = psutil.virtual_memory().total
+    return min(total, _cgroup_number("memory.max") or total)
+
+
+def _reclaimable_bytes() -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in (_CGROUP / "memory.stat").read_text().splitlines():
+            if line.startswith("inactive_file "):
+                return int(line.split()[1])
+    return 0
+
+
+def _cgroup_number(name: str) -> int | None:
+    # "max" means no limit; no file means no version 2 control group, or the root one.
+    with contextlib.suppress(OSError, ValueError):
+        return int((_CGROUP / name).read_text())
+    return None

@@ -1,0 +1,72 @@
+"""The small process that hosts one playbook run: `python -m runner.child`, started by the supervisor only.
+
+It waits for a job with ansible-runner already imported, runs it in its private directory, reports, and ends. It ends
+its whole tree when told to, when the supervisor is gone, and when the playbook is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from pathlib import Path
+
+from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted
+from runner.child_setup import adopt_orphans, take_pipes
+from runner.leash import Leash
+from runner.private_dir import PrivateDir
+from runner.reporter import Reporter
+
+# A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
+_LAST_REPORT_S = 2.0
+
+
+def main() -> None:
+    """Host one run; does not return."""
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--private-dir", type=Path, required=True)
+    arguments.add_argument("--silence-limit-s", type=float, required=True)
+    options = arguments.parse_args()
+    orders, reports = take_pipes()
+    adopt_orphans()
+    host_run(PrivateDir(options.private_dir), orders, reports, options.silence_limit_s)
+    # Not a normal exit: threads of libraries must not hold the process back.
+    os._exit(0)
+
+
+def host_run(place: PrivateDir, orders: int, reports: int, silence_limit_s: float) -> None:
+    """Wait for the job, run it, report; returns at once when there will be none."""
+    reported = threading.Event()
+
+    def leave() -> None:
+        reported.wait(_LAST_REPORT_S)
+        place.remove()
+        os._exit(ABANDONED_EXIT_CODE)
+
+    leash = Leash(orders, silence_limit_s=silence_limit_s, on_abandoned=leave)
+    leash.start()
+    # A handler, not SIG_IGN: an ignored signal would stay ignored in ansible-playbook.
+    signal.signal(signal.SIGTERM, lambda *_: leash.terminate())
+    os.chdir(place.path)
+    # Imported here, after the leash: this takes a third of a second, the better part of a start.
+    import ansible_runner  # noqa: PLC0415
+
+    from runner.playbook import PlaybookRun  # noqa: PLC0415
+
+    job = leash.wait_for_job()
+    if job is None:
+        leash.returned.set()
+        place.remove()
+        return
+    reporter = Reporter(reports)
+    reporter.send(Accepted())
+    ended = PlaybookRun(job, place, leash, reporter).run(ansible_runner.run)
+    place.remove()
+    reporter.send(ended)
+    reporter.close()
+    reported.set()
+
+
+if __name__ == "__main__":
+    main()

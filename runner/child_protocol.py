@@ -1,0 +1,105 @@
+"""The lines that a supervisor and its child say to each other, one JSON object per line in each direction.
+
+The supervisor writes orders to the child's standard input and reads reports from its standard output. Secrets pass
+here and nowhere else: never in arguments, environment, or logs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+# Longest line either side reads, in bytes; facts and output pieces are cut far below it.
+LINE_LIMIT_BYTES = 8 * 1024 * 1024
+
+# A child ends with this code when it gave up on its supervisor and could not report.
+ABANDONED_EXIT_CODE = 3
+
+
+class Ending(StrEnum):
+    """How the child saw its playbook end."""
+
+    # The playbook ran to its end without an error that counts.
+    SUCCEEDED = "succeeded"
+    # The playbook, or what hosts it, failed.
+    FAILED = "failed"
+    # The tree was stopped before the playbook ended.
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Order: run this playbook. Sent once, at most."""
+
+    # Absolute path of the playbook.
+    playbook: str
+    host: str
+    host_vars: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+    extra_vars: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ping:
+    """Order: go on living; silence means that the supervisor is dead or frozen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Order: stop the tree, asking politely for `grace_s` seconds, and report how far the playbook came."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """Report: the job arrived; from here on something may have happened on the site."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Report: the next piece of what the playbook printed, already masked."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """Report: the last one; no process of the run but the child itself is left."""
+
+    ending: Ending
+    # Empty on success; on failure a sentence; on a stop what was going on, or why the child stopped by itself.
+    details: str
+    facts: Mapping[str, Any]
+
+
+Order = Start | Ping | Stop
+Report = Accepted | Output | Ended
+
+_ORDERS: dict[str, type[Order]] = {"start": Start, "ping": Ping, "stop": Stop}
+_REPORTS: dict[str, type[Report]] = {"accepted": Accepted, "output": Output, "ended": Ended}
+_KINDS = {cls: kind for kind, cls in (*_ORDERS.items(), *_REPORTS.items())}
+
+
+def encode(message: Order | Report) -> bytes:
+    """Return `message` as one line, newline included. Mappings in it must hold JSON values only."""
+    fields = {"kind": _KINDS[type(message)], **asdict(message)}
+    return json.dumps(fields, ensure_ascii=True).encode() + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """Parse a line from the supervisor; ValueError or TypeError when it is none of the orders."""
+    fields = json.loads(line)
+    return _ORDERS[fields.pop("kind")](**fields)
+
+
+def decode_report(line: bytes) -> Report:
+    """Parse a line from the child; ValueError, KeyError or TypeError when it is none of the reports."""
+    fields = json.loads(line)
+    report = _REPORTS[fields.pop("kind")](**fields)
+    if isinstance(report, Ended):
+        return Ended(ending=Ending(report.ending), details=report.details, facts=report.facts)
+    return report

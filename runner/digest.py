@@ -1,0 +1,98 @@
+"""Takes ansible-runner's events as they come and keeps of them what a result needs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from runner.bounded_text import BoundedText
+from runner.facts import FACTS_LIMIT_BYTES, json_safe, size_bytes
+from runner.failure import sentence, startup_failure, task_failure
+from runner.masking import Masker
+
+# How many texts outside of tasks are remembered, to find the reason when no play begins.
+_REMEMBERED_LINES = 200
+
+
+class Digest:
+    """Reads events one by one; `say` gets each masked piece of output that may be passed on now.
+
+    Attributes:
+        complete: the playbook reached its recap.
+
+        lost_events: events whose data never arrived, which happens when the file system is full.
+
+        task: the name of the task that began last.
+    """
+
+    def __init__(self, masker: Masker, say: Callable[[str], None]) -> None:
+        self.complete = False
+        self.lost_events = 0
+        self.task = ""
+        self._masker = masker
+        self._say = say
+        self._output = BoundedText()
+        self._facts: dict[str, Any] = {}
+        self._failure: str | None = None
+        self._loose_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
+        self._unmatched = False
+        self._processed = False
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take one event in."""
+        self._take_output(str(event.get("stdout") or ""))
+        kind = event.get("event")
+        data = event.get("event_data") or {}
+        if kind is None:
+            self.lost_events += 1
+        elif kind == "playbook_on_task_start":
+            self.task = self._masker.text(str(data.get("task") or data.get("name") or ""))
+        elif kind == "playbook_on_no_hosts_matched":
+            self._unmatched = True
+        elif kind == "playbook_on_stats":
+            self._take_stats(data)
+        elif kind in ("verbose", "error"):
+            self._loose_lines.extend(str(event.get("stdout") or "").splitlines())
+        # The last failure counts: an earlier one was rescued, or the play would not have gone on.
+        self._failure = task_failure(event) or self._failure
+
+    def finish(self) -> None:
+        """Pass on the held back end of the output."""
+        for piece in self._output.finish():
+            self._say(piece)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the playbook handed back by set_stats; empty when that was too much."""
+        return self._facts
+
+    @property
+    def failure(self) -> str:
+        """The sentence about a failed run; empty when no event tells."""
+        found = self._failure or startup_failure(list(self._loose_lines)) or ""
+        return sentence(self._masker.text(found))
+
+    @property
+    def touched_nothing(self) -> bool:
+        """Tell whether no play was meant for the host, which Ansible counts as success."""
+        return self._unmatched and not self._processed
+
+    def note(self, text: str) -> None:
+        """Add a line of our own to the output."""
+        self._take_output(f"[prestager] {text}")
+
+    def _take_output(self, text: str) -> None:
+        if text:
+            for piece in self._output.add(self._masker.text(text).replace("\r\n", "\n") + "\n"):
+                self._say(piece)
+
+    def _take_stats(self, data: Mapping[str, Any]) -> None:
+        self.complete = True
+        self._processed = bool(data.get("processed"))
+        facts = self._masker.value(json_safe(data.get("artifact_data") or {}))
+        size = size_bytes(facts)
+        if size <= FACTS_LIMIT_BYTES:
+            self._facts = facts
+        else:
+            self.note(f"set_stats values dropped: {size} bytes, more than {FACTS_LIMIT_BYTES}")

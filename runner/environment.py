@@ -1,0 +1,32 @@
+"""The small, explicit environment of a run; nothing of the worker's own environment leaks into it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+from runner.private_dir import PrivateDir
+from runner.processes import MARKER, marker_value
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CONFIG = Path(__file__).with_name("ansible.cfg")
+
+
+def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[str, str]:
+    """Return the whole environment of one child, and so of its playbook and local tasks.
+
+    HOME is the user's real one: ssh keys, collections and registry logins are there.
+    """
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+        "TMPDIR": str(place.tmp),
+        "ANSIBLE_CONFIG": str(_CONFIG),
+        "ANSIBLE_LOCAL_TEMP": str(place.tmp),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place.control),
+        MARKER: marker_value(worker, child_id),
+    }

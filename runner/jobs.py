@@ -1,0 +1,94 @@
+"""What a worker hands to a runner and what it gets back.
+
+Written by the step actors, read by every runner. Holds values only: no process, no file, no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Outcome(StrEnum):
+    """How one run ended."""
+
+    # The phase did its work.
+    SUCCEEDED = "succeeded"
+    # The phase must not happen on this site; the step is complete with the reason.
+    SKIPPED = "skipped"
+    # The phase did its work wrongly, or passed its deadline.
+    FAILED = "failed"
+    # The run was stopped from outside (cancel, drain, lost lease); it says nothing about the site.
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaybookJob:
+    """One playbook to run once, on one host."""
+
+    # Id of the run, unique for the life of the database.
+    run_id: int
+    # Fencing token of the claim: every report about the run carries it back.
+    token: int
+    # Absolute path of the playbook.
+    playbook: Path
+    # Name of the only host of the inventory.
+    host: str
+    # Connection variables of the host; never a secret.
+    host_vars: Mapping[str, Any]
+    # Secret variables of the host (ansible_ssh_pass, ansible_become_pass); gone from disk once the playbook starts.
+    secrets: Mapping[str, str] = field(repr=False)
+    # Passed to the playbook as JSON; never a secret.
+    extra_vars: Mapping[str, Any]
+    # Longest time the playbook may take, in seconds of a monotonic clock.
+    deadline_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came of one job."""
+
+    run_id: int
+    token: int
+    outcome: Outcome
+    # One sentence for an operator, made from the run's own events; empty on success. Never holds a secret.
+    details: str
+    # Everything the playbook printed, zlib-compressed UTF-8, secrets masked.
+    output: bytes
+    # Values the playbook handed back by set_stats, and for precheck the facts of the site.
+    facts: Mapping[str, Any]
+
+
+class NoFreeSlotError(Exception):
+    """All playbook slots of this worker are taken; leave the run queued."""
+
+
+class Runner(Protocol):
+    """Runs playbooks for one worker process; the supervisor is the real one."""
+
+    @property
+    def free_slots(self) -> int:
+        """How many more jobs `submit` accepts now."""
+
+    def start(self) -> None:
+        """Sweep what an earlier process of this worker left behind, then be ready for jobs."""
+
+    def submit(self, job: PlaybookJob) -> None:
+        """Start `job` and return at once; its result arrives at the callback given at construction.
+
+        Raises:
+            NoFreeSlotError: All slots are taken; nothing was started.
+        """
+
+    def cancel(self, run_id: int, reason: str) -> None:
+        """Stop the run's whole process tree; its result arrives as STOPPED. Unknown and ended runs are ignored."""
+
+    def stop(self) -> None:
+        """Stop all runs and wait until no process of theirs is left. Repeating it does nothing."""
+
+
+# Called from the runner's own thread, once per submitted job; must return quickly.
+OnFinished = Callable[[RunResult], None]

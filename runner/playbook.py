@@ -1,0 +1,148 @@
+"""Runs one playbook through ansible-runner, inside the child process, and says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from runner.child_protocol import Ended, Ending, Output, Start
+from runner.digest import Digest
+from runner.failure import sentence
+from runner.inventory import write_job
+from runner.leash import Leash
+from runner.masking import Masker
+from runner.private_dir import PrivateDir
+from runner.processes import descendants, end_processes
+from runner.reporter import Reporter
+
+# ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
+_EXPECT_TIMEOUT_S = 1
+
+# A file system with less free space than this, in bytes, is what broke the run.
+_FULL_BELOW_BYTES = 64 * 1024
+
+# How long what a playbook left behind may take to end, in seconds.
+_LEFTOVER_GRACE_S = 0.5
+
+
+def runner_arguments(job: Start, place: PrivateDir, inventory: list[str]) -> dict[str, Any]:
+    """Return the arguments for `ansible_runner.run`, without the handlers.
+
+    No timeout of ansible-runner is ever set: they use the wall clock and do not stop tasks. No `passwords`, no
+    `extravars`, no `suppress_env_files`: those would put secrets into files we do not control or onto the command line.
+    """
+    return {
+        "private_data_dir": str(place.path),
+        "playbook": job.playbook,
+        "inventory": inventory,
+        "ident": "run",
+        "quiet": True,
+        "fact_cache_type": "memory",
+        "settings": {"pexpect_timeout": _EXPECT_TIMEOUT_S, "suppress_output_file": True},
+    }
+
+
+class PlaybookRun:
+    """One playbook from the job's arrival to its last report; everything happens in the main thread but the guard."""
+
+    def __init__(self, job: Start, place: PrivateDir, leash: Leash, reporter: Reporter) -> None:
+        self._job = job
+        self._place = place
+        self._leash = leash
+        self._masker = Masker(job.secrets.values())
+        self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)))
+        self._guarded = False
+        self._full = False
+
+    def run(self, ansible_run: Callable[..., Any]) -> Ended:
+        """Run the playbook with `ansible_runner.run`; never raises. Afterwards no process of it is left."""
+        status, reason = "failed", ""
+        try:
+            arguments = runner_arguments(self._job, self._place, write_job(self._job, self._place))
+            if not self._leash.stopping.is_set():
+                runner = ansible_run(**arguments, event_handler=self._on_event, cancel_callback=lambda: False)
+                status, reason = runner.status, _exit_reason(runner.rc)
+        # Whatever goes wrong in or around ansible-runner is a failed run with a text, never a lost one.
+        except Exception as error:  # noqa: BLE001
+            self._full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = f"the run broke off: {type(error).__name__}: {_first_line(error)}"
+        finally:
+            self._leash.returned.set()
+            end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
+        return self._ended(status, reason)
+
+    def _on_event(self, event: dict[str, Any]) -> bool:
+        """Take an event in; False tells ansible-runner not to keep it on disk."""
+        if event.get("event") == "playbook_on_start":
+            # Ansible has read its inventory by now; from here on the secrets are in memory only.
+            self._place.secrets_file.unlink(missing_ok=True)
+        if not self._guarded and event.get("pid"):
+            self._guarded = True
+            threading.Thread(target=self._guard_end, args=(event["pid"],), daemon=True).start()
+        self._digest.take(event)
+        return False
+
+    def _guard_end(self, pid: int) -> None:
+        """End what outlives ansible-playbook.
+
+        A background process that holds the terminal open would make ansible-runner wait for the end of output, then
+        raise and lose the result.
+        """
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(pid)
+            select.select([descriptor], [], [])
+            os.close(descriptor)
+        if not self._leash.returned.wait(_LEFTOVER_GRACE_S) and not self._leash.stopping.is_set():
+            end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
+
+    def _ended(self, status: str, reason: str) -> Ended:
+        ending, details = self._judge(status, reason)
+        self._digest.finish()
+        facts = self._digest.facts if ending is Ending.SUCCEEDED else {}
+        return Ended(ending=ending, details=sentence(self._masker.text(details)), facts=facts)
+
+    def _judge(self, status: str, reason: str) -> tuple[Ending, str]:
+        if status == "successful" and self._digest.complete and not self._digest.touched_nothing:
+            return Ending.SUCCEEDED, ""
+        if self._leash.stopping.is_set():
+            return Ending.STOPPED, self._leash.cause or self._progress()
+        if self._is_full():
+            return Ending.FAILED, f"no space left in {self._place.path.parent}"
+        if self._digest.touched_nothing:
+            return Ending.FAILED, f"no play of the playbook is for {self._job.host}"
+        if status == "successful":
+            return Ending.FAILED, "the end of the playbook was not seen: its last events were lost"
+        return Ending.FAILED, self._digest.failure or reason
+
+    def _progress(self) -> str:
+        return f"task '{self._digest.task}' was running" if self._digest.task else "no task had started"
+
+    def _is_full(self) -> bool:
+        with contextlib.suppress(OSError):
+            room = os.statvfs(self._place.path)
+            self._full = self._full or room.f_bavail * room.f_frsize < _FULL_BELOW_BYTES
+        return self._full
+
+
+# What a shell and pexpect return for a program that is not there.
+_NOT_FOUND = 127
+
+
+def _exit_reason(code: int | None) -> str:
+    if code == 0:
+        return ""
+    if code is None:
+        return "ansible-playbook was killed by a signal (the machine may be out of memory)"
+    if code == _NOT_FOUND:
+        return "ansible-playbook was not found"
+    return f"ansible-playbook ended with code {code}"
+
+
+def _first_line(error: Exception) -> str:
+    # The text of pexpect's errors is a dump of its whole state; its first line says it all.
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,116 @@
+"""Finds and ends the processes of runs, by kinship and by the marker that each of them inherits in its environment.
+
+Linux only: reads procfs. Used by the child for its own tree, and by the supervisor for what a dead child left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+# Environment variable that marks every process of a run: `<worker>:<child id>`.
+MARKER = "PRESTAGER_RUN"
+
+_WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+# Ansible hands a password to ssh in a shared memory segment of this name (ansible.plugins.connection.ssh).
+_ASKPASS_SEGMENT = re.compile(rb"(?:^|\0)_ANSIBLE_SSH_ASKPASS_SHM=(psm_[0-9a-f]+)\0")
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+_POLL_S = 0.02
+
+Finder = Callable[[], list[psutil.Process]]
+
+
+class ProcessesLeftError(Exception):
+    """Some processes survived SIGKILL: they hang in the kernel, or belong to another user."""
+
+
+def marker_value(worker: str, child_id: str) -> str:
+    """Return the marker of one child of `worker`."""
+    if not _WORKER_NAME.fullmatch(worker):
+        raise ValueError(f"a worker's name is made of letters, digits, '.', '_' and '-', not {worker!r}")
+    return f"{worker}:{child_id}"
+
+
+def marked(worker: str, child_id: str = "") -> list[psutil.Process]:
+    """Return the living processes of one child of `worker`, or of all its children; never this very process."""
+    needle = f"\0{MARKER}={worker}:{child_id}".encode() + (b"\0" if child_id else b"")
+    pids = (int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit())
+    return _living(pid for pid in pids if pid != os.getpid() and needle in b"\0" + _environ(pid))
+
+
+def descendants() -> list[psutil.Process]:
+    """Return the living processes below this one. Complete for orphans only in a subreaper (see child_setup)."""
+    return [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]
+
+
+def end_processes(
+    find: Finder, *, grace_s: float, over: Callable[[], bool] = lambda: True, give_up_s: float = 10.0
+) -> None:
+    """Send TERM to what `find` returns, and after `grace_s` seconds KILL to what is left, until nothing is left.
+
+    Returns as soon as `find` returns nothing and `over` is true. Also removes the passwords that ended ssh
+    connections left in shared memory, which nobody else would.
+
+    Raises:
+        ProcessesLeftError: Something is left `give_up_s` seconds after the grace.
+    """
+    kill_at = time.monotonic() + grace_s
+    asked: set[psutil.Process] = set()
+    segments: set[str] = set()
+    while (found := find()) or not over():
+        segments.update(_askpass_segments(found))
+        if time.monotonic() < kill_at:
+            _signal(set(found) - asked, signal.SIGTERM)
+            asked.update(found)
+        elif time.monotonic() < kill_at + give_up_s:
+            # Stopped first, so that none forks a successor while the others are being killed.
+            _signal(found, signal.SIGSTOP)
+            _signal(found, signal.SIGKILL)
+        else:
+            raise ProcessesLeftError(f"still there after SIGKILL: {[process.pid for process in found]}")
+        time.sleep(_POLL_S)
+    for name in segments:
+        (_SHARED_MEMORY / name).unlink(missing_ok=True)
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        # psutil compares start times, so a reused pid is never hit.
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def _askpass_segments(processes: Iterable[psutil.Process]) -> set[str]:
+    return {name.decode() for process in processes for name in _ASKPASS_SEGMENT.findall(_environ(process.pid))}
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _living(pids: Iterable[int]) -> list[psutil.Process]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    return [process for process in found if _is_alive(process)]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD))
+    except psutil.Error:
+        return False

@@ -1,0 +1,159 @@
+"""One accepted job in the supervisor: from a child for it to its result, whatever happens between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runner.child_handle import ChildProcess, describe_exit
+from runner.child_pool import ChildPool
+from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted, Ended, Ending, Output, Start, Stop
+from runner.failure import sentence
+from runner.jobs import Outcome, PlaybookJob, RunResult
+from runner.masking import Masker
+
+_log = logging.getLogger(__name__)
+
+# How much longer than the grace a child may take to stop its tree before it is killed itself, in seconds.
+_STOP_MARGIN_S = 5.0
+
+# A child that has reported its end leaves within this time, in seconds.
+_LEAVE_S = 5.0
+
+_OUTCOMES = {
+    Ending.SUCCEEDED: Outcome.SUCCEEDED,
+    Ending.FAILED: Outcome.FAILED,
+    Ending.STOPPED: Outcome.STOPPED,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequest:
+    """Why a run is stopped from here: the outcome and the sentence that its result gets."""
+
+    outcome: Outcome
+    reason: str
+
+
+class RunSession:
+    """Hosts one job. Everything but the construction happens in the event loop.
+
+    The first request to stop counts; the result of a playbook that ended before the request took effect stays as it is.
+    """
+
+    def __init__(self, job: PlaybookJob, *, stop_grace_s: float) -> None:
+        self.job = job
+        self._stop_grace_s = stop_grace_s
+        self._stop: StopRequest | None = None
+        self._child: ChildProcess | None = None
+        self._accepted = False
+        self._ended: Ended | None = None
+        self._zip = zlib.compressobj()
+        self._output: list[bytes] = []
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def request_stop(self, request: StopRequest) -> None:
+        """Stop the run's whole tree; repeating it does nothing."""
+        if self._stop is None:
+            self._stop = request
+            self._send_stop()
+
+    async def run(self, pool: ChildPool) -> RunResult:
+        """Run the job to its end; never raises but for cancellation of the task."""
+        # asyncio's clock is monotonic: a jump of the wall clock ends no run.
+        self._after(self.job.deadline_s, lambda: self.request_stop(_deadline(self.job.deadline_s)))
+        try:
+            await self._host(pool)
+        except Exception as error:  # noqa: BLE001
+            _log.exception("run %s could not be hosted", self.job.run_id)
+            self._fail(f"the run could not be hosted: {type(error).__name__}: {error}")
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+        return self._result()
+
+    async def _host(self, pool: ChildPool) -> None:
+        # A second child when the first died before it had seen the job: a warm one may have been killed long ago.
+        for _ in range(2):
+            if self._is_decided():
+                break
+            self._child = await pool.take()
+            self._child.say(self._start_order())
+            self._send_stop()
+            try:
+                await self._listen(self._child)
+            finally:
+                await pool.dispose(self._child, wait_s=_LEAVE_S if self._ended else 1.0)
+        if self._ended is None:
+            self._judge_silence()
+
+    def _is_decided(self) -> bool:
+        return self._accepted or self._ended is not None or self._stop is not None
+
+    async def _listen(self, child: ChildProcess) -> None:
+        async for report in child.reports():
+            match report:
+                case Accepted():
+                    self._accepted = True
+                case Output(text=text):
+                    self._output.append(self._zip.compress(text.encode("utf-8", "replace")))
+                case Ended():
+                    self._ended = report
+
+    def _start_order(self) -> Start:
+        return Start(
+            playbook=str(self.job.playbook),
+            host=self.job.host,
+            host_vars=dict(self.job.host_vars),
+            secrets=dict(self.job.secrets),
+            extra_vars=dict(self.job.extra_vars),
+        )
+
+    def _send_stop(self) -> None:
+        child = self._child
+        if child is None or self._stop is None:
+            return
+        child.say(Stop(grace_s=self._stop_grace_s))
+        # A child that is frozen or stuck itself is ended from here, by its marker.
+        self._after(self._stop_grace_s + _STOP_MARGIN_S, child.kill)
+
+    def _judge_silence(self) -> None:
+        """Find words for a child that ended without a report."""
+        child = self._child
+        if self._stop is not None or child is None:
+            self._ended = Ended(ending=Ending.STOPPED, details="", facts={})
+        elif child.exit_code == ABANDONED_EXIT_CODE:
+            self._ended = Ended(ending=Ending.STOPPED, details="the worker gave no sign of life", facts={})
+        else:
+            words = f": {child.last_words}" if child.last_words else ""
+            self._fail(f"the run's process died ({describe_exit(child.exit_code)}){words}")
+
+    def _fail(self, text: str) -> None:
+        masked = Masker(self.job.secrets.values()).text(text)
+        self._ended = Ended(ending=Ending.FAILED, details=sentence(masked), facts={})
+
+    def _result(self) -> RunResult:
+        ended = self._ended or Ended(ending=Ending.FAILED, details="the run was lost", facts={})
+        outcome, details = _OUTCOMES[ended.ending], ended.details
+        if ended.ending is Ending.STOPPED and self._stop is not None:
+            outcome, details = self._stop.outcome, self._stop.reason
+            if outcome is Outcome.FAILED and ended.details:
+                details = f"{details}; {ended.details}"
+        return RunResult(
+            run_id=self.job.run_id,
+            token=self.job.token,
+            outcome=outcome,
+            details=details,
+            output=b"".join(self._output) + self._zip.flush(),
+            facts=ended.facts,
+        )
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
+
+
+def _deadline(deadline_s: float) -> StopRequest:
+    return StopRequest(outcome=Outcome.FAILED, reason=f"did not finish within {deadline_s:g} s")

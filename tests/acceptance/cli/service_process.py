@@ -1,0 +1,96 @@
+"""A service in a process of its own, for tests that send it requests and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+DEADLINE_S = 60.0
+
+
+class ServiceProcess:
+    """`prestager up` on a free port; `settings` are PRESTAGER_ variables without the prefix."""
+
+    def __init__(self, place: Path, name: str = "service", **settings: str) -> None:
+        self.log = place / f"{name}.log"
+        self.environment = clean_environment(
+            {
+                "DATA_DIR": str(place / "data"),
+                "RELEASE": "23.09",
+                "LISTEN": "127.0.0.1:0",
+                "WORKER_NAME": f"test-{os.getpid()}-{place.name}",
+                "LOG_FORMAT": "json",
+                **settings,
+            }
+        )
+        with self.log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "up"], env=self.environment, stdout=file, stderr=file
+            )
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What was logged so far; a line that is not whole yet is left out."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+
+    def await_event(self, event: str) -> dict[str, Any]:
+        """Return the first record of an event, as soon as it is logged."""
+        limit = time.monotonic() + DEADLINE_S
+        while time.monotonic() < limit:
+            found = [record for record in self.records if record["event"] == event]
+            if found:
+                return found[0]
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        raise AssertionError(f"no {event} within {DEADLINE_S} s: {self.log.read_text()}")
+
+    def get(self, path: str, token: str | None = None) -> tuple[int, Any]:
+        """Return status and JSON of a GET."""
+        place = urlsplit(self.await_event("service.ready")["url"])
+        connection = HTTPConnection(place.hostname, place.port, timeout=DEADLINE_S)
+        try:
+            connection.request("GET", path, headers={"X-Auth-Token": token} if token else {})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read() or "null")
+        finally:
+            connection.close()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command with the same settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_S,
+        )
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Return the exit code."""
+        return self.process.wait(DEADLINE_S)
+
+    def end(self) -> None:
+        """Make sure that the process is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with these settings and no others."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PRESTAGER_")}
+    return {**others, **{f"PRESTAGER_{name}": value for name, value in settings.items()}}

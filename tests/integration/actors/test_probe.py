@@ -1,0 +1,257 @@
+"""The availability probe against real sockets and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, select, update
+
+from actors.probe import AvailabilityProbe, ProbeRules, judge, site_of
+from db.engine import Database
+from db.migrate import upgrade
+from db.schema import events, subclouds
+from messages.resources import NO_ERRORS
+
+RULES = ProbeRules(interval_s=0.05, timeout_s=2, failures=2, concurrency=10)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'probe.db'}")
+    upgrade(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+async def open_port() -> AsyncIterator[int]:
+    """A port that answers."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses: it is bound, so that nobody else gets it, and does not listen."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def add(database: Database, name: str, *, status: str = "online", failures: int = 0, **connection: Any) -> None:
+    """Register a site."""
+    with database.write() as write:
+        write.execute(
+            insert(subclouds).values(
+                name=name,
+                group_id=1,
+                software_version="22.12",
+                management_state="managed",
+                availability_status=status,
+                deploy_status="complete",
+                error_description=NO_ERRORS,
+                region_name=name,
+                openstack_installed=False,
+                system_mode="simplex",
+                oam_floating_ip=connection.pop("oam", None),
+                management_alarms=0,
+                connection=connection,
+                probe_failures=failures,
+                created_at=datetime.now(UTC),
+            )
+        )
+
+
+def seen(database: Database, name: str) -> tuple[str, int]:
+    """Return a site's availability and its failed probes."""
+    query = select(subclouds.c.availability_status, subclouds.c.probe_failures).where(subclouds.c.name == name)
+    with database.read() as connection:
+        return tuple(connection.execute(query).one())
+
+
+def told(database: Database) -> list[tuple[str, str]]:
+    """Return type and subject of every event."""
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(select(events.c.type, events.c.subject).order_by(events.c.id))]
+
+
+async def test_one_answer_makes_a_site_online(database: Database, open_port: int) -> None:
+    """The first connection that is accepted is enough."""
+    add(database, "site", status="offline", failures=1, ansible_host="127.0.0.1", ansible_port=open_port)
+
+    await AvailabilityProbe(database, RULES).probe_once()
+
+    assert ("online", 0) == seen(database, "site")
+    assert [("subcloud.online", "subcloud/site")] == told(database)
+
+
+async def test_failures_in_a_row_make_a_site_offline(database: Database, closed_port: int) -> None:
+    """One failed probe is counted, as many as the rule says make the site offline, and that is told once."""
+    add(database, "site", ansible_host="127.0.0.1", ansible_port=closed_port)
+    probe = AvailabilityProbe(database, RULES)
+
+    await probe.probe_once()
+    assert ("online", 1) == seen(database, "site")
+    assert [] == told(database)
+
+    await probe.probe_once()
+    await probe.probe_once()
+    assert ("offline", 2) == seen(database, "site")
+    assert [("subcloud.offline", "subcloud/site")] == told(database)
+
+
+async def test_an_answer_between_failures_counts(database: Database, open_port: int) -> None:
+    """Failures that are not in a row do not add up, and nothing is told of a site that stays online."""
+    add(database, "site", failures=1, oam="127.0.0.1", ansible_port=str(open_port))
+
+    await AvailabilityProbe(database, RULES).probe_once()
+
+    assert ("online", 0) == seen(database, "site")
+    assert [] == told(database)
+
+
+async def test_silence_is_a_failure(database: Database) -> None:
+    """A connection that is neither accepted nor refused in time has failed."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        # Loopback accepts until the queue of the listener is full; what comes then hangs.
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        add(database, "site", ansible_host=address[0], ansible_port=address[1])
+        rules = ProbeRules(interval_s=1, timeout_s=0.2, failures=1, concurrency=1)
+
+        await AvailabilityProbe(database, rules).probe_once()
+        for one in waiting:
+            one.close()
+
+    assert ("offline", 1) == seen(database, "site")
+
+
+async def test_only_changed_rows_are_written(database: Database, open_port: int, closed_port: int) -> None:
+    """A round in which nothing changed writes nothing, however many sites there are."""
+    add(database, "well", ansible_host="127.0.0.1", ansible_port=open_port)
+    add(database, "gone", status="offline", failures=2, ansible_host="127.0.0.1", ansible_port=closed_port)
+    statements: list[str] = []
+    event.listen(database.writer_engine, "before_cursor_execute", lambda *heard: statements.append(heard[2]))
+
+    await AvailabilityProbe(database, RULES).probe_once()
+
+    assert [] == statements
+
+
+async def test_a_round_is_one_transaction_of_set_statements(
+    database: Database, open_port: int, closed_port: int
+) -> None:
+    """The number of statements does not grow with the number of sites."""
+    for number in range(40):
+        add(database, f"new-{number}", status="offline", ansible_host="127.0.0.1", ansible_port=open_port)
+        add(database, f"lost-{number}", failures=1, ansible_host="127.0.0.1", ansible_port=closed_port)
+        add(database, f"shaky-{number}", ansible_host="127.0.0.1", ansible_port=closed_port)
+    statements: list[str] = []
+    event.listen(database.writer_engine, "before_cursor_execute", lambda *heard: statements.append(heard[2]))
+
+    await AvailabilityProbe(database, RULES).probe_once()
+
+    assert len(statements) < 10
+    assert 1 == sum(statement.startswith("BEGIN") for statement in statements)
+    assert 80 == len(told(database))
+
+
+async def test_sites_without_a_network_are_left_alone(database: Database) -> None:
+    """A site of the local connection, and one without an address, keep the availability that was declared."""
+    add(database, "local", ansible_connection="local", oam="127.0.0.1", ansible_port=1)
+    add(database, "nowhere", status="offline")
+    rules = ProbeRules(interval_s=1, timeout_s=1, failures=1, concurrency=1)
+
+    await AvailabilityProbe(database, rules).probe_once()
+
+    assert ("online", 0) == seen(database, "local")
+    assert ("offline", 0) == seen(database, "nowhere")
+
+
+async def test_what_an_operator_did_meanwhile_is_no_event(database: Database, open_port: int) -> None:
+    """A site that somebody else made online during the round is not told a second time."""
+    add(database, "site", status="offline", ansible_host="127.0.0.1", ansible_port=open_port)
+    probe = AvailabilityProbe(database, RULES)
+    answers = probe._answers
+
+    async def answers_late(*arguments: Any) -> bool:
+        with database.write() as connection:
+            connection.execute(update(subclouds).values(availability_status="online"))
+        return await answers(*arguments)
+
+    probe._answers = answers_late
+    await probe.probe_once()
+
+    assert ("online", 0) == seen(database, "site")
+    assert [] == told(database)
+
+
+async def test_a_broken_round_does_not_end_the_probe(database: Database, open_port: int) -> None:
+    """The probe goes on after a round that failed, until it is cancelled."""
+    add(database, "site", status="offline", ansible_host="127.0.0.1", ansible_port=open_port)
+    probe = AvailabilityProbe(database, RULES)
+    read = probe._read
+    calls: list[int] = []
+
+    def read_at_second_try() -> list[Any]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("the disk is away")
+        return read()
+
+    probe._read = read_at_second_try
+    task = asyncio.create_task(probe.run())
+    async with asyncio.timeout(20):
+        while ("online", 0) != await asyncio.to_thread(seen, database, "site"):  # noqa: ASYNC110 - a row has no event
+            await asyncio.sleep(0.01)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("port", "wanted"), [(None, 22), ("2222", 2222), (0, 22), (70000, 22), ("{{ x }}", 22), (True, 22)]
+)
+def test_port(port: object, wanted: int) -> None:
+    """A port that is none is the port of SSH."""
+    row = {
+        "id": 1,
+        "oam_floating_ip": "10.0.0.1",
+        "connection": {} if port is None else {"ansible_port": port},
+        "availability_status": "online",
+        "probe_failures": 0,
+    }
+    site = site_of(row)
+
+    assert site is not None
+    assert wanted == site.port
+
+
+async def test_a_name_that_cannot_be_looked_up_fails(database: Database) -> None:
+    """A host name that no resolver takes is a failed probe, not a broken round."""
+    add(database, "site", ansible_host="a" * 70 + ".example")
+    rules = ProbeRules(interval_s=1, timeout_s=5, failures=1, concurrency=1)
+
+    await AvailabilityProbe(database, rules).probe_once()
+
+    assert ("offline", 1) == seen(database, "site")
+
+
+def test_nothing_to_judge() -> None:
+    """No site, no change."""
+    changes = judge([], [], 1)
+
+    assert ((), (), ()) == (changes.good, changes.counted, changes.lost)

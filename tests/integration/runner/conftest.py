@@ -1,0 +1,94 @@
+"""What the tests of real playbook runs share: a supervisor on a private run root, and its results."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
+
+from runner.jobs import PlaybookJob
+from runner.processes import marked
+from runner.supervisor import Supervisor
+
+
+@pytest.fixture
+def worker() -> str:
+    """A worker name that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def run_root() -> Iterator[Path]:
+    """A short path in memory, as in production: sockets are put below it."""
+    path = Path(tempfile.mkdtemp(prefix="pt-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def results() -> Results:
+    """The results of this test's supervisor."""
+    return Results()
+
+
+@pytest.fixture
+def make_supervisor(worker: str, run_root: Path, results: Results) -> Iterator[Callable[..., Supervisor]]:
+    """Makes started supervisors; in the end each must leave neither a process nor a file."""
+    made: list[Supervisor] = []
+
+    def make(**options: Any) -> Supervisor:
+        supervisor = Supervisor(
+            **{"slots": 4, "worker": worker, "on_finished": results, "run_root": run_root, "warm": 0, **options}
+        )
+        supervisor.start()
+        made.append(supervisor)
+        return supervisor
+
+    yield make
+    for supervisor in made:
+        supervisor.stop()
+    assert marked(worker) == []
+    assert [path for path in run_root.glob("*") if path.is_dir()] == []
+
+
+@pytest.fixture
+def supervisor(make_supervisor: Callable[..., Supervisor]) -> Supervisor:
+    """A started supervisor with usual settings, without warm children."""
+    return make_supervisor(stop_grace_s=2.0)
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Callable[..., PlaybookJob]:
+    """Makes a job of the text of a playbook; the host is `site1`, reached by the local connection."""
+
+    def make(content: str, **fields: Any) -> PlaybookJob:
+        path = tmp_path / f"playbook-{fields.get('run_id', 1)}.yml"
+        path.write_text(content)
+        defaults = {
+            "run_id": 1,
+            "token": 7,
+            "playbook": path,
+            "host": "site1",
+            "host_vars": LOCAL_HOST_VARS,
+            "secrets": {},
+            "extra_vars": {},
+            "deadline_s": PATIENCE_S,
+        }
+        return PlaybookJob(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture
+def waiting(make_job: Callable[..., PlaybookJob], tmp_path: Path) -> Iterator[Waiting]:
+    """A job that never ends by itself."""
+    job = Waiting(make_job, tmp_path)
+    yield job
+    for process in job.processes():
+        process.kill()

@@ -1,0 +1,109 @@
+"""Stopping a run means that nothing of it is left: by cancel, deadline, or the death of its own process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from run_watch import Results, Waiting, text
+
+from runner.jobs import Outcome
+from runner.processes import marked
+from runner.supervisor import Supervisor
+from tests.waiting import wait_for
+
+
+def hosting_child(worker: str) -> psutil.Process:
+    """Return the child process that hosts the run."""
+    (child,) = [process for process in marked(worker) if "runner.child" in process.cmdline()]
+    return child
+
+
+def test_cancel_ends_the_whole_tree(
+    supervisor: Supervisor, waiting: Waiting, results: Results, worker: str, run_root: Path
+) -> None:
+    """Cancel ends processes in other sessions, without the marker, and deaf to TERM; nothing is left at the result."""
+    supervisor.submit(waiting.job)
+    waiting.wait_until_running()
+    began = time.monotonic()
+    supervisor.cancel(1, "cancelled by admin")
+    result = results.wait()
+
+    assert [] == [*waiting.processes(), *marked(worker)]
+    assert [] == [path for path in run_root.iterdir() if path.is_dir()]
+    assert (Outcome.STOPPED, "cancelled by admin") == (result.outcome, result.details)
+    assert "it began" in text(result)
+    assert time.monotonic() - began < 10
+
+
+def test_deadline_ends_the_tree_and_names_the_task(
+    supervisor: Supervisor, waiting: Waiting, results: Results, worker: str
+) -> None:
+    """A run past its deadline is ended like a cancelled one; it failed, and the task that took too long is named."""
+    object.__setattr__(waiting.job, "deadline_s", 3.0)
+    supervisor.submit(waiting.job)
+    result = results.wait()
+
+    assert [] == [*waiting.processes(), *marked(worker)]
+    assert (Outcome.FAILED, "did not finish within 3 s; task 'Wait for ever' was running") == (
+        result.outcome,
+        result.details,
+    )
+
+
+def test_killed_child_fails_the_run_and_is_swept(
+    supervisor: Supervisor, waiting: Waiting, results: Results, worker: str
+) -> None:
+    """When the run's own process is killed, everything marked is ended, the run failed, its output so far is kept."""
+    supervisor.submit(waiting.job)
+    waiting.wait_until_running()
+    hosting_child(worker).kill()
+    result = results.wait()
+
+    assert [] == marked(worker)
+    assert (Outcome.FAILED, "the run's process died (signal SIGKILL)") == (result.outcome, result.details)
+    assert "it began" in text(result)
+
+
+def test_frozen_child_is_ended_too(
+    make_supervisor: Callable[..., Supervisor], waiting: Waiting, results: Results, worker: str
+) -> None:
+    """A child that does not react to a cancel any more is killed, and what it hosted is swept."""
+    supervisor = make_supervisor(stop_grace_s=0.0)
+    supervisor.submit(waiting.job)
+    waiting.wait_until_running()
+    hosting_child(worker).suspend()
+    supervisor.cancel(1, "enough")
+    result = results.wait()
+
+    assert [] == marked(worker)
+    assert (Outcome.STOPPED, "enough") == (result.outcome, result.details)
+
+
+def test_terminated_child_stops_its_tree(
+    supervisor: Supervisor, waiting: Waiting, results: Results, worker: str
+) -> None:
+    """TERM to the run's own process (a service manager's stop) stops the run; it says nothing about the site."""
+    supervisor.submit(waiting.job)
+    waiting.wait_until_running()
+    hosting_child(worker).terminate()
+    result = results.wait()
+
+    assert [] == [*waiting.processes(), *marked(worker)]
+    assert (Outcome.STOPPED, "the run's process was told to terminate") == (result.outcome, result.details)
+
+
+def test_dead_warm_child_is_replaced(
+    make_supervisor: Callable[..., Supervisor], waiting: Waiting, results: Results, worker: str
+) -> None:
+    """A warm child that was killed before it got its job costs nothing: another one takes the job."""
+    supervisor = make_supervisor(warm=1)
+    wait_for(lambda: marked(worker))
+    hosting_child(worker).kill()
+    supervisor.submit(waiting.job)
+    waiting.wait_until_running()
+    supervisor.cancel(1, "enough")
+
+    assert Outcome.STOPPED is results.wait().outcome

@@ -1,0 +1,47 @@
+"""Rules of how many runs a machine bears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from runner import admission
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, *, cores: int, total: int, available: int = 0) -> None:
+    """Pretend to be a machine without control group limits."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    memory = SimpleNamespace(total=total, available=available)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr(admission, "_CGROUP", Path("/nowhere"))
+
+
+@pytest.mark.parametrize(("cores", "gigabytes", "slots"), [(2, 4, 30), (2, 24, 64), (16, 64, 250), (1, 0.1, 1)])
+def test_default_slots(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: float, slots: int) -> None:
+    """Slots follow memory and cores, at least 1 and at most 250."""
+    machine(monkeypatch, cores=cores, total=int(gigabytes * 10**9))
+
+    assert slots == admission.default_slots()
+
+
+def test_control_group_limits_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a container its limit counts, without the file cache that can be given back."""
+    machine(monkeypatch, cores=8, total=10**11, available=10**11)
+    (tmp_path / "memory.max").write_text("2000000000\n")
+    (tmp_path / "memory.current").write_text("1500000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 300000000\n")
+    monkeypatch.setattr(admission, "_CGROUP", tmp_path)
+
+    assert 800_000_000 == admission.available_bytes()
+    assert 15 == admission.default_slots()
+
+
+def test_no_limit_means_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A control group without a limit leaves the machine's memory."""
+    machine(monkeypatch, cores=2, total=10**10, available=5 * 10**9)
+    (tmp_path / "memory.max").write_text("max\n")
+    monkeypatch.setattr(admission, "_CGROUP", tmp_path)
+
+    assert 5 * 10**9 == admission.available_bytes()

@@ -1,0 +1,82 @@
+"""Rules of what is kept of a run's events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.digest import Digest
+from runner.masking import Masker
+
+
+def digest_of(*events: dict[str, Any]) -> tuple[Digest, str]:
+    """Return the digest of `events` and its output."""
+    said: list[str] = []
+    digest = Digest(Masker(["hush"]), said.append)
+    for event in events:
+        digest.take(event)
+    digest.finish()
+    return digest, "".join(said)
+
+
+def failed(message: str) -> dict[str, Any]:
+    """Return the event of a failed task."""
+    data = {"task": "T", "host": "h", "res": {"msg": message}}
+    return {"event": "runner_on_failed", "event_data": data, "stdout": f"fatal: {message}\r\nmore"}
+
+
+def stats(**data: Any) -> dict[str, Any]:
+    """Return the event of a recap."""
+    return {"event": "playbook_on_stats", "event_data": data, "stdout": "RECAP"}
+
+
+def test_output_and_failure_are_masked() -> None:
+    """No secret gets out, in output or sentence; line ends are plain."""
+    digest, output = digest_of(failed("hush was wrong"))
+
+    assert "task 'T' on h: ******** was wrong" == digest.failure
+    assert "fatal: ******** was wrong\nmore\n" == output
+
+
+def test_the_last_failure_counts() -> None:
+    """An earlier failure was rescued, or nothing would have come after it."""
+    assert "task 'T' on h: second" == digest_of(failed("first"), failed("second"))[0].failure
+
+
+def test_task_failure_beats_loose_errors() -> None:
+    """An error line without a task is told only when no task failed."""
+    loose = {"event": "verbose", "stdout": "[ERROR]: loose"}
+
+    assert "loose" == digest_of(loose)[0].failure
+    assert "task 'T' on h: first" == digest_of(failed("first"), loose)[0].failure
+
+
+def test_event_without_its_data_is_counted_as_lost() -> None:
+    """ansible-runner hands on an event without a name when its file could not be written."""
+    digest, _ = digest_of({"uuid": "u", "stdout": "x"})
+
+    assert 1 == digest.lost_events
+    assert not digest.complete
+
+
+def test_facts_are_masked_and_complete() -> None:
+    """The recap brings the facts and says that the playbook came to its end."""
+    digest, _ = digest_of(stats(processed={"h": 1}, artifact_data={"a": "hush", "n": float("nan")}))
+
+    assert digest.complete
+    assert {"a": "********", "n": None} == digest.facts
+
+
+def test_too_many_facts_are_dropped_and_told() -> None:
+    """Facts beyond the limit are left out, and the output says so."""
+    digest, output = digest_of(stats(artifact_data={"a": "x" * 300_000}))
+
+    assert {} == digest.facts
+    assert "set_stats values dropped" in output
+
+
+def test_a_playbook_for_nobody_touches_nothing() -> None:
+    """No play matched and no host was processed."""
+    unmatched = {"event": "playbook_on_no_hosts_matched"}
+
+    assert digest_of(unmatched, stats(processed={}))[0].touched_nothing
+    assert not digest_of(unmatched, stats(processed={"h": 1}))[0].touched_nothing

@@ -1,0 +1,60 @@
+"""Rules of the lines between supervisor and child, and of what ansible-runner is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.child_protocol import (
+    Accepted,
+    Ended,
+    Ending,
+    Order,
+    Output,
+    Ping,
+    Report,
+    Start,
+    Stop,
+    decode_order,
+    decode_report,
+    encode,
+)
+from runner.playbook import runner_arguments
+from runner.private_dir import PrivateDir
+
+START = Start(playbook="/p.yml", host="h", host_vars={"a": 1}, secrets={"p": "hush"}, extra_vars={"b": [None]})
+
+
+@pytest.mark.parametrize("order", [START, Ping(), Stop(grace_s=2.5)])
+def test_orders_survive_the_pipe(order: Order) -> None:
+    """An order is one line and is read back equal."""
+    line = encode(order)
+
+    assert 1 == line.count(b"\n")
+    assert order == decode_order(line)
+
+
+@pytest.mark.parametrize(
+    "report", [Accepted(), Output(text="a\nb\ud800"), Ended(ending=Ending.FAILED, details="d", facts={"x": 1})]
+)
+def test_reports_survive_the_pipe(report: Report) -> None:
+    """A report is one line and is read back equal."""
+    line = encode(report)
+
+    assert 1 == line.count(b"\n")
+    assert report == decode_report(line)
+
+
+def test_secrets_are_not_shown() -> None:
+    """The text form of an order, as in a traceback, holds no secret."""
+    assert "hush" not in repr(START)
+
+
+def test_ansible_runner_gets_no_wall_clock_limit_and_no_secret(tmp_path: Path) -> None:
+    """None of ansible-runner's own limits (wall clock) is set, and none of its ways to pass secrets is used."""
+    arguments = runner_arguments(START, PrivateDir(tmp_path), ["hosts"])
+
+    assert {"timeout", "passwords", "extravars", "envvars", "suppress_env_files"}.isdisjoint(arguments)
+    assert {"job_timeout", "idle_timeout"}.isdisjoint(arguments["settings"])
+    assert "hush" not in str(arguments)
