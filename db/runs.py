@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
 from db.journal import Journal
 from db.schema import preparations, run_outputs, runs, secrets, steps, strategies, subclouds
@@ -205,7 +205,8 @@ def renew(connection: Connection, owner: str) -> Renewal:
     """Renew the leases of all runs of a worker in one statement, and bring back what was asked of them."""
     rows = connection.execute(
         update(runs)
-        .where(runs.c.owner == owner, runs.c.state == RunState.RUNNING)
+        # A running run is never consumed; saying so finds it by the index of the few.
+        .where(~runs.c.consumed, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
         .values(lease_until=database_now() + LEASE_S)
         .returning(runs.c.id, runs.c.cancel_requested)
     ).all()
@@ -219,10 +220,11 @@ def lose_runs_of(connection: Connection, worker: str, at: datetime) -> int:
 
     Only for a worker that knows its predecessor to be dead and swept.
     """
-    mine = runs.c.owner.startswith(f"{worker}/", autoescape=True)
+    # Not LIKE: SQLite's does not tell cases apart.
+    mine = func.substr(runs.c.owner, 1, len(worker) + 1) == f"{worker}/"
     return connection.execute(
         update(runs)
-        .where(mine, runs.c.state == RunState.RUNNING)
+        .where(~runs.c.consumed, mine, runs.c.state == RunState.RUNNING)
         .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, lease_until=None, finished_at=at)
     ).rowcount
 

@@ -197,11 +197,12 @@ runs: Final = Table(
     Column("finished_at", UtcDateTime),
     sqlite_autoincrement=True,
 )
-# The runs that may need a look; finished and consumed ones, nearly all, are not in it.
+# The runs that may need a look; finished and consumed ones, nearly all, are not in it. Each database uses it only for
+# a condition spelled like its own, and SQLAlchemy spells `~consumed` as `consumed = 0` for SQLite.
 Index(
     "ix_runs_unconsumed",
     runs.c.state,
-    sqlite_where=text("NOT consumed"),
+    sqlite_where=text("consumed = 0"),
     postgresql_where=text("NOT consumed"),
 )
 

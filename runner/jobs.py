@@ -17,7 +17,7 @@ class Outcome(StrEnum):
 
     # The phase did its work.
     SUCCEEDED = "succeeded"
-    # The phase must not happen on this site; the step is complete with the reason.
+    # The phase must not happen on this site; only precheck may say so.
     SKIPPED = "skipped"
     # The phase did its work wrongly, or passed its deadline.
     FAILED = "failed"

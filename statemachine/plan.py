@@ -23,7 +23,7 @@ from statemachine.actions import (
 from statemachine.machines import fire_step, fire_strategy
 from statemachine.snapshot import Limits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StrategyState
-from statemachine.wording import earlier_preparation_failed, lost_too_often, phase_failed, unmanaged
+from statemachine.wording import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
 
 
 def plan(snapshot: Snapshot, now: float, limits: Limits) -> list[Action]:
@@ -163,8 +163,8 @@ def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
     """Decide what follows from a finished run of the step's current phase."""
     if run.outcome == RunOutcome.SUCCEEDED:
         return _advance(step, run)
-    if run.outcome == RunOutcome.SKIPPED:
-        return _end(step, run, "skip", run.details)
+    if run.outcome == RunOutcome.SKIPPED and step.state == StepState.PRECHECK:
+        return _end(step, run, "skip", shorten(run.details))
     if run.outcome == RunOutcome.LOST and run.attempt < limits.max_attempts:
         return MoveStep(
             step_id=step.id,
@@ -173,6 +173,7 @@ def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
             attempt=run.attempt + 1,
             consumed_run_id=run.id,
         )
+    # Only precheck may pass a site over: a later phase that says so has not done its work.
     reason = lost_too_often(run.attempt) if run.outcome == RunOutcome.LOST else run.details
     return _end(step, run, "fail", phase_failed(step.state, step.subcloud_name, reason))
 

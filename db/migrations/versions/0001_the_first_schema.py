@@ -250,7 +250,7 @@ def upgrade() -> None:
             "ix_runs_unconsumed",
             ["state"],
             unique=False,
-            sqlite_where=sa.text("NOT consumed"),
+            sqlite_where=sa.text("consumed = 0"),
             postgresql_where=sa.text("NOT consumed"),
         )
 
@@ -283,7 +283,7 @@ def downgrade() -> None:
     op.drop_table("run_outputs")
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.drop_index(
-            "ix_runs_unconsumed", sqlite_where=sa.text("NOT consumed"), postgresql_where=sa.text("NOT consumed")
+            "ix_runs_unconsumed", sqlite_where=sa.text("consumed = 0"), postgresql_where=sa.text("NOT consumed")
         )
         batch_op.drop_index(batch_op.f("ix_runs_step_id"))
         batch_op.drop_index(batch_op.f("ix_runs_preparation_id"))

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from db_rows import AT, LIMITS, Rig
+from sqlalchemy import Connection, select, update
+
+from db.runs import hand_back, lose_runs_of, renew
+from db.schema import steps, strategies, subclouds
+from db.snapshots import database_time, load_all_open, load_snapshot
+from statemachine.plan import plan
+from statemachine.states import RunOutcome
+
+SITES = 9
+OPERATIONS = 45
+
+
+class Dice:
+    """A random history of one installation, through the functions that the processes use."""
+
+    def __init__(self, connection: Connection, seed: int) -> None:
+        self.rig = Rig(connection)
+        self.random = Random(seed)
+        self.rig.add_subclouds(SITES)
+        self.create()
+
+    def happen(self) -> None:
+        """Let one thing happen."""
+        operations = [self.coordinate, self.coordinate, self.claim, self.claim, self.claim, self.finish, self.finish]
+        operations += [self.finish, self.lose, self.renew, self.command, self.standalone, self.manage]
+        self.random.choice(operations)()
+
+    def create(self) -> None:
+        """Create a strategy over most of the sites, two or three to a stage."""
+        width = self.random.choice([2, 3])
+        stages = {one: 1 + place // width for place, one in enumerate(range(1, SITES - 1))}
+        state = self.random.choice(["initial", "applying", "applying", "applying"])
+        self.rig.add_strategy(stages, state=state, stop=self.random.random() < 0.5)
+
+    def coordinate(self) -> None:
+        self.rig.coordinate(later_s=self.random.choice([0.0, 0.0, 0.0, 50.0, 100.0]))
+
+    def claim(self) -> None:
+        for run_id in self._some(self.rig.queued()):
+            self.rig.claim(run_id, self._owner())
+
+    def finish(self) -> None:
+        for run_id in self._some(self.rig.running()):
+            run = self.rig.run(run_id)
+            precheck = run.phase == "prestage-precheck"
+            outcome = self.random.choice(
+                [RunOutcome.SUCCEEDED] * 5
+                + [RunOutcome.FAILED, RunOutcome.LOST, RunOutcome.SKIPPED if precheck else RunOutcome.LOST]
+            )
+            passed = precheck and outcome == RunOutcome.SUCCEEDED
+            version = self.random.choice(["21.12", "22.06", "22.12"]) if passed else None
+            self.rig.finish(run_id, outcome, "it broke", owner=run.owner, from_version=version)
+
+    def lose(self) -> None:
+        if self.random.random() < 0.5:
+            lose_runs_of(self.rig.connection, self._owner().split("/")[0], AT)
+        for run_id in self._some(self.rig.running())[:1]:
+            hand_back(self.rig.connection, run_id, self.rig.run(run_id).owner)
+
+    def renew(self) -> None:
+        renew(self.rig.connection, self._owner())
+
+    def command(self) -> None:
+        state = self.rig.strategy_state()
+        if state is None:
+            self.create()
+        elif state == "initial":
+            self.rig.set_strategy("applying")
+        elif state == "applying" and self.random.random() < 0.3:
+            self.rig.set_strategy("abort requested")
+        elif state in ("complete", "failed", "aborted"):
+            self._delete()
+
+    def _delete(self) -> None:
+        active = select(strategies.c.id).where(strategies.c.deleted_at.is_(None)).scalar_subquery()
+        unfinished = steps.c.finished_at.is_(None)
+        connection = self.rig.connection
+        connection.execute(update(steps).where(steps.c.strategy_id == active, unfinished).values(finished_at=AT))
+        connection.execute(update(strategies).where(strategies.c.deleted_at.is_(None)).values(deleted_at=AT))
+
+    def standalone(self) -> None:
+        self.rig.add_standalone(self.random.choice([SITES - 1, SITES]))
+
+    def manage(self) -> None:
+        one = self.random.randint(1, SITES)
+        managed = self.random.choice(["managed", "unmanaged"])
+        self.rig.connection.execute(update(subclouds).where(subclouds.c.id == one).values(management_state=managed))
+
+    def _owner(self) -> str:
+        return self.random.choice(["worker1/1", "worker2/1"])
+
+    def _some(self, ids: list[int]) -> list[int]:
+        return self.random.sample(ids, min(len(ids), self.random.randint(1, 3)))
+
+
+def _plans(connection: Connection, now: float) -> tuple[Any, Any]:
+    return (
+        plan(load_all_open(connection), now, LIMITS),
+        plan(load_snapshot(connection, now, LIMITS), now, LIMITS),
+    )
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_the_loader_hides_nothing(connection: Connection, seed: int) -> None:
+    """The plan over the few rows that the loader picks equals the plan over all open rows, at any time of a history."""
+    dice = Dice(connection, seed)
+    for _ in range(OPERATIONS):
+        dice.happen()
+        now = database_time(connection)
+        for later_s in (0.0, 50.0, 100.0):
+            everything, picked = _plans(connection, now + later_s)
+
+            assert everything == picked
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_histories_come_to_rest(connection: Connection, seed: int) -> None:
+    """Under fair scheduling every history of the database comes to an end, as those in memory do."""
+    dice = Dice(connection, 100 + seed)
+    rig = dice.rig
+    for _ in range(OPERATIONS):
+        dice.happen()
+    for _ in range(60):
+        rig.coordinate(later_s=50.0)
+        for run_id in rig.queued():
+            rig.claim(run_id)
+        for run_id in rig.running():
+            run = rig.run(run_id)
+            version = "21.12" if run.phase == "prestage-precheck" else None
+            rig.finish(run_id, owner=run.owner, from_version=version)
+        rig.coordinate()
+        if not rig.queued() and not rig.running():
+            break
+
+    assert rig.strategy_state() in {None, "initial", "complete", "failed", "aborted"}
+    assert _plans(connection, database_time(connection)) == ([], [])
+
+
+def test_stages_of_the_strategy(connection: Connection) -> None:
+    """The loader tells the smallest open stage, the largest failed one, and whether any step was aborted."""
+    rig = Rig(connection)
+    rig.add_subclouds(5)
+    rig.add_strategy({1: 1, 2: 2, 3: 2, 4: 3, 5: 4})
+    ended = {"finished_at": AT}
+    connection.execute(update(steps).where(steps.c.stage <= 2).values(state="failed", **ended))
+    connection.execute(update(steps).where(steps.c.stage == 4).values(state="aborted", **ended))
+    strategy = load_all_open(connection).strategy
+
+    assert strategy is not None
+    assert (3, 2, True) == (strategy.open_stage, strategy.failed_stage, strategy.any_aborted)
+
+
+def test_rows_become_views(connection: Connection) -> None:
+    """What the plan is shown is what the rows say, run and management state with it."""
+    rig = Rig(connection)
+    rig.add_subclouds(2)
+    rig.add_strategy({1: 1, 2: 2}, stop=True)
+    connection.execute(update(subclouds).where(subclouds.c.id == 1).values(management_state="unmanaged"))
+    rig.add_subclouds(1, first=3)
+    standalone = rig.add_standalone(3)
+    rig.coordinate()
+    snapshot = load_all_open(connection)
+
+    assert snapshot.strategy is not None
+    assert (snapshot.strategy.state, snapshot.strategy.stop_on_failure) == ("failed", True)
+    waiting, alone = snapshot.steps
+    assert (2, True, None, "site2") == (waiting.stage, waiting.managed, waiting.run, waiting.subcloud_name)
+    assert (standalone, None, "initial") == (alone.id, alone.strategy_id, alone.state)
+    assert alone.run is not None
+    assert ("queued", "prestage-precheck", 1) == (alone.run.state, alone.run.phase, alone.run.attempt)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from db_rows import AT, LIMITS, Rig, sent_statements
+from sqlalchemy import Connection, insert, select, update
+
+from db.decisions import Decisions
+from db.engine import Database
+from db.journal import Journal
+from db.runs import forget_dispatches, lose_runs_of, queued_playbooks, renew
+from db.schema import runs, steps
+from db.snapshots import database_time, load_snapshot
+from statemachine.actions import AbortWaiting
+from statemachine.plan import plan
+
+LARGE = 5000
+STAGE = 100
+
+
+@pytest.fixture
+def second_database(empty_store: Path, tmp_path: Path) -> Iterator[Database]:
+    """Another empty store, to compare with the first."""
+    file = tmp_path / "second.db"
+    shutil.copy(empty_store, file)
+    database = Database(f"sqlite:///{file}")
+    yield database
+    database.close()
+
+
+def fill(rig: Rig, count: int) -> int:
+    """Add a strategy of `count` steps, a hundred to a stage, none begun; return its id."""
+    rig.add_subclouds(count)
+    return rig.add_strategy({one: 1 + (one - 1) // STAGE for one in range(1, count + 1)})
+
+
+def abort(rig: Rig, strategy_id: int) -> None:
+    """Abort all that wait."""
+    rig.carry_out(AbortWaiting(strategy_id=strategy_id))
+
+
+def look(rig: Rig, _strategy_id: int) -> None:
+    """Look at what needs a decision."""
+    load_snapshot(rig.connection, database_time(rig.connection), LIMITS)
+
+
+def start(rig: Rig, _strategy_id: int) -> None:
+    """Start the first stage, a hundred steps in either case."""
+    rig.coordinate()
+
+
+def count_statements(database: Database, count: int, work: Callable[[Rig, int], None]) -> int:
+    """Return how many statements `work` sends for a strategy of `count` steps."""
+    with database.write() as connection:
+        rig = Rig(connection)
+        strategy_id = fill(rig, count)
+        with sent_statements(database.writer_engine) as sent:
+            work(rig, strategy_id)
+    return _without_inserts(sent)
+
+
+def _without_inserts(sent: list[tuple[str, object]]) -> int:
+    """Count statements, but for those that add runs: how many rows go into one of them is the dialect's choice."""
+    return sum(not statement.startswith("INSERT INTO runs") for statement, _ in sent)
+
+
+@pytest.mark.parametrize(("work", "limit"), [(abort, 6), (look, 12), (start, 14)])
+def test_statements_do_not_grow_with_the_strategy(
+    database: Database, second_database: Database, work: Callable[[Rig, int], None], limit: int
+) -> None:
+    """An abort, a look, and the start of a stage cost the same few statements for 100 steps and for 5,000."""
+    small = count_statements(database, STAGE, work)
+
+    assert small == count_statements(second_database, LARGE, work)
+    assert small <= limit
+
+
+def count_moves(database: Database, count: int) -> int:
+    """Return how many statements a pass sends that brings `count` steps from packages to images."""
+    with database.write() as connection:
+        rig = Rig(connection)
+        rig.add_subclouds(count)
+        rig.add_strategy(dict.fromkeys(range(1, count + 1), 1))
+        rig.coordinate()
+        connection.execute(update(steps).values(state="prestaging-packages"))
+        connection.execute(update(runs).values(phase="prestaging-packages", state="finished", outcome="succeeded"))
+        with sent_statements(database.writer_engine) as sent:
+            rig.coordinate()
+        assert {"prestaging-images"} == set(rig.states())
+    return _without_inserts(sent)
+
+
+def test_statements_do_not_grow_with_the_stage(database: Database, second_database: Database) -> None:
+    """Moving four steps or four hundred takes the same statements, for rows go in batches."""
+    assert count_moves(database, 4) == count_moves(second_database, 400)
+
+
+def test_abort_reaches_every_waiting_step(connection: Connection) -> None:
+    """The few statements of an abort reach all of 5,000 steps."""
+    rig = Rig(connection)
+    abort(rig, fill(rig, LARGE))
+
+    assert ["aborted"] * LARGE == rig.states()
+
+
+class TestQueryPlans:
+    """What SQLite says that it will do: a strategy of 5,000 steps of which a hundred move, and as many old runs."""
+
+    @pytest.fixture
+    def rig(self, connection: Connection) -> Rig:
+        """Return the large strategy, its first stage handed out."""
+        rig = Rig(connection)
+        fill(rig, LARGE)
+        rig.coordinate()
+        old = {
+            "phase": "prestaging-images",
+            "attempt": 1,
+            "state": "finished",
+            "outcome": "succeeded",
+            "details": "",
+            "facts": {},
+            "cancel_requested": False,
+            "consumed": True,
+            "dispatched_at": 0.0,
+        }
+        ids = connection.execute(select(steps.c.id)).scalars()
+        connection.execute(insert(runs), [old | {"step_id": one} for one in ids])
+        return rig
+
+    @staticmethod
+    def scans(database: Database, connection: Connection, work: Callable[[], object]) -> list[tuple[str, str]]:
+        """Return the whole-table reads of a large table among the plans of what `work` sends.
+
+        Reading all of the index of unconsumed runs is no such thing: only what is in flight is in it.
+        """
+        with sent_statements(database.writer_engine) as sent:
+            work()
+        found = []
+        for statement, parameters in sent:
+            values = parameters[0] if isinstance(parameters, list) else parameters
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
+                large = row.detail.startswith(("SCAN steps", "SCAN runs", "SCAN subclouds"))
+                if large and not row.detail.endswith("USING INDEX ix_runs_unconsumed"):
+                    found.append((row.detail, statement))
+        return found
+
+    def test_look(self, database: Database, rig: Rig) -> None:
+        """A look at a large strategy reads neither all its steps nor all runs."""
+        connection = rig.connection
+
+        assert [] == self.scans(
+            database, connection, lambda: load_snapshot(connection, database_time(connection), LIMITS)
+        )
+
+    @pytest.mark.parametrize("outcome", ["succeeded", "failed", "lost"])
+    def test_pass(self, database: Database, rig: Rig, outcome: str) -> None:
+        """Carrying a plan out finds its rows by their ids."""
+        connection = rig.connection
+        for run_id in rig.queued():
+            rig.claim(run_id)
+        connection.execute(update(runs).where(~runs.c.consumed).values(state="finished", outcome=outcome))
+        done = []
+
+        def one_pass() -> None:
+            now = database_time(connection)
+            actions = plan(load_snapshot(connection, now, LIMITS), now, LIMITS)
+            Decisions(connection, Journal(AT), AT).carry_out(actions)
+            done.extend(actions)
+
+        assert [] == self.scans(database, connection, one_pass)
+        assert len(done) == STAGE
+
+    def test_workers(self, database: Database, rig: Rig) -> None:
+        """What workers ask every few seconds reads what is in flight, whatever history there is."""
+        connection = rig.connection
+
+        def ask() -> None:
+            renew(connection, "worker1/1")
+            queued_playbooks(connection, 4)
+            lose_runs_of(connection, "worker1", AT)
+            forget_dispatches(connection)
+            rig.claim(rig.queued()[0])
+
+        assert [] == self.scans(database, connection, ask)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from db_rows import AT, Rig
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from db.engine import Database
+from db.schema import controller, steps, strategies, subcloud_groups, subclouds
+
+THREADS = 4
+INCREMENTS = 150
+
+
+def _count(database: Database) -> int:
+    with database.read() as connection:
+        return int(connection.execute(select(subclouds.c.probe_failures)).scalar_one())
+
+
+def _increment(database: Database, times: int) -> None:
+    for _ in range(times):
+        with database.write() as connection:
+            seen = connection.execute(select(subclouds.c.probe_failures)).scalar_one()
+            connection.execute(update(subclouds).values(probe_failures=seen + 1))
+
+
+def _write_and_break(connection: Connection) -> None:
+    connection.execute(update(subclouds).values(probe_failures=7))
+    raise ZeroDivisionError
+
+
+def _add_site(database: Database) -> None:
+    with database.write() as connection:
+        Rig(connection).add_subclouds(1)
+
+
+def test_threads_lose_no_update(database: Database) -> None:
+    """Four threads that read, add one and write lose nothing."""
+    _add_site(database)
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda _: _increment(database, INCREMENTS), range(THREADS)))
+
+    assert THREADS * INCREMENTS == _count(database)
+
+
+def test_processes_lose_no_update(database: Database) -> None:
+    """Stores of their own, as two processes have, lose nothing either: SQLite itself queues their writers."""
+    _add_site(database)
+    others = [Database(database.url.render_as_string()) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: _increment(one, 20), others))
+    for one in others:
+        one.close()
+
+    assert _count(database) == 40
+
+
+def test_one_of_many_creates_wins(database: Database) -> None:
+    """Of twenty strategies created at the same moment the store keeps one."""
+    together = Barrier(20)
+
+    def create(_: int) -> bool:
+        together.wait(30)
+        try:
+            with database.write() as connection:
+                Rig(connection).connection.execute(insert(strategies).values(**STRATEGY))
+        except IntegrityError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as pool:
+        created = list(pool.map(create, range(20)))
+
+    assert created.count(True) == 1
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(strategies)).scalar_one() == 1
+
+
+def test_history_does_not_count_as_active(database: Database) -> None:
+    """Deleted strategies are many; the one that is not deleted is one, whatever its state."""
+    with database.write() as connection:
+        for _ in range(3):
+            connection.execute(insert(strategies).values(**STRATEGY, deleted_at=AT))
+        connection.execute(insert(strategies).values(**{**STRATEGY, "state": "complete"}))
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(insert(strategies).values(**STRATEGY))
+
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(strategies)).scalar_one() == 4
+
+
+def test_exception_rolls_back(database: Database) -> None:
+    """An exception inside a writing transaction takes everything back, and the store goes on."""
+    _add_site(database)
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        _write_and_break(connection)
+
+    assert _count(database) == 0
+    _increment(database, 1)
+    assert _count(database) == 1
+
+
+def test_reading_changes_nothing(database: Database) -> None:
+    """What is written in a reading transaction does not stay."""
+    _add_site(database)
+    with database.read() as connection:
+        connection.execute(update(subclouds).values(probe_failures=7))
+
+    assert _count(database) == 0
+
+
+def test_reader_does_not_wait_for_a_writer(database: Database) -> None:
+    """A reader sees the last commit while somebody writes."""
+    _add_site(database)
+    with database.write() as connection:
+        connection.execute(update(subclouds).values(probe_failures=7))
+
+        assert _count(database) == 0
+
+    assert _count(database) == 7
+
+
+def test_how_a_connection_is_set(database: Database) -> None:
+    """Every connection waits for others, keeps foreign keys, and loses no commit to a power cut."""
+    expected = {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 30_000}
+    for open_transaction in (database.read, database.write):
+        with open_transaction() as connection:
+            found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in expected}
+
+            assert expected == found
+
+
+def test_foreign_keys(database: Database) -> None:
+    """A row cannot point nowhere."""
+    with pytest.raises(IntegrityError), database.write() as connection:
+        Rig(connection).add_subclouds(1, group_id=99)
+
+
+def test_removed_subcloud_leaves_its_history(database: Database) -> None:
+    """When a subcloud is removed its steps stay and keep its name."""
+    with database.write() as connection:
+        rig = Rig(connection)
+        rig.add_subclouds(1)
+        rig.add_strategy({1: 1})
+        connection.execute(subclouds.delete())
+
+        assert (None, "site1") == connection.execute(select(steps.c.subcloud_id, steps.c.subcloud_name)).one()
+
+
+def test_moments_need_a_zone(database: Database) -> None:
+    """A moment without a time zone is refused before it reaches the store."""
+    naive = datetime(2022, 3, 3)  # noqa: DTZ001 - what is refused
+    with pytest.raises(StatementError, match="needs a time zone"), database.write() as connection:
+        connection.execute(update(subcloud_groups).values(updated_at=naive))
+
+
+def test_moments_come_back_with_their_zone(database: Database) -> None:
+    """A moment is the same after the store."""
+    with database.write() as connection:
+        connection.execute(update(subcloud_groups).values(updated_at=AT))
+
+        assert connection.execute(select(subcloud_groups.c.updated_at)).scalar_one() == AT
+
+
+def test_no_connection_before_the_first_use(tmp_path: Path) -> None:
+    """A store that nobody uses makes no file; closing it twice is nothing."""
+    file = tmp_path / "unused.db"
+    database = Database(f"sqlite:///{file}")
+    database.close()
+    database.close()
+
+    assert not file.exists()
+
+
+def test_controller_row_is_one(database: Database) -> None:
+    """The row that orders the coordinators exists from the start."""
+    with database.write() as connection:
+        assert connection.execute(select(controller.c.id).with_for_update()).scalars().all() == [1]
+
+
+STRATEGY = {
+    "type": "prestage",
+    "stop_on_failure": False,
+    "force": False,
+    "release": "22.12",
+    "for_sw_deploy": False,
+    "state": "initial",
+    "excluded": [],
+    "created_at": AT,
+}

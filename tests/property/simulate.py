@@ -1,0 +1,208 @@
+"""Thousands of random schedules, each made from its seed alone.
+
+Run more than the suite does, from the project's folder, with
+`PYTHONPATH=. python tests/property/simulate.py --schedules 100000`; `--first N` starts at another seed, and
+`--first N --schedules 1` repeats one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from os import cpu_count
+from random import Random
+from time import perf_counter
+from unittest.mock import patch
+
+from plan_fleet import FROM_VERSIONS, Fleet, StaleError
+from plan_rows import Run
+
+from statemachine.machines import fire_step, fire_strategy
+from statemachine.snapshot import Limits
+from statemachine.states import RunOutcome, StepState
+
+_CHUNK = 1000
+_EVENTS = 24
+
+
+def simulate(seed: int) -> int:
+    """Play the schedule of `seed` to its end and return how many runs it had.
+
+    Raises:
+        AssertionError: A rule was broken; the seed is noted on it.
+    """
+    try:
+        return _Schedule(seed).play()
+    except Exception as error:
+        error.add_note(f"simulate(seed={seed})")
+        raise
+
+
+@contextmanager
+def remembered_transitions() -> Iterator[None]:
+    """Ask the machines once per (state, trigger): they are pure, and 20 µs a call would be most of the time."""
+    with patch.multiple("statemachine.plan", fire_step=cache(fire_step), fire_strategy=cache(fire_strategy)):
+        yield
+
+
+class _Schedule:
+    """One fleet and the dice that decide what happens to it."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed).random
+        groups = [(("parallel", "parallel", "serial")[self.pick(3)], 1 + self.pick(3)) for _ in range(1 + self.pick(2))]
+        self.fleet = Fleet(
+            subclouds=1 + self.pick(5),
+            groups=groups,
+            workers=[1 + self.pick(3) for _ in range(1 + self.pick(2))],
+            limits=Limits(max_attempts=1 + self.pick(3)),
+            thorough=seed % 16 == 0,
+        )
+        # Some schedules are calm, so that all goes far; in some nearly everything fails.
+        self.luck = (0.95, 0.8, 0.5)[self.pick(3)]
+
+    def pick(self, count: int) -> int:
+        """Return one of `count` numbers from 0."""
+        return int(self.random() * count)
+
+    def play(self) -> int:
+        """Let things happen, then schedule fairly to the end."""
+        fleet = self.fleet
+        self._create()
+        if self.random() < 0.9:
+            fleet.command("apply")
+        for _ in range(_EVENTS):
+            self._happen()
+            fleet.check()
+        fleet.quiesce(self._outcome)
+        fleet.check()
+        if fleet.strategy is not None:
+            assert fleet.command("delete")
+        return len(fleet.runs)
+
+    def _happen(self) -> None:
+        dice = self.random()
+        if dice < 0.35:
+            self._deliver()
+        elif dice < 0.6:
+            self._finish()
+        elif dice < 0.75:
+            self.fleet.settle()
+        elif dice < 0.82:
+            self.fleet.advance((1.0, 9.0, 31.0, 61.0)[self.pick(4)])
+        elif dice < 0.92:
+            self._trouble()
+        else:
+            self._ask()
+
+    def _deliver(self) -> None:
+        fleet = self.fleet
+        worker = fleet.workers[self.pick(len(fleet.workers))]
+        if fleet.messages:
+            fleet.deliver(self.pick(len(fleet.messages)), worker, again=self.random() < 0.1)
+        else:
+            fleet.take_waiting(worker)
+
+    def _finish(self) -> None:
+        held = [(worker, run) for worker in self.fleet.workers for run in worker.held]
+        if held:
+            worker, run = held[self.pick(len(held))]
+            self.fleet.finish(worker, run, *self._outcome(run))
+
+    def _outcome(self, run: Run) -> tuple[str, str | None]:
+        precheck = run.phase == StepState.PRECHECK
+        if precheck and self.fleet.busy(run):
+            return RunOutcome.SKIPPED, None
+        if self.random() < self.luck:
+            return RunOutcome.SUCCEEDED, FROM_VERSIONS[self.pick(3)] if precheck else None
+        bad = (RunOutcome.FAILED, RunOutcome.LOST, RunOutcome.SKIPPED if precheck else RunOutcome.LOST)
+        return bad[self.pick(3)], None
+
+    def _trouble(self) -> None:
+        fleet = self.fleet
+        worker = fleet.workers[self.pick(len(fleet.workers))]
+        kind = self.pick(7)
+        if kind == 0 and fleet.messages:
+            fleet.messages.pop(self.pick(len(fleet.messages)))
+        elif kind == 1:
+            fleet.die(worker)
+        elif kind == 2:
+            fleet.restart(worker, knows=self.random() < 0.5)
+        elif kind == 3:
+            fleet.connect(worker, connected=not worker.connected)
+        elif kind == 4 and worker.held:
+            fleet.hand_back(worker, worker.held[-1])
+        elif kind == 5:
+            fleet.decide()
+        else:
+            self._interleave()
+
+    def _interleave(self) -> None:
+        """Let workers write between a coordinator's look and its writes."""
+        fleet = self.fleet
+        actions = fleet.decide()
+        for _ in range(3):
+            if self.random() < 0.5:
+                self._deliver()
+            else:
+                self._finish()
+        try:
+            fleet.carry_out(actions)
+        except StaleError:
+            fleet.settle()
+
+    def _ask(self) -> None:
+        fleet = self.fleet
+        kind = self.pick(6)
+        if kind == 0:
+            self._create()
+        elif kind == 1:
+            fleet.command("apply")
+        elif kind == 2:
+            fleet.command("abort")
+        elif kind == 3:
+            fleet.command("delete")
+        elif kind == 4:
+            fleet.standalone(self.pick(len(fleet.subclouds)))
+        else:
+            fleet.manage(self.pick(len(fleet.subclouds)), managed=self.random() < 0.6)
+
+    def _create(self) -> None:
+        self.fleet.create(
+            chosen=range(len(self.fleet.subclouds)),
+            apply_type=(None, None, "serial", "parallel")[self.pick(4)],
+            width=(None, None, 1, 2, 5)[self.pick(5)],
+            stop=self.random() < 0.4,
+        )
+
+
+def _play_chunk(seeds: range) -> tuple[int, int]:
+    with remembered_transitions():
+        return len(seeds), sum(simulate(seed) for seed in seeds)
+
+
+def main() -> int:
+    """Play many schedules on all cores; print the rate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--schedules", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=cpu_count())
+    options = parser.parse_args()
+    end = options.first + options.schedules
+    chunks = [range(start, min(start + _CHUNK, end)) for start in range(options.first, end, _CHUNK)]
+    began = perf_counter()
+    with ProcessPoolExecutor(options.processes) as pool:
+        results = list(pool.map(_play_chunk, chunks))
+    seconds = perf_counter() - began
+    played, runs = (sum(column) for column in zip(*results, strict=True))
+    rate = played / seconds
+    sys.stdout.write(f"{played} schedules, {runs} runs, {seconds:.1f} s, {rate:.0f} schedules/s, no rule broken\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from statemachine.eligibility import (
+    CONTROLLER_UPGRADING,
+    DEPLOYED,
+    Refusal,
+    Rules,
+    SiteFacts,
+    SiteStatus,
+    failed,
+    judge_facts,
+    judge_release,
+    judge_status,
+    skipped,
+    unreachable,
+)
+
+GOOD = SiteStatus(
+    name="site1", availability_status="online", management_state="managed", deploy_status="complete", busy_with=None
+)
+FACTS = SiteFacts(
+    system_mode="simplex", oam_address="10.10.10.12", management_affecting_alarms=False, software_version="21.12"
+)
+OFFLINE = Refusal(skip=True, text="Prestage skipped 'site1': Subcloud is offline.")
+UNMANAGED = Refusal(skip=True, text="Prestage skipped 'site1': Subcloud is not managed.")
+BUSY = Refusal(
+    skip=True,
+    text=(
+        "Prestage skipped 'site1': Subcloud site1 current prestage_status is 'prestaging-images'. "
+        "Please wait until it finishes before running this operation."
+    ),
+)
+DEPLOYING = Refusal(
+    skip=True,
+    text="Prestage skipped 'site1': Prestage operation is not allowed when subcloud deploy is in progress.",
+)
+NOT_SIMPLEX = Refusal(
+    skip=True, text="Prestage skipped 'site1': Prestage operation is only accepted for a simplex subcloud."
+)
+ALARMS = Refusal(
+    skip=False,
+    text=(
+        "Prestage failed 'site1': Subcloud has management affecting alarm(s). "
+        "Please resolve the alarm condition(s) or use --force option and try again."
+    ),
+)
+
+
+class TestStatus:
+    def test_eligible(self) -> None:
+        """A managed, online, deployed subcloud with nothing to do is eligible."""
+        assert judge_status(GOOD) is None
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"availability_status": "offline"}, OFFLINE),
+            ({"management_state": "unmanaged"}, UNMANAGED),
+            ({"busy_with": "prestaging-images"}, BUSY),
+            ({"deploy_status": "installing"}, DEPLOYING),
+        ],
+    )
+    def test_each_reason(self, changes: dict[str, str], expected: Refusal) -> None:
+        """Each reason alone skips the subcloud with the contract's text (3.3.3)."""
+        assert expected == judge_status(replace(GOOD, **changes))
+
+    def test_order(self) -> None:
+        """Of many reasons the first in the contract's order counts: offline, not managed, busy, not deployed."""
+        everything = SiteStatus(
+            name="site1",
+            availability_status="offline",
+            management_state="unmanaged",
+            deploy_status="installing",
+            busy_with="prestaging-images",
+        )
+        steps = [
+            everything,
+            replace(everything, availability_status="online"),
+            replace(everything, availability_status="online", management_state="managed"),
+            replace(everything, availability_status="online", management_state="managed", busy_with=None),
+        ]
+
+        assert [OFFLINE, UNMANAGED, BUSY, DEPLOYING] == [judge_status(site) for site in steps]
+
+    @pytest.mark.parametrize("deploy_status", DEPLOYED)
+    def test_deployed(self, deploy_status: str) -> None:
+        """What earlier prestages left in the deploy status counts as deployed."""
+        assert judge_status(replace(GOOD, deploy_status=deploy_status)) is None
+
+    @pytest.mark.parametrize("deploy_status", ["prestage-prepare", "prestaging-packages", "not-deployed", ""])
+    def test_not_deployed(self, deploy_status: str) -> None:
+        """A deploy that is under way, or never was, is a reason."""
+        assert judge_status(replace(GOOD, deploy_status=deploy_status)) == DEPLOYING
+
+
+class TestFacts:
+    @pytest.mark.parametrize("force", [True, False])
+    def test_eligible(self, force: bool) -> None:
+        """A healthy simplex site is eligible, with or without force."""
+        assert judge_facts("site1", FACTS, force=force, rules=Rules()) is None
+
+    @pytest.mark.parametrize("force", [True, False])
+    @pytest.mark.parametrize("mode", ["duplex", "duplex-direct", "", "Simplex"])
+    def test_duplex_is_skipped(self, mode: str, force: bool) -> None:
+        """What is not simplex is skipped, and force does not change that (8.10)."""
+        facts = replace(FACTS, system_mode=mode, management_affecting_alarms=True)
+
+        assert judge_facts("site1", facts, force=force, rules=Rules()) == NOT_SIMPLEX
+
+    def test_duplex_by_rule(self) -> None:
+        """The operator may allow duplex sites."""
+        facts = replace(FACTS, system_mode="duplex")
+
+        assert judge_facts("site1", facts, force=False, rules=Rules(simplex_only=False)) is None
+
+    def test_alarm_fails(self) -> None:
+        """A management-affecting alarm fails the subcloud; it does not skip it (8.7)."""
+        facts = replace(FACTS, management_affecting_alarms=True)
+
+        assert judge_facts("site1", facts, force=False, rules=Rules()) == ALARMS
+
+    def test_force_passes_over_alarms(self) -> None:
+        """Force passes over alarms."""
+        facts = replace(FACTS, management_affecting_alarms=True)
+
+        assert judge_facts("site1", facts, force=True, rules=Rules()) is None
+
+
+class TestRelease:
+    @pytest.mark.parametrize(
+        ("release", "current"), [("22.12", "21.12"), ("22.12", "22.12"), ("22.12", "nightly"), ("9.10", "9.9")]
+    )
+    def test_newer_same_or_unknown(self, release: str, current: str) -> None:
+        """A newer release, the same one, and one that cannot be compared are let through."""
+        assert judge_release("site1", release, current) is None
+
+    def test_older(self) -> None:
+        """A release that is older than the site's fails with the contract's text (4.3)."""
+        expected = Refusal(
+            skip=False,
+            text=(
+                "Prestage failed 'site1': The requested software version (9.9) is lower than the current subcloud "
+                "software version (9.10)."
+            ),
+        )
+
+        assert expected == judge_release("site1", "9.9", "9.10")
+
+
+class TestSentences:
+    def test_unreachable(self) -> None:
+        """A site whose facts cannot be read fails with the contract's sentence alone."""
+        expected = "Prestage failed 'site1': Failed to retrieve subcloud system mode and system health."
+
+        assert Refusal(skip=False, text=expected) == unreachable("site1")
+
+    def test_unreachable_with_a_cause(self) -> None:
+        """The cause follows the contract's sentence."""
+        expected = "Prestage failed 'site1': Failed to retrieve subcloud system mode and system health. timed out"
+
+        assert expected == unreachable("site1", "timed out").text
+
+    def test_prefixes(self) -> None:
+        """Skipping and failing differ in the prefix and in the kind."""
+        assert Refusal(skip=True, text="Prestage skipped 'a': b") == skipped("a", "b")
+        assert Refusal(skip=False, text="Prestage failed 'a': b") == failed("a", "b")
+
+    def test_controller_upgrading(self) -> None:
+        """The text for a controller that is busy is the contract's (3.3.2, row 15)."""
+        expected = (
+            "Prestage failed 'SystemController': Prestage operations not allowed while system controller upgrade is in "
+            "progress."
+        )
+
+        assert expected == CONTROLLER_UPGRADING

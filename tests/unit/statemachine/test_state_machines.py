@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from statemachine.machines import IllegalTransitionError, fire_step, fire_strategy
+from statemachine.states import (
+    DELETABLE_STRATEGIES,
+    MOVING_STRATEGIES,
+    PHASES,
+    TERMINAL_STEPS,
+    StepState,
+    StrategyState,
+)
+
+# Contract 7.1, written out by hand.
+STRATEGY_MOVES = {
+    ("initial", "apply"): "applying",
+    ("applying", "abort"): "abort requested",
+    ("abort requested", "abort_waiting"): "aborting",
+    ("applying", "complete"): "complete",
+    ("aborting", "complete"): "complete",
+    ("applying", "fail"): "failed",
+    ("aborting", "fail"): "failed",
+    ("aborting", "abort_done"): "aborted",
+    ("initial", "delete"): "deleting",
+    ("complete", "delete"): "deleting",
+    ("failed", "delete"): "deleting",
+    ("aborted", "delete"): "deleting",
+}
+# Contract 7.2, written out by hand.
+STEP_MOVES = {
+    ("initial", "start"): "prestage-precheck",
+    ("prestage-precheck", "prepare"): "prestage-prepare",
+    ("prestage-prepare", "stage_packages"): "prestaging-packages",
+    ("prestaging-packages", "stage_images"): "prestaging-images",
+    ("prestaging-images", "complete"): "complete",
+    ("prestage-precheck", "skip"): "complete",
+    ("initial", "fail"): "failed",
+    ("prestage-precheck", "fail"): "failed",
+    ("prestage-prepare", "fail"): "failed",
+    ("prestaging-packages", "fail"): "failed",
+    ("prestaging-images", "fail"): "failed",
+    ("initial", "abort"): "aborted",
+}
+STRATEGY_TRIGGERS = ["apply", "abort", "abort_waiting", "complete", "fail", "abort_done", "delete"]
+STEP_TRIGGERS = ["start", "prepare", "stage_packages", "stage_images", "complete", "skip", "fail", "abort"]
+
+
+def _illegal(
+    states: type[StrategyState | StepState], triggers: list[str], moves: dict[tuple[str, str], str]
+) -> list[tuple[str, str]]:
+    return [pair for pair in product([str(state) for state in states], triggers) if pair not in moves]
+
+
+class TestStrategy:
+    @pytest.mark.parametrize(("state", "trigger"), STRATEGY_MOVES)
+    def test_legal_transition(self, state: str, trigger: str) -> None:
+        """A strategy goes where contract 7.1 says."""
+        expected = StrategyState(STRATEGY_MOVES[state, trigger])
+
+        assert expected is fire_strategy(state, trigger)
+
+    @pytest.mark.parametrize(("state", "trigger"), _illegal(StrategyState, STRATEGY_TRIGGERS, STRATEGY_MOVES))
+    def test_illegal_transition(self, state: str, trigger: str) -> None:
+        """Every other pair of state and trigger is refused, and names both."""
+        with pytest.raises(IllegalTransitionError, match=trigger) as caught:
+            fire_strategy(state, trigger)
+
+        assert (state, trigger) == (caught.value.state, caught.value.trigger)
+
+    def test_deletable_states(self) -> None:
+        """The set of deletable states is what the machine says."""
+        deletable = {state for state, trigger in STRATEGY_MOVES if trigger == "delete"}
+
+        assert deletable == DELETABLE_STRATEGIES
+
+    def test_no_state_both_moves_and_is_deletable(self) -> None:
+        """A strategy that is worked on cannot be deleted, and each state but `deleting` is one or the other."""
+        assert not MOVING_STRATEGIES & DELETABLE_STRATEGIES
+        assert set(StrategyState) - {StrategyState.DELETING} == MOVING_STRATEGIES | DELETABLE_STRATEGIES
+
+
+class TestStep:
+    @pytest.mark.parametrize(("state", "trigger"), STEP_MOVES)
+    def test_legal_transition(self, state: str, trigger: str) -> None:
+        """A step goes where contract 7.2 says."""
+        expected = StepState(STEP_MOVES[state, trigger])
+
+        assert expected is fire_step(state, trigger)
+
+    @pytest.mark.parametrize(("state", "trigger"), _illegal(StepState, STEP_TRIGGERS, STEP_MOVES))
+    def test_illegal_transition(self, state: str, trigger: str) -> None:
+        """Every other pair of state and trigger is refused, and names both."""
+        with pytest.raises(IllegalTransitionError) as caught:
+            fire_step(state, trigger)
+
+        assert (state, trigger) == (caught.value.state, caught.value.trigger)
+        assert f"no transition {trigger!r} from state {state!r}" == str(caught.value)
+
+    @pytest.mark.parametrize("state", TERMINAL_STEPS)
+    def test_terminal_states_are_terminal(self, state: StepState) -> None:
+        """Nothing leads out of a terminal state."""
+        assert not [move for move in STEP_MOVES if move[0] == state]
+
+    def test_phases_in_order(self) -> None:
+        """The four phases are what lies between waiting and the end, in the order of work."""
+        assert ("prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images") == PHASES
+
+
+class TestUnknownWords:
+    @pytest.mark.parametrize("fire", [fire_strategy, fire_step])
+    @pytest.mark.parametrize(
+        ("state", "trigger"), [("nowhere", "abort"), ("initial", "vanish"), ("", ""), ("initial", "INITIAL")]
+    )
+    def test_unknown_state_or_trigger(self, fire: object, state: str, trigger: str) -> None:
+        """A word that the machine does not know is refused in the same way as a wrong one."""
+        assert callable(fire)
+        with pytest.raises(IllegalTransitionError):
+            fire(state, trigger)
+
+    def test_a_refusal_changes_nothing(self) -> None:
+        """The shared machine works after refusals as before."""
+        before = fire_step("initial", "start")
+        with pytest.raises(IllegalTransitionError):
+            fire_step("initial", "complete")
+
+        assert before == fire_step("initial", "start")
+
+    def test_enum_and_word_are_the_same(self) -> None:
+        """A state may be given as an enum or as the word of the wire."""
+        assert fire_strategy("applying", "abort") == fire_strategy(StrategyState.APPLYING, "abort")
