@@ -58,7 +58,7 @@ _OUR_FAULT: Final[Mapping[CommandType, str]] = {
 
 # Tries of one transaction: each meets the rows anew, so a few are plenty.
 _TRIES: Final = 5
-# Plans of one pass; each round moves at least one row, and steps have few states.
+# Plans of one pass.
 _ROUNDS: Final = 20
 
 
@@ -164,4 +164,6 @@ class Coordinator:
             decisions.carry_out(actions)
             if not any(action.unlocks for action in actions):
                 return
-        _log.error("plan.restless", rounds=_ROUNDS)
+        # A long row of stages may end without any run, one a round: go on in a transaction of its own.
+        _log.info("plan.continues", rounds=_ROUNDS)
+        journal.call("coordinate")

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import dramatiq
+import structlog
 from dramatiq import Actor, Broker
 
 from actors.coordinator import Coordinator
 from actors.worker import StepWorker
 from messages.commands import Answer, Command
+
+_log = structlog.get_logger(__name__)
 
 COMMANDS: Final = "prestager.commands"
 COORDINATOR: Final = "prestager.coordinator"
@@ -37,8 +40,11 @@ class Actors:
         """Declare what one coordinator at a time consumes; `reply(command id, answer)` answers the caller."""
 
         def execute_command(document: dict[str, Any]) -> None:
-            command = Command.model_validate(document)
-            reply(command.id, coordinator.execute(command))
+            try:
+                command = Command.model_validate(document)
+                reply(command.id, coordinator.execute(command))
+            except Exception:  # noqa: BLE001 - Dramatiq would log the arguments, the sealed password among them
+                _log.exception("command.unanswered")
 
         def coordinate() -> None:
             coordinator.coordinate()

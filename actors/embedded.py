@@ -11,7 +11,7 @@ from dramatiq import Worker
 from actors.coordinator import Coordinator
 from actors.declare import Actors
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
-from actors.leases import RENEWAL_S, Leases
+from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.loop import Loop
 from actors.relay import Relay
 from actors.worker import StepWorker, WorkerTools
@@ -23,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 _THREADS: Final = 8
 # Seconds between two looks at the rows that no message asked for.
-_RECONCILE_S: Final = 15.0
+_RECONCILE_S: Final = 4.0
 # Seconds after which a loop looks by itself should a wake be missed.
 _LOOK_S: Final = 5.0
 _STOP_MS: Final = 20_000
@@ -55,10 +55,17 @@ class EmbeddedActors:
         messages.actors.declare_coordinator(coordinator, self._replies.deliver)
         messages.actors.declare_worker(self.worker)
         self._dramatiq = Worker(messages.broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS)
-        self._leases = Leases(database, tools.owner, self.worker.held, self._cancel)
+        held = HeldRuns(
+            held=self.worker.held,
+            pending=tools.reporter.pending,
+            cancel=self._cancel,
+            give_up=self.worker.give_up,
+        )
+        leases = Leases(database, tools.owner, held)
         self._reports = Loop("reports", tools.reporter.flush, _LOOK_S)
         self._waiting = Loop("waiting-runs", self.worker.take_waiting, _LOOK_S)
-        self._renewals = Loop("leases", self._leases.renew, RENEWAL_S)
+        self._renewals = Loop("leases", leases.renew, RENEWAL_S)
+        self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
         self._reconciler = Loop("reconciler", coordinator.coordinate, _RECONCILE_S)
         tools.reporter.wake = self._reports.wake
         self.worker.slot_freed = self._waiting.wake
@@ -72,7 +79,7 @@ class EmbeddedActors:
         self.worker.attach(runner)
         runner.start()
         self._recover()
-        for loop in (self._reports, self._messages.relay, self._renewals, self._waiting):
+        for loop in (self._reports, self._messages.relay, self._renewals, self._lease_watch, self._waiting):
             loop.start()
         self._dramatiq.start()
         self._reconciler.start()
@@ -86,7 +93,7 @@ class EmbeddedActors:
         _log.info("worker.recovered", lost_runs=lost, waiting_runs=waiting)
 
     def stop(self) -> None:
-        """Take nothing new, stop running playbooks and record them as lost, end every thread.
+        """Take nothing new, stop running playbooks and record them as handed over, end every thread.
 
         The next start goes on where this one stopped. Repeating it does nothing.
         """
@@ -95,9 +102,10 @@ class EmbeddedActors:
             loop.stop()
         self._dramatiq.stop(timeout=_STOP_MS)
         self.worker.runner.stop()
-        self._tools.reporter.flush()
-        for loop in (self._renewals, self._reports, self._messages.relay):
+        for loop in (self._renewals, self._lease_watch, self._reports):
             loop.stop()
+        self._tools.reporter.flush()
+        self._messages.relay.stop()
 
     def _cancel(self, run_id: int, reason: str) -> None:
         self.worker.runner.cancel(run_id, reason)

@@ -1,8 +1,9 @@
-"""Keep the leases of this worker's runs, and let go of runs that are no longer its own."""
+"""Keep the leases of this worker's runs, stop what is no longer its own, and give up what nobody works on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
@@ -13,48 +14,68 @@ from db.runs import renew
 
 _log = structlog.get_logger(__name__)
 
-# Seconds between two renewals; a lease lasts 45.
+# Seconds between two renewals; a lease lasts 40.
 RENEWAL_S: Final = 10.0
-# Seconds without a successful renewal after which the worker stops its own runs, well before the lease ends.
+# Seconds between two looks at the time since the last renewal.
+WATCH_S: Final = 2.0
+# Seconds without a renewal after which the worker stops its own runs, well before the lease ends.
 _GIVE_UP_S: Final = 30.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeldRuns:
+    """What the leases ask of the worker; all callable from any thread."""
+
+    # Ids of the runs that this process works on.
+    held: Callable[[], frozenset[int]]
+    # Ids of the runs that have ended here and whose reports wait to be written.
+    pending: Callable[[], frozenset[int]]
+    # Stops a run for a reason.
+    cancel: Callable[[int, str], None]
+    # Reports a run that the store says is ours and that nobody here works on.
+    give_up: Callable[[int], None]
+
+
 class Leases:
-    """Renews all leases of one worker process in one statement.
+    """Renews all leases of one worker process in one statement; `clock` gives seconds that never jump."""
 
-    `cancel(run_id, reason)` stops a run, `held()` gives the ids of the runs that this process believes to hold.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        owner: str,
-        held: Callable[[], frozenset[int]],
-        cancel: Callable[[int, str], None],
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
+    def __init__(self, database: Database, owner: str, runs: HeldRuns, clock: Callable[[], float] = monotonic) -> None:
         self._database = database
         self._owner = owner
-        self._held = held
-        self._cancel = cancel
+        self._runs = runs
         self._clock = clock
         self._renewed_at = clock()
+        # Seen at the last renewal without anybody working on them.
+        self._strays: frozenset[int] = frozenset()
 
     def renew(self) -> None:
-        """Renew; stop what was taken away or cancelled, and everything when the store is out of reach for too long."""
-        believed = self._held()
-        try:
-            with self._database.write() as connection:
-                renewal = renew(connection, self._owner)
-        except Exception:
-            if self._clock() - self._renewed_at > _GIVE_UP_S:
-                self._stop(believed, "its lease could not be renewed")
-            raise
+        """Renew; stop what was taken away or cancelled, and give up what nobody here works on."""
+        believed = self._runs.held()
+        with self._database.write() as connection:
+            renewal = renew(connection, self._owner)
         self._renewed_at = self._clock()
-        self._stop(believed - renewal.held, "it was taken from this worker")
+        # A run that ended meanwhile was not taken away, and one that was just claimed is no stray.
+        self._stop((believed - renewal.held) & self._runs.held(), "it was taken from this worker")
         self._stop(renewal.cancelled, "it was cancelled")
+        self._give_up_strays(renewal.held)
+
+    def watch(self) -> None:
+        """Stop everything when no renewal has succeeded for too long; never waits for the store."""
+        if self._clock() - self._renewed_at > _GIVE_UP_S:
+            self._stop(self._runs.held(), "its lease could not be renewed")
+
+    def _give_up_strays(self, ours: frozenset[int]) -> None:
+        """Report runs that are ours by the store and were nobody's work at two renewals in a row.
+
+        Such a run comes of a claim whose commit arrived and whose answer did not.
+        """
+        strays = ours - self._runs.held() - self._runs.pending()
+        for run_id in strays & self._strays:
+            _log.warning("run.nobodys", run=run_id)
+            self._runs.give_up(run_id)
+        self._strays = strays
 
     def _stop(self, run_ids: frozenset[int], reason: str) -> None:
         for run_id in run_ids:
             _log.warning("run.stopped", run=run_id, reason=reason)
-            self._cancel(run_id, reason)
+            self._runs.cancel(run_id, reason)

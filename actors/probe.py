@@ -59,7 +59,7 @@ class Changes:
 
     # Answered, and were offline or had failures counted.
     good: tuple[int, ...]
-    # Failed once more, not often enough to be offline.
+    # Online and failed once more, not often enough to be offline.
     counted: tuple[int, ...]
     # Failed often enough and were online.
     lost: tuple[int, ...]
@@ -148,17 +148,16 @@ def site_of(row: Mapping[Any, Any]) -> Site | None:
 
 def judge(sites: Sequence[Site], answers: Sequence[bool], failures: int) -> Changes:
     """Return which rows change; `answers` tells for each of `sites` whether it answered."""
-    good, counted, lost = [], [], []
+    good: list[int] = []
+    counted: list[int] = []
+    lost: list[int] = []
     for site, answered in zip(sites, answers, strict=True):
         is_online = site.availability_status == Availability.ONLINE
         if answered:
             if not is_online or site.probe_failures:
                 good.append(site.id)
-        elif site.probe_failures + 1 >= failures:
-            if is_online:
-                lost.append(site.id)
-        else:
-            counted.append(site.id)
+        elif is_online:
+            (lost if site.probe_failures + 1 >= failures else counted).append(site.id)
     return Changes(good=tuple(good), counted=tuple(counted), lost=tuple(lost))
 
 

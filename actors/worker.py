@@ -19,7 +19,7 @@ from actors.reports import Reporter
 from db.engine import Database
 from db.inventory import declared_upgrading
 from db.journal import Journal
-from db.runs import Assignment, Report, claim, hand_back, queued_playbooks
+from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, queued_playbooks
 from db.sealing import Sealer, UnsealingError
 from runner.inspectors import InspectionError, Inspector
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
@@ -35,7 +35,7 @@ from statemachine.eligibility import (
     judge_status,
     unreachable,
 )
-from statemachine.states import RunOutcome
+from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 
@@ -43,8 +43,6 @@ _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
     Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
     Outcome.SKIPPED: RunOutcome.SKIPPED,
     Outcome.FAILED: RunOutcome.FAILED,
-    # Stopped from outside says nothing about the site: the phase may be tried again.
-    Outcome.STOPPED: RunOutcome.LOST,
 }
 
 
@@ -60,6 +58,8 @@ class WorkerTools:
     rules: Rules
     # Stable name of the worker and this process of it, as `name/incarnation`.
     owner: str
+    # Phases whose playbooks this worker runs: prepare needs a controller that has the feeds.
+    phases: tuple[StepState, ...] = PLAYBOOK_PHASES
 
 
 class StepWorker:
@@ -94,6 +94,10 @@ class StepWorker:
         with self._lock:
             return frozenset(self._held)
 
+    def give_up(self, run_id: int) -> None:
+        """Report a run as lost that the store says is ours and that nobody here works on."""
+        self._tools.reporter.add(_report(run_id, RunOutcome.LOST, ""))
+
     def drain(self) -> None:
         """Take no more runs."""
         self._draining = True
@@ -121,20 +125,24 @@ class StepWorker:
         if assignment is None:
             return True
         try:
-            return self._start(assignment)
+            started = self._start(assignment)
         except UnsealingError as error:
             self._finish(_report(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started", run=run_id)
             reason = f"The playbook could not be started: {type(error).__name__}."
             self._finish(_report(run_id, RunOutcome.FAILED, reason))
+        else:
+            if not started:
+                self._hand_back(run_id)
+            return started
         return True
 
     def take_waiting(self) -> None:
         """Start runs that wait for a slot, oldest first, as long as slots are free."""
         while (free := 0 if self._draining else self.runner.free_slots) > 0:
             with self._tools.database.read() as connection:
-                waiting = queued_playbooks(connection, free)
+                waiting = queued_playbooks(connection, self._tools.phases, free)
             if not waiting or not all(self.start_playbook(run_id) for run_id in waiting):
                 return
 
@@ -143,13 +151,19 @@ class StepWorker:
         self._finish(
             Report(
                 run_id=result.run_id,
-                outcome=_OUTCOMES[result.outcome],
+                outcome=self._outcome(result),
                 details=result.details,
                 facts=result.facts,
                 output=result.output,
             )
         )
         self.slot_freed()
+
+    def _outcome(self, result: RunResult) -> RunOutcome:
+        if result.outcome == Outcome.STOPPED:
+            # A stop in good order is nobody's failure: it costs no attempt.
+            return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
+        return _OUTCOMES[result.outcome]
 
     def _claim(self, run_id: int) -> Assignment | None:
         at = datetime.now(UTC)
@@ -186,7 +200,6 @@ class StepWorker:
         try:
             self.runner.submit(job)
         except NoFreeSlotError:
-            self._hand_back(assignment.run_id)
             return False
         return True
 
@@ -196,10 +209,11 @@ class StepWorker:
         return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
 
     def _hand_back(self, run_id: int) -> None:
-        with self._tools.database.write() as connection:
-            hand_back(connection, run_id, self._tools.owner)
+        # Let go first: as soon as the run is queued another thread of this process may take it again.
         with self._lock:
             self._held.discard(run_id)
+        with self._tools.database.write() as connection:
+            hand_back(connection, run_id, self._tools.owner)
 
     def _precheck(self, assignment: Assignment) -> Report:
         facts: SiteFacts | None = None

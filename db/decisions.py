@@ -70,16 +70,12 @@ class Decisions:
     @_do.register
     def _abort_waiting(self, action: AbortWaiting) -> None:
         waiting = (steps.c.strategy_id == action.strategy_id) & (steps.c.state == StepState.INITIAL)
-        aborted = [
-            {"step": row.id, "subcloud": row.subcloud_name}
-            for row in self._connection.execute(select(steps.c.id, steps.c.subcloud_name).where(waiting))
-        ]
         self._connection.execute(
             update(runs)
             .where(runs.c.state == RunState.QUEUED, runs.c.step_id.in_(select(steps.c.id).where(waiting)))
             .values(state=RunState.FINISHED, outcome=RunOutcome.WITHDRAWN, consumed=True, finished_at=self._at)
         )
-        self._connection.execute(
+        rows = self._connection.execute(
             update(steps)
             .where(waiting)
             .values(
@@ -90,7 +86,9 @@ class Decisions:
                 updated_at=self._at,
                 version=steps.c.version + 1,
             )
+            .returning(steps.c.id, steps.c.subcloud_name)
         )
+        aborted = [{"step": row.id, "subcloud": row.subcloud_name} for row in rows]
         if aborted:
             self._journal.tell("step.prestage.aborted", f"strategy/{action.strategy_id}", {"steps": aborted})
 

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
 # How long SQLite waits for another process's writer, in milliseconds.
 _BUSY_TIMEOUT_MS = 30_000
+
+# Nothing waits for ever: a partition, a frozen process that holds a lock, a transaction that nobody ends.
+_POSTGRESQL_BOUNDS: Final = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "options": "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10000 -c statement_timeout=30000",
+}
 
 
 class Database:
@@ -31,7 +41,9 @@ class Database:
 
     def _engine(self, begin: str) -> Engine:
         if not self._sqlite:
-            return create_engine(self.url, pool_pre_ping=True, pool_size=20, max_overflow=20)
+            return create_engine(
+                self.url, pool_pre_ping=True, pool_size=20, max_overflow=20, connect_args=_POSTGRESQL_BOUNDS
+            )
         engine = create_engine(self.url, pool_size=20, max_overflow=20)
         event.listen(engine, "connect", _configure_sqlite)
 
@@ -82,6 +94,8 @@ def _configure_sqlite(connection: Any, record: object) -> None:
         "foreign_keys = ON",
         # NORMAL may lose the last commits on power loss, and the outbox promise with them.
         "synchronous = FULL",
+        # What was a sealed password is overwritten, not only forgotten.
+        "secure_delete = ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -6,21 +6,19 @@ is fenced and drops the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from db.journal import Journal
-from db.schema import preparations, run_outputs, runs, secrets, steps, strategies, subclouds
+from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
 from statemachine.machines import fire_step
+from statemachine.snapshot import LEASE_S
 from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState
-
-# Longest time without a renewal, in seconds of the database's clock.
-LEASE_S: Final = 45.0
 
 # Phases that take a playbook slot.
 PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
@@ -143,11 +141,11 @@ def other_work(connection: Connection, subcloud_id: int, step_id: int | None = N
     return connection.execute(query.limit(1)).scalar()
 
 
-def queued_playbooks(connection: Connection, limit: int) -> list[int]:
-    """Return the oldest runs that wait for a playbook slot, at most `limit`."""
+def queued_playbooks(connection: Connection, phases: Sequence[StepState], limit: int) -> list[int]:
+    """Return the oldest runs of `phases` that wait for a playbook slot, at most `limit`."""
     query = (
         select(runs.c.id)
-        .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(PLAYBOOK_PHASES))
+        .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(phases))
         .order_by(runs.c.id)
         .limit(limit)
     )
@@ -202,11 +200,14 @@ class Renewal:
 
 
 def renew(connection: Connection, owner: str) -> Renewal:
-    """Renew the leases of all runs of a worker in one statement, and bring back what was asked of them."""
+    """Renew the leases of all runs of a worker, and bring back what was asked of them."""
+    # A running run is never consumed; saying so finds it by the index of the few.
+    mine = (~runs.c.consumed, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
+    # Locked in id order, as reports are written: two writers of the same rows never wait for each other in a ring.
+    connection.execute(select(runs.c.id).where(*mine).order_by(runs.c.id).with_for_update())
     rows = connection.execute(
         update(runs)
-        # A running run is never consumed; saying so finds it by the index of the few.
-        .where(~runs.c.consumed, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
+        .where(*mine)
         .values(lease_until=database_now() + LEASE_S)
         .returning(runs.c.id, runs.c.cancel_requested)
     ).all()
@@ -237,13 +238,3 @@ def forget_dispatches(connection: Connection) -> int:
     return connection.execute(
         update(runs).where(~runs.c.consumed, runs.c.state == RunState.QUEUED).values(dispatched_at=0.0)
     ).rowcount
-
-
-def working_step_of_strategy(connection: Connection, subcloud_id: int) -> str | None:
-    """Return the state of the subcloud's step in the active strategy, if that step has not ended."""
-    query = (
-        select(steps.c.state)
-        .join(strategies, and_(strategies.c.id == steps.c.strategy_id, strategies.c.deleted_at.is_(None)))
-        .where(steps.c.subcloud_id == subcloud_id, or_(steps.c.finished_at.is_(None)))
-    )
-    return connection.execute(query.limit(1)).scalar()

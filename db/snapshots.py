@@ -114,8 +114,17 @@ def _load_strategy(connection: Connection) -> StrategyView | None:
 def _attention(strategy: StrategyView | None, now: float, limits: Limits) -> Iterator[Select[Any]]:
     overdue = or_(
         runs.c.state == RunState.FINISHED,
-        and_(runs.c.state == RunState.RUNNING, runs.c.lease_until < now),
-        and_(runs.c.state == RunState.QUEUED, runs.c.dispatched_at < now - limits.redispatch_after_s),
+        and_(
+            runs.c.state == RunState.RUNNING,
+            or_(runs.c.lease_until < now, runs.c.lease_until > limits.latest_lease(now)),
+        ),
+        and_(
+            runs.c.state == RunState.QUEUED,
+            or_(
+                runs.c.dispatched_at < limits.oldest_dispatch(now),
+                runs.c.dispatched_at > limits.latest_dispatch(now),
+            ),
+        ),
     )
     # Start from the few runs that nobody has drawn a conclusion from.
     yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,13 @@ _MOST_SLOTS = 250
 _MEMORY_SHARE = 0.75
 
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one and return it; each run takes four, the store and API more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def default_slots() -> int:

@@ -67,6 +67,9 @@ class RunSession:
         self._after(self.job.deadline_s, lambda: self.request_stop(_deadline(self.job.deadline_s)))
         try:
             await self._host(pool)
+        except OSError as error:
+            _log.exception("run %s could not be hosted", self.job.run_id)
+            self._not_hosted(error)
         except Exception as error:  # noqa: BLE001
             _log.exception("run %s could not be hosted", self.job.run_id)
             self._fail(f"the run could not be hosted: {type(error).__name__}: {error}")
@@ -119,6 +122,14 @@ class RunSession:
         child.say(Stop(grace_s=self._stop_grace_s))
         # A child that is frozen or stuck itself is ended from here, by its marker.
         self._after(self._stop_grace_s + _STOP_MARGIN_S, child.kill)
+
+    def _not_hosted(self, error: OSError) -> None:
+        """A machine short of processes or descriptors says nothing about the site: the run may be tried again."""
+        text = f"the run could not be hosted: {error.strerror}"
+        if self._accepted:
+            self._fail(text)
+        else:
+            self._ended = Ended(ending=Ending.STOPPED, details=text, facts={})
 
     def _judge_silence(self) -> None:
         """Find words for a child that ended without a report."""

@@ -94,10 +94,20 @@ def _ending(strategy: StrategyView) -> str:
 
 def _run_upkeep(run: RunView, desk: _Desk) -> Iterator[Action]:
     """Keep a run that has no outcome alive: take it from a dead worker, tell the workers again."""
-    if run.state == RunState.RUNNING and run.lease_until is not None and run.lease_until < desk.now:
-        yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
-    elif run.state == RunState.QUEUED and run.dispatched_at + desk.limits.redispatch_after_s < desk.now:
+    if run.state == RunState.RUNNING and run.lease_until is not None:
+        if desk.limits.is_lease_over(run.lease_until, desk.now):
+            yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
+    elif run.state == RunState.QUEUED and desk.limits.is_dispatch_stale(run.dispatched_at, desk.now):
         yield Redispatch(run_id=run.id, phase=StepState(run.phase))
+
+
+def _next_attempt(run: RunView, limits: Limits) -> int | None:
+    """Return the number of the attempt that follows a run which says nothing about the site; None when none does."""
+    if run.outcome == RunOutcome.DRAINED:
+        return run.attempt
+    if run.outcome == RunOutcome.LOST and run.attempt < limits.max_attempts:
+        return run.attempt + 1
+    return None
 
 
 def _preparation_actions(preparation: PreparationView, desk: _Desk) -> Iterator[Action]:
@@ -106,8 +116,8 @@ def _preparation_actions(preparation: PreparationView, desk: _Desk) -> Iterator[
         return
     if run.state != RunState.FINISHED:
         yield from _run_upkeep(run, desk)
-    elif run.outcome == RunOutcome.LOST and run.attempt < desk.limits.max_attempts:
-        yield RetryPreparation(preparation_id=preparation.id, attempt=run.attempt + 1, consumed_run_id=run.id)
+    elif (attempt := _next_attempt(run, desk.limits)) is not None:
+        yield RetryPreparation(preparation_id=preparation.id, attempt=attempt, consumed_run_id=run.id)
     elif run.outcome == RunOutcome.SUCCEEDED:
         yield EndPreparation(
             preparation_id=preparation.id, state=PreparationState.COMPLETE, details="", consumed_run_id=run.id
@@ -165,12 +175,13 @@ def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
         return _advance(step, run)
     if run.outcome == RunOutcome.SKIPPED and step.state == StepState.PRECHECK:
         return _end(step, run, "skip", shorten(run.details))
-    if run.outcome == RunOutcome.LOST and run.attempt < limits.max_attempts:
+    attempt = _next_attempt(run, limits)
+    if attempt is not None:
         return MoveStep(
             step_id=step.id,
             version=step.version,
             run_phase=StepState(step.state),
-            attempt=run.attempt + 1,
+            attempt=attempt,
             consumed_run_id=run.id,
         )
     # Only precheck may pass a site over: a later phase that says so has not done its work.

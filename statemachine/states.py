@@ -69,8 +69,10 @@ class RunOutcome(StrEnum):
     # The phase must not happen on this site; the reason is in the details.
     SKIPPED = "skipped"
     FAILED = "failed"
-    # Its worker died, was fenced or drained; the phase may be tried again.
+    # Its worker died or was fenced; the phase may be tried again, and this attempt counts.
     LOST = "lost"
+    # Its worker was stopped in good order; the phase goes on elsewhere or later, and this attempt does not count.
+    DRAINED = "drained"
     # Its step was aborted before any worker took it.
     WITHDRAWN = "withdrawn"
 

@@ -297,6 +297,21 @@ class TestWidth:
         assert 1 == stage.most_at_once
 
 
+class TestLongRows:
+    def test_many_stages_that_end_at_once_are_walked_through(self, build: Callable[..., Rig]) -> None:
+        """A hundred serial sites that were all unmanaged end without waiting for the next look."""
+        rig = build()
+        for place in range(100):
+            rig.add_site(f"s{place:03}")
+        rig.create(**{"subcloud-apply-type": "serial"})
+        for place in range(100):
+            rig.ask(CommandType.SUBCLOUD_UPDATE, subject=f"s{place:03}", **{"management-state": "unmanaged"})
+        rig.verb("apply")
+        wait_for(lambda: rig.state() == "failed", deadline_s=3.5)
+
+        assert {"failed"} == {row["state"] for row in rig.rows(steps)}
+
+
 class TestAbort:
     def test_running_sites_finish_all_their_phases(self, build: Callable[..., Rig], stage: Stage) -> None:
         """Abort: waiting steps are aborted at once, the running one goes through all its phases."""
@@ -374,6 +389,24 @@ class TestRestart:
 
         assert "complete" == second.ending()
         assert ["complete"] * 4 == [row["state"] for row in second.rows(steps)]
+
+    def test_clean_restarts_cost_no_attempt(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """However often the service is stopped in good order, a long playbook is tried until it ends."""
+        stage.end("a", PACKAGES, NoopEnd(delay_s=30))
+        for start in range(4):
+            rig = build(max_attempts=2)
+            if start == 0:
+                rig.add_site("a")
+                rig.create()
+                rig.verb("apply")
+            wait_for(lambda rig=rig, start=start: stage.played("a").count(PACKAGES) > start)
+            if start == 3:
+                stage.end("a", PACKAGES, NoopEnd())
+            rig.stop()
+
+        last = build(max_attempts=2)
+
+        assert "complete" == last.ending()
 
     def test_a_standalone_prestage_survives_a_restart(self, build: Callable[..., Rig], stage: Stage) -> None:
         """A standalone prestage goes on after a restart."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -14,7 +15,7 @@ from dramatiq import Message
 from sqlalchemy.exc import OperationalError
 
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
-from actors.leases import Leases
+from actors.leases import HeldRuns, Leases
 from actors.loop import Loop
 from actors.relay import Relay
 from actors.reports import Reporter
@@ -22,6 +23,7 @@ from db.journal import Journal
 from db.runs import Report, claim
 from db.schema import outbox, run_outputs, runs
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
 
 OWNER = "worker/1"
@@ -54,55 +56,94 @@ class Clock:
         return self.now
 
 
+class Hands:
+    """A worker's hands: what it holds, what it reports, what it was told to stop."""
+
+    def __init__(self, *held: int) -> None:
+        self.holding = set(held)
+        self.reporting: set[int] = set()
+        self.stopped: list[int] = []
+        self.given_up: list[int] = []
+
+    def runs(self) -> HeldRuns:
+        """Return what the leases ask for."""
+        return HeldRuns(
+            held=lambda: frozenset(self.holding),
+            pending=lambda: frozenset(self.reporting),
+            cancel=lambda run_id, _: self.stopped.append(run_id),
+            give_up=self.given_up.append,
+        )
+
+
 class TestLeases:
     def test_a_held_run_stays(self, house: House) -> None:
         """A renewal moves the lease and stops nothing."""
         run_id = claimed(house)
         before = house.rows(runs)[0]["lease_until"]
-        stopped: list[int] = []
-        leases = Leases(house.database, OWNER, lambda: frozenset({run_id}), lambda run, _: stopped.append(run))
+        hands = Hands(run_id)
 
-        leases.renew()
+        Leases(house.database, OWNER, hands.runs()).renew()
 
-        assert [] == stopped
+        assert ([], []) == (hands.stopped, hands.given_up)
         assert before < house.rows(runs)[0]["lease_until"]
 
     def test_a_run_that_was_taken_away_is_stopped(self, house: House) -> None:
         """A run that is no longer this worker's is stopped."""
         run_id = claimed(house, owner="other/1")
-        stopped: list[int] = []
-        leases = Leases(house.database, OWNER, lambda: frozenset({run_id}), lambda run, _: stopped.append(run))
+        hands = Hands(run_id)
 
-        leases.renew()
+        Leases(house.database, OWNER, hands.runs()).renew()
 
-        assert [run_id] == stopped
+        assert [run_id] == hands.stopped
 
     def test_a_cancelled_run_is_stopped(self, house: House) -> None:
         """The renewal brings back what somebody wants stopped."""
         run_id = claimed(house)
         with house.database.write() as connection:
-            connection.exec_driver_sql("UPDATE runs SET cancel_requested = 1")
-        stopped: list[int] = []
-        leases = Leases(house.database, OWNER, lambda: frozenset({run_id}), lambda run, _: stopped.append(run))
+            connection.execute(runs.update().values(cancel_requested=True))
+        hands = Hands(run_id)
 
-        leases.renew()
+        Leases(house.database, OWNER, hands.runs()).renew()
 
-        assert [run_id] == stopped
+        assert [run_id] == hands.stopped
 
     def test_a_worker_that_cannot_renew_stops_its_runs(self, house: House) -> None:
-        """After 30 s without a renewal the worker stops its runs, before the lease of 45 s ends."""
+        """After 30 s without a renewal the worker stops its runs, even while a renewal hangs, before the lease ends."""
         run_id = claimed(house)
-        clock, stopped = Clock(), list[int]()
-        leases = Leases(house.database, OWNER, lambda: frozenset({run_id}), lambda run, _: stopped.append(run), clock)
-        with house.database.write() as connection:
-            connection.exec_driver_sql("ALTER TABLE runs RENAME TO hidden")
+        clock, hands = Clock(), Hands(run_id)
+        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        leases.renew()
         seen = []
-        for clock.now in (10.0, 20.0, 30.0, 31.0):
-            with pytest.raises(OperationalError):
-                leases.renew()
-            seen.append(list(stopped))
+        for clock.now in (10.0, 30.0, 31.0):
+            leases.watch()
+            seen.append(list(hands.stopped))
 
-        assert [[], [], [], [run_id]] == seen
+        assert [[], [], [run_id]] == seen
+        assert clock.now < LEASE_S
+
+    def test_a_run_that_nobody_works_on_is_given_up(self, house: House) -> None:
+        """A run of ours that nobody here works on at two renewals is reported lost: its claim was never heard of."""
+        run_id = claimed(house)
+        hands = Hands()
+        leases = Leases(house.database, OWNER, hands.runs())
+        seen = []
+        for _ in range(2):
+            leases.renew()
+            seen.append(list(hands.given_up))
+
+        assert [[], [run_id]] == seen
+
+    @pytest.mark.parametrize("place", ["holding", "reporting"])
+    def test_a_run_in_hand_is_never_given_up(self, house: House, place: str) -> None:
+        """A run that is worked on, or whose report waits to be written, is not given up."""
+        run_id = claimed(house)
+        hands = Hands()
+        getattr(hands, place).add(run_id)
+        leases = Leases(house.database, OWNER, hands.runs())
+        for _ in range(3):
+            leases.renew()
+
+        assert [] == hands.given_up
 
 
 class TestReporter:
@@ -150,6 +191,53 @@ class TestReporter:
 
         assert "finished" == house.rows(runs)[0]["state"]
 
+    def test_one_unwritable_report_does_not_hold_up_the_others(self, house: House) -> None:
+        """A report that the store refuses ends its run as failed; the one behind it is written as it is."""
+        house.add_site("a")
+        house.add_site("b")
+        house.create()
+        house.verb("apply")
+        first, second = house.queued()
+        at = datetime.now(UTC)
+        with house.database.write() as connection:
+            for run_id in (first, second):
+                assert claim(connection, Journal(at), run_id, OWNER, at)
+        bad = Report(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
+        reporter = Reporter(house.database, OWNER, lambda: None)
+
+        reporter.add(bad)
+        reporter.add(report(second))
+        reporter.flush()
+
+        assert [("failed", "The result of the run could not be stored."), ("succeeded", "")] == [
+            (row["outcome"], row["details"]) for row in house.rows(runs)
+        ]
+        assert frozenset() == reporter.pending()
+
+    def test_two_flushes_at_once_lose_nothing(self, house: House) -> None:
+        """A stopping service flushes while the loop still writes: every report is written."""
+        for place in range(20):
+            house.add_site(f"s{place:02}")
+        house.create(**{"max-parallel-subclouds": 20})
+        house.verb("apply")
+        at = datetime.now(UTC)
+        mine = house.queued()
+        with house.database.write() as connection:
+            for run_id in mine:
+                assert claim(connection, Journal(at), run_id, OWNER, at)
+        reporter = Reporter(house.database, OWNER, lambda: None)
+        loop = Loop("reports", reporter.flush, interval_s=5)
+        reporter.wake = loop.wake
+        loop.start()
+        with ThreadPoolExecutor(4) as pool:
+            for run_id in mine:
+                pool.submit(reporter.add, report(run_id))
+                pool.submit(reporter.flush)
+        loop.stop()
+        reporter.flush()
+
+        assert {"finished"} == {row["state"] for row in house.rows(runs)}
+
 
 class TestRelay:
     def test_what_was_published_is_forgotten(self, house: House) -> None:
@@ -181,6 +269,23 @@ class TestRelay:
             Relay(house.database, broken).relay()
 
         assert [("coordinate", None)] == house.messages()
+
+    def test_a_row_of_another_version_does_not_stop_it(self, house: House) -> None:
+        """A call of an actor that nobody knows is dropped; the calls behind it are published."""
+        said: list[str] = []
+        journal = Journal(datetime.now(UTC))
+        journal.call("from_the_future")
+        journal.call("coordinate")
+        with house.database.write() as connection:
+            journal.write(connection)
+
+        def publish(actor: str, _: int | None) -> None:
+            {"coordinate": said.append}[actor](actor)
+
+        Relay(house.database, publish).relay()
+
+        assert ["coordinate"] == said
+        assert [] == house.messages()
 
     def test_a_large_outbox_is_emptied_in_batches(self, house: House) -> None:
         """More than one batch of messages is published whole."""

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select, update
 
 from db.journal import Journal
 from db.runs import (
-    LEASE_S,
+    PLAYBOOK_PHASES,
     Report,
     claim,
     finish,
@@ -19,6 +19,7 @@ from db.runs import (
 )
 from db.schema import run_outputs, runs, steps
 from db.snapshots import database_time
+from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome, StepState
 
 
@@ -282,8 +283,8 @@ class TestWaiting:
         rig.coordinate()
         rig.claim(second)
 
-        assert [first, third] == queued_playbooks(rig.connection, 10)
-        assert [first] == queued_playbooks(rig.connection, 1)
+        assert [first, third] == queued_playbooks(rig.connection, PLAYBOOK_PHASES, 10)
+        assert [first] == queued_playbooks(rig.connection, PLAYBOOK_PHASES, 1)
         phase = select(runs.c.phase).where(runs.c.step_id == standalone)
         assert rig.connection.execute(phase).scalar_one() == StepState.PRECHECK
 

@@ -269,6 +269,13 @@ class TestPhases:
 
         assert [expected] == decide(in_phase(phase, "lost", attempt=2))
 
+    @pytest.mark.parametrize("phase", ["prestage-precheck", "prestaging-packages", "prestaging-images"])
+    def test_drained_costs_no_attempt(self, phase: str) -> None:
+        """A phase whose worker was stopped in good order goes on, even at the last attempt."""
+        expected = MoveStep(step_id=11, version=7, run_phase=StepState(phase), attempt=3, consumed_run_id=21)
+
+        assert [expected] == decide(in_phase(phase, "drained", attempt=3))
+
     def test_lost_too_often(self) -> None:
         """After the last attempt the step fails and says how often it was tried."""
         (move,) = decide(in_phase("prestage-precheck", "lost", attempt=3))
@@ -291,6 +298,18 @@ class TestPhases:
 
 class TestUpkeep:
     WORKING = replace(STEP, state="prestaging-packages")
+
+    def test_lease_of_before_a_step_back(self) -> None:
+        """A lease that ends later than any can was written before the clock was set back: it is over."""
+        run = replace(RUN, phase="prestaging-packages", state="running", lease_until=NOW + 3600)
+
+        assert [ExpireRun(run_id=21, lease_until=NOW + 3600)] == decide(replace(self.WORKING, run=run))
+
+    def test_dispatch_of_before_a_step_back(self) -> None:
+        """A run that was handed out later than now is handed out again."""
+        run = replace(RUN, phase="prestaging-packages", dispatched_at=NOW + 3600)
+
+        assert [Redispatch(run_id=21, phase=StepState.PACKAGES)] == decide(replace(self.WORKING, run=run))
 
     @pytest.mark.parametrize("lease_until", [NOW, NOW + 1, None])
     def test_held_lease(self, lease_until: float | None) -> None:
@@ -406,6 +425,13 @@ class TestPreparation:
     def test_run_lost(self) -> None:
         """Only a lost attempt is repeated."""
         run = finished("prestage-prepare", "lost", attempt=2)
+
+        expected = RetryPreparation(preparation_id=31, attempt=3, consumed_run_id=21)
+        assert [expected] == decide(preparations=(replace(PREPARATION, run=run),))
+
+    def test_run_drained(self) -> None:
+        """A preparation whose worker was stopped in good order goes on, even at the last attempt."""
+        run = finished("prestage-prepare", "drained", attempt=3)
 
         expected = RetryPreparation(preparation_id=31, attempt=3, consumed_run_id=21)
         assert [expected] == decide(preparations=(replace(PREPARATION, run=run),))
