@@ -59,7 +59,8 @@ class ServiceProcess:
         place = urlsplit(self.await_event("service.ready")["url"])
         connection = HTTPConnection(place.hostname, place.port, timeout=DEADLINE_S)
         try:
-            connection.request("GET", path, headers={"X-Auth-Token": token} if token else {})
+            headers = {"Accept": "application/json", **({"X-Auth-Token": token} if token else {})}
+            connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read() or "null")
         finally:

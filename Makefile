@@ -1,0 +1,38 @@
+# The commands of the project; each is a thin wrapper of a script or a tool.
+
+.PHONY: help run test setup lint types bench fmt lock
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+run: ## Prestage a demonstration fleet on this machine, from nothing
+	@bin/setup run
+	@.venv/bin/prestager demo
+
+test: ## Check style, types and imports, and run all tests
+	@bin/check
+
+setup: ## Prepare .venv and the programs that tests need
+	@bin/setup test
+
+lint: ## Check style and the rules between packages
+	@bin/setup dev
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports
+
+types: ## Check types
+	@bin/setup dev
+	@.venv/bin/mypy
+
+bench: ## Measure a fleet of many sites on this machine
+	@bin/setup dev
+	@.venv/bin/python -m tests.bench.fleet
+
+fmt: ## Bring all files into form
+	@bin/setup dev
+	@.venv/bin/ruff check --fix-only --quiet .
+	@.venv/bin/ruff format .
+
+lock: ## Resolve the dependencies anew
+	@bin/lock

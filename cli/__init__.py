@@ -1,0 +1,1 @@
+"""The prestager command: the service's process, and what operators do from a shell."""

@@ -1,0 +1,106 @@
+"""What must be right before the service starts, beyond the form of the settings. Looks at files; changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bootstrap import StartError, load_sealer
+from db.engine import Database
+from runner.phases import ControllerLayout, PhaseOrder, playbook_job
+from settings import Settings
+from statemachine.states import StepState
+
+_WITH_PLAYBOOK: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+
+
+def start_faults(settings: Settings) -> list[str]:
+    """Return one sentence for each thing that keeps the service from starting or from doing its work."""
+    checks: tuple[Callable[[Settings], str | None], ...] = (_release, _data_dir, _database_driver, _secret_key)
+    return [fault for check in checks if (fault := check(settings)) is not None] + _playbooks(settings)
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Return one sentence for each thing that is missing now and may be brought later."""
+    wanted = {
+        "PRESTAGER_DEPLOY_DIR": (settings.deploy_dir, "image lists are looked for there"),
+        "PRESTAGER_FEED_DIR": (settings.feed_dir, "the packages to stage come from there"),
+    }
+    found = [
+        f"{variable} {directory} is no directory yet; {purpose}."
+        for variable, (directory, purpose) in wanted.items()
+        if not directory.is_dir()
+    ]
+    feed = settings.feed_dir / f"rel-{settings.release}"
+    if settings.release is not None and settings.feed_dir.is_dir() and not feed.is_dir():
+        found.append(f"There is no feed of release {settings.release} yet: {feed} is no directory.")
+    return found
+
+
+def _release(settings: Settings) -> str | None:
+    if settings.release is not None:
+        return None
+    return "PRESTAGER_RELEASE is not set: give the software version of the system controller, such as 23.09."
+
+
+def _data_dir(settings: Settings) -> str | None:
+    directory = settings.data_dir
+    if directory.exists() and not directory.is_dir():
+        return f"PRESTAGER_DATA_DIR {directory} is not a directory."
+    nearest = next(place for place in (directory.absolute(), *directory.absolute().parents) if place.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return f"PRESTAGER_DATA_DIR {directory} cannot be written by this user; set it to a directory that can."
+    return None
+
+
+def _database_driver(settings: Settings) -> str | None:
+    try:
+        Database(settings.store_url)
+    except ModuleNotFoundError as error:
+        return f"PRESTAGER_DATABASE_URL needs the Python package {error.name}, which is not installed."
+    return None
+
+
+def _secret_key(settings: Settings) -> str | None:
+    # Without either the service makes a key at its first start; a check must not.
+    if settings.secret_key is None and settings.secret_key_file is None:
+        return None
+    try:
+        load_sealer(settings)
+    except StartError as error:
+        return str(error)
+    return None
+
+
+def _playbooks(settings: Settings) -> list[str]:
+    directory = settings.playbooks_dir
+    if not directory.is_dir():
+        return [f"PRESTAGER_PLAYBOOKS_DIR {directory} is not a directory."]
+    if not os.access(directory, os.R_OK | os.X_OK):
+        return [f"PRESTAGER_PLAYBOOKS_DIR {directory} cannot be read by this user."]
+    return [
+        f"PRESTAGER_PLAYBOOKS_DIR {directory} has no readable {playbook.name}."
+        for playbook in _wanted_playbooks(settings)
+        if not os.access(playbook, os.R_OK)
+    ]
+
+
+def _wanted_playbooks(settings: Settings) -> list[Path]:
+    """Ask for the job of each phase, so that names are known in one place only."""
+    layout = ControllerLayout(
+        playbooks_dir=settings.playbooks_dir,
+        deploy_dir=settings.deploy_dir,
+        feed_dir=settings.feed_dir,
+        ssh_user=settings.ssh_user,
+        origin="",
+        deadlines_s=dict.fromkeys(_WITH_PLAYBOOK, 1.0),
+    )
+    return [playbook_job(layout, _order(phase), "").playbook for phase in _WITH_PLAYBOOK]
+
+
+def _order(phase: StepState) -> PhaseOrder:
+    return PhaseOrder(
+        run_id=0, phase=phase, subcloud_name="", release="", from_version="", oam_address=None, connection={}
+    )

@@ -1,0 +1,42 @@
+"""`prestager controller`: what the operator declares of the system controller."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.configuration import read_settings
+from cli.store import store
+from db.inventory import declare_upgrading, declared_upgrading
+
+app = typer.Typer(no_args_is_help=True, help="Declare the state of the system controller.")
+
+
+class Wish(StrEnum):
+    """What to do about the declaration."""
+
+    ON = "on"
+    OFF = "off"
+    SHOW = "show"
+
+
+@app.command()
+def upgrading(
+    wish: Annotated[Wish, typer.Argument(help="on: an upgrade goes on; off: none does; show: only look.")],
+) -> None:
+    """Declare whether the system controller is being upgraded; while it is, no prestage starts."""
+    with store(read_settings()) as database:
+        if wish is not Wish.SHOW:
+            with database.write() as connection:
+                declare_upgrading(connection, wish is Wish.ON)
+        with database.read() as connection:
+            declared = declared_upgrading(connection)
+    typer.echo(f"upgrading {'on' if declared else 'off'}")
+
+
+# With one command alone a group would take its place.
+@app.callback()
+def _group() -> None:
+    """Declare the state of the system controller."""

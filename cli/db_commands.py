@@ -1,0 +1,35 @@
+"""`prestager db`: the schema of the database."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.configuration import read_settings
+from cli.store import opened
+from db.migrate import current_revision, head_revision
+from db.migrate import upgrade as upgrade_schema
+
+app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the database's schema.")
+
+
+@app.command()
+def current() -> None:
+    """Print the revision of the database and the newest that this program knows."""
+    with opened(read_settings()) as database:
+        revision, head = current_revision(database), head_revision()
+    typer.echo(f"revision {revision or 'none'}, head {head}")
+    if revision != head:
+        typer.echo("Stop the service and run: prestager db upgrade", err=True)
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the schema to the newest revision. Stop the service first."""
+    with opened(read_settings()) as database:
+        before = current_revision(database)
+        upgrade_schema(database)
+        after = current_revision(database)
+    if before == after:
+        typer.echo(f"The database is at revision {after} already.")
+    else:
+        typer.echo(f"Upgraded from revision {before or 'none'} to {after}.")

@@ -1,0 +1,1 @@
+"""Reads a fleet from a file and registers its sites, all of them or none."""

@@ -1,0 +1,121 @@
+"""Reads the hosts of a file: an Ansible inventory, or a plain list of names. Nothing is judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cli.errors import CommandError
+
+# Name of a host → its variables, those of its groups included.
+Hosts = Mapping[str, Mapping[str, Any]]
+
+_ADDRESS: Final = "prestager_oam_address"
+# `name` or `name address`; what Ansible would write has brackets, equal signs or colons at the end.
+_PLAIN_LINE: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\s+([^\s=\[\]]+))?")
+# Suffix of an inventory → the plugin of Ansible that reads it; without one of these both are tried.
+_PLUGINS: Final = {".yml": "yaml", ".yaml": "yaml", ".json": "yaml", ".ini": "ini"}
+# Ansible quotes the place of a fault, and a password may stand there.
+_EXCERPT: Final = re.compile(r"\s*(?:[0-9]+ .*|\^.*|\.\.\.)")
+_END: Final = r"(?= Failed to parse inventory with| Origin:| \[(?:WARNING|ERROR)\]|$)"
+_QUOTED: Final = re.compile(rf"got: .*?{_END}")
+_REASON: Final = re.compile(rf"Failed to parse inventory with '(\w+)' plugin: (.+?){_END}")
+# An inventory of thousands of hosts takes seconds.
+_READ_S: Final = 300.0
+# What ansible-inventory has to say fits; the rest would be noise.
+_COMPLAINT_LENGTH: Final = 600
+
+
+def read_hosts(file: Path) -> Hosts:
+    """Return the hosts of a file.
+
+    Raises:
+        CommandError: The file cannot be read, or holds no host.
+    """
+    hosts = _read_plain_list(file)
+    if hosts is None:
+        hosts = _read_inventory(file)
+    if not hosts:
+        raise CommandError(f"{file} names no host. Give an Ansible inventory or a list of names, one a line.")
+    return hosts
+
+
+def _read_plain_list(file: Path) -> Hosts | None:
+    """Return the hosts of a plain list; None when the file is something else."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file} is not a text file in UTF-8.") from error
+    if file.suffix in _PLUGINS:
+        return None
+    matches = [_PLAIN_LINE.fullmatch(line) for line in _content_lines(text)]
+    lines = [match.groups() for match in matches if match is not None]
+    if len(lines) != len(matches):
+        return None
+    _refuse_repeats(file, [name for name, _ in lines])
+    return {name: {_ADDRESS: address} if address else {} for name, address in lines}
+
+
+def _content_lines(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        content = line.partition("#")[0].strip()
+        if content and content != "---":
+            yield content
+
+
+def _refuse_repeats(file: Path, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if repeated:
+        raise CommandError(f"{file} names hosts more than once.", [f"{name} is there twice." for name in repeated])
+
+
+def _read_inventory(file: Path) -> Hosts:
+    """Let Ansible read the file: nobody else knows its groups, ranges and precedence as well."""
+    command = [str(Path(sys.executable).with_name("ansible-inventory")), "-i", str(file.absolute()), "--list"]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program; the file is an argument of its own
+            command, env=_environment(file), capture_output=True, text=True, timeout=_READ_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise CommandError(f"{command[0]} is missing; install Prestager's dependencies again.") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"Ansible could not read {file} within {_READ_S:g} s; split it.") from error
+    if done.returncode:
+        raise CommandError(f"Ansible cannot read {file}.", [_complaint(done.stderr)])
+    document = json.loads(done.stdout)
+    known = document["_meta"]["hostvars"]
+    return {name: known.get(name, {}) for name in _host_names(document)}
+
+
+def _host_names(document: Mapping[str, Any]) -> list[str]:
+    """Return the hosts in the order of the file; one without variables is in no `_meta`."""
+    names = [name for group, content in document.items() if group != "_meta" for name in content.get("hosts", ())]
+    return list(dict.fromkeys(names))
+
+
+def _environment(file: Path) -> dict[str, str]:
+    """Return the caller's environment, in which an inventory is only ever read: never run as a program."""
+    return {
+        **os.environ,
+        "ANSIBLE_INVENTORY_ENABLED": _PLUGINS.get(file.suffix, "yaml,ini"),
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+        "ANSIBLE_NOCOLOR": "true",
+        "ANSIBLE_DEPRECATION_WARNINGS": "false",
+    }
+
+
+def _complaint(text: str) -> str:
+    """Return what Ansible has to say in one line, without what it quotes from the file."""
+    lines = [line for line in text.splitlines() if not _EXCERPT.fullmatch(line)]
+    whole = _QUOTED.sub("got something else.", " ".join(" ".join(lines).split()))
+    sentences = dict.fromkeys(f"as {plugin}: {sentence}" for plugin, sentence in _REASON.findall(whole))
+    said = " ".join(sentences) or whole
+    return said if len(said) <= _COMPLAINT_LENGTH else f"{said[:_COMPLAINT_LENGTH]}.."

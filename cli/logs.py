@@ -1,0 +1,58 @@
+"""The log of the service: our events and those of libraries in one form, on standard error.
+
+Tracebacks come without the values of variables: a password may be among them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Final, Literal
+
+import structlog
+from structlog.types import Processor
+
+# These tell more than an operator wants to know unless something is wrong.
+_QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio")
+
+
+def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
+    """Send every record of at least `level` to standard error; `auto` is text on a terminal and JSON elsewhere."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    is_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_facts(),
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(is_text=is_text)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=number, force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_facts(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _facts() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _rendering(*, is_text: bool) -> list[Processor]:
+    if is_text:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -1,0 +1,187 @@
+"""The embedded service as a process: API, actors and probe, from start to the signal that stops them.
+
+The order matters: the port is taken before anything works, so that a second service fails without a trace; and at the
+end nobody can ask any more before the work stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.probe import AvailabilityProbe, ProbeRules
+from api.app import create_app
+from api.auth import TokenAuthenticator
+from api.server import create_runner
+from bootstrap import Embedded, StartError, build_embedded, only_instance
+from db.schema import controller
+from db.tokens import TokenStore
+from runner.admission import raise_descriptor_limit
+from runner.private_dir import NoRunRootError
+from runner.processes import ProcessesLeftError
+from runner.supervisor import WorkerNameTakenError
+from settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT; a second one ends the process at once.
+
+    Raises:
+        StartError: It cannot start; nothing was changed but the schema.
+    """
+    raise_descriptor_limit()
+    with only_instance(settings.data_dir):
+        embedded = build_embedded(settings)
+        try:
+            asyncio.run(_Service(embedded).run())
+        finally:
+            embedded.database.close()
+
+
+class _Service:
+    """One life of the service."""
+
+    def __init__(self, embedded: Embedded) -> None:
+        self._embedded = embedded
+        self._settings = embedded.settings
+        # Why the service is not ready; None: it is.
+        self._unready: str | None = "starting"
+        self._stop = asyncio.Event()
+        self._started = False
+
+    async def run(self) -> None:
+        self._listen_to_signals()
+        async with self._actors_stopped_at_end(), self._api() as address:
+            await self._start_actors()
+            async with self._probe():
+                await self._welcome(address)
+                # A signal that came meanwhile stays what is said last.
+                self._unready = None if not self._stop.is_set() else self._unready
+                _log.info("service.ready", url=f"http://{address}", pid=os.getpid())
+                await self._stop.wait()
+            _log.info("service.stopping")
+        _log.info("service.stopped")
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: int) -> None:
+        if self._stop.is_set():
+            # Playbooks notice the death of this process and stop by themselves; the next start goes on from there.
+            os._exit(128 + number)
+        self._unready = "stopping"
+        self._stop.set()
+
+    @asynccontextmanager
+    async def _api(self) -> AsyncIterator[str]:
+        """Listen, and stop listening at the end; give the address with its real port."""
+        settings = self._settings
+        app = create_app(
+            database=self._embedded.database,
+            transport=self._embedded.actors.transport(settings.command_timeout_s),
+            sealer=self._embedded.sealer,
+            authenticator=TokenAuthenticator(TokenStore(self._embedded.database)),
+            readiness=self._readiness,
+        )
+        runner = create_runner(app)
+        await runner.setup()
+        try:
+            await _listen(runner, settings)
+            yield _shown_address(settings.listen_host, runner)
+        finally:
+            await runner.cleanup()
+
+    @asynccontextmanager
+    async def _actors_stopped_at_end(self) -> AsyncIterator[None]:
+        """Stop the actors, if they were started, once nobody can ask any more."""
+        try:
+            yield
+        finally:
+            if self._started:
+                await asyncio.to_thread(self._embedded.actors.stop)
+
+    async def _start_actors(self) -> None:
+        """Start the actors; what callers ask for meanwhile waits for them."""
+        try:
+            await asyncio.to_thread(self._embedded.actors.start, self._embedded.runner)
+        except WorkerNameTakenError as error:
+            raise StartError(
+                f"Another service of this machine runs as worker '{self._settings.worker_name}'. Stop it, or set"
+                " PRESTAGER_WORKER_NAME to another name."
+            ) from error
+        except (NoRunRootError, ProcessesLeftError) as error:
+            raise StartError(f"Playbooks cannot be run: {error}.") from error
+        self._started = True
+
+    @asynccontextmanager
+    async def _probe(self) -> AsyncIterator[None]:
+        if not self._settings.probe:
+            yield
+            return
+        probe = AvailabilityProbe(self._embedded.database, probe_rules(self._settings))
+        task = asyncio.create_task(probe.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _readiness(self) -> Mapping[str, str | None]:
+        return {"service": self._unready, "database": await asyncio.to_thread(self._database_fault)}
+
+    def _database_fault(self) -> str | None:
+        try:
+            with self._embedded.database.read() as connection:
+                connection.execute(select(controller.c.id))
+        except SQLAlchemyError as error:
+            return f"cannot be read ({type(error).__name__})"
+        return None
+
+    async def _welcome(self, address: str) -> None:
+        if not await asyncio.to_thread(TokenStore(self._embedded.database).list_tokens):
+            _log.warning(
+                "service.no-token",
+                advice="Nobody can use the API yet. Make a token: prestager token create NAME --role admin",
+                url=f"http://{address}/v1.0",
+            )
+
+
+def probe_rules(settings: Settings) -> ProbeRules:
+    """Return what the settings say of the availability probe."""
+    return ProbeRules(
+        interval_s=settings.probe_interval_s,
+        timeout_s=settings.probe_timeout_s,
+        failures=settings.probe_failures,
+        concurrency=settings.probe_concurrency,
+    )
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.listen_host, settings.listen_port).start()
+    except OSError as error:
+        raise StartError(
+            f"PRESTAGER_LISTEN {settings.listen} cannot be listened on: {error.strerror}. Stop what uses it, or set"
+            " another address."
+        ) from error
+
+
+def _shown_address(host: str, runner: web.AppRunner) -> str:
+    port = runner.addresses[0][1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

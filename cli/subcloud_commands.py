@@ -1,0 +1,68 @@
+"""`prestager subcloud`: the inventory of sites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.configuration import read_settings
+from cli.errors import CommandError
+from cli.fleet_import.reading import read_fleet
+from cli.fleet_import.registering import ImportRules, Registered, register
+from cli.fleet_import.sources import read_hosts
+from cli.store import store
+
+app = typer.Typer(no_args_is_help=True, help="Register sites.")
+
+# More lines than this hide the first, which is where an operator starts.
+_SHOWN_FAULTS = 100
+
+
+# With one command alone a group would take its place.
+@app.callback()
+def _group() -> None:
+    """Register sites."""
+
+
+@app.command("import")
+def import_fleet(
+    file: Annotated[
+        Path, typer.Argument(help="Ansible inventory (YAML or INI), or a list with `name` or `name address` a line.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the whole file and change nothing.")] = False,  # noqa: FBT002 - an option of the shell
+    update: Annotated[bool, typer.Option("--update", help="Change sites and groups that are registered.")] = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Register all sites of a file, or none of them when anything in it is wrong.
+
+    The service may run meanwhile. Host variables that say what Prestager has to know: prestager_group,
+    prestager_software_version, prestager_management_state (managed, unmanaged), prestager_availability_status
+    (online, offline), prestager_system_mode (simplex, duplex, duplex-direct), prestager_oam_address,
+    prestager_deploy_status, prestager_management_alarms, prestager_description, prestager_location; for a group
+    that is new: prestager_group_apply_type (serial, parallel), prestager_group_max_parallel,
+    prestager_group_description. All other variables are kept for Ansible, except secrets.
+    """
+    settings = read_settings()
+    wanted = read_fleet(read_hosts(file))
+    rules = ImportRules(default_version=settings.release, update=update, dry_run=dry_run)
+    with store(settings) as database:
+        done = register(database, wanted, rules)
+    for warning in done.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    if done.faults:
+        raise CommandError(f"Nothing was imported; correct {file} and import it again.", _shown(done.faults))
+    typer.echo(("Would be: " if dry_run else "") + _summary(done))
+
+
+def _shown(faults: list[str]) -> list[str]:
+    if len(faults) <= _SHOWN_FAULTS:
+        return faults
+    return [*faults[:_SHOWN_FAULTS], f"and {len(faults) - _SHOWN_FAULTS} more."]
+
+
+def _summary(done: Registered) -> str:
+    return (
+        f"{done.added} subclouds added, {done.updated} updated, {done.unchanged} unchanged;"
+        f" {done.groups_added} groups added."
+    )

@@ -1,0 +1,62 @@
+"""Runs commands in this process, on a data directory of the test's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from db.engine import Database
+
+Prestager = Callable[..., "Ended"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data directory that the settings name; no other setting comes from outside."""
+    for name in list(os.environ):
+        if name.startswith("PRESTAGER_"):
+            monkeypatch.delenv(name)
+    directory = tmp_path / "data"
+    monkeypatch.setenv("PRESTAGER_DATA_DIR", str(directory))
+    monkeypatch.setenv("PRESTAGER_RELEASE", "23.09")
+    return directory
+
+
+@pytest.fixture
+def prestager(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Run `prestager` with arguments as the shell would."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["prestager", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Ended(code=int(ended.value.code or 0), out=captured.out, err=captured.err)
+
+    return run
+
+
+@pytest.fixture
+def database(data_dir: Path, prestager: Prestager) -> Iterator[Database]:
+    """The database that the commands use, with its schema."""
+    assert prestager("db", "upgrade").code == 0
+    database = Database(f"sqlite:///{data_dir / 'prestager.db'}")
+    yield database
+    database.close()

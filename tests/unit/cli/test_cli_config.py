@@ -1,0 +1,170 @@
+"""`prestager config`."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from pathlib import Path
+
+import pytest
+
+PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+
+
+@pytest.fixture
+def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A controller that has everything."""
+    for variable, directory in (("DEPLOY", "deploy"), ("FEED", "feed")):
+        (tmp_path / directory).mkdir()
+        monkeypatch.setenv(f"PRESTAGER_{variable}_DIR", str(tmp_path / directory))
+    (tmp_path / "feed" / "rel-23.09").mkdir()
+    return tmp_path
+
+
+def test_right_settings(prestager, controller: Path) -> None:
+    """With nothing wrong there is nothing to complain about."""
+    ended = prestager("config", "check")
+
+    assert (0, "The settings are right.\n", "") == (ended.code, ended.out, ended.err)
+
+
+def test_all_faults_at_once(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run lists every fault, by the name of its variable, and shows no value."""
+    faulty = {
+        "RELEASE": "hunter2",
+        "LISTEN": "hunter2",
+        "SLOTS": "0",
+        "SECRET_KEY": "hunter2",
+        "SECRET_KEY_FILE": "/nowhere",
+        "DATABASE_URL": "hunter2",
+        "PLAYBOOKS_DIR": "/nowhere",
+        "RELAESE": "23.09",
+    }
+    for name, value in faulty.items():
+        monkeypatch.setenv(f"PRESTAGER_{name}", value)
+
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert "PRESTAGER_RELEASE must be MM.mm, such as 23.09." in ended.err
+    assert "PRESTAGER_LISTEN must be ADDRESS:PORT" in ended.err
+    assert "PRESTAGER_SLOTS input should be greater than or equal to 1." in ended.err
+    assert "Set either PRESTAGER_SECRET_KEY or PRESTAGER_SECRET_KEY_FILE, not both." in ended.err
+    assert "PRESTAGER_DATABASE_URL is not a database URL" in ended.err
+    assert "PRESTAGER_PLAYBOOKS_DIR /nowhere is not a directory." in ended.err
+    assert "PRESTAGER_RELAESE is not a setting; did you mean PRESTAGER_RELEASE?" in ended.err
+    assert "hunter2" not in ended.err + ended.out
+    assert 7 == ended.err.count("  - ")
+
+
+def test_missing_release(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the controller's release nothing can be started."""
+    monkeypatch.delenv("PRESTAGER_RELEASE")
+
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert "PRESTAGER_RELEASE is not set" in ended.err
+
+
+def test_missing_playbooks(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each playbook that is not there is named."""
+    own = controller / "playbooks"
+    own.mkdir()
+    shutil.copy(PLAYBOOKS / "prestage_images.yml", own)
+    monkeypatch.setenv("PRESTAGER_PLAYBOOKS_DIR", str(own))
+
+    ended = prestager("config", "check")
+
+    assert "has no readable prepare_prestage_packages.yml" in ended.err
+    assert "has no readable prestage_sw_packages.yml" in ended.err
+    assert "prestage_images.yml" not in ended.err
+
+
+def test_what_may_come_later_is_a_warning(prestager, controller: Path) -> None:
+    """A feed that was not uploaded yet is no reason not to start."""
+    (controller / "feed" / "rel-23.09").rmdir()
+    (controller / "deploy").rmdir()
+
+    ended = prestager("config", "check")
+
+    assert 0 == ended.code
+    assert "Warning: There is no feed of release 23.09 yet" in ended.err
+    assert "Warning: PRESTAGER_DEPLOY_DIR" in ended.err
+
+
+def test_data_directory_in_the_way(prestager, controller: Path, data_dir: Path) -> None:
+    """A file where the data directory should be is a fault."""
+    data_dir.touch()
+
+    assert f"PRESTAGER_DATA_DIR {data_dir} is not a directory." in prestager("config", "check").err
+
+
+@pytest.mark.parametrize("key", ["hunter2", base64.b64encode(b"short").decode()])
+def test_unusable_key(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A key of the wrong form is told without the key."""
+    monkeypatch.setenv("PRESTAGER_SECRET_KEY", key)
+
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert "PRESTAGER_SECRET_KEY must hold 32 bytes in base64" in ended.err
+    assert key not in ended.err
+
+
+def test_check_changes_nothing(prestager, controller: Path, data_dir: Path) -> None:
+    """A check leaves no file behind."""
+    prestager("config", "check")
+
+    assert not data_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "which cannot be read: No such file or directory."),
+        ("slots = ", "which is not TOML"),
+        ("slotz = 3\n", "slotz in {file} is not a setting; did you mean slots?"),
+        ("slots = 0\n", "PRESTAGER_SLOTS (slots in {file}) input should be greater"),
+    ],
+    ids=["missing", "broken", "unknown", "faulty"],
+)
+def test_faulty_file(
+    prestager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, complaint: str
+) -> None:
+    """What is wrong with the file of settings is told as what is wrong with a variable."""
+    file = tmp_path / "prestager.toml"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("PRESTAGER_CONFIG", str(file))
+
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert complaint.format(file=file) in ended.err
+
+
+def test_show_tells_where_values_come_from(prestager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting has its source: a variable wins over the file, and the file over the default."""
+    file = tmp_path / "prestager.toml"
+    file.write_text('ssh_user = "from-file"\nslots = 3\n')
+    monkeypatch.setenv("PRESTAGER_CONFIG", str(file))
+    monkeypatch.setenv("PRESTAGER_SLOTS", "4")
+
+    lines = [line.split() for line in prestager("config", "show").out.splitlines()]
+
+    assert ["PRESTAGER_SLOTS", "4", "environment"] in lines
+    assert ["PRESTAGER_SSH_USER", "from-file", str(file)] in lines
+    assert ["PRESTAGER_MAX_ATTEMPTS", "3", "default"] in lines
+
+
+def test_show_hides_secrets(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a key nor a password of the database is printed, in whichever part of the URL."""
+    monkeypatch.setenv("PRESTAGER_SECRET_KEY", "hunter2-key")
+    monkeypatch.setenv("PRESTAGER_DATABASE_URL", "postgresql://user:hunter2-pass@host/db?sslpassword=hunter2-ssl")
+
+    ended = prestager("config", "show")
+
+    assert 0 == ended.code
+    assert "user:***@host/db" in ended.out
+    assert "hunter2" not in ended.out + ended.err

@@ -1,0 +1,304 @@
+"""`prestager subcloud import`: what is read, what is refused, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import select
+
+from db.engine import Database
+from db.schema import subcloud_groups, subclouds
+
+
+@pytest.fixture
+def inventory(tmp_path: Path):
+    """Write an inventory of hosts and their variables."""
+
+    def write(hosts: dict[str, Any], **group_vars: Any) -> str:
+        file = tmp_path / "fleet.yml"
+        file.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": group_vars}}))
+        return str(file)
+
+    return write
+
+
+def rows(database: Database) -> dict[str, Any]:
+    """Return every subcloud by name, with the name of its group."""
+    query = select(subclouds, subcloud_groups.c.name.label("group")).join(subcloud_groups)
+    with database.read() as connection:
+        return {row["name"]: dict(row) for row in connection.execute(query).mappings()}
+
+
+def test_inventory(prestager, database, inventory) -> None:
+    """Our variables become fields, the others the connection; groups are made as their variables say."""
+    file = inventory(
+        {
+            "edge-1": {
+                "prestager_software_version": "22.10",
+                "prestager_management_state": "managed",
+                "prestager_availability_status": "online",
+                "prestager_system_mode": "duplex",
+                "prestager_oam_address": "10.0.0.1",
+                "prestager_location": "roof",
+                "ansible_port": 2222,
+            },
+            "edge-2": None,
+        },
+        prestager_group="north",
+        prestager_group_apply_type="serial",
+        prestager_group_max_parallel=7,
+        ansible_user="ops",
+    )
+
+    ended = prestager("subcloud", "import", file)
+
+    assert (0, "2 subclouds added, 0 updated, 0 unchanged; 1 groups added.\n") == (ended.code, ended.out)
+    found = rows(database)
+    first = found["edge-1"]
+    assert ("22.10", "managed", "online", "duplex", "10.0.0.1", "roof", "north") == tuple(
+        first[column]
+        for column in (
+            "software_version",
+            "management_state",
+            "availability_status",
+            "system_mode",
+            "oam_floating_ip",
+            "location",
+            "group",
+        )
+    )
+    assert {"ansible_port": 2222, "ansible_user": "ops"} == first["connection"]
+    assert ("23.09", "unmanaged", "offline") == tuple(
+        found["edge-2"][column] for column in ("software_version", "management_state", "availability_status")
+    )
+    with database.read() as connection:
+        group = connection.execute(select(subcloud_groups).where(subcloud_groups.c.name == "north")).one()
+    assert ("serial", 7) == (group.update_apply_type, group.max_parallel_subclouds)
+
+
+def test_ini(prestager, database, tmp_path: Path) -> None:
+    """An inventory in INI may use ranges and group variables; a version of two decimals needs no quotes."""
+    file = tmp_path / "hosts"
+    file.write_text("[north]\nn[01:03] ansible_port=2222\n[north:vars]\nprestager_software_version=22.12\n")
+
+    assert 0 == prestager("subcloud", "import", str(file)).code
+    assert {"n01": "22.12", "n02": "22.12", "n03": "22.12"} == {
+        name: row["software_version"] for name, row in rows(database).items()
+    }
+
+
+def test_plain_list(prestager, database, tmp_path: Path) -> None:
+    """A list has a name, or a name and an address, on each line; comments and empty lines do not count."""
+    file = tmp_path / "sites.txt"
+    file.write_text("# sites\nedge-1 10.0.0.1\n\nedge-2   # later\nedge-3 fd00::1\n")
+
+    assert 0 == prestager("subcloud", "import", str(file)).code
+    assert {"edge-1": "10.0.0.1", "edge-2": None, "edge-3": "fd00::1"} == {
+        name: row["oam_floating_ip"] for name, row in rows(database).items()
+    }
+
+
+def test_name_twice_in_a_list(prestager, database, tmp_path: Path) -> None:
+    """Two lines about one site contradict each other."""
+    file = tmp_path / "sites"
+    file.write_text("edge-1 10.0.0.1\nedge-1 10.0.0.2\n")
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert 1 == ended.code
+    assert "edge-1 is there twice." in ended.err
+
+
+def test_all_faults_at_once(prestager, database, inventory) -> None:
+    """Every fault of the file is listed, and nothing is registered, not even the group that was right."""
+    file = inventory(
+        {
+            "good": {"prestager_group": "fine"},
+            "edge-1": {"prestager_system_mode": "triplex"},
+            "edge-2": {"prestager_oam_address": "10.0.0.300"},
+            "edge-3": {"prestager_software_version": 22.1},
+            "edge-4": {"prestager_groop": "north"},
+            "edge-5": {"prestager_group": "a*b"},
+            "edge-6": {"prestager_group": "g", "prestager_group_apply_type": "serial"},
+            "edge-7": {"prestager_group": "g", "prestager_group_apply_type": "parallel"},
+            "123": {},
+        }
+    )
+
+    ended = prestager("subcloud", "import", file)
+
+    assert 1 == ended.code
+    assert 7 == ended.err.count("  - ")
+    assert "edge-1: Invalid system_mode" in ended.err
+    assert "edge-2: Invalid oam_floating_ip" in ended.err
+    assert "edge-3: prestager_software_version is a number" in ended.err
+    assert "edge-4: prestager_groop is not known; did you mean prestager_group?" in ended.err
+    assert "group a*b: Invalid group name." in ended.err
+    assert "group g: its hosts do not agree on prestager_group_apply_type." in ended.err
+    assert "123: name must contain alphabetic characters." in ended.err
+    assert {} == rows(database)
+    with database.read() as connection:
+        assert ["Default"] == connection.execute(select(subcloud_groups.c.name)).scalars().all()
+
+
+def test_secrets_are_dropped(prestager, database, inventory) -> None:
+    """A variable that looks like a secret, itself or within, is not kept; the warning names it and not its value."""
+    file = inventory(
+        {
+            "edge-1": {
+                "ansible_ssh_pass": "hunter2",
+                "proxy": {"api_token": "hunter2"},
+                "users": [{"become_secret": "hunter2"}],
+                "ansible_private_key_file": "hunter2",
+                "ansible_port": 22,
+            },
+            "edge-2": {"ansible_ssh_pass": "hunter2"},
+        }
+    )
+
+    ended = prestager("subcloud", "import", file)
+
+    assert 0 == ended.code
+    assert "Warning: ansible_ssh_pass looks like a secret and is not kept (2 hosts)" in ended.err
+    assert "Warning: proxy.api_token looks like a secret" in ended.err
+    assert "Warning: users.0.become_secret looks like a secret" in ended.err
+    assert "hunter2" not in ended.err + ended.out + json.dumps(rows(database), default=str)
+    assert {"ansible_port": 22} == rows(database)["edge-1"]["connection"]
+
+
+def test_vault_values_are_dropped(prestager, database, tmp_path: Path) -> None:
+    """An encrypted value is a secret, whatever its name."""
+    file = tmp_path / "fleet.yml"
+    file.write_text(
+        "all:\n  hosts:\n    edge-1:\n      plain: 1\n      door: !vault |\n"
+        "        $ANSIBLE_VAULT;1.1;AES256\n        6162\n"
+    )
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert "Warning: door looks like a secret" in ended.err
+    assert {"plain": 1} == rows(database)["edge-1"]["connection"]
+
+
+def test_templates_are_told(prestager, database, inventory) -> None:
+    """Nothing evaluates a template later, so its owner hears of it."""
+    ended = prestager("subcloud", "import", inventory({"edge-1": {"ansible_host": "{{ name }}.example"}}))
+
+    assert "Warning: ansible_host holds a template" in ended.err
+
+
+def test_dry_run(prestager, database, inventory) -> None:
+    """A dry run tells what would be and changes nothing."""
+    ended = prestager("subcloud", "import", "--dry-run", inventory({"edge-1": {"prestager_group": "north"}}))
+
+    assert "Would be: 1 subclouds added, 0 updated, 0 unchanged; 1 groups added.\n" == ended.out
+    assert {} == rows(database)
+
+
+def test_known_name(prestager, database, inventory) -> None:
+    """A site that is registered is a fault, and the others of the file are not registered either."""
+    prestager("subcloud", "import", inventory({"edge-1": {}}))
+
+    ended = prestager("subcloud", "import", inventory({"edge-1": {}, "edge-2": {}}))
+
+    assert 1 == ended.code
+    assert "edge-1 is registered already; give --update to change it." in ended.err
+    assert ["edge-1"] == list(rows(database))
+
+
+def test_update(prestager, database, inventory) -> None:
+    """--update changes what differs, adds what is new, leaves the rest and what the file does not mention."""
+    prestager(
+        "subcloud",
+        "import",
+        inventory({"a": {"prestager_location": "roof"}, "b": {}}, prestager_management_state="managed"),
+    )
+
+    wanted = {"a": {"prestager_oam_address": "10.0.0.9", "prestager_group": "north"}, "b": {}, "c": {}}
+    ended = prestager("subcloud", "import", "--update", inventory(wanted, prestager_management_state="managed"))
+
+    assert "1 subclouds added, 1 updated, 1 unchanged; 1 groups added.\n" == ended.out
+    first = rows(database)["a"]
+    assert ("10.0.0.9", "north", "roof") == (first["oam_floating_ip"], first["group"], first["location"])
+
+
+def test_update_keeps_the_rules(prestager, database, inventory) -> None:
+    """A change that the API would refuse is refused here too: an offline site cannot be managed."""
+    prestager("subcloud", "import", inventory({"a": {}}))
+
+    ended = prestager("subcloud", "import", "--update", inventory({"a": {"prestager_management_state": "managed"}}))
+
+    assert 1 == ended.code
+    assert "a: Subcloud is not online." in ended.err
+    assert "unmanaged" == rows(database)["a"]["management_state"]
+
+
+def test_group_that_exists(prestager, database, inventory) -> None:
+    """A group keeps what it has, with a warning, unless --update is given."""
+    hosts = {"a": {"prestager_group": "north"}}
+    prestager("subcloud", "import", inventory(hosts, prestager_group_max_parallel=3))
+
+    changed = {**hosts, "b": {"prestager_group": "north"}}
+    kept = prestager("subcloud", "import", inventory({"b": changed["b"]}, prestager_group_max_parallel=9))
+    updated = prestager("subcloud", "import", "--update", inventory(changed, prestager_group_max_parallel=9))
+
+    assert "Warning: Group north exists and keeps its max_parallel_subclouds" in kept.err
+    assert 0 == updated.code
+    with database.read() as connection:
+        width = select(subcloud_groups.c.max_parallel_subclouds).where(subcloud_groups.c.name == "north")
+        assert 9 == connection.execute(width).scalar()
+
+
+def test_no_version(prestager, database, inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the controller's release each site has to say what it runs."""
+    monkeypatch.delenv("PRESTAGER_RELEASE")
+
+    assert "edge-1: software_version required" in prestager("subcloud", "import", inventory({"edge-1": {}})).err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("broken.yml", b"all: {hosts: {a: {ansible_ssh_pass: hunter2}\n"),
+        ("broken.ini", b"a ansible_ssh_pass=my hunter2\n"),
+        ("program", b"#!/bin/sh\nhunter2 > /dev/null\n"),
+        ("empty", b"# nobody\n"),
+        ("empty.yml", b"all: {}\n"),
+        ("binary", b"\xff\xfe\x00"),
+    ],
+)
+def test_unreadable_file(prestager, database, tmp_path: Path, name: str, content: bytes) -> None:
+    """A file that holds no fleet is refused by its name; nothing of its content is repeated, or run."""
+    file = tmp_path / name
+    file.write_bytes(content)
+    file.chmod(0o755)
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert 1 == ended.code
+    assert str(file) in ended.err
+    assert "hunter2" not in ended.err
+
+
+def test_missing_file(prestager, database) -> None:
+    """A file that is not there is told."""
+    assert "/nowhere/fleet.yml cannot be read: No such file or directory." in (
+        prestager("subcloud", "import", "/nowhere/fleet.yml").err
+    )
+
+
+def test_five_thousand_sites(prestager, database, inventory) -> None:
+    """A large fleet is registered within seconds; the limit leaves room for a busy machine."""
+    hosts = {f"site-{number:04d}": {"ansible_host": f"10.0.{number // 256}.{number % 256}"} for number in range(5000)}
+    file = inventory(hosts)
+    began = time.monotonic()
+
+    ended = prestager("subcloud", "import", file)
+
+    assert ended.out.startswith("5000 subclouds added")
+    assert time.monotonic() - began < 60

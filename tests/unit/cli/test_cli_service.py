@@ -1,0 +1,65 @@
+"""The demonstration's commands and service when they fail, and tables on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.demonstration.client import DemoClient
+from cli.demonstration.service import run_command, running_service
+from cli.demonstration.workplace import environment
+from cli.errors import CommandError
+from cli.tables import print_table
+
+
+def test_a_failed_command_is_told_in_its_own_words(tmp_path: Path) -> None:
+    """What went wrong inside is what the operator reads."""
+    settings = environment({"PRESTAGER_DATA_DIR": str(tmp_path)})
+
+    with pytest.raises(CommandError, match="prestager token revoke nobody failed: Error: No token 'nobody'"):
+        run_command(["token", "revoke", "nobody"], settings)
+
+
+def test_a_service_that_cannot_start(tmp_path: Path) -> None:
+    """A service that ends before it is ready is told with its log."""
+    log = tmp_path / "service.log"
+    settings = environment({"PRESTAGER_DATA_DIR": str(tmp_path / "data")})
+
+    with (
+        pytest.raises(CommandError, match="The service ended with exit code 1; see"),
+        running_service(settings, log),
+    ):
+        pytest.fail("there is no service")
+    assert "PRESTAGER_RELEASE is not set" in log.read_text()
+
+
+def test_a_service_is_stopped_when_its_user_fails(tmp_path: Path) -> None:
+    """Nothing is left running, and the error of the user stays what is told."""
+    log = tmp_path / "service.log"
+    settings = environment(
+        {
+            "PRESTAGER_DATA_DIR": str(tmp_path / "data"),
+            "PRESTAGER_RELEASE": "23.09",
+            "PRESTAGER_WORKER_NAME": f"unit-{tmp_path.name}",
+        }
+    )
+    with pytest.raises(CommandError, match="401"), running_service(settings, log) as url:
+        DemoClient(url, "prst_wrong").strategy()
+
+    assert '"service.stopped"' in log.read_text()
+    with pytest.raises(CommandError, match="The service does not answer GET"):
+        DemoClient(url, "prst_wrong").strategy()
+
+
+def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal gets lines that fit, with nothing cut off and no markup read."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+
+    print_table(("NAME", "REASON"), [("[bold]a", "x" * 60)])
+
+    shown = capsys.readouterr().out
+    assert "[bold]a" in shown
+    assert 60 == shown.count("x")
+    assert "…" not in shown
