@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from actors.amqp.processes import AmqpActors, AmqpMessages, amqp_relay
 from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
 from actors.embedded import EmbeddedActors, InProcessMessages
+from actors.loop import Loop
 from actors.reports import Reporter
 from actors.worker import WorkerTools
 from db.engine import Database
@@ -109,56 +115,122 @@ def _sealer(text: str, source: str) -> Sealer:
         ) from error
 
 
+class Role(StrEnum):
+    """What one process does of an installation."""
+
+    API = "api"
+    COORDINATOR = "coordinator"
+    WORKER = "worker"
+
+
+ALL_ROLES: Final = frozenset(Role)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Embedded:
-    """An embedded installation, built and not started."""
+class Installation:
+    """The parts of one process, built and not started."""
 
     settings: Settings
     database: Database
     sealer: Sealer
-    actors: EmbeddedActors
-    runner: Runner
+    actors: EmbeddedActors | AmqpActors
+    # None in a process without a worker.
+    runner: Runner | None
 
 
-def build_embedded(settings: Settings, runner_factory: RunnerFactory | None = None) -> Embedded:
-    """Build the service of one process; `runner_factory` takes the place of the Ansible supervisor.
+def build(
+    settings: Settings, roles: frozenset[Role] = ALL_ROLES, runner_factory: RunnerFactory | None = None
+) -> Installation:
+    """Build one process; `runner_factory` takes the place of the Ansible supervisor.
 
-    The caller holds `only_instance`.
+    Without a broker one process does everything, and the caller holds `only_instance`.
 
     Raises:
         StartError: A setting makes a start impossible.
     """
     database = open_database(settings)
     prepare_schema(database)
-    sealer = load_sealer(settings)
-    inspector = DeclaredInspector()
-    site_rules = Rules(simplex_only=not settings.allow_duplex)
-    messages = InProcessMessages(database)
-    rules = CoordinatorRules(
-        release=settings.release, site=site_rules, limits=Limits(max_attempts=settings.max_attempts)
-    )
-    owner = f"{settings.worker_name}/{uuid4()}"
-    tools = WorkerTools(
-        database=database,
-        inspector=inspector,
-        sealer=sealer,
-        reporter=Reporter(database, owner, messages.relay.wake),
-        layout=controller_layout(settings, database),
-        rules=site_rules,
-        owner=owner,
-    )
-    coordinator = Coordinator(database, inspector, rules, messages.relay.wake)
-    actors = EmbeddedActors(database, messages, coordinator, tools)
-    factory = runner_factory or (
-        lambda on_finished: Supervisor(slots=settings.slots, worker=settings.worker_name, on_finished=on_finished)
-    )
-    return Embedded(
-        settings=settings,
-        database=database,
-        sealer=sealer,
-        actors=actors,
-        runner=factory(actors.worker.finished),
-    )
+    parts = _Parts(settings, database, load_sealer(settings))
+    if settings.broker_url is None:
+        if roles != ALL_ROLES:
+            raise StartError(
+                "Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up"
+            )
+        return parts.embedded(runner_factory or parts.supervisor)
+    return parts.distributed(settings.broker_url.get_secret_value(), roles, runner_factory or parts.supervisor)
+
+
+class _Parts:
+    """Builds the parts of one process."""
+
+    def __init__(self, settings: Settings, database: Database, sealer: Sealer) -> None:
+        self._settings = settings
+        self._database = database
+        self._sealer = sealer
+        self._inspector = DeclaredInspector()
+        self._site_rules = Rules(simplex_only=not settings.allow_duplex)
+        self._retention = timedelta(days=settings.retention_days)
+        # Two machines may have one host name; a worker takes back only what a process of its own machine left.
+        self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
+
+    def embedded(self, factory: RunnerFactory) -> Installation:
+        messages = InProcessMessages(self._database, self._owner)
+        coordinator = self._coordinator(messages.relay)
+        tools = self._tools(messages.relay)
+        actors = EmbeddedActors(self._database, messages, coordinator, tools, self._retention)
+        return self._installation(actors, factory(actors.worker.finished))
+
+    def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
+        with self._database.read() as connection:
+            source = f"/prestager/{installation_id(connection)}"
+        name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
+        messages = AmqpMessages(url, name=name, source=source)
+        relay = amqp_relay(self._database, messages, self._owner)
+        actors = AmqpActors(
+            self._database,
+            messages,
+            relay=relay,
+            retention=self._retention,
+            coordinator=self._coordinator(relay) if Role.COORDINATOR in roles else None,
+            tools=self._tools(relay) if Role.WORKER in roles else None,
+        )
+        return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
+
+    def supervisor(self, on_finished: OnFinished) -> Runner:
+        return Supervisor(slots=self._settings.slots, worker=self._settings.worker_name, on_finished=on_finished)
+
+    def _installation(self, actors: EmbeddedActors | AmqpActors, runner: Runner | None) -> Installation:
+        return Installation(
+            settings=self._settings, database=self._database, sealer=self._sealer, actors=actors, runner=runner
+        )
+
+    def _coordinator(self, relay: Loop) -> Coordinator:
+        rules = CoordinatorRules(
+            release=self._settings.release,
+            site=self._site_rules,
+            limits=Limits(max_attempts=self._settings.max_attempts),
+        )
+        return Coordinator(self._database, self._inspector, rules, relay.wake, self._owner)
+
+    def _tools(self, relay: Loop) -> WorkerTools:
+        return WorkerTools(
+            database=self._database,
+            inspector=self._inspector,
+            sealer=self._sealer,
+            reporter=Reporter(self._database, self._owner, relay.wake),
+            layout=controller_layout(self._settings, self._database),
+            rules=self._site_rules,
+            owner=self._owner,
+        )
+
+
+def machine_id() -> str:
+    """Return what tells this machine from others: a digest of its machine id, or of its host name."""
+    try:
+        own = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        own = ""
+    return sha256((own or socket.gethostname()).encode()).hexdigest()[:12]
 
 
 def controller_layout(settings: Settings, database: Database) -> ControllerLayout:

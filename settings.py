@@ -31,6 +31,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default is SQLite in the data directory.")
+    broker_url: SecretStr | None = Field(
+        None, description="AMQP URL of RabbitMQ; without one everything runs in one process."
+    )
     listen: str = Field("127.0.0.1:8119", description="Address and port of the API.")
     secret_key: SecretStr | None = Field(
         None, description="Key that seals passwords, 32 bytes in base64; default is a file made in the data directory."
@@ -61,6 +64,7 @@ class Settings(BaseSettings):
     probe_timeout_s: Seconds = Field(5, description="How long a probe waits for a connection, in seconds.")
     probe_failures: int = Field(2, ge=1, le=100, description="Failed probes in a row that make a site offline.")
     probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
+    retention_days: int = Field(90, ge=1, description="How long deleted strategies, events and commands are kept.")
     worker_name: str = Field(
         default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Stable name of the worker."
     )
@@ -113,6 +117,13 @@ class Settings(BaseSettings):
             ) from None
         if backend not in {"sqlite", "postgresql"}:
             raise ValueError(f"names the database {backend!r}; use sqlite or postgresql")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_form(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("amqp://", "amqps://")):
+            raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
         return value
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ _ROUNDS: Final = 20
 class Coordinator:
     """Answers commands and plans; see the module.
 
-    `wake_relay` is called after a commit that left messages in the outbox.
+    `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them.
     """
 
     def __init__(
@@ -74,13 +74,14 @@ class Coordinator:
         inspector: Inspector,
         rules: CoordinatorRules,
         wake_relay: Callable[[], None],
-        overdue: OverdueLeases | None = None,
+        writer: str = "",
     ) -> None:
         self._database = database
         self._inspector = inspector
         self._rules = rules
         self._wake_relay = wake_relay
-        self._overdue = overdue or OverdueLeases()
+        self._overdue = OverdueLeases()
+        self._writer = writer
 
     def execute(self, command: Command) -> Answer:
         """Carry out a command and return its answer, the stored one when it was carried out before. Never raises."""
@@ -112,7 +113,7 @@ class Coordinator:
 
     def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
         at = datetime.now(UTC)
-        journal = Journal(at)
+        journal = Journal(at, self._writer)
         with self._database.write() as connection:
             # Coordinator transactions wait here for each other, whichever process they are in.
             connection.execute(select(controller.c.id).with_for_update())

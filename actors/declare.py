@@ -6,7 +6,8 @@ database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import dramatiq
@@ -24,6 +25,27 @@ COORDINATOR: Final = "prestager.coordinator"
 SUBCLOUDS: Final = "prestager.subclouds"
 PREPARE: Final = "prestager.prepare"
 
+# The queue of each actor that the outbox calls.
+QUEUE_OF: Final[Mapping[str, str]] = {
+    "coordinate": COORDINATOR,
+    "inspect_site": SUBCLOUDS,
+    "stage_content": SUBCLOUDS,
+    "prepare_release": PREPARE,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyAddress:
+    """Where an answer goes."""
+
+    command_id: str
+    # Queue that the caller named, and the mark by which it knows the answer; None in one process.
+    queue: str | None = None
+    mark: str | None = None
+
+
+Reply = Callable[[ReplyAddress, Answer], None]
+
 
 class Actors:
     """The actors of one process, by name."""
@@ -36,13 +58,13 @@ class Actors:
         declare = dramatiq.actor(actor_name=name, queue_name=queue, broker=self._broker)
         self._by_name[name] = declare(work)
 
-    def declare_coordinator(self, coordinator: Coordinator, reply: Callable[[str, Answer], None]) -> None:
-        """Declare what one coordinator at a time consumes; `reply(command id, answer)` answers the caller."""
+    def declare_coordinator(self, coordinator: Coordinator, reply: Reply) -> None:
+        """Declare what one coordinator at a time consumes; `reply` answers the caller."""
 
-        def execute_command(document: dict[str, Any]) -> None:
+        def execute_command(document: dict[str, Any], reply_to: str | None = None, mark: str | None = None) -> None:
             try:
                 command = Command.model_validate(document)
-                reply(command.id, coordinator.execute(command))
+                reply(ReplyAddress(command_id=command.id, queue=reply_to, mark=mark), coordinator.execute(command))
             except Exception:  # noqa: BLE001 - Dramatiq would log the arguments, the sealed password among them
                 _log.exception("command.unanswered")
 

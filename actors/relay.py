@@ -5,52 +5,72 @@ At least once: a crash between publish and delete publishes again, and every rec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from db.engine import Database
 from db.schema import outbox
+from db.types import database_now
 
 _log = structlog.get_logger(__name__)
 
 _BATCH: Final = 500
+# After how long a row of another process is left lying, in seconds of the database's clock.
+_LEFT_LYING_S: Final = 5.0
+
+# An actor's name and its argument.
+Call = tuple[str, int | None]
+
+
+def one_by_one(publish: Callable[[str, int | None], None]) -> Callable[[Sequence[Call]], None]:
+    """Return a publisher of many calls from one of single calls; a call of an actor that nobody knows is dropped."""
+
+    def publish_all(calls: Sequence[Call]) -> None:
+        for actor, argument in calls:
+            try:
+                publish(actor, argument)
+            except KeyError:
+                # Of another version of the program. Whatever it was about, the plan hands it out again.
+                _log.error("outbox.unknown-actor", actor=actor)
+
+    return publish_all
 
 
 class Relay:
-    """Publishes outbox rows through `publish(actor, argument)`, which returns once the message is handed over."""
+    """Publishes outbox rows through `publish(calls)`, which returns once all of them are handed over.
 
-    def __init__(self, database: Database, publish: Callable[[str, int | None], None]) -> None:
+    Each process relays at once what it wrote itself (`writer`), and what another left lying for a few seconds; so
+    many relays work beside each other without waiting for a lock.
+    """
+
+    def __init__(self, database: Database, publish: Callable[[Sequence[Call]], None], writer: str = "") -> None:
         self._database = database
         self._publish = publish
+        self._writer = writer
 
     def relay(self) -> None:
-        """Publish everything in the outbox, in order."""
+        """Publish everything that is this relay's to publish, in order."""
         while self._relay_batch() == _BATCH:
             pass
 
     def _relay_batch(self) -> int:
+        left_lying = outbox.c.written_at < database_now() - _LEFT_LYING_S
+        # The clock may have been set back since.
+        from_the_future = outbox.c.written_at > database_now() + _LEFT_LYING_S
         with self._database.read() as connection:
-            rows = connection.execute(select(outbox).order_by(outbox.c.id).limit(_BATCH)).all()
+            rows = connection.execute(
+                select(outbox.c.id, outbox.c.actor, outbox.c.argument)
+                .where(or_(outbox.c.writer == self._writer, left_lying, from_the_future))
+                .order_by(outbox.c.id)
+                .limit(_BATCH)
+            ).all()
         if not rows:
             return 0
-        said: set[tuple[str, int | None]] = set()
-        for row in rows:
-            # The same call twice in a batch says nothing new.
-            if (row.actor, row.argument) not in said:
-                said.add((row.actor, row.argument))
-                self._say(row.actor, row.argument)
+        # The same call twice in a batch says nothing new.
+        self._publish(list(dict.fromkeys((row.actor, row.argument) for row in rows)))
         with self._database.write() as connection:
-            # Ids are given inside writing transactions, one at a time: nothing below the last one can still appear
-            # on SQLite; on PostgreSQL a range would miss late ones, so the ids are named.
             connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
         return len(rows)
-
-    def _say(self, actor: str, argument: int | None) -> None:
-        try:
-            self._publish(actor, argument)
-        except KeyError:
-            # Of another version of the program. Whatever it was about, the plan hands it out again.
-            _log.error("outbox.unknown-actor", actor=actor)

@@ -93,7 +93,7 @@ class Reporter:
 
     def _write(self, reports: Sequence[Report]) -> None:
         at = datetime.now(UTC)
-        journal = Journal(at)
+        journal = Journal(at, self._owner)
         with self._database.write() as connection:
             kept = [report.run_id for report in reports if finish(connection, report, self._owner, at)]
             if kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, insert
@@ -9,9 +10,9 @@ from sqlalchemy import RowMapping, insert
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found
 from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal, site_status
-from actors.strategy_request import read_flag, read_release
-from db.inventory import candidates, find_subcloud
-from db.schema import steps
+from actors.strategy_request import read_flag, read_reason, read_release
+from db.inventory import candidates, change, find_subcloud
+from db.schema import steps, subclouds
 from messages.commands import Command
 from messages.resources import subcloud_resource
 from runner.inspectors import InspectionError
@@ -39,20 +40,19 @@ def prestage_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
         raise not_found("Subcloud not found")
     require_password(command, missing="sysadmin_password is required.", undecodable=_DECODE_FAULT)
     force = read_flag("force", command.data.get("force"))
-    read_flag("for_install", command.data.get("for_install"))
-    read_flag("for_sw_deploy", command.data.get("for_sw_deploy"))
+    for_sw_deploy = read_reason(command.data)
     if controller_is_upgrading(desk):
         raise bad_request(CONTROLLER_UPGRADING)
     release = read_release(command.data.get("release"), desk.rules.release)
     refusal = _judge(desk, subcloud, release, force=force)
     if refusal is not None:
         raise bad_request(refusal.text)
-    _insert_step(desk, command, subcloud, release, force=force)
-    return {
-        **subcloud_resource(subcloud),
-        "prestage-status": PrestageStatus.PRESTAGING,
-        "prestage-software-version": release,
-    }
+    step = new_step(desk, subcloud["id"], subcloud["name"], release, force=force)
+    _insert_step(desk, command, {**step, "for_sw_deploy": for_sw_deploy})
+    # From the answer on nobody may take the last result for this one's.
+    values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
+    changed = change(desk.connection, subclouds, subcloud["id"], values)
+    return {**subcloud_resource(changed), "prestage-software-version": release}
 
 
 def _judge(desk: Desk, subcloud: RowMapping, release: str, *, force: bool) -> Refusal | None:
@@ -69,10 +69,9 @@ def _judge(desk: Desk, subcloud: RowMapping, release: str, *, force: bool) -> Re
     return judge_facts(name, facts, force=force, rules=desk.rules.site)
 
 
-def _insert_step(desk: Desk, command: Command, subcloud: RowMapping, release: str, *, force: bool) -> None:
-    values = new_step(desk, subcloud["id"], subcloud["name"], release, force=force)
+def _insert_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:
     step_id = desk.connection.execute(
         insert(steps).values(**values, strategy_id=None, stage=1).returning(steps.c.id)
     ).scalar_one()
     seal(desk, command, step_id=step_id)
-    desk.journal.tell("step.prestage.initial", f"step/{step_id}", {"subcloud": subcloud["name"]})
+    desk.journal.tell("step.prestage.initial", f"step/{step_id}", {"subcloud": values["subcloud_name"]})

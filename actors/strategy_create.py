@@ -15,7 +15,7 @@ from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
 from messages.resources import NO_ERRORS, strategy_resource
 from runner.inspectors import InspectionError
-from statemachine.eligibility import CONTROLLER_UPGRADING, SiteStatus, judge_status
+from statemachine.eligibility import CONTROLLER_UPGRADING, SiteStatus, judge_release, judge_status
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
@@ -25,7 +25,7 @@ _DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the 
 def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     """Create the strategy and its steps; nothing runs until it is applied.
 
-    The answer's `excluded-subclouds` names those that a group or the whole fleet left out, with the reason.
+    `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.
 
     Raises:
         Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
@@ -35,12 +35,12 @@ def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     require_password(command, missing="subcloud sysadmin_password required", undecodable=_DECODE_FAULT)
     release = read_release(request.release, desk.rules.release)
     _refuse_second_strategy(desk)
-    chosen, excluded = _choose(desk, request, group)
+    chosen, excluded = _choose(desk, request, group, release)
     strategy = _insert_strategy(desk, request, group, release, excluded)
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
     desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", {"steps": len(chosen)})
-    return {**strategy_resource(strategy, "told"), "excluded-subclouds": excluded}
+    return strategy_resource(strategy, "told")
 
 
 def require_password(command: Command, *, missing: str, undecodable: str) -> None:
@@ -100,7 +100,7 @@ def _refuse_second_strategy(desk: Desk) -> None:
 
 
 def _choose(
-    desk: Desk, request: StrategyRequest, group: RowMapping | None
+    desk: Desk, request: StrategyRequest, group: RowMapping | None, release: str
 ) -> tuple[Sequence[RowMapping], list[dict[str, str]]]:
     """Return the eligible subclouds, and the others with their reasons."""
     single = None
@@ -110,6 +110,8 @@ def _choose(
             raise _cannot(f"Subcloud {request.cloud} does not exist")
     if controller_is_upgrading(desk):
         raise _cannot(CONTROLLER_UPGRADING)
+    if single is not None:
+        _refuse_older_release(single, release)
     eligible, excluded = [], []
     for row in candidates(
         desk.connection,
@@ -126,6 +128,12 @@ def _choose(
     if not eligible:
         raise _cannot("Strategy has no steps to apply")
     return eligible, excluded
+
+
+def _refuse_older_release(subcloud: RowMapping, release: str) -> None:
+    refusal = judge_release(subcloud["name"], release, subcloud["software_version"])
+    if refusal is not None:
+        raise _cannot(refusal.text)
 
 
 def site_status(row: RowMapping) -> SiteStatus:
@@ -187,6 +195,7 @@ def _insert_steps(desk: Desk, request: StrategyRequest, chosen: Sequence[RowMapp
         insert(steps),
         [
             new_step(desk, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
+            | {"for_sw_deploy": strategy["for_sw_deploy"]}
             | {"strategy_id": strategy["id"], "stage": stage}
             for subcloud_id, stage in stages
         ],

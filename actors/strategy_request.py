@@ -45,16 +45,15 @@ def read_request(data: Mapping[str, Any]) -> StrategyRequest:
     stop_on_failure = _read_stop_on_failure(data.get("stop-on-failure"))
     force = read_force(data.get("force"))
     group = _read_target(data, apply_type, max_parallel)
-    cloud = data.get("cloud_name")
     return StrategyRequest(
         apply_type=apply_type,
         max_parallel=max_parallel,
         stop_on_failure=stop_on_failure,
         force=force,
-        cloud=None if cloud is None else str(cloud),
+        cloud=data.get("cloud_name"),
         group=group,
         release=data.get("release"),
-        for_sw_deploy=read_flag("for_sw_deploy", data.get("for_sw_deploy")),
+        for_sw_deploy=read_reason(data),
     )
 
 
@@ -101,6 +100,19 @@ def read_flag(name: str, value: Any) -> bool:
     raise bad_request(f"Invalid value for {name} option: {_shown(value)}")
 
 
+def read_reason(data: Mapping[str, Any]) -> bool:
+    """Return whether the prestage is for a software deploy; otherwise it is for an install.
+
+    Raises:
+        Refused: 400; a flag is none, or both are set.
+    """
+    for_install = read_flag("for_install", data.get("for_install"))
+    for_sw_deploy = read_flag("for_sw_deploy", data.get("for_sw_deploy"))
+    if for_install and for_sw_deploy:
+        raise bad_request("for_install and for_sw_deploy are mutually exclusive")
+    return for_sw_deploy
+
+
 def _read_type(data: Mapping[str, Any]) -> None:
     strategy_type = data.get("type")
     if not strategy_type:
@@ -141,6 +153,8 @@ def _read_stop_on_failure(value: Any) -> bool:
 def _read_target(data: Mapping[str, Any], apply_type: str | None, max_parallel: int | None) -> str | None:
     """Return the group asked for. The seed's `group` selects too, and does not exclude a width (contract 3.3.4)."""
     cloud, group, alias = (data.get(key) for key in ("cloud_name", "subcloud_group", "group"))
+    if cloud is not None and (not isinstance(cloud, str) or not cloud):
+        raise bad_request("cloud_name invalid")
     if cloud is not None and (group is not None or alias is not None):
         raise bad_request("cloud_name and subcloud_group are mutually exclusive")
     if group is not None and (apply_type is not None or max_parallel is not None):

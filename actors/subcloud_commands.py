@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping, delete
+from sqlalchemy import RowMapping, delete, select, update
 
 from actors.desk import Desk
 from actors.refusals import Refused, bad_request, conflict, not_found, unprocessable
 from actors.subcloud_fields import read_changes, read_new
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
-from db.schema import steps, subclouds
+from db.schema import steps, strategies, subclouds
 from messages.commands import Command
 from messages.resources import subcloud_resource
 from statemachine.eligibility import DEPLOYED
@@ -53,8 +53,20 @@ def update_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
     if "name" in values and is_taken(desk.connection, subclouds, values["name"], but_id=subcloud["id"]):
         raise conflict(f"Subcloud with name={values['name']} already exists")
     row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
+    if "name" in values:
+        _rename_open_steps(desk, row)
     desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", {"fields": sorted(values)})
     return subcloud_resource(row, "told")
+
+
+def _rename_open_steps(desk: Desk, row: RowMapping) -> None:
+    """Have the steps that are shown go by the subcloud's new name; history keeps the old one."""
+    shown = select(strategies.c.id).where(strategies.c.deleted_at.is_(None))
+    desk.connection.execute(
+        update(steps)
+        .where(steps.c.subcloud_id == row["id"], steps.c.finished_at.is_(None) | steps.c.strategy_id.in_(shown))
+        .values(subcloud_name=row["name"])
+    )
 
 
 def delete_subcloud(desk: Desk, command: Command) -> None:
@@ -97,7 +109,7 @@ def _check_management(subcloud: RowMapping, values: dict[str, Any], *, force: bo
     if wanted == ManagementState.UNMANAGED or force:
         return
     deploy_status = values.get("deploy_status", subcloud["deploy_status"])
-    if deploy_status not in DEPLOYED:
+    if deploy_status not in DEPLOYED | {"rehome-pending"}:
         raise _bad_subcloud(f"Unable to manage {name}: its deploy_status must be either 'complete' or 'rehome-pending'")
     if values.get("availability_status", subcloud["availability_status"]) != Availability.ONLINE:
         raise unprocessable("Subcloud is not online.")

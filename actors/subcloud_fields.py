@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
@@ -11,9 +12,11 @@ from actors.refusals import bad_request
 from actors.strategy_request import read_flag
 from messages.resources import NO_ERRORS
 from statemachine.states import Availability, ManagementState
+from statemachine.versions import is_release
 
 _TEXT_LENGTH: Final = 255
 _CONNECTION_BYTES: Final = 16_384
+_STATUS: Final = re.compile(r"[a-z][a-z-]{0,63}")
 _SYSTEM_MODES: Final = ("simplex", "duplex", "duplex-direct")
 
 # Each spelling of the bootstrap values (upstream's YAML) and of our JSON, and the column that it fills.
@@ -68,6 +71,9 @@ def read_new(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]
         "probe_failures": 0,
     }
     values["region_name"] = values["name"]
+    # The address that the client must give, for a file that names none.
+    if data.get("bootstrap-address") is not None:
+        values["oam_floating_ip"] = _read_address("bootstrap-address", data["bootstrap-address"])
     values |= read_changes({key: value for key, value in data.items() if key != "name"})
     values.pop("force", None)
     if not values["software_version"]:
@@ -117,8 +123,10 @@ def _read_text(key: str, value: Any, column: str) -> str:
             ip_address(text)
     except ValueError as error:
         raise bad_request(f"Invalid {key}: {text} is not an IP address or network") from error
-    if column == "deploy_status" and len(text) > 64:  # noqa: PLR2004 - the column's width
-        raise bad_request(f"Invalid {key}: give a text of at most 64 characters")
+    if column == "deploy_status" and not _STATUS.fullmatch(text):
+        raise bad_request(f"Invalid {key}: give a status such as complete, at most 64 small letters and dashes")
+    if column == "software_version" and not is_release(text):
+        raise bad_request(f"Invalid {key}: give the version as MM.mm, such as 22.12")
     return text
 
 

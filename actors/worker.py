@@ -167,7 +167,7 @@ class StepWorker:
 
     def _claim(self, run_id: int) -> Assignment | None:
         at = datetime.now(UTC)
-        journal = Journal(at)
+        journal = Journal(at, self._tools.owner)
         with self._tools.database.write() as connection:
             assignment = claim(connection, journal, run_id, self._tools.owner, at)
             journal.write(connection)

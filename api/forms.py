@@ -85,6 +85,8 @@ async def _read_multipart(request: web.Request, *, with_file: bool) -> dict[str,
     if not parts:
         raise body_required()
     document = parts.pop(_FILE, None)
+    if with_file and document is None and "name" not in parts:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "Missing required file for bootstrap_values")
     values = await _bootstrap_values(document, limits) if with_file and document is not None else {}
     return {**values, **_texts(parts)}
 

@@ -63,7 +63,9 @@ async def show_log(request: web.Request) -> web.Response:
 def _render(outputs: list[PhaseOutput], name: str, phase: str | None) -> bytes:
     if not outputs:
         what = f"phase '{phase}'" if phase else "any phase"
-        raise ApiError(HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name}")
+        raise ApiError(
+            HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name}; output is kept when a phase ends"
+        )
     return outputs[0].content if phase else b"".join(map(_with_header, outputs))
 
 

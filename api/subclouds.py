@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from api.asking import ask
 from api.auth import CHANGE
 from api.bodies import read_object
 from api.context import CALLER, SERVICES
+from api.errors import ApiError
 from api.forms import read_new_subcloud, read_subcloud_change
 from api.reads import encode, encode_list, json_answer
 from api.refs import path_ref, subcloud_not_found
@@ -53,7 +54,7 @@ async def add(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     """Ask to change, manage or unmanage a subcloud; the body tells which, and so whether an operator may."""
     ref = path_ref(request, subcloud_not_found())
-    fields = await read_subcloud_change(request)
+    fields = await _read_for(request, ref, read_subcloud_change(request))
     if _STATE not in fields or not _MANAGING.issuperset(fields):
         require(request[CALLER], CHANGE)
     return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=fields)
@@ -68,8 +69,18 @@ async def delete(request: web.Request) -> web.Response:
 async def prestage(request: web.Request) -> web.Response:
     """Ask to prestage one subcloud by itself."""
     ref = path_ref(request, subcloud_not_found())
-    body = await read_object(request, empty_allowed=True)
+    body = await _read_for(request, ref, read_object(request, empty_allowed=True))
     return await ask(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
+
+
+async def _read_for(request: web.Request, ref: str, reading: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """Return a body that is about a subcloud; that there is none comes before what is wrong with the body."""
+    try:
+        return await reading
+    except ApiError:
+        if await request.app[SERVICES].reads.run(lambda connection: listing.subcloud(connection, ref)) is None:
+            raise subcloud_not_found() from None
+        raise
 
 
 async def _show(request: web.Request, render: Callable[[Row], dict[str, Any]]) -> web.Response:

@@ -13,7 +13,7 @@ import structlog
 from structlog.types import Processor
 
 # These tell more than an operator wants to know unless something is wrong.
-_QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio")
+_QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq")
 
 
 def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:

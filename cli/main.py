@@ -11,7 +11,7 @@ from bootstrap import StartError
 from cli import config_commands, controller_commands, db_commands, subcloud_commands, token_commands
 from cli.demonstration.command import demo
 from cli.errors import CommandError
-from cli.up_command import up
+from cli.up_command import api, coordinator, up, worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +21,9 @@ app = typer.Typer(
     help="Stages a software release on remote sites before the maintenance window.",
 )
 app.command()(up)
+app.command()(api)
+app.command()(coordinator)
+app.command()(worker)
 app.command()(demo)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(subcloud_commands.app, name="subcloud")

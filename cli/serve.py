@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Final
 
 import structlog
@@ -18,11 +18,12 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from actors.amqp.processes import AmqpActors
 from actors.probe import AvailabilityProbe, ProbeRules
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.server import create_runner
-from bootstrap import Embedded, StartError, build_embedded, only_instance
+from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance
 from db.schema import controller
 from db.tokens import TokenStore
 from runner.admission import raise_descriptor_limit
@@ -36,27 +37,29 @@ _log = structlog.get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(settings: Settings) -> None:
-    """Run the service until SIGTERM or SIGINT; a second one ends the process at once.
+def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
+    """Run one process of the service until SIGTERM or SIGINT; a second one ends it at once.
 
     Raises:
         StartError: It cannot start; nothing was changed but the schema.
     """
     raise_descriptor_limit()
-    with only_instance(settings.data_dir):
-        embedded = build_embedded(settings)
+    # Parts of one installation may share the directory; what does everything must be alone in it.
+    with only_instance(settings.data_dir) if roles == ALL_ROLES else nullcontext():
+        installation = build(settings, roles)
         try:
-            asyncio.run(_Service(embedded).run())
+            asyncio.run(_Service(installation, roles).run())
         finally:
-            embedded.database.close()
+            installation.database.close()
 
 
 class _Service:
     """One life of the service."""
 
-    def __init__(self, embedded: Embedded) -> None:
-        self._embedded = embedded
-        self._settings = embedded.settings
+    def __init__(self, installation: Installation, roles: frozenset[Role]) -> None:
+        self._installation = installation
+        self._roles = roles
+        self._settings = installation.settings
         # Why the service is not ready; None: it is.
         self._unready: str | None = "starting"
         self._stop = asyncio.Event()
@@ -67,10 +70,11 @@ class _Service:
         async with self._actors_stopped_at_end(), self._api() as address:
             await self._start_actors()
             async with self._probe():
-                await self._welcome(address)
+                if address is not None:
+                    await self._welcome(address)
                 # A signal that came meanwhile stays what is said last.
                 self._unready = None if not self._stop.is_set() else self._unready
-                _log.info("service.ready", url=f"http://{address}", pid=os.getpid())
+                _log.info("service.ready", **_where(address), roles=sorted(self._roles), pid=os.getpid())
                 await self._stop.wait()
             _log.info("service.stopping")
         _log.info("service.stopped")
@@ -88,14 +92,17 @@ class _Service:
         self._stop.set()
 
     @asynccontextmanager
-    async def _api(self) -> AsyncIterator[str]:
-        """Listen, and stop listening at the end; give the address with its real port."""
+    async def _api(self) -> AsyncIterator[str | None]:
+        """Listen, and stop listening at the end; give the address with its real port, None without an API."""
+        if Role.API not in self._roles:
+            yield None
+            return
         settings = self._settings
         app = create_app(
-            database=self._embedded.database,
-            transport=self._embedded.actors.transport(settings.command_timeout_s),
-            sealer=self._embedded.sealer,
-            authenticator=TokenAuthenticator(TokenStore(self._embedded.database)),
+            database=self._installation.database,
+            transport=self._installation.actors.transport(settings.command_timeout_s),
+            sealer=self._installation.sealer,
+            authenticator=TokenAuthenticator(TokenStore(self._installation.database)),
             readiness=self._readiness,
         )
         runner = create_runner(app)
@@ -113,12 +120,12 @@ class _Service:
             yield
         finally:
             if self._started:
-                await asyncio.to_thread(self._embedded.actors.stop)
+                await asyncio.to_thread(self._installation.actors.stop)
 
     async def _start_actors(self) -> None:
         """Start the actors; what callers ask for meanwhile waits for them."""
         try:
-            await asyncio.to_thread(self._embedded.actors.start, self._embedded.runner)
+            await asyncio.to_thread(self._installation.actors.start, self._installation.runner)
         except WorkerNameTakenError as error:
             raise StartError(
                 f"Another service of this machine runs as worker '{self._settings.worker_name}'. Stop it, or set"
@@ -130,10 +137,10 @@ class _Service:
 
     @asynccontextmanager
     async def _probe(self) -> AsyncIterator[None]:
-        if not self._settings.probe:
+        if not self._settings.probe or Role.COORDINATOR not in self._roles:
             yield
             return
-        probe = AvailabilityProbe(self._embedded.database, probe_rules(self._settings))
+        probe = AvailabilityProbe(self._installation.database, probe_rules(self._settings))
         task = asyncio.create_task(probe.run())
         try:
             yield
@@ -143,23 +150,31 @@ class _Service:
                 await task
 
     async def _readiness(self) -> Mapping[str, str | None]:
-        return {"service": self._unready, "database": await asyncio.to_thread(self._database_fault)}
+        checks = {"service": self._unready, "database": await asyncio.to_thread(self._database_fault)}
+        actors = self._installation.actors
+        if isinstance(actors, AmqpActors):
+            checks["broker"] = await asyncio.to_thread(actors.broker_fault)
+        return checks
 
     def _database_fault(self) -> str | None:
         try:
-            with self._embedded.database.read() as connection:
+            with self._installation.database.read() as connection:
                 connection.execute(select(controller.c.id))
         except SQLAlchemyError as error:
             return f"cannot be read ({type(error).__name__})"
         return None
 
     async def _welcome(self, address: str) -> None:
-        if not await asyncio.to_thread(TokenStore(self._embedded.database).list_tokens):
+        if not await asyncio.to_thread(TokenStore(self._installation.database).list_tokens):
             _log.warning(
                 "service.no-token",
                 advice="Nobody can use the API yet. Make a token: prestager token create NAME --role admin",
                 url=f"http://{address}/v1.0",
             )
+
+
+def _where(address: str | None) -> dict[str, str]:
+    return {"url": f"http://{address}"} if address else {}
 
 
 def probe_rules(settings: Settings) -> ProbeRules:

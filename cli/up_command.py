@@ -1,11 +1,14 @@
-"""`prestager up`: the service."""
+"""`prestager up`: the service in one process; `api`, `coordinator` and `worker`: its parts, one process each."""
 
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import structlog
+import typer
 
+from bootstrap import ALL_ROLES, Role
 from cli.checks import doubts, start_faults
 from cli.configuration import read_settings, unknown_variables
 from cli.errors import CommandError
@@ -20,11 +23,34 @@ def up() -> None:
 
     Settings come from PRESTAGER_* variables, see: prestager config show
     """
-    settings = read_settings()
+    _serve(ALL_ROLES)
+
+
+def api() -> None:
+    """Run the HTTP API alone. It needs PRESTAGER_BROKER_URL; run as many as you like behind a balancer."""
+    _serve(frozenset({Role.API}))
+
+
+def coordinator() -> None:
+    """Run a coordinator alone: one is active, others stand by. It needs PRESTAGER_BROKER_URL."""
+    _serve(frozenset({Role.COORDINATOR}))
+
+
+def worker(
+    slots: Annotated[int | None, typer.Option(help="Playbooks at once; the default is PRESTAGER_SLOTS.")] = None,
+    name: Annotated[str | None, typer.Option(help="Stable name; the default is PRESTAGER_WORKER_NAME.")] = None,
+) -> None:
+    """Run a worker alone: it checks sites and runs playbooks. It needs PRESTAGER_BROKER_URL."""
+    given = {key: value for key, value in {"slots": slots, "worker_name": name}.items() if value is not None}
+    _serve(frozenset({Role.WORKER}), **given)
+
+
+def _serve(roles: frozenset[Role], **given: int | str) -> None:
+    settings = read_settings().model_copy(update=given)
     faults = start_faults(settings)
     if faults:
         raise CommandError("The service cannot start; correct what is listed and try again.", faults)
     configure_logs(settings.log_format, settings.log_level)
     for doubt in (*unknown_variables(os.environ), *doubts(settings)):
         _log.warning("settings.doubt", doubt=doubt)
-    serve(settings)
+    serve(settings, roles)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, exists, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, case, exists, func, insert, select, update
 
 from db.schema import controller, steps, strategies, subcloud_groups, subclouds
-from statemachine.states import StrategyState
+from statemachine.states import StepState, StrategyState
 
 
 def find(connection: Connection, table: Table, ref: str) -> RowMapping | None:
@@ -40,8 +40,10 @@ def candidates(
 
     All of them, or those of one group, or one.
     """
+    # Handed out, or about to be: its run only waits for a worker, and nobody need apply anything.
+    begun = (steps.c.state == StepState.INITIAL) & (steps.c.run_id.is_not(None) | steps.c.strategy_id.is_(None))
     busy_with = (
-        select(func.min(steps.c.state))
+        select(func.min(case((begun, StepState.PRECHECK), else_=steps.c.state)))
         .where(steps.c.subcloud_id == subclouds.c.id, steps.c.finished_at.is_(None))
         .correlate(subclouds)
         .scalar_subquery()

@@ -12,19 +12,24 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from db.schema import events, outbox
+from db.types import database_now
 
 
 class Journal:
-    """Collects the events and calls of one transaction; `at` is the moment that the events are stamped with (UTC)."""
+    """Collects the events and calls of one transaction.
 
-    def __init__(self, at: datetime) -> None:
+    `at` is the moment that the events are stamped with (UTC), `writer` the process whose relay is woken for the calls.
+    """
+
+    def __init__(self, at: datetime, writer: str = "") -> None:
         self._at = at
+        self._writer = writer
         self._events: list[dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
 
     def tell(self, event_type: str, subject: str, data: dict[str, Any]) -> None:
         """Record that something happened; nobody needs to hear it for the work to be right."""
-        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at})
+        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at, "published": False})
 
     def call(self, actor: str, arguments: Iterable[int | None] = (None,)) -> None:
         """Ask for one message to `actor` per argument, once the transaction is committed."""
@@ -35,5 +40,5 @@ class Journal:
         if self._events:
             connection.execute(insert(events), self._events)
         if self._calls:
-            connection.execute(insert(outbox), self._calls)
+            connection.execute(insert(outbox).values(writer=self._writer, written_at=database_now()), self._calls)
         return bool(self._calls)

@@ -43,6 +43,8 @@ subcloud_groups: Final = Table(
     Column("max_parallel_subclouds", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
+    # An id is never given twice: whoever holds one means the same row.
+    sqlite_autoincrement=True,
 )
 
 subclouds: Final = Table(
@@ -78,6 +80,7 @@ subclouds: Final = Table(
     Column("probe_failures", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
+    sqlite_autoincrement=True,
 )
 
 strategies: Final = Table(
@@ -99,6 +102,7 @@ strategies: Final = Table(
     Column("finished_at", UtcDateTime),
     # A deleted strategy is history: no answer shows it, a new one may be created.
     Column("deleted_at", UtcDateTime),
+    sqlite_autoincrement=True,
 )
 # One active strategy of any type: a unique index over a constant, of the rows that are not history.
 Index(
@@ -124,6 +128,7 @@ steps: Final = Table(
     Column("details", String(1000), nullable=False),
     Column("release", String(16), nullable=False),
     Column("force", Boolean, nullable=False),
+    Column("for_sw_deploy", Boolean, nullable=False),
     # What the site ran and where it was reached, as precheck read it.
     Column("from_version", String(255)),
     Column("oam_address", String(255)),
@@ -134,6 +139,7 @@ steps: Final = Table(
     Column("finished_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
+    sqlite_autoincrement=True,
 )
 Index(
     "ix_steps_open",
@@ -233,6 +239,10 @@ outbox: Final = Table(
     # The actor to call.
     Column("actor", String(64), nullable=False),
     Column("argument", BigId),
+    # The process that wrote it and relays it at once; any other does so only when it was left lying.
+    Column("writer", String(255), nullable=False),
+    # By the database's clock, seconds since the epoch.
+    Column("written_at", Float, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -244,7 +254,16 @@ events: Final = Table(
     Column("subject", String(255), nullable=False),
     Column("data", JSON, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    # Whether it went out on the events exchange; without a broker none does.
+    Column("published", Boolean, nullable=False),
     sqlite_autoincrement=True,
+)
+Index(
+    "ix_events_unpublished",
+    events.c.id,
+    # SQLAlchemy writes a negated column so on SQLite; an index with NOT would not be used.
+    sqlite_where=text("published = 0"),
+    postgresql_where=text("NOT published"),
 )
 
 secrets: Final = Table(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal
@@ -14,6 +14,12 @@ from db.schema import secrets, steps, subclouds
 from messages.resources import NO_ERRORS
 from statemachine.actions import MoveStep
 from statemachine.states import TERMINAL_STEPS, PrestageStatus, StepState
+
+# What a subcloud shows of its last prestage, in upstream's words.
+_VERSIONS: Final = case(
+    (steps.c.for_sw_deploy, "for-install: None - for-sw-deploy: " + steps.c.release),
+    else_="for-install: " + steps.c.release + " - for-sw-deploy: None",
+)
 
 
 class StaleDecisionError(Exception):
@@ -86,14 +92,18 @@ class StepMoves:
         begun = [move.step_id for move in moves if StepState.PREPARE in move.path]
         done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and not move.details]
         failed = [(move.step_id, move.details) for move in moves if move.path[-1] == StepState.FAILED]
+        # Accepted at once as prestaging, and passed over after all.
+        passed_over = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and move.details]
+        self._set_status(
+            passed_over,
+            prestage_status=func.nullif(subclouds.c.prestage_status, PrestageStatus.PRESTAGING),
+        )
         self._set_status(begun, prestage_status=PrestageStatus.PRESTAGING)
         self._set_status(
             done,
             prestage_status=PrestageStatus.COMPLETE,
             error_description=NO_ERRORS,
-            prestage_versions=select("for-install: " + steps.c.release + " - for-sw-deploy: None")
-            .where(steps.c.id == bindparam("for_step"))
-            .scalar_subquery(),
+            prestage_versions=select(_VERSIONS).where(steps.c.id == bindparam("for_step")).scalar_subquery(),
         )
         self._set_status(
             [step_id for step_id, _ in failed],

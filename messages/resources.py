@@ -70,6 +70,8 @@ def strategy_resource(row: Row, spelling: Spelling, *, state: str | None = None)
             "prestage-software-version": row["release"],
             "for_sw_deploy": bool(row["for_sw_deploy"]),
         },
+        # Ours: what create left out and why; the client ignores keys it does not know.
+        "excluded-subclouds": row["excluded"],
     }
 
 

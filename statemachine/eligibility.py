@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from statemachine.states import Availability, ManagementState
+from statemachine.states import Availability, ManagementState, StepState
 from statemachine.versions import is_older
 
 # Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
@@ -84,10 +84,16 @@ def judge_status(site: SiteStatus) -> Refusal | None:
         return skipped(site.name, "Subcloud is offline.")
     if site.management_state != ManagementState.MANAGED:
         return skipped(site.name, "Subcloud is not managed.")
+    if site.busy_with == StepState.INITIAL:
+        return skipped(
+            site.name,
+            f"Subcloud {site.name} has a step in a strategy that has not been worked on. "
+            "Please apply or delete the strategy before running this operation.",
+        )
     if site.busy_with is not None:
         return skipped(
             site.name,
-            f"Subcloud {site.name} current prestage_status is '{site.busy_with}'. "
+            f"Subcloud {site.name} current prestage_status is 'prestaging'. "
             "Please wait until it finishes before running this operation.",
         )
     if site.deploy_status not in DEPLOYED:

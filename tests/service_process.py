@@ -57,11 +57,11 @@ class ServiceProcess:
         )
         return done.stdout
 
-    def start(self) -> None:
+    def start(self, verb: str = "up") -> None:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "up"],
+                [sys.executable, "-m", "cli.main", verb],
                 env=self.environment,
                 stdout=log,
                 stderr=log,

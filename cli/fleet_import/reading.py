@@ -97,6 +97,10 @@ def _read_group(wanted: Wanted, group: str, variables: Mapping[str, Any]) -> Non
                 wanted.faults.append(fault)
 
 
+# Ansible reads a value of an INI host line once more after its quotes are gone.
+_QUOTED: Final = "write it in quotes, on an INI host line as '\"22.10\"'."
+
+
 def _unknown(name: str, variables: Mapping[str, Any]) -> Iterator[str]:
     for variable in variables:
         if variable.startswith(_OURS) and variable not in _KNOWN:
@@ -107,7 +111,7 @@ def _rounded_version(name: str, variables: Mapping[str, Any]) -> Iterator[str]:
     """Complain about a version that was read as a number: 22.10 without quotes has become 22.1."""
     version = variables.get(_VERSION)
     if isinstance(version, float) and not _TWO_DECIMALS.fullmatch(str(version)):
-        yield f"{name}: {_VERSION} is a number, whose last zeros are lost; write it in quotes."
+        yield f"{name}: {_VERSION} is a number, whose last zeros are lost; {_QUOTED}"
 
 
 def _connection(variables: Mapping[str, Any], secrets: Counter[str], templates: Counter[str]) -> dict[str, Any]:

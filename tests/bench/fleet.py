@@ -31,7 +31,7 @@ from rich.table import Table
 from sqlalchemy import event, func, insert, select
 
 from actors.subcloud_fields import read_new
-from bootstrap import Embedded, build_embedded
+from bootstrap import Installation, build
 from db.schema import runs, steps, strategies, subclouds
 from messages.commands import Answer, Command, CommandType
 from runner.noop import NoopEnd, NoopRunner
@@ -113,7 +113,7 @@ def measure(sites: int, width: int, delay_s: float) -> Figures:
 
 
 @contextmanager
-def _service(directory: Path, delay_s: float) -> Iterator[Embedded]:
+def _service(directory: Path, delay_s: float) -> Iterator[Installation]:
     # Images are staged too, so that every site has four phases.
     deploy = directory / "deploy" / "23.09"
     deploy.mkdir(parents=True)
@@ -122,8 +122,9 @@ def _service(directory: Path, delay_s: float) -> Iterator[Embedded]:
         data_dir=directory, release="23.09", deploy_dir=directory / "deploy", feed_dir=directory / "feed"
     )
     end = NoopEnd(delay_s=delay_s)
-    service = build_embedded(
-        settings, lambda on_finished: NoopRunner(slots=WIDTH, on_finished=on_finished, decide=lambda _: end)
+    service = build(
+        settings,
+        runner_factory=lambda on_finished: NoopRunner(slots=WIDTH, on_finished=on_finished, decide=lambda _: end),
     )
     service.actors.start(service.runner)
     try:
@@ -133,7 +134,7 @@ def _service(directory: Path, delay_s: float) -> Iterator[Embedded]:
         service.database.close()
 
 
-def _add_sites(service: Embedded, count: int) -> None:
+def _add_sites(service: Installation, count: int) -> None:
     at = datetime.now(UTC)
     rows = [
         read_new(
@@ -153,7 +154,7 @@ def _add_sites(service: Embedded, count: int) -> None:
         connection.execute(insert(subclouds), rows)
 
 
-def _send(service: Embedded, kind: CommandType, data: dict[str, Any]) -> Answer:
+def _send(service: Installation, kind: CommandType, data: dict[str, Any]) -> Answer:
     command = Command(type=kind, data=data)
     sealed = service.sealer.seal(b64encode(b"x").decode(), bound_to=command.id)
     command = command.model_copy(update={"sealed_password": sealed})
@@ -163,7 +164,7 @@ def _send(service: Embedded, kind: CommandType, data: dict[str, Any]) -> Answer:
     return answer
 
 
-def _timed(service: Embedded, kind: CommandType, data: dict[str, Any]) -> float:
+def _timed(service: Installation, kind: CommandType, data: dict[str, Any]) -> float:
     began = monotonic()
     _send(service, kind, data)
     return monotonic() - began
@@ -174,7 +175,7 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _await_end(service: Embedded) -> None:
+def _await_end(service: Installation) -> None:
     deadline, pause = monotonic() + _PATIENCE_S, Event()
     while True:
         with service.database.read() as connection:
@@ -187,7 +188,7 @@ def _await_end(service: Embedded) -> None:
         pause.wait(0.2)
 
 
-def _gaps_ms(service: Embedded) -> Iterator[float]:
+def _gaps_ms(service: Installation) -> Iterator[float]:
     """Yield the time from the end of each run to the start of the site's next one, where nothing was waited for."""
     with service.database.read() as connection:
         rows = connection.execute(
@@ -201,7 +202,7 @@ def _gaps_ms(service: Embedded) -> Iterator[float]:
             yield (later.started_at - earlier.finished_at).total_seconds() * 1000
 
 
-def _abort_statements(service: Embedded, request: dict[str, Any]) -> int:
+def _abort_statements(service: Installation, request: dict[str, Any]) -> int:
     # Nothing starts, so that every step waits and the abort is alone.
     service.actors.worker.drain()
     _send(service, CommandType.STRATEGY_CREATE, request)

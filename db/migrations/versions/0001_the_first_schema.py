@@ -45,14 +45,26 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=255), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("published", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
         sqlite_autoincrement=True,
     )
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_events_unpublished",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("published = 0"),
+            postgresql_where=sa.text("NOT published"),
+        )
+
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("actor", sa.String(length=64), nullable=False),
         sa.Column("argument", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("writer", sa.String(length=255), nullable=False),
+        sa.Column("written_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sqlite_autoincrement=True,
     )
@@ -73,6 +85,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(), nullable=True),
         sa.Column("deleted_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_strategies")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "subcloud_groups",
@@ -85,6 +98,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subcloud_groups")),
         sa.UniqueConstraint("name", name=op.f("uq_subcloud_groups_name")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "tokens",
@@ -132,6 +146,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subclouds")),
         sa.UniqueConstraint("name", name=op.f("uq_subclouds_name")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("subclouds", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_subclouds_group_id"), ["group_id"], unique=False)
@@ -147,6 +162,7 @@ def upgrade() -> None:
         sa.Column("details", sa.String(length=1000), nullable=False),
         sa.Column("release", sa.String(length=16), nullable=False),
         sa.Column("force", sa.Boolean(), nullable=False),
+        sa.Column("for_sw_deploy", sa.Boolean(), nullable=False),
         sa.Column("from_version", sa.String(length=255), nullable=True),
         sa.Column("oam_address", sa.String(length=255), nullable=True),
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
@@ -162,6 +178,7 @@ def upgrade() -> None:
             ["subcloud_id"], ["subclouds.id"], name=op.f("fk_steps_subcloud_id_subclouds"), ondelete="SET NULL"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_steps")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("steps", schema=None) as batch_op:
         batch_op.create_index(
@@ -313,6 +330,11 @@ def downgrade() -> None:
     op.drop_table("subcloud_groups")
     op.drop_table("strategies")
     op.drop_table("outbox")
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_events_unpublished", sqlite_where=sa.text("published = 0"), postgresql_where=sa.text("NOT published")
+        )
+
     op.drop_table("events")
     op.drop_table("controller")
     with op.batch_alter_table("commands", schema=None) as batch_op:

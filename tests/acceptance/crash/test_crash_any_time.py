@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from journal_playbooks import write_playbooks
 
+from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.service_process import ServiceProcess
 from tests.waiting import wait_for
 
@@ -81,11 +81,6 @@ def state_of(service: ServiceProcess) -> str:
     return str(service.get(STRATEGY)[1]["state"])
 
 
-def journal_lines(tmp_path: Path) -> list[str]:
-    """Return what the playbooks wrote, site by site."""
-    return [line for path in sorted((tmp_path / "journal").glob("*.journal")) for line in path.read_text().splitlines()]
-
-
 def test_killed_at_random_moments_it_ends_as_it_would_have(service: ServiceProcess, tmp_path: Path) -> None:
     """Killed again and again in the middle of a strategy, the service completes it, one playbook a site at a time."""
     seed = random.randrange(2**32)
@@ -102,7 +97,7 @@ def test_killed_at_random_moments_it_ends_as_it_would_have(service: ServiceProce
         service.start()
     wait_for(lambda: state_of(service) not in ("applying", "aborting"), END_S, service.tail)
 
-    lines = journal_lines(tmp_path)
+    lines = journal_lines(tmp_path / "journal")
     assert "complete" == state_of(service)
     assert [] == [line for line in lines if line.startswith("overlap")]
     for place in range(SITES):
@@ -121,7 +116,11 @@ def test_no_orphan_outlives_the_service(service: ServiceProcess, tmp_path: Path)
     """After kill -9 in the middle of playbooks no process of theirs is left within five seconds."""
     service.start()
     begin(service, tmp_path)
-    wait_for(lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(tmp_path)), 60, service.tail)
+    wait_for(
+        lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(tmp_path / "journal")),
+        60,
+        service.tail,
+    )
     assert service.playbook_processes()
 
     service.kill()
@@ -135,7 +134,7 @@ def test_a_standalone_prestage_survives_a_kill(service: ServiceProcess, tmp_path
     add_fleet(service, tmp_path)
     body = {"sysadmin_password": b64encode(b"Li69nux*").decode()}
     assert service.ask("PATCH", "/v1.0/subclouds/site0/prestage", body)[0] == 200
-    wait_for(lambda: any(line.startswith("begin") for line in journal_lines(tmp_path)), 60, service.tail)
+    wait_for(lambda: any(line.startswith("begin") for line in journal_lines(tmp_path / "journal")), 60, service.tail)
     service.kill()
     service.start()
 
@@ -146,7 +145,11 @@ def test_a_clean_stop_hands_everything_over(service: ServiceProcess, tmp_path: P
     """TERM in the middle of a strategy exits 0, leaves no process, and the next start goes on at once."""
     service.start()
     begin(service, tmp_path)
-    wait_for(lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(tmp_path)), 60, service.tail)
+    wait_for(
+        lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(tmp_path / "journal")),
+        60,
+        service.tail,
+    )
 
     assert 0 == service.stop()
     assert [] == service.playbook_processes()

@@ -42,3 +42,8 @@ def write_playbooks(directory: Path, seconds: float) -> None:
         lock = "controller" if name.startswith("prepare") else "{{ inventory_hostname }}"
         text = _PLAYBOOK.format(script=script, lock=lock, phase=name.removesuffix(".yml"))
         (directory / name).write_text(text)
+
+
+def journal_lines(directory: Path) -> list[str]:
+    """Return what the playbooks wrote, site by site."""
+    return [line for path in sorted(directory.glob("*.journal")) for line in path.read_text().splitlines()]

@@ -1,0 +1,1 @@
+"""RabbitMQ as transport: topology, publisher, Dramatiq broker and consumers, commands in CloudEvents."""

@@ -1,0 +1,95 @@
+"""Dramatiq's RabbitMQ broker with our queues, our consumer and our publisher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import pika
+from dramatiq import Consumer, Message
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+from actors.amqp.consumer import AmqpConsumer, Reader
+from actors.amqp.publisher import Outgoing, Publisher
+
+_HEARTBEAT_S: Final = 30
+_CONNECT_S: Final = 5
+
+
+class PrestagerBroker(RabbitmqBroker):
+    """A broker whose queues are quorum queues, whose publishes are confirmed, and which knows no delays.
+
+    `reader_of(queue)` returns what reads that queue's bodies; `has_room(queue)` tells whether this process can take
+    a message of it now. `name` is what RabbitMQ shows of its connections.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        publisher: Publisher,
+        reader_of: Callable[[PrestagerBroker, str], Reader],
+        has_room: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        super().__init__(url=url, middleware=[], confirm_delivery=True)
+        self.publisher = publisher
+        self._reader_of = reader_of
+        self._has_room = has_room
+        self._connection_parameters = _parameters(url, name)
+
+    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
+        """Know a queue; the topology makes it. There is no delay queue: waiting is done in the database."""
+        del ensure
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        """Return a consumer of a queue.
+
+        Raises:
+            ConnectionClosed: The broker is out of reach, or the queue is not there.
+        """
+        return AmqpConsumer(
+            self._connection_parameters,
+            queue_name,
+            prefetch=prefetch,
+            timeout_ms=timeout,
+            read=self._reader_of(self, queue_name),
+            has_room=lambda: self._has_room(queue_name),
+        )
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Publish a message, confirmed.
+
+        Raises:
+            ValueError: A delay is asked for.
+            PublishError: The broker did not confirm it within 5 s.
+        """
+        if delay is not None:
+            raise ValueError("messages are never delayed; the database says when something is due")
+        self.publisher.publish([outgoing(message)])
+        return message
+
+
+def outgoing(message: Message[Any]) -> Outgoing:
+    """Return a Dramatiq message as what is published, with the properties that RabbitMQ's pages show."""
+    return Outgoing(
+        exchange="",
+        routing_key=message.queue_name,
+        body=json.dumps(message.asdict(), separators=(",", ":")).encode(),
+        message_id=message.message_id,
+        type=message.actor_name,
+    )
+
+
+def _parameters(url: str, name: str) -> pika.URLParameters:
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = _HEARTBEAT_S
+    parameters.blocked_connection_timeout = _CONNECT_S
+    parameters.socket_timeout = _CONNECT_S
+    parameters.stack_timeout = 2 * _CONNECT_S
+    parameters.client_properties = {"connection_name": name}
+    return parameters

@@ -1,0 +1,111 @@
+"""Commands as CloudEvents 1.0 in structured JSON: what foreign publishers and our API send. Pure.
+
+`source` and `id` together are the command's id, so two publishers never collide and a repeat is known as one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from actors.amqp.topology import MAX_BODY_BYTES
+from messages.commands import Command, CommandType
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+# Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
+TYPE_PREFIX: Final = "io.prestager.command."
+_EVENT_PREFIX: Final = "io.prestager.event."
+_ID_LENGTH: Final = 255
+
+
+class MalformedCommandError(Exception):
+    """The message is no command; the text says why, and never repeats a value."""
+
+
+class _CommandData(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    request: dict[str, Any] = Field(default_factory=dict)
+    sealed_password: str | None = None
+    password_fault: Literal["missing", "undecodable"] | None = None
+    requested_by: str = Field("", max_length=255)
+
+
+class CommandEvent(BaseModel):
+    """One command as it travels."""
+
+    model_config = ConfigDict(extra="allow")
+
+    specversion: Literal["1.0"]
+    id: str = Field(min_length=1, max_length=200)
+    source: str = Field(min_length=1, max_length=200)
+    type: str = Field(max_length=100)
+    subject: str | None = Field(None, max_length=255)
+    time: datetime | None = None
+    data: _CommandData = Field(default_factory=_CommandData)
+
+
+def from_command(command: Command, source: str) -> bytes:
+    """Return the CloudEvent that carries `command`."""
+    event = CommandEvent(
+        specversion="1.0",
+        id=command.id,
+        source=source,
+        type=TYPE_PREFIX + command.type,
+        subject=command.subject,
+        time=command.created_at,
+        data=_CommandData(
+            request=command.data,
+            sealed_password=command.sealed_password,
+            password_fault=command.password_fault,
+            requested_by=command.requested_by,
+        ),
+    )
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+def to_command(body: bytes, own_source: str) -> Command:
+    """Return the command that a CloudEvent carries.
+
+    `own_source` is the source of our own API, whose ids are the commands' ids; another publisher's id is joined with
+    its source, and the caller on record is that source.
+
+    Raises:
+        MalformedCommandError: It carries none.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise MalformedCommandError(f"the message is longer than {MAX_BODY_BYTES} bytes")
+    try:
+        event = CommandEvent.model_validate_json(body)
+        kind = CommandType(event.type.removeprefix(TYPE_PREFIX))
+    except (ValidationError, RecursionError) as error:
+        raise MalformedCommandError(_faults(error)) from None
+    except ValueError:
+        raise MalformedCommandError(f"type is none of {TYPE_PREFIX}{{{','.join(CommandType)}}}") from None
+    ours = event.source == own_source
+    command_id = event.id if ours else f"{quote(event.source, safe='')}/{event.id}"
+    if len(command_id) > _ID_LENGTH:
+        raise MalformedCommandError(f"source and id together are longer than {_ID_LENGTH} characters")
+    return Command(
+        id=command_id,
+        type=kind,
+        subject=event.subject,
+        data=event.data.request,
+        sealed_password=event.data.sealed_password,
+        password_fault=event.data.password_fault,
+        requested_by=event.data.requested_by if ours else event.source,
+    )
+
+
+def _faults(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "the message is nested too deep"
+    places = (
+        ".".join(map(str, fault["loc"])) or "body" for fault in error.errors(include_input=False, include_url=False)
+    )
+    return "the message is no CloudEvent with a command: " + "; ".join(
+        f"{place}: {fault['msg']}" for place, fault in zip(places, error.errors(include_input=False), strict=True)
+    )

@@ -1,0 +1,39 @@
+"""Turn messages away that nobody here can read: kept as dead letters, with the reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pika
+import structlog
+
+from actors.amqp.publisher import Outgoing, Publisher
+from actors.amqp.topology import MAX_BODY_BYTES, dead_letters_of
+
+_log = structlog.get_logger(__name__)
+
+# Header that tells why a message became a dead letter.
+REASON: Final = "x-prestager-reason"
+_TEXT_LENGTH: Final = 255
+
+
+def turn_away(publisher: Publisher, queue: str, properties: pika.BasicProperties, body: bytes, reason: str) -> None:
+    """Keep a message as a dead letter of `queue`; the caller acknowledges it then. A longer body is cut.
+
+    Raises:
+        PublishError: It could not be kept; it stays in its queue.
+    """
+    publisher.publish(
+        [
+            Outgoing(
+                exchange="",
+                routing_key=dead_letters_of(queue),
+                body=body[:MAX_BODY_BYTES],
+                message_id=(properties.message_id or "")[:_TEXT_LENGTH],
+                type="unreadable",
+                content_type=(properties.content_type or "application/octet-stream")[:_TEXT_LENGTH],
+                headers={REASON: reason[:1000]},
+            )
+        ]
+    )
+    _log.warning("message.turned-away", queue=queue, reason=reason[:300])

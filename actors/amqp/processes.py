@@ -1,0 +1,173 @@
+"""Coordinator and worker over RabbitMQ: the same parts as the embedded installation, in one process or in many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from dramatiq import Message
+
+from actors.amqp.broker import PrestagerBroker, outgoing
+from actors.amqp.consumer import Reader
+from actors.amqp.dead_letters import turn_away
+from actors.amqp.envelope import BadEnvelopeError, read_envelope
+from actors.amqp.events import EventPublisher
+from actors.amqp.ingress import Ingress
+from actors.amqp.publisher import Publisher, PublishError
+from actors.amqp.transport import AmqpTransport
+from actors.coordinator import Coordinator
+from actors.declare import COMMANDS, PREPARE, QUEUE_OF, SUBCLOUDS, Actors
+from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
+from actors.loop import Loop
+from actors.relay import Call, Relay
+from actors.worker import StepWorker, WorkerTools
+from db.engine import Database
+from runner.jobs import Runner
+
+_log = structlog.get_logger(__name__)
+
+# Seconds between two attempts to make the topology while the broker is away, and between two looks at events.
+_RETRY_S: Final = 2.0
+
+
+class AmqpMessages:
+    """RabbitMQ as one process sees it; `name` is what RabbitMQ shows of its connections, `source` our CloudEvents'."""
+
+    def __init__(self, url: str, *, name: str, source: str) -> None:
+        self.url = url
+        self.name = name
+        self.source = source
+        self.publisher = Publisher(url, f"{name} publisher")
+
+    def publish(self, calls: Sequence[Call]) -> None:
+        """Publish what the outbox holds, with confirms in flight.
+
+        Raises:
+            PublishError: Not all were confirmed; they are published again.
+        """
+        known = [(actor, argument) for actor, argument in calls if actor in QUEUE_OF]
+        if len(known) != len(calls):
+            _log.error("outbox.unknown-actor", actors=sorted({actor for actor, _ in calls} - set(QUEUE_OF)))
+        self.publisher.publish([outgoing(_message(actor, argument)) for actor, argument in known])
+
+
+def _message(actor: str, argument: int | None) -> Message[None]:
+    args = () if argument is None else (argument,)
+    return Message(queue_name=QUEUE_OF[actor], actor_name=actor, args=args, kwargs={}, options={})
+
+
+class AmqpActors:
+    """The actors of one process: a coordinator, a worker, both, or for an API alone none."""
+
+    def __init__(  # noqa: PLR0913 - wired in one place
+        self,
+        database: Database,
+        messages: AmqpMessages,
+        *,
+        relay: Loop,
+        retention: timedelta,
+        coordinator: Coordinator | None = None,
+        tools: WorkerTools | None = None,
+    ) -> None:
+        self._messages = messages
+        self._ingress = Ingress(messages.publisher, messages.source)
+        self._broker = PrestagerBroker(messages.url, messages.name, messages.publisher, self._reader, self._has_room)
+        actors = Actors(self._broker)
+        self._worker = StepWorker(tools) if tools is not None else None
+        self._events: Loop | None = None
+        if coordinator is not None:
+            actors.declare_coordinator(coordinator, self._ingress.reply)
+            publisher = EventPublisher(database, messages.publisher, messages.source)
+            self._events = Loop("events", publisher.publish, _RETRY_S)
+        if self._worker is not None:
+            actors.declare_worker(self._worker)
+        self._engine = Engine(
+            database=database,
+            broker=self._broker,
+            relay=relay,
+            coordinator=coordinator,
+            retention=retention,
+            worker_loops=WorkerLoops(database, self._worker, tools) if self._worker and tools else None,
+        )
+        self._topology = Loop("topology", self._make_topology, _RETRY_S)
+        self._has_topology = False
+        self._run: EngineRun | None = None
+
+    @property
+    def worker(self) -> StepWorker:
+        """Return the worker.
+
+        Raises:
+            RuntimeError: This process has none.
+        """
+        if self._worker is None:
+            raise RuntimeError("this process has no worker")
+        return self._worker
+
+    def transport(self, timeout_s: float) -> AmqpTransport:
+        """Return the transport that brings commands to the coordinator; an answer is waited for `timeout_s` seconds."""
+        return AmqpTransport(
+            self._messages.url, name=f"{self._messages.name} api", source=self._messages.source, timeout_s=timeout_s
+        )
+
+    def start(self, runner: Runner | None) -> None:
+        """Begin; a broker that is away is waited for in the background."""
+        self._messages.publisher.start()
+        self._topology.start()
+        self._run = self._engine.start(runner)
+        if self._events is not None:
+            self._events.start()
+
+    def stop(self) -> None:
+        """Take nothing new, stop running playbooks and record them as handed over, end every thread.
+
+        Repeating it, or stopping what never started, does nothing.
+        """
+        if self._run is None:
+            return
+        self._topology.stop()
+        self._run.stop()
+        if self._events is not None:
+            self._events.stop()
+        self._messages.publisher.stop()
+
+    def broker_fault(self) -> str | None:
+        """Return why the broker cannot be used now; None when it can."""
+        return None if self._messages.publisher.is_connected() else "is out of reach"
+
+    def _make_topology(self) -> None:
+        if self._has_topology:
+            return
+        try:
+            self._messages.publisher.declare()
+        except PublishError as error:
+            _log.warning("broker.not-ready", fault=str(error))
+        else:
+            self._has_topology = True
+            _log.info("broker.ready")
+
+    def _reader(self, broker: PrestagerBroker, queue: str) -> Reader:
+        if queue == COMMANDS:
+            return self._ingress.read
+
+        def read(properties: object, body: bytes) -> Message[object] | None:
+            try:
+                return read_envelope(body, queue, broker.actors)
+            except BadEnvelopeError as error:
+                turn_away(self._messages.publisher, queue, properties, body, str(error))
+                return None
+
+        return read
+
+    def _has_room(self, queue: str) -> bool:
+        """Leave work in the queue while every slot is taken: there whoever watches it sees that workers are few."""
+        if queue in (SUBCLOUDS, PREPARE) and self._worker is not None:
+            return self._worker.runner.free_slots > 0
+        return True
+
+
+def amqp_relay(database: Database, messages: AmqpMessages, writer: str) -> Loop:
+    """Return the loop that publishes what this process has to say."""
+    return Loop("outbox-relay", Relay(database, messages.publish, writer).relay, LOOK_S)

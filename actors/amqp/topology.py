@@ -1,0 +1,83 @@
+"""What exists on RabbitMQ, by name and with its arguments. Values only; `declare` in the publisher makes it.
+
+Written for RabbitMQ 4 and run on 3.10: every queue is a quorum queue, and dead letters are moved at least once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from actors.declare import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
+
+EVENTS: Final = "prestager.events"
+
+# What a publisher may send at most, in bytes; RabbitMQ itself takes 16 MiB to 128 MiB.
+MAX_BODY_BYTES: Final = 65_536
+# A message that killed its consumer this often is a dead letter.
+_DELIVERY_LIMIT: Final = 5
+# Commands that may wait; a publisher above that is told no.
+_MAX_COMMANDS: Final = 10_000
+_DEAD_LETTER_DAYS: Final = 14
+_DAY_MS: Final = 86_400_000
+
+
+def dead_letters_of(queue: str) -> str:
+    """Return the name of a queue's dead letters."""
+    return f"{queue}.XQ"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueSpec:
+    """One queue and its arguments."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    # Exchange and routing key that feed it, beside the default exchange.
+    bindings: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeSpec:
+    """One exchange."""
+
+    name: str
+    # topic or fanout.
+    kind: str
+
+
+EXCHANGES: Final = (
+    ExchangeSpec(name=COMMANDS, kind="topic"),
+    ExchangeSpec(name=EVENTS, kind="topic"),
+)
+
+
+def _work_queue(name: str, *, one_consumer: bool = False, **more: Any) -> QueueSpec:
+    arguments: dict[str, Any] = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": _DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": dead_letters_of(name),
+        # At-least-once dead lettering needs a queue that refuses rather than drops.
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    if one_consumer:
+        arguments["x-single-active-consumer"] = True
+    bindings = ((COMMANDS, "#"),) if name == COMMANDS else ()
+    return QueueSpec(name=name, arguments=arguments | more, bindings=bindings)
+
+
+def _dead_letter_queue(name: str) -> QueueSpec:
+    arguments = {"x-queue-type": "quorum", "x-message-ttl": _DEAD_LETTER_DAYS * _DAY_MS}
+    return QueueSpec(name=dead_letters_of(name), arguments=arguments)
+
+
+WORK_QUEUES: Final = (
+    _work_queue(COMMANDS, one_consumer=True, **{"x-max-length": _MAX_COMMANDS}),
+    _work_queue(COORDINATOR, one_consumer=True),
+    _work_queue(SUBCLOUDS),
+    _work_queue(PREPARE),
+)
+QUEUES: Final = (*WORK_QUEUES, *(_dead_letter_queue(queue.name) for queue in WORK_QUEUES))

@@ -1,0 +1,148 @@
+"""What moves in one process: a coordinator, a worker, or both, over whatever transport the broker is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from dramatiq import Broker, Worker
+from sqlalchemy import Connection
+
+from actors.coordinator import Coordinator
+from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
+from actors.loop import Loop
+from actors.worker import StepWorker, WorkerTools
+from db.engine import Database
+from db.retention import purge
+from db.runs import lose_runs_of
+from runner.jobs import Runner
+
+_log = structlog.get_logger(__name__)
+
+_THREADS: Final = 8
+# Seconds between two looks at the rows that no message asked for.
+_RECONCILE_S: Final = 4.0
+# Seconds after which a loop looks by itself should a wake be missed.
+LOOK_S: Final = 5.0
+# Seconds between two looks for history that is too old.
+_PURGE_S: Final = 3600.0
+_STOP_MS: Final = 20_000
+# How soon an idle thread notices that it shall stop.
+_WAKE_UP_MS: Final = 200
+
+
+class WorkerLoops:
+    """The loops beside a worker's actors: results, leases, and runs that wait for a slot."""
+
+    def __init__(self, database: Database, worker: StepWorker, tools: WorkerTools) -> None:
+        self._database = database
+        self._worker = worker
+        self._tools = tools
+        held = HeldRuns(
+            held=worker.held,
+            pending=tools.reporter.pending,
+            # The runner is attached later.
+            cancel=lambda run_id, reason: worker.runner.cancel(run_id, reason),  # noqa: PLW0108
+            give_up=worker.give_up,
+        )
+        leases = Leases(database, tools.owner, held)
+        self._reports = Loop("reports", tools.reporter.flush, LOOK_S)
+        self._waiting = Loop("waiting-runs", worker.take_waiting, LOOK_S)
+        self._renewals = Loop("leases", leases.renew, RENEWAL_S)
+        self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
+        tools.reporter.wake = self._reports.wake
+        worker.slot_freed = self._waiting.wake
+
+    def start(self, runner: Runner) -> None:
+        """Sweep what an earlier process of this worker left, take its runs back, and begin."""
+        self._worker.attach(runner)
+        runner.start()
+        name = self._tools.owner.partition("/")[0]
+        with self._database.write() as connection:
+            lost = lose_runs_of(connection, name, datetime.now(UTC))
+        _log.info("worker.recovered", lost_runs=lost)
+        for loop in (self._reports, self._renewals, self._lease_watch, self._waiting):
+            loop.start()
+
+    def drain(self) -> None:
+        """Take no more runs."""
+        self._worker.drain()
+        self._waiting.stop()
+
+    def stop(self) -> None:
+        """Stop running playbooks and record them as handed over."""
+        self._worker.runner.stop()
+        for loop in (self._renewals, self._lease_watch, self._reports):
+            loop.stop()
+        self._tools.reporter.flush()
+
+    def hurry(self) -> None:
+        """Renew now, which brings back what was asked of the runs meanwhile."""
+        self._renewals.wake()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """The moving parts of one process; `start` and `stop` once each."""
+
+    database: Database
+    broker: Broker
+    relay: Loop
+    coordinator: Coordinator | None
+    worker_loops: WorkerLoops | None
+    # How long history is kept.
+    retention: timedelta
+    # Done inside a transaction once the worker has taken its runs back, before any message is served.
+    recover: Callable[[Connection], object] = lambda _: None
+
+    def start(self, runner: Runner | None = None) -> EngineRun:
+        """Clean up after the process before, then go on with what the database says is to be done."""
+        if self.worker_loops is not None and runner is not None:
+            self.worker_loops.start(runner)
+        with self.database.write() as connection:
+            self.recover(connection)
+        return EngineRun(self)
+
+
+class EngineRun:
+    """A started engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reconciler = (
+            Loop("reconciler", engine.coordinator.coordinate, _RECONCILE_S) if engine.coordinator else None
+        )
+        self._dramatiq = Worker(engine.broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS)
+        self._retention = Loop("retention", self._purge, _PURGE_S) if engine.coordinator else None
+        self._is_stopped = False
+        engine.relay.start()
+        self._dramatiq.start()
+        for loop in (self._reconciler, self._retention):
+            if loop is not None:
+                loop.start()
+
+    def _purge(self) -> None:
+        count = purge(self._engine.database, datetime.now(UTC) - self._engine.retention)
+        if count:
+            _log.info("history.purged", rows=count)
+
+    def stop(self) -> None:
+        """Take nothing new, stop running playbooks and record them as handed over, end every thread.
+
+        The next start goes on where this one stopped. Repeating it does nothing.
+        """
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        if self._engine.worker_loops is not None:
+            self._engine.worker_loops.drain()
+        for loop in (self._reconciler, self._retention):
+            if loop is not None:
+                loop.stop()
+        self._dramatiq.stop(timeout=_STOP_MS)
+        if self._engine.worker_loops is not None:
+            self._engine.worker_loops.stop()
+        self._engine.relay.stop()

@@ -1,0 +1,51 @@
+"""Forget what is old: history grows by every strategy and would fill the disk in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, select
+
+from db.engine import Database
+from db.schema import commands, events, steps, strategies
+
+# Rows a transaction deletes at most, so that nobody waits long for the writer's place; what hangs on them goes along.
+_BATCH: Final = 200
+
+
+def purge(database: Database, before: datetime) -> int:
+    """Delete events, answered commands, deleted strategies and standalone steps of before `before`; return how many.
+
+    A strategy takes its steps, runs and outputs along. Nothing that is shown or worked on is touched.
+    """
+    return sum(_purge_table(database, table, old) for table, old in _old(before))
+
+
+def _old(before: datetime) -> Sequence[tuple[Table, ColumnElement[bool]]]:
+    return (
+        (events, events.c.at < before),
+        (commands, commands.c.created_at < before),
+        (strategies, strategies.c.deleted_at < before),
+        (steps, steps.c.strategy_id.is_(None) & (steps.c.finished_at < before)),
+    )
+
+
+def _purge_table(database: Database, table: Table, old: ColumnElement[bool]) -> int:
+    count = 0
+    while batch := _purge_batch(database, table, old):
+        count += batch
+    return count
+
+
+def _purge_batch(database: Database, table: Table, old: ColumnElement[bool]) -> int:
+    with database.write() as connection:
+        return _delete_some(connection, table, old)
+
+
+def _delete_some(connection: Connection, table: Table, old: ColumnElement[bool]) -> int:
+    ids = list(connection.execute(select(table.c.id).where(old).limit(_BATCH)).scalars())
+    if ids:
+        connection.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)

@@ -1,0 +1,133 @@
+"""API, coordinator and workers as processes of their own, over real RabbitMQ and real PostgreSQL."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from installation_processes import InstallationProcesses, new_installation
+
+from tests.journal_playbooks import journal_lines, write_playbooks
+from tests.postgres_server import PostgresServer
+from tests.rabbitmq_server import RabbitmqServer
+from tests.waiting import wait_for
+
+STRATEGY = "/v1.0/sw-update-strategy"
+PASSWORD = b64encode(b"Li69nux*").decode()
+END_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    """Give a private PostgreSQL."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rabbitmq() -> Iterator[RabbitmqServer]:
+    """Give a private RabbitMQ."""
+    with RabbitmqServer() as server:
+        yield server
+
+
+@pytest.fixture
+def installation(tmp_path: Path, postgres: PostgresServer, rabbitmq: RabbitmqServer) -> Iterator[InstallationProcesses]:
+    """Give an installation with journal-writing playbooks; nothing of it is started yet."""
+    write_playbooks(tmp_path / "playbooks", seconds=0.5)
+    (tmp_path / "journal").mkdir()
+    made = new_installation(
+        tmp_path,
+        DATABASE_URL=postgres.url(postgres.create_database()),
+        BROKER_URL=rabbitmq.url,
+        PLAYBOOKS_DIR=tmp_path / "playbooks",
+        DEPLOY_DIR=tmp_path / "deploy",
+        FEED_DIR=tmp_path / "feed",
+        SLOTS=3,
+        MAX_ATTEMPTS=10,
+    )
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def begin(installation: InstallationProcesses, tmp_path: Path) -> Callable[[int], None]:
+    """Give a function that adds sites and applies a strategy over them."""
+
+    def start(count: int) -> None:
+        for place in range(count):
+            site = {
+                "name": f"site{place}",
+                "software_version": "22.12",
+                "management-state": "managed",
+                "availability-status": "online",
+                "connection": {"ansible_connection": "local", "journal_dir": str(tmp_path / "journal")},
+            }
+            assert installation.api.ask("POST", "/v1.0/subclouds", site)[0] == 200
+        create = {"type": "prestage", "max-parallel-subclouds": 3, "sysadmin_password": PASSWORD}
+        status, answer = installation.api.ask("POST", STRATEGY, create)
+        assert status == 200, answer
+        assert installation.api.ask("POST", f"{STRATEGY}/actions", {"action": "apply"})[0] == 200
+
+    return start
+
+
+def state(installation: InstallationProcesses) -> Any:
+    """Return the strategy's state."""
+    return installation.api.get(STRATEGY)[1]["state"]
+
+
+def test_a_strategy_runs_over_three_processes(
+    installation: InstallationProcesses, begin: Callable[[int], None], rabbitmq: RabbitmqServer, tmp_path: Path
+) -> None:
+    """A strategy goes through API, coordinator and two workers; the queues are empty again and parts end cleanly."""
+    installation.api.start("api")
+    installation.part("coordinator", "one")
+    workers = [installation.part("worker", name) for name in ("a", "b")]
+
+    begin(4)
+    wait_for(lambda: state(installation) != "applying", END_S, installation.story)
+
+    assert "complete" == state(installation)
+    assert [] == [line for line in journal_lines(tmp_path / "journal") if line.startswith("overlap")]
+    wait_for(lambda: all((queue.ready_count, queue.unacked_count) == (0, 0) for queue in rabbitmq.queues().values()), 20)
+    assert [0, 0] == [worker.stop() for worker in workers]
+
+
+def test_a_killed_worker_and_coordinator_change_nothing(
+    installation: InstallationProcesses, begin: Callable[[int], None], tmp_path: Path
+) -> None:
+    """The active coordinator and a worker are killed mid-strategy; a standby and the next worker finish it."""
+    installation.api.start("api")
+    first = installation.part("coordinator", "one")
+    installation.part("coordinator", "two")
+    worker = installation.part("worker", "a")
+    begin(4)
+    journal = tmp_path / "journal"
+    wait_for(lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(journal)), 60)
+
+    first.kill()
+    worker.kill()
+    installation.part("worker", "a")
+    wait_for(lambda: state(installation) != "applying", END_S, installation.story)
+
+    assert "complete" == state(installation)
+    assert [] == [line for line in journal_lines(journal) if line.startswith("overlap")]
+
+
+def test_without_a_broker_the_api_says_so(installation: InstallationProcesses, rabbitmq: RabbitmqServer) -> None:
+    """While the broker is away a command is answered 503 within 5.5 s and nothing is changed; afterwards it works."""
+    installation.api.start("api")
+    installation.part("coordinator", "one")
+    group = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+    rabbitmq.stop()
+    try:
+        status, _ = installation.api.ask("POST", "/v1.0/subcloud-groups", group)
+    finally:
+        rabbitmq.start()
+
+    assert 503 == status
+    wait_for(lambda: installation.api.ask("POST", "/v1.0/subcloud-groups", group)[0] == 200, 30, installation.story)

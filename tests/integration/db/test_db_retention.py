@@ -1,0 +1,132 @@
+"""What retention forgets, and what it must not touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from db.engine import Database
+from db.migrate import upgrade
+from db.retention import purge
+from db.schema import commands, events, run_outputs, runs, steps, strategies
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=1)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Give an empty database."""
+    made = Database(f"sqlite:///{tmp_path / 'retention.db'}")
+    upgrade(made)
+    yield made
+    made.close()
+
+
+def strategy(database: Database, *, deleted_at: datetime | None) -> int:
+    """Add a strategy with one step, one run and its output."""
+    with database.write() as connection:
+        strategy_id = connection.execute(
+            insert(strategies)
+            .values(
+                type="prestage",
+                stop_on_failure=False,
+                force=False,
+                release="23.09",
+                for_sw_deploy=False,
+                state="complete",
+                excluded=[],
+                created_at=OLD,
+                deleted_at=deleted_at,
+            )
+            .returning(strategies.c.id)
+        ).scalar_one()
+        step_id = connection.execute(
+            insert(steps).values(**step(), strategy_id=strategy_id, finished_at=OLD).returning(steps.c.id)
+        ).scalar_one()
+        run_id = connection.execute(
+            insert(runs)
+            .values(
+                step_id=step_id,
+                phase="prestaging-packages",
+                attempt=1,
+                state="finished",
+                details="",
+                facts={},
+                dispatched_at=0,
+                cancel_requested=False,
+                consumed=True,
+            )
+            .returning(runs.c.id)
+        ).scalar_one()
+        connection.execute(insert(run_outputs).values(run_id=run_id, content=b"x"))
+    return int(strategy_id)
+
+
+def step() -> dict[str, object]:
+    """Return the values of a step."""
+    return {
+        "subcloud_name": "a",
+        "stage": 1,
+        "state": "complete",
+        "details": "",
+        "release": "23.09",
+        "force": False,
+        "for_sw_deploy": False,
+        "version": 1,
+        "created_at": OLD,
+    }
+
+
+def count(database: Database, table: object) -> int:
+    """Return how many rows a table has."""
+    with database.read() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
+
+
+def test_an_old_deleted_strategy_goes_with_all_of_it(database: Database) -> None:
+    """A strategy that was deleted long ago goes, and takes its steps, runs and outputs along."""
+    strategy(database, deleted_at=OLD)
+
+    purge(database, NOW - timedelta(days=90))
+
+    assert [0, 0, 0, 0] == [count(database, table) for table in (strategies, steps, runs, run_outputs)]
+
+
+@pytest.mark.parametrize("deleted_at", [None, NEW])
+def test_what_is_shown_or_young_stays(database: Database, deleted_at: datetime | None) -> None:
+    """A strategy that is not deleted, or was a short while ago, stays whole however old its steps are."""
+    strategy(database, deleted_at=deleted_at)
+
+    purge(database, NOW - timedelta(days=90))
+
+    assert [1, 1, 1, 1] == [count(database, table) for table in (strategies, steps, runs, run_outputs)]
+
+
+def test_many_old_rows_go_in_batches(database: Database) -> None:
+    """More old events and commands than one transaction deletes are all deleted; young ones stay."""
+    event = {"type": "t", "subject": "s", "data": {}, "published": False}
+    command = {"type": "t", "digest": "d", "status": 200}
+    with database.write() as connection:
+        connection.execute(insert(events), [{**event, "at": at} for at in [OLD] * 450 + [NEW]])
+        connection.execute(
+            insert(commands),
+            [{**command, "id": str(place), "created_at": at} for place, at in enumerate([OLD] * 450 + [NEW])],
+        )
+
+    assert 900 == purge(database, NOW - timedelta(days=90))
+    assert [1, 1] == [count(database, table) for table in (events, commands)]
+
+
+def test_standalone_steps_go_when_they_ended_long_ago(database: Database) -> None:
+    """Of standalone steps only those go that ended long ago; one that is worked on stays."""
+    with database.write() as connection:
+        connection.execute(insert(steps), [{**step(), "finished_at": at} for at in (OLD, NEW, None)])
+
+    purge(database, NOW - timedelta(days=90))
+
+    assert 2 == count(database, steps)
