@@ -18,7 +18,8 @@ from random import Random
 from time import perf_counter
 from unittest.mock import patch
 
-from plan_fleet import FROM_VERSIONS, Fleet, StaleError
+from plan_coordinator import StaleError
+from plan_fleet import FROM_VERSIONS, Fleet
 from plan_rows import Run
 
 from statemachine.machines import fire_step, fire_strategy

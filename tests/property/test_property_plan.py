@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from plan_fleet import FROM_VERSIONS, Fleet, StaleError
+from plan_coordinator import StaleError
+from plan_fleet import FROM_VERSIONS, Fleet
 from plan_rows import Run, Worker
 from simulate import remembered_transitions, simulate
 
