@@ -88,7 +88,7 @@ def judge_status(site: SiteStatus) -> Refusal | None:
         return skipped(
             site.name,
             f"Subcloud {site.name} has a step in a strategy that has not been worked on. "
-            "Please apply or delete the strategy before running this operation.",
+            "Please wait for the strategy to end, or delete it, before running this operation.",
         )
     if site.busy_with is not None:
         return skipped(

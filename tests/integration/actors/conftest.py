@@ -1,26 +1,61 @@
-"""Fixtures of the coordinator's tests."""
+"""Fixtures of the coordinator's tests: everything runs on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from coordinator_house import House
+from embedded_rig import Rig, Stage
 
 from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
 from db.engine import Database
-from db.migrate import upgrade
 from db.sealing import Sealer
 from runner.inspectors import DeclaredInspector
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """Log tracebacks as they are: the coloured ones with all variables take seconds each."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(),
+        ]
+    )
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(new_store: Callable[..., str]) -> Iterator[House]:
     """Give an installation whose controller runs 23.09."""
-    database = Database(f"sqlite:///{tmp_path / 'house.db'}")
-    upgrade(database)
+    database = Database(new_store())
     coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None)
     yield House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
     database.close()
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """Give what decides how playbooks end."""
+    return Stage()
+
+
+@pytest.fixture
+def build(tmp_path: Path, stage: Stage, new_store: Callable[..., str]) -> Iterator[Callable[..., Rig]]:
+    """Give a function that starts an installation, the same one again each time; all are stopped in the end."""
+    rigs: list[Rig] = []
+    url = new_store()
+    # An embedded installation makes its own file.
+    store = {} if url.startswith("sqlite") else {"database_url": url}
+
+    def start(**options: object) -> Rig:
+        rigs.append(Rig(tmp_path, stage, **store, **options))
+        return rigs[-1]
+
+    yield start
+    for rig in rigs:
+        rig.stop()

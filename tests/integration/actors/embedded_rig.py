@@ -12,7 +12,7 @@ from zlib import decompress
 from coordinator_house import House
 from sqlalchemy import select
 
-from bootstrap import Embedded, build_embedded
+from bootstrap import Installation, build
 from db.schema import events, run_outputs, runs, steps, strategies
 from messages.commands import Answer, Command
 from runner.jobs import OnFinished, PlaybookJob
@@ -62,7 +62,7 @@ class Rig(House):
         self.stage = stage
         given = {"release": "23.09", "deploy_dir": data_dir / "deploy", "feed_dir": data_dir / "feed", **settings}
         self.settings = Settings(data_dir=data_dir, **given)
-        self.embedded: Embedded = build_embedded(self.settings, self._runner(slots))
+        self.embedded: Installation = build(self.settings, runner_factory=self._runner(slots))
         super().__init__(database=self.embedded.database, coordinator=_NotDirect(), sealer=self.embedded.sealer)
         self.embedded.actors.start(self.embedded.runner)
         self._transport = self.embedded.actors.transport(DEADLINE_S)

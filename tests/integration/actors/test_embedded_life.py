@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,24 +26,7 @@ ALL_STATES = [
 ]
 
 
-@pytest.fixture
-def stage() -> Stage:
-    """Give what decides how playbooks end."""
-    return Stage()
-
-
-@pytest.fixture
-def build(tmp_path: Path, stage: Stage) -> Iterator[Callable[..., Rig]]:
-    """Give a function that starts an installation; all are stopped in the end."""
-    rigs: list[Rig] = []
-
-    def start(**options: object) -> Rig:
-        rigs.append(Rig(tmp_path, stage, **options))
-        return rigs[-1]
-
-    yield start
-    for rig in rigs:
-        rig.stop()
+ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 
 
 def upload_list(rig: Rig) -> Path:
@@ -75,6 +58,19 @@ class TestPhases:
         step = rig.step("a")
         assert step["started_at"] <= step["finished_at"]
 
+    def test_a_site_tells_what_it_was_prestaged_for(self, build: Callable[..., Rig]) -> None:
+        """After a prestage for a deploy the site shows the release as that, from a strategy and by itself alike."""
+        rig = build()
+        rig.add_site("a")
+        rig.add_site("b")
+
+        assert "complete" == rig.run_strategy(cloud_name="a", for_sw_deploy="true")
+        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", for_sw_deploy=True)
+        wait_for(lambda: rig.step("b")["finished_at"])
+        assert ["for-install: None - for-sw-deploy: 23.09"] * 2 == [
+            rig.site(name)["prestage_versions"] for name in "ab"
+        ]
+
     def test_without_an_image_list_an_upgrade_brings_no_images(self, build: Callable[..., Rig], stage: Stage) -> None:
         """No list: the images phase has nothing to do, the step is complete, and the log says why."""
         rig = build()
@@ -98,6 +94,7 @@ class TestPhases:
         assert [PACKAGES, IMAGES] == stage.played("a")
         assert {"software_version": "23.09"} == stage.jobs[1].extra_vars
 
+    @ON_SQLITE
     def test_the_password_reaches_the_job_and_nothing_else(self, build: Callable[..., Rig], stage: Stage) -> None:
         """Each playbook gets the password as a secret; the store never holds it, and wipes it sealed at the end."""
         rig = build()
@@ -112,6 +109,7 @@ class TestPhases:
         files = b"".join(path.read_bytes() for path in rig.settings.data_dir.glob("prestager.db*"))
         assert b"Li69nux*" not in files
 
+    @ON_SQLITE
     def test_tokens_of_a_site_only_grow(self, build: Callable[..., Rig], stage: Stage) -> None:
         """Each later run of a site carries a greater fencing token."""
         rig = build()
@@ -144,6 +142,7 @@ class TestPrecheck:
         assert None is rig.site("a")["prestage_status"]
         assert [] == stage.jobs
 
+    @ON_SQLITE
     def test_a_site_that_went_offline_is_skipped(self, build: Callable[..., Rig]) -> None:
         """A subcloud that goes offline between create and its start is skipped."""
         rig = build()
@@ -166,6 +165,7 @@ class TestPrecheck:
         assert "failed" == rig.ending()
         assert ("failed", "Subcloud a is unmanaged.") == (rig.step("a")["state"], rig.step("a")["details"])
 
+    @ON_SQLITE
     def test_alarms_fail_unless_forced(self, build: Callable[..., Rig]) -> None:
         """A management-affecting alarm fails the step; with force it passes."""
         rig = build()
@@ -176,6 +176,7 @@ class TestPrecheck:
         rig.verb("delete")
         assert "complete" == rig.run_strategy(force="true")
 
+    @ON_SQLITE
     def test_a_newer_site_fails_and_harms_nobody(self, build: Callable[..., Rig]) -> None:
         """A site newer than the release fails in precheck; the others are prestaged."""
         rig = build()
@@ -287,6 +288,7 @@ class TestWidth:
             starts = min(row["started_at"] for row in ordered if row["stage"] == stage_number + 1)
             assert ends <= starts
 
+    @ON_SQLITE
     def test_few_slots_only_make_it_slower(self, build: Callable[..., Rig], stage: Stage) -> None:
         """With one slot for many sites every one is done, one playbook at a time."""
         rig = build(slots=1)
@@ -298,6 +300,7 @@ class TestWidth:
 
 
 class TestLongRows:
+    @ON_SQLITE
     def test_many_stages_that_end_at_once_are_walked_through(self, build: Callable[..., Rig]) -> None:
         """A hundred serial sites that were all unmanaged end without waiting for the next look."""
         rig = build()
@@ -355,6 +358,20 @@ class TestStandalone:
         assert 200 == answer.status
         assert [PREPARE, PACKAGES] == stage.played("a")
         assert [] == rig.rows(secrets)
+        assert "complete" == rig.site("a")["prestage_status"]
+
+    def test_a_second_one_never_shows_the_first_ones_result(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """Once accepted again, a prestaged site is prestaging until the new prestage has ended, and not complete."""
+        rig = build()
+        rig.add_site("a")
+        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        wait_for(lambda: rig.site("a")["prestage_status"] == "complete")
+        stage.end("a", PREPARE, NoopEnd(delay_s=0.3))
+
+        answer = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+
+        assert (200, "prestaging") == (answer.status, rig.site("a")["prestage_status"])
+        wait_for(lambda: rig.step("a")["finished_at"])
         assert "complete" == rig.site("a")["prestage_status"]
 
     def test_several_run_beside_each_other(self, build: Callable[..., Rig], stage: Stage) -> None:

@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 from coordinator_house import House
+from sqlalchemy import update
 
 from db.inventory import declare_upgrading
 from db.schema import secrets, steps, subclouds
 from messages.commands import CommandType
+from messages.resources import subcloud_resource
 
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
+WAITING = (
+    "Subcloud a has a step in a strategy that has not been worked on. "
+    "Please wait for the strategy to end, or delete it, before running this operation."
+)
+BUSY = (
+    "Subcloud a current prestage_status is 'prestaging'. Please wait until it finishes before running this operation."
+)
 
 
 class TestAddSubcloud:
@@ -57,6 +66,57 @@ class TestAddSubcloud:
         assert "2620:10a::15" == house.site("a")["oam_floating_ip"]
 
     @pytest.mark.parametrize(
+        ("given", "address"),
+        [
+            ({"bootstrap-address": "10.10.10.13"}, "10.10.10.13"),
+            ({"bootstrap-address": "2620:10a:0::15, 10.10.10.13"}, "2620:10a::15"),
+            ({"bootstrap-address": "10.10.10.13", "external_oam_floating_address": "10.10.10.2"}, "10.10.10.2"),
+            ({"external_oam_floating_address": "10.10.10.2", "bootstrap-address": "10.10.10.13"}, "10.10.10.2"),
+            ({}, None),
+        ],
+    )
+    def test_the_bootstrap_address_stands_in(self, house: House, given: dict[str, str], address: str | None) -> None:
+        """Without an OAM address the site is reached where it was to be bootstrapped."""
+        answer = house.ask(CommandType.SUBCLOUD_ADD, name="a", **given)
+
+        assert 200 == answer.status
+        assert address == house.site("a")["oam_floating_ip"]
+
+    @pytest.mark.parametrize("key", ["software_version", "software-version"])
+    @pytest.mark.parametrize("version", ["nightly", "22", "22.", ".12", "22.12.1", " 22.12", "22.12\n", "22,12", ""])
+    def test_a_version_is_a_release(self, house: House, key: str, version: str) -> None:
+        """What is no release is refused on add and on change alike: it could not be compared."""
+        house.add_site("a")
+
+        added = house.ask(CommandType.SUBCLOUD_ADD, name="b", **{key: version})
+        changed = house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{key: version})
+
+        expected = (400, f"Invalid {key}: give the version as MM.mm, such as 22.12")
+        assert [expected, expected] == [(answer.status, answer.detail) for answer in (added, changed)]
+        assert [("a", "22.12")] == [(row["name"], row["software_version"]) for row in house.rows(subclouds)]
+
+    @pytest.mark.parametrize(
+        "status", ["", "Complete", "-complete", "pre staging", "a_b", "v1", "complete\n", "x" * 65]
+    )
+    def test_a_deploy_status_is_a_word(self, house: House, status: str) -> None:
+        """What no deploy can have come to is refused on add and on change alike."""
+        house.add_site("a")
+
+        added = house.ask(CommandType.SUBCLOUD_ADD, name="b", **{"deploy-status": status})
+        changed = house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"deploy-status": status})
+
+        expected = (400, "Invalid deploy-status: give a status such as complete, at most 64 small letters and dashes")
+        assert [expected, expected] == [(answer.status, answer.detail) for answer in (added, changed)]
+        assert [("a", "complete")] == [(row["name"], row["deploy_status"]) for row in house.rows(subclouds)]
+
+    @pytest.mark.parametrize("status", ["c", "rehome-pending", "pre-install-failed", "x" * 64])
+    def test_deploy_statuses(self, house: House, status: str) -> None:
+        """Small letters and dashes make a deploy status, up to 64 of them."""
+        house.add_site("a", **{"deploy-status": status})
+
+        assert status == house.site("a")["deploy_status"]
+
+    @pytest.mark.parametrize(
         ("data", "status", "fragment"),
         [
             ({}, 400, "name required"),
@@ -69,6 +129,8 @@ class TestAddSubcloud:
             ({"name": "b", "availability-status": "x"}, 400, "Invalid availability-status"),
             ({"name": "b", "connection": {"ansible_ssh_pass": "x"}}, 400, "looks like a secret"),
             ({"name": "b", "connection": "no json"}, 400, "Invalid connection"),
+            ({"name": "b", "bootstrap-address": "edge.example.com"}, 400, "Invalid bootstrap-address"),
+            ({"name": "b", "bootstrap-address": ""}, 400, "Invalid bootstrap-address"),
             ({"name": "a"}, 409, "Subcloud with name=a already exists"),
         ],
     )
@@ -146,6 +208,71 @@ class TestUpdateSubcloud:
         answer = self.update(house, **change)
 
         assert (422, detail) == (answer.status, answer.detail)
+
+    @pytest.mark.parametrize("deploy_status", ["complete", "rehome-pending", "prestage-complete"])
+    def test_a_deployed_one_may_be_managed(self, house: House, deploy_status: str) -> None:
+        """What is deployed, or waits to be taken over from another controller, may be managed."""
+        house.add_site("a", **{"management-state": "unmanaged", "deploy-status": deploy_status})
+
+        answer = self.update(house, **{"management-state": "managed"})
+
+        assert (200, "managed") == (answer.status, answer.body["management-state"])
+
+    def test_rehoming_is_no_fit_state_for_a_prestage(self, house: House) -> None:
+        """A managed site that waits to be taken over is not prestaged."""
+        house.add_site("a", **{"deploy-status": "rehome-pending"})
+
+        answer = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+
+        assert (400, f"Prestage skipped 'a': {DEPLOYING}") == (answer.status, answer.detail)
+
+    def test_a_new_name_shows_on_the_steps(self, house: House) -> None:
+        """The steps of the strategy that is shown, and what runs by itself, go by the new name."""
+        house.add_site("a")
+        house.add_site("b")
+        house.create(cloud_name="a")
+        house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b")
+
+        self.update(house, name="a2")
+        house.ask(CommandType.SUBCLOUD_UPDATE, subject="b", name="b2")
+
+        assert ["a2", "b2"] == [row["subcloud_name"] for row in house.rows(steps)]
+
+    def test_a_new_name_shows_on_ended_steps(self, house: House) -> None:
+        """As long as an ended strategy is shown its steps go by the name that the subcloud has now."""
+        house.add_site("a")
+        house.create()
+        house.verb("apply")
+        house.verb("abort")
+
+        self.update(house, name="b")
+
+        assert [("b", "aborted")] == [(row["subcloud_name"], row["state"]) for row in house.rows(steps)]
+
+    def test_a_new_name_leaves_history_and_others_alone(self, house: House) -> None:
+        """Steps of past strategies keep the name of their time; those of other subclouds keep theirs."""
+        house.add_site("a")
+        house.add_site("other")
+        house.create()
+        house.verb("apply")
+        house.verb("abort")
+        house.verb("delete")
+        house.create()
+
+        self.update(house, name="b")
+
+        assert ["a", "other", "b", "other"] == [row["subcloud_name"] for row in house.rows(steps)]
+
+    def test_a_refused_name_renames_nothing(self, house: House) -> None:
+        """A name that is taken leaves the steps as they are."""
+        house.add_site("a")
+        house.add_site("b")
+        house.create()
+
+        answer = self.update(house, name="b")
+
+        assert 409 == answer.status
+        assert ["a", "b"] == [row["subcloud_name"] for row in house.rows(steps)]
 
     def test_force_manages_all_the_same(self, house: House) -> None:
         """With force only `already managed` is checked."""
@@ -333,11 +460,62 @@ class TestStandalone:
         assert 1 == len(house.queued())
         assert None is house.step("a")["strategy_id"]
 
+    @pytest.mark.parametrize("before", [None, "failed", "complete"])
+    def test_it_shows_as_prestaging_at_once(self, house: House, before: str | None) -> None:
+        """From the answer on the subcloud is prestaging, before any worker looks: an old result is not taken for it."""
+        house.add_site("a")
+        with house.database.write() as connection:
+            connection.execute(update(subclouds).values(prestage_status=before))
+
+        answer = self.prestage(house)
+
+        site = house.site("a")
+        assert ("initial", "prestaging") == (house.step("a")["state"], site["prestage_status"])
+        assert answer.body["updated-at"] == subcloud_resource(site)["updated-at"]
+
+    def test_its_status_and_its_step_come_together(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When the status cannot be set there is no step, no secret and no message either."""
+        house.add_site("a")
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("actors.standalone.change", broken)
+
+        answer = self.prestage(house)
+
+        assert 500 == answer.status
+        assert None is house.site("a")["prestage_status"]
+        assert ([], [], []) == (house.rows(steps), house.rows(secrets), house.messages())
+
+    @pytest.mark.parametrize(
+        ("data", "for_sw_deploy"),
+        [
+            ({}, False),
+            ({"for_install": "true"}, False),
+            ({"for_install": True, "for_sw_deploy": "F"}, False),
+            ({"for_sw_deploy": "true"}, True),
+            ({"for_sw_deploy": True, "for_install": False}, True),
+        ],
+    )
+    def test_what_it_is_for(self, house: House, data: dict[str, object], for_sw_deploy: bool) -> None:
+        """A prestage is for an install unless it is said to be for a deploy."""
+        house.add_site("a")
+
+        assert 200 == self.prestage(house, **data).status
+        assert for_sw_deploy is house.step("a")["for_sw_deploy"]
+
     @pytest.mark.parametrize(
         ("site", "data", "detail"),
         [
             ({}, {"force": "x"}, "Invalid value for force option: x"),
             ({}, {"for_install": "x"}, "Invalid value for for_install option: x"),
+            ({}, {"for_sw_deploy": "x"}, "Invalid value for for_sw_deploy option: x"),
+            (
+                {},
+                {"for_install": "true", "for_sw_deploy": "true"},
+                "for_install and for_sw_deploy are mutually exclusive",
+            ),
             (
                 {},
                 {"release": "1"},
@@ -373,6 +551,7 @@ class TestStandalone:
 
         assert (400, detail) == (answer.status, answer.detail)
         assert [] == house.rows(steps)
+        assert None is house.site("a")["prestage_status"]
 
     def test_force_passes_over_alarms(self, house: House) -> None:
         """Force passes over management-affecting alarms and nothing else."""
@@ -388,9 +567,12 @@ class TestStandalone:
 
         assert (400, "sysadmin_password is required.") == (answer.status, answer.detail)
 
-    @pytest.mark.parametrize("applied", [False, True])
-    def test_a_subcloud_in_a_strategy_is_refused(self, house: House, applied: bool) -> None:
-        """While the subcloud has a step in a strategy that has not ended, a standalone prestage is rejected."""
+    @pytest.mark.parametrize(("applied", "reason"), [(False, WAITING), (True, BUSY)])
+    def test_a_subcloud_in_a_strategy_is_refused(self, house: House, applied: bool, reason: str) -> None:
+        """While the subcloud has a step in a strategy that has not ended, a standalone prestage is rejected.
+
+        The reason tells a step that nobody works on, which must be applied or deleted, from one that will end.
+        """
         house.add_site("a")
         house.create()
         if applied:
@@ -398,15 +580,18 @@ class TestStandalone:
 
         answer = self.prestage(house)
 
-        assert 400 == answer.status
-        assert answer.detail.startswith("Prestage skipped 'a': Subcloud a current prestage_status is")
+        assert (400, f"Prestage skipped 'a': {reason}") == (answer.status, answer.detail)
+        assert None is house.site("a")["prestage_status"]
 
     def test_a_second_one_is_refused(self, house: House) -> None:
         """A subcloud is prestaged once at a time."""
         house.add_site("a")
         self.prestage(house)
 
-        assert 400 == self.prestage(house).status
+        answer = self.prestage(house)
+
+        assert (400, f"Prestage skipped 'a': {BUSY}") == (answer.status, answer.detail)
+        assert 1 == len(house.rows(steps))
 
     def test_an_upgrading_controller_refuses(self, house: House) -> None:
         """While the system controller upgrades nothing is prestaged."""

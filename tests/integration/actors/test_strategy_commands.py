@@ -59,6 +59,17 @@ class TestCreateFields:
                 {"subcloud_group": "Default", "subcloud-apply-type": "serial"},
                 "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided",
             ),
+            ({"cloud_name": ""}, "cloud_name invalid"),
+            ({"cloud_name": 1}, "cloud_name invalid"),
+            ({"cloud_name": False}, "cloud_name invalid"),
+            ({"cloud_name": ["a"]}, "cloud_name invalid"),
+            ({"cloud_name": {"name": "a"}}, "cloud_name invalid"),
+            ({"for_install": "x"}, "Invalid value for for_install option: x"),
+            ({"for_install": 1}, "Invalid value for for_install option: 1"),
+            ({"for_sw_deploy": "x"}, "Invalid value for for_sw_deploy option: x"),
+            ({"for_install": "x", "for_sw_deploy": "x"}, "Invalid value for for_install option: x"),
+            ({"for_install": "true", "for_sw_deploy": "T"}, "for_install and for_sw_deploy are mutually exclusive"),
+            ({"for_install": True, "for_sw_deploy": True}, "for_install and for_sw_deploy are mutually exclusive"),
             ({"subcloud_group": "nowhere"}, "Invalid group_id"),
             ({"group": "nowhere"}, "Invalid group_id"),
             ({"subcloud_group": "77"}, "Invalid group_id"),
@@ -189,6 +200,27 @@ class TestCreateState:
 
         assert (422, f"{UNABLE}Prestage skipped 'a': {reason}") == (answer.status, answer.detail)
 
+    @pytest.mark.parametrize("site", [{}, {"availability-status": "offline"}])
+    def test_a_single_subcloud_takes_no_older_release(self, house: House, site: dict[str, str]) -> None:
+        """A release older than that of the single subcloud is a 422, told before what else is in the way."""
+        house.add_site("a", **site)
+
+        answer = house.create(cloud_name="a", release="21.12")
+
+        assert (
+            422,
+            f"{UNABLE}Prestage failed 'a': The requested software version (21.12) is lower than the current subcloud "
+            "software version (22.12).",
+        ) == (answer.status, answer.detail)
+        assert [] == house.rows(strategies)
+
+    def test_an_older_release_leaves_a_fleet_to_its_prechecks(self, house: House) -> None:
+        """A create for all does not judge the release: sites that are newer fail each by themselves."""
+        house.add_site("a")
+
+        assert 200 == house.create(release="21.12").status
+        assert [("a", 1)] == house.stages()
+
     def test_the_unfit_are_left_out_with_their_reason(self, house: House) -> None:
         """A create for all leaves the unfit out and tells why; the fit get steps."""
         house.add_site("a")
@@ -235,10 +267,17 @@ class TestCreateState:
         house.add_site("a")
         house.add_site("b")
         house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        busy = (
+            "Prestage skipped 'a': Subcloud a current prestage_status is 'prestaging'. "
+            "Please wait until it finishes before running this operation."
+        )
 
-        house.create()
+        single = house.create(cloud_name="a")
+        answer = house.create()
 
+        assert (422, UNABLE + busy) == (single.status, single.detail)
         assert [("b", 1)] == house.stages()
+        assert [{"name": "a", "reason": busy}] == answer.body["excluded-subclouds"]
 
 
 class TestCreateAnswer:
@@ -258,8 +297,29 @@ class TestCreateAnswer:
             "updated-at": None,
         }.items() <= body.items()
         assert {"force": True, "prestage-software-version": "23.09", "for_sw_deploy": False} == body["extra-args"]
+        assert [] == body["excluded-subclouds"]
         assert "T" in body["created-at"]
         assert "password" not in json.dumps(body)
+
+    @pytest.mark.parametrize(
+        ("data", "for_sw_deploy"),
+        [
+            ({}, False),
+            ({"for_install": "true"}, False),
+            ({"for_install": True, "for_sw_deploy": "f"}, False),
+            ({"for_sw_deploy": "true"}, True),
+            ({"for_sw_deploy": "T", "for_install": "False"}, True),
+            ({"for_sw_deploy": True}, True),
+        ],
+    )
+    def test_what_it_is_for(self, house: House, data: dict[str, object], for_sw_deploy: bool) -> None:
+        """A prestage is for an install unless it is said to be for a deploy; the steps know it too."""
+        house.add_site("a")
+
+        answer = house.create(**data)
+
+        assert (200, for_sw_deploy) == (answer.status, answer.body["extra-args"]["for_sw_deploy"])
+        assert for_sw_deploy is house.step("a")["for_sw_deploy"]
 
     def test_a_named_group_lends_its_way(self, house: House) -> None:
         """With a group named, the answer shows the group's apply type and width."""
@@ -316,6 +376,23 @@ class TestVerbs:
         assert (200, "applying") == (answer.status, answer.body["state"])
         assert 2 == len(house.queued())
         assert [("inspect_site", run_id) for run_id in house.queued()] == house.messages()
+
+    @pytest.mark.parametrize("verb", ["apply", "abort", "delete"])
+    def test_every_answer_tells_who_was_left_out(self, house: House, verb: str) -> None:
+        """The answer to each verb names who was left out at create, whatever became of them since."""
+        house.add_site("a")
+        house.add_site("b", **{"availability-status": "offline"})
+        house.create()
+        house.ask(CommandType.SUBCLOUD_UPDATE, subject="b", **{"availability-status": "online"})
+        if verb == "abort":
+            house.verb("apply")
+
+        answer = house.verb(verb)
+
+        assert 200 == answer.status
+        assert [{"name": "b", "reason": "Prestage skipped 'b': Subcloud is offline."}] == answer.body[
+            "excluded-subclouds"
+        ]
 
     def test_a_strategy_is_applied_once(self, house: House) -> None:
         """A second apply is a 422 that names the state, and hands nothing out."""

@@ -12,12 +12,13 @@ from threading import Event
 import pytest
 from coordinator_house import House
 from dramatiq import Message
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.leases import HeldRuns, Leases
 from actors.loop import Loop
-from actors.relay import Relay
+from actors.relay import Relay, one_by_one
 from actors.reports import Reporter
 from db.journal import Journal
 from db.runs import Report, claim
@@ -44,6 +45,11 @@ def claimed(house: House, owner: str = OWNER) -> int:
 def report(run_id: int) -> Report:
     """Return a report of success."""
     return Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, output=b"zz")
+
+
+def away() -> None:
+    """Stand for a store that does not answer."""
+    raise OperationalError("BEGIN", {}, ConnectionError("gone"))
 
 
 class Clock:
@@ -175,17 +181,16 @@ class TestReporter:
         assert before == house.rows(runs)
         assert ("coordinate", None) not in house.messages()
 
-    def test_a_report_that_cannot_be_written_is_kept(self, house: House) -> None:
+    def test_a_report_that_cannot_be_written_is_kept(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """While the store is away a report waits; it is written when the store is back."""
         run_id = claimed(house)
         reporter = Reporter(house.database, OWNER, lambda: None)
-        with house.database.write() as connection:
-            connection.exec_driver_sql("ALTER TABLE run_outputs RENAME TO hidden")
         reporter.add(report(run_id))
+        monkeypatch.setattr(house.database, "write", away)
         with pytest.raises(OperationalError):
             reporter.flush()
-        with house.database.write() as connection:
-            connection.exec_driver_sql("ALTER TABLE hidden RENAME TO run_outputs")
+        monkeypatch.undo()
+        assert frozenset({run_id}) == reporter.pending()
 
         reporter.flush()
 
@@ -250,7 +255,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        Relay(house.database, lambda actor, argument: said.append((actor, argument))).relay()
+        Relay(house.database, one_by_one(lambda actor, argument: said.append((actor, argument)))).relay()
 
         assert [("coordinate", None), ("stage_content", 7)] == said
         assert [] == house.rows(outbox)
@@ -266,7 +271,7 @@ class TestRelay:
             raise ConnectionError
 
         with pytest.raises(ConnectionError):
-            Relay(house.database, broken).relay()
+            Relay(house.database, one_by_one(broken)).relay()
 
         assert [("coordinate", None)] == house.messages()
 
@@ -282,7 +287,7 @@ class TestRelay:
         def publish(actor: str, _: int | None) -> None:
             {"coordinate": said.append}[actor](actor)
 
-        Relay(house.database, publish).relay()
+        Relay(house.database, one_by_one(publish)).relay()
 
         assert ["coordinate"] == said
         assert [] == house.messages()
@@ -295,9 +300,31 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        Relay(house.database, lambda _, argument: said.append(argument)).relay()
+        Relay(house.database, one_by_one(lambda _, argument: said.append(argument))).relay()
 
         assert list(range(1, 1201)) == said
+
+    @pytest.mark.parametrize(("aside_s", "expected"), [(0.0, []), (-60.0, [7]), (60.0, [7])])
+    def test_what_another_process_wrote(self, house: House, aside_s: float, expected: list[int]) -> None:
+        """A relay says at once what its own process wrote; of another's only what was left lying.
+
+        A time that is still to come tells of a clock that was set back: that is not waited for.
+        """
+        said: list[int | None] = []
+        for writer, argument in (("mine", 1), ("other", 7)):
+            journal = Journal(datetime.now(UTC), writer)
+            journal.call("stage_content", [argument])
+            with house.database.write() as connection:
+                journal.write(connection)
+        relay = Relay(house.database, one_by_one(lambda _, argument: said.append(argument)), "mine")
+
+        relay.relay()
+        with house.database.write() as connection:
+            connection.execute(update(outbox).values(written_at=outbox.c.written_at + aside_s))
+        relay.relay()
+
+        assert [1, *expected] == said
+        assert [("stage_content", 7)] * (not expected) == house.messages()
 
 
 class TestInProcessTransport:

@@ -75,6 +75,7 @@ def step(step_id: int, name: str, **values: Any) -> dict[str, Any]:
         "details": "",
         "release": "22.12",
         "force": False,
+        "for_sw_deploy": False,
         "from_version": None,
         "version": 1,
         "started_at": None,

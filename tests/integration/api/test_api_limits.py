@@ -61,13 +61,13 @@ async def test_found_too_large(rig: Rig, compressed: bool) -> None:
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
-        ([("a", "x" * 59_000)], 200),
-        ([("a", "x" * 61_000)], 413),
+        ([("name", "s"), ("a", "x" * 59_000)], 200),
+        ([("name", "s"), ("a", "x" * 61_000)], 413),
         ([("a", "f", b"x" * 31_000), ("b", "f", b"x" * 31_000)], 413),
         ([("bootstrap_values", "f", b"a: " + b"x" * 990)], 200),
         ([("bootstrap_values", "f", b"a: " + b"x" * 1000)], 413),
-        ([(f"p{number}", "x") for number in range(5)], 200),
-        ([(f"p{number}", "x") for number in range(6)], 400),
+        ([("name", "s"), *((f"p{number}", "x") for number in range(4))], 200),
+        ([("name", "s"), *((f"p{number}", "x") for number in range(5))], 400),
     ],
 )
 @pytest.mark.parametrize("announced", [True, False])

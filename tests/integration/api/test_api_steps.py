@@ -149,8 +149,11 @@ async def test_log_is_of_the_step_that_started_last(rig: Rig) -> None:
     ("path", "detail"),
     [
         ("nobody/log", "Strategy step not found"),
-        ("a/log", "There is no output of any phase for subcloud a"),
-        (f"a/log?phase={PACKAGES}", f"There is no output of phase '{PACKAGES}' for subcloud a"),
+        ("a/log", "There is no output of any phase for subcloud a; output is kept when a phase ends"),
+        (
+            f"a/log?phase={PACKAGES}",
+            f"There is no output of phase '{PACKAGES}' for subcloud a; output is kept when a phase ends",
+        ),
         (
             "a/log?phase=../etc",
             "Unknown phase '../etc'; the phases are: " + ", ".join(PHASES),

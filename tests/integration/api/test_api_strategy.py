@@ -12,8 +12,12 @@ BASE = "/v1.0/sw-update-strategy"
 
 
 async def test_show(rig: Rig) -> None:
-    """The active strategy is shown with every key of the contract and times as the database's; never the password."""
-    rig.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2))
+    """The active strategy is shown with every key of the contract, times as the database's; never the password.
+
+    Who was left out at create is part of it.
+    """
+    excluded = [{"name": "b", "reason": "Prestage skipped 'b': Subcloud is offline."}]
+    rig.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2, excluded=excluded))
 
     reply = await rig.send("GET", f"{BASE}?type=prestage", role="reader")
 
@@ -27,6 +31,7 @@ async def test_show(rig: Rig) -> None:
         "created-at": api_rows.CREATED_READ,
         "updated-at": None,
         "extra-args": {"force": True, "prestage-software-version": "22.12", "for_sw_deploy": False},
+        "excluded-subclouds": excluded,
     }
     assert reply.headers["content-type"] == "application/json"
     assert (await rig.send("GET", f"{BASE}/")).json == reply.json

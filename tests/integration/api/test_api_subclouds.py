@@ -118,13 +118,32 @@ async def test_add_by_json(rig: Rig) -> None:
     assert rig.transport.only.data == fields
 
 
-async def test_add_without_file(rig: Rig) -> None:
-    """A form without the bootstrap values goes on without a name; the coordinator answers."""
-    body, headers = multipart(("bootstrap-address", "10.10.10.12"))
+async def test_add_without_file_and_name(rig: Rig) -> None:
+    """A form without the bootstrap values, the only place of the client's for a name, is refused by their name."""
+    body, headers = multipart(("bootstrap-address", "10.10.10.12"), ("sysadmin_password", "TGk2OW51eCo="))
 
-    await rig.send("POST", BASE, body, headers=headers)
+    reply = await rig.send("POST", BASE, body, headers=headers)
 
-    assert rig.transport.only.data == {"bootstrap-address": "10.10.10.12"}
+    assert (reply.status, reply.detail) == (400, "Missing required file for bootstrap_values")
+    assert rig.transport.commands == []
+
+
+async def test_add_without_file_by_name(rig: Rig) -> None:
+    """A form that has a name itself needs no bootstrap values."""
+    body, headers = multipart(("name", "a"), ("bootstrap-address", "10.10.10.12"))
+
+    reply = await rig.send("POST", BASE, body, headers=headers)
+
+    assert reply.status == 200
+    assert rig.transport.only.data == {"name": "a", "bootstrap-address": "10.10.10.12"}
+
+
+async def test_change_needs_no_file(rig: Rig) -> None:
+    """A form of changes has no bootstrap values, and is not asked for them."""
+    body, headers = multipart(("location", "attic"))
+
+    assert (await rig.send("PATCH", f"{BASE}/a", body, headers=headers)).status == 200
+    assert rig.transport.only.data == {"location": "attic"}
 
 
 async def test_add_with_bad_file(rig: Rig) -> None:
@@ -156,6 +175,8 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 )
 async def test_unreadable_bodies(rig: Rig, body: bytes, headers: dict[str, str], detail: str) -> None:
     """A body with nothing in it is refused by name, one that cannot be read by another."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+
     for method, path in (("POST", BASE), ("PATCH", f"{BASE}/a")):
         reply = await rig.send(method, path, body, headers=headers)
         assert (reply.status, reply.detail) == (400, detail)
@@ -202,6 +223,8 @@ async def test_connection_in_a_form(rig: Rig) -> None:
 )
 async def test_secret_in_a_connection(rig: Rig, connection: Any, detail: str) -> None:
     """A secret among the connection variables is refused, for they are kept and sent around."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+
     for method, path in (("POST", BASE), ("PATCH", f"{BASE}/a")):
         reply = await rig.send(method, path, {"name": "a", "connection": connection})
         assert reply.status == 400
@@ -232,6 +255,8 @@ async def test_prestage(rig: Rig, sealer: Sealer) -> None:
 
 async def test_prestage_without_a_body(rig: Rig) -> None:
     """No body is malformed here, and an empty object lacks its password, which the coordinator says."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+
     reply = await rig.send("PATCH", f"{BASE}/a/prestage")
     assert (reply.status, reply.detail) == (400, "Request body is malformed.")
 
@@ -244,4 +269,32 @@ async def test_changes_of_what_nothing_is_called(rig: Rig) -> None:
     for method, path in (("DELETE", "a%00"), ("PATCH", "a%00"), ("PATCH", "a%00/prestage")):
         reply = await rig.send(method, f"{BASE}/{path}", {"name": "a"})
         assert (reply.status, reply.detail) == (404, "Subcloud not found")
+    assert rig.transport.commands == []
+
+
+@pytest.mark.parametrize("ref", ["ghost", "2"])
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("", b"", {}),
+        ("", b"{}", {}),
+        ("", b"abc", {}),
+        ("", b"", FORM),
+        ("", b"--b--\r\n", FORM),
+        ("", b'{"connection": {"ansible_ssh_pass": "x"}}', {}),
+        ("/prestage", b"", {}),
+        ("/prestage", b"abc", {}),
+    ],
+)
+async def test_unknown_comes_before_the_body(
+    rig: Rig, ref: str, path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    """That there is no such subcloud is told before what is wrong with the body; of one that is there, the body is."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+
+    unknown = await rig.send("PATCH", f"{BASE}/{ref}{path}", body, headers=headers)
+    known = [await rig.send("PATCH", f"{BASE}/{name}{path}", body, headers=headers) for name in ("a", "1")]
+
+    assert (unknown.status, unknown.detail) == (404, "Subcloud not found")
+    assert [reply.status for reply in known] == [400, 400]
     assert rig.transport.commands == []

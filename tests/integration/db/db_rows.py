@@ -208,6 +208,7 @@ def new_step(subcloud_id: int, stage: int) -> dict[str, Any]:
         "details": "",
         "release": RELEASE,
         "force": False,
+        "for_sw_deploy": False,
         "version": 1,
         "created_at": AT,
     }

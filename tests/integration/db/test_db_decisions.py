@@ -126,6 +126,33 @@ class TestSteps:
         assert before == rig.subcloud(1).prestage_status
         assert rig.subcloud(1).prestage_versions is None
 
+    def test_skipped_standalone(self, rig: Rig) -> None:
+        """A standalone prestage shows as prestaging when it is accepted; passed over after all, it shows nothing."""
+        rig.connection.execute(update(subclouds).values(prestage_status="prestaging"))
+        rig.add_standalone(1)
+        rig.coordinate()
+        rig.work(rig.queued()[0], outcome=RunOutcome.SKIPPED, details="Prestage skipped 'site1': offline.")
+
+        assert ("complete", "Prestage skipped 'site1': offline.") == (rig.step(1).state, rig.step(1).details)
+        assert (None, None, "No errors present") == (
+            rig.subcloud(1).prestage_status,
+            rig.subcloud(1).prestage_versions,
+            rig.subcloud(1).error_description,
+        )
+        assert "prestaging" == rig.subcloud(2).prestage_status
+
+    def test_versions_tell_what_it_was_for(self, rig: Rig) -> None:
+        """Each subcloud shows the release behind what its own prestage was for, an install or a deploy."""
+        rig.add_strategy({1: 1, 2: 1})
+        rig.connection.execute(update(steps).where(steps.c.subcloud_id == 2).values(for_sw_deploy=True))
+        rig.coordinate()
+        while rig.queued():
+            rig.work(rig.queued()[0])
+
+        assert ["for-install: 22.12 - for-sw-deploy: None", "for-install: None - for-sw-deploy: 22.12"] == [
+            rig.subcloud(one).prestage_versions for one in (1, 2)
+        ]
+
     def test_unmanaged_step(self, rig: Rig) -> None:
         """A step whose subcloud was unmanaged ends without a run, and its strategy with it."""
         rig.add_strategy({1: 1})

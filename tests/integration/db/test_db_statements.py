@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from db_rows import AT, LIMITS, Rig, sent_statements
@@ -22,11 +20,9 @@ STAGE = 100
 
 
 @pytest.fixture
-def second_database(empty_store: Path, tmp_path: Path) -> Iterator[Database]:
+def second_database(new_store: Callable[..., str]) -> Iterator[Database]:
     """Another empty store, to compare with the first."""
-    file = tmp_path / "second.db"
-    shutil.copy(empty_store, file)
-    database = Database(f"sqlite:///{file}")
+    database = Database(new_store())
     yield database
     database.close()
 

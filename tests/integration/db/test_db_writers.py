@@ -6,15 +6,24 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from db_rows import AT, Rig
-from sqlalchemy import Connection, func, insert, select, update
+from db_rows import AT, Rig, new_step
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from db.engine import Database
-from db.schema import controller, steps, strategies, subcloud_groups, subclouds
+from db.journal import Journal
+from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
+from db.snapshots import database_time
 
 THREADS = 4
 INCREMENTS = 150
+NEW_GROUP = {
+    "name": "edge",
+    "description": "at the edge",
+    "update_apply_type": "parallel",
+    "max_parallel_subclouds": 2,
+    "created_at": AT,
+}
 
 
 def _count(database: Database) -> int:
@@ -150,6 +159,64 @@ def test_removed_subcloud_leaves_its_history(database: Database) -> None:
         connection.execute(subclouds.delete())
 
         assert (None, "site1") == connection.execute(select(steps.c.subcloud_id, steps.c.subcloud_name)).one()
+
+
+def test_what_a_journal_stamps(connection: Connection) -> None:
+    """A message carries the process that wrote it and the database's own time; an event is not published yet."""
+    before = database_time(connection)
+    journal = Journal(AT, "worker1/1")
+    journal.tell("something.happened", "site/1", {})
+    journal.call("coordinate")
+    journal.call("stage_content", [7, 8])
+    journal.write(connection)
+    after = database_time(connection)
+
+    said = connection.execute(select(outbox).order_by(outbox.c.id)).all()
+    assert [("coordinate", None), ("stage_content", 7), ("stage_content", 8)] == [
+        (row.actor, row.argument) for row in said
+    ]
+    assert {"worker1/1"} == {row.writer for row in said}
+    assert all(before <= row.written_at <= after for row in said)
+    assert [(AT, False)] == [(row.at, row.published) for row in connection.execute(select(events))]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(steps, "for_sw_deploy"), (outbox, "writer"), (outbox, "written_at"), (events, "published")]
+)
+def test_columns_that_must_be_told(connection: Connection, table: Table, column: str) -> None:
+    """These columns have no value of their own: who writes a row must say."""
+    whole = {
+        "steps": {**new_step(1, 1), "strategy_id": None},
+        "outbox": {"actor": "coordinate", "writer": "", "written_at": 0.0},
+        "events": {"type": "t", "subject": "s", "data": {}, "at": AT, "published": False},
+    }[table.name]
+    Rig(connection).add_subclouds(1)
+    connection.execute(insert(table).values(whole))
+
+    with pytest.raises(IntegrityError, match=column):
+        connection.execute(insert(table).values({**whole, column: None}))
+
+
+def test_an_id_is_never_given_twice(connection: Connection) -> None:
+    """A row that is gone leaves its id unused: whoever still holds it finds nothing, rather than something else."""
+    rig = Rig(connection)
+    rig.add_subclouds(1, first=1000)
+    rig.add_strategy({1000: 1})
+    tables = (subcloud_groups, subclouds, strategies, steps)
+    rows = {table.name: dict(connection.execute(select(table)).mappings().one()) for table in tables}
+    connection.execute(update(strategies).values(deleted_at=AT))
+    rows["steps"] |= {"strategy_id": None, "subcloud_id": None}
+
+    def add(table: Table) -> int:
+        values = {**rows[table.name], "id": None, "name": "new"}
+        known = {name: value for name, value in values.items() if name in table.c and name != "id"}
+        return int(connection.execute(insert(table).values(known).returning(table.c.id)).scalar_one())
+
+    first = {table.name: add(table) for table in tables}
+    for table in tables:
+        connection.execute(table.delete().where(table.c.id == first[table.name]))
+
+    assert {name: gone + 1 for name, gone in first.items()} == {table.name: add(table) for table in tables}
 
 
 def test_moments_need_a_zone(database: Database) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from run_watch import Results, Waiting
+from run_watch import PATIENCE_S, Results, Waiting
 
 from runner.jobs import NoFreeSlotError, Outcome, PlaybookJob
+from runner.processes import marked
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[3]
 
 MakeJob = Callable[..., PlaybookJob]
 
@@ -29,6 +34,78 @@ LOOPING_PLAYBOOK = """
       loop: "{{ range(300) | list }}"
     - shell: "touch {{ ready }}; while [ ! -e {{ go_on }} ]; do sleep 0.05; done"
 """
+
+
+# A service in a process of its own, where descriptors can be taken away without harm to anybody else.
+STARVED = """
+import json, os, resource, sys, threading
+from pathlib import Path
+from runner.jobs import PlaybookJob
+from runner.supervisor import Supervisor
+
+settings = json.loads(sys.argv[1])
+results, ended = [], threading.Event()
+
+def finished(result):
+    results.append({"outcome": result.outcome, "details": result.details})
+    ended.set()
+
+def run(run_id):
+    job = {**settings["job"], "run_id": run_id, "playbook": Path(settings["job"]["playbook"])}
+    ended.clear()
+    supervisor.submit(PlaybookJob(**job))
+    ended.wait()
+
+supervisor = Supervisor(
+    slots=1, worker=settings["worker"], on_finished=finished, run_root=Path(settings["run_root"]), warm=0
+)
+supervisor.start()
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    for descriptor in taken[:settings["left"]]:
+        os.close(descriptor)
+run(1)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+run(2)
+supervisor.stop()
+print(json.dumps(results))
+"""
+
+
+@pytest.mark.parametrize("left", [0, 1, 4, 7])
+def test_run_that_cannot_be_hosted_may_be_tried_again(
+    make_job: MakeJob, worker: str, run_root: Path, left: int
+) -> None:
+    """Without descriptors for a child the run is STOPPED, for that says nothing of its site; with them the next works.
+
+    A child takes eight for a moment: no process of it is left, wherever its start breaks off.
+    """
+    job = make_job(QUICK)
+    settings = {
+        "worker": worker,
+        "run_root": str(run_root),
+        "job": {**job.__dict__, "playbook": str(job.playbook)},
+        "left": left,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED, json.dumps(settings)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+    assert [
+        {"outcome": "stopped", "details": "the run could not be hosted: Too many open files"},
+        {"outcome": "succeeded", "details": ""},
+    ] == json.loads(done.stdout)
+    assert [] == marked(worker)
 
 
 def test_events_leave_no_files(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,33 @@ def test_a_service_is_stopped_when_its_user_fails(tmp_path: Path) -> None:
     assert '"service.stopped"' in log.read_text()
     with pytest.raises(CommandError, match="The service does not answer GET"):
         DemoClient(url, "prst_wrong").strategy()
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[int]:
+    """Give the hard limit of open files; what is started meanwhile has a soft one of 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_service_takes_all_the_descriptors_that_it_may_have(tmp_path: Path, few_descriptors: int) -> None:
+    """The usual soft limit is too small for many playbooks; the service raises its own to the hard one."""
+    log = tmp_path / "service.log"
+    settings = environment(
+        {
+            "PRESTAGER_DATA_DIR": str(tmp_path / "data"),
+            "PRESTAGER_RELEASE": "23.09",
+            "PRESTAGER_WORKER_NAME": f"unit-{tmp_path.name}",
+        }
+    )
+    with running_service(settings, log):
+        records = map(json.loads, log.read_text().splitlines())
+        (pid,) = [record["pid"] for record in records if record["event"] == "service.ready"]
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+    assert (few_descriptors, few_descriptors) == limits
 
 
 def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

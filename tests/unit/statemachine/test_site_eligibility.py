@@ -30,8 +30,15 @@ UNMANAGED = Refusal(skip=True, text="Prestage skipped 'site1': Subcloud is not m
 BUSY = Refusal(
     skip=True,
     text=(
-        "Prestage skipped 'site1': Subcloud site1 current prestage_status is 'prestaging-images'. "
+        "Prestage skipped 'site1': Subcloud site1 current prestage_status is 'prestaging'. "
         "Please wait until it finishes before running this operation."
+    ),
+)
+WAITING = Refusal(
+    skip=True,
+    text=(
+        "Prestage skipped 'site1': Subcloud site1 has a step in a strategy that has not been worked on. "
+        "Please wait for the strategy to end, or delete it, before running this operation."
     ),
 )
 DEPLOYING = Refusal(
@@ -60,6 +67,10 @@ class TestStatus:
         [
             ({"availability_status": "offline"}, OFFLINE),
             ({"management_state": "unmanaged"}, UNMANAGED),
+            ({"busy_with": "initial"}, WAITING),
+            ({"busy_with": "prestage-precheck"}, BUSY),
+            ({"busy_with": "prestage-prepare"}, BUSY),
+            ({"busy_with": "prestaging-packages"}, BUSY),
             ({"busy_with": "prestaging-images"}, BUSY),
             ({"deploy_status": "installing"}, DEPLOYING),
         ],

@@ -1,0 +1,175 @@
+"""An installation over the private RabbitMQ: settings, outside users, queues to look into, a coordinator and worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from sqlalchemy import func, select
+
+from actors.amqp.publisher import Publisher
+from actors.amqp.topology import QUEUES
+from bootstrap import Installation, Role, build
+from db.engine import Database
+from runner.noop import NoopRunner
+from settings import Settings
+from tests.rabbitmq_server import RabbitmqServer
+from tests.tcp_proxy import HOST
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[3]
+END_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Prestager = Callable[..., Ended]
+
+
+@dataclass
+class House:
+    """One installation; see the module."""
+
+    rabbitmq: RabbitmqServer
+    vhost: str
+    settings: Settings
+    installation: Installation | None = field(default=None)
+
+    @property
+    def url(self) -> str:
+        """Return the broker's address with the administrator's password."""
+        return self.url_of(self.rabbitmq.user, self.rabbitmq.password)
+
+    def url_of(self, user: str, password: str) -> str:
+        """Return the broker's address for a user."""
+        return f"amqp://{user}:{password}@{HOST}:{self.rabbitmq.port}/{self.vhost}"
+
+    def outsider(self, *, configure: str = "", write: str = "", read: str = "") -> str:
+        """Return the broker's address for a new user with these rights only."""
+        user, password = f"out-{secrets.token_hex(4)}", secrets.token_urlsafe(12)
+        self.rabbitmq.rabbitmqctl("add_user", user, password)
+        self.rabbitmq.rabbitmqctl("set_permissions", "-p", self.vhost, user, configure, write, read)
+        return self.url_of(user, password)
+
+    def start(self) -> None:
+        """Start a coordinator and a worker whose playbooks do nothing; returns when commands are consumed."""
+        roles = frozenset({Role.COORDINATOR, Role.WORKER})
+        installation = build(self.settings, roles, lambda done: NoopRunner(slots=4, on_finished=done))
+        self.installation = installation
+        installation.actors.start(installation.runner)
+
+    def stop(self) -> None:
+        """End both."""
+        if self.installation is not None:
+            self.installation.actors.stop()
+            self.installation.database.close()
+            self.installation = None
+
+    @contextmanager
+    def channel(self) -> Iterator[BlockingChannel]:
+        """Give a channel of the administrator's that confirms."""
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+
+    def declare(self) -> None:
+        """Make what is missing of the topology."""
+        publisher = Publisher(self.url, "test topology")
+        publisher.start()
+        publisher.declare()
+        publisher.stop()
+
+    def put(self, queue: str, body: bytes, **properties: Any) -> None:
+        """Put a message into a queue."""
+        with self.channel() as channel:
+            channel.basic_publish("", queue, body, pika.BasicProperties(**properties), mandatory=True)
+
+    def count(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    def await_count(self, queue: str, count: int) -> None:
+        """Wait until so many messages wait in a queue."""
+        wait_for(lambda: self.count(queue) == count, END_S)
+
+    def purge(self) -> None:
+        """Empty every queue."""
+        with self.channel() as channel:
+            for queue in QUEUES:
+                channel.queue_purge(queue.name)
+
+    def rows(self, table: Any) -> int:
+        """Return how many rows a table has."""
+        database = Database(self.settings.store_url)
+        try:
+            with database.read() as connection:
+                return connection.execute(select(func.count()).select_from(table)).scalar_one()
+        finally:
+            database.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment of our commands."""
+        given = {
+            "DATA_DIR": self.settings.data_dir,
+            "BROKER_URL": self.url,
+            "RELEASE": self.settings.release,
+            "DEPLOY_DIR": self.settings.deploy_dir,
+            "FEED_DIR": self.settings.feed_dir,
+            "WORKER_NAME": self.settings.worker_name,
+            "SLOTS": self.settings.slots,
+        }
+        return {"PATH": os.environ["PATH"]} | {f"PRESTAGER_{name}": str(value) for name, value in given.items()}
+
+    def send(self, url: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run the example of a publisher; return its exit code and the answer."""
+        done = subprocess.run(
+            [sys.executable, ROOT / "examples" / "publish_command.py", *arguments],
+            env={"PATH": os.environ["PATH"], "AMQP_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+
+def house_at(rabbitmq: RabbitmqServer, directory: Path) -> House:
+    """Return an installation in a virtual host and a directory of its own, with its topology declared."""
+    vhost = f"house-{secrets.token_hex(4)}"
+    rabbitmq.rabbitmqctl("add_vhost", vhost)
+    rabbitmq.rabbitmqctl("set_permissions", "-p", vhost, rabbitmq.user, ".*", ".*", ".*")
+    for name in ("deploy", "feed"):
+        (directory / name).mkdir()
+    house = House(rabbitmq=rabbitmq, vhost=vhost, settings=Settings(data_dir=directory / "data"))
+    house.settings = Settings(
+        data_dir=directory / "data",
+        broker_url=house.url,  # type: ignore[arg-type]
+        release="23.09",
+        deploy_dir=directory / "deploy",
+        feed_dir=directory / "feed",
+        worker_name=vhost,
+        slots=4,
+    )
+    house.declare()
+    return house

@@ -1,0 +1,54 @@
+"""One private RabbitMQ for all tests here; each installation has a virtual host and a database of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from amqp_house import Ended, House, Prestager, house_at
+
+from cli.main import main
+from tests.rabbitmq_server import RabbitmqServer
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitmqServer]:
+    """Give the broker."""
+    with RabbitmqServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def house(rabbitmq: RabbitmqServer, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Give an installation whose topology is declared and of which nothing runs."""
+    return house_at(rabbitmq, tmp_path_factory.mktemp("house"))
+
+
+@pytest.fixture
+def running(house: House) -> Iterator[House]:
+    """Give the installation with a coordinator and a worker whose playbooks do nothing."""
+    house.start()
+    yield house
+    house.stop()
+
+
+@pytest.fixture
+def prestager(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Prestager:
+    """Run `prestager` with arguments as the shell would, with the settings of the installation and given ones."""
+
+    def run(*arguments: str, **settings: object) -> Ended:
+        for name in [name for name in os.environ if name.startswith("PRESTAGER_")]:
+            monkeypatch.delenv(name)
+        for name, value in (
+            house.environment | {f"PRESTAGER_{name}": str(value) for name, value in settings.items()}
+        ).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["prestager", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Ended(code=int(ended.value.code or 0), out=captured.out, err=captured.err)
+
+    return run

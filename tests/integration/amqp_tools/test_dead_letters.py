@@ -1,0 +1,192 @@
+"""`prestager dead-letters` on a real broker."""
+
+from __future__ import annotations
+
+import json
+
+import pika
+import pytest
+from amqp_house import House, Prestager
+
+from actors.amqp.topology import dead_letters_of
+from actors.declare import COMMANDS, SUBCLOUDS
+
+XQ = dead_letters_of(COMMANDS)
+
+
+@pytest.fixture(autouse=True)
+def clean(house: House) -> None:
+    """Begin with empty queues."""
+    house.purge()
+
+
+def turned_away(
+    house: House, letter_id: str, body: bytes = b"{}", reason: str = "the message is no CloudEvent"
+) -> None:
+    """Put a letter as the ingress does."""
+    house.put(XQ, body, message_id=letter_id, type="unreadable", headers={"x-prestager-reason": reason})
+
+
+def rejected(house: House, queue: str, letter_id: str, body: bytes = b"{}") -> None:
+    """Have the broker make a message a dead letter, as a failed actor does."""
+    house.put(
+        queue,
+        body,
+        message_id=letter_id,
+        type="stage_content",
+        correlation_id="mark",
+        content_type="application/json",
+        headers={"traceparent": "00-1"},
+    )
+    with house.channel() as channel:
+        method, _, _ = channel.basic_get(queue)
+        assert method is not None
+        channel.basic_nack(method.delivery_tag, requeue=False)
+    house.await_count(dead_letters_of(queue), 1)
+
+
+def taken(house: House, queue: str) -> tuple[pika.BasicProperties, bytes]:
+    """Take the only message of a queue."""
+    house.await_count(queue, 1)
+    with house.channel() as channel:
+        # A queue with a single active consumer refuses a plain get.
+        method, properties, body = next(channel.consume(queue, inactivity_timeout=10))
+        assert method is not None
+        assert properties is not None
+        channel.basic_ack(method.delivery_tag)
+    return properties, body or b""
+
+
+def test_list_says_how_many_and_why(house: House, prestager: Prestager) -> None:
+    """The list has a count for each queue, and for the oldest letters the reason and how long they are there."""
+    turned_away(house, "first")
+    turned_away(house, "second", reason="type is none of ours")
+    rejected(house, SUBCLOUDS, "third")
+
+    ended = prestager("dead-letters", "list")
+
+    assert 0 == ended.code, ended.err
+    counts, letters = ended.out.split("\n\n")
+    assert ["prestager.commands", "2"] in [line.split() for line in counts.splitlines()]
+    assert ["prestager.prepare", "0"] in [line.split() for line in counts.splitlines()]
+    first, second, third = letters.splitlines()[1:]
+    assert "first" in first
+    assert "no CloudEvent" in first
+    assert "type is none of ours" in second
+    assert "third" in third
+    assert "rejected: the actor that took it failed" in third
+    assert " 0 s " in third or " 1 s " in third
+
+
+def test_looking_changes_nothing(house: House, prestager: Prestager) -> None:
+    """Listing and showing leave every letter where it is, in its order; one queue and a number narrow the list."""
+    for number in range(5):
+        turned_away(house, f"letter-{number}")
+
+    seen = [prestager("dead-letters", "list", "commands", "--limit", "3").out for _ in range(3)]
+    prestager("dead-letters", "show", "commands", "letter-4")
+
+    assert 1 == len({text.partition("AGE")[0] for text in seen})
+    assert ["letter-0", "letter-1", "letter-2"] == [word for word in seen[-1].split() if word.startswith("letter-")]
+    house.await_count(XQ, 5)
+    with house.channel() as channel:
+        order = [channel.basic_get(XQ, auto_ack=True)[1] for _ in range(5)]
+    assert [f"letter-{number}" for number in range(5)] == [one.message_id for one in order if one]
+
+
+def test_show_hides_secrets(house: House, prestager: Prestager) -> None:
+    """The body of a letter is shown without the sealed password in it."""
+    sealed = "Zm9yIG5vYm9keQ=="
+    body = {"id": "1", "data": {"sealed_password": sealed, "password_fault": "missing", "request": {"cloud": "edge"}}}
+    turned_away(house, "one", json.dumps(body).encode())
+
+    ended = prestager("dead-letters", "show", "prestager.commands.XQ", "one")
+
+    assert 0 == ended.code, ended.err
+    assert sealed not in ended.out
+    assert '"sealed_password": "********"' in ended.out
+    assert '"cloud": "edge"' in ended.out
+    assert "the message is no CloudEvent" in ended.out
+
+
+def test_replay_puts_one_back(house: House, prestager: Prestager) -> None:
+    """A replayed letter is in its queue as it was sent, without the marks of its death; the others stay."""
+    rejected(house, SUBCLOUDS, "one", b'{"a": 1}')
+    house.put(dead_letters_of(SUBCLOUDS), b"{}", message_id="other")
+
+    ended = prestager("dead-letters", "replay", "subclouds", "one")
+
+    assert 0 == ended.code, ended.err
+    properties, body = taken(house, SUBCLOUDS)
+    assert b'{"a": 1}' == body
+    assert ("one", "stage_content", "mark") == (properties.message_id, properties.type, properties.correlation_id)
+    assert {"traceparent": "00-1"} == properties.headers
+    left, _ = taken(house, dead_letters_of(SUBCLOUDS))
+    assert "other" == left.message_id
+
+
+def test_a_letter_without_id(house: House, prestager: Prestager) -> None:
+    """What has no id is named by the checksum of its body, and can be put back by that name."""
+    house.put(XQ, b"no json")
+    listed = prestager("dead-letters", "list", "commands").out
+    name = next(word for word in listed.split() if word.startswith("sha256:"))
+
+    ended = prestager("dead-letters", "replay", "commands", name)
+
+    assert 0 == ended.code, ended.err
+    assert b"no json" == taken(house, COMMANDS)[1]
+
+
+def test_a_replay_that_the_queue_refuses_loses_nothing(house: House, prestager: Prestager) -> None:
+    """A letter whose queue is gone stays a dead letter, and the operator is told."""
+    house.put(dead_letters_of("prestager.prepare"), b"{}", message_id="one")
+    with house.channel() as channel:
+        channel.queue_delete("prestager.prepare")
+    try:
+        ended = prestager("dead-letters", "replay", "prepare", "one")
+    finally:
+        house.declare()
+
+    assert 1 == ended.code
+    assert "still in prestager.prepare.XQ" in ended.err
+    house.await_count(dead_letters_of("prestager.prepare"), 1)
+
+
+def test_purge_asks_first(house: House, prestager: Prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters are thrown away after a yes only, and of the named queue only."""
+    turned_away(house, "one")
+    rejected(house, SUBCLOUDS, "other")
+    monkeypatch.setattr("typer.confirm", lambda _question: False)
+
+    refused = prestager("dead-letters", "purge", "commands")
+    done = prestager("dead-letters", "purge", "commands", "--yes")
+
+    assert (1, "Error: Nothing was thrown away.\n") == (refused.code, refused.err)
+    assert (0, "1 dead letters of prestager.commands are gone.\n") == (done.code, done.out)
+    assert [0, 1] == [house.count(XQ), house.count(dead_letters_of(SUBCLOUDS))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("show", "commands", "nobody"), "has no letter nobody"),
+        (("replay", "commands", "nobody"), "prestager dead-letters list"),
+        (("list", "comands"), "name one of: prestager.commands"),
+    ],
+)
+def test_what_is_not_there(prestager: Prestager, arguments: tuple[str, ...], told: str) -> None:
+    """A wrong name is one sentence that says what to do."""
+    ended = prestager("dead-letters", *arguments)
+
+    assert 1 == ended.code
+    assert told in ended.err
+
+
+def test_without_a_broker(prestager: Prestager) -> None:
+    """An embedded installation has no dead letters, and says so; a broker that is away is named as such."""
+    embedded = prestager("dead-letters", "list", BROKER_URL="")
+    away = prestager("dead-letters", "list", BROKER_URL="amqp://u:p@127.0.0.1:9/")
+
+    assert [1, 1] == [embedded.code, away.code]
+    assert "PRESTAGER_BROKER_URL is not set" in embedded.err
+    assert "out of reach" in away.err

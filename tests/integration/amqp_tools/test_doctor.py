@@ -1,0 +1,139 @@
+"""`prestager doctor` over a real broker, and without one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import time
+
+import pytest
+from amqp_house import Ended, House, Prestager
+
+from actors.amqp.topology import QUEUES, dead_letters_of
+from actors.declare import COMMANDS, PREPARE
+from cli.doctor import store_checks
+from cli.doctor.finding import Level
+from db.engine import Database
+
+
+def lines(ended: Ended) -> dict[str, tuple[str, str]]:
+    """Return check → (level, finding); of a check with several lines the last."""
+    rows = [line.split(maxsplit=1) for line in ended.out.splitlines()[1:]]
+    found = {}
+    for level, rest in rows:
+        check, _, finding = rest.partition("  ")
+        found[check] = (level, finding.strip())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def schema(prestager: Prestager) -> None:
+    """Begin with the schema, as after a first start."""
+    assert 0 == prestager("db", "upgrade").code
+
+
+def test_all_is_well(running: House, prestager: Prestager) -> None:
+    """A running installation has no failing line, and the queues are as declared."""
+    running.purge()
+
+    ended = prestager("doctor")
+
+    found = lines(ended)
+    assert 0 == ended.code, ended.out
+    assert ("ok", f"2 exchanges and {len(QUEUES)} queues are there as declared.") == found["topology"]
+    assert {"ok"} == {found[check][0] for check in ("broker", "schema", "clock", "consumer_timeout", "data room")}
+    assert COMMANDS not in found
+
+
+def test_it_changes_nothing(house: House, prestager: Prestager, tmp_path: Path) -> None:
+    """A queue and a database that are not there are said to be missing, and are missing afterwards."""
+    with house.channel() as channel:
+        channel.queue_delete(PREPARE)
+    try:
+        ended = prestager("doctor", DATA_DIR=tmp_path / "new")
+        again = prestager("doctor", DATA_DIR=tmp_path / "new")
+    finally:
+        house.declare()
+
+    assert 0 == ended.code
+    assert lines(ended) == lines(again)
+    assert "warn" == lines(ended)[PREPARE][0]
+    assert "is not there yet" in lines(ended)["database"][1]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_queue_with_other_arguments(house: House, prestager: Prestager) -> None:
+    """A queue that somebody made differently fails with the argument that differs and the way out."""
+    with house.channel() as channel:
+        channel.queue_delete(PREPARE)
+        channel.queue_declare(PREPARE, durable=True, arguments={"x-queue-type": "classic"})
+    try:
+        ended = prestager("doctor")
+    finally:
+        with house.channel() as channel:
+            channel.queue_delete(PREPARE)
+        house.declare()
+
+    level, finding = lines(ended)[PREPARE]
+    assert (1, "fail") == (ended.code, level)
+    assert "x-queue-type" in finding
+    assert "delete it on the broker" in finding
+
+
+def test_dead_letters_and_missing_coordinators_are_told(house: House, prestager: Prestager) -> None:
+    """What an operator should look at is a warning and no failure."""
+    house.purge()
+    house.put(dead_letters_of(COMMANDS), b"{}", message_id="one")
+    house.await_count(dead_letters_of(COMMANDS), 1)
+
+    ended = prestager("doctor")
+
+    assert 0 == ended.code
+    assert "prestager dead-letters list prestager.commands" in lines(ended)[dead_letters_of(COMMANDS)][1]
+    assert "no coordinator runs" in lines(ended)[COMMANDS][1]
+
+
+def test_a_broker_that_is_away(prestager: Prestager) -> None:
+    """A broker out of reach fails without its password in the line."""
+    ended = prestager("doctor", BROKER_URL="amqp://user:hidden@127.0.0.1:9/")
+
+    assert (1, "fail") == (ended.code, lines(ended)["broker"][0])
+    assert "hidden" not in ended.out + ended.err
+
+
+def test_a_user_without_rights(house: House, prestager: Prestager) -> None:
+    """A user who may not declare is told which rights it lacks."""
+    ended = prestager("doctor", BROKER_URL=house.outsider(read=".*"))
+
+    assert 1 == ended.code
+    assert "Give the broker's user" in lines(ended)[COMMANDS][1]
+
+
+def test_an_embedded_installation(prestager: Prestager) -> None:
+    """Without a broker its checks are left out, with the reason."""
+    ended = prestager("doctor", BROKER_URL="")
+
+    assert 0 == ended.code, ended.out
+    assert ("ok", "broker") == (lines(ended)["broker"][0], "broker")
+    assert "one process does everything" in lines(ended)["broker"][1]
+
+
+def test_a_database_that_is_away(prestager: Prestager) -> None:
+    """A database out of reach is one failing line without its password."""
+    ended = prestager("doctor", BROKER_URL="", DATABASE_URL="postgresql+psycopg://user:hidden@127.0.0.1:9/prestager")
+
+    assert (1, "fail") == (ended.code, lines(ended)["database"][0])
+    assert "hidden" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(("skew_s", "level"), [(4.0, Level.OK), (6.0, Level.WARN), (-6.0, Level.WARN)])
+def test_the_clock(house: House, monkeypatch: pytest.MonkeyPatch, skew_s: float, level: Level) -> None:
+    """The database's clock may differ by 5 s from ours, to either side."""
+    monkeypatch.setattr(store_checks, "time", lambda: time() + skew_s)
+    database = Database(house.settings.store_url)
+    try:
+        found = store_checks._skew(database)
+    finally:
+        database.close()
+
+    assert level == found.level
+    assert (level is Level.OK) or (("behind" if skew_s > 0 else "ahead") in found.text)

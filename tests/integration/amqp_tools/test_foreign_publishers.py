@@ -1,0 +1,140 @@
+"""Programs of others send commands and hear events over RabbitMQ, as docs/amqp.md says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pika
+import pytest
+from amqp_house import ROOT, House
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+
+from actors.amqp.topology import EVENTS, dead_letters_of
+from actors.declare import COMMANDS, SUBCLOUDS
+from db.schema import commands, strategies, subclouds
+
+SOURCE = "//ci.example.net/night"
+SITE = {
+    "name": "site0",
+    "software_version": "22.12",
+    "management-state": "managed",
+    "availability-status": "online",
+    "external_oam_floating_address": "10.10.10.2",
+}
+
+
+@pytest.fixture(scope="module")
+def publisher(house: House) -> str:
+    """Give the address of a user that may write to the commands exchange and nothing else."""
+    return house.outsider(write=r"^prestager\.commands$")
+
+
+@pytest.fixture
+def listener(house: House) -> Iterator[subprocess.Popen[str]]:
+    """Give the example of a listener, which listens, as a user that may do nothing else."""
+    url = house.outsider(configure=r"^amq\.gen-.*", write=r"^amq\.gen-.*", read=r"^(amq\.gen-.*|prestager\.events)$")
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "examples" / "listen_events.py", "strategy.#", "subcloud.*"],
+        env={"PATH": os.environ["PATH"], "AMQP_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert "listening\n" == process.stderr.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_same_command_twice_acts_once(running: House, publisher: str) -> None:
+    """The same source and id twice have one effect and get the same answer; another id meets what is there."""
+    first = running.send(publisher, SOURCE, "add-1", "subcloud.add", json.dumps(SITE))
+    second = running.send(publisher, SOURCE, "add-1", "subcloud.add", json.dumps(SITE))
+    other = running.send(publisher, SOURCE, "add-2", "subcloud.add", json.dumps(SITE))
+
+    assert 200 == first[1]["status"], first
+    assert (0, first[1]) == second
+    assert (1, 409) == (other[0], other[1]["status"])
+    assert 1 == running.rows(subclouds)
+
+
+def test_an_id_belongs_to_its_source(running: House, publisher: str) -> None:
+    """Two sources may use the same id; one source may not use an id for two commands."""
+    before = running.rows(commands)
+    group = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+
+    mine = running.send(publisher, "/mine", "1", "group.create", json.dumps(group))
+    theirs = running.send(publisher, "/theirs", "1", "group.create", json.dumps({**group, "name": "far"}))
+    reused = running.send(publisher, "/mine", "1", "strategy.abort")
+
+    assert [200, 200] == [mine[1]["status"], theirs[1]["status"]]
+    assert (409, "This command id was used for another command.") == (reused[1]["status"], reused[1]["detail"])
+    assert before + 2 == running.rows(commands)
+
+
+def test_a_strategy_from_outside(running: House, publisher: str, listener: subprocess.Popen[str]) -> None:
+    """An outsider creates and applies a strategy with a password that is sealed for its command; a listener hears."""
+    running.send(publisher, SOURCE, "site-1", "subcloud.add", json.dumps({**SITE, "name": "night0"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "seal", "--source", SOURCE, "--id", "create-1"],
+        env=running.environment,
+        input="Li69nux*\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    request = json.dumps({"type": "prestage", "cloud_name": "night0"})
+
+    created = running.send(publisher, SOURCE, "create-1", "strategy.create", request, done.stdout.strip())
+    again = running.send(publisher, SOURCE, "create-1", "strategy.create", request, done.stdout.strip())
+    applied = running.send(publisher, SOURCE, "apply-1", "strategy.apply", '{"type": "prestage"}')
+    heard: list[str] = []
+    assert listener.stdout is not None
+    while not heard or heard[-1] != "io.prestager.event.strategy.prestage.complete":
+        line = listener.stdout.readline()
+        assert line
+        heard.append(json.loads(line)["type"])
+        assert "failed" not in heard[-1]
+
+    assert [200, 200, 200] == [created[1]["status"], again[1]["status"], applied[1]["status"]]
+    assert created == again
+    assert 1 == running.rows(strategies)
+
+
+def test_what_is_no_command_is_a_dead_letter(running: House, publisher: str) -> None:
+    """A type that does not exist is answered 400 with what is wrong, and kept as a dead letter."""
+    running.purge()
+
+    code, answer = running.send(publisher, SOURCE, "odd", "strategy.paint")
+
+    assert (1, 400) == (code, answer["status"])
+    assert "type is none of" in answer["detail"]
+    running.await_count(dead_letters_of(COMMANDS), 1)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda channel: channel.basic_publish("", SUBCLOUDS, b"{}"),
+        lambda channel: channel.basic_publish(EVENTS, "strategy.prestage.complete", b"{}"),
+        lambda channel: channel.basic_get(COMMANDS),
+        lambda channel: channel.queue_declare("mine"),
+        lambda channel: channel.queue_purge(COMMANDS),
+    ],
+    ids=["default exchange", "events", "read", "declare", "purge"],
+)
+def test_an_outsider_can_do_nothing_else(publisher: str, attempt: Callable[[BlockingChannel], object]) -> None:
+    """The rights that the guide gives to a publisher allow commands and nothing besides."""
+    with pika.BlockingConnection(pika.URLParameters(publisher)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+
+        with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+            attempt(channel)
