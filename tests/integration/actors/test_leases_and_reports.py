@@ -1,29 +1,20 @@
-"""The parts of a worker by themselves: leases, reports, the relay, and the in-process transport."""
+"""A worker's leases and reports by themselves."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
-from threading import Event
 
 import pytest
 from coordinator_house import House
-from dramatiq import Message
-from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
-from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.leases import HeldRuns, Leases
 from actors.loop import Loop
-from actors.relay import Relay, one_by_one
 from actors.reports import Reporter
 from db.journal import Journal
 from db.runs import Report, claim
-from db.schema import outbox, run_outputs, runs
-from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from db.schema import run_outputs, runs
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
 
@@ -242,187 +233,3 @@ class TestReporter:
         reporter.flush()
 
         assert {"finished"} == {row["state"] for row in house.rows(runs)}
-
-
-class TestRelay:
-    def test_what_was_published_is_forgotten(self, house: House) -> None:
-        """The relay publishes in order, says the same thing once, and empties the outbox."""
-        said: list[tuple[str, int | None]] = []
-        journal = Journal(datetime.now(UTC))
-        journal.call("coordinate")
-        journal.call("stage_content", [7])
-        journal.call("coordinate")
-        with house.database.write() as connection:
-            journal.write(connection)
-
-        Relay(house.database, one_by_one(lambda actor, argument: said.append((actor, argument)))).relay()
-
-        assert [("coordinate", None), ("stage_content", 7)] == said
-        assert [] == house.rows(outbox)
-
-    def test_what_could_not_be_published_stays(self, house: House) -> None:
-        """A publish that fails leaves the outbox as it was: it is tried again."""
-        journal = Journal(datetime.now(UTC))
-        journal.call("coordinate")
-        with house.database.write() as connection:
-            journal.write(connection)
-
-        def broken(actor: str, argument: int | None) -> None:
-            raise ConnectionError
-
-        with pytest.raises(ConnectionError):
-            Relay(house.database, one_by_one(broken)).relay()
-
-        assert [("coordinate", None)] == house.messages()
-
-    def test_a_row_of_another_version_does_not_stop_it(self, house: House) -> None:
-        """A call of an actor that nobody knows is dropped; the calls behind it are published."""
-        said: list[str] = []
-        journal = Journal(datetime.now(UTC))
-        journal.call("from_the_future")
-        journal.call("coordinate")
-        with house.database.write() as connection:
-            journal.write(connection)
-
-        def publish(actor: str, _: int | None) -> None:
-            {"coordinate": said.append}[actor](actor)
-
-        Relay(house.database, one_by_one(publish)).relay()
-
-        assert ["coordinate"] == said
-        assert [] == house.messages()
-
-    def test_a_large_outbox_is_emptied_in_batches(self, house: House) -> None:
-        """More than one batch of messages is published whole."""
-        said: list[int | None] = []
-        journal = Journal(datetime.now(UTC))
-        journal.call("stage_content", range(1, 1201))
-        with house.database.write() as connection:
-            journal.write(connection)
-
-        Relay(house.database, one_by_one(lambda _, argument: said.append(argument))).relay()
-
-        assert list(range(1, 1201)) == said
-
-    @pytest.mark.parametrize(("aside_s", "expected"), [(0.0, []), (-60.0, [7]), (60.0, [7])])
-    def test_what_another_process_wrote(self, house: House, aside_s: float, expected: list[int]) -> None:
-        """A relay says at once what its own process wrote; of another's only what was left lying.
-
-        A time that is still to come tells of a clock that was set back: that is not waited for.
-        """
-        said: list[int | None] = []
-        for writer, argument in (("mine", 1), ("other", 7)):
-            journal = Journal(datetime.now(UTC), writer)
-            journal.call("stage_content", [argument])
-            with house.database.write() as connection:
-                journal.write(connection)
-        relay = Relay(house.database, one_by_one(lambda _, argument: said.append(argument)), "mine")
-
-        relay.relay()
-        with house.database.write() as connection:
-            connection.execute(update(outbox).values(written_at=outbox.c.written_at + aside_s))
-        relay.relay()
-
-        assert [1, *expected] == said
-        assert [("stage_content", 7)] * (not expected) == house.messages()
-
-
-class TestInProcessTransport:
-    def command(self) -> Command:
-        """Return some command."""
-        return Command(type=CommandType.GROUP_DELETE, subject="g")
-
-    async def test_the_answer_comes_back(self) -> None:
-        """The caller gets the answer that is delivered for its command."""
-        replies = Replies()
-        answer = Answer(status=200, body="done")
-        transport = InProcessTransport(lambda command: replies.deliver(command.id, answer), replies, 5)
-
-        assert answer == await transport.request(self.command())
-
-    async def test_no_answer_in_time_is_told(self) -> None:
-        """Without an answer the caller is told after the time it waits; a late answer harms nobody."""
-        replies = Replies()
-        transport = InProcessTransport(lambda _: None, replies, 0.05)
-        command = self.command()
-
-        with pytest.raises(NoAnswerInTimeError):
-            await transport.request(command)
-        replies.deliver(command.id, Answer(status=200))
-
-    async def test_too_many_callers_are_turned_away(self) -> None:
-        """When a thousand commands wait, the next caller is told to come back; the others still wait."""
-        replies = Replies()
-        transport = InProcessTransport(lambda _: None, replies, 5)
-        waiting = [asyncio.ensure_future(transport.request(self.command())) for _ in range(1000)]
-        await asyncio.sleep(0)
-
-        with pytest.raises(TransportUnavailableError):
-            await transport.request(self.command())
-        for one in waiting:
-            one.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-
-    async def test_two_callers_of_one_command_both_get_the_answer(self) -> None:
-        """The same command sent twice at once is answered to both callers."""
-        replies = Replies()
-        transport = InProcessTransport(lambda _: None, replies, 5)
-        command = self.command()
-        both = [asyncio.ensure_future(transport.request(command)) for _ in range(2)]
-        await asyncio.sleep(0)
-
-        replies.deliver(command.id, Answer(status=200))
-
-        assert [200, 200] == [answer.status for answer in await asyncio.gather(*both)]
-
-
-class TestInProcessBroker:
-    @pytest.fixture
-    def broker(self) -> Iterator[InProcessBroker]:
-        """Give a broker with one queue."""
-        broker = InProcessBroker()
-        broker.declare_queue("q")
-        yield broker
-        broker.close()
-
-    def test_dead_letters_are_bounded(self, broker: InProcessBroker) -> None:
-        """Only the last hundred dead letters are kept."""
-        consumer = broker.consume("q", prefetch=1, timeout=100)
-        for place in range(150):
-            message = Message(queue_name="q", actor_name="a", args=(place,), kwargs={}, options={})
-            broker.enqueue(message)
-            proxy = next(consumer)
-            assert proxy is not None
-            consumer.nack(proxy)
-
-        kept = broker.dead_letters_by_queue["q"]
-        assert (100, 149) == (len(kept), kept[-1].args[0])
-
-    def test_an_unreadable_message_does_not_stop_the_queue(self, broker: InProcessBroker) -> None:
-        """A body that cannot be read is dropped; the next message is served."""
-        consumer = broker.consume("q", prefetch=1, timeout=100)
-        broker.queues["q"].put(b"\xff not a message")
-        broker.enqueue(Message(queue_name="q", actor_name="a", args=(1,), kwargs={}, options={}))
-
-        served = [next(consumer), next(consumer)]
-
-        assert [None, (1,)] == [one and one.args for one in served]
-
-
-class TestLoop:
-    def test_an_exception_does_not_end_it(self, tmp_path: Path) -> None:
-        """A loop whose work fails goes on at the next wake."""
-        again, calls = Event(), list[int]()
-
-        def work() -> None:
-            calls.append(1)
-            if len(calls) == 1:
-                raise ValueError("first")
-            again.set()
-
-        loop = Loop("test", work, interval_s=0.05)
-        loop.start()
-
-        assert again.wait(5)
-        loop.stop()
-        loop.stop()

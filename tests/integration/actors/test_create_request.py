@@ -1,0 +1,153 @@
+"""The fields of a create request: every text and the order of contract 3.3.1 and 3.3.2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from coordinator_house import House
+
+from db.schema import strategies
+from messages.commands import Command, CommandType
+
+UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
+DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
+
+
+class TestCreateFields:
+    @pytest.mark.parametrize(
+        ("data", "detail"),
+        [
+            ({"type": None}, "type required"),
+            ({"type": ""}, "type required"),
+            ({"type": "upgrade"}, "type invalid"),
+            ({"type": ["prestage"]}, "type invalid"),
+            ({"subcloud-apply-type": "both"}, "subcloud-apply-type invalid"),
+            ({"subcloud-apply-type": 1}, "subcloud-apply-type invalid"),
+            ({"max-parallel-subclouds": "many"}, "max-parallel-subclouds invalid value. Value: many"),
+            ({"max-parallel-subclouds": True}, "max-parallel-subclouds invalid value. Value: True"),
+            ({"max-parallel-subclouds": 1.5}, "max-parallel-subclouds invalid value. Value: 1.5"),
+            (
+                {"max-parallel-subclouds": 0},
+                "Invalid max-parallel-subclouds value: 0. For prestage, the value must be between 1 and 500.",
+            ),
+            (
+                {"max-parallel-subclouds": "501"},
+                "Invalid max-parallel-subclouds value: 501. For prestage, the value must be between 1 and 500.",
+            ),
+            (
+                {"max-parallel-subclouds": -1},
+                "Invalid max-parallel-subclouds value: -1. For prestage, the value must be between 1 and 500.",
+            ),
+            ({"stop-on-failure": "maybe"}, "stop-on-failure invalid"),
+            ({"stop-on-failure": True}, "stop-on-failure invalid"),
+            ({"force": "abc"}, "Invalid value 'abc' for force - must be True/False or 'true'/'false'"),
+            ({"force": 1}, "Invalid value '1' for force - must be True/False or 'true'/'false'"),
+            (
+                {"cloud_name": "a", "subcloud_group": "Default"},
+                "cloud_name and subcloud_group are mutually exclusive",
+            ),
+            ({"cloud_name": "a", "group": "Default"}, "cloud_name and subcloud_group are mutually exclusive"),
+            (
+                {"subcloud_group": "Default", "max-parallel-subclouds": 3},
+                "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided",
+            ),
+            (
+                {"subcloud_group": "Default", "subcloud-apply-type": "serial"},
+                "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided",
+            ),
+            ({"cloud_name": ""}, "cloud_name invalid"),
+            ({"cloud_name": 1}, "cloud_name invalid"),
+            ({"cloud_name": False}, "cloud_name invalid"),
+            ({"cloud_name": ["a"]}, "cloud_name invalid"),
+            ({"cloud_name": {"name": "a"}}, "cloud_name invalid"),
+            ({"for_install": "x"}, "Invalid value for for_install option: x"),
+            ({"for_install": 1}, "Invalid value for for_install option: 1"),
+            ({"for_sw_deploy": "x"}, "Invalid value for for_sw_deploy option: x"),
+            ({"for_install": "x", "for_sw_deploy": "x"}, "Invalid value for for_install option: x"),
+            ({"for_install": "true", "for_sw_deploy": "T"}, "for_install and for_sw_deploy are mutually exclusive"),
+            ({"for_install": True, "for_sw_deploy": True}, "for_install and for_sw_deploy are mutually exclusive"),
+            ({"subcloud_group": "nowhere"}, "Invalid group_id"),
+            ({"group": "nowhere"}, "Invalid group_id"),
+            ({"subcloud_group": "77"}, "Invalid group_id"),
+            (
+                {"release": "22.12.1"},
+                "Specified release format is not supported. Version format must be MM.mm.",
+            ),
+            ({"release": 22.12}, "Specified release format is not supported. Version format must be MM.mm."),
+        ],
+    )
+    def test_wrong_fields_are_refused_with_the_contracts_text(
+        self, house: House, data: dict[str, Any], detail: str
+    ) -> None:
+        """A wrong field is a 400 with the exact text, and nothing is created."""
+        house.add_site("a")
+
+        answer = house.create(**data)
+
+        assert (400, detail) == (answer.status, answer.detail)
+        assert [] == house.rows(strategies)
+
+    def test_missing_password_is_named(self, house: House) -> None:
+        """A create without a password is a 400 that names sysadmin_password."""
+        answer = house.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
+
+        assert (400, "subcloud sysadmin_password required") == (answer.status, answer.detail)
+
+    def test_undecodable_password_is_named(self, house: House) -> None:
+        """A password that is not base64 is a 400 that says so."""
+        command = Command(type=CommandType.STRATEGY_CREATE, data={"type": "prestage"}, password_fault="undecodable")
+
+        answer = house.coordinator.execute(command)
+
+        assert 400 == answer.status
+        assert "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded" == answer.detail
+
+    def test_faults_are_reported_in_the_contracts_order(self, house: House) -> None:
+        """With everything wrong at once, each repaired field uncovers the next in the contract's order."""
+        data: dict[str, Any] = {
+            "type": "x",
+            "subcloud-apply-type": "x",
+            "max-parallel-subclouds": "x",
+            "stop-on-failure": "x",
+            "force": "x",
+            "cloud_name": "ghost",
+            "subcloud_group": "g",
+            "release": "x",
+        }
+        seen = []
+        for repair in (
+            {"type": "prestage"},
+            {"subcloud-apply-type": None},
+            {"max-parallel-subclouds": None},
+            {"stop-on-failure": None},
+            {"force": None},
+            {"cloud_name": None},
+            {"subcloud_group": None},
+        ):
+            seen.append(house.ask(CommandType.STRATEGY_CREATE, password=None, **data).detail.split()[0])
+            data |= repair
+        seen.append(house.ask(CommandType.STRATEGY_CREATE, password=None, **data).detail)
+        seen.append(house.ask(CommandType.STRATEGY_CREATE, **data).detail.split(".")[0])
+        seen.append(house.ask(CommandType.STRATEGY_CREATE, **(data | {"release": None})).detail)
+
+        assert [
+            "type",
+            "subcloud-apply-type",
+            "max-parallel-subclouds",
+            "stop-on-failure",
+            "Invalid",
+            "cloud_name",
+            "Invalid",
+            "subcloud sysadmin_password required",
+            "Specified release format is not supported",
+            UNABLE + "Strategy has no steps to apply",
+        ] == seen
+
+    def test_release_must_come_from_somewhere(self, house: House) -> None:
+        """Without a configured release a request must name one."""
+        house.coordinator._rules = type(house.coordinator._rules)(release=None)
+        house.add_site("a")
+
+        assert 400 == house.create().status
+        assert 200 == house.create(release="24.09").status

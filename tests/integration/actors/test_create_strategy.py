@@ -1,0 +1,224 @@
+"""What create makes of the fleet, and what it answers (contract 3.3.3 to 3.3.5)."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from coordinator_house import House
+
+from db.inventory import declare_upgrading
+from db.schema import secrets, strategies
+from messages.commands import CommandType
+
+UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
+DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
+
+
+class TestCreateState:
+    def test_a_second_strategy_is_refused(self, house: House) -> None:
+        """At most one strategy exists; a second create is a 422 that names the type of the first."""
+        house.add_site("a")
+        house.create()
+
+        answer = house.create()
+
+        assert (422, UNABLE + "Strategy of type: 'prestage' already exists") == (answer.status, answer.detail)
+
+    def test_twenty_creates_at_once_make_one_strategy(self, house: House) -> None:
+        """Of twenty creates at the same moment exactly one wins, and the others say why."""
+        house.add_site("a")
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: house.create(), range(20)))
+
+        assert [200] + [422] * 19 == sorted(answer.status for answer in answers)
+        assert 1 == len(house.rows(strategies))
+
+    def test_unknown_subcloud_is_named(self, house: House) -> None:
+        """A single subcloud that is not there is a 422 that names it."""
+        answer = house.create(cloud_name="ghost")
+
+        assert (422, UNABLE + "Subcloud ghost does not exist") == (answer.status, answer.detail)
+
+    @pytest.mark.parametrize(
+        ("site", "reason"),
+        [
+            ({"availability-status": "offline"}, "Subcloud is offline."),
+            ({"management-state": "unmanaged"}, "Subcloud is not managed."),
+            (
+                {"deploy-status": "installing"},
+                "Prestage operation is not allowed when subcloud deploy is in progress.",
+            ),
+        ],
+    )
+    def test_a_single_subcloud_must_be_fit(self, house: House, site: dict[str, str], reason: str) -> None:
+        """A single subcloud that may not be prestaged is a 422 with its skip reason."""
+        house.add_site("a", **site)
+
+        answer = house.create(cloud_name="a")
+
+        assert (422, f"{UNABLE}Prestage skipped 'a': {reason}") == (answer.status, answer.detail)
+
+    @pytest.mark.parametrize("site", [{}, {"availability-status": "offline"}])
+    def test_a_single_subcloud_takes_no_older_release(self, house: House, site: dict[str, str]) -> None:
+        """A release older than that of the single subcloud is a 422, told before what else is in the way."""
+        house.add_site("a", **site)
+
+        answer = house.create(cloud_name="a", release="21.12")
+
+        assert (
+            422,
+            f"{UNABLE}Prestage failed 'a': The requested software version (21.12) is lower than the current subcloud "
+            "software version (22.12).",
+        ) == (answer.status, answer.detail)
+        assert [] == house.rows(strategies)
+
+    def test_an_older_release_leaves_a_fleet_to_its_prechecks(self, house: House) -> None:
+        """A create for all does not judge the release: sites that are newer fail each by themselves."""
+        house.add_site("a")
+
+        assert 200 == house.create(release="21.12").status
+        assert [("a", 1)] == house.stages()
+
+    def test_the_unfit_are_left_out_with_their_reason(self, house: House) -> None:
+        """A create for all leaves the unfit out and tells why; the fit get steps."""
+        house.add_site("a")
+        house.add_site("b", **{"availability-status": "offline"})
+        house.add_site("c", **{"deploy-status": "installing"})
+
+        answer = house.create()
+
+        assert [("a", 1)] == house.stages()
+        assert [
+            {"name": "b", "reason": "Prestage skipped 'b': Subcloud is offline."},
+            {
+                "name": "c",
+                "reason": f"Prestage skipped 'c': {DEPLOYING}",
+            },
+        ] == answer.body["excluded-subclouds"]
+
+    def test_nobody_left_leaves_no_strategy(self, house: House) -> None:
+        """When nobody is fit the create is refused and the next one is not in its way."""
+        house.add_site("a", **{"availability-status": "offline"})
+
+        answer = house.create()
+
+        assert (422, UNABLE + "Strategy has no steps to apply") == (answer.status, answer.detail)
+        assert [] == house.rows(strategies)
+        assert [] == house.rows(secrets)
+
+    def test_an_upgrading_controller_refuses(self, house: House) -> None:
+        """While the system controller upgrades no strategy is created."""
+        house.add_site("a")
+        with house.database.write() as connection:
+            declare_upgrading(connection, upgrading=True)
+
+        answer = house.create()
+
+        assert 422 == answer.status
+        assert (
+            UNABLE + "Prestage failed 'SystemController': Prestage operations not allowed while system controller "
+            "upgrade is in progress." == answer.detail
+        )
+
+    def test_a_subcloud_under_standalone_prestage_is_left_out(self, house: House) -> None:
+        """What a standalone prestage works on gets no step."""
+        house.add_site("a")
+        house.add_site("b")
+        house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        busy = (
+            "Prestage skipped 'a': Subcloud a current prestage_status is 'prestaging'. "
+            "Please wait until it finishes before running this operation."
+        )
+
+        single = house.create(cloud_name="a")
+        answer = house.create()
+
+        assert (422, UNABLE + busy) == (single.status, single.detail)
+        assert [("b", 1)] == house.stages()
+        assert [{"name": "a", "reason": busy}] == answer.body["excluded-subclouds"]
+
+
+class TestCreateAnswer:
+    def test_the_answer_has_every_key_and_no_password(self, house: House) -> None:
+        """The answer is the strategy with all keys of contract 3.1, and no trace of the password."""
+        house.add_site("a")
+
+        answer = house.create(force="TRUE", **{"max-parallel-subclouds": "50", "stop-on-failure": "true"})
+
+        body = answer.body
+        assert {
+            "type": "prestage",
+            "subcloud-apply-type": None,
+            "max-parallel-subclouds": 50,
+            "stop-on-failure": True,
+            "state": "initial",
+            "updated-at": None,
+        }.items() <= body.items()
+        assert {"force": True, "prestage-software-version": "23.09", "for_sw_deploy": False} == body["extra-args"]
+        assert [] == body["excluded-subclouds"]
+        assert "T" in body["created-at"]
+        assert "password" not in json.dumps(body)
+
+    @pytest.mark.parametrize(
+        ("data", "for_sw_deploy"),
+        [
+            ({}, False),
+            ({"for_install": "true"}, False),
+            ({"for_install": True, "for_sw_deploy": "f"}, False),
+            ({"for_sw_deploy": "true"}, True),
+            ({"for_sw_deploy": "T", "for_install": "False"}, True),
+            ({"for_sw_deploy": True}, True),
+        ],
+    )
+    def test_what_it_is_for(self, house: House, data: dict[str, object], for_sw_deploy: bool) -> None:
+        """A prestage is for an install unless it is said to be for a deploy; the steps know it too."""
+        house.add_site("a")
+
+        answer = house.create(**data)
+
+        assert (200, for_sw_deploy) == (answer.status, answer.body["extra-args"]["for_sw_deploy"])
+        assert for_sw_deploy is house.step("a")["for_sw_deploy"]
+
+    def test_a_named_group_lends_its_way(self, house: House) -> None:
+        """With a group named, the answer shows the group's apply type and width."""
+        house.add_group("g", "serial", 7)
+        house.add_site("a", group_id="g")
+
+        body = house.create(subcloud_group="g").body
+
+        assert ("serial", 7) == (body["subcloud-apply-type"], body["max-parallel-subclouds"])
+
+    def test_the_seeds_group_key_selects_with_a_width(self, house: House) -> None:
+        """`group` selects a group and may come with a width of its own (contract 3.3.4)."""
+        house.add_group("g", "parallel", 2)
+        for name in ("a", "b", "c"):
+            house.add_site(name, group_id="g")
+        house.add_site("other")
+
+        body = house.create(group="g", **{"max-parallel-subclouds": 50}).body
+
+        assert 50 == body["max-parallel-subclouds"]
+        assert [("a", 1), ("b", 1), ("c", 1)] == house.stages()
+
+    def test_stages_follow_the_groups(self, house: House) -> None:
+        """Groups in id order, serial and parallel, never spanning groups (contract 8.1)."""
+        house.add_group("g1", "serial", 5)
+        house.add_group("g2", "parallel", 3)
+        for name, group in (("a", "g1"), ("b", "g1"), ("c", "g2"), ("d", "g2"), ("e", "g2"), ("f", "g2")):
+            house.add_site(name, group_id=group)
+
+        house.create()
+
+        assert [("a", 1), ("b", 2), ("c", 3), ("d", 3), ("e", 3), ("f", 4)] == house.stages()
+
+    def test_create_clears_old_errors(self, house: House) -> None:
+        """A create resets the error description of what it selects."""
+        house.add_site("a")
+        with house.database.write() as connection:
+            connection.exec_driver_sql("UPDATE subclouds SET error_description = 'old'")
+
+        house.create()
+
+        assert "No errors present" == house.site("a")["error_description"]

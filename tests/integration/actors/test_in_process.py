@@ -1,0 +1,146 @@
+"""The in-process transport and broker, and the loop of every thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+import pytest
+from coordinator_house import House
+from dramatiq import Message
+from sqlalchemy.exc import OperationalError
+
+from actors.in_process import InProcessBroker, InProcessTransport, Replies
+from actors.loop import Loop
+from db.journal import Journal
+from db.runs import Report, claim
+from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from statemachine.states import RunOutcome
+
+OWNER = "worker/1"
+
+
+def claimed(house: House, owner: str = OWNER) -> int:
+    """Return a run that `owner` holds."""
+    house.add_site("a")
+    house.create()
+    house.verb("apply")
+    (run_id,) = house.queued()
+    at = datetime.now(UTC)
+    with house.database.write() as connection:
+        assert claim(connection, Journal(at), run_id, owner, at)
+    return run_id
+
+
+def report(run_id: int) -> Report:
+    """Return a report of success."""
+    return Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, output=b"zz")
+
+
+def away() -> None:
+    """Stand for a store that does not answer."""
+    raise OperationalError("BEGIN", {}, ConnectionError("gone"))
+
+
+class TestInProcessTransport:
+    def command(self) -> Command:
+        """Return some command."""
+        return Command(type=CommandType.GROUP_DELETE, subject="g")
+
+    async def test_the_answer_comes_back(self) -> None:
+        """The caller gets the answer that is delivered for its command."""
+        replies = Replies()
+        answer = Answer(status=200, body="done")
+        transport = InProcessTransport(lambda command: replies.deliver(command.id, answer), replies, 5)
+
+        assert answer == await transport.request(self.command())
+
+    async def test_no_answer_in_time_is_told(self) -> None:
+        """Without an answer the caller is told after the time it waits; a late answer harms nobody."""
+        replies = Replies()
+        transport = InProcessTransport(lambda _: None, replies, 0.05)
+        command = self.command()
+
+        with pytest.raises(NoAnswerInTimeError):
+            await transport.request(command)
+        replies.deliver(command.id, Answer(status=200))
+
+    async def test_too_many_callers_are_turned_away(self) -> None:
+        """When a thousand commands wait, the next caller is told to come back; the others still wait."""
+        replies = Replies()
+        transport = InProcessTransport(lambda _: None, replies, 5)
+        waiting = [asyncio.ensure_future(transport.request(self.command())) for _ in range(1000)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(TransportUnavailableError):
+            await transport.request(self.command())
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def test_two_callers_of_one_command_both_get_the_answer(self) -> None:
+        """The same command sent twice at once is answered to both callers."""
+        replies = Replies()
+        transport = InProcessTransport(lambda _: None, replies, 5)
+        command = self.command()
+        both = [asyncio.ensure_future(transport.request(command)) for _ in range(2)]
+        await asyncio.sleep(0)
+
+        replies.deliver(command.id, Answer(status=200))
+
+        assert [200, 200] == [answer.status for answer in await asyncio.gather(*both)]
+
+
+class TestInProcessBroker:
+    @pytest.fixture
+    def broker(self) -> Iterator[InProcessBroker]:
+        """Give a broker with one queue."""
+        broker = InProcessBroker()
+        broker.declare_queue("q")
+        yield broker
+        broker.close()
+
+    def test_dead_letters_are_bounded(self, broker: InProcessBroker) -> None:
+        """Only the last hundred dead letters are kept."""
+        consumer = broker.consume("q", prefetch=1, timeout=100)
+        for place in range(150):
+            message = Message(queue_name="q", actor_name="a", args=(place,), kwargs={}, options={})
+            broker.enqueue(message)
+            proxy = next(consumer)
+            assert proxy is not None
+            consumer.nack(proxy)
+
+        kept = broker.dead_letters_by_queue["q"]
+        assert (100, 149) == (len(kept), kept[-1].args[0])
+
+    def test_an_unreadable_message_does_not_stop_the_queue(self, broker: InProcessBroker) -> None:
+        """A body that cannot be read is dropped; the next message is served."""
+        consumer = broker.consume("q", prefetch=1, timeout=100)
+        broker.queues["q"].put(b"\xff not a message")
+        broker.enqueue(Message(queue_name="q", actor_name="a", args=(1,), kwargs={}, options={}))
+
+        served = [next(consumer), next(consumer)]
+
+        assert [None, (1,)] == [one and one.args for one in served]
+
+
+class TestLoop:
+    def test_an_exception_does_not_end_it(self, tmp_path: Path) -> None:
+        """A loop whose work fails goes on at the next wake."""
+        again, calls = Event(), list[int]()
+
+        def work() -> None:
+            calls.append(1)
+            if len(calls) == 1:
+                raise ValueError("first")
+            again.set()
+
+        loop = Loop("test", work, interval_s=0.05)
+        loop.start()
+
+        assert again.wait(5)
+        loop.stop()
+        loop.stop()

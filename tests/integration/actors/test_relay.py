@@ -1,0 +1,123 @@
+"""The outbox relay by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from coordinator_house import House
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+
+from actors.relay import Relay, one_by_one
+from db.journal import Journal
+from db.runs import Report, claim
+from db.schema import outbox
+from statemachine.states import RunOutcome
+
+OWNER = "worker/1"
+
+
+def claimed(house: House, owner: str = OWNER) -> int:
+    """Return a run that `owner` holds."""
+    house.add_site("a")
+    house.create()
+    house.verb("apply")
+    (run_id,) = house.queued()
+    at = datetime.now(UTC)
+    with house.database.write() as connection:
+        assert claim(connection, Journal(at), run_id, owner, at)
+    return run_id
+
+
+def report(run_id: int) -> Report:
+    """Return a report of success."""
+    return Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, output=b"zz")
+
+
+def away() -> None:
+    """Stand for a store that does not answer."""
+    raise OperationalError("BEGIN", {}, ConnectionError("gone"))
+
+
+class TestRelay:
+    def test_what_was_published_is_forgotten(self, house: House) -> None:
+        """The relay publishes in order, says the same thing once, and empties the outbox."""
+        said: list[tuple[str, int | None]] = []
+        journal = Journal(datetime.now(UTC))
+        journal.call("coordinate")
+        journal.call("stage_content", [7])
+        journal.call("coordinate")
+        with house.database.write() as connection:
+            journal.write(connection)
+
+        Relay(house.database, one_by_one(lambda actor, argument: said.append((actor, argument)))).relay()
+
+        assert [("coordinate", None), ("stage_content", 7)] == said
+        assert [] == house.rows(outbox)
+
+    def test_what_could_not_be_published_stays(self, house: House) -> None:
+        """A publish that fails leaves the outbox as it was: it is tried again."""
+        journal = Journal(datetime.now(UTC))
+        journal.call("coordinate")
+        with house.database.write() as connection:
+            journal.write(connection)
+
+        def broken(actor: str, argument: int | None) -> None:
+            raise ConnectionError
+
+        with pytest.raises(ConnectionError):
+            Relay(house.database, one_by_one(broken)).relay()
+
+        assert [("coordinate", None)] == house.messages()
+
+    def test_a_row_of_another_version_does_not_stop_it(self, house: House) -> None:
+        """A call of an actor that nobody knows is dropped; the calls behind it are published."""
+        said: list[str] = []
+        journal = Journal(datetime.now(UTC))
+        journal.call("from_the_future")
+        journal.call("coordinate")
+        with house.database.write() as connection:
+            journal.write(connection)
+
+        def publish(actor: str, _: int | None) -> None:
+            {"coordinate": said.append}[actor](actor)
+
+        Relay(house.database, one_by_one(publish)).relay()
+
+        assert ["coordinate"] == said
+        assert [] == house.messages()
+
+    def test_a_large_outbox_is_emptied_in_batches(self, house: House) -> None:
+        """More than one batch of messages is published whole."""
+        said: list[int | None] = []
+        journal = Journal(datetime.now(UTC))
+        journal.call("stage_content", range(1, 1201))
+        with house.database.write() as connection:
+            journal.write(connection)
+
+        Relay(house.database, one_by_one(lambda _, argument: said.append(argument))).relay()
+
+        assert list(range(1, 1201)) == said
+
+    @pytest.mark.parametrize(("aside_s", "expected"), [(0.0, []), (-60.0, [7]), (60.0, [7])])
+    def test_what_another_process_wrote(self, house: House, aside_s: float, expected: list[int]) -> None:
+        """A relay says at once what its own process wrote; of another's only what was left lying.
+
+        A time that is still to come tells of a clock that was set back: that is not waited for.
+        """
+        said: list[int | None] = []
+        for writer, argument in (("mine", 1), ("other", 7)):
+            journal = Journal(datetime.now(UTC), writer)
+            journal.call("stage_content", [argument])
+            with house.database.write() as connection:
+                journal.write(connection)
+        relay = Relay(house.database, one_by_one(lambda _, argument: said.append(argument)), "mine")
+
+        relay.relay()
+        with house.database.write() as connection:
+            connection.execute(update(outbox).values(written_at=outbox.c.written_at + aside_s))
+        relay.relay()
+
+        assert [1, *expected] == said
+        assert [("stage_content", 7)] * (not expected) == house.messages()

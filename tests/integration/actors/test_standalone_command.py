@@ -1,0 +1,199 @@
+"""The standalone prestage: texts and rules of contract 4.3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from coordinator_house import House
+from sqlalchemy import update
+
+from db.inventory import declare_upgrading
+from db.schema import secrets, steps, subclouds
+from messages.commands import CommandType
+from messages.resources import subcloud_resource
+
+DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
+WAITING = (
+    "Subcloud a has a step in a strategy that has not been worked on. "
+    "Please wait for the strategy to end, or delete it, before running this operation."
+)
+BUSY = (
+    "Subcloud a current prestage_status is 'prestaging'. Please wait until it finishes before running this operation."
+)
+
+
+class TestStandalone:
+    def prestage(self, house: House, name: str = "a", **data: Any) -> Any:
+        """Ask for a standalone prestage."""
+        return house.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name, **data)
+
+    def test_it_is_accepted_and_handed_out(self, house: House) -> None:
+        """The answer is the subcloud, prestaging, with the release; the precheck is handed out."""
+        house.add_site("a")
+
+        answer = self.prestage(house)
+
+        assert (200, "prestaging", "23.09") == (
+            answer.status,
+            answer.body["prestage-status"],
+            answer.body["prestage-software-version"],
+        )
+        assert 1 == len(house.queued())
+        assert None is house.step("a")["strategy_id"]
+
+    @pytest.mark.parametrize("before", [None, "failed", "complete"])
+    def test_it_shows_as_prestaging_at_once(self, house: House, before: str | None) -> None:
+        """From the answer on the subcloud is prestaging, before any worker looks: an old result is not taken for it."""
+        house.add_site("a")
+        with house.database.write() as connection:
+            connection.execute(update(subclouds).values(prestage_status=before))
+
+        answer = self.prestage(house)
+
+        site = house.site("a")
+        assert ("initial", "prestaging") == (house.step("a")["state"], site["prestage_status"])
+        assert answer.body["updated-at"] == subcloud_resource(site)["updated-at"]
+
+    def test_its_status_and_its_step_come_together(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When the status cannot be set there is no step, no secret and no message either."""
+        house.add_site("a")
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("actors.standalone.change", broken)
+
+        answer = self.prestage(house)
+
+        assert 500 == answer.status
+        assert None is house.site("a")["prestage_status"]
+        assert ([], [], []) == (house.rows(steps), house.rows(secrets), house.messages())
+
+    @pytest.mark.parametrize(
+        ("data", "for_sw_deploy"),
+        [
+            ({}, False),
+            ({"for_install": "true"}, False),
+            ({"for_install": True, "for_sw_deploy": "F"}, False),
+            ({"for_sw_deploy": "true"}, True),
+            ({"for_sw_deploy": True, "for_install": False}, True),
+        ],
+    )
+    def test_what_it_is_for(self, house: House, data: dict[str, object], for_sw_deploy: bool) -> None:
+        """A prestage is for an install unless it is said to be for a deploy."""
+        house.add_site("a")
+
+        assert 200 == self.prestage(house, **data).status
+        assert for_sw_deploy is house.step("a")["for_sw_deploy"]
+
+    @pytest.mark.parametrize(
+        ("site", "data", "detail"),
+        [
+            ({}, {"force": "x"}, "Invalid value for force option: x"),
+            ({}, {"for_install": "x"}, "Invalid value for for_install option: x"),
+            ({}, {"for_sw_deploy": "x"}, "Invalid value for for_sw_deploy option: x"),
+            (
+                {},
+                {"for_install": "true", "for_sw_deploy": "true"},
+                "for_install and for_sw_deploy are mutually exclusive",
+            ),
+            (
+                {},
+                {"release": "1"},
+                "Specified release format is not supported. Version format must be MM.mm.",
+            ),
+            (
+                {},
+                {"release": "21.12"},
+                "Prestage failed 'a': The requested software version (21.12) is lower than the current subcloud "
+                "software version (22.12).",
+            ),
+            ({"availability-status": "offline"}, {}, "Prestage skipped 'a': Subcloud is offline."),
+            ({"management-state": "unmanaged"}, {}, "Prestage skipped 'a': Subcloud is not managed."),
+            ({"deploy-status": "installing"}, {}, f"Prestage skipped 'a': {DEPLOYING}"),
+            (
+                {"system_mode": "duplex"},
+                {},
+                "Prestage skipped 'a': Prestage operation is only accepted for a simplex subcloud.",
+            ),
+            (
+                {"management-alarms": 1},
+                {},
+                "Prestage failed 'a': Subcloud has management affecting alarm(s). Please resolve the alarm "
+                "condition(s) or use --force option and try again.",
+            ),
+        ],
+    )
+    def test_the_unfit_are_refused(self, house: House, site: dict[str, Any], data: dict[str, Any], detail: str) -> None:
+        """What may not be prestaged is a 400 with the contract's text, and starts nothing."""
+        house.add_site("a", **site)
+
+        answer = self.prestage(house, **data)
+
+        assert (400, detail) == (answer.status, answer.detail)
+        assert [] == house.rows(steps)
+        assert None is house.site("a")["prestage_status"]
+
+    def test_force_passes_over_alarms(self, house: House) -> None:
+        """Force passes over management-affecting alarms and nothing else."""
+        house.add_site("a", **{"management-alarms": 3})
+
+        assert 200 == self.prestage(house, force="true").status
+
+    def test_passwords_are_required(self, house: House) -> None:
+        """A missing password is a 400 with the text of this verb."""
+        house.add_site("a")
+
+        answer = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a", password=None)
+
+        assert (400, "sysadmin_password is required.") == (answer.status, answer.detail)
+
+    @pytest.mark.parametrize(("applied", "reason"), [(False, WAITING), (True, BUSY)])
+    def test_a_subcloud_in_a_strategy_is_refused(self, house: House, applied: bool, reason: str) -> None:
+        """While the subcloud has a step in a strategy that has not ended, a standalone prestage is rejected.
+
+        The reason tells a step that nobody works on, which must be applied or deleted, from one that will end.
+        """
+        house.add_site("a")
+        house.create()
+        if applied:
+            house.verb("apply")
+
+        answer = self.prestage(house)
+
+        assert (400, f"Prestage skipped 'a': {reason}") == (answer.status, answer.detail)
+        assert None is house.site("a")["prestage_status"]
+
+    def test_a_second_one_is_refused(self, house: House) -> None:
+        """A subcloud is prestaged once at a time."""
+        house.add_site("a")
+        self.prestage(house)
+
+        answer = self.prestage(house)
+
+        assert (400, f"Prestage skipped 'a': {BUSY}") == (answer.status, answer.detail)
+        assert 1 == len(house.rows(steps))
+
+    def test_an_upgrading_controller_refuses(self, house: House) -> None:
+        """While the system controller upgrades nothing is prestaged."""
+        house.add_site("a")
+        with house.database.write() as connection:
+            declare_upgrading(connection, upgrading=True)
+
+        answer = self.prestage(house)
+
+        assert 400 == answer.status
+        assert "system controller upgrade is in progress" in answer.detail
+
+    def test_each_has_a_secret_of_its_own(self, house: House) -> None:
+        """The passwords of two standalone prestages are kept apart, sealed."""
+        house.add_site("a")
+        house.add_site("b")
+        self.prestage(house, "a")
+        self.prestage(house, "b")
+
+        kept = house.rows(secrets)
+        assert 2 == len({row["step_id"] for row in kept})
+        assert ["pw", "pw"] == [house.sealer.open(row["sealed"], bound_to=row["bound_to"]) for row in kept]
+        assert not any("pw" == row["sealed"] for row in kept)
