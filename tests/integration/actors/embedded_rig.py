@@ -15,12 +15,22 @@ from sqlalchemy import select
 from bootstrap import Installation, build
 from db.schema import events, run_outputs, runs, steps, strategies
 from messages.commands import Answer, Command
-from runner.jobs import OnFinished, PlaybookJob
+from runner.jobs import OnFinished, Outcome, PlaybookJob
 from runner.noop import NoopEnd, NoopRunner
 from settings import Settings
 from tests.waiting import wait_for
 
 DEADLINE_S = 30.0
+PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
+FAILS = NoopEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
+LOST = NoopEnd(outcome=Outcome.STOPPED, details="stopped")
+ALL_STATES = [
+    "prestage-precheck",
+    "prestage-prepare",
+    "prestaging-packages",
+    "prestaging-images",
+    "complete",
+]
 
 
 class Stage:
@@ -121,3 +131,11 @@ class Rig(House):
 
 class _NotDirect:
     """Stands where a House has its coordinator; a rig sends through the transport instead."""
+
+
+def upload_list(rig: Rig) -> Path:
+    """Give the target release an image list."""
+    path = rig.settings.deploy_dir / "23.09" / "prestage_images_list.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("oci:images/a\n")
+    return path

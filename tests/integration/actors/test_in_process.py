@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
 import pytest
-from coordinator_house import House
 from dramatiq import Message
-from sqlalchemy.exc import OperationalError
 
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.loop import Loop
-from db.journal import Journal
-from db.runs import Report, claim
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
-from statemachine.states import RunOutcome
-
-OWNER = "worker/1"
-
-
-def claimed(house: House, owner: str = OWNER) -> int:
-    """Return a run that `owner` holds."""
-    house.add_site("a")
-    house.create()
-    house.verb("apply")
-    (run_id,) = house.queued()
-    at = datetime.now(UTC)
-    with house.database.write() as connection:
-        assert claim(connection, Journal(at), run_id, owner, at)
-    return run_id
-
-
-def report(run_id: int) -> Report:
-    """Return a report of success."""
-    return Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, output=b"zz")
-
-
-def away() -> None:
-    """Stand for a store that does not answer."""
-    raise OperationalError("BEGIN", {}, ConnectionError("gone"))
 
 
 class TestInProcessTransport:

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from embedded_rig import Rig, Stage
+from embedded_rig import ALL_STATES, FAILS, LOST, PACKAGES, PREPARE, Rig, Stage
 
 from db.schema import outbox, runs, secrets, steps
 from messages.commands import CommandType
-from runner.jobs import Outcome
 from runner.noop import NoopEnd
 from tests.waiting import wait_for
 
-PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
-FAILS = NoopEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
-LOST = NoopEnd(outcome=Outcome.STOPPED, details="stopped")
-ALL_STATES = [
-    "prestage-precheck",
-    "prestage-prepare",
-    "prestaging-packages",
-    "prestaging-images",
-    "complete",
-]
-
-
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
-
-
-def upload_list(rig: Rig) -> Path:
-    """Give the target release an image list."""
-    path = rig.settings.deploy_dir / "23.09" / "prestage_images_list.txt"
-    path.parent.mkdir(parents=True)
-    path.write_text("oci:images/a\n")
-    return path
 
 
 class TestFailures:
