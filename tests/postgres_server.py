@@ -32,8 +32,9 @@ SYSTEM_USER = "postgres"
 _VERSIONS = Path("/usr/lib/postgresql")
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _READY_LINE = 7
-# Waits for the end of its input, which is the end of the test's process, however it came.
-_GUARD = 'read -r _; kill -KILL "$(head -n 1 "$1/data/postmaster.pid")"; rm -rf "$1"'
+# Waits for the end of its input, which is the end of the test's process, however it came. What is killed may write
+# for another moment.
+_GUARD = 'read -r _; kill -KILL "$(head -n 1 "$1/data/postmaster.pid")"; rm -rf "$1" || { sleep 1; rm -rf "$1"; }'
 
 
 class PostgresUnavailableError(Exception):

@@ -32,8 +32,9 @@ _WATERMARKS = {False: "0.4", True: "0"}
 _LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 # Quorum queues count their messages only every so many milliseconds; the default of 5000 is long for a test.
 _SERVER_ARGUMENTS = f"{_LOOPBACK_ONLY} -rabbit quorum_tick_interval 200"
-# Waits for the end of its input, which is the end of the test's process, however it came.
-_GUARD = 'read -r _; kill -KILL $(cat "$1/rabbit.pid") "$2"; rm -rf "$1"'
+# Waits for the end of its input, which is the end of the test's process, however it came. What is killed may write
+# for another moment.
+_GUARD = 'read -r _; kill -KILL $(cat "$1/rabbit.pid") "$2"; rm -rf "$1" || { sleep 1; rm -rf "$1"; }'
 
 
 class RabbitmqUnavailableError(Exception):

@@ -25,6 +25,8 @@ _PIECE_BYTES = 65536
 # Pieces that one direction holds at most; then the sender is held up, as by a full buffer of the kernel.
 _HELD_PIECES = 1024
 _TRICKLE_S = 1.0
+# What closing a connection does: until both its streams have ended in order, it is a reset.
+_RESETS, _ENDS_IN_ORDER = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 _LOWEST_PORT = 15000
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -38,7 +40,9 @@ def free_port() -> int:
     and destination happen to be equal.
     """
     end = int(_EPHEMERAL_PORTS.read_text(encoding="ascii").split()[0]) if _EPHEMERAL_PORTS.exists() else 32768
-    for port in random.SystemRandom().sample(range(_LOWEST_PORT, end), end - _LOWEST_PORT):
+    choices = random.SystemRandom()
+    for _ in range(end - _LOWEST_PORT):
+        port = choices.randrange(_LOWEST_PORT, end)
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
             return port
@@ -102,7 +106,6 @@ class TcpProxy:
         self._forwarded_bytes = [0, 0]
         self._connections: dict[asyncio.Task[None], tuple[_Way, _Way]] = {}
         self._listener: socket.socket | None = None
-        self._acceptor: asyncio.Task[None] | None = None
         self._switched = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name=f"tcp-proxy-{self.port}", daemon=True)
@@ -176,34 +179,41 @@ class TcpProxy:
         elif self._listener is None:
             self._listener = socket.create_server((HOST, self.port), backlog=1024)
             self._listener.setblocking(False)
-            self._acceptor = self._loop.create_task(self._accept(self._listener))
+            # Not loop.sock_accept, which loses a connection that comes while it is cancelled.
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
     async def _refuse(self) -> None:
-        ended = [*self._connections, *([self._acceptor] if self._acceptor else [])]
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        ended = list(self._connections)
         for task in ended:
             task.cancel()
         await asyncio.gather(*ended, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
-        self._listener = self._acceptor = None
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = await self._loop.sock_accept(listener)
-            self._accepted_count += 1
-            ways = (_Way(), _Way())
-            task = self._loop.create_task(self._serve(client, *ways))
-            self._connections[task] = ways
-            task.add_done_callback(self._connections.pop)
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # The client has given up already.
+        self._accepted_count += 1
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
+        ways = (_Way(), _Way())
+        task = self._loop.create_task(self._serve(client, *ways))
+        self._connections[task] = ways
+        # Not by the task: one that is cancelled before its first step does nothing at all.
+        task.add_done_callback(lambda _: client.close())
+        task.add_done_callback(self._connections.pop)
 
     async def _serve(self, client: socket.socket, to_target: _Way, to_client: _Way) -> None:
         target = socket.socket()
         try:
             target.setblocking(False)
+            target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETS)
             for end in (client, target):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # Until both streams have ended in order, a close is a reset.
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(client, to_target))
                 while self._mode is ProxyMode.SWALLOW:
@@ -213,11 +223,10 @@ class TcpProxy:
                 group.create_task(self._forward(to_target, target, 0))
                 group.create_task(self._forward(to_client, client, 1))
             for end in (client, target):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ENDS_IN_ORDER)
         except* OSError:
             pass  # Either side broke, or the target refused: the other side sees a reset.
         finally:
-            client.close()
             target.close()
 
     async def _read(self, source: socket.socket, way: _Way) -> None:
@@ -262,7 +271,9 @@ class TcpProxy:
                 case ProxyMode.SWALLOW | ProxyMode.RESET:
                     pass
             try:
-                await asyncio.wait_for(switched.wait(), wait_s)
+                # Not wait_for, which before Python 3.12 forgets that it was cancelled if the event came as well.
+                async with asyncio.timeout(wait_s):
+                    await switched.wait()
             except TimeoutError:
                 if self._mode is ProxyMode.TRICKLE:
                     return 1
