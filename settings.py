@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -24,6 +25,33 @@ _OUR_PLAYBOOKS: Final = Path(__file__).parent / "playbooks"
 Seconds = Annotated[float, Field(gt=0)]
 
 
+def _check_database_url(text: str) -> None:
+    try:
+        backend = make_url(text).get_backend_name()
+    except ArgumentError:
+        # The original message repeats the URL, password included.
+        raise ValueError("is not a database URL such as postgresql+psycopg://user:password@host/prestager") from None
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError(f"names the database {backend!r}; use sqlite or postgresql")
+
+
+def _check_broker_url(text: str) -> None:
+    if not text.startswith(("amqp://", "amqps://")):
+        raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
+
+
+# What the form of each URL must be, by the name of its setting.
+_CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
+    "database_url": _check_database_url,
+    "broker_url": _check_broker_url,
+}
+
+
+def _content(file: Path) -> str:
+    """Return the URL in a file; the line break that editors leave is not part of it."""
+    return file.read_text(encoding="utf-8").strip()
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. A variable of the environment wins over the file."""
 
@@ -31,9 +59,11 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
     database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default is SQLite in the data directory.")
+    database_url_file: Path | None = Field(None, description="File that holds the database's URL.")
     broker_url: SecretStr | None = Field(
         None, description="AMQP URL of RabbitMQ; without one everything runs in one process."
     )
+    broker_url_file: Path | None = Field(None, description="File that holds the broker's URL.")
     listen: str = Field("127.0.0.1:8119", description="Address and port of the API.")
     secret_key: SecretStr | None = Field(
         None, description="Key that seals passwords, 32 bytes in base64; default is a file made in the data directory."
@@ -103,28 +133,36 @@ class Settings(BaseSettings):
             raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "broker_url")
     @classmethod
-    def _database_form(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        try:
-            backend = make_url(value.get_secret_value()).get_backend_name()
-        except ArgumentError:
-            # The original message repeats the URL, password included.
-            raise ValueError(
-                "is not a database URL such as postgresql+psycopg://user:password@host/prestager"
-            ) from None
-        if backend not in {"sqlite", "postgresql"}:
-            raise ValueError(f"names the database {backend!r}; use sqlite or postgresql")
+    def _url_form(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            _CHECKS[str(info.field_name)](value.get_secret_value())
         return value
 
-    @field_validator("broker_url")
+    @field_validator("database_url_file", "broker_url_file")
     @classmethod
-    def _broker_form(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("amqp://", "amqps://")):
-            raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
+    def _url_in_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        name = str(info.field_name).removesuffix("_file")
+        if info.data.get(name) is not None:
+            raise ValueError(f"is set beside PRESTAGER_{name.upper()}; set only one of the two")
+        try:
+            _CHECKS[name](_content(value))
+        except OSError as error:
+            raise ValueError(f"names {value}, which cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"names {value}, whose content {error}") from None
         return value
+
+    @model_validator(mode="after")
+    def _urls_from_files(self) -> Settings:
+        if self.database_url_file is not None:
+            self.database_url = SecretStr(_content(self.database_url_file))
+        if self.broker_url_file is not None:
+            self.broker_url = SecretStr(_content(self.broker_url_file))
+        return self
 
     @model_validator(mode="after")
     def _one_key(self) -> Settings:
@@ -138,6 +176,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'prestager.db'}"
+
+    @property
+    def key_path(self) -> Path:
+        """Return the file of the secret key, for use where the key itself is not set."""
+        return self.secret_key_file or self.data_dir / "secret.key"
 
     @property
     def listen_host(self) -> str:

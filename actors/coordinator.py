@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import count
+from math import inf
+from time import monotonic, sleep
 from typing import Any, Final
 
 import structlog
@@ -58,6 +61,9 @@ _OUR_FAULT: Final[Mapping[CommandType, str]] = {
 
 # Tries of one transaction: each meets the rows anew, so a few are plenty.
 _TRIES: Final = 5
+# How long a command that somebody waits for waits for the database: callers give up after 30 s. Then the next try.
+_PATIENCE_S: Final = 20.0
+_PAUSE_S: Final = 0.5
 # Plans of one pass.
 _ROUNDS: Final = 20
 
@@ -65,16 +71,19 @@ _ROUNDS: Final = 20
 class Coordinator:
     """Answers commands and plans; see the module.
 
-    `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them.
+    `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them;
+    `patience_s` is how long a command waits for a database that is away.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place
         self,
         database: Database,
         inspector: Inspector,
         rules: CoordinatorRules,
         wake_relay: Callable[[], None],
         writer: str = "",
+        *,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._database = database
         self._inspector = inspector
@@ -82,14 +91,23 @@ class Coordinator:
         self._wake_relay = wake_relay
         self._overdue = OverdueLeases()
         self._writer = writer
+        self._patience_s = patience_s
 
-    def execute(self, command: Command) -> Answer:
-        """Carry out a command and return its answer, the stored one when it was carried out before. Never raises."""
+    def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
+        """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
+
+        While the database is away the command waits for it: for a while if somebody waits for the answer, who is then
+        told to try again; else as long as it takes, for nobody would repeat it.
+        """
         log = _log.bind(command=command.id, type=str(command.type))
         try:
             answer: Answer = self._repeat(
-                lambda connection, journal, at: self._execute(connection, journal, at, command)
+                lambda connection, journal, at: self._execute(connection, journal, at, command),
+                self._patience_s if is_awaited else inf,
             )
+        except OperationalError as error:
+            log.warning("command.not-stored", fault=type(error.orig).__name__)
+            return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
         except Exception:
             log.exception("command.broke")
             return Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
@@ -100,15 +118,25 @@ class Coordinator:
         """Do what the rows ask for now. Running it too often, or twice at once, does no harm."""
         self._repeat(self._plan)
 
-    def _repeat(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
-        """Run `work` in a transaction of its own, again when a row changed under it or the database went away."""
-        for attempt in range(1, _TRIES + 1):
+    def _repeat(self, work: Callable[[Connection, Journal, datetime], Any], patience_s: float = 0.0) -> Any:
+        """Run `work` in a transaction of its own, again when a row changed under it or the database went away.
+
+        The latter for `patience_s` seconds.
+        """
+        give_up_at = monotonic() + patience_s
+        for attempt in count(1):
             try:
                 return self._once(work)
-            except (StaleDecisionError, OperationalError):
-                if attempt == _TRIES:
+            except StaleDecisionError:
+                if attempt >= _TRIES:
                     raise
+            except OperationalError:
+                if attempt >= _TRIES and monotonic() >= give_up_at:
+                    raise
+            if attempt < _TRIES:
                 _log.warning("transaction.repeated", attempt=attempt)
+            else:
+                sleep(_PAUSE_S)
         raise AssertionError("unreachable")
 
     def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:

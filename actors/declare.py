@@ -39,7 +39,8 @@ class ReplyAddress:
     """Where an answer goes."""
 
     command_id: str
-    # Queue that the caller named, and the mark by which it knows the answer; None in one process.
+    # Queue that the caller named, empty if it asked for no answer, and the mark by which it knows the answer; None in
+    # one process.
     queue: str | None = None
     mark: str | None = None
 
@@ -64,7 +65,8 @@ class Actors:
         def execute_command(document: dict[str, Any], reply_to: str | None = None, mark: str | None = None) -> None:
             try:
                 command = Command.model_validate(document)
-                reply(ReplyAddress(command_id=command.id, queue=reply_to, mark=mark), coordinator.execute(command))
+                answer = coordinator.execute(command, is_awaited=reply_to != "")
+                reply(ReplyAddress(command_id=command.id, queue=reply_to, mark=mark), answer)
             except Exception:  # noqa: BLE001 - Dramatiq would log the arguments, the sealed password among them
                 _log.exception("command.unanswered")
 

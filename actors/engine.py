@@ -98,28 +98,32 @@ class Engine:
     # Done inside a transaction once the worker has taken its runs back, before any message is served.
     recover: Callable[[Connection], object] = lambda _: None
 
-    def start(self, runner: Runner | None = None) -> EngineRun:
-        """Clean up after the process before, then go on with what the database says is to be done."""
+    def start(self, runner: Runner | None = None, *, consume: bool = True) -> EngineRun:
+        """Clean up after the process before, then go on with what the database says is to be done.
+
+        Unless `consume`, the caller runs the Dramatiq worker: starts it afterwards and stops it before.
+        """
         if self.worker_loops is not None and runner is not None:
             self.worker_loops.start(runner)
         with self.database.write() as connection:
             self.recover(connection)
-        return EngineRun(self)
+        return EngineRun(self, consume=consume)
 
 
 class EngineRun:
     """A started engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, consume: bool) -> None:
         self._engine = engine
         self._reconciler = (
             Loop("reconciler", engine.coordinator.coordinate, _RECONCILE_S) if engine.coordinator else None
         )
-        self._dramatiq = Worker(engine.broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS)
+        self._dramatiq = Worker(engine.broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS) if consume else None
         self._retention = Loop("retention", self._purge, _PURGE_S) if engine.coordinator else None
         self._is_stopped = False
         engine.relay.start()
-        self._dramatiq.start()
+        if self._dramatiq is not None:
+            self._dramatiq.start()
         for loop in (self._reconciler, self._retention):
             if loop is not None:
                 loop.start()
@@ -142,7 +146,8 @@ class EngineRun:
         for loop in (self._reconciler, self._retention):
             if loop is not None:
                 loop.stop()
-        self._dramatiq.stop(timeout=_STOP_MS)
+        if self._dramatiq is not None:
+            self._dramatiq.stop(timeout=_STOP_MS)
         if self._engine.worker_loops is not None:
             self._engine.worker_loops.stop()
         self._engine.relay.stop()

@@ -11,12 +11,15 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _STOP_S: Final = 30.0
+# Pause after work that failed, in seconds.
+_RETRY_S: Final = 1.0
 
 
 class Loop:
     """Calls `work` after every `wake`, and when `interval_s` seconds have passed without one.
 
-    A wake during the work makes it run once more. An exception is logged and the loop goes on.
+    A wake during the work makes it run once more. An exception is logged and the loop goes on, soon: what failed is
+    not put off to the next turn.
     """
 
     def __init__(self, name: str, work: Callable[[], object], interval_s: float) -> None:
@@ -44,12 +47,18 @@ class Loop:
             self._thread.join(_STOP_S)
 
     def _run(self) -> None:
+        failures = 0
         while True:
-            self._woken.wait(self._interval_s)
+            self._woken.wait(min(self._interval_s, _RETRY_S) if failures else self._interval_s)
             self._woken.clear()
             if self._stopping:
                 return
             try:
                 self._work()
-            except Exception:  # noqa: BLE001 - the top of a thread
-                _log.exception("loop.failed", loop=self._name)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - the top of a thread
+                failures += 1
+                if failures == 1:
+                    _log.exception("loop.failed", loop=self._name)
+                else:
+                    _log.warning("loop.still-failing", loop=self._name, failures=failures, fault=type(error).__name__)

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
+from time import sleep
 from typing import Final
 from zlib import compress
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from actors.reports import Reporter
 from db.engine import Database
@@ -38,6 +40,10 @@ from statemachine.eligibility import (
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
+
+# Tries to claim a run while the database restarts. A claim that is given up comes again by the plan, a minute later.
+_CLAIM_TRIES: Final = 12
+_PAUSE_S: Final = 0.5
 
 _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
     Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
@@ -166,6 +172,16 @@ class StepWorker:
         return _OUTCOMES[result.outcome]
 
     def _claim(self, run_id: int) -> Assignment | None:
+        for attempt in range(1, _CLAIM_TRIES + 1):
+            try:
+                return self._claim_once(run_id)
+            except OperationalError:
+                if attempt == _CLAIM_TRIES or self._draining:
+                    raise
+                sleep(_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    def _claim_once(self, run_id: int) -> Assignment | None:
         at = datetime.now(UTC)
         journal = Journal(at, self._tools.owner)
         with self._tools.database.write() as connection:

@@ -99,10 +99,18 @@ def shown_settings(settings: Settings) -> list[ShownSetting]:
     """Return every setting, in the order of the model, without secrets."""
     return [
         ShownSetting(
-            variable=variable_of(field), value=_shown_value(field, getattr(settings, field)), source=_source(field)
+            variable=variable_of(field),
+            value=_shown_value(field, getattr(settings, field)),
+            source=_url_file(settings, field) or _source(field),
         )
         for field in Settings.model_fields
     ]
+
+
+def _url_file(settings: Settings, field: str) -> str | None:
+    """Return the file that a URL was read from."""
+    file = getattr(settings, f"{field}_file", None) if field.endswith("_url") else None
+    return None if file is None else str(file)
 
 
 def _config_file() -> Path | None:

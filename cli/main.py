@@ -8,9 +8,18 @@ import typer
 from sqlalchemy.exc import DBAPIError
 
 from bootstrap import StartError
-from cli import config_commands, controller_commands, db_commands, subcloud_commands, token_commands
+from cli import (
+    config_commands,
+    controller_commands,
+    db_commands,
+    dead_letter_commands,
+    subcloud_commands,
+    token_commands,
+)
 from cli.demonstration.command import demo
+from cli.doctor.command import doctor
 from cli.errors import CommandError
+from cli.seal_command import seal
 from cli.up_command import api, coordinator, up, worker
 
 app = typer.Typer(
@@ -25,11 +34,14 @@ app.command()(api)
 app.command()(coordinator)
 app.command()(worker)
 app.command()(demo)
+app.command()(doctor)
+app.command()(seal)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(subcloud_commands.app, name="subcloud")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(controller_commands.app, name="controller")
 app.add_typer(db_commands.app, name="db")
+app.add_typer(dead_letter_commands.app, name="dead-letters")
 
 
 def main() -> None:

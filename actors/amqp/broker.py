@@ -12,6 +12,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from actors.amqp.consumer import AmqpConsumer, Reader
 from actors.amqp.publisher import Outgoing, Publisher
+from actors.declare import COMMANDS
 
 _HEARTBEAT_S: Final = 30
 _CONNECT_S: Final = 5
@@ -55,7 +56,9 @@ class PrestagerBroker(RabbitmqBroker):
         return AmqpConsumer(
             self._connection_parameters,
             queue_name,
-            prefetch=prefetch,
+            # Commands are carried out in their order: the next one comes when the one before is settled. More at once
+            # would only wait for each other, for the threads of the actors and then for the database.
+            prefetch=1 if queue_name == COMMANDS else prefetch,
             timeout_ms=timeout,
             read=self._reader_of(self, queue_name),
             has_room=lambda: self._has_room(queue_name),

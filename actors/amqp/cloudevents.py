@@ -80,7 +80,9 @@ def to_command(body: bytes, own_source: str) -> Command:
         raise MalformedCommandError(f"the message is longer than {MAX_BODY_BYTES} bytes")
     try:
         event = CommandEvent.model_validate_json(body)
-        kind = CommandType(event.type.removeprefix(TYPE_PREFIX))
+        prefix, kind_name = event.type[: len(TYPE_PREFIX)], event.type[len(TYPE_PREFIX) :]
+        # No command's name is empty, so a type of somebody else's is none of ours.
+        kind = CommandType(kind_name if prefix == TYPE_PREFIX else "")
     except (ValidationError, RecursionError) as error:
         raise MalformedCommandError(_faults(error)) from None
     except ValueError:

@@ -7,6 +7,7 @@ it came by.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
@@ -45,8 +46,9 @@ class Delivery(MessageProxy):
 class AmqpConsumer(Consumer):
     """Consumes one queue over a connection of its own.
 
-    `has_room` tells whether the process can take a message now; while it cannot, messages stay in the queue, where
-    whoever watches it sees them.
+    `has_room` tells whether the process can take a message now; while it cannot, nothing is consumed: messages stay in
+    the queue, where whoever watches it sees them. What was delivered before is handed out all the same, for RabbitMQ
+    closes the channel of a consumer that holds a delivery for too long.
 
     Raises:
         ConnectionClosed: At construction and in `__next__`; Dramatiq then makes a new consumer after a second.
@@ -65,31 +67,56 @@ class AmqpConsumer(Consumer):
         self._read = read
         self._has_room = has_room
         self._timeout_s = timeout_ms / 1000
+        self._queue_name = queue_name
+        # Delivered, not handed out yet.
+        self._arrived: deque[tuple[pika.spec.Basic.Deliver, pika.BasicProperties, bytes]] = deque()
+        # While consuming, the mark of it.
+        self._consuming: str | None = None
         try:
             self._connection = pika.BlockingConnection(parameters)
             self._channel: BlockingChannel = self._connection.channel()
             self._channel.basic_qos(prefetch_count=prefetch)
-            self._deliveries = self._channel.consume(queue_name, inactivity_timeout=self._timeout_s)
+            self._channel.add_on_cancel_callback(self._cancelled)
         except _BROKEN as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def __next__(self) -> Delivery | None:
         """Return the next message; None when there was none for a while, or none that an actor takes."""
         try:
-            if not self._has_room():
-                # Heartbeats go on, and so do acknowledgements that wait.
-                self._connection.process_data_events(time_limit=self._timeout_s / 10)
-                return None
-            method, properties, body = next(self._deliveries)
+            self._consume_if(self._has_room())
+            if not self._arrived:
+                # Heartbeats go on as well, and so do acknowledgements that wait.
+                self._connection.process_data_events(time_limit=self._timeout_s)
         except _BROKEN as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
-        if method is None or method.delivery_tag is None or properties is None or body is None:
+        if not self._channel.is_open:
+            raise ConnectionClosed(f"the channel of {self._queue_name} was closed")  # type: ignore[no-untyped-call]
+        if not self._arrived:
             return None
+        method, properties, body = self._arrived.popleft()
         message = self._read_safely(properties, body)
         if message is None:
             self._settle(partial(self._channel.basic_ack, method.delivery_tag))
             return None
         return Delivery(message, self, method.delivery_tag)
+
+    def _consume_if(self, wanted: bool) -> None:  # noqa: FBT001 - the one argument
+        if wanted and self._consuming is None:
+            self._consuming = self._channel.basic_consume(self._queue_name, self._arrive)
+        elif not wanted and self._consuming is not None:
+            # Takes in what is on its way: pika sends back what it has not handed out when the consuming ends.
+            self._connection.process_data_events(time_limit=0)
+            self._channel.basic_cancel(self._consuming)
+            self._consuming = None
+
+    def _cancelled(self, _: object) -> None:
+        """Note that the broker ended the consuming, as when the queue is deleted."""
+        self._consuming = None
+
+    def _arrive(
+        self, _: object, method: pika.spec.Basic.Deliver, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        self._arrived.append((method, properties, body))
 
     def _read_safely(self, properties: pika.BasicProperties, body: bytes) -> Message[Any] | None:
         try:

@@ -41,7 +41,7 @@ class Ingress:
         return Message(
             queue_name=COMMANDS,
             actor_name="execute_command",
-            args=(command.model_dump(mode="json"), properties.reply_to, properties.correlation_id),
+            args=(command.model_dump(mode="json"), properties.reply_to or "", properties.correlation_id),
             kwargs={},
             options={},
         )

@@ -112,11 +112,16 @@ class AmqpActors:
             self._messages.url, name=f"{self._messages.name} api", source=self._messages.source, timeout_s=timeout_s
         )
 
-    def start(self, runner: Runner | None) -> None:
-        """Begin; a broker that is away is waited for in the background."""
+    @property
+    def broker(self) -> PrestagerBroker:
+        """Return the broker that the actors are declared on."""
+        return self._broker
+
+    def start(self, runner: Runner | None, *, consume: bool = True) -> None:
+        """Begin; a broker that is away is waited for in the background. See `Engine.start` for `consume`."""
         self._messages.publisher.start()
         self._topology.start()
-        self._run = self._engine.start(runner)
+        self._run = self._engine.start(runner, consume=consume)
         if self._events is not None:
             self._events.start()
 
@@ -153,8 +158,10 @@ class AmqpActors:
             return self._ingress.read
 
         def read(properties: object, body: bytes) -> Message[object] | None:
+            # Only those of this queue: what serves another queue expects other arguments.
+            served_here = {name for name, actor in broker.actors.items() if actor.queue_name == queue}
             try:
-                return read_envelope(body, queue, broker.actors)
+                return read_envelope(body, queue, served_here)
             except BadEnvelopeError as error:
                 turn_away(self._messages.publisher, queue, properties, body, str(error))
                 return None

@@ -44,8 +44,9 @@ class AmqpTransport:
         """Return the coordinator's answer.
 
         Raises:
-            TransportUnavailableError: The broker did not take the command within 5 s.
-            NoAnswerInTimeError: It took the command, and no answer came in time.
+            TransportUnavailableError: The command certainly did not reach the broker.
+            NoAnswerInTimeError: No answer came in time, or the broker did not confirm the command within 5 s: bytes
+                that left may still arrive, and the command be carried out.
         """
         began = monotonic()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -60,16 +61,18 @@ class AmqpTransport:
             self._forget(command.id, future)
 
     async def _hand_over(self, command: Command) -> None:
+        has_left = False
         try:
             async with asyncio.timeout(PUBLISH_S):
                 exchange = await self._open()
+                has_left = True
                 await exchange.publish(self._message(command), routing_key=command.type, mandatory=True)
         except DeliveryError as error:
             # Refused or unroutable: certainly not carried out.
             raise TransportUnavailableError from error
         except (TimeoutError, AMQPError, OSError, RuntimeError) as error:
             await self._drop()
-            raise TransportUnavailableError from error
+            raise (NoAnswerInTimeError if has_left else TransportUnavailableError) from error
 
     def _message(self, command: Command) -> Message:
         return Message(

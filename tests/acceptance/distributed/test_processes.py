@@ -93,7 +93,7 @@ def test_a_strategy_runs_over_three_processes(
 
     assert "complete" == state(installation)
     assert [] == [line for line in journal_lines(tmp_path / "journal") if line.startswith("overlap")]
-    wait_for(lambda: all((queue.ready_count, queue.unacked_count) == (0, 0) for queue in rabbitmq.queues().values()), 20)
+    wait_for(lambda: all(queue.ready_count + queue.unacked_count == 0 for queue in rabbitmq.queues().values()), 20)
     assert [0, 0] == [worker.stop() for worker in workers]
 
 

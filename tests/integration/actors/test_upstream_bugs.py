@@ -192,26 +192,18 @@ def test_a_restart_fails_nobody(build: Callable[..., Rig], stage: Stage) -> None
 
 def test_a_failed_prepare_is_forgotten(build: Callable[..., Rig], stage: Stage) -> None:
     """A prepare that failed concerns its own strategy only: the next one, and a standalone prestage, prepare anew."""
-    rig = build()
+    rig = build(prepare_deadline_s=0.05)
     rig.add_site("a")
-    stage.end("a", PREPARE, NoopEnd(delay_s=9.0))
-    rig.settings.prepare_deadline_s = 0.05
-    second = build_with_deadline(rig, build)
-    assert "failed" == second.run_strategy()
-    second.verb("delete")
+    stage.end("a", PREPARE, FOREVER)
+    assert "failed" == rig.run_strategy()
+    rig.verb("delete")
     stage.end("a", PREPARE, NoopEnd())
 
-    assert "complete" == second.run_strategy()
-    second.verb("delete")
-    second.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
-    wait_for(lambda: second.step("a")["finished_at"])
-    assert ("complete", 3) == (second.step("a")["state"], stage.played("a").count(PREPARE))
-
-
-def build_with_deadline(rig: Rig, build: Callable[..., Rig]) -> Rig:
-    """Return the installation again, with a short deadline for prepare."""
-    rig.stop()
-    return build(prepare_deadline_s=0.05)
+    assert "complete" == rig.run_strategy()
+    rig.verb("delete")
+    rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+    wait_for(lambda: rig.step("a")["finished_at"])
+    assert ("complete", 3) == (rig.step("a")["state"], stage.played("a").count(PREPARE))
 
 
 def test_an_accepted_apply_is_driven_whoever_dies(build: Callable[..., Rig], stage: Stage) -> None:

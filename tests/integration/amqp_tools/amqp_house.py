@@ -15,12 +15,13 @@ from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from actors.amqp.publisher import Publisher
 from actors.amqp.topology import QUEUES
 from bootstrap import Installation, Role, build
 from db.engine import Database
+from db.schema import strategies
 from runner.noop import NoopRunner
 from settings import Settings
 from tests.rabbitmq_server import RabbitmqServer
@@ -63,7 +64,7 @@ class House:
 
     def outsider(self, *, configure: str = "", write: str = "", read: str = "") -> str:
         """Return the broker's address for a new user with these rights only."""
-        user, password = f"out-{secrets.token_hex(4)}", secrets.token_urlsafe(12)
+        user, password = f"out-{secrets.token_hex(4)}", secrets.token_hex(12)
         self.rabbitmq.rabbitmqctl("add_user", user, password)
         self.rabbitmq.rabbitmqctl("set_permissions", "-p", self.vhost, user, configure, write, read)
         return self.url_of(user, password)
@@ -119,10 +120,17 @@ class House:
 
     def rows(self, table: Any) -> int:
         """Return how many rows a table has."""
+        return int(self._ask(select(func.count()).select_from(table)))
+
+    def strategy_state(self) -> str:
+        """Return the state of the newest strategy."""
+        return str(self._ask(select(strategies.c.state).order_by(strategies.c.id.desc()).limit(1)))
+
+    def _ask(self, query: Select[Any]) -> Any:
         database = Database(self.settings.store_url)
         try:
             with database.read() as connection:
-                return connection.execute(select(func.count()).select_from(table)).scalar_one()
+                return connection.execute(query).scalar_one()
         finally:
             database.close()
 

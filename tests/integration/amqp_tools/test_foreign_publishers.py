@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from actors.amqp.topology import EVENTS, dead_letters_of
-from actors.declare import COMMANDS, SUBCLOUDS
+from actors.declare import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 from db.schema import commands, strategies, subclouds
 
 SOURCE = "//ci.example.net/night"
@@ -54,6 +54,8 @@ def listener(house: House) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_same_command_twice_acts_once(running: House, publisher: str) -> None:
     """The same source and id twice have one effect and get the same answer; another id meets what is there."""
+    before = running.rows(subclouds)
+
     first = running.send(publisher, SOURCE, "add-1", "subcloud.add", json.dumps(SITE))
     second = running.send(publisher, SOURCE, "add-1", "subcloud.add", json.dumps(SITE))
     other = running.send(publisher, SOURCE, "add-2", "subcloud.add", json.dumps(SITE))
@@ -61,7 +63,7 @@ def test_the_same_command_twice_acts_once(running: House, publisher: str) -> Non
     assert 200 == first[1]["status"], first
     assert (0, first[1]) == second
     assert (1, 409) == (other[0], other[1]["status"])
-    assert 1 == running.rows(subclouds)
+    assert before + 1 == running.rows(subclouds)
 
 
 def test_an_id_belongs_to_its_source(running: House, publisher: str) -> None:
@@ -91,6 +93,7 @@ def test_a_strategy_from_outside(running: House, publisher: str, listener: subpr
         timeout=60,
     )
     request = json.dumps({"type": "prestage", "cloud_name": "night0"})
+    before = running.rows(strategies)
 
     created = running.send(publisher, SOURCE, "create-1", "strategy.create", request, done.stdout.strip())
     again = running.send(publisher, SOURCE, "create-1", "strategy.create", request, done.stdout.strip())
@@ -105,7 +108,7 @@ def test_a_strategy_from_outside(running: House, publisher: str, listener: subpr
 
     assert [200, 200, 200] == [created[1]["status"], again[1]["status"], applied[1]["status"]]
     assert created == again
-    assert 1 == running.rows(strategies)
+    assert before + 1 == running.rows(strategies)
 
 
 def test_what_is_no_command_is_a_dead_letter(running: House, publisher: str) -> None:
@@ -117,6 +120,40 @@ def test_what_is_no_command_is_a_dead_letter(running: House, publisher: str) -> 
     assert (1, 400) == (code, answer["status"])
     assert "type is none of" in answer["detail"]
     running.await_count(dead_letters_of(COMMANDS), 1)
+
+
+BAD = (
+    b"",
+    b"no json",
+    b"[]",
+    b"\xff\xfe",
+    b"[" * 60_000,
+    b'{"specversion": "1.0"}',
+    b'{"actor_name": "stage_content", "args": ["a"], "kwargs": {}, "options": {"redis_message_id": 1}}',
+    b'{"queue_name": "prestager.subclouds", "actor_name": "os.system", "args": [1], "kwargs": {}, "options": {},'
+    b' "message_id": "1", "message_timestamp": 1}',
+    b'"' + b"x" * 70_000 + b'"',
+)
+
+
+@pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR, SUBCLOUDS, PREPARE])
+def test_hostile_messages_stop_nothing(running: House, publisher: str, queue: str) -> None:
+    """Whatever is put into a queue is a dead letter, and the next command is served."""
+    running.purge()
+    for body in BAD:
+        running.put(queue, body)
+
+    running.await_count(dead_letters_of(queue), len(BAD))
+    group = {
+        "name": f"after-{queue.rpartition('.')[2]}",
+        "description": "d",
+        "update_apply_type": "serial",
+        "max_parallel_subclouds": 2,
+    }
+    code, answer = running.send(publisher, SOURCE, f"after-{queue}", "group.create", json.dumps(group))
+
+    assert (0, 200) == (code, answer["status"]), answer
+    assert 0 == running.count(queue)
 
 
 @pytest.mark.parametrize(

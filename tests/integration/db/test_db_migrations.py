@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,9 +13,9 @@ from db.schema import controller, metadata, subcloud_groups
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Database]:
+def fresh(new_store: Callable[..., str]) -> Iterator[Database]:
     """A database without a schema."""
-    database = Database(f"sqlite:///{tmp_path / 'fresh.db'}")
+    database = Database(new_store(migrated=False))
     yield database
     database.close()
 
@@ -25,10 +24,26 @@ def _tables(database: Database) -> set[str]:
     return set(inspect(database.writer_engine).get_table_names())
 
 
+# Everything that the migrations make, in the words of each store.
+_DEFINITIONS = {
+    "sqlite": ("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name",),
+    "postgresql": (
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
+        "SELECT table_name || '.' || column_name, data_type || is_nullable || coalesce(column_default, '')"
+        " FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, column_name",
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace"
+        " ORDER BY conname",
+    ),
+}
+
+
 def _definitions(database: Database) -> list[tuple[str, str]]:
-    query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name"
     with database.read() as connection:
-        return [(row.name, row.sql) for row in connection.exec_driver_sql(query)]
+        return [
+            (row[0], row[1])
+            for query in _DEFINITIONS[database.url.get_backend_name()]
+            for row in connection.exec_driver_sql(query)
+        ]
 
 
 def test_up_down_up(fresh: Database) -> None:
@@ -70,21 +85,30 @@ def test_migrations_make_the_schema(database: Database) -> None:
     assert set(metadata.tables) | {"alembic_version"} == _tables(database)
 
 
-def test_index_of_the_one_active_strategy(database: Database) -> None:
+def test_index_of_the_one_active_strategy(database: Database, store_kind: str) -> None:
     """The index that Alembic cannot see is there: unique, over a constant, of the rows that are not history."""
     definition = dict(_definitions(database))["uq_strategies_one_active"]
 
-    assert " ".join(definition.split()) == (
-        "CREATE UNIQUE INDEX uq_strategies_one_active ON strategies ((1)) WHERE deleted_at IS NULL"
-    )
+    expected = {
+        "sqlite": "CREATE UNIQUE INDEX uq_strategies_one_active ON strategies ((1)) WHERE deleted_at IS NULL",
+        "postgresql": (
+            "CREATE UNIQUE INDEX uq_strategies_one_active ON public.strategies USING btree ((1))"
+            " WHERE (deleted_at IS NULL)"
+        ),
+    }
+    assert expected[store_kind] == " ".join(definition.split())
 
 
-def test_partial_indexes(database: Database) -> None:
+def test_partial_indexes(database: Database, store_kind: str) -> None:
     """The partial indexes hold open steps and unconsumed runs only, in the words of SQLAlchemy's conditions."""
     definitions = dict(_definitions(database))
 
-    assert definitions["ix_steps_open"].endswith("WHERE finished_at IS NULL")
-    assert definitions["ix_runs_unconsumed"].endswith("WHERE consumed = 0")
+    expected = {
+        "sqlite": ("WHERE finished_at IS NULL", "WHERE consumed = 0", "WHERE published = 0"),
+        "postgresql": ("WHERE (finished_at IS NULL)", "WHERE (NOT consumed)", "WHERE (NOT published)"),
+    }
+    names = ("ix_steps_open", "ix_runs_unconsumed", "ix_events_unpublished")
+    assert expected[store_kind] == tuple(definitions[name][definitions[name].index("WHERE") :] for name in names)
 
 
 def test_what_a_new_installation_has(database: Database) -> None:

@@ -15,6 +15,7 @@ from db.snapshots import database_time, load_snapshot
 from statemachine.actions import AbortWaiting
 from statemachine.plan import plan
 
+ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 LARGE = 5000
 STAGE = 100
 
@@ -102,6 +103,7 @@ def test_abort_reaches_every_waiting_step(connection: Connection) -> None:
     assert ["aborted"] * LARGE == rig.states()
 
 
+@ON_SQLITE
 class TestQueryPlans:
     """What SQLite says that it will do: a strategy of 5,000 steps of which a hundred move, and as many old runs."""
 

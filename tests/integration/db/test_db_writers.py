@@ -15,6 +15,7 @@ from db.journal import Journal
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
 from db.snapshots import database_time
 
+ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 THREADS = 4
 INCREMENTS = 150
 NEW_GROUP = {
@@ -34,6 +35,8 @@ def _count(database: Database) -> int:
 def _increment(database: Database, times: int) -> None:
     for _ in range(times):
         with database.write() as connection:
+            # As every coordinator does; what SQLite needs no lock for, for it has one writer.
+            connection.execute(select(controller.c.id).with_for_update())
             seen = connection.execute(select(subclouds.c.probe_failures)).scalar_one()
             connection.execute(update(subclouds).values(probe_failures=seen + 1))
 
@@ -58,9 +61,9 @@ def test_threads_lose_no_update(database: Database) -> None:
 
 
 def test_processes_lose_no_update(database: Database) -> None:
-    """Stores of their own, as two processes have, lose nothing either: SQLite itself queues their writers."""
+    """Stores of their own, as two processes have, lose nothing either: the store itself queues their writers."""
     _add_site(database)
-    others = [Database(database.url.render_as_string()) for _ in range(2)]
+    others = [Database(database.url.render_as_string(hide_password=False)) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda one: _increment(one, 20), others))
     for one in others:
@@ -134,6 +137,18 @@ def test_reader_does_not_wait_for_a_writer(database: Database) -> None:
     assert _count(database) == 7
 
 
+@pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
+def test_how_a_postgresql_connection_is_set(database: Database) -> None:
+    """No transaction on PostgreSQL waits for ever: not for a lock, not in a statement, not for its own client."""
+    expected = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
+    for open_transaction in (database.read, database.write):
+        with open_transaction() as connection:
+            found = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in expected}
+
+            assert expected == found
+
+
+@ON_SQLITE
 def test_how_a_connection_is_set(database: Database) -> None:
     """Every connection waits for others, keeps foreign keys, and loses no commit to a power cut."""
     expected = {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2, "busy_timeout": 30_000}

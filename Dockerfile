@@ -1,0 +1,28 @@
+# Prestager in one image; `docker-compose.yml` runs it as api, coordinator and worker.
+#
+# Nothing secret is in it: addresses with passwords and the key are files that are mounted at run time.
+
+FROM python:3.11-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+RUN python -m venv /opt/prestager
+WORKDIR /src
+# Before the program's own files, which change more often.
+COPY requirements/run.txt requirements/run.txt
+RUN /opt/prestager/bin/pip install --no-deps --require-hashes -r requirements/run.txt
+COPY . .
+RUN /opt/prestager/bin/pip install --no-deps --no-build-isolation .
+
+FROM python:3.11-slim-bookworm
+# Playbooks reach the sites by ssh; nothing else is added.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends openssh-client \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/prestager --shell /usr/sbin/nologin prestager \
+    && install -d -o prestager -g prestager -m 700 /var/lib/prestager
+COPY --from=build /opt/prestager /opt/prestager
+ENV PATH=/opt/prestager/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001:10001
+WORKDIR /var/lib/prestager
+EXPOSE 8119
+ENTRYPOINT ["prestager"]
+CMD ["up"]

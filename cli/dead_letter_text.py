@@ -1,0 +1,59 @@
+"""What of a dead letter may be printed: strangers wrote it, and it may hold a secret. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any, Final
+
+_MASK: Final = "********"
+_SECRET_WORDS: Final = ("pass", "secret", "token", "key", "credential")
+# Names of faults, not of secrets.
+_HARMLESS: Final = frozenset({"password_fault"})
+# A secret in what is no JSON: its name, a sign, and what follows up to the next separator.
+_LOOSE: Final = re.compile(
+    r"""((?:[\w.-]*(?:pass|secret|token|key|credential)[\w.-]*)["']?\s*[:=]\s*)("[^"]*"?|'[^']*'?|[^\s,;}]+)""",
+    re.IGNORECASE,
+)
+_LONGEST: Final = 16_384
+_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def printable(text: str) -> str:
+    """Return one line without characters that a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def shown_body(body: bytes) -> str:
+    """Return a body for reading: JSON is indented, values that may be secret are hidden, and much is cut."""
+    text = body.decode("utf-8", errors="replace")
+    try:
+        shown = json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        shown = _LOOSE.sub(rf"\g<1>{_MASK}", text)
+    lines = "\n".join(map(printable, shown.splitlines()))
+    if len(lines) > _LONGEST:
+        return f"{lines[:_LONGEST]}\n… and {len(lines) - _LONGEST} characters more"
+    return lines
+
+
+def age_text(since: datetime | None, now: datetime) -> str:
+    """Return an age in its greatest unit, such as 3 h."""
+    if since is None:
+        return ""
+    seconds = max(0, int((now - since).total_seconds()))
+    name, unit = next(((name, unit) for name, unit in _UNITS if seconds >= unit), _UNITS[-1])
+    return f"{seconds // unit} {name}"
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _MASK if one and _is_secret(name) else _masked(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_masked(one) for one in value]
+    return value
+
+
+def _is_secret(name: str) -> bool:
+    return name not in _HARMLESS and any(word in name.lower() for word in _SECRET_WORDS)

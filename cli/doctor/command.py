@@ -1,0 +1,30 @@
+"""The command itself: run every check, print a line each, exit with 1 when one fails."""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+
+from cli.configuration import read_settings
+from cli.doctor.broker_checks import broker_findings
+from cli.doctor.finding import Level
+from cli.doctor.machine_checks import room_findings, settings_findings
+from cli.doctor.store_checks import store_findings
+from cli.tables import print_table
+
+
+def doctor() -> None:
+    """Look at everything that the service needs, one line each: ok, warn or fail with what to do.
+
+    Changes nothing and may run beside the service. Exits with 1 when a line says fail.
+    """
+    # What the broker refuses is a finding; the library would say it too.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    settings = read_settings()
+    findings = [*settings_findings(settings)]
+    for check in (store_findings, broker_findings, room_findings):
+        findings += check(settings)
+    print_table(("LEVEL", "CHECK", "FINDING"), [(found.level, found.subject, found.text) for found in findings])
+    if any(found.level is Level.FAIL for found in findings):
+        raise typer.Exit(1)

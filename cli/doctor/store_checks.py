@@ -1,0 +1,75 @@
+"""The database: reached, of our schema, and on our time. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from time import time
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from cli.doctor.finding import Finding, fail, ok, warn
+from db.engine import Database
+from db.migrate import current_revision, head_revision
+from db.snapshots import database_time
+from settings import Settings
+
+_SKEW_S: Final = 5.0
+
+
+def store_findings(settings: Settings) -> Iterator[Finding]:
+    """Look at the database; what cannot be asked any more is left out."""
+    database = Database(settings.store_url)
+    try:
+        file = _sqlite_file(database)
+        # A connection would make the file.
+        if file is not None and not file.exists():
+            yield warn("database", f"{file} is not there yet; the first start makes it.")
+            return
+        yield from _ask(database, is_file=file is not None)
+        if file is not None and settings.broker_url is not None:
+            yield warn(
+                "database",
+                f"{file} is a file of this machine; set PRESTAGER_DATABASE_URL to a PostgreSQL before parts run on"
+                " other machines.",
+            )
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+        yield fail("database", f"cannot be used: {reason}. Check PRESTAGER_DATABASE_URL and that the server runs.")
+    finally:
+        database.close()
+
+
+def _sqlite_file(database: Database) -> Path | None:
+    url = database.url
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _ask(database: Database, *, is_file: bool) -> Iterator[Finding]:
+    revision, head = current_revision(database), head_revision()
+    yield ok("database", f"{database.url.get_backend_name()} answers.")
+    if revision == head:
+        yield ok("schema", f"revision {revision}, the newest.")
+    elif revision is None:
+        yield warn("schema", "the database is empty; the first start fills it, or now: prestager db upgrade")
+    else:
+        yield fail(
+            "schema", f"revision {revision}, this program needs {head}. Stop the service and run: prestager db upgrade"
+        )
+    yield ok("clock", "the database is on this machine's own.") if is_file else _skew(database)
+
+
+def _skew(database: Database) -> Finding:
+    with database.read() as connection:
+        before = time()
+        theirs = database_time(connection)
+        skew = theirs - (before + time()) / 2
+    if abs(skew) <= _SKEW_S:
+        return ok("clock", f"the database's differs by {abs(skew):.1f} s.")
+    side = "ahead" if skew > 0 else "behind"
+    return warn(
+        "clock",
+        f"the database's is {abs(skew):.0f} s {side}: leases are safe, times in answers and logs are not. Have both"
+        " machines synchronise their clocks.",
+    )

@@ -1,0 +1,64 @@
+"""`prestager seal`: a password for a command that another program sends over RabbitMQ."""
+
+from __future__ import annotations
+
+import json
+import sys
+from getpass import getpass
+from typing import Annotated, Final
+
+import typer
+
+from actors.amqp.cloudevents import TYPE_PREFIX, MalformedCommandError, to_command
+from bootstrap import load_sealer
+from cli.configuration import read_settings
+from cli.errors import CommandError
+from db.sealing import Sealer
+from messages.commands import CommandType
+from settings import Settings
+
+# Longer is a file that was piped by mistake, in characters.
+_LONGEST: Final = 4096
+
+
+def seal(
+    source: Annotated[str, typer.Option(help="The CloudEvents source that the publisher writes.")],
+    event_id: Annotated[str, typer.Option("--id", help="The CloudEvents id of the one command that it is for.")],
+) -> None:
+    """Read a password and print it sealed, for `data.sealed_password` of one command sent over RabbitMQ.
+
+    The password comes from standard input, or from a prompt that shows nothing. It opens only with this
+    installation's key and only for the command with this source and id, so every command needs its own.
+    """
+    command_id = _command_id(source, event_id)
+    sealer = _sealer(read_settings())
+    typer.echo(sealer.seal(_password(), bound_to=command_id))
+
+
+def _command_id(source: str, event_id: str) -> str:
+    """Have the ingress itself say what it will take the command's id for."""
+    event = {"specversion": "1.0", "type": TYPE_PREFIX + CommandType.STRATEGY_CREATE, "source": source, "id": event_id}
+    try:
+        return to_command(json.dumps(event).encode(), own_source="").id
+    except MalformedCommandError as error:
+        raise CommandError(f"No command can have this source and id: {error}.") from error
+
+
+def _sealer(settings: Settings) -> Sealer:
+    # The service makes a missing key; made here it would be a key that no worker has.
+    if settings.secret_key is None and not settings.key_path.is_file():
+        raise CommandError(
+            f"There is no secret key at {settings.key_path}. Set PRESTAGER_SECRET_KEY or PRESTAGER_SECRET_KEY_FILE to"
+            " the key of the installation that will run the command."
+        )
+    return load_sealer(settings)
+
+
+def _password() -> str:
+    text = getpass("Password: ") if sys.stdin.isatty() else sys.stdin.read(_LONGEST + 2)
+    password = text.removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise CommandError("No password was given; type it at the prompt or write it to standard input.")
+    if len(password) > _LONGEST or "\n" in password:
+        raise CommandError(f"A password is one line of at most {_LONGEST} characters.")
+    return password

@@ -1,0 +1,95 @@
+"""Dramatiq's own command line runs a coordinator and worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from amqp_house import END_S, ROOT, House
+
+from tests.journal_playbooks import journal_lines, write_playbooks
+from tests.waiting import wait_for
+
+DRAMATIQ = [sys.executable, "-m", "dramatiq", "actors.dramatiq_entry", "-p", "1", "-t", "8"]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Give the place of the process's log."""
+    return tmp_path / "dramatiq.log"
+
+
+@pytest.fixture
+def process(house: House, tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Give the command, ready, with playbooks that write a journal."""
+    write_playbooks(tmp_path / "playbooks", seconds=0.1)
+    (tmp_path / "journal").mkdir()
+    environment = house.environment | {
+        "PRESTAGER_PLAYBOOKS_DIR": str(tmp_path / "playbooks"),
+        "HOME": str(tmp_path),
+    }
+    with log.open("wb") as sink:
+        process = subprocess.Popen(DRAMATIQ, env=environment, stdout=sink, stderr=sink, cwd=ROOT)
+    wait_for(lambda: process.poll() is not None or "service.ready" in log.read_text(), END_S, log.read_text)
+    yield process
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def test_it_takes_a_strategy_to_its_end(
+    house: House, process: subprocess.Popen[bytes], tmp_path: Path, log: Path
+) -> None:
+    """Commands are answered, playbooks run, the strategy completes, and the process ends in order when asked."""
+    site = {
+        "name": "site0",
+        "software_version": "22.12",
+        "management-state": "managed",
+        "availability-status": "online",
+        "connection": {"ansible_connection": "local", "journal_dir": str(tmp_path / "journal")},
+    }
+    sealed = subprocess.run(
+        [sys.executable, "-m", "cli.main", "seal", "--source", "/test", "--id", "create"],
+        env=house.environment,
+        input="pw",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.strip()
+
+    added = house.send(house.url, "/test", "add", "subcloud.add", json.dumps(site))
+    created = house.send(house.url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
+    applied = house.send(house.url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
+    assert [200, 200, 200] == [added[1]["status"], created[1]["status"], applied[1]["status"]], (
+        added,
+        created,
+        applied,
+    )
+    wait_for(lambda: house.strategy_state() != "applying", 60, log.read_text)
+    process.terminate()
+
+    assert "complete" == house.strategy_state(), log.read_text()
+    assert any(line.startswith("end prestage_sw") for line in journal_lines(tmp_path / "journal"))
+    assert 0 == process.wait(60), log.read_text()
+    assert "service.stopped" in log.read_text()
+
+
+def test_wrong_settings_are_told_without_values(house: House) -> None:
+    """The command ends at once and names what is wrong, but never the value of a setting."""
+    environment = house.environment | {"PRESTAGER_BROKER_URL": "http://user:hidden@broker/"}
+
+    done = subprocess.run(DRAMATIQ, env=environment, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+
+    assert 0 != done.returncode
+    assert "PRESTAGER_BROKER_URL is not a broker URL" in done.stdout + done.stderr
+    assert "hidden" not in done.stdout + done.stderr

@@ -1,0 +1,199 @@
+"""docker-compose.yml and the Dockerfile fit the program and give nobody more than is needed.
+
+No container engine runs in tests: what can be wrong on paper is looked for on paper.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+from deploy_files import ROOT, compose, ours, services, source_of
+
+from cli.main import app
+from settings import Settings
+
+OURS = sorted(ours())
+ALL = sorted(services())
+# What the Compose specification allows and we use; anything else is a mistake in writing.
+KEYS = {
+    "build",
+    "cap_drop",
+    "command",
+    "configs",
+    "depends_on",
+    "environment",
+    "healthcheck",
+    "hostname",
+    "image",
+    "init",
+    "networks",
+    "ports",
+    "read_only",
+    "restart",
+    "secrets",
+    "security_opt",
+    "shm_size",
+    "stop_grace_period",
+    "stop_signal",
+    "tmpfs",
+    "ulimits",
+    "user",
+    "volumes",
+}
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Return every text in a document, keys included."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from strings(name)
+            yield from strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from strings(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def seconds(text: str) -> int:
+    """Return a duration that is written in seconds."""
+    assert text.endswith("s")
+    return int(text[:-1])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_word_is_one_of_compose(name: str) -> None:
+    """A service has only keys that Compose knows, and what it depends on and mounts exists."""
+    document, service = compose(), services()[name]
+
+    assert set(service) <= KEYS
+    assert {source_of(one) for one in service.get("secrets", [])} <= set(document["secrets"])
+    assert {source_of(one) for one in service.get("configs", [])} <= set(document["configs"])
+    assert set(service.get("depends_on", {})) <= set(document["services"])
+    assert set(service["networks"]) <= set(document["networks"])
+    named = {volume.partition(":")[0] for volume in service.get("volumes", []) if not volume.startswith("/")}
+    assert named <= set(document["volumes"])
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_a_setting(name: str) -> None:
+    """Each PRESTAGER_ variable is a setting of the program, with a value that it accepts in form."""
+    environment = ours()[name]["environment"]
+    known = {f"PRESTAGER_{field.upper()}" for field in Settings.model_fields}
+
+    assert set(environment) <= known
+    plain = {name.removeprefix("PRESTAGER_").lower(): str(value) for name, value in environment.items()}
+    Settings(**{name: value for name, value in plain.items() if not name.endswith("_file")})
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_exists(name: str) -> None:
+    """Each service runs a command that the program has."""
+    command: Any = typer.main.get_command(app)
+    for word in ours()[name]["command"]:
+        assert word in command.commands
+        command = command.commands[word]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nobody_is_root(name: str) -> None:
+    """Each container runs as a user without rights, on a root file system that it cannot write."""
+    service = services()[name]
+
+    assert service["user"] not in ("", "root", "0", "0:0")
+    assert service["read_only"] is True
+    assert ["ALL"] == service["cap_drop"]
+    assert ["no-new-privileges:true"] == service["security_opt"]
+
+
+def test_the_user_is_that_of_the_image() -> None:
+    """The image's user, the one that Compose names and the owner of the data directory are the same."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+
+    assert {"10001:10001"} == {service["user"] for service in ours().values()}
+    assert "USER 10001:10001" in dockerfile
+    assert "--uid 10001" in dockerfile
+    assert all(any("uid=10001" in place for place in service["tmpfs"]) for service in ours().values())
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"schema"}))
+def test_every_service_is_watched(name: str) -> None:
+    """What should run is started again, has a health check, and has time to end in order."""
+    service = services()[name]
+
+    assert "unless-stopped" == service["restart"]
+    assert "CMD" == service["healthcheck"]["test"][0]
+    assert seconds(service["healthcheck"]["timeout"]) < seconds(service["healthcheck"]["interval"])
+    assert seconds(service["stop_grace_period"]) >= 45
+
+
+def test_the_api_is_asked_where_it_listens() -> None:
+    """The port of the API is the same where it listens, is published, is looked at and is exposed."""
+    api = services()["api"]
+    port = api["environment"]["PRESTAGER_LISTEN"].rpartition(":")[2]
+
+    assert [f"127.0.0.1:8119:{port}"] == api["ports"]
+    assert f"127.0.0.1:{port}/readyz" in api["healthcheck"]["test"][-1]
+    assert f"EXPOSE {port}" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_only_loopback_is_published(name: str) -> None:
+    """Nothing can be reached from other machines unless the operator says so."""
+    assert all(port.startswith("127.0.0.1:") for port in services()[name].get("ports", []))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_password_is_written_down(name: str) -> None:
+    """Whatever is secret comes from a mounted file: no variable holds one, and no address has one in it."""
+    service = services()[name]
+    for variable, value in service.get("environment", {}).items():
+        if re.search("PASS|SECRET|KEY|TOKEN|URL|CREDENTIAL", variable):
+            assert variable.endswith("_FILE")
+            assert source_of(value.removeprefix("/run/secrets/")) in map(source_of, service["secrets"])
+
+    assert not [text for text in strings(service) if re.search(r"://[^/\s]*:[^/\s]*@", text)]
+    assert "args" not in service.get("build", {})
+
+
+def test_secrets_stay_out_of_repository_and_image() -> None:
+    """The directory of secrets is ignored by git and no part of what the image is built from."""
+    files = {entry["file"] for entry in compose()["secrets"].values()}
+
+    assert {"./deploy/secrets"} == {file.rpartition("/")[0] for file in files}
+    assert "secrets/" in (ROOT / "deploy/.gitignore").read_text().splitlines()
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in allowed
+    assert not [line for line in allowed if line.startswith("!") and "deploy" in line]
+
+
+def test_images_are_named_by_version() -> None:
+    """No image is whatever is newest, and ours has the version of the program."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+
+    assert {f"prestager:{version}"} == {service["image"] for service in ours().values()}
+    for image in [*bases, *(service["image"] for service in services().values())]:
+        assert re.search(r":\d", image), image
+
+
+def test_the_image_has_what_the_program_is_made_of() -> None:
+    """Every package of the wheel, and nothing but the locked versions, goes into the image."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+
+    for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
+        assert f"!{path}" in allowed
+    assert "--require-hashes -r requirements/run.txt" in dockerfile
+    assert re.search(r"python:3\.11-", dockerfile)
+
+
+def test_workers_have_room_for_their_runs() -> None:
+    """The memory disk of a worker holds the files of as many runs as any machine gets slots."""
+    assert "256m" == services()["worker"]["shm_size"]

@@ -1,0 +1,56 @@
+"""The guides name what exists: files, commands, queues, types of commands, tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from deploy_files import ROOT
+
+from actors.amqp.topology import EXCHANGES, QUEUES
+from cli.main import app
+from messages.commands import CommandType
+from settings import Settings
+
+GUIDES = [ROOT / "docs" / name for name in ("amqp.md", "guarantees.md")]
+
+
+def words(guide: Path, pattern: str) -> set[str]:
+    """Return all that match in a guide."""
+    return set(re.findall(pattern, guide.read_text()))
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_links_and_folders_exist(guide: Path) -> None:
+    """Each file that is linked to, and each folder of tests that proves a promise, is there."""
+    for target in words(guide, r"\]\(([^):]+)\)"):
+        assert (guide.parent / target).is_file(), target
+    for folder in words(guide, r"`(tests/[\w/]+)`"):
+        assert list((ROOT / folder).rglob("test_*.py")), folder
+
+
+@pytest.mark.parametrize("guide", [*GUIDES, ROOT / "docker-compose.yml"], ids=lambda guide: guide.name)
+def test_commands_and_settings_exist(guide: Path) -> None:
+    """Each command and each setting that is named is one of the program's."""
+    group: Any = typer.main.get_command(app)
+    for first, second in words(guide, r"prestager ([a-z][a-z-]+)(?: ([a-z]+))?"):
+        if first in group.commands and hasattr(group.commands[first], "commands"):
+            assert second in group.commands[first].commands, (first, second)
+        else:
+            assert first in group.commands, first
+    given = {name.removeprefix("PRESTAGER_").lower() for name in words(guide, r"PRESTAGER_[A-Z_]+")}
+    assert given - {"publish", "deploy", "feed"} <= set(Settings.model_fields)
+
+
+def test_every_command_is_told() -> None:
+    """The guide has each type of command, and no other; each queue and exchange that it names exists."""
+    guide = GUIDES[0]
+    told = words(guide, r"`((?:strategy|subcloud|group)\.[a-z]+)`")
+    events = {"subcloud.updated"}
+
+    assert set(CommandType) == told - events
+    known = {spec.name for spec in (*EXCHANGES, *QUEUES)}
+    assert words(guide, r"`(prestager\.[a-z]+(?:\.XQ)?)`") <= known
