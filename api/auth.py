@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from api.reads import STORE_PATIENCE_S
 from db.tokens import Role, TokenStore
 
 _PROJECTS: Final = frozenset({"admin", "services"})
@@ -69,17 +70,23 @@ class Authenticator(Protocol):
 class TokenAuthenticator:
     """Knows callers by the tokens of this installation.
 
-    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once.
+    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. A store that
+    says nothing is waited for `patience_s` seconds.
     """
 
-    def __init__(self, store: TokenStore) -> None:
+    def __init__(self, store: TokenStore, patience_s: float = STORE_PATIENCE_S) -> None:
         self._store = store
+        self._patience_s = patience_s
 
     async def authenticate(self, token: str | None) -> Caller:
         """Return the caller; token callers count as project `admin`."""
         if not token:
             raise MissingTokenError
-        known = await asyncio.to_thread(self._store.authenticate, token)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                known = await asyncio.to_thread(self._store.authenticate, token)
+        except TimeoutError:
+            raise AuthenticatorUnavailableError from None
         if known is None:
             raise InvalidTokenError
         return Caller(name=known.name, roles=frozenset({known.role}), project="admin")

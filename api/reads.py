@@ -6,17 +6,21 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from sqlalchemy import Connection
 
+from api.errors import RETRY_AFTER, ApiError
 from db.engine import Database
 
 _T = TypeVar("_T")
 
 # Reads at once; the rest wait their turn. Small, for rendering holds Python's lock anyway.
 _THREADS: Final = 4
+# How long a store that says nothing is waited for, in seconds: behind a partition it says nothing for ever.
+STORE_PATIENCE_S: Final = 5.0
 
 
 class Reads:
@@ -27,8 +31,17 @@ class Reads:
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="api-read")
 
     async def run(self, query: Callable[[Connection], _T]) -> _T:
-        """Return what `query` makes of a reading connection, in a thread; its exceptions come through."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
+        """Return what `query` makes of a reading connection, in a thread; its exceptions come through.
+
+        Raises:
+            ApiError: 503 when the store did not answer in time; the thread comes back when the store does.
+        """
+        try:
+            async with asyncio.timeout(STORE_PATIENCE_S):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
+        except TimeoutError:
+            detail = "The database does not answer."
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_AFTER) from None
 
     def _run(self, query: Callable[[Connection], _T]) -> _T:
         with self._database.read() as connection:

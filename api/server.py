@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Final
 
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 # Longer than a usual proxy keeps its connections, in seconds; aiohttp's own hour lets idle ones pile up.
@@ -41,6 +42,9 @@ def create_runner(app: web.Application, *, shutdown_s: float = 10.0) -> web.AppR
 
         shutdown_s: How long requests in flight may take when the server stops, in seconds.
     """
+    # What a caller writes wrong is answered. As a warning, each text of his would go to our log and stay in memory.
+    for category in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.simplefilter("ignore", category)
     return web.AppRunner(
         app,
         # The application writes its own line per request.

@@ -55,6 +55,16 @@ class Outgoing:
     mandatory: bool = True
 
 
+def is_cancelled() -> bool:
+    """Tell whether it is the running task that somebody cancels.
+
+    aio-pika cancels what waits for a confirm when the connection is dropped, for instance because another publish had
+    waited too long; that is a failed publish and no reason to end the task.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Publisher:
     """A connection for publishing; connects at the first use and again after a fault.
 
@@ -132,6 +142,10 @@ class Publisher:
         except TimeoutError as error:
             await self._drop()
             raise PublishError(f"the broker did not confirm within {PUBLISH_S:g} s") from error
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise PublishError("the connection was dropped meanwhile") from None
         except DeliveryError as error:
             raise PublishError("the broker refused the message or has no queue for it") from error
         except (AMQPError, OSError, RuntimeError) as error:

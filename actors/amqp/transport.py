@@ -13,7 +13,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 from pydantic import ValidationError
 
 from actors.amqp.cloudevents import CONTENT_TYPE, from_command
-from actors.amqp.publisher import PUBLISH_S
+from actors.amqp.publisher import PUBLISH_S, is_cancelled
 from actors.declare import COMMANDS
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
 
@@ -67,6 +67,10 @@ class AmqpTransport:
                 exchange = await self._open()
                 has_left = True
                 await exchange.publish(self._message(command), routing_key=command.type, mandatory=True)
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise (NoAnswerInTimeError if has_left else TransportUnavailableError) from None
         except DeliveryError as error:
             # Refused or unroutable: certainly not carried out.
             raise TransportUnavailableError from error

@@ -1,0 +1,210 @@
+"""A virtual host of RabbitMQ to look into, and an installation over it whose playbooks only pretend."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Any, TypeVar
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from actors.amqp.publisher import Publisher
+from actors.amqp.topology import QUEUES, dead_letters_of
+from actors.amqp.transport import AmqpTransport
+from bootstrap import ALL_ROLES, Installation, Role, RunnerFactory, build
+from messages.commands import Answer, Command
+from runner.jobs import OnFinished, PlaybookJob
+from runner.noop import NoopEnd, NoopRunner
+from settings import Settings
+from tests.integration.actors.coordinator_house import House
+from tests.rabbitmq_server import RabbitmqServer
+from tests.tcp_proxy import HOST
+from tests.waiting import wait_for
+
+END_S = 30.0
+TYPE = "io.prestager.command."
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class VirtualHost:
+    """One virtual host with our topology; the port may be that of a proxy."""
+
+    server: RabbitmqServer
+    name: str
+
+    def url(self, port: int | None = None) -> str:
+        """Return its address with the administrator's password."""
+        return f"amqp://{self.server.user}:{self.server.password}@{HOST}:{port or self.server.port}/{self.name}"
+
+    @contextmanager
+    def channel(self) -> Iterator[BlockingChannel]:
+        """Give a channel that confirms."""
+        with pika.BlockingConnection(pika.URLParameters(self.url())) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            yield channel
+
+    def put(self, queue: str, *bodies: bytes, **properties: Any) -> None:
+        """Put messages into a queue as bytes."""
+        with self.channel() as channel:
+            for body in bodies:
+                channel.basic_publish("", queue, body, pika.BasicProperties(**properties), mandatory=True)
+
+    def count(self, queue: str) -> int:
+        """Return how many messages wait in a queue."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    def take(self, queue: str, count: int) -> list[tuple[pika.BasicProperties, bytes]]:
+        """Take so many messages from a queue."""
+        wait_for(lambda: self.count(queue) >= count, END_S, lambda: f"{self.count(queue)} in {queue}")
+        taken = []
+        with self.channel() as channel:
+            for _ in range(count):
+                method, properties, body = channel.basic_get(queue)
+                assert method is not None
+                channel.basic_ack(method.delivery_tag)
+                taken.append((properties, body))
+        return taken
+
+    def dead_letters(self, queue: str, count: int) -> list[tuple[pika.BasicProperties, bytes]]:
+        """Take so many dead letters of a queue."""
+        return self.take(dead_letters_of(queue), count)
+
+    def clear(self) -> None:
+        """Make the topology and empty it."""
+        publisher = Publisher(self.url(), "test topology")
+        publisher.start()
+        publisher.declare()
+        publisher.stop()
+        with self.channel() as channel:
+            for queue in QUEUES:
+                channel.queue_purge(queue.name)
+
+
+def new_virtual_host(server: RabbitmqServer) -> VirtualHost:
+    """Make a virtual host."""
+    name = f"test-{secrets.token_hex(4)}"
+    server.rabbitmqctl("add_vhost", name)
+    server.rabbitmqctl("set_permissions", "-p", name, server.user, ".*", ".*", ".*")
+    host = VirtualHost(server, name)
+    host.clear()
+    return host
+
+
+def command_event(kind: str, event_id: str = "1", source: str = "/test", **data: Any) -> dict[str, Any]:
+    """Return a command as a foreign publisher sends it."""
+    return {"specversion": "1.0", "id": event_id, "source": source, "type": TYPE + kind, "data": {"request": data}}
+
+
+class LoopThread:
+    """An event loop that runs in a thread, for what is asynchronous."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for the result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(END_S * 2)
+
+    def close(self) -> None:
+        """End it."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(END_S)
+        self._loop.close()
+
+
+class Node(House):
+    """One started process of an installation; `House` gives commands and rows, `execute` sends through the transport.
+
+    `url` is the broker's; without one the installation is embedded.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        url: str | None,
+        *,
+        roles: frozenset[Role] = ALL_ROLES,
+        decide: Callable[[PlaybookJob], NoopEnd] = lambda _: NoopEnd(delay_s=0.002),
+        slots: int = 50,
+        runner_factory: RunnerFactory | None = None,
+        **settings: Any,
+    ) -> None:
+        def pretend(done: OnFinished) -> NoopRunner:
+            return NoopRunner(slots=slots, on_finished=done, decide=decide)
+
+        given = {"release": "23.09", "deploy_dir": directory / "deploy", "feed_dir": directory / "feed", **settings}
+        self.settings = Settings(data_dir=directory, broker_url=url, **given)  # type: ignore[arg-type]
+        self.installation: Installation = build(self.settings, roles, runner_factory or pretend)
+        super().__init__(
+            database=self.installation.database,
+            coordinator=None,  # type: ignore[arg-type]
+            sealer=self.installation.sealer,
+        )
+        self.loop = LoopThread()
+        self.transport = self.installation.actors.transport(END_S)
+        self.installation.actors.start(self.installation.runner)
+        self._stopped = False
+
+    def execute(self, command: Command) -> Answer:
+        """Send a command through the broker and wait for the answer."""
+        return self.loop.do(self.transport.request(command))
+
+    def stop(self) -> None:
+        """Stop in good order. Repeating it does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if isinstance(self.transport, AmqpTransport):
+            self.loop.do(self.transport.close())
+        self.loop.close()
+        self.installation.actors.stop()
+        self.database.close()
+
+
+class Requester:
+    """Sends raw commands to the exchange and reads the answers."""
+
+    def __init__(self, host: VirtualHost) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(host.url()))
+        self.channel = self._connection.channel()
+        self.channel.confirm_delivery()
+        self.queue: str = self.channel.queue_declare("", exclusive=True).method.queue
+
+    def send(self, document: dict[str, Any] | bytes, *, mark: str = "m", reply: bool = True, **more: Any) -> None:
+        """Send a command."""
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        given = {"reply_to": self.queue if reply else None, "correlation_id": mark, **more}
+        self.channel.basic_publish("prestager.commands", "any.key", body, pika.BasicProperties(**given), mandatory=True)
+
+    def answer(self, deadline_s: float = END_S) -> tuple[str, Answer]:
+        """Return the next answer with its mark."""
+        end = monotonic() + deadline_s
+        while monotonic() < end:
+            method, properties, body = self.channel.basic_get(self.queue, auto_ack=True)
+            if method is not None:
+                return properties.correlation_id, Answer.model_validate_json(body)
+            self._connection.process_data_events(time_limit=0.01)
+        raise AssertionError(f"no answer within {deadline_s} s")
+
+    def ask(self, document: dict[str, Any] | bytes, **more: Any) -> Answer:
+        """Send a command and return its answer."""
+        self.send(document, **more)
+        return self.answer()[1]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()

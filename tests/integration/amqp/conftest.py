@@ -1,0 +1,54 @@
+"""One private RabbitMQ for all tests here, a virtual host for each file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, new_virtual_host
+from tests.rabbitmq_server import RabbitmqServer
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitmqServer]:
+    """Give the broker."""
+    with RabbitmqServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared_host(rabbitmq: RabbitmqServer) -> VirtualHost:
+    """Give the virtual host of the file."""
+    return new_virtual_host(rabbitmq)
+
+
+@pytest.fixture
+def host(shared_host: VirtualHost) -> VirtualHost:
+    """Give the virtual host with our topology, all queues empty."""
+    shared_host.clear()
+    return shared_host
+
+
+@pytest.fixture
+def start(tmp_path: Path, host: VirtualHost) -> Iterator[Callable[..., Node]]:
+    """Give a function that starts a process of one installation; all are stopped in the end."""
+    nodes: list[Node] = []
+
+    def begin(**options: Any) -> Node:
+        nodes.append(Node(tmp_path, options.pop("url", host.url()), **options))
+        return nodes[-1]
+
+    yield begin
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture
+def requester(host: VirtualHost) -> Iterator[Requester]:
+    """Give a foreign publisher."""
+    made = Requester(host)
+    yield made
+    made.close()

@@ -1,0 +1,231 @@
+"""Whatever becomes of the broker, nobody waits for it longer than its bound, and nobody is told what is not so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import monotonic
+
+import pytest
+
+from actors.amqp import publisher as publisher_module
+from actors.amqp import transport as transport_module
+from actors.amqp.publisher import Outgoing, Publisher, PublishError
+from actors.amqp.transport import AmqpTransport
+from actors.declare import COMMANDS, PREPARE
+from bootstrap import Role
+from db.schema import commands
+from messages.commands import Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import wait_for
+
+# The bound of these tests, which would else wait for minutes; tests/faults has the real one.
+BOUND_S = 1.0
+# The rest is for a busy machine.
+LONGEST_S = BOUND_S + 1.0
+COORDINATOR = frozenset({Role.COORDINATOR})
+
+
+@pytest.fixture(autouse=True)
+def _bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (publisher_module, transport_module):
+        assert module.PUBLISH_S == 5.0
+        monkeypatch.setattr(module, "PUBLISH_S", BOUND_S)
+
+
+@pytest.fixture
+def proxy(host: VirtualHost) -> Iterator[TcpProxy]:
+    """Give what stands before the broker."""
+    with TcpProxy(host.server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def publisher(host: VirtualHost, proxy: TcpProxy) -> Iterator[Publisher]:
+    """Give a publisher that reaches the broker through the proxy."""
+    made = Publisher(host.url(proxy.port), "test")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def transport(host: VirtualHost, proxy: TcpProxy) -> AsyncIterator[AmqpTransport]:
+    """Give a transport that reaches the broker through the proxy and waits 8 s for answers."""
+    made = AmqpTransport(host.url(proxy.port), name="test", source="/test", timeout_s=8)
+    yield made
+    await made.close()
+
+
+def outgoing(name: str, queue: str = PREPARE) -> Outgoing:
+    """Return some message."""
+    return Outgoing(exchange="", routing_key=queue, body=name.encode(), message_id=name, type="test")
+
+
+def refused_after(publisher: Publisher, name: str) -> float:
+    """Return how long a publish that fails took, in seconds."""
+    began = monotonic()
+    with pytest.raises(PublishError):
+        publisher.publish([outgoing(name)])
+    return monotonic() - began
+
+
+def add_group(name: str = "edge") -> Command:
+    """Return a command with an effect."""
+    data = {"name": name, "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+    return Command(type=CommandType.GROUP_CREATE, data=data)
+
+
+class TestPublisher:
+    def test_a_partition(self, host: VirtualHost, proxy: TcpProxy, publisher: Publisher) -> None:
+        """While bytes vanish every publish of every thread fails within the bound; afterwards publishing goes on."""
+        publisher.publish([outgoing("before")])
+        proxy.swallow()
+
+        with ThreadPoolExecutor(4) as pool:
+            took = list(pool.map(lambda place: refused_after(publisher, f"lost{place}"), range(4)))
+        proxy.pass_on()
+        publisher.publish([outgoing("after")])
+
+        assert max(took) < LONGEST_S
+        bodies = {body for _, body in host.take(PREPARE, 2)}
+        assert b"before" in bodies
+
+    def test_one_after_another(self, proxy: TcpProxy, publisher: Publisher) -> None:
+        """Who publishes on a connection that another one's failure ends is told in the same way."""
+        publisher.publish([outgoing("before")])
+        proxy.swallow()
+        pause = Event()
+
+        def later(place: float) -> float:
+            pause.wait(place)
+            return refused_after(publisher, f"lost{place}")
+
+        with ThreadPoolExecutor(2) as pool:
+            took = list(pool.map(later, (0, 0.5)))
+
+        assert max(took) < LONGEST_S
+
+    def test_a_memory_alarm(self, host: VirtualHost, publisher: Publisher) -> None:
+        """While the broker takes nothing in a publish fails within the bound; afterwards publishing goes on."""
+        publisher.publish([outgoing("before")])
+        host.server.set_memory_alarm(True)
+        try:
+            took = refused_after(publisher, "lost")
+        finally:
+            host.server.set_memory_alarm(False)
+        publisher.publish([outgoing("after")])
+
+        assert took < LONGEST_S
+
+    @pytest.mark.parametrize("trouble", ["reset", "trickle"])
+    def test_other_trouble(self, proxy: TcpProxy, publisher: Publisher, trouble: str) -> None:
+        """A broker that is gone, or sends a byte a second, is told within the bound; afterwards publishing goes on."""
+        getattr(proxy, trouble)()
+        took = refused_after(publisher, "lost")
+        proxy.pass_on()
+        publisher.publish([outgoing("after")])
+
+        assert took < LONGEST_S
+
+    def test_a_slow_network_only_takes_longer(self, proxy: TcpProxy, publisher: Publisher) -> None:
+        """With 100 ms each way everything is confirmed."""
+        proxy.delay(100)
+
+        publisher.publish([outgoing(str(place)) for place in range(50)])
+
+    def test_what_no_queue_takes_is_an_error(self, host: VirtualHost, publisher: Publisher) -> None:
+        """A message that cannot be routed is refused; those beside it may have arrived; the connection goes on."""
+        with pytest.raises(PublishError, match="has no queue for it"):
+            publisher.publish([outgoing("good"), outgoing("bad", queue="nowhere")])
+        publisher.publish([outgoing("next")])
+
+        assert b"next" in {body for _, body in host.take(PREPARE, 2)}
+
+    def test_stopping_is_bounded_and_repeatable(self, proxy: TcpProxy, publisher: Publisher) -> None:
+        """A publisher stops within the bound though the broker does not answer, and stopping again is nothing."""
+        publisher.publish([outgoing("before")])
+        proxy.swallow()
+        began = monotonic()
+        publisher.stop()
+        publisher.stop()
+
+        assert monotonic() - began < LONGEST_S
+
+
+class TestTransport:
+    async def test_a_broker_that_is_gone(self, proxy: TcpProxy, transport: AmqpTransport) -> None:
+        """Without a connection nothing was handed over, and the caller is told so at once."""
+        proxy.reset()
+        began = monotonic()
+        with pytest.raises(TransportUnavailableError):
+            await transport.request(add_group())
+
+        assert monotonic() - began < LONGEST_S
+
+    async def test_a_broker_that_never_answers(self, proxy: TcpProxy, transport: AmqpTransport) -> None:
+        """When no connection comes about nothing was handed over, and the caller is told so within the bound."""
+        proxy.swallow()
+        began = monotonic()
+        with pytest.raises(TransportUnavailableError):
+            await transport.request(add_group())
+
+        assert monotonic() - began < LONGEST_S
+
+    async def test_a_partition_after_the_command_left(
+        self, start: Callable[..., Node], proxy: TcpProxy, transport: AmqpTransport
+    ) -> None:
+        """A command whose bytes left may still arrive: the caller is not told that nothing was changed."""
+        node = await asyncio.to_thread(start, roles=COORDINATOR)
+        assert (await transport.request(add_group("first"))).status == 200
+        proxy.swallow()
+
+        async def ask(name: str, after_s: float) -> float:
+            await asyncio.sleep(after_s)
+            began = monotonic()
+            with pytest.raises(NoAnswerInTimeError):
+                await transport.request(add_group(name))
+            return monotonic() - began
+
+        # The later one loses its connection by the failure of the first.
+        took = await asyncio.gather(ask("second", 0), ask("third", 0.5))
+        proxy.pass_on()
+
+        # They do arrive here, for the network held their bytes.
+        await asyncio.to_thread(wait_for, lambda: len(node.rows(commands)) == 3)
+        assert max(took) < LONGEST_S
+        assert (await transport.request(add_group("fourth"))).status == 200
+
+    async def test_a_memory_alarm(self, host: VirtualHost, transport: AmqpTransport) -> None:
+        """While the broker takes nothing in, a command ends within the bound and never runs twice."""
+        assert await transport.is_connected()
+        await asyncio.to_thread(host.server.set_memory_alarm, True)
+        began = monotonic()
+        try:
+            with pytest.raises((NoAnswerInTimeError, TransportUnavailableError)):
+                await transport.request(add_group())
+            took = monotonic() - began
+        finally:
+            await asyncio.to_thread(host.server.set_memory_alarm, False)
+
+        assert took < LONGEST_S
+
+    async def test_a_command_that_expired_never_runs(
+        self, host: VirtualHost, start: Callable[..., Node], transport: AmqpTransport
+    ) -> None:
+        """A command that waited in the queue longer than its caller becomes a dead letter and is never carried out."""
+        transport._timeout_s = 0.3
+        with pytest.raises(NoAnswerInTimeError):
+            await transport.request(add_group())
+
+        ((properties, _),) = await asyncio.to_thread(host.dead_letters, COMMANDS, 1)
+        node = await asyncio.to_thread(start, roles=COORDINATOR)
+        transport._timeout_s = 8
+        answer = await transport.request(add_group("other"))
+
+        assert "expired" == properties.headers["x-first-death-reason"]
+        assert 200 == answer.status
+        assert 1 == len(node.rows(commands))

@@ -1,0 +1,250 @@
+"""Commands from RabbitMQ, events to it, and what exists on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pika
+import pytest
+
+from actors.amqp.dead_letters import REASON
+from actors.amqp.events import EventPublisher
+from actors.amqp.publisher import Outgoing, Publisher, PublishError
+from actors.amqp.topology import EVENTS, QUEUES
+from actors.declare import COMMANDS, COORDINATOR
+from bootstrap import Role
+from db.schema import commands, events, strategies
+from db.schema import subcloud_groups as groups
+from tests.integration.amqp.amqp_rig import END_S, TYPE, Node, Requester, VirtualHost, command_event
+from tests.waiting import wait_for
+
+GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+COORDINATOR_ONLY = frozenset({Role.COORDINATOR})
+
+
+class TestIngress:
+    def test_a_bad_command_is_answered_and_kept(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """A message that is no command is answered 400 with the reason and kept with it; the next one is served."""
+        start(roles=COORDINATOR_ONLY)
+        requester.send(b"{}", mark="bad")
+        requester.send(command_event("group.create", **GROUP), mark="good")
+        answers = dict(requester.answer() for _ in range(2))
+        ((properties, body),) = host.dead_letters(COMMANDS, 1)
+
+        assert {"bad": 400, "good": 200} == {mark: answer.status for mark, answer in answers.items()}
+        assert answers["bad"].detail == properties.headers[REASON]
+        assert "specversion: Field required" in answers["bad"].detail
+        assert b"{}" == body
+
+    def test_who_wants_no_answer_gets_none(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """Without an address to answer to a bad message is kept and a good one carried out."""
+        node = start(roles=COORDINATOR_ONLY)
+        requester.send(b"no", reply=False)
+        requester.send(command_event("group.create", **GROUP), reply=False)
+
+        wait_for(lambda: node.rows(groups, name="edge"))
+        assert 1 == len(host.dead_letters(COMMANDS, 1))
+
+    @pytest.mark.parametrize("address", ["nowhere", "amq.rabbitmq.reply-to.x", "x" * 255])
+    def test_an_address_that_leads_nowhere(
+        self, start: Callable[..., Node], requester: Requester, address: str
+    ) -> None:
+        """An answer that nobody can get harms nobody: the command is carried out and the next one answered."""
+        node = start(roles=COORDINATOR_ONLY)
+        requester.send(command_event("group.create", **GROUP), reply_to=address)
+
+        assert 400 == requester.ask(command_event("group.create", "2", **GROUP)).status
+        assert 1 == len(node.rows(groups, name="edge"))
+
+    def test_commands_are_carried_out_in_their_order(self, start: Callable[..., Node], requester: Requester) -> None:
+        """What one publisher sends without waiting for answers is carried out and answered one after another."""
+        start(roles=COORDINATOR_ONLY)
+        for place in range(0, 40, 2):
+            requester.send(command_event("group.create", str(place), **GROUP), mark=str(place))
+            requester.send(
+                command_event("group.delete", str(place + 1)) | {"subject": GROUP["name"]}, mark=str(place + 1)
+            )
+        answers = [requester.answer() for _ in range(40)]
+
+        assert [(str(place), 200) for place in range(40)] == [(mark, answer.status) for mark, answer in answers]
+
+    def test_a_redelivered_command_gets_its_stored_answer(
+        self, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """The same source and id again is answered as the first time, though the state has changed since."""
+        node = start(roles=COORDINATOR_ONLY)
+        first = requester.ask(command_event("group.create", **GROUP))
+        group = str(first.body["id"])
+        removal = command_event("group.delete", "2") | {"subject": group}
+        requester.ask(removal)
+        again = requester.ask(command_event("group.create", **GROUP))
+        other_source = requester.ask(command_event("group.create", source="/other", **GROUP))
+
+        assert (200, first) == (first.status, again)
+        assert (200, True) == (other_source.status, other_source.body["id"] != first.body["id"])
+        assert 3 == len(node.rows(commands))
+
+
+class TestEvents:
+    def listen(self, host: VirtualHost, requester: Requester) -> str:
+        """Return a queue that gets every event."""
+        queue: str = requester.channel.queue_declare("", exclusive=True).method.queue
+        requester.channel.queue_bind(queue, EVENTS, "#")
+        return queue
+
+    def heard(self, requester: Requester, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
+        """Return what has come to a queue."""
+        found = []
+        while (got := requester.channel.basic_get(queue, auto_ack=True))[0] is not None:
+            found.append((got[1], got[2]))
+        return found
+
+    def test_numbered_and_in_order(self, host: VirtualHost, start: Callable[..., Node], requester: Requester) -> None:
+        """Whoever listens hears every event of a strategy once, in the order of its numbers, as a CloudEvent."""
+        queue = self.listen(host, requester)
+        node = start()
+        node.add_site("a")
+        node.create()
+        node.verb("apply")
+        wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
+        wait_for(lambda: not node.rows(events, published=False), END_S)
+        documents = [json.loads(body) for _, body in self.heard(requester, queue)]
+
+        rows = node.rows(events)
+        assert [str(row["id"]) for row in rows] == [document["id"] for document in documents]
+        assert [f"io.prestager.event.{row['type']}" for row in rows] == [document["type"] for document in documents]
+        assert {"1.0"} == {document["specversion"] for document in documents}
+        assert {node.installation.actors._messages.source} == {document["source"] for document in documents}
+        assert "io.prestager.event.strategy.prestage.complete" == documents[-1]["type"]
+
+    def test_at_least_once(self, host: VirtualHost, start: Callable[..., Node], requester: Requester) -> None:
+        """What was not confirmed is published again under the same number; what was is not."""
+        queue = self.listen(host, requester)
+        node = start(roles=frozenset({Role.API}))
+        with node.database.write() as connection:
+            for name in "ab":
+                connection.execute(events.insert().values(**new_event(name)))
+        publisher = Unconfirmed(host.url(), "test")
+        publisher.start()
+        told = EventPublisher(node.database, publisher, "/here")
+
+        with pytest.raises(PublishError):
+            told.publish()
+        waiting = len(node.rows(events, published=False))
+        publisher.broken = False
+        told.publish()
+        told.publish()
+        publisher.stop()
+
+        assert (2, 0) == (waiting, len(node.rows(events, published=False)))
+        # Once without a confirm, once with.
+        assert ["1", "2", "1", "2"] == [properties.message_id for properties, _ in self.heard(requester, queue)]
+
+    def test_nothing_is_told_before_the_commit(self, host: VirtualHost, start: Callable[..., Node]) -> None:
+        """An event of a transaction that is not committed is not published; one that is rolled back never is."""
+        node = start(roles=frozenset({Role.API}))
+        publisher = Unconfirmed(host.url(), "test", broken=False)
+        publisher.start()
+        told = EventPublisher(node.database, publisher, "/here")
+        connection = node.database.writer_engine.connect()
+        with connection.begin() as transaction:
+            connection.execute(events.insert().values(**new_event("a")))
+            told.publish()
+            transaction.rollback()
+        told.publish()
+        connection.close()
+        publisher.stop()
+
+        assert [] == publisher.said
+
+
+class Unconfirmed(Publisher):
+    """Publishes, and says that it was not confirmed while it is broken."""
+
+    def __init__(self, url: str, name: str, *, broken: bool = True) -> None:
+        super().__init__(url, name)
+        self.broken = broken
+        self.said: list[Outgoing] = []
+
+    def publish(self, messages: list[Outgoing]) -> None:  # type: ignore[override]
+        self.said += messages
+        super().publish(messages)
+        if self.broken:
+            raise PublishError("not confirmed")
+
+
+def new_event(name: str) -> dict[str, object]:
+    """Return an event that waits."""
+    moment = datetime(2022, 3, 3, tzinfo=UTC)
+    return {"type": f"test.{name}", "subject": name, "data": {}, "at": moment, "published": False}
+
+
+class TestTopology:
+    def test_the_queues_are_as_declared(self, host: VirtualHost) -> None:
+        """Every queue is a quorum queue with exactly the arguments of the topology; declaring it again is nothing."""
+        host.clear()
+        text = host.server.rabbitmqctl(
+            "-p", host.name, "--formatter", "json", "list_queues", "name", "arguments", "durable"
+        )
+        found = {row["name"]: row for row in json.loads(text)}
+
+        for spec in QUEUES:
+            row = found[spec.name]
+            assert dict(spec.arguments) == {name: value for name, _, value in row["arguments"]}
+            assert ("quorum", True) == (spec.arguments["x-queue-type"], row["durable"])
+        assert {spec.name for spec in QUEUES} == set(found)
+
+    def test_every_work_queue_has_dead_letters(self, host: VirtualHost) -> None:
+        """A message that is rejected arrives in the dead letters of its queue."""
+        for spec in QUEUES:
+            if spec.name.endswith(".XQ"):
+                continue
+            host.put(spec.name, b"x")
+            with host.channel() as channel:
+                method, _, _ = next(channel.consume(spec.name, inactivity_timeout=10))
+                assert method is not None
+                channel.basic_nack(method.delivery_tag, requeue=False)
+            assert 1 == len(host.dead_letters(spec.name, 1))
+
+    @pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR])
+    def test_one_consumer_at_a_time(self, host: VirtualHost, queue: str) -> None:
+        """Of two consumers one gets everything, in order; when it goes the other goes on."""
+        host.put(queue, b"1", b"2")
+        with host.channel() as first, host.channel() as second:
+            one = first.consume(queue, inactivity_timeout=5)
+            method, _, body = next(one)
+            two = second.consume(queue, inactivity_timeout=0.2)
+            assert (b"1", (None, None, None)) == (body, next(two))
+            assert method is not None
+            first.basic_ack(method.delivery_tag)
+            assert b"2" == next(one)[2]
+            # Whatever it had not settled goes to the other.
+            first.close()
+            wait_for(lambda: next(two)[2] == b"2", 10)
+
+    def test_a_different_queue_is_not_taken_for_ours(self, host: VirtualHost) -> None:
+        """A queue of the same name with other arguments is a fault that is told, and other queues are untouched."""
+        with host.channel() as channel:
+            channel.queue_delete("prestager.prepare")
+            channel.queue_declare("prestager.prepare", durable=True)
+        publisher = Publisher(host.url(), "test")
+        publisher.start()
+        try:
+            with pytest.raises(PublishError):
+                publisher.declare()
+        finally:
+            with host.channel() as channel:
+                channel.queue_delete("prestager.prepare")
+        publisher.declare()
+        publisher.stop()
+
+
+def test_types_are_named_by_the_prefix() -> None:
+    """The prefix of the types that publishers write is the documented one."""
+    assert "io.prestager.command." == TYPE

@@ -1,0 +1,74 @@
+"""A store that says nothing, and a caller who says it wrong: both get their answer, and neither holds anybody up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+import pytest
+from api_rig import Rig, multipart
+from sqlalchemy import Connection
+
+from api import reads
+from api.auth import AuthenticatorUnavailableError, TokenAuthenticator
+from api.errors import ApiError
+from api.reads import Reads
+from db.engine import Database
+
+
+@pytest.fixture
+def silence() -> Iterator[Event]:
+    """Give what ends the silence of a store."""
+    over = Event()
+    yield over
+    over.set()
+
+
+async def test_a_silent_store_is_answered_503(
+    database: Database, silence: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query that never returns is answered 503 with Retry-After; when the store is back queries work again."""
+    monkeypatch.setattr(reads, "STORE_PATIENCE_S", 0.05)
+    mine = Reads(database)
+
+    def wait(_: Connection) -> None:
+        silence.wait(20)
+
+    for _ in range(6):
+        with pytest.raises(ApiError) as refusal:
+            await mine.run(wait)
+        assert (503, {"Retry-After": "5"}) == (refusal.value.status, refusal.value.headers)
+    silence.set()
+    monkeypatch.setattr(reads, "STORE_PATIENCE_S", 5.0)
+
+    assert 1 == await mine.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+    mine.close()
+
+
+async def test_a_silent_token_store_knows_nobody(silence: Event) -> None:
+    """While nobody can tell who calls, the answer is that, and not that the token is wrong."""
+
+    class Silent:
+        def authenticate(self, _: str) -> Any:
+            silence.wait(20)
+
+    with pytest.raises(AuthenticatorUnavailableError):
+        await TokenAuthenticator(Silent(), patience_s=0.05).authenticate("prst_x")  # type: ignore[arg-type]
+    # The thread is the event loop's, which waits for it at its end.
+    silence.set()
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [b"form-data; name=", b"form-data; name", b'form-data; name="a"; name="b"', b'@; name="a"', b"form-data; n@=1; ;"],
+)
+async def test_a_part_with_a_wrong_head(rig: Rig, disposition: bytes) -> None:
+    """A part whose head cannot be read is answered 400, and is no warning, which here would be an error."""
+    body, headers = multipart(("bootstrap_values", "f.yml", b"name: a\n"))
+    whole = body.replace(b'form-data; name="bootstrap_values"; filename="f.yml"', disposition)
+    assert whole != body
+
+    reply = await rig.send("POST", "/v1.0/subclouds", whole, headers=headers)
+
+    assert 400 == reply.status
