@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test setup lint types bench fmt lock
+.PHONY: help run test faults setup lint types bench fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -11,6 +11,10 @@ run: ## Prestage a demonstration fleet on this machine, from nothing
 
 test: ## Check style, types and imports, and run all tests
 	@bin/check
+
+faults: ## Kill, freeze and restart everything, many times: about 8 minutes
+	@bin/setup test
+	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest tests/faults -q
 
 setup: ## Prepare .venv and the programs that tests need
 	@bin/setup test

@@ -1,0 +1,133 @@
+"""No room: a full run directory and a broker without memory fail clearly, the service lives, and the next run works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from db.schema import steps, strategies
+from messages.commands import CommandType, NoAnswerInTimeError, TransportUnavailableError
+from runner.supervisor import Supervisor
+from tests.faults.conftest import StrictRabbitmq
+from tests.integration.amqp.amqp_rig import Node, VirtualHost, new_virtual_host
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.faults
+
+# Enough to be taken for a run directory, which needs 16 MiB free.
+ROOM = "size=18m"
+QUICK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: hello}}]\n"
+ANSWER_S = 6.0
+
+
+@pytest.fixture
+def small_room() -> Iterator[Path]:
+    """Give a directory with a file system of its own, which is small."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    path = Path(tempfile.mkdtemp(prefix="pt-"))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", ROOM, "none", path], check=False, capture_output=True)
+    if mounted.returncode != 0:
+        path.rmdir()
+        pytest.skip(f"mounting is not allowed: {mounted.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+    path.rmdir()
+
+
+def fill(room: Path) -> Path:
+    """Leave not one byte free; return what takes the room."""
+    ballast = room / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+@pytest.fixture
+def start_on(tmp_path: Path) -> Iterator[Callable[[Path], Node]]:
+    """Give a function that starts an embedded installation with real playbooks and a run directory."""
+    nodes: list[Node] = []
+
+    def begin(room: Path) -> Node:
+        playbooks = tmp_path / "playbooks"
+        playbooks.mkdir()
+        for name in ("prepare_prestage_packages.yml", "prestage_sw_packages.yml", "prestage_images.yml"):
+            (playbooks / name).write_text(QUICK)
+        nodes.append(
+            Node(
+                tmp_path / "data",
+                None,
+                playbooks_dir=playbooks,
+                runner_factory=lambda done: Supervisor(
+                    slots=2, worker=f"full-{os.getpid()}", on_finished=done, run_root=room, warm=0
+                ),
+            )
+        )
+        return nodes[-1]
+
+    yield begin
+    for node in nodes:
+        node.stop()
+
+
+def run_strategy(node: Node) -> str:
+    """Run a strategy and return the state that it comes to."""
+    if node.rows(strategies, deleted_at=None):
+        assert node.verb("delete").status == 200
+    assert node.create().status == 200
+    assert node.verb("apply").status == 200
+    wait_for(lambda: node.rows(strategies)[-1]["finished_at"], 120)
+    return str(node.rows(strategies)[-1]["state"])
+
+
+def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], Node]) -> None:
+    """A run without room fails and says so; commands are answered all the while; with room the next run works."""
+    node = start_on(small_room)
+    node.add_site("a", connection={"ansible_connection": "local"})
+    ballast = fill(small_room)
+    full = run_strategy(node)
+    details = node.rows(steps)[-1]["details"]
+    answered = node.ask(CommandType.SUBCLOUD_UPDATE, subject="a", location="here").status
+    ballast.unlink()
+    roomy = run_strategy(node)
+    sys.stdout.write(f"without room: {details}\n")
+
+    assert ("failed", 200, "complete") == (full, answered, roomy)
+    assert "no space left in " in details
+
+
+def test_a_broker_without_memory(tmp_path: Path, rabbitmq: StrictRabbitmq) -> None:
+    """During a memory alarm a command is turned down within 5 s; afterwards the strategy goes on to its end."""
+    host: VirtualHost = new_virtual_host(rabbitmq)
+    node = Node(tmp_path, host.url())
+    try:
+        for name in "abcdef":
+            node.add_site(name)
+        assert node.create(**{"subcloud-apply-type": "serial"}).status == 200
+        assert node.verb("apply").status == 200
+        rabbitmq.set_memory_alarm(True)
+        began = monotonic()
+        try:
+            with pytest.raises((NoAnswerInTimeError, TransportUnavailableError)):
+                node.verb("abort")
+            took_s = monotonic() - began
+            alive = node.rows(strategies)[0]["state"]
+        finally:
+            rabbitmq.set_memory_alarm(False)
+        wait_for(lambda: node.rows(strategies)[-1]["finished_at"])
+
+        assert (True, "applying") == (took_s < ANSWER_S, alive)
+        # The abort may have arrived when there was room again.
+        assert {row["state"] for row in node.rows(steps)} <= {"complete", "aborted"}
+        assert "complete" == run_strategy(node)
+    finally:
+        node.stop()

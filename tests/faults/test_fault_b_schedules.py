@@ -1,0 +1,39 @@
+"""Lost, doubled and reordered messages do not show: seeded schedules without a broker, in virtual time."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.fault_rig import scaled
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_S = 60.0
+
+
+def test_random_schedules_break_no_rule() -> None:
+    """Schedules with losses, repeats and crashes, a hundred thousand of them in a minute, break no rule."""
+    first = random.SystemRandom().randrange(10**9)
+    count = scaled(4_000, 100_000)
+    script = ROOT / "tests" / "property" / "simulate.py"
+    done = subprocess.run(
+        [sys.executable, script, "--first", str(first), "--schedules", str(count)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    sys.stdout.write(f"--first {first}: {done.stdout}")
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert f"{count} schedules" in done.stdout
+    assert float(done.stdout.split(" s,")[0].rpartition(" ")[2]) < LONGEST_S

@@ -1,0 +1,195 @@
+"""What coordinator, worker and loops do while the database is away; no process is needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
+
+from actors.coordinator import Coordinator
+from actors.desk import CoordinatorRules
+from actors.loop import Loop
+from actors.reports import Reporter
+from actors.worker import StepWorker, WorkerTools
+from db.engine import Database
+from db.migrate import upgrade
+from db.schema import commands, runs
+from db.sealing import Sealer
+from messages.commands import Answer, Command, CommandType
+from runner.inspectors import DeclaredInspector
+from runner.phases import ControllerLayout
+from statemachine.eligibility import Rules
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.faults
+
+SITE = {
+    "name": "site0",
+    "software_version": "22.12",
+    "management-state": "managed",
+    "availability-status": "online",
+    "external_oam_floating_address": "10.10.10.2",
+}
+GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+
+
+class MovingStore(Database):
+    """A store that may go away and come back."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.is_away = False
+        self.refused = 0
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection, if the store is there."""
+        if self.is_away:
+            self.refused += 1
+            raise OperationalError("connect", {}, ConnectionRefusedError())
+        with super().write() as connection:
+            yield connection
+
+
+@pytest.fixture(autouse=True)
+def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the pauses between tries."""
+    for module in ("actors.coordinator", "actors.worker"):
+        monkeypatch.setattr(f"{module}._PAUSE_S", 0.02)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MovingStore]:
+    """Give an empty store."""
+    store = MovingStore(f"sqlite:///{tmp_path / 'prestager.db'}")
+    upgrade(store)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def new_coordinator(store: MovingStore) -> Callable[..., Coordinator]:
+    """Give a function that makes a coordinator."""
+
+    def make(**options: Any) -> Coordinator:
+        rules = CoordinatorRules(release="23.09")
+        return Coordinator(store, DeclaredInspector(), rules, lambda: None, **options)
+
+    return make
+
+
+def stored(store: MovingStore) -> list[int]:
+    """Return the outcomes of all commands."""
+    with store.read() as connection:
+        return list(connection.execute(select(commands.c.status)).scalars())
+
+
+def executing(coordinator: Coordinator, *, is_awaited: bool) -> tuple[Thread, list[Answer]]:
+    """Have a command carried out in a thread; return it and where the answer comes."""
+    answers: list[Answer] = []
+    command = Command(type=CommandType.GROUP_CREATE, data=GROUP)
+    thread = Thread(target=lambda: answers.append(coordinator.execute(command, is_awaited=is_awaited)), daemon=True)
+    thread.start()
+    return thread, answers
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_command_waits_for_the_database(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator], *, is_awaited: bool
+) -> None:
+    """A command that comes while the database is away is carried out when it is back, not refused."""
+    store.is_away = True
+    thread, answers = executing(new_coordinator(), is_awaited=is_awaited)
+    wait_for(lambda: store.refused > 6)
+    store.is_away = False
+    thread.join(10)
+
+    assert ([200], [200]) == ([answer.status for answer in answers], stored(store))
+
+
+def test_a_caller_who_waited_long_enough_is_told(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator]
+) -> None:
+    """A caller gets 503 before he would give up himself."""
+    store.is_away = True
+    thread, answers = executing(new_coordinator(patience_s=0.5), is_awaited=True)
+    thread.join(10)
+
+    assert [503] == [answer.status for answer in answers]
+
+
+def test_a_command_that_nobody_waits_for_is_never_given_up(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator]
+) -> None:
+    """A command of a publisher who asked for no answer is kept until the database is back: nobody would repeat it."""
+    store.is_away = True
+    thread, answers = executing(new_coordinator(patience_s=0.0), is_awaited=False)
+    wait_for(lambda: store.refused > 6)
+    store.is_away = False
+    thread.join(10)
+
+    assert ([200], [200]) == ([answer.status for answer in answers], stored(store))
+
+
+@pytest.fixture
+def worker(store: MovingStore) -> StepWorker:
+    """Give a worker without a runner."""
+    nowhere = Path("/nonexistent")
+    layout = ControllerLayout(
+        playbooks_dir=nowhere, deploy_dir=nowhere, feed_dir=nowhere, ssh_user="sysadmin", origin="here", deadlines_s={}
+    )
+    tools = WorkerTools(
+        database=store,
+        inspector=DeclaredInspector(),
+        sealer=Sealer(b"k" * 32),
+        reporter=Reporter(store, "w/1", lambda: None),
+        layout=layout,
+        rules=Rules(),
+        owner="w/1",
+    )
+    return StepWorker(tools)
+
+
+def test_a_precheck_outlives_a_short_outage(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+) -> None:
+    """A run that was handed out while the database restarted is claimed when it is back, not a minute later."""
+    coordinator = new_coordinator()
+    sealed = Sealer(b"k" * 32).seal("pw", bound_to="p")
+    added = coordinator.execute(Command(type=CommandType.SUBCLOUD_ADD, data=SITE))
+    prestage = Command(id="p", type=CommandType.SUBCLOUD_PRESTAGE, subject="site0", data={}, sealed_password=sealed)
+    assert [200, 200] == [added.status, coordinator.execute(prestage).status]
+    with store.read() as connection:
+        run_id = connection.execute(select(runs.c.id)).scalar_one()
+    store.is_away = True
+    thread = Thread(target=lambda: worker.inspect(run_id), daemon=True)
+    thread.start()
+    wait_for(lambda: store.refused > 2)
+    store.is_away = False
+    thread.join(10)
+
+    with store.read() as connection:
+        assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
+
+
+def test_a_loop_that_failed_does_not_wait_for_its_next_turn() -> None:
+    """Work that failed is tried again at once: a lease whose renewal failed has little time left."""
+    succeeded, tries = Event(), list[int]()
+
+    def work() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("connect", {}, ConnectionRefusedError())
+        succeeded.set()
+
+    loop = Loop("test", work, interval_s=60)
+    loop.start()
+
+    assert succeeded.wait(10)
+    loop.stop()
