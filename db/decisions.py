@@ -88,7 +88,8 @@ class Decisions:
             )
             .returning(steps.c.id, steps.c.subcloud_name)
         )
-        aborted = [{"step": row.id, "subcloud": row.subcloud_name} for row in rows]
+        # PostgreSQL returns rows in the order it met them.
+        aborted = [{"step": row.id, "subcloud": row.subcloud_name} for row in sorted(rows, key=lambda row: row.id)]
         if aborted:
             self._journal.tell("step.prestage.aborted", f"strategy/{action.strategy_id}", {"steps": aborted})
 

@@ -123,8 +123,8 @@ def test_abort_at_random_moments(start: Callable[..., Node]) -> None:
     random = seeded()
     playbooks = Playbooks(random)
     node = start(None, playbooks)
-    for _ in range(scaled(3, 30)):
-        abort_once(node, playbooks, random.uniform(0, 3))
+    for _ in range(scaled(2, 30)):
+        abort_once(node, playbooks, random.uniform(0, 2.5))
 
 
 def test_abort_over_rabbitmq(start: Callable[..., Node], rabbitmq: StrictRabbitmq) -> None:

@@ -175,7 +175,7 @@ async def attack(port: int, random: Random, good: list[bytes], count: int) -> tu
         for _ in left:
             request = mutated(random, random.choice(good))
             # A request that is not whole yet is waited for, so patience is short.
-            status = await exchange(port, request, 0.8)
+            status = await exchange(port, request, 0.6)
             statuses[status] += 1
             if status is not None and (status == 0 or status >= 500):
                 broke.append(request)

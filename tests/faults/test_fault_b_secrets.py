@@ -1,4 +1,4 @@
-"""Five passwords go through an installation in which much fails and one worker is killed; none of them is found."""
+"""Five passwords go through an installation in which much fails; none of them is found anywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from db.schema import metadata, steps
 from runner.private_dir import default_run_root
 from tests.faults.b_rig import files_with, processes_with
 from tests.faults.conftest import NewInstallation, StrictRabbitmq
-from tests.faults.fault_rig import STRATEGY, FaultInstallation, seeded
+from tests.faults.fault_rig import LONG, STRATEGY, FaultInstallation, seeded
 from tests.integration.amqp.amqp_rig import VirtualHost
 from tests.postgres_server import PostgresServer
 from tests.waiting import wait_for
@@ -37,7 +37,7 @@ CARELESS = """\
   connection: local
   tasks:
     - debug: {msg: "it is {{ ansible_ssh_pass }} and {{ ansible_become_pass | b64encode }}"}
-    - command: "sleep 1"
+    - command: "sleep 0.5"
     - fail: {msg: "{{ ansible_ssh_pass }} was refused"}
       when: inventory_hostname in ['site0', 'site3']
 """
@@ -68,7 +68,7 @@ class Watch:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.25):
             self.found.update(processes_with(self._words))
             self.looks += 1
 
@@ -149,15 +149,18 @@ def test_no_password_is_found_anywhere(
         ]
     assert [200] * SITES == [future.result()[0] for future in asked], callers.answers
     misuse(callers, passwords[0])
-    worker = installation.workers[0]
-    wait_for(lambda: len(worker.playbook_processes()) > 1, 60, installation.story)
-    worker.kill()
-    installation.launch("worker-a")
+    if LONG:
+        # What a killed worker leaves behind.
+        worker = installation.workers[0]
+        wait_for(lambda: len(worker.playbook_processes()) > 1, 60, installation.story)
+        worker.kill()
+        installation.launch("worker-a")
     wait_for(lambda: all_ended(installation), 150, installation.story)
-    status, _ = callers.ask("POST", STRATEGY, {"type": "prestage", "sysadmin_password": encoded(passwords[1])})
-    assert status == 200, callers.answers[-1]
-    callers.ask("POST", f"{STRATEGY}/actions", {"action": "apply"})
-    installation.wait_for_end()
+    if LONG:
+        status, _ = callers.ask("POST", STRATEGY, {"type": "prestage", "sysadmin_password": encoded(passwords[1])})
+        assert status == 200, callers.answers[-1]
+        callers.ask("POST", f"{STRATEGY}/actions", {"action": "apply"})
+        installation.wait_for_end()
     for place in range(SITES):
         callers.ask("GET", f"{STRATEGY}/steps/site{place}")
         for phase in ("prestage-prepare", "prestaging-packages"):
@@ -169,6 +172,8 @@ def test_no_password_is_found_anywhere(
     outcomes = {(row.subcloud_name, row.state) for row in installation.rows(select(steps))}
     sys.stdout.write(f"{watch.looks} looks at all processes; steps {sorted(outcomes)}\n")
     assert {"complete", "failed"} == {state for _, state in outcomes}
+    # The playbooks did tell it, and somebody masked it.
+    assert "it is " in str(callers.answers)
     assert set() == watch.found
     assert [] == shown(words, json.dumps(callers.answers, ensure_ascii=False).encode())
     assert [] == [name for name, content in dump(installation) if shown(words, content)]
