@@ -12,7 +12,7 @@ run: ## Prestage a demonstration fleet on this machine, from nothing
 test: ## Check style, types and imports, and run all tests
 	@bin/check
 
-faults: ## Kill, freeze and restart everything, many times: about 8 minutes
+faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test
 	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest tests/faults -q
 

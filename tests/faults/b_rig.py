@@ -74,6 +74,8 @@ def served(node: Node) -> Iterator[Server]:
             limits=Limits(body_s=0.3),
         )
         runner = create_runner(app, shutdown_s=1.0)
+        # Seconds that aiohttp reads on after an answer whose request was not whole; its own 10 are long for a test.
+        runner._kwargs["lingering_time"] = 1.0
         await runner.setup()
         await web.TCPSite(runner, HOST, 0).start()
         return runner

@@ -157,7 +157,7 @@ def jumps(moments: Random) -> dict[int, float]:
 def test_a_jump_of_the_clock_takes_no_lease(new_fleet: Callable[[], Fleet]) -> None:
     """Whenever the clock jumps by an hour, forth or back, the runs of a living worker stay its own."""
     moments = seeded()
-    for _ in range(scaled(3, 60)):
+    for _ in range(scaled(3, 25)):
         fleet, when = new_fleet(), jumps(moments)
         for second in range(LIFE_S):
             fleet.clocks.jumped_s += when.get(second, 0.0)
@@ -172,7 +172,7 @@ def test_a_jump_of_the_clock_takes_no_lease(new_fleet: Callable[[], Fleet]) -> N
 def test_a_dead_worker_is_noticed_across_a_jump(new_fleet: Callable[[], Fleet], jump_s: float) -> None:
     """A worker that died is noticed within a minute, also if the clock jumps right then: its runs are tried again."""
     moments = seeded()
-    for _ in range(scaled(2, 20)):
+    for _ in range(scaled(2, 10)):
         fleet = new_fleet()
         dies_at = moments.randrange(20, 60)
         jumps_at = dies_at + moments.randrange(-10, 10)

@@ -25,7 +25,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.faults
 
 SITES = scaled(3, 6)
-KILLS = scaled(6, 60)
+KILLS = scaled(6, 40)
 
 
 class KillingRound:

@@ -75,7 +75,7 @@ def test_restarts_of_broker_and_database_cost_nothing(
     }
     waits: dict[str, float] = {}
     with calling(installation) as caller:
-        for round_ in range(scaled(1, 4)):
+        for round_ in range(scaled(1, 3)):
             if round_:
                 hold(installation)
             names = list(falls)
