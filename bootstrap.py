@@ -36,7 +36,6 @@ from statemachine.eligibility import Rules
 from statemachine.snapshot import Limits
 from statemachine.states import StepState
 
-_KEY_FILE: Final = "secret.key"
 _LOCK_FILE: Final = "prestager.lock"
 
 RunnerFactory = Callable[[OnFinished], Runner]
@@ -85,7 +84,7 @@ def load_sealer(settings: Settings) -> Sealer:
     """
     if settings.secret_key is not None:
         return _sealer(settings.secret_key.get_secret_value(), "PRESTAGER_SECRET_KEY")
-    path = settings.secret_key_file or settings.data_dir / _KEY_FILE
+    path = settings.key_path
     if settings.secret_key_file is None and not path.exists():
         _make_key(path)
     try:

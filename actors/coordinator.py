@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from itertools import count
 from math import inf
 from time import monotonic, sleep
 from typing import Any, Final
@@ -124,7 +123,9 @@ class Coordinator:
         The latter for `patience_s` seconds.
         """
         give_up_at = monotonic() + patience_s
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return self._once(work)
             except StaleDecisionError:
@@ -137,7 +138,6 @@ class Coordinator:
                 _log.warning("transaction.repeated", attempt=attempt)
             else:
                 sleep(_PAUSE_S)
-        raise AssertionError("unreachable")
 
     def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
         at = datetime.now(UTC)

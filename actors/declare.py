@@ -25,8 +25,9 @@ COORDINATOR: Final = "prestager.coordinator"
 SUBCLOUDS: Final = "prestager.subclouds"
 PREPARE: Final = "prestager.prepare"
 
-# The queue of each actor that the outbox calls.
+# The queue of each actor.
 QUEUE_OF: Final[Mapping[str, str]] = {
+    "execute_command": COMMANDS,
     "coordinate": COORDINATOR,
     "inspect_site": SUBCLOUDS,
     "stage_content": SUBCLOUDS,
@@ -55,8 +56,8 @@ class Actors:
         self._broker = broker
         self._by_name: dict[str, Actor[..., Any]] = {}
 
-    def _declare(self, name: str, queue: str, work: Callable[..., Any]) -> None:
-        declare = dramatiq.actor(actor_name=name, queue_name=queue, broker=self._broker)
+    def _declare(self, name: str, work: Callable[..., Any]) -> None:
+        declare = dramatiq.actor(actor_name=name, queue_name=QUEUE_OF[name], broker=self._broker)
         self._by_name[name] = declare(work)
 
     def declare_coordinator(self, coordinator: Coordinator, reply: Reply) -> None:
@@ -73,8 +74,8 @@ class Actors:
         def coordinate() -> None:
             coordinator.coordinate()
 
-        self._declare("execute_command", COMMANDS, execute_command)
-        self._declare("coordinate", COORDINATOR, coordinate)
+        self._declare("execute_command", execute_command)
+        self._declare("coordinate", coordinate)
 
     def declare_worker(self, worker: StepWorker) -> None:
         """Declare what workers compete for."""
@@ -88,9 +89,9 @@ class Actors:
         def prepare_release(run_id: int) -> None:
             worker.start_playbook(run_id)
 
-        self._declare("inspect_site", SUBCLOUDS, inspect_site)
-        self._declare("stage_content", SUBCLOUDS, stage_content)
-        self._declare("prepare_release", PREPARE, prepare_release)
+        self._declare("inspect_site", inspect_site)
+        self._declare("stage_content", stage_content)
+        self._declare("prepare_release", prepare_release)
 
     def send_command(self, command: Command) -> None:
         """Put a command on the coordinator's queue."""

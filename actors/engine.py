@@ -79,10 +79,6 @@ class WorkerLoops:
             loop.stop()
         self._tools.reporter.flush()
 
-    def hurry(self) -> None:
-        """Renew now, which brings back what was asked of the runs meanwhile."""
-        self._renewals.wake()
-
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:

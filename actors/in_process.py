@@ -147,3 +147,6 @@ class InProcessTransport:
             raise NoAnswerInTimeError from error
         finally:
             self._replies.give_up(command.id, future)
+
+    async def close(self) -> None:
+        """Do nothing: there is no connection."""

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from sqlalchemy import delete, or_, select
 
+from actors.declare import QUEUE_OF
 from db.engine import Database
 from db.schema import outbox
 from db.types import database_now
@@ -26,15 +27,11 @@ Call = tuple[str, int | None]
 
 
 def one_by_one(publish: Callable[[str, int | None], None]) -> Callable[[Sequence[Call]], None]:
-    """Return a publisher of many calls from one of single calls; a call of an actor that nobody knows is dropped."""
+    """Return a publisher of many calls from one of single calls."""
 
     def publish_all(calls: Sequence[Call]) -> None:
         for actor, argument in calls:
-            try:
-                publish(actor, argument)
-            except KeyError:
-                # Of another version of the program. Whatever it was about, the plan hands it out again.
-                _log.error("outbox.unknown-actor", actor=actor)
+            publish(actor, argument)
 
     return publish_all
 
@@ -43,7 +40,7 @@ class Relay:
     """Publishes outbox rows through `publish(calls)`, which returns once all of them are handed over.
 
     Each process relays at once what it wrote itself (`writer`), and what another left lying for a few seconds; so
-    many relays work beside each other without waiting for a lock.
+    many relays work beside each other without waiting for a lock. A call of an actor that nobody knows is dropped.
     """
 
     def __init__(self, database: Database, publish: Callable[[Sequence[Call]], None], writer: str = "") -> None:
@@ -70,7 +67,11 @@ class Relay:
         if not rows:
             return 0
         # The same call twice in a batch says nothing new.
-        self._publish(list(dict.fromkeys((row.actor, row.argument) for row in rows)))
+        calls = dict.fromkeys((row.actor, row.argument) for row in rows)
+        # Of another version of the program. Whatever it was about, the plan hands it out again.
+        if unknown := {actor for actor, _ in calls} - QUEUE_OF.keys():
+            _log.error("outbox.unknown-actor", actors=sorted(unknown))
+        self._publish([call for call in calls if call[0] not in unknown])
         with self._database.write() as connection:
             connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
         return len(rows)

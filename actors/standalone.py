@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import RowMapping, insert
 
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found
-from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal, site_status
+from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal
 from actors.strategy_request import read_flag, read_reason, read_release
-from db.inventory import candidates, change, find_subcloud
+from db.inventory import candidates, change, find_subcloud, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
 from messages.resources import subcloud_resource
@@ -26,8 +26,6 @@ from statemachine.eligibility import (
 )
 from statemachine.states import PrestageStatus
 
-_DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
-
 
 def prestage_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
     """Start a prestage of the subcloud that the command names.
@@ -38,7 +36,7 @@ def prestage_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
     subcloud = find_subcloud(desk.connection, command.subject or "")
     if subcloud is None:
         raise not_found("Subcloud not found")
-    require_password(command, missing="sysadmin_password is required.", undecodable=_DECODE_FAULT)
+    require_password(command, missing="sysadmin_password is required.")
     force = read_flag("force", command.data.get("force"))
     for_sw_deploy = read_reason(command.data)
     if controller_is_upgrading(desk):

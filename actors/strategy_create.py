@@ -10,12 +10,12 @@ from sqlalchemy import RowMapping, insert, select, update
 from actors.desk import Desk
 from actors.refusals import Refused, bad_request, unprocessable
 from actors.strategy_request import STRATEGY_TYPE, StrategyRequest, read_release, read_request
-from db.inventory import candidates, declared_upgrading, find_group, find_subcloud
+from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
 from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
 from messages.resources import NO_ERRORS, strategy_resource
 from runner.inspectors import InspectionError
-from statemachine.eligibility import CONTROLLER_UPGRADING, SiteStatus, judge_release, judge_status
+from statemachine.eligibility import CONTROLLER_UPGRADING, judge_release, judge_status
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
@@ -32,7 +32,7 @@ def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     """
     request = read_request(command.data)
     group = _find_group(desk, request.group)
-    require_password(command, missing="subcloud sysadmin_password required", undecodable=_DECODE_FAULT)
+    require_password(command, missing="subcloud sysadmin_password required")
     release = read_release(request.release, desk.rules.release)
     _refuse_second_strategy(desk)
     chosen, excluded = _choose(desk, request, group, release)
@@ -43,14 +43,14 @@ def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     return strategy_resource(strategy, "told")
 
 
-def require_password(command: Command, *, missing: str, undecodable: str) -> None:
+def require_password(command: Command, *, missing: str) -> None:
     """Refuse a command without a usable password.
 
     Raises:
-        Refused: 400 with one of the given texts.
+        Refused: 400; with the text `missing`, which differs between the verbs, when there is none.
     """
     if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
-        raise bad_request(undecodable)
+        raise bad_request(_DECODE_FAULT)
     if command.sealed_password is None:
         raise bad_request(missing)
 
@@ -72,7 +72,7 @@ def controller_is_upgrading(desk: Desk) -> bool:
     """Tell whether the system controller is busy.
 
     Raises:
-        Refused: 500; it could not be told, and then nothing is started.
+        Refused: 422; it could not be told, and then nothing is started.
     """
     try:
         return desk.inspector.controller_is_upgrading(declared_upgrading(desk.connection))
@@ -134,17 +134,6 @@ def _refuse_older_release(subcloud: RowMapping, release: str) -> None:
     refusal = judge_release(subcloud["name"], release, subcloud["software_version"])
     if refusal is not None:
         raise _cannot(refusal.text)
-
-
-def site_status(row: RowMapping) -> SiteStatus:
-    """Return what the controller knows of a candidate."""
-    return SiteStatus(
-        name=row["name"],
-        availability_status=row["availability_status"],
-        management_state=row["management_state"],
-        deploy_status=row["deploy_status"],
-        busy_with=row["busy_with"],
-    )
 
 
 def _insert_strategy(

@@ -1,7 +1,7 @@
 """What a worker does with a run: claim it, carry the phase out, report how it ended.
 
-An actor calls `perform` and is done in well under a second: playbooks go on in the runner of this process, and their
-end is reported from there.
+An actor calls `inspect` or `start_playbook` and is done in well under a second: playbooks go on in the runner of this
+process, and their end is reported from there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from actors.reports import Reporter
 from db.engine import Database
-from db.inventory import declared_upgrading
+from db.inventory import declared_upgrading, site_status
 from db.journal import Journal
 from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, queued_playbooks
 from db.sealing import Sealer, UnsealingError
@@ -31,7 +31,6 @@ from statemachine.eligibility import (
     Refusal,
     Rules,
     SiteFacts,
-    SiteStatus,
     judge_facts,
     judge_release,
     judge_status,
@@ -254,16 +253,7 @@ class StepWorker:
         )
 
     def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
-        subcloud = assignment.subcloud
-        refusal = judge_status(
-            SiteStatus(
-                name=subcloud["name"],
-                availability_status=subcloud["availability_status"],
-                management_state=subcloud["management_state"],
-                deploy_status=subcloud["deploy_status"],
-                busy_with=assignment.busy_with,
-            )
-        )
+        refusal = judge_status(site_status({**assignment.subcloud, "busy_with": assignment.busy_with}))
         if refusal is not None:
             return refusal
         with self._tools.database.read() as connection:

@@ -8,12 +8,27 @@ from pathlib import Path
 from typing import Final
 
 from bootstrap import StartError, load_sealer
+from cli.configuration import read_settings
+from cli.errors import CommandError
 from db.engine import Database
 from runner.phases import ControllerLayout, PhaseOrder, playbook_job
 from settings import Settings
 from statemachine.states import StepState
 
 _WITH_PLAYBOOK: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+
+
+def startable_settings(**given: int | str) -> Settings:
+    """Return the settings, with `given` instead of what they say, when a service can start with them.
+
+    Raises:
+        CommandError: It cannot; every fault is listed.
+    """
+    settings = read_settings().model_copy(update=given)
+    faults = start_faults(settings)
+    if faults:
+        raise CommandError("The service cannot start; correct what is listed and try again.", faults)
+    return settings
 
 
 def start_faults(settings: Settings) -> list[str]:

@@ -12,15 +12,13 @@ from dramatiq import Broker, Middleware, Worker
 
 from actors.amqp.processes import AmqpActors
 from bootstrap import Installation, Role, StartError, build
-from cli.checks import start_faults
-from cli.configuration import read_settings
+from cli.checks import startable_settings
 from cli.errors import CommandError
 from cli.logs import configure_logs
 from runner.admission import raise_descriptor_limit
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
-from settings import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +63,7 @@ def set_up() -> None:
         SystemExit: A setting makes a start impossible; the text says which, and holds no value.
     """
     try:
-        settings = _checked_settings()
+        settings = startable_settings()
         configure_logs(settings.log_format, settings.log_level)
         raise_descriptor_limit()
         installation = build(settings, _ROLES)
@@ -76,11 +74,3 @@ def set_up() -> None:
     broker = installation.actors.broker
     broker.add_middleware(ProcessLife(installation, installation.actors))
     dramatiq.set_broker(broker)
-
-
-def _checked_settings() -> Settings:
-    settings = read_settings()
-    faults = start_faults(settings)
-    if faults:
-        raise CommandError("The service cannot start; correct what is listed and try again.", faults)
-    return settings

@@ -98,9 +98,10 @@ class _Service:
             yield None
             return
         settings = self._settings
+        transport = self._installation.actors.transport(settings.command_timeout_s)
         app = create_app(
             database=self._installation.database,
-            transport=self._installation.actors.transport(settings.command_timeout_s),
+            transport=transport,
             sealer=self._installation.sealer,
             authenticator=TokenAuthenticator(TokenStore(self._installation.database)),
             readiness=self._readiness,
@@ -112,6 +113,7 @@ class _Service:
             yield _shown_address(settings.listen_host, runner)
         finally:
             await runner.cleanup()
+            await transport.close()
 
     @asynccontextmanager
     async def _actors_stopped_at_end(self) -> AsyncIterator[None]:

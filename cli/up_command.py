@@ -9,9 +9,8 @@ import structlog
 import typer
 
 from bootstrap import ALL_ROLES, Role
-from cli.checks import doubts, start_faults
-from cli.configuration import read_settings, unknown_variables
-from cli.errors import CommandError
+from cli.checks import doubts, startable_settings
+from cli.configuration import unknown_variables
 from cli.logs import configure_logs
 from cli.serve import serve
 
@@ -46,10 +45,7 @@ def worker(
 
 
 def _serve(roles: frozenset[Role], **given: int | str) -> None:
-    settings = read_settings().model_copy(update=given)
-    faults = start_faults(settings)
-    if faults:
-        raise CommandError("The service cannot start; correct what is listed and try again.", faults)
+    settings = startable_settings(**given)
     configure_logs(settings.log_format, settings.log_level)
     for doubt in (*unknown_variables(os.environ), *doubts(settings)):
         _log.warning("settings.doubt", doubt=doubt)

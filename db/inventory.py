@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, case, exists, func, insert, select, update
 
 from db.schema import controller, steps, strategies, subcloud_groups, subclouds
+from statemachine.eligibility import SiteStatus
 from statemachine.states import StepState, StrategyState
 
 
@@ -68,6 +69,17 @@ def candidates(
     if subcloud_id is not None:
         query = query.where(subclouds.c.id == subcloud_id)
     return connection.execute(query).mappings().all()
+
+
+def site_status(row: Mapping[Any, Any]) -> SiteStatus:
+    """Return what the controller itself knows of a subcloud; `row` has `busy_with` beside the subcloud's columns."""
+    return SiteStatus(
+        name=row["name"],
+        availability_status=row["availability_status"],
+        management_state=row["management_state"],
+        deploy_status=row["deploy_status"],
+        busy_with=row["busy_with"],
+    )
 
 
 def add(connection: Connection, table: Table, values: Mapping[str, Any]) -> RowMapping:

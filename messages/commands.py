@@ -89,3 +89,6 @@ class CommandTransport(Protocol):
             TransportUnavailableError: Nothing was handed over.
             NoAnswerInTimeError: Handed over, but not answered in time.
         """
+
+    async def close(self) -> None:
+        """Let go of what the transport holds. Repeating it does nothing."""

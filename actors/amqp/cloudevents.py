@@ -17,7 +17,6 @@ from messages.commands import Command, CommandType
 CONTENT_TYPE: Final = "application/cloudevents+json"
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
 TYPE_PREFIX: Final = "io.prestager.command."
-_EVENT_PREFIX: Final = "io.prestager.event."
 _ID_LENGTH: Final = 255
 
 

@@ -47,10 +47,7 @@ class AmqpMessages:
         Raises:
             PublishError: Not all were confirmed; they are published again.
         """
-        known = [(actor, argument) for actor, argument in calls if actor in QUEUE_OF]
-        if len(known) != len(calls):
-            _log.error("outbox.unknown-actor", actors=sorted({actor for actor, _ in calls} - set(QUEUE_OF)))
-        self.publisher.publish([outgoing(_message(actor, argument)) for actor, argument in known])
+        self.publisher.publish([outgoing(_message(actor, argument)) for actor, argument in calls])
 
 
 def _message(actor: str, argument: int | None) -> Message[None]:

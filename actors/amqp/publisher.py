@@ -15,16 +15,15 @@ from threading import Thread
 from typing import Any, Final, TypeVar
 
 import structlog
-from aio_pika import DeliveryMode, ExchangeType, Message, connect
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import AMQPError, DeliveryError
+from aio_pika import DeliveryMode, ExchangeType, Message
+from aio_pika.abc import AbstractChannel, AbstractExchange
+from aio_pika.exceptions import DeliveryError
 
+from actors.amqp.link import BROKEN, PUBLISH_S, Link, is_cancelled
 from actors.amqp.topology import EXCHANGES, QUEUES
 
 _log = structlog.get_logger(__name__)
 
-# The bound of the promise, in seconds.
-PUBLISH_S: Final = 5.0
 _APP_ID: Final = "prestager"
 
 T = TypeVar("T")
@@ -48,21 +47,9 @@ class Outgoing:
     content_type: str = "application/json"
     correlation_id: str | None = None
     reply_to: str | None = None
-    # How long it may wait in a queue, in seconds.
-    expires_s: float | None = None
     headers: dict[str, Any] = field(default_factory=dict)
     # Whether a message that no queue takes is an error.
     mandatory: bool = True
-
-
-def is_cancelled() -> bool:
-    """Tell whether it is the running task that somebody cancels.
-
-    aio-pika cancels what waits for a confirm when the connection is dropped, for instance because another publish had
-    waited too long; that is a failed publish and no reason to end the task.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class Publisher:
@@ -72,14 +59,9 @@ class Publisher:
     """
 
     def __init__(self, url: str, name: str) -> None:
-        self._url = url
-        self._name = name
+        self._link = Link(url, name)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="amqp-publisher", daemon=True)
-        self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
-        self._exchanges: dict[str, AbstractExchange] = {}
-        self._connecting = asyncio.Lock()
 
     def start(self) -> None:
         """Start the loop; nothing connects yet."""
@@ -90,7 +72,7 @@ class Publisher:
         if not self._thread.is_alive():
             return
         try:
-            self._wait(self._disconnect())
+            self._wait(self._link.drop())
         except PublishError:
             _log.warning("amqp.close-failed")
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -112,11 +94,6 @@ class Publisher:
             PublishError: At least one was not confirmed within 5 s; any of them may have arrived.
         """
         self._wait(self._publish_all(messages))
-
-    async def publish_async(self, message: Outgoing) -> None:
-        """Publish one from another event loop; see `publish`."""
-        future = asyncio.run_coroutine_threadsafe(self._bounded(self._publish_all([message])), self._loop)
-        await asyncio.wrap_future(future)
 
     def is_connected(self) -> bool:
         """Tell whether the broker answers now, within 5 s."""
@@ -140,7 +117,7 @@ class Publisher:
             async with asyncio.timeout(PUBLISH_S):
                 return await work
         except TimeoutError as error:
-            await self._drop()
+            await self._link.drop()
             raise PublishError(f"the broker did not confirm within {PUBLISH_S:g} s") from error
         except asyncio.CancelledError:
             if is_cancelled():
@@ -148,12 +125,12 @@ class Publisher:
             raise PublishError("the connection was dropped meanwhile") from None
         except DeliveryError as error:
             raise PublishError("the broker refused the message or has no queue for it") from error
-        except (AMQPError, OSError, RuntimeError) as error:
-            await self._drop()
+        except BROKEN as error:
+            await self._link.drop()
             raise PublishError(f"the broker is out of reach: {type(error).__name__}") from error
 
     async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
-        channel = await self._open_channel()
+        channel = await self._link.open()
         await asyncio.gather(*(self._publish(channel, message) for message in messages))
 
     async def _publish(self, channel: AbstractChannel, outgoing: Outgoing) -> None:
@@ -168,50 +145,25 @@ class Publisher:
             timestamp=datetime.now(UTC),
             correlation_id=outgoing.correlation_id,
             reply_to=outgoing.reply_to,
-            expiration=outgoing.expires_s,
             headers=outgoing.headers,
         )
         await exchange.publish(message, outgoing.routing_key, mandatory=outgoing.mandatory)
 
-    async def _exchange(self, channel: AbstractChannel, name: str) -> AbstractExchange:
+    @staticmethod
+    async def _exchange(channel: AbstractChannel, name: str) -> AbstractExchange:
         if not name:
             return channel.default_exchange
-        if name not in self._exchanges:
-            self._exchanges[name] = await channel.get_exchange(name, ensure=False)
-        return self._exchanges[name]
-
-    async def _open_channel(self) -> AbstractChannel:
-        async with self._connecting:
-            if self._channel is None or self._channel.is_closed or self._connection is None:
-                await self._drop()
-                self._connection = await connect(
-                    self._url, timeout=PUBLISH_S, client_properties={"connection_name": self._name}
-                )
-                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-            return self._channel
+        # Asks nothing of the broker: a name and its channel.
+        return await channel.get_exchange(name, ensure=False)
 
     async def _ping(self) -> None:
-        _ = await self._open_channel()
+        _ = await self._link.open()
 
     async def _declare(self) -> None:
-        channel = await self._open_channel()
+        channel = await self._link.open()
         for exchange in EXCHANGES:
             await channel.declare_exchange(exchange.name, ExchangeType(exchange.kind), durable=True)
         for spec in QUEUES:
             queue = await channel.declare_queue(spec.name, durable=True, arguments=dict(spec.arguments))
             for source, key in spec.bindings:
                 await queue.bind(source, key)
-
-    async def _drop(self) -> None:
-        """Forget a connection that may be broken; its closing must not wait for an answer that never comes."""
-        connection, self._connection, self._channel = self._connection, None, None
-        self._exchanges.clear()
-        if connection is not None and not connection.is_closed:
-            try:
-                async with asyncio.timeout(0.5):
-                    await connection.close()
-            except (TimeoutError, AMQPError, OSError, RuntimeError):
-                _log.debug("amqp.dropped")
-
-    async def _disconnect(self) -> None:
-        await self._drop()

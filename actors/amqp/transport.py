@@ -7,13 +7,13 @@ from time import monotonic
 from typing import Final
 
 import structlog
-from aio_pika import DeliveryMode, Message, connect
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, DeliveryError
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import DeliveryError
 from pydantic import ValidationError
 
 from actors.amqp.cloudevents import CONTENT_TYPE, from_command
-from actors.amqp.publisher import PUBLISH_S, is_cancelled
+from actors.amqp.link import BROKEN, PUBLISH_S, Link, is_cancelled
 from actors.declare import COMMANDS
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
 
@@ -30,14 +30,9 @@ class AmqpTransport:
     """
 
     def __init__(self, url: str, *, name: str, source: str, timeout_s: float) -> None:
-        self._url = url
-        self._name = name
+        self._link = Link(url, name, self._listen)
         self._source = source
         self._timeout_s = timeout_s
-        self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
-        self._exchange: AbstractExchange | None = None
-        self._connecting = asyncio.Lock()
         self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
 
     async def request(self, command: Command) -> Answer:
@@ -64,7 +59,8 @@ class AmqpTransport:
         has_left = False
         try:
             async with asyncio.timeout(PUBLISH_S):
-                exchange = await self._open()
+                channel = await self._link.open()
+                exchange = await channel.get_exchange(COMMANDS, ensure=False)
                 has_left = True
                 await exchange.publish(self._message(command), routing_key=command.type, mandatory=True)
         except asyncio.CancelledError:
@@ -74,8 +70,8 @@ class AmqpTransport:
         except DeliveryError as error:
             # Refused or unroutable: certainly not carried out.
             raise TransportUnavailableError from error
-        except (TimeoutError, AMQPError, OSError, RuntimeError) as error:
-            await self._drop()
+        except BROKEN as error:
+            await self._link.drop()
             raise (NoAnswerInTimeError if has_left else TransportUnavailableError) from error
 
     def _message(self, command: Command) -> Message:
@@ -92,18 +88,9 @@ class AmqpTransport:
             expiration=self._timeout_s,
         )
 
-    async def _open(self) -> AbstractExchange:
-        async with self._connecting:
-            if self._exchange is None or self._channel is None or self._channel.is_closed:
-                await self._drop()
-                self._connection = await connect(
-                    self._url, timeout=PUBLISH_S, client_properties={"connection_name": self._name}
-                )
-                self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-                replies = await self._channel.get_queue(_REPLY_TO, ensure=False)
-                await replies.consume(self._take_answer, no_ack=True)
-                self._exchange = await self._channel.get_exchange(COMMANDS, ensure=False)
-            return self._exchange
+    async def _listen(self, channel: AbstractChannel) -> None:
+        replies = await channel.get_queue(_REPLY_TO, ensure=False)
+        await replies.consume(self._take_answer, no_ack=True)
 
     async def _take_answer(self, message: AbstractIncomingMessage) -> None:
         try:
@@ -120,26 +107,6 @@ class AmqpTransport:
         if left:
             self._waiting[command_id] = left
 
-    async def is_connected(self) -> bool:
-        """Tell whether the broker answers now, within 5 s."""
-        try:
-            async with asyncio.timeout(PUBLISH_S):
-                await self._open()
-        except (TimeoutError, AMQPError, OSError, RuntimeError):
-            await self._drop()
-            return False
-        return True
-
     async def close(self) -> None:
         """Close the connection. Repeating it does nothing."""
-        await self._drop()
-
-    async def _drop(self) -> None:
-        """Forget a connection that may be broken; its closing must not wait for an answer that never comes."""
-        connection, self._connection, self._channel, self._exchange = self._connection, None, None, None
-        if connection is not None and not connection.is_closed:
-            try:
-                async with asyncio.timeout(0.3):
-                    await connection.close()
-            except (TimeoutError, AMQPError, OSError, RuntimeError):
-                _log.debug("amqp.dropped")
+        await self._link.drop()

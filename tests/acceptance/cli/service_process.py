@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.waiting import wait_for
 
 DEADLINE_S = 60.0
 
@@ -45,14 +46,13 @@ class ServiceProcess:
 
     def await_event(self, event: str) -> dict[str, Any]:
         """Return the first record of an event, as soon as it is logged."""
-        limit = time.monotonic() + DEADLINE_S
-        while time.monotonic() < limit:
-            found = [record for record in self.records if record["event"] == event]
-            if found:
-                return found[0]
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)
-        raise AssertionError(f"no {event} within {DEADLINE_S} s: {self.log.read_text()}")
+
+        def found() -> list[dict[str, Any]]:
+            records = [record for record in self.records if record["event"] == event]
+            assert records or self.process.poll() is None, self.log.read_text()
+            return records
+
+        return wait_for(found, DEADLINE_S, self.log.read_text)[0]
 
     def get(self, path: str, token: str | None = None) -> tuple[int, Any]:
         """Return status and JSON of a GET."""

@@ -17,6 +17,7 @@ from db.engine import Database
 from db.migrate import upgrade
 from db.schema import events, subclouds
 from messages.resources import NO_ERRORS
+from tests.waiting import wait_for
 
 RULES = ProbeRules(interval_s=0.05, timeout_s=2, failures=2, concurrency=10)
 
@@ -213,9 +214,7 @@ async def test_a_broken_round_does_not_end_the_probe(database: Database, open_po
 
     probe._read = read_at_second_try
     task = asyncio.create_task(probe.run())
-    async with asyncio.timeout(20):
-        while ("online", 0) != await asyncio.to_thread(seen, database, "site"):  # noqa: ASYNC110 - a row has no event
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_for, lambda: seen(database, "site") == ("online", 0), 20)
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):

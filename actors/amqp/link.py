@@ -1,0 +1,77 @@
+"""One confirmed channel to RabbitMQ, opened at the first use and again after a fault; for publisher and transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+from aio_pika import connect
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
+
+_log = structlog.get_logger(__name__)
+
+# The bound of connecting and of publishing, in seconds.
+PUBLISH_S: Final = 5.0
+# How long a connection that may be broken is given to close, in seconds.
+_CLOSE_S: Final = 0.3
+
+# What a broken connection raises; a refused delivery, an AMQPError too, is to be caught before.
+BROKEN: Final = (TimeoutError, AMQPError, OSError, RuntimeError)
+
+
+def is_cancelled() -> bool:
+    """Tell whether it is the running task that somebody cancels.
+
+    aio-pika cancels what waits for a confirm when the connection is dropped, for instance because another publish had
+    waited too long; that is a failed publish and no reason to end the task.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class Link:
+    """A connection with one channel, for one event loop; `name` is what RabbitMQ shows of it.
+
+    `prepare` is done with each new channel before anybody gets it.
+    """
+
+    def __init__(
+        self, url: str, name: str, prepare: Callable[[AbstractChannel], Awaitable[None]] | None = None
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._prepare = prepare
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._connecting = asyncio.Lock()
+
+    async def open(self) -> AbstractChannel:
+        """Return the channel; several callers at once get the same one.
+
+        Raises:
+            One of BROKEN: The broker is out of reach.
+        """
+        async with self._connecting:
+            if self._channel is None or self._channel.is_closed:
+                await self.drop()
+                self._connection = await connect(
+                    self._url, timeout=PUBLISH_S, client_properties={"connection_name": self._name}
+                )
+                channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+                if self._prepare is not None:
+                    await self._prepare(channel)
+                self._channel = channel
+            return self._channel
+
+    async def drop(self) -> None:
+        """Forget a connection that may be broken; its closing must not wait for an answer that never comes."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            try:
+                async with asyncio.timeout(_CLOSE_S):
+                    await connection.close()
+            except BROKEN:
+                _log.debug("amqp.dropped")
