@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,11 +18,13 @@ from uuid import uuid4
 
 from actors.amqp.processes import AmqpActors, AmqpMessages, amqp_relay
 from actors.coordinator import Coordinator
+from actors.declare import QUEUE_OF
 from actors.desk import CoordinatorRules
 from actors.embedded import EmbeddedActors, InProcessMessages
 from actors.loop import Loop
 from actors.reports import Reporter
 from actors.worker import WorkerTools
+from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
 from db.inventory import installation_id
 from db.migrate import current_revision, head_revision, upgrade
@@ -220,7 +222,13 @@ class _Parts:
             layout=controller_layout(self._settings, self._database),
             rules=self._site_rules,
             owner=self._owner,
+            phases=phases_of(self._settings.served_queues),
         )
+
+
+def phases_of(queues: Collection[str]) -> frozenset[StepState]:
+    """Return the phases that a worker of these queues carries out."""
+    return frozenset(phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] in queues)
 
 
 def machine_id() -> str:

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from messages.queues import WORKER_QUEUES
 from runner.admission import default_slots
 from statemachine.versions import is_release
 
@@ -52,6 +53,10 @@ def _content(file: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
 
 
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in text.split(","))
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. A variable of the environment wins over the file."""
 
@@ -84,6 +89,9 @@ class Settings(BaseSettings):
     allow_duplex: bool = Field(False, description="Prestage duplex sites too; the default skips them.")
     ssh_user: str = Field("sysadmin", description="User that playbooks log in with.")
     slots: int = Field(default_factory=default_slots, ge=1, le=1000, description="Playbooks at once in one worker.")
+    worker_queues: str = Field(
+        ",".join(WORKER_QUEUES), description="Queues that a worker serves, with commas between them."
+    )
     max_attempts: int = Field(3, ge=1, le=20, description="Tries of a phase whose worker is lost.")
     prepare_deadline_s: Seconds = Field(3600, description="Longest prepare playbook, in seconds.")
     packages_deadline_s: Seconds = Field(3600, description="Longest packages playbook, in seconds.")
@@ -133,6 +141,13 @@ class Settings(BaseSettings):
             raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")
         return value
 
+    @field_validator("worker_queues")
+    @classmethod
+    def _queues_form(cls, value: str) -> str:
+        if not _names(value) or not _names(value) <= frozenset(WORKER_QUEUES):
+            raise ValueError(f"must be one or more of {', '.join(WORKER_QUEUES)}, with commas between them")
+        return value
+
     @field_validator("database_url", "broker_url")
     @classmethod
     def _url_form(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
@@ -176,6 +191,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'prestager.db'}"
+
+    @property
+    def served_queues(self) -> frozenset[str]:
+        """Return the queues that a worker serves."""
+        return _names(self.worker_queues)
 
     @property
     def key_path(self) -> Path:

@@ -6,7 +6,7 @@ database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,19 +17,15 @@ from dramatiq import Actor, Broker
 from actors.coordinator import Coordinator
 from actors.worker import StepWorker
 from messages.commands import Answer, Command
+from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
 
 _log = structlog.get_logger(__name__)
-
-COMMANDS: Final = "prestager.commands"
-COORDINATOR: Final = "prestager.coordinator"
-SUBCLOUDS: Final = "prestager.subclouds"
-PREPARE: Final = "prestager.prepare"
 
 # The queue of each actor.
 QUEUE_OF: Final[Mapping[str, str]] = {
     "execute_command": COMMANDS,
     "coordinate": COORDINATOR,
-    "inspect_site": SUBCLOUDS,
+    "inspect_site": PRECHECKS,
     "stage_content": SUBCLOUDS,
     "prepare_release": PREPARE,
 }
@@ -77,8 +73,8 @@ class Actors:
         self._declare("execute_command", execute_command)
         self._declare("coordinate", coordinate)
 
-    def declare_worker(self, worker: StepWorker) -> None:
-        """Declare what workers compete for."""
+    def declare_worker(self, worker: StepWorker, queues: Collection[str] = WORKER_QUEUES) -> None:
+        """Declare what workers compete for, as far as it comes by one of `queues`."""
 
         def inspect_site(run_id: int) -> None:
             worker.inspect(run_id)
@@ -89,9 +85,9 @@ class Actors:
         def prepare_release(run_id: int) -> None:
             worker.start_playbook(run_id)
 
-        self._declare("inspect_site", inspect_site)
-        self._declare("stage_content", stage_content)
-        self._declare("prepare_release", prepare_release)
+        for work in (inspect_site, stage_content, prepare_release):
+            if QUEUE_OF[work.__name__] in queues:
+                self._declare(work.__name__, work)
 
     def send_command(self, command: Command) -> None:
         """Put a command on the coordinator's queue."""

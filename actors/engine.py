@@ -51,6 +51,7 @@ class WorkerLoops:
         leases = Leases(database, tools.owner, held)
         self._reports = Loop("reports", tools.reporter.flush, LOOK_S)
         self._waiting = Loop("waiting-runs", worker.take_waiting, LOOK_S)
+        self._late = Loop("late-prechecks", worker.take_late_prechecks, LOOK_S)
         self._renewals = Loop("leases", leases.renew, RENEWAL_S)
         self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
         tools.reporter.wake = self._reports.wake
@@ -64,13 +65,19 @@ class WorkerLoops:
         with self._database.write() as connection:
             lost = lose_runs_of(connection, name, datetime.now(UTC))
         _log.info("worker.recovered", lost_runs=lost)
-        for loop in (self._reports, self._renewals, self._lease_watch, self._waiting):
+        for loop in (self._reports, self._renewals, self._lease_watch):
             loop.start()
+
+    def look_for_runs(self) -> None:
+        """Begin to take what no message tells of; after the start's recovery, for it makes such runs."""
+        self._waiting.start()
+        self._late.start()
 
     def drain(self) -> None:
         """Take no more runs."""
         self._worker.drain()
         self._waiting.stop()
+        self._late.stop()
 
     def stop(self) -> None:
         """Stop running playbooks and record them as handed over."""
@@ -103,6 +110,8 @@ class Engine:
             self.worker_loops.start(runner)
         with self.database.write() as connection:
             self.recover(connection)
+        if self.worker_loops is not None:
+            self.worker_loops.look_for_runs()
         return EngineRun(self, consume=consume)
 
 

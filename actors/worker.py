@@ -21,7 +21,7 @@ from actors.reports import Reporter
 from db.engine import Database
 from db.inventory import declared_upgrading, site_status
 from db.journal import Journal
-from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, queued_playbooks
+from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, late_prechecks, queued_playbooks
 from db.sealing import Sealer, UnsealingError
 from runner.inspectors import InspectionError, Inspector
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
@@ -40,9 +40,11 @@ from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 
-# Tries to claim a run while the database restarts. A claim that is given up comes again by the plan, a minute later.
+# Tries to claim a run while the database restarts. One that is given up is found again by the loops, seconds later.
 _CLAIM_TRIES: Final = 12
 _PAUSE_S: Final = 0.5
+# Late prechecks that are looked up at once.
+_LATE_AT_ONCE: Final = 20
 
 _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
     Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
@@ -63,8 +65,8 @@ class WorkerTools:
     rules: Rules
     # Stable name of the worker and this process of it, as `name/incarnation`.
     owner: str
-    # Phases whose playbooks this worker runs: prepare needs a controller that has the feeds.
-    phases: tuple[StepState, ...] = PLAYBOOK_PHASES
+    # Phases that this worker carries out: prepare needs a controller that has the feeds.
+    phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
 
 
 class StepWorker:
@@ -143,11 +145,24 @@ class StepWorker:
             return started
         return True
 
+    def take_late_prechecks(self) -> None:
+        """Carry out prechecks whose message is late; messages only make them begin sooner."""
+        if StepState.PRECHECK not in self._tools.phases:
+            return
+        while not self._draining:
+            with self._tools.database.read() as connection:
+                late = late_prechecks(connection, _LATE_AT_ONCE)
+            for run_id in late:
+                self.inspect(run_id)
+            if len(late) < _LATE_AT_ONCE:
+                return
+
     def take_waiting(self) -> None:
         """Start runs that wait for a slot, oldest first, as long as slots are free."""
+        phases = self._tools.phases.intersection(PLAYBOOK_PHASES)
         while (free := 0 if self._draining else self.runner.free_slots) > 0:
             with self._tools.database.read() as connection:
-                waiting = queued_playbooks(connection, self._tools.phases, free)
+                waiting = queued_playbooks(connection, phases, free)
             if not waiting or not all(self.start_playbook(run_id) for run_id in waiting):
                 return
 

@@ -24,7 +24,7 @@ def startable_settings(**given: int | str) -> Settings:
     Raises:
         CommandError: It cannot; every fault is listed.
     """
-    settings = read_settings().model_copy(update=given)
+    settings = read_settings(**given)
     faults = start_faults(settings)
     if faults:
         raise CommandError("The service cannot start; correct what is listed and try again.", faults)

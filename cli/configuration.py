@@ -42,20 +42,20 @@ def variable_of(field: str) -> str:
     return f"{_PREFIX}{field.upper()}"
 
 
-def read_settings() -> Settings:
-    """Return the settings.
+def read_settings(**given: int | str) -> Settings:
+    """Return the settings, with `given` instead of what they say.
 
     Raises:
         CommandError: One fault for each setting that is wrong.
     """
-    settings, faults = examine_settings()
+    settings, faults = examine_settings(**given)
     if settings is None or faults:
         raise CommandError("The settings are not usable; correct them and try again.", faults)
     return settings
 
 
-def examine_settings() -> tuple[Settings | None, list[str]]:
-    """Return the settings and one sentence per fault.
+def examine_settings(**given: int | str) -> tuple[Settings | None, list[str]]:
+    """Return the settings, with `given` instead of what they say, and one sentence per fault.
 
     A setting that is wrong has its default, so that the others can be looked at; None when that does not help.
     """
@@ -63,7 +63,7 @@ def examine_settings() -> tuple[Settings | None, list[str]]:
     if fault is not None:
         return None, [fault]
     faults: list[str] = []
-    replaced: dict[str, Any] = {}
+    replaced: dict[str, Any] = dict(given)
     # Rules over several settings are judged once each of them is right, so there may be a second round.
     for _round in range(_ROUNDS):
         try:

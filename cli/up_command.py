@@ -38,10 +38,13 @@ def coordinator() -> None:
 def worker(
     slots: Annotated[int | None, typer.Option(help="Playbooks at once; the default is PRESTAGER_SLOTS.")] = None,
     name: Annotated[str | None, typer.Option(help="Stable name; the default is PRESTAGER_WORKER_NAME.")] = None,
+    queues: Annotated[
+        str | None, typer.Option(help="Queues to serve, with commas; the default is PRESTAGER_WORKER_QUEUES.")
+    ] = None,
 ) -> None:
     """Run a worker alone: it checks sites and runs playbooks. It needs PRESTAGER_BROKER_URL."""
-    given = {key: value for key, value in {"slots": slots, "worker_name": name}.items() if value is not None}
-    _serve(frozenset({Role.WORKER}), **given)
+    options = {"slots": slots, "worker_name": name, "worker_queues": queues}
+    _serve(frozenset({Role.WORKER}), **{key: value for key, value in options.items() if value is not None})
 
 
 def _serve(roles: frozenset[Role], **given: int | str) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from db.dispatch import ACTOR_OF_PHASE, add_runs, consume, new_run
+from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.step_moves import StaleDecisionError, StepMoves
-from db.types import database_now
 from statemachine.actions import (
     AbortWaiting,
     Action,
@@ -25,7 +24,6 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
     OpenPreparation,
-    Redispatch,
     RetryPreparation,
 )
 from statemachine.states import (
@@ -157,15 +155,6 @@ class Decisions:
             )
             .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, finished_at=self._at)
         )
-
-    @_do.register
-    def _redispatch(self, action: Redispatch) -> None:
-        self._connection.execute(
-            update(runs)
-            .where(runs.c.id == action.run_id, runs.c.state == RunState.QUEUED)
-            .values(dispatched_at=database_now())
-        )
-        self._journal.call(ACTOR_OF_PHASE[action.phase], [action.run_id])
 
     def _expect_one(self, statement: Any) -> None:
         if self._connection.execute(statement).rowcount != 1:

@@ -6,12 +6,12 @@ is fenced and drops the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from db.journal import Journal
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
@@ -22,6 +22,9 @@ from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState
 
 # Phases that take a playbook slot.
 PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+
+# How long the message about a run may be on its way, in seconds; after that workers find the run by themselves.
+_MESSAGE_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +144,32 @@ def other_work(connection: Connection, subcloud_id: int, step_id: int | None = N
     return connection.execute(query.limit(1)).scalar()
 
 
-def queued_playbooks(connection: Connection, phases: Sequence[StepState], limit: int) -> list[int]:
+def queued_playbooks(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
     """Return the oldest runs of `phases` that wait for a playbook slot, at most `limit`."""
     query = (
         select(runs.c.id)
         .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(phases))
+        .order_by(runs.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def late_prechecks(connection: Connection, limit: int) -> list[int]:
+    """Return the oldest prechecks whose message should have come by now, at most `limit`.
+
+    Only a message that was lost, or a queue that no worker reads fast enough, leaves one.
+    """
+    now = database_now()
+    query = (
+        select(runs.c.id)
+        .where(
+            ~runs.c.consumed,
+            runs.c.state == RunState.QUEUED,
+            runs.c.phase == StepState.PRECHECK,
+            # A later time than now is of before a clock was set back.
+            or_(runs.c.dispatched_at < now - _MESSAGE_S, runs.c.dispatched_at > now + _MESSAGE_S),
+        )
         .order_by(runs.c.id)
         .limit(limit)
     )
@@ -231,7 +255,7 @@ def lose_runs_of(connection: Connection, worker: str, at: datetime) -> int:
 
 
 def forget_dispatches(connection: Connection) -> int:
-    """Make every queued run look never handed out, so that the plan hands it out again at once; return how many.
+    """Make every queued run look long handed out, so that the workers find it at once; return how many.
 
     For a start on the in-process transport, whose messages died with the process before.
     """

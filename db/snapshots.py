@@ -33,7 +33,6 @@ _RUN_COLUMNS: Final = (
     runs.c.state.label("run_state"),
     runs.c.outcome,
     runs.c.details.label("run_details"),
-    runs.c.dispatched_at,
     runs.c.lease_until,
 )
 _STEP_COLUMNS: Final = (
@@ -118,13 +117,6 @@ def _attention(strategy: StrategyView | None, now: float, limits: Limits) -> Ite
             runs.c.state == RunState.RUNNING,
             or_(runs.c.lease_until < now, runs.c.lease_until > limits.latest_lease(now)),
         ),
-        and_(
-            runs.c.state == RunState.QUEUED,
-            or_(
-                runs.c.dispatched_at < limits.oldest_dispatch(now),
-                runs.c.dispatched_at > limits.latest_dispatch(now),
-            ),
-        ),
     )
     # Start from the few runs that nobody has drawn a conclusion from.
     yield (
@@ -192,7 +184,6 @@ def _run(row: AnyRow) -> RunView | None:
         state=row.run_state,
         outcome=row.outcome,
         details=row.run_details,
-        dispatched_at=row.dispatched_at,
         lease_until=row.lease_until,
     )
 

@@ -90,22 +90,4 @@ class ExpireRun:
     unlocks = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Redispatch:
-    """Tell the workers once more about a run that none of them took."""
-
-    run_id: int
-    phase: StepState
-    unlocks = False
-
-
-Action = (
-    AbortWaiting
-    | MoveStrategy
-    | MoveStep
-    | OpenPreparation
-    | RetryPreparation
-    | EndPreparation
-    | ExpireRun
-    | Redispatch
-)
+Action = AbortWaiting | MoveStrategy | MoveStep | OpenPreparation | RetryPreparation | EndPreparation | ExpireRun

@@ -17,7 +17,6 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
     OpenPreparation,
-    Redispatch,
     RetryPreparation,
 )
 from statemachine.machines import fire_step, fire_strategy
@@ -93,12 +92,11 @@ def _ending(strategy: StrategyView) -> str:
 
 
 def _run_upkeep(run: RunView, desk: _Desk) -> Iterator[Action]:
-    """Keep a run that has no outcome alive: take it from a dead worker, tell the workers again."""
-    if run.state == RunState.RUNNING and run.lease_until is not None:
-        if desk.limits.is_lease_over(run.lease_until, desk.now):
-            yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
-    elif run.state == RunState.QUEUED and desk.limits.is_dispatch_stale(run.dispatched_at, desk.now):
-        yield Redispatch(run_id=run.id, phase=StepState(run.phase))
+    """Take a run that has no outcome from a dead worker. Workers look for waiting ones by themselves."""
+    if run.state != RunState.RUNNING or run.lease_until is None:
+        return
+    if desk.limits.is_lease_over(run.lease_until, desk.now):
+        yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
 
 
 def _next_attempt(run: RunView, limits: Limits) -> int | None:

@@ -24,8 +24,6 @@ class RunView:
     # See `RunOutcome`; None until finished.
     outcome: str | None = None
     details: str = ""
-    # When it was last handed out.
-    dispatched_at: float = 0.0
     # Until when its worker holds it; None unless running.
     lease_until: float | None = None
 
@@ -57,9 +55,6 @@ class StepView:
 # How long a worker holds a run without renewing, in seconds of the database's clock. With the coordinator's two looks
 # at a passed lease a dead machine is noticed within a minute.
 LEASE_S: Final = 40.0
-
-# Difference between two readings of one clock that is no step back, in seconds.
-_CLOCK_SLACK_S: Final = 5.0
 
 # (strategy id, None) or (None, step id).
 PreparationOwner = tuple[int | None, int | None]
@@ -120,8 +115,6 @@ class Limits:
 
     # How often a phase is tried when its worker is lost.
     max_attempts: int = 3
-    # After how long a run that no worker took is handed out again, in seconds.
-    redispatch_after_s: float = 60.0
     # How long a renewed lease lasts, in seconds.
     lease_s: float = LEASE_S
 
@@ -129,18 +122,6 @@ class Limits:
         """Return the latest end that a lease can have; a later one was written before the clock was set back."""
         return now + 2 * self.lease_s
 
-    def oldest_dispatch(self, now: float) -> float:
-        """Return when a run must have been handed out so that its message may still be on its way."""
-        return now - self.redispatch_after_s
-
-    def latest_dispatch(self, now: float) -> float:
-        """Return the latest that a run can have been handed out; a later time is of before a clock was set back."""
-        return now + _CLOCK_SLACK_S
-
     def is_lease_over(self, lease_until: float, now: float) -> bool:
         """Tell whether a lease is no longer to be believed."""
         return not now <= lease_until <= self.latest_lease(now)
-
-    def is_dispatch_stale(self, dispatched_at: float, now: float) -> bool:
-        """Tell whether a run that no worker took is to be handed out again."""
-        return not self.oldest_dispatch(now) <= dispatched_at <= self.latest_dispatch(now)

@@ -12,7 +12,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
 from actors.amqp.consumer import AmqpConsumer, Reader
 from actors.amqp.publisher import Outgoing, Publisher
-from actors.declare import COMMANDS
+from messages.queues import COMMANDS
 
 _HEARTBEAT_S: Final = 30
 _CONNECT_S: Final = 5

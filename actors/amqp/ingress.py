@@ -12,8 +12,9 @@ from dramatiq import Message
 from actors.amqp.cloudevents import MalformedCommandError, to_command
 from actors.amqp.dead_letters import turn_away
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
-from actors.declare import COMMANDS, ReplyAddress
+from actors.declare import ReplyAddress
 from messages.commands import Answer
+from messages.queues import COMMANDS
 
 _log = structlog.get_logger(__name__)
 

@@ -18,12 +18,14 @@ from actors.amqp.ingress import Ingress
 from actors.amqp.publisher import Publisher, PublishError
 from actors.amqp.transport import AmqpTransport
 from actors.coordinator import Coordinator
-from actors.declare import COMMANDS, PREPARE, QUEUE_OF, SUBCLOUDS, Actors
+from actors.declare import QUEUE_OF, Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
 from actors.loop import Loop
 from actors.relay import Call, Relay
 from actors.worker import StepWorker, WorkerTools
+from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
+from messages.queues import COMMANDS, PREPARE, SUBCLOUDS
 from runner.jobs import Runner
 
 _log = structlog.get_logger(__name__)
@@ -78,8 +80,8 @@ class AmqpActors:
             actors.declare_coordinator(coordinator, self._ingress.reply)
             publisher = EventPublisher(database, messages.publisher, messages.source)
             self._events = Loop("events", publisher.publish, _RETRY_S)
-        if self._worker is not None:
-            actors.declare_worker(self._worker)
+        if self._worker is not None and tools is not None:
+            actors.declare_worker(self._worker, {QUEUE_OF[ACTOR_OF_PHASE[phase]] for phase in tools.phases})
         self._engine = Engine(
             database=database,
             broker=self._broker,

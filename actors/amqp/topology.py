@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from actors.declare import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
+from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
 
 EVENTS: Final = "prestager.events"
 
@@ -77,6 +77,7 @@ def _dead_letter_queue(name: str) -> QueueSpec:
 WORK_QUEUES: Final = (
     _work_queue(COMMANDS, one_consumer=True, **{"x-max-length": _MAX_COMMANDS}),
     _work_queue(COORDINATOR, one_consumer=True),
+    _work_queue(PRECHECKS),
     _work_queue(SUBCLOUDS),
     _work_queue(PREPARE),
 )

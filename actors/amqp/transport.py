@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from actors.amqp.cloudevents import CONTENT_TYPE, from_command
 from actors.amqp.link import BROKEN, PUBLISH_S, Link, is_cancelled
-from actors.declare import COMMANDS
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
+from messages.queues import COMMANDS
 
 _log = structlog.get_logger(__name__)
 

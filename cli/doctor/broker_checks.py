@@ -15,8 +15,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ChannelWrongStateError
 
 from actors.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
-from actors.declare import COMMANDS
 from cli.doctor.finding import Finding, fail, ok, warn
+from messages.queues import COMMANDS
 from settings import Settings
 
 _TIMEOUT_S: Final = 5

@@ -20,8 +20,9 @@ from actors.amqp.cloudevents import MalformedCommandError, to_command
 from actors.amqp.dead_letters import REASON
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.amqp.topology import dead_letters_of
-from actors.declare import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS
+from actors.declare import QUEUE_OF
 from db.schema import commands, strategies
+from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 from tests.faults.b_rig import exchange, mutated, served
 from tests.faults.conftest import StrictRabbitmq
 from tests.faults.fault_rig import scaled, seeded

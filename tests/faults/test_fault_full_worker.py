@@ -10,7 +10,7 @@ from dramatiq import Message
 from actors.amqp.broker import PrestagerBroker, outgoing
 from actors.amqp.envelope import read_envelope
 from actors.amqp.publisher import Publisher
-from actors.declare import SUBCLOUDS
+from messages.queues import SUBCLOUDS
 from tests.faults.fault_rig import START_S, StrictRabbitmq
 from tests.waiting import wait_for
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from actors.amqp.topology import dead_letters_of
-from actors.declare import COMMANDS
 from db.schema import runs
+from messages.queues import COMMANDS
 from statemachine.snapshot import LEASE_S
 from tests.faults.conftest import NewInstallation
 from tests.faults.fault_rig import (

@@ -14,7 +14,6 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
     OpenPreparation,
-    Redispatch,
     RetryPreparation,
 )
 from statemachine.plan import plan
@@ -203,19 +202,12 @@ class CoordinatorSide:
             run.state, run.outcome = RunState.FINISHED, RunOutcome.LOST
             run.changed()
 
-    def _redispatch(self, action: Redispatch) -> None:
-        run = self.runs[action.run_id]
-        if run.state == RunState.QUEUED:
-            run.dispatched_at = self.now
-            run.changed()
-        self.messages.append(run.id)
-
     def _hand_out(self, target: Step | Preparation, phase: str, attempt: int) -> Run:
         same = [run for run in target.history if run.phase == phase]
         assert attempt == len(same) + 1
         assert attempt <= self.limits.max_attempts, "more attempts than allowed"
         assert all(run.outcome == RunOutcome.LOST for run in same), "a phase is repeated that was not lost"
-        run = Run(self._new_id(), target, phase, attempt, self.now)
+        run = Run(self._new_id(), target, phase, attempt)
         target.history.append(run)
         self.runs[run.id] = run
         self.messages.append(run.id)
@@ -235,5 +227,4 @@ _DO: dict[type, Callable[..., None]] = {
     RetryPreparation: CoordinatorSide._retry_preparation,
     EndPreparation: CoordinatorSide._end_preparation,
     ExpireRun: CoordinatorSide._expire_run,
-    Redispatch: CoordinatorSide._redispatch,
 }

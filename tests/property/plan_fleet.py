@@ -144,16 +144,14 @@ class Fleet(WorkerSide):
             if not any(run.state == RunState.QUEUED for run in self._open_runs()):
                 # Nobody holds what is left: only the end of a lease helps.
                 self.advance(LEASE_S + 1)
-            elif not self.messages:
-                self.advance(self.limits.redispatch_after_s + 1)
         raise AssertionError("no rest under fair scheduling")
 
     def _work(self, outcome: Callable[[Run], tuple[str, str | None]]) -> None:
-        """Bring every message to some worker, and let all workers finish what they hold."""
-        for run_id in self.messages:
-            any(self.claim(worker, self.runs[run_id]) for worker in self.workers)
+        """Lose every message; workers find the runs by themselves, and finish what they hold."""
         self.messages.clear()
         for worker in self.workers:
+            self.take_late(worker)
+            self.take_waiting(worker)
             for run in tuple(worker.held):
                 self.finish(worker, run, *outcome(run))
 

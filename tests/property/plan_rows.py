@@ -19,7 +19,6 @@ class Run:
     __slots__ = (
         "attempt",
         "consumed",
-        "dispatched_at",
         "id",
         "lease_until",
         "outcome",
@@ -30,14 +29,13 @@ class Run:
         "view",
     )
 
-    def __init__(self, run_id: int, target: Step | Preparation, phase: str, attempt: int, now: float) -> None:
+    def __init__(self, run_id: int, target: Step | Preparation, phase: str, attempt: int) -> None:
         self.id = run_id
         self.target = target
         self.phase = phase
         self.attempt = attempt
         self.state: str = RunState.QUEUED
         self.outcome: str | None = None
-        self.dispatched_at = now
         self.lease_until: float | None = None
         self.owner = 0
         self.consumed = False
@@ -58,7 +56,6 @@ class Run:
                 state=self.state,
                 outcome=self.outcome,
                 details="it broke",
-                dispatched_at=self.dispatched_at,
                 lease_until=self.lease_until,
             )
         return self.view

@@ -46,6 +46,12 @@ class WorkerSide(CoordinatorSide):
             run.state, run.owner, run.lease_until = RunState.QUEUED, 0, None
             run.changed()
 
+    def take_late(self, worker: Worker) -> None:
+        """Let a worker take the prechecks that no message told it of."""
+        for run in [one for one in self.runs.values() if one.state == RunState.QUEUED and one.phase not in PLAYBOOKS]:
+            if not self.claim(worker, run):
+                return
+
     def take_waiting(self, worker: Worker) -> None:
         """Let a worker take the oldest runs that wait for a slot."""
         for run in [one for one in self.runs.values() if one.state == RunState.QUEUED and one.phase in PLAYBOOKS]:

@@ -14,10 +14,10 @@ from actors.amqp import publisher as publisher_module
 from actors.amqp import transport as transport_module
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
 from actors.amqp.transport import AmqpTransport
-from actors.declare import COMMANDS, PREPARE
 from bootstrap import Role
 from db.schema import commands
 from messages.commands import Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.queues import COMMANDS, PREPARE
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_for

@@ -10,8 +10,8 @@ import pytest
 
 from actors.amqp.dead_letters import REASON
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
-from actors.declare import COORDINATOR, SUBCLOUDS
 from actors.worker import StepWorker
+from messages.queues import COORDINATOR, SUBCLOUDS
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.waiting import wait_for
 

@@ -13,10 +13,10 @@ from actors.amqp.dead_letters import REASON
 from actors.amqp.events import EventPublisher
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
 from actors.amqp.topology import EVENTS, QUEUES
-from actors.declare import COMMANDS, COORDINATOR
 from bootstrap import Role
 from db.schema import commands, events, strategies
 from db.schema import subcloud_groups as groups
+from messages.queues import COMMANDS, COORDINATOR
 from tests.integration.amqp.amqp_rig import END_S, TYPE, Node, Requester, VirtualHost, command_event
 from tests.waiting import wait_for
 

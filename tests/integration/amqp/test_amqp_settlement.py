@@ -13,7 +13,7 @@ from dramatiq import Message, Worker
 from actors.amqp.broker import PrestagerBroker
 from actors.amqp.consumer import AmqpConsumer, Delivery
 from actors.amqp.publisher import Publisher
-from actors.declare import PREPARE
+from messages.queues import PREPARE
 from tests.integration.amqp.amqp_rig import VirtualHost
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_for

@@ -9,7 +9,7 @@ import pytest
 from amqp_house import House, Prestager
 
 from actors.amqp.topology import dead_letters_of
-from actors.declare import COMMANDS, SUBCLOUDS
+from messages.queues import COMMANDS, SUBCLOUDS
 
 XQ = dead_letters_of(COMMANDS)
 

@@ -9,10 +9,10 @@ import pytest
 from amqp_house import Ended, House, Prestager
 
 from actors.amqp.topology import QUEUES, dead_letters_of
-from actors.declare import COMMANDS, PREPARE
 from cli.doctor import store_checks
 from cli.doctor.finding import Level
 from db.engine import Database
+from messages.queues import COMMANDS, PREPARE
 
 OURS = next(dict(queue.arguments) for queue in QUEUES if queue.name == PREPARE)
 

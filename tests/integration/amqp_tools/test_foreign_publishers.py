@@ -15,8 +15,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from actors.amqp.topology import EVENTS, dead_letters_of
-from actors.declare import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 from db.schema import commands, strategies, subclouds
+from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 
 SOURCE = "//ci.example.net/night"
 SITE = {

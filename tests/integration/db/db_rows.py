@@ -20,7 +20,7 @@ from statemachine.snapshot import Limits
 from statemachine.states import RunOutcome, RunState
 
 AT = datetime(2022, 3, 3, 10, 0, 0, tzinfo=UTC)
-LIMITS = Limits(max_attempts=2, redispatch_after_s=60.0)
+LIMITS = Limits(max_attempts=2)
 RELEASE = "22.12"
 OWNER = "worker1/1"
 

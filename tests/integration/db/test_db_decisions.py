@@ -15,7 +15,6 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
     OpenPreparation,
-    Redispatch,
     RetryPreparation,
 )
 from statemachine.plan import plan
@@ -419,25 +418,6 @@ class TestUpkeep:
         rig.carry_out(ExpireRun(run_id=run_id, lease_until=lease_until))
 
         assert rig.run(run_id).outcome == "succeeded"
-
-    def test_redispatch(self, rig: Rig) -> None:
-        """A run that nobody took is told of once more, and its time starts anew."""
-        rig.add_strategy({1: 1})
-        rig.coordinate()
-        (run_id,) = rig.queued()
-        rig.connection.execute(update(runs).values(dispatched_at=0.0))
-        rig.carry_out(Redispatch(run_id=run_id, phase=StepState.PRECHECK))
-
-        assert [("inspect_site", run_id)] * 2 == rig.calls()
-        assert rig.run(run_id).dispatched_at > database_time(rig.connection) - 60
-
-    def test_redispatch_of_a_taken_run(self, rig: Rig) -> None:
-        """A run that was taken after the look keeps its time; the message does no harm."""
-        run_id = self.taken(rig)
-        before = rig.run(run_id)
-        rig.carry_out(Redispatch(run_id=run_id, phase=StepState.PRECHECK))
-
-        assert before == rig.run(run_id)
 
 
 class TestStaleness:

@@ -12,6 +12,7 @@ from db.runs import (
     finish,
     forget_dispatches,
     hand_back,
+    late_prechecks,
     lose_runs_of,
     other_work,
     queued_playbooks,
@@ -288,15 +289,30 @@ class TestWaiting:
         phase = select(runs.c.phase).where(runs.c.step_id == standalone)
         assert rig.connection.execute(phase).scalar_one() == StepState.PRECHECK
 
-    def test_forget_dispatches(self, rig: Rig) -> None:
-        """After a restart without messages every queued run is handed out again at once, and no other."""
+    @pytest.mark.parametrize("age", [0.0, 9.0, -9.0])
+    def test_precheck_whose_message_may_come(self, rig: Rig, age: float) -> None:
+        """A precheck that was handed out lately is left to its message, also when the clock was corrected a little."""
+        rig.connection.execute(update(runs).values(dispatched_at=database_time(rig.connection) - age))
+
+        assert [] == late_prechecks(rig.connection, 10)
+
+    @pytest.mark.parametrize("age", [11.0, -3600.0])
+    def test_late_prechecks(self, rig: Rig, age: float) -> None:
+        """Queued prechecks whose message did not come are found, oldest first, also those of before a step back."""
         first, *rest = rig.queued()
         rig.claim(first)
-        sent = len(rig.calls())
+        rig.connection.execute(update(runs).values(dispatched_at=database_time(rig.connection) - age))
+
+        assert rest == late_prechecks(rig.connection, 10)
+        assert rest[:1] == late_prechecks(rig.connection, 1)
+
+    def test_forget_dispatches(self, rig: Rig) -> None:
+        """After a restart without messages every queued run is found by the workers at once, and no other."""
+        first, *rest = rig.queued()
+        rig.claim(first)
 
         assert len(rest) == forget_dispatches(rig.connection)
-        rig.coordinate()
-        assert [("inspect_site", one) for one in rest] == rig.calls()[sent:]
+        assert rest == late_prechecks(rig.connection, 10)
 
 
 def test_removing_a_strategy_removes_what_hangs_on_it(rig: Rig) -> None:

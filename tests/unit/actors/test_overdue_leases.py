@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 from actors.overdue import OverdueLeases
-from statemachine.actions import Action, ExpireRun, Redispatch
-from statemachine.states import StepState
+from statemachine.actions import AbortWaiting, Action, ExpireRun
 
 EXPIRE = ExpireRun(run_id=1, lease_until=100.0)
-OTHER = Redispatch(run_id=2, phase=StepState.IMAGES)
+OTHER = AbortWaiting(strategy_id=2)
 
 
 class Clock:

@@ -12,7 +12,6 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
     OpenPreparation,
-    Redispatch,
     RetryPreparation,
 )
 from statemachine.plan import plan
@@ -21,7 +20,7 @@ from statemachine.states import PreparationState, StepState, StrategyState
 from statemachine.wording import DETAILS_LENGTH
 
 NOW = 1000.0
-LIMITS = Limits(max_attempts=3, redispatch_after_s=60.0)
+LIMITS = Limits(max_attempts=3)
 STRATEGY = StrategyView(
     id=1, state="applying", stop_on_failure=False, open_stage=1, failed_stage=None, any_aborted=False
 )
@@ -35,7 +34,7 @@ STEP = StepView(
     managed=True,
     release="22.12",
 )
-RUN = RunView(id=21, phase="prestage-precheck", attempt=1, state="queued", dispatched_at=NOW)
+RUN = RunView(id=21, phase="prestage-precheck", attempt=1, state="queued")
 PREPARATION = PreparationView(
     id=31, owner=(1, None), release="22.12", from_version="21.12", opened_by_step_id=11, state="running"
 )
@@ -305,12 +304,6 @@ class TestUpkeep:
 
         assert [ExpireRun(run_id=21, lease_until=NOW + 3600)] == decide(replace(self.WORKING, run=run))
 
-    def test_dispatch_of_before_a_step_back(self) -> None:
-        """A run that was handed out later than now is handed out again."""
-        run = replace(RUN, phase="prestaging-packages", dispatched_at=NOW + 3600)
-
-        assert [Redispatch(run_id=21, phase=StepState.PACKAGES)] == decide(replace(self.WORKING, run=run))
-
     @pytest.mark.parametrize("lease_until", [NOW, NOW + 1, None])
     def test_held_lease(self, lease_until: float | None) -> None:
         """A lease that has not passed keeps its run."""
@@ -324,30 +317,17 @@ class TestUpkeep:
 
         assert [ExpireRun(run_id=21, lease_until=NOW - 0.5)] == decide(replace(self.WORKING, run=run))
 
-    @pytest.mark.parametrize("age", [0.0, 60.0])
-    def test_young_queued_run(self, age: float) -> None:
-        """A run that was handed out lately is left to the workers."""
-        run = replace(RUN, phase="prestaging-packages", dispatched_at=NOW - age)
+    def test_queued_run(self) -> None:
+        """A run that was handed out is left to the workers, who look for it by themselves."""
+        run = replace(RUN, phase="prestaging-packages")
 
         assert decide(replace(self.WORKING, run=run)) == []
-
-    def test_old_queued_run(self) -> None:
-        """A run that no worker took is handed out once more."""
-        run = replace(RUN, phase="prestaging-packages", dispatched_at=NOW - 61)
-
-        assert [Redispatch(run_id=21, phase=StepState.PACKAGES)] == decide(replace(self.WORKING, run=run))
 
     def test_same_for_preparations(self) -> None:
         """Runs of preparations are kept alive in the same way."""
         passed = replace(RUN, phase="prestage-prepare", state="running", lease_until=NOW - 1)
-        old = replace(RUN, id=22, phase="prestage-prepare", dispatched_at=0.0)
-        preparations = (
-            replace(PREPARATION, run=passed),
-            replace(PREPARATION, id=32, from_version="22.06", run=old),
-        )
 
-        expected = [ExpireRun(run_id=21, lease_until=NOW - 1), Redispatch(run_id=22, phase=StepState.PREPARE)]
-        assert expected == decide(preparations=preparations)
+        assert [ExpireRun(run_id=21, lease_until=NOW - 1)] == decide(preparations=(replace(PREPARATION, run=passed),))
 
 
 class TestPreparation:
@@ -477,7 +457,6 @@ class TestUnlocks:
             (RetryPreparation(preparation_id=1, attempt=2, consumed_run_id=1), False),
             (EndPreparation(preparation_id=1, state=PreparationState.FAILED, details="", consumed_run_id=1), True),
             (ExpireRun(run_id=1, lease_until=1.0), True),
-            (Redispatch(run_id=1, phase=StepState.IMAGES), False),
         ],
     )
     def test_what_lets_others_move(self, action: Action, expected: bool) -> None:

@@ -1,0 +1,19 @@
+"""The names of the queues on RabbitMQ; in one process they are only names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Commands, from the API and from foreign publishers.
+COMMANDS: Final = "prestager.commands"
+# Results of runs, for the coordinator.
+COORDINATOR: Final = "prestager.coordinator"
+# Prechecks: they take no playbook slot.
+PRECHECKS: Final = "prestager.prechecks"
+# Playbooks at the sites.
+SUBCLOUDS: Final = "prestager.subclouds"
+# Playbooks at the controller that has the feeds.
+PREPARE: Final = "prestager.prepare"
+
+# What a worker may serve.
+WORKER_QUEUES: Final = (PRECHECKS, SUBCLOUDS, PREPARE)
