@@ -39,7 +39,7 @@ def _command_id(source: str, event_id: str) -> str:
     """Have the ingress itself say what it will take the command's id for."""
     event = {"specversion": "1.0", "type": TYPE_PREFIX + CommandType.STRATEGY_CREATE, "source": source, "id": event_id}
     try:
-        return to_command(json.dumps(event).encode(), own_source="").id
+        return to_command(json.dumps(event).encode(), own_source="", is_ours=False).id
     except MalformedCommandError as error:
         raise CommandError(f"No command can have this source and id: {error}.") from error
 

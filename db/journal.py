@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, func, insert, select
 
 from db.schema import events, outbox
 from db.types import database_now
+
+# Key of the advisory lock on PostgreSQL: "prestev" as a number.
+_EVENTS_LOCK: Final = 0x70726573746576
 
 
 class Journal:
@@ -36,9 +39,22 @@ class Journal:
         self._calls += [{"actor": actor, "argument": argument} for argument in arguments]
 
     def write(self, connection: Connection) -> bool:
-        """Write what was collected; return whether there are messages to publish."""
+        """Write what was collected; return whether there are messages to publish.
+
+        The last thing that a transaction does: from here to its commit no other one writes events.
+        """
         if self._events:
+            _in_order(connection)
             connection.execute(insert(events), self._events)
         if self._calls:
             connection.execute(insert(outbox).values(writer=self._writer, written_at=database_now()), self._calls)
         return bool(self._calls)
+
+
+def _in_order(connection: Connection) -> None:
+    """Give events their numbers in the order of commits: whoever has read up to a number has missed none below it.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_EVENTS_LOCK)))

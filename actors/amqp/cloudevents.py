@@ -66,11 +66,11 @@ def from_command(command: Command, source: str) -> bytes:
     return event.model_dump_json(exclude_none=True).encode()
 
 
-def to_command(body: bytes, own_source: str) -> Command:
+def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
     """Return the command that a CloudEvent carries.
 
     `own_source` is the source of our own API, whose ids are the commands' ids; another publisher's id is joined with
-    its source, and the caller on record is that source.
+    its source, and the caller on record is that source. `is_ours` tells whether our own user published it.
 
     Raises:
         MalformedCommandError: It carries none.
@@ -87,6 +87,8 @@ def to_command(body: bytes, own_source: str) -> Command:
     except ValueError:
         raise MalformedCommandError(f"type is none of {TYPE_PREFIX}{{{','.join(CommandType)}}}") from None
     ours = event.source == own_source
+    if ours and not is_ours:
+        raise MalformedCommandError("source is that of this installation's own API; choose another one")
     command_id = event.id if ours else f"{quote(event.source, safe='')}/{event.id}"
     if len(command_id) > _ID_LENGTH:
         raise MalformedCommandError(f"source and id together are longer than {_ID_LENGTH} characters")

@@ -18,6 +18,7 @@ import structlog
 from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.errors import ConnectionClosed
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.spec import Basic
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ _BROKEN: Final = (
 )
 
 # What a reader makes of a delivery: the message for an actor; None when it has dealt with the delivery otherwise.
-Reader = Callable[[pika.BasicProperties, bytes], Message[Any] | None]
+Reader = Callable[[Basic.Deliver, pika.BasicProperties, bytes], Message[Any] | None]
 
 
 class Delivery(MessageProxy):
@@ -69,7 +70,7 @@ class AmqpConsumer(Consumer):
         self._timeout_s = timeout_ms / 1000
         self._queue_name = queue_name
         # Delivered, not handed out yet.
-        self._arrived: deque[tuple[pika.spec.Basic.Deliver, pika.BasicProperties, bytes]] = deque()
+        self._arrived: deque[tuple[Basic.Deliver, pika.BasicProperties, bytes]] = deque()
         # While consuming, the mark of it.
         self._consuming: str | None = None
         try:
@@ -94,7 +95,7 @@ class AmqpConsumer(Consumer):
         if not self._arrived:
             return None
         method, properties, body = self._arrived.popleft()
-        message = self._read_safely(properties, body)
+        message = self._read_safely(method, properties, body)
         if message is None:
             self._settle(partial(self._channel.basic_ack, method.delivery_tag))
             return None
@@ -113,14 +114,12 @@ class AmqpConsumer(Consumer):
         """Note that the broker ended the consuming, as when the queue is deleted."""
         self._consuming = None
 
-    def _arrive(
-        self, _: object, method: pika.spec.Basic.Deliver, properties: pika.BasicProperties, body: bytes
-    ) -> None:
+    def _arrive(self, _: object, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> None:
         self._arrived.append((method, properties, body))
 
-    def _read_safely(self, properties: pika.BasicProperties, body: bytes) -> Message[Any] | None:
+    def _read_safely(self, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> Message[Any] | None:
         try:
-            return self._read(properties, body)
+            return self._read(method, properties, body)
         except _BROKEN:
             raise
         except Exception as error:  # noqa: BLE001 - logged, and the delivery comes again

@@ -10,6 +10,7 @@ import structlog
 from aio_pika import connect
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
+from yarl import URL
 
 _log = structlog.get_logger(__name__)
 
@@ -18,8 +19,16 @@ PUBLISH_S: Final = 5.0
 # How long a connection that may be broken is given to close, in seconds.
 _CLOSE_S: Final = 0.3
 
+# RabbitMQ's user where a URL names none.
+_DEFAULT_USER: Final = "guest"
+
 # What a broken connection raises; a refused delivery, an AMQPError too, is to be caught before.
 BROKEN: Final = (TimeoutError, AMQPError, OSError, RuntimeError)
+
+
+def user_of(url: str) -> str:
+    """Return the user that a broker's URL names."""
+    return URL(url).user or _DEFAULT_USER
 
 
 def is_cancelled() -> bool:
@@ -30,6 +39,13 @@ def is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+class BlockedError(Exception):
+    """The broker takes nothing in now: its memory or disk is short."""
+
+    def __init__(self) -> None:
+        super().__init__("the broker takes nothing in: its memory or disk is short")
 
 
 class Link:
@@ -52,8 +68,11 @@ class Link:
         """Return the channel; several callers at once get the same one.
 
         Raises:
+            BlockedError: The broker has said that it takes nothing in.
             One of BROKEN: The broker is out of reach.
         """
+        if await self.is_blocked():
+            raise BlockedError
         async with self._connecting:
             if self._channel is None or self._channel.is_closed:
                 await self.drop()
@@ -65,6 +84,24 @@ class Link:
                     await self._prepare(channel)
                 self._channel = channel
             return self._channel
+
+    async def is_blocked(self) -> bool:
+        """Tell whether the broker has said that it takes nothing in, as during a memory or disk alarm."""
+        transport = None if self._connection is None else self._connection.transport
+        if transport is None:
+            return False
+        try:
+            # Returns at once unless the connection is blocked.
+            async with asyncio.timeout(0):
+                await transport.connection.ready()
+        except TimeoutError:
+            return True
+        return False
+
+    async def give_up(self) -> None:
+        """Drop the connection unless the broker has blocked it: then it is sound, and knows when the alarm is over."""
+        if not await self.is_blocked():
+            await self.drop()
 
     async def drop(self) -> None:
         """Forget a connection that may be broken; its closing must not wait for an answer that never comes."""

@@ -88,8 +88,8 @@ class DeadLetter:
         deaths = self._headers.get("x-death")
         return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
 
-    def put_back(self) -> Outgoing:
-        """Return the message as it is published to its queue once more: the same id, nothing of its death."""
+    def put_back(self, user: str) -> Outgoing:
+        """Return the message as `user` publishes it to its queue once more: the same id, nothing of its death."""
         properties = self.properties
         return Outgoing(
             # Straight to the queue: a dead letter is of this queue, however it was routed then.
@@ -101,6 +101,8 @@ class DeadLetter:
             content_type=properties.content_type or "application/json",
             correlation_id=properties.correlation_id,
             reply_to=properties.reply_to,
+            # Nobody may speak for another user.
+            user_id=user if properties.user_id == user else None,
             headers={name: value for name, value in self._headers.items() if not name.startswith(_OF_DEATH)},
         )
 
@@ -136,7 +138,7 @@ class Mailbox:
         with self._channel() as channel:
             for method, letter in _letters(channel, queue):
                 if letter.id == letter_id:
-                    publisher.publish([letter.put_back()])
+                    publisher.publish([letter.put_back(publisher.user)])
                     channel.basic_ack(method.delivery_tag)
                     return letter
         return None

@@ -30,8 +30,10 @@ from runner.jobs import Runner
 
 _log = structlog.get_logger(__name__)
 
-# Seconds between two attempts to make the topology while the broker is away, and between two looks at events.
+# Seconds between two attempts to make the topology while the broker is away.
 _RETRY_S: Final = 2.0
+# Seconds between two looks for events to publish: how late a listener may be.
+_EVENTS_S: Final = 0.5
 
 
 class AmqpMessages:
@@ -79,7 +81,7 @@ class AmqpActors:
         if coordinator is not None:
             actors.declare_coordinator(coordinator, self._ingress.reply)
             publisher = EventPublisher(database, messages.publisher, messages.source)
-            self._events = Loop("events", publisher.publish, _RETRY_S)
+            self._events = Loop("events", publisher.publish, _EVENTS_S)
         if self._worker is not None and tools is not None:
             actors.declare_worker(self._worker, {QUEUE_OF[ACTOR_OF_PHASE[phase]] for phase in tools.phases})
         self._engine = Engine(
@@ -156,7 +158,8 @@ class AmqpActors:
         if queue == COMMANDS:
             return self._ingress.read
 
-        def read(properties: object, body: bytes) -> Message[object] | None:
+        def read(method: object, properties: object, body: bytes) -> Message[object] | None:
+            del method
             # Only those of this queue: what serves another queue expects other arguments.
             served_here = {name for name, actor in broker.actors.items() if actor.queue_name == queue}
             try:

@@ -19,7 +19,7 @@ from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
-from actors.amqp.link import BROKEN, PUBLISH_S, Link, is_cancelled
+from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
 from actors.amqp.topology import EXCHANGES, QUEUES
 
 _log = structlog.get_logger(__name__)
@@ -47,6 +47,8 @@ class Outgoing:
     content_type: str = "application/json"
     correlation_id: str | None = None
     reply_to: str | None = None
+    # Must be the publishing user's own name, which RabbitMQ checks.
+    user_id: str | None = None
     headers: dict[str, Any] = field(default_factory=dict)
     # Whether a message that no queue takes is an error.
     mandatory: bool = True
@@ -59,6 +61,7 @@ class Publisher:
     """
 
     def __init__(self, url: str, name: str) -> None:
+        self.user = user_of(url)
         self._link = Link(url, name)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="amqp-publisher", daemon=True)
@@ -117,7 +120,7 @@ class Publisher:
             async with asyncio.timeout(PUBLISH_S):
                 return await work
         except TimeoutError as error:
-            await self._link.drop()
+            await self._link.give_up()
             raise PublishError(f"the broker did not confirm within {PUBLISH_S:g} s") from error
         except asyncio.CancelledError:
             if is_cancelled():
@@ -125,6 +128,8 @@ class Publisher:
             raise PublishError("the connection was dropped meanwhile") from None
         except DeliveryError as error:
             raise PublishError("the broker refused the message or has no queue for it") from error
+        except BlockedError as error:
+            raise PublishError(str(error)) from error
         except BROKEN as error:
             await self._link.drop()
             raise PublishError(f"the broker is out of reach: {type(error).__name__}") from error
@@ -145,6 +150,7 @@ class Publisher:
             timestamp=datetime.now(UTC),
             correlation_id=outgoing.correlation_id,
             reply_to=outgoing.reply_to,
+            user_id=outgoing.user_id,
             headers=outgoing.headers,
         )
         await exchange.publish(message, outgoing.routing_key, mandatory=outgoing.mandatory)

@@ -13,7 +13,7 @@ from aio_pika.exceptions import DeliveryError
 from pydantic import ValidationError
 
 from actors.amqp.cloudevents import CONTENT_TYPE, from_command
-from actors.amqp.link import BROKEN, PUBLISH_S, Link, is_cancelled
+from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS
 
@@ -31,6 +31,7 @@ class AmqpTransport:
 
     def __init__(self, url: str, *, name: str, source: str, timeout_s: float) -> None:
         self._link = Link(url, name, self._listen)
+        self._user = user_of(url)
         self._source = source
         self._timeout_s = timeout_s
         self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
@@ -70,8 +71,10 @@ class AmqpTransport:
         except DeliveryError as error:
             # Refused or unroutable: certainly not carried out.
             raise TransportUnavailableError from error
+        except BlockedError as error:
+            raise TransportUnavailableError from error
         except BROKEN as error:
-            await self._link.drop()
+            await self._link.give_up()
             raise (NoAnswerInTimeError if has_left else TransportUnavailableError) from error
 
     def _message(self, command: Command) -> Message:
@@ -84,6 +87,8 @@ class AmqpTransport:
             reply_to=_REPLY_TO,
             type=command.type,
             app_id="prestager",
+            # RabbitMQ vouches for it: by it the coordinator knows its own API.
+            user_id=self._user,
             timestamp=command.created_at,
             expiration=self._timeout_s,
         )

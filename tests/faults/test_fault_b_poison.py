@@ -58,7 +58,7 @@ def is_malformed(queue: str, body: bytes) -> bool:
     """Tell whether a message must become a dead letter."""
     try:
         if queue == COMMANDS:
-            to_command(body, "/somebody/else")
+            to_command(body, "/somebody/else", is_ours=False)
         else:
             read_envelope(body, queue, {name for name, of in QUEUE_OF.items() if of == queue})
     except (MalformedCommandError, BadEnvelopeError):

@@ -175,6 +175,10 @@ class Node(House):
         self.database.close()
 
 
+def _key(document: dict[str, Any] | bytes) -> str:
+    return "any.key" if isinstance(document, bytes) else str(document.get("type", "")).removeprefix(TYPE)
+
+
 class Requester:
     """Sends raw commands to the exchange and reads the answers."""
 
@@ -187,8 +191,9 @@ class Requester:
     def send(self, document: dict[str, Any] | bytes, *, mark: str = "m", reply: bool = True, **more: Any) -> None:
         """Send a command."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        key = more.pop("key", None) or _key(document)
         given = {"reply_to": self.queue if reply else None, "correlation_id": mark, **more}
-        self.channel.basic_publish("prestager.commands", "any.key", body, pika.BasicProperties(**given), mandatory=True)
+        self.channel.basic_publish("prestager.commands", key, body, pika.BasicProperties(**given), mandatory=True)
 
     def answer(self, deadline_s: float = END_S) -> tuple[str, Answer]:
         """Return the next answer with its mark."""

@@ -79,6 +79,25 @@ def add_group(name: str = "edge") -> Command:
     return Command(type=CommandType.GROUP_CREATE, data=data)
 
 
+async def status_after_alarm(transport: AmqpTransport, command: Command) -> int:
+    """Return the status of a command that is sent until the broker has said that its alarm is over."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return (await transport.request(command)).status
+            except TransportUnavailableError:
+                await asyncio.sleep(0.05)
+
+
+def publishes(publisher: Publisher, name: str) -> bool:
+    """Tell whether a message was taken."""
+    try:
+        publisher.publish([outgoing(name)])
+    except PublishError:
+        return False
+    return True
+
+
 class TestPublisher:
     def test_a_partition(self, host: VirtualHost, proxy: TcpProxy, publisher: Publisher) -> None:
         """While bytes vanish every publish of every thread fails within the bound; afterwards publishing goes on."""
@@ -117,9 +136,9 @@ class TestPublisher:
             took = refused_after(publisher, "lost")
         finally:
             host.server.set_memory_alarm(False)
-        publisher.publish([outgoing("after")])
 
         assert took < LONGEST_S
+        wait_for(lambda: publishes(publisher, "after"))
 
     @pytest.mark.parametrize("trouble", ["reset", "trickle"])
     def test_other_trouble(self, proxy: TcpProxy, publisher: Publisher, trouble: str) -> None:
@@ -157,6 +176,29 @@ class TestPublisher:
 
 
 class TestTransport:
+    async def test_a_memory_alarm(
+        self, host: VirtualHost, transport: AmqpTransport, start: Callable[..., Node]
+    ) -> None:
+        """The first request of an alarm may still be carried out; once the broker has spoken the next ones never left.
+
+        When the alarm is over, requests are answered again.
+        """
+        start(roles=COORDINATOR)
+        await transport.request(add_group("before"))
+        host.server.set_memory_alarm(True)
+        try:
+            with pytest.raises(NoAnswerInTimeError):
+                await transport.request(add_group("first"))
+            began = monotonic()
+            with pytest.raises(TransportUnavailableError):
+                await transport.request(add_group("second"))
+            took = monotonic() - began
+        finally:
+            host.server.set_memory_alarm(False)
+
+        assert took < 0.5
+        assert 200 == await status_after_alarm(transport, add_group("after"))
+
     async def test_a_broker_that_is_gone(self, proxy: TcpProxy, transport: AmqpTransport) -> None:
         """Without a connection nothing was handed over, and the caller is told so at once."""
         proxy.reset()

@@ -83,7 +83,7 @@ def test_round_trip(kind: CommandType, subject: str | None) -> None:
         created_at=datetime(2022, 3, 3, tzinfo=UTC),
     )
 
-    back = to_command(from_command(sent, OURS), OURS)
+    back = to_command(from_command(sent, OURS), OURS, is_ours=True)
 
     assert sent == back.model_copy(update={"created_at": sent.created_at})
     assert sent.digest() == back.digest()
@@ -93,14 +93,14 @@ def test_the_fault_of_a_password_comes_back() -> None:
     """Why there is no password travels along."""
     sent = Command(type=CommandType.STRATEGY_CREATE, password_fault="undecodable")
 
-    assert "undecodable" == to_command(from_command(sent, OURS), OURS).password_fault
+    assert "undecodable" == to_command(from_command(sent, OURS), OURS, is_ours=True).password_fault
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_malformed(shape: str) -> None:
     """Each shape is refused with a reason of at most a screen, which repeats no value."""
     with pytest.raises(MalformedCommandError) as refusal:
-        to_command(SHAPES[shape], OURS)
+        to_command(SHAPES[shape], OURS, is_ours=True)
 
     assert str(refusal.value)
     assert CANARY not in str(refusal.value)
@@ -109,18 +109,25 @@ def test_malformed(shape: str) -> None:
 def test_sources_never_meet() -> None:
     """The same id from two sources is two commands, and nobody passes for our API or for its callers."""
     ids = {
-        to_command(bent(source=source, id=name), OURS).id for source in ("/a", "/b", "/a/b") for name in ("1", "b/1")
+        to_command(bent(source=source, id=name), OURS, is_ours=True).id
+        for source in ("/a", "/b", "/a/b")
+        for name in ("1", "b/1")
     }
-    foreign = to_command(bent(source="/ci", data={"requested_by": "admin"}), OURS)
+    foreign = to_command(bent(source="/ci", data={"requested_by": "admin"}), OURS, is_ours=True)
 
     assert 6 == len(ids)
     assert "/ci" == foreign.requested_by
-    assert "admin" == to_command(bent(source=OURS, data={"requested_by": "admin"}), OURS).requested_by
+    assert "admin" == to_command(bent(source=OURS, data={"requested_by": "admin"}), OURS, is_ours=True).requested_by
+    with pytest.raises(MalformedCommandError, match="own API"):
+        to_command(bent(source=OURS), OURS, is_ours=False)
 
 
 def test_extensions_are_let_through() -> None:
     """Attributes that CloudEvents allows beside ours do no harm."""
-    assert "strategy.apply" == to_command(bent(traceparent="00-1", datacontenttype="application/json"), OURS).type
+    assert (
+        "strategy.apply"
+        == to_command(bent(traceparent="00-1", datacontenttype="application/json"), OURS, is_ours=True).type
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -132,4 +139,4 @@ def test_mutations(seed: int) -> None:
         for _ in range(random.randint(1, 4)):
             body[random.randrange(len(body))] = random.randrange(256)
         with suppress(MalformedCommandError):
-            to_command(bytes(body), OURS)
+            to_command(bytes(body), OURS, is_ours=True)

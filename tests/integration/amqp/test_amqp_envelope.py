@@ -11,13 +11,13 @@ import pytest
 from actors.amqp.dead_letters import REASON
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.worker import StepWorker
-from messages.queues import COORDINATOR, SUBCLOUDS
+from messages.queues import COORDINATOR, PRECHECKS
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.waiting import wait_for
 
 CANARY = "Li69nux-canary"
 GOOD: dict[str, Any] = {
-    "queue_name": SUBCLOUDS,
+    "queue_name": PRECHECKS,
     "actor_name": "inspect_site",
     "args": [424242],
     "kwargs": {},
@@ -71,7 +71,7 @@ SHAPES: dict[str, bytes] = {
 def test_what_is_malformed_is_refused_with_a_reason(shape: str) -> None:
     """Each shape is refused; the reason says where the fault is and repeats no value."""
     with pytest.raises(BadEnvelopeError) as refusal:
-        read_envelope(SHAPES[shape], SUBCLOUDS, {"inspect_site"})
+        read_envelope(SHAPES[shape], PRECHECKS, {"inspect_site"})
 
     assert str(refusal.value)
     assert CANARY not in str(refusal.value)
@@ -79,7 +79,7 @@ def test_what_is_malformed_is_refused_with_a_reason(shape: str) -> None:
 
 def test_what_we_send_ourselves_passes() -> None:
     """A good message comes through as it is."""
-    message = read_envelope(bent(), SUBCLOUDS, {"inspect_site"})
+    message = read_envelope(bent(), PRECHECKS, {"inspect_site"})
 
     assert ("inspect_site", (424242,), {}, {}) == (message.actor_name, message.args, message.kwargs, message.options)
 
@@ -92,16 +92,16 @@ def test_no_shape_holds_up_the_next_message(
     monkeypatch.setattr(StepWorker, "inspect", lambda _self, run_id: served.append(run_id))
     start()
 
-    host.put(SUBCLOUDS, *SHAPES.values(), bent())
+    host.put(PRECHECKS, *SHAPES.values(), bent())
 
     wait_for(lambda: served)
-    letters = host.dead_letters(SUBCLOUDS, len(SHAPES))
+    letters = host.dead_letters(PRECHECKS, len(SHAPES))
     assert [424242] == served
     assert [body[:65_536] for body in SHAPES.values()] == [body for _, body in letters]
     reasons = [properties.headers[REASON] for properties, _ in letters]
     assert all(reasons)
     assert CANARY not in str(reasons)
-    assert 0 == host.count(SUBCLOUDS)
+    assert 0 == host.count(PRECHECKS)
 
 
 def test_strange_properties_harm_nobody(
@@ -113,10 +113,10 @@ def test_strange_properties_harm_nobody(
     start()
 
     long = "x" * 255
-    host.put(SUBCLOUDS, b"a", message_id=long, type=long, content_type=long, correlation_id=long)
-    host.put(SUBCLOUDS, b"b", headers={"x-death": "nonsense", "n": 2**40, "deep": {"a": [{"b": None}]}})
-    host.put(SUBCLOUDS, b"c", expiration="60000", priority=255, timestamp=2**40, content_encoding="gzip")
-    host.put(SUBCLOUDS, bent())
+    host.put(PRECHECKS, b"a", message_id=long, type=long, content_type=long, correlation_id=long)
+    host.put(PRECHECKS, b"b", headers={"x-death": "nonsense", "n": 2**40, "deep": {"a": [{"b": None}]}})
+    host.put(PRECHECKS, b"c", expiration="60000", priority=255, timestamp=2**40, content_encoding="gzip")
+    host.put(PRECHECKS, bent())
 
     wait_for(lambda: served)
-    assert [b"a", b"b", b"c"] == [body for _, body in host.dead_letters(SUBCLOUDS, 3)]
+    assert [b"a", b"b", b"c"] == [body for _, body in host.dead_letters(PRECHECKS, 3)]

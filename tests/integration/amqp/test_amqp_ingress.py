@@ -40,6 +40,44 @@ class TestIngress:
         assert "specversion: Field required" in answers["bad"].detail
         assert b"{}" == body
 
+    def test_nobody_speaks_for_the_api(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """The source of our own API is believed only where RabbitMQ vouches that our own user published."""
+        node = start(roles=COORDINATOR_ONLY)
+        own = node.installation.actors._messages.source
+        forged = requester.ask(command_event("group.create", source=own, **GROUP))
+        vouched = requester.ask(command_event("group.create", source=own, **GROUP), user_id=host.server.user)
+
+        assert (400, 200) == (forged.status, vouched.status)
+        assert "own API" in forged.detail
+        assert 1 == len(host.dead_letters(COMMANDS, 1))
+
+    def test_the_routing_key_is_that_of_the_type(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """A command under another's routing key is refused, so topic permissions say which commands may be sent."""
+        node = start(roles=COORDINATOR_ONLY)
+        requester.send(command_event("group.create", **GROUP), key="strategy.apply")
+        _, answer = requester.answer()
+
+        assert (400, []) == (answer.status, node.rows(groups, name="edge"))
+        assert "routing key" in answer.detail
+        assert 1 == len(host.dead_letters(COMMANDS, 1))
+
+    @pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR, "prestager.subclouds.XQ"])
+    def test_answers_go_to_no_queue_of_ours(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester, queue: str
+    ) -> None:
+        """A command whose answer would go to a queue of Prestager is a dead letter, and nothing is sent there."""
+        start(roles=COORDINATOR_ONLY)
+        requester.send(command_event("group.create", **GROUP), reply_to=queue)
+        ((properties, _),) = host.dead_letters(COMMANDS, 1)
+
+        assert "reply_to names a queue of Prestager" in properties.headers[REASON]
+        assert 200 == requester.ask(command_event("group.create", "2", **GROUP)).status
+        assert 0 == host.count(queue)
+
     def test_who_wants_no_answer_gets_none(
         self, host: VirtualHost, start: Callable[..., Node], requester: Requester
     ) -> None:

@@ -9,6 +9,7 @@ import dramatiq
 import pika
 import pytest
 from dramatiq import Message, Worker
+from pika.spec import Basic
 
 from actors.amqp.broker import PrestagerBroker
 from actors.amqp.consumer import AmqpConsumer, Delivery
@@ -19,7 +20,7 @@ from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_for
 
 
-def read(_: pika.BasicProperties, body: bytes) -> Message[None]:
+def read(_: Basic.Deliver, __: pika.BasicProperties, body: bytes) -> Message[None]:
     """Take every body for the name of a message."""
     name = body.decode()
     return Message(queue_name=PREPARE, actor_name="work", args=(name,), kwargs={}, options={}, message_id=name)

@@ -20,7 +20,7 @@ SOURCE = "//ci.example.net/night job"
 def command(event_id: str) -> Command:
     """Return what the coordinator makes of an event with that id."""
     event = {"specversion": "1.0", "source": SOURCE, "id": event_id, "type": "io.prestager.command.strategy.create"}
-    return to_command(json.dumps(event).encode(), "/prestager/own")
+    return to_command(json.dumps(event).encode(), "/prestager/own", is_ours=False)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from db.snapshots import database_time
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 THREADS = 4
 INCREMENTS = 150
+FOLLOWED = 100
 NEW_GROUP = {
     "name": "edge",
     "description": "at the edge",
@@ -275,3 +276,30 @@ STRATEGY = {
     "excluded": [],
     "created_at": AT,
 }
+
+
+def test_a_follower_misses_no_event(database: Database) -> None:
+    """Who reads events past the last number seen gets every one, however many transactions write at once."""
+    ready = Barrier(THREADS + 1)
+
+    def write() -> None:
+        ready.wait()
+        for _ in range(FOLLOWED):
+            journal = Journal(AT)
+            journal.tell("test", "test", {})
+            with database.write() as connection:
+                journal.write(connection)
+
+    seen: list[int] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        writers = [pool.submit(write) for _ in range(THREADS)]
+        ready.wait()
+        while True:
+            over = all(writer.done() for writer in writers)
+            with database.read() as connection:
+                query = select(events.c.id).where(events.c.id > (seen[-1] if seen else 0)).order_by(events.c.id)
+                seen += connection.execute(query).scalars()
+            if over:
+                break
+
+    assert THREADS * FOLLOWED == len(seen)
