@@ -68,6 +68,11 @@ class WorkerTools:
     # Phases that this worker carries out: prepare needs a controller that has the feeds.
     phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
 
+    @property
+    def name(self) -> str:
+        """Return the stable name of the worker."""
+        return self.owner.partition("@")[0]
+
 
 class StepWorker:
     """Carries runs out for one worker process; `runner` is attached before the first run."""
@@ -105,8 +110,13 @@ class StepWorker:
         """Report a run as lost that the store says is ours and that nobody here works on."""
         self._tools.reporter.add(_report(run_id, RunOutcome.LOST, ""))
 
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether no more runs are taken."""
+        return self._draining
+
     def drain(self) -> None:
-        """Take no more runs."""
+        """Take no more runs; those that are being worked on go on."""
         self._draining = True
 
     def inspect(self, run_id: int) -> None:

@@ -18,6 +18,7 @@ from cli import (
 )
 from cli.demonstration.command import demo
 from cli.doctor.command import doctor
+from cli.drain_command import drain
 from cli.errors import CommandError
 from cli.seal_command import seal
 from cli.up_command import api, coordinator, up, worker
@@ -36,6 +37,7 @@ app.command()(worker)
 app.command()(demo)
 app.command()(doctor)
 app.command()(seal)
+app.command()(drain)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(subcloud_commands.app, name="subcloud")
 app.add_typer(token_commands.app, name="token")

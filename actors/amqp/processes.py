@@ -11,6 +11,7 @@ from dramatiq import Message
 
 from actors.amqp.broker import PrestagerBroker, outgoing
 from actors.amqp.consumer import Reader
+from actors.amqp.control import Listener
 from actors.amqp.dead_letters import turn_away
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.amqp.events import EventPublisher
@@ -25,7 +26,7 @@ from actors.relay import Call, Relay
 from actors.worker import StepWorker, WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
-from messages.queues import COMMANDS, PREPARE, SUBCLOUDS
+from messages.queues import COMMANDS, PRECHECKS, WORKER_QUEUES
 from runner.jobs import Runner
 
 _log = structlog.get_logger(__name__)
@@ -83,6 +84,7 @@ class AmqpActors:
             publisher = EventPublisher(database, messages.publisher, messages.source)
             self._events = Loop("events", publisher.publish, _EVENTS_S)
         if self._worker is not None and tools is not None:
+            messages.publisher.prepare(Listener(tools.name, self._drain).listen)
             actors.declare_worker(self._worker, {QUEUE_OF[ACTOR_OF_PHASE[phase]] for phase in tools.phases})
         self._engine = Engine(
             database=database,
@@ -93,6 +95,7 @@ class AmqpActors:
             worker_loops=WorkerLoops(database, self._worker, tools) if self._worker and tools else None,
         )
         self._topology = Loop("topology", self._make_topology, _RETRY_S)
+        self._connection = Loop("connection", messages.publisher.is_connected, _RETRY_S)
         self._has_topology = False
         self._run: EngineRun | None = None
 
@@ -122,6 +125,9 @@ class AmqpActors:
         """Begin; a broker that is away is waited for in the background. See `Engine.start` for `consume`."""
         self._messages.publisher.start()
         self._topology.start()
+        if self._worker is not None:
+            # Hints come by the publisher's connection, which without work would not be made again.
+            self._connection.start()
         self._run = self._engine.start(runner, consume=consume)
         if self._events is not None:
             self._events.start()
@@ -134,6 +140,7 @@ class AmqpActors:
         if self._run is None:
             return
         self._topology.stop()
+        self._connection.stop()
         self._run.stop()
         if self._events is not None:
             self._events.stop()
@@ -171,10 +178,15 @@ class AmqpActors:
         return read
 
     def _has_room(self, queue: str) -> bool:
-        """Leave work in the queue while every slot is taken: there whoever watches it sees that workers are few."""
-        if queue in (SUBCLOUDS, PREPARE) and self._worker is not None:
-            return self._worker.runner.free_slots > 0
-        return True
+        """Leave work in the queue while it cannot be done: there whoever watches sees it, and others can take it."""
+        if self._worker is None or queue not in WORKER_QUEUES:
+            return True
+        takes_slot = queue != PRECHECKS
+        return not self._worker.is_draining and not (takes_slot and self._worker.runner.free_slots <= 0)
+
+    def _drain(self) -> int:
+        self.worker.drain()
+        return len(self.worker.held())
 
 
 def amqp_relay(database: Database, messages: AmqpMessages, writer: str) -> Loop:

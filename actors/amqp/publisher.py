@@ -7,7 +7,7 @@ here; measured, pika's own blocking publish waits as long as the fault lasts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,9 +62,15 @@ class Publisher:
 
     def __init__(self, url: str, name: str) -> None:
         self.user = user_of(url)
+        self._url = url
+        self._name = name
         self._link = Link(url, name)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="amqp-publisher", daemon=True)
+
+    def prepare(self, work: Callable[[AbstractChannel], Awaitable[None]]) -> None:
+        """Have `work` done with every channel that is opened; to be called before the start."""
+        self._link = Link(self._url, self._name, work)
 
     def start(self) -> None:
         """Start the loop; nothing connects yet."""

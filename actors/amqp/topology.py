@@ -12,6 +12,7 @@ from typing import Any, Final
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
 
 EVENTS: Final = "prestager.events"
+CONTROL: Final = "prestager.control"
 
 # What a publisher may send at most, in bytes; RabbitMQ itself takes 16 MiB to 128 MiB.
 MAX_BODY_BYTES: Final = 65_536
@@ -52,6 +53,8 @@ class ExchangeSpec:
 EXCHANGES: Final = (
     ExchangeSpec(name=COMMANDS, kind="topic"),
     ExchangeSpec(name=EVENTS, kind="topic"),
+    # Each worker alive has an exclusive queue at it.
+    ExchangeSpec(name=CONTROL, kind="fanout"),
 )
 
 

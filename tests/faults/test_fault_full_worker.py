@@ -41,7 +41,7 @@ def test_a_full_worker_holds_no_delivery(rabbitmq: StrictRabbitmq, publisher: Pu
         rabbitmq.url,
         "test",
         publisher,
-        reader_of=lambda _, queue: lambda _, body: read_envelope(body, queue, {"stage_content"}),
+        reader_of=lambda _, queue: lambda _, __, body: read_envelope(body, queue, {"stage_content"}),
         has_room=lambda _: room[0],
     )
     consumer = broker.consume(SUBCLOUDS, prefetch=3, timeout=200)

@@ -1,0 +1,119 @@
+"""Hints to workers: each one alive has a queue of its own at the control exchange, and answers what it is asked.
+
+A hint is lost when its worker is away; nothing is stored, and nothing depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Final, Literal
+
+import pika
+import structlog
+from aio_pika import ExchangeType, Message
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError, UnroutableError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from actors.amqp.topology import CONTROL
+
+_log = structlog.get_logger(__name__)
+
+# How long workers are given to answer, in seconds.
+_ANSWERS_S: Final = 2.0
+_TIMEOUT_S: Final = 10
+_REPLY_TO: Final = "amq.rabbitmq.reply-to"
+
+
+class Hint(BaseModel):
+    """What workers are asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # drain: take no more runs, and finish those that are being worked on.
+    kind: Literal["drain"]
+    # Name of the worker that is meant; None for all.
+    worker: str | None = None
+
+
+class HintAnswer(BaseModel):
+    """What a worker says to a hint."""
+
+    worker: str
+    # Runs that it works on now.
+    running: int
+
+
+class ControlError(Exception):
+    """The hint could not be given; the text says why."""
+
+
+class Listener:
+    """Takes hints for one worker; `drain` begins to drain and returns how many runs are being worked on."""
+
+    def __init__(self, worker: str, drain: Callable[[], int]) -> None:
+        self._worker = worker
+        self._drain = drain
+
+    async def listen(self, channel: AbstractChannel) -> None:
+        """Take hints by a new channel, until it closes."""
+        exchange = await channel.declare_exchange(CONTROL, ExchangeType.FANOUT, durable=True)
+        # A new name each time: the queue of a connection that broke may live on for a moment.
+        queue = await channel.declare_queue(f"{CONTROL}.{self._worker}.{token_hex(4)}", exclusive=True)
+        await queue.bind(exchange)
+
+        async def take(message: AbstractIncomingMessage) -> None:
+            await self._take(channel, message)
+
+        await queue.consume(take, no_ack=True)
+
+    async def _take(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> None:
+        try:
+            hint = Hint.model_validate_json(message.body)
+        except ValidationError:
+            _log.warning("control.unreadable")
+            return
+        if hint.worker not in (None, self._worker):
+            return
+        answer = HintAnswer(worker=self._worker, running=self._drain())
+        _log.info("worker.draining", running=answer.running)
+        if message.reply_to:
+            body = Message(answer.model_dump_json().encode())
+            await channel.default_exchange.publish(body, message.reply_to, mandatory=False)
+
+
+def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:
+    """Give a hint and return what the workers said within two seconds, in the order of their names.
+
+    Raises:
+        ControlError: The broker is out of reach, or no worker is connected to it.
+    """
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = _TIMEOUT_S
+    parameters.client_properties = {"connection_name": "prestager control"}
+    try:
+        with pika.BlockingConnection(parameters) as connection:
+            channel = connection.channel()
+            answers = _ask(channel, hint)
+            connection.process_data_events(time_limit=_ANSWERS_S)
+    except UnroutableError:
+        raise ControlError("no worker is connected to the broker") from None
+    except (AMQPError, OSError) as error:
+        raise ControlError(f"the broker is out of reach ({type(error).__name__})") from error
+    return sorted(answers, key=lambda answer: answer.worker)
+
+
+def _ask(channel: BlockingChannel, hint: Hint) -> list[HintAnswer]:
+    answers: list[HintAnswer] = []
+
+    def take(*delivery: object) -> None:
+        answers.append(HintAnswer.model_validate_json(delivery[3]))  # type: ignore[arg-type]
+
+    channel.confirm_delivery()
+    channel.exchange_declare(CONTROL, "fanout", durable=True)
+    channel.basic_consume(_REPLY_TO, take, auto_ack=True)
+    properties = pika.BasicProperties(reply_to=_REPLY_TO, content_type="application/json")
+    channel.basic_publish(CONTROL, "", hint.model_dump_json().encode(), properties, mandatory=True)
+    return answers

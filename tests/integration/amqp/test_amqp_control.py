@@ -1,0 +1,114 @@
+"""Hints to workers: who hears them, and what a worker that drains does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from threading import Event
+
+import pytest
+
+from actors.amqp.control import ControlError, Hint, HintAnswer, ask_workers
+from actors.amqp.topology import CONTROL
+from bootstrap import Role
+from db.schema import steps, strategies
+from runner.jobs import PlaybookJob
+from runner.noop import NoopEnd
+from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.tcp_proxy import TcpProxy
+from tests.waiting import wait_for
+
+WORKER = frozenset({Role.WORKER})
+NOT_WORKER = frozenset({Role.COORDINATOR})
+
+
+@pytest.fixture
+def gate() -> Iterator[Event]:
+    """Give what playbooks wait for."""
+    gate = Event()
+    yield gate
+    gate.set()
+
+
+def asked(host: VirtualHost, worker: str | None) -> list[HintAnswer]:
+    """Return what workers say to a request to drain; nothing when nobody is connected."""
+    try:
+        return ask_workers(host.url(), Hint(kind="drain", worker=worker))
+    except ControlError:
+        return []
+
+
+def control_queues(host: VirtualHost) -> list[str]:
+    """Return the workers' queues."""
+    names = host.server.rabbitmqctl("-p", host.name, "-q", "list_queues", "--no-table-headers", "name").split()
+    return [name for name in names if name.startswith(f"{CONTROL}.")]
+
+
+def test_a_draining_worker_finishes_and_takes_nothing(
+    host: VirtualHost, start: Callable[..., Node], gate: Event
+) -> None:
+    """A worker that drains finishes its playbooks and takes no more; another one does the rest."""
+    first_jobs: list[PlaybookJob] = []
+
+    def held(job: PlaybookJob) -> NoopEnd:
+        first_jobs.append(job)
+        gate.wait(60)
+        return NoopEnd(delay_s=0.0)
+
+    node = start(roles=NOT_WORKER)
+    start(roles=WORKER, worker_name="first", decide=held, slots=1)
+    node.add_site("a")
+    node.add_site("b")
+    node.create()
+    node.verb("apply")
+    wait_for(lambda: first_jobs)
+
+    assert [HintAnswer(worker="first", running=1)] == asked(host, "first")
+    start(roles=WORKER, worker_name="second")
+    gate.set()
+    wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
+
+    assert ["complete", "complete"] == [row["state"] for row in node.rows(steps)]
+    assert 1 == len(first_jobs)
+
+
+def test_only_who_is_meant(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """Each worker alive has a queue; a hint for one is heard by that one, a hint for all by all."""
+    start(roles=WORKER, worker_name="first")
+    start(roles=WORKER, worker_name="second")
+    wait_for(lambda: len(control_queues(host)) == 2)
+
+    assert ["second"] == [answer.worker for answer in asked(host, "second")]
+    assert [] == asked(host, "third")
+    assert ["first", "second"] == [answer.worker for answer in asked(host, None)]
+
+
+def test_nobody_there(host: VirtualHost) -> None:
+    """Without a connected worker, and without a broker, the one who asks is told so."""
+    with pytest.raises(ControlError, match="no worker is connected"):
+        ask_workers(host.url(), Hint(kind="drain"))
+    with pytest.raises(ControlError, match="out of reach"):
+        ask_workers("amqp://127.0.0.1:1/", Hint(kind="drain"))
+
+
+def test_hints_are_heard_again_after_a_cut(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """A worker whose connection broke listens again by itself, by one queue."""
+    with TcpProxy(host.server.port) as proxy:
+        start(roles=WORKER, worker_name="first", url=host.url(proxy.port))
+        wait_for(lambda: control_queues(host))
+        proxy.reset()
+        wait_for(lambda: not control_queues(host))
+        proxy.pass_on()
+
+        wait_for(lambda: [HintAnswer(worker="first", running=0)] == asked(host, None))
+        assert 1 == len(control_queues(host))
+
+
+def test_what_is_no_hint(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """A message that is no hint is dropped, and the next hint is heard."""
+    start(roles=WORKER, worker_name="first")
+    wait_for(lambda: control_queues(host))
+    with host.channel() as channel:
+        for body in (b"", b"[]", b'{"kind": "dance"}', b"\xff"):
+            channel.basic_publish(CONTROL, "", body)
+
+    assert ["first"] == [answer.worker for answer in asked(host, "first")]
