@@ -8,7 +8,7 @@ from time import time
 import pytest
 from amqp_house import Ended, House, Prestager
 
-from actors.amqp.topology import QUEUES, dead_letters_of
+from actors.amqp.topology import EXCHANGES, QUEUES, dead_letters_of
 from cli.doctor import store_checks
 from cli.doctor.finding import Level
 from db.engine import Database
@@ -41,7 +41,7 @@ def test_all_is_well(running: House, prestager: Prestager) -> None:
 
     found = lines(ended)
     assert (0, "") == (ended.code, ended.err), ended.out
-    assert ("ok", f"2 exchanges and {len(QUEUES)} queues are there as declared.") == found["topology"]
+    assert ("ok", f"{len(EXCHANGES)} exchanges and {len(QUEUES)} queues are there as declared.") == found["topology"]
     assert {"ok"} == {found[check][0] for check in ("broker", "schema", "clock", "consumer_timeout", "data room")}
     assert COMMANDS not in found
 
