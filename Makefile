@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults setup lint types bench fmt lock
+.PHONY: help run test faults setup lint types bench pictures fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ types: ## Check types
 bench: ## Measure a fleet of many sites on this machine
 	@bin/setup dev
 	@.venv/bin/python -m tests.bench.fleet
+
+pictures: ## Draw the pictures of README.md and docs/ from the code
+	@bin/setup dev
+	@.venv/bin/python -m docs.pictures
 
 fmt: ## Bring all files into form
 	@bin/setup dev
