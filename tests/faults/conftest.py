@@ -14,7 +14,8 @@ from psycopg import sql
 from db.engine import Database
 from db.migrate import upgrade
 from db.tokens import Role, TokenStore
-from tests.faults.fault_rig import FaultInstallation, StrictRabbitmq
+from tests.faults.fault_parts import StrictRabbitmq
+from tests.faults.fault_rig import FaultInstallation
 from tests.postgres_server import PostgresServer
 
 NewInstallation = Callable[..., FaultInstallation]

@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.faults.conftest import NewInstallation, StrictRabbitmq
-from tests.faults.fault_rig import FaultInstallation, scaled, violations
+from tests.faults.fault_checks import violations
+from tests.faults.fault_rig import FaultInstallation, scaled
 from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_for

@@ -7,7 +7,9 @@ from sqlalchemy import select
 
 from db.schema import runs
 from tests.faults.conftest import NewInstallation
-from tests.faults.fault_rig import LONG, START_S, FaultInstallation, Part, violations
+from tests.faults.fault_checks import violations
+from tests.faults.fault_parts import START_S, Part
+from tests.faults.fault_rig import LONG, FaultInstallation
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults

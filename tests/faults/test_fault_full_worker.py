@@ -11,7 +11,7 @@ from actors.amqp.broker import PrestagerBroker, outgoing
 from actors.amqp.envelope import read_envelope
 from actors.amqp.publisher import Publisher
 from messages.queues import SUBCLOUDS
-from tests.faults.fault_rig import START_S, StrictRabbitmq
+from tests.faults.fault_parts import START_S, StrictRabbitmq
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults

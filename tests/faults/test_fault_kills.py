@@ -9,17 +9,10 @@ from threading import Event, Thread
 import pytest
 
 from tests.faults.conftest import NewInstallation
-from tests.faults.fault_rig import (
-    ORPHAN_S,
-    START_S,
-    FaultInstallation,
-    StrictRabbitmq,
-    calling,
-    orphans,
-    scaled,
-    seeded,
-    violations,
-)
+from tests.faults.fault_caller import calling
+from tests.faults.fault_checks import violations
+from tests.faults.fault_parts import START_S, StrictRabbitmq, orphans
+from tests.faults.fault_rig import ORPHAN_S, FaultInstallation, scaled, seeded
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults

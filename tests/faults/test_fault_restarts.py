@@ -15,18 +15,10 @@ from db.schema import runs
 from messages.queues import COMMANDS
 from statemachine.snapshot import LEASE_S
 from tests.faults.conftest import NewInstallation
-from tests.faults.fault_rig import (
-    ACCEPTED_AGAIN_S,
-    LONG,
-    START_S,
-    FaultInstallation,
-    StrictRabbitmq,
-    calling,
-    restarts,
-    scaled,
-    seeded,
-    violations,
-)
+from tests.faults.fault_caller import calling
+from tests.faults.fault_checks import restarts, violations
+from tests.faults.fault_parts import START_S, StrictRabbitmq
+from tests.faults.fault_rig import ACCEPTED_AGAIN_S, LONG, FaultInstallation, scaled, seeded
 from tests.postgres_server import PostgresServer
 from tests.waiting import wait_for
 

@@ -1,0 +1,123 @@
+"""The processes of an installation that faults are injected into, and the node that they talk through."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from runner.processes import marked
+from tests.rabbitmq_server import RabbitmqServer
+
+# Deadline of a start or a stop, generous for a busy machine, in seconds.
+START_S: Final = 60.0
+
+
+class StrictRabbitmq(RabbitmqServer):
+    """A node that takes a delivery back after 5 s instead of 30 minutes, and looks every second instead of minute."""
+
+    def __init__(self) -> None:
+        super().__init__("consumer_timeout = 5000")
+
+    def _make_environment(self) -> dict[str, str]:
+        environment = super()._make_environment()
+        environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] += " -rabbit channel_tick_interval 1000"
+        return environment
+
+
+class Part:
+    """One process of an installation: an api, a coordinator or a worker."""
+
+    def __init__(self, kind: str, name: str, environment: dict[str, str], log: Path) -> None:
+        self.kind = kind
+        self.name = name
+        self.log = log
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+        # Where the log of this life begins.
+        self._log_start = 0
+
+    def launch(self) -> None:
+        """Start the process; it becomes ready in its own time."""
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", self.kind],
+                env=self._environment,
+                stdout=sink,
+                stderr=sink,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def is_alive(self) -> bool:
+        """Tell whether the process lives, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def is_ready(self) -> bool:
+        """Tell whether it said so in this life.
+
+        Raises:
+            AssertionError: It ended by itself.
+        """
+        assert self.is_alive(), f"{self.name} ended by itself:\n{self.tail()}"
+        return "service.ready" in self._life()
+
+    def said(self, event: str) -> int:
+        """Return how many lines of this life's log name an event."""
+        return sum(event in line for line in self._life().splitlines())
+
+    def _life(self) -> str:
+        return self.log.read_bytes()[self._log_start :].decode(errors="replace")
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else ""
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end and return its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(START_S)
+
+    def freeze(self) -> None:
+        """Stop it from doing anything; its connections stay."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def playbook_processes(self) -> list[psutil.Process]:
+        """Return the living processes of a worker's runs, a child that is kept ready among them."""
+        return marked(self.name)
+
+    def works(self) -> bool:
+        """Tell whether a playbook of this worker is at work on a site now."""
+        return any(_is_at_work(process) for process in self.playbook_processes())
+
+
+def _is_at_work(process: psutil.Process) -> bool:
+    try:
+        return any("work.sh" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def orphans(parts: list[Part]) -> Callable[[], bool]:
+    """Return a condition: no process is left of these workers' playbooks."""
+    return lambda: not any(part.playbook_processes() for part in parts)
