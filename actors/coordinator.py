@@ -147,6 +147,8 @@ class Coordinator:
             connection.execute(select(controller.c.id).with_for_update())
             result = work(connection, journal, at)
             published = journal.write(connection)
+        for event in journal.told:
+            _log.info(event["type"], **(event["data"] | {"subject": event["subject"]}))
         if published:
             self._wake_relay()
         return result

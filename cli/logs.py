@@ -12,6 +12,8 @@ from typing import Final, Literal
 import structlog
 from structlog.types import Processor
 
+from cli.redaction import redact
+
 # These tell more than an operator wants to know unless something is wrong.
 _QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq")
 
@@ -54,5 +56,7 @@ def _facts() -> list[Processor]:
 def _rendering(*, is_text: bool) -> list[Processor]:
     if is_text:
         plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        # A traceback is a text before it is redacted.
+        console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        return [structlog.processors.format_exc_info, redact, console]
+    return [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]

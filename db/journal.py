@@ -5,7 +5,7 @@ Collected while the transaction runs and written by it at its end, in one statem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -33,6 +33,11 @@ class Journal:
     def tell(self, event_type: str, subject: str, data: dict[str, Any]) -> None:
         """Record that something happened; nobody needs to hear it for the work to be right."""
         self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at, "published": False})
+
+    @property
+    def told(self) -> Sequence[Mapping[str, Any]]:
+        """Return what was told so far: `type`, `subject` and `data` of each event."""
+        return self._events
 
     def call(self, actor: str, arguments: Iterable[int | None] = (None,)) -> None:
         """Ask for one message to `actor` per argument, once the transaction is committed."""
