@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-LOCKS = ("run", "dev")
+LOCKS = ("run", "dev", "keystone")
 
 
 def pinned(lock: str) -> dict[str, set[str]]:
@@ -53,6 +53,12 @@ def test_what_is_asked_for_is_locked() -> None:
 
     assert asked <= set(pinned("run"))
     assert names(project["dependency-groups"]["dev"]) <= set(pinned("dev"))
+
+
+def test_the_server_of_tests_stays_outside() -> None:
+    """Keystone and what it depends on are no part of our own environment."""
+    assert "keystone" in pinned("keystone")
+    assert "keystone" not in pinned("dev")
 
 
 def test_what_is_tested_is_what_runs() -> None:
