@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -23,6 +25,7 @@ from statemachine.versions import is_release
 CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"
 _OUR_PLAYBOOKS: Final = Path(__file__).parent / "playbooks"
 
+_T = TypeVar("_T")
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -41,15 +44,27 @@ def _check_broker_url(text: str) -> None:
         raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
 
 
-# What the form of each URL must be, by the name of its setting.
+def _check_keystone_url(text: str) -> None:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
+        raise ValueError("is not the address of a Keystone such as http://192.168.204.1:5000/v3")
+
+
+def _check_password(text: str) -> None:
+    if not text:
+        raise ValueError("is empty")
+
+
+# What the form of each text must be that may be a secret, by the name of its setting.
 _CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
     "database_url": _check_database_url,
     "broker_url": _check_broker_url,
+    "keystone_password": _check_password,
 }
 
 
 def _content(file: Path) -> str:
-    """Return the URL in a file; the line break that editors leave is not part of it."""
+    """Return the URL or password in a file; the line break that editors leave is not part of it."""
     return file.read_text(encoding="utf-8").strip()
 
 
@@ -74,7 +89,32 @@ class Settings(BaseSettings):
         None, description="Key that seals passwords, 32 bytes in base64; default is a file made in the data directory."
     )
     secret_key_file: Path | None = Field(None, description="File that holds the secret key.")
-    auth: Literal["token"] = Field("token", description="How callers are known.")
+    auth: Literal["token", "keystone"] = Field("token", description="How callers are known.")
+    keystone_auth_url: str | None = Field(
+        None, validate_default=True, description="Where Keystone is, such as http://192.168.204.1:5000/v3."
+    )
+    keystone_username: str | None = Field(
+        None, validate_default=True, description="User that asks Keystone about tokens."
+    )
+    keystone_password: SecretStr | None = Field(None, description="Password of that user.")
+    keystone_password_file: Path | None = Field(
+        None, validate_default=True, description="File that holds the password of that user."
+    )
+    keystone_project: str | None = Field(
+        None, validate_default=True, description="Project of that user, such as services."
+    )
+    keystone_user_domain: str = Field("Default", min_length=1, description="Domain of that user.")
+    keystone_project_domain: str = Field(
+        "Default", min_length=1, description="Domain of that project; callers' projects count only there."
+    )
+    keystone_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that Keystone's is checked with; default is what Python trusts."
+    )
+    # A caller gets the answer within 5 s, also when Keystone says nothing.
+    keystone_timeout_s: float = Field(4, gt=0, le=4.5, description="How long Keystone is waited for, in seconds.")
+    keystone_cache_s: float = Field(
+        60, ge=0, le=3600, description="How long a valid token is not asked about again, in seconds."
+    )
     release: str | None = Field(
         None, description="Software version of the system controller (MM.mm), staged where a request names none."
     )
@@ -155,9 +195,37 @@ class Settings(BaseSettings):
             _CHECKS[str(info.field_name)](value.get_secret_value())
         return value
 
-    @field_validator("database_url_file", "broker_url_file")
+    @field_validator("keystone_auth_url", "keystone_username", "keystone_project", "keystone_password_file")
     @classmethod
-    def _url_in_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+    def _needed_for_keystone(cls, value: _T | None, info: ValidationInfo) -> _T | None:
+        if value is not None or info.data.get("auth") != "keystone":
+            return value
+        if info.field_name != "keystone_password_file":
+            raise ValueError("is needed with PRESTAGER_AUTH=keystone")
+        if info.data.get("keystone_password", "") is None:
+            raise ValueError("or PRESTAGER_KEYSTONE_PASSWORD is needed with PRESTAGER_AUTH=keystone")
+        return value
+
+    @field_validator("keystone_auth_url")
+    @classmethod
+    def _keystone_url_form(cls, value: str | None) -> str | None:
+        if value is not None:
+            _check_keystone_url(value)
+        return value
+
+    @field_validator("keystone_ca_file")
+    @classmethod
+    def _keystone_certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except OSError as error:
+                raise ValueError(f"names {value}, from which no certificate can be read: {error.strerror}") from None
+        return value
+
+    @field_validator("database_url_file", "broker_url_file", "keystone_password_file")
+    @classmethod
+    def _secret_in_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None:
             return None
         name = str(info.field_name).removesuffix("_file")
@@ -172,11 +240,13 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _urls_from_files(self) -> Settings:
+    def _secrets_from_files(self) -> Settings:
         if self.database_url_file is not None:
             self.database_url = SecretStr(_content(self.database_url_file))
         if self.broker_url_file is not None:
             self.broker_url = SecretStr(_content(self.broker_url_file))
+        if self.keystone_password_file is not None:
+            self.keystone_password = SecretStr(_content(self.keystone_password_file))
         return self
 
     @model_validator(mode="after")

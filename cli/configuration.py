@@ -78,6 +78,9 @@ def examine_settings(**given: int | str) -> tuple[Settings | None, list[str]]:
 def _replacement(place: tuple[int | str, ...]) -> dict[str, Any]:
     """Return the defaults of what is wrong; only the two sources of the key are judged together."""
     wrong = {str(place[0])} if place else {"secret_key", "secret_key_file"}
+    if any(name.startswith("keystone_") for name in wrong):
+        # Without Keystone none of its settings is needed, so that the default will do.
+        wrong.add("auth")
     fields = Settings.model_fields
     return {name: fields[name].get_default(call_default_factory=True) for name in wrong if name in fields}
 
@@ -101,15 +104,15 @@ def shown_settings(settings: Settings) -> list[ShownSetting]:
         ShownSetting(
             variable=variable_of(field),
             value=_shown_value(field, getattr(settings, field)),
-            source=_url_file(settings, field) or _source(field),
+            source=_secret_file(settings, field) or _source(field),
         )
         for field in Settings.model_fields
     ]
 
 
-def _url_file(settings: Settings, field: str) -> str | None:
-    """Return the file that a URL was read from."""
-    file = getattr(settings, f"{field}_file", None) if field.endswith("_url") else None
+def _secret_file(settings: Settings, field: str) -> str | None:
+    """Return the file that a URL or a password was read from."""
+    file = getattr(settings, f"{field}_file", None) if field.endswith(("_url", "_password")) else None
     return None if file is None else str(file)
 
 
@@ -147,7 +150,9 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 
 def _place(field: str) -> str:
-    return "" if _in_environment(field) else f"({field} in {_config_file()}) "
+    file = _source(field)
+    # What is set nowhere is missed where it is looked for first.
+    return "" if file in {"environment", "default"} else f"({field} in {file}) "
 
 
 def _source(field: str) -> str:

@@ -15,7 +15,7 @@ from structlog.types import Processor
 from cli.redaction import redact
 
 # These tell more than an operator wants to know unless something is wrong.
-_QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq")
+_QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq", "keystoneauth", "urllib3")
 
 
 def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:

@@ -21,9 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.amqp.processes import AmqpActors
 from actors.probe import AvailabilityProbe, ProbeRules
 from api.app import create_app
-from api.auth import TokenAuthenticator
+from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
 from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance
+from cli.authentication import build_authenticator
 from db.schema import controller
 from db.tokens import TokenStore
 from runner.admission import raise_descriptor_limit
@@ -60,6 +61,7 @@ class _Service:
         self._installation = installation
         self._roles = roles
         self._settings = installation.settings
+        self._authenticator = build_authenticator(installation.settings, installation.database)
         # Why the service is not ready; None: it is.
         self._unready: str | None = "starting"
         self._stop = asyncio.Event()
@@ -103,7 +105,7 @@ class _Service:
             database=self._installation.database,
             transport=transport,
             sealer=self._installation.sealer,
-            authenticator=TokenAuthenticator(TokenStore(self._installation.database)),
+            authenticator=self._authenticator,
             readiness=self._readiness,
         )
         runner = create_runner(app)
@@ -114,6 +116,8 @@ class _Service:
         finally:
             await runner.cleanup()
             await transport.close()
+            if isinstance(self._authenticator, KeystoneAuthenticator):
+                self._authenticator.close()
 
     @asynccontextmanager
     async def _actors_stopped_at_end(self) -> AsyncIterator[None]:
@@ -156,6 +160,9 @@ class _Service:
         actors = self._installation.actors
         if isinstance(actors, AmqpActors):
             checks["broker"] = await asyncio.to_thread(actors.broker_fault)
+        if isinstance(self._authenticator, KeystoneAuthenticator):
+            # An API that knows nobody serves nobody but those it remembers.
+            checks["keystone"] = await self._authenticator.fault()
         return checks
 
     def _database_fault(self) -> str | None:
@@ -167,6 +174,8 @@ class _Service:
         return None
 
     async def _welcome(self, address: str) -> None:
+        if self._settings.auth == "keystone":
+            return
         if not await asyncio.to_thread(TokenStore(self._installation.database).list_tokens):
             _log.warning(
                 "service.no-token",

@@ -1,0 +1,160 @@
+"""Knows callers by their Keystone tokens: cached, asked once at a time, and never waited for long."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import sha256
+from time import monotonic
+from typing import Final, Protocol, TypeVar
+
+import structlog
+
+from api.auth import AuthenticatorUnavailableError, Caller, InvalidTokenError, MissingTokenError
+from api.keystone.answers import ValidToken
+from api.keystone.cache import ValidationCache
+from api.keystone.identity import KeystoneUnavailableError
+
+_log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+# What any token of Keystone looks like; anything else is not worth a question, nor fit for a header.
+_FORM: Final = re.compile(r"[\x21-\x7e]{1,8000}")
+# Questions at once; Keystone takes about 10 ms for one.
+_THREADS: Final = 8
+# Questions that run or wait for a thread; more would only wait until they are too late.
+_MOST_PENDING: Final = 256
+# How long the answer of a readiness check counts, in seconds: anybody may ask, and as often as they like.
+_CHECK_COUNTS_S: Final = 5.0
+
+
+class TokenValidator(Protocol):
+    """Asks Keystone; blocks, and is called from several threads."""
+
+    def validate(self, token: str) -> ValidToken | None:
+        """Return what is known of a token; None: it is not valid.
+
+        Raises:
+            KeystoneUnavailableError: Keystone cannot tell.
+        """
+
+    def check(self) -> None:
+        """Do nothing when tokens can be validated.
+
+        Raises:
+            KeystoneUnavailableError: They cannot.
+        """
+
+    def close(self) -> None:
+        """Close what is idle."""
+
+
+class KeystoneAuthenticator:
+    """Knows callers by what Keystone says of their tokens.
+
+    Args:
+        validator: Asks Keystone.
+        timeout_s: How long a caller waits for Keystone, in seconds.
+        cache_s: How long an answer counts, in seconds; a revoked token works no longer than that.
+    """
+
+    def __init__(self, validator: TokenValidator, *, timeout_s: float, cache_s: float) -> None:
+        self._validator = validator
+        self._timeout_s = timeout_s
+        self._cache = ValidationCache(cache_s)
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="keystone")
+        # By digest: who comes with the same token meanwhile waits for the same answer.
+        self._pending: dict[bytes, asyncio.Future[ValidToken | None]] = {}
+        # What was last wrong with Keystone; None: nothing.
+        self._last_fault: str | None = None
+        self._checking = asyncio.Lock()
+        self._checked_until = float("-inf")
+
+    async def authenticate(self, token: str | None) -> Caller:
+        """Return the caller; at most one question about a token is on its way at a time."""
+        if not token:
+            raise MissingTokenError
+        if not _FORM.fullmatch(token):
+            raise InvalidTokenError
+        digest = sha256(token.encode()).digest()
+        return self._cache.get(digest) or await self._ask(digest, token)
+
+    async def fault(self) -> str | None:
+        """Return why tokens cannot be validated at the moment, None when they can; asked every few seconds at most."""
+        async with self._checking:
+            if monotonic() >= self._checked_until:
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        await asyncio.shield(self._start(self._validator.check))
+                except TimeoutError:
+                    self._note("Keystone does not answer in time")
+                except KeystoneUnavailableError as error:
+                    self._note(str(error))
+                else:
+                    self._note(None)
+                self._checked_until = monotonic() + _CHECK_COUNTS_S
+            return self._last_fault
+
+    def close(self) -> None:
+        """Take no more questions; those on their way end by themselves. Repeating it does nothing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._validator.close()
+
+    async def _ask(self, digest: bytes, token: str) -> Caller:
+        question = self._pending.get(digest) or self._question(digest, token)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                # Whoever goes away must not end the question for those who wait for the same answer.
+                known = await asyncio.shield(question)
+        except TimeoutError:
+            self._note("Keystone does not answer in time")
+            raise AuthenticatorUnavailableError from None
+        except KeystoneUnavailableError as error:
+            self._note(str(error))
+            raise
+        self._note(None)
+        if known is None:
+            raise InvalidTokenError
+        return known.caller
+
+    def _question(self, digest: bytes, token: str) -> asyncio.Future[ValidToken | None]:
+        if len(self._pending) >= _MOST_PENDING:
+            raise AuthenticatorUnavailableError
+        question = self._start(partial(self._validator.validate, token))
+        self._pending[digest] = question
+        # Added before any waiter, so that the cache has the answer when the first of them goes on.
+        question.add_done_callback(partial(self._answered, digest, monotonic()))
+        return question
+
+    def _start(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        too_late = monotonic() + self._timeout_s
+        return asyncio.get_running_loop().run_in_executor(self._threads, partial(_unless_late, work, too_late))
+
+    def _answered(self, digest: bytes, asked_at: float, question: asyncio.Future[ValidToken | None]) -> None:
+        del self._pending[digest]
+        if question.cancelled() or question.exception() is not None:
+            return
+        known = question.result()
+        if known is not None:
+            self._cache.put(digest, known, asked_at)
+
+    def _note(self, fault: str | None) -> None:
+        """Log what changed; a Keystone that is away is told once, not with each request."""
+        if fault == self._last_fault:
+            return
+        self._last_fault = fault
+        if fault is None:
+            _log.info("keystone.back")
+        else:
+            _log.error("keystone.away", reason=fault, advice="Nobody new can use the API; see: prestager doctor")
+
+
+def _unless_late(work: Callable[[], _T], too_late: float) -> _T:
+    """Do the work unless nobody waits for it any more, so that Keystone is not asked old questions when it is back."""
+    if monotonic() >= too_late:
+        raise KeystoneUnavailableError("Keystone does not answer in time")
+    return work()

@@ -1,0 +1,160 @@
+"""Asks Keystone about tokens, with a user of our own. Blocks; used in threads, by several at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from keystoneauth1.exceptions import ClientException, ConnectFailure, ConnectTimeout, HttpError, SSLError
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
+
+from api.auth import AuthenticatorUnavailableError
+from api.keystone.answers import ValidToken, is_refusal, read_token
+
+_VERSION: Final = "/v3"
+_NO_ANSWER: Final = "Keystone does not answer"
+_NOT_TRUSTED: Final = "Keystone's certificate is not trusted"
+_REFUSED: Final = "Keystone refuses the service user"
+# Of the service user: unknown, wrong password, no right to ask about tokens, disabled project.
+_REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+class KeystoneUnavailableError(AuthenticatorUnavailableError):
+    """Keystone cannot tell; the message says why, without a secret or an address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceAccount:
+    """Where Keystone is and as whom we ask it."""
+
+    # With or without /v3.
+    auth_url: str
+    username: str
+    password: str = field(repr=False)
+    user_domain: str
+    project: str
+    project_domain: str
+    # Certificates to trust; None: those that Python trusts.
+    ca_file: Path | None
+
+
+class KeystoneIdentity:
+    """Validates tokens at Keystone.
+
+    Args:
+        account: The service user; logged in at the first question, and anew when Keystone forgot the login.
+        timeout_s: How long one call waits for Keystone, in seconds; a question may take up to four calls.
+    """
+
+    def __init__(self, account: ServiceAccount, timeout_s: float) -> None:
+        self._url = f"{account.auth_url.rstrip('/').removesuffix(_VERSION)}{_VERSION}"
+        self._project_domain = account.project_domain
+        self._plugin = v3.Password(
+            self._url,
+            username=account.username,
+            password=account.password,
+            user_domain_name=account.user_domain,
+            project_name=account.project,
+            project_domain_name=account.project_domain,
+            include_catalog=False,
+        )
+        self._session = Session(
+            auth=self._plugin,
+            verify=str(account.ca_file) if account.ca_file else True,
+            timeout=timeout_s,
+            # A token goes where the settings say, and nowhere else.
+            redirect=False,
+            user_agent="prestager",
+        )
+        # Neither proxies nor passwords come from the environment or ~/.netrc.
+        self._session.session.trust_env = False
+        self._login = Lock()
+
+    def validate(self, token: str) -> ValidToken | None:
+        """Return what Keystone knows of a token; None: it is unknown, expired or revoked.
+
+        Raises:
+            KeystoneUnavailableError: Keystone cannot tell.
+        """
+        status, body = self._answer(token)
+        if status == HTTPStatus.OK:
+            try:
+                return read_token(body, self._project_domain)
+            except ValueError:
+                raise KeystoneUnavailableError("Keystone's answer cannot be understood") from None
+        if status == HTTPStatus.NOT_FOUND and is_refusal(body, status):
+            return None
+        raise KeystoneUnavailableError(_REFUSED if status in _REFUSALS else f"Keystone answers with HTTP {status}")
+
+    def check(self) -> None:
+        """Do nothing when Keystone answers questions about tokens.
+
+        Raises:
+            KeystoneUnavailableError: It does not.
+        """
+        # A token of ours that has died meanwhile is found out by the first question, and replaced.
+        if self.validate(self._service_token()) is None and self.validate(self._service_token()) is None:
+            raise KeystoneUnavailableError(_REFUSED)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._session.close()
+
+    def _answer(self, token: str) -> tuple[int, bytes]:
+        own = self._service_token()
+        status, body = self._ask(token, own)
+        if status == HTTPStatus.UNAUTHORIZED:
+            # That is our own token, not the caller's (contract 12.2): one new login, one repeat.
+            status, body = self._ask(token, self._service_token(instead_of=own))
+        return status, body
+
+    def _ask(self, token: str, own: str) -> tuple[int, bytes]:
+        try:
+            return self._get(token, own)
+        except ConnectTimeout:
+            raise KeystoneUnavailableError(_NO_ANSWER) from None
+        except (ConnectFailure, OSError):
+            # Keystone may have closed an idle connection at this very moment; asking again is safe.
+            try:
+                return self._get(token, own)
+            except (ClientException, OSError):
+                raise KeystoneUnavailableError(_NO_ANSWER) from None
+        except ClientException:
+            raise KeystoneUnavailableError(_NO_ANSWER) from None
+
+    def _get(self, token: str, own: str) -> tuple[int, bytes]:
+        response = self._session.get(
+            f"{self._url}/auth/tokens?nocatalog",
+            headers={"X-Auth-Token": own, "X-Subject-Token": token},
+            authenticated=False,
+            raise_exc=False,
+            log=False,
+        )
+        return response.status_code, response.content
+
+    def _service_token(self, *, instead_of: str | None = None) -> str:
+        """Return the service user's token, from a new login when there is none, or none but `instead_of`.
+
+        Of many that find the same token dead one logs in, and the others take what it got.
+        """
+        try:
+            with self._login:
+                if instead_of is not None and self._plugin.get_token(self._session) == instead_of:
+                    self._plugin.invalidate()
+                token = self._plugin.get_token(self._session)
+        except HttpError as error:
+            refused = error.http_status in _REFUSALS
+            raise KeystoneUnavailableError(
+                _REFUSED if refused else f"Keystone answers a login with HTTP {error.http_status}"
+            ) from None
+        except SSLError:
+            raise KeystoneUnavailableError(_NOT_TRUSTED) from None
+        except (ClientException, OSError):
+            raise KeystoneUnavailableError(_NO_ANSWER) from None
+        if token is None:
+            raise KeystoneUnavailableError(_REFUSED)
+        return token
