@@ -202,10 +202,14 @@ class KeystoneServer:
 
     def id_of(self, token: str) -> str:
         """Return the id of the user of a token."""
-        answer = self._http.get(
-            f"{self.url}/auth/tokens", headers={"X-Auth-Token": token, "X-Subject-Token": token}, timeout=DEADLINE_S
-        )
-        return str(answer.json()["token"]["user"]["id"])
+        return str(self._validate(token).json()["token"]["user"]["id"])
+
+    def works(self, token: str) -> bool:
+        """Tell whether a token is good.
+
+        One that was made within the same second as a revocation of all tokens of its user is not.
+        """
+        return self._validate(token).ok
 
     def revoke(self, token: str) -> None:
         """Revoke a token."""
@@ -216,10 +220,14 @@ class KeystoneServer:
         """Log the administrator of this kit in anew, whose token died with the keys."""
         self._admin = self.login("admin", "admin")
 
-    def change_user(self, user: str, **changes: object) -> None:
-        """Change one of the people, such as `enabled=False`, which revokes all tokens."""
-        found = self.call("GET", f"/users?name={user}&domain_id=default")["users"][0]
-        self.call("PATCH", f"/users/{found['id']}", {"user": changes})
+    def disable(self, user: str) -> None:
+        """Disable one of the people and revoke all tokens of theirs."""
+        self._change_user(user, enabled=False)
+
+    def enable(self, user: str) -> None:
+        """Enable one of the people; returns when their new tokens are good."""
+        self._change_user(user, enabled=True)
+        wait_for(lambda: self.works(self.token(user)), DEADLINE_S)
 
     def add_endpoint(self, kind: str, url: str) -> None:
         """Put a service with one internal endpoint into the catalogue."""
@@ -246,6 +254,10 @@ class KeystoneServer:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
+    def _validate(self, token: str) -> requests.Response:
+        headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+        return self._http.get(f"{self.url}/auth/tokens?nocatalog", headers=headers, timeout=DEADLINE_S)
+
     def _log_in(self, identity: object, project: str | None, domain: str) -> str:
         scope = {"scope": {"project": {"name": project, "domain": {"name": domain}}}} if project else {}
         answer = self._http.post(
@@ -253,6 +265,10 @@ class KeystoneServer:
         )
         assert answer.status_code == 201, answer.text
         return answer.headers["X-Subject-Token"]
+
+    def _change_user(self, user: str, **changes: object) -> None:
+        found = self.call("GET", f"/users?name={user}&domain_id=default")["users"][0]
+        self.call("PATCH", f"/users/{found['id']}", {"user": changes})
 
     def _populate(self) -> None:
         for role in _OWN_ROLES:

@@ -1,0 +1,75 @@
+"""The API on a real socket that knows its callers by a real Keystone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from api_rig import RecordingTransport, Reply, Rig, serve
+
+from api.app import create_app
+from api.keystone.authenticator import KeystoneAuthenticator
+from api.keystone.identity import KeystoneIdentity, ServiceAccount
+from db.engine import Database
+from db.sealing import Sealer
+from tests.keystone_server import KeystoneServer, Seen
+
+VALIDATION = Seen(method="GET", path="/v3/auth/tokens", status=200)
+LOGIN = Seen(method="POST", path="/v3/auth/tokens", status=201)
+
+
+def identity(keystone: KeystoneServer, port: int | None = None, **changes: Any) -> KeystoneIdentity:
+    """Return what asks Keystone as the service user, perhaps through a proxy at `port`."""
+    fields = {
+        "auth_url": keystone.url_at(port or keystone.port),
+        "username": keystone.service_user,
+        "password": keystone.password,
+        "user_domain": "Default",
+        "project": "services",
+        "project_domain": "Default",
+        "ca_file": None,
+    }
+    return KeystoneIdentity(ServiceAccount(**(fields | changes)), timeout_s=1.0)
+
+
+@dataclass
+class KeystoneRig:
+    """A running API and what its tests need around it."""
+
+    api: Rig
+    authenticator: KeystoneAuthenticator
+
+    async def send(self, method: str, path: str, body: bytes | Mapping[str, Any] = b"", *, token: str) -> Reply:
+        """Send one request with a token."""
+        return await self.api.send(method, path, body, role=None, headers={"X-Auth-Token": token})
+
+    async def read(self, token: str) -> int:
+        """Return the status of a small read."""
+        return (await self.send("GET", "/v1.0/subcloud-groups", token=token)).status
+
+
+@asynccontextmanager
+async def serve_with_keystone(
+    keystone: KeystoneServer, database: Database, *, cache_s: float = 60.0, timeout_s: float = 1.5, **account: Any
+) -> AsyncIterator[KeystoneRig]:
+    """Run the API; `account` is what `identity` takes."""
+    authenticator = KeystoneAuthenticator(identity(keystone, **account), timeout_s=timeout_s, cache_s=cache_s)
+
+    async def readiness() -> Mapping[str, str | None]:
+        return {"keystone": await authenticator.fault()}
+
+    transport = RecordingTransport()
+    app = create_app(
+        database=database,
+        transport=transport,
+        sealer=Sealer(b"k" * 32),
+        authenticator=authenticator,
+        readiness=readiness,
+    )
+    async with serve(app, database, transport) as rig:
+        try:
+            yield KeystoneRig(rig, authenticator)
+        finally:
+            authenticator.close()

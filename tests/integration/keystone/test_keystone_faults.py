@@ -1,0 +1,197 @@
+"""What callers get when Keystone is away, frozen, slow, forgetful, or knows us not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+from api_rig import Reply
+from keystone_rig import LOGIN, VALIDATION, KeystoneRig, serve_with_keystone
+
+from db.engine import Database
+from tests.keystone_server import KeystoneServer
+from tests.tcp_proxy import TcpProxy
+
+AWAY = "The identity service is not available."
+
+
+@pytest.fixture
+def proxy(keystone: KeystoneServer) -> Iterator[TcpProxy]:
+    """A network between us and Keystone."""
+    with TcpProxy(keystone.port) as proxy:
+        yield proxy
+
+
+async def ask(rig: KeystoneRig, token: str) -> Reply:
+    """Return the answer to a change, which comes within five seconds."""
+    async with asyncio.timeout(5.0):
+        return await rig.send("DELETE", "/v1.0/sw-update-strategy", token=token)
+
+
+def assert_away(rig: KeystoneRig, reply: Reply) -> None:
+    """Fail unless the caller was asked to come again, and nothing was done."""
+    assert (503, AWAY) == (reply.status, reply.detail)
+    assert reply.headers["retry-after"] == "5"
+    assert rig.api.transport.commands == []
+
+
+async def test_frozen(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """A frozen Keystone lets nobody new in; whoever is remembered is served; all is well when it goes on."""
+    known, new = keystone.token("reader"), keystone.token("admin")
+    assert await rig.read(known) == 200
+    keystone.pause()
+    try:
+        reply = await ask(rig, new)
+        assert await rig.read(known) == 200
+    finally:
+        keystone.resume()
+
+    assert_away(rig, reply)
+    assert (await ask(rig, new)).status == 200
+
+
+async def test_killed_and_without_memory(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """A Keystone that is gone lets nobody new in; back with new keys it knows nobody, and us after a new login."""
+    old = keystone.token("admin")
+    assert await rig.read(keystone.token("reader")) == 200
+    keystone.kill()
+    try:
+        reply = await ask(rig, old)
+        keystone.renew_keys()
+    finally:
+        keystone.start()
+    keystone.renew_admin()
+
+    assert_away(rig, reply)
+    assert await rig.read(old) == 401
+    assert (await ask(rig, keystone.token("admin"))).status == 200
+
+
+async def test_stale_service_token(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """When our own token has died, one new login and a repeat bring the answer, however many ask."""
+    assert await rig.read(keystone.token("reader")) == 200
+    callers = [keystone.token(user) for user in ("admin", "configurator", "operator", "member")]
+    keystone.disable(keystone.service_user)
+    keystone.enable(keystone.service_user)
+    before = len(keystone.seen())
+
+    statuses = await asyncio.gather(*(rig.read(token) for token in callers))
+
+    assert [200] * 4 == statuses
+    seen = keystone.seen()[before:]
+    assert [LOGIN] == [one for one in seen if one.method == "POST"]
+    assert 4 == seen.count(VALIDATION)
+
+
+async def test_refused_service_user(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """A service user that Keystone no longer takes is our fault, not the caller's."""
+    token = keystone.token("admin")
+    keystone.disable(keystone.service_user)
+    try:
+        reply = await ask(rig, token)
+        assert "Keystone refuses the service user" == await rig.authenticator.fault()
+    finally:
+        keystone.enable(keystone.service_user)
+
+    assert_away(rig, reply)
+    assert (await ask(rig, token)).status == 200
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        {"password": "wrong"},
+        {"username": "nobody", "project": "admin"},
+        # May log in, but not ask about others.
+        {"username": "reader", "project": "admin"},
+    ],
+)
+async def test_wrong_service_user(keystone: KeystoneServer, database: Database, account: dict[str, str]) -> None:
+    """A service user that cannot log in, or may not ask about tokens, lets nobody in."""
+    async with serve_with_keystone(keystone, database, **account) as rig:
+        assert_away(rig, await ask(rig, keystone.token("admin")))
+
+
+@pytest.mark.parametrize("fault", ["swallow", "trickle", "reset"])
+async def test_network(keystone: KeystoneServer, database: Database, proxy: TcpProxy, fault: str) -> None:
+    """A network that loses or drips is an answer in time, and forgotten when it is whole again."""
+    async with serve_with_keystone(keystone, database, port=proxy.port) as rig:
+        token = keystone.token("admin")
+        getattr(proxy, fault)()
+        assert_away(rig, await ask(rig, token))
+        proxy.pass_on()
+
+        end = monotonic() + 10.0
+        while (await ask(rig, token)).status == 503:
+            assert monotonic() < end
+
+        assert (await ask(rig, token)).status == 200
+
+
+async def test_slow(keystone: KeystoneServer, database: Database, proxy: TcpProxy) -> None:
+    """A slow Keystone costs patience once; its answer counts although nobody waited for it."""
+    async with serve_with_keystone(keystone, database, port=proxy.port, timeout_s=0.3) as rig:
+        token = keystone.token("admin")
+        proxy.delay(200)
+        assert_away(rig, await ask(rig, token))
+
+        end = monotonic() + 10.0
+        while (await ask(rig, token)).status == 503:
+            assert monotonic() < end
+
+        assert (await ask(rig, token)).status == 200
+
+
+async def test_crowd_at_a_frozen_keystone(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """A crowd with tokens of its own is turned away in time, and does not hold up those who come later."""
+    token = keystone.token("admin")
+    keystone.pause()
+    try:
+        async with asyncio.timeout(4.5):
+            statuses = await asyncio.gather(*(rig.read(f"crowd-{number}") for number in range(300)))
+    finally:
+        keystone.resume()
+
+    assert {503} == set(statuses)
+    end = monotonic() + 10.0
+    while await rig.read(token) == 503:
+        assert monotonic() < end
+    assert await rig.read(token) == 200
+
+
+async def test_not_keystone(keystone: KeystoneServer, database: Database) -> None:
+    """A page that is not found is no word about a token: the address is wrong."""
+    wrong = f"{keystone.url.removesuffix('/v3')}/identity"
+    async with serve_with_keystone(keystone, database, auth_url=wrong) as rig:
+        assert_away(rig, await ask(rig, keystone.token("admin")))
+        assert "Keystone answers a login with HTTP 404" == await rig.authenticator.fault()
+
+
+async def test_plain_where_tls_was_meant(keystone: KeystoneServer, database: Database) -> None:
+    """Without a certificate that is trusted nothing is sent."""
+    secure = keystone.url.replace("http:", "https:")
+    async with serve_with_keystone(keystone, database, auth_url=secure) as rig:
+        assert_away(rig, await ask(rig, keystone.token("admin")))
+
+
+async def test_readiness(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """Readiness tells of Keystone, and asks it seldom, whoever asks how often."""
+    replies = await asyncio.gather(*(rig.api.send("GET", "/readyz", role=None) for _ in range(5)))
+
+    assert [200] * 5 == [reply.status for reply in replies]
+    assert {"ready": True, "checks": {"keystone": "ok"}} == replies[0].json
+    before = len(keystone.seen())
+    assert (await rig.api.send("GET", "/readyz", role=None)).status == 200
+    assert [] == keystone.seen()[before:]
+
+
+async def test_not_ready(keystone: KeystoneServer, database: Database, proxy: TcpProxy) -> None:
+    """An API that cannot ask Keystone is not ready, and names no address."""
+    proxy.reset()
+    async with serve_with_keystone(keystone, database, port=proxy.port) as rig:
+        reply = await rig.api.send("GET", "/readyz", role=None)
+
+    assert 503 == reply.status
+    assert {"ready": False, "checks": {"keystone": "Keystone does not answer"}} == reply.json
