@@ -229,11 +229,16 @@ class KeystoneServer:
         self._change_user(user, enabled=True)
         wait_for(lambda: self.works(self.token(user)), DEADLINE_S)
 
-    def add_endpoint(self, kind: str, url: str) -> None:
-        """Put a service with one internal endpoint into the catalogue."""
+    def add_endpoint(self, kind: str, url: str) -> str:
+        """Put a service with one internal endpoint into the catalogue; return the service's id."""
         service = self.call("POST", "/services", {"service": {"type": kind, "name": kind}})["service"]
         endpoint = {"service_id": service["id"], "interface": "internal", "url": url, "region_id": "RegionOne"}
         self.call("POST", "/endpoints", {"endpoint": endpoint})
+        return str(service["id"])
+
+    def remove_endpoint(self, service_id: str) -> None:
+        """Take a service with its endpoints out of the catalogue."""
+        self.call("DELETE", f"/services/{service_id}")
 
     def add_stranger_at(self, domain: str) -> str:
         """Return a token of an administrator of a project called admin in another domain."""

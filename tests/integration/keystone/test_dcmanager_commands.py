@@ -1,0 +1,207 @@
+"""Every command of the `dcmanager` client that is served here, from Keystone's discovery to the end (contract 12)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from keystone_rig import identity
+
+from api.app import create_app
+from api.keystone.authenticator import KeystoneAuthenticator
+from api.server import create_runner
+from bootstrap import build
+from runner.noop import NoopRunner
+from settings import Settings
+from tests.dcmanager_client import CommandFailedError, DcmanagerClient
+from tests.keystone_server import KeystoneServer
+from tests.tcp_proxy import HOST, free_port
+from tests.waiting import wait_for
+
+Client = Callable[[str], DcmanagerClient]
+VALUES = """
+name: {name}
+system_mode: simplex
+management_subnet: 192.168.101.0/24
+management_start_address: 192.168.101.2
+management_end_address: 192.168.101.50
+management_gateway_address: 192.168.101.1
+systemcontroller_gateway_address: 192.168.204.101
+external_oam_subnet: 10.10.10.0/24
+external_oam_gateway_address: 10.10.10.1
+external_oam_floating_address: 10.10.10.12
+"""
+DEADLINE_S = 20.0
+FORBIDDEN = "ERROR (app) Access was denied to this resource.\nDetails: "
+
+
+class Service:
+    """The API, coordinator and a worker that only pretends, in a thread of their own."""
+
+    def __init__(self, keystone: KeystoneServer, directory: Path) -> None:
+        settings = Settings(data_dir=directory, release="23.09", feed_dir=directory / "feed")
+        self.port = free_port()
+        self._installation = build(settings, runner_factory=lambda finished: NoopRunner(slots=10, on_finished=finished))
+        self._installation.actors.start(self._installation.runner)
+        self._authenticator = KeystoneAuthenticator(identity(keystone), timeout_s=4.0, cache_s=60.0)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._web = self._do(self._serve())
+
+    def close(self) -> None:
+        """End everything."""
+        self._do(self._web.cleanup())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._authenticator.close()
+        self._installation.actors.stop()
+        self._installation.database.close()
+
+    async def _serve(self) -> web.AppRunner:
+        async def readiness() -> dict[str, str | None]:
+            return {}
+
+        app = create_app(
+            database=self._installation.database,
+            transport=self._installation.actors.transport(30.0),
+            sealer=self._installation.sealer,
+            authenticator=self._authenticator,
+            readiness=readiness,
+        )
+        runner = create_runner(app, shutdown_s=1.0)
+        await runner.setup()
+        await web.TCPSite(runner, HOST, self.port).start()
+        return runner
+
+    def _do(self, work):
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30.0)
+
+
+@pytest.fixture
+def client(keystone: KeystoneServer, tmp_path: Path) -> Iterator[Client]:
+    """Give a client of a user; the server is found in the catalogue, and only there."""
+    service = Service(keystone, tmp_path)
+    endpoint = keystone.add_endpoint("dcmanager", f"http://{HOST}:{service.port}/v1.0")
+    yield lambda user: DcmanagerClient(keystone.url, user, keystone.password)
+    keystone.remove_endpoint(endpoint)
+    service.close()
+
+
+def brought_up(admin: DcmanagerClient, *names: str, group: str = "Default") -> None:
+    """Add subclouds, bring them online, and manage them."""
+    for name in names:
+        admin.subcloud_add(VALUES.format(name=name), "10.10.10.12", group)
+        admin.subcloud_update(name, **{"availability-status": "online", "deploy-status": "complete"})
+        admin.subcloud_update(name, management_state="managed")
+
+
+def test_subclouds(client: Client) -> None:
+    """A subcloud is added, shown in every way, changed, managed, prestaged, unmanaged and deleted."""
+    admin = client("admin")
+
+    added = admin.subcloud_add(VALUES.format(name="subcloud1"), "10.10.10.12", "Default")
+    assert ("unmanaged", "offline", 1) == (added["management-state"], added["availability-status"], added["group_id"])
+    assert "managed" == admin.subcloud_update("subcloud1", management_state="managed", force="true")["management-state"]
+    changed = admin.subcloud_update("subcloud1", description="d", location="l", group_id="Default")
+    assert ("d", "l") == (changed["description"], changed["location"])
+    assert ["subcloud1"] == [each["name"] for each in admin.subcloud_list()]
+    assert "subcloud1" == admin.subcloud_show("1", detail=True)["name"]
+    assert "No errors present" == admin.subcloud_errors("subcloud1")
+
+    admin.subcloud_update("subcloud1", **{"availability-status": "online", "deploy-status": "complete"})
+    started = admin.subcloud_prestage("subcloud1", force="true", release="23.09", for_sw_deploy="true")
+    assert "23.09" == started["prestage-software-version"]
+    wait_for(lambda: admin.subcloud_show("subcloud1")["prestage-status"] != "prestaging", DEADLINE_S)
+    assert "complete" == admin.subcloud_show("subcloud1")["prestage-status"]
+
+    assert "unmanaged" == admin.subcloud_update("subcloud1", management_state="unmanaged")["management-state"]
+    admin.subcloud_delete("subcloud1")
+    with pytest.raises(CommandFailedError) as gone:
+        admin.subcloud_show("subcloud1")
+    assert "ERROR (app) The resource could not be found.\nDetails: Subcloud not found" == str(gone.value)
+
+
+def test_groups(client: Client) -> None:
+    """A group is added with numbers as text, updated, listed with its subclouds, and deleted when it is empty."""
+    admin = client("admin")
+
+    assert (
+        3
+        == admin.group_add("g1", description="one", update_apply_type="serial", max_parallel_subclouds="3")[
+            "max_parallel_subclouds"
+        ]
+    )
+    assert 2 == admin.group_add("g2")["max_parallel_subclouds"]
+    assert (
+        7 == admin.group_update("g1", max_parallel_subclouds=7, update_apply_type="parallel")["max_parallel_subclouds"]
+    )
+    assert ["Default", "g1", "g2"] == [each["name"] for each in admin.group_list()]
+    brought_up(admin, "subcloud1", group="g1")
+    assert ["subcloud1"] == [each["name"] for each in admin.group_subclouds("g1")]
+    with pytest.raises(CommandFailedError, match="Details: Subcloud Group not empty"):
+        admin.group_delete("g1")
+    admin.group_delete("g2")
+    assert "parallel" == admin.group_show("g1")["update_apply_type"]
+
+
+def test_strategies(client: Client) -> None:
+    """A strategy is created, shown, applied to its end, and deleted; a second one is aborted before it has begun."""
+    admin = client("admin")
+    brought_up(admin, "subcloud1", "subcloud2")
+
+    options = {"subcloud-apply-type": "parallel", "max-parallel-subclouds": 50, "stop-on-failure": "true"}
+    created = admin.strategy_create(**options, force="true")
+    assert ("initial", 50, True) == (created["state"], created["max-parallel-subclouds"], created["stop-on-failure"])
+    assert "applying" == admin.strategy_action("apply")["state"]
+    wait_for(lambda: admin.strategy_show()["state"] != "applying", DEADLINE_S)
+    assert "complete" == admin.strategy_show()["state"]
+    assert [("subcloud1", "complete"), ("subcloud2", "complete")] == [
+        (step["cloud"], step["state"]) for step in admin.step_list()
+    ]
+    assert 1 == admin.step_show("subcloud1")["stage"]
+    assert "deleting" == admin.strategy_delete()["state"]
+    with pytest.raises(CommandFailedError, match="Details: Strategy of type 'prestage' not found"):
+        admin.strategy_show()
+    assert [] == admin.step_list()
+
+    admin.strategy_create("subcloud1")
+    with pytest.raises(CommandFailedError) as refused:
+        admin.strategy_action("abort")
+    assert (
+        "ERROR (app) Unable to process the contained instructions.\nDetails: Unable to abort strategy of type"
+        " 'prestage': Bad strategy request: Strategy in state initial cannot be aborted" == str(refused.value)
+    )
+    admin.strategy_delete()
+    created = admin.strategy_create(subcloud_group="Default", release="23.09", for_sw_deploy="true")
+    assert "23.09" == created["extra-args"]["prestage-software-version"]
+
+
+def test_refusal_is_repeated_and_does_nothing(client: Client) -> None:
+    """A reader's change is refused twice, for the client tries again with a fresh token, and nothing was done."""
+    reader, admin = client("reader"), client("admin")
+
+    with pytest.raises(CommandFailedError) as refused:
+        reader.group_add("g1")
+
+    assert FORBIDDEN == str(refused.value)
+    assert 2 == reader.login_count
+    assert ["Default"] == [each["name"] for each in reader.group_list()]
+    assert "g1" == admin.group_add("g1")["name"]
+    assert 1 == admin.login_count
+
+
+def test_operator_manages(client: Client) -> None:
+    """An operator manages and unmanages from the command line, and changes nothing else."""
+    admin, operator = client("admin"), client("operator")
+    brought_up(admin, "subcloud1")
+
+    assert "unmanaged" == operator.subcloud_update("subcloud1", management_state="unmanaged")["management-state"]
+    with pytest.raises(CommandFailedError, match="Access was denied"):
+        operator.subcloud_update("subcloud1", description="mine")
+    assert "mine" != operator.subcloud_show("subcloud1")["description"]
