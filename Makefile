@@ -1,9 +1,9 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults setup lint types bench pictures fmt lock
+.PHONY: help run test faults setup lint types bench bench-callers pictures fmt lock
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 run: ## Prestage a demonstration fleet on this machine, from nothing
 	@bin/setup run
@@ -36,6 +36,10 @@ bench: ## Measure a fleet of many sites on this machine
 pictures: ## Draw the pictures of README.md and docs/ from the code
 	@bin/setup dev
 	@.venv/bin/python -m docs.pictures
+
+bench-callers: ## Measure what Keystone costs a request
+	@bin/setup test
+	@.venv/bin/python -m tests.bench.callers
 
 fmt: ## Bring all files into form
 	@bin/setup dev

@@ -42,8 +42,8 @@ class TokenValidator(Protocol):
             KeystoneUnavailableError: Keystone cannot tell.
         """
 
-    def check(self) -> None:
-        """Do nothing when tokens can be validated.
+    def check(self) -> object:
+        """Return, whatever, when tokens can be validated.
 
         Raises:
             KeystoneUnavailableError: They cannot.

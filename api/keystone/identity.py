@@ -21,6 +21,8 @@ _NOT_TRUSTED: Final = "Keystone's certificate is not trusted"
 _REFUSED: Final = "Keystone refuses the service user"
 # Of the service user: unknown, wrong password, no right to ask about tokens, disabled project.
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+# Any of these lets a user ask about others, unless Keystone's policy was changed.
+USUAL_ROLES: Final = frozenset({"admin", "service"})
 
 
 class KeystoneUnavailableError(AuthenticatorUnavailableError):
@@ -73,6 +75,8 @@ class KeystoneIdentity:
         # Neither proxies nor passwords come from the environment or ~/.netrc.
         self._session.session.trust_env = False
         self._login = Lock()
+        # Whether Keystone last failed to answer because the service user may not ask.
+        self._was_forbidden = False
 
     def validate(self, token: str) -> ValidToken | None:
         """Return what Keystone knows of a token; None: it is unknown, expired or revoked.
@@ -88,17 +92,22 @@ class KeystoneIdentity:
                 raise KeystoneUnavailableError("Keystone's answer cannot be understood") from None
         if status == HTTPStatus.NOT_FOUND and is_refusal(body, status):
             return None
+        self._was_forbidden = status == HTTPStatus.FORBIDDEN
         raise KeystoneUnavailableError(_REFUSED if status in _REFUSALS else f"Keystone answers with HTTP {status}")
 
-    def check(self) -> None:
-        """Do nothing when Keystone answers questions about tokens.
+    def check(self) -> frozenset[str]:
+        """Return the roles of the service user, when Keystone answers questions about tokens.
+
+        Anybody may ask about a token of their own, so that this alone does not prove that others are told about.
 
         Raises:
-            KeystoneUnavailableError: It does not.
+            KeystoneUnavailableError: It does not answer, or it has refused to tell about a caller.
         """
         # A token of ours that has died meanwhile is found out by the first question, and replaced.
-        if self.validate(self._service_token()) is None and self.validate(self._service_token()) is None:
+        known = self.validate(self._service_token()) or self.validate(self._service_token())
+        if known is None or (self._was_forbidden and known.caller.roles.isdisjoint(USUAL_ROLES)):
             raise KeystoneUnavailableError(_REFUSED)
+        return known.caller.roles
 
     def close(self) -> None:
         """Close idle connections."""

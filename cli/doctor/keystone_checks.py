@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from api.keystone.identity import KeystoneUnavailableError
+from api.keystone.identity import USUAL_ROLES, KeystoneUnavailableError
 from cli.authentication import keystone_identity
-from cli.doctor.finding import Finding, fail, ok
+from cli.doctor.finding import Finding, fail, ok, warn
 from settings import Settings
 
 
@@ -17,14 +17,21 @@ def keystone_findings(settings: Settings) -> Iterator[Finding]:
         return
     identity = keystone_identity(settings)
     try:
-        identity.check()
+        roles = identity.check()
     except KeystoneUnavailableError as error:
         yield fail(
             "keystone",
-            f"{error}. Check PRESTAGER_KEYSTONE_AUTH_URL, that the service user has the role admin in its project, its"
-            " password, and that Keystone runs.",
+            f"{error}. Check PRESTAGER_KEYSTONE_AUTH_URL, that the service user has the role admin or service in its"
+            " project, its password, and that Keystone runs.",
         )
         return
     finally:
         identity.close()
+    if roles.isdisjoint(USUAL_ROLES):
+        yield warn(
+            "keystone",
+            f"{settings.keystone_username} has neither the role admin nor service in {settings.keystone_project}:"
+            " unless Keystone's policy allows it otherwise, it is told about no caller. Give it one of them.",
+        )
+        return
     yield ok("keystone", f"{settings.keystone_auth_url} tells {settings.keystone_username} about tokens.")

@@ -20,7 +20,9 @@ VALIDATION = Seen(method="GET", path="/v3/auth/tokens", status=200)
 LOGIN = Seen(method="POST", path="/v3/auth/tokens", status=201)
 
 
-def identity(keystone: KeystoneServer, port: int | None = None, **changes: Any) -> KeystoneIdentity:
+def identity(
+    keystone: KeystoneServer, port: int | None = None, timeout_s: float = 4.0, **changes: Any
+) -> KeystoneIdentity:
     """Return what asks Keystone as the service user, perhaps through a proxy at `port`."""
     fields = {
         "auth_url": keystone.url_at(port or keystone.port),
@@ -31,7 +33,7 @@ def identity(keystone: KeystoneServer, port: int | None = None, **changes: Any) 
         "project_domain": "Default",
         "ca_file": None,
     }
-    return KeystoneIdentity(ServiceAccount(**(fields | changes)), timeout_s=1.0)
+    return KeystoneIdentity(ServiceAccount(**(fields | changes)), timeout_s)
 
 
 @dataclass
@@ -52,10 +54,12 @@ class KeystoneRig:
 
 @asynccontextmanager
 async def serve_with_keystone(
-    keystone: KeystoneServer, database: Database, *, cache_s: float = 60.0, timeout_s: float = 1.5, **account: Any
+    keystone: KeystoneServer, database: Database, *, cache_s: float = 60.0, timeout_s: float = 4.0, **account: Any
 ) -> AsyncIterator[KeystoneRig]:
     """Run the API; `account` is what `identity` takes."""
-    authenticator = KeystoneAuthenticator(identity(keystone, **account), timeout_s=timeout_s, cache_s=cache_s)
+    authenticator = KeystoneAuthenticator(
+        identity(keystone, timeout_s=timeout_s, **account), timeout_s=timeout_s, cache_s=cache_s
+    )
 
     async def readiness() -> Mapping[str, str | None]:
         return {"keystone": await authenticator.fault()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from keystone_rig import identity
+from keystone_rig import KeystoneRig, identity
 
 from api.app import create_app
 from api.keystone.authenticator import KeystoneAuthenticator
@@ -205,3 +205,41 @@ def test_operator_manages(client: Client) -> None:
     with pytest.raises(CommandFailedError, match="Access was denied"):
         operator.subcloud_update("subcloud1", description="mine")
     assert "mine" != operator.subcloud_show("subcloud1")["description"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PATCH", "/subclouds/subcloud1/reconfigure", 404),
+        ("PATCH", "/subclouds/subcloud1/reinstall", 404),
+        ("PATCH", "/subclouds/subcloud1/redeploy", 404),
+        ("PATCH", "/subclouds/subcloud1/migrate", 404),
+        ("POST", "/subcloud-backup", 404),
+        ("GET", "/subcloud-peer-groups", 404),
+        ("GET", "/system-peers", 404),
+        ("GET", "/peer-group-associations", 404),
+        ("POST", "/phased-subcloud-deploy", 404),
+        ("GET", "/subcloud-deploy", 404),
+        ("GET", "/sw-update-options", 404),
+        ("GET", "/alarms", 404),
+        ("GET", "/sw-update-strategy?type=patch", 404),
+        ("PUT", "/subclouds", 405),
+        ("PUT", "/subcloud-groups/Default", 405),
+    ],
+)
+async def test_what_is_not_served(
+    rig: KeystoneRig, keystone: KeystoneServer, method: str, path: str, status: int
+) -> None:
+    """Commands for what is not ours end with a page that the client can read, and do nothing (docs/client.md)."""
+    reply = await rig.send(method, f"/v1.0{path}", token=keystone.token("admin"))
+
+    assert status == reply.status
+    assert "text/html" in reply.headers["content-type"]
+    assert reply.lines[0].startswith(str(status))
+    assert rig.api.transport.commands == []
+
+
+def test_strategies_of_other_types(client: Client) -> None:
+    """A strategy of a type that is not known is refused by name."""
+    with pytest.raises(CommandFailedError, match="Details: type invalid"):
+        client("admin")._json("POST", "/sw-update-strategy/", {"type": "patch"}, ())
