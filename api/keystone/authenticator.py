@@ -132,7 +132,10 @@ class KeystoneAuthenticator:
 
     def _start(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         too_late = monotonic() + self._timeout_s
-        return asyncio.get_running_loop().run_in_executor(self._threads, partial(_unless_late, work, too_late))
+        started = asyncio.get_running_loop().run_in_executor(self._threads, partial(_unless_late, work, too_late))
+        # Nobody may be waiting any more when it fails.
+        started.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return started
 
     def _answered(self, digest: bytes, asked_at: float, question: asyncio.Future[ValidToken | None]) -> None:
         del self._pending[digest]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 
 import pytest
 from api_rig import Reply
-from keystone_rig import LOGIN, VALIDATION, KeystoneRig, serve_with_keystone
+from keystone_rig import LOGIN, VALIDATION, KeystoneRig, identity, serve_with_keystone
 
+from api.auth import AuthenticatorUnavailableError
+from api.keystone.authenticator import KeystoneAuthenticator
 from db.engine import Database
 from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import TcpProxy
@@ -169,6 +172,29 @@ async def test_crowd_at_a_frozen_keystone(hasty: KeystoneRig, keystone: Keystone
     while await hasty.read(token) == 503:
         assert monotonic() < end
     assert await hasty.read(token) == 200
+
+
+async def test_late_failures_are_nobodys(
+    keystone: KeystoneServer, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails after everybody has gone is told to nobody, by no traceback."""
+    token = keystone.token("admin")
+    # The question outlives whoever asks it.
+    validator = identity(keystone, timeout_s=0.6)
+    authenticator = KeystoneAuthenticator(validator, timeout_s=0.3, cache_s=60.0)
+    keystone.pause()
+    try:
+        with pytest.raises(AuthenticatorUnavailableError):
+            await authenticator.authenticate(token)
+        assert "Keystone does not answer in time" == await authenticator.fault()
+        await asyncio.to_thread(authenticator._threads.shutdown)
+    finally:
+        keystone.resume()
+        authenticator.close()
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert [] == [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_not_keystone(keystone: KeystoneServer, database: Database) -> None:
