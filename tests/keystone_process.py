@@ -1,7 +1,7 @@
 """Runs Keystone on loopback; started by `keystone_server` with the Python of Keystone's own environment.
 
-Arguments: the configuration file, the port, and the administrator's password. An empty database is filled first, in
-this same process, for each command of keystone-manage would take three seconds to start.
+Arguments: the configuration file, the port, that for TLS, and the administrator's password. An empty database is filled
+first, in this same process, for each command of keystone-manage would take three seconds to start.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from threading import Thread
 
 from keystone.cmd import bootstrap
 from keystone.common.sql import upgrades
@@ -55,7 +56,7 @@ class Handler(WSGIRequestHandler):
 
 def main() -> None:
     """Serve until killed."""
-    configuration, port, password = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    configuration, port, tls_port, password = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     os.environ["OS_KEYSTONE_CONFIG_FILES"] = str(configuration)
     # Keystone reads the arguments of the process too.
     del sys.argv[1:]
@@ -65,6 +66,11 @@ def main() -> None:
         fill(password, f"http://127.0.0.1:{port}/v3")
         done.touch()
     journal = Journal(application, configuration.with_suffix(".requests"))
+    certificate = (str(configuration.with_suffix(".crt")), str(configuration.with_suffix(".key")))
+    secure = make_server(
+        "127.0.0.1", tls_port, journal, threaded=True, request_handler=Handler, ssl_context=certificate
+    )
+    Thread(target=secure.serve_forever, daemon=True).start()
     make_server("127.0.0.1", port, journal, threaded=True, request_handler=Handler).serve_forever()
 
 

@@ -16,11 +16,16 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.tcp_proxy import HOST, free_port
 from tests.waiting import wait_for
@@ -92,7 +97,7 @@ class KeystoneServer:
     def __init__(self) -> None:
         if not _PYTHON.exists():
             raise KeystoneUnavailableError("Keystone is not installed; run: bin/setup test")
-        self.port, self.password = free_port(), secrets.token_urlsafe(16)
+        self.port, self._tls_port, self.password = free_port(), free_port(), secrets.token_urlsafe(16)
         self._root = Path(tempfile.mkdtemp(prefix="prestager-keystone-"))
         self._configuration = self._root / "keystone.conf"
         self._configuration.write_text(_CONFIGURATION.format(root=self._root), encoding="utf-8")
@@ -107,6 +112,7 @@ class KeystoneServer:
         )
         try:
             self.renew_keys()
+            _make_certificate(self.certificate, self._configuration.with_suffix(".key"))
             self.start()
             self._admin = self.login("admin", "admin")
             self._populate()
@@ -127,6 +133,16 @@ class KeystoneServer:
         """Return the address as OS_AUTH_URL has it."""
         return self.url_at(self.port)
 
+    @property
+    def secure_url(self) -> str:
+        """Return the address where it speaks TLS."""
+        return f"https://{HOST}:{self._tls_port}/v3"
+
+    @property
+    def certificate(self) -> Path:
+        """Return the file of its certificate, signed by itself."""
+        return self._configuration.with_suffix(".crt")
+
     def url_at(self, port: int) -> str:
         """Return the address at another port: that of a proxy before it."""
         return f"http://{HOST}:{port}/v3"
@@ -135,7 +151,7 @@ class KeystoneServer:
         """Start it, which is down; returns when it answers."""
         with (self._root / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_PYTHON, _PROCESS, self._configuration, str(self.port), self.password],
+                [_PYTHON, _PROCESS, self._configuration, str(self.port), str(self._tls_port), self.password],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -308,3 +324,24 @@ class KeystoneServer:
 
     def _story(self) -> str:
         return (self._root / "log").read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
+def _make_certificate(certificate: Path, key: Path) -> None:
+    own = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keystone of a test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(own.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(HOST))]), critical=False)
+        .sign(own, hashes.SHA256())
+    )
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key.write_bytes(
+        own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )

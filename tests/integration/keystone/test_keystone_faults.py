@@ -205,11 +205,17 @@ async def test_not_keystone(keystone: KeystoneServer, database: Database) -> Non
         assert "Keystone answers a login with HTTP 404" == await rig.authenticator.fault()
 
 
-async def test_plain_where_tls_was_meant(keystone: KeystoneServer, database: Database) -> None:
-    """Without a certificate that is trusted nothing is sent."""
-    secure = keystone.url.replace("http:", "https:")
-    async with serve_with_keystone(keystone, database, auth_url=secure) as rig:
-        assert_away(rig, await ask(rig, keystone.token("admin")))
+@pytest.mark.parametrize(("trusted", "status"), [(True, 200), (False, 503)])
+async def test_certificate(keystone: KeystoneServer, database: Database, *, trusted: bool, status: int) -> None:
+    """Over TLS Keystone's certificate must be trusted; otherwise neither password nor token is sent."""
+    token, before = keystone.token("admin"), len(keystone.seen())
+    ca_file = keystone.certificate if trusted else None
+    async with serve_with_keystone(keystone, database, auth_url=keystone.secure_url, ca_file=ca_file) as rig:
+        reply = await ask(rig, token)
+
+        assert status == reply.status
+        assert (None if trusted else "Keystone's certificate is not trusted") == await rig.authenticator.fault()
+    assert trusted == bool(keystone.seen()[before:])
 
 
 async def test_readiness(rig: KeystoneRig, keystone: KeystoneServer) -> None:
