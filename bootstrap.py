@@ -7,7 +7,7 @@ import os
 import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -27,7 +27,7 @@ from actors.worker import WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
 from db.inventory import installation_id
-from db.migrate import current_revision, head_revision, upgrade
+from db.migrate import current_revision, head_revision, known_revisions, upgrade
 from db.sealing import KEY_BYTES, Sealer
 from runner.inspectors import DeclaredInspector
 from runner.jobs import OnFinished, Runner
@@ -73,9 +73,20 @@ def open_database(settings: Settings) -> Database:
 
 
 def prepare_schema(database: Database) -> None:
-    """Bring an embedded installation's schema up to date."""
-    if current_revision(database) != head_revision():
-        upgrade(database)
+    """Bring the schema up to date; parts that start together do so in turn, and once.
+
+    Raises:
+        StartError: The schema is of a newer program than this one.
+    """
+    revision = current_revision(database)
+    if revision == head_revision():
+        return
+    if revision is not None and revision not in known_revisions():
+        raise StartError(
+            f"The database is at revision {revision}, which this program does not know: a newer one has upgraded it."
+            f" Start that one, or let it run: prestager db downgrade {head_revision()}"
+        )
+    upgrade(database)
 
 
 def load_sealer(settings: Settings) -> Sealer:
@@ -96,15 +107,30 @@ def load_sealer(settings: Settings) -> Sealer:
 
 
 def _make_key(path: Path) -> None:
+    """Make the key's file, unless another process that starts now is quicker; then its key is the installation's."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
     # Whole or not at all: a crash must not leave half a key that later seals passwords.
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(b64encode(os.urandom(KEY_BYTES)))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    draft = path.with_name(f"{path.name}.{uuid4().hex}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(b64encode(os.urandom(KEY_BYTES)))
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link never takes the place of what is there.
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+    finally:
+        draft.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sealer(text: str, source: str) -> Sealer:

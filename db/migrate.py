@@ -40,6 +40,15 @@ def current_revision(database: Database) -> str | None:
 
 def head_revision() -> str | None:
     """Return the newest revision that this program knows."""
+    return _scripts().get_current_head()
+
+
+def known_revisions() -> list[str]:
+    """Return this program's revisions, the oldest first."""
+    return [script.revision for script in _scripts().walk_revisions()][::-1]
+
+
+def _scripts() -> ScriptDirectory:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS))
-    return ScriptDirectory.from_config(config).get_current_head()
+    return ScriptDirectory.from_config(config)

@@ -1,11 +1,33 @@
-"""How Alembic reaches the database: always through an engine given by `db.migrate`."""
+"""How Alembic reaches the database: always through an engine given by `db.migrate`.
+
+Parts of one installation that start together migrate in turn; whoever comes second finds the work done.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from db.schema import metadata
+
+# Of our migrations, among all advisory locks of a database; any number that nobody else takes.
+_LOCK: Final = 0x7072657374616765
+# How long another part's migration is waited for; our connections wait for no other lock as long.
+_WAIT: Final = "300s"
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait until nobody else migrates; SQLite did so when the writing transaction began."""
+    if connection.dialect.name != "postgresql":
+        return
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}'"))
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    # The migrations themselves must not queue in front of a running service.
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+    connection.execute(text("SET LOCAL statement_timeout TO DEFAULT"))
 
 
 def _run(connection: Connection) -> None:
@@ -17,4 +39,5 @@ def _run(connection: Connection) -> None:
 
 
 with context.config.attributes["engine"].begin() as connection:
+    _take_turn(connection)
     _run(connection)
