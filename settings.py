@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     worker_name: str = Field(
         default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Stable name of the worker."
     )
+    ready_file: Path | None = Field(
+        None, description="File that exists while the process is ready, renewed every 10 s; for scripts that start it."
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="Form of the log; auto: text on a terminal."
     )

@@ -25,6 +25,7 @@ from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
 from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance
 from cli.authentication import build_authenticator
+from cli.readiness import Readiness
 from db.schema import controller
 from db.tokens import TokenStore
 from runner.admission import raise_descriptor_limit
@@ -66,6 +67,7 @@ class _Service:
         self._unready: str | None = "starting"
         self._stop = asyncio.Event()
         self._started = False
+        self._told = Readiness(self._settings.ready_file)
 
     async def run(self) -> None:
         self._listen_to_signals()
@@ -77,7 +79,7 @@ class _Service:
                 # A signal that came meanwhile stays what is said last.
                 self._unready = None if not self._stop.is_set() else self._unready
                 _log.info("service.ready", **_where(address), roles=sorted(self._roles), pid=os.getpid())
-                await self._stop.wait()
+                await self._told.tell_until_stopped(self._stop)
             _log.info("service.stopping")
         _log.info("service.stopped")
 
