@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[3]
 DIGEST = """{ cat requirements/run.txt; "$0" -c 'import sys; print(sys.version, sys.executable)'; } | sha256sum"""
 
 
+# The heaviest of what only development needs.
+DEVELOPMENT = ("uv", "uvx", "ruff", "mypy", "mypyc", "hypothesis", "coverage", "grimp", "rich_toolkit", "ast_serialize")
+
+
 @dataclass
 class Tree:
     """One machine, as far as the installer may see it."""
@@ -96,7 +100,7 @@ def new_tree(directory: Path) -> Tree:
         else:
             shutil.copy(place, tree.source / name)
     seed = tree.home / "releases/seed/venv"
-    shutil.copytree(sys.prefix, seed, symlinks=True)
+    shutil.copytree(sys.prefix, seed, symlinks=True, ignore=shutil.ignore_patterns(*DEVELOPMENT))
     digest = subprocess.run(
         ["bash", "-c", DIGEST, sys.executable], cwd=tree.source, check=True, capture_output=True, text=True
     )

@@ -36,7 +36,10 @@ def mode(path: Path) -> int:
 
 
 def test_install_upgrade_and_back(tree: Tree) -> None:
-    """The life of an installation: a release, itself again, one that fails, one that works, the way back, the end."""
+    """The life of an installation: a release, itself again, one that fails, one that works, the way back, the end.
+
+    What runs and was started by somebody else is named and left alone.
+    """
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     first = tree.release()
     assert first.startswith(f"{version}-")
@@ -54,8 +57,17 @@ def test_install_upgrade_and_back(tree: Tree) -> None:
     assert "is installed already" in tree.install()
     assert f"revision none, head {HEAD}" in tree.prestager("db", "current")
     tree.prestager("db", "upgrade")
+    tree.prestager("token", "create", "ops", "--role", "admin")
 
     next_release(tree, "9.1.0", HEAD, "op.drop_table('there_is_no_such_table')")
+    service = tree.start()
+    refused = tree.run()
+    alive = service.poll() is None
+    service.send_signal(signal.SIGTERM)
+    assert (True, 0) == (alive, service.wait(60))
+    assert f"still runs (processes {service.pid} " in refused.stderr
+    assert first == tree.release()
+
     failed = tree.run()
     assert 1 == failed.returncode
     assert "the release before runs on" in failed.stderr
@@ -73,6 +85,7 @@ def test_install_upgrade_and_back(tree: Tree) -> None:
     assert (first, second) == (tree.release(), tree.release("previous"))
     assert f"revision {HEAD}, head {HEAD}" in tree.prestager("db", "current")
     assert settings == tree.settings.read_text()
+    assert "ops" in tree.prestager("token", "list")
     # What failed and what the first was made from are gone.
     assert {first, second} == {place.name for place in (tree.home / "releases").iterdir()}
 
@@ -81,27 +94,6 @@ def test_install_upgrade_and_back(tree: Tree) -> None:
     assert [] == list((tree.root / "etc/systemd/system").iterdir())
     assert settings == tree.settings.read_text()
     assert (tree.root / "var/lib/prestager/prestager.db").is_file()
-
-
-def test_a_running_service_is_not_replaced(tree: Tree) -> None:
-    """What somebody else started is named and left alone; afterwards the upgrade works and data is kept."""
-    before = tree.release()
-    service = tree.start()
-    try:
-        next_release(tree, "9.2.0", HEAD, NOVELTY)
-        refused = tree.run()
-        alive = service.poll() is None
-    finally:
-        service.send_signal(signal.SIGTERM)
-        ended = service.wait(60)
-
-    assert 1 == refused.returncode
-    assert f"still runs (processes {service.pid} " in refused.stderr
-    assert (True, 0, before) == (alive, ended, tree.release())
-    token = tree.prestager("token", "create", "ops", "--role", "admin")
-    tree.install()
-    assert "ops" in tree.prestager("token", "list")
-    assert token
 
 
 @pytest.mark.parametrize(

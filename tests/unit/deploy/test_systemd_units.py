@@ -1,0 +1,126 @@
+"""The units of systemd: every word is one of systemd's, what they start exists, and nobody gets more than is needed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from deploy_files import ROOT
+
+from cli.main import app
+from cli.readiness import BEAT_S
+from settings import Settings
+
+UNITS = sorted((ROOT / "deploy/systemd").iterdir())
+OURS = [unit for unit in UNITS if "User=prestager" in unit.read_text()]
+# What an operator may be asked to bear; 10 is a service without any limits.
+EXPOSURE = 2.0
+
+
+def values(unit: Path, name: str) -> list[str]:
+    """Return all values of a directive."""
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), flags=re.MULTILINE)
+
+
+def names(paths: list[Path]) -> list[str]:
+    """Return the names of files, to tell tests by."""
+    return [path.name for path in paths]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_them(tmp_path: Path) -> None:
+    """Systemd knows every directive and value; the one thing that it misses is the program, which is not here."""
+    for unit in UNITS:
+        shutil.copy(unit, tmp_path)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(tmp_path / unit.name for unit in UNITS)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
+    )
+
+    complaints = [line for line in done.stderr.splitlines() if "prestager" in line]
+    assert [] == [line for line in complaints if "bin/prestager is not executable" not in line]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("unit", OURS, ids=names(OURS))
+def test_the_sandbox_is_tight(unit: Path) -> None:
+    """Systemd itself judges what a service may do, from 0 (nothing) to 10 (everything)."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", unit], capture_output=True, text=True, check=False, timeout=60
+    )
+    judged = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+
+    assert judged is not None, done.stderr
+    assert float(judged[1]) <= EXPOSURE
+
+
+@pytest.mark.parametrize("unit", OURS, ids=names(OURS))
+def test_what_is_started_exists(unit: Path) -> None:
+    """The command is one of the program's, and each variable that is set is a setting."""
+    [line] = values(unit, "ExecStart")
+    program, verb, *options = line.split()
+    command: Any = typer.main.get_command(app)
+
+    assert "/opt/prestager/current/bin/prestager" == program
+    assert {option for option in options if option.startswith("--")} <= {
+        name for parameter in command.commands[verb].params for name in parameter.opts
+    }
+    variables = {value.partition("=")[0] for value in values(unit, "Environment")}
+    known = {f"PRESTAGER_{field.upper()}" for field in Settings.model_fields}
+    assert variables <= known | {"PRESTAGER_CONFIG"}
+
+
+@pytest.mark.parametrize("unit", OURS, ids=names(OURS))
+def test_a_stop_is_waited_for(unit: Path) -> None:
+    """A stop has more time than a caller may wait, and signs of life come often enough for the watchdog."""
+    [stop], [watchdog] = values(unit, "TimeoutStopSec"), values(unit, "WatchdogSec")
+
+    assert int(stop) > Settings.model_fields["command_timeout_s"].default
+    assert int(watchdog) >= 3 * BEAT_S
+    assert ["notify"] == values(unit, "Type")
+    assert ["on-failure"] == values(unit, "Restart")
+    assert ["0"] == values(unit, "StartLimitIntervalSec")
+
+
+def test_units_know_each_other() -> None:
+    """Every unit of ours that is named is there."""
+    known = set(names(UNITS))
+    for unit in UNITS:
+        for name in re.findall(r"prestager[\w@-]*\.(?:service|target|timer)", unit.read_text()):
+            assert re.sub(r"@\w+\.", "@.", name) in known, name
+
+
+def test_the_settings_of_a_new_installation() -> None:
+    """Every line of the settings' file, commented out or not, is a setting; the key's file is the installer's."""
+    text = (ROOT / "deploy/etc/prestager.toml").read_text()
+    given = re.findall(r"^#?(\w+) = ", text, flags=re.MULTILINE)
+
+    assert set(given) <= set(Settings.model_fields)
+    assert {"release", "listen", "data_dir", "secret_key_file"} <= set(given)
+
+
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed")
+def test_logrotate_takes_its_file(tmp_path: Path) -> None:
+    """Logrotate reads the file without a complaint but that the user is not here."""
+    copy = tmp_path / "prestager"
+    copy.write_text((ROOT / "deploy/logrotate/prestager").read_text().replace("su prestager prestager", "su root root"))
+    copy.chmod(0o644)
+    done = subprocess.run(
+        [shutil.which("logrotate"), "--debug", "--state", tmp_path / "state", copy],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert 0 == done.returncode
+    assert "error:" not in done.stderr
