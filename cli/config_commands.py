@@ -8,10 +8,12 @@ import typer
 
 from cli.checks import doubts, start_faults
 from cli.configuration import examine_settings, read_settings, shown_settings, unknown_variables
+from cli.dcmanager_import.command import import_dcmanager
 from cli.errors import CommandError
 from cli.tables import print_table
 
 app = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
+app.command("import-dcmanager")(import_dcmanager)
 
 
 @app.command()

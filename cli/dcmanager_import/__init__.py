@@ -1,0 +1,1 @@
+"""Writes our settings from those of dcmanager on the same controller."""

@@ -1,0 +1,69 @@
+"""Writes settings into the operator's file and secrets into files beside it: all that is wanted, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from cli.errors import CommandError
+
+_HEAD: Final = "\n# From dcmanager's configuration.\n"
+_GROUP_MAY_READ: Final = 0o640
+_OWNER_MAY_READ: Final = 0o600
+
+
+def add_settings(text: str, wanted: Mapping[str, str | int | float], *, replace: bool) -> str:
+    """Return a file of settings with the wanted ones; comments and all others stay.
+
+    Raises:
+        CommandError: Some are set to something else and may not be replaced, or the text is not TOML.
+    """
+    try:
+        present = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CommandError("The file of settings is not TOML; correct it first: prestager config check") from error
+    differing = sorted(name for name, value in wanted.items() if name in present and present[name] != value)
+    if differing and not replace:
+        raise CommandError(
+            "Nothing was written: some settings have another value already; --replace takes dcmanager's.",
+            [f"{name} is set to something else." for name in differing],
+        )
+    for name in differing:
+        text = re.sub(rf"(?m)^{name}[ \t]*=.*$", lambda _, name=name: _line(name, wanted[name]), text)  # type: ignore[misc]
+    fresh = [_line(name, value) for name, value in wanted.items() if name not in present]
+    return text + (_HEAD + "\n".join(fresh) + "\n" if fresh else "")
+
+
+def _line(name: str, value: str | float) -> str:
+    # JSON's strings and numbers are TOML's too.
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}"
+
+
+def write_private(file: Path, content: str) -> None:
+    """Write a file whole or not at all, for its owner; and for the folder's group, if that is not root's own.
+
+    Raises:
+        CommandError: It cannot be written.
+    """
+    draft = file.with_name(f".{file.name}.{uuid4().hex}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_MAY_READ)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            group = file.parent.stat().st_gid
+            # So that the service's user reads what root has written.
+            if os.geteuid() == 0 and group != 0:
+                os.fchown(target.fileno(), 0, group)
+                os.fchmod(target.fileno(), _GROUP_MAY_READ)
+            target.write(content)
+            target.flush()
+            os.fsync(target.fileno())
+        draft.rename(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise CommandError(f"{file} cannot be written: {error.strerror}.") from error

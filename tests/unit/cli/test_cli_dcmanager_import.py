@@ -1,0 +1,215 @@
+"""`prestager config import-dcmanager`: our settings from dcmanager's."""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.dcmanager_import.reading import map_dcmanager
+from settings import Settings
+
+# Written as puppet does; every secret has "hidden" in it.
+CONF = """\
+[DEFAULT]
+transport_url = rabbit://guest:hidden%2FRabbit@[fd01::2]:5672
+bind_host = fd01::2
+bind_port = 8119
+playbook_timeout = 3600
+use_syslog = True
+workers = 2
+auth_strategy = keystone
+
+[database]
+connection = postgresql+psycopg2://admin-dcmanager:hidden%40Db@[fd01::2]/dcmanager
+max_pool_size = 105
+
+[keystone_authtoken]
+auth_url = http://[fd01::2]:5000
+auth_type = password
+username = dcmanager
+password = hidden Key$tone
+project_name = services
+user_domain_name = Default
+project_domain_name = Default
+region_name = RegionOne
+
+[endpoint_cache]
+auth_uri = http://[fd01::2]:5000/v3
+username = dcmanager
+password = hiddenSites
+project_name = services
+
+[cache]
+admin_username = admin
+admin_password = hiddenAdmin
+"""
+# All settings that the mapping may give, whichever of them this program has.
+ALL = (
+    frozenset(Settings.model_fields)
+    | {
+        f"{prefix}_{name}"
+        for prefix in ("keystone", "site")
+        for name in ("username", "password_file", "project", "user_domain", "project_domain")
+    }
+    | {"auth", "keystone_auth_url", "inspector", "controller_url", "controller_keystone_url"}
+)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """Give dcmanager's configuration."""
+    file = tmp_path / "dcmanager.conf"
+    file.write_text(CONF)
+    return file
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Give our file as the installer leaves it."""
+    file = tmp_path / "etc/prestager.toml"
+    file.parent.mkdir()
+    file.write_text('# Ours.\nretention_days = 30\n#release = "23.09"\n')
+    return file
+
+
+def test_everything_is_mapped() -> None:
+    """Each part of the configuration that means something here becomes a setting; secrets are apart from them."""
+    mapped = map_dcmanager(CONF, ALL)
+
+    assert [] == mapped.faults
+    assert {
+        "listen": "[fd01::2]:8219",
+        "prepare_deadline_s": 3600.0,
+        "packages_deadline_s": 3600.0,
+        "images_deadline_s": 7200.0,
+        "auth": "keystone",
+        "keystone_auth_url": "http://[fd01::2]:5000/v3",
+        "keystone_username": "dcmanager",
+        "keystone_project": "services",
+        "keystone_user_domain": "Default",
+        "keystone_project_domain": "Default",
+        "inspector": "sysinv",
+        "controller_keystone_url": "http://[fd01::2]:5000/v3",
+        "controller_url": "http://[fd01::2]:5497",
+        "site_username": "dcmanager",
+        "site_project": "services",
+    } == mapped.settings
+    assert {
+        "broker_url_file": "amqp://guest:hidden%2FRabbit@[fd01::2]:5672/prestager",
+        "database_url_file": "postgresql+psycopg://admin-dcmanager:hidden%40Db@[fd01::2]/prestager",
+        "keystone_password_file": "hidden Key$tone",
+        "site_password_file": "hiddenSites",
+    } == mapped.secrets
+
+
+def test_what_is_not_mapped_is_told() -> None:
+    """Each option that is not taken over is named, with the reason where there is one, and never its value."""
+    told = "\n".join(map_dcmanager(CONF, ALL).notes)
+
+    for option in ("[DEFAULT] workers", "[cache] admin_password", "[database] max_pool_size", "region_name"):
+        assert option in told
+    assert "hidden" not in told
+    assert "createdb --owner='admin-dcmanager' prestager" in told
+    assert "rabbitmqctl add_vhost prestager" in told
+
+
+def test_a_setting_that_this_program_has_not() -> None:
+    """What this program cannot know is left out and told, and so is what would need it."""
+    mapped = map_dcmanager(CONF, frozenset({"auth", "listen", "broker_url_file"}))
+
+    assert {"listen": "[fd01::2]:8219"} == mapped.settings
+    assert {"broker_url_file"} == set(mapped.secrets)
+    assert "auth is left out" in "\n".join(mapped.notes)
+
+
+def test_tls_and_several_brokers() -> None:
+    """A broker that is reached by TLS stays so; of several the first is taken, which is told."""
+    text = "[DEFAULT]\ntransport_url = rabbit://u:p@one:5671,u:p@two:5671/cell\n[oslo_messaging_rabbit]\nssl = true\n"
+    mapped = map_dcmanager(text, ALL)
+
+    assert "amqps://u:p@one:5671/prestager" == mapped.secrets["broker_url_file"]
+    assert "the first is taken" in "\n".join(mapped.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("/dcmanager\n", "/prestager\n"), "names the database 'prestager'"),
+        (("postgresql+psycopg2://", "mysql+pymysql://"), "is of mysql"),
+        (("rabbit://", "zmq://"), "transport_url is not an address of RabbitMQ"),
+        (("transport_url", "no_url"), "transport_url is missing"),
+        (("connection =", "no ="), "connection is missing"),
+        (("playbook_timeout = 3600", "playbook_timeout = nan"), "playbook_timeout is not a number"),
+        (("[DEFAULT]\n", "hidden\n"), "not the INI file"),
+    ],
+)
+def test_what_cannot_be_taken_over(prestager, conf: Path, out: Path, change: tuple[str, str], fault: str) -> None:
+    """Whatever is wrong is told without a value, and nothing is written."""
+    conf.write_text(CONF.replace(*change))
+    before = out.read_text()
+
+    ended = prestager("config", "import-dcmanager", str(conf), "--out", str(out))
+
+    assert 1 == ended.code
+    assert fault in ended.err
+    assert "hidden" not in ended.err + ended.out
+    assert (before, [out]) == (out.read_text(), list(out.parent.iterdir()))
+
+
+def test_the_files(prestager, conf: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings are added to what is there, secrets are files for nobody else, and the program takes them all."""
+    ended = prestager("config", "import-dcmanager", str(conf), "--out", str(out), "--release", "24.09")
+
+    assert 0 == ended.code, ended.err
+    text = out.read_text()
+    assert text.startswith('# Ours.\nretention_days = 30\n#release = "23.09"\n')
+    assert "hidden" not in text + ended.out + ended.err
+    credentials = out.parent / "credentials"
+    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in [*credentials.iterdir(), out]}
+    assert 0o700 == stat.S_IMODE(credentials.stat().st_mode)
+    for name, value in tomllib.loads(text).items():
+        assert not name.endswith("_file") or Path(value).is_file()
+
+    monkeypatch.delenv("PRESTAGER_RELEASE")
+    monkeypatch.setenv("PRESTAGER_CONFIG", str(out))
+    settings = Settings()
+    assert settings.store_url.endswith("@[fd01::2]/prestager")
+    assert (8219, "24.09", 30) == (settings.listen_port, settings.release, settings.retention_days)
+
+
+def test_doing_it_again(prestager, conf: Path, out: Path) -> None:
+    """Again it changes nothing; after a change it says what differs, and takes it only when told to."""
+    arguments = ("config", "import-dcmanager", str(conf), "--out", str(out))
+    prestager(*arguments)
+    first = out.read_text()
+    prestager(*arguments)
+    assert first == out.read_text()
+
+    conf.write_text(CONF.replace("3600", "1800").replace("hidden%40Db", "hiddenNew"))
+    refused = prestager(*arguments)
+    assert (1, first) == (refused.code, out.read_text())
+    assert "prepare_deadline_s is set to something else" in refused.err
+    secret = out.parent / "credentials/database-url"
+    assert "hiddenNew" not in secret.read_text()
+
+    assert 0 == prestager(*arguments, "--replace").code
+    assert first.replace("3600.0", "1800.0") == out.read_text()
+    assert "hiddenNew" in secret.read_text()
+
+
+def test_dry_run(prestager, conf: Path, out: Path) -> None:
+    """A dry run tells what would be set and writes nothing."""
+    ended = prestager("config", "import-dcmanager", str(conf), "--out", str(out), "--dry-run")
+
+    assert ended.out.startswith("Would set: listen,")
+    assert [out] == list(out.parent.iterdir())
+
+
+def test_a_file_that_cannot_be_read(prestager, tmp_path: Path) -> None:
+    """A missing file is told."""
+    ended = prestager("config", "import-dcmanager", str(tmp_path / "none.conf"))
+
+    assert (1, True) == (ended.code, "No such file" in ended.err)
