@@ -9,9 +9,10 @@ import typer
 
 from cli.configuration import read_settings
 from cli.errors import CommandError
+from cli.fleet_import.dcmanager import read_dcmanager
 from cli.fleet_import.reading import read_fleet
 from cli.fleet_import.registering import ImportRules, Registered, register
-from cli.fleet_import.sources import read_hosts
+from cli.fleet_import.sources import Hosts, read_hosts
 from cli.store import store
 
 app = typer.Typer(no_args_is_help=True, help="Register sites.")
@@ -29,10 +30,15 @@ def _group() -> None:
 @app.command("import")
 def import_fleet(
     file: Annotated[
-        Path, typer.Argument(help="Ansible inventory (YAML or INI), or a list with `name` or `name address` a line.")
-    ],
+        Path | None,
+        typer.Argument(help="Ansible inventory (YAML or INI), or a list with `name` or `name address` a line."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the whole file and change nothing.")] = False,  # noqa: FBT002 - an option of the shell
     update: Annotated[bool, typer.Option("--update", help="Change sites and groups that are registered.")] = False,  # noqa: FBT002 - an option of the shell
+    from_dcmanager: Annotated[
+        str | None, typer.Option(help="Read a dcmanager instead of a file, such as http://192.168.204.2:8119/v1.0")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with a Keystone token for that dcmanager.")] = None,
 ) -> None:
     """Register all sites of a file, or none of them when anything in it is wrong.
 
@@ -44,15 +50,25 @@ def import_fleet(
     prestager_group_description. All other variables are kept for Ansible, except secrets.
     """
     settings = read_settings()
-    wanted = read_fleet(read_hosts(file))
+    source, hosts = _hosts(file, from_dcmanager, token_file)
+    wanted = read_fleet(hosts)
     rules = ImportRules(default_version=settings.release, update=update, dry_run=dry_run)
     with store(settings) as database:
         done = register(database, wanted, rules)
     for warning in done.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if done.faults:
-        raise CommandError(f"Nothing was imported; correct {file} and import it again.", _shown(done.faults))
+        raise CommandError(f"Nothing was imported; correct {source} and import it again.", _shown(done.faults))
     typer.echo(("Would be: " if dry_run else "") + _summary(done))
+
+
+def _hosts(file: Path | None, dcmanager: str | None, token_file: Path | None) -> tuple[str, Hosts]:
+    """Return the name of what is read, and its hosts."""
+    if dcmanager is not None and file is None and token_file is not None:
+        return "that at dcmanager", read_dcmanager(dcmanager, token_file)
+    if file is not None and dcmanager is None and token_file is None:
+        return str(file), read_hosts(file)
+    raise CommandError("Give a file, or --from-dcmanager together with --token-file.")
 
 
 def _shown(faults: list[str]) -> list[str]:
