@@ -14,7 +14,7 @@ test: ## Check style, types and imports, and run all tests
 
 faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test
-	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest tests/faults -q
+	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest -m faults -q
 
 setup: ## Prepare .venv and the programs that tests need
 	@bin/setup test

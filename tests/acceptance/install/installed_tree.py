@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,10 @@ DIGEST = """{ cat requirements/run.txt; "$0" -c 'import sys; print(sys.version, 
 
 # The heaviest of what only development needs.
 DEVELOPMENT = ("uv", "uvx", "ruff", "mypy", "mypyc", "hypothesis", "coverage", "grimp", "rich_toolkit", "ast_serialize")
+
+
+# Much more than a start takes, even while the machine is busy.
+_READY_S = 120.0
 
 
 @dataclass
@@ -69,18 +75,25 @@ class Tree:
         """Return the name of the release that a link leads to."""
         return (self.home / link).resolve().name
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the installed service and wait until it is ready."""
-        ready = self.root / "ready"
-        process = subprocess.Popen(
-            [self.home / "bin/prestager", "up"],
-            cwd="/",
-            env={**environment(), "PRESTAGER_READY_FILE": str(ready)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(ready.exists, 30)
-        return process
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the installed service, from when it is ready."""
+        ready, log = self.root / "ready", self.root / "service.log"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [self.home / "bin/prestager", "up"],
+                cwd="/",
+                env={**environment(), "PRESTAGER_READY_FILE": str(ready)},
+                stdout=sink,
+                stderr=sink,
+            )
+        try:
+            wait_for(lambda: ready.exists() or process.poll() is not None, _READY_S, log.read_text)
+            assert process.poll() is None, log.read_text()
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def environment() -> dict[str, str]:

@@ -35,6 +35,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+# With the faults, for its minute of both cores.
+@pytest.mark.faults
 def test_install_upgrade_and_back(tree: Tree) -> None:
     """The life of an installation: a release, itself again, one that fails, one that works, the way back, the end.
 
@@ -60,11 +62,11 @@ def test_install_upgrade_and_back(tree: Tree) -> None:
     tree.prestager("token", "create", "ops", "--role", "admin")
 
     next_release(tree, "9.1.0", HEAD, "op.drop_table('there_is_no_such_table')")
-    service = tree.start()
-    refused = tree.run()
-    alive = service.poll() is None
-    service.send_signal(signal.SIGTERM)
-    assert (True, 0) == (alive, service.wait(60))
+    with tree.running() as service:
+        refused = tree.run()
+        alive = service.poll() is None
+        service.send_signal(signal.SIGTERM)
+        assert (True, 0) == (alive, service.wait(60))
     assert f"still runs (processes {service.pid} " in refused.stderr
     assert first == tree.release()
 
