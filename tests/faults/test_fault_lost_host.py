@@ -17,10 +17,12 @@ from sqlalchemy import func, select
 
 from db.schema import runs
 from tests.faults.conftest import NewInstallation
-from tests.faults.fault_rig import START_S, FaultInstallation, Part, violations
+from tests.faults.fault_checks import violations
+from tests.faults.fault_parts import START_S, Part
+from tests.faults.fault_rig import LONG, FaultInstallation
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.skipif(not LONG, reason="lasts longer than a lease: make faults")]
 
 SITES = 4
 # From the loss of a host to work that goes on, in seconds; the promise of docs/guarantees.md.
