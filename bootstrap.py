@@ -8,7 +8,7 @@ import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -29,16 +29,24 @@ from db.engine import Database
 from db.inventory import installation_id
 from db.migrate import current_revision, head_revision, known_revisions, upgrade
 from db.sealing import KEY_BYTES, Sealer
-from runner.inspectors import DeclaredInspector
+from runner.controller_checks import ControllerCheck, DeclaredOnly
+from runner.inspectors import DeclaredInspector, Inspector
 from runner.jobs import OnFinished, Runner
 from runner.phases import ControllerLayout
 from runner.supervisor import Supervisor
+from runner.sysinv.addresses import SiteAddresses
+from runner.sysinv.controller import AskedController
+from runner.sysinv.inspector import SysinvInspector
+from runner.sysinv.login import Account, TokenStore, Trust
+from runner.sysinv.session import Access, Address, Patience
 from settings import Settings
 from statemachine.eligibility import Rules
 from statemachine.snapshot import Limits
 from statemachine.states import StepState
 
 _LOCK_FILE: Final = "prestager.lock"
+
+_SHORT_PATIENCE: Final = Patience(connect_s=2.0, read_s=4.0, pause_s=0.5)
 
 RunnerFactory = Callable[[OnFinished], Runner]
 
@@ -194,7 +202,7 @@ class _Parts:
         self._settings = settings
         self._database = database
         self._sealer = sealer
-        self._inspector = DeclaredInspector()
+        self._inspector = _inspector(settings)
         self._site_rules = Rules(simplex_only=not settings.allow_duplex)
         self._retention = timedelta(days=settings.retention_days)
         # Two machines may have one host name; a worker takes back only what a process of its own machine left.
@@ -237,7 +245,14 @@ class _Parts:
             site=self._site_rules,
             limits=Limits(max_attempts=self._settings.max_attempts),
         )
-        return Coordinator(self._database, self._inspector, rules, relay.wake, self._owner)
+        return Coordinator(
+            self._database,
+            self._inspector,
+            rules,
+            relay.wake,
+            self._owner,
+            controller_check=_controller_check(self._settings),
+        )
 
     def _tools(self, relay: Loop) -> WorkerTools:
         return WorkerTools(
@@ -255,6 +270,76 @@ class _Parts:
 def phases_of(queues: Collection[str]) -> frozenset[StepState]:
     """Return the phases that a worker of these queues carries out."""
     return frozenset(phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] in queues)
+            inspections=self._settings.inspections,
+        )
+
+
+def _inspector(settings: Settings) -> Inspector:
+    if settings.inspector == "declared":
+        return DeclaredInspector()
+    return SysinvInspector(
+        site_access(settings),
+        site_addresses(settings),
+        deadline_s=settings.precheck_deadline_s,
+        allow_duplex=settings.allow_duplex,
+    )
+
+
+def site_access(settings: Settings) -> Access:
+    """Return how sites are asked.
+
+    Raises:
+        StartError: There is no password for them.
+    """
+    password = settings.site_password.get_secret_value() if settings.site_password else settings.site_password_file
+    if password is None:
+        raise StartError("Set PRESTAGER_SITE_PASSWORD_FILE: sites are asked with the password in it.")
+    return Access(
+        account=Account(
+            username=settings.site_username,
+            password=password,
+            project=settings.site_project,
+            user_domain=settings.site_user_domain,
+            project_domain=settings.site_project_domain,
+        ),
+        trust=Trust(settings.site_ca_file),
+        patience=Patience(connect_s=settings.site_connect_timeout_s, read_s=settings.site_read_timeout_s),
+        tokens=TokenStore(),
+    )
+
+
+def site_addresses(settings: Settings) -> SiteAddresses:
+    """Return where sites are asked."""
+    return SiteAddresses(
+        keystone_port=settings.site_keystone_port, sysinv_port=settings.site_sysinv_port, file=settings.site_urls_file
+    )
+
+
+def _controller_check(settings: Settings) -> ControllerCheck:
+    if settings.controller_asked is None:
+        return DeclaredOnly()
+    return AskedController(*controller_access(settings), settings.controller_asked)
+
+
+def controller_access(settings: Settings) -> tuple[Access, Address]:
+    """Return how and where the system controller is asked; what is not set of its account is as for sites.
+
+    Raises:
+        StartError: A URL or the password is missing.
+    """
+    keystone, service = settings.controller_keystone_url, settings.controller_url
+    if keystone is None or service is None:
+        raise StartError(
+            "Set PRESTAGER_CONTROLLER_KEYSTONE_URL and PRESTAGER_CONTROLLER_URL: the system controller is asked there"
+            " whether it is being upgraded. Or set PRESTAGER_CONTROLLER_CHECK=declared."
+        )
+    own: dict[str, object] = {"site_username": settings.controller_username or settings.site_username}
+    if settings.controller_password or settings.controller_password_file:
+        own["site_password"] = settings.controller_password
+        own["site_password_file"] = settings.controller_password_file
+    access = site_access(settings.model_copy(update=own))
+    # Somebody waits for the answer to a command: all tries together fit into the few seconds that there are.
+    return replace(access, patience=_SHORT_PATIENCE), Address(keystone_url=keystone, service_url=service)
 
 
 def machine_id() -> str:

@@ -125,7 +125,40 @@ class Settings(BaseSettings):
     feed_dir: Path = Field(
         Path("/var/www/pages/feed"), description="Where the controller keeps the package feeds, rel-<release> each."
     )
-    inspector: Literal["declared"] = Field("declared", description="How the facts of a site are read.")
+    inspector: Literal["declared", "sysinv"] = Field(
+        "declared", description="How the facts of a site are read: as declared in the inventory, or at its sysinv."
+    )
+    inspections: int = Field(250, ge=1, le=2000, description="Sites that one worker asks for their facts at once.")
+    precheck_deadline_s: Seconds = Field(600, description="Longest reading of a site's facts, in seconds.")
+    site_username: str = Field("dcmanager", min_length=1, description="Account at each site's Keystone.")
+    site_password: SecretStr | None = Field(None, description="Its password.")
+    site_password_file: Path | None = Field(None, description="File that holds it, read again at each login.")
+    site_project: str = Field("services", min_length=1, description="Project of the account.")
+    site_user_domain: str = Field("Default", min_length=1, description="Domain of the account.")
+    site_project_domain: str = Field("Default", min_length=1, description="Domain of the project.")
+    site_ca_file: Path | None = Field(
+        None,
+        description="Authorities that sign the sites' certificates; read again when changed; default the system's.",
+    )
+    site_keystone_port: int = Field(5001, ge=1, le=65535, description="Port of a site's Keystone.")
+    site_sysinv_port: int = Field(6386, ge=1, le=65535, description="Port of a site's sysinv.")
+    site_urls_file: Path | None = Field(
+        None, description="TOML file with the URLs of sites that are not at their management start address."
+    )
+    site_connect_timeout_s: Seconds = Field(10, description="How long a site may take to connect, in seconds.")
+    site_read_timeout_s: Seconds = Field(60, description="How long a site may be silent, in seconds.")
+    controller_check: Literal["declared", "sysinv", "usm"] | None = Field(
+        None, description="What tells of upgrades of the system controller; default usm with the sysinv inspector."
+    )
+    controller_keystone_url: str | None = Field(
+        None, description="The system controller's Keystone, such as http://192.168.204.1:5000/v3."
+    )
+    controller_url: str | None = Field(
+        None, description="The system controller's USM (http://192.168.204.1:5497) or sysinv (...:6385)."
+    )
+    controller_username: str | None = Field(None, description="Account at the controller; default the sites' account.")
+    controller_password: SecretStr | None = Field(None, description="Its password.")
+    controller_password_file: Path | None = Field(None, description="File that holds it, read again at each login.")
     allow_duplex: bool = Field(False, description="Prestage duplex sites too; the default skips them.")
     ssh_user: str = Field("sysadmin", description="User that playbooks log in with.")
     slots: int = Field(default_factory=default_slots, ge=1, le=1000, description="Playbooks at once in one worker.")
@@ -190,6 +223,12 @@ class Settings(BaseSettings):
         if not _names(value) or not _names(value) <= frozenset(WORKER_QUEUES):
             raise ValueError(f"must be one or more of {', '.join(WORKER_QUEUES)}, with commas between them")
         return value
+    @field_validator("controller_keystone_url", "controller_url")
+    @classmethod
+    def _web_url_form(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be a URL such as http://192.168.204.1:5000/v3")
+        return value.rstrip("/") if value is not None else None
 
     @field_validator("database_url", "broker_url")
     @classmethod
@@ -257,6 +296,18 @@ class Settings(BaseSettings):
         if self.secret_key is not None and self.secret_key_file is not None:
             raise ValueError("set either PRESTAGER_SECRET_KEY or PRESTAGER_SECRET_KEY_FILE, not both")
         return self
+
+    @property
+    def asks_sites(self) -> bool:
+        """Tell whether anything logs in at sites."""
+        return self.inspector == "sysinv"
+
+    @property
+    def controller_asked(self) -> Literal["sysinv", "usm"] | None:
+        """Return what of the system controller is asked for upgrades; None: what is declared counts alone."""
+        if self.controller_check is None:
+            return "usm" if self.inspector == "sysinv" else None
+        return None if self.controller_check == "declared" else self.controller_check
 
     @property
     def store_url(self) -> str:

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import OperationalError
 
-from actors.desk import CoordinatorRules, Desk
+from actors.desk import ControllerState, CoordinatorRules, Desk
 from actors.group_commands import create_group, delete_group, update_group
 from actors.overdue import OverdueLeases
 from actors.refusals import Refused
@@ -31,7 +31,8 @@ from db.schema import commands, controller
 from db.snapshots import database_time, load_snapshot
 from db.step_moves import StaleDecisionError
 from messages.commands import Answer, Command, CommandType
-from runner.inspectors import Inspector
+from runner.controller_checks import ControllerCheck, DeclaredOnly
+from runner.inspectors import InspectionError, Inspector
 from statemachine.plan import plan
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +53,9 @@ _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     CommandType.GROUP_DELETE: delete_group,
 }
 
+# Commands that start work, which a controller that is being upgraded must not have (contract 3.3.2, 4.3).
+_START_WORK: Final = frozenset({CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE})
+
 # What the contract says where the fault is ours.
 _OUR_FAULT: Final[Mapping[CommandType, str]] = {
     kind: f"Unable to {kind.split('.')[1]} {'subcloud group' if kind.startswith('group') else kind.split('.')[0]}"
@@ -71,7 +75,8 @@ class Coordinator:
     """Answers commands and plans; see the module.
 
     `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them;
-    `patience_s` is how long a command waits for a database that is away.
+    `patience_s` is how long a command waits for a database that is away; `controller_check` tells whether the system
+    controller is being upgraded, beside what the operator declared.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place
@@ -83,6 +88,7 @@ class Coordinator:
         writer: str = "",
         *,
         patience_s: float = _PATIENCE_S,
+        controller_check: ControllerCheck | None = None,
     ) -> None:
         self._database = database
         self._inspector = inspector
@@ -91,6 +97,7 @@ class Coordinator:
         self._overdue = OverdueLeases()
         self._writer = writer
         self._patience_s = patience_s
+        self._controller_check = controller_check or DeclaredOnly()
 
     def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
         """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
@@ -100,8 +107,10 @@ class Coordinator:
         """
         log = _log.bind(command=command.id, type=str(command.type))
         try:
+            # Before the transaction, which must not wait for the network.
+            state = self._look_at_controller(command)
             answer: Answer = self._repeat(
-                lambda connection, journal, at: self._execute(connection, journal, at, command),
+                lambda connection, journal, at: self._execute(connection, journal, at, command, state),
                 self._patience_s if is_awaited else inf,
             )
         except OperationalError as error:
@@ -153,14 +162,34 @@ class Coordinator:
             self._wake_relay()
         return result
 
-    def _execute(self, connection: Connection, journal: Journal, at: datetime, command: Command) -> Answer:
+    def _look_at_controller(self, command: Command) -> ControllerState:
+        if command.type not in _START_WORK:
+            return ControllerState()
+        try:
+            return ControllerState(is_upgrading=self._controller_check.is_upgrading())
+        except InspectionError as error:
+            return ControllerState(fault=str(error))
+
+    def _execute(
+        self, connection: Connection, journal: Journal, at: datetime, command: Command, state: ControllerState
+    ) -> Answer:
         stored = connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
         if stored is not None:
             if stored.digest != command.digest():
                 return Answer(status=HTTPStatus.CONFLICT, detail="This command id was used for another command.")
             return Answer.model_validate(stored.answer)
-        desk = Desk(connection=connection, journal=journal, at=at, rules=self._rules, inspector=self._inspector)
+        desk = Desk(
+            connection=connection,
+            journal=journal,
+            at=at,
+            rules=self._rules,
+            inspector=self._inspector,
+            controller=state,
+        )
         answer = self._handle(desk, command)
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # Nobody's fault and soon over: the same command may be tried again.
+            return answer
         connection.execute(
             insert(commands).values(
                 id=command.id,

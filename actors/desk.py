@@ -24,6 +24,15 @@ class CoordinatorRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControllerState:
+    """What the system controller itself told before the transaction began."""
+
+    is_upgrading: bool = False
+    # Why it could not be told, for the operator.
+    fault: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """One command's transaction."""
 
@@ -33,3 +42,4 @@ class Desk:
     at: datetime
     rules: CoordinatorRules
     inspector: Inspector
+    controller: ControllerState = field(default_factory=ControllerState)

@@ -44,8 +44,7 @@ class WorkerLoops:
         held = HeldRuns(
             held=worker.held,
             pending=tools.reporter.pending,
-            # The runner is attached later.
-            cancel=lambda run_id, reason: worker.runner.cancel(run_id, reason),  # noqa: PLW0108
+            cancel=worker.cancel,
             give_up=worker.give_up,
         )
         leases = Leases(database, tools.owner, held)
@@ -80,8 +79,8 @@ class WorkerLoops:
         self._late.stop()
 
     def stop(self) -> None:
-        """Stop running playbooks and record them as handed over."""
-        self._worker.runner.stop()
+        """Stop inspections and running playbooks, and record them as handed over."""
+        self._worker.stop()
         for loop in (self._renewals, self._lease_watch, self._reports):
             loop.stop()
         self._tools.reporter.flush()

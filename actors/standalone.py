@@ -58,13 +58,13 @@ def _judge(desk: Desk, subcloud: RowMapping, release: str, *, force: bool) -> Re
     name = subcloud["name"]
     (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
     refusal = judge_release(name, release, subcloud["software_version"]) or judge_status(site_status(row))
-    if refusal is not None or not desk.inspector.immediate:
+    if refusal is not None:
         return refusal
     try:
-        facts = desk.inspector.inspect({**subcloud})
+        facts = desk.inspector.known({**subcloud})
     except InspectionError as error:
         return unreachable(name, str(error))
-    return judge_facts(name, facts, force=force, rules=desk.rules.site)
+    return None if facts is None else judge_facts(name, facts, force=force, rules=desk.rules.site)
 
 
 def _insert_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:

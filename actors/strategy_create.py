@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, insert, select, update
@@ -14,8 +15,7 @@ from db.inventory import candidates, declared_upgrading, find_group, find_subclo
 from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
 from messages.resources import NO_ERRORS, strategy_resource
-from runner.inspectors import InspectionError
-from statemachine.eligibility import CONTROLLER_UPGRADING, judge_release, judge_status
+from statemachine.eligibility import CONTROLLER_UNKNOWN, CONTROLLER_UPGRADING, judge_release, judge_status
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
@@ -72,12 +72,13 @@ def controller_is_upgrading(desk: Desk) -> bool:
     """Tell whether the system controller is busy.
 
     Raises:
-        Refused: 422; it could not be told, and then nothing is started.
+        Refused: 503; it could not be told, and then nothing is started.
     """
-    try:
-        return desk.inspector.controller_is_upgrading(declared_upgrading(desk.connection))
-    except InspectionError as error:
-        raise unprocessable(f"The system controller's own state could not be read: {error}") from error
+    if declared_upgrading(desk.connection):
+        return True
+    if desk.controller.fault is not None:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {desk.controller.fault}")
+    return desk.controller.is_upgrading
 
 
 def _find_group(desk: Desk, ref: str | None) -> RowMapping | None:

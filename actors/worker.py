@@ -1,12 +1,13 @@
 """What a worker does with a run: claim it, carry the phase out, report how it ended.
 
-An actor calls `inspect` or `start_playbook` and is done in well under a second: playbooks go on in the runner of this
-process, and their end is reported from there.
+An actor calls `inspect` or `start_playbook` and is done in well under a second: inspections of sites and playbooks go
+on in this process, and their end is reported from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -17,25 +18,17 @@ from zlib import compress
 import structlog
 from sqlalchemy.exc import OperationalError
 
+from actors.inspections import Inspections
+from actors.precheck import Precheck, broke
 from actors.reports import Reporter
 from db.engine import Database
-from db.inventory import declared_upgrading, site_status
 from db.journal import Journal
-from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, late_prechecks, queued_playbooks
+from db.runs import Assignment, PLAYBOOK_PHASES, Report, claim, hand_back, late_prechecks, queued_playbooks, queued_runs
 from db.sealing import Sealer, UnsealingError
-from runner.inspectors import InspectionError, Inspector
+from runner.inspectors import Inspector, Reading
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
-from statemachine.eligibility import (
-    CONTROLLER_UPGRADING,
-    Refusal,
-    Rules,
-    SiteFacts,
-    judge_facts,
-    judge_release,
-    judge_status,
-    unreachable,
-)
+from statemachine.eligibility import Rules
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +65,10 @@ class WorkerTools:
     def name(self) -> str:
         """Return the stable name of the worker."""
         return self.owner.partition("@")[0]
+    # Phases whose playbooks this worker runs: prepare needs a controller that has the feeds.
+    phases: tuple[StepState, ...] = PLAYBOOK_PHASES
+    # Sites that are asked for their facts at once.
+    inspections: int = 250
 
 
 class StepWorker:
@@ -79,11 +76,13 @@ class StepWorker:
 
     def __init__(self, tools: WorkerTools) -> None:
         self._tools = tools
+        self._precheck = Precheck(tools.database, tools.inspector, tools.rules)
+        self._inspections = Inspections(tools.inspections)
         self._held: set[int] = set()
         self._lock = Lock()
         self._draining = False
         self._runner: Runner | None = None
-        # Wakes the loop that takes waiting runs when a slot is free again.
+        # Wakes the loop that takes waiting runs when a slot, or a place for an inspection, is free again.
         self.slot_freed: Callable[[], None] = lambda: None
 
     def attach(self, runner: Runner) -> None:
@@ -119,17 +118,62 @@ class StepWorker:
         """Take no more runs; those that are being worked on go on."""
         self._draining = True
 
-    def inspect(self, run_id: int) -> None:
-        """Carry a precheck out. A run that is taken, or withdrawn, is left alone."""
-        assignment = None if self._draining else self._claim(run_id)
-        if assignment is None:
-            return
+    def cancel(self, run_id: int, reason: str) -> None:
+        """Stop a run; unknown and ended ones are ignored. Callable from any thread."""
+        self._inspections.cancel(run_id)
+        self.runner.cancel(run_id, reason)
+
+    def stop(self) -> None:
+        """Stop everything that goes on and record it as handed over. Repeating it does nothing."""
+        self._inspections.stop()
+        self.runner.stop()
+
+    def inspect(self, run_id: int) -> bool:
+        """Begin a precheck, or carry it out where nobody need be asked; False: all places are taken, and it waits.
+
+        A run that is taken, or withdrawn, is left alone.
+        """
+        if self._draining or not self._inspections.reserve():
+            return False
+        is_asking = False
         try:
-            report = self._precheck(assignment)
+            is_asking = self._inspect(run_id)
+        finally:
+            if not is_asking:
+                self._inspections.release()
+        return True
+
+    def _inspect(self, run_id: int) -> bool:
+        """Return whether the site is being asked now."""
+        assignment = self._claim(run_id)
+        if assignment is None:
+            return False
+        try:
+            report = self._precheck.without_asking(assignment)
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("precheck.broke", run=run_id)
-            report = _report(run_id, RunOutcome.FAILED, f"The precheck itself broke: {type(error).__name__}.")
+            report = broke(run_id, error)
+        if report is not None:
+            self._finish(report)
+            return False
+        asking = self._tools.inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
+        self._inspections.begin(run_id, asking, lambda answer: self._inspected(assignment, answer))
+        return True
+
+    def _inspected(self, assignment: Assignment, answer: Future[Reading]) -> None:
+        if answer.cancelled():
+            # As a playbook that is stopped: see `_outcome`.
+            outcome = RunOutcome.DRAINED if self._draining else RunOutcome.LOST
+            report = _report(assignment.run_id, outcome, "")
+        else:
+            try:
+                report = self._precheck.after_asking(assignment, answer)
+            except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+                _log.exception("precheck.broke", run=assignment.run_id)
+                report = broke(assignment.run_id, error)
+        self._inspections.release()
         self._finish(report)
+        self.slot_freed()
 
     def start_playbook(self, run_id: int) -> bool:
         """Start the playbook of a run; False when no slot is free, and then the run waits for one.
@@ -174,6 +218,15 @@ class StepWorker:
             with self._tools.database.read() as connection:
                 waiting = queued_playbooks(connection, phases, free)
             if not waiting or not all(self.start_playbook(run_id) for run_id in waiting):
+        """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
+        self._take((StepState.PRECHECK,), lambda: self._inspections.free, self.inspect)
+        self._take(self._tools.phases, lambda: self.runner.free_slots, self.start_playbook)
+
+    def _take(self, phases: Sequence[StepState], room: Callable[[], int], start: Callable[[int], bool]) -> None:
+        while (free := 0 if self._draining else room()) > 0:
+            with self._tools.database.read() as connection:
+                waiting = queued_runs(connection, phases, free)
+            if not waiting or not all(start(run_id) for run_id in waiting):
                 return
 
     def finished(self, result: RunResult) -> None:
@@ -254,46 +307,6 @@ class StepWorker:
             self._held.discard(run_id)
         with self._tools.database.write() as connection:
             hand_back(connection, run_id, self._tools.owner)
-
-    def _precheck(self, assignment: Assignment) -> Report:
-        facts: SiteFacts | None = None
-        refusal = self._refuse_before_asking(assignment)
-        if refusal is None:
-            try:
-                facts = self._tools.inspector.inspect(assignment.subcloud)
-            except InspectionError as error:
-                refusal = unreachable(assignment.subcloud["name"], str(error))
-            else:
-                refusal = self._refuse_by_facts(assignment, facts)
-        if refusal is not None or facts is None:
-            outcome = RunOutcome.SKIPPED if refusal and refusal.skip else RunOutcome.FAILED
-            return _report(assignment.run_id, outcome, refusal.text if refusal else "")
-        return Report(
-            run_id=assignment.run_id,
-            outcome=RunOutcome.SUCCEEDED,
-            details="",
-            facts={},
-            from_version=facts.software_version,
-            oam_address=facts.oam_address,
-        )
-
-    def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
-        refusal = judge_status(site_status({**assignment.subcloud, "busy_with": assignment.busy_with}))
-        if refusal is not None:
-            return refusal
-        with self._tools.database.read() as connection:
-            declared = declared_upgrading(connection)
-        try:
-            upgrading = self._tools.inspector.controller_is_upgrading(declared)
-        except InspectionError as error:
-            return Refusal(skip=False, text=f"The system controller's own state could not be read: {error}")
-        return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
-
-    def _refuse_by_facts(self, assignment: Assignment, facts: SiteFacts) -> Refusal | None:
-        name = assignment.subcloud["name"]
-        return judge_facts(name, facts, force=assignment.force, rules=self._tools.rules) or judge_release(
-            name, assignment.release, facts.software_version
-        )
 
 
 def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> Report:

@@ -10,6 +10,7 @@ from typing import Final
 from bootstrap import StartError, load_sealer
 from cli.configuration import read_settings
 from cli.errors import CommandError
+from cli.site_checks import site_faults
 from db.engine import Database
 from runner.phases import ControllerLayout, PhaseOrder, playbook_job
 from settings import Settings
@@ -34,7 +35,10 @@ def startable_settings(**given: int | str) -> Settings:
 def start_faults(settings: Settings) -> list[str]:
     """Return one sentence for each thing that keeps the service from starting or from doing its work."""
     checks: tuple[Callable[[Settings], str | None], ...] = (_release, _data_dir, _database_driver, _secret_key)
-    return [fault for check in checks if (fault := check(settings)) is not None] + _playbooks(settings)
+    return [fault for check in checks if (fault := check(settings)) is not None] + [
+        *_playbooks(settings),
+        *site_faults(settings),
+    ]
 
 
 def doubts(settings: Settings) -> list[str]:

@@ -37,6 +37,8 @@ class Assignment:
     step_id: int | None
     release: str
     force: bool
+    # Meant for a deployment of software, not for an installation.
+    for_sw_deploy: bool
     # What the site runs: as precheck read it, before that as the inventory says.
     from_version: str
     # Where playbooks reach the site; None until precheck has read it.
@@ -123,6 +125,7 @@ def _assignment(
         step_id=step_id,
         release=step.release,
         force=step.force,
+        for_sw_deploy=step.for_sw_deploy,
         from_version=from_version or step.from_version or subcloud["software_version"],
         oam_address=step.oam_address,
         subcloud=dict(subcloud),
@@ -146,6 +149,8 @@ def other_work(connection: Connection, subcloud_id: int, step_id: int | None = N
 
 def queued_playbooks(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
     """Return the oldest runs of `phases` that wait for a playbook slot, at most `limit`."""
+def queued_runs(connection: Connection, phases: Sequence[StepState], limit: int) -> list[int]:
+    """Return the oldest runs of `phases` that wait for a worker with room, at most `limit`."""
     query = (
         select(runs.c.id)
         .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(phases))

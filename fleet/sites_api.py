@@ -91,7 +91,10 @@ async def serve_sites(
         OSError: An address cannot be listened on; nothing is left listening.
     """
     by_address: dict[tuple[str, int], ServedSite] = {}
-    runner = web.AppRunner(_application(by_address), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    # A slow answer whose asker is gone is not worked on to its end.
+    runner = web.AppRunner(
+        _application(by_address), access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True
+    )
     await runner.setup()
     sites: dict[str, ServedSite] = {}
     try:

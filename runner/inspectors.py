@@ -1,11 +1,12 @@
 """Inspectors read the facts of a site before anything is done to it.
 
-`declared` takes what the operator said when the site was added.
+`declared` takes what the operator said when the site was added; `sysinv` (`runner.sysinv`) asks the site.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from statemachine.eligibility import SiteFacts
@@ -15,33 +16,42 @@ class InspectionError(Exception):
     """The facts of the site could not be read; the message says why, in a few words."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read at a site."""
+
+    facts: SiteFacts
+    # For whoever looks at the log of the phase.
+    log: str = ""
+
+
 class Inspector(Protocol):
-    """Reads a site's facts. May take as long as the network lets it; called from worker threads."""
+    """Reads a site's facts."""
 
-    # Whether the answer comes from the controller itself: then a standalone prestage is judged before it is accepted.
-    immediate: bool
+    def known(self, subcloud: Mapping[str, Any]) -> SiteFacts | None:
+        """Return the facts where they are known without asking anybody, None where the site must be asked.
 
-    def inspect(self, subcloud: Mapping[str, Any]) -> SiteFacts:
-        """Return the facts of the site that `subcloud` (its row in the inventory) describes.
+        `subcloud` is its row in the inventory. Quick; callable from any thread. Where it returns facts a standalone
+        prestage is judged by them before it is accepted.
+
+        Raises:
+            InspectionError: They should be known and are not.
+        """
+
+    async def read(self, subcloud: Mapping[str, Any], *, for_install: bool) -> Reading:
+        """Return the facts as the site tells them. May take as long as the network lets it.
+
+        `for_install`: the prestage is meant for an installation.
 
         Raises:
             InspectionError: The site could not be reached or gave no usable answer.
-        """
-
-    def controller_is_upgrading(self, declared: bool) -> bool:  # noqa: FBT001 - a fact, not an option
-        """Tell whether the system controller is busy upgrading; `declared` is what the operator set.
-
-        Raises:
-            InspectionError: The controller gave no usable answer.
         """
 
 
 class DeclaredInspector:
     """Takes the facts from the inventory."""
 
-    immediate = True
-
-    def inspect(self, subcloud: Mapping[str, Any]) -> SiteFacts:
+    def known(self, subcloud: Mapping[str, Any]) -> SiteFacts:
         """Return the declared facts.
 
         Raises:
@@ -59,6 +69,7 @@ class DeclaredInspector:
             software_version=subcloud["software_version"],
         )
 
-    def controller_is_upgrading(self, declared: bool) -> bool:  # noqa: FBT001
-        """Return what the operator declared."""
-        return declared
+    async def read(self, subcloud: Mapping[str, Any], *, for_install: bool) -> Reading:
+        """Return the declared facts; see `known`."""
+        del for_install
+        return Reading(facts=self.known(subcloud))

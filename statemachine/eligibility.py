@@ -15,6 +15,7 @@ from statemachine.versions import is_older
 # Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
 DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "prestage-failed", "prestage-complete"})
 
+CONTROLLER_UNKNOWN: Final = "Whether the system controller is being upgraded could not be told, so nothing was started."
 CONTROLLER_UPGRADING: Final = (
     "Prestage failed 'SystemController': Prestage operations not allowed while system controller upgrade is in"
     " progress."
@@ -44,6 +45,9 @@ class SiteFacts:
     # Whether an alarm is raised that affects management.
     management_affecting_alarms: bool
     software_version: str
+    # Whether controller-0 is the active controller; None where it does not matter: only an installation of a duplex
+    # site needs it.
+    controller_0_active: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,8 @@ def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Re
     """
     if rules.simplex_only and facts.system_mode != "simplex":
         return skipped(name, "Prestage operation is only accepted for a simplex subcloud.")
+    if facts.controller_0_active is False:
+        return skipped(name, "Prestage for install on duplex subclouds is only allowed when controller-0 is active.")
     if facts.management_affecting_alarms and not force:
         return failed(
             name,

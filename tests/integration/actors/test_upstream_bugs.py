@@ -157,7 +157,7 @@ def test_a_crash_in_precheck_is_a_failure(
     rig = build()
     rig.add_site("a")
     rig.create()
-    monkeypatch.setattr(DeclaredInspector, "inspect", breaks)
+    monkeypatch.setattr(DeclaredInspector, "known", breaks)
     rig.verb("apply")
 
     assert "failed" == rig.ending()

@@ -15,7 +15,7 @@ from db.runs import (
     late_prechecks,
     lose_runs_of,
     other_work,
-    queued_playbooks,
+    queued_runs,
     renew,
 )
 from db.schema import run_outputs, runs, steps
@@ -273,7 +273,7 @@ class TestLoseAndHandBack:
 
 
 class TestWaiting:
-    def test_queued_playbooks(self, rig: Rig) -> None:
+    def test_queued_runs(self, rig: Rig) -> None:
         """Runs that wait for a slot come oldest first; prechecks need none, and taken ones do not wait."""
         for run_id in rig.queued():
             rig.claim(run_id)
@@ -284,8 +284,8 @@ class TestWaiting:
         rig.coordinate()
         rig.claim(second)
 
-        assert [first, third] == queued_playbooks(rig.connection, PLAYBOOK_PHASES, 10)
-        assert [first] == queued_playbooks(rig.connection, PLAYBOOK_PHASES, 1)
+        assert [first, third] == queued_runs(rig.connection, PLAYBOOK_PHASES, 10)
+        assert [first] == queued_runs(rig.connection, PLAYBOOK_PHASES, 1)
         phase = select(runs.c.phase).where(runs.c.step_id == standalone)
         assert rig.connection.execute(phase).scalar_one() == StepState.PRECHECK
 

@@ -128,6 +128,29 @@ class TestFacts:
 
         assert judge_facts("site1", facts, force=False, rules=Rules(simplex_only=False)) is None
 
+    @pytest.mark.parametrize(
+        ("is_active", "refusal"),
+        [
+            (True, None),
+            (None, None),
+            (
+                False,
+                Refusal(
+                    skip=True,
+                    text=(
+                        "Prestage skipped 'site1': Prestage for install on duplex subclouds is only allowed when"
+                        " controller-0 is active."
+                    ),
+                ),
+            ),
+        ],
+    )
+    def test_controller_0_must_be_active(self, is_active: bool | None, refusal: Refusal | None) -> None:
+        """Where the active controller matters, a site on its second controller is skipped."""
+        facts = replace(FACTS, system_mode="duplex", controller_0_active=is_active)
+
+        assert refusal == judge_facts("site1", facts, force=False, rules=Rules(simplex_only=False))
+
     def test_alarm_fails(self) -> None:
         """A management-affecting alarm fails the subcloud; it does not skip it (8.7)."""
         facts = replace(FACTS, management_affecting_alarms=True)

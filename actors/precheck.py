@@ -1,0 +1,102 @@
+"""What a precheck finds: from what the controller knows, and from what was read at the site."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from zlib import compress
+
+import structlog
+
+from db.engine import Database
+from db.inventory import declared_upgrading, site_status
+from db.runs import Assignment, Report
+from runner.inspectors import InspectionError, Inspector, Reading
+from statemachine.eligibility import (
+    CONTROLLER_UPGRADING,
+    Refusal,
+    Rules,
+    judge_facts,
+    judge_release,
+    judge_status,
+    unreachable,
+)
+from statemachine.states import RunOutcome
+
+_log = structlog.get_logger(__name__)
+
+
+class Precheck:
+    """Judges for one worker."""
+
+    def __init__(self, database: Database, inspector: Inspector, rules: Rules) -> None:
+        self._database = database
+        self._inspector = inspector
+        self._rules = rules
+
+    def without_asking(self, assignment: Assignment) -> Report | None:
+        """Return how the precheck ends where the site need not be asked; None: it must be."""
+        refusal = self._refuse_before_asking(assignment)
+        if refusal is not None:
+            return _refused(assignment, refusal)
+        try:
+            facts = self._inspector.known(assignment.subcloud)
+        except InspectionError as error:
+            return _refused(assignment, unreachable(assignment.subcloud["name"], str(error)))
+        return None if facts is None else self._judged(assignment, Reading(facts=facts))
+
+    def after_asking(self, assignment: Assignment, answer: Future[Reading]) -> Report:
+        """Return how the precheck ends with what an inspection gave; `answer` is done and not cancelled."""
+        error = answer.exception()
+        if error is None:
+            return self._judged(assignment, answer.result())
+        name = assignment.subcloud["name"]
+        if not isinstance(error, InspectionError):
+            _log.error("precheck.broke", run=assignment.run_id, exc_info=error)
+            return broke(assignment.run_id, error)
+        _log.info("site.not-read", subcloud=name, cause=str(error))
+        return _refused(assignment, unreachable(name, str(error)))
+
+    def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
+        refusal = judge_status(site_status({**assignment.subcloud, "busy_with": assignment.busy_with}))
+        if refusal is not None:
+            return refusal
+        # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
+        # was let in is not turned down half-way because the controller does not answer.
+        with self._database.read() as connection:
+            upgrading = declared_upgrading(connection)
+        return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
+
+    def _judged(self, assignment: Assignment, reading: Reading) -> Report:
+        name, facts = assignment.subcloud["name"], reading.facts
+        declared = assignment.subcloud["software_version"]
+        if facts.software_version != declared:
+            _log.warning("site.other-version", subcloud=name, declared=declared, found=facts.software_version)
+        refusal = judge_facts(name, facts, force=assignment.force, rules=self._rules) or judge_release(
+            name, assignment.release, facts.software_version
+        )
+        if refusal is not None:
+            return _refused(assignment, refusal, reading.log)
+        return Report(
+            run_id=assignment.run_id,
+            outcome=RunOutcome.SUCCEEDED,
+            details="",
+            facts={},
+            output=_packed(reading.log),
+            from_version=facts.software_version,
+            oam_address=facts.oam_address,
+        )
+
+
+def broke(run_id: int, error: BaseException) -> Report:
+    """Return the report of a precheck that failed by a fault of ours."""
+    details = f"The precheck itself broke: {type(error).__name__}."
+    return Report(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+
+
+def _refused(assignment: Assignment, refusal: Refusal, log: str = "") -> Report:
+    outcome = RunOutcome.SKIPPED if refusal.skip else RunOutcome.FAILED
+    return Report(run_id=assignment.run_id, outcome=outcome, details=refusal.text, facts={}, output=_packed(log))
+
+
+def _packed(log: str) -> bytes:
+    return compress(log.encode()) if log else b""

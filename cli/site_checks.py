@@ -1,0 +1,58 @@
+"""What must be right before sites, or the system controller, can be asked over REST. Changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bootstrap import StartError, controller_access, site_access, site_addresses
+from runner.inspectors import InspectionError
+from settings import Settings
+
+
+def site_faults(settings: Settings) -> list[str]:
+    """Return one sentence for each thing that keeps sites or the controller from being asked as the settings want."""
+    faults = [
+        f"Set either PRESTAGER_{whose}_PASSWORD or PRESTAGER_{whose}_PASSWORD_FILE, not both."
+        for whose, password, file in (
+            ("SITE", settings.site_password, settings.site_password_file),
+            ("CONTROLLER", settings.controller_password, settings.controller_password_file),
+        )
+        if password is not None and file is not None
+    ]
+    if settings.asks_sites:
+        faults += _account_faults(settings) + _file_faults(settings)
+    if settings.controller_asked is not None:
+        faults += _controller_faults(settings)
+    return list(dict.fromkeys(faults))
+
+
+def _account_faults(settings: Settings) -> list[str]:
+    try:
+        site_access(settings).account.login_body()
+    except (StartError, InspectionError) as error:
+        return [str(error)]
+    return []
+
+
+def _file_faults(settings: Settings) -> list[str]:
+    faults = []
+    try:
+        site_addresses(settings).from_file()
+    except InspectionError as error:
+        faults.append(str(error))
+    return faults + _ca_faults(settings.site_ca_file)
+
+
+def _ca_faults(file: Path | None) -> list[str]:
+    if file is None or file.is_file():
+        return []
+    return [f"PRESTAGER_SITE_CA_FILE {file} is not a file."]
+
+
+def _controller_faults(settings: Settings) -> list[str]:
+    try:
+        access, _ = controller_access(settings)
+        access.account.login_body()
+    except (StartError, InspectionError) as error:
+        return [str(error)]
+    return []

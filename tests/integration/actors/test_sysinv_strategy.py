@@ -1,0 +1,226 @@
+"""Whole strategies whose prechecks ask simulated sites over TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from coordinator_house import House
+from embedded_rig import Rig, Stage
+from sqlalchemy import event
+
+from actors.coordinator import Coordinator
+from actors.desk import CoordinatorRules
+from db.engine import Database
+from db.schema import commands, steps
+from db.sealing import Sealer
+from fleet.certificates import Authority
+from fleet.faults import Fault, FaultKind
+from fleet.site_spec import SiteSpec
+from messages.commands import CommandType
+from runner.inspectors import DeclaredInspector, InspectionError
+from tests.simulated_sites import SitesThread, sites_in_thread
+from tests.waiting import wait_for
+
+NAMES = ("well", "duplex", "alarmed", "gone", "older", "moved")
+UNREADABLE = "Failed to retrieve subcloud system mode and system health."
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def context(authority: Authority) -> ssl.SSLContext:
+    return authority.server_context()
+
+
+@pytest.fixture
+def sites(context: ssl.SSLContext) -> Iterator[SitesThread]:
+    with sites_in_thread([SiteSpec(name=name) for name in (*NAMES, "controller")], context) as sites:
+        yield sites
+
+
+@pytest.fixture
+def asking(build: Callable[..., Rig], sites: SitesThread, authority: Authority, tmp_path: Path) -> Callable[..., Rig]:
+    """Give a function that starts an installation which asks sites, and the controller by USM."""
+    password = tmp_path / "password"
+    password.write_text(sites["well"].spec.account.password)
+
+    def start(**settings: Any) -> Rig:
+        given = {
+            "inspector": "sysinv",
+            "site_password_file": password,
+            "site_ca_file": authority.ca_file,
+            "site_urls_file": sites.write_urls(tmp_path / "urls.toml"),
+            "controller_keystone_url": sites["controller"].keystone_url,
+            "controller_url": sites["controller"].sysinv_url,
+            **settings,
+        }
+        return build(**given)
+
+    return start
+
+
+def test_each_site_by_what_it_says(asking: Callable[..., Rig], sites: SitesThread, stage: Stage) -> None:
+    """A well site is staged at its own address, a duplex one is skipped, an alarmed or unreachable one fails."""
+    rig = asking()
+    for name in NAMES:
+        rig.add_site(name, system_mode="duplex", external_oam_floating_address="10.99.99.99")
+    sites["duplex"].spec.system_mode = "duplex"
+    sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 2
+    sites["gone"].spec.faults["login"] = Fault(kind=FaultKind.FORBIDDEN)
+    sites["older"].spec.software_version = "24.09"
+    sites["moved"].spec.software_version = "21.12"
+
+    assert "failed" == rig.run_strategy()
+    details = {name: rig.step(name)["details"] for name in NAMES}
+    assert [True, True] == [rig.step(name)["state"] == "complete" for name in ("well", "moved")]
+    assert "10.10.10.2" == rig.step("well")["oam_address"]
+    assert {"10.10.10.2"} == {job.host_vars["ansible_host"] for job in stage.jobs}
+    assert details["duplex"].startswith("Prestage skipped 'duplex': Prestage operation is only accepted for a simplex")
+    assert "failed" == rig.step("alarmed")["state"]
+    assert "Subcloud has management affecting alarm(s)." in details["alarmed"]
+    assert f"Prestage failed 'gone': {UNREADABLE} The login at Keystone was answered with 403." in details["gone"]
+    assert "(23.09) is lower than the current subcloud software version (24.09)" in details["older"]
+    assert "21.12" == rig.step("moved")["from_version"]
+    assert "[2] alarms found, [2] of which" in rig.log("alarmed", "prestage-precheck")
+    assert "The inventory says 22.12" in rig.log("moved", "prestage-precheck")
+
+
+def test_force_passes_over_alarms_and_not_over_silence(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """With force an alarm does not fail the site; a health that cannot be read does all the same."""
+    rig = asking()
+    for name in ("alarmed", "gone"):
+        rig.add_site(name)
+    sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
+    sites["gone"].spec.faults["health"] = Fault(kind=FaultKind.NOT_FOUND)
+
+    assert "failed" == rig.run_strategy(force="true")
+    assert ["complete", "failed"] == [rig.step(name)["state"] for name in ("alarmed", "gone")]
+    assert f"{UNREADABLE} GET /v1/health/ was answered with 404." in rig.step("gone")["details"]
+
+
+def test_an_installation_of_a_duplex_site(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """Where duplex is allowed, an installation needs controller-0; a deployment of software does not."""
+    rig = asking(allow_duplex=True)
+    rig.add_site("duplex")
+    sites["duplex"].spec.system_mode, sites["duplex"].spec.active_controller = "duplex", "controller-1"
+
+    assert "complete" == rig.run_strategy(for_install="true")
+    assert "only allowed when controller-0 is active" in rig.step("duplex")["details"]
+    rig.verb("delete")
+    assert "complete" == rig.run_strategy(for_sw_deploy="true")
+    assert "" == rig.step("duplex")["details"]
+
+
+def test_many_sites_are_asked_at_once_within_the_bound(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """As many sites as set are asked at once, more than there are threads; the others wait without a claim."""
+    rig = asking(inspections=4)
+    for name in NAMES:
+        rig.add_site(name)
+        sites[name].spec.faults["isystems"] = Fault(kind=FaultKind.SLOW, delay_s=60, times=1)
+    rig.create(**{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 10})
+    rig.verb("apply")
+
+    wait_for(lambda: sum(sites[name].spec.requests["isystems"] for name in NAMES) >= 4)
+    states = sorted(row["state"] for row in rig.rows(steps))
+    assert ["initial"] * 2 + ["prestage-precheck"] * 4 == states
+
+
+def test_a_stop_hands_inspections_over(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """A service that stops in the middle of a precheck does not wait for the site; the next one asks anew."""
+    rig = asking()
+    rig.add_site("well")
+    sites["well"].spec.faults["isystems"] = Fault(kind=FaultKind.SLOW, delay_s=60, times=1)
+    rig.create()
+    rig.verb("apply")
+    wait_for(lambda: sites["well"].spec.requests["isystems"])
+    began = monotonic()
+    rig.stop()
+    assert monotonic() - began < 20
+
+    again = asking()
+    assert "complete" == again.ending()
+    assert 2 == sites["well"].spec.requests["isystems"]
+
+
+def test_standalone_is_asked_in_its_precheck(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """A standalone prestage is accepted without waiting for the site, and judged by its precheck."""
+    rig = asking()
+    rig.add_site("alarmed")
+    sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
+
+    assert 200 == rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="alarmed").status
+    wait_for(lambda: rig.step("alarmed")["state"] == "failed")
+    assert "management affecting alarm(s)" in rig.step("alarmed")["details"]
+
+
+def test_a_controller_that_is_upgraded_starts_nothing(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """While the controller lists a deploy both ways of starting work are refused; while it is silent too, with 503."""
+    rig = asking()
+    rig.add_site("well")
+    sites["controller"].spec.deploys = [{"state": "start"}]
+    created = rig.create()
+
+    assert (422, True) == (created.status, "system controller upgrade is in progress" in created.detail)
+    assert 400 == rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="well").status
+
+
+class Unreachable:
+    """A controller that cannot be asked, with a count of the tries."""
+
+    asked = 0
+
+    def is_upgrading(self) -> bool:
+        self.asked += 1
+        raise InspectionError("The controller refused the connection.")
+
+
+@pytest.fixture
+def silent(new_store: Callable[..., str]) -> Iterator[tuple[House, Unreachable]]:
+    """Give an installation whose controller is silent."""
+    database, check = Database(new_store()), Unreachable()
+    coordinator = Coordinator(
+        database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None, controller_check=check
+    )
+    yield House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)), check
+    database.close()
+
+
+def test_a_silent_controller_starts_nothing(silent: tuple[House, Unreachable]) -> None:
+    """Whoever would start work is told 503 with the cause, nothing is stored, and other commands do not ask."""
+    house, check = silent
+    house.add_site("well")
+    assert 0 == check.asked
+    answers = [house.create(), house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="well")]
+
+    assert [503, 503] == [answer.status for answer in answers]
+    assert all("system controller" in answer.detail and "refused the connection" in answer.detail for answer in answers)
+    assert ["subcloud.add"] == [row["type"] for row in house.rows(commands)]
+    assert [] == house.rows(steps)
+
+
+def test_the_declaration_counts_without_asking(silent: tuple[House, Unreachable]) -> None:
+    """What the operator declared counts even while the controller is silent, and other faults are told first."""
+    house, _ = silent
+    house.add_site("well")
+    missing = house.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
+
+    assert (400, "subcloud sysadmin_password required") == (missing.status, missing.detail)
+
+
+def test_no_transaction_waits_for_the_controller(silent: tuple[House, Unreachable]) -> None:
+    """The controller is asked before the transaction begins."""
+    house, check = silent
+    house.add_site("well")
+    begun: list[int] = []
+    event.listen(house.database.writer_engine, "begin", lambda _: begun.append(check.asked))
+    house.create()
+
+    assert {1} == set(begun)

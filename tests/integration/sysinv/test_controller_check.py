@@ -1,0 +1,112 @@
+"""The system controller is asked whether it is being upgraded, for a few seconds at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import pytest
+from sysinv_asking import Asker, address_of
+
+from fleet.faults import Fault, FaultKind
+from fleet.site_spec import EVERYTHING, SiteSpec
+from fleet.sites_api import ServedSite, serve_sites
+from runner.controller_checks import DeclaredOnly
+from runner.inspectors import InspectionError
+from runner.sysinv.controller import AskedController
+
+
+@pytest.fixture
+async def controller() -> AsyncIterator[ServedSite]:
+    async with serve_sites([SiteSpec(name="controller", role="systemcontroller")]) as sites:
+        yield sites["controller"]
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("way", "listed", "busy"),
+    [
+        ("usm", {"deploys": []}, False),
+        ("usm", {"deploys": [{"state": "completed"}]}, True),
+        ("sysinv", {"upgrades": []}, False),
+        ("sysinv", {"upgrades": [{"state": "started"}]}, True),
+    ],
+)
+async def test_a_listed_upgrade_is_one(
+    asker: Asker, controller: ServedSite, way: Any, listed: dict[str, Any], busy: bool
+) -> None:
+    """The controller is busy as long as it lists an upgrade, by either way of asking."""
+    for name, value in listed.items():
+        setattr(controller.spec, name, value)
+    check = AskedController(asker.access, address_of(controller), way)
+
+    assert busy is await asyncio.to_thread(check.is_upgrading)
+
+
+@pytest.mark.parametrize(
+    ("way", "broken", "cause"),
+    [
+        ("sysinv", {"upgrades": None}, "GET /v1/upgrade was answered with 500."),
+        ("usm", {"deploys": None}, "GET /v1/deploy was answered with 404."),
+        ("usm", {"deploys": {"error": "x"}}, "GET /v1/deploy told an error."),
+        ("usm", {"faults": {"login": Fault(kind=FaultKind.UNAUTHORIZED)}}, "Keystone refused the login of dcmanager"),
+    ],
+    ids=["new-release", "old-release", "told", "login"],
+)
+async def test_what_cannot_be_told_is_never_no(
+    asker: Asker, controller: ServedSite, way: Any, broken: dict[str, Any], cause: str
+) -> None:
+    """A controller that gives no list is never taken for one that is not upgraded."""
+    for name, value in broken.items():
+        setattr(controller.spec, name, value)
+    check = AskedController(asker.access, address_of(controller), way)
+
+    with pytest.raises(InspectionError, match=cause):
+        await asyncio.to_thread(check.is_upgrading)
+
+
+async def test_a_silent_controller_is_waited_for_shortly(asker: Asker, controller: ServedSite) -> None:
+    """Whoever waits for the command is told in time that the controller is silent."""
+    controller.spec.faults[EVERYTHING] = Fault(kind=FaultKind.SLOW, delay_s=60)
+    check = AskedController(asker.access, address_of(controller), "usm", longest_s=0.2)
+    began = monotonic()
+
+    with pytest.raises(InspectionError, match=r"not answered within 0\.2 s"):
+        await asyncio.to_thread(check.is_upgrading)
+    assert monotonic() - began < 2
+
+
+async def test_one_question_serves_a_row_of_commands(asker: Asker, controller: ServedSite) -> None:
+    """For a few seconds what was told holds, a failure too; then the controller is asked again."""
+    clock = Clock()
+    check = AskedController(asker.access, address_of(controller), "usm", clock=clock)
+    assert [False] * 3 == await asyncio.gather(*(asyncio.to_thread(check.is_upgrading) for _ in range(3)))
+    controller.spec.deploys = {"error": "x"}
+    clock.now = 4.9
+    assert not await asyncio.to_thread(check.is_upgrading)
+
+    clock.now = 5.0
+    for _ in range(2):
+        with pytest.raises(InspectionError):
+            await asyncio.to_thread(check.is_upgrading)
+
+    # The error counts as passing, so it is asked a second time.
+    assert 2 == controller.spec.requests["deploy"]
+    clock.now = 10.0
+    controller.spec.deploys = [{"state": "start"}]
+    assert await asyncio.to_thread(check.is_upgrading)
+
+
+def test_declared_asks_nobody() -> None:
+    """Where the declaration counts alone nobody is asked."""
+    assert DeclaredOnly().is_upgrading() is False
