@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -26,6 +27,8 @@ from fleet.site_spec import EVERYTHING, SiteSpec
 _BACKLOG: Final = 128
 # How long answers in progress are waited for at the end, in seconds.
 _SHUTDOWN_S: Final = 0.2
+# Turns of the loop in which a connection that was dropped lets go of its socket.
+_LAST_TURNS: Final = 5
 
 Work = Callable[["ServedSite", web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,9 +94,10 @@ async def serve_sites(
         OSError: An address cannot be listened on; nothing is left listening.
     """
     by_address: dict[tuple[str, int], ServedSite] = {}
+    connections: WeakSet[asyncio.Transport] = WeakSet()
     # A slow answer whose asker is gone is not worked on to its end.
     runner = web.AppRunner(
-        _application(by_address), access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True
+        _application(by_address, connections), access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True
     )
     await runner.setup()
     sites: dict[str, ServedSite] = {}
@@ -105,16 +109,28 @@ async def serve_sites(
         yield sites
     finally:
         await runner.cleanup()
+        await _drop(connections)
         for site in sites.values():
             site.close()
 
 
-def _application(sites: Mapping[tuple[str, int], ServedSite]) -> web.Application:
+async def _drop(connections: WeakSet[asyncio.Transport]) -> None:
+    """End connections that wait for the other side's farewell over TLS."""
+    for transport in list(connections):
+        transport.abort()
+    for _ in range(_LAST_TURNS):
+        await asyncio.sleep(0)
+
+
+def _application(
+    sites: Mapping[tuple[str, int], ServedSite], connections: WeakSet[asyncio.Transport]
+) -> web.Application:
     def at_site(operation: str, work: Work) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             transport = request.transport
             if transport is None:
                 raise ConnectionResetError
+            connections.add(transport)
             site = sites[transport.get_extra_info("sockname")[:2]]
             site.spec.requests[operation] += 1
             return await _with_faults(site, operation, request) or await work(site, request)
