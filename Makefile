@@ -32,6 +32,7 @@ types: ## Check types
 bench: ## Measure a fleet of many sites on this machine
 	@bin/setup dev
 	@.venv/bin/python -m tests.bench.fleet
+	@.venv/bin/python -m tests.bench.precheck
 
 pictures: ## Draw the pictures of README.md and docs/ from the code
 	@bin/setup dev

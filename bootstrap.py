@@ -22,6 +22,7 @@ from actors.declare import QUEUE_OF
 from actors.desk import CoordinatorRules
 from actors.embedded import EmbeddedActors, InProcessMessages
 from actors.loop import Loop
+from actors.probe_targets import Aim, aim_sysinv, aim_tcp
 from actors.reports import Reporter
 from actors.worker import WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
@@ -46,6 +47,9 @@ from statemachine.states import StepState
 
 _LOCK_FILE: Final = "prestager.lock"
 
+# How long a probe of either kind may take, in seconds.
+_TCP_PROBE_S: Final = 5.0
+_SYSINV_PROBE_S: Final = 30.0
 _SHORT_PATIENCE: Final = Patience(connect_s=2.0, read_s=4.0, pause_s=0.5)
 
 RunnerFactory = Callable[[OnFinished], Runner]
@@ -313,6 +317,20 @@ def site_addresses(settings: Settings) -> SiteAddresses:
     return SiteAddresses(
         keystone_port=settings.site_keystone_port, sysinv_port=settings.site_sysinv_port, file=settings.site_urls_file
     )
+
+
+def probe_aim(settings: Settings) -> Aim:
+    """Return what the availability probe asks of sites.
+
+    Raises:
+        StartError: Sites are to be asked and there is no password for them.
+    """
+    if settings.probe_kind == "tcp":
+        return aim_tcp(settings.probe_timeout_s or _TCP_PROBE_S)
+    access = site_access(settings)
+    # The next round is the next try.
+    access = replace(access, patience=replace(access.patience, tries=1))
+    return aim_sysinv(access, site_addresses(settings), settings.probe_timeout_s or _SYSINV_PROBE_S)
 
 
 def _controller_check(settings: Settings) -> ControllerCheck:

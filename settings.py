@@ -170,9 +170,14 @@ class Settings(BaseSettings):
     packages_deadline_s: Seconds = Field(3600, description="Longest packages playbook, in seconds.")
     images_deadline_s: Seconds = Field(7200, description="Longest images playbook, in seconds.")
     command_timeout_s: Seconds = Field(30, description="How long the API waits for an answer, in seconds.")
-    probe: bool = Field(False, description="Keep availability current by TCP probes of each site's SSH port.")
+    probe: bool = Field(False, description="Keep availability current by probes of each site.")
+    probe_kind: Literal["tcp", "sysinv"] = Field(
+        "tcp", description="What is probed: the SSH port takes a connection, or the service groups are active."
+    )
     probe_interval_s: Seconds = Field(30, description="Pause between two probes of a site, in seconds.")
-    probe_timeout_s: Seconds = Field(5, description="How long a probe waits for a connection, in seconds.")
+    probe_timeout_s: Seconds | None = Field(
+        None, description="How long a probe may take, in seconds; default 5 for tcp, 30 for sysinv."
+    )
     probe_failures: int = Field(2, ge=1, le=100, description="Failed probes in a row that make a site offline.")
     probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
     retention_days: int = Field(90, ge=1, description="How long deleted strategies, events and commands are kept.")
@@ -300,7 +305,7 @@ class Settings(BaseSettings):
     @property
     def asks_sites(self) -> bool:
         """Tell whether anything logs in at sites."""
-        return self.inspector == "sysinv"
+        return self.inspector == "sysinv" or (self.probe and self.probe_kind == "sysinv")
 
     @property
     def controller_asked(self) -> Literal["sysinv", "usm"] | None:

@@ -1,4 +1,7 @@
-"""Keeps the availability of sites current by TCP connections to their SSH ports.
+"""Keeps the availability of sites current by probing each again and again; what a probe is: `probe_targets`.
+
+A site is never made offline by a fault of ours: what says nothing of the site counts neither way, and neither does the
+silence of a whole fleet at once, which is our own network's.
 
 Runs on the service's event loop; the database is read and written in threads, once each per round.
 """
@@ -14,6 +17,7 @@ from typing import Any, Final, NoReturn
 import structlog
 from sqlalchemy import Connection, Select, select, update
 
+from actors.probe_targets import Aim, Answer, Target
 from db.engine import Database
 from db.journal import Journal
 from db.schema import subclouds
@@ -21,8 +25,8 @@ from statemachine.states import Availability
 
 _log = structlog.get_logger(__name__)
 
-_SSH_PORT: Final = 22
-_LARGEST_PORT: Final = 65_535
+# Online sites whose silence at once is put down to our own network.
+_FLEET: Final = 3
 # Ids in one statement; both databases take more.
 _CHUNK: Final = 1000
 
@@ -33,8 +37,6 @@ class ProbeRules:
 
     # Pause between two rounds, in seconds.
     interval_s: float
-    # How long a connection is waited for, in seconds.
-    timeout_s: float
     # Failed probes in a row that make a site offline.
     failures: int
     # Probes at once.
@@ -46,8 +48,7 @@ class Site:
     """What the probe knows of one subcloud."""
 
     id: int
-    host: str
-    port: int
+    target: Target
     availability_status: str
     # Failed probes in a row, at most the number that makes it offline.
     probe_failures: int
@@ -66,11 +67,12 @@ class Changes:
 
 
 class AvailabilityProbe:
-    """Probes every site whose address is known again and again; sites reached without a network are left alone."""
+    """Probes every site that `aim` finds a target for again and again; the others are left alone."""
 
-    def __init__(self, database: Database, rules: ProbeRules) -> None:
+    def __init__(self, database: Database, rules: ProbeRules, aim: Aim) -> None:
         self._database = database
         self._rules = rules
+        self._aim = aim
 
     async def run(self) -> NoReturn:
         """Probe until cancelled; a round that breaks is logged and the next one comes."""
@@ -86,26 +88,19 @@ class AvailabilityProbe:
         sites = await asyncio.to_thread(self._read)
         places = asyncio.Semaphore(self._rules.concurrency)
         answers = await asyncio.gather(*(self._answers(site, places) for site in sites))
+        _tell_doubts(sites, answers)
         changes = judge(sites, answers, self._rules.failures)
         if any((changes.good, changes.counted, changes.lost)):
             await asyncio.to_thread(self._write, changes)
 
-    async def _answers(self, site: Site, places: asyncio.Semaphore) -> bool:
+    async def _answers(self, site: Site, places: asyncio.Semaphore) -> Answer:
         async with places:
-            try:
-                async with asyncio.timeout(self._rules.timeout_s):
-                    _, writer = await asyncio.open_connection(site.host, site.port)
-            # A name that cannot be encoded for the resolver is a UnicodeError.
-            except (OSError, TimeoutError, UnicodeError):
-                return False
-            # Nothing is sent, so nothing is worth waiting for.
-            writer.transport.abort()
-            return True
+            return await site.target.ask()
 
     def _read(self) -> list[Site]:
         with self._database.read() as connection:
             rows = connection.execute(_SITES).mappings()
-            return [site for row in rows if (site := site_of(row)) is not None]
+            return [site for row in rows if (site := site_of(row, self._aim)) is not None]
 
     def _write(self, changes: Changes) -> None:
         journal = Journal(at := datetime.now(UTC))
@@ -124,6 +119,8 @@ class AvailabilityProbe:
 
 _SITES: Final[Select[Any]] = select(
     subclouds.c.id,
+    subclouds.c.name,
+    subclouds.c.management_start_ip,
     subclouds.c.oam_floating_ip,
     subclouds.c.connection,
     subclouds.c.availability_status,
@@ -131,41 +128,50 @@ _SITES: Final[Select[Any]] = select(
 )
 
 
-def site_of(row: Mapping[Any, Any]) -> Site | None:
-    """Return where a subcloud is probed: the place that playbooks connect to; None when no network leads there."""
-    connection = row["connection"]
-    host = connection.get("ansible_host") or row["oam_floating_ip"]
-    if not isinstance(host, str) or connection.get("ansible_connection") == "local":
+def site_of(row: Mapping[Any, Any], aim: Aim) -> Site | None:
+    """Return a subcloud with what is probed of it; None when nothing leads there."""
+    target = aim(row)
+    if target is None:
         return None
     return Site(
         id=row["id"],
-        host=host,
-        port=_port(connection.get("ansible_port")),
+        target=target,
         availability_status=row["availability_status"],
         probe_failures=row["probe_failures"],
     )
 
 
-def judge(sites: Sequence[Site], answers: Sequence[bool], failures: int) -> Changes:
-    """Return which rows change; `answers` tells for each of `sites` whether it answered."""
+def judge(sites: Sequence[Site], answers: Sequence[Answer], failures: int) -> Changes:
+    """Return which rows change; `answers` has one for each of `sites`."""
     good: list[int] = []
     counted: list[int] = []
     lost: list[int] = []
-    for site, answered in zip(sites, answers, strict=True):
+    failed = {Answer.BAD} if is_fleet_silent(sites, answers) else {Answer.BAD, Answer.SILENT}
+    for site, answer in zip(sites, answers, strict=True):
         is_online = site.availability_status == Availability.ONLINE
-        if answered:
+        if answer is Answer.GOOD:
             if not is_online or site.probe_failures:
                 good.append(site.id)
-        elif is_online:
+        elif is_online and answer in failed:
             (lost if site.probe_failures + 1 >= failures else counted).append(site.id)
     return Changes(good=tuple(good), counted=tuple(counted), lost=tuple(lost))
 
 
-def _port(value: object) -> int:
-    text = str(value)
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:6]) <= _LARGEST_PORT:
-        return _SSH_PORT
-    return int(text)
+def is_fleet_silent(sites: Sequence[Site], answers: Sequence[Answer]) -> bool:
+    """Tell whether no site gave any answer though several were online: then the fault is likelier ours than theirs.
+
+    One or two sites may well be gone together; from three on, all at once, the network that they share is.
+    """
+    online = sum(site.availability_status == Availability.ONLINE for site in sites)
+    return online >= _FLEET and {Answer.GOOD, Answer.BAD}.isdisjoint(answers)
+
+
+def _tell_doubts(sites: Sequence[Site], answers: Sequence[Answer]) -> None:
+    unsure = sum(answer is Answer.UNSURE for answer in answers)
+    if unsure:
+        _log.warning("probe.inconclusive", sites=unsure, advice="See prestager doctor: login, authorities or network.")
+    if is_fleet_silent(sites, answers):
+        _log.warning("probe.fleet-silent", sites=len(sites), advice="No site answers: look at this machine's network.")
 
 
 def _set(connection: Connection, ids: Collection[int], values: Mapping[str, Any]) -> None:

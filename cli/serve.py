@@ -23,7 +23,7 @@ from actors.probe import AvailabilityProbe, ProbeRules
 from api.app import create_app
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
-from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance
+from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance, probe_aim
 from cli.authentication import build_authenticator
 from cli.readiness import Readiness
 from db.schema import controller
@@ -148,7 +148,7 @@ class _Service:
         if not self._settings.probe or Role.COORDINATOR not in self._roles:
             yield
             return
-        probe = AvailabilityProbe(self._installation.database, probe_rules(self._settings))
+        probe = AvailabilityProbe(self._installation.database, probe_rules(self._settings), probe_aim(self._settings))
         task = asyncio.create_task(probe.run())
         try:
             yield
@@ -194,7 +194,6 @@ def probe_rules(settings: Settings) -> ProbeRules:
     """Return what the settings say of the availability probe."""
     return ProbeRules(
         interval_s=settings.probe_interval_s,
-        timeout_s=settings.probe_timeout_s,
         failures=settings.probe_failures,
         concurrency=settings.probe_concurrency,
     )

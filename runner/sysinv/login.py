@@ -47,7 +47,7 @@ class Account:
             return self.password.read_text(encoding="utf-8").strip("\r\n")
         except (OSError, UnicodeDecodeError):
             raise SiteFaultError(
-                FaultKind.OURS, f"The password for sites cannot be read from {self.password}."
+                FaultKind.OURS, f"The password of the account cannot be read from {self.password}."
             ) from None
 
 

@@ -25,7 +25,6 @@ from runner.sysinv.login import Account, Token, TokenStore, Trust, read_token
 # What a real answer stays far below, in bytes.
 _LONGEST_BODY: Final = 4 * 1024 * 1024
 _CONNECTIONS: Final = 2
-_TRIES: Final = 2
 # The client that sysinv knows; `User-Header` is what a distributed cloud's own requests carry.
 _HEADERS: Final = {"User-Agent": "cgtsclient", "Accept": "application/json", "User-Header": "distcloud"}
 # Failures to connect that come of this machine.
@@ -48,6 +47,8 @@ class Patience:
     read_s: float = 60.0
     # Before a request is repeated.
     pause_s: float = 5.0
+    # Tries of one request; what a pause does not heal is tried once.
+    tries: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +141,11 @@ class SiteSession:
         return answer
 
     async def _repeat(self, verb: str, url: str, what: str, **options: Any) -> tuple[str | None, Any]:
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, self._access.patience.tries + 1):
             try:
                 return await self._send(verb, url, what, **options)
             except SiteFaultError as fault:
-                if attempt == _TRIES or fault.kind not in PASSING:
+                if attempt == self._access.patience.tries or fault.kind not in PASSING:
                     raise
             await asyncio.sleep(self._access.patience.pause_s)
         raise AssertionError("unreachable")

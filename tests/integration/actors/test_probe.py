@@ -12,14 +12,22 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select, update
 
-from actors.probe import AvailabilityProbe, ProbeRules, judge, site_of
+from actors.probe import AvailabilityProbe, ProbeRules, Site, judge, site_of
+from actors.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
 from db.engine import Database
 from db.migrate import upgrade
 from db.schema import events, subclouds
+from fleet.faults import Fault, FaultKind
+from fleet.site_spec import SiteSpec
+from fleet.sites_api import ServedSite, serve_sites
 from messages.resources import NO_ERRORS
+from runner.sysinv.addresses import SiteAddresses
+from runner.sysinv.login import Account, TokenStore, Trust
+from runner.sysinv.session import Access, Patience
 from tests.waiting import wait_for
 
-RULES = ProbeRules(interval_s=0.05, timeout_s=2, failures=2, concurrency=10)
+RULES = ProbeRules(interval_s=0.05, failures=2, concurrency=10)
+TCP = aim_tcp(2)
 
 
 @pytest.fixture
@@ -87,7 +95,7 @@ async def test_one_answer_makes_a_site_online(database: Database, open_port: int
     """The first connection that is accepted is enough."""
     add(database, "site", status="offline", failures=1, ansible_host="127.0.0.1", ansible_port=open_port)
 
-    await AvailabilityProbe(database, RULES).probe_once()
+    await AvailabilityProbe(database, RULES, TCP).probe_once()
 
     assert ("online", 0) == seen(database, "site")
     assert [("subcloud.online", "subcloud/site")] == told(database)
@@ -96,7 +104,7 @@ async def test_one_answer_makes_a_site_online(database: Database, open_port: int
 async def test_failures_in_a_row_make_a_site_offline(database: Database, closed_port: int) -> None:
     """One failed probe is counted, as many as the rule says make the site offline, and that is told once."""
     add(database, "site", ansible_host="127.0.0.1", ansible_port=closed_port)
-    probe = AvailabilityProbe(database, RULES)
+    probe = AvailabilityProbe(database, RULES, TCP)
 
     await probe.probe_once()
     assert ("online", 1) == seen(database, "site")
@@ -112,7 +120,7 @@ async def test_an_answer_between_failures_counts(database: Database, open_port: 
     """Failures that are not in a row do not add up, and nothing is told of a site that stays online."""
     add(database, "site", failures=1, oam="127.0.0.1", ansible_port=str(open_port))
 
-    await AvailabilityProbe(database, RULES).probe_once()
+    await AvailabilityProbe(database, RULES, TCP).probe_once()
 
     assert ("online", 0) == seen(database, "site")
     assert [] == told(database)
@@ -130,9 +138,9 @@ async def test_silence_is_a_failure(database: Database) -> None:
             one.setblocking(False)
             one.connect_ex(address)
         add(database, "site", ansible_host=address[0], ansible_port=address[1])
-        rules = ProbeRules(interval_s=1, timeout_s=0.2, failures=1, concurrency=1)
+        rules = ProbeRules(interval_s=1, failures=1, concurrency=1)
 
-        await AvailabilityProbe(database, rules).probe_once()
+        await AvailabilityProbe(database, rules, aim_tcp(0.2)).probe_once()
         for one in waiting:
             one.close()
 
@@ -146,7 +154,7 @@ async def test_only_changed_rows_are_written(database: Database, open_port: int,
     statements: list[str] = []
     event.listen(database.writer_engine, "before_cursor_execute", lambda *heard: statements.append(heard[2]))
 
-    await AvailabilityProbe(database, RULES).probe_once()
+    await AvailabilityProbe(database, RULES, TCP).probe_once()
 
     assert [] == statements
 
@@ -162,7 +170,7 @@ async def test_a_round_is_one_transaction_of_set_statements(
     statements: list[str] = []
     event.listen(database.writer_engine, "before_cursor_execute", lambda *heard: statements.append(heard[2]))
 
-    await AvailabilityProbe(database, RULES).probe_once()
+    await AvailabilityProbe(database, RULES, TCP).probe_once()
 
     assert len(statements) < 10
     assert 1 == sum(statement.startswith("BEGIN") for statement in statements)
@@ -173,9 +181,9 @@ async def test_sites_without_a_network_are_left_alone(database: Database) -> Non
     """A site of the local connection, and one without an address, keep the availability that was declared."""
     add(database, "local", ansible_connection="local", oam="127.0.0.1", ansible_port=1)
     add(database, "nowhere", status="offline")
-    rules = ProbeRules(interval_s=1, timeout_s=1, failures=1, concurrency=1)
+    rules = ProbeRules(interval_s=1, failures=1, concurrency=1)
 
-    await AvailabilityProbe(database, rules).probe_once()
+    await AvailabilityProbe(database, rules, TCP).probe_once()
 
     assert ("online", 0) == seen(database, "local")
     assert ("offline", 0) == seen(database, "nowhere")
@@ -184,10 +192,10 @@ async def test_sites_without_a_network_are_left_alone(database: Database) -> Non
 async def test_what_an_operator_did_meanwhile_is_no_event(database: Database, open_port: int) -> None:
     """A site that somebody else made online during the round is not told a second time."""
     add(database, "site", status="offline", ansible_host="127.0.0.1", ansible_port=open_port)
-    probe = AvailabilityProbe(database, RULES)
+    probe = AvailabilityProbe(database, RULES, TCP)
     answers = probe._answers
 
-    async def answers_late(*arguments: Any) -> bool:
+    async def answers_late(*arguments: Any) -> Answer:
         with database.write() as connection:
             connection.execute(update(subclouds).values(availability_status="online"))
         return await answers(*arguments)
@@ -202,7 +210,7 @@ async def test_what_an_operator_did_meanwhile_is_no_event(database: Database, op
 async def test_a_broken_round_does_not_end_the_probe(database: Database, open_port: int) -> None:
     """The probe goes on after a round that failed, until it is cancelled."""
     add(database, "site", status="offline", ansible_host="127.0.0.1", ansible_port=open_port)
-    probe = AvailabilityProbe(database, RULES)
+    probe = AvailabilityProbe(database, RULES, TCP)
     read = probe._read
     calls: list[int] = []
 
@@ -233,18 +241,18 @@ def test_port(port: object, wanted: int) -> None:
         "availability_status": "online",
         "probe_failures": 0,
     }
-    site = site_of(row)
+    site = site_of(row, TCP)
 
     assert site is not None
-    assert wanted == site.port
+    assert TcpTarget(host="10.0.0.1", port=wanted, timeout_s=2) == site.target
 
 
 async def test_a_name_that_cannot_be_looked_up_fails(database: Database) -> None:
     """A host name that no resolver takes is a failed probe, not a broken round."""
     add(database, "site", ansible_host="a" * 70 + ".example")
-    rules = ProbeRules(interval_s=1, timeout_s=5, failures=1, concurrency=1)
+    rules = ProbeRules(interval_s=1, failures=1, concurrency=1)
 
-    await AvailabilityProbe(database, rules).probe_once()
+    await AvailabilityProbe(database, rules, TCP).probe_once()
 
     assert ("offline", 1) == seen(database, "site")
 
@@ -254,3 +262,94 @@ def test_nothing_to_judge() -> None:
     changes = judge([], [], 1)
 
     assert ((), (), ()) == (changes.good, changes.counted, changes.lost)
+
+
+def sites(*states: str) -> list[Site]:
+    """Return sites of these states, numbered from 0, that have failed once."""
+    target = TcpTarget(host="h", port=1, timeout_s=1)
+    return [
+        Site(id=number, target=target, availability_status=state, probe_failures=1)
+        for number, state in enumerate(states)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "answers", "lost"),
+    [
+        (["online"] * 3, [Answer.SILENT] * 3, ()),
+        (["online"] * 3, [Answer.SILENT, Answer.SILENT, Answer.UNSURE], ()),
+        (["online"] * 2 + ["offline"], [Answer.SILENT] * 3, (0, 1)),
+        (["online"] * 2, [Answer.SILENT] * 2, (0, 1)),
+        (["online"] * 4, [Answer.SILENT] * 3 + [Answer.BAD], (0, 1, 2, 3)),
+        (["online"] * 3 + ["offline"], [Answer.SILENT] * 3 + [Answer.GOOD], (0, 1, 2)),
+        (["online"] * 2, [Answer.UNSURE, Answer.BAD], (1,)),
+    ],
+    ids=["all", "all-or-unsure", "two-and-offline", "two", "one-answers", "offline-answers", "unsure"],
+)
+def test_faults_of_ours_make_nobody_offline(states: list[str], answers: list[Answer], lost: tuple[int, ...]) -> None:
+    """When no site of several gives any answer the network is ours; what says nothing of a site never counts."""
+    assert lost == judge(sites(*states), answers, 2).lost
+
+
+class TestSysinv:
+    @pytest.fixture
+    async def served(self) -> AsyncIterator[ServedSite]:
+        async with serve_sites([SiteSpec(name="site")]) as sites:
+            yield sites["site"]
+
+    @pytest.fixture
+    def probe(self, database: Database, served: ServedSite, tmp_path: Path) -> AvailabilityProbe:
+        urls = tmp_path / "urls.toml"
+        urls.write_text(f'[site]\nkeystone = "{served.keystone_url}"\nsysinv = "{served.sysinv_url}"\n')
+        account = Account(
+            username="dcmanager",
+            password=served.spec.account.password,
+            project="services",
+            user_domain="Default",
+            project_domain="Default",
+        )
+        access = Access(account=account, trust=Trust(), patience=Patience(tries=1), tokens=TokenStore())
+        return AvailabilityProbe(database, RULES, aim_sysinv(access, SiteAddresses(file=urls), 0.5))
+
+    async def test_active_groups_make_a_site_online(
+        self, database: Database, probe: AvailabilityProbe, served: ServedSite
+    ) -> None:
+        """One good answer brings a site online; the token of the first round serves the second."""
+        add(database, "site", status="offline", failures=2)
+        add(database, "nowhere")
+        await probe.probe_once()
+        await probe.probe_once()
+
+        assert [("online", 0), ("online", 0)] == [seen(database, name) for name in ("site", "nowhere")]
+        assert (1, 2) == (served.spec.requests["login"], served.spec.requests["servicegroup"])
+
+    @pytest.mark.parametrize("fault", ["group", "refused", FaultKind.UNAVAILABLE, FaultKind.NOT_JSON, FaultKind.SLOW])
+    async def test_two_failures_in_a_row_make_it_offline(
+        self, database: Database, probe: AvailabilityProbe, served: ServedSite, fault: str
+    ) -> None:
+        """A group that is nowhere active, silence and any error are failures; two in a row count."""
+        add(database, "site")
+        if fault == "group":
+            served.spec.service_groups["vim-services"] = {"controller-0": "disabled"}
+        elif fault == "refused":
+            await served.refuse()
+        else:
+            served.spec.faults["servicegroup"] = Fault(kind=FaultKind(fault), delay_s=30 * (fault == FaultKind.SLOW))
+        await probe.probe_once()
+        assert ("online", 1) == seen(database, "site")
+        await probe.probe_once()
+
+        assert ("offline", 2) == seen(database, "site")
+
+    @pytest.mark.parametrize("operation", ["login", "servicegroup"])
+    @pytest.mark.parametrize("kind", [FaultKind.UNAUTHORIZED, FaultKind.FORBIDDEN])
+    async def test_a_refused_account_makes_nobody_offline(
+        self, database: Database, probe: AvailabilityProbe, served: ServedSite, operation: str, kind: FaultKind
+    ) -> None:
+        """Our own login says nothing of the site: nothing is counted, as often as it is refused."""
+        add(database, "site", failures=1)
+        served.spec.faults[operation] = Fault(kind=kind)
+        for _ in range(3):
+            await probe.probe_once()
+
+        assert ("online", 1) == seen(database, "site")

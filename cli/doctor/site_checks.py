@@ -1,0 +1,27 @@
+"""The system controller's REST interface, where it is asked for upgrades. Logs in; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bootstrap import StartError, controller_access
+from cli.doctor.finding import Finding, fail, ok, warn
+from runner.inspectors import InspectionError
+from runner.sysinv.controller import AskedController
+from settings import Settings
+
+
+def site_findings(settings: Settings) -> Iterator[Finding]:
+    """Judge whether the controller tells if it is being upgraded."""
+    if settings.controller_asked is None:
+        return
+    try:
+        check = AskedController(*controller_access(settings), settings.controller_asked)
+        is_upgrading = check.is_upgrading()
+    except (StartError, InspectionError) as error:
+        yield fail("controller", f"{error} Until it answers no prestage can be started.")
+        return
+    if is_upgrading:
+        yield warn("controller", f"{settings.controller_url} lists an upgrade; no prestage can be started meanwhile.")
+    else:
+        yield ok("controller", f"{settings.controller_url} answers and is not being upgraded.")

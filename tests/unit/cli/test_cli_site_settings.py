@@ -1,0 +1,95 @@
+"""What must be set before sites, and the controller, are asked over REST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.doctor.finding import Level
+from cli.doctor.site_checks import site_findings
+from cli.site_checks import site_faults
+from fleet.site_spec import Account, SiteSpec
+from settings import Settings
+from tests.simulated_sites import sites_in_thread
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Give a function that makes settings which ask sites and are complete, but for what is changed."""
+    password = tmp_path / "password"
+    password.write_text("pw")
+    given = {
+        "inspector": "sysinv",
+        "site_password_file": password,
+        "controller_keystone_url": "http://192.0.2.1:5000/v3/",
+        "controller_url": "http://192.0.2.1:5497",
+    }
+    return lambda **changed: Settings(**{**given, **changed})
+
+
+def test_complete_settings(make: Make) -> None:
+    """With everything set there is nothing to complain about, and USM is what is asked."""
+    assert ([], "usm") == (site_faults(make()), make().controller_asked)
+
+
+def test_nobody_is_asked_by_default() -> None:
+    """Without settings nobody is asked, so nothing is needed."""
+    settings = Settings()
+
+    assert ([], None, False) == (site_faults(settings), settings.controller_asked, settings.asks_sites)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"site_password_file": None}, "Set PRESTAGER_SITE_PASSWORD_FILE"),
+        ({"site_password_file": Path("/nowhere")}, "The password of the account cannot be read from /nowhere."),
+        ({"site_password": "hunter2"}, "Set either PRESTAGER_SITE_PASSWORD or PRESTAGER_SITE_PASSWORD_FILE, not both."),
+        ({"site_ca_file": Path("/nowhere")}, "PRESTAGER_SITE_CA_FILE /nowhere is not a file."),
+        ({"site_urls_file": Path("/nowhere")}, "The URLs of sites cannot be read from /nowhere"),
+        ({"controller_url": None}, "Set PRESTAGER_CONTROLLER_KEYSTONE_URL and PRESTAGER_CONTROLLER_URL"),
+        ({"controller_password_file": Path("/nowhere")}, "The password of the account cannot be read from /nowhere."),
+        ({"inspector": "declared", "probe": True, "probe_kind": "sysinv", "site_password_file": None}, "Set PRESTAGER"),
+    ],
+)
+def test_each_fault_is_told(make: Make, changed: dict[str, object], sentence: str) -> None:
+    """What is missing or unreadable is told in one sentence, without any secret."""
+    faults = site_faults(make(**changed))
+
+    assert 1 == len(faults)
+    assert faults[0].startswith(sentence)
+    assert "hunter2" not in faults[0]
+
+
+def test_a_service_does_not_start_with_a_fault(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the settings lists what asking sites lacks."""
+    monkeypatch.setenv("PRESTAGER_INSPECTOR", "sysinv")
+    monkeypatch.setenv("PRESTAGER_CONTROLLER_URL", "hunter2")
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert "PRESTAGER_CONTROLLER_URL must be a URL such as" in ended.err
+    assert "Set PRESTAGER_SITE_PASSWORD_FILE" in ended.err
+    assert "hunter2" not in ended.err + ended.out
+
+
+def test_doctor_asks_the_controller(make: Make) -> None:
+    """Doctor says whether the controller answers, and whether it is being upgraded."""
+    spec = SiteSpec(name="controller", account=Account(password="other"))
+    with sites_in_thread([spec]) as sites:
+        where = {
+            "controller_keystone_url": sites["controller"].keystone_url,
+            "controller_url": sites["controller"].sysinv_url,
+        }
+        levels = []
+        for password, deploys in (("other", []), ("other", [{"state": "start"}]), ("wrong", [])):
+            spec.deploys = deploys
+            (found,) = site_findings(make(**where, controller_password=password))
+            levels.append(found.level)
+
+    assert [Level.OK, Level.WARN, Level.FAIL] == levels
+    assert [] == list(site_findings(Settings()))
