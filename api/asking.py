@@ -77,7 +77,8 @@ def _sealed(request: web.Request, command_id: str, data: Mapping[str, Any] | Non
 
 def _response(answer: Answer) -> web.Response:
     if answer.status != HTTPStatus.OK:
-        raise ApiError(answer.status, answer.detail)
+        headers = RETRY_AFTER if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        raise ApiError(answer.status, answer.detail, headers)
     return json_answer(encode(answer.body))
 
 
