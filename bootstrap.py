@@ -268,14 +268,13 @@ class _Parts:
             rules=self._site_rules,
             owner=self._owner,
             phases=phases_of(self._settings.served_queues),
+            inspections=self._settings.inspections,
         )
 
 
 def phases_of(queues: Collection[str]) -> frozenset[StepState]:
     """Return the phases that a worker of these queues carries out."""
     return frozenset(phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] in queues)
-            inspections=self._settings.inspections,
-        )
 
 
 def _inspector(settings: Settings) -> Inspector:

@@ -228,6 +228,7 @@ class Settings(BaseSettings):
         if not _names(value) or not _names(value) <= frozenset(WORKER_QUEUES):
             raise ValueError(f"must be one or more of {', '.join(WORKER_QUEUES)}, with commas between them")
         return value
+
     @field_validator("controller_keystone_url", "controller_url")
     @classmethod
     def _web_url_form(cls, value: str | None) -> str | None:

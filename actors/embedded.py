@@ -12,7 +12,6 @@ from actors.loop import Loop
 from actors.relay import Relay, one_by_one
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
-from db.runs import forget_dispatches
 from runner.jobs import Runner
 
 
@@ -52,8 +51,6 @@ class EmbeddedActors:
             coordinator=coordinator,
             worker_loops=WorkerLoops(database, self.worker, tools),
             retention=retention,
-            # The messages died with the process before.
-            recover=forget_dispatches,
         )
         self._run: EngineRun | None = None
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
 from dramatiq import Broker, Worker
-from sqlalchemy import Connection
 
 from actors.coordinator import Coordinator
 from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
@@ -50,7 +48,6 @@ class WorkerLoops:
         leases = Leases(database, tools.owner, held)
         self._reports = Loop("reports", tools.reporter.flush, LOOK_S)
         self._waiting = Loop("waiting-runs", worker.take_waiting, LOOK_S)
-        self._late = Loop("late-prechecks", worker.take_late_prechecks, LOOK_S)
         self._renewals = Loop("leases", leases.renew, RENEWAL_S)
         self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
         tools.reporter.wake = self._reports.wake
@@ -64,19 +61,13 @@ class WorkerLoops:
         with self._database.write() as connection:
             lost = lose_runs_of(connection, name, datetime.now(UTC))
         _log.info("worker.recovered", lost_runs=lost)
-        for loop in (self._reports, self._renewals, self._lease_watch):
+        for loop in (self._reports, self._renewals, self._lease_watch, self._waiting):
             loop.start()
-
-    def look_for_runs(self) -> None:
-        """Begin to take what no message tells of; after the start's recovery, for it makes such runs."""
-        self._waiting.start()
-        self._late.start()
 
     def drain(self) -> None:
         """Take no more runs."""
         self._worker.drain()
         self._waiting.stop()
-        self._late.stop()
 
     def stop(self) -> None:
         """Stop inspections and running playbooks, and record them as handed over."""
@@ -97,8 +88,6 @@ class Engine:
     worker_loops: WorkerLoops | None
     # How long history is kept.
     retention: timedelta
-    # Done inside a transaction once the worker has taken its runs back, before any message is served.
-    recover: Callable[[Connection], object] = lambda _: None
 
     def start(self, runner: Runner | None = None, *, consume: bool = True) -> EngineRun:
         """Clean up after the process before, then go on with what the database says is to be done.
@@ -107,10 +96,6 @@ class Engine:
         """
         if self.worker_loops is not None and runner is not None:
             self.worker_loops.start(runner)
-        with self.database.write() as connection:
-            self.recover(connection)
-        if self.worker_loops is not None:
-            self.worker_loops.look_for_runs()
         return EngineRun(self, consume=consume)
 
 

@@ -6,7 +6,7 @@ on in this process, and their end is reported from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from actors.precheck import Precheck, broke
 from actors.reports import Reporter
 from db.engine import Database
 from db.journal import Journal
-from db.runs import Assignment, PLAYBOOK_PHASES, Report, claim, hand_back, late_prechecks, queued_playbooks, queued_runs
+from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, queued_runs
 from db.sealing import Sealer, UnsealingError
 from runner.inspectors import Inspector, Reading
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
@@ -36,8 +36,6 @@ _log = structlog.get_logger(__name__)
 # Tries to claim a run while the database restarts. One that is given up is found again by the loops, seconds later.
 _CLAIM_TRIES: Final = 12
 _PAUSE_S: Final = 0.5
-# Late prechecks that are looked up at once.
-_LATE_AT_ONCE: Final = 20
 
 _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
     Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
@@ -60,15 +58,13 @@ class WorkerTools:
     owner: str
     # Phases that this worker carries out: prepare needs a controller that has the feeds.
     phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
+    # Sites that are asked for their facts at once.
+    inspections: int = 250
 
     @property
     def name(self) -> str:
         """Return the stable name of the worker."""
         return self.owner.partition("@")[0]
-    # Phases whose playbooks this worker runs: prepare needs a controller that has the feeds.
-    phases: tuple[StepState, ...] = PLAYBOOK_PHASES
-    # Sites that are asked for their facts at once.
-    inspections: int = 250
 
 
 class StepWorker:
@@ -199,31 +195,19 @@ class StepWorker:
             return started
         return True
 
-    def take_late_prechecks(self) -> None:
-        """Carry out prechecks whose message is late; messages only make them begin sooner."""
-        if StepState.PRECHECK not in self._tools.phases:
-            return
-        while not self._draining:
-            with self._tools.database.read() as connection:
-                late = late_prechecks(connection, _LATE_AT_ONCE)
-            for run_id in late:
-                self.inspect(run_id)
-            if len(late) < _LATE_AT_ONCE:
-                return
+    def room(self, phases: Collection[StepState]) -> int:
+        """Return how many more runs of these phases, all prechecks or all playbooks, can be taken now."""
+        if self._draining:
+            return 0
+        return self._inspections.free if StepState.PRECHECK in phases else self.runner.free_slots
 
     def take_waiting(self) -> None:
-        """Start runs that wait for a slot, oldest first, as long as slots are free."""
-        phases = self._tools.phases.intersection(PLAYBOOK_PHASES)
-        while (free := 0 if self._draining else self.runner.free_slots) > 0:
-            with self._tools.database.read() as connection:
-                waiting = queued_playbooks(connection, phases, free)
-            if not waiting or not all(self.start_playbook(run_id) for run_id in waiting):
         """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
-        self._take((StepState.PRECHECK,), lambda: self._inspections.free, self.inspect)
-        self._take(self._tools.phases, lambda: self.runner.free_slots, self.start_playbook)
+        self._take(self._tools.phases & {StepState.PRECHECK}, self.inspect)
+        self._take(self._tools.phases - {StepState.PRECHECK}, self.start_playbook)
 
-    def _take(self, phases: Sequence[StepState], room: Callable[[], int], start: Callable[[int], bool]) -> None:
-        while (free := 0 if self._draining else room()) > 0:
+    def _take(self, phases: frozenset[StepState], start: Callable[[int], bool]) -> None:
+        while phases and (free := self.room(phases)) > 0:
             with self._tools.database.read() as connection:
                 waiting = queued_runs(connection, phases, free)
             if not waiting or not all(start(run_id) for run_id in waiting):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from db.journal import Journal
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
@@ -22,9 +22,6 @@ from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState
 
 # Phases that take a playbook slot.
 PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
-
-# How long the message about a run may be on its way, in seconds; after that workers find the run by themselves.
-_MESSAGE_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,34 +144,11 @@ def other_work(connection: Connection, subcloud_id: int, step_id: int | None = N
     return connection.execute(query.limit(1)).scalar()
 
 
-def queued_playbooks(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
-    """Return the oldest runs of `phases` that wait for a playbook slot, at most `limit`."""
-def queued_runs(connection: Connection, phases: Sequence[StepState], limit: int) -> list[int]:
+def queued_runs(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
     """Return the oldest runs of `phases` that wait for a worker with room, at most `limit`."""
     query = (
         select(runs.c.id)
         .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(phases))
-        .order_by(runs.c.id)
-        .limit(limit)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def late_prechecks(connection: Connection, limit: int) -> list[int]:
-    """Return the oldest prechecks whose message should have come by now, at most `limit`.
-
-    Only a message that was lost, or a queue that no worker reads fast enough, leaves one.
-    """
-    now = database_now()
-    query = (
-        select(runs.c.id)
-        .where(
-            ~runs.c.consumed,
-            runs.c.state == RunState.QUEUED,
-            runs.c.phase == StepState.PRECHECK,
-            # A later time than now is of before a clock was set back.
-            or_(runs.c.dispatched_at < now - _MESSAGE_S, runs.c.dispatched_at > now + _MESSAGE_S),
-        )
         .order_by(runs.c.id)
         .limit(limit)
     )
@@ -256,14 +230,4 @@ def lose_runs_of(connection: Connection, worker: str, at: datetime) -> int:
         update(runs)
         .where(~runs.c.consumed, mine, runs.c.state == RunState.RUNNING)
         .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, lease_until=None, finished_at=at)
-    ).rowcount
-
-
-def forget_dispatches(connection: Connection) -> int:
-    """Make every queued run look long handed out, so that the workers find it at once; return how many.
-
-    For a start on the in-process transport, whose messages died with the process before.
-    """
-    return connection.execute(
-        update(runs).where(~runs.c.consumed, runs.c.state == RunState.QUEUED).values(dispatched_at=0.0)
     ).rowcount

@@ -26,7 +26,7 @@ from actors.relay import Call, Relay
 from actors.worker import StepWorker, WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
-from messages.queues import COMMANDS, PRECHECKS, WORKER_QUEUES
+from messages.queues import COMMANDS, WORKER_QUEUES
 from runner.jobs import Runner
 
 _log = structlog.get_logger(__name__)
@@ -181,8 +181,7 @@ class AmqpActors:
         """Leave work in the queue while it cannot be done: there whoever watches sees it, and others can take it."""
         if self._worker is None or queue not in WORKER_QUEUES:
             return True
-        takes_slot = queue != PRECHECKS
-        return not self._worker.is_draining and not (takes_slot and self._worker.runner.free_slots <= 0)
+        return self._worker.room({phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] == queue}) > 0
 
     def _drain(self) -> int:
         self.worker.drain()

@@ -25,8 +25,7 @@ def doctor() -> None:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     settings = read_settings()
     findings = [*settings_findings(settings)]
-    for check in (store_findings, broker_findings, keystone_findings, room_findings):
-    for check in (store_findings, broker_findings, site_findings, room_findings):
+    for check in (store_findings, broker_findings, keystone_findings, site_findings, room_findings):
         findings += check(settings)
     print_table(("LEVEL", "CHECK", "FINDING"), [(found.level, found.subject, found.text) for found in findings])
     if any(found.level is Level.FAIL for found in findings):

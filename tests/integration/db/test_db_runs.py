@@ -10,15 +10,13 @@ from db.runs import (
     Report,
     claim,
     finish,
-    forget_dispatches,
     hand_back,
-    late_prechecks,
     lose_runs_of,
     other_work,
     queued_runs,
     renew,
 )
-from db.schema import run_outputs, runs, steps
+from db.schema import run_outputs, runs
 from db.snapshots import database_time
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome, StepState
@@ -288,37 +286,3 @@ class TestWaiting:
         assert [first] == queued_runs(rig.connection, PLAYBOOK_PHASES, 1)
         phase = select(runs.c.phase).where(runs.c.step_id == standalone)
         assert rig.connection.execute(phase).scalar_one() == StepState.PRECHECK
-
-    @pytest.mark.parametrize("age", [0.0, 9.0, -9.0])
-    def test_precheck_whose_message_may_come(self, rig: Rig, age: float) -> None:
-        """A precheck that was handed out lately is left to its message, also when the clock was corrected a little."""
-        rig.connection.execute(update(runs).values(dispatched_at=database_time(rig.connection) - age))
-
-        assert [] == late_prechecks(rig.connection, 10)
-
-    @pytest.mark.parametrize("age", [11.0, -3600.0])
-    def test_late_prechecks(self, rig: Rig, age: float) -> None:
-        """Queued prechecks whose message did not come are found, oldest first, also those of before a step back."""
-        first, *rest = rig.queued()
-        rig.claim(first)
-        rig.connection.execute(update(runs).values(dispatched_at=database_time(rig.connection) - age))
-
-        assert rest == late_prechecks(rig.connection, 10)
-        assert rest[:1] == late_prechecks(rig.connection, 1)
-
-    def test_forget_dispatches(self, rig: Rig) -> None:
-        """After a restart without messages every queued run is found by the workers at once, and no other."""
-        first, *rest = rig.queued()
-        rig.claim(first)
-
-        assert len(rest) == forget_dispatches(rig.connection)
-        assert rest == late_prechecks(rig.connection, 10)
-
-
-def test_removing_a_strategy_removes_what_hangs_on_it(rig: Rig) -> None:
-    """Foreign keys are enforced: no step, no run without its owner."""
-    rig.connection.exec_driver_sql("DELETE FROM strategies")
-
-    assert [] == rig.connection.execute(select(steps)).all()
-    assert [] == rig.connection.execute(select(runs)).all()
-    assert rig.secrets() == 0

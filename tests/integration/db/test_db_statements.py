@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from db.decisions import Decisions
 from db.engine import Database
 from db.journal import Journal
-from db.runs import PLAYBOOK_PHASES, forget_dispatches, lose_runs_of, queued_runs, renew
+from db.runs import PLAYBOOK_PHASES, lose_runs_of, queued_runs, renew
 from db.schema import runs, steps
 from db.snapshots import database_time, load_snapshot
 from statemachine.actions import AbortWaiting
@@ -179,7 +179,6 @@ class TestQueryPlans:
             renew(connection, "worker1/1")
             queued_runs(connection, PLAYBOOK_PHASES, 4)
             lose_runs_of(connection, "worker1", AT)
-            forget_dispatches(connection)
             rig.claim(rig.queued()[0])
 
         assert [] == self.scans(database, connection, ask)
