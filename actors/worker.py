@@ -267,6 +267,7 @@ class StepWorker:
             from_version=assignment.from_version,
             oam_address=assignment.oam_address,
             connection=assignment.subcloud["connection"],
+            for_sw_deploy=assignment.for_sw_deploy,
         )
         idle = nothing_to_do(self._tools.layout, order)
         if idle is not None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from bootstrap import StartError, load_sealer
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.site_checks import site_faults
 from db.engine import Database
-from runner.phases import ControllerLayout, PhaseOrder, playbook_job
+from runner.playbook_set import PLAYBOOKS, read_playbook_set
 from settings import Settings
-from statemachine.states import StepState
-
-_WITH_PLAYBOOK: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
 
 
 def startable_settings(**given: int | str) -> Settings:
@@ -101,25 +97,10 @@ def _playbooks(settings: Settings) -> list[str]:
         return [f"PRESTAGER_PLAYBOOKS_DIR {directory} cannot be read by this user."]
     return [
         f"PRESTAGER_PLAYBOOKS_DIR {directory} has no readable {playbook.name}."
-        for playbook in _wanted_playbooks(settings)
+        for playbook in _wanted_playbooks(directory)
         if not os.access(playbook, os.R_OK)
     ]
 
 
-def _wanted_playbooks(settings: Settings) -> list[Path]:
-    """Ask for the job of each phase, so that names are known in one place only."""
-    layout = ControllerLayout(
-        playbooks_dir=settings.playbooks_dir,
-        deploy_dir=settings.deploy_dir,
-        feed_dir=settings.feed_dir,
-        ssh_user=settings.ssh_user,
-        origin="",
-        deadlines_s=dict.fromkeys(_WITH_PLAYBOOK, 1.0),
-    )
-    return [playbook_job(layout, _order(phase), "").playbook for phase in _WITH_PLAYBOOK]
-
-
-def _order(phase: StepState) -> PhaseOrder:
-    return PhaseOrder(
-        run_id=0, phase=phase, subcloud_name="", release="", from_version="", oam_address=None, connection={}
-    )
+def _wanted_playbooks(directory: Path) -> list[Path]:
+    return [directory / PLAYBOOKS[phase] for phase in read_playbook_set(directory).phases]

@@ -10,15 +10,28 @@ from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal
-from db.schema import secrets, steps, subclouds
-from messages.resources import NO_ERRORS
+from db.schema import runs, secrets, steps, subclouds
+from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
-from statemachine.states import TERMINAL_STEPS, PrestageStatus, StepState
+from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState
 
-# What a subcloud shows of its last prestage, in upstream's words.
-_VERSIONS: Final = case(
-    (steps.c.for_sw_deploy, "for-install: None - for-sw-deploy: " + steps.c.release),
-    else_="for-install: " + steps.c.release + " - for-sw-deploy: None",
+# What the playbooks of a step said is on its site now, the newest word of it.
+_TOLD = runs.c.facts[PRESTAGE_VERSIONS].as_string()
+_VERSIONS_TOLD: Final = (
+    select(func.substr(_TOLD, 1, 255))
+    .where(runs.c.step_id == steps.c.id, runs.c.outcome == RunOutcome.SUCCEEDED, _TOLD.is_not(None))
+    .order_by(runs.c.id.desc())
+    .limit(1)
+    .correlate(steps)
+    .scalar_subquery()
+)
+# What a subcloud shows of its last prestage, in upstream's words; the case is for playbooks that do not tell.
+_VERSIONS: Final = func.coalesce(
+    _VERSIONS_TOLD,
+    case(
+        (steps.c.for_sw_deploy, "for-install: None - for-sw-deploy: " + steps.c.release),
+        else_="for-install: " + steps.c.release + " - for-sw-deploy: None",
+    ),
 )
 
 

@@ -18,6 +18,9 @@ Row = Mapping[Any, Any]
 
 NO_ERRORS: Final = "No errors present"
 
+# Among the facts of a run: what its playbook says is on the site now, in upstream's words.
+PRESTAGE_VERSIONS: Final = "prestage_versions"
+
 _SUBCLOUD_FIELDS: Final = {
     "id": "id",
     "name": "name",
@@ -28,7 +31,7 @@ _SUBCLOUD_FIELDS: Final = {
     "availability-status": "availability_status",
     "deploy-status": "deploy_status",
     "prestage-status": "prestage_status",
-    "prestage-versions": "prestage_versions",
+    "prestage-versions": PRESTAGE_VERSIONS,
     "error-description": "error_description",
     "region-name": "region_name",
     "management-subnet": "management_subnet",

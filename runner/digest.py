@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from messages.resources import PRESTAGE_VERSIONS
 from runner.bounded_text import BoundedText
 from runner.facts import FACTS_LIMIT_BYTES, json_safe, size_bytes
 from runner.failure import sentence, startup_failure, task_failure
 from runner.masking import Masker
+
+# How upstream's packages playbook says, in the message of a task, what is on the site (contract 10).
+_VERSIONS_TOLD = f"{PRESTAGE_VERSIONS}:"
 
 # How many texts outside of tasks are remembered, to find the reason when no play begins.
 _REMEMBERED_LINES = 200
@@ -34,6 +38,7 @@ class Digest:
         self._say = say
         self._output = BoundedText()
         self._facts: dict[str, Any] = {}
+        self._versions: str | None = None
         self._failure: str | None = None
         self._loose_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
         self._unmatched = False
@@ -52,6 +57,8 @@ class Digest:
             self._unmatched = True
         elif kind == "playbook_on_stats":
             self._take_stats(data)
+        elif kind == "runner_on_ok":
+            self._take_message(data.get("res") or {})
         elif kind in ("verbose", "error"):
             self._loose_lines.extend(str(event.get("stdout") or "").splitlines())
         # The last failure counts: an earlier one was rescued, or the play would not have gone on.
@@ -64,8 +71,12 @@ class Digest:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the playbook handed back by set_stats; empty when that was too much."""
-        return self._facts
+        """What the playbook handed back by set_stats; empty when that was too much.
+
+        The versions that a task's message told are among them, unless set_stats has that name too.
+        """
+        told = {PRESTAGE_VERSIONS: self._versions} if self._versions else {}
+        return {**told, **self._facts}
 
     @property
     def failure(self) -> str:
@@ -86,6 +97,11 @@ class Digest:
         if text:
             for piece in self._output.add(self._masker.text(text).replace("\r\n", "\n") + "\n"):
                 self._say(piece)
+
+    def _take_message(self, result: Mapping[str, Any]) -> None:
+        text = result.get("msg")
+        if isinstance(text, str) and text.startswith(_VERSIONS_TOLD):
+            self._versions = sentence(self._masker.text(text.removeprefix(_VERSIONS_TOLD)))
 
     def _take_stats(self, data: Mapping[str, Any]) -> None:
         self.complete = True

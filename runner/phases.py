@@ -1,6 +1,7 @@
 """Which playbook a phase runs, with which variables (contract 8.9 and 10).
 
-Names and extra variables are those of the seed, so that a StarlingX controller can bring its own playbooks.
+Names and extra variables are upstream's, so that a StarlingX controller can bring its own playbooks: those of the seed
+for our set and for one of that time, those of today for a set that has no prepare playbook any more.
 """
 
 from __future__ import annotations
@@ -11,13 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from runner.jobs import PlaybookJob
+from runner.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
 from statemachine.states import StepState
 
-_PLAYBOOKS: Final[Mapping[StepState, str]] = {
-    StepState.PREPARE: "prepare_prestage_packages.yml",
-    StepState.PACKAGES: "prestage_sw_packages.yml",
-    StepState.IMAGES: "prestage_images.yml",
-}
 _IMAGE_LIST: Final = "prestage_images"
 
 
@@ -50,6 +47,13 @@ class PhaseOrder:
     oam_address: str | None
     # The site's Ansible connection variables, without secrets.
     connection: Mapping[str, Any]
+    # What the site is prestaged for: a software deploy, or an install.
+    for_sw_deploy: bool
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether the site runs another release than the one to stage; the other case is a reinstall (contract 8.9)."""
+        return self.from_version != self.release
 
 
 def find_image_list(layout: ControllerLayout, release: str) -> Path | None:
@@ -60,14 +64,16 @@ def find_image_list(layout: ControllerLayout, release: str) -> Path | None:
 
 
 def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
-    """Return why the phase has no work for this site, None when it has.
-
-    An upgrade whose image list was never uploaded brings no images (contract 8.9).
-    """
-    is_upgrade = order.from_version != order.release
-    if order.phase == StepState.IMAGES and is_upgrade and find_image_list(layout, order.release) is None:
-        return f"No file {_IMAGE_LIST}* in {layout.deploy_dir / order.release}: there are no images to stage.\n"
-    return None
+    """Return why the phase has no work for this site, None when it has; the text becomes the phase's log."""
+    playbooks = read_playbook_set(layout.playbooks_dir)
+    if order.phase not in playbooks.phases:
+        return f"The playbooks in {layout.playbooks_dir} have none for this phase: there is nothing to prepare.\n"
+    if order.phase != StepState.IMAGES or find_image_list(layout, order.release) is not None:
+        return None
+    missing = f"No file {_IMAGE_LIST}* in {layout.deploy_dir / order.release}: there are no images to stage.\n"
+    # An upgrade whose image list was never uploaded brings no images; nor does, by today's rule, what is staged for a
+    # software deploy (contract 8.9).
+    return missing if order.is_upgrade or (playbooks.is_newer and order.for_sw_deploy) else None
 
 
 def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> PlaybookJob:
@@ -76,45 +82,55 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
     Raises:
         ValueError: The phase is not one that a playbook does.
     """
-    playbook = _PLAYBOOKS.get(order.phase)
+    playbook = PLAYBOOKS.get(order.phase)
     if playbook is None:
         raise ValueError(f"{order.phase} has no playbook")
+    playbooks = read_playbook_set(layout.playbooks_dir)
     return PlaybookJob(
         run_id=order.run_id,
         token=order.run_id,
         playbook=layout.playbooks_dir / playbook,
         host=order.subcloud_name,
-        host_vars=_host_vars(layout, order),
+        host_vars=_host_vars(layout, order, playbooks),
         secrets={"ansible_ssh_pass": password, "ansible_become_pass": password},
-        extra_vars=_extra_vars(layout, order),
+        extra_vars=_extra_vars(layout, order, playbooks),
         deadline_s=layout.deadlines_s[order.phase],
     )
 
 
-def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+def _host_vars(layout: ControllerLayout, order: PhaseOrder, playbooks: PlaybookSet) -> dict[str, Any]:
     # A local connection has no login: a user that does not exist would give Ansible a wrong home. And of two names
     # for the same thing, only the operator's may be there.
     has_login = order.connection.get("ansible_connection") != "local" and "ansible_user" not in order.connection
     return {
         **({"ansible_ssh_user": layout.ssh_user} if has_login else {}),
         **({"ansible_host": order.oam_address} if order.oam_address else {}),
+        **(_own_vars(layout, order) if playbooks.is_ours else {}),
+        # What the operator says of the site wins; a site behind a port or a jump host is reached his way.
+        **order.connection,
+    }
+
+
+def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+    """Return what only our playbooks want: in somebody else's such a name might mean another thing."""
+    return {
         "controller_feed_root": str(layout.feed_dir),
         "prestage_shared_root": str(layout.deploy_dir / order.release / "prestage" / "shared"),
         "subcloud_software_version": order.from_version,
         "prestager_origin": layout.origin,
         # A run is claimed once and a new attempt is a new run, so the id only grows: the site's fencing token.
         "prestager_run_token": order.run_id,
-        # What the operator says of the site wins; a site behind a port or a jump host is reached his way.
-        **order.connection,
     }
 
 
-def _extra_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+def _extra_vars(layout: ControllerLayout, order: PhaseOrder, playbooks: PlaybookSet) -> dict[str, Any]:
     if order.phase == StepState.PREPARE:
         return {"current_software_version": order.release, "previous_software_version": order.from_version}
     extra_vars: dict[str, Any] = {"software_version": order.release}
-    image_list = find_image_list(layout, order.release)
-    # A reinstall takes its images from the site's own registry: no list is passed (contract 8.9).
-    if order.phase == StepState.IMAGES and image_list is not None and order.from_version != order.release:
+    if playbooks.takes_reason:
+        extra_vars["prestage_reason"] = "for_sw_deploy" if order.for_sw_deploy else "for_install"
+    image_list = find_image_list(layout, order.release) if order.phase == StepState.IMAGES else None
+    # By the seed's rule a reinstall takes its images from the site's own registry: no list is passed (contract 8.9).
+    if image_list is not None and (order.is_upgrade or playbooks.is_newer):
         extra_vars["image_list_file"] = str(image_list)
     return extra_vars

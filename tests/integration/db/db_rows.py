@@ -121,13 +121,14 @@ class Rig:
         *,
         owner: str = OWNER,
         from_version: str | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> bool:
         """Report a run; return whether it was still the owner's."""
         report = Report(
             run_id=run_id,
             outcome=outcome,
             details=details,
-            facts={},
+            facts=facts or {},
             from_version=from_version,
             oam_address="10.10.10.12" if from_version else None,
         )

@@ -152,6 +152,20 @@ class TestSteps:
             rig.subcloud(one).prestage_versions for one in (1, 2)
         ]
 
+    def test_versions_that_a_playbook_told(self, rig: Rig) -> None:
+        """What a run of the step told of its site is shown, cut to what the column takes; an older word is not."""
+        rig.add_strategy({1: 1, 2: 1})
+        rig.coordinate()
+        while rig.queued():
+            (run_id, *_) = rig.queued()
+            run = rig.run(run_id)
+            told = run.step_id == rig.step(1).id and run.phase == "prestaging-packages"
+            rig.work(run_id, **({"facts": {"prestage_versions": "23.09.1" + "x" * 300, "count": 1}} if told else {}))
+
+        assert ["23.09.1" + "x" * 248, "for-install: 22.12 - for-sw-deploy: None"] == [
+            rig.subcloud(one).prestage_versions for one in (1, 2)
+        ]
+
     def test_unmanaged_step(self, rig: Rig) -> None:
         """A step whose subcloud was unmanaged ends without a run, and its strategy with it."""
         rig.add_strategy({1: 1})

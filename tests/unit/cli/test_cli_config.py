@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.foreign_playbooks import newer_set
+
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 
 
@@ -79,6 +81,13 @@ def test_missing_playbooks(prestager, controller: Path, monkeypatch: pytest.Monk
     assert "has no readable prepare_prestage_packages.yml" in ended.err
     assert "has no readable prestage_sw_packages.yml" in ended.err
     assert "prestage_images.yml" not in ended.err
+
+
+def test_upstreams_own_playbooks_need_no_prepare(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set of StarlingX's without a prepare playbook is complete."""
+    monkeypatch.setenv("PRESTAGER_PLAYBOOKS_DIR", str(newer_set(controller / "playbooks").directory))
+
+    assert 0 == prestager("config", "check").code
 
 
 def test_what_may_come_later_is_a_warning(prestager, controller: Path) -> None:

@@ -66,6 +66,24 @@ def test_facts_are_masked_and_complete() -> None:
     assert {"a": "********", "n": None} == digest.facts
 
 
+def test_versions_are_taken_from_the_message_of_a_task() -> None:
+    """What upstream's playbook prints about the site becomes a fact: masked, in one line, the last word of several."""
+    said = [
+        {"event": "runner_on_ok", "event_data": {"res": {"msg": text}}}
+        for text in ("prestage_versions: old", "prestage_versions: for-install: 22.12\n - hush", "other", ["a"])
+    ]
+
+    assert {"prestage_versions": "for-install: 22.12 - ********"} == digest_of(*said, stats())[0].facts
+
+
+def test_versions_of_set_stats_win() -> None:
+    """A playbook that hands the versions back itself is taken at its word."""
+    printed = {"event": "runner_on_ok", "event_data": {"res": {"msg": "prestage_versions: printed"}}}
+    digest, _ = digest_of(printed, stats(artifact_data={"prestage_versions": "handed"}))
+
+    assert {"prestage_versions": "handed"} == digest.facts
+
+
 def test_too_many_facts_are_dropped_and_told() -> None:
     """Facts beyond the limit are left out, and the output says so."""
     digest, output = digest_of(stats(artifact_data={"a": "x" * 300_000}))

@@ -1,0 +1,69 @@
+"""Tells which set of playbooks a directory holds: ours, or StarlingX's of the time of its first prestage or of today.
+
+Looked at for each run, so that a set may be exchanged while the service runs. Never runs or parses a playbook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from statemachine.states import StepState
+
+PLAYBOOKS: Final[Mapping[StepState, str]] = {
+    StepState.PREPARE: "prepare_prestage_packages.yml",
+    StepState.PACKAGES: "prestage_sw_packages.yml",
+    StepState.IMAGES: "prestage_images.yml",
+}
+# What only a playbook says that wants variables of ours.
+_OURS: Final = "prestager_"
+# What upstream's playbooks have asked for since a site is prestaged for an install or for a software deploy.
+_REASON: Final = "prestage_reason"
+# Upstream's roles of these playbooks; beside them stand hundreds of files that have nothing to do with prestage.
+_ROLE_FILES: Final = "roles/prestage*/**/*.y*ml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaybookSet:
+    """What a set of playbooks does and wants (contract 10)."""
+
+    # It wants our own host variables: where things are on the controller, and the fencing token.
+    is_ours: bool
+    # It has a playbook for the prepare phase; upstream has had none since 2023.
+    prepares: bool
+    # It wants to know what a site is prestaged for.
+    takes_reason: bool
+
+    @property
+    def phases(self) -> tuple[StepState, ...]:
+        """The phases that need a playbook; a set of ours without its prepare playbook is broken, not new."""
+        return tuple(phase for phase in PLAYBOOKS if phase != StepState.PREPARE or self.prepares or self.is_ours)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether the set is upstream's without the prepare phase, to be served as upstream serves it today."""
+        return StepState.PREPARE not in self.phases
+
+
+def read_playbook_set(directory: Path) -> PlaybookSet:
+    """Look at the playbooks in `directory`; what is missing or unreadable there says nothing."""
+    playbooks = [_text(directory / name) for name in PLAYBOOKS.values()]
+    is_ours = any(_OURS in text for text in playbooks)
+    return PlaybookSet(
+        is_ours=is_ours,
+        prepares=(directory / PLAYBOOKS[StepState.PREPARE]).is_file(),
+        takes_reason=not is_ours and any(_REASON in text for text in (*playbooks, *_role_texts(directory))),
+    )
+
+
+def _role_texts(directory: Path) -> Iterator[str]:
+    return (_text(path) for path in directory.glob(_ROLE_FILES))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

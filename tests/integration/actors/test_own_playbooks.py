@@ -1,0 +1,100 @@
+"""A controller's own playbooks, run by real Ansible from command to end (contract 8.6, 8.9, 10)."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from embedded_rig import ALL_STATES, Rig, Stage, upload_list
+
+from db.listing import outputs
+from runner.jobs import OnFinished, Runner
+from runner.supervisor import Supervisor
+from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
+
+PASSWORD = "Li69nux*{{ no }}"
+# A site that is a directory of this machine; what the operator says of a site is passed on.
+HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+SECRETS = {"ansible_ssh_pass": PASSWORD, "ansible_become_pass": PASSWORD}
+# Ours only for sites that are no sites: a local connection would leave its files in HOME.
+LOCAL_ONLY = "ansible_remote_tmp"
+
+
+class AnsibleRig(Rig):
+    """An installation whose runner is the real one."""
+
+    def _runner(self, slots: int) -> Callable[[OnFinished], Runner]:  # type: ignore[override]
+        worker = f"test-{uuid.uuid4().hex[:8]}"
+        return lambda finished: Supervisor(slots=2, worker=worker, on_finished=finished, warm=0)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[ForeignPlaybooks], AnsibleRig]]:
+    """Give a function that starts an installation with a set of playbooks."""
+    rigs: list[AnsibleRig] = []
+
+    def start(playbooks: ForeignPlaybooks) -> AnsibleRig:
+        rig = AnsibleRig(tmp_path, Stage(), playbooks_dir=playbooks.directory)
+        rigs.append(rig)
+        rig.add_site("edge", connection=HERE)
+        return rig
+
+    yield start
+    for rig in rigs:
+        rig.stop()
+
+
+def given(playbooks: ForeignPlaybooks, kind: str) -> dict[str, object]:
+    """Return the variables that a playbook had, without those of the local connection."""
+    found = playbooks.given(kind, "edge")
+    assert found.pop(LOCAL_ONLY)
+    return found
+
+
+def test_todays_set(tmp_path: Path, start: Callable[[ForeignPlaybooks], AnsibleRig]) -> None:
+    """It gets upstream's variables and nothing more, prepare is passed with a reason, and its versions are shown."""
+    playbooks = newer_set(tmp_path / "own")
+    rig = start(playbooks)
+    image_list = upload_list(rig)
+
+    assert "complete" == rig.run_strategy(for_sw_deploy="true", password=PASSWORD), rig.step("edge")["details"]
+    assert ALL_STATES == rig.walk("edge")
+    assert {"packages-edge", "images-edge"} == playbooks.played()
+    inventory = {"ansible_host": "10.10.10.2", **HERE, **SECRETS}
+    wanted = {"software_version": "23.09", "prestage_reason": "for_sw_deploy"}
+    assert {**inventory, **wanted} == given(playbooks, "packages")
+    assert {**inventory, **wanted, "image_list_file": str(image_list)} == given(playbooks, "images")
+    assert VERSIONS == rig.site("edge")["prestage_versions"]
+    with rig.database.read() as connection:
+        (prepared,) = outputs(connection, rig.step("edge"), "prestage-prepare")
+    assert "there is nothing to prepare" in prepared.content.decode()
+
+
+def test_the_first_set(tmp_path: Path, start: Callable[[ForeignPlaybooks], AnsibleRig]) -> None:
+    """It gets the seed's variables in all three phases."""
+    playbooks = seed_set(tmp_path / "own")
+    rig = start(playbooks)
+    image_list = upload_list(rig)
+
+    assert "complete" == rig.run_strategy(password=PASSWORD), rig.step("edge")["details"]
+    inventory = {"ansible_host": "10.10.10.2", **HERE, **SECRETS}
+    versions = {"current_software_version": "23.09", "previous_software_version": "22.12"}
+    assert {**inventory, **versions} == given(playbooks, "prepare")
+    assert {**inventory, "software_version": "23.09"} == given(playbooks, "packages")
+    assert {**inventory, "software_version": "23.09", "image_list_file": str(image_list)} == given(playbooks, "images")
+    assert "for-install: 23.09 - for-sw-deploy: None" == rig.site("edge")["prestage_versions"]
+
+
+def test_a_set_between(tmp_path: Path, start: Callable[[ForeignPlaybooks], AnsibleRig]) -> None:
+    """It prepares nothing, is told no reason, and without a list brings no images."""
+    playbooks = set_between(tmp_path / "own")
+    rig = start(playbooks)
+
+    assert "complete" == rig.run_strategy(), rig.step("edge")["details"]
+    assert {"packages-edge"} == playbooks.played()
+    assert "software_version" in playbooks.given("packages", "edge")
+    assert "prestage_reason" not in playbooks.given("packages", "edge")
+    assert "there are no images to stage" in rig.log("edge", "prestaging-images")
