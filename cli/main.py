@@ -20,6 +20,7 @@ from cli.demonstration.command import demo
 from cli.doctor.command import doctor
 from cli.drain_command import drain
 from cli.errors import CommandError
+from cli.fleet_command import fleet
 from cli.seal_command import seal
 from cli.up_command import api, coordinator, up, worker
 
@@ -35,6 +36,7 @@ app.command()(api)
 app.command()(coordinator)
 app.command()(worker)
 app.command()(demo)
+app.command()(fleet)
 app.command()(doctor)
 app.command()(seal)
 app.command()(drain)

@@ -1,1 +1,1 @@
-"""Simulated sites: what a StarlingX subcloud, or a system controller, answers on its own APIs."""
+"""Simulated sites: what a StarlingX subcloud, or a system controller, answers over SSH and on its own APIs."""
