@@ -141,10 +141,21 @@ _PLANS: Mapping[str, _Plan] = {
 }
 
 
-def build_fleet(root: Path, *, previous: str = "22.12", target: str = "23.09", package_count: int = 40) -> DemoFleet:
+SITE_NAMES = tuple(_PLANS)
+
+
+def build_fleet(
+    root: Path,
+    *,
+    previous: str = "22.12",
+    target: str = "23.09",
+    package_count: int = 40,
+    reach: Mapping[str, Mapping[str, Any]] | None = None,
+) -> DemoFleet:
     """Make feeds, images, sites and the inventory below `root`; what an earlier call made there is replaced.
 
     The controller's side is `root`/controller (feed/, deploy/), a site's side is `root`/sites/<name> (feed/, backup/).
+    `reach` holds the connection variables of each site; without it sites are reached as directories of this machine.
     """
     root = root.resolve()
     for directory in (root / "controller", root / "sites"):
@@ -154,14 +165,14 @@ def build_fleet(root: Path, *, previous: str = "22.12", target: str = "23.09", p
     (deploy / target).mkdir(parents=True)
     images = build_images(deploy / target)
     shared = {
-        "ansible_connection": "local",
-        "ansible_become": False,
+        **({"ansible_connection": "local", "ansible_become": False} if reach is None else {}),
         "ansible_python_interpreter": sys.executable,
         "controller_feed_root": str(feeds.root),
         "prestage_shared_root": str(deploy / target / "prestage" / "shared"),
         "prestage_min_free_bytes": MIN_FREE_BYTES,
     }
-    own = {name: _build_site(root, name, plan, feeds) for name, plan in _PLANS.items()}
+    connection = reach or {}
+    own = {name: {**_build_site(root, name, plan, feeds), **connection.get(name, {})} for name, plan in _PLANS.items()}
     inventory = root / INVENTORY_NAME
     inventory.write_text(yaml.safe_dump(_inventory(shared, own), sort_keys=False), encoding="utf-8")
     return DemoFleet(

@@ -6,8 +6,6 @@ own. What the sites are is decided by a plan before anything is made.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,8 +20,8 @@ from fleet.rules import FaultRule, SiteFault, draw_faults
 from fleet.site_spec import Account, SiteSpec
 from fleet.site_tree import SiteTree, write_programs
 from fleet.sites_api import ServedSite, serve_sites
+from fleet.ssh_serving import serve_ssh
 from fleet.ssh_site import SshSite
-from fleet.sweep import end_commands
 
 SSH_PORT: Final = 2222
 KEYSTONE_PORT: Final = 5001
@@ -105,30 +103,20 @@ async def serve_fleet(plan: FleetPlan, password: str, password_file: Path) -> As
     specs = [_spec(plan, number, name, faults.get(name, {}), password) for number, name in enumerate(plan.names)]
     authority = Authority(plan.directory)
     context = authority.server_context([spec.host for spec in specs])
-    try:
-        async with serve_sites(specs, ssl_context=context) as apis:
-            for name in (name for name, found in faults.items() if SiteFault.NO_SYSINV in found):
-                await apis[name].refuse()
-            for server in servers.values():
-                await server.listen()
-            sites = [
-                SimulatedSite(
-                    name=name,
-                    release=apis[name].spec.software_version,
-                    ssh=server,
-                    api=apis[name],
-                    faults=faults.get(name, {}),
-                )
-                for name, server in servers.items()
-            ]
-            yield Fleet(plan=plan, sites=sites, ca_file=authority.ca_file, password=password)
-    finally:
-        for server in servers.values():
-            server.close()
-        # Commands end with the connections that were cut; what has left its group is found by its environment.
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)
-        end_commands(plan.directory)
+    async with serve_sites(specs, ssl_context=context) as apis, serve_ssh(list(servers.values()), plan.directory):
+        for name in (name for name, found in faults.items() if SiteFault.NO_SYSINV in found):
+            await apis[name].refuse()
+        sites = [
+            SimulatedSite(
+                name=name,
+                release=apis[name].spec.software_version,
+                ssh=server,
+                api=apis[name],
+                faults=faults.get(name, {}),
+            )
+            for name, server in servers.items()
+        ]
+        yield Fleet(plan=plan, sites=sites, ca_file=authority.ca_file, password=password)
 
 
 def _ssh_site(  # noqa: PLR0913, PLR0917

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+import yaml
 from rich.console import Console
 
 from cli.demonstration.client import DemoClient
 from cli.demonstration.progress import progress_view
 from cli.demonstration.service import run_command, running_service
+from cli.demonstration.sites import SSH_VARIABLES, reachable_sites
 from cli.demonstration.verdict import SiteVerdict, judge_sites, strategy_fault
 from cli.demonstration.workplace import Workplace, environment
 from cli.errors import CommandError
 from cli.tables import output, print_table
-from demo.fleet import DemoFleet, DemoOutcome, build_fleet
+from demo.fleet import INVENTORY_NAME, DemoFleet, DemoOutcome, build_fleet
 from statemachine.states import MOVING_STRATEGIES
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
-# The sites are directories of this machine: nobody logs in, so any password will do.
-_PASSWORD: Final = "demo"  # noqa: S105 - protects nothing
 _LOOK_S: Final = 0.5
 # Several times what two slow cores need.
 _LONGEST_S: Final = 900.0
@@ -36,17 +36,24 @@ def demo(
 ) -> None:
     """Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.
 
-    Needs no network, no root and no other service. Exits with 0 when every site ended as it must.
+    Needs no network, no root and no other service. The sites are behind SSH servers with a password where this machine
+    has a fitting ssh, and else directories. Exits with 0 when every site ended as it must.
     """
     console = output()
     began = time.monotonic()
     place = Workplace(directory.absolute())
     place.prepare()
     console.print(f"Making a system controller and twelve sites in {_near(place.root)}", soft_wrap=True)
-    fleet = build_fleet(place.root)
-    settings = place.settings(release=fleet.feeds.target, feed_dir=fleet.feeds.root, deploy_dir=fleet.deploy_directory)
-    place.write_settings(settings)
-    strategy, steps, excluded = _prestage(console, place, fleet, environment(settings))
+    with reachable_sites(place.root) as sites:
+        console.print(f"  {sites.description}", soft_wrap=True)
+        fleet = build_fleet(place.root, reach=sites.reach)
+        settings = place.settings(
+            release=fleet.feeds.target, feed_dir=fleet.feeds.root, deploy_dir=fleet.deploy_directory
+        )
+        place.write_settings(settings)
+        strategy, steps, excluded = _prestage(console, place, fleet, environment(settings), sites.password)
+    if sites.reach is not None:
+        _leave_directories(place, environment(settings))
     verdicts = judge_sites(fleet.expected, steps, excluded)
     _show_sites(console, verdicts)
     console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
@@ -61,7 +68,7 @@ def demo(
 
 
 def _prestage(
-    console: Console, place: Workplace, fleet: DemoFleet, settings: dict[str, str]
+    console: Console, place: Workplace, fleet: DemoFleet, settings: dict[str, str], password: str
 ) -> tuple[dict[str, Any], Sequence[dict[str, Any]], list[dict[str, str]]]:
     """Run the service and a strategy over the whole fleet; return the strategy, its steps and who was left out."""
     console.print("$ prestager up")
@@ -74,11 +81,24 @@ def _prestage(
         console.print(f"  {run_command(['subcloud', 'import', str(fleet.inventory)], settings)}")
         client = DemoClient(url, token)
         console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
-        excluded = client.create_strategy(_PASSWORD)["excluded-subclouds"]
+        excluded = client.create_strategy(password)["excluded-subclouds"]
         console.print('POST /v1.0/sw-update-strategy/actions: {"action": "apply"}\n')
         client.apply_strategy()
         strategy = _watch(console, client)
         return strategy, client.steps(), excluded
+
+
+def _leave_directories(place: Workplace, settings: dict[str, str]) -> None:
+    """Let the sites be reached as directories from now on: their SSH servers have ended with the demonstration."""
+    inventory = place.root / INVENTORY_NAME
+    hosts = yaml.safe_load(inventory.read_text(encoding="utf-8"))
+    hosts["all"]["vars"] |= {"ansible_connection": "local", "ansible_become": False}
+    for group in hosts["all"]["children"].values():
+        for variables in group["hosts"].values():
+            for name in SSH_VARIABLES:
+                variables.pop(name, None)
+    inventory.write_text(yaml.safe_dump(hosts, sort_keys=False), encoding="utf-8")
+    run_command(["subcloud", "import", "--update", str(inventory)], settings)
 
 
 def _watch(console: Console, client: DemoClient) -> dict[str, Any]:

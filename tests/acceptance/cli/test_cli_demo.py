@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from service_process import ServiceProcess, clean_environment
 
 
@@ -24,6 +25,7 @@ def test_the_demonstration(tmp_path: Path) -> None:
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "Every site and the strategy ended as expected." in done.stdout
+    assert "Each is behind an SSH server of its own" in done.stdout
     assert "stage 4  edge-08  failed: " in done.stdout
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.startswith("edge-")}
     assert 12 == len(rows)
@@ -37,3 +39,6 @@ def test_the_demonstration(tmp_path: Path) -> None:
     finally:
         service.end()
     assert (200, "failed") == (status, answer["state"])
+    # The servers have ended and their password is gone; the sites are left as directories, for the next commands.
+    assert not (place / "password").exists()
+    assert "local" == yaml.safe_load((place / "fleet.yml").read_text())["all"]["vars"]["ansible_connection"]
