@@ -4,6 +4,10 @@
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+.PHONY: help run test faults e2e setup lint types bench fmt lock
+
+help: ## Show this list
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 run: ## Prestage a demonstration fleet on this machine, from nothing
 	@bin/setup run
@@ -15,6 +19,10 @@ test: ## Check style, types and imports, and run all tests
 faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test
 	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest -m faults -q
+
+e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry: a few minutes
+	@bin/setup test
+	@.venv/bin/python -m pytest tests/e2e -q
 
 setup: ## Prepare .venv and the programs that tests need
 	@bin/setup test

@@ -26,6 +26,7 @@ from fleet.rules import GRAMMAR, FaultRule, RuleError, SiteFault, read_rule
 from fleet.simulation import FIRST_ADDRESS, MOST_SITES, Fleet, FleetPlan, serve_fleet
 
 _MARK: Final = ".prestager-fleet"
+_URLS: Final = "site-urls.toml"
 _LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 # Servers of a site: SSH, Keystone, sysinv.
 _SERVERS: Final = 3
@@ -79,8 +80,8 @@ def fleet(  # noqa: PLR0913, PLR0917 - typer's options
         first_address=first,
         free_ports=free_ports,
     )
-    _write_settings(root, feeds)
     with _password(root, password_file) as (password, holder):
+        _write_settings(root, feeds, holder)
         try:
             asyncio.run(_serve(plan, password, holder, max_parallel, began))
         except RuleError as error:
@@ -101,7 +102,7 @@ async def _serve(plan: FleetPlan, password: str, password_file: Path, max_parall
             if SiteFault.REINSTALL in site.faults:
                 # No list is handed to a reinstall: its images are what the site itself has.
                 build_images(site.tree.backup)
-        inventory, urls = plan.directory / "inventory.yml", plan.directory / "site-urls.toml"
+        inventory, urls = plan.directory / "inventory.yml", plan.directory / _URLS
         write_inventory(served, inventory, max_parallel=max_parallel)
         write_site_urls(served, urls)
         _tell(served, password_file, inventory, urls, time.monotonic() - began)
@@ -172,8 +173,8 @@ def _empty(root: Path) -> None:
     mark.touch()
 
 
-def _write_settings(root: Path, feeds: DemoFeeds) -> None:
-    """Make the images of the target, and write a service's settings down for a shell."""
+def _write_settings(root: Path, feeds: DemoFeeds, password_file: Path) -> None:
+    """Make the images of the target, and write the settings of a service down that reads facts at the sites."""
     deploy = root / "controller" / "deploy"
     (deploy / feeds.target).mkdir(parents=True)
     build_images(deploy / feeds.target)
@@ -182,6 +183,12 @@ def _write_settings(root: Path, feeds: DemoFeeds) -> None:
         "PRESTAGER_RELEASE": feeds.target,
         "PRESTAGER_FEED_DIR": feeds.root,
         "PRESTAGER_DEPLOY_DIR": deploy,
+        "PRESTAGER_INSPECTOR": "sysinv",
+        # No controller is simulated that could be asked whether it is being upgraded.
+        "PRESTAGER_CONTROLLER_CHECK": "declared",
+        "PRESTAGER_SITE_PASSWORD_FILE": password_file,
+        "PRESTAGER_SITE_URLS_FILE": root / _URLS,
+        "PRESTAGER_SITE_CA_FILE": root / "ca.pem",
     }
     lines = [f"export {name}='{value}'\n" for name, value in settings.items()]
     (root / "settings.sh").write_text("".join(lines), encoding="utf-8")

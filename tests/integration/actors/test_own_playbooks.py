@@ -14,6 +14,7 @@ from db.listing import outputs
 from runner.jobs import OnFinished, Runner
 from runner.supervisor import Supervisor
 from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
+from tests.simulated_fleet import simulated_fleet
 
 PASSWORD = "Li69nux*{{ no }}"
 # A site that is a directory of this machine; what the operator says of a site is passed on.
@@ -36,10 +37,11 @@ def start(tmp_path: Path) -> Iterator[Callable[[ForeignPlaybooks], AnsibleRig]]:
     """Give a function that starts an installation with a set of playbooks."""
     rigs: list[AnsibleRig] = []
 
-    def start(playbooks: ForeignPlaybooks) -> AnsibleRig:
+    def start(playbooks: ForeignPlaybooks, *, sites: bool = True) -> AnsibleRig:
         rig = AnsibleRig(tmp_path, Stage(), playbooks_dir=playbooks.directory)
         rigs.append(rig)
-        rig.add_site("edge", connection=HERE)
+        if sites:
+            rig.add_site("edge", connection=HERE)
         return rig
 
     yield start
@@ -98,3 +100,26 @@ def test_a_set_between(tmp_path: Path, start: Callable[[ForeignPlaybooks], Ansib
     assert "software_version" in playbooks.given("packages", "edge")
     assert "prestage_reason" not in playbooks.given("packages", "edge")
     assert "there are no images to stage" in rig.log("edge", "prestaging-images")
+
+
+def test_over_ssh(tmp_path: Path, start: Callable[..., AnsibleRig]) -> None:
+    """A site behind SSH is entered as `sysadmin` at its OAM address, with the password, and nothing else is needed."""
+    playbooks = newer_set(tmp_path / "own")
+    with simulated_fleet(tmp_path / "sites", count=1) as fleet:
+        ssh = fleet.sites[0].ssh
+        rig = start(playbooks, sites=False)
+        own = {"ansible_port": ssh.port}
+        rig.add_site("edge", connection=own, external_oam_floating_address=ssh.host)
+        ended = rig.run_strategy(password=fleet.password)
+
+    assert "complete" == ended, rig.step("edge")["details"]
+    wanted = {
+        "ansible_ssh_user": "sysadmin",
+        "ansible_host": ssh.host,
+        "ansible_ssh_pass": fleet.password,
+        "ansible_become_pass": fleet.password,
+        "software_version": "23.09",
+        "prestage_reason": "for_install",
+    }
+    assert {**own, **wanted} == playbooks.given("packages", "edge")
+    assert VERSIONS == rig.site("edge")["prestage_versions"]
