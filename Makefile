@@ -1,13 +1,9 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults setup lint types bench bench-callers pictures fmt lock
+.PHONY: help run test faults e2e setup lint types bench bench-callers pictures fmt lock
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
-.PHONY: help run test faults e2e setup lint types bench fmt lock
-
-help: ## Show this list
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 run: ## Prestage a demonstration fleet on this machine, from nothing
 	@bin/setup run
