@@ -14,7 +14,7 @@ test: ## Check style, types and imports, and run all tests
 
 faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test
-	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest -m faults -q
+	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest -m faults -n 2 --dist worksteal -q
 
 e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry: a few minutes
 	@bin/setup test
