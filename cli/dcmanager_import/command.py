@@ -10,7 +10,6 @@ import typer
 from cli.dcmanager_import.reading import Mapped, map_dcmanager
 from cli.dcmanager_import.writing import add_settings, write_private
 from cli.errors import CommandError
-from settings import Settings
 
 _OUT: Final = Path("/etc/prestager/prestager.toml")
 _CREDENTIALS: Final = "credentials"
@@ -28,7 +27,7 @@ def import_dcmanager(
     The broker's virtual host and the database are our own; what has to be made is told. Run it again after the
     controller's passwords have changed, with --replace.
     """
-    mapped = map_dcmanager(_text(file), frozenset(Settings.model_fields))
+    mapped = map_dcmanager(_text(file))
     if mapped.faults:
         raise CommandError(f"Nothing was written; {file} cannot be taken over.", mapped.faults)
     _add_release(mapped, release)

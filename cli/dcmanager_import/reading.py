@@ -70,8 +70,8 @@ class _Source:
                     yield section, name
 
 
-def map_dcmanager(text: str, known: frozenset[str]) -> Mapped:
-    """Return our settings for a `dcmanager.conf`; `known` are the settings that this program has."""
+def map_dcmanager(text: str) -> Mapped:
+    """Return our settings for a `dcmanager.conf`."""
     # Without inheritance between sections; oslo allows an option to be repeated, and the last one counts.
     parser = ConfigParser(
         default_section="\0", interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#", ";")
@@ -90,7 +90,6 @@ def map_dcmanager(text: str, known: frozenset[str]) -> Mapped:
     _map_deadlines(source, mapped)
     _map_callers(source, mapped)
     _map_sites(source, mapped)
-    _leave_out_unknown(mapped, known)
     _tell_what_is_left(source, mapped)
     return mapped
 
@@ -210,18 +209,6 @@ def _map_account(source: _Source, mapped: Mapped, section: str, prefix: str) -> 
 def _keystone(url: str) -> str:
     """Return the address with the version, which some configurations leave out."""
     return url.rstrip("/") if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v3"
-
-
-# A value of a setting that this program cannot have without another one.
-_NEEDS: Final = {"auth": "keystone_auth_url", "inspector": "site_username"}
-
-
-def _leave_out_unknown(mapped: Mapped, known: frozenset[str]) -> None:
-    for values in (mapped.settings, mapped.secrets):
-        for name in [*values]:
-            if _NEEDS.get(name, name) not in known or name not in known:
-                del values[name]
-                mapped.notes.append(f"{name} is left out: this program has no such setting.")
 
 
 def _tell_what_is_left(source: _Source, mapped: Mapped) -> None:
