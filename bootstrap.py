@@ -29,6 +29,7 @@ from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
 from db.inventory import installation_id
 from db.migrate import current_revision, head_revision, known_revisions, upgrade
+from db.retention import Retention
 from db.sealing import KEY_BYTES, Sealer
 from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import DeclaredInspector, Inspector
@@ -208,7 +209,9 @@ class _Parts:
         self._sealer = sealer
         self._inspector = _inspector(settings)
         self._site_rules = Rules(simplex_only=not settings.allow_duplex)
-        self._retention = timedelta(days=settings.retention_days)
+        self._retention = Retention(
+            history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days)
+        )
         # Two machines may have one host name; a worker takes back only what a process of its own machine left.
         self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
 

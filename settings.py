@@ -180,6 +180,7 @@ class Settings(BaseSettings):
     )
     probe_failures: int = Field(2, ge=1, le=100, description="Failed probes in a row that make a site offline.")
     probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
+    audit_days: int = Field(365, ge=1, description="How long it is kept who asked what.")
     retention_days: int = Field(90, ge=1, description="How long deleted strategies, events and commands are kept.")
     worker_name: str = Field(
         default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Stable name of the worker."

@@ -24,6 +24,7 @@ from actors.standalone import prestage_subcloud
 from actors.strategy_create import create_strategy
 from actors.strategy_verbs import abort_strategy, apply_strategy, delete_strategy
 from actors.subcloud_commands import add_subcloud, delete_subcloud, update_subcloud
+from db.audit import record
 from db.decisions import Decisions
 from db.engine import Database
 from db.journal import Journal
@@ -200,6 +201,7 @@ class Coordinator:
                 created_at=at,
             )
         )
+        record(connection, command, answer, at)
         if answer.status == HTTPStatus.OK:
             self._plan(connection, journal, at)
         return answer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from actors.coordinator import Coordinator
 from actors.declare import Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
@@ -12,6 +10,7 @@ from actors.loop import Loop
 from actors.relay import Relay, one_by_one
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
+from db.retention import Retention
 from runner.jobs import Runner
 
 
@@ -34,7 +33,7 @@ class EmbeddedActors:
         messages: InProcessMessages,
         coordinator: Coordinator,
         tools: WorkerTools,
-        retention: timedelta,
+        retention: Retention,
     ) -> None:
         self.coordinator = coordinator
         self.worker = StepWorker(tools)

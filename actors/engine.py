@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -14,7 +14,7 @@ from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.loop import Loop
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
-from db.retention import purge
+from db.retention import Retention, purge
 from db.runs import lose_runs_of
 from runner.jobs import Runner
 
@@ -87,7 +87,7 @@ class Engine:
     coordinator: Coordinator | None
     worker_loops: WorkerLoops | None
     # How long history is kept.
-    retention: timedelta
+    retention: Retention
 
     def start(self, runner: Runner | None = None, *, consume: bool = True) -> EngineRun:
         """Clean up after the process before, then go on with what the database says is to be done.
@@ -118,7 +118,7 @@ class EngineRun:
                 loop.start()
 
     def _purge(self) -> None:
-        count = purge(self._engine.database, datetime.now(UTC) - self._engine.retention)
+        count = purge(self._engine.database, self._engine.retention, datetime.now(UTC))
         if count:
             _log.info("history.purged", rows=count)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -36,7 +36,9 @@ def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     release = read_release(request.release, desk.rules.release)
     _refuse_second_strategy(desk)
     chosen, excluded = _choose(desk, request, group, release)
-    strategy = _insert_strategy(desk, request, group, release, excluded)
+    strategy = _insert_strategy(
+        desk, request, group, excluded, {"release": release, "requested_by": command.requested_by}
+    )
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
     desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", {"steps": len(chosen)})
@@ -141,8 +143,8 @@ def _insert_strategy(
     desk: Desk,
     request: StrategyRequest,
     group: RowMapping | None,
-    release: str,
     excluded: list[dict[str, str]],
+    given: Mapping[str, str],
 ) -> RowMapping:
     """Insert the strategy; a named group lends its way of applying to the answer (contract 3.1)."""
     group_type = group["update_apply_type"] if group is not None else None
@@ -155,7 +157,7 @@ def _insert_strategy(
             max_parallel_subclouds=request.max_parallel or group_width,
             stop_on_failure=request.stop_on_failure,
             force=request.force,
-            release=release,
+            **given,
             for_sw_deploy=request.for_sw_deploy,
             state=StrategyState.INITIAL,
             excluded=excluded,

@@ -59,6 +59,7 @@ async def ask(
         sealed_password=sealed,
         password_fault=fault,
         requested_by=request[CALLER].name,
+        origin=request.remote or "",
     )
     try:
         answer = await services.transport.request(command)

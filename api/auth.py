@@ -14,6 +14,7 @@ _PROJECTS: Final = frozenset({"admin", "services"})
 # Roles, any of which is enough. Keystone implies reader for admin; a token has one role only.
 READ: Final = frozenset({Role.READER, Role.OPERATOR, Role.CONFIGURATOR, Role.ADMIN})
 CHANGE: Final = frozenset({Role.ADMIN, Role.CONFIGURATOR})
+ADMIN: Final = frozenset({Role.ADMIN})
 MANAGE: Final = frozenset({Role.ADMIN, Role.CONFIGURATOR, Role.OPERATOR})
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import groups, public, steps, strategies, subclouds
+from api import groups, history, public, steps, strategies, subclouds
 from api.access import guard
-from api.auth import CHANGE, MANAGE, READ
+from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
 
 _VERSION = "/v1.0"
@@ -15,6 +15,7 @@ _VERSION = "/v1.0"
 _STRATEGY = f"{_VERSION}/sw-update-strategy"
 _SUBCLOUDS = f"{_VERSION}/subclouds"
 _GROUPS = f"{_VERSION}/subcloud-groups"
+_HISTORY = f"{_VERSION}/strategies"
 
 _GUARDED: tuple[tuple[str, str, Handler, frozenset[Role]], ...] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
@@ -31,6 +32,10 @@ _GUARDED: tuple[tuple[str, str, Handler, frozenset[Role]], ...] = (
     (hdrs.METH_DELETE, f"{_SUBCLOUDS}/{{ref}}", subclouds.delete, CHANGE),
     (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}/detail", subclouds.show_detail, READ),
     (hdrs.METH_PATCH, f"{_SUBCLOUDS}/{{ref}}/prestage", subclouds.prestage, CHANGE),
+    (hdrs.METH_GET, _HISTORY, history.show_strategies, READ),
+    (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
+    (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
+    (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
     (hdrs.METH_GET, _GROUPS, groups.show_all, READ),
     (hdrs.METH_POST, _GROUPS, groups.create, CHANGE),
     (hdrs.METH_GET, f"{_GROUPS}/{{ref}}", groups.show, READ),

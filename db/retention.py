@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from db.engine import Database
-from db.schema import commands, events, steps, strategies
+from db.schema import audit, commands, events, steps, strategies
 
 # Rows a transaction deletes at most, so that nobody waits long for the writer's place; what hangs on them goes along.
 _BATCH: Final = 200
 
 
-def purge(database: Database, before: datetime) -> int:
-    """Delete events, answered commands, deleted strategies and standalone steps of before `before`; return how many.
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How long things are kept."""
 
-    A strategy takes its steps, runs and outputs along. Nothing that is shown or worked on is touched.
+    history: timedelta
+    audit: timedelta
+
+
+def purge(database: Database, kept: Retention, now: datetime) -> int:
+    """Delete what is too old at `now`; return how many rows.
+
+    Of the history: events, answered commands, deleted strategies (with their steps, runs and outputs) and standalone
+    steps. Nothing that is worked on is touched.
     """
-    return sum(_purge_table(database, table, old) for table, old in _old(before))
+    old = (*_old(now - kept.history), (audit, audit.c.at < now - kept.audit))
+    return sum(_purge_table(database, table, condition) for table, condition in old)
 
 
 def _old(before: datetime) -> Sequence[tuple[Table, ColumnElement[bool]]]:

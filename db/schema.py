@@ -95,6 +95,8 @@ strategies: Final = Table(
     Column("release", String(16), nullable=False),
     Column("for_sw_deploy", Boolean, nullable=False),
     Column("state", String(32), nullable=False),
+    # The caller; empty for one of before the audit.
+    Column("requested_by", String(255), nullable=False, server_default=""),
     # Subclouds that were left out at create: a list of {name, reason}.
     Column("excluded", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -231,6 +233,25 @@ commands: Final = Table(
     Column("answer", JSON),
     Column("created_at", UtcDateTime, nullable=False, index=True),
 )
+
+# Only ever added to, and forgotten by age.
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("caller", String(255), nullable=False),
+    # Address that the API was called from; empty for a command that came by AMQP.
+    Column("origin", String(255), nullable=False),
+    Column("command_id", String(255), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("subject", String(255)),
+    # What was answered.
+    Column("status", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_audit_at", audit.c.at)
 
 outbox: Final = Table(
     "outbox",

@@ -48,13 +48,14 @@ class Command(BaseModel):
     sealed_password: str | None = None
     # Why there is no sealed password, where the type needs one.
     password_fault: Literal["missing", "undecodable"] | None = None
-    # Name of the caller, for the audit.
+    # Name of the caller, and the address that the API was called from (empty by AMQP), for the audit.
     requested_by: str = ""
+    origin: str = Field("", max_length=255)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     def digest(self) -> str:
-        """Return what must be equal for a repeat to be the same command: all but id, time and sealing."""
-        content = self.model_dump_json(exclude={"id", "created_at", "sealed_password"})
+        """Return what must be equal for a repeat to be the same command: all but id, time, sealing and origin."""
+        content = self.model_dump_json(exclude={"id", "created_at", "sealed_password", "origin"})
         return sha256(content.encode()).hexdigest()
 
 

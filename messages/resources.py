@@ -93,6 +93,51 @@ def step_resource(row: Row) -> dict[str, Any]:
     }
 
 
+def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> dict[str, Any]:
+    """Return a strategy of any time.
+
+    `counts` tells how many of its steps are in each state, `first_start` when the first of them began.
+    """
+    return {
+        **strategy_resource(row, "read"),
+        "requested-by": row["requested_by"],
+        "steps": dict(sorted(counts.items())),
+        "started-at": moment(first_start, "read"),
+        "finished-at": moment(row["finished_at"], "read"),
+        "deleted-at": moment(row["deleted_at"], "read"),
+        "duration-s": _seconds(first_start, row["finished_at"]),
+    }
+
+
+def past_step_resource(row: Row) -> dict[str, Any]:
+    """Return a step of a strategy of any time."""
+    return {
+        **step_resource(row),
+        "release": row["release"],
+        "from-version": row["from_version"],
+        "duration-s": _seconds(row["started_at"], row["finished_at"]),
+    }
+
+
+def audit_resource(row: Row) -> dict[str, Any]:
+    """Return one entry of the audit."""
+    return {
+        "id": row["id"],
+        "at": moment(row["at"], "read"),
+        "caller": row["caller"],
+        "origin": row["origin"] or None,
+        "command-id": row["command_id"],
+        "type": row["type"],
+        "subject": row["subject"],
+        "status": row["status"],
+        "detail": row["detail"],
+    }
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else round((end - start).total_seconds(), 3)
+
+
 def subcloud_resource(row: Row, spelling: Spelling = "read") -> dict[str, Any]:
     """Return a subcloud with every key that the client's constructor needs."""
     return {

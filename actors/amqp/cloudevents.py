@@ -31,6 +31,7 @@ class _CommandData(BaseModel):
     sealed_password: str | None = None
     password_fault: Literal["missing", "undecodable"] | None = None
     requested_by: str = Field("", max_length=255)
+    origin: str = Field("", max_length=255)
 
 
 class CommandEvent(BaseModel):
@@ -61,6 +62,7 @@ def from_command(command: Command, source: str) -> bytes:
             sealed_password=command.sealed_password,
             password_fault=command.password_fault,
             requested_by=command.requested_by,
+            origin=command.origin,
         ),
     )
     return event.model_dump_json(exclude_none=True).encode()
@@ -100,6 +102,7 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
         sealed_password=event.data.sealed_password,
         password_fault=event.data.password_fault,
         requested_by=event.data.requested_by if ours else event.source,
+        origin=event.data.origin if ours else "",
     )
 
 

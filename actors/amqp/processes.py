@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -26,6 +25,7 @@ from actors.relay import Call, Relay
 from actors.worker import StepWorker, WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
+from db.retention import Retention
 from messages.queues import COMMANDS, WORKER_QUEUES
 from runner.jobs import Runner
 
@@ -69,7 +69,7 @@ class AmqpActors:
         messages: AmqpMessages,
         *,
         relay: Loop,
-        retention: timedelta,
+        retention: Retention,
         coordinator: Coordinator | None = None,
         tools: WorkerTools | None = None,
     ) -> None:

@@ -57,8 +57,10 @@ def strategy(strategy_id: int, **values: Any) -> dict[str, Any]:
         "release": "22.12",
         "for_sw_deploy": False,
         "state": "applying",
+        "requested_by": "",
         "excluded": [],
         "created_at": CREATED,
+        "finished_at": None,
         "deleted_at": None,
         **values,
     }
@@ -79,6 +81,7 @@ def step(step_id: int, name: str, **values: Any) -> dict[str, Any]:
         "from_version": None,
         "version": 1,
         "started_at": None,
+        "finished_at": None,
         "created_at": CREATED,
         **values,
     }

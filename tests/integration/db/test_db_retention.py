@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select
 
 from db.engine import Database
 from db.migrate import upgrade
-from db.retention import purge
-from db.schema import commands, events, run_outputs, runs, steps, strategies
+from db.retention import Retention, purge
+from db.schema import audit, commands, events, run_outputs, runs, steps, strategies
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=1)
@@ -82,6 +82,9 @@ def step() -> dict[str, object]:
     }
 
 
+KEPT = Retention(history=timedelta(days=90), audit=timedelta(days=365))
+
+
 def count(database: Database, table: object) -> int:
     """Return how many rows a table has."""
     with database.read() as connection:
@@ -92,7 +95,7 @@ def test_an_old_deleted_strategy_goes_with_all_of_it(database: Database) -> None
     """A strategy that was deleted long ago goes, and takes its steps, runs and outputs along."""
     strategy(database, deleted_at=OLD)
 
-    purge(database, NOW - timedelta(days=90))
+    purge(database, KEPT, NOW)
 
     assert [0, 0, 0, 0] == [count(database, table) for table in (strategies, steps, runs, run_outputs)]
 
@@ -102,7 +105,7 @@ def test_what_is_shown_or_young_stays(database: Database, deleted_at: datetime |
     """A strategy that is not deleted, or was a short while ago, stays whole however old its steps are."""
     strategy(database, deleted_at=deleted_at)
 
-    purge(database, NOW - timedelta(days=90))
+    purge(database, KEPT, NOW)
 
     assert [1, 1, 1, 1] == [count(database, table) for table in (strategies, steps, runs, run_outputs)]
 
@@ -118,7 +121,7 @@ def test_many_old_rows_go_in_batches(database: Database) -> None:
             [{**command, "id": str(place), "created_at": at} for place, at in enumerate([OLD] * 450 + [NEW])],
         )
 
-    assert 900 == purge(database, NOW - timedelta(days=90))
+    assert 900 == purge(database, KEPT, NOW)
     assert [1, 1] == [count(database, table) for table in (events, commands)]
 
 
@@ -127,6 +130,17 @@ def test_standalone_steps_go_when_they_ended_long_ago(database: Database) -> Non
     with database.write() as connection:
         connection.execute(insert(steps), [{**step(), "finished_at": at} for at in (OLD, NEW, None)])
 
-    purge(database, NOW - timedelta(days=90))
+    purge(database, KEPT, NOW)
 
     assert 2 == count(database, steps)
+
+
+def test_the_audit_is_kept_by_a_time_of_its_own(database: Database) -> None:
+    """Entries of the audit go when they are older than its own limit, whatever the limit of the history is."""
+    entry = {"caller": "a", "origin": "", "command_id": "1", "type": "t", "status": 200, "detail": ""}
+    moments = [NOW - timedelta(days=366), NOW - timedelta(days=364), NOW]
+    with database.write() as connection:
+        connection.execute(insert(audit), [{**entry, "at": at} for at in moments])
+
+    assert 1 == purge(database, KEPT, NOW)
+    assert 2 == count(database, audit)

@@ -1,0 +1,93 @@
+"""/v1.0/strategies and /v1.0/audit: what was, and who asked for it. Not of dcmanager's API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from api.context import SERVICES
+from api.errors import ApiError
+from api.paging import page_body, read_page
+from api.reads import encode, json_answer
+from db import audit, history
+from db.listing import Row
+from messages.resources import audit_resource, past_step_resource, past_strategy_resource
+
+
+async def show_strategies(request: web.Request) -> web.Response:
+    """Show past and present strategies, newest first, page by page."""
+    page = read_page(request)
+
+    def read(connection: Connection) -> bytes:
+        rows = history.strategies_page(connection, before=page.marker, limit=page.limit)
+        items = [encode(one) for one in _with_counts(connection, rows)]
+        return page_body(request, "strategies", items, last=rows[-1]["id"] if rows else None, page=page)
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show_strategy(request: web.Request) -> web.Response:
+    """Show one strategy, deleted or not."""
+
+    def read(connection: Connection) -> bytes:
+        (found,) = _with_counts(connection, [_strategy(connection, request)])
+        return encode(found)
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show_steps(request: web.Request) -> web.Response:
+    """Show the steps of one strategy, in the order of their ids, page by page."""
+    page = read_page(request)
+
+    def read(connection: Connection) -> bytes:
+        found = _strategy(connection, request)
+        rows = history.steps_page(connection, found["id"], after=page.marker or 0, limit=page.limit)
+        items = [encode(past_step_resource(row)) for row in rows]
+        return page_body(request, "steps", items, last=rows[-1]["id"] if rows else None, page=page)
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+async def show_audit(request: web.Request) -> web.Response:
+    """Show who asked what, newest first, page by page; `since`, `caller` and `type` narrow it."""
+    page = read_page(request)
+    query = request.query
+    wanted = audit.Wanted(since=_moment(query.get("since")), caller=query.get("caller"), type=query.get("type"))
+
+    def read(connection: Connection) -> bytes:
+        rows = audit.entries(connection, wanted, before=page.marker, limit=page.limit)
+        items = [encode(audit_resource(row)) for row in rows]
+        return page_body(request, "audit", items, last=rows[-1]["id"] if rows else None, page=page)
+
+    return json_answer(await request.app[SERVICES].reads.run(read))
+
+
+def _with_counts(connection: Connection, rows: list[Row]) -> list[dict[str, Any]]:
+    ids = [row["id"] for row in rows]
+    counts, starts = history.step_counts(connection, ids), history.first_starts(connection, ids)
+    return [past_strategy_resource(row, counts.get(row["id"], {}), starts.get(row["id"])) for row in rows]
+
+
+def _strategy(connection: Connection, request: web.Request) -> Row:
+    ref = request.match_info["ref"]
+    found = history.strategy(connection, int(ref)) if ref.isascii() and ref.isdigit() and len(ref) < 19 else None  # noqa: PLR2004
+    if found is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, "Strategy not found")
+    return found
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST, "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

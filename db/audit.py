@@ -1,0 +1,54 @@
+"""Who asked what, from where, and what was answered: written with the answer, never changed, forgotten by age only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, insert, select
+
+from db.listing import Row
+from db.schema import audit
+from messages.commands import Answer, Command
+
+_SUBJECT_LENGTH: Final = 255
+
+
+def record(connection: Connection, command: Command, answer: Answer, at: datetime) -> None:
+    """Add an entry to the transaction that stores the answer. It holds no body and no secret."""
+    connection.execute(
+        insert(audit).values(
+            at=at,
+            caller=command.requested_by,
+            origin=command.origin,
+            command_id=command.id,
+            type=command.type,
+            subject=command.subject and command.subject[:_SUBJECT_LENGTH],
+            status=answer.status,
+            detail=answer.detail,
+        )
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which entries are asked for; None: whatever it is."""
+
+    since: datetime | None = None
+    caller: str | None = None
+    type: str | None = None
+
+
+def entries(connection: Connection, wanted: Wanted, *, before: int | None, limit: int) -> list[Row]:
+    """Return the newest entries, at most `limit`, with ids below `before`."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    conditions: dict[Any, Any] = {audit.c.caller: wanted.caller, audit.c.type: wanted.type}
+    for column, value in conditions.items():
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.since is not None:
+        query = query.where(audit.c.at >= wanted.since)
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    return cast("list[Row]", connection.execute(query).mappings().all())

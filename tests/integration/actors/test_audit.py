@@ -1,0 +1,60 @@
+"""What the coordinator writes down of who asked what."""
+
+from __future__ import annotations
+
+from coordinator_house import House
+
+from db.schema import audit, strategies
+from messages.commands import Command, CommandType
+
+GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+
+
+def test_each_command_once(house: House) -> None:
+    """Each command has one entry with its answer, a refused one too; a repeat of it has none."""
+    first = Command(
+        type=CommandType.GROUP_CREATE, id="ops/1", data=GROUP, requested_by="ops", origin="10.0.0.7", subject=None
+    )
+    house.execute(first)
+    house.execute(first)
+    house.execute(first.model_copy(update={"id": "ops/2"}))
+
+    entries = [
+        (row["caller"], row["origin"], row["command_id"], row["type"], row["status"])
+        for row in house.rows(audit, caller="ops")
+    ]
+    assert [
+        ("ops", "10.0.0.7", "ops/1", "group.create", 200),
+        ("ops", "10.0.0.7", "ops/2", "group.create", 400),
+    ] == entries
+
+
+def test_the_same_from_elsewhere_is_the_same(house: House) -> None:
+    """A repeat that comes by another address is a repeat."""
+    command = Command(type=CommandType.GROUP_CREATE, id="ops/1", data=GROUP, origin="10.0.0.7")
+    first = house.execute(command)
+
+    assert first == house.execute(command.model_copy(update={"origin": "10.0.0.8"}))
+
+
+def test_no_body_and_no_secret(house: House) -> None:
+    """An entry holds nothing of the body."""
+    house.add_site("a")
+    house.create(cloud_name="a", release="23.09", sysadmin_password="TGk2OW51eCo=")
+
+    text = str(house.rows(audit))
+    assert "strategy.create" in text
+    assert "TGk2OW51eCo" not in text
+    assert "23.09" not in text
+
+
+def test_who_asked_for_a_strategy(house: House) -> None:
+    """A strategy remembers its creator."""
+    house.add_site("a")
+    sealed = house.sealer.seal("pw", bound_to="n/1")
+    data = {"type": "prestage"}
+    house.execute(
+        Command(type=CommandType.STRATEGY_CREATE, id="n/1", data=data, sealed_password=sealed, requested_by="night")
+    )
+
+    assert ["night"] == [row["requested_by"] for row in house.rows(strategies)]
