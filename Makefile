@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults e2e setup lint types bench bench-callers pictures fmt lock
+.PHONY: help run test faults e2e setup lint types bench bench-callers soak pictures fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ bench: ## Measure a fleet of many sites on this machine
 	@bin/setup dev
 	@.venv/bin/python -m tests.bench.fleet
 	@.venv/bin/python -m tests.bench.precheck
+
+soak: ## Follow the stream of events with many listeners who come back at random
+	@bin/setup dev
+	@.venv/bin/python -m tests.bench.stream
 
 pictures: ## Draw the pictures of README.md and docs/ from the code
 	@bin/setup dev

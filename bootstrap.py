@@ -31,6 +31,7 @@ from db.inventory import installation_id
 from db.migrate import current_revision, head_revision, known_revisions, upgrade
 from db.retention import Retention
 from db.sealing import KEY_BYTES, Sealer
+from messages.events import source_of
 from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import DeclaredInspector, Inspector
 from runner.jobs import OnFinished, Runner
@@ -224,7 +225,7 @@ class _Parts:
 
     def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
         with self._database.read() as connection:
-            source = f"/prestager/{installation_id(connection)}"
+            source = source_of(installation_id(connection))
         name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
         messages = AmqpMessages(url, name=name, source=source)
         relay = amqp_relay(self._database, messages, self._owner)

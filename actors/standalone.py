@@ -14,6 +14,7 @@ from actors.strategy_request import read_flag, read_reason, read_release
 from db.inventory import candidates, change, find_subcloud, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
+from messages.events import about_step
 from messages.resources import subcloud_resource
 from runner.inspectors import InspectionError
 from statemachine.eligibility import (
@@ -72,4 +73,5 @@ def _insert_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> Non
         insert(steps).values(**values, strategy_id=None, stage=1).returning(steps.c.id)
     ).scalar_one()
     seal(desk, command, step_id=step_id)
-    desk.journal.tell("step.prestage.initial", f"step/{step_id}", {"subcloud": values["subcloud_name"]})
+    about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
+    desk.journal.tell("step.prestage.initial", f"step/{step_id}", about)

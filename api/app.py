@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from aiohttp import web
+from sqlalchemy import Connection
 
 from api.auth import Authenticator
-from api.context import SERVICES, Limits, Readiness, Services
+from api.context import FOLLOWER, SERVICES, Limits, Readiness, Services
 from api.failures import log_access, render_errors
 from api.reads import Reads
 from api.routes import add_routes
+from api.stream.follower import Follower
 from db.engine import Database
+from db.inventory import installation_id
 from db.sealing import Sealer
 from messages.commands import CommandTransport
+from messages.events import source_of
 
 
 def create_app(  # noqa: PLR0913 - everything that the API works with, by name
@@ -49,9 +53,19 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         limits=limits,
     )
     app[SERVICES] = services
+    app[FOLLOWER] = Follower(services.reads.run, _source)
+    app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_reads)
     add_routes(app.router)
     return app
+
+
+def _source(connection: Connection) -> str:
+    return source_of(installation_id(connection))
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[FOLLOWER].close()
 
 
 async def _close_reads(app: web.Application) -> None:

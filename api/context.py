@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api.auth import Authenticator, Caller
 from api.reads import Reads
+from api.stream.follower import Follower
 from db.sealing import Sealer
 from messages.commands import CommandTransport
 
@@ -48,4 +49,5 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
+FOLLOWER: Final = web.AppKey("follower", Follower)
 CALLER: Final = web.RequestKey("caller", Caller)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import groups, history, public, steps, strategies, subclouds
+from api import events, groups, history, public, steps, strategies, subclouds
 from api.access import guard
 from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
@@ -32,6 +32,7 @@ _GUARDED: tuple[tuple[str, str, Handler, frozenset[Role]], ...] = (
     (hdrs.METH_DELETE, f"{_SUBCLOUDS}/{{ref}}", subclouds.delete, CHANGE),
     (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}/detail", subclouds.show_detail, READ),
     (hdrs.METH_PATCH, f"{_SUBCLOUDS}/{{ref}}/prestage", subclouds.prestage, CHANGE),
+    (hdrs.METH_GET, f"{_VERSION}/events", events.stream, READ),
     (hdrs.METH_GET, _HISTORY, history.show_strategies, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),

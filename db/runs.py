@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from db.journal import Journal
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
+from messages.events import about_step
 from statemachine.machines import fire_step
 from statemachine.snapshot import LEASE_S
 from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState
@@ -92,9 +93,11 @@ def _start_step(connection: Connection, journal: Journal, step_id: int, at: date
             updated_at=at,
             version=steps.c.version + 1,
         )
-    )
-    if started.rowcount:
-        journal.tell(f"step.prestage.{StepState.PRECHECK}", f"step/{step_id}", {})
+        .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage)
+    ).one_or_none()
+    if started is not None:
+        about = about_step(strategy_id=started.strategy_id, subcloud=started.subcloud_name, stage=started.stage)
+        journal.tell(f"step.prestage.{StepState.PRECHECK}", f"step/{step_id}", about)
 
 
 def _assignment(

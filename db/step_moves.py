@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal
 from db.schema import runs, secrets, steps, subclouds
+from messages.events import about_step
 from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
 from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState
@@ -146,10 +147,19 @@ class StepMoves:
             )
 
     def _tell_moves(self, moves: Sequence[MoveStep]) -> None:
-        for move in moves:
+        told = [move for move in moves if move.path]
+        if not told:
+            return
+        query = select(steps.c.id, steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage)
+        rows = self._connection.execute(query.where(steps.c.id.in_([move.step_id for move in told])))
+        known = {row.id: row for row in rows}
+        for move in told:
+            row = known[move.step_id]
+            about = about_step(
+                strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage, details=move.details
+            )
             for state in move.path:
-                details = {"details": move.details} if move.details else {}
-                self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", details)
+                self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", about)
 
 
 def _shape(move: MoveStep) -> tuple[bool, bool]:

@@ -11,9 +11,9 @@ from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.topology import EVENTS
 from db.engine import Database
 from db.schema import events
+from messages.events import cloud_event
 
 _BATCH: Final = 200
-_TYPE_PREFIX: Final = "io.prestager.event."
 _CONTENT_TYPE: Final = "application/cloudevents+json"
 
 
@@ -46,16 +46,7 @@ class EventPublisher:
         return len(rows)
 
     def _outgoing(self, row: Row[*tuple[Any, ...]]) -> Outgoing:
-        document = {
-            "specversion": "1.0",
-            "id": str(row.id),
-            "source": self._source,
-            "type": _TYPE_PREFIX + row.type,
-            "subject": row.subject,
-            "time": row.at.isoformat(),
-            "datacontenttype": "application/json",
-            "data": row.data,
-        }
+        document = cloud_event(row._mapping, self._source)  # noqa: SLF001 - SQLAlchemy's name for the row as a mapping
         return Outgoing(
             exchange=EVENTS,
             routing_key=row.type,

@@ -127,7 +127,9 @@ async def test_pages_of_steps(rig: Rig) -> None:
     assert second["next"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "marker=-1", "marker=x", "limit=", "limit=%C2%B2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "marker=-1", "marker=x", "limit=", "limit=%C2%B2"]
+)
 async def test_what_is_no_page(rig: Rig, query: str) -> None:
     """A limit beyond 1 to 1000, or a marker that is no id, is refused and says what is right."""
     reply = await rig.send("GET", f"{STRATEGIES}?{query}")

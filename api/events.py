@@ -1,0 +1,131 @@
+"""GET /v1.0/events: everything that happens, as Server-Sent Events. Not of dcmanager's API."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from time import monotonic
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from api.auth import READ, AuthenticationError, AuthenticatorUnavailableError
+from api.context import FOLLOWER, SERVICES
+from api.errors import RETRY_AFTER, ApiError
+from api.stream.follower import Listener
+from api.stream.frames import HEARTBEAT, Filter, frame
+from api.stream.snapshot import snapshot
+from db import happenings
+
+_log = structlog.get_logger(__name__)
+
+# The longest silence, in seconds: proxies close connections that say nothing.
+_HEARTBEAT_S: Final = 15.0
+# How long a listener may take to take something in, in seconds.
+_WRITE_S: Final = 10.0
+# Pause between two looks at the token, in seconds: so long a revoked one may go on listening.
+_TOKEN_S: Final = 30.0
+# Listeners of one process; each is a connection.
+_MOST_LISTENERS: Final = 1000
+# Who is further behind hears how things stand instead of how they came about.
+_FURTHEST_BEHIND: Final = 10_000
+_ID_DIGITS: Final = 18
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    # Else nginx keeps events back until a buffer is full.
+    "X-Accel-Buffering": "no",
+}
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Tell how things stand, then everything that happens, until somebody hangs up.
+
+    With `Last-Event-ID` the stream goes on after that event, without a gap and without a repeat.
+    """
+    follower = request.app[FOLLOWER]
+    wanted = _read_filter(request)
+    if follower.listeners >= _MOST_LISTENERS:
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen already; try again later.", RETRY_AFTER)
+    seen, first = await _beginning(request, wanted)
+    response = web.StreamResponse(headers=_HEADERS)
+    listener = await follower.attach(wanted, seen)
+    try:
+        await response.prepare(request)
+        await _send(response, first or HEARTBEAT)
+        await _tell(request, response, listener)
+    except (ConnectionError, TimeoutError):
+        _log.info("stream.listener-gone")
+    finally:
+        follower.detach(listener)
+    return response
+
+
+async def _tell(request: web.Request, response: web.StreamResponse, listener: Listener) -> None:
+    look_at_token = monotonic() + _TOKEN_S
+    while listener.ended is None:
+        content = await listener.take(_HEARTBEAT_S)
+        if listener.ended is None:
+            await _send(response, content or HEARTBEAT)
+        if monotonic() >= look_at_token:
+            look_at_token = monotonic() + _TOKEN_S
+            if not await _is_still_known(request):
+                listener.end("the token is no longer valid")
+    await _send(response, frame("dropped", {"reason": listener.ended}))
+
+
+async def _send(response: web.StreamResponse, content: bytes) -> None:
+    async with asyncio.timeout(_WRITE_S):
+        await response.write(content)
+
+
+async def _is_still_known(request: web.Request) -> bool:
+    try:
+        caller = await request.app[SERVICES].authenticator.authenticate(request.headers.get("X-Auth-Token"))
+    except AuthenticationError:
+        return False
+    except AuthenticatorUnavailableError:
+        # Nobody can tell now; the next look may.
+        return True
+    return caller.may(READ)
+
+
+async def _beginning(request: web.Request, wanted: Filter) -> tuple[int, bytes]:
+    """Return after which event the stream begins, and what is sent before it."""
+    text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    reads = request.app[SERVICES].reads
+    reason = "begin"
+    if text is not None:
+        if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
+            raise ApiError(HTTPStatus.BAD_REQUEST, "Last-Event-ID must be the number of an event of this stream")
+        last = int(text)
+        oldest, newest = await reads.run(
+            lambda connection: (happenings.oldest_id(connection), happenings.newest_id(connection))
+        )
+        problem = _why_not_resume(last, oldest, newest)
+        if problem is None:
+            return last, b""
+        reason = problem
+    return await reads.run(lambda connection: snapshot(connection, wanted, reason))
+
+
+def _why_not_resume(last: int, oldest: int | None, newest: int) -> str | None:
+    if last > newest:
+        return f"there is no event {last} yet: the number is of another installation"
+    if last < newest and (oldest is None or last < oldest - 1):
+        return f"what came after event {last} is no longer kept"
+    if newest - last > _FURTHEST_BEHIND:
+        return f"more than {_FURTHEST_BEHIND} events came after event {last}"
+    return None
+
+
+def _read_filter(request: web.Request) -> Filter:
+    strategy = request.query.get("strategy")
+    if strategy is not None and not (strategy.isascii() and strategy.isdigit() and len(strategy) <= _ID_DIGITS):
+        raise ApiError(HTTPStatus.BAD_REQUEST, "strategy must be the id of a strategy")
+    return Filter(
+        strategy_id=None if strategy is None else int(strategy),
+        subcloud=request.query.get("subcloud"),
+        type=request.query.get("type"),
+    )

@@ -1,0 +1,193 @@
+"""Reads the events table once for all listeners of this process, and hands each event to those who want it.
+
+One loop looks for new events while anybody listens. What a listener gets is serialised once; a listener who does not
+take it in time is dropped with a reason, and never slows the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from api.errors import ApiError
+from api.stream.frames import Filter, Frame, event_frame
+from db import happenings
+
+_log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Read(Protocol):
+    """Runs a query in a thread, in bounded time."""
+
+    def __call__(self, query: Callable[[Connection], _T]) -> Awaitable[_T]:
+        """Return what the query makes of a connection.
+
+        Raises:
+            ApiError: 503; the store does not answer.
+        """
+
+
+# Events read at once.
+_BATCH: Final = 500
+# Bytes that may wait for one listener; some thousand events.
+_WAITING_BYTES: Final = 2 * 1024 * 1024
+
+
+class Listener:
+    """One who listens: bytes that wait for him, or the reason why there will be no more."""
+
+    def __init__(self, wanted: Filter, seen: int) -> None:
+        self.wanted = wanted
+        # Number of the last event that he was handed, or does not want.
+        self.seen = seen
+        # Why the stream ends; None: it goes on.
+        self.ended: str | None = None
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._something = asyncio.Event()
+
+    def hand(self, frames: Sequence[Frame], everything: bytes) -> None:
+        """Hand events on; `everything` is the content of all of them, for who wants them all and has seen none."""
+        if self.ended is not None or not frames or frames[-1].id <= self.seen:
+            return
+        if self.wanted.is_everything and frames[0].id > self.seen:
+            content = everything
+        else:
+            content = b"".join(one.content for one in frames if one.id > self.seen and self.wanted.wants(one))
+        self.seen = frames[-1].id
+        if not content:
+            return
+        self._size += len(content)
+        if self._size > _WAITING_BYTES:
+            self.end("too slow: more waited for this listener than is kept; resume by the last id")
+            return
+        self._waiting.append(content)
+        self._something.set()
+
+    def prepend(self, frames: Sequence[Frame]) -> None:
+        """Put events before everything that waits."""
+        if frames and self.ended is None:
+            self._waiting[:0] = [one.content for one in frames]
+            self._something.set()
+
+    def end(self, reason: str) -> None:
+        """Say that there will be no more; what waits is forgotten."""
+        self.ended = self.ended or reason
+        self._waiting.clear()
+        self._something.set()
+
+    async def take(self, longest_s: float) -> bytes:
+        """Return what waits; nothing when nothing came for `longest_s` seconds, or when the stream has ended."""
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._something.wait()
+        except TimeoutError:
+            return b""
+        self._something.clear()
+        content = b"".join(self._waiting)
+        self._waiting.clear()
+        self._size = 0
+        return content
+
+
+class Follower:
+    """Follows the events of one installation.
+
+    `read` runs a query; `source` returns the CloudEvents source; `pause_s` is how long it waits between two looks.
+    """
+
+    def __init__(self, read: Read, source: Callable[[Connection], str], pause_s: float = 0.3) -> None:
+        self._read = read
+        self._source_of = source
+        self._source: str | None = None
+        self._pause_s = pause_s
+        self._listeners: set[Listener] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
+        # Number of the last event that was handed out.
+        self._seen = 0
+
+    @property
+    def listeners(self) -> int:
+        """How many listen now."""
+        return len(self._listeners)
+
+    async def attach(self, wanted: Filter, seen: int) -> Listener:
+        """Return a listener that gets every event after number `seen`.
+
+        Raises:
+            ApiError: 503; the store does not answer.
+        """
+        await self._begin()
+        # From here on he is handed what comes; what was before is put in front of it.
+        known = self._seen
+        listener = Listener(wanted, max(seen, known))
+        self._listeners.add(listener)
+        try:
+            await self._catch_up(listener, seen, known)
+        except BaseException:
+            self.detach(listener)
+            raise
+        return listener
+
+    def detach(self, listener: Listener) -> None:
+        """Hand nothing more to a listener. Repeating it does nothing."""
+        self._listeners.discard(listener)
+        if not self._listeners and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def close(self) -> None:
+        """End every stream."""
+        for listener in [*self._listeners]:
+            listener.end("the service is stopping; listen again")
+
+    async def _begin(self) -> None:
+        """Follow from now on, unless somebody listens already."""
+        async with self._beginning:
+            if self._source is None:
+                self._source = await self._read(self._source_of)
+            if self._task is None:
+                self._seen = await self._read(happenings.newest_id)
+                self._task = asyncio.create_task(self._follow())
+
+    async def _catch_up(self, listener: Listener, seen: int, known: int) -> None:
+        """Put the events between two numbers before what came meanwhile."""
+        missed: list[Frame] = []
+        while seen < known:
+            frames = await self._frames_after(seen)
+            missed += [one for one in frames if one.id <= known]
+            if not frames or frames[-1].id >= known:
+                break
+            seen = frames[-1].id
+        listener.prepend([one for one in missed if listener.wanted.wants(one)])
+
+    async def _frames_after(self, seen: int) -> list[Frame]:
+        source = self._source or ""
+        return await self._read(
+            lambda connection: [event_frame(row, source) for row in happenings.after(connection, seen, _BATCH)]
+        )
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                while frames := await self._frames_after(self._seen):
+                    self._hand_out(frames)
+            except ApiError:
+                # The store is away; the events wait in it.
+                _log.warning("stream.store-away")
+            except Exception:  # noqa: BLE001 - the top of a task
+                _log.exception("stream.failed")
+            await asyncio.sleep(self._pause_s)
+
+    def _hand_out(self, frames: Sequence[Frame]) -> None:
+        self._seen = frames[-1].id
+        everything = b"".join(one.content for one in frames)
+        for listener in self._listeners:
+            listener.hand(frames, everything)

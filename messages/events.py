@@ -1,0 +1,33 @@
+"""What happened, as a CloudEvent: the same object on the events exchange and in the stream of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+TYPE_PREFIX: Final = "io.prestager.event."
+
+
+def source_of(installation: str) -> str:
+    """Return the CloudEvents source of an installation, for its commands and events."""
+    return f"/prestager/{installation}"
+
+
+def cloud_event(row: Mapping[Any, Any], source: str) -> dict[str, Any]:
+    """Return the document of an event's row; `source` is the CloudEvents source of the installation."""
+    return {
+        "specversion": "1.0",
+        "id": str(row["id"]),
+        "source": source,
+        "type": TYPE_PREFIX + row["type"],
+        "subject": row["subject"],
+        "time": row["at"].isoformat(),
+        "datacontenttype": "application/json",
+        "data": row["data"],
+    }
+
+
+def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> dict[str, Any]:
+    """Return what an event of a step tells beside its state; a standalone prestage has no strategy."""
+    told = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
+    return {**told, "details": details} if details else told

@@ -1,0 +1,270 @@
+"""The stream of events over HTTP: how it begins, what it tells, how it is resumed and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import api_rows
+import pytest
+from api_rig import Rig
+from sqlalchemy import delete
+
+from api import events as stream_module
+from api.stream import follower as follower_module
+from db.schema import events, steps, strategies
+from db.tokens import TokenStore
+
+PATH = "/v1.0/events"
+DEADLINE_S = 10.0
+
+
+def happening(subject: str = "subcloud/a", kind: str = "subcloud.online", **data: Any) -> dict[str, Any]:
+    """Return an event."""
+    return {"type": kind, "subject": subject, "data": data, "at": api_rows.CREATED, "published": False}
+
+
+class Stream:
+    """What a listener reads."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self._writer = writer
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    async def begin(self) -> None:
+        """Read the head."""
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), DEADLINE_S)).decode()
+        first, *lines = head.strip().split("\r\n")
+        self.status = int(first.split()[1])
+        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    async def message(self) -> dict[str, str]:
+        """Return the next message by the names of its lines; comments are skipped.
+
+        Raises:
+            asyncio.IncompleteReadError: The stream has ended.
+        """
+        while True:
+            lines = await self._lines()
+            if not all(line.startswith(":") for line in lines):
+                return {name: value for name, _, value in (line.partition(": ") for line in lines)}
+
+    async def comment(self) -> str:
+        """Return the next message, which is a comment."""
+        (line,) = await self._lines()
+        return line
+
+    async def _lines(self) -> list[str]:
+        """Read to an empty line, through the chunks."""
+        found: list[str] = []
+        while True:
+            line = (await asyncio.wait_for(self.reader.readuntil(b"\n"), DEADLINE_S)).decode()
+            # The server writes whole messages in chunks; sizes of chunks stand alone on lines that end with CR.
+            if line.endswith("\r\n"):
+                continue
+            if line == "\n":
+                if found:
+                    return found
+                continue
+            found.append(line.rstrip("\n"))
+
+    async def ids(self, count: int) -> list[int]:
+        """Return the numbers of the next messages."""
+        return [int((await self.message())["id"]) for _ in range(count)]
+
+    def hang_up(self) -> None:
+        """Close."""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def listening(
+    rig: Rig, query: str = "", *, role: str = "reader", limit: int = 2**22, **headers: str
+) -> AsyncIterator[Stream]:
+    """Listen until the end of the block."""
+    reader, writer = await asyncio.open_connection(rig.host, rig.port, limit=limit)
+    lines = {
+        "Host": "t",
+        "Connection": "close",
+        "X-Auth-Token": rig.token(role),
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    writer.write(f"GET {PATH}{query} HTTP/1.1\r\n{head}\r\n".encode())
+    stream = Stream(reader, writer)
+    try:
+        await stream.begin()
+        yield stream
+    finally:
+        writer.close()
+
+
+def store(rig: Rig) -> None:
+    """Put a strategy with two steps and their sites into the store."""
+    rig.insert(strategies, api_rows.strategy(1))
+    rig.insert(steps, api_rows.step(1, "a", strategy_id=1), api_rows.step(2, "b", strategy_id=1))
+
+
+async def test_first_how_things_stand_then_what_happens(rig: Rig) -> None:
+    """A listener hears how things stand, numbered with the last event in it, and then every event as a CloudEvent."""
+    store(rig)
+    rig.insert(events, happening(), happening())
+    async with listening(rig) as stream:
+        first = await stream.message()
+        rig.insert(events, happening("step/1", "step.prestage.prestage-precheck", strategy=1, subcloud="a", stage=1))
+        second = await stream.message()
+
+    snapshot, document = json.loads(first["data"]), json.loads(second["data"])
+    assert (200, "text/event-stream; charset=utf-8", "no") == (
+        stream.status,
+        stream.headers["content-type"],
+        stream.headers["x-accel-buffering"],
+    )
+    assert ("snapshot", "2", "begin") == (first["event"], first["id"], snapshot["reason"])
+    assert (1, ["a", "b"]) == (snapshot["strategy"]["id"], [step["cloud"] for step in snapshot["steps"]])
+    assert ("step.prestage.prestage-precheck", "3") == (second["event"], second["id"])
+    assert ("1.0", "3", "step/1", "io.prestager.event.step.prestage.prestage-precheck") == tuple(
+        document[key] for key in ("specversion", "id", "subject", "type")
+    )
+    assert {"strategy": 1, "subcloud": "a", "stage": 1} == document["data"]
+
+
+@pytest.mark.parametrize("how", ["header", "query"])
+async def test_resumed_without_gap_and_repeat(rig: Rig, how: str) -> None:
+    """With the number of the last event the stream goes on right after it, also over what is told meanwhile."""
+    rig.insert(events, *(happening() for _ in range(1200)))
+    given = {"Last_Event_ID": "7"} if how == "header" else {}
+    async with listening(rig, "" if how == "header" else "?last_event_id=7", **given) as stream:
+        rig.insert(events, *(happening() for _ in range(300)))
+        assert list(range(8, 1501)) == await stream.ids(1493)
+
+
+async def test_several_listeners_at_different_places(rig: Rig) -> None:
+    """Each listener hears what comes after his own last event, once."""
+    rig.insert(events, *(happening() for _ in range(20)))
+    async with listening(rig, "?last_event_id=20") as late, listening(rig, "?last_event_id=5") as early:
+        rig.insert(events, *(happening() for _ in range(3)))
+        async with listening(rig, "?last_event_id=22") as latest:
+            assert [21, 22, 23] == await late.ids(3)
+            assert list(range(6, 24)) == await early.ids(18)
+            assert [23] == await latest.ids(1)
+
+
+async def test_what_is_no_longer_kept(rig: Rig) -> None:
+    """Who comes back too late, or with a number from elsewhere, hears how things stand and why."""
+    rig.insert(events, *(happening() for _ in range(5)))
+    with rig.database.write() as connection:
+        connection.execute(delete(events).where(events.c.id <= 3))
+
+    told = {}
+    for last in ("1", "3", "9"):
+        async with listening(rig, f"?last_event_id={last}") as stream:
+            told[last] = await stream.message()
+
+    assert "is no longer kept" in json.loads(told["1"]["data"])["reason"]
+    assert ("subcloud.online", "4") == (told["3"]["event"], told["3"]["id"])
+    assert "is of another installation" in json.loads(told["9"]["data"])["reason"]
+
+
+@pytest.mark.parametrize(
+    ("query", "heard"),
+    [
+        ("?strategy=1", [1, 3, 4]),
+        ("?subcloud=a", [1, 2, 4]),
+        ("?type=step", [1, 4, 5]),
+        ("?subcloud=a&type=step", [1, 4]),
+    ],
+)
+async def test_filters(rig: Rig, query: str, heard: list[int]) -> None:
+    """A listener may want one strategy, one subcloud, or one kind of events, and hears nothing else."""
+    async with listening(rig, f"{query}") as stream:
+        await stream.message()
+        rig.insert(
+            events,
+            happening("step/1", "step.prestage.complete", strategy=1, subcloud="a", stage=1),
+            happening("subcloud/a"),
+            happening("strategy/1", "strategy.prestage.failed"),
+            happening("strategy/1", "step.prestage.aborted", steps=[{"step": 1, "subcloud": "a"}]),
+            happening("step/9", "step.prestage.complete", strategy=2, subcloud="b", stage=1),
+        )
+        assert heard == await stream.ids(len(heard))
+
+
+async def test_the_filter_of_the_snapshot(rig: Rig) -> None:
+    """How things stand is told of what is wanted."""
+    store(rig)
+    async with listening(rig, "?subcloud=b") as stream:
+        snapshot = json.loads((await stream.message())["data"])
+    async with listening(rig, "?strategy=2") as stream:
+        other = json.loads((await stream.message())["data"])
+
+    assert ["b"] == [step["cloud"] for step in snapshot["steps"]]
+    assert (None, []) == (other["strategy"], other["steps"])
+
+
+async def test_silence_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing happens a comment comes by and by."""
+    monkeypatch.setattr(stream_module, "_HEARTBEAT_S", 0.05)
+    async with listening(rig) as stream:
+        await stream.message()
+
+        assert ": still here" == await stream.comment()
+
+
+async def test_a_slow_listener_slows_nobody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One who takes nothing in is dropped in bounded time; the others hear everything meanwhile."""
+    monkeypatch.setattr(follower_module, "_WAITING_BYTES", 400_000)
+    monkeypatch.setattr(stream_module, "_WRITE_S", 0.5)
+    count = 100
+    async with listening(rig, limit=1024) as slow, listening(rig) as quick:
+        await quick.message()
+        heard = []
+        for _ in range(0, count, 5):
+            rig.insert(events, *(happening(details="x" * 60_000) for _ in range(5)))
+            heard += await quick.ids(5)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await slow.reader.readexactly(count * 60_000)
+
+    assert list(range(1, count + 1)) == heard
+
+
+async def test_a_revoked_token_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon after its token was revoked a stream ends with the reason."""
+    monkeypatch.setattr(stream_module, "_TOKEN_S", 0.05)
+    monkeypatch.setattr(stream_module, "_HEARTBEAT_S", 0.05)
+    async with listening(rig) as stream:
+        await stream.message()
+        TokenStore(rig.database).revoke("reader")
+        last = await stream.message()
+
+        assert ("dropped", "the token is no longer valid") == (last["event"], json.loads(last["data"])["reason"])
+        with pytest.raises(asyncio.IncompleteReadError):
+            await stream.message()
+
+
+@pytest.mark.parametrize("query", ["?last_event_id=x", "?last_event_id=-1", "?strategy=x", "?strategy="])
+async def test_what_cannot_be_asked(rig: Rig, query: str) -> None:
+    """A number that is none is refused before anything is told."""
+    assert 400 == (await rig.send("GET", f"{PATH}{query}")).status
+
+
+async def test_without_a_token(rig: Rig) -> None:
+    """Nobody listens without a token."""
+    assert 401 == (await rig.send("GET", PATH, role=None)).status
+
+
+async def test_nobody_listens_nothing_is_asked(rig: Rig) -> None:
+    """When the last listener has gone the store is left alone, and the next one begins anew."""
+    async with listening(rig) as stream:
+        await stream.message()
+    rig.insert(events, happening(), happening())
+    async with listening(rig) as stream:
+        assert "2" == (await stream.message())["id"]
+        rig.insert(events, {**happening(), "at": api_rows.CREATED + timedelta(seconds=1)})
+        assert [3] == await stream.ids(1)
