@@ -32,6 +32,7 @@ from db.migrate import current_revision, head_revision, known_revisions, upgrade
 from db.retention import Retention
 from db.sealing import KEY_BYTES, Sealer
 from messages.events import source_of
+from monitoring.meters import ProcessMeters
 from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import DeclaredInspector, Inspector
 from runner.jobs import OnFinished, Runner
@@ -177,6 +178,7 @@ class Installation:
     actors: EmbeddedActors | AmqpActors
     # None in a process without a worker.
     runner: Runner | None
+    meters: ProcessMeters
 
 
 def build(
@@ -208,6 +210,7 @@ class _Parts:
         self._settings = settings
         self._database = database
         self._sealer = sealer
+        self._meters = ProcessMeters()
         self._inspector = _inspector(settings)
         self._site_rules = Rules(simplex_only=not settings.allow_duplex)
         self._retention = Retention(
@@ -244,7 +247,12 @@ class _Parts:
 
     def _installation(self, actors: EmbeddedActors | AmqpActors, runner: Runner | None) -> Installation:
         return Installation(
-            settings=self._settings, database=self._database, sealer=self._sealer, actors=actors, runner=runner
+            settings=self._settings,
+            database=self._database,
+            sealer=self._sealer,
+            actors=actors,
+            runner=runner,
+            meters=self._meters,
         )
 
     def _coordinator(self, relay: Loop) -> Coordinator:
@@ -260,6 +268,7 @@ class _Parts:
             relay.wake,
             self._owner,
             controller_check=_controller_check(self._settings),
+            meters=self._meters,
         )
 
     def _tools(self, relay: Loop) -> WorkerTools:
@@ -267,7 +276,8 @@ class _Parts:
             database=self._database,
             inspector=self._inspector,
             sealer=self._sealer,
-            reporter=Reporter(self._database, self._owner, relay.wake),
+            reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
+            meters=self._meters,
             layout=controller_layout(self._settings, self._database),
             rules=self._site_rules,
             owner=self._owner,

@@ -188,6 +188,9 @@ class Settings(BaseSettings):
     ready_file: Path | None = Field(
         None, description="File that exists while the process is ready, renewed every 10 s; for scripts that start it."
     )
+    monitor_listen: str | None = Field(
+        None, description="Address and port of the metrics and health of this process; default none."
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="Form of the log; auto: text on a terminal."
     )
@@ -215,9 +218,11 @@ class Settings(BaseSettings):
             raise ValueError("must be MM.mm, such as 23.09")
         return value
 
-    @field_validator("listen")
+    @field_validator("listen", "monitor_listen")
     @classmethod
-    def _listen_form(cls, value: str) -> str:
+    def _listen_form(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         host, _, port = value.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
             raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from actors.desk import ControllerState, CoordinatorRules, Desk
 from actors.group_commands import create_group, delete_group, update_group
+from actors.meters import Meters, Unmeasured
 from actors.overdue import OverdueLeases
 from actors.refusals import Refused
 from actors.standalone import prestage_subcloud
@@ -90,6 +91,7 @@ class Coordinator:
         *,
         patience_s: float = _PATIENCE_S,
         controller_check: ControllerCheck | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self._database = database
         self._inspector = inspector
@@ -99,6 +101,7 @@ class Coordinator:
         self._writer = writer
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredOnly()
+        self._meters = meters or Unmeasured()
 
     def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
         """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
@@ -106,6 +109,11 @@ class Coordinator:
         While the database is away the command waits for it: for a while if somebody waits for the answer, who is then
         told to try again; else as long as it takes, for nobody would repeat it.
         """
+        answer = self._answer(command, is_awaited=is_awaited)
+        self._meters.command_answered(command.type, answer.status)
+        return answer
+
+    def _answer(self, command: Command, *, is_awaited: bool) -> Answer:
         log = _log.bind(command=command.id, type=str(command.type))
         try:
             # Before the transaction, which must not wait for the network.

@@ -44,6 +44,7 @@ class WorkerLoops:
             pending=tools.reporter.pending,
             cancel=worker.cancel,
             give_up=worker.give_up,
+            meters=tools.meters,
         )
         leases = Leases(database, tools.owner, held)
         self._reports = Loop("reports", tools.reporter.flush, LOOK_S)

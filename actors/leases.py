@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
 import structlog
 
+from actors.meters import Meters, Unmeasured
 from db.engine import Database
 from db.runs import renew
 
@@ -34,6 +35,7 @@ class HeldRuns:
     cancel: Callable[[int, str], None]
     # Reports a run that the store says is ours and that nobody here works on.
     give_up: Callable[[int], None]
+    meters: Meters = field(default_factory=Unmeasured)
 
 
 class Leases:
@@ -55,14 +57,14 @@ class Leases:
             renewal = renew(connection, self._owner)
         self._renewed_at = self._clock()
         # A run that ended meanwhile was not taken away, and one that was just claimed is no stray.
-        self._stop((believed - renewal.held) & self._runs.held(), "it was taken from this worker")
+        self._lose((believed - renewal.held) & self._runs.held(), "it was taken from this worker")
         self._stop(renewal.cancelled, "it was cancelled")
         self._give_up_strays(renewal.held)
 
     def watch(self) -> None:
         """Stop everything when no renewal has succeeded for too long; never waits for the store."""
         if self._clock() - self._renewed_at > _GIVE_UP_S:
-            self._stop(self._runs.held(), "its lease could not be renewed")
+            self._lose(self._runs.held(), "its lease could not be renewed")
 
     def _give_up_strays(self, ours: frozenset[int]) -> None:
         """Report runs that are ours by the store and were nobody's work at two renewals in a row.
@@ -74,6 +76,11 @@ class Leases:
             _log.warning("run.nobodys", run=run_id)
             self._runs.give_up(run_id)
         self._strays = strays
+
+    def _lose(self, run_ids: frozenset[int], reason: str) -> None:
+        self._stop(run_ids, reason)
+        for _ in run_ids:
+            self._runs.meters.lease_lost()
 
     def _stop(self, run_ids: frozenset[int], reason: str) -> None:
         for run_id in run_ids:

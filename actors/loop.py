@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final
+from weakref import WeakSet
 
 import structlog
 
@@ -15,6 +16,15 @@ _STOP_S: Final = 30.0
 _RETRY_S: Final = 1.0
 
 
+# Loops that were started and not stopped, for whoever asks whether this process lives.
+_running: Final[WeakSet[Loop]] = WeakSet()
+
+
+def dead_loops() -> list[str]:
+    """Return the names of loops whose threads have ended though nobody stopped them; nothing but a bug ends one."""
+    return sorted(loop.name for loop in [*_running] if not loop.is_alive)
+
+
 class Loop:
     """Calls `work` after every `wake`, and when `interval_s` seconds have passed without one.
 
@@ -23,7 +33,7 @@ class Loop:
     """
 
     def __init__(self, name: str, work: Callable[[], object], interval_s: float) -> None:
-        self._name = name
+        self.name = name
         self._work = work
         self._interval_s = interval_s
         self._woken = Event()
@@ -34,6 +44,12 @@ class Loop:
         """Start the thread; the work runs once at once."""
         self._woken.set()
         self._thread.start()
+        _running.add(self)
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether its thread lives."""
+        return self._thread.is_alive()
 
     def wake(self) -> None:
         """Have the work run soon; callable from any thread."""
@@ -42,6 +58,7 @@ class Loop:
     def stop(self) -> None:
         """Stop after the work in progress. Repeating it does nothing."""
         self._stopping = True
+        _running.discard(self)
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
@@ -59,6 +76,6 @@ class Loop:
             except Exception as error:  # noqa: BLE001 - the top of a thread
                 failures += 1
                 if failures == 1:
-                    _log.exception("loop.failed", loop=self._name)
+                    _log.exception("loop.failed", loop=self.name)
                 else:
-                    _log.warning("loop.still-failing", loop=self._name, failures=failures, fault=type(error).__name__)
+                    _log.warning("loop.still-failing", loop=self.name, failures=failures, fault=type(error).__name__)

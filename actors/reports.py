@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import OperationalError
 
+from actors.meters import Meters, Unmeasured
 from db.engine import Database
 from db.journal import Journal
 from db.runs import Report, finish
@@ -27,10 +28,13 @@ class Reporter:
     A report that cannot be written stays, and is tried again: a result is never lost while this process lives.
     """
 
-    def __init__(self, database: Database, owner: str, wake_relay: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, owner: str, wake_relay: Callable[[], None], meters: Meters | None = None
+    ) -> None:
         self._database = database
         self._owner = owner
         self._wake_relay = wake_relay
+        self._meters = meters or Unmeasured()
         self._queue: SimpleQueue[Report] = SimpleQueue()
         self._unwritten: list[Report] = []
         # The loop and a stopping service may flush at the same time.
@@ -101,5 +105,6 @@ class Reporter:
             journal.write(connection)
         for run_id in {report.run_id for report in reports}.difference(kept):
             _log.warning("run.fenced", run=run_id)
+            self._meters.result_fenced()
         if kept:
             self._wake_relay()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
-from time import sleep
+from time import monotonic, sleep
 from typing import Final
 from zlib import compress
 
@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from actors.inspections import Inspections
+from actors.meters import Meters, Unmeasured
 from actors.precheck import Precheck, broke
 from actors.reports import Reporter
 from db.engine import Database
@@ -60,6 +61,7 @@ class WorkerTools:
     phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
     # Sites that are asked for their facts at once.
     inspections: int = 250
+    meters: Meters = field(default_factory=Unmeasured)
 
     @property
     def name(self) -> str:
@@ -74,7 +76,8 @@ class StepWorker:
         self._tools = tools
         self._precheck = Precheck(tools.database, tools.inspector, tools.rules)
         self._inspections = Inspections(tools.inspections)
-        self._held: set[int] = set()
+        # Runs that this process works on: their phases, and when they were taken.
+        self._held: dict[int, tuple[StepState, float]] = {}
         self._lock = Lock()
         self._draining = False
         self._runner: Runner | None = None
@@ -250,12 +253,16 @@ class StepWorker:
             journal.write(connection)
         if assignment is not None:
             with self._lock:
-                self._held.add(run_id)
+                self._held[run_id] = (assignment.phase, monotonic())
+            self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
         return assignment
 
     def _finish(self, report: Report) -> None:
         with self._lock:
-            self._held.discard(report.run_id)
+            held = self._held.pop(report.run_id, None)
+        if held is not None:
+            phase, taken_at = held
+            self._tools.meters.run_ended(phase, report.outcome, monotonic() - taken_at)
         self._tools.reporter.add(report)
 
     def _start(self, assignment: Assignment) -> bool:
@@ -289,7 +296,7 @@ class StepWorker:
     def _hand_back(self, run_id: int) -> None:
         # Let go first: as soon as the run is queued another thread of this process may take it again.
         with self._lock:
-            self._held.discard(run_id)
+            self._held.pop(run_id, None)
         with self._tools.database.write() as connection:
             hand_back(connection, run_id, self._tools.owner)
 

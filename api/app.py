@@ -6,7 +6,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import Authenticator
-from api.context import FOLLOWER, SERVICES, Limits, Readiness, Services
+from api.context import FOLLOWER, SERVICES, Limits, Readiness, RequestMeters, Services
 from api.failures import log_access, render_errors
 from api.reads import Reads
 from api.routes import add_routes
@@ -26,6 +26,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     authenticator: Authenticator,
     readiness: Readiness,
     limits: Limits | None = None,
+    meters: RequestMeters | None = None,
 ) -> web.Application:
     """Return the application.
 
@@ -41,6 +42,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         readiness: Looked at by /readyz.
 
         limits: How much of a request is taken in.
+
+        meters: Counts requests.
     """
     limits = limits or Limits()
     app = web.Application(middlewares=[log_access, render_errors], client_max_size=limits.multipart_bytes)
@@ -51,6 +54,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         authenticator=authenticator,
         readiness=readiness,
         limits=limits,
+        meters=meters,
     )
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)

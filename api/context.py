@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -36,6 +36,13 @@ class Limits:
     readiness_s: float = 5.0
 
 
+class RequestMeters(Protocol):
+    """Counts requests. Quick, and never raises."""
+
+    def request_answered(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count a request; `route` is the template of its path."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What the handlers work with."""
@@ -46,6 +53,8 @@ class Services:
     authenticator: Authenticator
     readiness: Readiness
     limits: Limits
+    # None: nobody counts.
+    meters: RequestMeters | None = None
 
 
 SERVICES: Final = web.AppKey("services", Services)

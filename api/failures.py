@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from api.context import CALLER
+from api.context import CALLER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.pages import error_page
 
@@ -35,6 +35,10 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         status = response.status
         return response
     finally:
+        took_s = perf_counter() - started
+        meters = request.app[SERVICES].meters
+        if meters is not None:
+            meters.request_answered(request.method, _route(request), status, took_s)
         caller = request.get(CALLER)
         write = _log.debug if request.path in _PROBES else _log.info
         write(
@@ -43,7 +47,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
             # Percent-encoded, so that no caller writes lines of its own.
             path=request.rel_url.raw_path,
             status=status,
-            ms=round((perf_counter() - started) * 1000, 1),
+            ms=round(took_s * 1000, 1),
             caller=caller.name if caller else None,
         )
 
@@ -65,6 +69,12 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:  # noqa: BLE001 - the one broad catch of the API: logged once, answered without details
         _log_failure(request, error)
         return error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "", {})
+
+
+def _route(request: web.Request) -> str:
+    """Return the template of the path, for its values are as many as callers like; a method may be any word."""
+    resource = request.match_info.route.resource
+    return "unknown" if resource is None else resource.canonical
 
 
 def _log_failure(request: web.Request, error: Exception) -> None:

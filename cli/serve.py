@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Final
 
 import structlog
@@ -25,9 +25,12 @@ from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
 from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance, probe_aim
 from cli.authentication import build_authenticator
+from cli.monitor import is_alive, monitoring
 from cli.readiness import Readiness
+from db.migrate import current_revision, head_revision
 from db.schema import controller
 from db.tokens import TokenStore
+from monitoring.listener import Health
 from runner.admission import raise_descriptor_limit
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
@@ -67,21 +70,28 @@ class _Service:
         self._unready: str | None = "starting"
         self._stop = asyncio.Event()
         self._started = False
+        self._was_ready = False
+        self._revision = head_revision()
         self._told = Readiness(self._settings.ready_file)
 
     async def run(self) -> None:
         self._listen_to_signals()
-        async with self._actors_stopped_at_end(), self._api() as address:
+        async with self._monitor(), self._actors_stopped_at_end(), self._api() as address:
             await self._start_actors()
             async with self._probe():
                 if address is not None:
                     await self._welcome(address)
                 # A signal that came meanwhile stays what is said last.
                 self._unready = None if not self._stop.is_set() else self._unready
+                self._was_ready = True
                 _log.info("service.ready", **_where(address), roles=sorted(self._roles), pid=os.getpid())
                 await self._told.tell_until_stopped(self._stop)
             _log.info("service.stopping")
         _log.info("service.stopped")
+
+    def _monitor(self) -> AbstractAsyncContextManager[None]:
+        health = Health(alive=is_alive, ready=self._readiness, started=lambda: self._was_ready)
+        return monitoring(self._installation, self._roles, health)
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -109,6 +119,7 @@ class _Service:
             sealer=self._installation.sealer,
             authenticator=self._authenticator,
             readiness=self._readiness,
+            meters=self._installation.meters,
         )
         runner = create_runner(app)
         await runner.setup()
@@ -159,9 +170,12 @@ class _Service:
 
     async def _readiness(self) -> Mapping[str, str | None]:
         checks = {"service": self._unready, "database": await asyncio.to_thread(self._database_fault)}
+        checks["schema"] = await asyncio.to_thread(self._schema_fault)
         actors = self._installation.actors
         if isinstance(actors, AmqpActors):
             checks["broker"] = await asyncio.to_thread(actors.broker_fault)
+        if Role.WORKER in self._roles and actors.worker.is_draining:
+            checks["worker"] = "drains: it finishes its runs and takes no more"
         if isinstance(self._authenticator, KeystoneAuthenticator):
             # An API that knows nobody serves nobody but those it remembers.
             checks["keystone"] = await self._authenticator.fault()
@@ -174,6 +188,14 @@ class _Service:
         except SQLAlchemyError as error:
             return f"cannot be read ({type(error).__name__})"
         return None
+
+    def _schema_fault(self) -> str | None:
+        try:
+            revision = current_revision(self._installation.database)
+        except SQLAlchemyError:
+            # Said of the database already.
+            return None
+        return None if revision == self._revision else f"is {revision}; this program needs {self._revision}"
 
     async def _welcome(self, address: str) -> None:
         if self._settings.auth == "keystone":

@@ -7,7 +7,7 @@ is fenced and drops the result.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -47,6 +47,8 @@ class Assignment:
     busy_with: str | None
     sealed: str | None
     bound_to: str
+    # From the moment that it was handed out to its claim, in seconds of the database's clock.
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +75,16 @@ def claim(connection: Connection, journal: Journal, run_id: int, owner: str, at:
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == RunState.QUEUED)
         .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=at)
-        .returning(runs.c.phase, runs.c.step_id, runs.c.preparation_id)
+        .returning(
+            runs.c.phase, runs.c.step_id, runs.c.preparation_id, (database_now() - runs.c.dispatched_at).label("waited")
+        )
     ).one_or_none()
     if taken is None:
         return None
     if taken.step_id is not None and taken.phase == StepState.PRECHECK:
         _start_step(connection, journal, taken.step_id, at)
-    return _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
+    assignment = _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
+    return replace(assignment, waited_s=float(taken.waited))
 
 
 def _start_step(connection: Connection, journal: Journal, step_id: int, at: datetime) -> None:

@@ -33,6 +33,7 @@ KEYS = {
     "init",
     "networks",
     "ports",
+    "profiles",
     "read_only",
     "restart",
     "secrets",
@@ -179,7 +180,7 @@ def test_images_are_named_by_version() -> None:
 
     assert {f"prestager:{version}"} == {service["image"] for service in ours().values()}
     for image in [*bases, *(service["image"] for service in services().values())]:
-        assert re.search(r":\d", image), image
+        assert re.search(r":v?\d", image), image
 
 
 def test_the_image_has_what_the_program_is_made_of() -> None:

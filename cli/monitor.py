@@ -1,0 +1,76 @@
+"""The listener for those who watch this process: its metrics and its health, where PRESTAGER_MONITOR_LISTEN says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+from actors.amqp.mailbox import open_mailbox
+from actors.loop import dead_loops
+from bootstrap import Installation, Role, StartError
+from monitoring.dead_letters import DeadLetters
+from monitoring.listener import Health, create_monitor
+from monitoring.store_facts import StoreFacts
+
+_log = structlog.get_logger(__name__)
+
+
+def is_alive() -> Mapping[str, str | None]:
+    """Tell whether this process can go on; only a bug keeps it from that."""
+    dead = dead_loops()
+    return {"loops": f"{', '.join(dead)} ended; start this process anew" if dead else None}
+
+
+@asynccontextmanager
+async def monitoring(installation: Installation, roles: frozenset[Role], health: Health) -> AsyncIterator[None]:
+    """Listen until the end of the block, if the settings say where.
+
+    Raises:
+        StartError: The address cannot be listened on.
+    """
+    settings = installation.settings
+    if settings.monitor_listen is None:
+        yield
+        return
+    facts = _watch(installation, roles)
+    runner = web.AppRunner(create_monitor(installation.meters.registry, health), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    host, _, port = settings.monitor_listen.rpartition(":")
+    try:
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        except OSError as error:
+            raise StartError(
+                f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {error.strerror}. Stop"
+                " what uses it, or set another address."
+            ) from error
+        _log.info("monitor.ready", url=f"http://{host}:{runner.addresses[0][1]}")
+        yield
+    finally:
+        await runner.cleanup()
+        if facts is not None:
+            facts.close()
+
+
+def _watch(installation: Installation, roles: frozenset[Role]) -> StoreFacts | None:
+    """Show what this process alone knows, and as a coordinator what database and broker know."""
+    registry, settings = installation.meters.registry, installation.settings
+    runner = installation.runner
+    if runner is not None:
+        installation.meters.watch_slots(settings.slots, lambda: runner.free_slots)
+    if Role.COORDINATOR not in roles:
+        return None
+    if settings.broker_url is not None:
+        url = settings.broker_url.get_secret_value()
+
+        def counts() -> Mapping[str, int | None]:
+            with open_mailbox(url) as mailbox:
+                return mailbox.counts()
+
+        registry.register(DeadLetters(counts))
+    facts = StoreFacts(installation.database)
+    registry.register(facts)
+    return facts

@@ -1,0 +1,214 @@
+"""What a scrape tells of the database, and that every name in alerts and dashboards is one that is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from time import monotonic
+
+import pytest
+from db_rows import AT, Rig
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+
+from db.engine import Database
+from db.schema import steps
+from monitoring import store_facts
+from monitoring.dead_letters import DeadLetters
+from monitoring.meters import ProcessMeters
+from monitoring.store_facts import StoreFacts
+from tests.waiting import wait_for
+
+MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
+Values = dict[tuple[str, tuple[str, ...]], float]
+
+
+def scraped(registry: CollectorRegistry) -> Values:
+    """Return every value by name and the values of its labels."""
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    """The time; a test may change it."""
+    return [1000.0]
+
+
+@pytest.fixture
+def facts(database: Database, clock: list[float]) -> Iterator[StoreFacts]:
+    """Give the collector."""
+    facts = StoreFacts(database, lambda: clock[0])
+    yield facts
+    facts.close()
+
+
+def at_work(database: Database) -> None:
+    """Bring a strategy of two stages to where one of two sites is being staged."""
+    with database.write() as connection:
+        rig = Rig(connection)
+        rig.add_subclouds(3)
+        rig.add_subclouds(1, first=9, availability_status="offline")
+        rig.add_strategy({1: 1, 2: 1, 3: 2})
+        rig.coordinate()
+        rig.claim(rig.queued()[0])
+
+
+def test_the_work(database: Database, facts: StoreFacts) -> None:
+    """Strategy, steps, window, runs and subclouds are told as the rows have them."""
+    at_work(database)
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    assert {
+        ("prestager_database_up", ()): 1.0,
+        ("prestager_strategy", ("applying",)): 1.0,
+        ("prestager_strategy_steps", ("initial",)): 2.0,
+        ("prestager_strategy_steps", ("prestage-precheck",)): 1.0,
+        ("prestager_window_limit", ()): 2.0,
+        ("prestager_window_used", ()): 2.0,
+        ("prestager_runs", ("prestage-precheck", "queued")): 1.0,
+        ("prestager_runs", ("prestage-precheck", "running")): 1.0,
+        ("prestager_workers_at_work", ()): 1.0,
+        ("prestager_outbox_rows", ()): 2.0,
+        ("prestager_subclouds", ("online", "managed")): 3.0,
+        ("prestager_subclouds", ("offline", "managed")): 1.0,
+        ("prestager_strategy_progress_timestamp_seconds", ()): AT.timestamp(),
+    }.items() <= found.items()
+    assert 0.0 <= found["prestager_outbox_lag_seconds", ()] < 60.0
+    assert found["prestager_events_unpublished", ()] > 0
+
+
+def test_nothing_to_tell(facts: StoreFacts) -> None:
+    """Without a strategy there is none in what is told."""
+    registry = CollectorRegistry()
+    registry.register(facts)
+
+    assert not [name for name, _ in scraped(registry) if name.startswith(("prestager_strategy", "prestager_window"))]
+
+
+def test_asked_once_for_many(database: Database, facts: StoreFacts, clock: list[float]) -> None:
+    """Scrapes within five seconds get the same answer; later ones a new one."""
+    registry = CollectorRegistry()
+    registry.register(facts)
+    first = scraped(registry)
+    at_work(database)
+    soon = scraped(registry)
+    clock[0] += 6
+    later = scraped(registry)
+
+    assert first == soon
+    assert ("prestager_strategy", ("applying",)) in later
+
+
+def test_a_store_that_is_away(database: Database, facts: StoreFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the database breaks, a scrape says so and tells nothing else of it; afterwards it tells all again."""
+    registry = CollectorRegistry()
+    registry.register(facts)
+
+    def away() -> None:
+        raise OperationalError("SELECT 1", {}, Exception("gone"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "read", away)
+        broken = scraped(registry)
+
+    assert {("prestager_database_up", ()): 0.0} == broken
+    assert 1.0 == scraped(registry)["prestager_database_up", ()]
+
+
+def test_a_store_that_says_nothing(
+    database: Database, facts: StoreFacts, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape waits a bounded time, and the next ones do not ask once more while the first question is open."""
+    monkeypatch.setattr(store_facts, "_PATIENCE_S", 0.2)
+    registry = CollectorRegistry()
+    registry.register(facts)
+    answers, asked = Event(), []
+    read = facts._read
+
+    def silent() -> store_facts.Facts:
+        asked.append(1)
+        answers.wait(30)
+        return read()
+
+    monkeypatch.setattr(facts, "_read", silent)
+    began = monotonic()
+    silence = [scraped(registry), scraped(registry)]
+    took = monotonic() - began
+    answers.set()
+
+    assert [{("prestager_database_up", ()): 0.0}] * 2 == silence
+    assert (1, True) == (len(asked), took < 5)
+    wait_for(lambda: scraped(registry).get(("prestager_database_up", ())) == 1.0)
+
+
+def test_dead_letters(clock: list[float]) -> None:
+    """Dead letters are told by queue, asked for once a minute; a broker that is away is told."""
+    counts: list[Callable[[], dict[str, int | None]]] = [lambda: {"a": 2, "never made": None}]
+    registry = CollectorRegistry()
+    registry.register(DeadLetters(lambda: counts[-1](), lambda: clock[0]))  # noqa: PLW0108 - the last one counts
+    first = scraped(registry)
+    counts.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    second = scraped(registry)
+    clock[0] += 61
+
+    assert {("prestager_broker_up", ()): 1.0, ("prestager_dead_letters", ("a",)): 2.0} == first == second
+    assert {("prestager_broker_up", ()): 0.0} == scraped(registry)
+
+
+def test_names_in_alerts_and_dashboards(database: Database, facts: StoreFacts) -> None:
+    """Every metric of ours that an alert or a dashboard names is told by some process."""
+    at_work(database)
+    meters = ProcessMeters()
+    meters.registry.register(facts)
+    meters.registry.register(DeadLetters(lambda: {"a": 0}))
+    meters.watch_slots(4, lambda: 3)
+    meters.command_answered("strategy.apply", 200)
+    meters.run_claimed("prestaging-images", 0.1)
+    meters.run_ended("prestaging-images", "succeeded", 3.0)
+    meters.lease_lost()
+    meters.result_fenced()
+    meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
+    with database.write() as connection:
+        connection.execute(update(steps).values(updated_at=AT))
+    told = {name for name, _ in scraped(meters.registry)}
+
+    named: set[str] = set()
+    for file in (MONITORING / "alerts.yml", MONITORING / "grafana" / "prestager.json"):
+        named |= set(re.findall(r"\bprestager_[a-z_]+", file.read_text()))
+    assert len(named) > 15
+    assert named <= told
+    assert 1.0 == next(
+        value for (name, _), value in scraped(meters.registry).items() if name == "prestager_playbook_slots_used"
+    )
+
+
+@pytest.mark.parametrize("name", ["prestager", "rabbitmq"])
+def test_dashboards(name: str) -> None:
+    """A dashboard is JSON that Grafana takes: it has a schema, and panels that do not overlap."""
+    board = json.loads((MONITORING / "grafana" / f"{name}.json").read_text())
+    places = [panel["gridPos"] for panel in board["panels"]]
+
+    assert board["schemaVersion"] >= 36
+    assert len(board["panels"]) == len({panel["id"] for panel in board["panels"]})
+    assert all(panel["targets"] for panel in board["panels"])
+    cells = [
+        (x, y)
+        for place in places
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
