@@ -21,6 +21,7 @@ from cli.doctor.command import doctor
 from cli.drain_command import drain
 from cli.errors import CommandError
 from cli.fleet_command import fleet
+from cli.queues_command import queues
 from cli.seal_command import seal
 from cli.up_command import api, coordinator, up, worker
 
@@ -40,6 +41,7 @@ app.command()(fleet)
 app.command()(doctor)
 app.command()(seal)
 app.command()(drain)
+app.command()(queues)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(subcloud_commands.app, name="subcloud")
 app.add_typer(token_commands.app, name="token")

@@ -6,8 +6,10 @@ A hint is lost when its worker is away; nothing is stored, and nothing depends o
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Final, Literal
+from uuid import uuid4
 
 import pika
 import structlog
@@ -25,6 +27,8 @@ _log = structlog.get_logger(__name__)
 _ANSWERS_S: Final = 2.0
 _TIMEOUT_S: Final = 10
 _REPLY_TO: Final = "amq.rabbitmq.reply-to"
+_CONTENT_TYPE: Final = "application/json"
+_APP_ID: Final = "prestager"
 
 
 class Hint(BaseModel):
@@ -80,7 +84,14 @@ class Listener:
         answer = HintAnswer(worker=self._worker, running=self._drain())
         _log.info("worker.draining", running=answer.running)
         if message.reply_to:
-            body = Message(answer.model_dump_json().encode())
+            body = Message(
+                answer.model_dump_json().encode(),
+                content_type=_CONTENT_TYPE,
+                message_id=str(uuid4()),
+                type=f"control.{hint.kind}.answer",
+                app_id=_APP_ID,
+                timestamp=datetime.now(UTC),
+            )
             await channel.default_exchange.publish(body, message.reply_to, mandatory=False)
 
 
@@ -114,6 +125,13 @@ def _ask(channel: BlockingChannel, hint: Hint) -> list[HintAnswer]:
     channel.confirm_delivery()
     channel.exchange_declare(CONTROL, "fanout", durable=True)
     channel.basic_consume(_REPLY_TO, take, auto_ack=True)
-    properties = pika.BasicProperties(reply_to=_REPLY_TO, content_type="application/json")
+    properties = pika.BasicProperties(
+        reply_to=_REPLY_TO,
+        content_type=_CONTENT_TYPE,
+        message_id=str(uuid4()),
+        type=f"control.{hint.kind}",
+        app_id=_APP_ID,
+        timestamp=int(datetime.now(UTC).timestamp()),
+    )
     channel.basic_publish(CONTROL, "", hint.model_dump_json().encode(), properties, mandatory=True)
     return answers

@@ -1,0 +1,70 @@
+"""`prestager queues`: what waits, who takes it, and what that means."""
+
+from __future__ import annotations
+
+import pytest
+from amqp_house import House, Prestager
+
+from actors.amqp.topology import dead_letters_of
+from cli.queues_command import State, verdict
+from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, SUBCLOUDS
+from tests.waiting import wait_for
+
+
+def lines(text: str) -> dict[str, list[str]]:
+    """Return ready, consumers and meaning by queue."""
+    rows = [line.split(maxsplit=3) for line in text.splitlines()[1:]]
+    return {name: rest for name, *rest in rows}
+
+
+def test_a_running_installation(running: House, prestager: Prestager) -> None:
+    """Every queue is shown with its consumers; dead letters are named with what to do."""
+    running.purge()
+    running.put(dead_letters_of(SUBCLOUDS), b"{}")
+
+    def settled() -> dict[str, list[str]]:
+        found = lines(prestager("queues").out)
+        return found if all(found[name][1] == "1" for name in (COMMANDS, PRECHECKS, SUBCLOUDS)) else {}
+
+    found = wait_for(settled)
+    running.purge()
+
+    assert ["0", "1", "commands of callers, who wait"] == found[COMMANDS]
+    assert ["1", "0", "look at them: prestager dead-letters list prestager.subclouds"] == found[
+        dead_letters_of(SUBCLOUDS)
+    ]
+
+
+def test_nobody_runs(house: House, prestager: Prestager) -> None:
+    """Where nobody takes what waits, it is said what to start."""
+    house.purge()
+    found = lines(prestager("queues").out)
+
+    assert ["0", "0"] == found[COMMANDS][:2]
+    assert "prestager coordinator" in found[COMMANDS][2]
+
+
+@pytest.mark.parametrize(
+    ("queue", "state", "expected"),
+    [
+        (COMMANDS, None, "not made yet"),
+        (COMMANDS, (51, 1), "more than usual"),
+        (COORDINATOR, (3, 1), "results of runs"),
+        (PRECHECKS, (3, 0), "prestager worker"),
+        (SUBCLOUDS, (400, 1), "playbooks that wait for a slot"),
+        (SUBCLOUDS, (0, 0), "nobody takes them now"),
+        (dead_letters_of(COMMANDS), (0, 0), "none, as it should"),
+    ],
+)
+def test_what_it_means(queue: str, state: State, expected: str) -> None:
+    """What a state means is said in words, and what to do where something is wrong."""
+    assert expected in verdict(queue, state)
+
+
+def test_without_a_broker(prestager: Prestager) -> None:
+    """A broker that is away or not set is told, with what to do."""
+    away = prestager("queues", BROKER_URL="amqp://127.0.0.1:1/")
+    unset = prestager("queues", BROKER_URL="")
+
+    assert (1, True) == (away.code, "prestager doctor" in away.err)
+    assert (1, True) == (unset.code, "PRESTAGER_BROKER_URL" in unset.err)
