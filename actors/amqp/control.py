@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from secrets import token_hex
+from time import monotonic
 from typing import Final, Literal
 from uuid import uuid4
 
@@ -96,7 +97,9 @@ class Listener:
 
 
 def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:
-    """Give a hint and return what the workers said within two seconds, in the order of their names.
+    """Give a hint and return what the workers said, in the order of their names.
+
+    One that is named is waited for two seconds at most; all of them for two seconds, for nobody knows their number.
 
     Raises:
         ControlError: The broker is out of reach, or no worker is connected to it.
@@ -108,7 +111,10 @@ def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:
         with pika.BlockingConnection(parameters) as connection:
             channel = connection.channel()
             answers = _ask(channel, hint)
-            connection.process_data_events(time_limit=_ANSWERS_S)
+            # Returns whenever something has come: one answer is not all of them.
+            until = monotonic() + _ANSWERS_S
+            while (left := until - monotonic()) > 0 and not (hint.worker is not None and answers):
+                connection.process_data_events(time_limit=left)
     except UnroutableError:
         raise ControlError("no worker is connected to the broker") from None
     except (AMQPError, OSError) as error:
