@@ -17,6 +17,7 @@ from demo.images import build_image
 from fleet.inventory import write_inventory, write_site_urls
 from fleet.simulation import Fleet
 from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
+from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import HOST, free_port
 from tests.waiting import wait_for
 
@@ -98,8 +99,11 @@ def upload_images(root: Path, registry: str, release: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_controller(root: Path, fleet: Fleet, **settings: object) -> Iterator[Controller]:
-    """Run API, coordinator and worker, which read facts at the sites, with the fleet imported."""
+def running_controller(root: Path, fleet: Fleet, keystone: KeystoneServer, **settings: object) -> Iterator[Controller]:
+    """Run API, coordinator and worker, which read facts at the sites, with the fleet imported.
+
+    Callers are known by Keystone; the caller of these tests is a configurator.
+    """
     inventory, urls = root / "inventory.yml", root / "site-urls.toml"
     write_inventory(fleet, inventory, max_parallel=8)
     write_site_urls(fleet, urls)
@@ -114,8 +118,14 @@ def running_controller(root: Path, fleet: Fleet, **settings: object) -> Iterator
         SITE_PASSWORD_FILE=fleet.sites[0].ssh.password_file,
         SITE_CA_FILE=fleet.ca_file,
         SITE_URLS_FILE=urls,
+        AUTH="keystone",
+        KEYSTONE_AUTH_URL=keystone.url,
+        KEYSTONE_USERNAME=keystone.service_user,
+        KEYSTONE_PASSWORD=keystone.password,
+        KEYSTONE_PROJECT="services",
         **settings,
     )
+    processes.api.token = keystone.token("configurator")
     try:
         processes.api.command("subcloud", "import", str(inventory))
         processes.api.start("api")

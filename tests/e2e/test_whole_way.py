@@ -1,4 +1,4 @@
-"""Everything at once: SSH sites with passwords and facts of their own, RabbitMQ, PostgreSQL, our playbooks, a registry.
+"""Everything at once: SSH sites with facts of their own, Keystone, RabbitMQ, PostgreSQL, our playbooks, a registry.
 
 Takes minutes on two cores, nearly all of them Ansible's: `make e2e` runs it, `make test` does not.
 """
@@ -14,6 +14,7 @@ import pytest
 from demo.feed import build_feeds
 from fleet.simulation import Fleet
 from tests.e2e.controller import IMAGES, Controller, image_registry, running_controller, upload_images
+from tests.keystone_server import KeystoneServer
 from tests.postgres_server import PostgresServer
 from tests.rabbitmq_server import RabbitmqServer
 from tests.simulated_fleet import simulated_fleet
@@ -47,9 +48,11 @@ def controller(tmp_path: Path, fleet: Fleet, digests: dict[str, str]) -> Iterato
     with (
         PostgresServer() as postgres,
         RabbitmqServer() as rabbitmq,
+        KeystoneServer() as keystone,
         running_controller(
             tmp_path,
             fleet,
+            keystone,
             DATABASE_URL=postgres.url(postgres.create_database()),
             BROKER_URL=rabbitmq.url,
             FEED_DIR=tmp_path / "feed",
