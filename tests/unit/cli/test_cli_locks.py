@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-LOCKS = ("run", "dev", "keystone")
+LOCKS = ("run", "tracing", "dev", "keystone")
 
 
 def pinned(lock: str) -> dict[str, set[str]]:
@@ -52,7 +52,16 @@ def test_what_is_asked_for_is_locked() -> None:
     asked = names(project["project"]["dependencies"])
 
     assert asked <= set(pinned("run"))
+    assert names(project["project"]["optional-dependencies"]["tracing"]) <= set(pinned("tracing"))
     assert names(project["dependency-groups"]["dev"]) <= set(pinned("dev"))
+
+
+@pytest.mark.parametrize("lock", ["tracing", "dev"])
+def test_what_runs_is_what_is_tested(lock: str) -> None:
+    """A lock with more in it has the same versions of what runs."""
+    more, running = pinned(lock), pinned("run")
+
+    assert running == {name: more[name] for name in running}
 
 
 def test_the_server_of_tests_stays_outside() -> None:
