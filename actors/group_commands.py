@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import RowMapping, delete
 
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found
+from actors.requests import read_request
 from db.inventory import add, change, find_group, group_is_empty, is_taken
 from db.schema import subcloud_groups
 from messages.commands import Command
+from messages.requests.group import DEFAULT_GROUP, GroupChange, GroupRequest
 from messages.resources import group_resource
-from statemachine.states import ApplyType
-
-DEFAULT_GROUP: Final = "Default"
-_MAX_PARALLEL: Final = 500
-_TEXT_LENGTH: Final = 255
-# Characters that HEAD refuses in a name, for it may be taken for a pattern.
-_NO_PATTERN: Final = frozenset(".*+?|()[]{}^$")
-# What the client leaves out when the operator does.
-_DEFAULT_WIDTH: Final = 2
 
 
 def create_group(desk: Desk, command: Command) -> dict[str, Any]:
@@ -30,14 +23,7 @@ def create_group(desk: Desk, command: Command) -> dict[str, Any]:
     Raises:
         Refused: 400 with the contract's text for the first wrong field.
     """
-    data = command.data
-    values: dict[str, Any] = {
-        "name": _read_name(data.get("name")),
-        "description": _read_description(data.get("description")),
-        "update_apply_type": _read_apply_type(data.get("update_apply_type", ApplyType.PARALLEL)),
-        "max_parallel_subclouds": _read_width(data.get("max_parallel_subclouds", _DEFAULT_WIDTH)),
-        "created_at": desk.at,
-    }
+    values = {**read_request(GroupRequest, command.data).model_dump(), "created_at": desk.at}
     if is_taken(desk.connection, subcloud_groups, values["name"]):
         raise bad_request("A subcloud group with this name already exists")
     return group_resource(add(desk.connection, subcloud_groups, values))
@@ -80,46 +66,10 @@ def _find(desk: Desk, command: Command) -> RowMapping:
 
 
 def _read_changes(data: Mapping[str, Any], group: RowMapping) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    if data.get("name") is not None:
-        if group["name"] == DEFAULT_GROUP and data["name"] != DEFAULT_GROUP:
-            raise bad_request("Default group name cannot be changed")
-        if data["name"] != group["name"]:
-            values["name"] = _read_name(data["name"])
-    if data.get("description") is not None:
-        values["description"] = _read_description(data["description"])
-    if data.get("update_apply_type") is not None:
-        values["update_apply_type"] = _read_apply_type(data["update_apply_type"])
-    if data.get("max_parallel_subclouds") is not None:
-        values["max_parallel_subclouds"] = _read_width(data["max_parallel_subclouds"])
-    return values
-
-
-def _read_name(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > _TEXT_LENGTH:
-        raise bad_request("Invalid group name")
-    if value.isdigit() or value.casefold() == DEFAULT_GROUP.casefold() or _NO_PATTERN.intersection(value):
-        raise bad_request("Invalid group name")
-    return value
-
-
-def _read_description(value: Any) -> str:
-    if not isinstance(value, str) or not value or len(value) > _TEXT_LENGTH:
-        raise bad_request("Invalid group description")
-    return value
-
-
-def _read_apply_type(value: Any) -> str:
-    if value not in (ApplyType.PARALLEL, ApplyType.SERIAL):
-        raise bad_request("Invalid group update_apply_type")
-    return str(value)
-
-
-def _read_width(value: Any) -> int:
-    """Return the width; the client sends text on add and a number on update (contract 5)."""
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or len(text) > 4:  # noqa: PLR2004 - no int of a book
-        raise bad_request("Invalid group max_parallel_subclouds")
-    if not 1 <= int(text) <= _MAX_PARALLEL:
-        raise bad_request("Invalid group max_parallel_subclouds")
-    return int(text)
+    name = data.get("name")
+    if name is not None and group["name"] == DEFAULT_GROUP != name:
+        raise bad_request("Default group name cannot be changed")
+    if name == group["name"]:
+        # Its own name is right, whatever the rules for new ones.
+        data = {key: value for key, value in data.items() if key != "name"}
+    return read_request(GroupChange, data).model_dump(exclude_none=True)

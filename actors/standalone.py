@@ -9,12 +9,13 @@ from sqlalchemy import RowMapping, insert
 
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found
+from actors.requests import read_release, read_request
 from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal
-from actors.strategy_request import read_flag, read_reason, read_release
 from db.inventory import candidates, change, find_subcloud, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
 from messages.events import about_step
+from messages.requests.strategy import PrestageRequest
 from messages.resources import subcloud_resource
 from runner.inspectors import InspectionError
 from statemachine.eligibility import (
@@ -38,16 +39,15 @@ def prestage_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
     if subcloud is None:
         raise not_found("Subcloud not found")
     require_password(command, missing="sysadmin_password is required.")
-    force = read_flag("force", command.data.get("force"))
-    for_sw_deploy = read_reason(command.data)
+    request = read_request(PrestageRequest, command.data)
     if controller_is_upgrading(desk):
         raise bad_request(CONTROLLER_UPGRADING)
-    release = read_release(command.data.get("release"), desk.rules.release)
-    refusal = _judge(desk, subcloud, release, force=force)
+    release = read_release(command.data, desk.rules.release)
+    refusal = _judge(desk, subcloud, release, force=request.force)
     if refusal is not None:
         raise bad_request(refusal.text)
-    step = new_step(desk, subcloud["id"], subcloud["name"], release, force=force)
-    _insert_step(desk, command, {**step, "for_sw_deploy": for_sw_deploy})
+    step = new_step(desk, subcloud["id"], subcloud["name"], release, force=request.force)
+    _insert_step(desk, command, {**step, "for_sw_deploy": request.for_sw_deploy})
     # From the answer on nobody may take the last result for this one's.
     values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
     changed = change(desk.connection, subclouds, subcloud["id"], values)

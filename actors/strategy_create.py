@@ -10,10 +10,11 @@ from sqlalchemy import RowMapping, insert, select, update
 
 from actors.desk import Desk
 from actors.refusals import Refused, bad_request, unprocessable
-from actors.strategy_request import STRATEGY_TYPE, StrategyRequest, read_release, read_request
+from actors.requests import read_release, read_request
 from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
 from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
+from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
 from messages.resources import NO_ERRORS, strategy_resource
 from statemachine.eligibility import CONTROLLER_UNKNOWN, CONTROLLER_UPGRADING, judge_release, judge_status
 from statemachine.stages import Candidate, number_stages
@@ -30,10 +31,10 @@ def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     Raises:
         Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
     """
-    request = read_request(command.data)
+    request = read_request(StrategyRequest, command.data)
     group = _find_group(desk, request.group)
     require_password(command, missing="subcloud sysadmin_password required")
-    release = read_release(request.release, desk.rules.release)
+    release = read_release(command.data, desk.rules.release)
     _refuse_second_strategy(desk)
     chosen, excluded = _choose(desk, request, group, release)
     strategy = _insert_strategy(

@@ -13,10 +13,12 @@ from aiohttp import web
 from api.auth import READ, AuthenticationError, AuthenticatorUnavailableError
 from api.context import FOLLOWER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
+from api.judging import judged, read_query
 from api.stream.follower import Listener
 from api.stream.frames import HEARTBEAT, Filter, frame
 from api.stream.snapshot import snapshot
 from db import happenings
+from messages.requests.queries import EventsQuery
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +32,6 @@ _TOKEN_S: Final = 30.0
 _MOST_LISTENERS: Final = 1000
 # Who is further behind hears how things stand instead of how they came about.
 _FURTHEST_BEHIND: Final = 10_000
-_ID_DIGITS: Final = 18
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
@@ -45,10 +46,11 @@ async def stream(request: web.Request) -> web.StreamResponse:
     With `Last-Event-ID` the stream goes on after that event, without a gap and without a repeat.
     """
     follower = request.app[FOLLOWER]
-    wanted = _read_filter(request)
+    query = read_query(EventsQuery, request)
+    wanted = Filter(strategy_id=query.strategy, subcloud=query.subcloud, type=query.type)
     if follower.listeners >= _MOST_LISTENERS:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen already; try again later.", RETRY_AFTER)
-    seen, first = await _beginning(request, wanted)
+    seen, first = await _beginning(request, wanted, query.last_event_id)
     response = web.StreamResponse(headers=_HEADERS)
     listener = await follower.attach(wanted, seen)
     try:
@@ -91,15 +93,14 @@ async def _is_still_known(request: web.Request) -> bool:
     return caller.may(READ)
 
 
-async def _beginning(request: web.Request, wanted: Filter) -> tuple[int, bytes]:
+async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> tuple[int, bytes]:
     """Return after which event the stream begins, and what is sent before it."""
-    text = request.headers.get("Last-Event-ID") or request.query.get("last_event_id")
+    header = request.headers.get("Last-Event-ID")
+    if header:
+        last = judged(EventsQuery, {"last_event_id": header}).last_event_id
     reads = request.app[SERVICES].reads
     reason = "begin"
-    if text is not None:
-        if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
-            raise ApiError(HTTPStatus.BAD_REQUEST, "Last-Event-ID must be the number of an event of this stream")
-        last = int(text)
+    if last is not None:
         oldest, newest = await reads.run(
             lambda connection: (happenings.oldest_id(connection), happenings.newest_id(connection))
         )
@@ -118,14 +119,3 @@ def _why_not_resume(last: int, oldest: int | None, newest: int) -> str | None:
     if newest - last > _FURTHEST_BEHIND:
         return f"more than {_FURTHEST_BEHIND} events came after event {last}"
     return None
-
-
-def _read_filter(request: web.Request) -> Filter:
-    strategy = request.query.get("strategy")
-    if strategy is not None and not (strategy.isascii() and strategy.isdigit() and len(strategy) <= _ID_DIGITS):
-        raise ApiError(HTTPStatus.BAD_REQUEST, "strategy must be the id of a strategy")
-    return Filter(
-        strategy_id=None if strategy is None else int(strategy),
-        subcloud=request.query.get("subcloud"),
-        type=request.query.get("type"),
-    )

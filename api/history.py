@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -11,16 +10,18 @@ from sqlalchemy import Connection
 
 from api.context import SERVICES
 from api.errors import ApiError
-from api.paging import page_body, read_page
+from api.judging import read_query
+from api.paging import page_body
 from api.reads import encode, json_answer
 from db import audit, history
 from db.listing import Row
+from messages.requests.queries import AuditQuery, PageQuery
 from messages.resources import audit_resource, past_step_resource, past_strategy_resource
 
 
 async def show_strategies(request: web.Request) -> web.Response:
     """Show past and present strategies, newest first, page by page."""
-    page = read_page(request)
+    page = read_query(PageQuery, request)
 
     def read(connection: Connection) -> bytes:
         rows = history.strategies_page(connection, before=page.marker, limit=page.limit)
@@ -42,7 +43,7 @@ async def show_strategy(request: web.Request) -> web.Response:
 
 async def show_steps(request: web.Request) -> web.Response:
     """Show the steps of one strategy, in the order of their ids, page by page."""
-    page = read_page(request)
+    page = read_query(PageQuery, request)
 
     def read(connection: Connection) -> bytes:
         found = _strategy(connection, request)
@@ -55,9 +56,8 @@ async def show_steps(request: web.Request) -> web.Response:
 
 async def show_audit(request: web.Request) -> web.Response:
     """Show who asked what, newest first, page by page; `since`, `caller` and `type` narrow it."""
-    page = read_page(request)
-    query = request.query
-    wanted = audit.Wanted(since=_moment(query.get("since")), caller=query.get("caller"), type=query.get("type"))
+    page = read_query(AuditQuery, request)
+    wanted = audit.Wanted(since=page.since, caller=page.caller, type=page.type)
 
     def read(connection: Connection) -> bytes:
         rows = audit.entries(connection, wanted, before=page.marker, limit=page.limit)
@@ -79,15 +79,3 @@ def _strategy(connection: Connection, request: web.Request) -> Row:
     if found is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "Strategy not found")
     return found
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ApiError(
-            HTTPStatus.BAD_REQUEST, "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
-        ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from db.sealing import Sealer
+from messages.requests.reading import RequestFault, read
+from messages.requests.strategy import PasswordRequest
 
 Fault = Literal["missing", "undecodable"]
 
@@ -20,13 +21,8 @@ def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | N
 
         bound_to: Id of the command that carries it.
     """
-    if value is None or value == "":
-        return None, "missing"
-    if not isinstance(value, str):
-        return None, "undecodable"
     try:
-        # Strict, for the lenient decoder makes something of many a password that somebody forgot to encode.
-        plain = b64decode("".join(value.split()), validate=True).decode()
-    except ValueError:
-        return None, "undecodable"
-    return (sealer.seal(plain, bound_to=bound_to), None) if plain else (None, "missing")
+        plain = read(PasswordRequest, {"sysadmin_password": value}).sysadmin_password
+    except RequestFault as fault:
+        return None, cast("Fault", str(fault))
+    return sealer.seal(plain, bound_to=bound_to), None

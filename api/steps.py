@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 
 from api.context import SERVICES
 from api.errors import ApiError
+from api.judging import read_query
 from api.reads import encode, encode_list, json_answer
 from api.refs import path_ref, step_not_found
 from db import listing
 from db.listing import PhaseOutput
+from messages.requests.queries import LogQuery
 from messages.resources import step_resource
-from statemachine.states import PHASES
 
 
 async def show_all(request: web.Request) -> web.Response:
@@ -45,10 +46,7 @@ async def show_log(request: web.Request) -> web.Response:
     Serves the step that started last, of any strategy or standalone: details of past steps point here too.
     """
     name = path_ref(request, step_not_found())
-    phase = request.query.get("phase") or None
-    if phase is not None and phase not in set(PHASES):
-        known = ", ".join(PHASES)
-        raise ApiError(HTTPStatus.NOT_FOUND, f"Unknown phase '{phase}'; the phases are: {known}")
+    phase = read_query(LogQuery, request, HTTPStatus.NOT_FOUND).phase
 
     def read(connection: Connection) -> bytes:
         step = listing.latest_step(connection, name)

@@ -12,9 +12,12 @@ from api.asking import ask
 from api.bodies import read_object
 from api.context import SERVICES
 from api.errors import ApiError
+from api.judging import judged, read_query
 from api.reads import encode, json_answer
 from db import listing
 from messages.commands import CommandType
+from messages.requests.queries import TypeQuery
+from messages.requests.strategy import ActionRequest
 from messages.resources import strategy_resource
 
 _ACTIONS: Final = {"apply": CommandType.STRATEGY_APPLY, "abort": CommandType.STRATEGY_ABORT}
@@ -41,14 +44,8 @@ async def create(request: web.Request) -> web.Response:
 
 async def act(request: web.Request) -> web.Response:
     """Ask to apply or to abort."""
-    body = await read_object(request)
-    action = body.get("action")
-    if not action:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "action required")
-    command_type = _ACTIONS.get(action) if isinstance(action, str) else None
-    if command_type is None:
-        raise ApiError(HTTPStatus.BAD_REQUEST, "action invalid")
-    return await ask(request, command_type, data={"type": _asked_type(request)})
+    wanted = judged(ActionRequest, await read_object(request))
+    return await ask(request, _ACTIONS[wanted.action], data={"type": _asked_type(request)})
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -57,7 +54,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 def _asked_type(request: web.Request) -> str | None:
-    return request.query.get("type") or None
+    return read_query(TypeQuery, request).type
 
 
 def _not_found(wanted: str | None) -> ApiError:

@@ -1,0 +1,36 @@
+"""Requests as the actors take them: judged by their models, refused in the contract's words. No database, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from actors.refusals import bad_request
+from messages.requests.reading import Request, RequestFault, read
+from messages.requests.strategy import ReleaseRequest
+
+_R = TypeVar("_R", bound=Request)
+
+
+def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
+    """Return the request.
+
+    Raises:
+        Refused: 400 with the contract's text for the first fault in its order.
+    """
+    try:
+        return read(model, data)
+    except RequestFault as fault:
+        raise bad_request(str(fault)) from None
+
+
+def read_release(data: Mapping[str, Any], default: str | None) -> str:
+    """Return the release to stage.
+
+    Raises:
+        Refused: 400; not of the form MM.mm, or none given and none configured.
+    """
+    requested = read_request(ReleaseRequest, data).release or default
+    if requested is None:
+        raise bad_request("release required: the system controller's own release is not configured (PRESTAGER_RELEASE)")
+    return requested

@@ -1,0 +1,73 @@
+"""Creating and changing a subcloud group (contract 5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, StrictInt
+
+from messages.requests.reading import Request, Saying, Sent, fault
+
+DEFAULT_GROUP: Final = "Default"
+_MAX_PARALLEL: Final = 500
+_TEXT_LENGTH: Final = 255
+# What the client leaves out when the operator does.
+_DEFAULT_WIDTH: Final = 2
+
+_BAD_NAME: Final = "Invalid group name"
+
+
+def _a_name(text: str) -> str:
+    # A number would be taken for an id.
+    if not text.strip() or text.isdigit() or text.casefold() == DEFAULT_GROUP.casefold():
+        raise fault(_BAD_NAME)
+    return text
+
+
+# HEAD refuses characters for which a name may be taken for a pattern.
+_Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_TEXT_LENGTH,
+        pattern=r"^[^.*+?|()\[\]{}^$]+$",
+        json_schema_extra={"not": {"pattern": r"^(\s*|[0-9]*|[Dd][Ee][Ff][Aa][Uu][Ll][Tt])$"}},
+    ),
+    AfterValidator(_a_name),
+]
+_Description = Annotated[str, Field(min_length=1, max_length=_TEXT_LENGTH)]
+_ApplyType = Literal["parallel", "serial"]
+# The client sends text on add and a number on update.
+_Width = (
+    Annotated[StrictInt, Field(ge=1, le=_MAX_PARALLEL)]
+    | Annotated[str, Field(pattern=r"^0*([1-9][0-9]?|[1-4][0-9][0-9]|500)$", max_length=4)]
+)
+
+_NAME_SAYING: Final = Saying(_BAD_NAME, missing=_BAD_NAME)
+_DESCRIPTION_SAYING: Final = Saying("Invalid group description", missing="Invalid group description")
+_APPLY_TYPE_SAYING: Final = Saying("Invalid group update_apply_type")
+_WIDTH_SAYING: Final = Saying("Invalid group max_parallel_subclouds")
+
+_NAME: Final = "Neither a number nor `Default` in any case; unique."
+_APPLY: Final = "Whether its subclouds go through a strategy in parallel or one by one."
+_WIDTH: Final = "Most subclouds at once, as a number or as text."
+
+
+class GroupRequest(Request):
+    """A group to be created."""
+
+    name: Annotated[_Name, _NAME_SAYING] = Field(description=_NAME)
+    description: Annotated[_Description, _DESCRIPTION_SAYING] = Field(description="What the group is for.")
+    update_apply_type: Annotated[_ApplyType, _APPLY_TYPE_SAYING] = Field("parallel", description=_APPLY)
+    max_parallel_subclouds: Annotated[int, Sent(_Width, int), _WIDTH_SAYING] = Field(_DEFAULT_WIDTH, description=_WIDTH)
+
+
+class GroupChange(Request):
+    """What to change of a group; what is not given, or null, stays."""
+
+    name: Annotated[_Name | None, _NAME_SAYING] = Field(None, description=_NAME)
+    description: Annotated[_Description | None, _DESCRIPTION_SAYING] = Field(None, description="What the group is for.")
+    update_apply_type: Annotated[_ApplyType | None, _APPLY_TYPE_SAYING] = Field(None, description=_APPLY)
+    max_parallel_subclouds: Annotated[
+        int | None, Sent(_Width | None, lambda value: None if value is None else int(value)), _WIDTH_SAYING
+    ] = Field(None, description=_WIDTH)

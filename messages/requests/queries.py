@@ -1,0 +1,92 @@
+"""Parameters of queries. They arrive as text; the documents tell what the text must stand for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from messages.requests.reading import Request, Saying, Sent, fault
+from statemachine.states import PHASES
+
+PAGE_LENGTH: Final = 100
+_LONGEST_PAGE: Final = 1000
+# The longest run of digits that surely fits the database's integers.
+_ID_DIGITS: Final = 18
+
+
+def _digits(text: Any) -> Any:
+    if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
+        raise ValueError("no number")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise fault(_NO_MOMENT) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _or_none(text: Any) -> Any:
+    return text or None
+
+
+_NO_MOMENT: Final = "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
+_Id = Annotated[int, Field(ge=0, le=10**_ID_DIGITS - 1), BeforeValidator(_digits)]
+# Where an empty text is as good as none.
+_Word = Annotated[str | None, Sent(str, _or_none)]
+_MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
+
+
+class PageQuery(Request):
+    """Which part of a list is asked for."""
+
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=_LONGEST_PAGE), BeforeValidator(_digits)],
+        Saying(f"limit must be a number from 1 to {_LONGEST_PAGE}"),
+    ] = Field(PAGE_LENGTH, description="Most entries of the page.")
+    marker: Annotated[_Id, Saying("marker must be the id of the last entry seen, as `next` gives it")] | None = Field(
+        None, description="Id of the last entry of the page before; the path in `next` has it."
+    )
+
+
+class AuditQuery(PageQuery):
+    """Which entries of the audit are asked for."""
+
+    since: Annotated[datetime | None, Sent(Annotated[str, WithJsonSchema(_MOMENT_SCHEMA)], _moment)] = Field(
+        None, description="Nothing before this moment, in UTC unless it says otherwise."
+    )
+    caller: str | None = Field(None, description="What this caller asked.")
+    type: str | None = Field(None, description="Commands of this type, such as `strategy.create`.")
+
+
+class TypeQuery(Request):
+    """Which type of strategy is meant."""
+
+    type: _Word = Field(None, description="Only a strategy of this type, such as `prestage`.")
+
+
+class LogQuery(Request):
+    """Which part of a step's output is asked for."""
+
+    phase: Annotated[
+        Literal["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images"] | None,
+        BeforeValidator(_or_none),
+        Saying(f"Unknown phase '{{value}}'; the phases are: {', '.join(PHASES)}"),
+    ] = Field(None, description="Only the newest run of this phase; otherwise all phases one after the other.")
+
+
+class EventsQuery(Request):
+    """Which events are listened to."""
+
+    strategy: Annotated[_Id, Saying("strategy must be the id of a strategy")] | None = Field(
+        None, description="What belongs to the strategy with this id."
+    )
+    subcloud: str | None = Field(None, description="What belongs to the subcloud of this name.")
+    type: str | None = Field(None, description="Events whose type begins so, such as `step.prestage`.")
+    last_event_id: Annotated[_Id, Saying("Last-Event-ID must be the number of an event of this stream")] | None = Field(
+        None, description="For clients that cannot set the header `Last-Event-ID`, which counts before this."
+    )

@@ -1,0 +1,173 @@
+"""Creating a strategy (contract 3.3.1, 3.3.2), acting on it, and what the prestage of one subcloud has in common."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StrictInt, ValidationInfo, field_validator
+
+from messages.requests.flags import Force, GroupRef, Option
+from messages.requests.reading import Request, Saying, Sent, fault
+
+STRATEGY_TYPE: Final = "prestage"
+MAX_PARALLEL: Final = 500
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
+_MISSING: Final = "missing"
+_UNDECODABLE: Final = "undecodable"
+
+
+def _width_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str) or not _WHOLE.fullmatch(str(value)):
+        return "max-parallel-subclouds invalid value. Value: {value}"
+    return (
+        "Invalid max-parallel-subclouds value: {value}. For prestage, the value must be between 1 and"
+        f" {MAX_PARALLEL}."
+    )
+
+
+_Width = (
+    Annotated[StrictInt, Field(ge=1, le=MAX_PARALLEL)]
+    | Annotated[str, Field(pattern=r"^\+?0*([1-9][0-9]?|[1-4][0-9][0-9]|500)$", max_length=10)]
+    | None
+)
+
+
+class StrategyRequest(Request):
+    """A strategy to be created, but for what is judged after its group was found: password and release."""
+
+    type: Annotated[
+        Literal["prestage"], Saying(lambda value: "type invalid" if value else "type required", missing="type required")
+    ] = Field(description="The strategy's type.")
+    apply_type: Annotated[Literal["parallel", "serial"] | None, Saying("subcloud-apply-type invalid")] = Field(
+        None, alias="subcloud-apply-type", description="Instead of what each group says."
+    )
+    max_parallel: Annotated[
+        int | None, Sent(_Width, lambda value: None if value is None else int(value)), Saying(_width_text)
+    ] = Field(
+        None,
+        alias="max-parallel-subclouds",
+        description="Most subclouds of a stage, as a number or as text; instead of what each group says.",
+    )
+    stop_on_failure: Annotated[
+        bool,
+        Sent(Literal["true", "false"] | None, lambda value: value == "true"),
+        Saying("stop-on-failure invalid"),
+    ] = Field(False, alias="stop-on-failure", description="Start nothing more once a subcloud failed.")
+    force: Force = Field(False, description="Prestage in spite of alarms that affect management.")
+    cloud: Annotated[Annotated[str, Field(min_length=1)] | None, Saying("cloud_name invalid")] = Field(
+        None, alias="cloud_name", description="Name or id of the only subcloud; without it and a group, all are meant."
+    )
+    subcloud_group: GroupRef = Field(
+        None,
+        description="Name or id of the only group. Excludes `cloud_name`, `subcloud-apply-type` and"
+        " `max-parallel-subclouds`.",
+    )
+    alias: GroupRef = Field(
+        None,
+        alias="group",
+        validate_default=True,
+        description="As `subcloud_group`, but an apply type or a width may be given beside it.",
+    )
+    for_install: Option = Field(False, description="The prestage is for an install, which is the default.")
+    for_sw_deploy: Option = Field(
+        False, validate_default=True, description="The prestage is for a software deploy. Excludes `for_install`."
+    )
+
+    @property
+    def group(self) -> str | None:
+        """Return name or id of the only group; None for one subcloud or all."""
+        return self.subcloud_group if self.subcloud_group is not None else self.alias
+
+    @field_validator("alias")
+    @classmethod
+    def _judge_target(cls, alias: str | None, info: ValidationInfo) -> str | None:
+        """Refuse targets that exclude each other; the seed's `group` does not exclude a width (contract 3.3.4)."""
+        given = info.data.get
+        if given("cloud") is not None and (given("subcloud_group") is not None or alias is not None):
+            raise fault("cloud_name and subcloud_group are mutually exclusive")
+        if given("subcloud_group") is not None and (
+            given("apply_type") is not None or given("max_parallel") is not None
+        ):
+            raise fault(
+                "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided"
+            )
+        return alias
+
+    @field_validator("for_sw_deploy")
+    @classmethod
+    def _judge_reason(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
+        return _one_reason(value, info)
+
+
+class PrestageRequest(Request):
+    """A prestage of one subcloud, but for what is judged apart: password and release (contract 4.3)."""
+
+    force: Option = Field(False, description="Prestage in spite of alarms that affect management.")
+    for_install: Option = Field(False, description="The prestage is for an install, which is the default.")
+    for_sw_deploy: Option = Field(
+        False, validate_default=True, description="The prestage is for a software deploy. Excludes `for_install`."
+    )
+
+    @field_validator("for_sw_deploy")
+    @classmethod
+    def _judge_reason(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
+        return _one_reason(value, info)
+
+
+class ReleaseRequest(Request):
+    """The release to stage."""
+
+    release: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")] | None,
+        Saying("Specified release format is not supported. Version format must be MM.mm."),
+    ] = Field(None, description="The release to stage; that of the system controller where none is given.")
+
+
+def _decoded(text: str) -> str:
+    try:
+        # Strict, for the lenient decoder makes something of many a password that somebody forgot to encode.
+        plain = b64decode("".join(text.split()), validate=True).decode()
+    except ValueError:
+        raise fault(_UNDECODABLE) from None
+    if not plain:
+        raise fault(_MISSING)
+    return plain
+
+
+class PasswordRequest(Request):
+    """The password of the sites' account, decoded. A fault is one of the words that a command knows, not a sentence."""
+
+    sysadmin_password: Annotated[
+        str,
+        Sent(
+            Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64", "format": "password"})],
+            _decoded,
+        ),
+        Saying(lambda value: _MISSING if value is None or value == "" else _UNDECODABLE, missing=_MISSING),
+    ] = Field(repr=False, description="The password of the sites' account: UTF-8 in base64. It is kept sealed.")
+
+
+class StrategyBody(PasswordRequest, ReleaseRequest, StrategyRequest):
+    """A strategy to be created, as it is sent."""
+
+
+class PrestageBody(PasswordRequest, ReleaseRequest, PrestageRequest):
+    """A prestage of one subcloud, as it is sent."""
+
+
+class ActionRequest(Request):
+    """What the strategy should do."""
+
+    action: Annotated[
+        Literal["apply", "abort"],
+        Saying(lambda value: "action invalid" if value else "action required", missing="action required"),
+    ] = Field(description="`apply` starts the strategy; `abort` lets running steps end and starts no more.")
+
+
+def _one_reason(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
+    if value and info.data.get("for_install"):
+        raise fault("for_install and for_sw_deploy are mutually exclusive")
+    return value

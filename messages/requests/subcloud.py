@@ -1,0 +1,142 @@
+"""Adding and changing a subcloud (contract 4.1, 4.2). The fields are named like the columns that they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt, model_validator
+
+from messages.requests import subcloud_values as values
+from messages.requests.flags import GroupRef, NewGroupRef, SubcloudForce
+from messages.requests.reading import Request, Saying, Sent
+
+_TEXT_LENGTH: Final = 255
+_NUMBER: Final = StrictInt | StrictFloat
+_ShortText = Annotated[str, Field(max_length=_TEXT_LENGTH)]
+
+
+def _unless_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+# YAML makes a number of a text that looks like one.
+_Text = Annotated[
+    str | None,
+    Sent(_ShortText | _NUMBER | None, _unless_none(values.text)),
+    Saying(values.NO_TEXT),
+]
+_Host = Annotated[str | None, Sent(_ShortText | None, _unless_none(values.host)), Saying(values.NO_ADDRESS_OR_NETWORK)]
+_Network = Annotated[
+    str | None, Sent(_ShortText | None, _unless_none(values.network)), Saying(values.NO_ADDRESS_OR_NETWORK)
+]
+_Address = Annotated[str | None, Sent(str | None, _unless_none(values.first_address)), Saying(values.NO_ADDRESS)]
+_Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=_TEXT_LENGTH,
+        json_schema_extra={"pattern": r"^\w[\w.\-]*$", "not": {"pattern": r"^[0-9_.\-]*$"}},
+    ),
+    AfterValidator(values.name),
+]
+_SAYING_NAME: Final = Saying(values.name_text, missing=values.NO_NAME)
+_NAME: Final = "Letters, digits, dots, dashes and underscores, one letter at least; unique."
+
+
+class _SubcloudFields(Request):
+    """What may be said of a subcloud, new or known; null is as if it were not there."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+    name: Annotated[_Name | None, _SAYING_NAME] = Field(None, description=_NAME)
+    description: _Text = None
+    location: _Text = None
+    management_subnet: _Network = Field(
+        None, validation_alias=AliasChoices("management-subnet", "management_subnet"), description="An IP network."
+    )
+    management_start_ip: _Host = Field(
+        None,
+        validation_alias=AliasChoices("management-start-ip", "management_start_address"),
+        description="IP address.",
+    )
+    management_end_ip: _Host = Field(
+        None, validation_alias=AliasChoices("management-end-ip", "management_end_address"), description="IP address."
+    )
+    management_gateway_ip: _Host = Field(
+        None,
+        validation_alias=AliasChoices("management-gateway-ip", "management_gateway_address"),
+        description="IP address.",
+    )
+    systemcontroller_gateway_ip: _Host = Field(
+        None,
+        validation_alias=AliasChoices("systemcontroller-gateway-ip", "systemcontroller_gateway_address"),
+        description="IP address.",
+    )
+    software_version: Annotated[
+        str | None,
+        Sent(Annotated[str, Field(pattern=values.RELEASE)] | _NUMBER | None, _unless_none(values.release)),
+        Saying(values.NO_RELEASE),
+    ] = Field(
+        None,
+        validation_alias=AliasChoices("software-version", "software_version"),
+        description="What the site runs, as MM.mm.",
+    )
+    deploy_status: Annotated[
+        Annotated[str, Field(pattern=r"^[a-z][a-z\-]{0,63}$")] | None,
+        Saying("Invalid {key}: give a status such as complete, at most 64 small letters and dashes"),
+    ] = Field(None, alias="deploy-status", description="How its deployment ended, such as `complete`.")
+    oam_floating_ip: _Address = Field(
+        None,
+        validation_alias=AliasChoices("oam_floating_ip", "external_oam_floating_address"),
+        description="Where the site is reached; of several, separated by commas, the first counts.",
+    )
+    management_state: Annotated[Literal["managed", "unmanaged"] | None, Saying("Invalid management-state")] = Field(
+        None, alias="management-state", description="Whether the controller may work on it."
+    )
+    availability_status: Annotated[
+        Literal["online", "offline"] | None, Saying("Invalid availability-status: give online or offline")
+    ] = Field(None, alias="availability-status", description="Whether it answers.")
+    system_mode: Annotated[
+        Literal["simplex", "duplex", "duplex-direct"] | None,
+        Saying("Invalid system_mode: give one of simplex, duplex, duplex-direct"),
+    ] = Field(
+        None, validation_alias=AliasChoices("system-mode", "system_mode"), description="How many controllers it has."
+    )
+    management_alarms: Annotated[
+        int | None,
+        Sent(
+            Annotated[StrictInt, Field(ge=0, le=9999)] | Annotated[str, Field(pattern="^[0-9]{1,4}$")] | None,
+            _unless_none(int),
+        ),
+        Saying("Invalid management-alarms: give the number of management-affecting alarms"),
+    ] = Field(None, alias="management-alarms", description="How many of its alarms affect management.")
+    connection: Annotated[
+        dict[str, Any] | None,
+        Sent(dict[str, Any] | str | None, _unless_none(values.connection)),
+        Saying(values.NO_CONNECTION),
+    ] = Field(
+        None,
+        description="Ansible connection variables, as an object or as the text of one, at most 16 KiB. No secrets:"
+        " passwords come with each prestage command.",
+    )
+    force: SubcloudForce = Field(None, description="Manage the subcloud whatever its state.")
+
+
+class NewSubcloud(_SubcloudFields):
+    """A subcloud to be added. The site is deployed already."""
+
+    name: Annotated[_Name, _SAYING_NAME] = Field(description=_NAME)
+    bootstrap_address: _Address = Field(
+        None, alias="bootstrap-address", description="Where the site is reached, if no other field tells."
+    )
+    group: GroupRef = Field(None, alias="group_id", description="Id or name of its group; the first group by default.")
+
+
+class SubcloudChange(_SubcloudFields):
+    """What to change of a subcloud."""
+
+    group: NewGroupRef = Field(None, alias="group_id", description="Id or name of its new group.")

@@ -1,0 +1,101 @@
+"""Values of a subcloud's fields that a JSON Schema alone cannot judge, and the words for wrong ones."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+from messages.requests.reading import fault, shown
+from statemachine.versions import is_release
+
+RELEASE: Final = r"^[0-9]{1,4}\.[0-9]{1,4}$"
+_TEXT_LENGTH: Final = 255
+_CONNECTION_BYTES: Final = 16_384
+# What the playbooks need to know of a connection and must never keep: it comes with each command, sealed.
+_SECRET_WORDS: Final = ("pass", "secret", "token", "private_key")
+
+NO_NAME: Final = "name required"
+_BAD_NAME: Final = "name must have at most 255 letters, digits, dots, dashes and underscores"
+_NAME_WITHOUT_LETTERS: Final = "name must contain alphabetic characters"
+NO_TEXT: Final = f"Invalid {{key}}: give a text of at most {_TEXT_LENGTH} characters"
+NO_ADDRESS: Final = "Invalid {key}: {value} is not an IP address"
+NO_ADDRESS_OR_NETWORK: Final = "Invalid {key}: {value} is not an IP address or network"
+NO_RELEASE: Final = "Invalid {key}: give the version as MM.mm, such as 22.12"
+NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
+
+
+def name_text(value: Any) -> str:
+    """Return the words for a name that is refused."""
+    if not value:
+        return NO_NAME
+    if not isinstance(value, str) or not any(char.isalpha() for char in value):
+        return _NAME_WITHOUT_LETTERS
+    return _BAD_NAME
+
+
+def name(value: str) -> str:
+    """Return a name: it becomes part of paths on the controller and of the inventory."""
+    if not any(char.isalpha() for char in value):
+        raise fault(_NAME_WITHOUT_LETTERS)
+    if not all(char.isalnum() or char in "._-" for char in value) or value[0] in ".-":
+        raise fault(_BAD_NAME)
+    return value
+
+
+def text(value: str | float) -> str:
+    """Return a text, or a number as one."""
+    if len(str(value)) > _TEXT_LENGTH:
+        raise fault(NO_TEXT)
+    return str(value)
+
+
+def host(value: str) -> str:
+    """Return an address as it was written."""
+    return _checked(value, ip_address)
+
+
+def network(value: str) -> str:
+    """Return a network as it was written; bits of a host in it do not matter."""
+    return _checked(value, lambda written: ip_network(written, strict=False))
+
+
+def first_address(value: str) -> str:
+    """Return an OAM address; one per stack may be given, separated by commas, and the first is the primary."""
+    written = value.split(",", maxsplit=1)[0].strip()
+    try:
+        return str(ip_address(written))
+    except ValueError:
+        raise fault(NO_ADDRESS, shown(written) or "''") from None
+
+
+def release(value: str | float) -> str:
+    """Return a version, which YAML may have made a number of."""
+    if not is_release(str(value)):
+        raise fault(NO_RELEASE)
+    return str(value)
+
+
+def connection(value: dict[str, Any] | str) -> dict[str, Any]:
+    """Return Ansible connection variables; a secret among them is refused, for it would be kept and shown."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise fault(NO_CONNECTION) from None
+    if not isinstance(value, dict) or len(json.dumps(value)) > _CONNECTION_BYTES:
+        raise fault(f"{NO_CONNECTION}, at most 16 KiB")
+    for key in value:
+        if any(word in str(key).lower() for word in _SECRET_WORDS):
+            raise fault(
+                "Invalid connection: {value} looks like a secret; passwords come with each prestage command", shown(key)
+            )
+    return {str(key): given for key, given in value.items()}
+
+
+def _checked(value: str, parse: Any) -> str:
+    try:
+        parse(value)
+    except ValueError:
+        raise fault(NO_ADDRESS_OR_NETWORK) from None
+    return value

@@ -1,0 +1,174 @@
+"""Requests: what their schemas promise is what is accepted, and faults come one by one in the fields' order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, TypeQuery
+from messages.requests.reading import Request, RequestFault, read
+from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
+from messages.requests.subcloud import NewSubcloud, SubcloudChange
+
+# With what each model is content, so that a single field can be looked at.
+MODELS: dict[type[Request], dict[str, Any]] = {
+    StrategyBody: {"type": "prestage", "sysadmin_password": "eA=="},
+    PrestageBody: {"sysadmin_password": "eA=="},
+    ActionRequest: {"action": "apply"},
+    GroupRequest: {"name": "g", "description": "d"},
+    GroupChange: {},
+    NewSubcloud: {"name": "a"},
+    SubcloudChange: {},
+}
+FIELDS = [(model, key) for model in MODELS for key in model.model_json_schema()["properties"]]
+# Numbers without a fraction, such as 3.0, are left out: JSON Schema takes them for whole ones.
+VALUES: list[Any] = [
+    *(None, True, False, 0, 1, 2, 500, 501, -1, 10_000, 1.5, [], ["a"], {}, {"ansible_port": 22}),
+    *(
+        "",
+        " ",
+        "a",
+        "a b",
+        "ä",
+        "1",
+        "12",
+        "0",
+        "500",
+        "501",
+        "0500",
+        "+5",
+        "-5",
+        " 5",
+        "5.0",
+        "00000000001",
+        "x" * 255,
+    ),
+    *("x" * 256, "true", "TRUE", "True", "t", "F", "false", "yes", "prestage", "apply", "abort", "parallel", "serial"),
+    *(
+        "Default",
+        "default",
+        "a.b",
+        "a*",
+        "-a",
+        "../a",
+        "managed",
+        "unmanaged",
+        "online",
+        "offline",
+        "simplex",
+        "complete",
+    ),
+    *("Complete", "22.12", "22", "22.12.1", "10.0.0.1", "10.0.0.0/24", "fd00::1", "not-ready", '{"ansible_port": 22}'),
+]
+# Fields whose values are looked into beyond what a schema can say, and texts that only look right to the schema.
+BEYOND = {"sysadmin_password", "connection", "oam_floating_ip", "external_oam_floating_address", "bootstrap-address"}
+NETWORK = ("management", "systemcontroller")
+
+
+@pytest.mark.parametrize(("model", "key"), FIELDS)
+def test_the_schema_promises_what_is_accepted(model: type[Request], key: str) -> None:
+    """A value is accepted when the schema allows it; what a schema cannot say it leaves open, never the reverse."""
+    schema = Draft202012Validator(model.model_json_schema(), format_checker=FormatChecker())
+    for value in VALUES:
+        data = {**MODELS[model], key: value}
+        promised, accepted = schema.is_valid(data), _is_accepted(model, data)
+        if _is_beyond(key, value):
+            assert promised or not accepted, f"{value!r} is accepted, and the schema forbids it"
+        else:
+            assert promised == accepted, f"{value!r}: the schema says {promised}, the model {accepted}"
+
+
+def _is_accepted(model: type[Request], data: dict[str, Any]) -> bool:
+    try:
+        read(model, data)
+    except RequestFault:
+        return False
+    return True
+
+
+def _is_beyond(key: str, value: Any) -> bool:
+    if key.startswith(NETWORK) and ("ip" in key or "address" in key or "subnet" in key):
+        return isinstance(value, str)
+    if key in {"software-version", "software_version"}:
+        return isinstance(value, int | float)
+    return isinstance(value, str) and key in BEYOND
+
+
+@pytest.mark.parametrize("model", [PageQuery, AuditQuery, TypeQuery, LogQuery, EventsQuery])
+def test_the_parameters_of_queries_are_described(model: type[Request]) -> None:
+    """Every parameter is optional and says what it is for."""
+    schema = model.model_json_schema()
+
+    assert "required" not in schema
+    assert all(one["description"].endswith(".") for one in schema["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"limit": "0"}, "limit must be a number from 1 to 1000"),
+        ({"limit": "1001"}, "limit must be a number from 1 to 1000"),
+        ({"limit": "+5"}, "limit must be a number from 1 to 1000"),
+        ({"limit": " 5"}, "limit must be a number from 1 to 1000"),
+        ({"limit": "1_0"}, "limit must be a number from 1 to 1000"),
+        ({"limit": "٣"}, "limit must be a number from 1 to 1000"),
+        ({"limit": "", "marker": "x"}, "limit must be a number from 1 to 1000"),
+        ({"marker": "x"}, "marker must be the id of the last entry seen, as `next` gives it"),
+        ({"marker": "1" * 19}, "marker must be the id of the last entry seen, as `next` gives it"),
+    ],
+)
+def test_numbers_of_a_query_are_digits(query: dict[str, str], text: str) -> None:
+    """A number is digits and nothing else, and the first wrong parameter is named."""
+    with pytest.raises(RequestFault) as found:
+        read(PageQuery, query)
+
+    assert text == str(found.value)
+
+
+def test_faults_come_in_the_order_of_the_fields() -> None:
+    """Of several faults the first field's is told, whatever the order in which they were sent."""
+    with pytest.raises(RequestFault, match=r"^subcloud-apply-type invalid$"):
+        read(StrategyRequest, {"force": "x", "subcloud-apply-type": "x", "type": "prestage"})
+
+
+def test_a_fault_repeats_no_more_than_a_value_and_no_names() -> None:
+    """What looks like a place-holder in a value stays what it is, and a long value is cut."""
+    with pytest.raises(RequestFault) as braces:
+        read(StrategyRequest, {"type": "prestage", "force": "{key}{value}"})
+    with pytest.raises(RequestFault) as long:
+        read(StrategyRequest, {"type": "prestage", "force": "x" * 1000})
+
+    assert "Invalid value '{key}{value}' for force" in str(braces.value)
+    assert "x" * 62 + ".." in str(long.value)
+    assert "x" * 63 not in str(long.value)
+
+
+def test_a_fault_holds_nothing_that_was_sent() -> None:
+    """Neither cause nor context of a fault has the request, for a log may show them."""
+    with pytest.raises(RequestFault) as found:
+        read(StrategyBody, {"type": "x", "sysadmin_password": "aHVudGVyMg=="})
+
+    assert (None, None) == (found.value.__cause__, found.value.__context__)
+
+
+@pytest.mark.parametrize(
+    ("data", "subnet"),
+    [
+        ({"management_subnet": "10.1.0.0/24"}, "10.1.0.0/24"),
+        ({"management-subnet": "10.2.0.0/24", "management_subnet": "10.1.0.0/24"}, "10.2.0.0/24"),
+        ({"management_subnet": "10.1.0.0/24", "management-subnet": "10.2.0.0/24"}, "10.2.0.0/24"),
+        ({"management-subnet": None, "management_subnet": "10.1.0.0/24"}, "10.1.0.0/24"),
+    ],
+)
+def test_two_spellings_of_a_field(data: dict[str, Any], subnet: str) -> None:
+    """Both spellings are read; of two the one with dashes counts, unless it is null."""
+    assert subnet == read(SubcloudChange, data).management_subnet
+
+
+def test_a_fault_names_the_spelling_that_was_sent() -> None:
+    """Whoever wrote underscores reads of underscores."""
+    with pytest.raises(RequestFault, match=r"^Invalid management_subnet: there is not an IP address or network$"):
+        read(SubcloudChange, {"management_subnet": "there"})
