@@ -14,10 +14,11 @@ from db.inventory import add, change, find_group, group_is_empty, is_taken
 from db.schema import subcloud_groups
 from messages.commands import Command
 from messages.requests.group import DEFAULT_GROUP, GroupChange, GroupRequest
+from messages.resource_types import Group
 from messages.resources import group_resource
 
 
-def create_group(desk: Desk, command: Command) -> dict[str, Any]:
+def create_group(desk: Desk, command: Command) -> Group:
     """Create a group.
 
     Raises:
@@ -29,7 +30,7 @@ def create_group(desk: Desk, command: Command) -> dict[str, Any]:
     return group_resource(add(desk.connection, subcloud_groups, values))
 
 
-def update_group(desk: Desk, command: Command) -> dict[str, Any]:
+def update_group(desk: Desk, command: Command) -> Group:
     """Change a group; a strategy that exists keeps the stages it has.
 
     Raises:

@@ -16,6 +16,7 @@ from db.schema import steps, subclouds
 from messages.commands import Command
 from messages.events import about_step
 from messages.requests.strategy import PrestageRequest
+from messages.resource_types import PrestagedSubcloud
 from messages.resources import subcloud_resource
 from runner.inspectors import InspectionError
 from statemachine.eligibility import (
@@ -29,7 +30,7 @@ from statemachine.eligibility import (
 from statemachine.states import PrestageStatus
 
 
-def prestage_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
+def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     """Start a prestage of the subcloud that the command names.
 
     Raises:

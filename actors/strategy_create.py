@@ -15,6 +15,7 @@ from db.inventory import candidates, declared_upgrading, find_group, find_subclo
 from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
 from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
+from messages.resource_types import Strategy
 from messages.resources import NO_ERRORS, strategy_resource
 from statemachine.eligibility import CONTROLLER_UNKNOWN, CONTROLLER_UPGRADING, judge_release, judge_status
 from statemachine.stages import Candidate, number_stages
@@ -23,7 +24,7 @@ from statemachine.states import StepState, StrategyState
 _DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
 
 
-def create_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+def create_strategy(desk: Desk, command: Command) -> Strategy:
     """Create the strategy and its steps; nothing runs until it is applied.
 
     `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import RowMapping, delete, select, update
 
@@ -10,6 +10,7 @@ from actors.desk import Desk
 from actors.refusals import unprocessable
 from db.schema import secrets, steps, strategies
 from messages.commands import Command
+from messages.resource_types import Strategy
 from messages.resources import strategy_resource
 from statemachine.machines import IllegalTransitionError, fire_strategy
 from statemachine.states import StrategyState
@@ -17,7 +18,7 @@ from statemachine.states import StrategyState
 _PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
 
 
-def apply_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+def apply_strategy(desk: Desk, command: Command) -> Strategy:
     """Start the strategy: the first stage is handed out in the same transaction.
 
     Raises:
@@ -26,7 +27,7 @@ def apply_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     return _move(desk, command, "apply")
 
 
-def abort_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+def abort_strategy(desk: Desk, command: Command) -> Strategy:
     """Stop the strategy: no step starts after the answer, running ones finish all their phases.
 
     Raises:
@@ -35,7 +36,7 @@ def abort_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     return _move(desk, command, "abort")
 
 
-def delete_strategy(desk: Desk, command: Command) -> dict[str, Any]:
+def delete_strategy(desk: Desk, command: Command) -> Strategy:
     """Make the strategy history: the answer shows it `deleting`, the next look finds none.
 
     Raises:
@@ -59,7 +60,7 @@ def delete_strategy(desk: Desk, command: Command) -> dict[str, Any]:
     return strategy_resource(answer, "told", state=StrategyState.DELETING)
 
 
-def _move(desk: Desk, command: Command, verb: str) -> dict[str, Any]:
+def _move(desk: Desk, command: Command, verb: str) -> Strategy:
     strategy = _find(desk, command, verb)
     state = _fire(strategy, command, verb)
     desk.connection.execute(

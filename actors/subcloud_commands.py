@@ -12,12 +12,13 @@ from actors.subcloud_fields import read_changes, read_new
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
+from messages.resource_types import Subcloud
 from messages.resources import subcloud_resource
 from statemachine.eligibility import DEPLOYED
 from statemachine.states import Availability, ManagementState
 
 
-def add_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
+def add_subcloud(desk: Desk, command: Command) -> Subcloud:
     """Register a site that is deployed already.
 
     It is `unmanaged` and `offline` until told or probed otherwise, and its deploy status `complete`, unless given.
@@ -32,7 +33,7 @@ def add_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
     return subcloud_resource(add(desk.connection, subclouds, {**values, "created_at": desk.at}))
 
 
-def update_subcloud(desk: Desk, command: Command) -> dict[str, Any]:
+def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     """Change a subcloud, or manage or unmanage it.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -15,6 +13,7 @@ from api.refs import group_not_found, path_ref
 from db import listing
 from db.listing import Row
 from messages.commands import CommandType
+from messages.resource_types import CountedGroup
 from messages.resources import group_resource, subcloud_resource
 
 
@@ -71,5 +70,5 @@ def _found(connection: Connection, ref: str) -> Row:
     return row
 
 
-def _counted(row: Row) -> dict[str, Any]:
+def _counted(row: Row) -> CountedGroup:
     return {**group_resource(row), "subcloud_count": row["subcloud_count"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -16,6 +15,7 @@ from api.reads import encode, json_answer
 from db import audit, history
 from db.listing import Row
 from messages.requests.queries import AuditQuery, PageQuery
+from messages.resource_types import PastStrategy
 from messages.resources import audit_resource, past_step_resource, past_strategy_resource
 
 
@@ -67,7 +67,7 @@ async def show_audit(request: web.Request) -> web.Response:
     return json_answer(await request.app[SERVICES].reads.run(read))
 
 
-def _with_counts(connection: Connection, rows: list[Row]) -> list[dict[str, Any]]:
+def _with_counts(connection: Connection, rows: list[Row]) -> list[PastStrategy]:
     ids = [row["id"] for row in rows]
     counts, starts = history.step_counts(connection, ids), history.first_starts(connection, ids)
     return [past_strategy_resource(row, counts.get(row["id"], {}), starts.get(row["id"])) for row in rows]

@@ -20,6 +20,7 @@ from api.refs import path_ref, subcloud_not_found
 from db import listing
 from db.listing import Row
 from messages.commands import CommandType
+from messages.resource_types import DetailedSubcloud, ListedSubcloud, ShownSubcloud
 from messages.resources import subcloud_resource
 
 # What an operator, who may only manage and unmanage, may send.
@@ -83,7 +84,7 @@ async def _read_for(request: web.Request, ref: str, reading: Awaitable[dict[str,
         raise
 
 
-async def _show(request: web.Request, render: Callable[[Row], dict[str, Any]]) -> web.Response:
+async def _show(request: web.Request, render: Callable[[Row], ShownSubcloud]) -> web.Response:
     ref = path_ref(request, subcloud_not_found())
 
     def read(connection: Connection) -> bytes:
@@ -95,15 +96,15 @@ async def _show(request: web.Request, render: Callable[[Row], dict[str, Any]]) -
     return json_answer(await request.app[SERVICES].reads.run(read))
 
 
-def _listed(row: Row) -> dict[str, Any]:
+def _listed(row: Row) -> ListedSubcloud:
     return {**_single(row), "sync_status": "unknown"}
 
 
-def _single(row: Row) -> dict[str, Any]:
+def _single(row: Row) -> ShownSubcloud:
     return {**subcloud_resource(row), "endpoint_sync_status": []}
 
 
-def _detailed(row: Row) -> dict[str, Any]:
+def _detailed(row: Row) -> DetailedSubcloud:
     return {
         **_single(row),
         "oam_floating_ip": row["oam_floating_ip"] or "unavailable",

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, overload
+
+from messages.resource_types import AuditEntry, Group, PastStep, PastStrategy, Step, Strategy, Subcloud
+from statemachine.states import StrategyState
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "told" for what travelled by message
 # (contract 2.5). The client prints them untouched.
@@ -21,32 +24,11 @@ NO_ERRORS: Final = "No errors present"
 # Among the facts of a run: what its playbook says is on the site now, in upstream's words.
 PRESTAGE_VERSIONS: Final = "prestage_versions"
 
-_SUBCLOUD_FIELDS: Final = {
-    "id": "id",
-    "name": "name",
-    "description": "description",
-    "location": "location",
-    "software-version": "software_version",
-    "management-state": "management_state",
-    "availability-status": "availability_status",
-    "deploy-status": "deploy_status",
-    "prestage-status": "prestage_status",
-    "prestage-versions": PRESTAGE_VERSIONS,
-    "error-description": "error_description",
-    "region-name": "region_name",
-    "management-subnet": "management_subnet",
-    "management-start-ip": "management_start_ip",
-    "management-end-ip": "management_end_ip",
-    "management-gateway-ip": "management_gateway_ip",
-    "systemcontroller-gateway-ip": "systemcontroller_gateway_ip",
-    "openstack-installed": "openstack_installed",
-    "group_id": "group_id",
-    "data_install": "data_install",
-    "system-mode": "system_mode",
-    "management-alarms": "management_alarms",
-}
 
-
+@overload
+def moment(value: datetime, spelling: Spelling) -> str: ...
+@overload
+def moment(value: datetime | None, spelling: Spelling) -> str | None: ...
 def moment(value: datetime | None, spelling: Spelling) -> str | None:
     """Return a UTC moment in one of upstream's two spellings, without a zone; None stays None."""
     if value is None:
@@ -57,7 +39,7 @@ def moment(value: datetime | None, spelling: Spelling) -> str | None:
     return naive.isoformat(sep=" ")
 
 
-def strategy_resource(row: Row, spelling: Spelling, *, state: str | None = None) -> dict[str, Any]:
+def strategy_resource(row: Row, spelling: Spelling, *, state: StrategyState | None = None) -> Strategy:
     """Return a strategy; `state` overrides the row's. The password is not a key of `extra-args` in any form."""
     return {
         "id": row["id"],
@@ -78,7 +60,7 @@ def strategy_resource(row: Row, spelling: Spelling, *, state: str | None = None)
     }
 
 
-def step_resource(row: Row) -> dict[str, Any]:
+def step_resource(row: Row) -> Step:
     """Return a step of the active strategy."""
     return {
         "id": row["id"],
@@ -86,14 +68,14 @@ def step_resource(row: Row) -> dict[str, Any]:
         "stage": row["stage"],
         "state": row["state"],
         "details": row["details"],
-        **{
-            name.replace("_", "-"): moment(row[name], "read")
-            for name in ("started_at", "finished_at", "created_at", "updated_at")
-        },
+        "started-at": moment(row["started_at"], "read"),
+        "finished-at": moment(row["finished_at"], "read"),
+        "created-at": moment(row["created_at"], "read"),
+        "updated-at": moment(row["updated_at"], "read"),
     }
 
 
-def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> dict[str, Any]:
+def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> PastStrategy:
     """Return a strategy of any time.
 
     `counts` tells how many of its steps are in each state, `first_start` when the first of them began.
@@ -109,7 +91,7 @@ def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: dat
     }
 
 
-def past_step_resource(row: Row) -> dict[str, Any]:
+def past_step_resource(row: Row) -> PastStep:
     """Return a step of a strategy of any time."""
     return {
         **step_resource(row),
@@ -119,7 +101,7 @@ def past_step_resource(row: Row) -> dict[str, Any]:
     }
 
 
-def audit_resource(row: Row) -> dict[str, Any]:
+def audit_resource(row: Row) -> AuditEntry:
     """Return one entry of the audit."""
     return {
         "id": row["id"],
@@ -138,10 +120,31 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return None if start is None or end is None else round((end - start).total_seconds(), 3)
 
 
-def subcloud_resource(row: Row, spelling: Spelling = "read") -> dict[str, Any]:
+def subcloud_resource(row: Row, spelling: Spelling = "read") -> Subcloud:
     """Return a subcloud with every key that the client's constructor needs."""
     return {
-        **{key: row[column] for key, column in _SUBCLOUD_FIELDS.items()},
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "location": row["location"],
+        "software-version": row["software_version"],
+        "management-state": row["management_state"],
+        "availability-status": row["availability_status"],
+        "deploy-status": row["deploy_status"],
+        "prestage-status": row["prestage_status"],
+        "prestage-versions": row[PRESTAGE_VERSIONS],
+        "error-description": row["error_description"],
+        "region-name": row["region_name"],
+        "management-subnet": row["management_subnet"],
+        "management-start-ip": row["management_start_ip"],
+        "management-end-ip": row["management_end_ip"],
+        "management-gateway-ip": row["management_gateway_ip"],
+        "systemcontroller-gateway-ip": row["systemcontroller_gateway_ip"],
+        "openstack-installed": row["openstack_installed"],
+        "group_id": row["group_id"],
+        "data_install": row["data_install"],
+        "system-mode": row["system_mode"],
+        "management-alarms": row["management_alarms"],
         "created-at": moment(row["created_at"], spelling),
         "updated-at": moment(row["updated_at"], spelling),
         "backup-status": None,
@@ -150,7 +153,7 @@ def subcloud_resource(row: Row, spelling: Spelling = "read") -> dict[str, Any]:
     }
 
 
-def group_resource(row: Row) -> dict[str, Any]:
+def group_resource(row: Row) -> Group:
     """Return a subcloud group."""
     return {
         "id": row["id"],

@@ -1,0 +1,194 @@
+"""The JSON objects of the wire as types: mypy holds the code to them, and the documents are made of them.
+
+Most are in the functional form, for their keys have dashes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+# Pydantic cannot read those of `typing` before Python 3.12.
+from typing_extensions import TypedDict
+
+from messages.commands import CommandType
+from statemachine.states import (
+    ApplyType,
+    Availability,
+    ManagementState,
+    PrestageStatus,
+    StepState,
+    StrategyState,
+)
+
+Moment = Annotated[str, Field(description="A moment in UTC, without a zone.", examples=["2026-11-22 08:00:00.123456"])]
+Seconds = Annotated[float, Field(description="In seconds.")]
+Count = Annotated[int, Field(ge=0)]
+
+StrategyArguments = TypedDict(
+    "StrategyArguments",
+    {"force": bool, "prestage-software-version": str, "for_sw_deploy": bool},
+)
+
+
+class Excluded(TypedDict):
+    """A subcloud that a strategy leaves out, and why."""
+
+    name: str
+    reason: str
+
+
+Strategy = TypedDict(
+    "Strategy",
+    {
+        "id": int,
+        "type": str,
+        "subcloud-apply-type": ApplyType | None,
+        "max-parallel-subclouds": int | None,
+        "stop-on-failure": bool,
+        "state": StrategyState,
+        "created-at": Moment,
+        "updated-at": Moment | None,
+        "extra-args": StrategyArguments,
+        "excluded-subclouds": list[Excluded],
+    },
+)
+_Past = TypedDict(
+    "_Past",
+    {
+        "requested-by": Annotated[str, Field(description="Name of the caller who created it.")],
+        "steps": Annotated[dict[str, int], Field(description="How many of its steps are in each state.")],
+        "started-at": Annotated[Moment | None, Field(description="When the first of its steps began.")],
+        "finished-at": Moment | None,
+        "deleted-at": Moment | None,
+        "duration-s": Seconds | None,
+    },
+)
+
+
+class PastStrategy(Strategy, _Past):
+    """A strategy of any time."""
+
+
+Step = TypedDict(
+    "Step",
+    {
+        "id": int,
+        "cloud": Annotated[str, Field(description="Name of the subcloud.")],
+        "stage": Annotated[int, Field(ge=1, description="Number of the batch that it belongs to.")],
+        "state": StepState,
+        "details": Annotated[str, Field(description="Why it failed or was skipped; otherwise empty.")],
+        "started-at": Moment | None,
+        "finished-at": Moment | None,
+        "created-at": Moment,
+        "updated-at": Moment | None,
+    },
+)
+_PastStep = TypedDict("_PastStep", {"release": str, "from-version": str | None, "duration-s": Seconds | None})
+
+
+class PastStep(Step, _PastStep):
+    """A step of a strategy of any time."""
+
+
+Subcloud = TypedDict(
+    "Subcloud",
+    {
+        "id": int,
+        "name": str,
+        "description": str | None,
+        "location": str | None,
+        "software-version": str,
+        "management-state": ManagementState,
+        "availability-status": Availability,
+        "deploy-status": str,
+        "prestage-status": PrestageStatus | None,
+        "prestage-versions": Annotated[
+            str | None, Field(description="What is prestaged there, in the words of its playbook.")
+        ],
+        "error-description": str,
+        "region-name": str,
+        "management-subnet": str | None,
+        "management-start-ip": str | None,
+        "management-end-ip": str | None,
+        "management-gateway-ip": str | None,
+        "systemcontroller-gateway-ip": str | None,
+        "openstack-installed": bool,
+        "group_id": int,
+        "data_install": str | None,
+        "system-mode": str,
+        "management-alarms": Annotated[int, Field(ge=0, description="Alarms that affect management.")],
+        "created-at": Moment,
+        "updated-at": Moment | None,
+        "backup-status": None,
+        "backup-datetime": None,
+        "data_upgrade": None,
+    },
+)
+
+
+class ShownSubcloud(Subcloud):
+    """A subcloud as it is shown by itself. Nothing is synchronised with sites."""
+
+    endpoint_sync_status: Annotated[list[dict[str, Any]], Field(max_length=0)]
+
+
+class ListedSubcloud(ShownSubcloud):
+    """A subcloud in the list of all."""
+
+    sync_status: Literal["unknown"]
+
+
+class DetailedSubcloud(ShownSubcloud):
+    """A subcloud with what the client prints for `--detail`."""
+
+    oam_floating_ip: Annotated[str, Field(description="`unavailable` where it is not known.")]
+    deploy_config_sync_status: Literal["unknown"]
+    region_name: str
+
+
+_Prestaging = TypedDict(
+    "_Prestaging",
+    {"prestage-software-version": Annotated[str, Field(description="The release that is being staged.")]},
+)
+
+
+class PrestagedSubcloud(Subcloud, _Prestaging):
+    """A subcloud whose prestage has begun."""
+
+
+Group = TypedDict(
+    "Group",
+    {
+        "id": int,
+        "name": str,
+        "description": str,
+        "update_apply_type": ApplyType,
+        "max_parallel_subclouds": Annotated[int, Field(ge=1)],
+        "created-at": Moment,
+        "updated-at": Moment | None,
+    },
+)
+
+
+class CountedGroup(Group):
+    """A group in the list of all."""
+
+    subcloud_count: Count
+
+
+AuditEntry = TypedDict(
+    "AuditEntry",
+    {
+        "id": int,
+        "at": Moment,
+        "caller": str,
+        "origin": Annotated[str | None, Field(description="Address that the API was called from; null by AMQP.")],
+        "command-id": str,
+        "type": CommandType,
+        "subject": str | None,
+        "status": Annotated[int, Field(description="HTTP status of the answer.")],
+        "detail": Annotated[str, Field(description="Why it was refused; otherwise empty.")],
+    },
+)
