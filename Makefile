@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults e2e setup lint types bench bench-callers soak pictures fmt lock
+.PHONY: help run test faults e2e setup lint types bench bench-callers soak pictures documents fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ soak: ## Follow the stream of events with many listeners who come back at random
 pictures: ## Draw the pictures of README.md and docs/ from the code
 	@bin/setup dev
 	@.venv/bin/python -m docs.pictures
+
+documents: ## Write the documents of docs/ that are made from the code
+	@bin/setup dev
+	@.venv/bin/python -m docs.documents
 
 bench-callers: ## Measure what Keystone costs a request
 	@bin/setup test

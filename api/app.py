@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import Authenticator
 from api.context import FOLLOWER, SERVICES, Limits, Readiness, RequestMeters, Services
+from api.documents import DOCUMENTS, Documents
 from api.failures import log_access, render_errors
+from api.openapi.making import make_documents
 from api.reads import Reads
 from api.routes import add_routes
 from api.stream.follower import Follower
@@ -25,6 +29,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     sealer: Sealer,
     authenticator: Authenticator,
     readiness: Readiness,
+    started: Callable[[], bool] = lambda: True,
     limits: Limits | None = None,
     meters: RequestMeters | None = None,
 ) -> web.Application:
@@ -41,6 +46,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
 
         readiness: Looked at by /readyz.
 
+        started: Looked at by /startupz: whether the process was ready once.
+
         limits: How much of a request is taken in.
 
         meters: Counts requests.
@@ -53,11 +60,13 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         sealer=sealer,
         authenticator=authenticator,
         readiness=readiness,
+        started=started,
         limits=limits,
         meters=meters,
     )
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)
+    app[DOCUMENTS] = Documents(make_documents)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_reads)
     add_routes(app.router)

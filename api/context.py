@@ -52,6 +52,8 @@ class Services:
     sealer: Sealer
     authenticator: Authenticator
     readiness: Readiness
+    # Whether the process was ready once.
+    started: Callable[[], bool]
     limits: Limits
     # None: nobody counts.
     meters: RequestMeters | None = None

@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 # The client went away before its answer; nginx's number for it.
 _CLIENT_GONE: Final = 499
 # Asked every few seconds by machines.
-_PROBES: Final = frozenset({"/livez", "/readyz"})
+_PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
 
 
 @web.middleware

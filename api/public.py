@@ -16,14 +16,14 @@ _log = structlog.get_logger(__name__)
 
 
 async def show_versions(request: web.Request) -> web.Response:
-    """Show the only version (contract 2.1)."""
+    """Show the versions of this API, of which there is one."""
     link = {"rel": "self", "href": f"{request.scheme}://{request.host}/v1.0/"}
     version = {"status": "CURRENT", "id": "v1.0", "updated": "2017-10-2", "links": [link]}
     return json_answer(encode({"versions": [version]}))
 
 
 async def show_alive(request: web.Request) -> web.Response:
-    """Answer: the event loop turns, nothing else is looked at."""
+    """Tell that the process answers; nothing else is looked at."""
     del request
     return json_answer(encode({"alive": True}))
 
@@ -35,6 +35,13 @@ async def show_ready(request: web.Request) -> web.Response:
     body = {"ready": ready, "checks": {name: fault or "ok" for name, fault in checks.items()}}
     status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
     return web.Response(status=status, body=encode(body), content_type="application/json")
+
+
+async def show_started(request: web.Request) -> web.Response:
+    """Tell whether this process was ready once; 503 while it is still starting."""
+    started = request.app[SERVICES].started()
+    status = HTTPStatus.OK if started else HTTPStatus.SERVICE_UNAVAILABLE
+    return web.Response(status=status, body=encode({"started": started}), content_type="application/json")
 
 
 async def _checks(request: web.Request) -> Mapping[str, str | None]:

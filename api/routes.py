@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import events, groups, history, public, steps, strategies, subclouds
+from api import documents, events, groups, history, public, steps, strategies, subclouds
 from api.access import guard
 from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
@@ -17,7 +19,8 @@ _SUBCLOUDS = f"{_VERSION}/subclouds"
 _GROUPS = f"{_VERSION}/subcloud-groups"
 _HISTORY = f"{_VERSION}/strategies"
 
-_GUARDED: tuple[tuple[str, str, Handler, frozenset[Role]], ...] = (
+# Below the version, each with and without a slash at the end. What documents tell of a route is in `api.openapi`.
+GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
     (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
@@ -46,13 +49,23 @@ _GUARDED: tuple[tuple[str, str, Handler, frozenset[Role]], ...] = (
 )
 
 
+# For anybody, without a token.
+PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/", public.show_versions),
+    ("/livez", public.show_alive),
+    ("/readyz", public.show_ready),
+    ("/startupz", public.show_started),
+    ("/openapi.json", documents.show_document),
+    ("/docs", documents.show_page),
+)
+
+
 def add_routes(router: web.UrlDispatcher) -> None:
     """Add every path, those below the version with and without a slash at the end."""
-    # HEAD is refused here as upstream does.
-    router.add_get("/", public.show_versions, allow_head=False)
-    router.add_get("/livez", public.show_alive)
-    router.add_get("/readyz", public.show_ready)
-    for method, path, handler, allowed in _GUARDED:
+    for path, handler in PUBLIC:
+        # HEAD of the root is refused as upstream does.
+        router.add_get(path, handler, allow_head=path != "/")
+    for method, path, handler, allowed in GUARDED:
         guarded = guard(handler, allowed)
         router.add_route(method, path, guarded)
         router.add_route(method, f"{path}/", guarded)

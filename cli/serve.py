@@ -119,6 +119,7 @@ class _Service:
             sealer=self._installation.sealer,
             authenticator=self._authenticator,
             readiness=self._readiness,
+            started=lambda: self._was_ready,
             meters=self._installation.meters,
         )
         runner = create_runner(app)

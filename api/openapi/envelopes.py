@@ -1,0 +1,111 @@
+"""What the API alone wraps around the objects of the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from messages.resource_types import (
+    AuditEntry,
+    CountedGroup,
+    ListedSubcloud,
+    PastStep,
+    PastStrategy,
+    Step,
+    Subcloud,
+)
+
+_Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
+
+
+class ErrorPage(TypedDict):
+    """Why a request was not carried out."""
+
+    code: Annotated[int, Field(description="The HTTP status.")]
+    title: str
+    description: Annotated[str, Field(description="What is wrong, in one sentence; may be empty.")]
+
+
+StepList = TypedDict("StepList", {"strategy-steps": list[Step]})
+
+
+class SubcloudList(TypedDict):
+    """Every subcloud."""
+
+    subclouds: list[ListedSubcloud]
+
+
+class GroupList(TypedDict):
+    """Every group."""
+
+    subcloud_groups: list[CountedGroup]
+
+
+class GroupMembers(TypedDict):
+    """The subclouds of one group."""
+
+    subclouds: list[Subcloud]
+
+
+class StrategyPage(TypedDict):
+    """A page of past and present strategies, newest first."""
+
+    strategies: list[PastStrategy]
+    next: _Next
+
+
+class StepPage(TypedDict):
+    """A page of the steps of one strategy."""
+
+    steps: list[PastStep]
+    next: _Next
+
+
+class AuditPage(TypedDict):
+    """A page of the audit, newest first."""
+
+    audit: list[AuditEntry]
+    next: _Next
+
+
+class VersionLink(TypedDict):
+    """Where a version is."""
+
+    rel: Literal["self"]
+    href: str
+
+
+class Version(TypedDict):
+    """A version of this API."""
+
+    status: Literal["CURRENT"]
+    id: Literal["v1.0"]
+    updated: str
+    links: list[VersionLink]
+
+
+class Versions(TypedDict):
+    """Every version of this API."""
+
+    versions: list[Version]
+
+
+class Alive(TypedDict):
+    """The process answers."""
+
+    alive: Literal[True]
+
+
+class Ready(TypedDict):
+    """Whether the process can do its work."""
+
+    ready: bool
+    checks: Annotated[dict[str, str], Field(description="Each check: `ok`, or one sentence of what is wrong.")]
+
+
+class Started(TypedDict):
+    """Whether the process was ready once."""
+
+    started: bool

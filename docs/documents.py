@@ -1,0 +1,27 @@
+"""Writes the documents that are made from the code, such as docs/openapi.json: `make documents`.
+
+A test fails when what is committed is not what this writes.
+"""  # noqa: INP001 - a program of its own
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from api.openapi.making import document_text
+
+_DOCS: Final = Path(__file__).parent
+
+# Name of the file → what makes its text.
+DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {"openapi.json": document_text}
+
+
+def main() -> None:
+    """Write them all."""
+    for name, make in DOCUMENTS.items():
+        (_DOCS / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
