@@ -66,12 +66,8 @@ def _common(operation: Operation, *, is_guarded: bool) -> set[int]:
 
 
 def _shown(shown: Shown, schemas: Schemas) -> dict[str, Any]:
-    if shown.media_type is not None:
-        return {"description": shown.description, "content": {shown.media_type: {"schema": {"type": "string"}}}}
-    return {
-        "description": shown.description,
-        "content": {"application/json": {"schema": schemas.of_type(shown.type)}},
-    }
+    schema = schemas.of_type(shown.type)
+    return {"description": shown.description, "content": {shown.media_type: {"schema": schema}}}
 
 
 def _refusal(text: str, status: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -68,6 +68,14 @@ class AuditPage(TypedDict):
 
     audit: list[AuditEntry]
     next: _Next
+
+
+class StreamMessage(TypedDict):
+    """One message of the stream; comments between messages keep the connection alive."""
+
+    id: NotRequired[Annotated[str, Field(description="Number of the event, to resume after.")]]
+    event: Annotated[str, Field(description="`snapshot`, `dropped`, or the type of an event.")]
+    data: Annotated[str, Field(description="JSON.", json_schema_extra={"contentMediaType": "application/json"})]
 
 
 class VersionLink(TypedDict):

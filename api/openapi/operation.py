@@ -34,13 +34,12 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What a route shows: a type as JSON, or text of a media type."""
+    """What a route shows."""
 
     description: str
-    # For JSON: what `TypeAdapter` reads.
+    # What `TypeAdapter` reads; text is `str`.
     type: Any = None
-    # For everything else.
-    media_type: str | None = None
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)

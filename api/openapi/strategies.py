@@ -92,7 +92,9 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         ref=_SUBCLOUD_NAME,
         query=LogQuery,
         shown=Shown(
-            description="The output. Of all phases, each has a line with its name before it.", media_type="text/plain"
+            description="The output. Of all phases, each has a line with its name before it.",
+            type=str,
+            media_type="text/plain",
         ),
         refusals={404: "There is no step of that subcloud, no such phase, or no output of it yet."},
     ),

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp.typedefs import Handler
 
 from api import documents, events, history, public
-from api.openapi.envelopes import Alive, AuditPage, Ready, Started, StepPage, StrategyPage, Versions
+from api.openapi.envelopes import Alive, AuditPage, Ready, Started, StepPage, StrategyPage, StreamMessage, Versions
 from api.openapi.operation import Header, Operation, Shown
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery
 from messages.resource_types import PastStrategy
@@ -16,7 +16,7 @@ from messages.resource_types import PastStrategy
 _EVENTS: Final = "Events"
 _HISTORY: Final = "History and audit"
 _PROCESS: Final = "The process itself"
-_STRATEGY: Final = ("Id of the strategy.", "7")
+_STRATEGY: Final = ("Id of the strategy.", "1")
 _NO_STRATEGY: Final = {404: "There is no such strategy."}
 
 WATCHING: Final[Mapping[Handler, Operation]] = {
@@ -27,13 +27,14 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         headers=(
             Header(
                 name="Last-Event-ID",
-                description="Go on after the event of this number.",
-                schema={"type": "string", "pattern": "^[0-9]{1,18}$"},
+                description="Go on after the event of this number. An empty one is as good as none.",
+                schema={"type": "string", "pattern": "^[0-9]{0,18}$"},
             ),
         ),
         shown=Shown(
             description="Server-Sent Events without an end: a `snapshot`, then the CloudEvents that are published over"
             " AMQP too, and a `dropped` with a reason where the server ends the stream.",
+            type=StreamMessage,
             media_type="text/event-stream",
         ),
         refusals={400: "A parameter is wrong."},
@@ -89,6 +90,6 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         shown=Shown(description="An OpenAPI 3.1 document.", type=dict[str, object]),
     ),
     documents.show_page: Operation(
-        id="show-page", tag=_PROCESS, shown=Shown(description="The page.", media_type="text/html")
+        id="show-page", tag=_PROCESS, shown=Shown(description="The page.", type=str, media_type="text/html")
     ),
 }

@@ -92,8 +92,8 @@ def fault(text: str, value: str = "") -> PydanticCustomError:
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error may repeat it."""
-    text = str(value)
+    """Return a value as an error may repeat it: cut short, and without what cannot be encoded."""
+    text = str(value).encode(errors="replace").decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 2] + ".."
 
 

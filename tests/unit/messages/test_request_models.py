@@ -146,6 +146,18 @@ def test_a_fault_repeats_no_more_than_a_value_and_no_names() -> None:
     assert "x" * 63 not in str(long.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [(EventsQuery, {"last_event_id": "\udc84"}), (LogQuery, {"phase": "\udc84"}), (PageQuery, {"limit": "\udc84"})],
+)
+def test_a_value_that_is_no_text(model: type[Request], data: dict[str, str]) -> None:
+    """Bytes that are not UTF-8 arrive as halves of pairs, which no answer can hold: they are a fault like others."""
+    with pytest.raises(RequestFault) as found:
+        read(model, data)
+
+    assert str(found.value).encode()
+
+
 def test_a_fault_holds_nothing_that_was_sent() -> None:
     """Neither cause nor context of a fault has the request, for a log may show them."""
     with pytest.raises(RequestFault) as found:
