@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from runner.progress import Progress
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.
 LINE_LIMIT_BYTES = 8 * 1024 * 1024
@@ -67,6 +69,22 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """Report: for those who follow, some of what is held back of the output until the end; masked."""
+
+    # Its place in all that the playbook printed; what is missing before it was too much to tell.
+    at_bytes: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """Report: a piece of the end of the output, which was held back."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ended:
     """Report: the last one; no process of the run but the child itself is left."""
 
@@ -74,13 +92,23 @@ class Ended:
     # Empty on success; on failure a sentence; on a stop what was going on, or why the child stopped by itself.
     details: str
     facts: Mapping[str, Any]
+    # Where something of the output is left out, and how much.
+    left_out_at_bytes: int = 0
+    left_out_bytes: int = 0
 
 
 Order = Start | Ping | Stop
-Report = Accepted | Output | Ended
+Report = Accepted | Output | Glimpse | Progress | Rest | Ended
 
 _ORDERS: dict[str, type[Order]] = {"start": Start, "ping": Ping, "stop": Stop}
-_REPORTS: dict[str, type[Report]] = {"accepted": Accepted, "output": Output, "ended": Ended}
+_REPORTS: dict[str, type[Report]] = {
+    "accepted": Accepted,
+    "output": Output,
+    "glimpse": Glimpse,
+    "progress": Progress,
+    "rest": Rest,
+    "ended": Ended,
+}
 _KINDS = {cls: kind for kind, cls in (*_ORDERS.items(), *_REPORTS.items())}
 
 
@@ -100,6 +128,4 @@ def decode_report(line: bytes) -> Report:
     """Parse a line from the child; ValueError, KeyError or TypeError when it is none of the reports."""
     fields = json.loads(line)
     report = _REPORTS[fields.pop("kind")](**fields)
-    if isinstance(report, Ended):
-        return Ended(ending=Ending(report.ending), details=report.details, facts=report.facts)
-    return report
+    return replace(report, ending=Ending(report.ending)) if isinstance(report, Ended) else report

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from messages.resources import PRESTAGE_VERSIONS
-from runner.bounded_text import BoundedText
+from runner.bounded_text import BoundedText, OnHeld
 from runner.facts import FACTS_LIMIT_BYTES, json_safe, size_bytes
 from runner.failure import sentence, startup_failure, task_failure
 from runner.masking import Masker
@@ -22,6 +22,8 @@ _REMEMBERED_LINES = 200
 class Digest:
     """Reads events one by one; `say` gets each masked piece of output that may be passed on now.
 
+    `hold` gets each masked piece that is held back until the end, and its place in all that was printed, in bytes.
+
     Attributes:
         complete: the playbook reached its recap.
 
@@ -30,13 +32,13 @@ class Digest:
         task: the name of the task that began last.
     """
 
-    def __init__(self, masker: Masker, say: Callable[[str], None]) -> None:
+    def __init__(self, masker: Masker, say: Callable[[str], None], hold: OnHeld = lambda _at, _piece: None) -> None:
         self.complete = False
         self.lost_events = 0
         self.task = ""
         self._masker = masker
         self._say = say
-        self._output = BoundedText()
+        self._output = BoundedText(on_held=hold)
         self._facts: dict[str, Any] = {}
         self._versions: str | None = None
         self._failure: str | None = None
@@ -64,10 +66,14 @@ class Digest:
         # The last failure counts: an earlier one was rescued, or the play would not have gone on.
         self._failure = task_failure(event) or self._failure
 
-    def finish(self) -> None:
-        """Pass on the held back end of the output."""
-        for piece in self._output.finish():
-            self._say(piece)
+    def finish(self) -> Iterator[str]:
+        """Yield the end of the output, which was held back."""
+        return self._output.finish()
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """Where something of the output is left out, and how much, in bytes; (0, 0) when it is whole."""
+        return (self._output.head_bytes, self._output.cut_bytes) if self._output.cut_bytes else (0, 0)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner.progress import Progress
+
 
 class Outcome(StrEnum):
     """How one run ended."""
@@ -60,10 +62,36 @@ class RunResult:
     output: bytes
     # Values the playbook handed back by set_stats, and for precheck the facts of the site.
     facts: Mapping[str, Any]
+    # Where something of the output is left out, by a line that says so, and how much.
+    left_out_at_bytes: int = 0
+    left_out_bytes: int = 0
 
 
 class NoFreeSlotError(Exception):
     """All playbook slots of this worker are taken; leave the run queued."""
+
+
+class RunWatch(Protocol):
+    """Is told what goes on in runs. Called from the runner's own thread, before a run's result: quick, never raises."""
+
+    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+        """Take the next piece of what a run printed: UTF-8, masked, at its place in all that it printed.
+
+        Of a run that prints very much, pieces are missing here that its output holds.
+        """
+
+    def advanced(self, run_id: int, progress: Progress) -> None:
+        """Take in how far a run is."""
+
+
+class Unwatched:
+    """Nobody wants to know."""
+
+    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+        """Do nothing."""
+
+    def advanced(self, run_id: int, progress: Progress) -> None:
+        """Do nothing."""
 
 
 class Runner(Protocol):
@@ -72,6 +100,9 @@ class Runner(Protocol):
     @property
     def free_slots(self) -> int:
         """How many more jobs `submit` accepts now."""
+
+    def watch(self, watch: RunWatch) -> None:
+        """Tell `watch` what goes on in runs; called before `start`."""
 
     def start(self) -> None:
         """Sweep what an earlier process of this worker left behind, then be ready for jobs."""

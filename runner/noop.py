@@ -8,10 +8,11 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult
+from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
+from runner.progress import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,9 @@ class NoopEnd:
     facts: Mapping[str, Any] = field(default_factory=dict)
     # Seconds until the end.
     delay_s: float = 0.0
+    # What the job prints at once, and how far it comes then.
+    says: str = ""
+    progress: Progress | None = None
 
 
 class NoopRunner:
@@ -48,6 +52,7 @@ class NoopRunner:
         self._slots = slots
         self._on_finished = on_finished
         self._decide = decide
+        self._watch: RunWatch = Unwatched()
         self._changed = threading.Condition()
         self._open = False
         # Jobs by run id, and the monotonic times at which they end.
@@ -60,6 +65,10 @@ class NoopRunner:
         """How many more jobs `submit` accepts now."""
         with self._changed:
             return self._slots - len(self._jobs) if self._open else 0
+
+    def watch(self, watch: RunWatch) -> None:
+        """Tell `watch` what jobs pretend to print, and how far they pretend to be."""
+        self._watch = watch
 
     def start(self) -> None:
         """Take jobs from now on."""
@@ -81,6 +90,7 @@ class NoopRunner:
                 late = f"did not finish within {job.deadline_s:g} s"
                 end = NoopEnd(outcome=Outcome.FAILED, details=late, delay_s=job.deadline_s)
             self._jobs[job.run_id] = (job, end)
+            self._tell(job.run_id, end)
             self._end_after(job, end.delay_s)
 
     def cancel(self, run_id: int, reason: str) -> None:
@@ -88,7 +98,7 @@ class NoopRunner:
         with self._changed:
             job, end = self._jobs.get(run_id, (None, None))
             if job is not None and end is not None and end.outcome is not Outcome.STOPPED:
-                self._jobs[run_id] = (job, NoopEnd(outcome=Outcome.STOPPED, details=reason))
+                self._jobs[run_id] = (job, replace(end, outcome=Outcome.STOPPED, details=reason, facts={}))
                 self._end_after(job, 0.0)
 
     def stop(self) -> None:
@@ -101,6 +111,12 @@ class NoopRunner:
             self.cancel(run_id, "the worker is stopping")
         if self._thread.ident is not None:
             self._thread.join()
+
+    def _tell(self, run_id: int, end: NoopEnd) -> None:
+        if end.says:
+            self._watch.said(run_id, 0, end.says.encode())
+        if end.progress is not None:
+            self._watch.advanced(run_id, end.progress)
 
     def _end_after(self, job: PlaybookJob, delay_s: float) -> None:
         heapq.heappush(self._due, (time.monotonic() + delay_s, job.run_id, job.token))
@@ -135,6 +151,6 @@ class NoopRunner:
             token=job.token,
             outcome=end.outcome,
             details=end.details,
-            output=zlib.compress(b""),
+            output=zlib.compress(end.says.encode()),
             facts=end.facts,
         )

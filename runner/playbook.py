@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from runner.child_protocol import Ended, Ending, Output, Start
+from runner.child_protocol import Ended, Ending, Output, Rest, Start
 from runner.digest import Digest
 from runner.failure import sentence
 from runner.inventory import write_job
@@ -18,6 +18,7 @@ from runner.leash import Leash
 from runner.masking import Masker
 from runner.private_dir import PrivateDir
 from runner.processes import descendants, end_processes
+from runner.progress import ProgressCounter
 from runner.reporter import Reporter
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
@@ -55,7 +56,9 @@ class PlaybookRun:
         self._place = place
         self._leash = leash
         self._masker = Masker(job.secrets.values())
-        self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)))
+        self._reporter = reporter
+        self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
+        self._progress = ProgressCounter(self._masker)
         self._guarded = False
         self._full = False
 
@@ -85,6 +88,8 @@ class PlaybookRun:
             self._guarded = True
             threading.Thread(target=self._guard_end, args=(event["pid"],), daemon=True).start()
         self._digest.take(event)
+        if self._progress.take(event):
+            self._reporter.show(self._progress.now)
         return False
 
     def _guard_end(self, pid: int) -> None:
@@ -102,15 +107,23 @@ class PlaybookRun:
 
     def _ended(self, status: str, reason: str) -> Ended:
         ending, details = self._judge(status, reason)
-        self._digest.finish()
-        facts = self._digest.facts if ending is Ending.SUCCEEDED else {}
-        return Ended(ending=ending, details=sentence(self._masker.text(details)), facts=facts)
+        self._reporter.settle()
+        for piece in self._digest.finish():
+            self._reporter.send(Rest(text=piece))
+        at_bytes, left_out_bytes = self._digest.left_out
+        return Ended(
+            ending=ending,
+            details=sentence(self._masker.text(details)),
+            facts=self._digest.facts if ending is Ending.SUCCEEDED else {},
+            left_out_at_bytes=at_bytes,
+            left_out_bytes=left_out_bytes,
+        )
 
     def _judge(self, status: str, reason: str) -> tuple[Ending, str]:
         if status == "successful" and self._digest.complete and not self._digest.touched_nothing:
             return Ending.SUCCEEDED, ""
         if self._leash.stopping.is_set():
-            return Ending.STOPPED, self._leash.cause or self._progress()
+            return Ending.STOPPED, self._leash.cause or self._last_task()
         if self._is_full():
             return Ending.FAILED, f"no space left in {self._place.path.parent}"
         if self._digest.touched_nothing:
@@ -119,7 +132,7 @@ class PlaybookRun:
             return Ending.FAILED, "the end of the playbook was not seen: its last events were lost"
         return Ending.FAILED, self._digest.failure or reason
 
-    def _progress(self) -> str:
+    def _last_task(self) -> str:
         return f"task '{self._digest.task}' was running" if self._digest.task else "no task had started"
 
     def _is_full(self) -> bool:

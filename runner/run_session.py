@@ -10,10 +10,22 @@ from dataclasses import dataclass
 
 from runner.child_handle import ChildProcess, describe_exit
 from runner.child_pool import ChildPool
-from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted, Ended, Ending, Output, Start, Stop
+from runner.child_protocol import (
+    ABANDONED_EXIT_CODE,
+    Accepted,
+    Ended,
+    Ending,
+    Glimpse,
+    Output,
+    Report,
+    Rest,
+    Start,
+    Stop,
+)
 from runner.failure import sentence
-from runner.jobs import Outcome, PlaybookJob, RunResult
+from runner.jobs import Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
 from runner.masking import Masker
+from runner.progress import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +56,9 @@ class RunSession:
     The first request to stop counts; the result of a playbook that ended before the request took effect stays as it is.
     """
 
-    def __init__(self, job: PlaybookJob, *, stop_grace_s: float) -> None:
+    def __init__(self, job: PlaybookJob, *, stop_grace_s: float, watch: RunWatch | None = None) -> None:
         self.job = job
+        self._watch = watch or Unwatched()
         self._stop_grace_s = stop_grace_s
         self._stop: StopRequest | None = None
         self._child: ChildProcess | None = None
@@ -53,6 +66,8 @@ class RunSession:
         self._ended: Ended | None = None
         self._zip = zlib.compressobj()
         self._output: list[bytes] = []
+        # How much the playbook has printed before anything is held back.
+        self._said_bytes = 0
         self._timers: list[asyncio.TimerHandle] = []
 
     def request_stop(self, request: StopRequest) -> None:
@@ -98,13 +113,36 @@ class RunSession:
 
     async def _listen(self, child: ChildProcess) -> None:
         async for report in child.reports():
-            match report:
-                case Accepted():
-                    self._accepted = True
-                case Output(text=text):
-                    self._output.append(self._zip.compress(text.encode("utf-8", "replace")))
-                case Ended():
-                    self._ended = report
+            self._take(report)
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Accepted():
+                self._accepted = True
+            case Output(text=text):
+                content = self._keep(text)
+                self._tell(lambda: self._watch.said(self.job.run_id, self._said_bytes, content))
+                self._said_bytes += len(content)
+            case Glimpse(at_bytes=at_bytes, text=text):
+                self._tell(lambda: self._watch.said(self.job.run_id, at_bytes, _utf8(text)))
+            case Progress():
+                self._tell(lambda: self._watch.advanced(self.job.run_id, report))
+            case Rest(text=text):
+                self._keep(text)
+            case Ended():
+                self._ended = report
+
+    def _keep(self, text: str) -> bytes:
+        content = _utf8(text)
+        self._output.append(self._zip.compress(content))
+        return content
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        # Whoever watches must not break the run.
+        except Exception:  # noqa: BLE001
+            _log.exception("what run %s said was not taken", self.job.run_id)
 
     def _start_order(self) -> Start:
         return Start(
@@ -160,10 +198,16 @@ class RunSession:
             details=details,
             output=b"".join(self._output) + self._zip.flush(),
             facts=ended.facts,
+            left_out_at_bytes=ended.left_out_at_bytes,
+            left_out_bytes=ended.left_out_bytes,
         )
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _deadline(deadline_s: float) -> StopRequest:

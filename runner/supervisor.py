@@ -18,7 +18,7 @@ from pathlib import Path
 from runner.admission import FLOOR_BYTES, available_bytes
 from runner.child_handle import ChildProcess
 from runner.child_pool import ChildPool
-from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult
+from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value
 from runner.run_session import RunSession, StopRequest
@@ -90,6 +90,7 @@ class Supervisor:
         self._warm = max(0, min(warm, 2, slots))
         self._memory_floor_bytes = memory_floor_bytes
         self._available_memory = available_memory
+        self._watch: RunWatch = Unwatched()
         self._lock = threading.Lock()
         self._state = _State.NEW
         self._sessions: dict[int, RunSession] = {}
@@ -101,6 +102,10 @@ class Supervisor:
         """How many more jobs `submit` accepts now; 0 before `start` and after `stop`."""
         with self._lock:
             return self._free_slots()
+
+    def watch(self, watch: RunWatch) -> None:
+        """Tell `watch` what goes on in runs that are submitted from now on; what it raises is logged."""
+        self._watch = watch
 
     def start(self) -> None:
         """End all processes and remove all files that an earlier process of this worker left, then take jobs.
@@ -135,7 +140,7 @@ class Supervisor:
         """
         with self._lock:
             self._admit(job)
-            session = RunSession(job, stop_grace_s=self._stop_grace_s)
+            session = RunSession(job, stop_grace_s=self._stop_grace_s, watch=self._watch)
             self._sessions[job.run_id] = session
             self._loop.call_soon_threadsafe(self._wanted.put_nowait, session)
 

@@ -37,6 +37,17 @@ def test_order_is_kept_after_the_head_is_full() -> None:
     assert "abcdefgh" == collect(BoundedText(3, 100), "ab", "cdefg", "h")
 
 
+def test_what_is_held_back_is_told_with_its_place() -> None:
+    """Whoever follows is told each piece that is held back, and where it is in all that was printed."""
+    held: list[tuple[int, str]] = []
+    bounded = BoundedText(4, 4, on_held=lambda at, piece: held.append((at, piece)))
+    text = collect(bounded, "hä", "gone", "ä€", "tail")
+
+    assert [(3, "gone"), (7, "ä€"), (12, "tail")] == held
+    assert (3, 9) == (bounded.head_bytes, bounded.cut_bytes)
+    assert text.startswith("hä\n[... 9 bytes")
+
+
 def test_one_huge_text_is_cut_too() -> None:
     """Limits hold for a single text that is longer than all of them."""
     text = collect(BoundedText(100_000, 100_000), "x" * 1_000_000)

@@ -14,7 +14,7 @@ def digest_of(*events: dict[str, Any]) -> tuple[Digest, str]:
     digest = Digest(Masker(["hush"]), said.append)
     for event in events:
         digest.take(event)
-    digest.finish()
+    said += digest.finish()
     return digest, "".join(said)
 
 
@@ -35,6 +35,27 @@ def test_output_and_failure_are_masked() -> None:
 
     assert "task 'T' on h: ******** was wrong" == digest.failure
     assert "fatal: ******** was wrong\nmore\n" == output
+
+
+def test_a_secret_on_the_border_of_two_pieces_is_masked() -> None:
+    """Output is cut into pieces after it was masked: whoever follows never gets a secret in two halves."""
+    said: list[str] = []
+    held: list[str] = []
+    digest = Digest(Masker(["hush"]), said.append, lambda _at, piece: held.append(piece))
+    for length in (32 * 1024 - 2, 2 * 1024 * 1024 - 2):
+        digest.take({"event": "verbose", "stdout": "x" * length + "hush" + "y" * 40_000})
+
+    assert len(said) > 2
+    assert len(held) > 2
+    assert {"x", "y", "*", "\n"} == set("".join(said + held))
+
+
+def test_where_something_is_left_out_is_known() -> None:
+    """Of output that is not whole the digest tells the place and the size of the gap, otherwise nothing."""
+    line = {"event": "verbose", "stdout": "x" * 32_767}
+
+    assert (0, 0) == digest_of(*[line] * 128)[0].left_out
+    assert (1024 * 1024, 10 * 32_768) == digest_of(*[line] * 138)[0].left_out
 
 
 def test_the_last_failure_counts() -> None:

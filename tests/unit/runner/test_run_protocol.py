@@ -10,10 +10,12 @@ from runner.child_protocol import (
     Accepted,
     Ended,
     Ending,
+    Glimpse,
     Order,
     Output,
     Ping,
     Report,
+    Rest,
     Start,
     Stop,
     decode_order,
@@ -22,6 +24,7 @@ from runner.child_protocol import (
 )
 from runner.playbook import runner_arguments
 from runner.private_dir import PrivateDir
+from runner.progress import Progress
 
 START = Start(playbook="/p.yml", host="h", host_vars={"a": 1}, secrets={"p": "hush"}, extra_vars={"b": [None]})
 
@@ -36,7 +39,15 @@ def test_orders_survive_the_pipe(order: Order) -> None:
 
 
 @pytest.mark.parametrize(
-    "report", [Accepted(), Output(text="a\nb\ud800"), Ended(ending=Ending.FAILED, details="d", facts={"x": 1})]
+    "report",
+    [
+        Accepted(),
+        Output(text="a\nb\ud800"),
+        Glimpse(at_bytes=7, text="a\n"),
+        Rest(text="z"),
+        Progress(play="p", task="t", tasks=2, results={"ok": 1}),
+        Ended(ending=Ending.FAILED, details="d", facts={"x": 1}, left_out_at_bytes=3, left_out_bytes=4),
+    ],
 )
 def test_reports_survive_the_pipe(report: Report) -> None:
     """A report is one line and is read back equal."""
