@@ -11,9 +11,12 @@ from dramatiq import Broker, Worker
 
 from actors.coordinator import Coordinator
 from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
+from actors.live import LIVE_S
 from actors.loop import Loop
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
+from db.journal import Journal
+from db.live import tell_progress
 from db.retention import Retention, purge
 from db.runs import lose_runs_of
 from runner.jobs import Runner
@@ -33,7 +36,7 @@ _WAKE_UP_MS: Final = 200
 
 
 class WorkerLoops:
-    """The loops beside a worker's actors: results, leases, and runs that wait for a slot."""
+    """The loops beside a worker's actors: results, leases, what runs say, and runs that wait for a slot."""
 
     def __init__(self, database: Database, worker: StepWorker, tools: WorkerTools) -> None:
         self._database = database
@@ -51,6 +54,7 @@ class WorkerLoops:
         self._waiting = Loop("waiting-runs", worker.take_waiting, LOOK_S)
         self._renewals = Loop("leases", leases.renew, RENEWAL_S)
         self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
+        self._live = Loop("live-runs", worker.live.flush, LIVE_S)
         tools.reporter.wake = self._reports.wake
         worker.slot_freed = self._waiting.wake
 
@@ -58,11 +62,14 @@ class WorkerLoops:
         """Sweep what an earlier process of this worker left, take its runs back, and begin."""
         self._worker.attach(runner)
         runner.start()
-        name = self._tools.owner.partition("/")[0]
+        name, at = self._tools.owner.partition("/")[0], datetime.now(UTC)
+        journal = Journal(at, self._tools.owner)
         with self._database.write() as connection:
-            lost = lose_runs_of(connection, name, datetime.now(UTC))
-        _log.info("worker.recovered", lost_runs=lost)
-        for loop in (self._reports, self._renewals, self._lease_watch, self._waiting):
+            lost = lose_runs_of(connection, name, at)
+            tell_progress(connection, journal, lost)
+            journal.write(connection)
+        _log.info("worker.recovered", lost_runs=len(lost))
+        for loop in (self._reports, self._renewals, self._lease_watch, self._waiting, self._live):
             loop.start()
 
     def drain(self) -> None:
@@ -73,7 +80,7 @@ class WorkerLoops:
     def stop(self) -> None:
         """Stop inspections and running playbooks, and record them as handed over."""
         self._worker.stop()
-        for loop in (self._renewals, self._lease_watch, self._reports):
+        for loop in (self._renewals, self._lease_watch, self._reports, self._live):
             loop.stop()
         self._tools.reporter.flush()
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from actors.meters import Meters, Unmeasured
 from db.engine import Database
 from db.journal import Journal
+from db.live import end_live
 from db.runs import Report, finish
 from statemachine.states import RunOutcome
 
@@ -99,7 +100,9 @@ class Reporter:
         at = datetime.now(UTC)
         journal = Journal(at, self._owner)
         with self._database.write() as connection:
-            kept = [report.run_id for report in reports if finish(connection, report, self._owner, at)]
+            kept = {report.run_id: report for report in reports if finish(connection, report, self._owner, at)}
+            watched = {run_id: one.progress for run_id, one in kept.items() if one.progress is not None}
+            end_live(connection, journal, watched)
             if kept:
                 journal.call("coordinate")
             journal.write(connection)

@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from actors.inspections import Inspections
+from actors.live import LiveRuns
 from actors.meters import Meters, Unmeasured
 from actors.precheck import Precheck, broke
 from actors.reports import Reporter
@@ -80,13 +81,16 @@ class StepWorker:
         self._held: dict[int, tuple[StepState, float]] = {}
         self._lock = Lock()
         self._draining = False
+        # What playbooks say while they go on.
+        self.live = LiveRuns(tools.database, tools.owner)
         self._runner: Runner | None = None
         # Wakes the loop that takes waiting runs when a slot, or a place for an inspection, is free again.
         self.slot_freed: Callable[[], None] = lambda: None
 
     def attach(self, runner: Runner) -> None:
-        """Give the worker the runner for its playbooks."""
+        """Give the worker the runner for its playbooks, before it is started."""
         self._runner = runner
+        runner.watch(self.live)
 
     @property
     def runner(self) -> Runner:
@@ -225,6 +229,9 @@ class StepWorker:
                 details=result.details,
                 facts=result.facts,
                 output=result.output,
+                left_out_at_bytes=result.left_out_at_bytes,
+                left_out_bytes=result.left_out_bytes,
+                progress=self.live.ended(result.run_id),
             )
         )
         self.slot_freed()

@@ -8,13 +8,14 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import Authenticator
-from api.context import FOLLOWER, SERVICES, Limits, Readiness, RequestMeters, Services
+from api.context import FOLLOWER, LOG_FOLLOWERS, SERVICES, Limits, Readiness, RequestMeters, Services
 from api.documents import DOCUMENTS, Documents
 from api.failures import log_access, render_errors
 from api.openapi.making import make_documents
 from api.reads import Reads
 from api.routes import add_routes
 from api.stream.follower import Follower
+from api.stream.log_followers import LogFollowers
 from db.engine import Database
 from db.inventory import installation_id
 from db.sealing import Sealer
@@ -67,6 +68,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)
     app[DOCUMENTS] = Documents(make_documents)
+    app[LOG_FOLLOWERS] = LogFollowers()
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_reads)
     add_routes(app.router)
@@ -79,6 +81,7 @@ def _source(connection: Connection) -> str:
 
 async def _end_streams(app: web.Application) -> None:
     app[FOLLOWER].close()
+    app[LOG_FOLLOWERS].close()
 
 
 async def _close_reads(app: web.Application) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from api.auth import Authenticator, Caller
 from api.reads import Reads
 from api.stream.follower import Follower
+from api.stream.log_followers import LogFollowers
 from db.sealing import Sealer
 from messages.commands import CommandTransport
 
@@ -61,4 +62,5 @@ class Services:
 
 SERVICES: Final = web.AppKey("services", Services)
 FOLLOWER: Final = web.AppKey("follower", Follower)
+LOG_FOLLOWERS: Final = web.AppKey("log-followers", LogFollowers)
 CALLER: Final = web.RequestKey("caller", Caller)

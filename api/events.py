@@ -72,7 +72,7 @@ async def _tell(request: web.Request, response: web.StreamResponse, listener: Li
             await _send(response, content or HEARTBEAT)
         if monotonic() >= look_at_token:
             look_at_token = monotonic() + _TOKEN_S
-            if not await _is_still_known(request):
+            if not await is_still_known(request):
                 listener.end("the token is no longer valid")
     await _send(response, frame("dropped", {"reason": listener.ended}))
 
@@ -82,7 +82,8 @@ async def _send(response: web.StreamResponse, content: bytes) -> None:
         await response.write(content)
 
 
-async def _is_still_known(request: web.Request) -> bool:
+async def is_still_known(request: web.Request) -> bool:
+    """Tell whether the caller's token is still good for reading."""
     try:
         caller = await request.app[SERVICES].authenticator.authenticate(request.headers.get("X-Auth-Token"))
     except AuthenticationError:

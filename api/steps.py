@@ -10,11 +10,13 @@ from sqlalchemy import Connection
 from api.context import SERVICES
 from api.errors import ApiError
 from api.judging import read_query
+from api.log_follow import follow
 from api.reads import encode, encode_list, json_answer
 from api.refs import path_ref, step_not_found
+from api.stream.tail import header
 from db import listing
-from db.listing import PhaseOutput
-from messages.requests.queries import LogQuery
+from db.printed import PhaseOutput, outputs
+from messages.requests.queries import LogQuery, StepLogQuery
 from messages.resources import step_resource
 
 
@@ -40,34 +42,35 @@ async def show(request: web.Request) -> web.Response:
     return json_answer(await request.app[SERVICES].reads.run(read))
 
 
-async def show_log(request: web.Request) -> web.Response:
-    """Show what the newest run of one phase printed, or of all phases one after the other.
+async def show_log(request: web.Request) -> web.StreamResponse:
+    """Show what the newest run of one phase printed so far, or of all phases one after the other.
 
-    Serves the step that started last, of any strategy or standalone: details of past steps point here too.
+    With `follow` it goes on with what is printed from now on. Serves the step that started last, of any strategy or
+    standalone: details of past steps point here too.
     """
     name = path_ref(request, step_not_found())
     phase = read_query(LogQuery, request, HTTPStatus.NOT_FOUND).phase
+
+    if read_query(StepLogQuery, request).follow:
+        return await follow(request, name, phase)
 
     def read(connection: Connection) -> bytes:
         step = listing.latest_step(connection, name)
         if step is None:
             raise step_not_found()
-        return _render(listing.outputs(connection, step, phase), name, phase)
+        return _render(outputs(connection, step, phase), name, phase)
 
     text = await request.app[SERVICES].reads.run(read)
     return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
 
-def _render(outputs: list[PhaseOutput], name: str, phase: str | None) -> bytes:
-    if not outputs:
+def _render(found: list[PhaseOutput], name: str, phase: str | None) -> bytes:
+    if not found:
         what = f"phase '{phase}'" if phase else "any phase"
-        raise ApiError(
-            HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name}; output is kept when a phase ends"
-        )
-    return outputs[0].content if phase else b"".join(map(_with_header, outputs))
+        raise ApiError(HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name} yet")
+    return found[0].content if phase else b"".join(map(_with_header, found))
 
 
 def _with_header(output: PhaseOutput) -> bytes:
-    header = f"=== {output.phase}, attempt {output.attempt}, {output.outcome or 'running'} ===\n"
     end = b"" if output.content.endswith(b"\n") else b"\n"
-    return header.encode() + output.content + end
+    return header(output.run) + output.content + end

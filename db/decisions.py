@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal
+from db.live import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.step_moves import StaleDecisionError, StepMoves
 from statemachine.actions import (
@@ -146,7 +147,7 @@ class Decisions:
     @_do.register
     def _expire_run(self, action: ExpireRun) -> None:
         # A lease that was renewed after the look keeps its run: then nothing matches, and nothing is wrong.
-        self._connection.execute(
+        expired = self._connection.execute(
             update(runs)
             .where(
                 runs.c.id == action.run_id,
@@ -154,7 +155,9 @@ class Decisions:
                 runs.c.lease_until == action.lease_until,
             )
             .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, finished_at=self._at)
-        )
+        ).rowcount
+        if expired:
+            tell_progress(self._connection, self._journal, [action.run_id])
 
     def _expect_one(self, statement: Any) -> None:
         if self._connection.execute(statement).rowcount != 1:

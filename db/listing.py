@@ -6,22 +6,17 @@ A `ref` is an id when it is all digits, otherwise a name (contract 2.1).
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, false, func, or_, select
 
-from db.schema import preparations, run_outputs, runs, steps, strategies, subcloud_groups, subclouds
-from statemachine.states import PHASES
+from db.schema import steps, strategies, subcloud_groups, subclouds
 
 Row = Mapping[str, Any]
 
 # The longest run of digits that surely fits the database's integers.
 _ID_DIGITS: Final = 18
-# The most of one run's output that is shown, in bytes; what is beyond is left out with a note.
-OUTPUT_LIMIT_BYTES: Final = 32 * 1024 * 1024
 
 
 def active_strategy(connection: Connection) -> Row | None:
@@ -74,19 +69,6 @@ def subclouds_of_group(connection: Connection, group_id: int) -> list[Row]:
     return _all(connection, select(subclouds).where(subclouds.c.group_id == group_id).order_by(subclouds.c.id))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhaseOutput:
-    """What the newest run of one phase printed."""
-
-    phase: str
-    # Number of the try, from 1.
-    attempt: int
-    # How the run ended; None while it is not known.
-    outcome: str | None
-    # UTF-8.
-    content: bytes
-
-
 def latest_step(connection: Connection, name: str) -> Row | None:
     """Return the step of the subcloud called `name` that started last, of any strategy or standalone.
 
@@ -98,42 +80,22 @@ def latest_step(connection: Connection, name: str) -> Row | None:
     return _first(connection, started.limit(1)) or _first(connection, named.order_by(steps.c.id.desc()).limit(1))
 
 
-def outputs(connection: Connection, step: Row, phase: str | None) -> list[PhaseOutput]:
-    """Return the newest output of each phase of a step, or of `phase` alone, in the order of the phases.
-
-    The preparation that served the step counts as its own, whichever step opened it.
-    """
-    wanted = or_(runs.c.step_id == step["id"], runs.c.preparation_id.in_(_preparations_for(step)))
-    if phase is not None:
-        wanted = and_(wanted, runs.c.phase == phase)
-    printed = runs.join(run_outputs, runs.c.id == run_outputs.c.run_id)
-    newest = select(func.max(runs.c.id)).select_from(printed).where(wanted).group_by(runs.c.phase)
-    found = _all(
-        connection,
-        select(runs.c.phase, runs.c.attempt, runs.c.outcome, run_outputs.c.content)
-        .select_from(printed)
-        .where(runs.c.id.in_(newest)),
-    )
-    order = [str(known) for known in PHASES]
-    return sorted((_output(row) for row in found), key=lambda output: order.index(output.phase))
+def step_to_follow(connection: Connection, name: str) -> Row | None:
+    """Return the step of the subcloud called `name` that is open, if there is one, otherwise the latest."""
+    newest = _followed().where(steps.c.subcloud_name == name, steps.c.finished_at.is_(None)).order_by(steps.c.id.desc())
+    opened = _first(connection, newest.limit(1))
+    return opened if opened is not None and not opened["is_over"] else latest_step(connection, name)
 
 
-def _preparations_for(step: Row) -> Select[Any]:
-    if step["strategy_id"] is None:
-        owner = preparations.c.step_id == step["id"]
-    else:
-        owner = preparations.c.strategy_id == step["strategy_id"]
-    return select(preparations.c.id).where(
-        owner, preparations.c.release == step["release"], preparations.c.from_version == step["from_version"]
-    )
+def followed_step(connection: Connection, step_id: int) -> Row | None:
+    """Return a step with `is_over`, whether nothing more will come of it; None when it is no longer kept."""
+    return _first(connection, _followed().where(steps.c.id == step_id))
 
 
-def _output(row: Row) -> PhaseOutput:
-    reader = zlib.decompressobj()
-    content = reader.decompress(row["content"], OUTPUT_LIMIT_BYTES)
-    if reader.unconsumed_tail:
-        content += f"\n[only the first {OUTPUT_LIMIT_BYTES} bytes are shown]\n".encode()
-    return PhaseOutput(phase=row["phase"], attempt=row["attempt"], outcome=row["outcome"], content=content)
+def _followed() -> Select[Any]:
+    # Steps of a strategy that was deleted before it was applied never end.
+    is_over = or_(steps.c.finished_at.is_not(None), strategies.c.deleted_at.is_not(None)).label("is_over")
+    return select(steps, is_over).select_from(steps.outerjoin(strategies, steps.c.strategy_id == strategies.c.id))
 
 
 def _is(table: Table, ref: str) -> ColumnElement[bool]:

@@ -61,9 +61,14 @@ class Report:
     facts: Mapping[str, Any]
     # zlib-compressed UTF-8.
     output: bytes = b""
+    # Where something of the output is left out, and how much.
+    left_out_at_bytes: int = 0
+    left_out_bytes: int = 0
     # What precheck read at the site.
     from_version: str | None = None
     oam_address: str | None = None
+    # How far it came, of a run that told something while it went on.
+    progress: Mapping[str, Any] | None = None
 
 
 def claim(connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime) -> Assignment | None:
@@ -190,7 +195,14 @@ def finish(connection: Connection, report: Report, owner: str, at: datetime) -> 
     if done is None:
         return False
     if report.output:
-        connection.execute(insert(run_outputs).values(run_id=report.run_id, content=report.output))
+        connection.execute(
+            insert(run_outputs).values(
+                run_id=report.run_id,
+                content=report.output,
+                left_out_at_bytes=report.left_out_at_bytes,
+                left_out_bytes=report.left_out_bytes,
+            )
+        )
     if report.from_version is not None and done.step_id is not None:
         connection.execute(
             update(steps)
@@ -227,15 +239,17 @@ def renew(connection: Connection, owner: str) -> Renewal:
     )
 
 
-def lose_runs_of(connection: Connection, worker: str, at: datetime) -> int:
-    """Mark every run lost that an earlier process of `worker` held; return how many.
+def lose_runs_of(connection: Connection, worker: str, at: datetime) -> list[int]:
+    """Mark every run lost that an earlier process of `worker` held; return their ids.
 
     Only for a worker that knows its predecessor to be dead and swept.
     """
     # Not LIKE: SQLite's does not tell cases apart.
     mine = func.substr(runs.c.owner, 1, len(worker) + 1) == f"{worker}/"
-    return connection.execute(
+    lost = connection.execute(
         update(runs)
         .where(~runs.c.consumed, mine, runs.c.state == RunState.RUNNING)
         .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, lease_until=None, finished_at=at)
-    ).rowcount
+        .returning(runs.c.id)
+    )
+    return sorted(lost.scalars())

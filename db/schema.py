@@ -203,6 +203,8 @@ runs: Final = Table(
     Column("consumed", Boolean, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    # How far its playbook is (JSON object); None until it tells.
+    Column("progress", JSON(none_as_null=True)),
     sqlite_autoincrement=True,
 )
 # The runs that may need a look; finished and consumed ones, nearly all, are not in it. Each database uses it only for
@@ -219,6 +221,20 @@ run_outputs: Final = Table(
     metadata,
     Column("run_id", BigId, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     # zlib-compressed UTF-8.
+    Column("content", LargeBinary, nullable=False),
+    # Where something is left out, by a line that says so, and how much; 0: it is whole.
+    Column("left_out_at_bytes", BigId, nullable=False, server_default="0"),
+    Column("left_out_bytes", BigId, nullable=False, server_default="0"),
+)
+
+# What runs print while they go on, piece by piece; of a lost run it stays.
+live_outputs: Final = Table(
+    "live_outputs",
+    metadata,
+    Column("run_id", BigId, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    # Where the piece ends in all that the run printed.
+    Column("end_bytes", BigId, primary_key=True, autoincrement=False),
+    # UTF-8.
     Column("content", LargeBinary, nullable=False),
 )
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -106,6 +106,11 @@ class ServiceProcess:
     def get(self, path: str) -> tuple[int, Any]:
         """Ask for something."""
         return self.ask("GET", path)
+
+    def open(self, path: str) -> IO[bytes]:
+        """Begin to read an answer that comes piece by piece."""
+        request = Request(f"http://127.0.0.1:{self.port}{path}", headers={"X-Auth-Token": self.token})
+        return cast("IO[bytes]", urlopen(request, timeout=60))
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
         """Send a request and return status and JSON (or text)."""

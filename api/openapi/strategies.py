@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from api import steps, strategies
 from api.openapi.envelopes import StepList
 from api.openapi.operation import Body, Operation, Shown
-from messages.requests.queries import LogQuery, TypeQuery
+from messages.requests.queries import StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.resource_types import Step, Strategy
 
@@ -90,12 +90,15 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         id="show-step-log",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,
-        query=LogQuery,
+        query=StepLogQuery,
         shown=Shown(
             description="The output. Of all phases, each has a line with its name before it.",
             type=str,
             media_type="text/plain",
         ),
-        refusals={404: "There is no step of that subcloud, no such phase, or no output of it yet."},
+        refusals={
+            400: "`follow` is neither 1 nor 0.",
+            404: "There is no step of that subcloud, no such phase, or, unless it is followed, no output of it yet.",
+        },
     ),
 }

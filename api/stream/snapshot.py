@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from api.stream.frames import Filter, frame
-from db import happenings, listing
+from db import happenings, listing, live
 from messages.resources import step_resource, strategy_resource
 
 
@@ -28,6 +28,11 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
             step_resource(row)
             for row in (listing.active_steps(connection) if strategy is not None else [])
             if wanted.subcloud in (None, row["subcloud_name"])
+        ],
+        "runs": [
+            {"run": run_id, **about}
+            for run_id, about in live.running_runs(connection)
+            if wanted.strategy_id in (None, about["strategy"]) and wanted.subcloud in (None, about["subcloud"])
         ],
         "subclouds": [
             {

@@ -35,6 +35,7 @@ def _or_none(text: Any) -> Any:
 
 
 _NO_MOMENT: Final = "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
+_NO_FOLLOW: Final = "follow must be 1 or 0"
 _Id = Annotated[int, Field(ge=0, le=10**_ID_DIGITS - 1), BeforeValidator(_digits)]
 # Where an empty text is as good as none.
 _Word = Annotated[str | None, Sent(str, _or_none)]
@@ -77,6 +78,14 @@ class LogQuery(Request):
         BeforeValidator(_or_none),
         Saying(f"Unknown phase '{{value}}'; the phases are: {', '.join(PHASES)}"),
     ] = Field(None, description="Only the newest run of this phase; otherwise all phases one after the other.")
+
+
+class StepLogQuery(LogQuery):
+    """Which part of a step's output is asked for, and whether it is followed."""
+
+    follow: Annotated[
+        bool, Sent(Literal["0", "1", "false", "true"], lambda text: text in {"1", "true"}), Saying(_NO_FOLLOW)
+    ] = Field(False, description="Go on with what is printed from now on, until the phase or the step has ended.")
 
 
 class EventsQuery(Request):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from installation_processes import InstallationProcesses, new_installation
@@ -131,3 +132,64 @@ def test_without_a_broker_the_api_says_so(installation: InstallationProcesses, r
 
     assert 503 == status
     wait_for(lambda: installation.api.ask("POST", "/v1.0/subcloud-groups", group)[0] == 200, 30, installation.story)
+
+
+TELLING = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Tell
+      ansible.builtin.debug: {msg: the first task is done}
+    - name: Wait until somebody has read it
+      ansible.builtin.shell: "while [ ! -e {{ journal_dir }}/go-on ]; do sleep 0.1; done"
+"""
+
+
+def test_a_log_is_followed_while_its_worker_works(
+    installation: InstallationProcesses, begin: Callable[[int], None], tmp_path: Path
+) -> None:
+    """What a playbook prints at a worker is read at the API before the next task ends, and its progress is told."""
+    (tmp_path / "playbooks" / "prestage_sw_packages.yml").write_text(TELLING)
+    installation.api.start("api")
+    installation.part("coordinator", "one")
+    installation.part("worker", "a")
+    begin(1)
+
+    with installation.api.open(f"{STRATEGY}/steps/site0/log?follow=1") as log:
+        head = read_until(log, b"the first task is done")
+        run = wait_for(lambda: waiting_run(installation), story=installation.story)
+        with installation.api.open("/v1.0/events?type=run.prestage") as stream:
+            read_until(stream, b"\n\n")
+            (tmp_path / "journal" / "go-on").touch()
+            rest = log.read()
+            told = read_until(stream, b'"outcome":"succeeded"')
+    kept = installation.api.get(f"{STRATEGY}/steps/site0/log?phase=prestaging-packages")[1]
+
+    assert ("site0", "prestaging-packages", 1, 1) == (
+        run["subcloud"],
+        run["phase"],
+        run["attempt"],
+        run["results"]["ok"],
+    )
+    assert b"event: run.prestage.prestaging-packages" in told
+    begun, ended = (f"=== prestaging-packages, attempt 1, {how} ===\n" for how in ("running", "succeeded"))
+    whole = (head + rest).decode()
+    assert kept == whole.partition(begun)[2].partition(ended)[0]
+    assert whole.endswith("=== site0: complete ===\n")
+
+
+def waiting_run(installation: InstallationProcesses) -> dict[str, Any] | None:
+    """Return what is told of the run that waits to be read, once it does."""
+    with installation.api.open("/v1.0/events") as stream:
+        snapshot = json.loads(read_until(stream, b"\n\n").split(b"data: ")[1])
+    return next((run for run in snapshot["runs"] if run.get("task") == "Wait until somebody has read it"), None)
+
+
+def read_until(source: IO[bytes], end: bytes) -> bytes:
+    """Return what can be read up to a line that holds `end`, or to its end."""
+    found = b""
+    while end not in found:
+        line = source.readline()
+        assert line, found
+        found += line
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from embedded_rig import ALL_STATES, Rig, Stage, upload_list
 
-from db.listing import outputs
+from db.printed import outputs
 from runner.jobs import OnFinished, Runner
 from runner.supervisor import Supervisor
 from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between

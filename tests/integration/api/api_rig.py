@@ -96,6 +96,7 @@ class Rig:
     port: int
     database: Database
     transport: RecordingTransport
+    app: web.Application
     tokens: dict[str, str] = field(default_factory=dict)
 
     def token(self, role: str) -> str:
@@ -151,7 +152,7 @@ async def serve(app: web.Application, database: Database, transport: RecordingTr
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     try:
-        yield Rig(host, port, database, transport)
+        yield Rig(host, port, database, transport, app)
     finally:
         await runner.cleanup()
 

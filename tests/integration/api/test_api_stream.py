@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from api import events as stream_module
 from api.stream import follower as follower_module
-from db.schema import events, steps, strategies
+from db.schema import events, runs, steps, strategies
 from db.tokens import TokenStore
 
 PATH = "/v1.0/events"
@@ -175,9 +175,11 @@ async def test_what_is_no_longer_kept(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("query", "heard"),
     [
-        ("?strategy=1", [1, 3, 4]),
-        ("?subcloud=a", [1, 2, 4]),
+        ("?strategy=1", [1, 3, 4, 6]),
+        ("?subcloud=a", [1, 2, 4, 6]),
         ("?type=step", [1, 4, 5]),
+        ("?type=run.prestage", [6, 7]),
+        ("?type=run&subcloud=b", [7]),
         ("?subcloud=a&type=step", [1, 4]),
     ],
 )
@@ -192,6 +194,8 @@ async def test_filters(rig: Rig, query: str, heard: list[int]) -> None:
             happening("strategy/1", "strategy.prestage.failed"),
             happening("strategy/1", "step.prestage.aborted", steps=[{"step": 1, "subcloud": "a"}]),
             happening("step/9", "step.prestage.complete", strategy=2, subcloud="b", stage=1),
+            happening("run/5", "run.prestage.prestaging-packages", strategy=1, step=1, subcloud="a", stage=1),
+            happening("run/6", "run.prestage.prestaging-packages", strategy=2, step=9, subcloud="b", stage=1),
         )
         assert heard == await stream.ids(len(heard))
 
@@ -206,6 +210,28 @@ async def test_the_filter_of_the_snapshot(rig: Rig) -> None:
 
     assert ["b"] == [step["cloud"] for step in snapshot["steps"]]
     assert (None, []) == (other["strategy"], other["steps"])
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"), [("", [1, 2]), ("?subcloud=b", [2]), ("?strategy=1", [1, 2]), ("?strategy=2", [])]
+)
+async def test_runs_that_go_on_are_in_the_snapshot(rig: Rig, query: str, shown: list[int]) -> None:
+    """How things stand tells of what is wanted which runs go on, and how far they are, as their events do."""
+    store(rig)
+    going_on = {"state": "running", "outcome": None, "consumed": False, "attempt": 2}
+    rig.insert(
+        runs,
+        api_rows.run(1, "prestaging-packages", step_id=1, progress={"task": "t", "tasks": 3}, **going_on),
+        api_rows.run(2, "prestaging-images", step_id=2, progress=None, **going_on),
+        api_rows.run(3, "prestaging-packages", step_id=2, progress={"task": "t"}),
+    )
+    async with listening(rig, query) as stream:
+        found = json.loads((await stream.message())["data"])["runs"]
+
+    assert shown == [run["run"] for run in found]
+    if shown == [1, 2]:
+        about = {"run": 1, "strategy": 1, "step": 1, "subcloud": "a", "stage": 1}
+        assert {**about, "phase": "prestaging-packages", "attempt": 2, "task": "t", "tasks": 3} == found[0]
 
 
 async def test_silence_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

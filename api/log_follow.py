@@ -1,0 +1,126 @@
+"""`GET …/steps/{name}/log?follow=1`: the output of a step while it is worked on. Not of dcmanager's API."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+
+import structlog
+from aiohttp import web
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from api.context import LOG_FOLLOWERS, SERVICES
+from api.errors import ApiError
+from api.events import is_still_known
+from api.refs import step_not_found
+from api.stream.tail import Tail, Told
+from db import listing
+
+_log = structlog.get_logger(__name__)
+
+# Pause between two looks at the store, in seconds.
+_PAUSE_S: Final = 0.5
+# How long a reader may take to take something in, in seconds.
+_WRITE_S: Final = 10.0
+# Pause between two looks at the token, in seconds: so long a revoked one may go on reading.
+_TOKEN_S: Final = 30.0
+# The longest silence, in seconds: proxies close connections that say nothing, ours after 90 s.
+_SILENCE_S: Final = 60.0
+# Written at once; so much a reader must take in within the time above.
+_CHUNK_BYTES: Final = 256 * 1024
+_HEADERS: Final = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    # Else nginx keeps text back until a buffer is full.
+    "X-Accel-Buffering": "no",
+}
+
+
+async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
+    """Tell what the step of a subcloud, or one phase of it, has printed and prints, until it has ended.
+
+    Raises:
+        ApiError: 404 without a step; 503 when too many follow, or the store does not answer.
+    """
+    with request.app[LOG_FOLLOWERS].place():
+        step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name))
+        if step is None:
+            raise step_not_found()
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        try:
+            await _Reader(request, response, Tail(step_id=step["id"], phase=phase)).run()
+        except (ConnectionError, TimeoutError):
+            _log.info("log.follower-gone", subcloud=name)
+            # What ends in good order would look like all there is.
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+class _Reader:
+    """One who follows."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, tail: Tail) -> None:
+        self._request = request
+        self._response = response
+        self._tail = tail
+        self._told = Told()
+        self._sent_at = self._token_seen_at = monotonic()
+
+    async def run(self) -> None:
+        """Send until there is nothing more to come, or a reason to stop.
+
+        Raises:
+            ConnectionError: The reader hung up.
+
+            TimeoutError: It takes nothing in.
+        """
+        followers = self._request.app[LOG_FOLLOWERS]
+        while (reason := await self._why_not()) is None:
+            await self._look()
+            if self._told.is_over:
+                return
+            await followers.pause(_PAUSE_S)
+        await self._send_line(f"=== {reason} ===")
+
+    async def _look(self) -> None:
+        told = self._told
+        try:
+            content, told = await self._request.app[SERVICES].reads.run(
+                lambda connection: self._tail.after(connection, told)
+            )
+        except (ApiError, DBAPIError, PoolTimeoutError):
+            # The store is away; what is printed meanwhile waits in it, or at the worker.
+            _log.warning("log.store-away")
+            content = b""
+        await self._send(content)
+        self._told = told
+        if monotonic() >= self._sent_at + _SILENCE_S and not told.is_over:
+            await self._send_line(f"[... nothing new for {_SILENCE_S:g} s ...]")
+
+    async def _why_not(self) -> str | None:
+        """Return why the reader gets no more; None: nothing speaks against it."""
+        if self._request.app[LOG_FOLLOWERS].is_closing:
+            return "the service is stopping; follow again"
+        if self._request.transport is None or self._request.transport.is_closing():
+            raise ConnectionError
+        if monotonic() >= self._token_seen_at + _TOKEN_S:
+            self._token_seen_at = monotonic()
+            if not await is_still_known(self._request):
+                return "the token is no longer valid"
+        return None
+
+    async def _send_line(self, line: str) -> None:
+        """Send a line of our own."""
+        await self._send(f"{'' if self._told.is_line else chr(10)}{line}\n".encode())
+        self._told = replace(self._told, is_line=True)
+
+    async def _send(self, content: bytes) -> None:
+        for start in range(0, len(content), _CHUNK_BYTES):
+            async with asyncio.timeout(_WRITE_S):
+                await self._response.write(content[start : start + _CHUNK_BYTES])
+            self._sent_at = monotonic()

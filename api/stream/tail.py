@@ -1,0 +1,114 @@
+"""The log of a step as it grows: what there is, then what comes, run after run, until nothing more will come.
+
+Pure but for its reads. How much was told is a value, so that a look that was given up half-way has changed nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import Connection
+
+from db import listing
+from db.listing import Row
+from db.printed import PhaseRun, phase_runs, text_after
+from statemachine.states import PHASES, RunOutcome, StepState
+
+# After these a phase is not tried again.
+_CONCLUSIVE: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED, RunOutcome.FAILED})
+_BEFORE_ALL: Final = (-1, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How much of a log was told; at first nothing."""
+
+    # Place of the run that was told of last.
+    place: tuple[int, int] = _BEFORE_ALL
+    # How much of what it printed was told.
+    seen_bytes: int = 0
+    # All of it was told.
+    is_ended: bool = True
+    # The text ends with a whole line.
+    is_line: bool = True
+    # Nothing more will come.
+    is_over: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """The log of one step, or of one phase of it."""
+
+    step_id: int
+    phase: str | None
+
+    def after(self, connection: Connection, told: Told) -> tuple[bytes, Told]:
+        """Return what is new since `told`, and what is told with it."""
+        # Before the runs: when the step is over, all of them are there.
+        step = listing.followed_step(connection, self.step_id)
+        if step is None:
+            return b"", replace(told, is_over=True)
+        runs = phase_runs(connection, step, self.phase)
+        content = []
+        for run in _to_tell(runs, told):
+            new, told = self._tell(connection, run, told)
+            content.append(new)
+        if self._is_over(step, runs):
+            told = replace(told, is_over=True)
+            content.append(self._last_line(step, runs))
+        return b"".join(content), told
+
+    def _tell(self, connection: Connection, run: PhaseRun, told: Told) -> tuple[bytes, Told]:
+        head, has_outcome = b"", False
+        if told.place != run.place:
+            # One phase is told as it is; that another attempt of it begins is told all the same.
+            has_header = self.phase is None or told.place != _BEFORE_ALL
+            told = Told(place=run.place, is_ended=False)
+            if has_header and not run.is_running and not run.has_text:
+                # It ended without a word, as most prechecks do.
+                return b"", replace(told, is_ended=True)
+            if has_header:
+                head, has_outcome = header(run), not run.is_running
+        text = text_after(connection, run, told.seen_bytes)
+        is_line = text.content.endswith(b"\n") if text.content else told.is_line
+        content = head + text.content
+        if run.is_running:
+            return content, replace(told, seen_bytes=text.end_bytes, is_line=is_line)
+        end = b"" if has_outcome else _end(run)
+        return content + (b"" if is_line else b"\n") + end, Told(place=run.place)
+
+    def _is_over(self, step: Row, runs: list[PhaseRun]) -> bool:
+        if any(run.is_running for run in runs):
+            return False
+        if step["is_over"] or self.phase is None:
+            return bool(step["is_over"])
+        if runs and runs[-1].outcome in _CONCLUSIVE:
+            return True
+        # A step may be past a phase that had no run.
+        return step["state"] in PHASES and PHASES.index(step["state"]) > PHASES.index(StepState(self.phase))
+
+    def _last_line(self, step: Row, runs: list[PhaseRun]) -> bytes:
+        if self.phase is not None and runs:
+            # How the phase ended was told.
+            return b""
+        why = step["details"] or ("its strategy was deleted" if step["state"] == StepState.INITIAL else "")
+        return f"=== {step['subcloud_name']}: {step['state']}{why and ': '}{why} ===\n".encode()
+
+
+def header(run: PhaseRun) -> bytes:
+    """Return the line above what a run printed."""
+    return f"=== {run.phase}, attempt {run.attempt}, {run.outcome or 'running'} ===\n".encode()
+
+
+def _end(run: PhaseRun) -> bytes:
+    details = f": {run.details}" if run.details else ""
+    return f"=== {run.phase}, attempt {run.attempt}, {run.outcome}{details} ===\n".encode()
+
+
+def _to_tell(runs: list[PhaseRun], told: Told) -> list[PhaseRun]:
+    """Return the runs whose ends were not told; at first each phase begins with its newest run that printed."""
+    if told.place == _BEFORE_ALL:
+        newest = {run.phase: run.place for run in runs if run.has_text}
+        return [run for run in runs if run.place >= newest.get(run.phase, run.place)]
+    return [run for run in runs if run.place > told.place or (run.place == told.place and not told.is_ended)]

@@ -1,0 +1,250 @@
+"""What a worker writes of its runs while they go on, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from zlib import compress
+
+import pytest
+from coordinator_house import House
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
+
+from actors import live as live_module
+from actors.live import LiveRuns
+from actors.reports import Reporter
+from db.journal import Journal
+from db.runs import Report, claim
+from db.schema import events, live_outputs, runs
+from runner.progress import Progress
+from statemachine.states import RunOutcome
+
+OWNER = "worker/1"
+# Rules of what is handed over and when, which no store changes.
+ON_ONE_STORE = pytest.mark.parametrize("store_kind", ["sqlite"])
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give the clock of the live runs."""
+    return Clock()
+
+
+@pytest.fixture
+def live(house: House, clock: Clock) -> LiveRuns:
+    """Give the live runs of a worker."""
+    return LiveRuns(house.database, OWNER, clock)
+
+
+def claimed(house: House, count: int = 1, owner: str = OWNER) -> list[int]:
+    """Return runs that `owner` holds."""
+    for place in range(count):
+        house.add_site(f"s{place:02}")
+    house.create(**{"max-parallel-subclouds": count})
+    house.verb("apply")
+    mine, at = house.queued(), datetime.now(UTC)
+    with house.database.write() as connection:
+        for run_id in mine:
+            assert claim(connection, Journal(at), run_id, owner, at)
+    return mine
+
+
+def said(house: House) -> list[tuple[int, int, bytes]]:
+    """Return the pieces in the store: run, end, content."""
+    query = select(live_outputs).order_by(live_outputs.c.run_id, live_outputs.c.end_bytes)
+    with house.database.read() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def tasks_told(house: House) -> list[tuple[str, int]]:
+    """Return the runs that were told of, and the tasks that had begun by then."""
+    return [(row["subject"], row["data"]["tasks"]) for row in house.rows(events) if row["type"].startswith("run.")]
+
+
+@contextmanager
+def away(house: House, *, after_commit: bool = False) -> Iterator[None]:
+    """Have the store fail: at once, or after it took everything."""
+    real = house.database.write
+
+    @contextmanager
+    def fail() -> Iterator[Connection]:
+        if after_commit:
+            with real() as connection:
+                yield connection
+        raise OperationalError("COMMIT", {}, ConnectionError("gone"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(house.database, "write", fail)
+        yield
+
+
+def test_everything_of_all_runs_in_one_go(house: House, live: LiveRuns) -> None:
+    """One look writes the pieces of all runs, joined, and how far they are, and tells it."""
+    first, second = claimed(house, 2)
+    live.said(first, 0, b"one ")
+    live.said(first, 4, b"two\n")
+    live.said(second, 0, "ü\n".encode())
+    live.advanced(first, Progress(task="t", tasks=1))
+    live.flush()
+
+    assert [(first, 8, b"one two\n"), (second, 3, "ü\n".encode())] == said(house)
+    assert [asdict(Progress(task="t", tasks=1)), None] == [row["progress"] for row in house.rows(runs)]
+    assert [(f"run/{first}", 1)] == tasks_told(house)
+
+
+@ON_ONE_STORE
+def test_progress_is_told_every_two_seconds_and_the_newest(house: House, live: LiveRuns, clock: Clock) -> None:
+    """The first is told at once, then one every 2 s; what was held back is told though nothing comes after it."""
+    (run_id,) = claimed(house)
+    for second in range(6):
+        if second < 4:
+            live.advanced(run_id, Progress(tasks=second))
+        live.flush()
+        clock.now += 1.0
+
+    assert [0, 2, 3] == [tasks for _, tasks in tasks_told(house)]
+
+
+@ON_ONE_STORE
+def test_few_are_told_at_once(house: House, live: LiveRuns, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many runs only some are told of at a time, those that have waited longest; first ones always."""
+    monkeypatch.setattr(live_module, "_TELL_MOST", 2)
+    mine = claimed(house, 4)
+    counts = []
+    for look in range(3):
+        for run_id in mine:
+            live.advanced(run_id, Progress(tasks=look))
+        live.flush()
+        counts.append(len(tasks_told(house)))
+        clock.now += 2.0
+
+    assert [4, 6, 8] == counts
+    assert {f"run/{run_id}" for run_id in mine} == {subject for subject, _ in tasks_told(house)[4:]}
+
+
+def test_a_fenced_worker_writes_nothing(house: House, live: LiveRuns) -> None:
+    """Of a run that is somebody else's nothing is written and nothing told; of the others everything is."""
+    (run_id,) = claimed(house, owner="worker/2")
+    live.said(run_id, 0, b"abc")
+    live.advanced(run_id, Progress(tasks=1))
+    live.flush()
+
+    assert ([], [], None) == (said(house), tasks_told(house), house.rows(runs)[0]["progress"])
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+def test_while_the_store_is_away_pieces_wait(house: House, live: LiveRuns, after_commit: bool) -> None:
+    """What could not be written is written when the store is back, once, whether it took it before or not."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    live.advanced(run_id, Progress(tasks=1))
+    with away(house, after_commit=after_commit), pytest.raises(OperationalError):
+        live.flush()
+    live.said(run_id, 3, b"def")
+    live.flush()
+
+    assert [(run_id, 6, b"abcdef")] == said(house)
+    assert 1 == house.rows(runs)[0]["progress"]["tasks"]
+    assert {(f"run/{run_id}", 1)} == set(tasks_told(house))
+
+
+@ON_ONE_STORE
+def test_what_waits_is_bounded(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the store is away, only the newest of what a run printed waits."""
+    monkeypatch.setattr(live_module, "_WAITING_BYTES", 100)
+    (run_id,) = claimed(house)
+    with away(house):
+        for place in range(50):
+            live.said(run_id, place * 10, b"0123456789")
+            with pytest.raises(OperationalError):
+                live.flush()
+    live.flush()
+
+    ((_, end, content),) = said(house)
+    assert (500, 100) == (end, len(content))
+
+
+def test_beginning_and_end_of_much_stay(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that prints without end the store keeps the beginning and the newest."""
+    monkeypatch.setattr(live_module, "HEAD_LIMIT_BYTES", 20)
+    monkeypatch.setattr(live_module, "TAIL_LIMIT_BYTES", 30)
+    monkeypatch.setattr(live_module, "_TRIM_BYTES", 40)
+    (run_id,) = claimed(house)
+    for place in range(100):
+        live.said(run_id, place * 10, b"0123456789")
+        live.flush()
+    ends = [end for _, end, _ in said(house)]
+
+    assert [10, 20] == ends[:2]
+    assert 1000 == ends[-1]
+    assert 10 >= len(ends)
+
+
+def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(house: House, live: LiveRuns) -> None:
+    """The report of a run that was heard of brings how far it came; what waited of it is forgotten."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    live.advanced(run_id, Progress(tasks=1))
+    live.flush()
+    live.said(run_id, 3, b"def")
+    live.advanced(run_id, Progress(tasks=2))
+    progress = live.ended(run_id)
+    reporter = Reporter(house.database, OWNER, lambda: None)
+    reporter.add(
+        Report(
+            run_id=run_id,
+            outcome=RunOutcome.FAILED,
+            details="no",
+            facts={},
+            output=compress(b"abcdef"),
+            progress=progress,
+        )
+    )
+    reporter.flush()
+    live.flush()
+
+    assert [] == said(house)
+    assert [(f"run/{run_id}", 1), (f"run/{run_id}", 2)] == tasks_told(house)
+    assert [None, "failed"] == [
+        row["data"].get("outcome") for row in house.rows(events, type="run.prestage.prestage-precheck")
+    ]
+
+
+@ON_ONE_STORE
+def test_nothing_is_written_of_silent_runs(house: House, live: LiveRuns) -> None:
+    """Without news no transaction is begun: a worker with nothing to say leaves the store alone."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    live.flush()
+    with away(house):
+        live.flush()
+
+    assert live.ended(run_id) is not None
+    assert live.ended(run_id) is None
+
+
+@ON_ONE_STORE
+def test_what_the_store_refuses_is_dropped(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be written for another reason than a store that is away holds nothing up."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    with monkeypatch.context() as patch:
+        patch.setattr(live_module, "hold", lambda *_: 1 / 0)
+        live.flush()
+    live.said(run_id, 3, b"def")
+    live.flush()
+
+    assert [(run_id, 6, b"def")] == said(house)

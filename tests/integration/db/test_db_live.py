@@ -1,0 +1,231 @@
+"""What is stored of runs that go on, and how it is read beside the output that is kept."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from db_rows import AT, OWNER, Rig
+from sqlalchemy import Connection, delete, insert, select, update
+
+from db.journal import Journal
+from db.live import (
+    Piece,
+    add_pieces,
+    end_live,
+    forget_between,
+    forget_from,
+    hold,
+    running_runs,
+    set_progress,
+    tell_progress,
+)
+from db.printed import outputs, phase_runs, text_after
+from db.runs import Report, finish, lose_runs_of
+from db.schema import events, live_outputs, run_outputs, runs, steps
+from statemachine.actions import ExpireRun
+from statemachine.states import RunOutcome
+
+FAR = {"play": "p", "task": "t", "tasks": 3, "results": {"ok": 2}}
+
+
+@pytest.fixture
+def rig(connection: Connection) -> Rig:
+    """Two sites of an applied strategy; the prechecks of both are running."""
+    rig = Rig(connection)
+    rig.add_subclouds(2)
+    rig.add_strategy({1: 1, 2: 1})
+    rig.coordinate()
+    for run_id in rig.queued():
+        assert rig.claim(run_id)
+    connection.execute(delete(events))
+    return rig
+
+
+def say(rig: Rig, run_id: int, *texts: str, at_bytes: int = 0) -> None:
+    """Store pieces that follow each other."""
+    pieces = []
+    for text in texts:
+        pieces.append(Piece(run_id=run_id, at_bytes=at_bytes, content=text.encode()))
+        at_bytes = pieces[-1].end_bytes
+    add_pieces(rig.connection, pieces)
+
+
+def end(rig: Rig, run_id: int, output: bytes, progress: Mapping[str, Any] | None = None, **report: int) -> None:
+    """Finish a run as its worker does."""
+    journal = Journal(AT)
+    told = Report(
+        run_id=run_id,
+        outcome=RunOutcome.SUCCEEDED,
+        details="",
+        facts={},
+        output=zlib.compress(output),
+        progress=progress,
+        **report,
+    )
+    assert finish(rig.connection, told, OWNER, AT)
+    end_live(rig.connection, journal, {} if progress is None else {run_id: progress})
+    journal.write(rig.connection)
+
+
+def text_of(rig: Rig, step_id: int, seen_bytes: int = 0) -> tuple[str, int]:
+    """Return what the first run of a step printed after a place, and the place after it."""
+    step = rig.connection.execute(select(steps).where(steps.c.id == step_id)).mappings().one()
+    run = phase_runs(rig.connection, step, None)[0]
+    found = text_after(rig.connection, run, seen_bytes)
+    return found.content.decode(), found.end_bytes
+
+
+def told(rig: Rig) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return the events."""
+    query = select(events).order_by(events.c.id)
+    return [(row.type, row.subject, row.data) for row in rig.connection.execute(query)]
+
+
+def test_only_the_holder_writes(rig: Rig) -> None:
+    """A run is held for its owner as long as it runs; not for another process, not after its end."""
+    first, second = rig.running()
+    end(rig, second, b"")
+
+    assert frozenset({first}) == hold(rig.connection, [first, second], OWNER)
+    assert frozenset() == hold(rig.connection, [first], "worker1/2")
+
+
+@pytest.mark.parametrize("seen_bytes", range(0, 12, 3))
+def test_what_comes_live_and_what_is_kept_have_the_same_places(rig: Rig, seen_bytes: int) -> None:
+    """Whoever has read up to some place, within a piece or between two, reads on there after the run has ended."""
+    run_id = rig.running()[0]
+    say(rig, run_id, "one ", "two ", "thr")
+    before, place = text_of(rig, 1, seen_bytes)
+    end(rig, run_id, b"one two three", FAR)
+    after, whole = text_of(rig, 1, place)
+
+    assert ("one two thr"[seen_bytes:], 11) == (before, place)
+    assert ("ee", 13) == (after, whole)
+
+
+@pytest.mark.parametrize("seen_bytes", [0, 4, 5, 13, 14, 18, 99])
+def test_the_gap_of_the_kept_output_is_counted(rig: Rig, seen_bytes: int) -> None:
+    """Of 4 bytes, 10 that are not kept, and 4 more, everybody gets what he has not had; the gap is told once."""
+    run_id = rig.running()[0]
+    note = "\n[... 10 bytes of output left out here ...]\n"
+    end(rig, run_id, f"head{note}tail".encode(), FAR, left_out_at_bytes=4, left_out_bytes=10)
+    expected = {
+        0: f"head{note}tail",
+        4: f"{note}tail",
+        5: "\n[... 9 bytes of output left out here ...]\ntail",
+        13: "\n[... 1 bytes of output left out here ...]\ntail",
+        14: "tail",
+        18: "",
+        99: "",
+    }
+
+    assert (expected[seen_bytes], max(18, seen_bytes)) == text_of(rig, 1, seen_bytes)
+
+
+def test_what_could_not_be_written_is_noted(rig: Rig) -> None:
+    """Where pieces are missing a line says how much."""
+    run_id = rig.running()[0]
+    say(rig, run_id, "abc")
+    say(rig, run_id, "xyz", at_bytes=10)
+
+    assert ("abc\n[... 7 bytes of output left out here ...]\nxyz", 13) == text_of(rig, 1)
+
+
+def test_pieces_are_taken_away_by_their_places(rig: Rig) -> None:
+    """Pieces wholly between two places go, and so do all that end behind one; another run's stay."""
+    first, second = rig.running()
+    for run_id in (first, second):
+        say(rig, run_id, "aaa", "bbb", "ccc", "ddd")
+    forget_between(rig.connection, first, 3, 8)
+    middle = text_of(rig, 1)[0]
+    forget_from(rig.connection, first, 9)
+
+    assert "aaa\n[... 3 bytes of output left out here ...]\ncccddd" == middle
+    assert text_of(rig, 1)[0].endswith("\nccc")
+    assert "aaabbbcccddd" == text_of(rig, 2)[0]
+
+
+def test_an_ended_run_keeps_its_output_alone(rig: Rig) -> None:
+    """When a run ends its output takes the place of the pieces, and the end is told with the outcome."""
+    first, second = rig.running()
+    say(rig, first, "abc")
+    say(rig, second, "def")
+    end(rig, first, b"abc", FAR)
+
+    assert [second] == list(rig.connection.execute(select(live_outputs.c.run_id)).scalars())
+    assert FAR == rig.run(first).progress
+    step = rig.step(1)
+    about = {"strategy": step.strategy_id, "step": step.id, "subcloud": "site1", "stage": 1, "attempt": 1}
+    ((kind, subject, data),) = told(rig)
+    assert ("run.prestage.prestage-precheck", f"run/{first}") == (kind, subject)
+    assert {**about, "phase": "prestage-precheck", **FAR, "outcome": "succeeded"} == data
+
+
+def test_a_run_that_said_nothing_is_not_told_of(rig: Rig) -> None:
+    """Runs without progress, as prechecks, tell neither beginning nor end: their steps do."""
+    first, second = rig.running()
+    end(rig, first, b"")
+    journal = Journal(AT)
+    tell_progress(rig.connection, journal, [first, second])
+
+    assert [] == told(rig)
+    assert [] == list(journal.told)
+
+
+@pytest.mark.parametrize("how", ["expired", "restarted"])
+def test_what_a_lost_run_printed_stays(rig: Rig, how: str) -> None:
+    """What a run printed whose worker is gone is its output, and its end is told."""
+    run_id = rig.running()[0]
+    say(rig, run_id, "last words")
+    set_progress(rig.connection, {run_id: FAR})
+    if how == "expired":
+        rig.carry_out(ExpireRun(run_id=run_id, lease_until=rig.run(run_id).lease_until))
+    else:
+        journal = Journal(AT)
+        tell_progress(rig.connection, journal, lose_runs_of(rig.connection, "worker1", AT))
+        journal.write(rig.connection)
+    step = rig.connection.execute(select(steps).where(steps.c.id == rig.step(1).id)).mappings().one()
+    (found,) = outputs(rig.connection, step, None)
+
+    assert ("lost", b"last words") == (found.run.outcome, found.content)
+    assert ["lost"] == [data["outcome"] for _, _, data in told(rig)]
+
+
+def test_the_work_of_a_preparation_is_told_with_the_step_that_opened_it(rig: Rig) -> None:
+    """Of a preparation its id is told, and the strategy and subcloud that it was opened for."""
+    for run_id in rig.running():
+        rig.finish(run_id, from_version="21.12")
+    rig.coordinate()
+    (run_id,) = rig.queued()
+    assert rig.claim(run_id)
+    set_progress(rig.connection, {run_id: FAR})
+    ((found, about),) = running_runs(rig.connection)
+
+    assert run_id == found
+    (preparation,) = rig.preparations()
+    assert ("site1", "prestage-prepare", preparation.id, "t") == tuple(
+        about[key] for key in ("subcloud", "phase", "preparation", "task")
+    )
+
+
+def test_running_runs_are_shown_and_no_others(rig: Rig) -> None:
+    """Runs that go on are shown, those without progress too; what waits or has ended is not."""
+    first, second = rig.running()
+    set_progress(rig.connection, {second: FAR})
+    end(rig, first, b"")
+    rig.connection.execute(insert(runs), [{**rig.run(second)._asdict(), "id": 900, "state": "queued"}])
+
+    assert [(second, "t")] == [(run_id, about["task"]) for run_id, about in running_runs(rig.connection)]
+
+
+def test_pieces_go_with_their_run(rig: Rig) -> None:
+    """What forgets a step forgets what its runs printed."""
+    say(rig, rig.running()[0], "abc")
+    rig.connection.execute(update(steps).values(run_id=None))
+    rig.connection.execute(delete(steps))
+
+    assert [] == rig.connection.execute(select(live_outputs)).all()
+    assert [] == rig.connection.execute(select(run_outputs)).all()
