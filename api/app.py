@@ -68,7 +68,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)
     app[DOCUMENTS] = Documents(make_documents)
-    app[LOG_FOLLOWERS] = LogFollowers()
+    app[LOG_FOLLOWERS] = LogFollowers(services.reads.run)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_reads)
     add_routes(app.router)

@@ -9,20 +9,19 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.context import LOG_FOLLOWERS, SERVICES
-from api.errors import ApiError
 from api.events import is_still_known
 from api.refs import step_not_found
+from api.stream.log_followers import STORE_AWAY
 from api.stream.tail import Tail, Told
 from db import listing
 
 _log = structlog.get_logger(__name__)
 
-# Pause between two looks at the store, in seconds.
-_PAUSE_S: Final = 0.5
+# Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
+_SHORTEST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 4.0
 # How long a reader may take to take something in, in seconds.
 _WRITE_S: Final = 10.0
 # Pause between two looks at the token, in seconds: so long a revoked one may go on reading.
@@ -70,6 +69,7 @@ class _Reader:
         self._tail = tail
         self._told = Told()
         self._sent_at = self._token_seen_at = monotonic()
+        self._pause_s = _SHORTEST_PAUSE_S
 
     async def run(self) -> None:
         """Send until there is nothing more to come, or a reason to stop.
@@ -79,13 +79,25 @@ class _Reader:
 
             TimeoutError: It takes nothing in.
         """
-        followers = self._request.app[LOG_FOLLOWERS]
+        is_due = True
         while (reason := await self._why_not()) is None:
-            await self._look()
+            if is_due:
+                await self._look()
             if self._told.is_over:
                 return
-            await followers.pause(_PAUSE_S)
+            if monotonic() >= self._sent_at + _SILENCE_S:
+                await self._send_line(f"[... nothing new for {_SILENCE_S:g} s ...]")
+            is_due = await self._wait()
         await self._send_line(f"=== {reason} ===")
+
+    async def _wait(self) -> bool:
+        """Wait a little; tell whether there may be something new."""
+        followers = self._request.app[LOG_FOLLOWERS]
+        if not self._told.is_ended:
+            return await followers.has_news(self._told.place[1], self._told.seen_bytes)
+        await followers.pause(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        return True
 
     async def _look(self) -> None:
         told = self._told
@@ -93,14 +105,14 @@ class _Reader:
             content, told = await self._request.app[SERVICES].reads.run(
                 lambda connection: self._tail.after(connection, told)
             )
-        except (ApiError, DBAPIError, PoolTimeoutError):
-            # The store is away; what is printed meanwhile waits in it, or at the worker.
+        except STORE_AWAY:
+            # What is printed meanwhile waits in it, or at the worker.
             _log.warning("log.store-away")
-            content = b""
-        await self._send(content)
+            return
+        if content:
+            self._pause_s = _SHORTEST_PAUSE_S
+            await self._send(content)
         self._told = told
-        if monotonic() >= self._sent_at + _SILENCE_S and not told.is_over:
-            await self._send_line(f"[... nothing new for {_SILENCE_S:g} s ...]")
 
     async def _why_not(self) -> str | None:
         """Return why the reader gets no more; None: nothing speaks against it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from db.listing import Row
 from db.schema import live_outputs, preparations, run_outputs, runs
@@ -111,6 +112,15 @@ def text_after(connection: Connection, run: PhaseRun, seen_bytes: int) -> Text:
             content = _unzip(kept.content)
             return _after(content, kept.left_out_at_bytes, kept.left_out_bytes, seen_bytes)
     return _live_after(connection, run.run_id, seen_bytes)
+
+
+def ends_of(connection: Connection, run_ids: Collection[int]) -> dict[int, int | None]:
+    """Return how much of each run has been printed that goes on, in bytes; None of one that does not."""
+    end = select(func.max(live_outputs.c.end_bytes)).where(live_outputs.c.run_id == runs.c.id).scalar_subquery()
+    query = select(runs.c.id, func.coalesce(end, 0).label("end")).where(
+        runs.c.id.in_(run_ids), runs.c.state == RunState.RUNNING
+    )
+    return dict.fromkeys(run_ids) | {row.id: row.end for row in connection.execute(query)}
 
 
 def _live_after(connection: Connection, run_id: int, seen_bytes: int) -> Text:

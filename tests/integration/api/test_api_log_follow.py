@@ -29,7 +29,9 @@ DEADLINE_S = 20.0
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often."""
-    monkeypatch.setattr(follow_module, "_PAUSE_S", 0.02)
+    monkeypatch.setattr(followers_module, "_PAUSE_S", 0.02)
+    monkeypatch.setattr(follow_module, "_SHORTEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(follow_module, "_LONGEST_PAUSE_S", 0.02)
 
 
 class Reader:
@@ -309,11 +311,16 @@ async def test_when_the_service_stops(rig: Rig) -> None:
         assert "=== the service is stopping; follow again ===\n" == await log.rest()
 
 
-async def test_a_store_that_is_away_is_waited_for(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the store does not answer a reader waits, and then gets what came meanwhile, once."""
-    at_work(rig, said=b"one ")
+@pytest.mark.parametrize("outcome", [None, "lost"])
+async def test_a_store_that_is_away_is_waited_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, outcome: str | None
+) -> None:
+    """While the store does not answer a reader waits, for a run or for its next attempt, and then gets it, once."""
+    at_work(rig, said=b"one\n")
+    if outcome:
+        end_run(rig, 1, None, outcome)
     async with following(rig) as log:
-        await log.until("one ")
+        await log.until("one\n")
         with monkeypatch.context() as patch:
             failed = asyncio.Event()
 
@@ -322,10 +329,14 @@ async def test_a_store_that_is_away_is_waited_for(rig: Rig, monkeypatch: pytest.
                 raise OperationalError("SELECT", {}, ConnectionError("gone"))
 
             patch.setattr(rig.app[SERVICES].reads, "run", fail)
+            patch.setattr(rig.app[LOG_FOLLOWERS], "_read", fail)
             await asyncio.wait_for(failed.wait(), DEADLINE_S)
-            say(rig, 1, b"two", at_bytes=4)
+            if outcome:
+                rig.insert(runs, running(2, attempt=2))
+            say(rig, 2 if outcome else 1, b"two", at_bytes=0 if outcome else 4)
 
-        assert "two" == await log.until("two")
+        head = "=== prestaging-packages, attempt 2, running ===\n" if outcome else ""
+        assert f"{head}two" == await log.until("two")
 
 
 async def test_silence_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
