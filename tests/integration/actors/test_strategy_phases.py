@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 from embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stage, upload_list
 
-from db.schema import preparations, secrets
+from db.schema import events, preparations, secrets
 from messages.commands import CommandType
 from runner.noop import NoopEnd
+from runner.progress import Progress
 from tests.waiting import wait_for
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
@@ -35,6 +36,23 @@ class TestPhases:
         )
         step = rig.step("a")
         assert step["started_at"] <= step["finished_at"]
+
+    @ON_SQLITE
+    def test_a_playbook_tells_how_it_ended(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """The end of a playbook that reported progress is told once, and its output is kept whole; others tell none."""
+        rig = build()
+        rig.add_site("a")
+        upload_list(rig)
+        progress = Progress(play="Stage", task="Take packages", tasks=2)
+        stage.end("a", PACKAGES, NoopEnd(says="it went well\n", progress=progress, delay_s=0.002))
+
+        assert "complete" == rig.run_strategy()
+        told = [row for row in rig.rows(events) if row["type"].startswith("run.")]
+        assert {("run.prestage.prestaging-packages", "a", "Take packages")} == {
+            (row["type"], row["data"]["subcloud"], row["data"]["task"]) for row in told
+        }
+        assert ["succeeded"] == [row["data"]["outcome"] for row in told if "outcome" in row["data"]]
+        assert "it went well\n" == rig.log("a", "prestaging-packages")
 
     def test_a_site_tells_what_it_was_prestaged_for(self, build: Callable[..., Rig]) -> None:
         """After a prestage for a deploy the site shows the release as that, from a strategy and by itself alike."""

@@ -9,6 +9,9 @@ from sqlalchemy import Connection, insert, select, update
 from db.decisions import Decisions
 from db.engine import Database
 from db.journal import Journal
+from db.listing import followed_step
+from db.live import end_live, hold, running_runs
+from db.printed import ends_of, outputs
 from db.runs import PLAYBOOK_PHASES, lose_runs_of, queued_runs, renew
 from db.schema import runs, steps
 from db.snapshots import database_time, load_snapshot
@@ -182,3 +185,23 @@ class TestQueryPlans:
             rig.claim(rig.queued()[0])
 
         assert [] == self.scans(database, connection, ask)
+
+    def test_what_is_live(self, database: Database, rig: Rig) -> None:
+        """What a worker writes of its runs, and what listeners and readers ask, finds its rows by their ids."""
+        connection = rig.connection
+        mine = rig.queued()[:4]
+        for run_id in mine:
+            rig.claim(run_id)
+        step = connection.execute(select(steps).where(steps.c.id == rig.step(1).id)).mappings().one()
+        journal = Journal(AT)
+
+        def ask() -> None:
+            hold(connection, mine, "worker1/1")
+            end_live(connection, journal, {run_id: {"tasks": 1} for run_id in mine})
+            assert len(mine) == len(running_runs(connection))
+            followed_step(connection, step["id"])
+            outputs(connection, step, None)
+            assert dict.fromkeys(mine, 0) == ends_of(connection, mine)
+
+        assert [] == self.scans(database, connection, ask)
+        assert len(mine) == len(journal.told)
