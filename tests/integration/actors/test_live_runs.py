@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +18,8 @@ from actors import live as live_module
 from actors.live import LiveRuns
 from actors.reports import Reporter
 from db.journal import Journal
-from db.runs import Report, claim
+from db.live import Piece, add_pieces, end_live, hold
+from db.runs import Report, claim, finish
 from db.schema import events, live_outputs, runs
 from runner.progress import Progress
 from statemachine.states import RunOutcome
@@ -248,3 +250,37 @@ def test_what_the_store_refuses_is_dropped(house: House, live: LiveRuns, monkeyp
     live.flush()
 
     assert [(run_id, 6, b"def")] == said(house)
+
+
+@pytest.mark.parametrize("is_report_first", [False, True])
+def test_a_piece_never_outlives_the_end_of_its_run(house: House, live: LiveRuns, is_report_first: bool) -> None:
+    """A look and a report of one run at once, in either order, leave the output of the run and no piece."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    live.flush()
+    report = Report(
+        run_id=run_id,
+        outcome=RunOutcome.SUCCEEDED,
+        details="",
+        facts={},
+        output=compress(b"abcdef"),
+        progress=asdict(Progress()),
+    )
+    reporter, at = Reporter(house.database, OWNER, lambda: None), datetime.now(UTC)
+    reporter.add(report)
+    live.said(run_id, 3, b"def")
+    with ThreadPoolExecutor(1) as other:
+        with house.database.write() as connection:
+            if is_report_first:
+                assert finish(connection, report, OWNER, at)
+                end_live(connection, Journal(at), {run_id: asdict(Progress())})
+                waiting = other.submit(live.flush)
+            else:
+                assert hold(connection, [run_id], OWNER)
+                add_pieces(connection, [Piece(run_id=run_id, at_bytes=3, content=b"def")])
+                waiting = other.submit(reporter.flush)
+            assert not waiting.done()
+        waiting.result(30)
+
+    assert [] == said(house)
+    assert "finished" == house.rows(runs)[0]["state"]
