@@ -21,6 +21,7 @@ _SHARED: Final = {
     503: ("Unavailable", "The database, the broker or the identity service is away. Nothing was changed; try again."),
     504: ("GatewayTimeout", "The command was handed over, but not answered in time; it may still be carried out."),
 }
+_PARAMETER: Final = "A parameter is wrong."
 _BODY: Final = "The body is missing or cannot be read."
 _KEY: Final = "The Idempotency-Key is malformed."
 _REUSED: Final = "The Idempotency-Key was used for something else."
@@ -44,8 +45,10 @@ def answers(operation: Operation, schemas: Schemas, *, is_guarded: bool) -> dict
 def _reasons(operation: Operation) -> dict[int, str]:
     """Return when the route itself refuses, by status."""
     reasons: dict[int, list[str]] = {}
+    if operation.query is not None:
+        reasons[400] = [_PARAMETER]
     if operation.body is not None:
-        reasons[400] = [_BODY]
+        reasons.setdefault(400, []).append(_BODY)
     for status, text in operation.refusals.items():
         reasons.setdefault(status, []).append(text)
     if operation.is_command:

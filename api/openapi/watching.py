@@ -37,14 +37,12 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
             type=StreamMessage,
             media_type="text/event-stream",
         ),
-        refusals={400: "A parameter is wrong."},
     ),
     history.show_strategies: Operation(
         id="list-past-strategies",
         tag=_HISTORY,
         query=PageQuery,
         shown=Shown(description="A page of strategies.", type=StrategyPage),
-        refusals={400: "A parameter is wrong."},
     ),
     history.show_strategy: Operation(
         id="show-past-strategy",
@@ -59,14 +57,13 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         ref=_STRATEGY,
         query=PageQuery,
         shown=Shown(description="A page of steps.", type=StepPage),
-        refusals={400: "A parameter is wrong.", **_NO_STRATEGY},
+        refusals=_NO_STRATEGY,
     ),
     history.show_audit: Operation(
         id="list-audit",
         tag=_HISTORY,
         query=AuditQuery,
         shown=Shown(description="A page of the audit.", type=AuditPage),
-        refusals={400: "A parameter is wrong."},
     ),
     public.show_versions: Operation(
         id="list-versions", tag=_PROCESS, shown=Shown(description="The versions.", type=Versions)

@@ -25,9 +25,9 @@ def _digits(text: Any) -> Any:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise fault(_NO_MOMENT) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _or_none(text: Any) -> Any:
@@ -37,8 +37,12 @@ def _or_none(text: Any) -> Any:
 _NO_MOMENT: Final = "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
 _NO_FOLLOW: Final = "follow must be 1 or 0"
 _Id = Annotated[int, Field(ge=0, le=10**_ID_DIGITS - 1), BeforeValidator(_digits)]
+_NO_NUL: Final = Saying("{key} must not have a NUL")
+# PostgreSQL compares nothing with a text that has a NUL.
+_Comparable = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+_Text = Annotated[_Comparable | None, _NO_NUL]
 # Where an empty text is as good as none.
-_Word = Annotated[str | None, Sent(str, _or_none)]
+_Word = Annotated[str | None, Sent(_Comparable, _or_none), _NO_NUL]
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 
@@ -60,8 +64,8 @@ class AuditQuery(PageQuery):
     since: Annotated[datetime | None, Sent(Annotated[str, WithJsonSchema(_MOMENT_SCHEMA)], _moment)] = Field(
         None, description="Nothing before this moment, in UTC unless it says otherwise."
     )
-    caller: str | None = Field(None, description="What this caller asked.")
-    type: str | None = Field(None, description="Commands of this type, such as `strategy.create`.")
+    caller: _Text = Field(None, description="What this caller asked.")
+    type: _Text = Field(None, description="Commands of this type, such as `strategy.create`.")
 
 
 class TypeQuery(Request):
@@ -94,8 +98,8 @@ class EventsQuery(Request):
     strategy: Annotated[_Id, Saying("strategy must be the id of a strategy")] | None = Field(
         None, description="What belongs to the strategy with this id."
     )
-    subcloud: str | None = Field(None, description="What belongs to the subcloud of this name.")
-    type: str | None = Field(None, description="Events whose type begins so, such as `step.prestage`.")
+    subcloud: _Text = Field(None, description="What belongs to the subcloud of this name.")
+    type: _Text = Field(None, description="Events whose type begins so, such as `step.prestage`.")
     last_event_id: Annotated[_Id, Saying("Last-Event-ID must be the number of an event of this stream")] | None = Field(
         None, description="For clients that cannot set the header `Last-Event-ID`, which counts before this."
     )

@@ -128,6 +128,39 @@ def test_numbers_of_a_query_are_digits(query: dict[str, str], text: str) -> None
     assert text == str(found.value)
 
 
+@pytest.mark.parametrize(
+    "since", ["yesterday", "", "2026-13-01", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "\x00"]
+)
+def test_a_moment_is_one_in_utc(since: str) -> None:
+    """A moment that is none, or none in UTC for the calendar begins after it or ends before it, is told."""
+    with pytest.raises(RequestFault, match=r"^since must be a moment such as 2026-11-22T08:00:00"):
+        read(AuditQuery, {"since": since})
+
+
+@pytest.mark.parametrize(
+    ("since", "moment"),
+    [
+        ("2026-11-22", "2026-11-22T00:00:00+00:00"),
+        ("2026-11-22T08:00", "2026-11-22T08:00:00+00:00"),
+        ("2026-11-22T08:00:00.5+02:00", "2026-11-22T06:00:00.500000+00:00"),
+        ("2026-11-22T08:00:00Z", "2026-11-22T08:00:00+00:00"),
+    ],
+)
+def test_moments(since: str, moment: str) -> None:
+    """A moment is in UTC unless it says otherwise."""
+    found = read(AuditQuery, {"since": since}).since
+
+    assert found is not None
+    assert moment == found.isoformat()
+
+
+@pytest.mark.parametrize("model", [AuditQuery, TypeQuery, EventsQuery])
+def test_a_text_without_meaning(model: type[Request]) -> None:
+    """A NUL, which PostgreSQL cannot compare with, is refused before anybody asks."""
+    with pytest.raises(RequestFault, match=r"^type must not have a NUL$"):
+        read(model, {"type": "a\0"})
+
+
 def test_faults_come_in_the_order_of_the_fields() -> None:
     """Of several faults the first field's is told, whatever the order in which they were sent."""
     with pytest.raises(RequestFault, match=r"^subcloud-apply-type invalid$"):
