@@ -63,7 +63,7 @@ def test_the_api_answers_as_documented(served: Served, capsys: pytest.CaptureFix
         print(f"\nSchemathesis: PRESTAGER_FUZZ_SEED={SEED}")  # noqa: T201 - to send the same again
     run = _run(served)
 
-    assert not run.faults, f"{len(run.faults)} faults, such as\n" + "\n\n".join(run.faults[:20])
+    assert not run.faults, f"{len(run.faults)} faults with seed {SEED}, such as\n" + "\n\n".join(run.faults[:20])
     assert {label: status for label, status in REACHED.items() if not run.answers[label, status]} == {}
 
 
