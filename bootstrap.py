@@ -24,6 +24,10 @@ from actors.embedded import EmbeddedActors, InProcessMessages
 from actors.loop import Loop
 from actors.probe_targets import Aim, aim_sysinv, aim_tcp
 from actors.reports import Reporter
+from actors.webhooks.book import Book
+from actors.webhooks.receivers import Receivers
+from actors.webhooks.sender import WebhookSender
+from actors.webhooks.sending import Sending
 from actors.worker import WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
@@ -49,6 +53,8 @@ from statemachine.snapshot import Limits
 from statemachine.states import StepState
 
 _LOCK_FILE: Final = "prestager.lock"
+
+_DAY_S: Final = 86400.0
 
 # How long a probe of either kind may take, in seconds.
 _TCP_PROBE_S: Final = 5.0
@@ -223,7 +229,7 @@ class _Parts:
         messages = InProcessMessages(self._database, self._owner)
         coordinator = self._coordinator(messages.relay)
         tools = self._tools(messages.relay)
-        actors = EmbeddedActors(self._database, messages, coordinator, tools, self._retention)
+        actors = EmbeddedActors(self._database, messages, coordinator, tools, self._retention, self._webhooks())
         return self._installation(actors, factory(actors.worker.finished))
 
     def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
@@ -239,6 +245,7 @@ class _Parts:
             retention=self._retention,
             coordinator=self._coordinator(relay) if Role.COORDINATOR in roles else None,
             tools=self._tools(relay) if Role.WORKER in roles else None,
+            webhooks=self._webhooks() if Role.COORDINATOR in roles else None,
         )
         return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
 
@@ -270,6 +277,16 @@ class _Parts:
             controller_check=_controller_check(self._settings),
             meters=self._meters,
         )
+
+    def _webhooks(self) -> Sending:
+        settings = self._settings
+        book = Book(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
+
+        def make() -> WebhookSender:
+            receivers = Receivers(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
+            return WebhookSender(book, self._sealer, receivers, self._meters)
+
+        return Sending(make)
 
     def _tools(self, relay: Loop) -> WorkerTools:
         return WorkerTools(

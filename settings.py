@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -66,6 +67,10 @@ _CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
 def _content(file: Path) -> str:
     """Return the URL or password in a file; the line break that editors leave is not part of it."""
     return file.read_text(encoding="utf-8").strip()
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _names(text: str) -> frozenset[str]:
@@ -182,6 +187,16 @@ class Settings(BaseSettings):
     probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
     audit_days: int = Field(365, ge=1, description="How long it is kept who asked what.")
     retention_days: int = Field(90, ge=1, description="How long deleted strategies, events and commands are kept.")
+    webhook_ca_file: Path | None = Field(
+        None, description="Authorities (PEM) of the certificates of webhooks' receivers; default is what Python trusts."
+    )
+    webhook_allow_networks: str = Field(
+        "",
+        description="Networks that webhooks may reach though they are loopback, link-local or of a cloud's metadata.",
+    )
+    webhook_give_up_days: float = Field(
+        5, gt=0, le=365, description="Days of nothing but failed tries after which a webhook is disabled."
+    )
     worker_name: str = Field(
         default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Stable name of the worker."
     )
@@ -267,9 +282,18 @@ class Settings(BaseSettings):
             _check_keystone_url(value)
         return value
 
-    @field_validator("keystone_ca_file")
+    @field_validator("webhook_allow_networks")
     @classmethod
-    def _keystone_certificates(cls, value: Path | None) -> Path | None:
+    def _networks_form(cls, value: str) -> str:
+        try:
+            _networks(value)
+        except ValueError:
+            raise ValueError("must be networks such as 127.0.0.0/8, with commas between them") from None
+        return value
+
+    @field_validator("keystone_ca_file", "webhook_ca_file")
+    @classmethod
+    def _certificates(cls, value: Path | None) -> Path | None:
         if value is not None:
             try:
                 ssl.create_default_context(cafile=value)
@@ -332,6 +356,11 @@ class Settings(BaseSettings):
     def served_queues(self) -> frozenset[str]:
         """Return the queues that a worker serves."""
         return _names(self.worker_queues)
+
+    @property
+    def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks that webhooks may reach whatever they are."""
+        return _networks(self.webhook_allow_networks)
 
     @property
     def key_path(self) -> Path:

@@ -25,6 +25,7 @@ from actors.standalone import prestage_subcloud
 from actors.strategy_create import create_strategy
 from actors.strategy_verbs import abort_strategy, apply_strategy, delete_strategy
 from actors.subcloud_commands import add_subcloud, delete_subcloud, update_subcloud
+from actors.webhook_commands import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
 from db.audit import record
 from db.decisions import Decisions
 from db.engine import Database
@@ -53,10 +54,18 @@ _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     CommandType.GROUP_CREATE: create_group,
     CommandType.GROUP_UPDATE: update_group,
     CommandType.GROUP_DELETE: delete_group,
+    CommandType.WEBHOOK_CREATE: create_webhook,
+    CommandType.WEBHOOK_UPDATE: update_webhook,
+    CommandType.WEBHOOK_DELETE: delete_webhook,
+    CommandType.WEBHOOK_PING: ping_webhook,
+    CommandType.WEBHOOK_REDELIVER: redeliver,
 }
 
 # Commands that start work, which a controller that is being upgraded must not have (contract 3.3.2, 4.3).
 _START_WORK: Final = frozenset({CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE})
+
+# Commands that leave nothing to plan.
+_NO_WORK: Final = frozenset(kind for kind in CommandType if kind.startswith("webhook."))
 
 # What the contract says where the fault is ours.
 _OUR_FAULT: Final[Mapping[CommandType, str]] = {
@@ -210,7 +219,7 @@ class Coordinator:
             )
         )
         record(connection, command, answer, at)
-        if answer.status == HTTPStatus.OK:
+        if answer.status == HTTPStatus.OK and command.type not in _NO_WORK:
             self._plan(connection, journal, at)
         return answer
 

@@ -8,6 +8,7 @@ from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.loop import Loop
 from actors.relay import Relay, one_by_one
+from actors.webhooks.sending import Sending
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
 from db.retention import Retention
@@ -27,13 +28,14 @@ class InProcessMessages:
 class EmbeddedActors:
     """Everything that moves in an embedded installation; `start` and `stop` once each."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - wired in one place
         self,
         database: Database,
         messages: InProcessMessages,
         coordinator: Coordinator,
         tools: WorkerTools,
         retention: Retention,
+        webhooks: Sending | None = None,
     ) -> None:
         self.coordinator = coordinator
         self.worker = StepWorker(tools)
@@ -50,6 +52,7 @@ class EmbeddedActors:
             coordinator=coordinator,
             worker_loops=WorkerLoops(database, self.worker, tools),
             retention=retention,
+            webhooks=webhooks,
         )
         self._run: EngineRun | None = None
 

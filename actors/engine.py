@@ -13,6 +13,7 @@ from actors.coordinator import Coordinator
 from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.live import LIVE_S
 from actors.loop import Loop
+from actors.webhooks.sending import Sending
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
 from db.journal import Journal
@@ -96,6 +97,8 @@ class Engine:
     worker_loops: WorkerLoops | None
     # How long history is kept.
     retention: Retention
+    # What sends events to webhooks; None in a process without a coordinator.
+    webhooks: Sending | None = None
 
     def start(self, runner: Runner | None = None, *, consume: bool = True) -> EngineRun:
         """Clean up after the process before, then go on with what the database says is to be done.
@@ -121,7 +124,7 @@ class EngineRun:
         engine.relay.start()
         if self._dramatiq is not None:
             self._dramatiq.start()
-        for loop in (self._reconciler, self._retention):
+        for loop in (self._reconciler, self._retention, engine.webhooks):
             if loop is not None:
                 loop.start()
 
@@ -140,7 +143,7 @@ class EngineRun:
         self._is_stopped = True
         if self._engine.worker_loops is not None:
             self._engine.worker_loops.drain()
-        for loop in (self._reconciler, self._retention):
+        for loop in (self._reconciler, self._retention, self._engine.webhooks):
             if loop is not None:
                 loop.stop()
         if self._dramatiq is not None:

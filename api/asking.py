@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from api.context import CALLER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.passwords import Fault, seal_password
 from api.reads import encode, json_answer
+from db.sealing import Sealer
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
 
 _PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key
@@ -24,13 +25,24 @@ _KEY_FORM: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
 _ID_LENGTH: Final = 255
 
 
-async def ask(
+class Secret(Protocol):
+    """A secret other than a password, which goes along sealed."""
+
+    def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, Fault | None]:
+        """Return the sealed secret, or why there is none."""
+
+    def told(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body of a good answer as the caller shall see it."""
+
+
+async def ask(  # noqa: PLR0913 - all by name
     request: web.Request,
     command_type: CommandType,
     *,
     subject: str | None = None,
     data: Mapping[str, Any] | None = None,
     with_password: bool = False,
+    secret: Secret | None = None,
 ) -> web.Response:
     """Send a command and return the coordinator's answer.
 
@@ -45,12 +57,16 @@ async def ask(
 
         with_password: The command needs the body's `sysadmin_password`; it goes along sealed.
 
+        secret: What goes along sealed in its place.
+
     Raises:
         ApiError: Whatever the coordinator refused; 503 when nothing was handed over; 504 when no answer came.
     """
     services = request.app[SERVICES]
     command_id = _command_id(request)
     sealed, fault = _sealed(request, command_id, data) if with_password else (None, None)
+    if secret is not None:
+        sealed, fault = secret.seal(services.sealer, bound_to=command_id)
     command = Command(
         id=command_id,
         type=command_type,
@@ -69,6 +85,8 @@ async def ask(
     except NoAnswerInTimeError:
         detail = f"Command {command_id} was handed over, but not answered in time; it may still be carried out."
         raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, detail) from None
+    if secret is not None and answer.status == HTTPStatus.OK:
+        answer = answer.model_copy(update={"body": secret.told(answer.body)})
     return _response(answer)
 
 

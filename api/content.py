@@ -11,7 +11,7 @@ _DEPTH: Final = 32
 NAME_LENGTH: Final = 255
 
 # Ends of keys whose values are secrets; compared without case, dashes as underscores.
-_SECRET_ENDS: Final = ("password", "passphrase", "_pass", "_passwd", "private_key", "_secret", "_token")
+_SECRET_ENDS: Final = ("password", "passphrase", "_pass", "_passwd", "private_key", "secret", "_token")
 # Anywhere in the name of a connection variable: names there are many, and such a variable is kept and shown.
 _SECRET_WORDS: Final = ("pass", "secret", "token", "private_key")
 

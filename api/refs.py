@@ -25,6 +25,11 @@ def step_not_found() -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, "Strategy step not found")
 
 
+def webhook_not_found() -> ApiError:
+    """Return the error of an unknown webhook."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Webhook not found")
+
+
 def path_ref(request: web.Request, otherwise: ApiError) -> str:
     """Return the name or id in the path, or raise `otherwise`."""
     ref = request.match_info["ref"]

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import documents, events, groups, history, public, steps, strategies, subclouds
+from api import documents, events, groups, history, public, steps, strategies, subclouds, webhooks
 from api.access import guard
 from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
@@ -18,6 +18,7 @@ _STRATEGY = f"{_VERSION}/sw-update-strategy"
 _SUBCLOUDS = f"{_VERSION}/subclouds"
 _GROUPS = f"{_VERSION}/subcloud-groups"
 _HISTORY = f"{_VERSION}/strategies"
+_WEBHOOKS = f"{_VERSION}/webhooks"
 
 # Below the version, each with and without a slash at the end. What documents tell of a route is in `api.openapi`.
 GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
@@ -46,6 +47,16 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_PATCH, f"{_GROUPS}/{{ref}}", groups.change, CHANGE),
     (hdrs.METH_DELETE, f"{_GROUPS}/{{ref}}", groups.delete, CHANGE),
     (hdrs.METH_GET, f"{_GROUPS}/{{ref}}/subclouds", groups.show_subclouds, READ),
+    # Reading too is for those who may change: a URL may hold a token.
+    (hdrs.METH_GET, _WEBHOOKS, webhooks.show_all, CHANGE),
+    (hdrs.METH_POST, _WEBHOOKS, webhooks.create, CHANGE),
+    (hdrs.METH_GET, f"{_WEBHOOKS}/{{ref}}", webhooks.show, CHANGE),
+    (hdrs.METH_PATCH, f"{_WEBHOOKS}/{{ref}}", webhooks.change, CHANGE),
+    (hdrs.METH_DELETE, f"{_WEBHOOKS}/{{ref}}", webhooks.delete, CHANGE),
+    (hdrs.METH_POST, f"{_WEBHOOKS}/{{ref}}/ping", webhooks.ping, CHANGE),
+    (hdrs.METH_GET, f"{_WEBHOOKS}/{{ref}}/deliveries", webhooks.show_deliveries, CHANGE),
+    (hdrs.METH_GET, f"{_WEBHOOKS}/{{ref}}/deliveries/{{id}}", webhooks.show_delivery, CHANGE),
+    (hdrs.METH_POST, f"{_WEBHOOKS}/{{ref}}/deliveries/{{id}}/redeliver", webhooks.redeliver, CHANGE),
 )
 
 

@@ -15,6 +15,7 @@ from cli import (
     dead_letter_commands,
     subcloud_commands,
     token_commands,
+    webhook_commands,
 )
 from cli.demonstration.command import demo
 from cli.doctor.command import doctor
@@ -45,6 +46,7 @@ app.command()(queues)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(subcloud_commands.app, name="subcloud")
 app.add_typer(token_commands.app, name="token")
+app.add_typer(webhook_commands.app, name="webhook")
 app.add_typer(controller_commands.app, name="controller")
 app.add_typer(db_commands.app, name="db")
 app.add_typer(dead_letter_commands.app, name="dead-letters")

@@ -19,8 +19,8 @@ _SECRET_KEY: Final = re.compile(
 )
 # Values that are secrets, wherever they stand. Each gives what may stay as its groups.
 _SECRET_VALUES: Final = (
-    # Our own tokens and Keystone's (Fernet).
-    re.compile(r"()\b(?:prst_[A-Za-z0-9_-]{20,}|gAAAA[A-Za-z0-9_=-]{40,})"),
+    # Our own tokens, the secrets of webhooks, and Keystone's tokens (Fernet).
+    re.compile(r"()\b(?:prst_[A-Za-z0-9_-]{20,}|whsec_[A-Za-z0-9+/=]{20,}|gAAAA[A-Za-z0-9_=-]{40,})"),
     # The password in a URL.
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(?=@)", re.IGNORECASE),
     re.compile(r"(\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),

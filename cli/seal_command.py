@@ -31,7 +31,7 @@ def seal(
     installation's key and only for the command with this source and id, so every command needs its own.
     """
     command_id = _command_id(source, event_id)
-    sealer = _sealer(read_settings())
+    sealer = installation_sealer(read_settings())
     typer.echo(sealer.seal(_password(), bound_to=command_id))
 
 
@@ -44,7 +44,12 @@ def _command_id(source: str, event_id: str) -> str:
         raise CommandError(f"No command can have this source and id: {error}.") from error
 
 
-def _sealer(settings: Settings) -> Sealer:
+def installation_sealer(settings: Settings) -> Sealer:
+    """Return the sealer with the key that the installation has.
+
+    Raises:
+        CommandError: There is no key yet.
+    """
     # The service makes a missing key; made here it would be a key that no worker has.
     if settings.secret_key is None and not settings.key_path.is_file():
         raise CommandError(

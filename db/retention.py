@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Table, delete, select
 
 from db.engine import Database
-from db.schema import audit, commands, events, steps, strategies
+from db.schema import audit, commands, events, steps, strategies, webhook_deliveries
 
 # Rows a transaction deletes at most, so that nobody waits long for the writer's place; what hangs on them goes along.
 _BATCH: Final = 200
@@ -27,8 +27,8 @@ class Retention:
 def purge(database: Database, kept: Retention, now: datetime) -> int:
     """Delete what is too old at `now`; return how many rows.
 
-    Of the history: events, answered commands, deleted strategies (with their steps, runs and outputs) and standalone
-    steps. Nothing that is worked on is touched.
+    Of the history: events, answered commands, deliveries to webhooks that have ended, deleted strategies (with their
+    steps, runs and outputs) and standalone steps. Nothing that is worked on is touched.
     """
     old = (*_old(now - kept.history), (audit, audit.c.at < now - kept.audit))
     return sum(_purge_table(database, table, condition) for table, condition in old)
@@ -39,6 +39,7 @@ def _old(before: datetime) -> Sequence[tuple[Table, ColumnElement[bool]]]:
         (events, events.c.at < before),
         (commands, commands.c.created_at < before),
         (strategies, strategies.c.deleted_at < before),
+        (webhook_deliveries, webhook_deliveries.c.finished_at < before),
         (steps, steps.c.strategy_id.is_(None) & (steps.c.finished_at < before)),
     )
 

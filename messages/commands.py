@@ -28,6 +28,11 @@ class CommandType(StrEnum):
     GROUP_CREATE = "group.create"
     GROUP_UPDATE = "group.update"
     GROUP_DELETE = "group.delete"
+    WEBHOOK_CREATE = "webhook.create"
+    WEBHOOK_UPDATE = "webhook.update"
+    WEBHOOK_DELETE = "webhook.delete"
+    WEBHOOK_PING = "webhook.ping"
+    WEBHOOK_REDELIVER = "webhook.redeliver"
 
 
 class Command(BaseModel):
@@ -40,11 +45,11 @@ class Command(BaseModel):
 
     id: str = Field(default_factory=lambda: str(uuid4()), min_length=1, max_length=255)
     type: CommandType
-    # Name or id of the subcloud or group, where the type has one.
+    # Name or id of the subcloud, group or webhook, where the type has one.
     subject: str | None = None
     # What was asked, as the caller wrote it; the coordinator judges it. Never holds a password.
     data: dict[str, Any] = Field(default_factory=dict)
-    # The password, sealed and bound to this command's id.
+    # The password, or the secret of a webhook, sealed and bound to this command's id.
     sealed_password: str | None = None
     # Why there is no sealed password, where the type needs one.
     password_fault: Literal["missing", "undecodable"] | None = None

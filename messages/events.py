@@ -31,3 +31,12 @@ def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: s
     """Return what an event of a step tells beside its state; a standalone prestage has no strategy."""
     told = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
     return {**told, "details": details} if details else told
+
+
+def subclouds_of(row: Mapping[Any, Any]) -> frozenset[str]:
+    """Return the names of the subclouds that an event's row is about; of the abort of many steps, all of theirs."""
+    kind, _, name = row["subject"].partition("/")
+    steps = row["data"].get("steps")
+    aborted = {one["subcloud"] for one in steps} if isinstance(steps, list) else set()
+    named = {row["data"].get("subcloud"), name if kind == "subcloud" else None, *aborted} - {None}
+    return frozenset(str(one) for one in named)

@@ -54,6 +54,12 @@ class ProcessMeters:
             "Results of this worker that were dropped because the run was no longer its own.",
             registry=self.registry,
         )
+        self._webhooks = Counter(
+            "prestager_webhook_deliveries",
+            "Tries to deliver an event to a webhook: delivered, to be tried again, given up.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self._requests = Histogram(
             "prestager_http_request_duration_seconds",
             "Requests that were answered here; streams count when they end.",
@@ -82,6 +88,10 @@ class ProcessMeters:
     def result_fenced(self) -> None:
         """Count a result that was dropped."""
         self._fenced.inc()
+
+    def webhook_tried(self, outcome: str) -> None:
+        """Count one try: delivered, retried, failed."""
+        self._webhooks.labels(outcome).inc()
 
     def request_answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count a request; `route` is the template of its path, never the path."""

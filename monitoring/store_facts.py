@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic
 from typing import Any, Final
@@ -19,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import Database
-from db.schema import events, outbox, runs, steps, strategies, subclouds
+from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
 from db.types import database_now
 from statemachine.states import RunState, StepState
 
@@ -82,7 +83,13 @@ class StoreFacts(Collector):
 
     def _read(self) -> Facts:
         with self._database.read() as connection:
-            return [*_strategy(connection), *_work(connection), *_backlog(connection), *_sites(connection)]
+            return [
+                *_strategy(connection),
+                *_work(connection),
+                *_backlog(connection),
+                *_sites(connection),
+                *_webhooks(connection),
+            ]
 
 
 def _strategy(connection: Connection) -> Facts:
@@ -157,3 +164,24 @@ def _sites(connection: Connection) -> Facts:
     found = connection.execute(select(*columns, func.count()).group_by(*columns))
     counts: dict[tuple[str, ...], float] = {(row[0], row[1]): float(row[2]) for row in found}
     return [("prestager_subclouds", "Subclouds.", ("management_state", "availability_status"), counts)]
+
+
+def _webhooks(connection: Connection) -> Facts:
+    kind = case(
+        (webhooks.c.enabled, "enabled"), (webhooks.c.disabled_reason != "", "given-up"), else_="disabled"
+    ).label("kind")
+    kinds = connection.execute(select(kind, func.count()).group_by(kind))
+    waiting = webhook_deliveries.c.next_attempt_at.is_not(None)
+    made_at = webhook_deliveries.c.created_at
+    count, oldest = connection.execute(select(func.count(), func.min(made_at, type_=made_at.type)).where(waiting)).one()
+    age = 0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds()
+    return [
+        (
+            "prestager_webhooks",
+            "Webhooks: enabled, disabled by somebody, given up because nothing was taken in.",
+            ("state",),
+            {(row[0],): float(row[1]) for row in kinds},
+        ),
+        ("prestager_webhook_deliveries_open", "Deliveries that are still to be made.", (), {(): float(count)}),
+        ("prestager_webhook_oldest_open_seconds", "Age of the oldest of them.", (), {(): max(0.0, age)}),
+    ]

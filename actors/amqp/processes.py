@@ -22,6 +22,7 @@ from actors.declare import QUEUE_OF, Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
 from actors.loop import Loop
 from actors.relay import Call, Relay
+from actors.webhooks.sending import Sending
 from actors.worker import StepWorker, WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
@@ -72,6 +73,7 @@ class AmqpActors:
         retention: Retention,
         coordinator: Coordinator | None = None,
         tools: WorkerTools | None = None,
+        webhooks: Sending | None = None,
     ) -> None:
         self._messages = messages
         self._ingress = Ingress(messages.publisher, messages.source)
@@ -93,6 +95,7 @@ class AmqpActors:
             coordinator=coordinator,
             retention=retention,
             worker_loops=WorkerLoops(database, self._worker, tools) if self._worker and tools else None,
+            webhooks=webhooks,
         )
         self._topology = Loop("topology", self._make_topology, _RETRY_S)
         self._connection = Loop("connection", messages.publisher.is_connected, _RETRY_S)

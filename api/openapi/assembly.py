@@ -19,10 +19,11 @@ from api.openapi.operation import Body, Operation
 from api.openapi.schemas import Schemas, parameters
 from api.openapi.strategies import STRATEGIES
 from api.openapi.watching import WATCHING
+from api.openapi.webhooks import WEBHOOKS
 from api.routes import GUARDED, PUBLIC
 from db.tokens import Role
 
-OPERATIONS: Final[Mapping[Handler, Operation]] = {**STRATEGIES, **SUBCLOUDS, **GROUPS, **WATCHING}
+OPERATIONS: Final[Mapping[Handler, Operation]] = {**STRATEGIES, **SUBCLOUDS, **GROUPS, **WATCHING, **WEBHOOKS}
 
 _ABOUT: Final = """\
 Stages a software release on many sites: batch by batch, stoppable, restartable.
@@ -33,7 +34,7 @@ A method that is not here is answered 405 with `Allow`, a path that is not here 
 
 Errors are pages: HTML, or JSON with `code`, `title` and `description` where the header `Accept` prefers it. \
 Bodies are read as JSON whatever their `Content-Type` says, unless it is `multipart/form-data`; \
-keys that are not known are ignored.
+keys that are not known are ignored, but for those of webhooks.
 
 Every change is a command. With a header `Idempotency-Key` a command may be repeated: it is carried out once, and each \
 repeat hears the first answer."""
@@ -129,6 +130,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         description, example = operation.ref
         ref = {"name": "ref", "in": "path", "required": True, "description": description, "example": example}
         found.append({**ref, "schema": {"type": "string", "minLength": 1}})
+    if operation.number is not None:
+        about, number = operation.number
+        place = {"name": "id", "in": "path", "required": True, "description": about, "example": number}
+        found.append({**place, "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}})
     if operation.query is not None:
         found += parameters(operation.query)
     found += [

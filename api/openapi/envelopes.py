@@ -10,6 +10,8 @@ from typing_extensions import TypedDict
 from messages.resource_types import (
     AuditEntry,
     CountedGroup,
+    CountedWebhook,
+    Delivery,
     ListedSubcloud,
     PastStep,
     PastStrategy,
@@ -67,6 +69,19 @@ class AuditPage(TypedDict):
     """A page of the audit, newest first."""
 
     audit: list[AuditEntry]
+    next: _Next
+
+
+class WebhookList(TypedDict):
+    """Every webhook."""
+
+    webhooks: list[CountedWebhook]
+
+
+class DeliveryPage(TypedDict):
+    """A page of the deliveries of one webhook, newest first."""
+
+    deliveries: list[Delivery]
     next: _Next
 
 

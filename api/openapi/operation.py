@@ -59,6 +59,8 @@ class Operation:
     body: Body | None = None
     # What `{ref}` of the path stands for, and an example.
     ref: tuple[str, str] | None = None
+    # What `{id}` of the path, a number, stands for, and an example.
+    number: tuple[str, int] | None = None
     # Carries a command to the coordinator.
     is_command: bool = False
     # Sentences beside the docstring, for readers of the document.

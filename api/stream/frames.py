@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from messages.events import cloud_event
+from messages.events import cloud_event, subclouds_of
 
 # Nothing is told by it; it keeps the connection alive through proxies that close silent ones.
 HEARTBEAT: Final = b": still here\n\n"
@@ -50,14 +50,12 @@ class Filter:
 def event_frame(row: Mapping[Any, Any], source: str) -> Frame:
     """Return the frame of an event's row."""
     kind, _, name = row["subject"].partition("/")
-    data = row["data"]
-    strategy = int(name) if kind == "strategy" else data.get("strategy")
-    named = {data.get("subcloud"), name if kind == "subcloud" else None, *_aborted(data)} - {None}
+    strategy = int(name) if kind == "strategy" else row["data"].get("strategy")
     return Frame(
         id=row["id"],
         type=row["type"],
         strategy_id=strategy,
-        subclouds=frozenset(str(one) for one in named),
+        subclouds=subclouds_of(row),
         content=frame(row["type"], cloud_event(row, source), event_id=row["id"]),
     )
 
@@ -66,9 +64,3 @@ def frame(event: str, data: Mapping[str, Any], *, event_id: int | None = None) -
     """Return one message of the stream; with `event_id` a listener resumes after it."""
     number = b"" if event_id is None else b"id: %d\n" % event_id
     return b"%sevent: %s\ndata: %s\n\n" % (number, event.encode(), json.dumps(data, separators=(",", ":")).encode())
-
-
-def _aborted(data: Mapping[str, Any]) -> set[str]:
-    """Return the subclouds of the one event that tells of many."""
-    found = data.get("steps")
-    return {one["subcloud"] for one in found} if isinstance(found, list) else set()

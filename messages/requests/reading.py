@@ -113,6 +113,8 @@ def read(model: type[_R], data: Mapping[str, Any]) -> _R:
 
 def _text(model: type[Request], error: ErrorDetails) -> str:
     key = str(error["loc"][0]) if error["loc"] else "request"
+    if error["type"] == "extra_forbidden":
+        return f"Unknown field: {shown(key)}"
     context = error["ctx"] if error["type"] == _FAULT else {"text": "Invalid {key}", "value": ""}
     text = context["text"]
     if error["type"] == "missing":

@@ -1,0 +1,1 @@
+"""Events to webhooks: signed, tried again, written down."""

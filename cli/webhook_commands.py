@@ -1,0 +1,197 @@
+"""`prestager webhook`: who is told of events by HTTP."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from actors.webhook_commands import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
+from cli.configuration import read_settings
+from cli.errors import CommandError
+from cli.seal_command import installation_sealer
+from cli.store import store
+from cli.tables import print_table
+from cli.webhook_desk import carry_out
+from db.deliveries import DeliveryState, deliveries_page, open_counts
+from db.engine import Database
+from db.inventory import find
+from db.schema import webhooks
+from db.webhooks import all_webhooks
+from messages.commands import Command, CommandType
+from messages.webhook_resources import webhook_resource
+from messages.webhook_secrets import key_of, make_secret
+from settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Tell others of events by HTTP.")
+
+Ref = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the webhook.")]
+SecretStdin = Annotated[bool, typer.Option("--secret-stdin", help="Read the secret instead of making one.")]
+
+_SHOWN: Final = 50
+# Longer is a file that was piped by mistake, in characters.
+_LONGEST: Final = 256
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name of the webhook.")],
+    url: Annotated[str, typer.Argument(help="Where events are posted to.")],
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="Beginning of wanted types; may be given again.")
+    ] = None,
+    subcloud: Annotated[str | None, typer.Option(help="The only subcloud whose events are wanted.")] = None,
+    secret_stdin: SecretStdin = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Make a webhook and print its signing secret, this once only; it gets what happens from now on."""
+    settings = read_settings()
+    data = {"name": name, "url": url, "types": types or [], "subcloud": subcloud}
+    secret = _read_secret() if secret_stdin else make_secret()
+    with store(settings) as database:
+        carry_out(
+            database, create_webhook, _sealed(settings, Command(type=CommandType.WEBHOOK_CREATE, data=data), secret)
+        )
+    _show_secret(secret, is_made=not secret_stdin)
+
+
+@app.command("list")
+def list_webhooks() -> None:
+    """List all webhooks."""
+    with store(read_settings()) as database, database.read() as connection:
+        rows = all_webhooks(connection)
+        counts = open_counts(connection, [row["id"] for row in rows])
+    if not rows:
+        typer.echo("There is no webhook. Make one: prestager webhook add NAME URL", err=True)
+        return
+    lines = [(row["name"], _state(row), str(counts.get(row["id"], 0)), row["url"]) for row in rows]
+    print_table(("NAME", "STATE", "OPEN", "URL"), lines)
+
+
+@app.command()
+def show(ref: Ref) -> None:
+    """Show one webhook; never its secret."""
+    with store(read_settings()) as database:
+        row = _found(database, ref)
+    print_table(("FIELD", "VALUE"), [(key, _text(value)) for key, value in webhook_resource(row).items()])
+
+
+@app.command()
+def remove(ref: Ref) -> None:
+    """Remove a webhook with its secret and its log."""
+    with store(read_settings()) as database:
+        carry_out(database, delete_webhook, Command(type=CommandType.WEBHOOK_DELETE, subject=ref))
+    typer.echo(f"Webhook '{ref}' is removed.")
+
+
+@app.command()
+def enable(ref: Ref) -> None:
+    """Send to a webhook again what happens from now on."""
+    _change(ref, {"enabled": True})
+    typer.echo(f"Webhook '{ref}' is enabled.")
+
+
+@app.command()
+def disable(ref: Ref) -> None:
+    """Send nothing to a webhook; what is still open fails."""
+    _change(ref, {"enabled": False})
+    typer.echo(f"Webhook '{ref}' is disabled.")
+
+
+@app.command()
+def rotate(
+    ref: Ref,
+    secret_stdin: SecretStdin = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Give a webhook a new secret and print it, this once only; for a day the one before signs too."""
+    settings = read_settings()
+    secret = _read_secret() if secret_stdin else make_secret()
+    command = Command(type=CommandType.WEBHOOK_UPDATE, subject=ref, data={"rotate": True})
+    with store(settings) as database:
+        carry_out(database, update_webhook, _sealed(settings, command, secret))
+    _show_secret(secret, is_made=not secret_stdin)
+
+
+@app.command()
+def ping(ref: Ref) -> None:
+    """Have the service send a test; see `deliveries` for what came of it."""
+    with store(read_settings()) as database:
+        made = carry_out(database, ping_webhook, Command(type=CommandType.WEBHOOK_PING, subject=ref))
+    typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
+
+
+@app.command("redeliver")
+def send_again(ref: Ref, delivery: Annotated[int, typer.Argument(help="Id of the delivery.")]) -> None:
+    """Have the event of a delivery sent once more, or an open delivery tried at once."""
+    command = Command(type=CommandType.WEBHOOK_REDELIVER, subject=ref, data={"delivery": delivery})
+    with store(read_settings()) as database:
+        made = carry_out(database, redeliver, command)
+    typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
+
+
+@app.command()
+def deliveries(
+    ref: Ref,
+    state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = _SHOWN,
+) -> None:
+    """Show the newest deliveries of a webhook and what came of them."""
+    with store(read_settings()) as database:
+        webhook = _found(database, ref)
+        with database.read() as connection:
+            rows = deliveries_page(connection, webhook["id"], state=state, before=None, limit=limit)
+    headers = ("ID", "CREATED (UTC)", "TYPE", "SUBJECT", "STATE", "TRIES", "LAST TRY")
+    print_table(headers, [_line(row) for row in rows])
+
+
+def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
+    last = row["error"] or (f"{row['last_status']} in {row['duration_s']:.2f} s" if row["last_status"] else "")
+    created = f"{row['created_at']:%F %T}"
+    return str(row["id"]), created, row["type"], row["subject"], row["state"], str(row["attempts"]), last
+
+
+def _change(ref: str, data: Mapping[str, Any]) -> None:
+    command = Command(type=CommandType.WEBHOOK_UPDATE, subject=ref, data=dict(data))
+    with store(read_settings()) as database:
+        carry_out(database, update_webhook, command)
+
+
+def _found(database: Database, ref: str) -> Mapping[str, Any]:
+    with database.read() as connection:
+        row = find(connection, webhooks, ref)
+    if row is None:
+        raise CommandError(f"There is no webhook '{ref}'. List them: prestager webhook list")
+    return dict(row)
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if row["enabled"]:
+        return "failing" if row["failing_since"] else "enabled"
+    return f"disabled: {row['disabled_reason']}" if row["disabled_reason"] else "disabled"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "" if value is None else str(value)
+
+
+def _sealed(settings: Settings, command: Command, secret: str) -> Command:
+    sealed = installation_sealer(settings).seal(secret, bound_to=command.id)
+    return command.model_copy(update={"sealed_password": sealed})
+
+
+def _read_secret() -> str:
+    secret = sys.stdin.read(_LONGEST).strip()
+    try:
+        key_of(secret)
+    except ValueError as error:
+        raise CommandError(f"The secret {error}; make one with: echo whsec_$(openssl rand -base64 32)") from None
+    return secret
+
+
+def _show_secret(secret: str, *, is_made: bool) -> None:
+    if is_made:
+        typer.echo(secret)
+        typer.echo("The receiver verifies signatures with it. It is not shown again.", err=True)

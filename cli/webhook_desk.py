@@ -1,0 +1,64 @@
+"""Carries a command of an operator out at once, by the handler that serves the API, and writes it into the audit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from getpass import getuser
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import select
+
+from actors.coordinator import Handler
+from actors.desk import CoordinatorRules, Desk
+from actors.refusals import Refused
+from cli.errors import CommandError
+from db.audit import record
+from db.engine import Database
+from db.journal import Journal
+from db.schema import controller
+from messages.commands import Answer, Command
+from runner.inspectors import DeclaredInspector
+
+
+def carry_out(database: Database, handler: Handler, command: Command) -> Any:
+    """Return the body of the answer.
+
+    Raises:
+        CommandError: It was refused; nothing was changed.
+    """
+    journal = Journal(at := datetime.now(UTC))
+    asked = command.model_copy(update={"requested_by": f"shell/{_user()}"})
+    with database.write() as connection:
+        # In turn with the coordinator's transactions.
+        connection.execute(select(controller.c.id).with_for_update())
+        desk = Desk(
+            connection=connection,
+            journal=journal,
+            at=at,
+            rules=CoordinatorRules(release=None),
+            inspector=DeclaredInspector(),
+        )
+        answer = _handled(desk, handler, asked)
+        record(connection, asked, answer, at)
+        journal.write(connection)
+    if answer.status != HTTPStatus.OK:
+        raise CommandError(f"{answer.detail}.")
+    return answer.body
+
+
+def _handled(desk: Desk, handler: Handler, command: Command) -> Answer:
+    try:
+        with desk.connection.begin_nested():
+            body = handler(desk, command)
+    except Refused as refusal:
+        return Answer(status=refusal.status, detail=refusal.detail)
+    return Answer(status=HTTPStatus.OK, body=body)
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        # A container may have no name for its user.
+        return "unknown"

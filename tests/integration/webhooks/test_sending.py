@@ -1,0 +1,448 @@
+"""What receivers get, in which order, and what comes of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from pathlib import Path
+from time import time
+
+import pytest
+from aiohttp import web
+from receiver import Got, Receiver, receiving
+from sqlalchemy import delete
+from webhook_house import SECRET, House
+
+from actors.webhooks.addresses import REFUSED
+from db.inventory import installation_id
+from db.schema import events, webhooks
+from db.sealing import Sealer
+from messages.commands import CommandType
+
+# What the sender does is the same on both; what its statements do is tested on both in test_books.
+pytestmark = pytest.mark.parametrize("store_kind", ["sqlite"])
+
+
+def is_signed(got: Got, secret: str = SECRET) -> bool:
+    """Tell by the specification's words alone whether one of the signatures is right."""
+    content = b".".join([got.headers["webhook-id"].encode(), got.headers["webhook-timestamp"].encode(), got.body])
+    key = b64decode(secret.split("_", 1)[1])
+    digest = b64encode(hmac.new(key, content, sha256).digest()).decode()
+    return f"v1,{digest}" in got.headers["webhook-signature"].split(" ")
+
+
+class TestRequest:
+    async def test_event(self, house: House, receiver: Receiver) -> None:
+        """A receiver gets the very CloudEvent of the exchange and the stream, signed, under an id that stays."""
+        webhook_id = house.add("ops", receiver.url)
+        (number,) = house.tell()
+
+        await house.send()
+
+        (got,) = receiver.got
+        with house.database.read() as connection:
+            installation = installation_id(connection)
+        assert json.loads(got.body) == {
+            "specversion": "1.0",
+            "id": str(number),
+            "source": f"/prestager/{installation}",
+            "type": "io.prestager.event.step.prestage.complete",
+            "subject": "step/1",
+            "time": "2026-11-22T12:00:00+00:00",
+            "datacontenttype": "application/json",
+            "data": {"strategy": 1, "subcloud": "edge-1", "stage": 1},
+        }
+        assert "application/cloudevents+json" == got.headers["Content-Type"]
+        assert got.headers["User-Agent"].startswith("Prestager/")
+        assert f"{installation}/{webhook_id}/{number}" == got.headers["webhook-id"]
+        assert "." not in got.headers["webhook-id"]
+        assert abs(time() - int(got.headers["webhook-timestamp"])) < 60
+        assert is_signed(got)
+        assert not is_signed(got, "whsec_" + "b3RoZXI=" * 4)
+
+    async def test_both_secrets_for_a_day(self, house: House, receiver: Receiver) -> None:
+        """After a change of the secret the old one signs too for a day, and not a moment longer."""
+        house.add("ops", receiver.url)
+        other = "whsec_" + "b3RoZXIx" * 4
+        assert 200 == house.change("ops", secret=other).status
+        house.tell()
+        await house.send()
+        house.set(webhooks, old_until=1.0)
+        house.tell()
+        await house.send()
+
+        both, one = receiver.got
+        assert (True, True) == (is_signed(both), is_signed(both, other))
+        assert (False, True) == (is_signed(one), is_signed(one, other))
+        # And the old one is nowhere any more.
+        assert house.webhook("ops")["old_sealed"] is None
+
+    async def test_filters(self, house: House, receiver: Receiver) -> None:
+        """A webhook gets what its types and its subcloud say, the abort of many steps too."""
+        house.add("ops", receiver.url, types=["step.prestage.f", "strategy."], subcloud="edge-2")
+        house.tell(kind="step.prestage.failed", subcloud="edge-2")
+        house.tell(kind="step.prestage.failed", subcloud="edge-1")
+        house.tell(kind="step.prestage.complete", subcloud="edge-2")
+        house.tell(kind="strategy.prestage.aborted", subcloud=None, steps=[{"subcloud": "edge-2"}])
+
+        await house.send()
+
+        assert ["step.prestage.failed", "strategy.prestage.aborted"] == [
+            json.loads(got.body)["type"].removeprefix("io.prestager.event.") for got in receiver.got
+        ]
+
+    async def test_only_from_now_on(self, house: House, receiver: Receiver) -> None:
+        """A new webhook gets nothing of before."""
+        house.tell(3)
+        house.add("ops", receiver.url)
+        (number,) = house.tell()
+        await house.send()
+
+        assert [str(number)] == [json.loads(got.body)["id"] for got in receiver.got]
+
+    async def test_ping(self, house: House, receiver: Receiver) -> None:
+        """A ping goes to that webhook alone, whatever its filters, and to no exchange and no stream."""
+        house.add("ops", receiver.url, types=["strategy."])
+        house.add("other", receiver.url + "/other")
+        made = house.ask(CommandType.WEBHOOK_PING, "ops")
+        await house.send()
+
+        (got,) = receiver.got
+        body = json.loads(got.body)
+        assert ("io.prestager.event.webhook.ping", "webhook/ops", {"webhook": "ops"}) == (
+            body["type"],
+            body["subject"],
+            body["data"],
+        )
+        assert is_signed(got)
+        assert [("delivered", made.body["id"])] == [(row["state"], row["id"]) for row in house.rows()]
+        assert [] == house.rows(events)
+
+
+class TestAnswers:
+    async def test_delivered(self, house: House, receiver: Receiver) -> None:
+        """Any 2xx is taken; the log tells the status and how long it took."""
+        receiver.answers = [204]
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+
+        (row,) = house.rows()
+        assert ("delivered", 1, 204, "", None) == tuple(
+            row[key] for key in ("state", "attempts", "last_status", "error", "next_attempt_at")
+        )
+        assert 0 < row["duration_s"] < 5
+        assert row["finished_at"] is not None
+        assert ["delivered"] == house.meters.outcomes
+
+    async def test_again_after_500(self, house: House, receiver: Receiver) -> None:
+        """A failed try is made again when its time has come, not before, under the same id and another signature."""
+        receiver.answers = [500]
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+        (waiting,) = house.rows()
+        await house.send()
+        early = len(receiver.got)
+        house.due()
+        await house.send()
+
+        assert ("pending", 1, 500, "The receiver answered 500 Internal Server Error.") == tuple(
+            waiting[key] for key in ("state", "attempts", "last_status", "error")
+        )
+        assert 3 < waiting["next_attempt_at"] - time() <= 5
+        assert 1 == early
+        first, second = receiver.got
+        assert first.headers["webhook-id"] == second.headers["webhook-id"]
+        assert is_signed(second)
+        assert [("delivered", 2)] == [(row["state"], row["attempts"]) for row in house.rows()]
+        assert ["retried", "delivered"] == house.meters.outcomes
+
+    async def test_given_up_after_a_day(self, house: House, receiver: Receiver) -> None:
+        """After eleven tries within a day a delivery has failed; the webhook goes on."""
+        receiver.answers = [503] * 11
+        house.add("ops", receiver.url)
+        house.tell()
+        for _ in range(12):
+            await house.send()
+            house.due()
+
+        (row,) = house.rows()
+        assert ("failed", 11) == (row["state"], row["attempts"])
+        assert "The receiver answered 503 Service Unavailable. Given up after 11 tries." == row["error"]
+        assert house.webhook("ops")["enabled"]
+
+    async def test_retry_after(self, house: House, receiver: Receiver) -> None:
+        """A receiver may ask for patience, up to an hour."""
+        receiver.answers = [
+            web.Response(status=429, headers={"Retry-After": "60"}),
+            web.Response(status=503, headers={"Retry-After": "90000"}),
+        ]
+        house.add("ops", receiver.url)
+        house.tell(2)
+        await house.send()
+
+        assert [60, 3600] == [pytest.approx(row["next_attempt_at"] - time(), abs=5) for row in house.rows()]
+
+    async def test_gone(self, house: House, receiver: Receiver) -> None:
+        """410 ends it: the webhook is disabled with that reason, what waits fails, and an event tells."""
+        receiver.answers = [410]
+        house.add("ops", receiver.url)
+        house.tell(3)
+        await house.send()
+
+        webhook = house.webhook("ops")
+        assert (False, "The receiver answered 410: it wants nothing more.") == (
+            webhook["enabled"],
+            webhook["disabled_reason"],
+        )
+        assert ["failed"] * 3 == house.states()
+        told = house.rows(events)[-1]
+        assert ("webhook.disabled", "webhook/ops") == (told["type"], told["subject"])
+        assert {"webhook": "ops", "reason": webhook["disabled_reason"]} == told["data"]
+
+    async def test_nothing_but_failures(self, house: House, receiver: Receiver) -> None:
+        """A webhook that took nothing for five days is disabled; one success in between begins them anew."""
+        receiver.answers = [500, 200, 500]
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+        began = house.webhook("ops")["failing_since"]
+        house.tell()
+        await house.send()
+        worked = house.webhook("ops")["failing_since"]
+        house.set(webhooks, failing_since=time() - 5 * 86400 - 60)
+        house.tell()
+        await house.send()
+
+        assert (pytest.approx(time(), abs=5), None) == (began, worked)
+        assert (
+            "Every try has failed for 5 days. The receiver answered 500 Internal Server Error."
+            == (house.webhook("ops")["disabled_reason"])
+        )
+
+    async def test_redirect(self, house: House, receiver: Receiver) -> None:
+        """A redirect is not followed."""
+        receiver.answers = [web.Response(status=302, headers={"Location": f"{receiver.url}/elsewhere"})]
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+
+        (row,) = house.rows()
+        assert 1 == len(receiver.got)
+        assert "The receiver answered 302: redirects are not followed; set the url that it leads to." == row["error"]
+
+    async def test_silence(self, house: House, receiver: Receiver) -> None:
+        """Who does not answer in time has not taken it."""
+        receiver.hold.clear()
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send(timeout_s=0.2)
+
+        assert [("pending", "The receiver did not answer within 0.2 s.")] == [
+            (row["state"], row["error"]) for row in house.rows()
+        ]
+
+    async def test_endless_body(self, house: House, receiver: Receiver) -> None:
+        """The status says it: a body that never ends is not read."""
+
+        async def drip(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"x" * 100)
+            await asyncio.Event().wait()
+            return response
+
+        receiver.answers = [drip]
+        house.add("ops", receiver.url)
+        house.tell(2)
+        await house.send()
+
+        assert ["delivered"] * 2 == house.states()
+
+    async def test_body_is_not_kept(self, house: House, receiver: Receiver) -> None:
+        """Nothing that a receiver says is kept: a webhook is no way to read what only this machine reaches."""
+        receiver.answers = [web.Response(status=500, reason="inner-thing", text="inner-thing" * 500)]
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+
+        assert "inner-thing" not in str(house.rows())
+
+    async def test_nobody_there(self, house: House) -> None:
+        """A receiver that is away is a failed try whose sentence has no URL."""
+        async with receiving() as gone:
+            url = gone.url
+        house.add("ops", url)
+        house.tell()
+        await house.send()
+
+        (row,) = house.rows()
+        assert ("pending", "The receiver cannot be connected to: Connection refused.") == (row["state"], row["error"])
+
+    async def test_untrusted_certificate(self, house: House, certificate: Path, tls: object) -> None:
+        """A certificate of an unknown authority is refused, and taken when its authority is set."""
+        async with receiving(tls) as receiver:  # type: ignore[arg-type]
+            house.add("ops", receiver.url)
+            house.tell()
+            await house.send()
+            (refused,) = house.rows()
+            house.due()
+            await house.send(ca_file=certificate)
+
+        assert refused["error"].startswith("The receiver's certificate is not trusted: self")
+        assert (["delivered"], 1) == (house.states(), len(receiver.got))
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+    async def test_own_services(self, house: House, receiver: Receiver, host: str) -> None:
+        """What only this machine reaches is refused when the socket is made, however its address is written."""
+        house.add("ops", receiver.url.replace("127.0.0.1", host))
+        house.tell()
+        await house.send(allowed=())
+
+        assert [] == receiver.got
+        assert [("pending", REFUSED)] == [(row["state"], row["error"]) for row in house.rows()]
+
+
+class TestOrder:
+    async def test_in_the_order_of_events(self, house: House, receiver: Receiver) -> None:
+        """As long as nothing fails events come one after the other in their order."""
+        house.add("ops", receiver.url)
+        numbers = house.tell(150)
+        await house.send()
+
+        assert [str(number) for number in numbers] == [json.loads(got.body)["id"] for got in receiver.got]
+        assert 1 == receiver.most_at_once
+
+    async def test_a_failure_holds_nobody_up(self, house: House, receiver: Receiver) -> None:
+        """What failed comes later; what follows it comes at once."""
+        receiver.answers = [500]
+        house.add("ops", receiver.url)
+        first, *others = house.tell(3)
+        await house.send()
+        house.due()
+        await house.send()
+
+        assert [first, *others, first] == [int(json.loads(got.body)["id"]) for got in receiver.got]
+
+    async def test_a_slow_one_holds_no_other_up(self, house: House, receiver: Receiver) -> None:
+        """A receiver that does not answer delays no other webhook."""
+        async with receiving() as slow:
+            slow.hold.clear()
+            house.add("slow", slow.url)
+            house.add("quick", receiver.url)
+            house.tell(20)
+            sender = house.sender()
+            async with sender._receivers:
+                await sender.look()
+                await slow.busy(1)
+                await receiver.taken(20)
+                slow.hold.set()
+                await sender.settle()
+
+        assert 20 == len(slow.got)
+
+    async def test_at_most_three_tries_again(self, house: House, receiver: Receiver) -> None:
+        """Further tries of one webhook go out beside each other, three at once."""
+        receiver.answers = [500] * 8
+        house.add("ops", receiver.url)
+        house.tell(8)
+        await house.send()
+        house.due()
+        receiver.hold.clear()
+        sending = asyncio.create_task(house.send())
+        await receiver.busy(3)
+        receiver.hold.set()
+        await sending
+
+        assert 3 == receiver.most_at_once
+        assert ["delivered"] * 8 == house.states()
+
+    async def test_bounded_backlog(self, house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At most so many deliveries are open; the others are made when there is room, and none is lost."""
+        monkeypatch.setattr("db.webhooks.MOST_OPEN", 10)
+        receiver.answers = [500] * 10
+        house.add("ops", receiver.url)
+        numbers = house.tell(35)
+        await house.send()
+        first = house.states()
+        house.due()
+        await house.send()
+
+        assert ["pending"] * 10 == first
+        assert set(numbers) == {int(json.loads(got.body)["id"]) for got in receiver.got[10:]}
+        assert ["delivered"] * 35 == house.states()
+
+
+class TestEnds:
+    async def test_forgotten_event(self, house: House, receiver: Receiver) -> None:
+        """An event that was forgotten by age before it could be delivered is a failure that says so."""
+        receiver.answers = [500]
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+        with house.database.write() as connection:
+            connection.execute(delete(events))
+        house.due()
+        await house.send()
+
+        assert [("failed", "The event is no longer kept, see PRESTAGER_RETENTION_DAYS.")] == [
+            (row["state"], row["error"]) for row in house.rows()
+        ]
+        assert 1 == len(receiver.got)
+
+    async def test_another_key(self, house: House, receiver: Receiver) -> None:
+        """A secret that cannot be opened disables the webhook, which says what to do; nothing unsigned goes out."""
+        house.add("ops", receiver.url)
+        house.tell()
+        house.sealer = Sealer(b"o" * 32)
+        await house.send()
+
+        assert "cannot be opened" in house.webhook("ops")["disabled_reason"]
+        assert [] == receiver.got
+
+    async def test_disabled_meanwhile(self, house: House, receiver: Receiver) -> None:
+        """A webhook that somebody disables gets nothing more; enabled again, it gets what happens from then on."""
+        house.add("ops", receiver.url)
+        house.tell()
+        house.change("ops", enabled=False)
+        await house.send()
+        house.tell()
+        house.change("ops", enabled=True)
+        (number,) = house.tell()
+        await house.send()
+
+        assert [number] == [int(json.loads(got.body)["id"]) for got in receiver.got]
+
+    async def test_deleted_meanwhile(self, house: House, receiver: Receiver) -> None:
+        """A webhook that is deleted while a delivery is under way takes its log along, and nothing breaks."""
+        receiver.hold.clear()
+        house.add("ops", receiver.url)
+        house.tell(2)
+        sender = house.sender()
+        async with sender._receivers:
+            await sender.look()
+            await receiver.busy(1)
+            house.ask(CommandType.WEBHOOK_DELETE, "ops")
+            await sender.look()
+            receiver.hold.set()
+            await sender.settle()
+
+        assert (1, []) == (len(receiver.got), house.rows())
+
+    async def test_redelivery(self, house: House, receiver: Receiver) -> None:
+        """What failed or was delivered may be sent once more, under the same id."""
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+        (row,) = house.rows()
+        again = house.ask(CommandType.WEBHOOK_REDELIVER, "ops", delivery=row["id"])
+        await house.send()
+
+        first, second = receiver.got
+        assert ("redelivery", "pending") == (again.body["cause"], again.body["state"])
+        assert first.headers["webhook-id"] == second.headers["webhook-id"]
+        assert ["delivered"] * 2 == house.states()
