@@ -180,7 +180,7 @@ def _webhooks(connection: Connection) -> Facts:
             "prestager_webhooks",
             "Webhooks: enabled, disabled by somebody, given up because nothing was taken in.",
             ("state",),
-            {(row[0],): float(row[1]) for row in kinds},
+            {("enabled",): 0.0, ("disabled",): 0.0, ("given-up",): 0.0} | {(row[0],): float(row[1]) for row in kinds},
         ),
         ("prestager_webhook_deliveries_open", "Deliveries that are still to be made.", (), {(): float(count)}),
         ("prestager_webhook_oldest_open_seconds", "Age of the oldest of them.", (), {(): max(0.0, age)}),

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 from db.engine import Database
 from db.migrate import upgrade
 from db.retention import Retention, purge
-from db.schema import audit, commands, events, run_outputs, runs, steps, strategies
+from db.schema import audit, commands, events, run_outputs, runs, steps, strategies, webhook_deliveries, webhooks
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=1)
@@ -144,3 +144,18 @@ def test_the_audit_is_kept_by_a_time_of_its_own(database: Database) -> None:
 
     assert 1 == purge(database, KEPT, NOW)
     assert 2 == count(database, audit)
+
+
+def test_deliveries_go_when_they_ended_long_ago(database: Database) -> None:
+    """Of the log of a webhook what ended long ago goes; what is still to be sent stays however old it is."""
+    webhook = {"types": [], "enabled": True, "disabled_reason": "", "sealed": "", "bound_to": "", "cursor": 0}
+    delivery = {"type": "t", "subject": "s", "cause": "event", "state": "", "attempts": 1, "error": ""}
+    with database.write() as connection:
+        connection.execute(insert(webhooks).values(id=1, name="a", url="http://a", created_at=OLD, **webhook))
+        connection.execute(
+            insert(webhook_deliveries),
+            [{**delivery, "webhook_id": 1, "created_at": OLD, "finished_at": at} for at in (OLD, NEW, None)],
+        )
+
+    assert 1 == purge(database, KEPT, NOW)
+    assert [2, 1] == [count(database, table) for table in (webhook_deliveries, webhooks)]

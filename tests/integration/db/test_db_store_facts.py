@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -14,11 +15,11 @@ from db_rows import AT, Rig
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+from sqlalchemy import insert, update
 from sqlalchemy.exc import OperationalError
 
 from db.engine import Database
-from db.schema import steps
+from db.schema import steps, webhook_deliveries, webhooks
 from monitoring import store_facts
 from monitoring.dead_letters import DeadLetters
 from monitoring.meters import ProcessMeters
@@ -88,6 +89,41 @@ def test_the_work(database: Database, facts: StoreFacts) -> None:
     }.items() <= found.items()
     assert 0.0 <= found["prestager_outbox_lag_seconds", ()] < 60.0
     assert found["prestager_events_unpublished", ()] > 0
+
+
+def test_webhooks(database: Database, facts: StoreFacts) -> None:
+    """Webhooks are told by what became of them, deliveries that are still to be made by number and age; no name is."""
+    now = datetime.now(UTC)
+    webhook = {
+        "types": [],
+        "sealed": "",
+        "bound_to": "",
+        "cursor": 0,
+        "created_at": now,
+        "url": "http://secret.example",
+    }
+    delivery = {"type": "t", "subject": "s", "cause": "event", "state": "", "attempts": 1, "error": "", "webhook_id": 1}
+    with database.write() as connection:
+        for number, (enabled, reason) in enumerate([(True, ""), (True, ""), (False, ""), (False, "gone")], start=1):
+            values = {"id": number, "name": f"name{number}", "enabled": enabled, "disabled_reason": reason}
+            connection.execute(insert(webhooks).values(**webhook, **values))
+        for age_s, next_attempt_at in ((500, 1.0), (100, 1.0), (9000, None)):
+            made_at = now - timedelta(seconds=age_s)
+            connection.execute(
+                insert(webhook_deliveries).values(**delivery, created_at=made_at, next_attempt_at=next_attempt_at)
+            )
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    assert {
+        ("prestager_webhooks", ("enabled",)): 2.0,
+        ("prestager_webhooks", ("disabled",)): 1.0,
+        ("prestager_webhooks", ("given-up",)): 1.0,
+        ("prestager_webhook_deliveries_open", ()): 2.0,
+        ("prestager_webhook_oldest_open_seconds", ()): pytest.approx(500, abs=30),
+    }.items() <= found.items()
+    assert "name1" not in generate_latest(registry).decode()
 
 
 def test_nothing_to_tell(facts: StoreFacts) -> None:
@@ -180,6 +216,7 @@ def test_names_in_alerts_and_dashboards(database: Database, facts: StoreFacts) -
     meters.run_ended("prestaging-images", "succeeded", 3.0)
     meters.lease_lost()
     meters.result_fenced()
+    meters.webhook_tried("delivered")
     meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
     with database.write() as connection:
         connection.execute(update(steps).values(updated_at=AT))

@@ -44,7 +44,9 @@ class House:
     sealer: Sealer
     meters: Counted = field(default_factory=Counted)
 
-    def ask(self, kind: CommandType, subject: str | None = None, *, secret: str | None = None, **data: Any) -> Answer:
+    def ask(
+        self, kind: CommandType, subject: str | None = None, /, *, secret: str | None = None, **data: Any
+    ) -> Answer:
         """Carry a command out."""
         command = Command(type=kind, subject=subject, data=data)
         if secret is not None:
@@ -58,7 +60,7 @@ class House:
         assert answer.status == 200, answer.detail
         return int(answer.body["id"])
 
-    def change(self, name: str, **data: Any) -> Answer:
+    def change(self, name: str, /, **data: Any) -> Answer:
         """Change a webhook."""
         return self.ask(CommandType.WEBHOOK_UPDATE, name, **data)
 

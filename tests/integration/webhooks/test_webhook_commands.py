@@ -1,0 +1,254 @@
+"""Commands about webhooks and how they are answered."""
+
+from __future__ import annotations
+
+import json
+from time import time
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+from webhook_house import SECRET, House
+
+from actors.amqp.cloudevents import to_command
+from db.schema import audit, commands, events, webhook_deliveries, webhooks
+from messages.commands import Command, CommandType
+from messages.webhook_secrets import seal_tag
+
+# The statements are tried on both databases by one test; the rules are the same on both.
+on_sqlite = pytest.mark.parametrize("store_kind", ["sqlite"])
+
+URL = "http://receiver.example/hook/t0ken"
+NO_SECRET = (
+    "Invalid webhook secret: one that is made could not be told; give your own as data.sealed_password, see: prestager"
+    " seal"
+)
+NOT_FOUND = (404, "Webhook not found")
+TAKEN = (400, "A webhook with this name already exists")
+DISABLED = (422, "Webhook ops is disabled; enable it first")
+
+
+def said(answer: Any) -> tuple[int, str]:
+    """Return status and sentence."""
+    return answer.status, answer.detail
+
+
+def test_life(house: House) -> None:
+    """A webhook is made, changed, tried, and removed with its log; each answer shows it without its secret."""
+    made = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url=URL, types=["step."])
+    changed = house.change("ops", name="night", subcloud="edge-1")
+    turned = house.change("night", rotate=True, secret=SECRET)
+    pinged = house.ask(CommandType.WEBHOOK_PING, "night")
+    hurried = house.ask(CommandType.WEBHOOK_REDELIVER, "1", delivery=pinged.body["id"])
+    disabled = house.change("night", enabled=False)
+    enabled = house.change("night", enabled=True)
+    removed = house.ask(CommandType.WEBHOOK_DELETE, "night")
+
+    assert {
+        "id": 1,
+        "name": "ops",
+        "url": URL,
+        "types": ["step."],
+        "subcloud": None,
+        "enabled": True,
+        "disabled-at": None,
+        "disabled-reason": None,
+        "failing-since": None,
+        "old-secret-until": None,
+        "updated-at": None,
+    }.items() <= made.body.items()
+    assert ("night", "edge-1", ["step."]) == tuple(changed.body[key] for key in ("name", "subcloud", "types"))
+    assert turned.body["old-secret-until"] is not None
+    assert ("webhook.ping", "pending", 0) == tuple(pinged.body[key] for key in ("type", "state", "attempts"))
+    assert pinged.body["id"] == hurried.body["id"]
+    assert (False, None) == (disabled.body["enabled"], disabled.body["disabled-reason"])
+    assert disabled.body["disabled-at"] is not None
+    assert (True, None) == (enabled.body["enabled"], enabled.body["disabled-at"])
+    assert (200, None) == (removed.status, removed.body)
+    assert ([], []) == (house.rows(webhooks), house.rows(webhook_deliveries))
+
+
+@on_sqlite
+class TestCreate:
+    def test_secret_is_needed(self, house: House) -> None:
+        """Who sends by message gives the secret sealed: one that is made could not be told."""
+        assert (400, NO_SECRET) == said(house.ask(CommandType.WEBHOOK_CREATE, name="ops", url=URL))
+
+    def test_secret_in_a_wrong_form(self, house: House) -> None:
+        """A secret whose form the API found wrong is refused in its turn."""
+        data = {"name": "ops", "url": URL}
+        command = Command(type=CommandType.WEBHOOK_CREATE, data=data, password_fault="undecodable")
+        wrong_name = command.model_copy(update={"id": "2", "data": {**data, "name": "1"}})
+
+        assert house.coordinator.execute(command).detail.startswith("Invalid webhook secret: give whsec_ followed by")
+        assert house.coordinator.execute(wrong_name).detail.startswith("Invalid webhook name")
+
+    def test_faults_are_refusals(self, house: House) -> None:
+        """A wrong body is a 400 with its sentence, and nothing is made."""
+        answer = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url="ftp://x")
+
+        assert 400 == answer.status
+        assert answer.detail.startswith("Invalid webhook url: ")
+        assert [] == house.rows(webhooks)
+
+    def test_names_are_unique(self, house: House) -> None:
+        """A name that is taken is refused, when making and when changing; one's own is not."""
+        house.add("ops", URL)
+        house.add("night", URL)
+
+        assert TAKEN == said(house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url=URL))
+        assert TAKEN == said(house.change("night", name="ops"))
+        assert 200 == house.change("ops", name="ops").status
+
+    def test_not_too_many(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """There are at most a hundred webhooks."""
+        monkeypatch.setattr("actors.webhook_commands._MOST_WEBHOOKS", 1)
+        house.add("ops", URL)
+
+        answer = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="night", url=URL)
+
+        assert (422, "There are 1 webhooks already; delete one first") == said(answer)
+
+    def test_made_disabled(self, house: House) -> None:
+        """A webhook may be made disabled."""
+        house.add("ops", URL, enabled=False)
+
+        assert DISABLED == said(house.ask(CommandType.WEBHOOK_PING, "ops"))
+
+    def test_by_cloudevent(self, house: House) -> None:
+        """A program makes a webhook over RabbitMQ with a secret that was sealed for that one command."""
+        event = {
+            "specversion": "1.0",
+            "source": "//ci.example.net/night",
+            "id": "hook-1",
+            "type": "io.prestager.command.webhook.create",
+            "data": {"request": {"name": "ops", "url": URL}},
+        }
+        command = to_command(json.dumps(event).encode(), own_source="", is_ours=False)
+        event["data"]["sealed_password"] = house.sealer.seal(SECRET, bound_to=command.id)  # type: ignore[index]
+        answer = house.coordinator.execute(to_command(json.dumps(event).encode(), own_source="", is_ours=False))
+
+        row = house.webhook("ops")
+        assert 200 == answer.status
+        assert SECRET == house.sealer.open(row["sealed"], bound_to=row["bound_to"])
+
+
+@on_sqlite
+class TestUpdate:
+    def test_unknown(self, house: House) -> None:
+        """What is not there is not found."""
+        for kind in (CommandType.WEBHOOK_UPDATE, CommandType.WEBHOOK_DELETE, CommandType.WEBHOOK_PING):
+            assert NOT_FOUND == said(house.ask(kind, "ops", name="x"))
+        assert NOT_FOUND == said(house.ask(CommandType.WEBHOOK_REDELIVER, None, delivery=1))
+
+    def test_nothing_to_update(self, house: House) -> None:
+        """A change without a change is refused."""
+        house.add("ops", URL)
+
+        assert (400, "nothing to update") == said(house.change("ops"))
+        assert (400, "nothing to update") == said(house.change("ops", rotate=False))
+
+    def test_rotation_needs_a_secret(self, house: House) -> None:
+        """Who sends by message gives the new secret sealed, too."""
+        house.add("ops", URL)
+
+        assert (400, NO_SECRET) == said(house.change("ops", rotate=True))
+
+    def test_new_secret(self, house: House) -> None:
+        """A new secret takes the place of the old one, which counts for a day more; the one before that is gone."""
+        house.add("ops", URL)
+        first = house.webhook("ops")
+        house.change("ops", secret=SECRET)
+        second = house.webhook("ops")
+        answer = house.change("ops", secret=SECRET)
+        third = house.webhook("ops")
+
+        assert first["sealed"] == second["old_sealed"]
+        assert second["sealed"] == third["old_sealed"]
+        assert pytest.approx(time() + 86400, abs=60) == third["old_until"]
+        assert seal_tag(third["sealed"]) == answer.body["secret-tag"]
+
+    def test_another_url_begins_anew(self, house: House) -> None:
+        """With another URL what failed before does not count."""
+        house.add("ops", URL)
+        house.set(webhooks, failing_since=5.0)
+        kept = house.change("ops", types=[])
+        changed = house.change("ops", url=URL + "/new")
+
+        assert "1970-01-01 00:00:05" == kept.body["failing-since"]
+        assert changed.body["failing-since"] is None
+
+    def test_enabled_again(self, house: House) -> None:
+        """Enabled again it gets nothing of what happened meanwhile; enabling what is enabled changes nothing."""
+        house.add("ops", URL)
+        house.tell(2)
+        house.change("ops", enabled=True)
+        untouched = house.webhook("ops")["cursor"]
+        house.change("ops", enabled=False)
+        house.change("ops", enabled=True)
+
+        assert (0, 2) == (untouched, house.webhook("ops")["cursor"])
+
+    def test_no_event_of_a_wish(self, house: House) -> None:
+        """Who disables a webhook needs no event to know it."""
+        house.add("ops", URL)
+        house.change("ops", enabled=False)
+
+        assert [] == house.rows(events)
+
+
+@on_sqlite
+class TestRedeliver:
+    def ended(self, house: House, cause: CommandType | None = None) -> int:
+        """Have a delivery end, of an event or a ping; return its id."""
+        house.tell()
+        made = house.ask(CommandType.WEBHOOK_PING, "ops").body["id"]
+        values = {"state": "failed", "next_attempt_at": None}
+        if cause is None:
+            values |= {"event_id": house.rows(events)[-1]["id"]}
+        house.set(webhook_deliveries, **values)
+        return int(made)
+
+    def test_refusals(self, house: House) -> None:
+        """What cannot be sent again is refused with the reason."""
+        house.add("ops", URL)
+        house.add("other", URL)
+        number = self.ended(house)
+        ask = lambda name, **data: said(house.ask(CommandType.WEBHOOK_REDELIVER, name, **data))  # noqa: E731
+        strange = ask("other", delivery=number)
+        with house.database.write() as connection:
+            connection.execute(delete(events))
+        forgotten = ask("ops", delivery=number)
+        house.set(webhook_deliveries, event_id=None)
+        ping = ask("ops", delivery=number)
+
+        assert (404, "Delivery not found") == strange == ask("ops", delivery=99)
+        assert (422, "Event 1 is no longer kept") == forgotten
+        assert (422, "A ping is not sent again; send another one") == ping
+        assert (400, "Invalid delivery: give the id of a delivery") == ask("ops", delivery="1")
+        house.change("ops", enabled=False)
+        assert DISABLED == ask("ops", delivery=number)
+
+
+@on_sqlite
+class TestKept:
+    def test_secret_and_url(self, house: House) -> None:
+        """No secret is in the database in the clear, and no URL in audit and events."""
+        house.add("ops", URL)
+        house.change("ops", secret=SECRET)
+        house.ask(CommandType.WEBHOOK_DELETE, "ops", secret=SECRET)
+
+        kept = {table.name: str(house.rows(table)) for table in (webhooks, audit, commands, events)}
+        assert SECRET not in "".join(kept.values())
+        assert "t0ken" not in kept["audit"] + kept["events"]
+
+    def test_a_repeat_is_one(self, house: House) -> None:
+        """The same command again is answered from what was stored, with the first seal's tag."""
+        first = Command(
+            id="a/1", type=CommandType.WEBHOOK_CREATE, data={"name": "ops", "url": URL}, sealed_password="first"
+        )
+        again = first.model_copy(update={"sealed_password": "second"})
+
+        assert seal_tag("first") == house.coordinator.execute(first).body["secret-tag"]
+        assert seal_tag("first") == house.coordinator.execute(again).body["secret-tag"]
+        assert "first" == house.webhook("ops")["sealed"]

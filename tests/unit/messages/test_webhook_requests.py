@@ -1,0 +1,97 @@
+"""Bodies about webhooks: each fault has its sentence, and the first one in the order of the fields is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from messages.webhook_requests import RequestFaultError, WebhookCreate, WebhookRedeliver, WebhookUpdate, read_request
+
+NAME = "Invalid webhook name: give 1 to 255 letters, digits, dots, dashes and underscores, not digits alone"
+URL = (
+    "Invalid webhook url: give http:// or https:// and a host, without user, password and fragment, at most 2000"
+    " characters"
+)
+TYPES = (
+    "Invalid webhook types: give a list of at most 20 beginnings of types, such as strategy. or step.prestage.failed"
+)
+SUBCLOUD = "Invalid webhook subcloud: give the name of a subcloud, or null for all"
+ENABLED = "Invalid webhook enabled: give true or false"
+CLEAR = "Invalid webhook secret: it must not travel in the clear; give it as data.sealed_password, see: prestager seal"
+GOOD: dict[str, Any] = {"name": "ops", "url": "https://receiver.example/hook?token=x"}
+
+FAULTS = [
+    *[({"name": value}, NAME) for value in (None, "", "12", "a b", "a/b", "ü", "x" * 256, "a\n", 5)],
+    *[
+        ({"url": value}, URL)
+        for value in (
+            None,
+            "",
+            "receiver.example",
+            "ftp://receiver.example",
+            "http://",
+            "http:///path",
+            "http://user@receiver.example",
+            "http://user:password@receiver.example",
+            "http://receiver.example/#part",
+            "http://receiver.example/a b",
+            "http://receiver.example\\@other.example/",
+            "http://receiver.example:99999/",
+            "http://receiver.example:0/",
+            "http://[::1/",
+            "http://r\u00fcckruf.example/",
+            "http://receiver.example/" + "x" * 2000,
+        )
+    ],
+    *[({"types": value}, TYPES) for value in ("strategy.", None, [1], [""], ["a" * 65], ["A"], ["a."] * 21)],
+    *[({"subcloud": value}, SUBCLOUD) for value in ("", 5, "x" * 256)],
+    *[({"enabled": value}, ENABLED) for value in ("true", 1, None)],
+    ({"secret": "whsec_x"}, CLEAR),
+    ({"type": "strategy."}, "Unknown webhook field: type"),
+    ({"enabled": 1, "types": 1, "name": "1"}, NAME),
+    ({"enabled": 1, "types": 1, "color": 1}, TYPES),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), FAULTS, ids=lambda value: str(value)[:40].encode().hex()[:20])
+@pytest.mark.parametrize("model", [WebhookCreate, WebhookUpdate])
+def test_first_fault(model: Any, data: dict[str, Any], sentence: str) -> None:
+    """What is wrong is told by the sentence of the first wrong field, when making and when changing."""
+    with pytest.raises(RequestFaultError) as fault:
+        read_request(model, {**GOOD, **data})
+
+    assert sentence == str(fault.value)
+
+
+@pytest.mark.parametrize(("missing", "sentence"), [("name", NAME), ("url", URL)])
+def test_what_must_be_given(missing: str, sentence: str) -> None:
+    """A new webhook needs a name and a URL."""
+    with pytest.raises(RequestFaultError) as fault:
+        read_request(WebhookCreate, {key: value for key, value in GOOD.items() if key != missing})
+
+    assert sentence == str(fault.value)
+
+
+def test_defaults() -> None:
+    """What is left out of a new webhook means everything, from now on; what is left out of a change is not in it."""
+    made = read_request(WebhookCreate, GOOD)
+    changed = read_request(WebhookUpdate, {"subcloud": None})
+
+    assert ([], None, True) == (made.types, made.subcloud, made.enabled)
+    assert {"subcloud": None} == changed.model_dump(exclude_unset=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.7:8080", "https://[2001:db8::1]/x", "http://localhost/a?b=c", "https://a.example/%20"]
+)
+def test_good_urls(url: str) -> None:
+    """Names and addresses, ports, paths and queries are good."""
+    assert url == read_request(WebhookCreate, {**GOOD, "url": url}).url
+
+
+@pytest.mark.parametrize("value", [None, "5", 0, True, 10**18, 1.0])
+def test_redelivery(value: object) -> None:
+    """A redelivery needs the number of a delivery."""
+    with pytest.raises(RequestFaultError, match="Invalid delivery: give the id of a delivery"):
+        read_request(WebhookRedeliver, {"delivery": value})
