@@ -170,7 +170,8 @@ def _webhooks(connection: Connection) -> Facts:
     kind = case(
         (webhooks.c.enabled, "enabled"), (webhooks.c.disabled_reason != "", "given-up"), else_="disabled"
     ).label("kind")
-    kinds = connection.execute(select(kind, func.count()).group_by(kind))
+    kinds: dict[tuple[str, ...], float] = {("enabled",): 0.0, ("disabled",): 0.0, ("given-up",): 0.0}
+    kinds |= {(row[0],): float(row[1]) for row in connection.execute(select(kind, func.count()).group_by(kind))}
     waiting = webhook_deliveries.c.next_attempt_at.is_not(None)
     made_at = webhook_deliveries.c.created_at
     count, oldest = connection.execute(select(func.count(), func.min(made_at, type_=made_at.type)).where(waiting)).one()
@@ -180,7 +181,7 @@ def _webhooks(connection: Connection) -> Facts:
             "prestager_webhooks",
             "Webhooks: enabled, disabled by somebody, given up because nothing was taken in.",
             ("state",),
-            {("enabled",): 0.0, ("disabled",): 0.0, ("given-up",): 0.0} | {(row[0],): float(row[1]) for row in kinds},
+            kinds,
         ),
         ("prestager_webhook_deliveries_open", "Deliveries that are still to be made.", (), {(): float(count)}),
         ("prestager_webhook_oldest_open_seconds", "Age of the oldest of them.", (), {(): max(0.0, age)}),

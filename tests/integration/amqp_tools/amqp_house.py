@@ -178,6 +178,7 @@ def house_at(rabbitmq: RabbitmqServer, directory: Path) -> House:
         feed_dir=directory / "feed",
         worker_name=vhost,
         slots=4,
+        webhook_allow_networks="127.0.0.0/8",
     )
     house.declare()
     return house

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,15 +11,17 @@ from collections.abc import Callable, Iterator
 
 import pika
 import pytest
-from amqp_house import ROOT, House
+from amqp_house import ROOT, House, Prestager
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from actors.amqp.topology import EVENTS, dead_letters_of
 from db.schema import commands, strategies, subclouds
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
+from tests.verifying_receiver import verifying
 
 SOURCE = "//ci.example.net/night"
+SECRET = "whsec_" + "c2VjcmV0" * 4
 SITE = {
     "name": "site0",
     "software_version": "22.12",
@@ -175,3 +178,21 @@ def test_an_outsider_can_do_nothing_else(publisher: str, attempt: Callable[[Bloc
 
         with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
             attempt(channel)
+
+
+def test_a_webhook_by_message(
+    running: House, publisher: str, prestager: Prestager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program makes a webhook with a secret sealed for that one command, and what is sent is signed by it."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
+    sealed = prestager("seal", "--source", SOURCE, "--id", "hook-1").out.strip()
+
+    with verifying(SECRET) as receiver:
+        request = json.dumps({"name": "ci", "url": receiver.url})
+        made = running.send(publisher, SOURCE, "hook-1", "webhook.create", request, sealed)
+        pinged = running.send(publisher, SOURCE, "ping-1", "webhook.ping/ci")
+        event = receiver.next()
+        removed = running.send(publisher, SOURCE, "hook-2", "webhook.delete/ci")
+
+    assert [200, 200, 200] == [answer[1]["status"] for answer in (made, pinged, removed)], made
+    assert ("io.prestager.event.webhook.ping", {"webhook": "ci"}) == (event["type"], event["data"])

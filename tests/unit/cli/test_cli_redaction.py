@@ -38,6 +38,7 @@ def test_other_fields_stay(key: str) -> None:
     ("text", "expected"),
     [
         ("using prst_" + "a" * 43 + " now", f"using {MASK} now"),
+        ("signs by whsec_c2VjcmV0c2VjcmV0c2Vj/mV0c2VjcmU= now", f"signs by {MASK} now"),
         ("keystone gAAAAAB" + "x" * 176, f"keystone {MASK}"),
         ("amqp://user:pa$$w0rd@host:5672/", f"amqp://user:{MASK}@host:5672/"),
         ("postgresql+psycopg://me:p%40ss@db/prestager", f"postgresql+psycopg://me:{MASK}@db/prestager"),

@@ -1,0 +1,76 @@
+"""An embedded service sends to the example of a receiver, which verifies with code of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from sqlalchemy import select
+from webhook_house import SECRET
+
+from actors.loop import dead_loops
+from bootstrap import Installation, build
+from db.schema import webhooks
+from messages.commands import Answer, Command, CommandType
+from runner.noop import NoopRunner
+from settings import Settings
+from tests.verifying_receiver import verifying
+
+
+def ask(installation: Installation, kind: CommandType, subject: str | None = None, **data: object) -> Answer:
+    """Send a command through the transport, with a sealed secret."""
+    command = Command(type=kind, subject=subject, data=data)
+    sealed = installation.sealer.seal(SECRET, bound_to=command.id)
+    transport = installation.actors.transport(30.0)
+    return asyncio.run(transport.request(command.model_copy(update={"sealed_password": sealed})))
+
+
+def test_a_service_sends(tmp_path: Path) -> None:
+    """What happens in a running service reaches a receiver within seconds, signed; a stop lets go of the webhook."""
+    settings = Settings(
+        data_dir=tmp_path,
+        release="23.09",
+        deploy_dir=tmp_path,
+        feed_dir=tmp_path,
+        webhook_allow_networks="127.0.0.1/32",
+    )
+    installation = build(settings, runner_factory=lambda done: NoopRunner(slots=1, on_finished=done))
+    installation.actors.start(installation.runner)
+    try:
+        with verifying(SECRET) as receiver:
+            made = ask(installation, CommandType.WEBHOOK_CREATE, name="ops", url=receiver.url, types=["subcloud."])
+            added = ask(installation, CommandType.SUBCLOUD_ADD, name="edge-1", software_version="22.12")
+            changed = ask(installation, CommandType.SUBCLOUD_UPDATE, "edge-1", location="there")
+            event = receiver.next()
+        alive = dead_loops()
+    finally:
+        installation.actors.stop()
+    with installation.database.read() as connection:
+        claimed_by = connection.execute(select(webhooks.c.claimed_by)).scalar_one()
+    installation.database.close()
+
+    assert [200, 200, 200] == [answer.status for answer in (made, added, changed)]
+    assert ("io.prestager.event.subcloud.updated", "subcloud/edge-1") == (event["type"], event["subject"])
+    assert ([], None) == (alive, claimed_by)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,x"},
+        {"webhook-id": "a", "webhook-timestamp": "never", "webhook-signature": ""},
+    ],
+)
+def test_the_example_refuses_strangers(headers: dict[str, str]) -> None:
+    """The example takes nothing in that is not signed by its secret."""
+    with verifying(SECRET) as receiver:
+        request = urllib.request.Request(receiver.url, data=b"{}", headers=headers)
+        with pytest.raises(HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        refused.value.close()
+
+    assert 401 == refused.value.code
