@@ -157,7 +157,7 @@ def _secret(command: Command) -> dict[str, Any]:
     """Return the columns of the sealed secret that came along; none when there is none."""
     if command.password_fault == "undecodable":  # noqa: S105 - a kind of fault
         raise bad_request(SECRET_FAULT)
-    if command.sealed_password is None:
+    if not command.sealed_password:
         return {}
     return {"sealed": command.sealed_password, "bound_to": command.id}
 
