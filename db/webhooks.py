@@ -112,9 +112,11 @@ def follow(connection: Connection, webhook: Row, wants: Wants, at: datetime) -> 
 
 
 def has_news(connection: Connection, rows: Sequence[Row]) -> list[Row]:
-    """Return the webhooks that have not seen the newest event."""
+    """Return the webhooks that have not seen the newest event and have room for what it may bring."""
     newest = newest_id(connection) if rows else 0
-    return [row for row in rows if row["cursor"] < newest]
+    behind = [row for row in rows if row["cursor"] < newest]
+    counts = open_counts(connection, [row["id"] for row in behind]) if behind else {}
+    return [row for row in behind if counts.get(row["id"], 0) < MOST_OPEN]
 
 
 def lock(connection: Connection, ids: Collection[int]) -> None:

@@ -25,6 +25,9 @@ AT_ONCE: Final = 32
 # What of an answer's body is read, so that its connection can be used again, and for how long.
 _BODY_BYTES: Final = 1024
 _BODY_S: Final = 1.0
+# How long a connection is kept for the next event, in seconds: less than receivers keep theirs, for one that they
+# close at that moment is a failed try.
+_KEPT_S: Final = 2.0
 
 
 class Receivers:
@@ -45,7 +48,12 @@ class Receivers:
     async def __aenter__(self) -> Self:
         """Make the session; nothing connects yet."""
         context = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
-        connector = aiohttp.TCPConnector(limit=AT_ONCE, ssl=context, socket_factory=socket_maker(self._allowed))
+        connector = aiohttp.TCPConnector(
+            limit=AT_ONCE,
+            ssl=context,
+            socket_factory=socket_maker(self._allowed),
+            keepalive_timeout=_KEPT_S,
+        )
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
