@@ -233,26 +233,25 @@ async def test_faults(rig: Rig, path: str, status: int, detail: str) -> None:
     assert (status, detail) == (reply.status, reply.detail)
 
 
-@pytest.mark.parametrize("role", ["reader", "operator"])
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", ""),
-        ("POST", ""),
-        ("GET", "/ops"),
-        ("PATCH", "/ops"),
-        ("DELETE", "/ops"),
-        ("POST", "/ops/ping"),
-        ("GET", "/ops/deliveries"),
-        ("GET", "/ops/deliveries/1"),
-        ("POST", "/ops/deliveries/1/redeliver"),
-    ],
+PATHS = (
+    ("GET", ""),
+    ("POST", ""),
+    ("GET", "/ops"),
+    ("PATCH", "/ops"),
+    ("DELETE", "/ops"),
+    ("POST", "/ops/ping"),
+    ("GET", "/ops/deliveries"),
+    ("GET", "/ops/deliveries/1"),
+    ("POST", "/ops/deliveries/1/redeliver"),
 )
-async def test_rights(rig: Rig, role: str, method: str, path: str) -> None:
-    """Webhooks are for those who may change them, to read as well: a URL may hold a token."""
-    reply = await rig.send(method, BASE + path, NEW, role=role)
 
-    assert 403 == reply.status
+
+@pytest.mark.parametrize("role", ["reader", "operator"])
+async def test_rights(rig: Rig, role: str) -> None:
+    """Webhooks are for those who may change them, to read as well: a URL may hold a token."""
+    statuses = [(await rig.send(method, BASE + path, NEW, role=role)).status for method, path in PATHS]
+
+    assert [403] * len(PATHS) == statuses
     assert [] == rig.transport.commands
 
 

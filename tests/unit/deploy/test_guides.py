@@ -15,7 +15,7 @@ from cli.main import app
 from messages.commands import CommandType
 from settings import Settings
 
-GUIDES = [ROOT / "docs" / name for name in ("amqp.md", "guarantees.md", "starlingx.md")]
+GUIDES = [ROOT / "docs" / name for name in ("amqp.md", "guarantees.md", "starlingx.md", "webhooks.md")]
 
 
 def words(guide: Path, pattern: str) -> set[str]:
@@ -48,8 +48,8 @@ def test_commands_and_settings_exist(guide: Path) -> None:
 def test_every_command_is_told() -> None:
     """The guide has each type of command, and no other; each queue and exchange that it names exists."""
     guide = GUIDES[0]
-    told = words(guide, r"`((?:strategy|subcloud|group)\.[a-z]+)`")
-    events = {"subcloud.updated"}
+    told = words(guide, r"`((?:strategy|subcloud|group|webhook)\.[a-z]+)`")
+    events = {"subcloud.updated", "webhook.disabled"}
 
     assert set(CommandType) == told - events
     known = {spec.name for spec in (*EXCHANGES, *QUEUES)}
