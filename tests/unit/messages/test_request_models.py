@@ -8,10 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, TypeQuery
+from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.reading import Request, RequestFault, read
 from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
 
 # With what each model is content, so that a single field can be looked at.
 MODELS: dict[type[Request], dict[str, Any]] = {
@@ -22,6 +23,8 @@ MODELS: dict[type[Request], dict[str, Any]] = {
     GroupChange: {},
     NewSubcloud: {"name": "a"},
     SubcloudChange: {},
+    WebhookBody: {"name": "w", "url": "https://receiver.example/"},
+    WebhookChangeBody: {},
 }
 FIELDS = [(model, key) for model in MODELS for key in model.model_json_schema()["properties"]]
 # Numbers without a fraction, such as 3.0, are left out: JSON Schema takes them for whole ones.
@@ -64,7 +67,14 @@ VALUES: list[Any] = [
     *("Complete", "22.12", "22", "22.12.1", "10.0.0.1", "10.0.0.0/24", "fd00::1", "not-ready", '{"ansible_port": 22}'),
 ]
 # Fields whose values are looked into beyond what a schema can say, and texts that only look right to the schema.
-BEYOND = {"sysadmin_password", "connection", "oam_floating_ip", "external_oam_floating_address", "bootstrap-address"}
+BEYOND = {
+    "sysadmin_password",
+    "connection",
+    "url",
+    "oam_floating_ip",
+    "external_oam_floating_address",
+    "bootstrap-address",
+}
 NETWORK = ("management", "systemcontroller")
 
 
@@ -97,7 +107,9 @@ def _is_beyond(key: str, value: Any) -> bool:
     return isinstance(value, str) and key in BEYOND
 
 
-@pytest.mark.parametrize("model", [PageQuery, AuditQuery, TypeQuery, LogQuery, EventsQuery])
+@pytest.mark.parametrize(
+    "model", [PageQuery, AuditQuery, TypeQuery, LogQuery, StepLogQuery, EventsQuery, DeliveryQuery]
+)
 def test_the_parameters_of_queries_are_described(model: type[Request]) -> None:
     """Every parameter is optional and says what it is for."""
     schema = model.model_json_schema()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from messages.webhook_requests import RequestFaultError, WebhookCreate, WebhookRedeliver, WebhookUpdate, read_request
+from messages.requests.reading import RequestFault, read
+from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 
 NAME = "Invalid webhook name: give 1 to 255 letters, digits, dots, dashes and underscores, not digits alone"
 URL = (
@@ -18,7 +19,6 @@ TYPES = (
 )
 SUBCLOUD = "Invalid webhook subcloud: give the name of a subcloud, or null for all"
 ENABLED = "Invalid webhook enabled: give true or false"
-CLEAR = "Invalid webhook secret: it must not travel in the clear; give it as data.sealed_password, see: prestager seal"
 GOOD: dict[str, Any] = {"name": "ops", "url": "https://receiver.example/hook?token=x"}
 
 FAULTS = [
@@ -47,19 +47,19 @@ FAULTS = [
     *[({"types": value}, TYPES) for value in ("strategy.", None, [1], [""], ["a" * 65], ["A"], ["a."] * 21)],
     *[({"subcloud": value}, SUBCLOUD) for value in ("", 5, "x" * 256)],
     *[({"enabled": value}, ENABLED) for value in ("true", 1, None)],
-    ({"secret": "whsec_x"}, CLEAR),
-    ({"type": "strategy."}, "Unknown webhook field: type"),
+    ({"secret": "whsec_x"}, "Unknown field: secret"),
+    ({"type": "strategy."}, "Unknown field: type"),
     ({"enabled": 1, "types": 1, "name": "1"}, NAME),
     ({"enabled": 1, "types": 1, "color": 1}, TYPES),
 ]
 
 
 @pytest.mark.parametrize(("data", "sentence"), FAULTS, ids=lambda value: str(value)[:40].encode().hex()[:20])
-@pytest.mark.parametrize("model", [WebhookCreate, WebhookUpdate])
+@pytest.mark.parametrize("model", [WebhookRequest, WebhookChange])
 def test_first_fault(model: Any, data: dict[str, Any], sentence: str) -> None:
     """What is wrong is told by the sentence of the first wrong field, when making and when changing."""
-    with pytest.raises(RequestFaultError) as fault:
-        read_request(model, {**GOOD, **data})
+    with pytest.raises(RequestFault) as fault:
+        read(model, {**GOOD, **data})
 
     assert sentence == str(fault.value)
 
@@ -67,16 +67,16 @@ def test_first_fault(model: Any, data: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(("missing", "sentence"), [("name", NAME), ("url", URL)])
 def test_what_must_be_given(missing: str, sentence: str) -> None:
     """A new webhook needs a name and a URL."""
-    with pytest.raises(RequestFaultError) as fault:
-        read_request(WebhookCreate, {key: value for key, value in GOOD.items() if key != missing})
+    with pytest.raises(RequestFault) as fault:
+        read(WebhookRequest, {key: value for key, value in GOOD.items() if key != missing})
 
     assert sentence == str(fault.value)
 
 
 def test_defaults() -> None:
     """What is left out of a new webhook means everything, from now on; what is left out of a change is not in it."""
-    made = read_request(WebhookCreate, GOOD)
-    changed = read_request(WebhookUpdate, {"subcloud": None})
+    made = read(WebhookRequest, GOOD)
+    changed = read(WebhookChange, {"subcloud": None})
 
     assert ([], None, True) == (made.types, made.subcloud, made.enabled)
     assert {"subcloud": None} == changed.model_dump(exclude_unset=True)
@@ -87,11 +87,11 @@ def test_defaults() -> None:
 )
 def test_good_urls(url: str) -> None:
     """Names and addresses, ports, paths and queries are good."""
-    assert url == read_request(WebhookCreate, {**GOOD, "url": url}).url
+    assert url == read(WebhookRequest, {**GOOD, "url": url}).url
 
 
 @pytest.mark.parametrize("value", [None, "5", 0, True, 10**18, 1.0])
 def test_redelivery(value: object) -> None:
     """A redelivery needs the number of a delivery."""
-    with pytest.raises(RequestFaultError, match="Invalid delivery: give the id of a delivery"):
-        read_request(WebhookRedeliver, {"delivery": value})
+    with pytest.raises(RequestFault, match="Invalid delivery: give the id of a delivery"):
+        read(RedeliveryRequest, {"delivery": value})
