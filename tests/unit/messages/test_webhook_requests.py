@@ -40,6 +40,10 @@ FAULTS = [
             "http://receiver.example:99999/",
             "http://receiver.example:0/",
             "http://[::1/",
+            "http://[::zz]/",
+            "https://^K<e",
+            "https://a.example/%2",
+            "https://a.example\n",
             "http://r\u00fcckruf.example/",
             "http://receiver.example/" + "x" * 2000,
         )
