@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.child_setup import adopt_orphans, take_pipes
+from runner.environment import join_trace
 from runner.leash import Leash
 from runner.private_dir import PrivateDir
 from runner.reporter import Reporter
@@ -59,6 +60,7 @@ def host_run(place: PrivateDir, orders: int, reports: int, silence_limit_s: floa
         leash.returned.set()
         place.remove()
         return
+    join_trace(job.traceparent)
     reporter = Reporter(reports)
     reporter.send(Accepted())
     ended = PlaybookRun(job, place, leash, reporter).run(ansible_runner.run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from runner.child_handle import ChildProcess
 
@@ -78,7 +79,8 @@ class ChildPool:
 
     def _refill(self, delay_s: float) -> None:
         if self._refilling is None or self._refilling.done():
-            self._refilling = asyncio.create_task(self._warm_up(delay_s))
+            # Of nobody's run, though the run that took a child asks for it.
+            self._refilling = asyncio.create_task(self._warm_up(delay_s), context=Context())
 
     async def _warm_up(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)

@@ -7,11 +7,12 @@ here and nowhere else: never in arguments, environment, or logs.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from runner.jobs import TaskEnd, TaskTime
 from runner.progress import Progress
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.
@@ -42,6 +43,8 @@ class Start:
     host_vars: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
     extra_vars: Mapping[str, Any]
+    # Where the run is in a trace; None: it is not traced.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,8 @@ class Ended:
     # Where something of the output is left out, and how much.
     left_out_at_bytes: int = 0
     left_out_bytes: int = 0
+    # If the run is traced.
+    tasks: Sequence[TaskTime] = ()
 
 
 Order = Start | Ping | Stop
@@ -128,4 +133,7 @@ def decode_report(line: bytes) -> Report:
     """Parse a line from the child; ValueError, KeyError or TypeError when it is none of the reports."""
     fields = json.loads(line)
     report = _REPORTS[fields.pop("kind")](**fields)
-    return replace(report, ending=Ending(report.ending)) if isinstance(report, Ended) else report
+    if isinstance(report, Ended):
+        tasks = tuple(TaskTime(**{**task, "result": TaskEnd(task["result"])}) for task in fields.get("tasks", ()))
+        return replace(report, ending=Ending(report.ending), tasks=tasks)
+    return report

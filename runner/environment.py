@@ -30,3 +30,12 @@ def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place.control),
         MARKER: marker_value(worker, child_id),
     }
+
+
+def join_trace(traceparent: str | None) -> None:
+    """Have the playbook of this process know where it is in a trace, by the name that Ansible's own callback reads.
+
+    By the order to start and not when the child is made: that was before there was a run for it.
+    """
+    if traceparent is not None:
+        os.environ["TRACEPARENT"] = traceparent

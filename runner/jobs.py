@@ -5,7 +5,7 @@ Written by the step actors, read by every runner. Holds values only: no process,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +47,28 @@ class PlaybookJob:
     extra_vars: Mapping[str, Any]
     # Longest time the playbook may take, in seconds of a monotonic clock.
     deadline_s: float
+    # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: nobody asks.
+    traceparent: str | None = None
+
+
+class TaskEnd(StrEnum):
+    """What came of one task of a playbook on its host."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    # Whether or not the play went on.
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTime:
+    """One task of a playbook; moments are seconds since the epoch."""
+
+    # Secrets masked, cut.
+    name: str
+    began_at: float
+    ended_at: float
+    result: TaskEnd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +87,8 @@ class RunResult:
     # Where something of the output is left out, by a line that says so, and how much.
     left_out_at_bytes: int = 0
     left_out_bytes: int = 0
+    # The first tasks of the playbook, if it was traced.
+    tasks: Sequence[TaskTime] = ()
 
 
 class NoFreeSlotError(Exception):

@@ -7,11 +7,11 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
+from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, TaskTime, Unwatched
 from runner.progress import Progress
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class NoopEnd:
     # What the job prints at once, and how far it comes then.
     says: str = ""
     progress: Progress | None = None
+    tasks: Sequence[TaskTime] = ()
 
 
 class NoopRunner:
@@ -153,4 +154,5 @@ class NoopRunner:
             details=end.details,
             output=zlib.compress(end.says.encode()),
             facts=end.facts,
+            tasks=end.tasks if job.traceparent is not None else (),
         )

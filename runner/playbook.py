@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from runner.private_dir import PrivateDir
 from runner.processes import descendants, end_processes
 from runner.progress import ProgressCounter
 from runner.reporter import Reporter
+from runner.task_times import TaskTimes
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
 _EXPECT_TIMEOUT_S = 1
@@ -59,6 +61,8 @@ class PlaybookRun:
         self._reporter = reporter
         self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
         self._progress = ProgressCounter(self._masker)
+        # Nobody asks for the times of a run that is not traced.
+        self._times = TaskTimes(self._masker, time.time) if job.traceparent is not None else None
         self._guarded = False
         self._full = False
 
@@ -90,6 +94,8 @@ class PlaybookRun:
         self._digest.take(event)
         if self._progress.take(event):
             self._reporter.show(self._progress.now)
+        if self._times is not None:
+            self._times.take(event)
         return False
 
     def _guard_end(self, pid: int) -> None:
@@ -117,6 +123,7 @@ class PlaybookRun:
             facts=self._digest.facts if ending is Ending.SUCCEEDED else {},
             left_out_at_bytes=at_bytes,
             left_out_bytes=left_out_bytes,
+            tasks=self._times.finish() if self._times is not None else (),
         )
 
     def _judge(self, status: str, reason: str) -> tuple[Ending, str]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from runner.child_handle import ChildProcess, describe_exit
@@ -59,6 +60,8 @@ class RunSession:
     def __init__(self, job: PlaybookJob, *, stop_grace_s: float, watch: RunWatch | None = None) -> None:
         self.job = job
         self._watch = watch or Unwatched()
+        # What whoever submits it knows of the run, such as the ids that log lines say.
+        self.context = copy_context()
         self._stop_grace_s = stop_grace_s
         self._stop: StopRequest | None = None
         self._child: ChildProcess | None = None
@@ -151,6 +154,7 @@ class RunSession:
             host_vars=dict(self.job.host_vars),
             secrets=dict(self.job.secrets),
             extra_vars=dict(self.job.extra_vars),
+            traceparent=self.job.traceparent,
         )
 
     def _send_stop(self) -> None:
@@ -200,6 +204,7 @@ class RunSession:
             facts=ended.facts,
             left_out_at_bytes=ended.left_out_at_bytes,
             left_out_bytes=ended.left_out_bytes,
+            tasks=ended.tasks,
         )
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:

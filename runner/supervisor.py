@@ -200,7 +200,7 @@ class Supervisor:
         pool.open()
         tasks: set[asyncio.Task[None]] = set()
         while (session := await self._wanted.get()) is not None:
-            task = asyncio.create_task(self._host(session, pool))
+            task = asyncio.create_task(self._host(session, pool), context=session.context)
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         for going_on in list(self._sessions.values()):
