@@ -51,6 +51,9 @@ from settings import Settings
 from statemachine.eligibility import Rules
 from statemachine.snapshot import Limits
 from statemachine.states import StepState
+from tracing.collector import read_headers
+from tracing.opening import TracingUnavailableError, open_tracer
+from tracing.tracer import UNTRACED, Tracer
 
 _LOCK_FILE: Final = "prestager.lock"
 
@@ -185,6 +188,8 @@ class Installation:
     # None in a process without a worker.
     runner: Runner | None
     meters: ProcessMeters
+    # To be stopped last.
+    tracer: Tracer
 
 
 def build(
@@ -199,12 +204,10 @@ def build(
     """
     database = open_database(settings)
     prepare_schema(database)
-    parts = _Parts(settings, database, load_sealer(settings))
+    if settings.broker_url is None and roles != ALL_ROLES:
+        raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
+    parts = _Parts(settings, database, load_sealer(settings), roles)
     if settings.broker_url is None:
-        if roles != ALL_ROLES:
-            raise StartError(
-                "Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up"
-            )
         return parts.embedded(runner_factory or parts.supervisor)
     return parts.distributed(settings.broker_url.get_secret_value(), roles, runner_factory or parts.supervisor)
 
@@ -212,7 +215,9 @@ def build(
 class _Parts:
     """Builds the parts of one process."""
 
-    def __init__(self, settings: Settings, database: Database, sealer: Sealer) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, sealer: Sealer, roles: frozenset[Role] = ALL_ROLES
+    ) -> None:
         self._settings = settings
         self._database = database
         self._sealer = sealer
@@ -224,9 +229,10 @@ class _Parts:
         )
         # Two machines may have one host name; a worker takes back only what a process of its own machine left.
         self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
+        self._tracer = _open_tracer(settings, roles, self._owner)
 
     def embedded(self, factory: RunnerFactory) -> Installation:
-        messages = InProcessMessages(self._database, self._owner)
+        messages = InProcessMessages(self._database, self._owner, self._tracer)
         coordinator = self._coordinator(messages.relay)
         tools = self._tools(messages.relay)
         actors = EmbeddedActors(self._database, messages, coordinator, tools, self._retention, self._webhooks())
@@ -236,7 +242,7 @@ class _Parts:
         with self._database.read() as connection:
             source = source_of(installation_id(connection))
         name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
-        messages = AmqpMessages(url, name=name, source=source)
+        messages = AmqpMessages(url, name=name, source=source, tracer=self._tracer)
         relay = amqp_relay(self._database, messages, self._owner)
         actors = AmqpActors(
             self._database,
@@ -260,6 +266,7 @@ class _Parts:
             actors=actors,
             runner=runner,
             meters=self._meters,
+            tracer=self._tracer,
         )
 
     def _coordinator(self, relay: Loop) -> Coordinator:
@@ -276,6 +283,7 @@ class _Parts:
             self._owner,
             controller_check=_controller_check(self._settings),
             meters=self._meters,
+            tracer=self._tracer,
         )
 
     def _webhooks(self) -> Sending:
@@ -300,7 +308,28 @@ class _Parts:
             owner=self._owner,
             phases=phases_of(self._settings.served_queues),
             inspections=self._settings.inspections,
+            tracer=self._tracer,
         )
+
+
+def _open_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Tracer:
+    if settings.tracing == "off":
+        return UNTRACED
+    # Known by its role too: many processes are one service.
+    resource = {
+        "service.name": "prestager",
+        "service.instance.id": owner,
+        "prestager.role": "+".join(sorted(roles)),
+    }
+    try:
+        return open_tracer(
+            endpoint=settings.tracing_endpoint,
+            headers=read_headers(settings.tracing_headers_file.read_text()) if settings.tracing_headers_file else {},
+            ratio=settings.tracing_ratio,
+            resource=resource,
+        )
+    except TracingUnavailableError as error:
+        raise StartError(f"PRESTAGER_TRACING=otlp: {error}") from error
 
 
 def phases_of(queues: Collection[str]) -> frozenset[StepState]:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError
 from messages.queues import WORKER_QUEUES
 from runner.admission import default_slots
 from statemachine.versions import is_release
+from tracing.collector import read_headers, traces_url
 
 CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"
 _OUR_PLAYBOOKS: Final = Path(__file__).parent / "playbooks"
@@ -206,6 +207,16 @@ class Settings(BaseSettings):
     monitor_listen: str | None = Field(
         None, description="Address and port of the metrics and health of this process; default none."
     )
+    tracing: Literal["off", "otlp"] = Field(
+        "off", description="Traces: off, or otlp: sent to a collector; needs the extra `tracing`."
+    )
+    tracing_endpoint: str | None = Field(
+        None, description="The collector's OTLP over HTTP; default http://localhost:4318, or as OTEL_EXPORTER_OTLP_*."
+    )
+    tracing_headers_file: Path | None = Field(
+        None, description="File of headers (Name: value) that the collector wants, such as its credentials."
+    )
+    tracing_ratio: float = Field(1.0, ge=0, le=1, description="Part of the traces that is recorded.")
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="Form of the log; auto: text on a terminal."
     )
@@ -256,6 +267,23 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must be a URL such as http://192.168.204.1:5000/v3")
         return value.rstrip("/") if value is not None else None
+
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _endpoint_form(cls, value: str | None) -> str | None:
+        return None if value is None else traces_url(value)
+
+    @field_validator("tracing_headers_file")
+    @classmethod
+    def _headers_form(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                read_headers(value.read_text(encoding="utf-8"))
+            except OSError as error:
+                raise ValueError(f"names {value}, which cannot be read: {error.strerror}") from None
+            except ValueError as error:
+                raise ValueError(f"names {value}, which {error}") from None
+        return value
 
     @field_validator("database_url", "broker_url")
     @classmethod

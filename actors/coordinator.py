@@ -20,6 +20,7 @@ from actors.desk import ControllerState, CoordinatorRules, Desk
 from actors.group_commands import create_group, delete_group, update_group
 from actors.meters import Meters, Unmeasured
 from actors.overdue import OverdueLeases
+from actors.phase_spans import PhaseSpans
 from actors.refusals import Refused
 from actors.standalone import prestage_subcloud
 from actors.strategy_create import create_strategy
@@ -37,6 +38,8 @@ from messages.commands import Answer, Command, CommandType
 from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import InspectionError, Inspector
 from statemachine.plan import plan
+from tracing.log_context import about
+from tracing.tracer import UNTRACED, Kind, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +90,7 @@ class Coordinator:
 
     `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them;
     `patience_s` is how long a command waits for a database that is away; `controller_check` tells whether the system
-    controller is being upgraded, beside what the operator declared.
+    controller is being upgraded, beside what the operator declared; `tracer` is told of commands and phases.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place
@@ -101,6 +104,7 @@ class Coordinator:
         patience_s: float = _PATIENCE_S,
         controller_check: ControllerCheck | None = None,
         meters: Meters | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._database = database
         self._inspector = inspector
@@ -111,6 +115,8 @@ class Coordinator:
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredOnly()
         self._meters = meters or Unmeasured()
+        self._tracer = tracer
+        self._phase_spans = PhaseSpans(database, tracer)
 
     def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
         """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
@@ -118,12 +124,21 @@ class Coordinator:
         While the database is away the command waits for it: for a while if somebody waits for the answer, who is then
         told to try again; else as long as it takes, for nobody would repeat it.
         """
-        answer = self._answer(command, is_awaited=is_awaited)
+        facts = {"prestager.command.id": command.id, "prestager.command.type": str(command.type)}
+        with (
+            about(**_ids(command)),
+            self._tracer.begin(
+                f"execute {command.type}", parent=command.traceparent, kind=Kind.CONSUMER, attributes=facts
+            ) as span,
+        ):
+            answer = self._answer(command, is_awaited=is_awaited)
+            span.note({"prestager.status": answer.status})
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                span.fail(answer.detail)
         self._meters.command_answered(command.type, answer.status)
         return answer
 
     def _answer(self, command: Command, *, is_awaited: bool) -> Answer:
-        log = _log.bind(command=command.id, type=str(command.type))
         try:
             # Before the transaction, which must not wait for the network.
             state = self._look_at_controller(command)
@@ -132,12 +147,12 @@ class Coordinator:
                 self._patience_s if is_awaited else inf,
             )
         except OperationalError as error:
-            log.warning("command.not-stored", fault=type(error.orig).__name__)
+            _log.warning("command.not-stored", fault=type(error.orig).__name__)
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
-        except Exception:
-            log.exception("command.broke")
+        except Exception:  # noqa: BLE001 - the top of a command, told in its answer
+            _log.exception("command.broke")
             return Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
-        log.info("command.answered", status=answer.status, detail=answer.detail)
+        _log.info("command.answered", status=answer.status, detail=answer.detail, **_strategy_of(command, answer))
         return answer
 
     def coordinate(self) -> None:
@@ -168,16 +183,17 @@ class Coordinator:
 
     def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
         at = datetime.now(UTC)
-        journal = Journal(at, self._writer)
+        journal = Journal(at, self._writer, self._tracer)
         with self._database.write() as connection:
             # Coordinator transactions wait here for each other, whichever process they are in.
             connection.execute(select(controller.c.id).with_for_update())
             result = work(connection, journal, at)
             published = journal.write(connection)
-        for event in journal.told:
-            _log.info(event["type"], **(event["data"] | {"subject": event["subject"]}))
+        for event, fields in journal.lines():
+            _log.info(event, **fields)
         if published:
             self._wake_relay()
+        self._phase_spans.tell(journal, at.timestamp())
         return result
 
     def _look_at_controller(self, command: Command) -> ControllerState:
@@ -246,3 +262,18 @@ class Coordinator:
         # A long row of stages may end without any run, one a round: go on in a transaction of its own.
         _log.info("plan.continues", rounds=_ROUNDS)
         journal.call("coordinate")
+
+
+def _ids(command: Command) -> dict[str, str]:
+    """Return what every line about a command says."""
+    ids = {"command": command.id, "type": str(command.type)}
+    if command.subject and command.type.startswith("subcloud."):
+        ids["subcloud"] = command.subject
+    return ids
+
+
+def _strategy_of(command: Command, answer: Answer) -> dict[str, Any]:
+    """Return the strategy that a command was about; only the answer tells."""
+    if answer.status != HTTPStatus.OK or not command.type.startswith("strategy."):
+        return {}
+    return {"strategy": answer.body["id"]}

@@ -15,6 +15,7 @@ import structlog
 from dramatiq import Actor, Broker
 
 from actors.coordinator import Coordinator
+from actors.message_spans import trace_options
 from actors.worker import StepWorker
 from messages.commands import Answer, Command
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
@@ -40,6 +41,8 @@ class ReplyAddress:
     # one process.
     queue: str | None = None
     mark: str | None = None
+    # Where whoever asked is in a trace.
+    traceparent: str | None = None
 
 
 Reply = Callable[[ReplyAddress, Answer], None]
@@ -63,7 +66,10 @@ class Actors:
             try:
                 command = Command.model_validate(document)
                 answer = coordinator.execute(command, is_awaited=reply_to != "")
-                reply(ReplyAddress(command_id=command.id, queue=reply_to, mark=mark), answer)
+                address = ReplyAddress(
+                    command_id=command.id, queue=reply_to, mark=mark, traceparent=command.traceparent
+                )
+                reply(address, answer)
             except Exception:  # noqa: BLE001 - Dramatiq would log the arguments, the sealed password among them
                 _log.exception("command.unanswered")
 
@@ -93,10 +99,11 @@ class Actors:
         """Put a command on the coordinator's queue."""
         self._by_name["execute_command"].send(command.model_dump(mode="json"))
 
-    def publish(self, actor: str, argument: int | None) -> None:
+    def publish(self, actor: str, argument: int | None, trace: str | None = None) -> None:
         """Send what the outbox holds.
 
         Raises:
             KeyError: No such actor was declared in this process.
         """
-        self._by_name[actor].send(*(() if argument is None else (argument,)))
+        args = () if argument is None else (argument,)
+        self._by_name[actor].send_with_options(args=args, **trace_options(trace))

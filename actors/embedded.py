@@ -7,19 +7,23 @@ from actors.declare import Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.loop import Loop
+from actors.message_spans import MessageSpans
 from actors.relay import Relay, one_by_one
 from actors.webhooks.sending import Sending
 from actors.worker import StepWorker, WorkerTools
 from db.engine import Database
 from db.retention import Retention
 from runner.jobs import Runner
+from tracing.tracer import UNTRACED, Tracer
 
 
 class InProcessMessages:
     """The broker of one process, its actors, and the loop that publishes what `writer`, the process, has to say."""
 
-    def __init__(self, database: Database, writer: str) -> None:
+    def __init__(self, database: Database, writer: str, tracer: Tracer = UNTRACED) -> None:
         self.broker = InProcessBroker()
+        if tracer.is_on:
+            self.broker.add_middleware(MessageSpans(tracer))
         self.actors = Actors(self.broker)
         relay = Relay(database, one_by_one(self.actors.publish), writer)
         self.relay = Loop("outbox-relay", relay.relay, LOOK_S)

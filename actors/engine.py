@@ -48,6 +48,7 @@ class WorkerLoops:
             pending=tools.reporter.pending,
             cancel=worker.cancel,
             give_up=worker.give_up,
+            context=worker.context,
             meters=tools.meters,
         )
         leases = Leases(database, tools.owner, held)

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from actors.meters import Meters, Unmeasured
+from actors.run_context import UNKNOWN, RunContext
 from db.engine import Database
 from db.runs import renew
 
@@ -35,6 +36,8 @@ class HeldRuns:
     cancel: Callable[[int, str], None]
     # Reports a run that the store says is ours and that nobody here works on.
     give_up: Callable[[int], None]
+    # What log lines say of a run.
+    context: Callable[[int], RunContext] = lambda _: UNKNOWN
     meters: Meters = field(default_factory=Unmeasured)
 
 
@@ -84,5 +87,6 @@ class Leases:
 
     def _stop(self, run_ids: frozenset[int], reason: str) -> None:
         for run_id in run_ids:
-            _log.warning("run.stopped", run=run_id, reason=reason)
-            self._runs.cancel(run_id, reason)
+            with self._runs.context(run_id).bound():
+                _log.warning("run.stopped", run=run_id, reason=reason)
+                self._runs.cancel(run_id, reason)

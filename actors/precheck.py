@@ -51,9 +51,9 @@ class Precheck:
             return self._judged(assignment, answer.result())
         name = assignment.subcloud["name"]
         if not isinstance(error, InspectionError):
-            _log.error("precheck.broke", run=assignment.run_id, exc_info=error)
+            _log.error("precheck.broke", exc_info=error)
             return broke(assignment.run_id, error)
-        _log.info("site.not-read", subcloud=name, cause=str(error))
+        _log.info("site.not-read", cause=str(error))
         return _refused(assignment, unreachable(name, str(error)))
 
     def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
@@ -70,7 +70,7 @@ class Precheck:
         name, facts = assignment.subcloud["name"], reading.facts
         declared = assignment.subcloud["software_version"]
         if facts.software_version != declared:
-            _log.warning("site.other-version", subcloud=name, declared=declared, found=facts.software_version)
+            _log.warning("site.other-version", declared=declared, found=facts.software_version)
         refusal = judge_facts(name, facts, force=assignment.force, rules=self._rules) or judge_release(
             name, assignment.release, facts.software_version
         )

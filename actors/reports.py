@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -12,15 +13,26 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from actors.meters import Meters, Unmeasured
+from actors.run_context import UNKNOWN, RunContext
 from db.engine import Database
 from db.journal import Journal
 from db.live import end_live
 from db.runs import Report, finish
 from statemachine.states import RunOutcome
+from tracing.tracer import Span
 
 _log = structlog.get_logger(__name__)
 
 _BATCH: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reported:
+    """A report that waits to be written."""
+
+    report: Report
+    context: RunContext
+    span: Span
 
 
 class Reporter:
@@ -36,19 +48,19 @@ class Reporter:
         self._owner = owner
         self._wake_relay = wake_relay
         self._meters = meters or Unmeasured()
-        self._queue: SimpleQueue[Report] = SimpleQueue()
-        self._unwritten: list[Report] = []
+        self._queue: SimpleQueue[_Reported] = SimpleQueue()
+        self._unwritten: list[_Reported] = []
         # The loop and a stopping service may flush at the same time.
         self._flushing = Lock()
         self._pending: set[int] = set()
         self._counting = Lock()
         self.wake: Callable[[], None] = lambda: None
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report, context: RunContext = UNKNOWN) -> None:
         """Take a report; it is written soon. Callable from any thread, and quick."""
         with self._counting:
             self._pending.add(report.run_id)
-        self._queue.put(report)
+        self._queue.put(_Reported(report=report, context=context, span=context.reporting()))
         self.wake()
 
     def flush(self) -> None:
@@ -72,42 +84,53 @@ class Reporter:
 
     def _write_collected(self) -> None:
         # In id order, as leases are renewed: two statements over the same rows never wait for each other in a ring.
-        reports = sorted(self._unwritten, key=lambda report: report.run_id)
+        collected = sorted(self._unwritten, key=lambda one: one.report.run_id)
         try:
-            self._write(reports)
+            self._write(collected)
         except OperationalError:
             # The store is away, and what it did not take is written when it is back.
             raise
         except Exception:  # noqa: BLE001 - one report must not hold up the others
-            _log.exception("reports.unwritable", count=len(reports))
-            for report in reports:
-                self._write_alone(report)
+            _log.exception("reports.unwritable", count=len(collected))
+            for one in collected:
+                with one.context.bound():
+                    self._write_alone(one)
         self._unwritten.clear()
         with self._counting:
-            self._pending.difference_update(report.run_id for report in reports)
+            self._pending.difference_update(one.report.run_id for one in collected)
 
-    def _write_alone(self, report: Report) -> None:
+    def _write_alone(self, one: _Reported) -> None:
+        run_id = one.report.run_id
         try:
-            self._write([report])
+            self._write([one])
         except OperationalError:
             raise
         except Exception:  # noqa: BLE001 - its run ends all the same
-            _log.exception("report.unwritable", run=report.run_id)
+            _log.exception("report.unwritable", run=run_id)
             reason = "The result of the run could not be stored."
-            self._write([Report(run_id=report.run_id, outcome=RunOutcome.FAILED, details=reason, facts={})])
+            failed = Report(run_id=run_id, outcome=RunOutcome.FAILED, details=reason, facts={})
+            self._write([replace(one, report=failed)])
 
-    def _write(self, reports: Sequence[Report]) -> None:
+    def _write(self, collected: Sequence[_Reported]) -> None:
         at = datetime.now(UTC)
         journal = Journal(at, self._owner)
+        kept: list[_Reported] = []
+        fenced: list[_Reported] = []
         with self._database.write() as connection:
-            kept = {report.run_id: report for report in reports if finish(connection, report, self._owner, at)}
-            watched = {run_id: one.progress for run_id, one in kept.items() if one.progress is not None}
-            end_live(connection, journal, watched)
+            for one in collected:
+                (kept if finish(connection, one.report, self._owner, at) else fenced).append(one)
+            ended = {one.report.run_id: one.report.progress for one in kept}
+            end_live(connection, journal, {run_id: told for run_id, told in ended.items() if told is not None})
             if kept:
-                journal.call("coordinate")
+                # One message for all of them, in the trace of the first.
+                journal.call("coordinate", trace=kept[0].span.traceparent)
             journal.write(connection)
-        for run_id in {report.run_id for report in reports}.difference(kept):
-            _log.warning("run.fenced", run=run_id)
+        for one in fenced:
+            with one.context.bound():
+                _log.warning("run.fenced", run=one.report.run_id)
+            one.span.fail("The run was no longer this worker's.")
             self._meters.result_fenced()
+        for one in collected:
+            one.span.end()
         if kept:
             self._wake_relay()

@@ -28,6 +28,7 @@ from statemachine.eligibility import (
     unreachable,
 )
 from statemachine.states import PrestageStatus
+from tracing.tracer import current
 
 
 def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
@@ -71,7 +72,7 @@ def _judge(desk: Desk, subcloud: RowMapping, release: str, *, force: bool) -> Re
 
 def _insert_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:
     step_id = desk.connection.execute(
-        insert(steps).values(**values, strategy_id=None, stage=1).returning(steps.c.id)
+        insert(steps).values(**values, strategy_id=None, stage=1, trace=current()).returning(steps.c.id)
     ).scalar_one()
     seal(desk, command, step_id=step_id)
     about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)

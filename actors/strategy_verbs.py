@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, select, update
 
@@ -14,6 +14,7 @@ from messages.resource_types import Strategy
 from messages.resources import strategy_resource
 from statemachine.machines import IllegalTransitionError, fire_strategy
 from statemachine.states import StrategyState
+from tracing.tracer import current
 
 _PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
 
@@ -63,9 +64,11 @@ def delete_strategy(desk: Desk, command: Command) -> Strategy:
 def _move(desk: Desk, command: Command, verb: str) -> Strategy:
     strategy = _find(desk, command, verb)
     state = _fire(strategy, command, verb)
-    desk.connection.execute(
-        update(strategies).where(strategies.c.id == strategy["id"]).values(state=state, updated_at=desk.at)
-    )
+    values: dict[str, Any] = {"state": state, "updated_at": desk.at}
+    if verb == "apply":
+        # The traces of all its phases lead back to this one.
+        values["trace"] = current()
+    desk.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
     desk.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", {})
     return strategy_resource({**strategy, "updated_at": desk.at}, "told", state=state)
 

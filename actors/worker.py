@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic, sleep
@@ -23,6 +23,7 @@ from actors.live import LiveRuns
 from actors.meters import Meters, Unmeasured
 from actors.precheck import Precheck, broke
 from actors.reports import Reporter
+from actors.run_context import UNKNOWN, RunContext, context_of
 from db.engine import Database
 from db.journal import Journal
 from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, queued_runs
@@ -32,6 +33,7 @@ from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
 from statemachine.eligibility import Rules
 from statemachine.states import RunOutcome, StepState
+from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +46,7 @@ _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
     Outcome.SKIPPED: RunOutcome.SKIPPED,
     Outcome.FAILED: RunOutcome.FAILED,
 }
+_GOOD: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +66,22 @@ class WorkerTools:
     # Sites that are asked for their facts at once.
     inspections: int = 250
     meters: Meters = field(default_factory=Unmeasured)
+    tracer: Tracer = UNTRACED
 
     @property
     def name(self) -> str:
         """Return the stable name of the worker."""
         return self.owner.partition("@")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A run that this process works on."""
+
+    phase: StepState
+    # Of a monotonic clock.
+    taken_at: float
+    context: RunContext
 
 
 class StepWorker:
@@ -77,8 +91,7 @@ class StepWorker:
         self._tools = tools
         self._precheck = Precheck(tools.database, tools.inspector, tools.rules)
         self._inspections = Inspections(tools.inspections)
-        # Runs that this process works on: their phases, and when they were taken.
-        self._held: dict[int, tuple[StepState, float]] = {}
+        self._held: dict[int, _Held] = {}
         self._lock = Lock()
         self._draining = False
         # What playbooks say while they go on.
@@ -107,6 +120,12 @@ class StepWorker:
         """Return the runs that this process works on now."""
         with self._lock:
             return frozenset(self._held)
+
+    def context(self, run_id: int) -> RunContext:
+        """Return what is known of a run, if this process works on it."""
+        with self._lock:
+            held = self._held.get(run_id)
+        return UNKNOWN if held is None else held.context
 
     def give_up(self, run_id: int) -> None:
         """Report a run as lost that the store says is ours and that nobody here works on."""
@@ -151,32 +170,39 @@ class StepWorker:
         assignment = self._claim(run_id)
         if assignment is None:
             return False
+        with self.context(run_id).bound():
+            return self._inspect_claimed(assignment)
+
+    def _inspect_claimed(self, assignment: Assignment) -> bool:
         try:
             report = self._precheck.without_asking(assignment)
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
-            _log.exception("precheck.broke", run=run_id)
-            report = broke(run_id, error)
+            _log.exception("precheck.broke")
+            report = broke(assignment.run_id, error)
         if report is not None:
             self._finish(report)
             return False
         asking = self._tools.inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
-        self._inspections.begin(run_id, asking, lambda answer: self._inspected(assignment, answer))
+        self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
         return True
 
     def _inspected(self, assignment: Assignment, answer: Future[Reading]) -> None:
+        with self.context(assignment.run_id).bound():
+            report = self._reading_report(assignment, answer)
+            self._inspections.release()
+            self._finish(report)
+        self.slot_freed()
+
+    def _reading_report(self, assignment: Assignment, answer: Future[Reading]) -> Report:
         if answer.cancelled():
             # As a playbook that is stopped: see `_outcome`.
             outcome = RunOutcome.DRAINED if self._draining else RunOutcome.LOST
-            report = _report(assignment.run_id, outcome, "")
-        else:
-            try:
-                report = self._precheck.after_asking(assignment, answer)
-            except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
-                _log.exception("precheck.broke", run=assignment.run_id)
-                report = broke(assignment.run_id, error)
-        self._inspections.release()
-        self._finish(report)
-        self.slot_freed()
+            return _report(assignment.run_id, outcome, "")
+        try:
+            return self._precheck.after_asking(assignment, answer)
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            _log.exception("precheck.broke")
+            return broke(assignment.run_id, error)
 
     def start_playbook(self, run_id: int) -> bool:
         """Start the playbook of a run; False when no slot is free, and then the run waits for one.
@@ -188,12 +214,17 @@ class StepWorker:
         assignment = self._claim(run_id)
         if assignment is None:
             return True
+        with self.context(run_id).bound():
+            return self._start_claimed(assignment)
+
+    def _start_claimed(self, assignment: Assignment) -> bool:
+        run_id = assignment.run_id
         try:
             started = self._start(assignment)
         except UnsealingError as error:
             self._finish(_report(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
-            _log.exception("playbook.not-started", run=run_id)
+            _log.exception("playbook.not-started")
             reason = f"The playbook could not be started: {type(error).__name__}."
             self._finish(_report(run_id, RunOutcome.FAILED, reason))
         else:
@@ -222,18 +253,21 @@ class StepWorker:
 
     def finished(self, result: RunResult) -> None:
         """Report a playbook's end; called from the runner's thread."""
-        self._finish(
-            Report(
-                run_id=result.run_id,
-                outcome=self._outcome(result),
-                details=result.details,
-                facts=result.facts,
-                output=result.output,
-                left_out_at_bytes=result.left_out_at_bytes,
-                left_out_bytes=result.left_out_bytes,
-                progress=self.live.ended(result.run_id),
+        context = self.context(result.run_id)
+        with context.bound():
+            context.tell_tasks(result)
+            self._finish(
+                Report(
+                    run_id=result.run_id,
+                    outcome=self._outcome(result),
+                    details=result.details,
+                    facts=result.facts,
+                    output=result.output,
+                    left_out_at_bytes=result.left_out_at_bytes,
+                    left_out_bytes=result.left_out_bytes,
+                    progress=self.live.ended(result.run_id),
+                )
             )
-        )
         self.slot_freed()
 
     def _outcome(self, result: RunResult) -> RunOutcome:
@@ -259,18 +293,23 @@ class StepWorker:
             assignment = claim(connection, journal, run_id, self._tools.owner, at)
             journal.write(connection)
         if assignment is not None:
+            context = context_of(assignment, self._tools.tracer, self._tools.owner)
             with self._lock:
-                self._held[run_id] = (assignment.phase, monotonic())
+                self._held[run_id] = _Held(phase=assignment.phase, taken_at=monotonic(), context=context)
             self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
         return assignment
 
     def _finish(self, report: Report) -> None:
         with self._lock:
             held = self._held.pop(report.run_id, None)
+        context = UNKNOWN if held is None else held.context
         if held is not None:
-            phase, taken_at = held
-            self._tools.meters.run_ended(phase, report.outcome, monotonic() - taken_at)
-        self._tools.reporter.add(report)
+            self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
+            # What went well is told by the coordinator, as the next state.
+            write = _log.debug if report.outcome in _GOOD else _log.info
+            write("run.ended", outcome=str(report.outcome), details=report.details)
+        context.ended(report.outcome, report.details)
+        self._tools.reporter.add(report, context)
 
     def _start(self, assignment: Assignment) -> bool:
         order = PhaseOrder(
@@ -289,6 +328,9 @@ class StepWorker:
             self._finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
             return True
         job = playbook_job(self._tools.layout, order, self._password(assignment))
+        traceparent = self.context(assignment.run_id).work.traceparent
+        if traceparent is not None:
+            job = replace(job, traceparent=traceparent)
         try:
             self.runner.submit(job)
         except NoFreeSlotError:
@@ -303,7 +345,9 @@ class StepWorker:
     def _hand_back(self, run_id: int) -> None:
         # Let go first: as soon as the run is queued another thread of this process may take it again.
         with self._lock:
-            self._held.pop(run_id, None)
+            held = self._held.pop(run_id, None)
+        if held is not None:
+            held.context.work.end()
         with self._tools.database.write() as connection:
             hand_back(connection, run_id, self._tools.owner)
 

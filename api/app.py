@@ -16,11 +16,13 @@ from api.reads import Reads
 from api.routes import add_routes
 from api.stream.follower import Follower
 from api.stream.log_followers import LogFollowers
+from api.traces import tell_trace, trace_requests
 from db.engine import Database
 from db.inventory import installation_id
 from db.sealing import Sealer
 from messages.commands import CommandTransport
 from messages.events import source_of
+from tracing.tracer import UNTRACED, Tracer
 
 
 def create_app(  # noqa: PLR0913 - everything that the API works with, by name
@@ -33,6 +35,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     started: Callable[[], bool] = lambda: True,
     limits: Limits | None = None,
     meters: RequestMeters | None = None,
+    tracer: Tracer = UNTRACED,
 ) -> web.Application:
     """Return the application.
 
@@ -52,9 +55,14 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         limits: How much of a request is taken in.
 
         meters: Counts requests.
+
+        tracer: Makes spans of requests.
     """
     limits = limits or Limits()
-    app = web.Application(middlewares=[log_access, render_errors], client_max_size=limits.multipart_bytes)
+    outermost = [trace_requests(tracer)] if tracer.is_on else []
+    app = web.Application(middlewares=[*outermost, log_access, render_errors], client_max_size=limits.multipart_bytes)
+    if tracer.is_on:
+        app.on_response_prepare.append(tell_trace)
     services = Services(
         reads=Reads(database),
         transport=transport,

@@ -13,12 +13,13 @@ from uuid import uuid4
 from aiohttp import web
 
 from api.content import without_secrets
-from api.context import CALLER, SERVICES
+from api.context import CALLER, COMMAND, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.passwords import Fault, seal_password
 from api.reads import encode, json_answer
 from db.sealing import Sealer
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from tracing.tracer import current
 
 _PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key
 _KEY_FORM: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
@@ -76,7 +77,9 @@ async def ask(  # noqa: PLR0913 - all by name
         password_fault=fault,
         requested_by=request[CALLER].name,
         origin=request.remote or "",
+        traceparent=current(),
     )
+    request[COMMAND] = command_id
     try:
         answer = await services.transport.request(command)
     except TransportUnavailableError:

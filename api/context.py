@@ -64,3 +64,5 @@ SERVICES: Final = web.AppKey("services", Services)
 FOLLOWER: Final = web.AppKey("follower", Follower)
 LOG_FOLLOWERS: Final = web.AppKey("log-followers", LogFollowers)
 CALLER: Final = web.RequestKey("caller", Caller)
+# Id of the command that the request became.
+COMMAND: Final = web.RequestKey("command", str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from http import HTTPStatus
+from secrets import token_hex
 from time import perf_counter
 from typing import Final
 
@@ -13,16 +14,16 @@ from aiohttp.typedefs import Handler
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from api.context import CALLER, SERVICES
+from api.context import CALLER, COMMAND, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.pages import error_page
+from api.traces import PROBES, route_of
+from tracing.log_context import about
 
 _log = structlog.get_logger(__name__)
 
 # The client went away before its answer; nginx's number for it.
 _CLIENT_GONE: Final = 499
-# Asked every few seconds by machines.
-_PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
 
 
 @web.middleware
@@ -30,26 +31,31 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
     """Write one line per request: never a body, a header or a query."""
     started = perf_counter()
     status = _CLIENT_GONE
-    try:
-        response = await handler(request)
-        status = response.status
-        return response
-    finally:
-        took_s = perf_counter() - started
-        meters = request.app[SERVICES].meters
-        if meters is not None:
-            meters.request_answered(request.method, _route(request), status, took_s)
-        caller = request.get(CALLER)
-        write = _log.debug if request.path in _PROBES else _log.info
-        write(
-            "request",
-            method=request.method,
-            # Percent-encoded, so that no caller writes lines of its own.
-            path=request.rel_url.raw_path,
-            status=status,
-            ms=round(took_s * 1000, 1),
-            caller=caller.name if caller else None,
-        )
+    with about(request=token_hex(6)):
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        finally:
+            _log_answer(request, status, perf_counter() - started)
+
+
+def _log_answer(request: web.Request, status: int, took_s: float) -> None:
+    meters = request.app[SERVICES].meters
+    if meters is not None:
+        meters.request_answered(request.method, route_of(request), status, took_s)
+    caller, command = request.get(CALLER), request.get(COMMAND)
+    write = _log.debug if request.path in PROBES else _log.info
+    write(
+        "request",
+        method=request.method,
+        # Percent-encoded, so that no caller writes lines of its own.
+        path=request.rel_url.raw_path,
+        status=status,
+        ms=round(took_s * 1000, 1),
+        caller=caller.name if caller else None,
+        **({"command": command} if command else {}),
+    )
 
 
 @web.middleware
@@ -69,12 +75,6 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:  # noqa: BLE001 - the one broad catch of the API: logged once, answered without details
         _log_failure(request, error)
         return error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "", {})
-
-
-def _route(request: web.Request) -> str:
-    """Return the template of the path, for its values are as many as callers like; a method may be any word."""
-    resource = request.match_info.route.resource
-    return "unknown" if resource is None else resource.canonical
 
 
 def _log_failure(request: web.Request, error: Exception) -> None:

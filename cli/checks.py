@@ -13,6 +13,7 @@ from cli.site_checks import site_faults
 from db.engine import Database
 from runner.playbook_set import PLAYBOOKS, read_playbook_set
 from settings import Settings
+from tracing.opening import HOW_TO_INSTALL, is_installed
 
 
 def startable_settings(**given: int | str) -> Settings:
@@ -30,7 +31,13 @@ def startable_settings(**given: int | str) -> Settings:
 
 def start_faults(settings: Settings) -> list[str]:
     """Return one sentence for each thing that keeps the service from starting or from doing its work."""
-    checks: tuple[Callable[[Settings], str | None], ...] = (_release, _data_dir, _database_driver, _secret_key)
+    checks: tuple[Callable[[Settings], str | None], ...] = (
+        _release,
+        _data_dir,
+        _database_driver,
+        _secret_key,
+        _tracing,
+    )
     return [fault for check in checks if (fault := check(settings)) is not None] + [
         *_playbooks(settings),
         *site_faults(settings),
@@ -87,6 +94,12 @@ def _secret_key(settings: Settings) -> str | None:
     except StartError as error:
         return str(error)
     return None
+
+
+def _tracing(settings: Settings) -> str | None:
+    if settings.tracing == "off" or is_installed():
+        return None
+    return f"PRESTAGER_TRACING={settings.tracing}: {HOW_TO_INSTALL}"
 
 
 def _playbooks(settings: Settings) -> list[str]:

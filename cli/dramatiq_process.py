@@ -52,6 +52,7 @@ class ProcessLife(Middleware):
         """Stop running playbooks and record them as handed over."""
         del broker, worker
         self._actors.stop()
+        self._installation.tracer.stop()
         self._installation.database.close()
         _log.info("service.stopped")
 

@@ -55,6 +55,7 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
         try:
             asyncio.run(_Service(installation, roles).run())
         finally:
+            installation.tracer.stop()
             installation.database.close()
 
 
@@ -121,6 +122,7 @@ class _Service:
             readiness=self._readiness,
             started=lambda: self._was_ready,
             meters=self._installation.meters,
+            tracer=self._installation.tracer,
         )
         runner = create_runner(app)
         await runner.setup()

@@ -69,11 +69,13 @@ class Decisions:
     @_do.register
     def _abort_waiting(self, action: AbortWaiting) -> None:
         waiting = (steps.c.strategy_id == action.strategy_id) & (steps.c.state == StepState.INITIAL)
-        self._connection.execute(
+        withdrawn = self._connection.execute(
             update(runs)
             .where(runs.c.state == RunState.QUEUED, runs.c.step_id.in_(select(steps.c.id).where(waiting)))
             .values(state=RunState.FINISHED, outcome=RunOutcome.WITHDRAWN, consumed=True, finished_at=self._at)
+            .returning(runs.c.id)
         )
+        self._journal.concluded += withdrawn.scalars()
         rows = self._connection.execute(
             update(steps)
             .where(waiting)
@@ -127,17 +129,19 @@ class Decisions:
 
     @_do.register
     def _retry_preparation(self, action: RetryPreparation) -> None:
-        consume(self._connection, [action.consumed_run_id])
+        consume(self._connection, self._journal, [action.consumed_run_id])
         self._run_preparation(action.preparation_id, attempt=action.attempt)
 
     def _run_preparation(self, preparation_id: int, *, attempt: int) -> None:
         run = new_run(StepState.PREPARE, attempt, preparation_id=preparation_id)
-        (run_id,) = add_runs(self._connection, self._journal, [run])
-        self._connection.execute(update(preparations).where(preparations.c.id == preparation_id).values(run_id=run_id))
+        (added,) = add_runs(self._connection, self._journal, [run])
+        self._connection.execute(
+            update(preparations).where(preparations.c.id == preparation_id).values(run_id=added.id)
+        )
 
     @_do.register
     def _end_preparation(self, action: EndPreparation) -> None:
-        consume(self._connection, [action.consumed_run_id])
+        consume(self._connection, self._journal, [action.consumed_run_id])
         self._expect_one(
             update(preparations)
             .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.RUNNING)

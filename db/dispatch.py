@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from db.journal import Journal
+from db.journal import Journal, RunIds
+from db.phase_traces import reserve_traces
 from db.schema import runs
 from db.types import database_now
 from statemachine.states import RunState, StepState
@@ -38,22 +39,35 @@ def new_run(
     }
 
 
-def add_runs(connection: Connection, journal: Journal, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Add queued runs and the messages that hand them out; return their ids in the order of `rows`."""
+def add_runs(connection: Connection, journal: Journal, rows: Sequence[dict[str, Any]]) -> list[RunIds]:
+    """Add queued runs and the messages that hand them out; return them in the order of `rows`."""
     if not rows:
         return []
     statement = insert(runs).returning(runs.c.id, sort_by_parameter_order=True)
     now = float(connection.execute(select(database_now())).scalar_one())
-    ids = list(connection.execute(statement, [{**row, "dispatched_at": now} for row in rows]).scalars())
-    for row, run_id in zip(rows, ids, strict=True):
-        journal.call(ACTOR_OF_PHASE[row["phase"]], [run_id])
-    return ids
+    traces = reserve_traces(connection, journal.tracer, rows)
+    values = [{**row, "dispatched_at": now, "trace": trace} for row, trace in zip(rows, traces, strict=True)]
+    ids = connection.execute(statement, values).scalars()
+    added = [
+        RunIds(id=run_id, phase=row["phase"], attempt=row["attempt"], trace=row["trace"], dispatched_at=now)
+        for row, run_id in zip(values, ids, strict=True)
+    ]
+    for run in added:
+        journal.call(ACTOR_OF_PHASE[StepState(run.phase)], [run.id], trace=run.trace)
+    journal.handed_out += added
+    return added
 
 
-def consume(connection: Connection, run_ids: Sequence[int]) -> None:
-    """Mark finished runs as concluded: the plan never looks at them again."""
-    if run_ids:
-        connection.execute(
-            update(runs).where(runs.c.id == bindparam("consumed_run")).values(consumed=True),
-            [{"consumed_run": run_id} for run_id in run_ids],
-        )
+def consume(connection: Connection, journal: Journal, run_ids: Sequence[int]) -> dict[int, RunIds]:
+    """Mark finished runs as concluded, so that the plan never looks at them again; return them by their ids."""
+    if not run_ids:
+        return {}
+    rows = connection.execute(
+        update(runs)
+        .where(runs.c.id.in_(run_ids))
+        .values(consumed=True)
+        .returning(runs.c.id, runs.c.phase, runs.c.attempt, runs.c.trace)
+    )
+    concluded = {row.id: RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace) for row in rows}
+    journal.concluded += concluded
+    return concluded

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from db.journal import Journal
+from db.journal import Journal, RunIds
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
 from messages.events import about_step
@@ -47,6 +47,12 @@ class Assignment:
     busy_with: str | None
     sealed: str | None
     bound_to: str
+    attempt: int = 1
+    # The step that log lines and traces name: for a preparation that which needed it first.
+    for_step_id: int = 0
+    strategy_id: int | None = None
+    # Where its phase is in a trace; None: it is not traced.
+    trace: str | None = None
     # From the moment that it was handed out to its claim, in seconds of the database's clock.
     waited_s: float = 0.0
 
@@ -81,18 +87,24 @@ def claim(connection: Connection, journal: Journal, run_id: int, owner: str, at:
         .where(runs.c.id == run_id, runs.c.state == RunState.QUEUED)
         .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=at)
         .returning(
-            runs.c.phase, runs.c.step_id, runs.c.preparation_id, (database_now() - runs.c.dispatched_at).label("waited")
+            runs.c.phase,
+            runs.c.step_id,
+            runs.c.preparation_id,
+            runs.c.attempt,
+            runs.c.trace,
+            (database_now() - runs.c.dispatched_at).label("waited"),
         )
     ).one_or_none()
     if taken is None:
         return None
     if taken.step_id is not None and taken.phase == StepState.PRECHECK:
-        _start_step(connection, journal, taken.step_id, at)
+        run = RunIds(id=run_id, phase=taken.phase, attempt=taken.attempt, trace=taken.trace)
+        _start_step(connection, journal, taken.step_id, at, run)
     assignment = _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
-    return replace(assignment, waited_s=float(taken.waited))
+    return replace(assignment, attempt=taken.attempt, trace=taken.trace, waited_s=float(taken.waited))
 
 
-def _start_step(connection: Connection, journal: Journal, step_id: int, at: datetime) -> None:
+def _start_step(connection: Connection, journal: Journal, step_id: int, at: datetime, run: RunIds) -> None:
     """Fire `start`; a step that is in precheck already (a second attempt) stays there."""
     started = connection.execute(
         update(steps)
@@ -107,7 +119,7 @@ def _start_step(connection: Connection, journal: Journal, step_id: int, at: date
     ).one_or_none()
     if started is not None:
         about = about_step(strategy_id=started.strategy_id, subcloud=started.subcloud_name, stage=started.stage)
-        journal.tell(f"step.prestage.{StepState.PRECHECK}", f"step/{step_id}", about)
+        journal.tell(f"step.prestage.{StepState.PRECHECK}", f"step/{step_id}", about, run=run)
 
 
 def _assignment(
@@ -133,6 +145,8 @@ def _assignment(
         run_id=run_id,
         phase=phase,
         step_id=step_id,
+        for_step_id=step.id,
+        strategy_id=step.strategy_id,
         release=step.release,
         force=step.force,
         for_sw_deploy=step.for_sw_deploy,

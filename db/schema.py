@@ -104,6 +104,8 @@ strategies: Final = Table(
     Column("finished_at", UtcDateTime),
     # A deleted strategy is history: no answer shows it, a new one may be created.
     Column("deleted_at", UtcDateTime),
+    # The traceparent of the command that applied it; here and below null: traces were off.
+    Column("trace", String(55)),
     sqlite_autoincrement=True,
 )
 # One active strategy of any type: a unique index over a constant, of the rows that are not history.
@@ -141,6 +143,8 @@ steps: Final = Table(
     Column("finished_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
+    # Of a standalone prestage: the traceparent of the command that asked for it, in whose trace its phases are.
+    Column("trace", String(55)),
     sqlite_autoincrement=True,
 )
 Index(
@@ -205,6 +209,8 @@ runs: Final = Table(
     Column("finished_at", UtcDateTime),
     # How far its playbook is (JSON object); None until it tells.
     Column("progress", JSON(none_as_null=True)),
+    # The traceparent of its phase's span, which is told when the run is concluded.
+    Column("trace", String(55)),
     sqlite_autoincrement=True,
 )
 # The runs that may need a look; finished and consumed ones, nearly all, are not in it. Each database uses it only for
@@ -280,6 +286,8 @@ outbox: Final = Table(
     Column("writer", String(255), nullable=False),
     # By the database's clock, seconds since the epoch.
     Column("written_at", Float, nullable=False),
+    # The traceparent that the message carries.
+    Column("trace", String(55)),
     sqlite_autoincrement=True,
 )
 
@@ -293,6 +301,8 @@ events: Final = Table(
     Column("at", UtcDateTime, nullable=False),
     # Whether it went out on the events exchange; without a broker none does.
     Column("published", Boolean, nullable=False),
+    # The traceparent of what it tells of.
+    Column("trace", String(55)),
     sqlite_autoincrement=True,
 )
 Index(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from db.dispatch import add_runs, consume, new_run
-from db.journal import Journal
+from db.journal import Journal, RunIds
 from db.schema import runs, secrets, steps, subclouds
 from messages.events import about_step
 from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
@@ -54,20 +54,24 @@ class StepMoves:
         Raises:
             StaleDecisionError: One of them has changed since the plan was made.
         """
-        consume(self._connection, [move.consumed_run_id for move in moves if move.consumed_run_id is not None])
+        ended_runs = consume(
+            self._connection,
+            self._journal,
+            [move.consumed_run_id for move in moves if move.consumed_run_id is not None],
+        )
         starting = [move for move in moves if move.run_phase is not None]
-        run_ids = add_runs(
+        added = add_runs(
             self._connection,
             self._journal,
             [new_run(move.run_phase, move.attempt, step_id=move.step_id) for move in starting if move.run_phase],
         )
-        run_of = dict(zip((move.step_id for move in starting), run_ids, strict=True))
-        changed = [(move, run_of.get(move.step_id)) for move in moves]
+        run_of = dict(zip((move.step_id for move in starting), added, strict=True))
+        changed = [(move, run_of[move.step_id].id if move.step_id in run_of else None) for move in moves]
         for with_path, ended in ((False, False), (True, False), (True, True)):
             self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
         self._update_subclouds([move for move in moves if move.path])
         self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
-        self._tell_moves(moves)
+        self._tell_moves(moves, run_of, ended_runs)
 
     def _update_steps(self, moves: Sequence[tuple[MoveStep, int | None]], with_path: bool, ended: bool) -> None:  # noqa: FBT001
         if not moves:
@@ -146,7 +150,9 @@ class StepMoves:
                 [{"ended_step": step_id} for step_id in step_ids],
             )
 
-    def _tell_moves(self, moves: Sequence[MoveStep]) -> None:
+    def _tell_moves(
+        self, moves: Sequence[MoveStep], run_of: Mapping[int, RunIds], ended_runs: Mapping[int, RunIds]
+    ) -> None:
         told = [move for move in moves if move.path]
         if not told:
             return
@@ -158,8 +164,11 @@ class StepMoves:
             about = about_step(
                 strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage, details=move.details
             )
+            ended = ended_runs.get(move.consumed_run_id or 0)
             for state in move.path:
-                self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", about)
+                # A phase is about the run that it begins with, an end about the run that came to it.
+                run = run_of.get(move.step_id) if state == move.run_phase else ended
+                self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", about, run=run)
 
 
 def _shape(move: MoveStep) -> tuple[bool, bool]:

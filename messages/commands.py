@@ -57,10 +57,12 @@ class Command(BaseModel):
     requested_by: str = ""
     origin: str = Field("", max_length=255)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    # Where whoever asks is in a trace; None: it is not traced.
+    traceparent: str | None = None
 
     def digest(self) -> str:
-        """Return what must be equal for a repeat to be the same command: all but id, time, sealing and origin."""
-        content = self.model_dump_json(exclude={"id", "created_at", "sealed_password", "origin"})
+        """Return what a repeat must have in common to be the same command: all but id, time, sealing, origin, trace."""
+        content = self.model_dump_json(exclude={"id", "created_at", "sealed_password", "origin", "traceparent"})
         return sha256(content.encode()).hexdigest()
 
 

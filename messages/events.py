@@ -14,7 +14,11 @@ def source_of(installation: str) -> str:
 
 
 def cloud_event(row: Mapping[Any, Any], source: str) -> dict[str, Any]:
-    """Return the document of an event's row; `source` is the CloudEvents source of the installation."""
+    """Return the document of an event's row; `source` is the CloudEvents source of the installation.
+
+    Where traces are on it carries the traceparent of what it tells of (CloudEvents' distributed tracing extension).
+    """
+    trace = row.get("trace")
     return {
         "specversion": "1.0",
         "id": str(row["id"]),
@@ -23,6 +27,7 @@ def cloud_event(row: Mapping[Any, Any], source: str) -> dict[str, Any]:
         "subject": row["subject"],
         "time": row["at"].isoformat(),
         "datacontenttype": "application/json",
+        **({"traceparent": trace} if trace else {}),
         "data": row["data"],
     }
 
@@ -40,3 +45,9 @@ def subclouds_of(row: Mapping[Any, Any]) -> frozenset[str]:
     aborted = {one["subcloud"] for one in steps} if isinstance(steps, list) else set()
     named = {row["data"].get("subcloud"), name if kind == "subcloud" else None, *aborted} - {None}
     return frozenset(str(one) for one in named)
+
+
+def subject_ids(subject: str) -> dict[str, int | str]:
+    """Return what an event's subject names, as log lines call it: `step/7` is step 7."""
+    kind, _, name = subject.partition("/")
+    return {kind: int(name) if kind != "subcloud" and name.isdigit() else name}

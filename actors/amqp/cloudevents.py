@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from actors.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
+from tracing.traceparent import well_formed
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
@@ -45,6 +46,8 @@ class CommandEvent(BaseModel):
     type: str = Field(max_length=100)
     subject: str | None = Field(None, max_length=255)
     time: datetime | None = None
+    # The distributed tracing extension; what is none in form is as if it were not there.
+    traceparent: Annotated[str | None, BeforeValidator(well_formed)] = None
     data: _CommandData = Field(default_factory=_CommandData)
 
 
@@ -57,6 +60,7 @@ def from_command(command: Command, source: str) -> bytes:
         type=TYPE_PREFIX + command.type,
         subject=command.subject,
         time=command.created_at,
+        traceparent=command.traceparent,
         data=_CommandData(
             request=command.data,
             sealed_password=command.sealed_password,
@@ -103,6 +107,7 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
         password_fault=event.data.password_fault,
         requested_by=event.data.requested_by if ours else event.source,
         origin=event.data.origin if ours else "",
+        traceparent=event.traceparent,
     )
 
 

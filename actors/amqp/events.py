@@ -9,6 +9,7 @@ from sqlalchemy import Row, select, update
 
 from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.topology import EVENTS
+from actors.amqp.trace_headers import trace_header
 from db.engine import Database
 from db.schema import events
 from messages.events import cloud_event
@@ -54,6 +55,7 @@ class EventPublisher:
             message_id=str(row.id),
             type=row.type,
             content_type=_CONTENT_TYPE,
+            headers=trace_header(row.trace),
             # Nobody need listen.
             mandatory=False,
         )

@@ -13,9 +13,11 @@ from pika.spec import Basic
 from actors.amqp.cloudevents import MalformedCommandError, to_command
 from actors.amqp.dead_letters import turn_away
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
+from actors.amqp.trace_headers import header_trace, trace_header
 from actors.declare import ReplyAddress
 from messages.commands import Answer, Command
 from messages.queues import COMMANDS
+from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -29,8 +31,9 @@ class Ingress:
     could carry out commands in the name of anybody.
     """
 
-    def __init__(self, publisher: Publisher, own_source: str) -> None:
+    def __init__(self, publisher: Publisher, own_source: str, tracer: Tracer = UNTRACED) -> None:
         self._publisher = publisher
+        self._tracer = tracer
         self._own_source = own_source
 
     def read(self, method: Basic.Deliver, properties: pika.BasicProperties, body: bytes) -> Message[Any] | None:
@@ -48,10 +51,16 @@ class Ingress:
             answer = Answer(status=HTTPStatus.BAD_REQUEST, detail=str(error))
             self.reply(ReplyAddress(command_id="", queue=properties.reply_to, mark=properties.correlation_id), answer)
             return None
+        # The header tells the way of the message, the CloudEvent where it began.
+        trace = header_trace(properties, self._tracer) or command.traceparent if self._tracer.is_on else None
         return Message(
             queue_name=COMMANDS,
             actor_name="execute_command",
-            args=(command.model_dump(mode="json"), properties.reply_to or "", properties.correlation_id),
+            args=(
+                {**command.model_dump(mode="json"), "traceparent": trace},
+                properties.reply_to or "",
+                properties.correlation_id,
+            ),
             kwargs={},
             options={},
         )
@@ -70,6 +79,7 @@ class Ingress:
                         message_id=address.command_id,
                         type="answer",
                         correlation_id=address.mark,
+                        headers=trace_header(address.traceparent),
                         mandatory=False,
                     )
                 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
+import pika
 import structlog
 from dramatiq import Message
 
@@ -15,12 +18,14 @@ from actors.amqp.dead_letters import turn_away
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.amqp.events import EventPublisher
 from actors.amqp.ingress import Ingress
-from actors.amqp.publisher import Publisher, PublishError
+from actors.amqp.publisher import Outgoing, Publisher, PublishError
+from actors.amqp.trace_headers import header_trace, publishing, trace_header
 from actors.amqp.transport import AmqpTransport
 from actors.coordinator import Coordinator
 from actors.declare import QUEUE_OF, Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
 from actors.loop import Loop
+from actors.message_spans import MessageSpans, in_trace
 from actors.relay import Call, Relay
 from actors.webhooks.sending import Sending
 from actors.worker import StepWorker, WorkerTools
@@ -29,6 +34,7 @@ from db.engine import Database
 from db.retention import Retention
 from messages.queues import COMMANDS, WORKER_QUEUES
 from runner.jobs import Runner
+from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +47,8 @@ _EVENTS_S: Final = 0.5
 class AmqpMessages:
     """RabbitMQ as one process sees it; `name` is what RabbitMQ shows of its connections, `source` our CloudEvents'."""
 
-    def __init__(self, url: str, *, name: str, source: str) -> None:
+    def __init__(self, url: str, *, name: str, source: str, tracer: Tracer = UNTRACED) -> None:
+        self.tracer = tracer
         self.url = url
         self.name = name
         self.source = source
@@ -53,12 +60,17 @@ class AmqpMessages:
         Raises:
             PublishError: Not all were confirmed; they are published again.
         """
-        self.publisher.publish([outgoing(_message(actor, argument)) for actor, argument in calls])
+        with ExitStack() as spans:
+            self.publisher.publish([self._outgoing(call, spans) for call in calls])
 
-
-def _message(actor: str, argument: int | None) -> Message[None]:
-    args = () if argument is None else (argument,)
-    return Message(queue_name=QUEUE_OF[actor], actor_name=actor, args=args, kwargs={}, options={})
+    def _outgoing(self, call: Call, spans: ExitStack) -> Outgoing:
+        queue = QUEUE_OF[call.actor]
+        args = () if call.argument is None else (call.argument,)
+        message: Message[None] = Message(queue_name=queue, actor_name=call.actor, args=args, kwargs={}, options={})
+        if call.trace is None:
+            return outgoing(message)
+        span = spans.enter_context(publishing(self.tracer, queue, call.trace))
+        return replace(outgoing(message), headers=trace_header(span.traceparent))
 
 
 class AmqpActors:
@@ -76,8 +88,10 @@ class AmqpActors:
         webhooks: Sending | None = None,
     ) -> None:
         self._messages = messages
-        self._ingress = Ingress(messages.publisher, messages.source)
+        self._ingress = Ingress(messages.publisher, messages.source, messages.tracer)
         self._broker = PrestagerBroker(messages.url, messages.name, messages.publisher, self._reader, self._has_room)
+        if messages.tracer.is_on:
+            self._broker.add_middleware(MessageSpans(messages.tracer))
         actors = Actors(self._broker)
         self._worker = StepWorker(tools) if tools is not None else None
         self._events: Loop | None = None
@@ -116,7 +130,11 @@ class AmqpActors:
     def transport(self, timeout_s: float) -> AmqpTransport:
         """Return the transport that brings commands to the coordinator; an answer is waited for `timeout_s` seconds."""
         return AmqpTransport(
-            self._messages.url, name=f"{self._messages.name} api", source=self._messages.source, timeout_s=timeout_s
+            self._messages.url,
+            name=f"{self._messages.name} api",
+            source=self._messages.source,
+            timeout_s=timeout_s,
+            tracer=self._messages.tracer,
         )
 
     @property
@@ -168,12 +186,14 @@ class AmqpActors:
         if queue == COMMANDS:
             return self._ingress.read
 
-        def read(method: object, properties: object, body: bytes) -> Message[object] | None:
+        def read(method: object, properties: pika.BasicProperties, body: bytes) -> Message[object] | None:
             del method
             # Only those of this queue: what serves another queue expects other arguments.
             served_here = {name for name, actor in broker.actors.items() if actor.queue_name == queue}
             try:
-                return read_envelope(body, queue, served_here)
+                return in_trace(
+                    read_envelope(body, queue, served_here), header_trace(properties, self._messages.tracer)
+                )
             except BadEnvelopeError as error:
                 turn_away(self._messages.publisher, queue, properties, body, str(error))
                 return None

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from actors.amqp.cloudevents import CONTENT_TYPE, from_command
 from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
+from actors.amqp.trace_headers import publishing, trace_header
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS
+from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -29,11 +31,12 @@ class AmqpTransport:
     there never runs. `source` is the CloudEvents source of our API; `name` is what RabbitMQ shows of the connection.
     """
 
-    def __init__(self, url: str, *, name: str, source: str, timeout_s: float) -> None:
+    def __init__(self, url: str, *, name: str, source: str, timeout_s: float, tracer: Tracer = UNTRACED) -> None:
         self._link = Link(url, name, self._listen)
         self._user = user_of(url)
         self._source = source
         self._timeout_s = timeout_s
+        self._tracer = tracer
         self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
 
     async def request(self, command: Command) -> Answer:
@@ -48,7 +51,8 @@ class AmqpTransport:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(command.id, []).append(future)
         try:
-            await self._hand_over(command)
+            with publishing(self._tracer, COMMANDS, command.traceparent) as span:
+                await self._hand_over(command.model_copy(update={"traceparent": span.traceparent}))
             async with asyncio.timeout(max(0.0, self._timeout_s - (monotonic() - began))):
                 return await future
         except TimeoutError as error:
@@ -91,6 +95,7 @@ class AmqpTransport:
             user_id=self._user,
             timestamp=command.created_at,
             expiration=self._timeout_s,
+            headers=dict(trace_header(command.traceparent)),
         )
 
     async def _listen(self, channel: AbstractChannel) -> None:

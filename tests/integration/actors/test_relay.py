@@ -24,7 +24,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        Relay(house.database, one_by_one(lambda actor, argument: said.append((actor, argument)))).relay()
+        Relay(house.database, one_by_one(lambda actor, argument, _: said.append((actor, argument)))).relay()
 
         assert [("coordinate", None), ("stage_content", 7)] == said
         assert [] == house.rows(outbox)
@@ -36,7 +36,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        def broken(actor: str, argument: int | None) -> None:
+        def broken(actor: str, argument: int | None, trace: str | None) -> None:
             raise ConnectionError
 
         with pytest.raises(ConnectionError):
@@ -53,7 +53,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        def publish(actor: str, _: int | None) -> None:
+        def publish(actor: str, *_: int | str | None) -> None:
             {"coordinate": said.append}[actor](actor)
 
         Relay(house.database, one_by_one(publish)).relay()
@@ -69,7 +69,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        Relay(house.database, one_by_one(lambda _, argument: said.append(argument))).relay()
+        Relay(house.database, one_by_one(lambda _, argument, __: said.append(argument))).relay()
 
         assert list(range(1, 1201)) == said
 
@@ -85,7 +85,7 @@ class TestRelay:
             journal.call("stage_content", [argument])
             with house.database.write() as connection:
                 journal.write(connection)
-        relay = Relay(house.database, one_by_one(lambda _, argument: said.append(argument)), "mine")
+        relay = Relay(house.database, one_by_one(lambda _, argument, __: said.append(argument)), "mine")
 
         relay.relay()
         with house.database.write() as connection:

@@ -35,7 +35,7 @@ def test_settings_know_little() -> None:
     """Settings imports of ours only what tells a default or a form."""
     ours = imported(ROOT / "settings.py") & {path.name for path in ROOT.iterdir() if path.is_dir()}
 
-    assert ours <= {"messages", "runner", "statemachine"}
+    assert ours <= {"messages", "runner", "statemachine", "tracing"}
 
 
 def test_bootstrap_does_not_know_its_users() -> None:

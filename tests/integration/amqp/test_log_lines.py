@@ -1,0 +1,93 @@
+"""What the log says of each run: all ids, in worker and coordinator alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from db.schema import runs
+from messages.commands import CommandType
+from runner.jobs import Outcome
+from runner.noop import NoopEnd
+from tests.integration.amqp.amqp_rig import Node
+from tests.integration.amqp.test_amqp_traces import is_over, traced
+from tests.otlp_collector import Collector
+from tests.waiting import wait_for
+from tracing.log_context import add_trace
+
+SITES = ("edge-1", "edge-2", "edge-3")
+OF_RUN = {"run", "strategy", "step", "subcloud", "phase", "attempt"}
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """Give the lines of the log as they come, with what is bound."""
+    said: list[dict[str, Any]] = []
+
+    def keep(_: object, __: str, line: dict[str, Any]) -> dict[str, Any]:
+        said.append(dict(line))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, add_trace, keep])
+    yield said
+    structlog.configure(**before)
+
+
+def run_strategy(node: Node) -> None:
+    """Bring all sites through a strategy."""
+    for name in SITES:
+        node.add_site(name)
+    node.create()
+    node.verb("apply")
+    wait_for(lambda: is_over(node))
+    node.stop()
+
+
+def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
+    """And those of no other run, though threads work on many in turn; lines of a command name it."""
+    fails = NoopEnd(outcome=Outcome.FAILED, details="no space left")
+    node = Node(tmp_path, None, decide=lambda job: fails if job.host == "edge-2" else NoopEnd(delay_s=0.002))
+    run_strategy(node)
+    stored = {row["id"]: row for row in node.rows(runs)}
+    site_of = {node.step(name)["id"]: name for name in SITES}
+
+    about_runs = [line for line in lines if "run" in line]
+    assert {"run.ended", "step.prestage.prestaging-packages", "step.prestage.complete", "step.prestage.failed"} <= {
+        line["event"] for line in about_runs
+    }
+    assert set(stored) == {line["run"] for line in about_runs}
+    for line in about_runs:
+        row = stored[line["run"]]
+        assert OF_RUN <= line.keys(), line
+        assert (row["phase"], row["attempt"]) == (line["phase"], line["attempt"])
+        assert site_of[line["step"]] == line["subcloud"]
+        assert row["step_id"] in {line["step"], None}
+        assert "trace" not in line
+    (applied,) = [line for line in lines if line["event"] == "command.answered" and line["type"] == "strategy.apply"]
+    assert applied["strategy"] == about_runs[0]["strategy"]
+    begun = [line for line in lines if line["event"] == "strategy.prestage.applying"]
+    assert [applied["command"]] == [line["command"] for line in begun]
+    ended = [line for line in lines if line["event"] == "strategy.prestage.failed"]
+    assert [False] == ["command" in line for line in ended]
+
+
+def test_lines_about_a_run_name_the_trace_of_its_phase(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
+    """So that whoever reads one finds the phase's trace, also from a coordinator that is about something else."""
+    with Collector() as collector:
+        node = Node(tmp_path, None, **traced(collector))
+        run_strategy(node)
+        node.installation.tracer.stop()
+        stored = {row["id"]: row["trace"] for row in node.rows(runs)}
+
+    about_runs = [line for line in lines if "run" in line]
+    assert set(stored) == {line["run"] for line in about_runs}
+    for line in about_runs:
+        assert stored[line["run"]][3:35] == line["trace"], line
+    (applied,) = [line for line in lines if line["event"] == "command.answered" and line["type"] == "strategy.apply"]
+    (execute,) = collector.named(f"execute {CommandType.STRATEGY_APPLY}")
+    assert (execute.trace, execute.id) == (applied["trace"], applied["span"])
