@@ -13,7 +13,7 @@ import structlog
 from structlog.types import Processor
 
 from cli.redaction import redact
-from tracing.log_context import add_trace
+from tracing.log_context import add_context
 
 # These tell more than an operator wants to know unless something is wrong.
 _QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq", "keystoneauth", "urllib3")
@@ -48,7 +48,7 @@ def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
 def _facts() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
-        add_trace,
+        add_context,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

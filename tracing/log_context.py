@@ -5,14 +5,17 @@ The names are the same everywhere: strategy, step, subcloud, phase, attempt, run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any
-
-import structlog
+from contextvars import ContextVar
+from typing import Any, Final
 
 from tracing.traceparent import span_of, trace_of
 from tracing.tracer import current
+
+# One variable for all ids: binding six of structlog's, one each, took 14 µs twice for each run, 1 % of a phase.
+_ids: Final[ContextVar[Mapping[str, str | int]]] = ContextVar("prestager_log_ids")
+_NONE: Final[Mapping[str, str | int]] = {}
 
 
 @contextmanager
@@ -21,17 +24,19 @@ def about(**ids: str | int) -> Iterator[None]:
 
     For this thread or task alone: what goes on elsewhere is told the ids there.
     """
-    # A third of the cost of structlog's own context manager, which looks at all that is bound.
-    tokens = structlog.contextvars.bind_contextvars(**ids)
+    token = _ids.set({**_ids.get(_NONE), **ids})
     try:
         yield
     finally:
-        structlog.contextvars.reset_contextvars(**tokens)
+        _ids.reset(token)
 
 
-def add_trace(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Say where a line is in a trace, as a processor of structlog; a line may name another trace by itself."""
+def add_context(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say what a line is about and where it is in a trace, as a processor of structlog; what it says itself counts."""
+    for name, value in _ids.get(_NONE).items():
+        line.setdefault(name, value)
     here = current()
+    # A line about another trace is not in this span.
     if here is not None and "trace" not in line:
         line["trace"] = trace_of(here)
         line["span"] = span_of(here)

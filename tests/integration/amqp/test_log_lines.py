@@ -17,7 +17,7 @@ from tests.integration.amqp.amqp_rig import Node
 from tests.integration.amqp.test_amqp_traces import is_over, traced
 from tests.otlp_collector import Collector
 from tests.waiting import wait_for
-from tracing.log_context import add_trace
+from tracing.log_context import add_context
 
 SITES = ("edge-1", "edge-2", "edge-3")
 OF_RUN = {"run", "strategy", "step", "subcloud", "phase", "attempt"}
@@ -33,7 +33,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
         raise structlog.DropEvent
 
     before = structlog.get_config()
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, add_trace, keep])
+    structlog.configure(processors=[add_context, keep])
     yield said
     structlog.configure(**before)
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 
 import pytest
-import structlog
 from run_watch import Results
 
 from runner.jobs import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
+from tracing.log_context import about, add_context
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAYBOOK = """
@@ -51,7 +51,7 @@ def test_lines_of_the_supervisor_say_whose_run_it_is(
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append(structlog.contextvars.get_contextvars())
+            said.append(dict(add_context(None, "", {})))
 
     async def broken(*_: object) -> None:
         raise RuntimeError("on purpose")
@@ -60,7 +60,7 @@ def test_lines_of_the_supervisor_say_whose_run_it_is(
     log, handler = logging.getLogger("runner.run_session"), Keep()
     log.addHandler(handler)
     for number in (1, 2):
-        with structlog.contextvars.bound_contextvars(run=number, subcloud=f"s{number}"):
+        with about(run=number, subcloud=f"s{number}"):
             supervisor.submit(make_job(PLAYBOOK, run_id=number))
         results.wait(number)
     log.removeHandler(handler)
