@@ -7,8 +7,10 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/prestager
 WORKDIR /src
 # Before the program's own files, which change more often.
-COPY requirements/run.txt requirements/run.txt
-RUN /opt/prestager/bin/pip install --no-deps --require-hashes -r requirements/run.txt
+COPY requirements/run.txt requirements/tracing.txt requirements/
+# `--build-arg LOCK=tracing` adds what traces need: see docs/tracing.md.
+ARG LOCK=run
+RUN /opt/prestager/bin/pip install --no-deps --require-hashes -r requirements/$LOCK.txt
 COPY . .
 RUN /opt/prestager/bin/pip install --no-deps --no-build-isolation .
 

@@ -191,7 +191,10 @@ def test_the_image_has_what_the_program_is_made_of() -> None:
 
     for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
         assert f"!{path}" in allowed
-    assert "--require-hashes -r requirements/run.txt" in dockerfile
+    assert "--require-hashes -r requirements/$LOCK.txt" in dockerfile
+    assert "ARG LOCK=run" in dockerfile
+    for lock in ("run", "tracing"):
+        assert f"!requirements/{lock}.txt" in allowed
     assert re.search(r"python:3\.11-", dockerfile)
 
 
