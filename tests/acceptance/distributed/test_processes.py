@@ -28,13 +28,6 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def rabbitmq() -> Iterator[RabbitmqServer]:
-    """Give a private RabbitMQ."""
-    with RabbitmqServer() as server:
-        yield server
-
-
 @pytest.fixture
 def installation(tmp_path: Path, postgres: PostgresServer, rabbitmq: RabbitmqServer) -> Iterator[InstallationProcesses]:
     """Give an installation with journal-writing playbooks; nothing of it is started yet."""

@@ -95,8 +95,7 @@ class VirtualHost:
 def new_virtual_host(server: RabbitmqServer) -> VirtualHost:
     """Make a virtual host."""
     name = f"test-{secrets.token_hex(4)}"
-    server.rabbitmqctl("add_vhost", name)
-    server.rabbitmqctl("set_permissions", "-p", name, server.user, ".*", ".*", ".*")
+    server.console.add_vhost(name, server.user)
     host = VirtualHost(server, name)
     host.clear()
     return host

@@ -1,4 +1,4 @@
-"""One private RabbitMQ for all tests here, a virtual host for each file."""
+"""A virtual host for each file on the RabbitMQ that tests share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ import pytest
 
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, new_virtual_host
 from tests.rabbitmq_server import RabbitmqServer
-
-
-@pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitmqServer]:
-    """Give the broker."""
-    with RabbitmqServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

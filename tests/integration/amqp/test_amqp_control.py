@@ -39,8 +39,7 @@ def asked(host: VirtualHost, worker: str | None) -> list[HintAnswer]:
 
 def control_queues(host: VirtualHost) -> list[str]:
     """Return the workers' queues."""
-    names = host.server.rabbitmqctl("-p", host.name, "-q", "list_queues", "--no-table-headers", "name").split()
-    return [name for name in names if name.startswith(f"{CONTROL}.")]
+    return [name for name in host.server.queues(host.name) if name.startswith(f"{CONTROL}.")]
 
 
 def test_a_draining_worker_finishes_and_takes_nothing(

@@ -227,14 +227,11 @@ class TestTopology:
     def test_the_queues_are_as_declared(self, host: VirtualHost) -> None:
         """Every queue is a quorum queue with exactly the arguments of the topology; declaring it again is nothing."""
         host.clear()
-        text = host.server.rabbitmqctl(
-            "-p", host.name, "--formatter", "json", "list_queues", "name", "arguments", "durable"
-        )
-        found = {row["name"]: row for row in json.loads(text)}
+        found = {row["name"]: row for row in host.server.console.queues(host.name)}
 
         for spec in QUEUES:
             row = found[spec.name]
-            assert dict(spec.arguments) == {name: value for name, _, value in row["arguments"]}
+            assert dict(spec.arguments) == row["arguments"]
             assert ("quorum", True) == (spec.arguments["x-queue-type"], row["durable"])
         assert {spec.name for spec in QUEUES} == set(found)
 

@@ -141,6 +141,4 @@ def test_a_cut_connection_loses_nothing(host: VirtualHost) -> None:
 
 def unacked(host: VirtualHost) -> int:
     """Return how many deliveries of the queue are not acknowledged."""
-    columns = ("list_queues", "name", "messages_unacknowledged", "--no-table-headers")
-    text = host.server.rabbitmqctl("-p", host.name, *columns)
-    return int(dict(line.split() for line in text.splitlines())[PREPARE])
+    return host.server.queues(host.name)[PREPARE].unacked_count

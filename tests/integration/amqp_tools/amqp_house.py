@@ -65,8 +65,8 @@ class House:
     def outsider(self, *, configure: str = "", write: str = "", read: str = "") -> str:
         """Return the broker's address for a new user with these rights only."""
         user, password = f"out-{secrets.token_hex(4)}", secrets.token_hex(12)
-        self.rabbitmq.rabbitmqctl("add_user", user, password)
-        self.rabbitmq.rabbitmqctl("set_permissions", "-p", self.vhost, user, configure, write, read)
+        self.rabbitmq.console.add_user(user, password)
+        self.rabbitmq.console.permit(self.vhost, user, configure, write, read)
         return self.url_of(user, password)
 
     def start(self) -> None:
@@ -165,8 +165,7 @@ class House:
 def house_at(rabbitmq: RabbitmqServer, directory: Path) -> House:
     """Return an installation in a virtual host and a directory of its own, with its topology declared."""
     vhost = f"house-{secrets.token_hex(4)}"
-    rabbitmq.rabbitmqctl("add_vhost", vhost)
-    rabbitmq.rabbitmqctl("set_permissions", "-p", vhost, rabbitmq.user, ".*", ".*", ".*")
+    rabbitmq.console.add_vhost(vhost, rabbitmq.user)
     for name in ("deploy", "feed"):
         (directory / name).mkdir()
     house = House(rabbitmq=rabbitmq, vhost=vhost, settings=Settings(data_dir=directory / "data"))

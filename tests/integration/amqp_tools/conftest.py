@@ -1,4 +1,4 @@
-"""One private RabbitMQ for all tests here; each installation has a virtual host and a database of its own."""
+"""Each installation has a database, and a virtual host on the RabbitMQ that tests share, of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,6 @@ from amqp_house import Ended, House, Prestager, house_at
 
 from cli.main import main
 from tests.rabbitmq_server import RabbitmqServer
-
-
-@pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitmqServer]:
-    """Give the broker."""
-    with RabbitmqServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -100,11 +100,10 @@ class Dice:
         return self.random.sample(ids, min(len(ids), self.random.randint(1, 3)))
 
 
-def _plans(connection: Connection, now: float) -> tuple[Any, Any]:
-    return (
-        plan(load_all_open(connection), now, LIMITS),
-        plan(load_snapshot(connection, now, LIMITS), now, LIMITS),
-    )
+def _plans(connection: Connection, *times: float) -> list[tuple[Any, Any]]:
+    """Return what is planned at each time over all open rows, and over those that the loader picks then."""
+    everything = load_all_open(connection)
+    return [(plan(everything, now, LIMITS), plan(load_snapshot(connection, now, LIMITS), now, LIMITS)) for now in times]
 
 
 @pytest.mark.parametrize("seed", range(14))
@@ -114,9 +113,7 @@ def test_the_loader_hides_nothing(connection: Connection, seed: int) -> None:
     for _ in range(OPERATIONS):
         dice.happen()
         now = database_time(connection)
-        for later_s in (0.0, 50.0, 100.0):
-            everything, picked = _plans(connection, now + later_s)
-
+        for everything, picked in _plans(connection, now, now + 50.0, now + 100.0):
             assert everything == picked
 
 
@@ -140,7 +137,7 @@ def test_random_histories_come_to_rest(connection: Connection, seed: int) -> Non
             break
 
     assert rig.strategy_state() in {None, "initial", "complete", "failed", "aborted"}
-    assert _plans(connection, database_time(connection)) == ([], [])
+    assert _plans(connection, database_time(connection)) == [([], [])]
 
 
 def test_stages_of_the_strategy(connection: Connection) -> None:

@@ -21,7 +21,8 @@ def inventory(tmp_path: Path):
 
     def write(hosts: dict[str, Any], **group_vars: Any) -> str:
         file = tmp_path / "fleet.yml"
-        file.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": group_vars}}))
+        # Its writer in C takes a tenth of the time, which counts with thousands of hosts.
+        file.write_text(yaml.dump({"all": {"hosts": hosts, "vars": group_vars}}, Dumper=yaml.CSafeDumper))
         return str(file)
 
     return write

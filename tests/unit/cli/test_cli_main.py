@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from cli.main import COMMANDS as COMMANDS_BY_NAME
 
 COMMANDS = [
     (),
@@ -35,6 +39,23 @@ def test_every_command_explains_itself(prestager, command: tuple[str, ...]) -> N
 
     assert 0 == ended.code
     assert " ".join(("Usage: prestager", *command)) in ended.out
+
+
+def test_only_what_is_asked_for_is_read(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command starts without the modules of the others; without a command all are read, to be listed."""
+    read: list[str] = []
+
+    def note(name: str) -> ModuleType:
+        read.append(name)
+        return import_module(name)
+
+    monkeypatch.setattr("cli.main.import_module", note)
+    prestager("config", "show")
+
+    assert ["cli.config_commands"] == read
+    read.clear()
+    prestager("no-such-command")
+    assert len(COMMANDS_BY_NAME) == len(read)
 
 
 def test_unusable_data_directory(prestager, monkeypatch: pytest.MonkeyPatch) -> None:

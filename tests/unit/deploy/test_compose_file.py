@@ -14,7 +14,7 @@ import pytest
 import typer
 from deploy_files import ROOT, compose, ours, services, source_of
 
-from cli.main import app
+from cli.main import application
 from settings import Settings
 
 OURS = sorted(ours())
@@ -95,7 +95,7 @@ def test_every_variable_is_a_setting(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_exists(name: str) -> None:
     """Each service runs a command that the program has."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     for word in ours()[name]["command"]:
         assert word in command.commands
         command = command.commands[word]

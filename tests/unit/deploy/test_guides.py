@@ -11,7 +11,7 @@ import typer
 from deploy_files import ROOT
 
 from actors.amqp.topology import EXCHANGES, QUEUES
-from cli.main import app
+from cli.main import application
 from messages.commands import CommandType
 from settings import Settings
 
@@ -35,7 +35,7 @@ def test_links_and_folders_exist(guide: Path) -> None:
 @pytest.mark.parametrize("guide", [*GUIDES, ROOT / "docker-compose.yml"], ids=lambda guide: guide.name)
 def test_commands_and_settings_exist(guide: Path) -> None:
     """Each command and each setting that is named is one of the program's."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(application())
     for first, second in words(guide, r"prestager ([a-z][a-z-]+)(?: ([a-z][a-z-]*))?"):
         if first in group.commands and hasattr(group.commands[first], "commands"):
             assert second in group.commands[first].commands, (first, second)

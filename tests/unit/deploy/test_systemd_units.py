@@ -12,7 +12,7 @@ import pytest
 import typer
 from deploy_files import ROOT
 
-from cli.main import app
+from cli.main import application
 from cli.readiness import BEAT_S
 from settings import Settings
 
@@ -68,7 +68,7 @@ def test_what_is_started_exists(unit: Path) -> None:
     """The command is one of the program's, and each variable that is set is a setting."""
     [line] = values(unit, "ExecStart")
     program, verb, *options = line.split()
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
 
     assert "/opt/prestager/current/bin/prestager" == program
     assert {option for option in options if option.startswith("--")} <= {
