@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime
+from itertools import product
 from threading import Lock
 from time import monotonic
 from typing import Any, Final
@@ -22,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine import Database
 from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
 from db.types import database_now
-from statemachine.states import RunState, StepState
+from statemachine.states import PHASES, RunState, StepState
 
 _KEPT_S: Final = 5.0
 _PATIENCE_S: Final = 3.0
@@ -137,7 +138,9 @@ def _work(connection: Connection) -> Facts:
         .where(~runs.c.consumed, runs.c.state.in_((RunState.QUEUED, RunState.RUNNING)))
         .group_by(runs.c.phase, runs.c.state)
     )
-    counts: dict[tuple[str, ...], float] = {(phase, state): float(count) for phase, state, count in found}
+    # A series that is missing looks like nobody asked.
+    counts: dict[tuple[str, ...], float] = dict.fromkeys(product(PHASES, (RunState.QUEUED, RunState.RUNNING)), 0.0)
+    counts |= {(phase, state): float(count) for phase, state, count in found}
     workers = connection.execute(
         select(func.count(func.distinct(runs.c.owner))).where(~runs.c.consumed, runs.c.state == RunState.RUNNING)
     ).scalar_one()

@@ -209,6 +209,24 @@ class RabbitmqServer:
         self.console.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({_WATERMARKS[on]}).")
         wait_for(lambda: on == ("memory" in self.console.evaluate("rabbit_alarm:get_alarms().")), DEADLINE_S)
 
+    def serve_metrics(self, **settings: str) -> int:
+        """Switch the Prometheus exporter on, until the node goes down; return its port.
+
+        Args:
+            settings: Of the plugin, as Erlang has them, such as `return_per_object_metrics="true"`.
+
+        """
+        port = free_port()
+        for name, value in {"tcp_config": f'[{{ip, "{HOST}"}}, {{port, {port}}}]', **settings}.items():
+            self.console.evaluate(
+                f"ok = application:set_env(rabbitmq_prometheus, {name}, {value}, [{{persistent, true}}])."
+            )
+        plugins = self._root / "enabled_plugins"
+        enabled = "[rabbitmq_management, rabbitmq_prometheus]" if self.management_port else "[rabbitmq_prometheus]"
+        plugins.write_text(f"{enabled}.\n", encoding="ascii")
+        self.console.evaluate(f'{{ok, _, _}} = rabbit_plugins:ensure("{plugins}").')
+        return port
+
     def _write_configuration(self, config: str) -> None:
         for directory in (self.data_dir, self.log_dir):
             directory.mkdir()

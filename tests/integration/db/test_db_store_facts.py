@@ -234,13 +234,15 @@ def test_names_in_alerts_and_dashboards(database: Database, facts: StoreFacts) -
 
 @pytest.mark.parametrize("name", ["prestager", "rabbitmq"])
 def test_dashboards(name: str) -> None:
-    """A dashboard is JSON that Grafana takes: it has a schema, and panels that do not overlap."""
+    """A dashboard is JSON that Grafana takes: it has a schema, and panels that tell what they show, side by side."""
     board = json.loads((MONITORING / "grafana" / f"{name}.json").read_text())
     places = [panel["gridPos"] for panel in board["panels"]]
 
     assert board["schemaVersion"] >= 36
     assert len(board["panels"]) == len({panel["id"] for panel in board["panels"]})
-    assert all(panel["targets"] for panel in board["panels"])
+    assert all(panel["targets"] and panel["description"] for panel in board["panels"])
+    legends = [target["legendFormat"] for panel in board["panels"] for target in panel["targets"]]
+    assert all(legend and legend != "__auto" for legend in legends)
     cells = [
         (x, y)
         for place in places

@@ -1,0 +1,108 @@
+"""Our Prometheus configuration, alerts and dashboards against a real Prometheus, a real RabbitMQ and a real service."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap import ALL_ROLES
+from cli.monitor import is_alive, monitoring
+from messages.queues import WORKER_QUEUES
+from monitoring.listener import Health
+from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
+from tests.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
+from tests.tcp_proxy import HOST, free_port
+from tests.waiting import wait_for
+
+SETTINGS = CONFIGURATION.parent / "rabbitmq" / "10-prestager.conf"
+PLUGINS = CONFIGURATION.parent / "rabbitmq" / "enabled_plugins"
+
+
+def committed_settings() -> dict[str, str]:
+    """Return what our RabbitMQ's configuration says of the exporter."""
+    found = re.findall(r"^prometheus\.(\w+) = (\w+)$", SETTINGS.read_text(), re.MULTILINE)
+    return dict(found)
+
+
+@pytest.fixture
+def watched(start: Callable[..., Node]) -> Iterator[str]:
+    """Give the address of the metrics of a service that has taken a strategy to its end."""
+    port = free_port()
+    node = start(monitor_listen=f"{HOST}:{port}")
+    stack = AsyncExitStack()
+
+    async def ready() -> dict[str, str | None]:
+        return {}
+
+    health = Health(alive=is_alive, ready=ready, started=lambda: True)
+    node.loop.do(stack.enter_async_context(monitoring(node.installation, ALL_ROLES, health)))
+    for name in ("edge-1", "edge-2"):
+        node.add_site(name)
+    assert [200, 200] == [node.create().status, node.verb("apply").status]
+    wait_for(lambda: {"complete"} == {node.step(name)["state"] for name in ("edge-1", "edge-2")}, END_S)
+    # There is no HTTP API in this process.
+    node.installation.meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
+    yield f"{HOST}:{port}"
+    node.loop.do(stack.aclose())
+
+
+@pytest.fixture
+def prometheus(host: VirtualHost, watched: str, tmp_path: Path) -> Iterator[Prometheus]:
+    """Give a Prometheus that has asked both twice."""
+    if shutil.which("prometheus") is None:
+        pytest.fail("prometheus is not installed: bin/setup test")
+    exporter = f"{HOST}:{host.server.serve_metrics(**committed_settings())}"
+    targets = {"prestager": {watched: "coordinator"}, "rabbitmq": {exporter: "rabbitmq"}}
+    with prometheus_asking(tmp_path, targets) as prometheus:
+        wait_for(lambda: asked_twice(prometheus), END_S, lambda: str(prometheus.ask("targets")["activeTargets"]))
+        yield prometheus
+
+
+def asked_twice(prometheus: Prometheus) -> bool:
+    """Tell whether every target has been asked twice, which rates need."""
+    found = prometheus.ask("query", query="min(count_over_time(up[1m])) and count(up) == 2")["result"]
+    return bool(found) and float(found[0]["value"][1]) >= 2
+
+
+def panels(name: str) -> list[dict[str, Any]]:
+    """Return the panels of a dashboard."""
+    found: list[dict[str, Any]] = json.loads((CONFIGURATION / "grafana" / f"{name}.json").read_text())["panels"]
+    return found
+
+
+def test_what_we_ship_works_with_a_real_prometheus(prometheus: Prometheus) -> None:
+    """All targets are up, no rule has an error, each panel shows something under full names, and each queue is shown.
+
+    One test for all, for what it needs takes seconds to start.
+    """
+    assert {"prestager": "up", "rabbitmq": "up"} == {
+        target["labels"]["job"]: target["health"] for target in prometheus.ask("targets")["activeTargets"]
+    }
+    (group,) = prometheus.ask("rules")["groups"]
+    wait_for(lambda: all(rule["health"] == "ok" for rule in prometheus.ask("rules")["groups"][0]["rules"]), END_S)
+    assert len(group["rules"]) > 5
+    empty, nameless = [], []
+    for panel in (*panels("prestager"), *panels("rabbitmq")):
+        for target in panel["targets"]:
+            shown = prometheus.ask("query", query=target["expr"])["result"]
+            if not shown:
+                empty.append((panel["title"], target["expr"]))
+            names = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            nameless += [(panel["title"], series["metric"]) for series in shown if names - set(series["metric"])]
+
+    assert [] == empty
+    assert [] == nameless
+    queues = prometheus.ask("query", query="count by (queue) (rabbitmq_queue_messages_ready)")["result"]
+    assert set(WORKER_QUEUES) <= {series["metric"]["queue"] for series in queues}
+
+
+def test_the_exporter_is_part_of_the_composed_rabbitmq() -> None:
+    """The plugin that the dashboard needs is enabled where we run RabbitMQ."""
+    assert "rabbitmq_prometheus" in PLUGINS.read_text()
