@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults e2e setup lint types bench bench-callers soak pictures documents api-fuzz fmt lock
+.PHONY: help run test faults e2e setup lint types bench bench-callers bench-watching soak pictures documents api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ documents: ## Write the documents of docs/ that are made from the code
 api-fuzz: ## Send the API thousands of requests made from its document: some minutes
 	@bin/setup dev
 	@PRESTAGER_FUZZ_EXAMPLES=100 .venv/bin/python -m pytest tests/integration/api_document -q
+
+bench-watching: ## Measure what log, metrics and scrapes cost: about ten minutes
+	@bin/setup dev
+	@.venv/bin/python -m tests.bench.watching
 
 bench-callers: ## Measure what Keystone costs a request
 	@bin/setup test

@@ -16,7 +16,11 @@ from cli.redaction import redact
 from tracing.log_context import add_context
 
 # These tell more than an operator wants to know unless something is wrong.
-_QUIET: Final = ("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq", "keystoneauth", "urllib3")
+_QUIET: Final = (
+    *("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq", "keystoneauth", "urllib3"),
+    # Ten lines of the same for each line of ours about a step.
+    "transitions",
+)
 
 
 def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 
 MASK: Final = "********"
@@ -32,12 +33,19 @@ _SECRET_VALUES: Final = (
     ),
     re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
 )
+# Each of those values holds one of these, in lower case. To look for them costs a twentieth, and few texts have one.
+_SIGNS: Final = (
+    *("prst_", "whsec_", "gaaaa", "://", "bearer", "basic"),
+    *("passw", "secret", "_pass", "-token", "-----begin"),
+)
 # Deeper values are not looked into; nothing of ours is.
 _DEPTH: Final = 8
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Return a log record without secrets, as a processor of structlog; keys stay, values become asterisks."""
+    if _is_innocent(event):
+        return event
     for key in event:
         if not key.startswith("_"):
             event[key] = _redacted(key, event[key], _DEPTH)
@@ -46,18 +54,46 @@ def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappin
 
 def redact_text(text: str) -> str:
     """Return `text` without what looks like a secret."""
+    if not _has_sign(text):
+        return text
     for pattern in _SECRET_VALUES:
         text = pattern.sub(rf"\g<1>{MASK}", text)
     return text
 
 
+def _is_innocent(event: Mapping[str, Any]) -> bool:
+    """Tell at little cost that there is nothing to hide, as in nearly all of our own lines."""
+    texts = []
+    for key, value in event.items():
+        if isinstance(value, str):
+            texts.append(value)
+        elif value is not None and not isinstance(value, bool | int | float):
+            return False
+        if _is_secret(key):
+            return False
+    return not _has_sign("\n".join(texts))
+
+
+def _has_sign(text: str) -> bool:
+    # Without regard to case a pattern takes some other letters for ASCII's, such as the long s.
+    if not text.isascii():
+        return True
+    low = text.lower()
+    return any(sign in low for sign in _SIGNS)
+
+
 def _redacted(key: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if _SECRET_KEY.search(key):
+    if _is_secret(key):
         return MASK
     if depth and isinstance(value, Mapping):
         return {name: _redacted(str(name), one, depth - 1) for name, one in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_redacted(key, one, depth - 1) for one in value]
     return redact_text(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -25,13 +24,13 @@ from threading import Event, get_ident
 from time import monotonic
 from typing import Any, Final
 
-import structlog
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event, func, insert, select
 
 from actors.subcloud_fields import read_new
 from bootstrap import Installation, build
+from cli.logs import configure_logs
 from db.schema import runs, steps, strategies, subclouds
 from messages.commands import Answer, Command, CommandType
 from runner.noop import NoopEnd, NoopRunner
@@ -70,6 +69,7 @@ def main(arguments: list[str]) -> int:
     """Measure all sizes, or one in this process when its numbers are given; return the exit status."""
     if arguments:
         sites, width, delay_ms = (int(text) for text in arguments)
+        configure_logs("json", "warning")
         sys.stdout.write(json.dumps(asdict(measure(sites, width, delay_ms / 1000))) + "\n")
         return 0
     light = _in_own_process(20, 4, 20)
@@ -84,10 +84,18 @@ def _in_own_process(sites: int, width: int, delay_ms: int) -> Figures:
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(sites: int, width: int, delay_s: float) -> Figures:
-    """Run one strategy over `sites` sites whose playbooks do nothing for `delay_s` seconds."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with tempfile.TemporaryDirectory() as directory, _service(Path(directory), delay_s) as service:
+def measure(
+    sites: int,
+    width: int,
+    delay_s: float,
+    beside: Callable[[Installation], AbstractContextManager[object]] = nullcontext,
+) -> Figures:
+    """Run one strategy over `sites` sites whose playbooks do nothing for `delay_s` seconds, with `beside` around it."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        _service(Path(directory), delay_s) as service,
+        beside(service),
+    ):
         _add_sites(service, sites)
         request = {"type": "prestage", "subcloud-apply-type": "parallel", "max-parallel-subclouds": width}
         create_s = _timed(service, CommandType.STRATEGY_CREATE, request)

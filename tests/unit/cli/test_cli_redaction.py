@@ -9,9 +9,20 @@ import sys
 
 import pytest
 import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cli import redaction
 from cli.logs import configure_logs
 from cli.redaction import MASK, redact, redact_text
+
+# What texts are made of: all that patterns look for, in any case, with letters that count as others, and between it
+# what makes a secret of it.
+PIECES = [
+    *("prst_", "gAAAA", "://", "u:p@h", "Bearer ", "BASIC ", "Ba\u017fIc ", "ba\u017f\u0131c ", "passw", "d", "word"),
+    *("\u017fecret", "Secret", "ssh_pass", "become_PASS", "x-auth-token", "x-subject-token", "-----BEGIN "),
+    *("PRIVATE KEY-----", "=", ": ", "'", '"', " ", "\n", "x" * 45, "\u0130", "amqp"),
+]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +73,35 @@ def test_by_its_look(text: str, expected: str) -> None:
 def test_innocent_texts_stay(text: str) -> None:
     """A text without a secret is not touched."""
     assert text == redact_text(text)
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=8))
+def test_the_quick_look_misses_nothing(pieces: list[str]) -> None:
+    """A text that is taken for innocent at a glance has nothing that the patterns would hide, alone or in a record."""
+    text = "".join(pieces)
+    looked_through = text
+    for pattern in redaction._SECRET_VALUES:
+        looked_through = pattern.sub(rf"\g<1>{MASK}", looked_through)
+
+    assert looked_through == redact_text(text)
+    assert {"event": "e", "n": 1, "detail": looked_through} == redact(
+        None, "info", {"event": "e", "n": 1, "detail": text}
+    )
+
+
+def test_libraries_that_say_the_same_again_are_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machines' library tells each transition eight times at `info`; we tell it once."""
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        configure_logs("json", "info")
+
+        assert not logging.getLogger("transitions.core").isEnabledFor(logging.INFO)
+        assert logging.getLogger("transitions.core").isEnabledFor(logging.WARNING)
+    finally:
+        logging.getLogger().handlers[:], level = before[0], before[1]
+        logging.getLogger().setLevel(level)
+        structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
