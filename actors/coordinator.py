@@ -126,7 +126,7 @@ class Coordinator:
         """
         facts = {"prestager.command.id": command.id, "prestager.command.type": str(command.type)}
         with (
-            about(**_ids(command)),
+            about(_ids(command)),
             self._tracer.begin(
                 f"execute {command.type}", parent=command.traceparent, kind=Kind.CONSUMER, attributes=facts
             ) as span,

@@ -5,8 +5,7 @@ A run is begun in one thread and ends in another, so nothing here is left to wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import time
 from typing import Final
@@ -15,7 +14,7 @@ from db.runs import Assignment
 from runner.jobs import RunResult, TaskEnd
 from statemachine.states import RunOutcome, StepState
 from tracing.log_context import about
-from tracing.tracer import NO_SPAN, UNTRACED, Span, Tracer, within
+from tracing.tracer import NO_SPAN, UNTRACED, Span, Tracer
 
 # How these ends are told where the report has no sentence.
 _FAILURES: Final[Mapping[RunOutcome, str]] = {RunOutcome.FAILED: "failed", RunOutcome.LOST: "lost"}
@@ -32,11 +31,9 @@ class RunContext:
     # What this worker does for it, from the claim to the end.
     work: Span = NO_SPAN
 
-    @contextmanager
-    def bound(self) -> Iterator[None]:
-        """Be about this run, within its work."""
-        with about(**self.ids), within(self.work.traceparent):
-            yield
+    def bound(self) -> about:
+        """Be about this run, within its work, for a block."""
+        return about(self.ids, self.work.traceparent)
 
     def reporting(self) -> Span:
         """Begin to report."""
@@ -44,6 +41,8 @@ class RunContext:
 
     def ended(self, outcome: RunOutcome, details: str) -> None:
         """End the work."""
+        if self.phase is None:
+            return
         self.work.note({"prestager.outcome": outcome})
         if outcome in _FAILURES:
             self.work.fail(details or _FAILURES[outcome])

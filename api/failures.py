@@ -31,7 +31,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
     """Write one line per request: never a body, a header or a query."""
     started = perf_counter()
     status = _CLIENT_GONE
-    with about(request=token_hex(6)):
+    with about({"request": token_hex(6)}):
         try:
             response = await handler(request)
             status = response.status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from db.journal import Journal, RunIds
 from db.phase_traces import reserve_traces
@@ -58,16 +58,11 @@ def add_runs(connection: Connection, journal: Journal, rows: Sequence[dict[str, 
     return added
 
 
-def consume(connection: Connection, journal: Journal, run_ids: Sequence[int]) -> dict[int, RunIds]:
-    """Mark finished runs as concluded, so that the plan never looks at them again; return them by their ids."""
-    if not run_ids:
-        return {}
-    rows = connection.execute(
-        update(runs)
-        .where(runs.c.id.in_(run_ids))
-        .values(consumed=True)
-        .returning(runs.c.id, runs.c.phase, runs.c.attempt, runs.c.trace)
-    )
-    concluded = {row.id: RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace) for row in rows}
-    journal.concluded += concluded
-    return concluded
+def consume(connection: Connection, journal: Journal, run_ids: Sequence[int]) -> None:
+    """Mark finished runs as concluded: the plan never looks at them again."""
+    if run_ids:
+        connection.execute(
+            update(runs).where(runs.c.id == bindparam("consumed_run")).values(consumed=True),
+            [{"consumed_run": run_id} for run_id in run_ids],
+        )
+        journal.concluded += run_ids

@@ -14,6 +14,7 @@ from db.schema import runs, secrets, steps, subclouds
 from messages.events import about_step
 from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
+from statemachine.snapshot import RunView
 from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState
 
 # What the playbooks of a step said is on its site now, the newest word of it.
@@ -54,7 +55,7 @@ class StepMoves:
         Raises:
             StaleDecisionError: One of them has changed since the plan was made.
         """
-        ended_runs = consume(
+        consume(
             self._connection,
             self._journal,
             [move.consumed_run_id for move in moves if move.consumed_run_id is not None],
@@ -71,7 +72,7 @@ class StepMoves:
             self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
         self._update_subclouds([move for move in moves if move.path])
         self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
-        self._tell_moves(moves, run_of, ended_runs)
+        self._tell_moves(moves, run_of)
 
     def _update_steps(self, moves: Sequence[tuple[MoveStep, int | None]], with_path: bool, ended: bool) -> None:  # noqa: FBT001
         if not moves:
@@ -150,25 +151,34 @@ class StepMoves:
                 [{"ended_step": step_id} for step_id in step_ids],
             )
 
-    def _tell_moves(
-        self, moves: Sequence[MoveStep], run_of: Mapping[int, RunIds], ended_runs: Mapping[int, RunIds]
-    ) -> None:
+    def _tell_moves(self, moves: Sequence[MoveStep], run_of: Mapping[int, RunIds]) -> None:
         told = [move for move in moves if move.path]
         if not told:
             return
         query = select(steps.c.id, steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage)
         rows = self._connection.execute(query.where(steps.c.id.in_([move.step_id for move in told])))
         known = {row.id: row for row in rows}
+        ended_runs = self._ended_runs([move.concluded for move in told if move.concluded is not None])
         for move in told:
             row = known[move.step_id]
             about = about_step(
                 strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage, details=move.details
             )
-            ended = ended_runs.get(move.consumed_run_id or 0)
             for state in move.path:
                 # A phase is about the run that it begins with, an end about the run that came to it.
-                run = run_of.get(move.step_id) if state == move.run_phase else ended
+                begins = state == move.run_phase
+                run = run_of.get(move.step_id) if begins else ended_runs.get(move.consumed_run_id or 0)
                 self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", about, run=run)
+
+    def _ended_runs(self, views: Sequence[RunView]) -> dict[int, RunIds]:
+        traces: dict[int, str | None] = {}
+        if self._journal.tracer.is_on:
+            query = select(runs.c.id, runs.c.trace).where(runs.c.id.in_([view.id for view in views]))
+            traces = {row.id: row.trace for row in self._connection.execute(query)}
+        return {
+            view.id: RunIds(id=view.id, phase=view.phase, attempt=view.attempt, trace=traces.get(view.id))
+            for view in views
+        }
 
 
 def _shape(move: MoveStep) -> tuple[bool, bool]:

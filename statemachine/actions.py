@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from statemachine.snapshot import PreparationOwner
+from statemachine.snapshot import PreparationOwner, RunView
 from statemachine.states import PreparationState, StepState, StrategyState
 
 
@@ -41,6 +41,8 @@ class MoveStep:
     attempt: int = 1
     # The finished run this decision comes from; it is never looked at again.
     consumed_run_id: int | None = None
+    # The same run, for whoever tells of it; decides nothing.
+    concluded: RunView | None = field(default=None, compare=False)
 
     @property
     def unlocks(self) -> bool:

@@ -181,6 +181,7 @@ def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
             run_phase=StepState(step.state),
             attempt=attempt,
             consumed_run_id=run.id,
+            concluded=run,
         )
     # Only precheck may pass a site over: a later phase that says so has not done its work.
     reason = lost_too_often(run.attempt) if run.outcome == RunOutcome.LOST else run.details
@@ -194,6 +195,7 @@ def _end(step: StepView, run: RunView | None, trigger: str, details: str) -> Mov
         path=(fire_step(step.state, trigger),),
         details=details,
         consumed_run_id=run.id if run else None,
+        concluded=run,
     )
 
 
@@ -201,7 +203,9 @@ def _advance(step: StepView, run: RunView) -> MoveStep:
     if step.state == StepState.PRECHECK:
         prepare = fire_step(step.state, "prepare")
         if step.from_version != step.release:
-            return MoveStep(step_id=step.id, version=step.version, path=(prepare,), consumed_run_id=run.id)
+            return MoveStep(
+                step_id=step.id, version=step.version, path=(prepare,), consumed_run_id=run.id, concluded=run
+            )
         # A reinstall takes everything from the site itself: nothing to prepare (contract 8.9).
         packages = fire_step(prepare, "stage_packages")
         return MoveStep(
@@ -210,10 +214,18 @@ def _advance(step: StepView, run: RunView) -> MoveStep:
             path=(prepare, packages),
             run_phase=packages,
             consumed_run_id=run.id,
+            concluded=run,
         )
     if step.state == StepState.PACKAGES:
         images = fire_step(step.state, "stage_images")
-        return MoveStep(step_id=step.id, version=step.version, path=(images,), run_phase=images, consumed_run_id=run.id)
+        return MoveStep(
+            step_id=step.id,
+            version=step.version,
+            path=(images,),
+            run_phase=images,
+            consumed_run_id=run.id,
+            concluded=run,
+        )
     return _end(step, run, "complete", "")
 
 

@@ -60,7 +60,7 @@ def test_lines_of_the_supervisor_say_whose_run_it_is(
     log, handler = logging.getLogger("runner.run_session"), Keep()
     log.addHandler(handler)
     for number in (1, 2):
-        with about(run=number, subcloud=f"s{number}"):
+        with about({"run": number, "subcloud": f"s{number}"}):
             supervisor.submit(make_job(PLAYBOOK, run_id=number))
         results.wait(number)
     log.removeHandler(handler)

@@ -18,8 +18,8 @@ def said() -> dict[str, object]:
 
 def test_the_ids_are_said_within_the_block_only() -> None:
     """What was bound before is back afterwards, also after an error."""
-    with about(run=1, step=2):
-        with suppress(ZeroDivisionError), about(run=7, phase="p"):
+    with about({"run": 1, "step": 2}):
+        with suppress(ZeroDivisionError), about({"run": 7, "phase": "p"}):
             assert {"run": 7, "step": 2, "phase": "p"} == said()
             raise ZeroDivisionError
         assert {"run": 1, "step": 2} == said()
@@ -30,7 +30,7 @@ def test_the_ids_are_said_within_the_block_only() -> None:
 def test_another_thread_says_none_of_them() -> None:
     """Ids are of one thread: nothing leaks into what goes on elsewhere."""
     found: list[object] = []
-    with about(run=1), within(HERE):
+    with about({"run": 1}, HERE):
         thread = Thread(target=lambda: found.extend([said(), current()]))
         thread.start()
         thread.join()
