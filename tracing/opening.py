@@ -37,7 +37,7 @@ def open_tracer(
         TracingUnavailableError: OpenTelemetry is not installed.
     """
     try:
-        # Only now: it costs a quarter of a second and 10 MB, and is not there without the extra.
+        # Only now: it takes a quarter of a second and 4 MB, and is not there without the extra.
         from tracing.otlp import open_otlp  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TracingUnavailableError(HOW_TO_INSTALL) from error
