@@ -21,6 +21,7 @@ from actors.probe_targets import Aim, Answer, Target
 from db.engine import Database
 from db.journal import Journal
 from db.schema import subclouds
+from messages.event_types import Nothing
 from statemachine.states import Availability
 
 _log = structlog.get_logger(__name__)
@@ -112,7 +113,7 @@ class AvailabilityProbe:
             _set(connection, changes.lost, {"probe_failures": self._rules.failures})
             for ids, status in ((changes.good, Availability.ONLINE), (changes.lost, Availability.OFFLINE)):
                 for name in _turn(connection, ids, status, at):
-                    journal.tell(f"subcloud.{status}", f"subcloud/{name}", {})
+                    journal.tell(f"subcloud.{status}", f"subcloud/{name}", Nothing())
                     _log.info(f"subcloud.{status}", subcloud=name)
             journal.write(connection)
 

@@ -14,6 +14,7 @@ from actors.requests import read_release, read_request
 from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
 from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
+from messages.event_types import StrategyCreated
 from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
 from messages.resource_types import Strategy
 from messages.resources import NO_ERRORS, strategy_resource
@@ -43,7 +44,7 @@ def create_strategy(desk: Desk, command: Command) -> Strategy:
     )
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
-    desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", {"steps": len(chosen)})
+    desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
     return strategy_resource(strategy, "told")
 
 

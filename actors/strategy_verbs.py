@@ -10,6 +10,7 @@ from actors.desk import Desk
 from actors.refusals import unprocessable
 from db.schema import secrets, steps, strategies
 from messages.commands import Command
+from messages.event_types import Nothing
 from messages.resource_types import Strategy
 from messages.resources import strategy_resource
 from statemachine.machines import IllegalTransitionError, fire_strategy
@@ -56,7 +57,7 @@ def delete_strategy(desk: Desk, command: Command) -> Strategy:
         .values(finished_at=desk.at)
     )
     desk.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
-    desk.journal.tell("strategy.prestage.deleted", f"strategy/{strategy['id']}", {})
+    desk.journal.tell("strategy.prestage.deleted", f"strategy/{strategy['id']}", Nothing())
     answer = {**strategy, "updated_at": desk.at}
     return strategy_resource(answer, "told", state=StrategyState.DELETING)
 
@@ -69,7 +70,7 @@ def _move(desk: Desk, command: Command, verb: str) -> Strategy:
         # The traces of all its phases lead back to this one.
         values["trace"] = current()
     desk.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
-    desk.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", {})
+    desk.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", Nothing())
     return strategy_resource({**strategy, "updated_at": desk.at}, "told", state=state)
 
 

@@ -12,6 +12,7 @@ from actors.subcloud_fields import read_changes, read_new
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
+from messages.event_types import Nothing, SubcloudUpdated
 from messages.resource_types import Subcloud
 from messages.resources import subcloud_resource
 from statemachine.eligibility import DEPLOYED
@@ -56,7 +57,7 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
     if "name" in values:
         _rename_open_steps(desk, row)
-    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", {"fields": sorted(values)})
+    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=sorted(values)))
     return subcloud_resource(row, "told")
 
 
@@ -83,7 +84,7 @@ def delete_subcloud(desk: Desk, command: Command) -> None:
         raise bad_request("Cannot delete a subcloud during an active operation.")
     desk.connection.execute(delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None)))
     desk.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
-    desk.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", {})
+    desk.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", Nothing())
 
 
 def _find(desk: Desk, command: Command) -> RowMapping:

@@ -18,6 +18,7 @@ from api.stream.follower import Listener
 from api.stream.frames import HEARTBEAT, Filter, frame
 from api.stream.snapshot import snapshot
 from db import happenings
+from messages.event_types import Dropped
 from messages.requests.queries import EventsQuery
 
 _log = structlog.get_logger(__name__)
@@ -74,7 +75,7 @@ async def _tell(request: web.Request, response: web.StreamResponse, listener: Li
             look_at_token = monotonic() + _TOKEN_S
             if not await is_still_known(request):
                 listener.end("the token is no longer valid")
-    await _send(response, frame("dropped", {"reason": listener.ended}))
+    await _send(response, frame("dropped", Dropped(reason=listener.ended)))
 
 
 async def _send(response: web.StreamResponse, content: bytes) -> None:

@@ -17,6 +17,7 @@ from db.journal import Journal
 from db.live import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.step_moves import StaleDecisionError, StepMoves
+from messages.event_types import AbortedStep, Nothing, StepsAborted
 from statemachine.actions import (
     AbortWaiting,
     Action,
@@ -90,9 +91,9 @@ class Decisions:
             .returning(steps.c.id, steps.c.subcloud_name)
         )
         # PostgreSQL returns rows in the order it met them.
-        aborted = [{"step": row.id, "subcloud": row.subcloud_name} for row in sorted(rows, key=lambda row: row.id)]
+        aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in sorted(rows, key=lambda row: row.id)]
         if aborted:
-            self._journal.tell("step.prestage.aborted", f"strategy/{action.strategy_id}", {"steps": aborted})
+            self._journal.tell("step.prestage.aborted", f"strategy/{action.strategy_id}", StepsAborted(steps=aborted))
 
     @_do.register
     def _move_strategy(self, action: MoveStrategy) -> None:
@@ -105,7 +106,7 @@ class Decisions:
         if ended:
             self._connection.execute(delete(secrets).where(secrets.c.strategy_id == action.strategy_id))
         self._journal.tell(
-            f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", {}
+            f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", Nothing()
         )
 
     @_do.register

@@ -57,7 +57,7 @@ class Journal:
         self._runs: list[RunIds | None] = []
         self._calls: list[dict[str, Any]] = []
 
-    def tell(self, event_type: str, subject: str, data: dict[str, Any], *, run: RunIds | None = None) -> None:
+    def tell(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
         """Record that something happened, with the run that it is about; the work does not need anybody to hear it."""
         trace = run.trace if run is not None and run.trace is not None else current()
         self._events.append(

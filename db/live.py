@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert
 
 from db.journal import Journal
 from db.schema import live_outputs, preparations, runs, steps
-from messages.events import about_step
+from messages.event_types import RunTold
 from statemachine.states import RunState
 
 
@@ -92,7 +92,7 @@ def tell_progress(connection: Connection, journal: Journal, run_ids: Iterable[in
         journal.tell(f"run.prestage.{row.phase}", f"run/{row.id}", _about(row))
 
 
-def running_runs(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
+def running_runs(connection: Connection) -> list[tuple[int, RunTold]]:
     """Return the id of each run that goes on and what its events tell, in the order of ids."""
     query = _watched().where(~runs.c.consumed, runs.c.state == RunState.RUNNING).order_by(runs.c.id)
     return [(row.id, _about(row)) for row in connection.execute(query)]
@@ -119,9 +119,19 @@ def _watched() -> Select[Any]:
     )
 
 
-def _about(row: Any) -> dict[str, Any]:
-    about = about_step(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
-    about |= {"step": row.step_id, "phase": row.phase, "attempt": row.attempt, **(row.progress or {})}
+def _about(row: Any) -> RunTold:
+    about: RunTold = {
+        "strategy": row.strategy_id,
+        "subcloud": row.subcloud_name,
+        "stage": row.stage,
+        "step": row.step_id,
+        "phase": row.phase,
+        "attempt": row.attempt,
+    }
+    if row.progress:
+        about.update(row.progress)
     if row.preparation_id is not None:
         about["preparation"] = row.preparation_id
-    return about if row.outcome is None else about | {"outcome": row.outcome}
+    if row.outcome is not None:
+        about["outcome"] = row.outcome
+    return about

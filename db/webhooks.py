@@ -17,6 +17,7 @@ from db.journal import Journal
 from db.listing import Row
 from db.schema import webhooks
 from db.types import database_now
+from messages.event_types import WebhookDisabled
 
 # How long a process may send without saying so again, and from when on it does, in seconds.
 LEASE_S: Final = 45.0
@@ -151,7 +152,7 @@ def disable(connection: Connection, journal: Journal, webhook_id: int, reason: s
         return False
     fail_open(connection, webhook_id, f"The webhook was disabled. {reason}".strip(), at)
     if reason:
-        journal.tell("webhook.disabled", f"webhook/{name}", {"webhook": name, "reason": reason})
+        journal.tell("webhook.disabled", f"webhook/{name}", WebhookDisabled(webhook=name, reason=reason))
     return True
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from api.openapi.making import document_text
+from actors.asyncapi.assembly import document_text as asyncapi_text
+from api.openapi.making import document_text as openapi_text
 
 _DOCS: Final = Path(__file__).parent
 
 # Name of the file → what makes its text.
-DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {"openapi.json": document_text}
+DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {"openapi.json": openapi_text, "asyncapi.json": asyncapi_text}
 
 
 def main() -> None:

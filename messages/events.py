@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from messages.event_types import Event, StepTold
+
 TYPE_PREFIX: Final = "io.prestager.event."
 
 
@@ -13,13 +15,13 @@ def source_of(installation: str) -> str:
     return f"/prestager/{installation}"
 
 
-def cloud_event(row: Mapping[Any, Any], source: str) -> dict[str, Any]:
+def cloud_event(row: Mapping[Any, Any], source: str) -> Event:
     """Return the document of an event's row; `source` is the CloudEvents source of the installation.
 
     Where traces are on it carries the traceparent of what it tells of (CloudEvents' distributed tracing extension).
     """
     trace = row.get("trace")
-    return {
+    event: Event = {
         "specversion": "1.0",
         "id": str(row["id"]),
         "source": source,
@@ -27,15 +29,19 @@ def cloud_event(row: Mapping[Any, Any], source: str) -> dict[str, Any]:
         "subject": row["subject"],
         "time": row["at"].isoformat(),
         "datacontenttype": "application/json",
-        **({"traceparent": trace} if trace else {}),
         "data": row["data"],
     }
+    if trace:
+        event["traceparent"] = trace
+    return event
 
 
-def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> dict[str, Any]:
+def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepTold:
     """Return what an event of a step tells beside its state; a standalone prestage has no strategy."""
-    told = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
-    return {**told, "details": details} if details else told
+    told: StepTold = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
+    if details:
+        told["details"] = details
+    return told
 
 
 def subclouds_of(row: Mapping[Any, Any]) -> frozenset[str]:

@@ -24,6 +24,7 @@ from actors.webhooks.receivers import AT_ONCE, Receivers
 from db.deliveries import Cause, DeliveryState, Tried
 from db.listing import Row
 from db.sealing import Sealer, UnsealingError
+from messages.event_types import Event, WebhookPing
 from messages.events import cloud_event, source_of
 from messages.webhook_secrets import signatures
 
@@ -206,12 +207,12 @@ class WebhookSender:
         }
         return headers, body
 
-    def _document(self, webhook: Row, row: Row) -> dict[str, Any]:
+    def _document(self, webhook: Row, row: Row) -> Event:
         source = source_of(self._installation)
         if row["event"] is not None:
             return cloud_event(row["event"], source)
         ping = {"id": f"ping-{row['id']}", "type": row["type"], "subject": row["subject"], "at": row["created_at"]}
-        return cloud_event({**ping, "data": {"webhook": webhook["name"]}}, source)
+        return cloud_event({**ping, "data": WebhookPing(webhook=webhook["name"])}, source)
 
     def _judged(self, row: Row, reply: Reply) -> Tried:
         verdict = judge(reply, row["attempts"], self._chance())

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from api.openapi.envelopes import ErrorPage
 from api.openapi.operation import Operation, Shown
-from api.openapi.schemas import Schemas
+from messages.json_schemas import Schemas
 
 _RETRY: Final = {
     "Retry-After": {"description": "How long to wait, in seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}

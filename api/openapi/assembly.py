@@ -16,12 +16,13 @@ from api.openapi.answers import answers, shared_answers
 from api.openapi.envelopes import ErrorPage
 from api.openapi.inventory import GROUPS, SUBCLOUDS
 from api.openapi.operation import Body, Operation
-from api.openapi.schemas import Schemas, parameters
+from api.openapi.parameters import parameters
 from api.openapi.strategies import STRATEGIES
 from api.openapi.watching import WATCHING
 from api.openapi.webhooks import WEBHOOKS
 from api.routes import GUARDED, PUBLIC
 from db.tokens import Role
+from messages.json_schemas import Schemas
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {**STRATEGIES, **SUBCLOUDS, **GROUPS, **WATCHING, **WEBHOOKS}
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Connection
 
 from api.stream.frames import Filter, frame
 from db import happenings, listing, live
+from messages.event_types import Snapshot
 from messages.resources import step_resource, strategy_resource
 
 
@@ -21,7 +20,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
     strategy = listing.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
         strategy = None
-    data: dict[str, Any] = {
+    data: Snapshot = {
         "reason": reason,
         "strategy": None if strategy is None else strategy_resource(strategy, "read"),
         "steps": [

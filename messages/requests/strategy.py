@@ -102,6 +102,12 @@ class StrategyRequest(Request):
         return _one_reason(value, info)
 
 
+class VerbRequest(Request):
+    """Which strategy should be started, stopped or made history, as the command holds it."""
+
+    type: str | None = Field(None, description="Only a strategy of this type, such as `prestage`; null: of any.")
+
+
 class PrestageRequest(Request):
     """A prestage of one subcloud, but for what is judged apart: password and release (contract 4.3)."""
 
@@ -148,6 +154,14 @@ class PasswordRequest(Request):
         ),
         Saying(lambda value: _MISSING if value is None or value == "" else _UNDECODABLE, missing=_MISSING),
     ] = Field(repr=False, description="The password of the sites' account: UTF-8 in base64. It is kept sealed.")
+
+
+class StrategyCommand(ReleaseRequest, StrategyRequest):
+    """A strategy to be created, as the command holds it: the password travels apart."""
+
+
+class PrestageCommand(ReleaseRequest, PrestageRequest):
+    """A prestage of one subcloud, as the command holds it: the password travels apart."""
 
 
 class StrategyBody(PasswordRequest, ReleaseRequest, StrategyRequest):

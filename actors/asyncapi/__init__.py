@@ -1,0 +1,1 @@
+"""The AsyncAPI document: commands and events over RabbitMQ, the stream, webhooks."""

@@ -1,0 +1,206 @@
+"""What happens, by type: the table that the documents are made of, and what the data of each type holds.
+
+Whoever tells an event builds its data as one of these types, so mypy holds the code to the documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, NotRequired
+
+from pydantic import Field
+
+# Pydantic cannot read those of `typing` before Python 3.12.
+from typing_extensions import TypedDict
+
+from messages.resource_types import Count, Step, Strategy
+from statemachine.states import (
+    PHASES,
+    Availability,
+    ManagementState,
+    PrestageStatus,
+    RunOutcome,
+    StepState,
+    StrategyState,
+)
+
+
+class Event(TypedDict):
+    """What happened, as a CloudEvent 1.0."""
+
+    specversion: Literal["1.0"]
+    id: Annotated[str, Field(description="Grows in the order in which what is told of was stored.")]
+    source: Annotated[str, Field(description="The installation.", examples=["/prestager/prestager"])]
+    type: str
+    subject: str
+    time: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    datacontenttype: Literal["application/json"]
+    traceparent: NotRequired[
+        Annotated[str, Field(description="Where it belongs in a trace (W3C); only where traces are on.")]
+    ]
+    data: Mapping[str, Any]
+
+
+class Nothing(TypedDict):
+    """Nothing beside type and subject."""
+
+
+class StrategyCreated(TypedDict):
+    """A strategy was created."""
+
+    steps: Annotated[int, Field(ge=0, description="How many steps it has.")]
+
+
+class StepTold(TypedDict):
+    """A step came to a state."""
+
+    strategy: Annotated[int | None, Field(description="Null for a prestage without a strategy.")]
+    subcloud: str
+    stage: Annotated[int, Field(ge=1)]
+    details: NotRequired[Annotated[str, Field(description="Why it failed or was skipped.")]]
+
+
+class AbortedStep(TypedDict):
+    """One of the steps that were aborted."""
+
+    step: int
+    subcloud: str
+
+
+class StepsAborted(TypedDict):
+    """The steps of a strategy that waited were aborted."""
+
+    steps: Annotated[list[AbortedStep], Field(min_length=1)]
+
+
+class RunResults(TypedDict):
+    """How the tasks of a playbook ended so far, as Ansible counts; what changed is ok too."""
+
+    ok: Count
+    changed: Count
+    failed: Count
+    unreachable: Count
+    skipped: Count
+    rescued: Count
+    ignored: Count
+
+
+class RunTold(StepTold):
+    """How far a run is; a preparation is told as the work of the step that it was opened for."""
+
+    step: int
+    phase: StepState
+    attempt: Annotated[int, Field(ge=1)]
+    play: NotRequired[str]
+    task: NotRequired[Annotated[str, Field(description="The task that began last.")]]
+    tasks: NotRequired[Annotated[int, Field(ge=0, description="How many tasks have begun.")]]
+    results: NotRequired[RunResults]
+    preparation: NotRequired[Annotated[int, Field(description="Id of the preparation, if it is one.")]]
+    outcome: NotRequired[Annotated[RunOutcome, Field(description="Only of a run that has ended.")]]
+
+
+class SubcloudUpdated(TypedDict):
+    """A subcloud was changed."""
+
+    fields: Annotated[list[str], Field(description="Names of the fields that were given.")]
+
+
+class WebhookDisabled(TypedDict):
+    """A webhook was disabled because its receiver takes nothing in."""
+
+    webhook: str
+    reason: str
+
+
+class WebhookPing(TypedDict):
+    """A test that somebody asked for; only webhooks get it."""
+
+    webhook: str
+
+
+class RunningRun(RunTold):
+    """A run that goes on."""
+
+    run: int
+
+
+SubcloudStatus = TypedDict(
+    "SubcloudStatus",
+    {
+        "name": str,
+        "management-state": ManagementState,
+        "availability-status": Availability,
+        "prestage-status": PrestageStatus | None,
+    },
+)
+
+
+class Snapshot(TypedDict):
+    """How things stand: the first thing that a listener hears, and again when he cannot resume."""
+
+    reason: Annotated[str, Field(description="Why it is sent.")]
+    strategy: Strategy | None
+    steps: list[Step]
+    runs: list[RunningRun]
+    subclouds: list[SubcloudStatus]
+
+
+class Dropped(TypedDict):
+    """The end of a stream."""
+
+    reason: Annotated[str, Field(description="Why the stream ends.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventType:
+    """One type of event."""
+
+    # The type without the prefix, which is the routing key too.
+    name: str
+    # What its subject names.
+    subject: Literal["strategy", "step", "run", "subcloud", "webhook"]
+    # The type of its data.
+    data: Any
+    summary: str
+
+
+def _states(of: Literal["strategy", "step"], data: Any, *states: StrategyState | StepState) -> tuple[EventType, ...]:
+    return tuple(
+        EventType(
+            name=f"{of}.prestage.{state.replace(' ', '-')}", subject=of, data=data, summary=f"A {of} is now: {state}."
+        )
+        for state in states
+    )
+
+
+# Every state of a strategy is told when it comes to it, but for `deleting`, which lives in an answer only.
+_LATER_STATES: Final = tuple(one for one in StrategyState if one not in {StrategyState.INITIAL, StrategyState.DELETING})
+_STEP_STATES: Final = tuple(one for one in StepState if one is not StepState.ABORTED)
+
+EVENT_TYPES: Final[tuple[EventType, ...]] = (
+    *_states("strategy", StrategyCreated, StrategyState.INITIAL),
+    *_states("strategy", Nothing, *_LATER_STATES),
+    EventType(name="strategy.prestage.deleted", subject="strategy", data=Nothing, summary="A strategy is history now."),
+    *_states("step", StepTold, *_STEP_STATES),
+    EventType(
+        name="step.prestage.aborted",
+        subject="strategy",
+        data=StepsAborted,
+        summary="The steps of a strategy that waited were aborted: told once for all of them.",
+    ),
+    *(
+        EventType(name=f"run.prestage.{one}", subject="run", data=RunTold, summary=f"A run of {one} is further.")
+        for one in PHASES
+    ),
+    EventType(name="subcloud.updated", subject="subcloud", data=SubcloudUpdated, summary="A subcloud was changed."),
+    EventType(name="subcloud.deleted", subject="subcloud", data=Nothing, summary="A subcloud was removed."),
+    EventType(name="subcloud.online", subject="subcloud", data=Nothing, summary="The probe found that it answers."),
+    EventType(name="subcloud.offline", subject="subcloud", data=Nothing, summary="The probe found it silent."),
+    EventType(name="webhook.disabled", subject="webhook", data=WebhookDisabled, summary="A receiver takes nothing in."),
+)
+
+# No event: it has no number, and only webhooks get it.
+PING: Final = EventType(
+    name="webhook.ping", subject="webhook", data=WebhookPing, summary="A test that somebody asked for."
+)
