@@ -44,12 +44,14 @@ def architecture() -> str:
         "    publisher([other publishers]) --> x_commands",
         "    api --> x_commands",
         "    api -.->|reads| store",
+        "    api -.->|stream, logs| watchers([watchers])",
         "    coordinator[coordinator] <--> store[(database)]",
         "    worker[workers] <--> store",
         "    worker -->|one process tree each| ansible[ansible-runner] -->|SSH| sites([sites])",
     ]
     lines += [f"    {_exchange(exchange.name)}{{{{{exchange.name}}}}}" for exchange in EXCHANGES]
     lines += [f"    {_exchange(EVENTS)} --> listeners([listeners])", f"    coordinator --> {_exchange(EVENTS)}"]
+    lines.append("    coordinator -->|signed| webhooks([webhooks])")
     for queue in (COMMANDS, COORDINATOR, *WORKER_QUEUES):
         source = _exchange(COMMANDS) if queue == COMMANDS else "coordinator"
         source = "worker" if queue == COORDINATOR else source
