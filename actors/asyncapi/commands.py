@@ -38,6 +38,11 @@ class CommandDoc:
     answer: Any = None
     summary: str
 
+    @property
+    def needs_request(self) -> bool:
+        """Tell whether anything must be said in the request."""
+        return any(one.is_required() for one in self.request.model_fields.values())
+
 
 _PASSWORD: Final = "The password of the sites' account, sealed by `prestager seal`."  # noqa: S105 - a sentence
 _SECRET: Final = "The signing secret, sealed by `prestager seal`."  # noqa: S105 - a sentence
@@ -102,7 +107,9 @@ def command_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
             "description": f"Name or id of the {told.subject}.",
         }
     properties["data"] = _data(told, data, schemas)
-    required = [*envelope["required"], *(["subject"] if told.subject else []), "data"]
+    required = [*envelope["required"], *(["subject"] if told.subject else [])]
+    if told.needs_request or (told.sealed and told.is_sealed_needed):
+        required.append("data")
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": True}
 
 
@@ -118,7 +125,9 @@ def _data(told: CommandDoc, data: dict[str, Any], schemas: Schemas) -> dict[str,
         properties["sealed_password"] = {"type": "string", "description": told.sealed}
     else:
         del properties["sealed_password"], properties["password_fault"]
-    found = {"type": "object", "properties": properties, "additionalProperties": False, "required": ["request"]}
+    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if told.needs_request:
+        found["required"] = ["request"]
     if told.sealed and told.is_sealed_needed:
         # Without either the command is refused.
         found["anyOf"] = [{"required": ["sealed_password"]}, {"required": ["password_fault"]}]

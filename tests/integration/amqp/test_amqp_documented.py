@@ -136,6 +136,11 @@ class Talk:
         document = {**command_event(kind, mark, "//ci.example.net/night", **data), "traceparent": HERE}
         if subject is not None:
             document["subject"] = subject
+        if not data:
+            # What need not be said is left out.
+            del document["data"]["request"]
+        if not data and kind not in SEALED:
+            del document["data"]
         if kind in SEALED:
             bound_to = f"{quote(document['source'], safe='')}/{mark}"
             document["data"]["sealed_password"] = self._node.sealer.seal(SEALED[kind], bound_to=bound_to)
