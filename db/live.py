@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, null, select, update
 
-from db.journal import Journal
+from db.journal import Journal, RunIds
 from db.schema import live_outputs, preparations, runs, steps
 from messages.event_types import RunTold
 from statemachine.states import RunState
@@ -89,7 +89,8 @@ def tell_progress(connection: Connection, journal: Journal, run_ids: Iterable[in
     """Tell how far runs are, by their rows, and how those that have ended did; nothing of those that never told."""
     wanted = (runs.c.id.in_(list(run_ids)), runs.c.progress.is_not(null()))
     for row in connection.execute(_watched().where(*wanted).order_by(runs.c.id)):
-        journal.tell(f"run.prestage.{row.phase}", f"run/{row.id}", _about(row))
+        run = RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace)
+        journal.tell(f"run.prestage.{row.phase}", f"run/{row.id}", _about(row), run=run)
 
 
 def running_runs(connection: Connection) -> list[tuple[int, RunTold]]:
@@ -109,6 +110,7 @@ def _watched() -> Select[Any]:
         runs.c.attempt,
         runs.c.outcome,
         runs.c.progress,
+        runs.c.trace,
         runs.c.preparation_id,
         steps.c.id.label("step_id"),
         steps.c.strategy_id,

@@ -194,6 +194,18 @@ def test_what_a_lost_run_printed_stays(rig: Rig, how: str) -> None:
     assert ["lost"] == [data["outcome"] for _, _, data in told(rig)]
 
 
+def test_progress_is_told_in_the_trace_of_its_phase(rig: Rig) -> None:
+    """Whatever trace the one who writes is in, an event of a run is in the trace of the run's phase."""
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    run_id = rig.connection.execute(select(runs.c.id).order_by(runs.c.id)).scalars().first()
+    rig.connection.execute(update(runs).where(runs.c.id == run_id).values(trace=trace, progress=FAR))
+    journal = Journal(AT)
+
+    tell_progress(rig.connection, journal, [run_id or 0])
+
+    assert [trace] == [event["trace"] for event in journal.told]
+
+
 def test_the_work_of_a_preparation_is_told_with_the_step_that_opened_it(rig: Rig) -> None:
     """Of a preparation its id is told, and the strategy and subcloud that it was opened for."""
     for run_id in rig.running():
