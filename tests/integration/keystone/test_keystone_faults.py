@@ -18,6 +18,8 @@ from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import TcpProxy
 
 HASTE_S = 1.5
+# For all of a crowd together, on a machine that is busy with other tests; one after the other would take minutes.
+CROWD_S = 3 * 4.5
 AWAY = "The identity service is not available."
 
 
@@ -60,7 +62,11 @@ async def test_frozen(hasty: KeystoneRig, keystone: KeystoneServer) -> None:
         keystone.resume()
 
     assert_away(hasty, reply)
-    assert (await ask(hasty, new)).status == 200
+    end = monotonic() + 10.0
+    # It has what was asked meanwhile to deal with first.
+    while (reply := await ask(hasty, new)).status == 503:
+        assert monotonic() < end
+    assert reply.status == 200
 
 
 async def test_killed_and_without_memory(rig: KeystoneRig, keystone: KeystoneServer) -> None:
@@ -162,7 +168,7 @@ async def test_crowd_at_a_frozen_keystone(hasty: KeystoneRig, keystone: Keystone
     token = keystone.token("admin")
     keystone.pause()
     try:
-        async with asyncio.timeout(4.5):
+        async with asyncio.timeout(CROWD_S):
             statuses = await asyncio.gather(*(hasty.read(f"crowd-{number}") for number in range(300)))
     finally:
         keystone.resume()
