@@ -36,6 +36,7 @@ from db.migrate import current_revision, head_revision, known_revisions, upgrade
 from db.retention import Retention
 from db.sealing import KEY_BYTES, Sealer
 from messages.events import source_of
+from messages.program import program_version
 from monitoring.meters import ProcessMeters
 from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import DeclaredInspector, Inspector
@@ -318,6 +319,7 @@ def _open_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Trac
     # Known by its role too: many processes are one service.
     resource = {
         "service.name": "prestager",
+        "service.version": program_version(),
         "service.instance.id": owner,
         "prestager.role": "+".join(sorted(roles)),
     }

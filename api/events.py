@@ -10,12 +10,12 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from api.auth import READ, AuthenticationError, AuthenticatorUnavailableError
 from api.context import FOLLOWER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.judging import judged, read_query
 from api.stream.follower import Listener
 from api.stream.frames import HEARTBEAT, Filter, frame
+from api.stream.serving import TOKEN_S, WRITE_S, is_still_known, stream_headers
 from api.stream.snapshot import snapshot
 from db import happenings
 from messages.event_types import Dropped
@@ -25,20 +25,10 @@ _log = structlog.get_logger(__name__)
 
 # The longest silence, in seconds: proxies close connections that say nothing.
 _HEARTBEAT_S: Final = 15.0
-# How long a listener may take to take something in, in seconds.
-_WRITE_S: Final = 10.0
-# Pause between two looks at the token, in seconds: so long a revoked one may go on listening.
-_TOKEN_S: Final = 30.0
 # Listeners of one process; each is a connection.
 _MOST_LISTENERS: Final = 1000
 # Who is further behind hears how things stand instead of how they came about.
 _FURTHEST_BEHIND: Final = 10_000
-_HEADERS: Final = {
-    "Content-Type": "text/event-stream; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    # Else nginx keeps events back until a buffer is full.
-    "X-Accel-Buffering": "no",
-}
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -52,7 +42,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if follower.listeners >= _MOST_LISTENERS:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen already; try again later.", RETRY_AFTER)
     seen, first = await _beginning(request, wanted, query.last_event_id)
-    response = web.StreamResponse(headers=_HEADERS)
+    response = web.StreamResponse(headers=stream_headers("text/event-stream"))
     listener = await follower.attach(wanted, seen)
     try:
         await response.prepare(request)
@@ -66,33 +56,21 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _tell(request: web.Request, response: web.StreamResponse, listener: Listener) -> None:
-    look_at_token = monotonic() + _TOKEN_S
+    look_at_token = monotonic() + TOKEN_S
     while listener.ended is None:
         content = await listener.take(_HEARTBEAT_S)
         if listener.ended is None:
             await _send(response, content or HEARTBEAT)
         if monotonic() >= look_at_token:
-            look_at_token = monotonic() + _TOKEN_S
+            look_at_token = monotonic() + TOKEN_S
             if not await is_still_known(request):
                 listener.end("the token is no longer valid")
     await _send(response, frame("dropped", Dropped(reason=listener.ended)))
 
 
 async def _send(response: web.StreamResponse, content: bytes) -> None:
-    async with asyncio.timeout(_WRITE_S):
+    async with asyncio.timeout(WRITE_S):
         await response.write(content)
-
-
-async def is_still_known(request: web.Request) -> bool:
-    """Tell whether the caller's token is still good for reading."""
-    try:
-        caller = await request.app[SERVICES].authenticator.authenticate(request.headers.get("X-Auth-Token"))
-    except AuthenticationError:
-        return False
-    except AuthenticatorUnavailableError:
-        # Nobody can tell now; the next look may.
-        return True
-    return caller.may(READ)
 
 
 async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> tuple[int, bytes]:

@@ -12,6 +12,7 @@ from api.errors import ApiError
 from api.judging import read_query
 from api.paging import page_body
 from api.reads import encode, json_answer
+from api.refs import path_number
 from db import audit, history
 from db.listing import Row
 from messages.requests.queries import AuditQuery, PageQuery
@@ -74,8 +75,8 @@ def _with_counts(connection: Connection, rows: list[Row]) -> list[PastStrategy]:
 
 
 def _strategy(connection: Connection, request: web.Request) -> Row:
-    ref = request.match_info["ref"]
-    found = history.strategy(connection, int(ref)) if ref.isascii() and ref.isdigit() and len(ref) < 19 else None  # noqa: PLR2004
+    unknown = ApiError(HTTPStatus.NOT_FOUND, "Strategy not found")
+    found = history.strategy(connection, path_number(request, "ref", unknown))
     if found is None:
-        raise ApiError(HTTPStatus.NOT_FOUND, "Strategy not found")
+        raise unknown
     return found

@@ -11,9 +11,9 @@ import structlog
 from aiohttp import web
 
 from api.context import LOG_FOLLOWERS, SERVICES
-from api.events import is_still_known
 from api.refs import step_not_found
 from api.stream.log_followers import STORE_AWAY
+from api.stream.serving import TOKEN_S, WRITE_S, is_still_known, stream_headers
 from api.stream.tail import Tail, Told
 from db import listing
 
@@ -22,20 +22,10 @@ _log = structlog.get_logger(__name__)
 # Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
 _SHORTEST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 4.0
-# How long a reader may take to take something in, in seconds.
-_WRITE_S: Final = 10.0
-# Pause between two looks at the token, in seconds: so long a revoked one may go on reading.
-_TOKEN_S: Final = 30.0
 # The longest silence, in seconds: proxies close connections that say nothing, ours after 90 s.
 _SILENCE_S: Final = 60.0
 # Written at once; so much a reader must take in within the time above.
 _CHUNK_BYTES: Final = 256 * 1024
-_HEADERS: Final = {
-    "Content-Type": "text/plain; charset=utf-8",
-    "Cache-Control": "no-cache, no-transform",
-    # Else nginx keeps text back until a buffer is full.
-    "X-Accel-Buffering": "no",
-}
 
 
 async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
@@ -48,7 +38,7 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
         step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name))
         if step is None:
             raise step_not_found()
-        response = web.StreamResponse(headers=_HEADERS)
+        response = web.StreamResponse(headers=stream_headers("text/plain"))
         await response.prepare(request)
         try:
             await _Reader(request, response, Tail(step_id=step["id"], phase=phase)).run()
@@ -120,7 +110,7 @@ class _Reader:
             return "the service is stopping; follow again"
         if self._request.transport is None or self._request.transport.is_closing():
             raise ConnectionError
-        if monotonic() >= self._token_seen_at + _TOKEN_S:
+        if monotonic() >= self._token_seen_at + TOKEN_S:
             self._token_seen_at = monotonic()
             if not await is_still_known(self._request):
                 return "the token is no longer valid"
@@ -133,6 +123,6 @@ class _Reader:
 
     async def _send(self, content: bytes) -> None:
         for start in range(0, len(content), _CHUNK_BYTES):
-            async with asyncio.timeout(_WRITE_S):
+            async with asyncio.timeout(WRITE_S):
                 await self._response.write(content[start : start + _CHUNK_BYTES])
             self._sent_at = monotonic()

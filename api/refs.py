@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 
 from api.content import NAME_LENGTH, is_storable
 from api.errors import ApiError
+
+# The longest run of digits that surely fits the database's integers.
+_ID_DIGITS: Final = 18
 
 
 def subcloud_not_found() -> ApiError:
@@ -28,6 +32,14 @@ def step_not_found() -> ApiError:
 def webhook_not_found() -> ApiError:
     """Return the error of an unknown webhook."""
     return ApiError(HTTPStatus.NOT_FOUND, "Webhook not found")
+
+
+def path_number(request: web.Request, name: str, otherwise: ApiError) -> int:
+    """Return the number in the path at `name`, or raise `otherwise`."""
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
+        raise otherwise
+    return int(text)
 
 
 def path_ref(request: web.Request, otherwise: ApiError) -> str:

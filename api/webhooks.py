@@ -16,7 +16,7 @@ from api.judging import read_query
 from api.paging import page_body
 from api.passwords import Fault
 from api.reads import encode, encode_list, json_answer
-from api.refs import path_ref, webhook_not_found
+from api.refs import path_number, path_ref, webhook_not_found
 from db import deliveries
 from db.inventory import find
 from db.listing import Row
@@ -30,7 +30,6 @@ from messages.resource_types import CountedWebhook
 from messages.webhook_resources import delivery_resource, webhook_resource
 from messages.webhook_secrets import SEAL_TAG, make_secret, seal_tag
 
-_ID_DIGITS: Final = 18
 _SHOWN_ALREADY: Final = (
     "The secret was shown in the first answer to this command and is not shown again; PATCH the webhook with"
     ' {"rotate": true} to have a new one made.'
@@ -164,7 +163,4 @@ def _delivery_not_found() -> ApiError:
 
 
 def _delivery_id(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
-        raise _delivery_not_found()
-    return int(text)
+    return path_number(request, "id", _delivery_not_found())

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from messages.event_types import Event, StepTold
 
+# A CloudEvent in structured JSON, over AMQP and to webhooks.
+CONTENT_TYPE: Final = "application/cloudevents+json"
 TYPE_PREFIX: Final = "io.prestager.event."
 
 

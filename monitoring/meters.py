@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from messages.program import program_version
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
@@ -26,7 +27,7 @@ class ProcessMeters:
         build = Gauge(
             "prestager_build_info", "What runs here; always 1.", ("version", "python"), registry=self.registry
         )
-        build.labels(_version(), platform.python_version()).set(1)
+        build.labels(program_version(), platform.python_version()).set(1)
         self._commands = Counter(
             "prestager_commands", "Commands that were answered here.", ("type", "status"), registry=self.registry
         )
@@ -103,10 +104,3 @@ class ProcessMeters:
         slots.set(total)
         used = Gauge("prestager_playbook_slots_used", "Playbooks that run here now.", registry=self.registry)
         used.set_function(lambda: total - free())
-
-
-def _version() -> str:
-    try:
-        return version("prestager")
-    except PackageNotFoundError:
-        return "unknown"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final
 
@@ -31,7 +30,7 @@ def is_installed() -> bool:
 def open_tracer(
     *, endpoint: str | None, headers: Mapping[str, str], ratio: float, resource: Mapping[str, str]
 ) -> Tracer:
-    """Return a tracer that sends over OTLP/HTTP; the version is added to `resource`. Nothing connects yet.
+    """Return a tracer that sends over OTLP/HTTP. Nothing connects yet.
 
     Raises:
         TracingUnavailableError: OpenTelemetry is not installed.
@@ -41,13 +40,4 @@ def open_tracer(
         from tracing.otlp import open_otlp  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TracingUnavailableError(HOW_TO_INSTALL) from error
-    return open_otlp(
-        endpoint=endpoint, headers=headers, ratio=ratio, resource={**resource, "service.version": _version()}
-    )
-
-
-def _version() -> str:
-    try:
-        return version("prestager")
-    except PackageNotFoundError:
-        return "unknown"
+    return open_otlp(endpoint=endpoint, headers=headers, ratio=ratio, resource=resource)

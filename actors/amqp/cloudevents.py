@@ -15,7 +15,6 @@ from actors.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
 from tracing.traceparent import well_formed
 
-CONTENT_TYPE: Final = "application/cloudevents+json"
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
 TYPE_PREFIX: Final = "io.prestager.command."
 _ID_LENGTH: Final = 255

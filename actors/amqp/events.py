@@ -12,10 +12,9 @@ from actors.amqp.topology import EVENTS
 from actors.amqp.trace_headers import trace_header
 from db.engine import Database
 from db.schema import events
-from messages.events import cloud_event
+from messages.events import CONTENT_TYPE, cloud_event
 
 _BATCH: Final = 200
-_CONTENT_TYPE: Final = "application/cloudevents+json"
 
 
 class EventPublisher:
@@ -54,7 +53,7 @@ class EventPublisher:
             body=json.dumps(document, separators=(",", ":")).encode(),
             message_id=str(row.id),
             type=row.type,
-            content_type=_CONTENT_TYPE,
+            content_type=CONTENT_TYPE,
             headers=trace_header(row.trace),
             # Nobody need listen.
             mandatory=False,

@@ -12,10 +12,11 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError
 from pydantic import ValidationError
 
-from actors.amqp.cloudevents import CONTENT_TYPE, from_command
+from actors.amqp.cloudevents import from_command
 from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
 from actors.amqp.trace_headers import publishing, trace_header
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
+from messages.events import CONTENT_TYPE
 from messages.queues import COMMANDS
 from tracing.tracer import UNTRACED, Tracer
 

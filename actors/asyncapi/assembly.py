@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from actors.amqp import topology
-from actors.amqp.cloudevents import CONTENT_TYPE
 from actors.asyncapi.commands import COMMANDS, answer_payload, command_payload
 from actors.asyncapi.events import STREAM_TYPES, event_payload
 from actors.asyncapi.wording import ABOUT, CHANNELS, HEADERS, SERVERS, SERVERS_SECURITY
 from messages.event_types import EVENT_TYPES, PING, Event
+from messages.events import CONTENT_TYPE
 from messages.json_schemas import Generator, Schemas
 from messages.queues import COMMANDS as COMMANDS_EXCHANGE
 from messages.requests.queries import EventsQuery

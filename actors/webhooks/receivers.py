@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Self
@@ -17,6 +16,7 @@ import aiohttp
 
 from actors.webhooks.addresses import REFUSED, AddressRefusedError, Network, socket_maker
 from actors.webhooks.judgement import Reply, read_retry_after
+from messages.program import program_version
 
 # Longest try: connect, send and answer together.
 TIMEOUT_S: Final = 10.0
@@ -58,7 +58,7 @@ class Receivers:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            headers={"User-Agent": f"Prestager/{_version()}"},
+            headers={"User-Agent": f"Prestager/{program_version()}"},
             auto_decompress=False,
         )
         return self
@@ -129,10 +129,3 @@ def _strerror(error: aiohttp.ClientConnectorError) -> str:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "verify_message", "") or type(error).__name__)
-
-
-def _version() -> str:
-    try:
-        return version("prestager")
-    except PackageNotFoundError:
-        return "unknown"

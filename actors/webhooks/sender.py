@@ -25,7 +25,7 @@ from db.deliveries import Cause, DeliveryState, Tried
 from db.listing import Row
 from db.sealing import Sealer, UnsealingError
 from messages.event_types import Event, WebhookPing
-from messages.events import cloud_event, source_of
+from messages.events import CONTENT_TYPE, cloud_event, source_of
 from messages.webhook_secrets import signatures
 
 _log = structlog.get_logger(__name__)
@@ -38,7 +38,6 @@ _IDLE_PAUSE_S: Final = 2.0
 _MAY_BEGIN_S: Final = 15.0
 # How long tries in hand may take when this process stops, in seconds.
 _STOP_S: Final = 3.0
-_CONTENT_TYPE: Final = "application/cloudevents+json"
 
 FORGOTTEN: Final = "The event is no longer kept, see PRESTAGER_RETENTION_DAYS."
 NO_SECRET: Final = (
@@ -200,7 +199,7 @@ class WebhookSender:
         if webhook["old_counts"]:
             secrets.append(self._sealer.open(webhook["old_sealed"], bound_to=webhook["old_bound_to"]))
         headers = {
-            "Content-Type": _CONTENT_TYPE,
+            "Content-Type": CONTENT_TYPE,
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signatures(secrets, message_id, timestamp, body),

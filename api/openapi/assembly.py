@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from aiohttp import hdrs
@@ -23,6 +22,7 @@ from api.openapi.webhooks import WEBHOOKS
 from api.routes import GUARDED, PUBLIC
 from db.tokens import Role
 from messages.json_schemas import Schemas
+from messages.program import program_version
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {**STRATEGIES, **SUBCLOUDS, **GROUPS, **WATCHING, **WEBHOOKS}
 
@@ -80,7 +80,7 @@ def build_document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Prestager",
-            "version": _version(),
+            "version": program_version(),
             "description": _ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -167,10 +167,3 @@ def _form(body: Body, schema: dict[str, Any], schemas: Schemas) -> dict[str, Any
         "properties": {**fields["properties"], name: file},
         "anyOf": [{"required": fields["required"]}, {"required": [name]}],
     }
-
-
-def _version() -> str:
-    try:
-        return version("prestager")
-    except PackageNotFoundError:
-        return "unknown"

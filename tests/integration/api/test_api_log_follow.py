@@ -280,7 +280,7 @@ async def test_who_hangs_up_makes_room(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 async def test_a_slow_reader_is_dropped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """One who takes nothing in is dropped in bounded time."""
-    monkeypatch.setattr(follow_module, "_WRITE_S", 0.2)
+    monkeypatch.setattr(follow_module, "WRITE_S", 0.2)
     at_work(rig)
     for place in range(16):
         say(rig, 1, b"x" * 2**20, at_bytes=place * 2**20)
@@ -292,7 +292,7 @@ async def test_a_slow_reader_is_dropped(rig: Rig, monkeypatch: pytest.MonkeyPatc
 
 async def test_a_revoked_token_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after its token was revoked a reader gets no more, and why."""
-    monkeypatch.setattr(follow_module, "_TOKEN_S", 0.05)
+    monkeypatch.setattr(follow_module, "TOKEN_S", 0.05)
     at_work(rig, said=b"half a line")
     async with following(rig) as log:
         await log.until("line")

@@ -246,7 +246,7 @@ async def test_silence_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> N
 async def test_a_slow_listener_slows_nobody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """One who takes nothing in is dropped in bounded time; the others hear everything meanwhile."""
     monkeypatch.setattr(follower_module, "_WAITING_BYTES", 400_000)
-    monkeypatch.setattr(stream_module, "_WRITE_S", 0.5)
+    monkeypatch.setattr(stream_module, "WRITE_S", 0.5)
     count = 100
     async with listening(rig, limit=1024) as slow, listening(rig) as quick:
         await quick.message()
@@ -262,7 +262,7 @@ async def test_a_slow_listener_slows_nobody(rig: Rig, monkeypatch: pytest.Monkey
 
 async def test_a_revoked_token_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after its token was revoked a stream ends with the reason."""
-    monkeypatch.setattr(stream_module, "_TOKEN_S", 0.05)
+    monkeypatch.setattr(stream_module, "TOKEN_S", 0.05)
     monkeypatch.setattr(stream_module, "_HEARTBEAT_S", 0.05)
     async with listening(rig) as stream:
         await stream.message()
