@@ -10,7 +10,8 @@ from actors.loop import Loop
 from actors.message_spans import MessageSpans
 from actors.relay import Relay, one_by_one
 from actors.webhooks.sending import Sending
-from actors.worker import StepWorker, WorkerTools
+from actors.worker import StepWorker
+from actors.worker_tools import WorkerTools
 from db.engine import Database
 from db.retention import Retention
 from runner.jobs import Runner

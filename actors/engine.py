@@ -14,7 +14,8 @@ from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.live import LIVE_S
 from actors.loop import Loop
 from actors.webhooks.sending import Sending
-from actors.worker import StepWorker, WorkerTools
+from actors.worker import StepWorker
+from actors.worker_tools import WorkerTools
 from db.engine import Database
 from db.journal import Journal
 from db.live import tell_progress

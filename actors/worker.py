@@ -8,80 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from threading import Lock
-from time import monotonic, sleep
+from dataclasses import replace
 from typing import Final
 from zlib import compress
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
+from actors.held_runs import HeldRuns
 from actors.inspections import Inspections
 from actors.live import LiveRuns
-from actors.meters import Meters, Unmeasured
 from actors.precheck import Precheck, broke
-from actors.reports import Reporter
-from actors.run_context import UNKNOWN, RunContext, context_of
-from db.engine import Database
-from db.journal import Journal
-from db.runs import PLAYBOOK_PHASES, Assignment, Report, claim, hand_back, queued_runs
-from db.sealing import Sealer, UnsealingError
-from runner.inspectors import Inspector, Reading
+from actors.run_context import RunContext
+from actors.worker_tools import WorkerTools
+from db.runs import Assignment, Report, queued_runs
+from db.sealing import UnsealingError
+from runner.inspectors import Reading
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
-from runner.phases import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
-from statemachine.eligibility import Rules
+from runner.phases import PhaseOrder, nothing_to_do, playbook_job
 from statemachine.states import RunOutcome, StepState
-from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
-
-# Tries to claim a run while the database restarts. One that is given up is found again by the loops, seconds later.
-_CLAIM_TRIES: Final = 12
-_PAUSE_S: Final = 0.5
 
 _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
     Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
     Outcome.SKIPPED: RunOutcome.SKIPPED,
     Outcome.FAILED: RunOutcome.FAILED,
 }
-_GOOD: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED})
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerTools:
-    """What one worker process works with."""
-
-    database: Database
-    inspector: Inspector
-    sealer: Sealer
-    reporter: Reporter
-    layout: ControllerLayout
-    rules: Rules
-    # Stable name of the worker and this process of it, as `name/incarnation`.
-    owner: str
-    # Phases that this worker carries out: prepare needs a controller that has the feeds.
-    phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
-    # Sites that are asked for their facts at once.
-    inspections: int = 250
-    meters: Meters = field(default_factory=Unmeasured)
-    tracer: Tracer = UNTRACED
-
-    @property
-    def name(self) -> str:
-        """Return the stable name of the worker."""
-        return self.owner.partition("@")[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Held:
-    """A run that this process works on."""
-
-    phase: StepState
-    # Of a monotonic clock.
-    taken_at: float
-    context: RunContext
 
 
 class StepWorker:
@@ -91,8 +43,7 @@ class StepWorker:
         self._tools = tools
         self._precheck = Precheck(tools.database, tools.inspector, tools.rules)
         self._inspections = Inspections(tools.inspections)
-        self._held: dict[int, _Held] = {}
-        self._lock = Lock()
+        self._held = HeldRuns(tools)
         self._draining = False
         # What playbooks say while they go on.
         self.live = LiveRuns(tools.database, tools.owner)
@@ -118,14 +69,11 @@ class StepWorker:
 
     def held(self) -> frozenset[int]:
         """Return the runs that this process works on now."""
-        with self._lock:
-            return frozenset(self._held)
+        return self._held.ids()
 
     def context(self, run_id: int) -> RunContext:
         """Return what is known of a run, if this process works on it."""
-        with self._lock:
-            held = self._held.get(run_id)
-        return UNKNOWN if held is None else held.context
+        return self._held.context(run_id)
 
     def give_up(self, run_id: int) -> None:
         """Report a run as lost that the store says is ours and that nobody here works on."""
@@ -167,7 +115,7 @@ class StepWorker:
 
     def _inspect(self, run_id: int) -> bool:
         """Return whether the site is being asked now."""
-        assignment = self._claim(run_id)
+        assignment = self._held.claim(run_id, lambda: self._draining)
         if assignment is None:
             return False
         with self.context(run_id).bound():
@@ -180,7 +128,7 @@ class StepWorker:
             _log.exception("precheck.broke")
             report = broke(assignment.run_id, error)
         if report is not None:
-            self._finish(report)
+            self._held.finish(report)
             return False
         asking = self._tools.inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
         self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
@@ -190,7 +138,7 @@ class StepWorker:
         with self.context(assignment.run_id).bound():
             report = self._reading_report(assignment, answer)
             self._inspections.release()
-            self._finish(report)
+            self._held.finish(report)
         self.slot_freed()
 
     def _reading_report(self, assignment: Assignment, answer: Future[Reading]) -> Report:
@@ -211,7 +159,7 @@ class StepWorker:
         """
         if self._draining or self.runner.free_slots <= 0:
             return False
-        assignment = self._claim(run_id)
+        assignment = self._held.claim(run_id, lambda: self._draining)
         if assignment is None:
             return True
         with self.context(run_id).bound():
@@ -222,14 +170,14 @@ class StepWorker:
         try:
             started = self._start(assignment)
         except UnsealingError as error:
-            self._finish(_report(run_id, RunOutcome.FAILED, str(error)))
+            self._held.finish(_report(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started")
             reason = f"The playbook could not be started: {type(error).__name__}."
-            self._finish(_report(run_id, RunOutcome.FAILED, reason))
+            self._held.finish(_report(run_id, RunOutcome.FAILED, reason))
         else:
             if not started:
-                self._hand_back(run_id)
+                self._held.hand_back(run_id)
             return started
         return True
 
@@ -256,7 +204,7 @@ class StepWorker:
         context = self.context(result.run_id)
         with context.bound():
             context.tell_tasks(result)
-            self._finish(
+            self._held.finish(
                 Report(
                     run_id=result.run_id,
                     outcome=self._outcome(result),
@@ -276,41 +224,6 @@ class StepWorker:
             return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
         return _OUTCOMES[result.outcome]
 
-    def _claim(self, run_id: int) -> Assignment | None:
-        for attempt in range(1, _CLAIM_TRIES + 1):
-            try:
-                return self._claim_once(run_id)
-            except OperationalError:
-                if attempt == _CLAIM_TRIES or self._draining:
-                    raise
-                sleep(_PAUSE_S)
-        raise AssertionError("unreachable")
-
-    def _claim_once(self, run_id: int) -> Assignment | None:
-        at = datetime.now(UTC)
-        journal = Journal(at, self._tools.owner)
-        with self._tools.database.write() as connection:
-            assignment = claim(connection, journal, run_id, self._tools.owner, at)
-            journal.write(connection)
-        if assignment is not None:
-            context = context_of(assignment, self._tools.tracer, self._tools.owner)
-            with self._lock:
-                self._held[run_id] = _Held(phase=assignment.phase, taken_at=monotonic(), context=context)
-            self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
-        return assignment
-
-    def _finish(self, report: Report) -> None:
-        with self._lock:
-            held = self._held.pop(report.run_id, None)
-        context = UNKNOWN if held is None else held.context
-        if held is not None:
-            self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
-            # What went well the coordinator tells, as the next state; here it would cost 1 % of a phase.
-            if report.outcome not in _GOOD:
-                _log.info("run.ended", outcome=str(report.outcome), details=report.details)
-        context.ended(report.outcome, report.details)
-        self._tools.reporter.add(report, context)
-
     def _start(self, assignment: Assignment) -> bool:
         order = PhaseOrder(
             run_id=assignment.run_id,
@@ -325,7 +238,7 @@ class StepWorker:
         idle = nothing_to_do(self._tools.layout, order)
         if idle is not None:
             output = compress(idle.encode())
-            self._finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
+            self._held.finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
             return True
         job = playbook_job(self._tools.layout, order, self._password(assignment))
         traceparent = self.context(assignment.run_id).work.traceparent
@@ -341,15 +254,6 @@ class StepWorker:
         if assignment.sealed is None:
             raise UnsealingError
         return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
-
-    def _hand_back(self, run_id: int) -> None:
-        # Let go first: as soon as the run is queued another thread of this process may take it again.
-        with self._lock:
-            held = self._held.pop(run_id, None)
-        if held is not None:
-            held.context.work.end()
-        with self._tools.database.write() as connection:
-            hand_back(connection, run_id, self._tools.owner)
 
 
 def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> Report:

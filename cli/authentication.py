@@ -7,7 +7,7 @@ from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
 from db.engine import Database
 from db.tokens import TokenStore
-from settings import Settings
+from settings.model import Settings
 
 
 def build_authenticator(settings: Settings, database: Database) -> Authenticator:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from bootstrap import StartError, load_sealer
+from bootstrap.faults import StartError
+from bootstrap.secret_key import load_sealer
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.site_checks import site_faults
 from db.engine import Database
 from runner.playbook_set import PLAYBOOKS, read_playbook_set
-from settings import Settings
+from settings.model import Settings
 from tracing.opening import HOW_TO_INSTALL, is_installed
 
 

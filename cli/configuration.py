@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from cli.errors import CommandError
-from settings import CONFIG_FILE_VARIABLE, Settings
+from settings.model import CONFIG_FILE_VARIABLE, Settings
 
 _PREFIX: Final = "PRESTAGER_"
 _REDACTED: Final = "********"

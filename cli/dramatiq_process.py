@@ -11,7 +11,9 @@ import structlog
 from dramatiq import Broker, Middleware, Worker
 
 from actors.amqp.processes import AmqpActors
-from bootstrap import Installation, Role, StartError, build
+from bootstrap.faults import StartError
+from bootstrap.installation import Installation, build
+from bootstrap.roles import Role
 from cli.checks import startable_settings
 from cli.errors import CommandError
 from cli.logs import configure_logs

@@ -89,7 +89,7 @@ def _without_looking_for_garbage() -> Iterator[None]:
 
 
 def _start_error() -> type[Exception]:
-    from bootstrap import StartError  # noqa: PLC0415
+    from bootstrap.faults import StartError  # noqa: PLC0415
 
     return StartError
 

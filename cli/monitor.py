@@ -10,7 +10,9 @@ from aiohttp import web
 
 from actors.amqp.mailbox import open_mailbox
 from actors.loop import dead_loops
-from bootstrap import Installation, Role, StartError
+from bootstrap.faults import StartError
+from bootstrap.installation import Installation
+from bootstrap.roles import Role
 from monitoring.dead_letters import DeadLetters
 from monitoring.listener import Health, create_monitor
 from monitoring.store_facts import StoreFacts

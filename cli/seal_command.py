@@ -10,12 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from actors.amqp.cloudevents import TYPE_PREFIX, MalformedCommandError, to_command
-from bootstrap import load_sealer
+from bootstrap.secret_key import load_sealer
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from db.sealing import Sealer
 from messages.commands import CommandType
-from settings import Settings
+from settings.model import Settings
 
 # Longer is a file that was piped by mistake, in characters.
 _LONGEST: Final = 4096

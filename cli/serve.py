@@ -23,7 +23,11 @@ from actors.probe import AvailabilityProbe, ProbeRules
 from api.app import create_app
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
-from bootstrap import ALL_ROLES, Installation, Role, StartError, build, only_instance, probe_aim
+from bootstrap.fact_sources import probe_aim
+from bootstrap.faults import StartError
+from bootstrap.installation import Installation, build
+from bootstrap.roles import ALL_ROLES, Role
+from bootstrap.store import only_instance
 from cli.authentication import build_authenticator
 from cli.monitor import is_alive, monitoring
 from cli.readiness import Readiness
@@ -35,7 +39,7 @@ from runner.admission import raise_descriptor_limit
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
-from settings import Settings
+from settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 

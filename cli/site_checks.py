@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bootstrap import StartError, controller_access, site_access, site_addresses
+from bootstrap.fact_sources import controller_access, site_access, site_addresses
+from bootstrap.faults import StartError
 from runner.inspectors import InspectionError
-from settings import Settings
+from settings.model import Settings
 
 
 def site_faults(settings: Settings) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bootstrap import open_database, prepare_schema
+from bootstrap.store import open_database, prepare_schema
 from cli.errors import CommandError
 from db.engine import Database
 from db.migrate import current_revision, head_revision
-from settings import Settings
+from settings.model import Settings
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from bootstrap import ALL_ROLES, Role
+from bootstrap.roles import ALL_ROLES, Role
 from cli.checks import doubts, startable_settings
 from cli.configuration import unknown_variables
 from cli.logs import configure_logs

@@ -23,7 +23,7 @@ from db.webhooks import all_webhooks
 from messages.commands import Command, CommandType
 from messages.webhook_resources import webhook_resource
 from messages.webhook_secrets import key_of, make_secret
-from settings import Settings
+from settings.model import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Tell others of events by HTTP.")
 

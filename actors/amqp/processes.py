@@ -28,7 +28,8 @@ from actors.loop import Loop
 from actors.message_spans import MessageSpans, in_trace
 from actors.relay import Call, Relay
 from actors.webhooks.sending import Sending
-from actors.worker import StepWorker, WorkerTools
+from actors.worker import StepWorker
+from actors.worker_tools import WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
 from db.retention import Retention

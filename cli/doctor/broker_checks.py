@@ -17,7 +17,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, ChannelWrongStateE
 from actors.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
 from cli.doctor.finding import Finding, fail, ok, warn
 from messages.queues import COMMANDS
-from settings import Settings
+from settings.model import Settings
 
 _TIMEOUT_S: Final = 5
 _NOT_FOUND: Final = 404

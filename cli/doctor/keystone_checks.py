@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from api.keystone.identity import USUAL_ROLES, KeystoneUnavailableError
 from cli.authentication import keystone_identity
 from cli.doctor.finding import Finding, fail, ok, warn
-from settings import Settings
+from settings.model import Settings
 
 
 def keystone_findings(settings: Settings) -> Iterator[Finding]:

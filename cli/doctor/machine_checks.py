@@ -13,7 +13,7 @@ from cli.configuration import unknown_variables
 from cli.doctor.finding import Finding, fail, ok, warn
 from runner.admission import RUN_BYTES, available_bytes, default_slots
 from runner.private_dir import NoRunRootError, default_run_root
-from settings import Settings
+from settings.model import Settings
 
 _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB

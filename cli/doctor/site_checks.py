@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bootstrap import StartError, controller_access
+from bootstrap.fact_sources import controller_access
+from bootstrap.faults import StartError
 from cli.doctor.finding import Finding, fail, ok, warn
 from runner.inspectors import InspectionError
 from runner.sysinv.controller import AskedController
-from settings import Settings
+from settings.model import Settings
 
 
 def site_findings(settings: Settings) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from cli.doctor.finding import Finding, fail, ok, warn
 from db.engine import Database
 from db.migrate import current_revision, head_revision
 from db.snapshots import database_time
-from settings import Settings
+from settings.model import Settings
 
 _SKEW_S: Final = 5.0
 

@@ -29,12 +29,12 @@ from rich.table import Table
 from sqlalchemy import event, func, insert, select
 
 from actors.subcloud_fields import read_new
-from bootstrap import Installation, build
+from bootstrap.installation import Installation, build
 from cli.logs import configure_logs
 from db.schema import runs, steps, strategies, subclouds
 from messages.commands import Answer, Command, CommandType
 from runner.noop import NoopEnd, NoopRunner
-from settings import Settings
+from settings.model import Settings
 
 SIZES: Final = (100, 1000, 5000)
 WIDTH: Final = 500

@@ -24,7 +24,7 @@ import structlog
 from rich.console import Console
 from sqlalchemy import select
 
-from bootstrap import Installation, build
+from bootstrap.installation import Installation, build
 from db.schema import steps
 from fleet.certificates import Authority
 from fleet.site_spec import Account, SiteSpec
@@ -32,7 +32,7 @@ from fleet.sites_api import serve_sites
 from messages.commands import CommandType
 from runner.admission import raise_descriptor_limit
 from runner.noop import NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.bench.fleet import _add_sites, _await_end, _cpu_s, _timed
 
 SITES: Final = 1000

@@ -18,8 +18,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-import bootstrap
 from actors.meters import Unmeasured
+from bootstrap import installation
 from cli.logs import configure_logs
 from monitoring.store_facts import StoreFacts
 from tests.bench.fleet import measure
@@ -87,7 +87,7 @@ def _in_own_process(way: str, sites: int) -> float:
 
 def _alone(sites: int) -> float:
     configure_logs("json", "warning")
-    bootstrap.ProcessMeters = NotWatched  # type: ignore[misc,assignment]
+    installation.ProcessMeters = NotWatched  # type: ignore[misc,assignment]
     return measure(sites, WIDTH, 0).cpu_ms_per_phase
 
 
@@ -97,7 +97,7 @@ def _watched(sites: int) -> float:
 
 
 @contextmanager
-def _scraped(service: bootstrap.Installation) -> Iterator[None]:
+def _scraped(service: installation.Installation) -> Iterator[None]:
     """Ask for the metrics again and again, as Prometheus does."""
     registry, facts, ended = service.meters.registry, StoreFacts(service.database), Event()
     registry.register(facts)

@@ -16,7 +16,8 @@ from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
 from actors.loop import Loop
 from actors.reports import Reporter
-from actors.worker import StepWorker, WorkerTools
+from actors.worker import StepWorker
+from actors.worker_tools import WorkerTools
 from db.engine import Database
 from db.migrate import upgrade
 from db.schema import commands, runs
@@ -60,7 +61,7 @@ class MovingStore(Database):
 @pytest.fixture(autouse=True)
 def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses between tries."""
-    for module in ("actors.coordinator", "actors.worker"):
+    for module in ("actors.coordinator", "actors.held_runs"):
         monkeypatch.setattr(f"{module}._PAUSE_S", 0.02)
 
 

@@ -12,12 +12,12 @@ from zlib import decompress
 from coordinator_house import House
 from sqlalchemy import select
 
-from bootstrap import Installation, build
+from bootstrap.installation import Installation, build
 from db.schema import events, run_outputs, runs, steps, strategies
 from messages.commands import Answer, Command
 from runner.jobs import OnFinished, Outcome, PlaybookJob
 from runner.noop import NoopEnd, NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.waiting import wait_for
 
 DEADLINE_S = 30.0

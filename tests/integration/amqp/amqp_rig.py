@@ -19,11 +19,12 @@ from pika.adapters.blocking_connection import BlockingChannel
 from actors.amqp.publisher import Publisher
 from actors.amqp.topology import QUEUES, dead_letters_of
 from actors.amqp.transport import AmqpTransport
-from bootstrap import ALL_ROLES, Installation, Role, RunnerFactory, build
+from bootstrap.installation import Installation, RunnerFactory, build
+from bootstrap.roles import ALL_ROLES, Role
 from messages.commands import Answer, Command
 from runner.jobs import OnFinished, PlaybookJob
 from runner.noop import NoopEnd, NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.integration.actors.coordinator_house import House
 from tests.rabbitmq_server import RabbitmqServer
 from tests.tcp_proxy import HOST

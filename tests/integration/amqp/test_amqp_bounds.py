@@ -14,7 +14,7 @@ from actors.amqp import publisher as publisher_module
 from actors.amqp import transport as transport_module
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
 from actors.amqp.transport import AmqpTransport
-from bootstrap import Role
+from bootstrap.roles import Role
 from db.schema import commands
 from messages.commands import Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE

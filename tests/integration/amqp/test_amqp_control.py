@@ -9,7 +9,7 @@ import pytest
 
 from actors.amqp.control import ControlError, Hint, HintAnswer, ask_workers
 from actors.amqp.topology import CONTROL
-from bootstrap import Role
+from bootstrap.roles import Role
 from db.schema import steps, strategies
 from runner.jobs import PlaybookJob
 from runner.noop import NoopEnd

@@ -13,7 +13,7 @@ from actors.amqp.dead_letters import REASON
 from actors.amqp.events import EventPublisher
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
 from actors.amqp.topology import EVENTS, QUEUES
-from bootstrap import Role
+from bootstrap.roles import Role
 from db.schema import commands, events, strategies
 from db.schema import subcloud_groups as groups
 from messages.queues import COMMANDS, COORDINATOR

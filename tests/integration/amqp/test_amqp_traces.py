@@ -23,7 +23,7 @@ from actors.amqp.topology import EVENTS
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.server import create_runner
-from bootstrap import Role
+from bootstrap.roles import Role
 from db.schema import events, outbox, runs, steps, strategies
 from db.tokens import TokenStore
 from messages.commands import Command, CommandType

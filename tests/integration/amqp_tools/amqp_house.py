@@ -19,11 +19,12 @@ from sqlalchemy import Select, func, select
 
 from actors.amqp.publisher import Publisher
 from actors.amqp.topology import QUEUES
-from bootstrap import Installation, Role, build
+from bootstrap.installation import Installation, build
+from bootstrap.roles import Role
 from db.engine import Database
 from db.schema import strategies
 from runner.noop import NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.rabbitmq_server import RabbitmqServer
 from tests.tcp_proxy import HOST
 from tests.waiting import wait_for

@@ -10,7 +10,7 @@ import pytest
 from amqp_house import House, Prestager
 
 from actors.amqp.cloudevents import to_command
-from bootstrap import load_sealer
+from bootstrap.secret_key import load_sealer
 from db.sealing import UnsealingError
 from messages.commands import Command
 

@@ -18,12 +18,12 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.context import FOLLOWER, Limits
 from api.server import create_runner
-from bootstrap import Installation, build
+from bootstrap.installation import Installation, build
 from db.schema import strategies
 from db.tokens import Role, TokenStore
 from messages.commands import Command, CommandType
 from runner.noop import NoopEnd, NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.waiting import wait_for
 
 _COMMAND_S = 20.0

@@ -15,8 +15,9 @@ PARTS = 4
 # of one process, made before it opened anything: what takes long is reading the program four times.
 START = """
 import os, sys
-from bootstrap import load_sealer, open_database, prepare_schema
-from settings import Settings
+from bootstrap.secret_key import load_sealer
+from bootstrap.store import open_database, prepare_schema
+from settings.model import Settings
 
 settings = Settings(database_url=sys.argv[1], data_dir=sys.argv[2])
 go, come = os.pipe()

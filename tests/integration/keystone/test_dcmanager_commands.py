@@ -14,9 +14,9 @@ from keystone_rig import KeystoneRig, identity
 from api.app import create_app
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
-from bootstrap import build
+from bootstrap.installation import build
 from runner.noop import NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.dcmanager_client import CommandFailedError, DcmanagerClient
 from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import HOST, free_port

@@ -12,11 +12,11 @@ from sqlalchemy import select
 from webhook_house import SECRET
 
 from actors.loop import dead_loops
-from bootstrap import Installation, build
+from bootstrap.installation import Installation, build
 from db.schema import webhooks
 from messages.commands import Answer, Command, CommandType
 from runner.noop import NoopRunner
-from settings import Settings
+from settings.model import Settings
 from tests.verifying_receiver import verifying
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap import StartError, prepare_schema
+from bootstrap.faults import StartError
+from bootstrap.store import prepare_schema
 from db.migrate import current_revision, head_revision, known_revisions
 
 

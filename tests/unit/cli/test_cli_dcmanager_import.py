@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.dcmanager_import.reading import map_dcmanager
-from settings import Settings
+from settings.model import Settings
 
 # Written as puppet does; every secret has "hidden" in it.
 CONF = """\

@@ -1,4 +1,4 @@
-"""What may import what, where the import linter does not look: single modules, and the standard library."""
+"""What may import what, where the import linter does not look: the standard library."""
 
 from __future__ import annotations
 
@@ -29,15 +29,3 @@ def test_the_state_machine_needs_nothing(file: Path) -> None:
 
     assert outside <= sys.stdlib_module_names
     assert outside.isdisjoint({"asyncio", "os", "pathlib", "random", "secrets", "socket", "subprocess", "time"})
-
-
-def test_settings_know_little() -> None:
-    """Settings imports of ours only what tells a default or a form."""
-    ours = imported(ROOT / "settings.py") & {path.name for path in ROOT.iterdir() if path.is_dir()}
-
-    assert ours <= {"messages", "runner", "statemachine", "tracing"}
-
-
-def test_bootstrap_does_not_know_its_users() -> None:
-    """Bootstrap builds the service and knows neither the command nor the demonstration."""
-    assert imported(ROOT / "bootstrap.py").isdisjoint({"cli", "demo"})

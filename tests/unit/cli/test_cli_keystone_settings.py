@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import Settings
+from settings.model import Settings
 
 RIGHT = {
     "AUTH": "keystone",

@@ -11,7 +11,7 @@ from cli.doctor.finding import Level
 from cli.doctor.site_checks import site_findings
 from cli.site_checks import site_faults
 from fleet.site_spec import Account, SiteSpec
-from settings import Settings
+from settings.model import Settings
 from tests.simulated_sites import sites_in_thread
 
 Make = Callable[..., Settings]

@@ -13,7 +13,7 @@ from deploy_files import ROOT
 from actors.amqp.topology import EXCHANGES, QUEUES
 from cli.main import application
 from messages.commands import CommandType
-from settings import Settings
+from settings.model import Settings
 
 GUIDES = [ROOT / "docs" / name for name in ("amqp.md", "guarantees.md", "starlingx.md", "webhooks.md")]
 

@@ -14,7 +14,7 @@ from deploy_files import ROOT
 
 from cli.main import application
 from cli.readiness import BEAT_S
-from settings import Settings
+from settings.model import Settings
 
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
 OURS = [unit for unit in UNITS if "User=prestager" in unit.read_text()]

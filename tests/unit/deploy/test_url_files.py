@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bootstrap import load_sealer
+from bootstrap.secret_key import load_sealer
 from cli.configuration import examine_settings, shown_settings
-from settings import Settings
+from settings.model import Settings
 
 URL = "amqp://user:hidden@broker:5672/%2F"
 

@@ -11,9 +11,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.testing import capture_logs
 
-from bootstrap import StartError, build
+from bootstrap.faults import StartError
+from bootstrap.installation import build
 from cli.checks import start_faults
-from settings import Settings
+from settings.model import Settings
 from tracing.otlp import OtlpTracer, _Quietly
 from tracing.traceparent import is_sampled, span_of, trace_of
 from tracing.tracer import current

@@ -7,49 +7,39 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from messages.queues import WORKER_QUEUES
 from runner.admission import default_slots
-from statemachine.versions import is_release
-from tracing.collector import read_headers, traces_url
+from settings.forms import (
+    BrokerUrl,
+    CertificatesFile,
+    CollectorUrl,
+    DatabaseUrl,
+    HeadersFile,
+    KeystoneUrl,
+    ListenAddress,
+    NetworkList,
+    QueueList,
+    Release,
+    Seconds,
+    WebUrl,
+    check_broker_url,
+    check_database_url,
+    names,
+    networks,
+)
 
 CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"
-_OUR_PLAYBOOKS: Final = Path(__file__).parent / "playbooks"
+_OUR_PLAYBOOKS: Final = Path(__file__).parents[1] / "playbooks"
 
 _T = TypeVar("_T")
-Seconds = Annotated[float, Field(gt=0)]
-
-
-def _check_database_url(text: str) -> None:
-    try:
-        backend = make_url(text).get_backend_name()
-    except ArgumentError:
-        # The original message repeats the URL, password included.
-        raise ValueError("is not a database URL such as postgresql+psycopg://user:password@host/prestager") from None
-    if backend not in {"sqlite", "postgresql"}:
-        raise ValueError(f"names the database {backend!r}; use sqlite or postgresql")
-
-
-def _check_broker_url(text: str) -> None:
-    if not text.startswith(("amqp://", "amqps://")):
-        raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
-
-
-def _check_keystone_url(text: str) -> None:
-    url = urlsplit(text)
-    if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
-        raise ValueError("is not the address of a Keystone such as http://192.168.204.1:5000/v3")
 
 
 def _check_password(text: str) -> None:
@@ -59,8 +49,8 @@ def _check_password(text: str) -> None:
 
 # What the form of each text must be that may be a secret, by the name of its setting.
 _CHECKS: Final[Mapping[str, Callable[[str], None]]] = {
-    "database_url": _check_database_url,
-    "broker_url": _check_broker_url,
+    "database_url": check_database_url,
+    "broker_url": check_broker_url,
     "keystone_password": _check_password,
 }
 
@@ -70,33 +60,27 @@ def _content(file: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
 
 
-def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(name.strip() for name in text.split(","))
-
-
 class Settings(BaseSettings):
     """Everything an operator can set. A variable of the environment wins over the file."""
 
     model_config = SettingsConfigDict(env_prefix="PRESTAGER_", extra="forbid", env_ignore_empty=True)
 
     data_dir: Path = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
-    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL; default is SQLite in the data directory.")
+    database_url: DatabaseUrl | None = Field(
+        None, description="SQLAlchemy URL; default is SQLite in the data directory."
+    )
     database_url_file: Path | None = Field(None, description="File that holds the database's URL.")
-    broker_url: SecretStr | None = Field(
+    broker_url: BrokerUrl | None = Field(
         None, description="AMQP URL of RabbitMQ; without one everything runs in one process."
     )
     broker_url_file: Path | None = Field(None, description="File that holds the broker's URL.")
-    listen: str = Field("127.0.0.1:8119", description="Address and port of the API.")
+    listen: ListenAddress = Field("127.0.0.1:8119", description="Address and port of the API.")
     secret_key: SecretStr | None = Field(
         None, description="Key that seals passwords, 32 bytes in base64; default is a file made in the data directory."
     )
     secret_key_file: Path | None = Field(None, description="File that holds the secret key.")
     auth: Literal["token", "keystone"] = Field("token", description="How callers are known.")
-    keystone_auth_url: str | None = Field(
+    keystone_auth_url: KeystoneUrl | None = Field(
         None, validate_default=True, description="Where Keystone is, such as http://192.168.204.1:5000/v3."
     )
     keystone_username: str | None = Field(
@@ -113,7 +97,7 @@ class Settings(BaseSettings):
     keystone_project_domain: str = Field(
         "Default", min_length=1, description="Domain of that project; callers' projects count only there."
     )
-    keystone_ca_file: Path | None = Field(
+    keystone_ca_file: CertificatesFile | None = Field(
         None, description="Certificates (PEM) that Keystone's is checked with; default is what Python trusts."
     )
     # A caller gets the answer within 5 s, also when Keystone says nothing.
@@ -121,7 +105,7 @@ class Settings(BaseSettings):
     keystone_cache_s: float = Field(
         60, ge=0, le=3600, description="How long a valid token is not asked about again, in seconds."
     )
-    release: str | None = Field(
+    release: Release | None = Field(
         None, description="Software version of the system controller (MM.mm), staged where a request names none."
     )
     playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
@@ -156,10 +140,10 @@ class Settings(BaseSettings):
     controller_check: Literal["declared", "sysinv", "usm"] | None = Field(
         None, description="What tells of upgrades of the system controller; default usm with the sysinv inspector."
     )
-    controller_keystone_url: str | None = Field(
+    controller_keystone_url: WebUrl | None = Field(
         None, description="The system controller's Keystone, such as http://192.168.204.1:5000/v3."
     )
-    controller_url: str | None = Field(
+    controller_url: WebUrl | None = Field(
         None, description="The system controller's USM (http://192.168.204.1:5497) or sysinv (...:6385)."
     )
     controller_username: str | None = Field(None, description="Account at the controller; default the sites' account.")
@@ -168,7 +152,7 @@ class Settings(BaseSettings):
     allow_duplex: bool = Field(False, description="Prestage duplex sites too; the default skips them.")
     ssh_user: str = Field("sysadmin", description="User that playbooks log in with.")
     slots: int = Field(default_factory=default_slots, ge=1, le=1000, description="Playbooks at once in one worker.")
-    worker_queues: str = Field(
+    worker_queues: QueueList = Field(
         ",".join(WORKER_QUEUES), description="Queues that a worker serves, with commas between them."
     )
     max_attempts: int = Field(3, ge=1, le=20, description="Tries of a phase whose worker is lost.")
@@ -188,10 +172,10 @@ class Settings(BaseSettings):
     probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
     audit_days: int = Field(365, ge=1, description="How long it is kept who asked what.")
     retention_days: int = Field(90, ge=1, description="How long deleted strategies, events and commands are kept.")
-    webhook_ca_file: Path | None = Field(
+    webhook_ca_file: CertificatesFile | None = Field(
         None, description="Authorities (PEM) of the certificates of webhooks' receivers; default is what Python trusts."
     )
-    webhook_allow_networks: str = Field(
+    webhook_allow_networks: NetworkList = Field(
         "",
         description="Networks that webhooks may reach though they are loopback, link-local or of a cloud's metadata.",
     )
@@ -204,16 +188,16 @@ class Settings(BaseSettings):
     ready_file: Path | None = Field(
         None, description="File that exists while the process is ready, renewed every 10 s; for scripts that start it."
     )
-    monitor_listen: str | None = Field(
+    monitor_listen: ListenAddress | None = Field(
         None, description="Address and port of the metrics and health of this process; default none."
     )
     tracing: Literal["off", "otlp"] = Field(
         "off", description="Traces: off, or otlp: sent to a collector; needs the extra `tracing`."
     )
-    tracing_endpoint: str | None = Field(
+    tracing_endpoint: CollectorUrl | None = Field(
         None, description="The collector's OTLP over HTTP; default http://localhost:4318, or as OTEL_EXPORTER_OTLP_*."
     )
-    tracing_headers_file: Path | None = Field(
+    tracing_headers_file: HeadersFile | None = Field(
         None, description="File of headers (Name: value) that the collector wants, such as its credentials."
     )
     tracing_ratio: float = Field(1.0, ge=0, le=1, description="Part of the traces that is recorded.")
@@ -237,61 +221,6 @@ class Settings(BaseSettings):
         sources = (init_settings, env_settings)
         return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
 
-    @field_validator("release")
-    @classmethod
-    def _release_form(cls, value: str | None) -> str | None:
-        if value is not None and not is_release(value):
-            raise ValueError("must be MM.mm, such as 23.09")
-        return value
-
-    @field_validator("listen", "monitor_listen")
-    @classmethod
-    def _listen_form(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        host, _, port = value.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
-            raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")
-        return value
-
-    @field_validator("worker_queues")
-    @classmethod
-    def _queues_form(cls, value: str) -> str:
-        if not _names(value) or not _names(value) <= frozenset(WORKER_QUEUES):
-            raise ValueError(f"must be one or more of {', '.join(WORKER_QUEUES)}, with commas between them")
-        return value
-
-    @field_validator("controller_keystone_url", "controller_url")
-    @classmethod
-    def _web_url_form(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must be a URL such as http://192.168.204.1:5000/v3")
-        return value.rstrip("/") if value is not None else None
-
-    @field_validator("tracing_endpoint")
-    @classmethod
-    def _endpoint_form(cls, value: str | None) -> str | None:
-        return None if value is None else traces_url(value)
-
-    @field_validator("tracing_headers_file")
-    @classmethod
-    def _headers_form(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            try:
-                read_headers(value.read_text(encoding="utf-8"))
-            except OSError as error:
-                raise ValueError(f"names {value}, which cannot be read: {error.strerror}") from None
-            except ValueError as error:
-                raise ValueError(f"names {value}, which {error}") from None
-        return value
-
-    @field_validator("database_url", "broker_url")
-    @classmethod
-    def _url_form(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is not None:
-            _CHECKS[str(info.field_name)](value.get_secret_value())
-        return value
-
     @field_validator("keystone_auth_url", "keystone_username", "keystone_project", "keystone_password_file")
     @classmethod
     def _needed_for_keystone(cls, value: _T | None, info: ValidationInfo) -> _T | None:
@@ -301,32 +230,6 @@ class Settings(BaseSettings):
             raise ValueError("is needed with PRESTAGER_AUTH=keystone")
         if info.data.get("keystone_password", "") is None:
             raise ValueError("or PRESTAGER_KEYSTONE_PASSWORD is needed with PRESTAGER_AUTH=keystone")
-        return value
-
-    @field_validator("keystone_auth_url")
-    @classmethod
-    def _keystone_url_form(cls, value: str | None) -> str | None:
-        if value is not None:
-            _check_keystone_url(value)
-        return value
-
-    @field_validator("webhook_allow_networks")
-    @classmethod
-    def _networks_form(cls, value: str) -> str:
-        try:
-            _networks(value)
-        except ValueError:
-            raise ValueError("must be networks such as 127.0.0.0/8, with commas between them") from None
-        return value
-
-    @field_validator("keystone_ca_file", "webhook_ca_file")
-    @classmethod
-    def _certificates(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            try:
-                ssl.create_default_context(cafile=value)
-            except OSError as error:
-                raise ValueError(f"names {value}, from which no certificate can be read: {error.strerror}") from None
         return value
 
     @field_validator("database_url_file", "broker_url_file", "keystone_password_file")
@@ -383,12 +286,12 @@ class Settings(BaseSettings):
     @property
     def served_queues(self) -> frozenset[str]:
         """Return the queues that a worker serves."""
-        return _names(self.worker_queues)
+        return names(self.worker_queues)
 
     @property
     def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Return the networks that webhooks may reach whatever they are."""
-        return _networks(self.webhook_allow_networks)
+        return networks(self.webhook_allow_networks)
 
     @property
     def key_path(self) -> Path:

@@ -1,0 +1,108 @@
+"""The runs that this process has claimed, from the claim to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from time import monotonic, sleep
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from actors.run_context import UNKNOWN, RunContext, context_of
+from actors.worker_tools import WorkerTools
+from db.journal import Journal
+from db.runs import Assignment, Report, claim, hand_back
+from statemachine.states import RunOutcome, StepState
+
+_log = structlog.get_logger(__name__)
+
+# Tries to claim a run while the database restarts. One that is given up is found again by the loops, seconds later.
+_CLAIM_TRIES: Final = 12
+_PAUSE_S: Final = 0.5
+
+_GOOD: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A run that this process works on."""
+
+    phase: StepState
+    # Of a monotonic clock.
+    taken_at: float
+    context: RunContext
+
+
+class HeldRuns:
+    """What this process works on. Every method can be called from any thread."""
+
+    def __init__(self, tools: WorkerTools) -> None:
+        self._tools = tools
+        self._held: dict[int, _Held] = {}
+        self._lock = Lock()
+
+    def ids(self) -> frozenset[int]:
+        """Return the runs that are worked on now."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def context(self, run_id: int) -> RunContext:
+        """Return what is known of a run, if this process works on it."""
+        with self._lock:
+            held = self._held.get(run_id)
+        return UNKNOWN if held is None else held.context
+
+    def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> Assignment | None:
+        """Claim a run; None: it is taken or withdrawn. While the database restarts it is tried for some seconds.
+
+        Raises:
+            OperationalError: The database did not come back, or `is_hopeless` said that it is not to be waited for.
+        """
+        for attempt in range(1, _CLAIM_TRIES + 1):
+            try:
+                return self._claim_once(run_id)
+            except OperationalError:
+                if attempt == _CLAIM_TRIES or is_hopeless():
+                    raise
+                sleep(_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    def _claim_once(self, run_id: int) -> Assignment | None:
+        at = datetime.now(UTC)
+        journal = Journal(at, self._tools.owner)
+        with self._tools.database.write() as connection:
+            assignment = claim(connection, journal, run_id, self._tools.owner, at)
+            journal.write(connection)
+        if assignment is not None:
+            context = context_of(assignment, self._tools.tracer, self._tools.owner)
+            with self._lock:
+                self._held[run_id] = _Held(phase=assignment.phase, taken_at=monotonic(), context=context)
+            self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
+        return assignment
+
+    def finish(self, report: Report) -> None:
+        """Let a run go and report how it ended."""
+        with self._lock:
+            held = self._held.pop(report.run_id, None)
+        context = UNKNOWN if held is None else held.context
+        if held is not None:
+            self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
+            # What went well the coordinator tells, as the next state; here it would cost 1 % of a phase.
+            if report.outcome not in _GOOD:
+                _log.info("run.ended", outcome=str(report.outcome), details=report.details)
+        context.ended(report.outcome, report.details)
+        self._tools.reporter.add(report, context)
+
+    def hand_back(self, run_id: int) -> None:
+        """Let a run go, to wait for a worker again."""
+        # Let go first: as soon as the run is queued another thread of this process may take it again.
+        with self._lock:
+            held = self._held.pop(run_id, None)
+        if held is not None:
+            held.context.work.end()
+        with self._tools.database.write() as connection:
+            hand_back(connection, run_id, self._tools.owner)

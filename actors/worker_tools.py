@@ -1,0 +1,41 @@
+"""What one worker process works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from actors.meters import Meters, Unmeasured
+from actors.reports import Reporter
+from db.engine import Database
+from db.runs import PLAYBOOK_PHASES
+from db.sealing import Sealer
+from runner.inspectors import Inspector
+from runner.phases import ControllerLayout
+from statemachine.eligibility import Rules
+from statemachine.states import StepState
+from tracing.tracer import UNTRACED, Tracer
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerTools:
+    """What one worker process works with."""
+
+    database: Database
+    inspector: Inspector
+    sealer: Sealer
+    reporter: Reporter
+    layout: ControllerLayout
+    rules: Rules
+    # Stable name of the worker and this process of it, as `name/incarnation`.
+    owner: str
+    # Phases that this worker carries out: prepare needs a controller that has the feeds.
+    phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
+    # Sites that are asked for their facts at once.
+    inspections: int = 250
+    meters: Meters = field(default_factory=Unmeasured)
+    tracer: Tracer = UNTRACED
+
+    @property
+    def name(self) -> str:
+        """Return the stable name of the worker."""
+        return self.owner.partition("@")[0]

@@ -1,0 +1,179 @@
+"""One process of an installation, built from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+from actors.amqp.processes import AmqpActors, AmqpMessages, amqp_relay
+from actors.coordinator import Coordinator
+from actors.desk import CoordinatorRules
+from actors.embedded import EmbeddedActors, InProcessMessages
+from actors.loop import Loop
+from actors.reports import Reporter
+from actors.webhooks.book import Book
+from actors.webhooks.receivers import Receivers
+from actors.webhooks.sender import WebhookSender
+from actors.webhooks.sending import Sending
+from actors.worker_tools import WorkerTools
+from bootstrap.fact_sources import controller_check, site_inspector
+from bootstrap.faults import StartError
+from bootstrap.machine import controller_layout, machine_id
+from bootstrap.roles import ALL_ROLES, Role, phases_of
+from bootstrap.secret_key import load_sealer
+from bootstrap.store import open_database, prepare_schema
+from bootstrap.traces import role_tracer
+from db.engine import Database
+from db.inventory import installation_id
+from db.retention import Retention
+from db.sealing import Sealer
+from messages.events import source_of
+from monitoring.meters import ProcessMeters
+from runner.jobs import OnFinished, Runner
+from runner.supervisor import Supervisor
+from settings.model import Settings
+from statemachine.eligibility import Rules
+from statemachine.snapshot import Limits
+from tracing.tracer import Tracer
+
+_DAY_S: Final = 86400.0
+
+RunnerFactory = Callable[[OnFinished], Runner]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """The parts of one process, built and not started."""
+
+    settings: Settings
+    database: Database
+    sealer: Sealer
+    actors: EmbeddedActors | AmqpActors
+    # None in a process without a worker.
+    runner: Runner | None
+    meters: ProcessMeters
+    # To be stopped last.
+    tracer: Tracer
+
+
+def build(
+    settings: Settings, roles: frozenset[Role] = ALL_ROLES, runner_factory: RunnerFactory | None = None
+) -> Installation:
+    """Build one process; `runner_factory` takes the place of the Ansible supervisor.
+
+    Without a broker one process does everything, and the caller holds `only_instance`.
+
+    Raises:
+        StartError: A setting makes a start impossible.
+    """
+    database = open_database(settings)
+    prepare_schema(database)
+    if settings.broker_url is None and roles != ALL_ROLES:
+        raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
+    parts = _Parts(settings, database, load_sealer(settings), roles)
+    if settings.broker_url is None:
+        return parts.embedded(runner_factory or parts.supervisor)
+    return parts.distributed(settings.broker_url.get_secret_value(), roles, runner_factory or parts.supervisor)
+
+
+class _Parts:
+    """Builds the parts of one process."""
+
+    def __init__(
+        self, settings: Settings, database: Database, sealer: Sealer, roles: frozenset[Role] = ALL_ROLES
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._sealer = sealer
+        self._meters = ProcessMeters()
+        self._inspector = site_inspector(settings)
+        self._site_rules = Rules(simplex_only=not settings.allow_duplex)
+        self._retention = Retention(
+            history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days)
+        )
+        # Two machines may have one host name; a worker takes back only what a process of its own machine left.
+        self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
+        self._tracer = role_tracer(settings, roles, self._owner)
+
+    def embedded(self, factory: RunnerFactory) -> Installation:
+        messages = InProcessMessages(self._database, self._owner, self._tracer)
+        coordinator = self._coordinator(messages.relay)
+        tools = self._tools(messages.relay)
+        actors = EmbeddedActors(self._database, messages, coordinator, tools, self._retention, self._webhooks())
+        return self._installation(actors, factory(actors.worker.finished))
+
+    def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
+        with self._database.read() as connection:
+            source = source_of(installation_id(connection))
+        name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
+        messages = AmqpMessages(url, name=name, source=source, tracer=self._tracer)
+        relay = amqp_relay(self._database, messages, self._owner)
+        actors = AmqpActors(
+            self._database,
+            messages,
+            relay=relay,
+            retention=self._retention,
+            coordinator=self._coordinator(relay) if Role.COORDINATOR in roles else None,
+            tools=self._tools(relay) if Role.WORKER in roles else None,
+            webhooks=self._webhooks() if Role.COORDINATOR in roles else None,
+        )
+        return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
+
+    def supervisor(self, on_finished: OnFinished) -> Runner:
+        return Supervisor(slots=self._settings.slots, worker=self._settings.worker_name, on_finished=on_finished)
+
+    def _installation(self, actors: EmbeddedActors | AmqpActors, runner: Runner | None) -> Installation:
+        return Installation(
+            settings=self._settings,
+            database=self._database,
+            sealer=self._sealer,
+            actors=actors,
+            runner=runner,
+            meters=self._meters,
+            tracer=self._tracer,
+        )
+
+    def _coordinator(self, relay: Loop) -> Coordinator:
+        rules = CoordinatorRules(
+            release=self._settings.release,
+            site=self._site_rules,
+            limits=Limits(max_attempts=self._settings.max_attempts),
+        )
+        return Coordinator(
+            self._database,
+            self._inspector,
+            rules,
+            relay.wake,
+            self._owner,
+            controller_check=controller_check(self._settings),
+            meters=self._meters,
+            tracer=self._tracer,
+        )
+
+    def _webhooks(self) -> Sending:
+        settings = self._settings
+        book = Book(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
+
+        def make() -> WebhookSender:
+            receivers = Receivers(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
+            return WebhookSender(book, self._sealer, receivers, self._meters)
+
+        return Sending(make)
+
+    def _tools(self, relay: Loop) -> WorkerTools:
+        return WorkerTools(
+            database=self._database,
+            inspector=self._inspector,
+            sealer=self._sealer,
+            reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
+            meters=self._meters,
+            layout=controller_layout(self._settings, self._database),
+            rules=self._site_rules,
+            owner=self._owner,
+            phases=phases_of(self._settings.served_queues),
+            inspections=self._settings.inspections,
+            tracer=self._tracer,
+        )

@@ -1,0 +1,40 @@
+"""What there is on this machine."""
+
+from __future__ import annotations
+
+import socket
+from hashlib import sha256
+from pathlib import Path
+
+from db.engine import Database
+from db.inventory import installation_id
+from runner.phases import ControllerLayout
+from settings.model import Settings
+from statemachine.states import StepState
+
+
+def machine_id() -> str:
+    """Return what tells this machine from others: a digest of its machine id, or of its host name."""
+    try:
+        own = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        own = ""
+    return sha256((own or socket.gethostname()).encode()).hexdigest()[:12]
+
+
+def controller_layout(settings: Settings, database: Database) -> ControllerLayout:
+    """Return where things are on this controller."""
+    with database.read() as connection:
+        origin = installation_id(connection)
+    return ControllerLayout(
+        playbooks_dir=settings.playbooks_dir.resolve(),
+        deploy_dir=settings.deploy_dir.resolve(),
+        feed_dir=settings.feed_dir.resolve(),
+        ssh_user=settings.ssh_user,
+        origin=origin,
+        deadlines_s={
+            StepState.PREPARE: settings.prepare_deadline_s,
+            StepState.PACKAGES: settings.packages_deadline_s,
+            StepState.IMAGES: settings.images_deadline_s,
+        },
+    )

@@ -1,0 +1,58 @@
+"""The data directory and the database, before anything else is built."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from bootstrap.faults import StartError
+from db.engine import Database
+from db.migrate import current_revision, head_revision, known_revisions, upgrade
+from settings.model import Settings
+
+_LOCK_FILE: Final = "prestager.lock"
+
+
+@contextmanager
+def only_instance(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process; the lock goes with the process, however it dies.
+
+    Raises:
+        StartError: Another process holds it.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (data_dir / _LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"Another Prestager uses {data_dir}. Stop it, or set PRESTAGER_DATA_DIR to another directory."
+            ) from error
+        yield
+
+
+def open_database(settings: Settings) -> Database:
+    """Return the store; SQLite's directory is made when it is missing."""
+    if settings.database_url is None:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Database(settings.store_url)
+
+
+def prepare_schema(database: Database) -> None:
+    """Bring the schema up to date; parts that start together do so in turn, and once.
+
+    Raises:
+        StartError: The schema is of a newer program than this one.
+    """
+    revision = current_revision(database)
+    if revision == head_revision():
+        return
+    if revision is not None and revision not in known_revisions():
+        raise StartError(
+            f"The database is at revision {revision}, which this program does not know: a newer one has upgraded it."
+            f" Start that one, or let it run: prestager db downgrade {head_revision()}"
+        )
+    upgrade(database)

@@ -1,0 +1,83 @@
+"""Tables of what there is: groups, subclouds, the system controller, callers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, Integer, String, Table, Text
+
+from db.schema.base import metadata
+from db.types import BigId, UtcDateTime
+
+subcloud_groups: Final = Table(
+    "subcloud_groups",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("description", String(255), nullable=False),
+    Column("update_apply_type", String(16), nullable=False),
+    Column("max_parallel_subclouds", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime),
+    # An id is never given twice: whoever holds one means the same row.
+    sqlite_autoincrement=True,
+)
+
+subclouds: Final = Table(
+    "subclouds",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("description", String(255)),
+    Column("location", String(255)),
+    Column("group_id", BigId, ForeignKey("subcloud_groups.id"), nullable=False, index=True),
+    Column("software_version", String(255), nullable=False),
+    Column("management_state", String(16), nullable=False),
+    Column("availability_status", String(16), nullable=False),
+    Column("deploy_status", String(64), nullable=False),
+    Column("prestage_status", String(16)),
+    Column("prestage_versions", String(255)),
+    Column("error_description", String(2048), nullable=False),
+    Column("region_name", String(255), nullable=False),
+    Column("management_subnet", String(255)),
+    Column("management_start_ip", String(255)),
+    Column("management_end_ip", String(255)),
+    Column("management_gateway_ip", String(255)),
+    Column("systemcontroller_gateway_ip", String(255)),
+    Column("openstack_installed", Boolean, nullable=False),
+    Column("data_install", Text),
+    # Facts as the operator declared them, read by the `declared` inspector.
+    Column("system_mode", String(16), nullable=False),
+    Column("oam_floating_ip", String(255)),
+    Column("management_alarms", Integer, nullable=False),
+    # Ansible connection variables of the site, without secrets: ansible_port, ansible_connection ...
+    Column("connection", JSON, nullable=False),
+    # Failed availability probes in a row.
+    Column("probe_failures", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
+tokens: Final = Table(
+    "tokens",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    # SHA-256 of the token; the token itself is shown once, at creation.
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("role", String(32), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+
+# One row: what the operator declares of the system controller. Coordinator transactions lock it first, which gives
+# them one order.
+controller: Final = Table(
+    "controller",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("upgrading", Boolean, nullable=False),
+    # Name of this installation, made once; sites tell controllers apart by it.
+    Column("installation", String(64), nullable=False),
+)

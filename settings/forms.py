@@ -1,0 +1,127 @@
+"""The forms of single settings, as types: what is wrong with a value is told where it is read."""
+
+from __future__ import annotations
+
+import ssl
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from messages.queues import WORKER_QUEUES
+from statemachine.versions import is_release
+from tracing.collector import read_headers, traces_url
+
+
+def check_database_url(text: str) -> None:
+    """Refuse what is no URL of a database that we can use; the ValueError repeats no password."""
+    try:
+        backend = make_url(text).get_backend_name()
+    except ArgumentError:
+        # The original message repeats the URL, password included.
+        raise ValueError("is not a database URL such as postgresql+psycopg://user:password@host/prestager") from None
+    if backend not in {"sqlite", "postgresql"}:
+        raise ValueError(f"names the database {backend!r}; use sqlite or postgresql")
+
+
+def check_broker_url(text: str) -> None:
+    """Refuse what is no URL of RabbitMQ; the ValueError repeats nothing of it."""
+    if not text.startswith(("amqp://", "amqps://")):
+        raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a list with commas; a ValueError for what is none."""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def names(text: str) -> frozenset[str]:
+    """Return the names of a list with commas."""
+    return frozenset(name.strip() for name in text.split(","))
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    check_database_url(value.get_secret_value())
+    return value
+
+
+def _broker_url(value: SecretStr) -> SecretStr:
+    check_broker_url(value.get_secret_value())
+    return value
+
+
+def _release(value: str) -> str:
+    if not is_release(value):
+        raise ValueError("must be MM.mm, such as 23.09")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
+        raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")
+    return value
+
+
+def _queues(value: str) -> str:
+    if not names(value) or not names(value) <= frozenset(WORKER_QUEUES):
+        raise ValueError(f"must be one or more of {', '.join(WORKER_QUEUES)}, with commas between them")
+    return value
+
+
+def _web_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be a URL such as http://192.168.204.1:5000/v3")
+    return value.rstrip("/")
+
+
+def _keystone_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
+        raise ValueError("is not the address of a Keystone such as http://192.168.204.1:5000/v3")
+    return value
+
+
+def _headers_file(value: Path) -> Path:
+    try:
+        read_headers(value.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"names {value}, which cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"names {value}, which {error}") from None
+    return value
+
+
+def _network_list(value: str) -> str:
+    try:
+        networks(value)
+    except ValueError:
+        raise ValueError("must be networks such as 127.0.0.0/8, with commas between them") from None
+    return value
+
+
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=value)
+    except OSError as error:
+        raise ValueError(f"names {value}, from which no certificate can be read: {error.strerror}") from None
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
+Release = Annotated[str, AfterValidator(_release)]
+ListenAddress = Annotated[str, AfterValidator(_listen)]
+QueueList = Annotated[str, AfterValidator(_queues)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+KeystoneUrl = Annotated[str, AfterValidator(_keystone_url)]
+# Kept as the URL that traces are sent to.
+CollectorUrl = Annotated[str, AfterValidator(traces_url)]
+HeadersFile = Annotated[Path, AfterValidator(_headers_file)]
+NetworkList = Annotated[str, AfterValidator(_network_list)]
+CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
