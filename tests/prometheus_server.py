@@ -43,7 +43,7 @@ class Prometheus:
 def prometheus_asking(directory: Path, targets: Mapping[str, Mapping[str, str]]) -> Iterator[Prometheus]:
     """Run Prometheus; `targets` has, by the name of a job in our configuration, each address and its name in DNS."""
     document = yaml.safe_load((CONFIGURATION / "prometheus.yml").read_text())
-    document["global"] = {"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"}
+    document["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     document["rule_files"] = [str(CONFIGURATION / "alerts.yml")]
     for job in document["scrape_configs"]:
         for discovery in ("dns_sd_configs", "static_configs"):
