@@ -16,6 +16,7 @@ from db.migrate import upgrade
 from db.tokens import Role, TokenStore
 from tests.faults.fault_parts import StrictRabbitmq
 from tests.faults.fault_rig import FaultInstallation
+from tests.integration.amqp.amqp_rig import VirtualHost, new_virtual_host
 from tests.postgres_server import PostgresServer
 
 NewInstallation = Callable[..., FaultInstallation]
@@ -38,6 +39,13 @@ def rabbitmq() -> Iterator[StrictRabbitmq]:
     """Give a private RabbitMQ that takes deliveries back after 5 s."""
     with StrictRabbitmq() as server:
         yield server
+
+
+@pytest.fixture
+def host(rabbitmq: StrictRabbitmq) -> Iterator[VirtualHost]:
+    """Give a virtual host of its own; to be asked for first, so that it goes last."""
+    with new_virtual_host(rabbitmq) as host:
+        yield host
 
 
 @pytest.fixture(scope="session")

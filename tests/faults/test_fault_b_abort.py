@@ -17,9 +17,8 @@ from sqlalchemy import insert
 from db.schema import runs, steps, strategies, subclouds
 from runner.jobs import PlaybookJob
 from runner.noop import NoopEnd
-from tests.faults.conftest import StrictRabbitmq
 from tests.faults.fault_rig import scaled, seeded
-from tests.integration.amqp.amqp_rig import Node, VirtualHost, new_virtual_host
+from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -127,11 +126,10 @@ def test_abort_at_random_moments(start: Callable[..., Node]) -> None:
         abort_once(node, playbooks, random.uniform(0, 2.5))
 
 
-def test_abort_over_rabbitmq(start: Callable[..., Node], rabbitmq: StrictRabbitmq) -> None:
+def test_abort_over_rabbitmq(host: VirtualHost, start: Callable[..., Node]) -> None:
     """The same with commands and steps as messages of RabbitMQ."""
     random = seeded()
     playbooks = Playbooks(random)
-    host: VirtualHost = new_virtual_host(rabbitmq)
     node = start(host.url(), playbooks)
     for _ in range(scaled(1, 5)):
         abort_once(node, playbooks, random.uniform(0.2, 2))

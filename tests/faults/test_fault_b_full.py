@@ -18,7 +18,7 @@ from messages.commands import CommandType, NoAnswerInTimeError, TransportUnavail
 from runner.noop import NoopEnd
 from runner.supervisor import Supervisor
 from tests.faults.conftest import StrictRabbitmq
-from tests.integration.amqp.amqp_rig import Node, VirtualHost, new_virtual_host
+from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -106,9 +106,8 @@ def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], Node]
     assert "no space left in " in details
 
 
-def test_a_broker_without_memory(tmp_path: Path, rabbitmq: StrictRabbitmq) -> None:
+def test_a_broker_without_memory(tmp_path: Path, host: VirtualHost, rabbitmq: StrictRabbitmq) -> None:
     """During a memory alarm a command is turned down within 5 s, and the strategy goes on to its end."""
-    host: VirtualHost = new_virtual_host(rabbitmq)
     # Six sites, one after the other, are still at it when the alarm is raised.
     node = Node(tmp_path, host.url(), decide=lambda _: NoopEnd(delay_s=0.4))
     try:

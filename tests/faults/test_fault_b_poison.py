@@ -24,9 +24,8 @@ from actors.declare import QUEUE_OF
 from db.schema import commands, strategies
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 from tests.faults.b_rig import exchange, mutated, served
-from tests.faults.conftest import StrictRabbitmq
 from tests.faults.fault_rig import scaled, seeded
-from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event, new_virtual_host
+from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -91,12 +90,9 @@ def start(tmp_path: Path) -> Iterator[Callable[[str | None], Node]]:
         node.stop()
 
 
-def test_malformed_messages(
-    start: Callable[[str], Node], rabbitmq: StrictRabbitmq, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_malformed_messages(host: VirtualHost, start: Callable[[str], Node], caplog: pytest.LogCaptureFixture) -> None:
     """Each malformed message is a dead letter with a reason; no thread is lost, and the next valid one is served."""
     random = seeded()
-    host: VirtualHost = new_virtual_host(rabbitmq)
     node = start(host.url())
     node.add_site("a")
     threads = {thread.name for thread in threading.enumerate()}

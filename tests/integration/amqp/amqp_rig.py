@@ -93,13 +93,15 @@ class VirtualHost:
                 channel.queue_purge(queue.name)
 
 
-def new_virtual_host(server: RabbitmqServer) -> VirtualHost:
-    """Make a virtual host."""
+@contextmanager
+def new_virtual_host(server: RabbitmqServer) -> Iterator[VirtualHost]:
+    """Give a virtual host of its own."""
     name = f"test-{secrets.token_hex(4)}"
     server.console.add_vhost(name, server.user)
     host = VirtualHost(server, name)
     host.clear()
-    return host
+    yield host
+    server.console.delete_vhost(name)
 
 
 def command_event(kind: str, event_id: str = "1", source: str = "/test", **data: Any) -> dict[str, Any]:

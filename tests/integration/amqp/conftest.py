@@ -13,9 +13,10 @@ from tests.rabbitmq_server import RabbitmqServer
 
 
 @pytest.fixture(scope="module")
-def shared_host(rabbitmq: RabbitmqServer) -> VirtualHost:
+def shared_host(rabbitmq: RabbitmqServer) -> Iterator[VirtualHost]:
     """Give the virtual host of the file."""
-    return new_virtual_host(rabbitmq)
+    with new_virtual_host(rabbitmq) as host:
+        yield host
 
 
 @pytest.fixture

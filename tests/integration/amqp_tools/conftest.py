@@ -14,9 +14,11 @@ from tests.rabbitmq_server import RabbitmqServer
 
 
 @pytest.fixture(scope="module")
-def house(rabbitmq: RabbitmqServer, tmp_path_factory: pytest.TempPathFactory) -> House:
+def house(rabbitmq: RabbitmqServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Give an installation whose topology is declared and of which nothing runs."""
-    return house_at(rabbitmq, tmp_path_factory.mktemp("house"))
+    house = house_at(rabbitmq, tmp_path_factory.mktemp("house"))
+    yield house
+    rabbitmq.console.delete_vhost(house.vhost)
 
 
 @pytest.fixture
