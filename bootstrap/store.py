@@ -10,7 +10,7 @@ from typing import Final
 
 from bootstrap.faults import StartError
 from db.engine import Database
-from db.migrate import current_revision, head_revision, known_revisions, upgrade
+from db.revisions import current_revision, head_revision, known_revisions
 from settings.model import Settings
 
 _LOCK_FILE: Final = "prestager.lock"
@@ -55,4 +55,7 @@ def prepare_schema(database: Database) -> None:
             f"The database is at revision {revision}, which this program does not know: a newer one has upgraded it."
             f" Start that one, or let it run: prestager db downgrade {head_revision()}"
         )
+    # Alembic takes a quarter of a second to load, and most starts find the newest schema.
+    from db.migrate import upgrade  # noqa: PLC0415
+
     upgrade(database)

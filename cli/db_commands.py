@@ -9,9 +9,9 @@ import typer
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.store import opened
-from db.migrate import current_revision, head_revision, known_revisions
 from db.migrate import downgrade as downgrade_schema
 from db.migrate import upgrade as upgrade_schema
+from db.revisions import current_revision, head_revision, known_revisions
 
 app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the database's schema.")
 

@@ -31,7 +31,7 @@ from bootstrap.store import only_instance
 from cli.authentication import build_authenticator
 from cli.monitor import is_alive, monitoring
 from cli.readiness import Readiness
-from db.migrate import current_revision, head_revision
+from db.revisions import current_revision, head_revision
 from db.schema import controller
 from db.tokens import TokenStore
 from monitoring.listener import Health

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from bootstrap.store import open_database, prepare_schema
 from cli.errors import CommandError
 from db.engine import Database
-from db.migrate import current_revision, head_revision
+from db.revisions import current_revision, head_revision
 from settings.model import Settings
 
 

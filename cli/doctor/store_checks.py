@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.doctor.finding import Finding, fail, ok, warn
 from db.engine import Database
-from db.migrate import current_revision, head_revision
+from db.revisions import current_revision, head_revision
 from db.snapshots import database_time
 from settings.model import Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from installed_tree import ROOT, Tree, new_tree, next_release
 
-from db.migrate import head_revision
+from db.revisions import head_revision
 
 HEAD = str(head_revision())
 NOVELTY = 'op.create_table("novelties", sa.Column("id", sa.Integer(), primary_key=True))'

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select
 
 from db.engine import Database
-from db.migrate import current_revision, downgrade, head_revision, upgrade
+from db.migrate import downgrade, upgrade
+from db.revisions import MIGRATIONS, current_revision, head_revision, known_revisions
 from db.schema import controller, metadata, subcloud_groups
 
 
@@ -44,6 +46,14 @@ def _definitions(database: Database) -> list[tuple[str, str]]:
             for query in _DEFINITIONS[database.url.get_backend_name()]
             for row in connection.exec_driver_sql(query)
         ]
+
+
+def test_revisions_are_what_alembic_takes_them_for() -> None:
+    """The files' numbers are the revisions, in the order in which Alembic goes up."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == known_revisions()
+    assert scripts.get_current_head() == head_revision()
 
 
 def test_up_down_up(fresh: Database) -> None:

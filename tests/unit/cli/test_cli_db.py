@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.faults import StartError
 from bootstrap.store import prepare_schema
-from db.migrate import current_revision, head_revision, known_revisions
+from db.revisions import current_revision, head_revision, known_revisions
 
 
 def stamp(database, revision: str) -> None:
