@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from time import process_time
 
 import pytest
 import structlog
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli import redaction
+from cli.dead_letter_text import shown_body
 from cli.logs import configure_logs
 from cli.redaction import MASK, redact, redact_text
 
@@ -73,6 +75,36 @@ def test_by_its_look(text: str, expected: str) -> None:
 def test_innocent_texts_stay(text: str) -> None:
     """A text without a secret is not touched."""
     assert text == redact_text(text)
+
+
+LONG = 16_384
+HEAVY = [
+    *("a-", "a.", "secret", "passw", "secret-", 'secret="', "secret='", "secret =", "prst_", "gAAAA", "whsec_", "://"),
+    *(
+        "a://",
+        "://a:",
+        "Bearer ",
+        "basic ",
+        "-----BEGIN ",
+        "-----BEGIN PRIVATE KEY",
+        "PRIVATE KEY-----",
+        "key",
+        '"',
+        " ",
+    ),
+]
+
+
+@pytest.mark.parametrize("first", ["", "secret", "x://", "password=", "-----BEGIN "])
+@pytest.mark.parametrize("heavy", HEAVY)
+def test_no_text_takes_long(first: str, heavy: str) -> None:
+    """Whatever strangers have us log, to look for secrets takes time in proportion to its length."""
+    text = first + heavy * (LONG // len(heavy)) + "\n"
+    began = process_time()
+    redact_text(text)
+    shown_body(text.encode())
+
+    assert process_time() - began < 1.0
 
 
 @settings(max_examples=500, deadline=None, database=None)
