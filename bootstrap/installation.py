@@ -164,6 +164,8 @@ class _Parts:
         return Sending(make)
 
     def _tools(self, relay: Loop) -> WorkerTools:
+        phases = phases_of(self._settings.served_queues)
+        self._meters.expect_runs(phases)
         return WorkerTools(
             database=self._database,
             inspector=self._inspector,
@@ -173,7 +175,7 @@ class _Parts:
             layout=controller_layout(self._settings, self._database),
             rules=self._site_rules,
             owner=self._owner,
-            phases=phases_of(self._settings.served_queues),
+            phases=phases,
             inspections=self._settings.inspections,
             tracer=self._tracer,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -16,6 +16,9 @@ _HOUR: Final = 3600.0
 _PHASE_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 30, _MINUTE, 150, 300, 600, 1200, 1800, _HOUR, 2 * _HOUR, 4 * _HOUR)
 _WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, _MINUTE, 300, 900, _HOUR, 4 * _HOUR)
 _REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+# Those that rates of failures are made of.
+_OUTCOMES: Final = ("succeeded", "failed")
 
 
 class ProcessMeters:
@@ -68,6 +71,12 @@ class ProcessMeters:
             buckets=_REQUEST_BUCKETS,
             registry=self.registry,
         )
+
+    def expect_runs(self, phases: Iterable[str]) -> None:
+        """Show these phases from now on, at zero: an increase is seen only of a series that was there before."""
+        for phase in phases:
+            for outcome in _OUTCOMES:
+                self._phases.labels(phase, outcome)
 
     def command_answered(self, kind: str, status: int) -> None:
         """Count a command that was answered; a repeat counts again."""
