@@ -7,13 +7,12 @@ once: what was sent and not written down when a process died is sent again, unde
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import random
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import structlog
@@ -21,12 +20,10 @@ import structlog
 from actors.webhooks.book import Book, Work
 from actors.webhooks.judgement import Reply, judge
 from actors.webhooks.receivers import AT_ONCE, Receivers
+from actors.webhooks.signing import open_secrets, signed_request
 from db.deliveries import Cause, DeliveryState, Tried
 from db.listing import Row
 from db.sealing import Sealer, UnsealingError
-from messages.event_types import Event, WebhookPing
-from messages.events import CONTENT_TYPE, cloud_event, source_of
-from messages.webhook_secrets import signatures
 
 _log = structlog.get_logger(__name__)
 
@@ -182,36 +179,13 @@ class WebhookSender:
                 self._note(webhook, row, _ended(row, FORGOTTEN))
                 return
             try:
-                headers, body = self._request(webhook, row)
+                secrets = open_secrets(self._sealer, webhook)
             except (UnsealingError, ValueError):
                 self._note(webhook, row, _ended(row, NO_SECRET, disable=NO_SECRET))
                 return
+            headers, body = signed_request(self._installation, webhook, row, secrets)
             reply = await self._receivers.post(webhook["url"], headers, body)
         self._note(webhook, row, self._judged(row, reply))
-
-    def _request(self, webhook: Row, row: Row) -> tuple[dict[str, str], bytes]:
-        number = row["event_id"] if row["event"] is not None else f"ping-{row['id']}"
-        # Without a full stop, which separates what is signed.
-        message_id = f"{self._installation}/{webhook['id']}/{number}"
-        timestamp = int(time())
-        body = json.dumps(self._document(webhook, row), separators=(",", ":")).encode()
-        secrets = [self._sealer.open(webhook["sealed"], bound_to=webhook["bound_to"])]
-        if webhook["old_counts"]:
-            secrets.append(self._sealer.open(webhook["old_sealed"], bound_to=webhook["old_bound_to"]))
-        headers = {
-            "Content-Type": CONTENT_TYPE,
-            "webhook-id": message_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": signatures(secrets, message_id, timestamp, body),
-        }
-        return headers, body
-
-    def _document(self, webhook: Row, row: Row) -> Event:
-        source = source_of(self._installation)
-        if row["event"] is not None:
-            return cloud_event(row["event"], source)
-        ping = {"id": f"ping-{row['id']}", "type": row["type"], "subject": row["subject"], "at": row["created_at"]}
-        return cloud_event({**ping, "data": WebhookPing(webhook=webhook["name"])}, source)
 
     def _judged(self, row: Row, reply: Reply) -> Tried:
         verdict = judge(reply, row["attempts"], self._chance())
