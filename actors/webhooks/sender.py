@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from random import random
 from time import monotonic
+from traceback import format_tb
 from typing import Any, Final, Protocol
 
 import structlog
@@ -183,8 +184,11 @@ class WebhookSender:
             except (UnsealingError, ValueError):
                 self._note(webhook, row, _ended(row, NO_SECRET, disable=NO_SECRET))
                 return
-            headers, body = signed_request(self._installation, webhook, row, secrets)
-            reply = await self._receivers.post(webhook["url"], headers, body)
+            try:
+                headers, body = signed_request(self._installation, webhook, row, secrets)
+                reply = await self._receivers.post(webhook["url"], headers, body)
+            except Exception as error:  # noqa: BLE001 - without a note it would be tried again at once, for ever
+                reply = _broken(error)
         self._note(webhook, row, self._judged(row, reply))
 
     def _judged(self, row: Row, reply: Reply) -> Tried:
@@ -235,6 +239,13 @@ def _ended(row: Row, error: str, *, disable: str = "") -> Tried:
         at=datetime.now(UTC),
         disable=disable,
     )
+
+
+def _broken(error: Exception) -> Reply:
+    """Return what comes of a try that a bug ended."""
+    # Without the error's text, which may hold the URL.
+    _log.error("webhook.broke", fault=type(error).__name__, stack="".join(format_tb(error.__traceback__)))
+    return Reply(status=None, fault=f"The try could not be made ({type(error).__name__}).")
 
 
 def _tell_failure(error: Exception, failures: int) -> None:

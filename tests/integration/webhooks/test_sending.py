@@ -283,6 +283,21 @@ class TestAnswers:
         (row,) = house.rows()
         assert ("pending", "The receiver cannot be connected to: Connection refused.") == (row["state"], row["error"])
 
+    async def test_a_bug_waits_too(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A try that a bug of ours ended is a failed one with its pause, and says no more than the error's kind."""
+
+        async def post(_: object, url: str, *rest: object) -> None:
+            raise KeyError(url)
+
+        monkeypatch.setattr("actors.webhooks.receivers.Receivers.post", post)
+        house.add("ops", "http://receiver.example/t0ken")
+        house.tell()
+        await house.send()
+
+        (row,) = house.rows()
+        assert ("pending", 1, "The try could not be made (KeyError).") == (row["state"], row["attempts"], row["error"])
+        assert 3 < row["next_attempt_at"] - time() <= 5
+
     async def test_untrusted_certificate(self, house: House, certificate: Path, tls: object) -> None:
         """A certificate of an unknown authority is refused, and taken when its authority is set."""
         async with receiving(tls) as receiver:  # type: ignore[arg-type]

@@ -64,6 +64,8 @@ def test_patience(asked: float | None, delay_s: float) -> None:
         ("9" * 400, 999999999),
         ("Sun, 22 Nov 2026 12:01:00 GMT", 60),
         ("Sun, 22 Nov 2026 11:00:00 GMT", 0),
+        ("Mon, 01 Jan 99999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 10000 00:00:00 GMT", None),
         ("soon", None),
         ("-5", None),
         ("\u0665", None),
