@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from time import time
 
 from db.listing import Row
-from db.sealing import Sealer
+from db.sealing import Sealer, UnsealingError
 from messages.event_types import Event, WebhookPing
 from messages.events import CONTENT_TYPE, cloud_event, source_of
 from messages.webhook_secrets import key_of, signatures
 
 
 def open_secrets(sealer: Sealer, webhook: Row) -> list[str]:
-    """Return what signs for a webhook: its secret, and the one before while that still counts.
+    """Return what signs for a webhook: its secret, and the one before while that still counts and can be opened.
 
     Raises:
         UnsealingError: The secret cannot be opened.
@@ -23,7 +24,9 @@ def open_secrets(sealer: Sealer, webhook: Row) -> list[str]:
     """
     secrets = [_opened(sealer, webhook["sealed"], webhook["bound_to"])]
     if webhook["old_counts"]:
-        secrets.append(_opened(sealer, webhook["old_sealed"], webhook["old_bound_to"]))
+        # One that cannot be opened may be just why the secret was changed.
+        with suppress(UnsealingError, ValueError):
+            secrets.append(_opened(sealer, webhook["old_sealed"], webhook["old_bound_to"]))
     return secrets
 
 

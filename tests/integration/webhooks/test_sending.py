@@ -419,6 +419,19 @@ class TestEnds:
         assert "cannot be opened" in house.webhook("ops")["disabled_reason"]
         assert [] == receiver.got
 
+    async def test_a_secret_anew(self, house: House, receiver: Receiver) -> None:
+        """With a new secret such a webhook goes on; the one before, which cannot be opened, does not sign."""
+        house.add("ops", receiver.url)
+        house.sealer = Sealer(b"o" * 32)
+        house.ask(CommandType.WEBHOOK_UPDATE, "ops", secret=SECRET)
+        house.tell()
+        await house.send()
+
+        (got,) = receiver.got
+        assert is_signed(got)
+        assert 1 == len(got.headers["webhook-signature"].split(" "))
+        assert house.webhook("ops")["enabled"]
+
     async def test_disabled_meanwhile(self, house: House, receiver: Receiver) -> None:
         """A webhook that somebody disables gets nothing more; enabled again, it gets what happens from then on."""
         house.add("ops", receiver.url)
