@@ -16,6 +16,7 @@ import aiohttp
 
 from actors.webhooks.addresses import REFUSED, AddressRefusedError, Network, socket_maker
 from actors.webhooks.judgement import Reply, read_retry_after
+from actors.webhooks.names import Names
 from messages.program import program_version
 
 # Longest try: connect, send and answer together.
@@ -51,6 +52,7 @@ class Receivers:
         connector = aiohttp.TCPConnector(
             limit=AT_ONCE,
             ssl=context,
+            resolver=Names(),
             socket_factory=socket_maker(self._allowed),
             keepalive_timeout=_KEPT_S,
         )

@@ -28,13 +28,17 @@ class Sending:
         """Begin."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Finish or let go of what is in hand. Repeating it does nothing."""
+    def drain(self) -> None:
+        """Begin nothing more, and finish or let go of what is in hand, without anybody waiting for it."""
         self._is_stopping = True
         if self._loop is not None:
             # Its end may have come meanwhile.
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)
+
+    def stop(self) -> None:
+        """Drain, and wait for it. Repeating it does nothing."""
+        self.drain()
         self._thread.stop()
 
     async def _send(self) -> None:

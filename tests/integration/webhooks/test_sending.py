@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import socket
 from base64 import b64decode, b64encode
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from time import time
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -359,6 +363,37 @@ class TestOrder:
                 await sender.settle()
 
         assert 20 == len(slow.got)
+
+    def test_names_that_hang(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Names that nobody resolves hold up neither other webhooks nor the database nor the end of the sender."""
+        let_go, gone_on, real = Event(), list[str](), socket.getaddrinfo
+
+        def resolve(host: str, *rest: Any, **options: Any) -> Any:
+            if host.endswith(".example"):
+                let_go.wait(10)
+                gone_on.append(host)
+            return real(host, *rest, **options)
+
+        async def send() -> None:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+            stop = asyncio.Event()
+            async with receiving() as receiver:
+                house.add("z", receiver.url.replace("127.0.0.1", "localhost"))
+                house.tell()
+                running = asyncio.create_task(house.sender(timeout_s=30.0).run(stop))
+                await receiver.taken(1)
+                stop.set()
+                await running
+
+        monkeypatch.setattr("actors.webhooks.sender._STOP_S", 0.1)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        for name in "abc":
+            house.add(name, f"http://{name}.example")
+        try:
+            asyncio.run(send())
+            assert [] == gone_on
+        finally:
+            let_go.set()
 
     async def test_at_most_three_tries_again(self, house: House, receiver: Receiver) -> None:
         """Further tries of one webhook go out beside each other, three at once."""
