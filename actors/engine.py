@@ -145,7 +145,10 @@ class EngineRun:
         self._is_stopped = True
         if self._engine.worker_loops is not None:
             self._engine.worker_loops.drain()
-        for loop in (self._reconciler, self._retention, self._engine.webhooks):
+        if self._engine.webhooks is not None:
+            # Its end takes seconds when receivers do not answer; playbooks must not run on meanwhile.
+            self._engine.webhooks.drain()
+        for loop in (self._reconciler, self._retention):
             if loop is not None:
                 loop.stop()
         if self._dramatiq is not None:
@@ -153,3 +156,5 @@ class EngineRun:
         if self._engine.worker_loops is not None:
             self._engine.worker_loops.stop()
         self._engine.relay.stop()
+        if self._engine.webhooks is not None:
+            self._engine.webhooks.stop()

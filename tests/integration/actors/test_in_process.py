@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 from dramatiq import Message
 
+from actors.engine import Engine, EngineRun
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.loop import Loop
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
@@ -114,3 +116,24 @@ class TestLoop:
         assert again.wait(5)
         loop.stop()
         loop.stop()
+
+
+def test_webhooks_end_beside_playbooks() -> None:
+    """A receiver that does not answer puts nothing off: webhooks are told to end first, and waited for last."""
+    parts = Mock()
+    engine = Engine(
+        database=parts.database,
+        broker=parts.broker,
+        relay=parts.relay,
+        coordinator=None,
+        worker_loops=parts.worker,
+        retention=parts.retention,
+        webhooks=parts.webhooks,
+    )
+    run = EngineRun(engine, consume=False)
+    parts.reset_mock()
+    run.stop()
+
+    assert ["worker.drain", "webhooks.drain", "worker.stop", "relay.stop", "webhooks.stop"] == [
+        called[0] for called in parts.mock_calls
+    ]
