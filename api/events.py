@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from time import monotonic
 from typing import Final
@@ -15,7 +14,7 @@ from api.errors import RETRY_AFTER, ApiError
 from api.judging import judged, read_query
 from api.stream.follower import Listener
 from api.stream.frames import HEARTBEAT, Filter, frame
-from api.stream.serving import TOKEN_S, WRITE_S, is_still_known, stream_headers
+from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.stream.snapshot import snapshot
 from db import happenings
 from messages.event_types import Dropped
@@ -45,32 +44,26 @@ async def stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers=stream_headers("text/event-stream"))
     listener = await follower.attach(wanted, seen)
     try:
-        await response.prepare(request)
-        await _send(response, first or HEARTBEAT)
-        await _tell(request, response, listener)
-    except (ConnectionError, TimeoutError):
-        _log.info("stream.listener-gone")
+        if not await serve(request, response, _tell(request, response, listener, first)):
+            _log.info("stream.listener-gone")
     finally:
         follower.detach(listener)
     return response
 
 
-async def _tell(request: web.Request, response: web.StreamResponse, listener: Listener) -> None:
+async def _tell(request: web.Request, response: web.StreamResponse, listener: Listener, first: bytes) -> None:
+    await response.prepare(request)
+    await send(response, first or HEARTBEAT)
     look_at_token = monotonic() + TOKEN_S
     while listener.ended is None:
         content = await listener.take(_HEARTBEAT_S)
         if listener.ended is None:
-            await _send(response, content or HEARTBEAT)
+            await send(response, content or HEARTBEAT)
         if monotonic() >= look_at_token:
             look_at_token = monotonic() + TOKEN_S
             if not await is_still_known(request):
                 listener.end("the token is no longer valid")
-    await _send(response, frame("dropped", Dropped(reason=listener.ended)))
-
-
-async def _send(response: web.StreamResponse, content: bytes) -> None:
-    async with asyncio.timeout(WRITE_S):
-        await response.write(content)
+    await send(response, frame("dropped", Dropped(reason=listener.ended)))
 
 
 async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> tuple[int, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from time import monotonic
 from typing import Final
@@ -13,7 +12,7 @@ from aiohttp import web
 from api.context import LOG_FOLLOWERS, SERVICES
 from api.refs import step_not_found
 from api.stream.log_followers import STORE_AWAY
-from api.stream.serving import TOKEN_S, WRITE_S, is_still_known, stream_headers
+from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.stream.tail import Tail, Told
 from db import listing
 
@@ -24,8 +23,6 @@ _SHORTEST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 4.0
 # The longest silence, in seconds: proxies close connections that say nothing, ours after 90 s.
 _SILENCE_S: Final = 60.0
-# Written at once; so much a reader must take in within the time above.
-_CHUNK_BYTES: Final = 256 * 1024
 
 
 async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
@@ -40,13 +37,9 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
             raise step_not_found()
         response = web.StreamResponse(headers=stream_headers("text/plain"))
         await response.prepare(request)
-        try:
-            await _Reader(request, response, Tail(step_id=step["id"], phase=phase)).run()
-        except (ConnectionError, TimeoutError):
+        reader = _Reader(request, response, Tail(step_id=step["id"], phase=phase))
+        if not await serve(request, response, reader.run()):
             _log.info("log.follower-gone", subcloud=name)
-            # What ends in good order would look like all there is.
-            if request.transport is not None:
-                request.transport.abort()
         return response
 
 
@@ -122,7 +115,5 @@ class _Reader:
         self._told = replace(self._told, is_line=True)
 
     async def _send(self, content: bytes) -> None:
-        for start in range(0, len(content), _CHUNK_BYTES):
-            async with asyncio.timeout(WRITE_S):
-                await self._response.write(content[start : start + _CHUNK_BYTES])
-            self._sent_at = monotonic()
+        await send(self._response, content)
+        self._sent_at = monotonic()

@@ -97,7 +97,14 @@ class Rig:
     database: Database
     transport: RecordingTransport
     app: web.Application
+    runner: web.AppRunner
     tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def connections(self) -> int:
+        """How many connections the server has now."""
+        server = self.runner.server
+        return 0 if server is None else len(server.connections)
 
     def token(self, role: str) -> str:
         """Return the token of a caller with `role`, called like the role."""
@@ -152,7 +159,7 @@ async def serve(app: web.Application, database: Database, transport: RecordingTr
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
     try:
-        yield Rig(host, port, database, transport, app)
+        yield Rig(host, port, database, transport, app, runner)
     finally:
         await runner.cleanup()
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from api import log_follow as follow_module
 from api.context import LOG_FOLLOWERS, SERVICES
 from api.stream import log_followers as followers_module
+from api.stream import serving as serving_module
 from db.schema import live_outputs, preparations, run_outputs, runs, steps, strategies
 from db.tokens import TokenStore
 from tests.waiting import wait_for
@@ -280,7 +281,7 @@ async def test_who_hangs_up_makes_room(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 async def test_a_slow_reader_is_dropped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """One who takes nothing in is dropped in bounded time."""
-    monkeypatch.setattr(follow_module, "WRITE_S", 0.2)
+    monkeypatch.setattr(serving_module, "WRITE_S", 0.2)
     at_work(rig)
     for place in range(16):
         say(rig, 1, b"x" * 2**20, at_bytes=place * 2**20)

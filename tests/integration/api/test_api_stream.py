@@ -16,8 +16,10 @@ from sqlalchemy import delete
 
 from api import events as stream_module
 from api.stream import follower as follower_module
+from api.stream import serving as serving_module
 from db.schema import events, runs, steps, strategies
 from db.tokens import TokenStore
+from tests.waiting import wait_for
 
 PATH = "/v1.0/events"
 DEADLINE_S = 10.0
@@ -31,9 +33,8 @@ def happening(subject: str = "subcloud/a", kind: str = "subcloud.online", **data
 class Stream:
     """What a listener reads."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader) -> None:
         self.reader = reader
-        self._writer = writer
         self.status = 0
         self.headers: dict[str, str] = {}
 
@@ -78,10 +79,6 @@ class Stream:
         """Return the numbers of the next messages."""
         return [int((await self.message())["id"]) for _ in range(count)]
 
-    def hang_up(self) -> None:
-        """Close."""
-        self._writer.close()
-
 
 @asynccontextmanager
 async def listening(
@@ -97,7 +94,7 @@ async def listening(
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     writer.write(f"GET {PATH}{query} HTTP/1.1\r\n{head}\r\n".encode())
-    stream = Stream(reader, writer)
+    stream = Stream(reader)
     try:
         await stream.begin()
         yield stream
@@ -244,18 +241,18 @@ async def test_silence_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_slow_listener_slows_nobody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One who takes nothing in is dropped in bounded time; the others hear everything meanwhile."""
+    """One who takes nothing in is cut off in bounded time; the others hear everything meanwhile."""
     monkeypatch.setattr(follower_module, "_WAITING_BYTES", 400_000)
-    monkeypatch.setattr(stream_module, "WRITE_S", 0.5)
+    monkeypatch.setattr(serving_module, "WRITE_S", 0.5)
     count = 100
-    async with listening(rig, limit=1024) as slow, listening(rig) as quick:
+    async with listening(rig, limit=1024), listening(rig) as quick:
         await quick.message()
         heard = []
         for _ in range(0, count, 5):
             rig.insert(events, *(happening(details="x" * 60_000) for _ in range(5)))
             heard += await quick.ids(5)
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await slow.reader.readexactly(count * 60_000)
+        # Without a look at what he was sent, which would let his connection end by itself.
+        await asyncio.to_thread(wait_for, lambda: rig.connections == 1, 20.0)
 
     assert list(range(1, count + 1)) == heard
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from unittest.mock import AsyncMock, Mock
+
 import pytest
 
 from api.stream import follower as follower_module
+from api.stream import serving as serving_module
 from api.stream.follower import Listener
 from api.stream.frames import Filter, Frame
+from api.stream.serving import CHUNK_BYTES, send, serve
 
 
 def frames(*ids: int, kind: str = "step.prestage.complete") -> list[Frame]:
@@ -60,3 +65,27 @@ async def test_the_first_reason_counts() -> None:
     listener.end("two")
 
     assert "one" == listener.ended
+
+
+async def test_much_at_once() -> None:
+    """However much is to be told at once, a listener has the same time for each piece of it."""
+    response = AsyncMock()
+    await send(response, b"x" * (2 * CHUNK_BYTES + 1))
+
+    assert [CHUNK_BYTES, CHUNK_BYTES, 1] == [len(call.args[0]) for call in response.write.await_args_list]
+
+
+@pytest.mark.parametrize("what", ["write", "write_eof"])
+async def test_who_takes_nothing_in(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """One who takes nothing in is cut off, whether there is more to tell or that was all."""
+
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(serving_module, "WRITE_S", 0.01)
+    request, response = Mock(), AsyncMock()
+    getattr(response, what).side_effect = hang
+    was_there = await serve(request, response, send(response, b"x"))
+
+    assert not was_there
+    request.transport.abort.assert_called_once_with()
