@@ -110,11 +110,11 @@ class WebhookSender:
         for webhook_id, rows in self._work.in_order.items():
             if rows:
                 self._lanes.add(webhook_id)
-                self._begin(self._send_in_order(webhook_id, rows))
+                self._begin(self._send_in_order(self._work.held[webhook_id], rows))
         for webhook_id, rows in self._work.again.items():
             for row in rows:
                 self._busy[webhook_id].add(row["id"])
-                self._begin(self._send_again(webhook_id, row))
+                self._begin(self._send_again(self._work.held[webhook_id], row))
 
     async def settle(self, longest_s: float | None = None) -> None:
         """Wait for what is in hand, and write down what came of it; what takes longer is let go and sent anew."""
@@ -155,26 +155,35 @@ class WebhookSender:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("webhook.broke", exc_info=error)
 
-    async def _send_in_order(self, webhook_id: int, rows: Sequence[Row]) -> None:
+    async def _send_in_order(self, read: Row, rows: Sequence[Row]) -> None:
         try:
             for row in rows:
-                await self._send(webhook_id, row)
+                await self._send(read, row)
         finally:
-            self._lanes.discard(webhook_id)
+            self._lanes.discard(read["id"])
 
-    async def _send_again(self, webhook_id: int, row: Row) -> None:
+    async def _send_again(self, read: Row, row: Row) -> None:
+        webhook_id = read["id"]
         try:
-            await self._send(webhook_id, row)
+            await self._send(read, row)
         finally:
             self._busy[webhook_id].discard(row["id"])
             if not self._busy[webhook_id]:
                 del self._busy[webhook_id]
 
-    async def _send(self, webhook_id: int, row: Row) -> None:
-        """Try once, if this process still may: as the webhook is now, not as it was when the row was read."""
+    def _now(self, read: Row) -> Row | None:
+        """Return the webhook `read` as it is now; None when nothing that was read with it may be sent any more."""
+        webhook = self._work.held.get(read["id"])
+        if webhook is None or webhook["id"] in self._gone or monotonic() >= self._may_begin_until:
+            return None
+        # Of one that somebody changed, disabled and enabled it say, other rows may be open: they are read anew.
+        return webhook if webhook["updated_at"] == read["updated_at"] else None
+
+    async def _send(self, read: Row, row: Row) -> None:
+        """Try once what was read with a webhook, if this process still may."""
         async with self._places:
-            webhook = self._work.held.get(webhook_id)
-            if webhook is None or webhook_id in self._gone or monotonic() >= self._may_begin_until:
+            webhook = self._now(read)
+            if webhook is None:
                 return
             if row["cause"] != Cause.PING and row["event"] is None:
                 self._note(webhook, row, _ended(row, FORGOTTEN))

@@ -480,6 +480,25 @@ class TestEnds:
 
         assert [number] == [int(json.loads(got.body)["id"]) for got in receiver.got]
 
+    async def test_disabled_and_enabled_meanwhile(self, house: House, receiver: Receiver) -> None:
+        """What failed with a webhook that was disabled is not sent, though it was enabled again within one try."""
+        receiver.hold.clear()
+        house.add("ops", receiver.url)
+        house.tell(3)
+        sender = house.sender()
+        async with sender._receivers:
+            await sender.look()
+            await receiver.busy(1)
+            house.change("ops", enabled=False)
+            house.change("ops", enabled=True)
+            await sender.look()
+            receiver.hold.set()
+            await sender.settle()
+        (number,) = house.tell()
+        await house.send()
+
+        assert [1, number] == [int(json.loads(got.body)["id"]) for got in receiver.got]
+
     async def test_deleted_meanwhile(self, house: House, receiver: Receiver) -> None:
         """A webhook that is deleted while a delivery is under way takes its log along, and nothing breaks."""
         receiver.hold.clear()
