@@ -14,8 +14,13 @@ from typing import Any, Final
 
 Network = IPv4Network | IPv6Network
 
-# Metadata services that are at no link-local address: AWS, Alibaba, Oracle, Azure.
-_METADATA: Final = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
+# Metadata services that are at no link-local address: AWS, Google, Scaleway, Alibaba, Oracle, Azure.
+_METADATA: Final = frozenset(
+    map(
+        ip_address,
+        ("fd00:ec2::254", "fd20:ce::254", "fd00:42::42", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+)
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 REFUSED: Final = (

@@ -26,6 +26,8 @@ from actors.webhooks.addresses import AddressRefusedError, is_allowed, socket_ma
         "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::",
         "fd00:ec2::254",
+        "fd20:ce::254",
+        "fd00:42::42",
         "100.100.100.200",
         "192.0.0.192",
         "168.63.129.16",
