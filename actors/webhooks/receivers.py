@@ -30,6 +30,9 @@ _BODY_S: Final = 1.0
 # close at that moment is a failed try.
 _KEPT_S: Final = 2.0
 
+# OpenSSL's codes of a certificate for another name and another address; their text holds the one in the URL.
+_OF_ANOTHER: Final = (62, 64)
+
 
 class Receivers:
     """The receivers of all webhooks; used on one event loop, as a context.
@@ -130,4 +133,6 @@ def _strerror(error: aiohttp.ClientConnectorError) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "verify_code", 0) in _OF_ANOTHER:
+        return "it is for another name or address"
     return str(getattr(error, "verify_message", "") or type(error).__name__)

@@ -9,6 +9,7 @@ import socket
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from threading import Event
 from time import time
@@ -18,7 +19,7 @@ import pytest
 from aiohttp import web
 from receiver import Got, Receiver, receiving
 from sqlalchemy import delete
-from webhook_house import SECRET, House
+from webhook_house import LOOPBACK, SECRET, House
 
 from actors.webhooks.addresses import REFUSED
 from db.inventory import installation_id
@@ -314,6 +315,18 @@ class TestAnswers:
 
         assert refused["error"].startswith("The receiver's certificate is not trusted: self")
         assert (["delivered"], 1) == (house.states(), len(receiver.got))
+
+    @pytest.mark.parametrize("host", ["localhost", "[::ffff:127.0.0.1]"])
+    async def test_certificate_of_another(self, house: House, certificate: Path, tls: object, host: str) -> None:
+        """A certificate for another name or address is refused, and nothing of the URL is told."""
+        allowed = (*LOOPBACK, ip_network("::ffff:127.0.0.1/128"))
+        async with receiving(tls) as receiver:  # type: ignore[arg-type]
+            house.add("ops", receiver.url.replace("127.0.0.1", host))
+            house.tell()
+            await house.send(ca_file=certificate, allowed=allowed)
+
+        (row,) = house.rows()
+        assert "The receiver's certificate is not trusted: it is for another name or address." == row["error"]
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
     async def test_own_services(self, house: House, receiver: Receiver, host: str) -> None:
