@@ -14,7 +14,7 @@ from db.happenings import newest_id
 from db.inventory import add, change, find, is_taken
 from db.schema import events, webhooks
 from db.types import database_now
-from db.webhooks import disable, webhook_count
+from db.webhooks import disable, lock, webhook_count
 from messages.commands import Command
 from messages.requests.reading import Request
 from messages.requests.webhook import (
@@ -110,7 +110,7 @@ def ping_webhook(desk: Desk, command: Command) -> Delivery:
     Raises:
         Refused: 404; 422 for a webhook that is disabled.
     """
-    webhook = _found(desk, command, is_enabled=True)
+    webhook = _found_enabled(desk, command)
     ping = {"id": None, "type": "webhook.ping", "subject": f"webhook/{webhook['name']}"}
     made = add_delivery(desk.connection, new_delivery(webhook["id"], ping, Cause.PING, desk.at))
     return delivery_resource(made)
@@ -122,7 +122,7 @@ def redeliver(desk: Desk, command: Command) -> Delivery:
     Raises:
         Refused: 404; 400; 422 for a webhook that is disabled, or an event that is no longer kept.
     """
-    webhook = _found(desk, command, is_enabled=True)
+    webhook = _found_enabled(desk, command)
     wanted = _read(RedeliveryRequest, command)
     found = find_delivery(desk.connection, webhook["id"], wanted.delivery)
     if found is None:
@@ -138,11 +138,19 @@ def redeliver(desk: Desk, command: Command) -> Delivery:
     return delivery_resource(add_delivery(desk.connection, again))
 
 
-def _found(desk: Desk, command: Command, *, is_enabled: bool = False) -> RowMapping:
+def _found(desk: Desk, command: Command) -> RowMapping:
     webhook = find(desk.connection, webhooks, command.subject or "")
     if webhook is None:
         raise not_found("Webhook not found")
-    if is_enabled and not webhook["enabled"]:
+    return webhook
+
+
+def _found_enabled(desk: Desk, command: Command) -> RowMapping:
+    """Return an enabled webhook, which stays so until the transaction ends: nothing else is added to one."""
+    lock(desk.connection, [_found(desk, command)["id"]])
+    # A sender may have disabled it meanwhile, and ended what was open before this is added.
+    webhook = _found(desk, command)
+    if not webhook["enabled"]:
         raise unprocessable(f"Webhook {webhook['name']} is disabled; enable it first")
     return webhook
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from time import time
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, text
 from webhook_house import SECRET, House
 
 from actors.amqp.cloudevents import to_command
+from db.journal import Journal
 from db.schema import audit, commands, events, webhook_deliveries, webhooks
+from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.webhook_secrets import seal_tag
+from tests.waiting import wait_for
 
 # The statements are tried on both databases by one test; the rules are the same on both.
 on_sqlite = pytest.mark.parametrize("store_kind", ["sqlite"])
 
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 URL = "http://receiver.example/hook/t0ken"
 NO_SECRET = (
     "Invalid webhook secret: one that is made could not be told; give your own as data.sealed_password, see: prestager"
@@ -66,6 +72,32 @@ def test_life(house: House) -> None:
     assert (True, None) == (enabled.body["enabled"], enabled.body["disabled-at"])
     assert (200, None) == (removed.status, removed.body)
     assert ([], []) == (house.rows(webhooks), house.rows(webhook_deliveries))
+
+
+@pytest.mark.parametrize("store_kind", ["postgresql"])
+@pytest.mark.parametrize("kind", [CommandType.WEBHOOK_PING, CommandType.WEBHOOK_REDELIVER])
+def test_disabled_at_this_moment(house: House, kind: CommandType) -> None:
+    """Nothing is added to a webhook that is being disabled by another process: it would stay open for ever."""
+    house.add("ops", URL)
+    house.tell()
+    number = house.ask(CommandType.WEBHOOK_PING, "ops").body["id"]
+    house.set(webhook_deliveries, state="failed", next_attempt_at=None, event_id=house.rows(events)[-1]["id"])
+    data = {} if kind is CommandType.WEBHOOK_PING else {"delivery": number}
+    with ThreadPoolExecutor(1) as thread:
+        with house.database.write() as connection:
+            disable(connection, Journal(AT), 1, "", AT)
+            answer = thread.submit(lambda: house.ask(kind, "ops", **data))
+            wait_for(lambda: answer.done() or is_one_waiting(house), 10.0)
+
+        assert DISABLED == said(answer.result(10))
+    assert [None] == [row["next_attempt_at"] for row in house.rows()]
+
+
+def is_one_waiting(house: House) -> bool:
+    """Tell whether a transaction waits for a row that another one holds."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with house.database.read() as connection:
+        return bool(connection.execute(text(waiting)).scalar_one())
 
 
 @on_sqlite
