@@ -46,6 +46,8 @@ class _Run:
 
     pieces: deque[tuple[int, bytes]] = field(default_factory=deque)
     size_bytes: int = 0
+    # Pieces that are being written now.
+    in_hand: Sequence[tuple[int, bytes]] = ()
     progress: Progress = field(default_factory=Progress)
     # The store does not know the newest progress.
     is_unwritten: bool = False
@@ -82,17 +84,6 @@ class _Share:
     is_unsure: bool
     is_trimmed: bool
 
-    def joined(self) -> list[Piece]:
-        """Return the pieces, those that follow each other as one."""
-        found: list[tuple[int, bytearray]] = []
-        for at_bytes, content in self.pieces:
-            last = found[-1] if found else None
-            if last and last[0] + len(last[1]) == at_bytes and len(last[1]) + len(content) <= _PIECE_BYTES:
-                last[1].extend(content)
-            else:
-                found.append((at_bytes, bytearray(content)))
-        return [Piece(run_id=self.run_id, at_bytes=at_bytes, content=bytes(content)) for at_bytes, content in found]
-
 
 class LiveRuns:
     """Is told by the runner what runs say; `flush` is the work of a loop. `clock` gives seconds that never jump."""
@@ -119,6 +110,12 @@ class LiveRuns:
             run.progress = progress
             run.is_unwritten = run.is_untold = True
 
+    def unwritten(self, run_id: int) -> list[Piece]:
+        """Return what a run printed last that is not surely in the store, in its order. Quick, from any thread."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return [] if run is None else _joined(run_id, [*run.in_hand, *run.pieces])
+
     def ended(self, run_id: int) -> Mapping[str, Any] | None:
         """Forget a run that has ended; return how far it came, None of one that never said anything."""
         with self._lock:
@@ -132,11 +129,13 @@ class LiveRuns:
             return
         try:
             self._write(shares)
+            self._take_out_of_hand(shares)
         except OperationalError:
             self._put_back(shares)
             raise
         except Exception:  # noqa: BLE001 - what one run says must not hold up the others for ever
             _log.exception("live.unwritable", runs=[share.run_id for share in shares])
+            self._take_out_of_hand(shares)
 
     def _collect(self) -> list[_Share]:
         now = self._clock()
@@ -165,6 +164,7 @@ class LiveRuns:
             is_unsure=run.is_unsure,
             is_trimmed=run.untrimmed_bytes > _TRIM_BYTES,
         )
+        run.in_hand = share.pieces
         run.pieces.clear()
         run.size_bytes = 0
         run.is_unwritten = run.is_unsure = False
@@ -174,12 +174,19 @@ class LiveRuns:
             run.told_at, run.is_untold = now, False
         return share
 
+    def _take_out_of_hand(self, shares: Iterable[_Share]) -> None:
+        with self._lock:
+            for share in shares:
+                if share.run_id in self._runs:
+                    self._runs[share.run_id].in_hand = ()
+
     def _put_back(self, shares: Iterable[_Share]) -> None:
         with self._lock:
             for share in shares:
                 run = self._runs.get(share.run_id)
                 if run is None:
                     continue
+                run.in_hand = ()
                 run.pieces.extendleft(reversed(share.pieces))
                 run.size_bytes += sum(len(content) for _, content in share.pieces)
                 run.bound()
@@ -196,7 +203,7 @@ class LiveRuns:
             for share in mine:
                 if share.is_unsure and share.pieces:
                     forget_from(connection, share.run_id, share.pieces[0][0])
-            add_pieces(connection, [piece for share in mine for piece in share.joined()])
+            add_pieces(connection, [piece for share in mine for piece in _joined(share.run_id, share.pieces)])
             for share in mine:
                 if share.is_trimmed and share.pieces:
                     _trim(connection, share)
@@ -204,6 +211,18 @@ class LiveRuns:
             set_progress(connection, progress)
             tell_progress(connection, journal, [share.run_id for share in mine if share.is_told])
             journal.write(connection)
+
+
+def _joined(run_id: int, pieces: Iterable[tuple[int, bytes]]) -> list[Piece]:
+    """Return pieces of a run, those that follow each other as one."""
+    found: list[tuple[int, bytearray]] = []
+    for at_bytes, content in pieces:
+        last = found[-1] if found else None
+        if last and last[0] + len(last[1]) == at_bytes and len(last[1]) + len(content) <= _PIECE_BYTES:
+            last[1].extend(content)
+        else:
+            found.append((at_bytes, bytearray(content)))
+    return [Piece(run_id=run_id, at_bytes=at_bytes, content=bytes(content)) for at_bytes, content in found]
 
 
 def _trim(connection: Connection, share: _Share) -> None:

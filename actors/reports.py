@@ -120,7 +120,13 @@ class Reporter:
             for one in collected:
                 (kept if finish(connection, one.report, self._owner, at) else fenced).append(one)
             ended = {one.report.run_id: one.report.progress for one in kept}
-            end_live(connection, journal, {run_id: told for run_id, told in ended.items() if told is not None})
+            beyond = {one.report.run_id: one.report.beyond for one in kept}
+            end_live(
+                connection,
+                journal,
+                {run_id: told for run_id, told in ended.items() if told is not None},
+                {run_id: what for run_id, what in beyond.items() if what is not None},
+            )
             if kept:
                 # One message for all of them, in the trace of the first.
                 journal.call("coordinate", trace=kept[0].span.traceparent)

@@ -20,6 +20,7 @@ from actors.live import LiveRuns
 from actors.precheck import Precheck, broke
 from actors.run_context import RunContext
 from actors.worker_tools import WorkerTools
+from db.live import Beyond
 from db.runs import Assignment, Report, queued_runs
 from db.sealing import UnsealingError
 from runner.inspectors import Reading
@@ -213,10 +214,16 @@ class StepWorker:
                     output=result.output,
                     left_out_at_bytes=result.left_out_at_bytes,
                     left_out_bytes=result.left_out_bytes,
+                    beyond=self._beyond(result),
                     progress=self.live.ended(result.run_id),
                 )
             )
         self.slot_freed()
+
+    def _beyond(self, result: RunResult) -> Beyond | None:
+        if result.cut_at_bytes is None:
+            return None
+        return Beyond(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
 
     def _outcome(self, result: RunResult) -> RunOutcome:
         if result.outcome == Outcome.STOPPED:

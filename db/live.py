@@ -1,7 +1,8 @@
 """What runs that go on print, and how far they are: written by their workers about once a second.
 
 Every write is for runs that `hold` has just found to be the worker's own, in the same transaction. When a run ends in
-good order its output takes the place of the pieces here; those of a lost one stay, for they are all there is.
+good order its output takes the place of the pieces here; those of a lost one stay, for they are all there is, and those
+of one whose process died that are not in its output.
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ class Piece:
     def end_bytes(self) -> int:
         """Where it ends."""
         return self.at_bytes + len(self.content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beyond:
+    """What a run printed behind the output that is kept of it: told live, and by nothing else."""
+
+    # Where that output ends.
+    at_bytes: int
+    # Of what was told, the last that may not be stored yet, in its order.
+    pieces: Sequence[Piece]
 
 
 def hold(connection: Connection, run_ids: Collection[int], owner: str) -> frozenset[int]:
@@ -77,12 +88,31 @@ def set_progress(connection: Connection, progress: Mapping[int, Mapping[str, Any
         )
 
 
-def end_live(connection: Connection, journal: Journal, progress: Mapping[int, Mapping[str, Any]]) -> None:
-    """Conclude runs that were watched and have just been finished, given how far each came."""
+def end_live(
+    connection: Connection,
+    journal: Journal,
+    progress: Mapping[int, Mapping[str, Any]],
+    beyond: Mapping[int, Beyond] | None = None,
+) -> None:
+    """Conclude runs that were watched and have just been finished, given how far each came.
+
+    Of those in `beyond`, whose processes died, the pieces behind the kept output stay.
+    """
+    cut = beyond or {}
     if progress:
-        connection.execute(delete(live_outputs).where(live_outputs.c.run_id.in_(progress)))
+        connection.execute(delete(live_outputs).where(live_outputs.c.run_id.in_(progress.keys() - cut.keys())))
+        for run_id, what in cut.items():
+            _keep_beyond(connection, run_id, what)
         set_progress(connection, progress)
         tell_progress(connection, journal, progress)
+
+
+def _keep_beyond(connection: Connection, run_id: int, beyond: Beyond) -> None:
+    if beyond.pieces:
+        forget_from(connection, run_id, beyond.pieces[0].at_bytes)
+        add_pieces(connection, beyond.pieces)
+    known = (live_outputs.c.run_id == run_id, live_outputs.c.end_bytes <= beyond.at_bytes)
+    connection.execute(delete(live_outputs).where(*known))
 
 
 def tell_progress(connection: Connection, journal: Journal, run_ids: Iterable[int]) -> None:

@@ -110,7 +110,10 @@ def text_after(connection: Connection, run: PhaseRun, seen_bytes: int) -> Text:
         kept = connection.execute(select(run_outputs).where(run_outputs.c.run_id == run.run_id)).one_or_none()
         if kept is not None:
             content = _unzip(kept.content)
-            return _after(content, kept.left_out_at_bytes, kept.left_out_bytes, seen_bytes)
+            text = _after(content, kept.left_out_at_bytes, kept.left_out_bytes, seen_bytes)
+            # Of a run whose process died the end came live alone.
+            more = _live_after(connection, run.run_id, text.end_bytes)
+            return Text(content=text.content + more.content, end_bytes=more.end_bytes)
     return _live_after(connection, run.run_id, seen_bytes)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, insert, select, update
 
 from db.journal import Journal, RunIds
+from db.live import Beyond
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
 from messages.events import about_step
@@ -75,6 +76,8 @@ class Report:
     oam_address: str | None = None
     # How far it came, of a run that told something while it went on.
     progress: Mapping[str, Any] | None = None
+    # Of such a run whose process died: what its output lacks.
+    beyond: Beyond | None = None
 
 
 def claim(connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime) -> Assignment | None:

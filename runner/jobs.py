@@ -87,6 +87,9 @@ class RunResult:
     # Where something of the output is left out, by a line that says so, and how much.
     left_out_at_bytes: int = 0
     left_out_bytes: int = 0
+    # Where the output ends though the playbook may have printed more, for the run's process ended without a report; a
+    # watch may have been told some of what follows. None: the output is whole.
+    cut_at_bytes: int | None = None
     # The first tasks of the playbook, if it was traced.
     tasks: Sequence[TaskTime] = ()
 

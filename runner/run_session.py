@@ -71,6 +71,8 @@ class RunSession:
         self._output: list[bytes] = []
         # How much the playbook has printed before anything is held back.
         self._said_bytes = 0
+        # The child handed over what was held back.
+        self._is_whole = False
         self._timers: list[asyncio.TimerHandle] = []
 
     def request_stop(self, request: StopRequest) -> None:
@@ -131,8 +133,10 @@ class RunSession:
             case Progress():
                 self._tell(lambda: self._watch.advanced(self.job.run_id, report))
             case Rest(text=text):
+                self._is_whole = True
                 self._keep(text)
             case Ended():
+                self._is_whole = True
                 self._ended = report
 
     def _keep(self, text: str) -> bytes:
@@ -204,6 +208,7 @@ class RunSession:
             facts=ended.facts,
             left_out_at_bytes=ended.left_out_at_bytes,
             left_out_bytes=ended.left_out_bytes,
+            cut_at_bytes=None if self._is_whole else self._said_bytes,
             tasks=ended.tasks,
         )
 

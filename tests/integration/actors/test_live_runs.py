@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from unittest.mock import Mock
 from zlib import compress
 
 import pytest
@@ -17,10 +18,14 @@ from sqlalchemy.exc import OperationalError
 from actors import live as live_module
 from actors.live import LiveRuns
 from actors.reports import Reporter
+from actors.worker import StepWorker
+from actors.worker_tools import WorkerTools
 from db.journal import Journal
-from db.live import Piece, add_pieces, end_live, hold
+from db.live import Beyond, Piece, add_pieces, end_live, hold
 from db.runs import Report, claim, finish
 from db.schema import events, live_outputs, runs
+from runner.inspectors import DeclaredInspector
+from runner.jobs import Outcome, RunResult
 from runner.progress import Progress
 from statemachine.states import RunOutcome
 
@@ -223,6 +228,65 @@ def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(house: House, live: L
     assert [None, "failed"] == [
         row["data"].get("outcome") for row in house.rows(events, type="run.prestage.prestage-precheck")
     ]
+
+
+@ON_ONE_STORE
+def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits of a run, or is being written when it ends, comes along with the report that it was cut."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    live.flush()
+    live.said(run_id, 3, b"def")
+    in_hand = []
+
+    def write(_: object) -> None:
+        live.said(run_id, 6, b"ghi")
+        in_hand.extend(live.unwritten(run_id))
+
+    monkeypatch.setattr(live, "_write", write)
+    live.flush()
+    waiting = live.unwritten(run_id)
+    reporter = Reporter(house.database, OWNER, lambda: None)
+    reporter.add(
+        Report(
+            run_id=run_id,
+            outcome=RunOutcome.FAILED,
+            details="died",
+            facts={},
+            output=compress(b"a"),
+            progress=live.ended(run_id),
+            beyond=Beyond(at_bytes=1, pieces=in_hand),
+        )
+    )
+    reporter.flush()
+
+    assert [Piece(run_id=run_id, at_bytes=6, content=b"ghi")] == waiting
+    assert [(run_id, 3, b"abc"), (run_id, 9, b"defghi")] == said(house)
+    assert [] == live.unwritten(run_id)
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize(("cut_at", "kept"), [(None, None), (1, [(0, b"abc")])])
+def test_the_report_of_a_dead_process_has_what_waits(house: House, cut_at: int | None, kept: object) -> None:
+    """A worker reports what is not in the store yet of a run whose process died, and of no other."""
+    tools = WorkerTools(
+        database=house.database,
+        inspector=DeclaredInspector(),
+        sealer=house.sealer,
+        reporter=Mock(),
+        layout=Mock(),
+        rules=Mock(),
+        owner=OWNER,
+    )
+    worker = StepWorker(tools)
+    worker.attach(Mock(free_slots=0))
+    worker.live.said(7, 0, b"abc")
+    worker.finished(
+        RunResult(run_id=7, token=1, outcome=Outcome.FAILED, details="", output=b"", facts={}, cut_at_bytes=cut_at)
+    )
+    beyond = tools.reporter.add.call_args.args[0].beyond
+
+    assert kept == (beyond and [(piece.at_bytes, piece.content) for piece in beyond.pieces])
 
 
 @ON_ONE_STORE

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from db.journal import Journal
 from db.live import (
+    Beyond,
     Piece,
     add_pieces,
     end_live,
@@ -53,7 +54,15 @@ def say(rig: Rig, run_id: int, *texts: str, at_bytes: int = 0) -> None:
     add_pieces(rig.connection, pieces)
 
 
-def end(rig: Rig, run_id: int, output: bytes, progress: Mapping[str, Any] | None = None, **report: int) -> None:
+def end(
+    rig: Rig,
+    run_id: int,
+    output: bytes,
+    progress: Mapping[str, Any] | None = None,
+    *,
+    beyond: Beyond | None = None,
+    **report: int,
+) -> None:
     """Finish a run as its worker does."""
     journal = Journal(AT)
     told = Report(
@@ -66,7 +75,8 @@ def end(rig: Rig, run_id: int, output: bytes, progress: Mapping[str, Any] | None
         **report,
     )
     assert finish(rig.connection, told, OWNER, AT)
-    end_live(rig.connection, journal, {} if progress is None else {run_id: progress})
+    cut = {} if beyond is None else {run_id: beyond}
+    end_live(rig.connection, journal, {} if progress is None else {run_id: progress}, cut)
     journal.write(rig.connection)
 
 
@@ -162,6 +172,29 @@ def test_an_ended_run_keeps_its_output_alone(rig: Rig) -> None:
     ((kind, subject, data),) = told(rig)
     assert ("run.prestage.prestage-precheck", f"run/{first}") == (kind, subject)
     assert {**about, "phase": "prestage-precheck", **FAR, "outcome": "succeeded"} == data
+
+
+@pytest.mark.parametrize("seen_bytes", [0, 3, 4, 11, 22, 99])
+def test_the_end_of_what_a_dead_process_printed_stays(rig: Rig, seen_bytes: int) -> None:
+    """Of a run whose process died the kept beginning is followed by what came live, the last that waited too."""
+    run_id = rig.running()[0]
+    say(rig, run_id, "ab", "cdef")
+    say(rig, run_id, "uv", at_bytes=16)
+    pieces = [Piece(run_id=run_id, at_bytes=16, content=b"uvw"), Piece(run_id=run_id, at_bytes=19, content=b"xyz")]
+    end(rig, run_id, b"abcd", FAR, beyond=Beyond(at_bytes=4, pieces=pieces))
+    end(rig, rig.running()[0], b"", FAR)
+    note = "\n[... {} bytes of output left out here ...]\n"
+    expected = {
+        0: f"abcdef{note.format(10)}uvwxyz",
+        3: f"def{note.format(10)}uvwxyz",
+        4: f"ef{note.format(10)}uvwxyz",
+        11: f"{note.format(5)}uvwxyz",
+        22: "",
+        99: "",
+    }
+
+    assert (expected[seen_bytes], max(22, seen_bytes)) == text_of(rig, 1, seen_bytes)
+    assert [6, 19, 22] == sorted(rig.connection.execute(select(live_outputs.c.end_bytes)).scalars())
 
 
 def test_a_run_that_said_nothing_is_not_told_of(rig: Rig) -> None:

@@ -106,8 +106,10 @@ def test_what_comes_after_a_full_head_is_heard(
     wait_for(lambda: b"still here" in watch.text)
     assert [] == results.all
     go_on.touch()
-    whole = text(results.wait()).encode()
+    result = results.wait()
+    whole = text(result).encode()
 
+    assert result.cut_at_bytes is None
     assert all(content == whole[at : at + len(content)] for at, content in watch.pieces)
     assert sorted(watch.pieces) == watch.pieces
 

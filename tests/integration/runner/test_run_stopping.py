@@ -56,7 +56,7 @@ def test_deadline_ends_the_tree_and_names_the_task(
 def test_killed_child_fails_the_run_and_is_swept(
     supervisor: Supervisor, waiting: Waiting, results: Results, worker: str
 ) -> None:
-    """When the run's own process is killed, everything marked is ended, the run failed, its output so far is kept."""
+    """When the run's own process is killed, all marked is ended, the run failed, its output is kept and ends there."""
     supervisor.submit(waiting.job)
     waiting.wait_until_running()
     hosting_child(worker).kill()
@@ -65,6 +65,7 @@ def test_killed_child_fails_the_run_and_is_swept(
     assert [] == marked(worker)
     assert (Outcome.FAILED, "the run's process died (signal SIGKILL)") == (result.outcome, result.details)
     assert "it began" in text(result)
+    assert len(text(result).encode()) == result.cut_at_bytes
 
 
 def test_frozen_child_is_ended_too(
