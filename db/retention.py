@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from db.engine import Database
 from db.schema import audit, commands, events, steps, strategies, webhook_deliveries
@@ -36,7 +36,8 @@ def purge(database: Database, kept: Retention, now: datetime) -> int:
 
 def _old(before: datetime) -> Sequence[tuple[Table, ColumnElement[bool]]]:
     return (
-        (events, events.c.at < before),
+        # Not the newest: without it nobody could tell a number that was seen from one of another installation.
+        (events, (events.c.at < before) & (events.c.id < select(func.max(events.c.id)).scalar_subquery())),
         (commands, commands.c.created_at < before),
         (strategies, strategies.c.deleted_at < before),
         (webhook_deliveries, webhook_deliveries.c.finished_at < before),

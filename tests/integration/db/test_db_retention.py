@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from db.engine import Database
+from db.happenings import newest_id, oldest_id
 from db.migrate import upgrade
 from db.retention import Retention, purge
 from db.schema import audit, commands, events, run_outputs, runs, steps, strategies, webhook_deliveries, webhooks
@@ -123,6 +124,18 @@ def test_many_old_rows_go_in_batches(database: Database) -> None:
 
     assert 900 == purge(database, KEPT, NOW)
     assert [1, 1] == [count(database, table) for table in (events, commands)]
+
+
+def test_the_newest_event_stays(database: Database) -> None:
+    """However old it is, the newest event stays: by its number is known what followers have seen, and what not."""
+    with database.write() as connection:
+        connection.execute(
+            insert(events), [{"type": "t", "subject": "s", "data": {}, "published": True, "at": OLD}] * 3
+        )
+
+    assert 2 == purge(database, KEPT, NOW)
+    with database.read() as connection:
+        assert (3, 3) == (oldest_id(connection), newest_id(connection))
 
 
 def test_standalone_steps_go_when_they_ended_long_ago(database: Database) -> None:

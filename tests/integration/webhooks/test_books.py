@@ -139,8 +139,19 @@ class TestFollowing:
         house.tell()
         look(house)
 
-        assert 1 == len(house.rows())
+        assert [5, 6] == [row["event_id"] for row in house.rows()]
         assert "webhook.events-missed" in capsys.readouterr().out
+
+    def test_nothing_missed(self, house: House, capsys: pytest.CaptureFixture[str]) -> None:
+        """A webhook that is made when all events are old misses none of what comes."""
+        house.tell(5)
+        purge(house.database, Retention(history=timedelta(days=1), audit=timedelta(days=1)), AT + timedelta(days=2))
+        house.add("ops", URL)
+        house.tell()
+        look(house)
+
+        assert [6] == [row["event_id"] for row in house.rows()]
+        assert "webhook.events-missed" not in capsys.readouterr().out
 
 
 class TestRecording:
