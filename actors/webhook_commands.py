@@ -117,7 +117,7 @@ def ping_webhook(desk: Desk, command: Command) -> Delivery:
 
 
 def redeliver(desk: Desk, command: Command) -> Delivery:
-    """Have an event sent once more, under the same `webhook-id`; an open delivery is tried at once instead.
+    """Have an event sent once more, under the same `webhook-id`; an open delivery is due at once instead.
 
     Raises:
         Refused: 404; 400; 422 for a webhook that is disabled, or an event that is no longer kept.

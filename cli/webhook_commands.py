@@ -123,7 +123,7 @@ def ping(ref: Ref) -> None:
 
 @app.command("redeliver")
 def send_again(ref: Ref, delivery: Annotated[int, typer.Argument(help="Id of the delivery.")]) -> None:
-    """Have the event of a delivery sent once more, or an open delivery tried at once."""
+    """Have the event of a delivery sent once more, or an open delivery due at once."""
     command = Command(type=CommandType.WEBHOOK_REDELIVER, subject=ref, data={"delivery": delivery})
     with store(read_settings()) as database:
         made = carry_out(database, redeliver, command)

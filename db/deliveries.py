@@ -93,7 +93,7 @@ def insert_for_events(connection: Connection, webhook_id: int, found: Iterable[R
 
 
 def hurry(connection: Connection, delivery_id: int) -> Row:
-    """Have an open delivery tried at once, and return it."""
+    """Have an open delivery due at once, and return it; a first try still has its turn."""
     statement = update(webhook_deliveries).where(_deliveries.id == delivery_id, _OPEN)
     connection.execute(statement.values(next_attempt_at=database_now()))
     query = select(webhook_deliveries).where(_deliveries.id == delivery_id)
