@@ -9,6 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+# What says that the store is away: it does not answer, no connection is free, or it ended ours, as PostgreSQL does with
+# a transaction that idles. What failed so may work later.
+STORE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
 
 # How long SQLite waits for another process's writer, in milliseconds.
 _BUSY_TIMEOUT_MS = 30_000

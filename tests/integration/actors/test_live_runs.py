@@ -13,7 +13,8 @@ from zlib import compress
 import pytest
 from coordinator_house import House
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from actors import live as live_module
 from actors.live import LiveRuns
@@ -150,6 +151,24 @@ def test_a_fenced_worker_writes_nothing(house: House, live: LiveRuns) -> None:
     live.flush()
 
     assert ([], [], None) == (said(house), tasks_told(house), house.rows(runs)[0]["progress"])
+
+
+@ON_ONE_STORE
+@pytest.mark.parametrize(
+    "fault",
+    [PoolTimeoutError("no connection"), InternalError("INSERT", {}, Exception()), InterfaceError("", {}, Exception())],
+)
+def test_whatever_says_that_the_store_is_away(house: House, live: LiveRuns, fault: Exception) -> None:
+    """Pieces wait as well while no connection is to be had, or when the store ended the one there was."""
+    (run_id,) = claimed(house)
+    live.said(run_id, 0, b"abc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "_write", Mock(side_effect=fault))
+        with pytest.raises(type(fault)):
+            live.flush()
+    live.flush()
+
+    assert [(run_id, 3, b"abc")] == said(house)
 
 
 @pytest.mark.parametrize("after_commit", [False, True])
