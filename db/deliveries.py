@@ -124,6 +124,13 @@ def open_counts(connection: Connection, webhook_ids: Collection[int]) -> dict[in
     return {row[0]: int(row[1]) for row in connection.execute(query.group_by(_deliveries.webhook_id))}
 
 
+def tries_since(connection: Connection, webhook_id: int, at: datetime) -> int:
+    """Return how many tries a webhook has had of what was made since a moment."""
+    query = select(func.coalesce(func.sum(_deliveries.attempts), 0))
+    made = query.where(_deliveries.webhook_id == webhook_id, _deliveries.created_at >= at)
+    return int(connection.execute(made).scalar_one())
+
+
 def with_something_due(connection: Connection, webhook_ids: Collection[int]) -> set[int]:
     """Return the webhooks that something is due for."""
     due = _deliveries.next_attempt_at <= database_now()

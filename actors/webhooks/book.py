@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
+from sqlalchemy import Connection
 
-from db.deliveries import DeliveryState, Tried, due_again, next_in_order, record_tries, with_something_due
+from db.deliveries import DeliveryState, Tried, due_again, next_in_order, record_tries, tries_since, with_something_due
 from db.engine import Database
 from db.inventory import installation_id
 from db.journal import Journal
@@ -22,6 +23,8 @@ _log = structlog.get_logger(__name__)
 # First tries of one webhook that are read at once, and other tries of it that are made at once.
 IN_ORDER: Final = 100
 AGAIN: Final = 3
+# Failed tries before a webhook is disabled, beside the time.
+_TRIES: Final = 3
 _DAY_S: Final = 86400.0
 
 
@@ -48,7 +51,7 @@ def wants(webhook: Mapping[Any, Any], event: Mapping[Any, Any]) -> bool:
 class Book:
     """The webhooks and deliveries as the process `owner` works with them.
 
-    A webhook whose every try has failed for `give_up_s` seconds is disabled.
+    A webhook whose every try has failed for `give_up_s` seconds is disabled, when they were more than a few.
     """
 
     def __init__(self, database: Database, owner: str, give_up_s: float) -> None:
@@ -119,7 +122,7 @@ class Book:
             lasting = note_tries(connection, worked, last.keys() - worked)
             ends = {one.webhook_id: one.disable for one in tries if one.disable}
             for one, seconds in lasting.items():
-                if seconds >= self._give_up_s:
+                if self._is_hopeless(connection, one, at - timedelta(seconds=seconds), at):
                     days = f"{self._give_up_s / _DAY_S:g}"
                     ends.setdefault(one, f"Every try has failed for {days} days. {last[one].error}")
             for one, reason in ends.items():
@@ -127,3 +130,9 @@ class Book:
             journal.write(connection)
         for event in journal.told:
             _log.warning(event["type"], **event["data"])
+
+    def _is_hopeless(self, connection: Connection, webhook_id: int, since: datetime, at: datetime) -> bool:
+        if (at - since).total_seconds() < self._give_up_s:
+            return False
+        # One that is seldom used shall not end with the first failure after long.
+        return tries_since(connection, webhook_id, since) >= _TRIES

@@ -8,6 +8,7 @@ import json
 import socket
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
@@ -23,7 +24,7 @@ from webhook_house import LOOPBACK, SECRET, House
 
 from actors.webhooks.addresses import REFUSED
 from db.inventory import installation_id
-from db.schema import events, webhooks
+from db.schema import events, webhook_deliveries, webhooks
 from db.sealing import Sealer
 from messages.commands import CommandType
 
@@ -211,7 +212,7 @@ class TestAnswers:
 
     async def test_nothing_but_failures(self, house: House, receiver: Receiver) -> None:
         """A webhook that took nothing for five days is disabled; one success in between begins them anew."""
-        receiver.answers = [500, 200, 500]
+        receiver.answers = [500, 200, 500, 500, 500]
         house.add("ops", receiver.url)
         house.tell()
         await house.send()
@@ -220,7 +221,7 @@ class TestAnswers:
         await house.send()
         worked = house.webhook("ops")["failing_since"]
         house.set(webhooks, failing_since=time() - 5 * 86400 - 60)
-        house.tell()
+        house.tell(3)
         await house.send()
 
         assert (pytest.approx(time(), abs=5), None) == (began, worked)
@@ -228,6 +229,24 @@ class TestAnswers:
             "Every try has failed for 5 days. The receiver answered 500 Internal Server Error."
             == (house.webhook("ops")["disabled_reason"])
         )
+
+    async def test_few_failures(self, house: House, receiver: Receiver) -> None:
+        """One that is seldom used is not disabled by the first failure after five days: three of new events are."""
+        receiver.answers = [500] * 4
+        house.add("ops", receiver.url)
+        house.tell()
+        await house.send()
+        house.set(webhook_deliveries, created_at=datetime.now(UTC) - timedelta(days=6), next_attempt_at=None)
+        house.set(webhooks, failing_since=time() - 5 * 86400 - 60)
+        house.tell()
+        was_enabled = []
+        for _ in range(3):
+            was_enabled.append(house.webhook("ops")["enabled"])
+            await house.send()
+            house.due()
+
+        assert [True] * 3 == was_enabled
+        assert not house.webhook("ops")["enabled"]
 
     async def test_redirect(self, house: House, receiver: Receiver) -> None:
         """A redirect is not followed."""
