@@ -10,11 +10,10 @@ from threading import Lock
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from actors.meters import Meters, Unmeasured
 from actors.run_context import UNKNOWN, RunContext
-from db.engine import Database
+from db.engine import STORE_AWAY, Database
 from db.journal import Journal
 from db.live import end_live
 from db.runs import Report, finish
@@ -87,7 +86,7 @@ class Reporter:
         collected = sorted(self._unwritten, key=lambda one: one.report.run_id)
         try:
             self._write(collected)
-        except OperationalError:
+        except STORE_AWAY:
             # The store is away, and what it did not take is written when it is back.
             raise
         except Exception:  # noqa: BLE001 - one report must not hold up the others
@@ -103,7 +102,7 @@ class Reporter:
         run_id = one.report.run_id
         try:
             self._write([one])
-        except OperationalError:
+        except STORE_AWAY:
             raise
         except Exception:  # noqa: BLE001 - its run ends all the same
             _log.exception("report.unwritable", run=run_id)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 from coordinator_house import House
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from actors.leases import HeldRuns, Leases
 from actors.loop import Loop
@@ -186,6 +189,19 @@ class TestReporter:
         reporter.flush()
 
         assert "finished" == house.rows(runs)[0]["state"]
+
+    def test_a_report_waits_for_a_connection(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A good result is not stored as a failure because no connection was free for a while."""
+        run_id = claimed(house)
+        reporter, real = Reporter(house.database, OWNER, lambda: None), house.database.write
+        reporter.add(report(run_id))
+        write = Mock(side_effect=[PoolTimeoutError(), PoolTimeoutError(), real()])
+        monkeypatch.setattr(house.database, "write", write)
+        while reporter.pending():
+            with suppress(PoolTimeoutError):
+                reporter.flush()
+
+        assert "succeeded" == house.rows(runs)[0]["outcome"]
 
     def test_one_unwritable_report_does_not_hold_up_the_others(self, house: House) -> None:
         """A report that the store refuses ends its run as failed; the one behind it is written as it is."""
