@@ -16,9 +16,9 @@ faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test
 	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest -m faults -n 2 --dist worksteal -q
 
-e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry: a few minutes
+e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry, and the whole demonstration: minutes
 	@bin/setup test
-	@.venv/bin/python -m pytest tests/e2e -q
+	@.venv/bin/python -m pytest -m e2e -q
 
 setup: ## Prepare .venv and the programs that tests need
 	@bin/setup test

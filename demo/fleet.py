@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -142,48 +142,51 @@ _PLANS: Mapping[str, _Plan] = {
 
 
 SITE_NAMES = tuple(_PLANS)
+# One for each way in which a site can end.
+QUICK_SITE_NAMES = ("edge-01", "edge-03", "edge-05", "edge-06", "edge-08")
 
 
 def build_fleet(
     root: Path,
     *,
-    previous: str = "22.12",
-    target: str = "23.09",
     package_count: int = 40,
     reach: Mapping[str, Mapping[str, Any]] | None = None,
+    names: Collection[str] = SITE_NAMES,
 ) -> DemoFleet:
     """Make feeds, images, sites and the inventory below `root`; what an earlier call made there is replaced.
 
     The controller's side is `root`/controller (feed/, deploy/), a site's side is `root`/sites/<name> (feed/, backup/).
     `reach` holds the connection variables of each site; without it sites are reached as directories of this machine.
+    Sites that `names` leaves out are not made, nor are groups without a site.
     """
     root = root.resolve()
     for directory in (root / "controller", root / "sites"):
         shutil.rmtree(directory, ignore_errors=True)
     deploy = root / "controller" / "deploy"
-    feeds = build_feeds(root / "controller" / "feed", previous=previous, target=target, package_count=package_count)
-    (deploy / target).mkdir(parents=True)
-    images = build_images(deploy / target)
+    feeds = build_feeds(root / "controller" / "feed", package_count=package_count)
+    (deploy / feeds.target).mkdir(parents=True)
+    images = build_images(deploy / feeds.target)
     shared = {
         **({"ansible_connection": "local", "ansible_become": False} if reach is None else {}),
         "ansible_python_interpreter": sys.executable,
         "controller_feed_root": str(feeds.root),
-        "prestage_shared_root": str(deploy / target / "prestage" / "shared"),
+        "prestage_shared_root": str(deploy / feeds.target / "prestage" / "shared"),
         "prestage_min_free_bytes": MIN_FREE_BYTES,
     }
     connection = reach or {}
-    own = {name: {**_build_site(root, name, plan, feeds), **connection.get(name, {})} for name, plan in _PLANS.items()}
+    plans = {name: plan for name, plan in _PLANS.items() if name in names}
+    own = {name: {**_build_site(root, name, plan, feeds), **connection.get(name, {})} for name, plan in plans.items()}
     inventory = root / INVENTORY_NAME
     inventory.write_text(yaml.safe_dump(_inventory(shared, own), sort_keys=False), encoding="utf-8")
     return DemoFleet(
         root=root,
-        groups=GROUPS,
-        sites=tuple(_site(name, plan, {**shared, **own[name]}) for name, plan in _PLANS.items()),
+        groups=tuple(group for group in GROUPS if any(plan.group == group.name for plan in plans.values())),
+        sites=tuple(_site(name, plan, {**shared, **own[name]}) for name, plan in plans.items()),
         inventory=inventory,
         feeds=feeds,
         images=images,
         deploy_directory=deploy,
-        expected={name: plan.expected for name, plan in _PLANS.items()},
+        expected={name: plan.expected for name, plan in plans.items()},
     )
 
 
@@ -226,11 +229,9 @@ def _site(name: str, plan: _Plan, host_vars: dict[str, Any]) -> DemoSite:
 
 def _inventory(shared: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     children = {
-        group.name: {
-            "hosts": {name: dict(own[name]) for name, plan in _PLANS.items() if plan.group == group.name},
-            "vars": _group_vars(group.name),
-        }
+        group.name: {"hosts": hosts, "vars": _group_vars(group.name)}
         for group in GROUPS
+        if (hosts := {name: dict(variables) for name, variables in own.items() if _PLANS[name].group == group.name})
     }
     return {"all": {"vars": dict(shared), "children": children}}
 

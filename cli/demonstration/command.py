@@ -20,7 +20,7 @@ from cli.demonstration.verdict import SiteVerdict, judge_sites, strategy_fault
 from cli.demonstration.workplace import Workplace, environment
 from cli.errors import CommandError
 from cli.tables import output, print_table
-from demo.fleet import INVENTORY_NAME, DemoFleet, DemoOutcome, build_fleet
+from demo.fleet import INVENTORY_NAME, QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
 from statemachine.states import MOVING_STRATEGIES
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
@@ -33,6 +33,10 @@ def demo(
     directory: Annotated[
         Path, typer.Option("--dir", help="Where everything is made; a former demonstration there is removed.")
     ] = _DIRECTORY,
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Five sites, one for each way in which a site can end: a minute less.")
+    ] = False,
 ) -> None:
     """Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.
 
@@ -43,10 +47,11 @@ def demo(
     began = time.monotonic()
     place = Workplace(directory.absolute())
     place.prepare()
-    console.print(f"Making a system controller and twelve sites in {_near(place.root)}", soft_wrap=True)
-    with reachable_sites(place.root) as sites:
+    names = QUICK_SITE_NAMES if quick else SITE_NAMES
+    console.print(f"Making a system controller and {len(names)} sites in {_near(place.root)}", soft_wrap=True)
+    with reachable_sites(place.root, names) as sites:
         console.print(f"  {sites.description}", soft_wrap=True)
-        fleet = build_fleet(place.root, reach=sites.reach)
+        fleet = build_fleet(place.root, reach=sites.reach, names=names)
         settings = place.settings(
             release=fleet.feeds.target, feed_dir=fleet.feeds.root, deploy_dir=fleet.deploy_directory
         )

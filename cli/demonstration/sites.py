@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import asyncssh
 
-from demo.fleet import SITE_NAMES
 from fleet.simulation import FIRST_ADDRESS
 from fleet.site_tree import LOGIN, SiteTree, write_programs
 from fleet.ssh_serving import serving_ssh
@@ -39,8 +38,8 @@ class Sites:
 
 
 @contextmanager
-def reachable_sites(root: Path) -> Iterator[Sites]:
-    """Serve the sites below `root` until the block ends; their files may be made meanwhile."""
+def reachable_sites(root: Path, names: Iterable[str]) -> Iterator[Sites]:
+    """Serve these sites below `root` until the block ends; their files may be made meanwhile."""
     password = secrets.token_urlsafe(16)
     if not _has_fitting_ssh():
         yield Sites(
@@ -64,7 +63,7 @@ def reachable_sites(root: Path) -> Iterator[Sites]:
             faults={},
             host_key=asyncssh.generate_private_key("ssh-ed25519"),
         )
-        for number, name in enumerate(SITE_NAMES)
+        for number, name in enumerate(names)
     }
     try:
         for server in servers.values():

@@ -15,8 +15,8 @@ from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.service_process import ServiceProcess
 from tests.waiting import wait_for
 
-SITES = 5
-KILLS = 6
+SITES = 3
+KILLS = 4
 ORPHAN_S = 5.0
 END_S = 150.0
 STRATEGY = "/v1.0/sw-update-strategy"
@@ -69,7 +69,7 @@ def begin(service: ServiceProcess, tmp_path: Path) -> None:
     body = {
         "type": "prestage",
         "subcloud-apply-type": "parallel",
-        "max-parallel-subclouds": 3,
+        "max-parallel-subclouds": 2,
         "sysadmin_password": b64encode(b"Li69nux*").decode(),
     }
     assert service.ask("POST", STRATEGY, body)[0] == 200

@@ -82,7 +82,7 @@ def test_a_strategy_runs_over_three_processes(
     installation.part("coordinator", "one")
     workers = [installation.part("worker", name) for name in ("a", "b")]
 
-    begin(4)
+    begin(3)
     wait_for(lambda: state(installation) != "applying", END_S, installation.story)
 
     assert "complete" == state(installation)
@@ -99,7 +99,7 @@ def test_a_killed_worker_and_coordinator_change_nothing(
     first = installation.part("coordinator", "one")
     installation.part("coordinator", "two")
     worker = installation.part("worker", "a")
-    begin(4)
+    begin(3)
     journal = tmp_path / "journal"
     wait_for(lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(journal)), 60)
 
