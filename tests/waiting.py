@@ -7,7 +7,8 @@ from threading import Event
 from time import monotonic
 from typing import TypeVar
 
-_PAUSE_S = 0.02
+# To look takes time that what is waited for may need: a twentieth of the wait so far, within these bounds.
+_SHORTEST_S, _LONGEST_S = 0.02, 0.25
 
 T = TypeVar("T")
 
@@ -18,8 +19,9 @@ def wait_for(condition: Callable[[], T], deadline_s: float = 60.0, story: Callab
     Raises:
         AssertionError: There is none at the deadline; `story` tells more.
     """
-    end, pause = monotonic() + deadline_s, Event()
+    begin, pause = monotonic(), Event()
     while not (value := condition()):
-        assert monotonic() < end, f"not within {deadline_s} s\n{story()}"
-        pause.wait(_PAUSE_S)
+        waited_s = monotonic() - begin
+        assert waited_s < deadline_s, f"not within {deadline_s} s\n{story()}"
+        pause.wait(min(max(_SHORTEST_S, waited_s / 20), _LONGEST_S))
     return value
