@@ -35,6 +35,7 @@ class _Grouped(LoadScopeScheduling):
         return group_of(Path(__file__).parents[1] / nodeid.partition("::")[0])
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
     """Keep together what shares something, with `--dist loadscope`: those folders, else each file."""
     return _Grouped(config, log) if config.getvalue("dist") == "loadscope" else None
