@@ -57,7 +57,9 @@ def test_it_changes_nothing(house: House, prestager: Prestager, tmp_path: Path) 
         house.declare()
 
     assert 0 == ended.code
-    assert lines(ended) == lines(again)
+    # The room for slots is the memory that is free right then.
+    first, second = ({name: line for name, line in lines(one).items() if name != "slots"} for one in (ended, again))
+    assert first == second
     assert "warn" == lines(ended)[PREPARE][0]
     assert "is not there yet" in lines(ended)["database"][1]
     assert not (tmp_path / "new").exists()
