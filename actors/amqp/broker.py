@@ -22,21 +22,25 @@ class PrestagerBroker(RabbitmqBroker):
     """A broker whose queues are quorum queues, whose publishes are confirmed, and which knows no delays.
 
     `reader_of(queue)` returns what reads that queue's bodies; `has_room(queue)` tells whether this process can take
-    a message of it now. `name` is what RabbitMQ shows of its connections.
+    a message of it now. `on_consumer` is called for each new consumer: all but the first of a queue come after a
+    connection that broke, or because the queue is gone. `name` is what RabbitMQ shows of its connections.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wired in one place
         self,
         url: str,
         name: str,
         publisher: Publisher,
         reader_of: Callable[[PrestagerBroker, str], Reader],
         has_room: Callable[[str], bool] = lambda _: True,
+        *,
+        on_consumer: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(url=url, middleware=[], confirm_delivery=True)
         self.publisher = publisher
         self._reader_of = reader_of
         self._has_room = has_room
+        self._on_consumer = on_consumer
         self._connection_parameters = _parameters(url, name)
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
@@ -53,7 +57,7 @@ class PrestagerBroker(RabbitmqBroker):
         Raises:
             ConnectionClosed: The broker is out of reach, or the queue is not there.
         """
-        return AmqpConsumer(
+        consumer = AmqpConsumer(
             self._connection_parameters,
             queue_name,
             # Commands are carried out in their order: the next one comes when the one before is settled. More at once
@@ -63,6 +67,8 @@ class PrestagerBroker(RabbitmqBroker):
             read=self._reader_of(self, queue_name),
             has_room=lambda: self._has_room(queue_name),
         )
+        self._on_consumer()
+        return consumer
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """Publish a message, confirmed.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
@@ -84,6 +85,22 @@ class Link:
                     await self._prepare(channel)
                 self._channel = channel
             return self._channel
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[AbstractChannel]:
+        """Give a channel beside the other one, for what the broker may refuse: a refusal closes the channel it came by.
+
+        Raises:
+            As `open` does.
+        """
+        _ = await self.open()
+        if self._connection is None:
+            raise ConnectionError("the connection was dropped meanwhile")
+        channel = await self._connection.channel(publisher_confirms=False)
+        try:
+            yield channel
+        finally:
+            await channel.close()
 
     async def is_blocked(self) -> bool:
         """Tell whether the broker has said that it takes nothing in, as during a memory or disk alarm."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 import pika
-import structlog
 from dramatiq import Message
 
 from actors.amqp.broker import PrestagerBroker, outgoing
@@ -18,9 +17,10 @@ from actors.amqp.dead_letters import turn_away
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.amqp.events import EventPublisher
 from actors.amqp.ingress import Ingress
-from actors.amqp.publisher import Outgoing, Publisher, PublishError
+from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.trace_headers import header_trace, publishing, trace_header
 from actors.amqp.transport import AmqpTransport
+from actors.amqp.upkeep import TopologyUpkeep
 from actors.coordinator import Coordinator
 from actors.declare import QUEUE_OF, Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
@@ -37,9 +37,7 @@ from messages.queues import COMMANDS, WORKER_QUEUES
 from runner.jobs import Runner
 from tracing.tracer import UNTRACED, Tracer
 
-_log = structlog.get_logger(__name__)
-
-# Seconds between two attempts to make the topology while the broker is away.
+# Seconds between two looks at the topology, and at the connection.
 _RETRY_S: Final = 2.0
 # Seconds between two looks for events to publish: how late a listener may be.
 _EVENTS_S: Final = 0.5
@@ -90,7 +88,16 @@ class AmqpActors:
     ) -> None:
         self._messages = messages
         self._ingress = Ingress(messages.publisher, messages.source, messages.tracer)
-        self._broker = PrestagerBroker(messages.url, messages.name, messages.publisher, self._reader, self._has_room)
+        self._upkeep = TopologyUpkeep(messages.publisher)
+        self._broker = PrestagerBroker(
+            messages.url,
+            messages.name,
+            messages.publisher,
+            self._reader,
+            self._has_room,
+            # The first one is none to doubt for, but making the topology twice at the start costs nothing.
+            on_consumer=self._upkeep.doubt,
+        )
         if messages.tracer.is_on:
             self._broker.add_middleware(MessageSpans(messages.tracer))
         actors = Actors(self._broker)
@@ -112,9 +119,8 @@ class AmqpActors:
             worker_loops=WorkerLoops(database, self._worker, tools) if self._worker and tools else None,
             webhooks=webhooks,
         )
-        self._topology = Loop("topology", self._make_topology, _RETRY_S)
+        self._topology = Loop("topology", self._upkeep.look, _RETRY_S)
         self._connection = Loop("connection", messages.publisher.is_connected, _RETRY_S)
-        self._has_topology = False
         self._run: EngineRun | None = None
 
     @property
@@ -170,18 +176,7 @@ class AmqpActors:
 
     def broker_fault(self) -> str | None:
         """Return why the broker cannot be used now; None when it can."""
-        return None if self._messages.publisher.is_connected() else "is out of reach"
-
-    def _make_topology(self) -> None:
-        if self._has_topology:
-            return
-        try:
-            self._messages.publisher.declare()
-        except PublishError as error:
-            _log.warning("broker.not-ready", fault=str(error))
-        else:
-            self._has_topology = True
-            _log.info("broker.ready")
+        return self._upkeep.fault if self._messages.publisher.is_connected() else "is out of reach"
 
     def _reader(self, broker: PrestagerBroker, queue: str) -> Reader:
         if queue == COMMANDS:

@@ -17,7 +17,8 @@ from typing import Any, Final, TypeVar
 import structlog
 from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, DeliveryError
+from aiormq.exceptions import ChannelAccessRefused
 
 from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
 from actors.amqp.topology import EXCHANGES, QUEUES
@@ -92,7 +93,8 @@ class Publisher:
         """Make every exchange and queue that is not there.
 
         Raises:
-            PublishError: The broker is out of reach, or has a queue of the same name with other arguments.
+            PublishError: The broker is out of reach, has a queue of the same name with other arguments, or does not
+                let its user make what is missing.
         """
         self._wait(self._declare())
 
@@ -136,6 +138,9 @@ class Publisher:
             raise PublishError("the broker refused the message or has no queue for it") from error
         except BlockedError as error:
             raise PublishError(str(error)) from error
+        except ChannelClosed as error:
+            # By the broker, which tells why; the connection is sound.
+            raise PublishError(f"the broker refused: {error}") from error
         except BROKEN as error:
             await self._link.drop()
             raise PublishError(f"the broker is out of reach: {type(error).__name__}") from error
@@ -172,7 +177,28 @@ class Publisher:
         _ = await self._link.open()
 
     async def _declare(self) -> None:
-        channel = await self._link.open()
+        # What is refused closes its channel, and no other one.
+        async with self._link.aside() as channel:
+            try:
+                await self._make(channel)
+            except ChannelAccessRefused as refused:
+                # Who may not make what is there already can still use it.
+                if not await self._is_made():
+                    raise refused from None
+
+    async def _is_made(self) -> bool:
+        async with self._link.aside() as channel:
+            try:
+                for exchange in EXCHANGES:
+                    _ = await channel.get_exchange(exchange.name)
+                for spec in QUEUES:
+                    _ = await channel.get_queue(spec.name)
+            except ChannelNotFoundEntity:
+                return False
+        return True
+
+    @staticmethod
+    async def _make(channel: AbstractChannel) -> None:
         for exchange in EXCHANGES:
             await channel.declare_exchange(exchange.name, ExchangeType(exchange.kind), durable=True)
         for spec in QUEUES:

@@ -1,0 +1,56 @@
+"""Sees to it that exchanges and queues are there: at the start, and again when RabbitMQ has lost them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from actors.amqp.publisher import Publisher, PublishError
+
+_log = structlog.get_logger(__name__)
+
+# Seconds after which the topology is made again unasked: what is there already costs RabbitMQ next to nothing.
+_AGAIN_S: Final = 60.0
+
+
+class TopologyUpkeep:
+    """Makes the topology; `look` is called every few seconds, `clock` gives seconds that never jump.
+
+    Attributes:
+        fault: why the topology is not there; None when it is.
+    """
+
+    def __init__(self, publisher: Publisher, clock: Callable[[], float] = monotonic) -> None:
+        self.fault: str | None = "its queues are not made yet"
+        self._publisher = publisher
+        self._clock = clock
+        self._made_at = float("-inf")
+        self._doubted = False
+
+    def doubt(self) -> None:
+        """Have the topology made at the next look: something points to a queue that is gone. Callable from any thread.
+
+        A volume that was lost, a node that was reset, or a queue that somebody deleted, would else stop all that
+        consume for good.
+        """
+        self._doubted = True
+
+    def look(self) -> None:
+        """Make the topology unless it was made a short while ago and nobody doubts it."""
+        if self.fault is None and not self._doubted and self._clock() - self._made_at < _AGAIN_S:
+            return
+        # Before the work: a doubt that comes meanwhile counts.
+        self._doubted = False
+        try:
+            self._publisher.declare()
+        except PublishError as error:
+            self.fault = f"its queues cannot be made: {error}"
+            _log.warning("broker.not-ready", fault=str(error))
+            return
+        self._made_at = self._clock()
+        if self.fault is not None:
+            self.fault = None
+            _log.info("broker.ready")

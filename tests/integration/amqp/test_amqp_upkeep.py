@@ -1,0 +1,117 @@
+"""Exchanges and queues: made at the start and again when they were lost; meanwhile readiness says what is wrong."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from pika.exceptions import ChannelClosedByBroker
+
+from actors.amqp.processes import AmqpActors
+from actors.amqp.publisher import Publisher
+from actors.amqp.topology import EVENTS, QUEUES
+from actors.amqp.upkeep import TopologyUpkeep
+from bootstrap.roles import Role
+from messages.commands import Command, CommandType, TransportUnavailableError
+from messages.queues import COMMANDS, PREPARE
+from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
+from tests.waiting import wait_for
+
+COORDINATOR = frozenset({Role.COORDINATOR})
+API = frozenset({Role.API})
+
+
+@pytest.fixture
+def publisher(host: VirtualHost) -> Iterator[Publisher]:
+    """Give a publisher."""
+    made = Publisher(host.url(), "test")
+    made.start()
+    yield made
+    made.stop()
+
+
+def answers(node: Node) -> bool:
+    """Tell whether a command reached the coordinator and was answered."""
+    try:
+        node.execute(Command(type=CommandType.GROUP_DELETE, subject="none"))
+    except TransportUnavailableError:
+        return False
+    return True
+
+
+def outsider(host: VirtualHost) -> str:
+    """Return the address for a new user who may do everything but configure."""
+    user, password = f"out-{secrets.token_hex(4)}", secrets.token_hex(12)
+    host.server.console.add_user(user, password)
+    host.server.console.permit(host.name, user, "", ".*", ".*")
+    return host.url().replace(f"{host.server.user}:{host.server.password}", f"{user}:{password}")
+
+
+def broker_fault(node: Node) -> str | None:
+    """Return what readiness says of the broker."""
+    actors = node.installation.actors
+    assert isinstance(actors, AmqpActors)
+    return actors.broker_fault()
+
+
+def delete(host: VirtualHost, *queues: str) -> None:
+    """Delete queues."""
+    with host.channel() as channel:
+        for queue in queues:
+            channel.queue_delete(queue)
+
+
+def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """When RabbitMQ has lost its queues while Prestager runs, commands are answered again without a restart."""
+    node = start(roles=COORDINATOR)
+    wait_for(lambda: answers(node), END_S)
+    delete(host, *(queue.name for queue in QUEUES))
+
+    wait_for(lambda: answers(node), END_S)
+    wait_for(lambda: broker_fault(node) is None, END_S)
+
+
+def test_the_topology_is_made_again_each_minute(host: VirtualHost, publisher: Publisher) -> None:
+    """What is lost and missed by no consumer, such as an exchange, is there again within a minute."""
+    now = [0.0]
+    upkeep = TopologyUpkeep(publisher, lambda: now[0])
+    upkeep.look()
+    with host.channel() as channel:
+        channel.exchange_delete(EVENTS)
+    upkeep.look()
+    with host.channel() as channel, pytest.raises(ChannelClosedByBroker):
+        channel.exchange_declare(EVENTS, passive=True)
+    now[0] = 60.0
+    upkeep.look()
+
+    with host.channel() as channel:
+        channel.exchange_declare(EVENTS, passive=True)
+
+
+def test_who_may_not_make_them(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """While a queue is missing that our user may not make, readiness says so; once it is there all is well."""
+    delete(host, PREPARE)
+    node = start(roles=API, url=outsider(host))
+    wait_for(lambda: "cannot be made" in (broker_fault(node) or ""), END_S)
+    told = broker_fault(node) or ""
+    host.clear()
+
+    assert "its queues cannot be made: the broker refused: ACCESS_REFUSED" in told
+    wait_for(lambda: broker_fault(node) is None, END_S)
+
+
+def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """While a queue has other arguments than ours, readiness names it."""
+    delete(host, COMMANDS)
+    with host.channel() as channel:
+        channel.queue_declare(COMMANDS, durable=True)
+    try:
+        node = start(roles=API)
+        wait_for(lambda: "cannot be made" in (broker_fault(node) or ""), END_S)
+        told = broker_fault(node) or ""
+    finally:
+        delete(host, COMMANDS)
+
+    assert "PRECONDITION_FAILED" in told
+    assert COMMANDS in told
