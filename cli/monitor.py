@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from aiohttp import web
 
-from actors.amqp.mailbox import open_mailbox
+from actors.amqp.mailbox import count_dead_letters
 from actors.loop import dead_loops
 from bootstrap.faults import StartError
 from bootstrap.installation import Installation
@@ -37,7 +38,7 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
     if settings.monitor_listen is None:
         yield
         return
-    facts = _watch(installation, roles)
+    watching = _watch(installation, roles)
     runner = web.AppRunner(create_monitor(installation.meters.registry, health), access_log=None, shutdown_timeout=1)
     await runner.setup()
     host, _, port = settings.monitor_listen.rpartition(":")
@@ -53,26 +54,23 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
         yield
     finally:
         await runner.cleanup()
-        if facts is not None:
-            facts.close()
+        for asking in watching:
+            asking.close()
 
 
-def _watch(installation: Installation, roles: frozenset[Role]) -> StoreFacts | None:
-    """Show what this process alone knows, and as a coordinator what database and broker know."""
+def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[StoreFacts | DeadLetters]:
+    """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
     registry, settings = installation.meters.registry, installation.settings
     runner = installation.runner
     if runner is not None:
         installation.meters.watch_slots(settings.slots, lambda: runner.free_slots)
     if Role.COORDINATOR not in roles:
-        return None
-    if settings.broker_url is not None:
-        url = settings.broker_url.get_secret_value()
-
-        def counts() -> Mapping[str, int | None]:
-            with open_mailbox(url) as mailbox:
-                return mailbox.counts()
-
-        registry.register(DeadLetters(counts))
+        return []
     facts = StoreFacts(installation.database)
     registry.register(facts)
-    return facts
+    watching: list[StoreFacts | DeadLetters] = [facts]
+    if settings.broker_url is not None:
+        letters = DeadLetters(partial(count_dead_letters, settings.broker_url.get_secret_value()))
+        registry.register(letters)
+        watching.append(letters)
+    return watching

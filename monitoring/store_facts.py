@@ -7,26 +7,22 @@ A scrape never waits long and never fails: while the database is away its series
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime
 from itertools import product
-from threading import Lock
 from time import monotonic
 from typing import Any, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import Database
 from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
 from db.types import database_now
+from monitoring.question import Question
 from statemachine.states import PHASES, RunState, StepState
 
 _KEPT_S: Final = 5.0
-_PATIENCE_S: Final = 3.0
 
 # Name and help of a metric, its labels, and its values by those labels.
 Fact = tuple[str, str, tuple[str, ...], Mapping[tuple[str, ...], float]]
@@ -38,12 +34,7 @@ class StoreFacts(Collector):
 
     def __init__(self, database: Database, clock: Callable[[], float] = monotonic) -> None:
         self._database = database
-        self._clock = clock
-        self._lock = Lock()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-facts")
-        self._asked: Future[Facts] | None = None
-        self._facts: Facts | None = None
-        self._read_at = float("-inf")
+        self._question = Question(self._read, name="store-facts", kept_s=_KEPT_S, clock=clock)
 
     def describe(self) -> Iterable[Metric]:
         """Say nothing beforehand: the registry would ask the database at the start."""
@@ -51,7 +42,7 @@ class StoreFacts(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges."""
-        facts = self._look()
+        facts = self._question.answer()
         up = GaugeMetricFamily("prestager_database_up", "Whether the database answered at this scrape.")
         up.add_metric((), 0.0 if facts is None else 1.0)
         yield up
@@ -63,24 +54,7 @@ class StoreFacts(Collector):
 
     def close(self) -> None:
         """Ask no more. Repeating it does nothing."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _look(self) -> Facts | None:
-        with self._lock:
-            if self._facts is not None and self._clock() - self._read_at < _KEPT_S:
-                return self._facts
-            # An answer that did not come in time is still waited for: one question at a time.
-            if self._asked is None:
-                self._asked = self._thread.submit(self._read)
-            try:
-                self._facts = self._asked.result(_PATIENCE_S)
-            except FutureTimeoutError:
-                return None
-            except (SQLAlchemyError, RuntimeError):
-                self._facts = None
-            self._asked = None
-            self._read_at = self._clock()
-            return self._facts
+        self._question.close()
 
     def _read(self) -> Facts:
         with self._database.read() as connection:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from pika.spec import Basic
 
@@ -23,6 +24,8 @@ from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
 
 _TIMEOUT_S: Final = 10
+# The same for those who watch, and ask again soon.
+_WATCHED_S: Final = 2
 _NOT_FOUND: Final = 404
 # What RabbitMQ's own reasons mean here.
 _MEANINGS: Final[Mapping[str, str]] = {
@@ -183,20 +186,33 @@ def _letters(channel: BlockingChannel, queue: str) -> Iterator[tuple[Basic.GetOk
         yield method, DeadLetter(queue=queue, properties=properties, body=body or b"")
 
 
+def count_dead_letters(url: str) -> dict[str, int | None]:
+    """Return how many dead letters each queue has, for those who watch: a silent broker is given up within seconds.
+
+    Raises:
+        MailboxError: As `open_mailbox`.
+    """
+    with open_mailbox(url, timeout_s=_WATCHED_S, heartbeat_s=_WATCHED_S) as mailbox:
+        return mailbox.counts()
+
+
 @contextmanager
-def open_mailbox(url: str) -> Iterator[Mailbox]:
-    """Connect for one task.
+def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | None = None) -> Iterator[Mailbox]:
+    """Connect for one task; where `heartbeat_s` is None, RabbitMQ proposes it.
 
     Raises:
         MailboxError: The broker is out of reach, refuses the user, or has no such queue.
     """
     parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = _TIMEOUT_S
+    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = timeout_s
+    if heartbeat_s is not None:
+        # Beside those nothing bounds an answer that never comes.
+        parameters.heartbeat = heartbeat_s
     parameters.client_properties = {"connection_name": "prestager dead-letters"}
     try:
         with pika.BlockingConnection(parameters) as connection:
             yield Mailbox(connection)
     except ChannelClosedByBroker as error:
         raise MailboxError(error.reply_text) from error
-    except (AMQPError, OSError) as error:
+    except (AMQPError, AMQPConnectorException, OSError) as error:
         raise MailboxError(f"the broker is out of reach ({type(error).__name__})") from error

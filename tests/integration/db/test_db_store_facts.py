@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -15,12 +16,12 @@ from db_rows import AT, Rig
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import insert, update
+from sqlalchemy import Connection, insert, update
 from sqlalchemy.exc import OperationalError
 
 from db.engine import Database
 from db.schema import steps, webhook_deliveries, webhooks
-from monitoring import store_facts
+from monitoring import question
 from monitoring.dead_letters import DeadLetters
 from monitoring.meters import ProcessMeters
 from monitoring.store_facts import StoreFacts
@@ -168,18 +169,18 @@ def test_a_store_that_says_nothing(
     database: Database, facts: StoreFacts, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrape waits a bounded time, and the next ones do not ask once more while the first question is open."""
-    monkeypatch.setattr(store_facts, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(question, "_PATIENCE_S", 0.2)
     registry = CollectorRegistry()
     registry.register(facts)
     answers, asked = Event(), []
-    read = facts._read
+    read = database.read
 
-    def silent() -> store_facts.Facts:
+    def silent() -> AbstractContextManager[Connection]:
         asked.append(1)
         answers.wait(30)
         return read()
 
-    monkeypatch.setattr(facts, "_read", silent)
+    monkeypatch.setattr(database, "read", silent)
     began = monotonic()
     silence = [scraped(registry), scraped(registry)]
     took = monotonic() - began
@@ -202,6 +203,27 @@ def test_dead_letters(clock: list[float]) -> None:
 
     assert {("prestager_broker_up", ()): 1.0, ("prestager_dead_letters", ("a",)): 2.0} == first == second
     assert {("prestager_broker_up", ()): 0.0} == scraped(registry)
+
+
+def test_a_broker_that_says_nothing(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape waits a bounded time for the broker, tells that it is away, and when it answers tells all again."""
+    monkeypatch.setattr(question, "_PATIENCE_S", 0.2)
+    answers = Event()
+
+    def silent() -> dict[str, int | None]:
+        answers.wait(30)
+        return {"a": 2}
+
+    registry = CollectorRegistry()
+    registry.register(DeadLetters(silent, lambda: clock[0]))
+    began = monotonic()
+    silence = [scraped(registry), scraped(registry)]
+    took = monotonic() - began
+    answers.set()
+
+    assert [{("prestager_broker_up", ()): 0.0}] * 2 == silence
+    assert took < 5
+    wait_for(lambda: scraped(registry).get(("prestager_dead_letters", ("a",))) == 2.0)
 
 
 def test_names_in_alerts_and_dashboards(database: Database, facts: StoreFacts) -> None:
