@@ -120,7 +120,7 @@ class AmqpActors:
             webhooks=webhooks,
         )
         self._topology = Loop("topology", self._upkeep.look, _RETRY_S)
-        self._connection = Loop("connection", messages.publisher.is_connected, _RETRY_S)
+        self._connection = Loop("connection", messages.publisher.connect, _RETRY_S)
         self._run: EngineRun | None = None
 
     @property
@@ -175,8 +175,8 @@ class AmqpActors:
         self._messages.publisher.stop()
 
     def broker_fault(self) -> str | None:
-        """Return why the broker cannot be used now; None when it can."""
-        return self._upkeep.fault if self._messages.publisher.is_connected() else "is out of reach"
+        """Ask the broker and return why it cannot be used now; None when it can."""
+        return self._messages.publisher.fault() or self._upkeep.fault
 
     def _reader(self, broker: PrestagerBroker, queue: str) -> Reader:
         if queue == COMMANDS:

@@ -26,6 +26,8 @@ from actors.amqp.topology import EXCHANGES, QUEUES
 _log = structlog.get_logger(__name__)
 
 _APP_ID: Final = "prestager"
+# How long the broker is waited for by whoever asks whether it is there, in seconds: readiness takes 5 s in all.
+_ANSWER_S: Final = 3.0
 
 T = TypeVar("T")
 
@@ -82,7 +84,7 @@ class Publisher:
         if not self._thread.is_alive():
             return
         try:
-            self._wait(self._link.drop())
+            self._wait(self._link.drop(), PUBLISH_S)
         except PublishError:
             _log.warning("amqp.close-failed")
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -96,7 +98,7 @@ class Publisher:
             PublishError: The broker is out of reach, has a queue of the same name with other arguments, or does not
                 let its user make what is missing.
         """
-        self._wait(self._declare())
+        self._wait(self._declare(), PUBLISH_S)
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Publish all, with their confirms in flight together.
@@ -104,32 +106,43 @@ class Publisher:
         Raises:
             PublishError: At least one was not confirmed within 5 s; any of them may have arrived.
         """
-        self._wait(self._publish_all(messages))
+        self._wait(self._publish_all(messages), PUBLISH_S)
 
-    def is_connected(self) -> bool:
-        """Tell whether the broker answers now, within 5 s."""
+    def connect(self) -> bool:
+        """Connect unless it is done, and tell whether it is. A connection that stands may be broken: see `fault`."""
         try:
-            self._wait(self._ping())
+            self._wait(self._connect(), PUBLISH_S)
         except PublishError:
             return False
         return True
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(self._bounded(work), self._loop)
+    def fault(self) -> str | None:
+        """Ask the broker and return why it does not answer now, or within 3 s; None when it does.
+
+        A connection that stands says nothing: behind a partition it does so until heartbeats are missed, for minutes.
+        """
+        try:
+            self._wait(self._ask(), min(_ANSWER_S, PUBLISH_S))
+        except PublishError as error:
+            return str(error)
+        return None
+
+    def _wait(self, work: Coroutine[Any, Any, T], bound_s: float) -> T:
+        future = asyncio.run_coroutine_threadsafe(self._bounded(work, bound_s), self._loop)
         try:
             # The loop bounds the work itself; this is for a loop that is stuck.
-            return future.result(PUBLISH_S + 1)
+            return future.result(bound_s + 1)
         except FutureTimeoutError as error:
             future.cancel()
-            raise PublishError(f"the broker did not confirm within {PUBLISH_S:g} s") from error
+            raise PublishError(f"the broker does not answer within {bound_s:g} s") from error
 
-    async def _bounded(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _bounded(self, work: Coroutine[Any, Any, T], bound_s: float) -> T:
         try:
-            async with asyncio.timeout(PUBLISH_S):
+            async with asyncio.timeout(bound_s):
                 return await work
         except TimeoutError as error:
             await self._link.give_up()
-            raise PublishError(f"the broker did not confirm within {PUBLISH_S:g} s") from error
+            raise PublishError(f"the broker does not answer within {bound_s:g} s") from error
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
@@ -173,8 +186,13 @@ class Publisher:
         # Asks nothing of the broker: a name and its channel.
         return await channel.get_exchange(name, ensure=False)
 
-    async def _ping(self) -> None:
+    async def _connect(self) -> None:
         _ = await self._link.open()
+
+    async def _ask(self) -> None:
+        # A channel is the cheapest thing to ask for, and nobody else's.
+        async with self._link.aside():
+            pass
 
     async def _declare(self) -> None:
         # What is refused closes its channel, and no other one.

@@ -115,6 +115,21 @@ class TestPublisher:
         bodies = {body for _, body in host.take(PREPARE, 2)}
         assert b"before" in bodies
 
+    def test_readiness_asks_the_broker(self, proxy: TcpProxy, publisher: Publisher) -> None:
+        """Though the connection stands, a broker that does not answer is told within the bound; so is one that does."""
+        publisher.publish([outgoing("before")])
+        well = publisher.fault()
+        proxy.swallow()
+        began = monotonic()
+        told = publisher.fault()
+        took = monotonic() - began
+        proxy.pass_on()
+
+        assert well is None
+        assert "does not answer within 1 s" in (told or "")
+        assert took < LONGEST_S
+        wait_for(lambda: publisher.fault() is None)
+
     def test_one_after_another(self, proxy: TcpProxy, publisher: Publisher) -> None:
         """Who publishes on a connection that another one's failure ends is told in the same way."""
         publisher.publish([outgoing("before")])
