@@ -13,6 +13,7 @@ from actors.webhooks.sending import Sending
 from actors.worker import StepWorker
 from actors.worker_tools import WorkerTools
 from db.engine import Database
+from db.journal import forget_unpublished
 from db.retention import Retention
 from runner.jobs import Runner
 from tracing.tracer import UNTRACED, Tracer
@@ -67,6 +68,8 @@ class EmbeddedActors:
 
     def start(self, runner: Runner | None) -> None:
         """Clean up after the process before, then go on with what the database says is to be done."""
+        with self._engine.database.write() as connection:
+            forget_unpublished(connection)
         self._run = self._engine.start(runner)
 
     def stop(self) -> None:

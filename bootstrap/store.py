@@ -38,7 +38,7 @@ def open_database(settings: Settings) -> Database:
     """Return the store; SQLite's directory is made when it is missing."""
     if settings.database_url is None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Database(settings.store_url)
+    return Database(settings.store_url, has_broker=settings.broker_url is not None)
 
 
 def prepare_schema(database: Database) -> None:

@@ -19,6 +19,9 @@ STORE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeou
 # How long SQLite waits for another process's writer, in milliseconds.
 _BUSY_TIMEOUT_MS = 30_000
 
+# What a connection knows of its installation.
+_HAS_BROKER: Final = "prestager_has_broker"
+
 # Nothing waits for ever: a partition, a frozen process that holds a lock, a transaction that nobody ends.
 _POSTGRESQL_BOUNDS: Final = {
     "connect_timeout": 5,
@@ -35,11 +38,12 @@ class Database:
 
     SQLite runs in WAL mode with `BEGIN IMMEDIATE` for writers: measured on the versions we use, anything else loses
     updates or fails with "database is locked" at once. Writers of this process queue on a lock, for SQLite's own
-    waiting sleeps.
+    waiting sleeps. `has_broker` tells whether events wait to be published.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, has_broker: bool = True) -> None:
         self.url = make_url(url)
+        self._options = {_HAS_BROKER: has_broker}
         self._sqlite = self.url.get_backend_name() == "sqlite"
         self._writers: Engine = self._engine("BEGIN IMMEDIATE")
         self._readers: Engine = self._engine("BEGIN") if self._sqlite else self._writers
@@ -48,9 +52,14 @@ class Database:
     def _engine(self, begin: str) -> Engine:
         if not self._sqlite:
             return create_engine(
-                self.url, pool_pre_ping=True, pool_size=20, max_overflow=20, connect_args=_POSTGRESQL_BOUNDS
+                self.url,
+                pool_pre_ping=True,
+                pool_size=20,
+                max_overflow=20,
+                connect_args=_POSTGRESQL_BOUNDS,
+                execution_options=self._options,
             )
-        engine = create_engine(self.url, pool_size=20, max_overflow=20)
+        engine = create_engine(self.url, pool_size=20, max_overflow=20, execution_options=self._options)
         event.listen(engine, "connect", _configure_sqlite)
 
         @event.listens_for(engine, "begin")
@@ -87,6 +96,11 @@ class Database:
         """Close all connections that are not in use. Repeating it does nothing."""
         self._writers.dispose()
         self._readers.dispose()
+
+
+def has_broker(connection: Connection) -> bool:
+    """Tell whether events that are written by a connection wait to be published."""
+    return bool(connection.get_execution_options().get(_HAS_BROKER, True))
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:

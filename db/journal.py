@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, select, update
 
+from db.engine import has_broker
 from db.schema import events, outbox
 from db.types import database_now
 from messages.events import subject_ids
@@ -60,9 +61,7 @@ class Journal:
     def tell(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
         """Record that something happened, with the run that it is about; the work does not need anybody to hear it."""
         trace = run.trace if run is not None and run.trace is not None else current()
-        self._events.append(
-            {"type": event_type, "subject": subject, "data": data, "at": self._at, "published": False, "trace": trace}
-        )
+        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at, "trace": trace})
         self._runs.append(run)
 
     @property
@@ -91,10 +90,20 @@ class Journal:
         """
         if self._events:
             _in_order(connection)
-            connection.execute(insert(events), self._events)
+            # Without a broker nobody publishes: they would wait until one is set up, which would then be flooded.
+            connection.execute(insert(events).values(published=not has_broker(connection)), self._events)
         if self._calls:
             connection.execute(insert(outbox).values(writer=self._writer, written_at=database_now()), self._calls)
         return bool(self._calls)
+
+
+def forget_unpublished(connection: Connection) -> None:
+    """Let no event wait to be published: of an installation without a broker, which may have had one before.
+
+    What happened while nobody could listen is history, to be read from the API; a listener that comes later would take
+    it for news.
+    """
+    connection.execute(update(events).where(~events.c.published).values(published=True))
 
 
 def _in_order(connection: Connection) -> None:

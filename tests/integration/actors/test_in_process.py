@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from unittest.mock import Mock
 
 import pytest
 from dramatiq import Message
+from embedded_rig import Rig
 
 from actors.engine import Engine, EngineRun
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.loop import Loop
+from db.schema import events
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
 
 
@@ -137,3 +139,22 @@ def test_webhooks_end_beside_playbooks() -> None:
     assert ["worker.drain", "webhooks.drain", "worker.stop", "relay.stop", "webhooks.stop"] == [
         called[0] for called in parts.mock_calls
     ]
+
+
+def test_without_a_broker_no_event_waits_for_one(build: Callable[..., Rig]) -> None:
+    """Nobody is to be told by an exchange: no event waits to be published, and none that an older program left does.
+
+    A broker that is set up later would else be flooded with all history.
+    """
+    rig = build()
+    rig.add_site("a")
+    rig.create()
+    told = rig.rows(events)
+    with rig.database.write() as connection:
+        connection.execute(events.update().values(published=False))
+    rig.stop()
+    again = build()
+
+    assert told
+    assert {True} == {row["published"] for row in told}
+    assert [] == again.rows(events, published=False)
