@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 from time import monotonic
 from typing import Final
 
@@ -50,6 +51,9 @@ class Leases:
         self._runs = runs
         self._clock = clock
         self._renewed_at = clock()
+        self._lock = Lock()
+        # Told to stop, and not gone yet.
+        self._stopped: frozenset[int] = frozenset()
         # Seen at the last renewal without anybody working on them.
         self._strays: frozenset[int] = frozenset()
 
@@ -81,12 +85,22 @@ class Leases:
         self._strays = strays
 
     def _lose(self, run_ids: frozenset[int], reason: str) -> None:
-        self._stop(run_ids, reason)
-        for _ in run_ids:
+        for _ in self._stop(run_ids, reason):
             self._runs.meters.lease_lost()
 
-    def _stop(self, run_ids: frozenset[int], reason: str) -> None:
+    def _stop(self, run_ids: frozenset[int], reason: str) -> frozenset[int]:
+        """Stop runs; tell of those that were not stopped before, and return them: a playbook takes a while to end.
+
+        Those that were are stopped once more: one that was just claimed had nothing yet to stop.
+        """
+        # Two threads come here.
+        with self._lock:
+            stopped = self._stopped & self._runs.held()
+            new = run_ids - stopped
+            self._stopped = stopped | new
         for run_id in run_ids:
             with self._runs.context(run_id).bound():
-                _log.warning("run.stopped", run=run_id, reason=reason)
+                if run_id in new:
+                    _log.warning("run.stopped", run=run_id, reason=reason)
                 self._runs.cancel(run_id, reason)
+        return new

@@ -11,9 +11,11 @@ import pytest
 from coordinator_house import House
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from structlog.testing import capture_logs
 
 from actors.leases import HeldRuns, Leases
 from actors.loop import Loop
+from actors.meters import Unmeasured
 from actors.reports import Reporter
 from db.journal import Journal
 from db.runs import Report, claim
@@ -56,14 +58,19 @@ class Clock:
         return self.now
 
 
-class Hands:
-    """A worker's hands: what it holds, what it reports, what it was told to stop."""
+class Hands(Unmeasured):
+    """A worker's hands: what it holds, what it reports, what it was told to stop, how many runs it lost."""
 
     def __init__(self, *held: int) -> None:
         self.holding = set(held)
         self.reporting: set[int] = set()
         self.stopped: list[int] = []
         self.given_up: list[int] = []
+        self.lost = 0
+
+    def lease_lost(self) -> None:
+        """Count."""
+        self.lost += 1
 
     def runs(self) -> HeldRuns:
         """Return what the leases ask for."""
@@ -72,6 +79,7 @@ class Hands:
             pending=lambda: frozenset(self.reporting),
             cancel=lambda run_id, _: self.stopped.append(run_id),
             give_up=self.given_up.append,
+            meters=self,
         )
 
 
@@ -120,6 +128,25 @@ class TestLeases:
 
         assert [[], [], [run_id]] == seen
         assert clock.now < LEASE_S
+
+    def test_a_run_is_lost_once(self, house: House) -> None:
+        """A run that was lost is told and counted once, however often it is stopped until it ends."""
+        hands, clock = Hands(1), Clock()
+        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        with capture_logs() as lines:
+            for clock.now in (31.0, 33.0):
+                leases.watch()
+            leases.renew()
+            first = (list(hands.stopped), hands.lost)
+            hands.holding = {2}
+            leases.renew()
+            # It ended, and came again.
+            hands.holding = {1, 2}
+            leases.renew()
+
+        assert ([1, 1, 1], 1) == first
+        assert 3 == hands.lost
+        assert [1, 2, 1] == [line["run"] for line in lines if line["event"] == "run.stopped"]
 
     def test_a_run_that_nobody_works_on_is_given_up(self, house: House) -> None:
         """A run of ours that nobody here works on at two renewals is reported lost: its claim was never heard of."""
