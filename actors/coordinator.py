@@ -151,9 +151,19 @@ class Coordinator:
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
         except Exception:  # noqa: BLE001 - the top of a command, told in its answer
             _log.exception("command.broke")
-            return Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
+            answer = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
+            self._record_fault(command, answer)
+            return answer
         _log.info("command.answered", status=answer.status, detail=answer.detail, **_strategy_of(command, answer))
         return answer
+
+    def _record_fault(self, command: Command, answer: Answer) -> None:
+        """Put an answer whose own transaction broke into the audit; it is given whatever becomes of the entry."""
+        try:
+            with self._database.write() as connection:
+                record(connection, command, answer, datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001 - the cause of the answer may be one here too
+            _log.warning("command.not-recorded", fault=type(error).__name__)
 
     def coordinate(self) -> None:
         """Do what the rows ask for now. Running it too often, or twice at once, does no harm."""
@@ -210,7 +220,9 @@ class Coordinator:
         stored = connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
         if stored is not None:
             if stored.digest != command.digest():
-                return Answer(status=HTTPStatus.CONFLICT, detail="This command id was used for another command.")
+                conflict = Answer(status=HTTPStatus.CONFLICT, detail="This command id was used for another command.")
+                record(connection, command, conflict, at)
+                return conflict
             return Answer.model_validate(stored.answer)
         desk = Desk(
             connection=connection,
@@ -223,6 +235,7 @@ class Coordinator:
         answer = self._handle(desk, command)
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             # Nobody's fault and soon over: the same command may be tried again.
+            record(connection, command, answer, at)
             return answer
         connection.execute(
             insert(commands).values(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from coordinator_house import House
 
+from actors import coordinator
+from actors.refusals import Refused
 from db.schema import audit, strategies
 from messages.commands import Command, CommandType
 
@@ -27,6 +30,31 @@ def test_each_command_once(house: House) -> None:
         ("ops", "10.0.0.7", "ops/1", "group.create", 200),
         ("ops", "10.0.0.7", "ops/2", "group.create", 400),
     ] == entries
+
+
+def test_what_carries_nothing_out_is_recorded_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that was used for another command, a controller that is silent and a fault of ours leave an entry each."""
+    first = Command(type=CommandType.GROUP_CREATE, id="ops/1", data=GROUP)
+    house.execute(first)
+    house.execute(first.model_copy(update={"data": {**GROUP, "name": "other"}}))
+
+    def refuse(*_: object) -> None:
+        raise Refused(503, "The controller is silent.")
+
+    for number, handler in ((2, refuse), (3, lambda *_: 1 / 0)):
+        monkeypatch.setitem(coordinator._HANDLERS, CommandType.GROUP_CREATE, handler)
+        house.execute(first.model_copy(update={"id": f"ops/{number}"}))
+
+    assert [("ops/1", 200), ("ops/1", 409), ("ops/2", 503), ("ops/3", 500)] == [
+        (row["command_id"], row["status"]) for row in house.rows(audit)
+    ]
+
+
+def test_a_fault_that_cannot_be_recorded_is_answered(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of the entry, the answer to a command that broke is given."""
+    monkeypatch.setattr(coordinator, "record", lambda *_: 1 / 0)
+
+    assert 500 == house.execute(Command(type=CommandType.GROUP_CREATE, data=GROUP)).status
 
 
 def test_the_same_from_elsewhere_is_the_same(house: House) -> None:
