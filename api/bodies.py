@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from api.content import check
 from api.context import SERVICES
 from api.errors import ApiError, body_required, malformed
+from messages.storable import check
 
 # From this size on a body is parsed in a thread; smaller ones take well under a millisecond.
 _LARGE_BYTES: Final = 16 * 1024

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from api.content import check
+from messages.storable import check
 
 _FAULT: Final = "bootstrap_values"
 _DEPTH: Final = 16

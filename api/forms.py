@@ -11,9 +11,10 @@ from aiohttp import BodyPartReader, web
 
 from api.bodies import parse_object, patience, read_object, refuse_early, too_large
 from api.bootstrap_values import BootstrapValuesError, parse_bootstrap_values
-from api.content import check, hints_at_secret, without_secrets
+from api.content import hints_at_secret, without_secrets
 from api.context import SERVICES, Limits
 from api.errors import ApiError, body_required, malformed
+from messages.storable import check
 
 _FILE: Final = "bootstrap_values"
 # Ansible connection variables of a site; the one field that is a mapping.

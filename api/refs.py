@@ -7,8 +7,9 @@ from typing import Final
 
 from aiohttp import web
 
-from api.content import NAME_LENGTH, is_storable
+from api.content import NAME_LENGTH
 from api.errors import ApiError
+from messages.storable import is_storable
 
 # The longest run of digits that surely fits the database's integers.
 _ID_DIGITS: Final = 18

@@ -13,11 +13,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from actors.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
+from messages.storable import check
 from tracing.traceparent import well_formed
 
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
 TYPE_PREFIX: Final = "io.prestager.command."
 _ID_LENGTH: Final = 255
+# What is kept of a message, beside what has a form of its own.
+_KEPT: Final = frozenset({"id", "source", "subject", "request", "sealed_password", "requested_by", "origin"})
 
 
 class MalformedCommandError(Exception):
@@ -91,6 +94,7 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
         raise MalformedCommandError(_faults(error)) from None
     except ValueError:
         raise MalformedCommandError(f"type is none of {TYPE_PREFIX}{{{','.join(CommandType)}}}") from None
+    _check_storable(event)
     ours = event.source == own_source
     if ours and not is_ours:
         raise MalformedCommandError("source is that of this installation's own API; choose another one")
@@ -108,6 +112,16 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
         origin=event.data.origin if ours else "",
         traceparent=event.traceparent,
     )
+
+
+def _check_storable(event: CommandEvent) -> None:
+    """Turn away what the API turns away too: the database refuses it, so that no repeat would ever be stored."""
+    for name, value in (*event, *event.data):
+        if name in _KEPT:
+            try:
+                check(value)
+            except ValueError as error:
+                raise MalformedCommandError(f"{name}: {error}") from None
 
 
 def _faults(error: ValidationError | RecursionError) -> str:

@@ -58,6 +58,14 @@ SHAPES: dict[str, bytes] = {
     "type without our prefix": bent(type="strategy.apply"),
     "type null": bent(type=None),
     "time no time": bent(time=CANARY),
+    **{f"NUL in {key}": bent(**{key: f"{CANARY}\0"}) for key in ("id", "source", "subject")},
+    **{f"NUL in {key}": bent(data={key: f"{CANARY}\0"}) for key in ("sealed_password", "requested_by", "origin")},
+    "NUL in a request": bent(data={"request": {"a": [f"{CANARY}\0"]}}),
+    "NUL in a key of a request": bent(data={"request": {f"{CANARY}\0": 1}}),
+    "no number in a request": bent(data={"request": {"a": float("nan")}}),
+    "a deeper request than by HTTP": bent(data=0).replace(
+        b"0}", b'{"request": {"a": ' + b"[" * 40 + b"]" * 40 + b"}}}"
+    ),
     "subject too long": bent(subject=CANARY * 30),
     "data a text": bent(data=CANARY),
     "data null": bent(data=None),
@@ -104,6 +112,12 @@ def test_malformed(shape: str) -> None:
 
     assert str(refusal.value)
     assert CANARY not in str(refusal.value)
+
+
+def test_what_cannot_be_stored_is_named() -> None:
+    """A sender is told where the value is that no database keeps, so that nobody sends it again and again."""
+    with pytest.raises(MalformedCommandError, match=r"request: a value cannot be stored"):
+        to_command(bent(data={"request": {"a": "\0"}}), OURS, is_ours=False)
 
 
 def test_sources_never_meet() -> None:
