@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from db.engine import Database
 from db.happenings import newest_id, oldest_id
@@ -99,6 +100,38 @@ def test_an_old_deleted_strategy_goes_with_all_of_it(database: Database) -> None
     purge(database, KEPT, NOW)
 
     assert [0, 0, 0, 0] == [count(database, table) for table in (strategies, steps, runs, run_outputs)]
+
+
+def writers(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list that grows by one with each writing transaction."""
+    begun: list[bool] = []
+    write = database.write
+
+    def counted() -> AbstractContextManager[Connection]:
+        begun.append(True)
+        return write()
+
+    monkeypatch.setattr(database, "write", counted)
+    return begun
+
+
+def test_strategies_go_one_by_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each strategy goes in a transaction of its own: thousands of rows may hang on it, and others want to write."""
+    for _ in range(3):
+        strategy(database, deleted_at=OLD)
+    begun = writers(database, monkeypatch)
+
+    assert 3 == purge(database, KEPT, NOW)
+    assert 3 == len(begun)
+
+
+def test_looking_holds_no_writer_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is too old nobody's place to write is taken."""
+    strategy(database, deleted_at=NEW)
+    begun = writers(database, monkeypatch)
+
+    assert 0 == purge(database, KEPT, NOW)
+    assert [] == begun
 
 
 @pytest.mark.parametrize("deleted_at", [None, NEW])
