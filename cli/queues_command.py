@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import pika
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
+from actors.amqp.unreachable import UNREACHABLE
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.tables import print_table
@@ -74,7 +75,7 @@ def _read(url: str) -> dict[str, State]:
     try:
         with pika.BlockingConnection(parameters) as connection:
             return {name: _state(connection, name) for name in sorted(names, key=lambda name: name.endswith(".XQ"))}
-    except (AMQPError, OSError) as error:
+    except UNREACHABLE as error:
         raise CommandError(f"The broker cannot be asked ({type(error).__name__}). See: prestager doctor") from error
 
 

@@ -18,6 +18,7 @@ import structlog
 from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.errors import ConnectionClosed
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.spec import Basic
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +28,7 @@ _BROKEN: Final = (
     AssertionError,
     ValueError,
     OSError,
+    AMQPConnectorException,
     pika.exceptions.AMQPConnectionError,
     pika.exceptions.AMQPChannelError,
 )

@@ -17,10 +17,11 @@ import structlog
 from aio_pika import ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, UnroutableError
+from pika.exceptions import UnroutableError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.amqp.topology import CONTROL
+from actors.amqp.unreachable import UNREACHABLE
 
 _log = structlog.get_logger(__name__)
 
@@ -117,7 +118,7 @@ def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:
                 connection.process_data_events(time_limit=left)
     except UnroutableError:
         raise ControlError("no worker is connected to the broker") from None
-    except (AMQPError, OSError) as error:
+    except UNREACHABLE as error:
         raise ControlError(f"the broker is out of reach ({type(error).__name__})") from error
     return sorted(answers, key=lambda answer: answer.worker)
 

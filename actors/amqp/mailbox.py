@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
 from actors.amqp.dead_letters import REASON
 from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
+from actors.amqp.unreachable import UNREACHABLE
 
 _TIMEOUT_S: Final = 10
 # The same for those who watch, and ask again soon.
@@ -214,5 +214,5 @@ def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | No
             yield Mailbox(connection)
     except ChannelClosedByBroker as error:
         raise MailboxError(error.reply_text) from error
-    except (AMQPError, AMQPConnectorException, OSError) as error:
+    except UNREACHABLE as error:
         raise MailboxError(f"the broker is out of reach ({type(error).__name__})") from error

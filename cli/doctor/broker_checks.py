@@ -12,9 +12,10 @@ from typing import Final
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ChannelWrongStateError
+from pika.exceptions import ChannelClosedByBroker, ChannelWrongStateError
 
 from actors.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
+from actors.amqp.unreachable import UNREACHABLE
 from cli.doctor.finding import Finding, fail, ok, warn
 from messages.queues import COMMANDS
 from settings.model import Settings
@@ -37,7 +38,7 @@ def broker_findings(settings: Settings) -> Iterator[Finding]:
             yield ok("broker", f"{parameters.host}:{parameters.port} answers.")
             yield from _topology(connection)
             yield from _traffic(connection)
-    except (AMQPError, OSError) as error:
+    except UNREACHABLE as error:
         yield fail(
             "broker",
             f"{parameters.host}:{parameters.port} cannot be used ({type(error).__name__}). Check PRESTAGER_BROKER_URL,"

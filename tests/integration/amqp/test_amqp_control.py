@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from threading import Event
 
 import pytest
 
+from actors.amqp import control
 from actors.amqp.control import ControlError, Hint, HintAnswer, ask_workers
 from actors.amqp.topology import CONTROL
 from bootstrap.roles import Role
@@ -14,7 +16,7 @@ from db.schema import steps, strategies
 from runner.jobs import PlaybookJob
 from runner.noop import NoopEnd
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
-from tests.tcp_proxy import TcpProxy
+from tests.tcp_proxy import HOST, TcpProxy
 from tests.waiting import wait_for
 
 WORKER = frozenset({Role.WORKER})
@@ -87,6 +89,13 @@ def test_nobody_there(host: VirtualHost) -> None:
         ask_workers(host.url(), Hint(kind="drain"))
     with pytest.raises(ControlError, match="out of reach"):
         ask_workers("amqp://127.0.0.1:1/", Hint(kind="drain"))
+
+
+def test_a_broker_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks a broker that never answers is told so."""
+    monkeypatch.setattr(control, "_TIMEOUT_S", 0.3)
+    with socket.create_server((HOST, 0)) as silent, pytest.raises(ControlError, match="out of reach"):
+        ask_workers(f"amqp://{HOST}:{silent.getsockname()[1]}/", Hint(kind="drain"))
 
 
 def test_hints_are_heard_again_after_a_cut(host: VirtualHost, start: Callable[..., Node]) -> None:

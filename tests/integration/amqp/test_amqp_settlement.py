@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from threading import Event
 
@@ -9,6 +10,7 @@ import dramatiq
 import pika
 import pytest
 from dramatiq import Message, Worker
+from dramatiq.errors import ConnectionClosed
 from pika.spec import Basic
 
 from actors.amqp.broker import PrestagerBroker
@@ -16,7 +18,7 @@ from actors.amqp.consumer import AmqpConsumer, Delivery
 from actors.amqp.publisher import Publisher
 from messages.queues import PREPARE
 from tests.integration.amqp.amqp_rig import VirtualHost
-from tests.tcp_proxy import TcpProxy
+from tests.tcp_proxy import HOST, TcpProxy
 from tests.waiting import wait_for
 
 
@@ -142,3 +144,11 @@ def test_a_cut_connection_loses_nothing(host: VirtualHost) -> None:
 def unacked(host: VirtualHost) -> int:
     """Return how many deliveries of the queue are not acknowledged."""
     return host.server.queues(host.name)[PREPARE].unacked_count
+
+
+def test_a_broker_that_says_nothing() -> None:
+    """A handshake that is never answered is a connection that was closed: Dramatiq tries again."""
+    with socket.create_server((HOST, 0)) as silent:
+        parameters = pika.ConnectionParameters(HOST, silent.getsockname()[1], stack_timeout=0.3)
+        with pytest.raises(ConnectionClosed):
+            AmqpConsumer(parameters, PREPARE, prefetch=1, timeout_ms=50, read=read, has_room=lambda: True)

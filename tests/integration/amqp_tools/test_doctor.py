@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from time import time
 
@@ -9,10 +10,11 @@ import pytest
 from amqp_house import Ended, House, Prestager
 
 from actors.amqp.topology import EXCHANGES, QUEUES, dead_letters_of
-from cli.doctor import store_checks
+from cli.doctor import broker_checks, store_checks
 from cli.doctor.finding import Level
 from db.engine import Database
 from messages.queues import COMMANDS, PREPARE
+from tests.tcp_proxy import HOST
 
 OURS = next(dict(queue.arguments) for queue in QUEUES if queue.name == PREPARE)
 
@@ -102,6 +104,15 @@ def test_a_broker_that_is_away(prestager: Prestager) -> None:
 
     assert (1, "fail") == (ended.code, lines(ended)["broker"][0])
     assert "hidden" not in ended.out + ended.err
+
+
+def test_a_broker_that_says_nothing(prestager: Prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that never answers is told as one that is away."""
+    monkeypatch.setattr(broker_checks, "_TIMEOUT_S", 0.3)
+    with socket.create_server((HOST, 0)) as silent:
+        ended = prestager("doctor", BROKER_URL=f"amqp://{HOST}:{silent.getsockname()[1]}/")
+
+    assert (1, "fail") == (ended.code, lines(ended)["broker"][0])
 
 
 def test_a_user_without_rights(house: House, prestager: Prestager) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from amqp_house import House, Prestager
 
 from actors.amqp.topology import dead_letters_of
+from cli import queues_command
 from cli.queues_command import State, verdict
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, SUBCLOUDS
+from tests.tcp_proxy import HOST
 from tests.waiting import wait_for
 
 
@@ -59,6 +63,15 @@ def test_nobody_runs(house: House, prestager: Prestager) -> None:
 def test_what_it_means(queue: str, state: State, expected: str) -> None:
     """What a state means is said in words, and what to do where something is wrong."""
     assert expected in verdict(queue, state)
+
+
+def test_a_broker_that_says_nothing(prestager: Prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that never answers is told as one that is away."""
+    monkeypatch.setattr(queues_command, "_TIMEOUT_S", 0.3)
+    with socket.create_server((HOST, 0)) as silent:
+        ended = prestager("queues", BROKER_URL=f"amqp://{HOST}:{silent.getsockname()[1]}/")
+
+    assert (1, True) == (ended.code, "prestager doctor" in ended.err)
 
 
 def test_without_a_broker(prestager: Prestager) -> None:
