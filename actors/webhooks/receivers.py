@@ -47,10 +47,23 @@ class Receivers:
         self._ca_file = ca_file
         self._allowed = tuple(allowed)
         self._timeout_s = timeout_s
+        self._is_open = False
         self._session: aiohttp.ClientSession | None = None
+        self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        """Make the session; nothing connects yet."""
+        """Begin; nothing connects yet."""
+        self._is_open = True
+        return self
+
+    async def _made(self) -> aiohttp.ClientSession:
+        """Return the session. Made with the first post: to read the system's authorities takes a while."""
+        async with self._making:
+            if self._session is None:
+                self._session = await self._make()
+            return self._session
+
+    async def _make(self) -> aiohttp.ClientSession:
         context = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
         connector = aiohttp.TCPConnector(
             limit=AT_ONCE,
@@ -59,17 +72,17 @@ class Receivers:
             socket_factory=socket_maker(self._allowed),
             keepalive_timeout=_KEPT_S,
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             headers={"User-Agent": f"Prestager/{program_version()}"},
             auto_decompress=False,
         )
-        return self
 
     async def __aexit__(self, *ended: object) -> None:
         """Close every connection."""
+        self._is_open = False
         if self._session is not None:
             await self._session.close()
 
@@ -79,14 +92,15 @@ class Receivers:
         Raises:
             RuntimeError: Outside of the context.
         """
-        if self._session is None:
+        if not self._is_open:
             raise RuntimeError("receivers are used as a context")
+        session = await self._made()
         started = monotonic()
         status: int | None = None
         retry_after_s: float | None = None
         fault = ""
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 status = answer.status
                 retry_after_s = read_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
                 took_s = monotonic() - started

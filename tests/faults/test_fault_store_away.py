@@ -19,13 +19,13 @@ from actors.reports import Reporter
 from actors.worker import StepWorker
 from actors.worker_tools import WorkerTools
 from db.engine import Database
-from db.migrate import upgrade
 from db.schema import commands, runs
 from db.sealing import Sealer
 from messages.commands import Answer, Command, CommandType
 from runner.inspectors import DeclaredInspector
 from runner.phases import ControllerLayout
 from statemachine.eligibility import Rules
+from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -68,8 +68,7 @@ def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MovingStore]:
     """Give an empty store."""
-    store = MovingStore(f"sqlite:///{tmp_path / 'prestager.db'}")
-    upgrade(store)
+    store = MovingStore(place_migrated(tmp_path / "prestager.db"))
     yield store
     store.close()
 

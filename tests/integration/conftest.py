@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from sqlalchemy.engine import make_url
 from db.engine import Database
 from db.migrate import upgrade
 from db.schema import metadata
+from tests.migrated_store import place_migrated
 from tests.postgres_server import PostgresServer
 
 
@@ -28,20 +28,16 @@ class StoreMaker(Protocol):
 
 
 class SqliteStores:
-    """Copies a migrated file: migrating takes far longer than a test."""
+    """Makes files."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._template = directory / "template.db"
-        migrate(f"sqlite:///{self._template}")
 
     @contextmanager
     def store(self, *, migrated: bool = True) -> Iterator[str]:
         """Give a file of its own."""
         file = self._directory / f"{uuid4()}.db"
-        if migrated:
-            shutil.copy(self._template, file)
-        yield f"sqlite:///{file}"
+        yield place_migrated(file) if migrated else f"sqlite:///{file}"
 
 
 class PostgresStores:
@@ -51,7 +47,9 @@ class PostgresStores:
         self._server = server
         self._free: list[str] = []
         template = server.create_database()
-        migrate(server.url(template))
+        database = Database(server.url(template))
+        upgrade(database)
+        database.close()
         self._template = template
         with connected(server, template) as connection:
             self._groups = connection.execute("SELECT * FROM subcloud_groups").fetchall()
@@ -93,13 +91,6 @@ def connected(server: PostgresServer, database: str = "postgres") -> psycopg.Con
     """Return a connection that commits each statement."""
     address = make_url(server.url(database)).set(drivername="postgresql")
     return psycopg.connect(address.render_as_string(hide_password=False), autocommit=True)
-
-
-def migrate(url: str) -> None:
-    """Bring an empty store to the newest schema."""
-    database = Database(url)
-    upgrade(database)
-    database.close()
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,7 @@ def stage() -> Stage:
 def build(tmp_path: Path, stage: Stage, new_store: Callable[..., str]) -> Iterator[Callable[..., Rig]]:
     """Give a function that starts an installation, the same one again each time; all are stopped in the end."""
     rigs: list[Rig] = []
-    url = new_store()
-    # An embedded installation makes its own file.
-    store = {} if url.startswith("sqlite") else {"database_url": url}
+    store = {"database_url": new_store()}
 
     def start(**options: object) -> Rig:
         rigs.append(Rig(tmp_path, stage, **store, **options))

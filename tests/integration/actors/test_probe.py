@@ -15,7 +15,6 @@ from sqlalchemy import event, insert, select, update
 from actors.probe import AvailabilityProbe, ProbeRules, Site, judge, site_of
 from actors.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
 from db.engine import Database
-from db.migrate import upgrade
 from db.schema import events, subclouds
 from fleet.faults import Fault, FaultKind
 from fleet.site_spec import SiteSpec
@@ -24,6 +23,7 @@ from messages.resources import NO_ERRORS
 from runner.sysinv.addresses import SiteAddresses
 from runner.sysinv.login import Account, TokenStore, Trust
 from runner.sysinv.session import Access, Patience
+from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
 
 RULES = ProbeRules(interval_s=0.05, failures=2, concurrency=10)
@@ -32,8 +32,7 @@ TCP = aim_tcp(2)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'probe.db'}")
-    upgrade(database)
+    database = Database(place_migrated(tmp_path / "probe.db"))
     yield database
     database.close()
 

@@ -26,6 +26,7 @@ from runner.jobs import OnFinished, PlaybookJob
 from runner.noop import NoopEnd, NoopRunner
 from settings.model import Settings
 from tests.integration.actors.coordinator_house import House
+from tests.migrated_store import place_migrated
 from tests.rabbitmq_server import RabbitmqServer
 from tests.tcp_proxy import HOST
 from tests.waiting import wait_for
@@ -149,6 +150,9 @@ class Node(House):
             return NoopRunner(slots=slots, on_finished=done, decide=decide)
 
         given = {"release": "23.09", "deploy_dir": directory / "deploy", "feed_dir": directory / "feed", **settings}
+        if "database_url" not in given:
+            # The file of an embedded database.
+            place_migrated(directory / "prestager.db")
         self.settings = Settings(data_dir=directory, broker_url=url, **given)  # type: ignore[arg-type]
         self.installation: Installation = build(self.settings, roles, runner_factory or pretend)
         super().__init__(

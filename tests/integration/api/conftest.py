@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -11,29 +10,17 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.context import Limits
 from db.engine import Database
-from db.migrate import upgrade
 from db.sealing import Sealer
 from db.tokens import TokenStore
+from tests.migrated_store import place_migrated
 
 KEY = b"k" * 32
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database file to copy from: migrating takes far longer than a test."""
-    file = tmp_path_factory.mktemp("api-store") / "empty.db"
-    database = Database(f"sqlite:///{file}")
-    upgrade(database)
-    database.close()
-    return file
-
-
 @pytest.fixture
-def database(empty_store: Path, tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path) -> Iterator[Database]:
     """An empty store of the test's own."""
-    file = tmp_path / "prestager.db"
-    shutil.copy(empty_store, file)
-    database = Database(f"sqlite:///{file}")
+    database = Database(place_migrated(tmp_path / "prestager.db"))
     yield database
     database.close()
 

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, func, insert, select
 
 from db.engine import Database
 from db.happenings import newest_id, oldest_id
-from db.migrate import upgrade
 from db.retention import Retention, purge
 from db.schema import audit, commands, events, run_outputs, runs, steps, strategies, webhook_deliveries, webhooks
+from tests.migrated_store import place_migrated
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=1)
@@ -23,8 +23,7 @@ OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=1)
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Give an empty database."""
-    made = Database(f"sqlite:///{tmp_path / 'retention.db'}")
-    upgrade(made)
+    made = Database(place_migrated(tmp_path / "retention.db"))
     yield made
     made.close()
 

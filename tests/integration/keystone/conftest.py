@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from db.engine import Database
-from db.migrate import upgrade
 from tests.keystone_server import KeystoneServer
+from tests.migrated_store import place_migrated
 
 # The rig of the API's tests serves here too.
 sys.path.append(str(Path(__file__).parents[1] / "api"))
@@ -24,22 +23,10 @@ def keystone() -> Iterator[KeystoneServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database file to copy from."""
-    file = tmp_path_factory.mktemp("keystone-store") / "empty.db"
-    database = Database(f"sqlite:///{file}")
-    upgrade(database)
-    database.close()
-    return file
-
-
 @pytest.fixture
-def database(empty_store: Path, tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path) -> Iterator[Database]:
     """An empty store of the test's own."""
-    file = tmp_path / "prestager.db"
-    shutil.copy(empty_store, file)
-    database = Database(f"sqlite:///{file}")
+    database = Database(place_migrated(tmp_path / "prestager.db"))
     yield database
     database.close()
 
