@@ -38,9 +38,7 @@ def service(tmp_path: Path) -> Iterator[ServiceProcess]:
         SLOTS=4,
     )
     (tmp_path / "journal").mkdir()
-    service.command("db", "upgrade")
-    token = service.command("token", "create", "test", "--role", "admin").split()
-    service.token = next(word for word in token if word.startswith("prst_"))
+    service.prepare()
     yield service
     service.end()
     wait_for(lambda: not service.playbook_processes(), ORPHAN_S)

@@ -86,7 +86,5 @@ def new_installation(directory: Path, **settings: object) -> InstallationProcess
     """Return an installation whose API is not started; the schema and an admin's token are made."""
     api = ServiceProcess(directory, **settings)
     api.environment["PATH"] = os.environ["PATH"]
-    api.command("db", "upgrade")
-    words = api.command("token", "create", "test", "--role", "admin").split()
-    api.token = next(word for word in words if word.startswith("prst_"))
+    api.prepare()
     return InstallationProcesses(directory=directory, api=api)

@@ -50,9 +50,7 @@ class Controller:
             FEED_DIR=root / "feed",
             LOG_LEVEL="debug",
         )
-        self.service.command("db", "upgrade")
-        words = self.service.command("token", "create", "test", "--role", "admin").split()
-        self.service.token = next(word for word in words if word.startswith("prst_"))
+        self.service.prepare()
         self.service.start()
         self.answers: list[Any] = []
 
