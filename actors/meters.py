@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 
 class Meters(Protocol):
     """Counts. Called from any thread on the way of every run, so it takes microseconds and never raises."""
+
+    def expect_runs(self, phases: Iterable[str]) -> None:
+        """Show the runs of these phases from now on, also while there are none."""
 
     def command_answered(self, kind: str, status: int) -> None:
         """Count a command that was answered; a repeat counts again."""
@@ -26,6 +30,9 @@ class Meters(Protocol):
 
 class Unmeasured:
     """Counts nothing."""
+
+    def expect_runs(self, phases: Iterable[str]) -> None:
+        """Do nothing."""
 
     def command_answered(self, kind: str, status: int) -> None:
         """Do nothing."""
