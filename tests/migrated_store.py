@@ -11,8 +11,9 @@ from db.migrate import upgrade
 
 
 def place_migrated(file: Path) -> str:
-    """Make the file, unless it is there, and return its SQLAlchemy address."""
+    """Make the file and its directory, unless they are there, and return its SQLAlchemy address."""
     if not file.exists():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         file.write_bytes(_migrated())
     return f"sqlite:///{file}"
 

@@ -66,9 +66,7 @@ class ServiceProcess:
         """Make the schema and an administrator's token, as two commands would, which take seconds to start."""
         url = self.environment.get("PRESTAGER_DATABASE_URL")
         if url is None:
-            directory = Path(self.environment["PRESTAGER_DATA_DIR"])
-            directory.mkdir(mode=0o700, exist_ok=True)
-            url = place_migrated(directory / "prestager.db")
+            url = place_migrated(Path(self.environment["PRESTAGER_DATA_DIR"]) / "prestager.db")
         database = Database(url)
         if current_revision(database) is None:
             upgrade(database)
