@@ -7,7 +7,9 @@ import hmac
 import json
 import socket
 from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from ipaddress import ip_network
@@ -38,6 +40,20 @@ def is_signed(got: Got, secret: str = SECRET) -> bool:
     key = b64decode(secret.split("_", 1)[1])
     digest = b64encode(hmac.new(key, content, sha256).digest()).decode()
     return f"v1,{digest}" in got.headers["webhook-signature"].split(" ")
+
+
+@asynccontextmanager
+async def during_a_try(house: House, receiver: Receiver) -> AsyncIterator[None]:
+    """Be within the first try, whose answer comes only after the sender has looked once more."""
+    receiver.hold.clear()
+    sender = house.sender()
+    async with sender._receivers:
+        await sender.look()
+        await receiver.busy(1)
+        yield
+        await sender.look()
+        receiver.hold.set()
+        await sender.settle()
 
 
 class TestRequest:
@@ -514,18 +530,11 @@ class TestEnds:
 
     async def test_disabled_and_enabled_meanwhile(self, house: House, receiver: Receiver) -> None:
         """What failed with a webhook that was disabled is not sent, though it was enabled again within one try."""
-        receiver.hold.clear()
         house.add("ops", receiver.url)
         house.tell(3)
-        sender = house.sender()
-        async with sender._receivers:
-            await sender.look()
-            await receiver.busy(1)
+        async with during_a_try(house, receiver):
             house.change("ops", enabled=False)
             house.change("ops", enabled=True)
-            await sender.look()
-            receiver.hold.set()
-            await sender.settle()
         (number,) = house.tell()
         await house.send()
 
@@ -533,17 +542,10 @@ class TestEnds:
 
     async def test_deleted_meanwhile(self, house: House, receiver: Receiver) -> None:
         """A webhook that is deleted while a delivery is under way takes its log along, and nothing breaks."""
-        receiver.hold.clear()
         house.add("ops", receiver.url)
         house.tell(2)
-        sender = house.sender()
-        async with sender._receivers:
-            await sender.look()
-            await receiver.busy(1)
+        async with during_a_try(house, receiver):
             house.ask(CommandType.WEBHOOK_DELETE, "ops")
-            await sender.look()
-            receiver.hold.set()
-            await sender.settle()
 
         assert (1, []) == (len(receiver.got), house.rows())
 
