@@ -11,10 +11,10 @@ _MASK: Final = "********"
 _SECRET_WORDS: Final = ("pass", "secret", "token", "key", "credential")
 # Names of faults, not of secrets.
 _HARMLESS: Final = frozenset({"password_fault"})
-# A secret in what is no JSON: its name, a sign, and what follows up to the next separator. Bounded, for strangers
-# choose the text.
+# A secret in what is no JSON: its name, a sign, and what follows up to the next separator. A
+# name is looked at once, from its beginning, for strangers choose the text.
 _LOOSE: Final = re.compile(
-    r"""((?:pass|secret|token|key|credential)[\w.-]{0,100}+["']?\s*+[:=]\s*+)("[^"]*"?|'[^']*'?|[^\s,;}]+)""",
+    r"""(?<![\w.-])(?=[\w.-]*?(?:pass|secret|token|key|credential))([\w.-]++["']?\s*+[:=]\s*+)("[^"]*"?|'[^']*'?|[^\s,;}]+)""",
     re.IGNORECASE,
 )
 _LONGEST: Final = 16_384

@@ -19,7 +19,7 @@ _SECRET_KEY: Final = re.compile(
     re.IGNORECASE,
 )
 # Values that are secrets, wherever they stand. Each gives what may stay as its groups. Strangers choose the text: what
-# is repeated before and after a word is bounded or never tried again, or a line of 8 kB would take ten seconds.
+# is a name is looked at once, from its beginning, or a line of 8 kB would take ten seconds.
 _SECRET_VALUES: Final = (
     # Our own tokens, the secrets of webhooks, and Keystone's tokens (Fernet).
     re.compile(r"()\b(?:prst_[A-Za-z0-9_-]{20,}|whsec_[A-Za-z0-9+/=]{20,}|gAAAA[A-Za-z0-9_=-]{40,})"),
@@ -28,7 +28,8 @@ _SECRET_VALUES: Final = (
     re.compile(r"(\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
     # What is written as a field within a text: password=x, "secret": "x", ansible_ssh_pass: x.
     re.compile(
-        r"((?:passw(?:or)?d|secret|ssh_pass|become_pass|x-auth-token|x-subject-token)[\w-]{0,100}+[\"']?\s*+[=:]\s*+)"
+        r"(?<![\w-])(?=[\w-]*?(?:passw(?:or)?d|secret|ssh_pass|become_pass|x-auth-token|x-subject-token))"
+        r"([\w-]++[\"']?\s*+[=:]\s*+)"
         r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&}\"']+)",
         re.IGNORECASE,
     ),

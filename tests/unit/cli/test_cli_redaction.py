@@ -59,6 +59,7 @@ def test_other_fields_stay(key: str) -> None:
         ("{'ansible_ssh_pass': 'Li69nux*', 'a': 1}", "{'ansible_ssh_pass': " + MASK + ", 'a': 1}"),
         ('{"sysadmin_password": "TGk2OW51eCo=", "a": "b"}', '{"sysadmin_password": ' + MASK + ', "a": "b"}'),
         ("password=abc&force=true", f"password={MASK}&force=true"),
+        ("secret" + "y" * 500 + "=abc", "secret" + "y" * 500 + f"={MASK}"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY----- after", f"{MASK} after"),
     ],
 )  # fmt: skip
