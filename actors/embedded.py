@@ -5,6 +5,7 @@ from __future__ import annotations
 from actors.coordinator import Coordinator
 from actors.declare import Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
+from actors.heartbeat import Heartbeat, ReportedProcess
 from actors.in_process import InProcessBroker, InProcessTransport, Replies
 from actors.loop import Loop
 from actors.message_spans import MessageSpans
@@ -42,6 +43,7 @@ class EmbeddedActors:
         tools: WorkerTools,
         retention: Retention,
         webhooks: Sending | None = None,
+        process: ReportedProcess | None = None,
     ) -> None:
         self.coordinator = coordinator
         self.worker = StepWorker(tools)
@@ -59,6 +61,7 @@ class EmbeddedActors:
             worker_loops=WorkerLoops(database, self.worker, tools),
             retention=retention,
             webhooks=webhooks,
+            heartbeat=Heartbeat(database, process, self.worker) if process is not None else None,
         )
         self._run: EngineRun | None = None
 

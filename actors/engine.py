@@ -10,6 +10,7 @@ import structlog
 from dramatiq import Broker, Worker
 
 from actors.coordinator import Coordinator
+from actors.heartbeat import Heartbeat
 from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.live import LIVE_S
 from actors.loop import Loop
@@ -101,6 +102,8 @@ class Engine:
     retention: Retention
     # What sends events to webhooks; None in a process without a coordinator.
     webhooks: Sending | None = None
+    # Reports this process to all others.
+    heartbeat: Heartbeat | None = None
 
     def start(self, runner: Runner | None = None, *, consume: bool = True) -> EngineRun:
         """Clean up after the process before, then go on with what the database says is to be done.
@@ -126,7 +129,7 @@ class EngineRun:
         engine.relay.start()
         if self._dramatiq is not None:
             self._dramatiq.start()
-        for loop in (self._reconciler, self._retention, engine.webhooks):
+        for loop in (self._reconciler, self._retention, engine.webhooks, engine.heartbeat):
             if loop is not None:
                 loop.start()
 
@@ -158,3 +161,5 @@ class EngineRun:
         self._engine.relay.stop()
         if self._engine.webhooks is not None:
             self._engine.webhooks.stop()
+        if self._engine.heartbeat is not None:
+            self._engine.heartbeat.stop()

@@ -55,12 +55,12 @@ class Loop:
         """Have the work run soon; callable from any thread."""
         self._woken.set()
 
-    def stop(self) -> None:
-        """Stop after the work in progress. Repeating it does nothing."""
+    def stop(self, *, join: bool = True) -> None:
+        """Stop after the work in progress, and unless `join` is false wait for its end. Repeating it does nothing."""
         self._stopping = True
         _running.discard(self)
         self._woken.set()
-        if self._thread.is_alive():
+        if join and self._thread.is_alive():
             self._thread.join(_STOP_S)
 
     def _run(self) -> None:

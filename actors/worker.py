@@ -81,6 +81,16 @@ class StepWorker:
         self._tools.reporter.add(_report(run_id, RunOutcome.LOST, ""))
 
     @property
+    def precheck_count(self) -> int:
+        """How many sites are asked for their facts now."""
+        return self._tools.inspections - self._inspections.free
+
+    @property
+    def playbook_count(self) -> int:
+        """How many playbooks run now, each on a slot."""
+        return max(0, len(self._held.ids()) - self.precheck_count)
+
+    @property
     def is_draining(self) -> bool:
         """Tell whether no more runs are taken."""
         return self._draining

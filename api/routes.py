@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import documents, events, groups, history, public, steps, strategies, subclouds, webhooks
+from api import documents, events, groups, history, public, steps, strategies, subclouds, webhooks, workers
 from api.access import guard
 from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
@@ -41,6 +41,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
+    (hdrs.METH_GET, f"{_VERSION}/workers", workers.show_all, READ),
     (hdrs.METH_GET, _GROUPS, groups.show_all, READ),
     (hdrs.METH_POST, _GROUPS, groups.create, CHANGE),
     (hdrs.METH_GET, f"{_GROUPS}/{{ref}}", groups.show, READ),

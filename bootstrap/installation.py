@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from actors.amqp.processes import AmqpActors, AmqpMessages, amqp_relay
 from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
 from actors.embedded import EmbeddedActors, InProcessMessages
+from actors.heartbeat import ReportedProcess
 from actors.loop import Loop
 from actors.reports import Reporter
 from actors.webhooks.book import Book
@@ -27,11 +29,14 @@ from bootstrap.secret_key import load_sealer
 from bootstrap.store import open_database, prepare_schema
 from bootstrap.traces import role_tracer
 from db.engine import Database
+from db.heartbeats import ProcessIdentity
 from db.inventory import installation_id
 from db.retention import Retention
 from db.sealing import Sealer
 from messages.events import source_of
+from messages.program import program_version
 from monitoring.meters import ProcessMeters
+from runner.controller_content import ControllerSurvey
 from runner.jobs import OnFinished, Runner
 from runner.supervisor import Supervisor
 from settings.model import Settings
@@ -97,12 +102,16 @@ class _Parts:
         # Two machines may have one host name; a worker takes back only what a process of its own machine left.
         self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
         self._tracer = role_tracer(settings, roles, self._owner)
+        self._layout = controller_layout(settings, database)
+        self._roles = roles
 
     def embedded(self, factory: RunnerFactory) -> Installation:
         messages = InProcessMessages(self._database, self._owner, self._tracer)
         coordinator = self._coordinator(messages.relay)
         tools = self._tools(messages.relay)
-        actors = EmbeddedActors(self._database, messages, coordinator, tools, self._retention, self._webhooks())
+        actors = EmbeddedActors(
+            self._database, messages, coordinator, tools, self._retention, self._webhooks(), self._process()
+        )
         return self._installation(actors, factory(actors.worker.finished))
 
     def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
@@ -119,6 +128,7 @@ class _Parts:
             coordinator=self._coordinator(relay) if Role.COORDINATOR in roles else None,
             tools=self._tools(relay) if Role.WORKER in roles else None,
             webhooks=self._webhooks() if Role.COORDINATOR in roles else None,
+            process=self._process(),
         )
         return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
 
@@ -135,6 +145,20 @@ class _Parts:
             meters=self._meters,
             tracer=self._tracer,
         )
+
+    def _process(self) -> ReportedProcess:
+        settings, is_worker = self._settings, Role.WORKER in self._roles
+        identity = ProcessIdentity(
+            process=self._owner,
+            name=settings.worker_name,
+            host=socket.gethostname(),
+            version=program_version(),
+            roles=tuple(sorted(self._roles)),
+            queues=tuple(sorted(settings.served_queues)) if is_worker else (),
+            slots=settings.slots if is_worker else None,
+        )
+        survey = ControllerSurvey(self._layout, with_playbooks=is_worker)
+        return ReportedProcess(identity=identity, key_ids=lambda: self._sealer.key_ids, look=survey.look)
 
     def _coordinator(self, relay: Loop) -> Coordinator:
         rules = CoordinatorRules(
@@ -172,7 +196,7 @@ class _Parts:
             sealer=self._sealer,
             reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
             meters=self._meters,
-            layout=controller_layout(self._settings, self._database),
+            layout=self._layout,
             rules=self._site_rules,
             owner=self._owner,
             phases=phases,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 from bootstrap.faults import StartError
 from bootstrap.secret_key import load_sealer
@@ -12,7 +11,7 @@ from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.site_checks import site_faults
 from db.engine import Database
-from runner.playbook_set import PLAYBOOKS, read_playbook_set
+from runner.playbook_check import missing_playbooks
 from settings.model import Settings
 from tracing.opening import HOW_TO_INSTALL, is_installed
 
@@ -40,7 +39,7 @@ def start_faults(settings: Settings) -> list[str]:
         _tracing,
     )
     return [fault for check in checks if (fault := check(settings)) is not None] + [
-        *_playbooks(settings),
+        *missing_playbooks(settings.playbooks_dir),
         *site_faults(settings),
     ]
 
@@ -101,20 +100,3 @@ def _tracing(settings: Settings) -> str | None:
     if settings.tracing == "off" or is_installed():
         return None
     return f"PRESTAGER_TRACING={settings.tracing}: {HOW_TO_INSTALL}"
-
-
-def _playbooks(settings: Settings) -> list[str]:
-    directory = settings.playbooks_dir
-    if not directory.is_dir():
-        return [f"PRESTAGER_PLAYBOOKS_DIR {directory} is not a directory."]
-    if not os.access(directory, os.R_OK | os.X_OK):
-        return [f"PRESTAGER_PLAYBOOKS_DIR {directory} cannot be read by this user."]
-    return [
-        f"PRESTAGER_PLAYBOOKS_DIR {directory} has no readable {playbook.name}."
-        for playbook in _wanted_playbooks(directory)
-        if not os.access(playbook, os.R_OK)
-    ]
-
-
-def _wanted_playbooks(directory: Path) -> list[Path]:
-    return [directory / PLAYBOOKS[phase] for phase in read_playbook_set(directory).phases]

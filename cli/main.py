@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "doctor": "cli.doctor.command:doctor",
     "seal": "cli.seal_command:seal",
     "drain": "cli.drain_command:drain",
+    "workers": "cli.workers_command:workers",
     "queues": "cli.queues_command:queues",
     "config": "cli.config_commands:app",
     "subcloud": "cli.subcloud_commands:app",

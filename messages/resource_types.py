@@ -23,6 +23,14 @@ from statemachine.states import (
 )
 
 Moment = Annotated[str, Field(description="A moment in UTC, without a zone.", examples=["2026-11-22 08:00:00.123456"])]
+ZonedMoment = Annotated[
+    str,
+    Field(
+        description="A moment in UTC.",
+        examples=["2026-11-22T08:00:00+00:00"],
+        json_schema_extra={"format": "date-time"},
+    ),
+]
 Seconds = Annotated[float, Field(description="In seconds.")]
 Count = Annotated[int, Field(ge=0)]
 
@@ -255,5 +263,37 @@ Delivery = TypedDict(
         "attempted-at": Moment | None,
         "created-at": Moment,
         "finished-at": Moment | None,
+    },
+)
+
+Worker = TypedDict(
+    "Worker",
+    {
+        "id": Annotated[str, Field(description="Another one after each start.")],
+        "name": Annotated[str, Field(description="PRESTAGER_WORKER_NAME.")],
+        "host": str,
+        "roles": Annotated[list[str], Field(description="Of `api`, `coordinator` and `worker`.")],
+        "version": str,
+        "queues": Annotated[list[str], Field(description="Queues that a worker serves.")],
+        "slots": Annotated[int | None, Field(description="Playbooks at once; null without the role `worker`.")],
+        "running": Annotated[int | None, Field(description="Playbooks that run now.")],
+        "prechecks": Annotated[int | None, Field(description="Sites whose facts are being read now.")],
+        "draining": Annotated[bool, Field(description="It finishes its runs and takes no more.")],
+        "releases": Annotated[
+            list[str] | None,
+            Field(description="Releases with a directory in PRESTAGER_DEPLOY_DIR; null: not looked at yet."),
+        ],
+        "feeds": Annotated[
+            list[str] | None,
+            Field(description="Releases with a feed in PRESTAGER_FEED_DIR; null: not looked at yet."),
+        ],
+        "playbooks-error": Annotated[
+            str | None, Field(description="First error of its playbooks; empty: none, null: not looked at.")
+        ],
+        "key-ids": Annotated[list[str], Field(description="Ids of the secret keys it knows; the first one seals.")],
+        "alive": Annotated[bool, Field(description="It was seen within the last 30 s, by the database's clock.")],
+        "started-at": ZonedMoment,
+        "last-seen-at": ZonedMoment,
+        "last-seen-s": Annotated[float, Field(description="Seconds since it was seen last.")],
     },
 )

@@ -54,12 +54,13 @@ def read_playbook_set(directory: Path) -> PlaybookSet:
     return PlaybookSet(
         is_ours=is_ours,
         prepares=(directory / PLAYBOOKS[StepState.PREPARE]).is_file(),
-        takes_reason=not is_ours and any(_REASON in text for text in (*playbooks, *_role_texts(directory))),
+        takes_reason=not is_ours and any(_REASON in text for text in (*playbooks, *map(_text, role_files(directory)))),
     )
 
 
-def _role_texts(directory: Path) -> Iterator[str]:
-    return (_text(path) for path in directory.glob(_ROLE_FILES))
+def role_files(directory: Path) -> Iterator[Path]:
+    """Yield the YAML files of roles beside the playbooks that have to do with prestage."""
+    return (path for path in directory.glob(_ROLE_FILES) if path.is_file())
 
 
 def _text(path: Path) -> str:

@@ -17,8 +17,13 @@ def is_older(release: str, than: str) -> bool:
     """Tell whether `release` comes before `than`; a text that is no release is older than nothing."""
     if not (is_release(release) and is_release(than)):
         return False
-    return _parts(release) < _parts(than)
+    return release_order(release) < release_order(than)
 
 
-def _parts(release: str) -> tuple[int, ...]:
+def release_order(release: str) -> tuple[int, ...]:
+    """Return what releases are sorted by, the oldest first.
+
+    Raises:
+        ValueError: It is no release.
+    """
     return tuple(int(part) for part in release.split("."))

@@ -24,6 +24,7 @@ from actors.amqp.upkeep import TopologyUpkeep
 from actors.coordinator import Coordinator
 from actors.declare import QUEUE_OF, Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
+from actors.heartbeat import Heartbeat, ReportedProcess
 from actors.loop import Loop
 from actors.message_spans import MessageSpans, in_trace
 from actors.relay import Call, Relay
@@ -85,6 +86,7 @@ class AmqpActors:
         coordinator: Coordinator | None = None,
         tools: WorkerTools | None = None,
         webhooks: Sending | None = None,
+        process: ReportedProcess | None = None,
     ) -> None:
         self._messages = messages
         self._ingress = Ingress(messages.publisher, messages.source, messages.tracer)
@@ -118,6 +120,7 @@ class AmqpActors:
             retention=retention,
             worker_loops=WorkerLoops(database, self._worker, tools) if self._worker and tools else None,
             webhooks=webhooks,
+            heartbeat=Heartbeat(database, process, self._worker) if process is not None else None,
         )
         self._topology = Loop("topology", self._upkeep.look, _RETRY_S)
         self._connection = Loop("connection", messages.publisher.connect, _RETRY_S)

@@ -17,6 +17,7 @@ from messages.resource_types import (
     PastStrategy,
     Step,
     Subcloud,
+    Worker,
 )
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
@@ -83,6 +84,12 @@ class DeliveryPage(TypedDict):
 
     deliveries: list[Delivery]
     next: _Next
+
+
+class WorkerList(TypedDict):
+    """Every process of the installation."""
+
+    workers: list[Worker]
 
 
 class StreamMessage(TypedDict):

@@ -7,14 +7,25 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
-from api import documents, events, history, public
-from api.openapi.envelopes import Alive, AuditPage, Ready, Started, StepPage, StrategyPage, StreamMessage, Versions
+from api import documents, events, history, public, workers
+from api.openapi.envelopes import (
+    Alive,
+    AuditPage,
+    Ready,
+    Started,
+    StepPage,
+    StrategyPage,
+    StreamMessage,
+    Versions,
+    WorkerList,
+)
 from api.openapi.operation import Header, Operation, Shown
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery
 from messages.resource_types import PastStrategy
 
 _EVENTS: Final = "Events"
 _HISTORY: Final = "History and audit"
+_PROCESSES: Final = "Processes"
 _PROCESS: Final = "The process itself"
 _STRATEGY: Final = ("Id of the strategy.", "1")
 _NO_STRATEGY: Final = {404: "There is no such strategy."}
@@ -64,6 +75,11 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         tag=_HISTORY,
         query=AuditQuery,
         shown=Shown(description="A page of the audit.", type=AuditPage),
+    ),
+    workers.show_all: Operation(
+        id="list-workers",
+        tag=_PROCESSES,
+        shown=Shown(description="The processes by role and name.", type=WorkerList),
     ),
     public.show_versions: Operation(
         id="list-versions", tag=_PROCESS, shown=Shown(description="The versions.", type=Versions)

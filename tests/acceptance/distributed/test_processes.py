@@ -91,6 +91,25 @@ def test_a_strategy_runs_over_three_processes(
     assert [0, 0] == [worker.stop() for worker in workers]
 
 
+def test_every_process_reports_itself(installation: InstallationProcesses) -> None:
+    """API, coordinator and worker show in /v1.0/workers while they run, and one that stopped in order does not."""
+    installation.api.start("api")
+    installation.part("coordinator", "one")
+    worker = installation.part("worker", "a")
+
+    def shown() -> list[dict[str, Any]]:
+        return list(installation.api.get("/v1.0/workers")[1]["workers"])
+
+    processes = wait_for(lambda: found if len(found := shown()) == 3 else None, story=installation.story)
+    stopped = worker.stop()
+
+    assert [["api"], ["coordinator"], ["worker"]] == [one["roles"] for one in processes]
+    assert [None, None, 3] == [one["slots"] for one in processes]
+    assert all(one["alive"] for one in processes)
+    assert 1 == len({tuple(one["key-ids"]) for one in processes})
+    assert (0, [["api"], ["coordinator"]]) == (stopped, [one["roles"] for one in shown()])
+
+
 def test_a_killed_worker_and_coordinator_change_nothing(
     installation: InstallationProcesses, begin: Callable[[int], None], tmp_path: Path
 ) -> None:

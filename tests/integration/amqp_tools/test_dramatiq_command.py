@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from amqp_house import END_S, ROOT, House
 
+from db.engine import Database
+from db.heartbeats import all_processes
 from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.waiting import wait_for
 
@@ -49,7 +51,10 @@ def process(house: House, tmp_path: Path, log: Path) -> Iterator[subprocess.Pope
 def test_it_takes_a_strategy_to_its_end(
     house: House, process: subprocess.Popen[bytes], tmp_path: Path, log: Path
 ) -> None:
-    """Commands are answered, playbooks run, the strategy completes, and the process ends in order when asked."""
+    """Commands are answered, playbooks run, the strategy completes, and the process ends in order when asked.
+
+    Meanwhile it reports itself like any other process, and afterwards no longer.
+    """
     site = {
         "name": "site0",
         "software_version": "22.12",
@@ -76,12 +81,19 @@ def test_it_takes_a_strategy_to_its_end(
         applied,
     )
     wait_for(lambda: house.strategy_state() != "applying", 60, log.read_text)
+    database = Database(house.settings.store_url)
+    with database.read() as connection:
+        reported = [(row["role"], bool(row["alive"])) for row in all_processes(connection)]
     process.terminate()
 
     assert "complete" == house.strategy_state(), log.read_text()
     assert any(line.startswith("end prestage_sw") for line in journal_lines(tmp_path / "journal"))
     assert 0 == process.wait(60), log.read_text()
     assert "service.stopped" in log.read_text()
+    with database.read() as connection:
+        left = all_processes(connection)
+    database.close()
+    assert ([("coordinator+worker", True)], []) == (reported, left)
 
 
 def test_wrong_settings_are_told_without_values(house: House) -> None:

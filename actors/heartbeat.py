@@ -1,0 +1,118 @@
+"""Heartbeat of one process: writes its row every few seconds, and removes it at a stop in order.
+
+A database that is away costs one line in the log; the next beat tries again. The controller's directories are looked
+at in a thread of their own, for a network file system may hold a look up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.loop import Loop
+from actors.worker import StepWorker
+from db.engine import Database
+from db.heartbeats import (
+    BEAT_S,
+    ProcessIdentity,
+    ProcessReport,
+    forget_dead_processes,
+    register_process,
+    remove_process,
+    write_heartbeat,
+)
+from runner.controller_content import ControllerContent
+
+_log = structlog.get_logger(__name__)
+
+# Seconds between two looks at the controller's directories.
+_LOOK_S: Final = 30.0
+# Beats between two removals of rows of the dead: an hour.
+_FORGET_BEATS: Final = 360
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedProcess:
+    """A process, and where its heartbeats take from what may change."""
+
+    identity: ProcessIdentity
+    # Returns the ids of the keys that secrets are opened with, the sealing one first.
+    key_ids: Callable[[], Sequence[str]]
+    # Looks at the controller's directories; may take long.
+    look: Callable[[], ControllerContent]
+
+
+class Heartbeat:
+    """Reports one process; `start` and `stop` once each."""
+
+    def __init__(self, database: Database, process: ReportedProcess, worker: StepWorker | None = None) -> None:
+        self._database = database
+        self._process = process
+        self._worker = worker
+        self._content: ControllerContent | None = None
+        self._beats = 0
+        self._is_written = True
+        self._beat_loop = Loop("heartbeat", self.beat, BEAT_S)
+        self._look_loop = Loop("controller-content", self.look, _LOOK_S)
+
+    def start(self) -> None:
+        """Begin to report, at once and then every `BEAT_S` seconds."""
+        self._beat_loop.start()
+        self._look_loop.start()
+
+    def stop(self) -> None:
+        """End, and remove the row; while the database is away it stays until it is forgotten."""
+        self._look_loop.stop(join=False)
+        self._beat_loop.stop()
+        if not self._is_written:
+            return
+        try:
+            with self._database.write() as connection:
+                remove_process(connection, self._process.identity.process)
+        except SQLAlchemyError as error:
+            _log.warning("heartbeat.not-removed", error=type(error).__name__)
+
+    def look(self) -> None:
+        """Look at the controller's directories, and report at once what has changed."""
+        content = self._process.look()
+        if content != self._content:
+            self._content = content
+            self._beat_loop.wake()
+
+    def beat(self) -> None:
+        """Write the row of this process; a failure is logged once, until a beat succeeds again."""
+        try:
+            self._write(self._report())
+        except SQLAlchemyError as error:
+            if self._is_written:
+                _log.warning("heartbeat.not-written", error=type(error).__name__, advice="See: prestager doctor")
+            self._is_written = False
+        else:
+            if not self._is_written:
+                _log.info("heartbeat.written-again")
+            self._is_written = True
+
+    def _write(self, report: ProcessReport) -> None:
+        identity = self._process.identity
+        with self._database.write() as connection:
+            if not write_heartbeat(connection, identity, report):
+                register_process(connection, identity, report)
+            if self._beats % _FORGET_BEATS == 0:
+                forget_dead_processes(connection)
+        self._beats += 1
+
+    def _report(self) -> ProcessReport:
+        content, worker = self._content, self._worker
+        return ProcessReport(
+            key_ids=tuple(self._process.key_ids()),
+            running=None if worker is None else worker.playbook_count,
+            prechecks=None if worker is None else worker.precheck_count,
+            draining=worker is not None and worker.is_draining,
+            releases=None if content is None else content.releases,
+            feeds=None if content is None else content.feeds,
+            playbooks_error=None if content is None else content.playbooks_error,
+        )

@@ -1,0 +1,154 @@
+"""Heartbeats: one row for each process of an installation, written anew every few seconds.
+
+A process is alive when its row was written within `ALIVE_S` seconds, by the database's clock alone. A process that
+stops in order removes its row, so a row that is not alive belongs to a process that died, or that cannot reach the
+database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+
+from db.listing import Row
+from db.schema import heartbeats
+from db.types import database_now
+
+# Seconds between two heartbeats of a process.
+BEAT_S: Final = 10.0
+# Seconds without a heartbeat after which a process counts as dead: two may be late.
+ALIVE_S: Final = 30.0
+# Seconds after which the row of a dead process is removed.
+FORGET_S: Final = 86_400.0
+# The role whose name one process of a machine has to itself.
+_WORKER: Final = "worker"
+
+_ROWS: Final = heartbeats.c
+_ERROR_LENGTH: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """What does not change while a process runs."""
+
+    # `name@machine/id`, as the owner of runs; unique for each start of a process.
+    process: str
+    # PRESTAGER_WORKER_NAME.
+    name: str
+    host: str
+    version: str
+    # Sorted.
+    roles: tuple[str, ...]
+    # Queues that a worker serves, sorted; empty without a worker.
+    queues: tuple[str, ...] = ()
+    # Playbooks at once; None without a worker.
+    slots: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessReport:
+    """What a process reports with one heartbeat; None: not known yet, or not for a process without a worker."""
+
+    # Ids of the keys that the process opens secrets with, the sealing one first.
+    key_ids: tuple[str, ...]
+    # Playbooks that run now, and sites whose facts are being read.
+    running: int | None = None
+    prechecks: int | None = None
+    # The process takes no more runs.
+    draining: bool = False
+    releases: tuple[str, ...] | None = None
+    feeds: tuple[str, ...] | None = None
+    # First error of the playbook set; empty: it has none.
+    playbooks_error: str | None = None
+
+
+def write_heartbeat(connection: Connection, identity: ProcessIdentity, report: ProcessReport) -> bool:
+    """Renew the row of a process; False when it has none: then it is to be registered."""
+    statement = update(heartbeats).where(_ROWS.process == identity.process).values(**_reported(report))
+    return connection.execute(statement).rowcount > 0
+
+
+def register_process(connection: Connection, identity: ProcessIdentity, report: ProcessReport) -> None:
+    """Add the row of a process, and remove those of its dead predecessors."""
+    _forget(connection, _predecessors(identity))
+    connection.execute(
+        insert(heartbeats).values(
+            process=identity.process,
+            name=identity.name,
+            host=identity.host,
+            role="+".join(identity.roles),
+            version=identity.version,
+            queues=list(identity.queues),
+            slots=identity.slots,
+            started_epoch=database_now(),
+            **_reported(report),
+        )
+    )
+
+
+def remove_process(connection: Connection, process: str) -> None:
+    """Remove the row of a process that stops; without one nothing happens."""
+    _forget(connection, _ROWS.process == process)
+
+
+def forget_dead_processes(connection: Connection) -> int:
+    """Remove rows that nobody has renewed for `FORGET_S` seconds; return how many."""
+    return _forget(connection, _ROWS.seen_epoch < database_now() - FORGET_S)
+
+
+def all_processes(connection: Connection) -> list[Row]:
+    """Return the rows of all processes by role and name, each with `age_s` since its heartbeat and `alive`."""
+    query = select(heartbeats, _age().label("age_s"), _alive().label("alive"))
+    ordered = query.order_by(_ROWS.role, _ROWS.name, _ROWS.started_epoch, _ROWS.process)
+    return cast("list[Row]", connection.execute(ordered).mappings().all())
+
+
+def living_processes(connection: Connection) -> list[Row]:
+    """Return the rows of the processes that are alive, as `all_processes` does."""
+    return [row for row in all_processes(connection) if row["alive"]]
+
+
+def _reported(report: ProcessReport) -> dict[str, Any]:
+    error = report.playbooks_error
+    return {
+        "running": report.running,
+        "prechecks": report.prechecks,
+        "draining": report.draining,
+        "releases": _listed(report.releases),
+        "feeds": _listed(report.feeds),
+        "playbooks_error": None if error is None else error[:_ERROR_LENGTH],
+        "key_ids": list(report.key_ids),
+        "seen_epoch": database_now(),
+    }
+
+
+def _listed(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else list(values)
+
+
+def _predecessors(identity: ProcessIdentity) -> ColumnElement[bool]:
+    """Return the condition of rows of earlier processes in the place of this one."""
+    place = identity.process.partition("/")[0]
+    # Not LIKE: SQLite's does not tell cases apart.
+    same_place = func.substr(_ROWS.process, 1, len(place) + 1) == f"{place}/"
+    same_role = _ROWS.role == "+".join(identity.roles)
+    if _WORKER in identity.roles:
+        # A worker holds a lock on its name: the one before is dead, however lately it was seen.
+        return and_(same_place, same_role)
+    return and_(same_place, same_role, ~_alive())
+
+
+def _age() -> ColumnElement[float]:
+    return database_now() - _ROWS.seen_epoch
+
+
+def _alive() -> ColumnElement[bool]:
+    # A row from the future was written before the database's clock was set back.
+    return _age().between(-ALIVE_S, ALIVE_S)
+
+
+def _forget(connection: Connection, condition: ColumnElement[bool]) -> int:
+    return connection.execute(delete(heartbeats).where(condition)).rowcount

@@ -1,0 +1,118 @@
+"""Check a directory of playbooks without Ansible: files that are missing, unreadable, or hold no plays.
+
+It is cheap enough to be repeated while the service runs. Nothing is executed, and no line of a file is quoted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from runner.playbook_set import PLAYBOOKS, read_playbook_set, role_files
+
+# Keys of an entry that brings another playbook in.
+_IMPORTS: Final = frozenset({"import_playbook", "ansible.builtin.import_playbook"})
+_HOSTS: Final = "hosts"
+# A larger file is no playbook, in bytes.
+_MOST_BYTES: Final = 4 * 1024 * 1024
+_MOST_DEEP: Final = 100
+
+# Composing builds nodes only: tags such as !vault need no constructor, and aliases are not multiplied.
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def missing_playbooks(directory: Path) -> Iterator[str]:
+    """Yield a sentence for each playbook that the set in `directory` needs and that cannot be read."""
+    if not directory.is_dir():
+        yield f"PRESTAGER_PLAYBOOKS_DIR {directory} is not a directory."
+    elif not os.access(directory, os.R_OK | os.X_OK):
+        yield f"PRESTAGER_PLAYBOOKS_DIR {directory} cannot be read by this user."
+    else:
+        for playbook in _playbooks(directory):
+            if not os.access(playbook, os.R_OK):
+                yield f"PRESTAGER_PLAYBOOKS_DIR {directory} has no readable {playbook.name}."
+
+
+class PlaybookCheck:
+    """Finds the first error of the playbook set in a directory; files that did not change are not read again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        # What was found in a file, by its path: time and size then, and the error.
+        self._seen: dict[Path, tuple[tuple[int, int], str | None]] = {}
+
+    def first_error(self) -> str | None:
+        """Return the first error in a sentence, None without one; it names file and line, never content."""
+        missing = next(missing_playbooks(self._directory), None)
+        if missing is not None:
+            return missing
+        playbooks = _playbooks(self._directory)
+        checks = [*((path, True) for path in playbooks), *((path, False) for path in self._roles())]
+        self._seen = {path: self._seen[path] for path, _ in checks if path in self._seen}
+        return next((found for path, is_playbook in checks if (found := self._error(path, is_playbook))), None)
+
+    def _roles(self) -> list[Path]:
+        return sorted(role_files(self._directory))
+
+    def _error(self, path: Path, is_playbook: bool) -> str | None:  # noqa: FBT001 - one of two kinds of file
+        try:
+            status = path.stat()
+            version = (status.st_mtime_ns, status.st_size)
+            if self._seen.get(path, (None, None))[0] != version:
+                self._seen[path] = (version, _content_error(path, is_playbook, status.st_size))
+        except OSError as error:
+            return f"{self._shown(path)} cannot be read: {error.strerror}."
+        found = self._seen[path][1]
+        return None if found is None else f"{self._shown(path)} {found}"
+
+    def _shown(self, path: Path) -> Path:
+        return path.relative_to(self._directory)
+
+
+def _playbooks(directory: Path) -> list[Path]:
+    return [directory / PLAYBOOKS[phase] for phase in read_playbook_set(directory).phases]
+
+
+def _content_error(path: Path, is_playbook: bool, size: int) -> str | None:  # noqa: FBT001 - one of two kinds of file
+    if size > _MOST_BYTES:
+        return f"has {size} bytes, more than any playbook."
+    try:
+        # Ansible, too, takes what is no UTF-8 for an error.
+        text = path.read_text(encoding="utf-8")
+        if _is_too_deep(text):
+            return f"is nested more than {_MOST_DEEP} levels deep."
+        document = yaml.compose(text, Loader=_LOADER)
+    except UnicodeDecodeError:
+        return "is not UTF-8."
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        return f"is not valid YAML at line {line}."
+    except yaml.YAMLError:
+        return "is not valid YAML."
+    return _plays_error(document) if is_playbook else None
+
+
+def _is_too_deep(text: str) -> bool:
+    """Tell whether composing a document would recurse deeply: libyaml's ends the process then."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MOST_DEEP:
+            return True
+    return False
+
+
+def _plays_error(document: yaml.Node | None) -> str | None:
+    if not isinstance(document, yaml.SequenceNode) or not document.value:
+        return "is no list of plays."
+    for play in document.value:
+        pairs = play.value if isinstance(play, yaml.MappingNode) else []
+        keys = {key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)}
+        if _HOSTS not in keys and keys.isdisjoint(_IMPORTS):
+            return f"has an entry at line {play.start_mark.line + 1} that names no hosts."
+    return None

@@ -1,0 +1,42 @@
+"""The survey of the controller's directories that heartbeats report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.controller_content import ControllerSurvey
+from runner.phases import ControllerLayout
+
+
+def layout(root: Path) -> ControllerLayout:
+    """Return a controller below a directory."""
+    return ControllerLayout(
+        playbooks_dir=root / "playbooks",
+        deploy_dir=root / "deploy",
+        feed_dir=root / "feed",
+        ssh_user="sysadmin",
+        origin="here",
+        deadlines_s={},
+    )
+
+
+def test_releases_and_feeds(tmp_path: Path) -> None:
+    """Directories called like releases are releases, those called rel-MM.mm are feeds, in the order of releases."""
+    for name in ("deploy/22.12", "deploy/9.1", "deploy/24.09", "deploy/tmp", "deploy/rel-1.1", "feed/rel-22.12"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("feed/24.09", "feed/rel-x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "deploy" / "23.09").write_text("a file")
+
+    content = ControllerSurvey(layout(tmp_path), with_playbooks=False).look()
+
+    assert (("9.1", "22.12", "24.09"), ("22.12",), None) == (content.releases, content.feeds, content.playbooks_error)
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    """Directories that are missing hold nothing; playbooks that are missing are an error."""
+    content = ControllerSurvey(layout(tmp_path), with_playbooks=True).look()
+
+    assert ((), ()) == (content.releases, content.feeds)
+    assert content.playbooks_error is not None
+    assert "is not a directory" in content.playbooks_error
