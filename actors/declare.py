@@ -37,9 +37,9 @@ class ReplyAddress:
     """Where an answer goes."""
 
     command_id: str
-    # Queue that the caller named, empty if it asked for no answer, and the mark by which it knows the answer; None in
-    # one process.
+    # Queue that the caller named, empty if it asked for no answer; None in one process.
     queue: str | None = None
+    # Id of the request that the answer belongs to; several requests may use one command id.
     mark: str | None = None
     # Where whoever asked is in a trace.
     traceparent: str | None = None
@@ -95,9 +95,9 @@ class Actors:
             if QUEUE_OF[work.__name__] in queues:
                 self._declare(work.__name__, work)
 
-    def send_command(self, command: Command) -> None:
-        """Put a command on the coordinator's queue."""
-        self._by_name["execute_command"].send(command.model_dump(mode="json"))
+    def send_command(self, command: Command, request_id: str) -> None:
+        """Put a command on the coordinator's queue; its answer carries `request_id`."""
+        self._by_name["execute_command"].send(command.model_dump(mode="json"), None, request_id)
 
     def publish(self, actor: str, argument: int | None, trace: str | None = None) -> None:
         """Send what the outbox holds.

@@ -50,7 +50,7 @@ class EmbeddedActors:
         self._messages = messages
         self._replies = Replies()
         messages.actors.declare_coordinator(
-            coordinator, lambda address, answer: self._replies.deliver(address.command_id, answer)
+            coordinator, lambda address, answer: self._replies.deliver(address.mark, answer)
         )
         messages.actors.declare_worker(self.worker)
         self._engine = Engine(

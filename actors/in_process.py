@@ -12,6 +12,7 @@ from collections.abc import Callable
 from queue import Empty, Queue
 from threading import Lock, Semaphore
 from typing import Any, Final
+from uuid import uuid4
 
 import structlog
 from dramatiq import Consumer, Message, MessageProxy
@@ -24,8 +25,8 @@ _log = structlog.get_logger(__name__)
 
 # Dead letters kept for a look, per queue; Dramatiq's own list grows without bound.
 _DEAD_LETTERS_KEPT: Final = 100
-# Commands that may wait for an answer at once; a caller above that is told to come back.
-_WAITING_COMMANDS: Final = 1000
+# Requests that may wait for an answer at once; a caller above that is told to come back.
+_WAITING_REQUESTS: Final = 1000
 
 
 class InProcessBroker(StubBroker):
@@ -81,38 +82,41 @@ class _InProcessConsumer(Consumer):
 
 
 class Replies:
-    """Brings answers from actor threads to the event loops that wait for them."""
+    """Brings answers from actor threads to the event loops that wait for them.
+
+    Answers are matched by request and not by command: two requests may use one command id with different content, and
+    each gets its own answer.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Future[Answer]]]] = {}
+        self._waiting: dict[str, tuple[asyncio.AbstractEventLoop, asyncio.Future[Answer]]] = {}
 
-    def expect(self, command_id: str) -> asyncio.Future[Answer]:
-        """Return a future of the running loop that gets the answer; several may wait for one command.
+    def expect(self, request_id: str) -> asyncio.Future[Answer]:
+        """Return a future of the running loop that gets the answer of one request.
 
         Raises:
-            TransportUnavailableError: Too many commands wait already.
+            TransportUnavailableError: Too many requests wait already.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         with self._lock:
-            if len(self._waiting) >= _WAITING_COMMANDS:
+            if len(self._waiting) >= _WAITING_REQUESTS:
                 raise TransportUnavailableError
-            self._waiting.setdefault(command_id, []).append((loop, future))
+            self._waiting[request_id] = (loop, future)
         return future
 
-    def give_up(self, command_id: str, future: asyncio.Future[Answer]) -> None:
-        """Stop waiting; an answer that comes later is dropped."""
+    def give_up(self, request_id: str) -> None:
+        """Stop waiting; an answer that comes later is dropped. Repeating it does nothing."""
         with self._lock:
-            left = [one for one in self._waiting.pop(command_id, []) if one[1] is not future]
-            if left:
-                self._waiting[command_id] = left
+            self._waiting.pop(request_id, None)
 
-    def deliver(self, command_id: str, answer: Answer) -> None:
-        """Hand the answer to everybody who waits for it; nobody waiting is fine."""
+    def deliver(self, request_id: str | None, answer: Answer) -> None:
+        """Hand the answer to the request that waits for it; an answer that no request waits for is dropped."""
         with self._lock:
-            waiting = self._waiting.pop(command_id, [])
-        for loop, future in waiting:
+            waiting = self._waiting.pop(request_id or "", None)
+        if waiting is not None:
+            loop, future = waiting
             loop.call_soon_threadsafe(_resolve, future, answer)
 
 
@@ -124,10 +128,11 @@ def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
 class InProcessTransport:
     """Carries commands to the coordinator of the same process; see `messages.commands.CommandTransport`.
 
-    `send` puts the command on the coordinator's queue; `timeout_s` is how long an answer is waited for.
+    `send` puts the command with the id of its request on the coordinator's queue; `timeout_s` is how long an answer is
+    waited for.
     """
 
-    def __init__(self, send: Callable[[Command], object], replies: Replies, timeout_s: float) -> None:
+    def __init__(self, send: Callable[[Command, str], object], replies: Replies, timeout_s: float) -> None:
         self._send = send
         self._replies = replies
         self._timeout_s = timeout_s
@@ -136,17 +141,18 @@ class InProcessTransport:
         """Return the coordinator's answer.
 
         Raises:
-            TransportUnavailableError: Too many commands wait; nothing was handed over.
+            TransportUnavailableError: Too many requests wait; nothing was handed over.
             NoAnswerInTimeError: Handed over, not answered in time.
         """
-        future = self._replies.expect(command.id)
+        request_id = str(uuid4())
+        future = self._replies.expect(request_id)
         try:
-            self._send(command)
+            self._send(command, request_id)
             return await asyncio.wait_for(future, self._timeout_s)
         except TimeoutError as error:
             raise NoAnswerInTimeError from error
         finally:
-            self._replies.give_up(command.id, future)
+            self._replies.give_up(request_id)
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from aio_pika import DeliveryMode, Message
@@ -38,7 +39,8 @@ class AmqpTransport:
         self._source = source
         self._timeout_s = timeout_s
         self._tracer = tracer
-        self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
+        # By request and not by command: two requests may use one command id with different content.
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     async def request(self, command: Command) -> Answer:
         """Return the coordinator's answer.
@@ -50,25 +52,26 @@ class AmqpTransport:
         """
         began = monotonic()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(command.id, []).append(future)
+        request_id = str(uuid4())
+        self._waiting[request_id] = future
         try:
             with publishing(self._tracer, COMMANDS, command.traceparent) as span:
-                await self._hand_over(command.model_copy(update={"traceparent": span.traceparent}))
+                await self._hand_over(command.model_copy(update={"traceparent": span.traceparent}), request_id)
             async with asyncio.timeout(max(0.0, self._timeout_s - (monotonic() - began))):
                 return await future
         except TimeoutError as error:
             raise NoAnswerInTimeError from error
         finally:
-            self._forget(command.id, future)
+            del self._waiting[request_id]
 
-    async def _hand_over(self, command: Command) -> None:
+    async def _hand_over(self, command: Command, request_id: str) -> None:
         has_left = False
         try:
             async with asyncio.timeout(PUBLISH_S):
                 channel = await self._link.open()
                 exchange = await channel.get_exchange(COMMANDS, ensure=False)
                 has_left = True
-                await exchange.publish(self._message(command), routing_key=command.type, mandatory=True)
+                await exchange.publish(self._message(command, request_id), routing_key=command.type, mandatory=True)
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
@@ -82,13 +85,13 @@ class AmqpTransport:
             await self._link.give_up()
             raise (NoAnswerInTimeError if has_left else TransportUnavailableError) from error
 
-    def _message(self, command: Command) -> Message:
+    def _message(self, command: Command, request_id: str) -> Message:
         return Message(
             from_command(command, self._source),
             content_type=CONTENT_TYPE,
             delivery_mode=DeliveryMode.PERSISTENT,
             message_id=command.id,
-            correlation_id=command.id,
+            correlation_id=request_id,
             reply_to=_REPLY_TO,
             type=command.type,
             app_id="prestager",
@@ -107,16 +110,12 @@ class AmqpTransport:
         try:
             answer = Answer.model_validate_json(message.body)
         except ValidationError:
-            _log.warning("answer.unreadable", command=message.correlation_id)
+            _log.warning("answer.unreadable", command=message.message_id)
             return
-        for future in self._waiting.get(message.correlation_id or "", []):
-            if not future.done():
-                future.set_result(answer)
-
-    def _forget(self, command_id: str, future: asyncio.Future[Answer]) -> None:
-        left = [one for one in self._waiting.pop(command_id, []) if one is not future]
-        if left:
-            self._waiting[command_id] = left
+        future = self._waiting.get(message.correlation_id or "")
+        # An answer to a request that was given up is dropped: the repeat has an id of its own.
+        if future is not None and not future.done():
+            future.set_result(answer)
 
     async def close(self) -> None:
         """Close the connection. Repeating it does nothing."""

@@ -25,28 +25,35 @@ class TestInProcessTransport:
         return Command(type=CommandType.GROUP_DELETE, subject="g")
 
     async def test_the_answer_comes_back(self) -> None:
-        """The caller gets the answer that is delivered for its command."""
+        """The caller gets the answer that is delivered for its request."""
         replies = Replies()
         answer = Answer(status=200, body="done")
-        transport = InProcessTransport(lambda command: replies.deliver(command.id, answer), replies, 5)
+        transport = InProcessTransport(lambda _, request_id: replies.deliver(request_id, answer), replies, 5)
 
         assert answer == await transport.request(self.command())
 
     async def test_no_answer_in_time_is_told(self) -> None:
-        """Without an answer the caller is told after the time it waits; a late answer harms nobody."""
+        """Without an answer the caller is told after the time it waits; a late answer goes to no later request."""
         replies = Replies()
-        transport = InProcessTransport(lambda _: None, replies, 0.05)
+        sent: list[str] = []
+        transport = InProcessTransport(lambda _, request_id: sent.append(request_id), replies, 0.05)
         command = self.command()
 
         with pytest.raises(NoAnswerInTimeError):
             await transport.request(command)
-        replies.deliver(command.id, Answer(status=200))
+        repeat = asyncio.ensure_future(transport.request(command))
+        await asyncio.sleep(0)
+        replies.deliver(sent[0], Answer(status=200))
+        replies.deliver(sent[1], Answer(status=409))
+
+        assert 409 == (await repeat).status
 
     async def test_too_many_callers_are_turned_away(self) -> None:
-        """When a thousand commands wait, the next caller is told to come back; the others still wait."""
+        """When a thousand requests wait, of one command too, the next caller is told to come back."""
         replies = Replies()
-        transport = InProcessTransport(lambda _: None, replies, 5)
-        waiting = [asyncio.ensure_future(transport.request(self.command())) for _ in range(1000)]
+        transport = InProcessTransport(lambda *_: None, replies, 5)
+        command = self.command()
+        waiting = [asyncio.ensure_future(transport.request(command)) for _ in range(1000)]
         await asyncio.sleep(0)
 
         with pytest.raises(TransportUnavailableError):
@@ -55,17 +62,19 @@ class TestInProcessTransport:
             one.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def test_two_callers_of_one_command_both_get_the_answer(self) -> None:
-        """The same command sent twice at once is answered to both callers."""
+    async def test_each_request_of_one_command_gets_its_own_answer(self) -> None:
+        """Requests under one command id are answered one by one, in whatever order their answers come."""
         replies = Replies()
-        transport = InProcessTransport(lambda _: None, replies, 5)
+        sent: list[str] = []
+        transport = InProcessTransport(lambda _, request_id: sent.append(request_id), replies, 5)
         command = self.command()
         both = [asyncio.ensure_future(transport.request(command)) for _ in range(2)]
         await asyncio.sleep(0)
 
-        replies.deliver(command.id, Answer(status=200))
+        replies.deliver(sent[1], Answer(status=409))
+        replies.deliver(sent[0], Answer(status=200))
 
-        assert [200, 200] == [answer.status for answer in await asyncio.gather(*both)]
+        assert [200, 409] == [answer.status for answer in await asyncio.gather(*both)]
 
 
 class TestInProcessBroker:
