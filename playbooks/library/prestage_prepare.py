@@ -7,7 +7,8 @@ short_description: Build the shared set of new and changed packages of a release
 description:
   - Runs on the controller. Compares the feeds of the previous and the target release by their metadata and makes one
     directory with the packages that sites of the previous release lack, the target's metadata, a manifest and a marker.
-  - Changes nothing when the set of the same feed contents is complete and intact. Leaves nothing when it fails.
+  - Changes nothing when the set of the same feed contents is complete and intact. When it fails an intact set
+    that is there already stays, for other runs may be using it; a damaged one is removed.
 options:
   release: {type: str, required: true, description: The target release.}
   previous: {type: str, required: true, description: The release that the sites run.}
@@ -21,13 +22,13 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.feed import read_feed
-from ansible.module_utils.prestage.prepared_set import discard, exclusive, prepare
+from ansible.module_utils.prestage.prepared_set import discard_damaged, exclusive, prepare
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import is_older
 
 
 def work(params: dict) -> dict:
-    """Make the set complete, or remove it and fail."""
+    """Make the set complete, or fail."""
     release, previous, root = params["release"], params["previous"], params["shared_root"]
     if not is_older(previous, release):
         raise PrestageError(
@@ -39,7 +40,7 @@ def work(params: dict) -> dict:
             old = read_feed(os.path.join(params["feed_root"], f"rel-{previous}"))
             return prepare(target, old, root, release, previous)
         except BaseException:
-            discard(root, previous)
+            discard_damaged(root, previous)
             raise
 
 

@@ -45,27 +45,34 @@ def prepare(target: Feed, previous: Feed, shared_root: str, release: str, from_r
     """
     Make the set complete and return its counts; `changed` is False when it was complete before.
 
-    Call it inside `exclusive`. On failure neither a set nor a marker is left.
+    Call it inside `exclusive`. A set that is there stays until the new one is whole: other runs may be using it.
     """
     final = set_directory(shared_root, from_release)
     manifest = compare(target, previous, release, from_release)
     if _is_complete(final, manifest):
         return dict(_counts(manifest), changed=False)
-    _sweep(shared_root, final)
+    _remove_leftovers(shared_root)
     building = tempfile.mkdtemp(prefix=BUILDING, dir=shared_root)
     try:
         _fill(building, target, manifest)
         os.chmod(building, 0o755)
-        os.rename(building, final)
+        _replace(final, building)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     return dict(_counts(manifest), changed=True)
 
 
-def discard(shared_root: str, from_release: str) -> None:
-    """Remove a set and its marker, so that no site uses what could not be made again."""
-    _sweep(shared_root, set_directory(shared_root, from_release))
+def discard_damaged(shared_root: str, from_release: str) -> None:
+    """
+    Remove a set that is incomplete or damaged, and what killed runs left; an intact set stays for those who use it.
+
+    Call it inside `exclusive`, after a preparation has failed.
+    """
+    final = set_directory(shared_root, from_release)
+    if not _is_intact(final):
+        _remove_set(final)
+    _remove_leftovers(shared_root)
 
 
 def compare(target: Feed, previous: Feed, release: str, from_release: str) -> Manifest:
@@ -131,22 +138,53 @@ def _is_complete(directory: str, manifest: Manifest) -> bool:
         found = load_set(directory)
     except PrestageError:
         return False
-    if found != manifest:
+    return found == manifest and _holds(directory, manifest)
+
+
+def _is_intact(directory: str) -> bool:
+    """Return whether the set holds what its own manifest says."""
+    try:
+        return _holds(directory, load_set(directory))
+    except PrestageError:
         return False
+
+
+def _holds(directory: str, manifest: Manifest) -> bool:
     return all(
         is_intact(os.path.join(directory, entry.path), entry.sha256, entry.size) for entry in shared_files(manifest)
     )
 
 
-def _sweep(shared_root: str, final: str) -> None:
-    """Remove an outdated set and what killed runs left; the marker goes first."""
-    leftovers = [name for name in os.listdir(shared_root) if name.startswith(BUILDING)]
-    for directory in [final] + [os.path.join(shared_root, name) for name in leftovers]:
-        if os.path.isdir(directory):
-            marker = os.path.join(directory, MARKER)
-            if os.path.exists(marker):
-                os.unlink(marker)
-            shutil.rmtree(directory)
+def _replace(final: str, building: str) -> None:
+    """Put a new set in the place of an old one, which is removed afterwards."""
+    if not os.path.isdir(final):
+        os.rename(building, final)
+        return
+    outdated = f"{building}.outdated"
+    os.rename(final, outdated)
+    try:
+        os.rename(building, final)
+    except BaseException:
+        os.rename(outdated, final)
+        raise
+    _remove_set(outdated)
+
+
+def _remove_leftovers(shared_root: str) -> None:
+    """Remove what killed runs left half-made."""
+    for name in os.listdir(shared_root):
+        if name.startswith(BUILDING):
+            _remove_set(os.path.join(shared_root, name))
+
+
+def _remove_set(directory: str) -> None:
+    """Remove a set if it is there; the marker goes first, so that nobody takes the rest for a whole set."""
+    if not os.path.isdir(directory):
+        return
+    marker = os.path.join(directory, MARKER)
+    if os.path.exists(marker):
+        os.unlink(marker)
+    shutil.rmtree(directory)
 
 
 def _counts(manifest: Manifest) -> Dict[str, Any]:
