@@ -58,11 +58,15 @@ class Leases:
         self._strays: frozenset[int] = frozenset()
 
     def renew(self) -> None:
-        """Renew; stop what was taken away or cancelled, and give up what nobody here works on."""
+        """Renew; stop what was taken away or cancelled, and give up what nobody here works on.
+
+        The leases count from before the question: its answer may take long, and the lease runs meanwhile.
+        """
+        asked_at = self._clock()
         believed = self._runs.held()
         with self._database.write() as connection:
             renewal = renew(connection, self._owner)
-        self._renewed_at = self._clock()
+        self._renewed_at = asked_at
         # A run that ended meanwhile was not taken away, and one that was just claimed is no stray.
         self._lose((believed - renewal.held) & self._runs.held(), "it was taken from this worker")
         self._stop(renewal.cancelled, "it was cancelled")

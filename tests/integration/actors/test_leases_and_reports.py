@@ -9,6 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from coordinator_house import House
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from structlog.testing import capture_logs
@@ -128,6 +129,25 @@ class TestLeases:
 
         assert [[], [], [run_id]] == seen
         assert clock.now < LEASE_S
+
+    def test_a_lease_counts_from_before_its_renewal(self, house: House) -> None:
+        """A renewal whose answer takes 25 s leaves the lease 25 s shorter: its runs are stopped before it ends."""
+        run_id = claimed(house)
+        clock, hands = Clock(), Hands(run_id)
+        leases = Leases(house.database, OWNER, hands.runs(), clock)
+
+        @event.listens_for(house.database.writer_engine, "commit")
+        def _answer_late(_: Connection) -> None:
+            clock.now += 25.0
+
+        leases.renew()
+        event.remove(house.database.writer_engine, "commit", _answer_late)
+        seen = []
+        for clock.now in (29.0, 31.0):
+            leases.watch()
+            seen.append(list(hands.stopped))
+
+        assert [[], [run_id]] == seen
 
     def test_a_run_is_lost_once(self, house: House) -> None:
         """A run that was lost is told and counted once, however often it is stopped until it ends."""
