@@ -6,11 +6,12 @@ at in a thread of their own, for a network file system may hold a look up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.loop import Loop
@@ -25,6 +26,8 @@ from db.heartbeats import (
     remove_process,
     write_heartbeat,
 )
+from db.sealing import Sealer
+from db.secret_keys import needed_keys, note_sealing
 from runner.controller_content import ControllerContent
 
 _log = structlog.get_logger(__name__)
@@ -40,8 +43,8 @@ class ReportedProcess:
     """A process, and where its heartbeats take from what may change."""
 
     identity: ProcessIdentity
-    # Returns the ids of the keys that secrets are opened with, the sealing one first.
-    key_ids: Callable[[], Sequence[str]]
+    # Seals and opens this process's secrets.
+    sealer: Sealer
     # Looks at the controller's directories; may take long.
     look: Callable[[], ControllerContent]
 
@@ -55,6 +58,8 @@ class Heartbeat:
         self._worker = worker
         self._content: ControllerContent | None = None
         self._beats = 0
+        # The keys that were reported last, the sealing one first.
+        self._key_ids: tuple[str, ...] = ()
         self._is_written = True
         self._beat_loop = Loop("heartbeat", self.beat, BEAT_S)
         self._look_loop = Loop("controller-content", self.look, _LOOK_S)
@@ -72,6 +77,7 @@ class Heartbeat:
             return
         try:
             with self._database.write() as connection:
+                note_sealing(connection, self._key_ids[:1])
                 remove_process(connection, self._process.identity.process)
         except SQLAlchemyError as error:
             _log.warning("heartbeat.not-removed", error=type(error).__name__)
@@ -103,12 +109,28 @@ class Heartbeat:
                 register_process(connection, identity, report)
             if self._beats % _FORGET_BEATS == 0:
                 forget_dead_processes(connection)
+            if report.key_ids != self._key_ids:
+                self._keys_changed(connection, report.key_ids)
         self._beats += 1
+        self._key_ids = report.key_ids
+
+    def _keys_changed(self, connection: Connection, key_ids: tuple[str, ...]) -> None:
+        note_sealing(connection, sorted({*self._key_ids[:1], key_ids[0]}))
+        needed = needed_keys(connection, self._process.sealer)
+        missing = {one: count for one, count in needed.items() if one is not None and one not in key_ids}
+        if missing:
+            _log.error(
+                "secret-key.missing",
+                missing_key_ids=sorted(missing),
+                count=sum(missing.values()),
+                advice="Put the missing keys back into PRESTAGER_SECRET_KEY_FILE, or what they sealed cannot be opened."
+                " See: prestager key list",
+            )
 
     def _report(self) -> ProcessReport:
         content, worker = self._content, self._worker
         return ProcessReport(
-            key_ids=tuple(self._process.key_ids()),
+            key_ids=self._process.sealer.key_ids,
             running=None if worker is None else worker.playbook_count,
             prechecks=None if worker is None else worker.precheck_count,
             draining=worker is not None and worker.is_draining,

@@ -158,7 +158,7 @@ class _Parts:
             slots=settings.slots if is_worker else None,
         )
         survey = ControllerSurvey(self._layout, with_playbooks=is_worker)
-        return ReportedProcess(identity=identity, key_ids=lambda: self._sealer.key_ids, look=survey.look)
+        return ReportedProcess(identity=identity, sealer=self._sealer, look=survey.look)
 
     def _coordinator(self, relay: Loop) -> Coordinator:
         rules = CoordinatorRules(

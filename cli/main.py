@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "subcloud": "cli.subcloud_commands:app",
     "token": "cli.token_commands:app",
     "controller": "cli.controller_commands:app",
+    "key": "cli.key_commands:app",
     "db": "cli.db_commands:app",
     "dead-letters": "cli.dead_letter_commands:app",
     "webhook": "cli.webhook_commands:app",

@@ -76,9 +76,11 @@ class Settings(BaseSettings):
     broker_url_file: Path | None = Field(None, description="File that holds the broker's URL.")
     listen: ListenAddress = Field("127.0.0.1:8119", description="Address and port of the API.")
     secret_key: SecretStr | None = Field(
-        None, description="Key that seals passwords, 32 bytes in base64; default is a file made in the data directory."
+        None,
+        description="Keys that seal passwords, 32 bytes in base64 each, with commas between them: the first seals, all"
+        " open; default is a file made in the data directory.",
     )
-    secret_key_file: Path | None = Field(None, description="File that holds the secret key.")
+    secret_key_file: Path | None = Field(None, description="File with one secret key a line, read again when changed.")
     auth: Literal["token", "keystone"] = Field("token", description="How callers are known.")
     keystone_auth_url: KeystoneUrl | None = Field(
         None, validate_default=True, description="Where Keystone is, such as http://192.168.204.1:5000/v3."

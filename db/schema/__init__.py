@@ -6,7 +6,7 @@ They must equal what the migrations make; a test compares the two.
 from __future__ import annotations
 
 from db.schema.base import metadata
-from db.schema.heartbeats import heartbeats
+from db.schema.heartbeats import heartbeats, secret_keys
 from db.schema.inventory import controller, subcloud_groups, subclouds, tokens
 from db.schema.messages import audit, commands, events, outbox
 from db.schema.runs import live_outputs, run_outputs, runs
@@ -25,6 +25,7 @@ __all__ = [
     "preparations",
     "run_outputs",
     "runs",
+    "secret_keys",
     "secrets",
     "steps",
     "strategies",

@@ -1,4 +1,4 @@
-"""Table of the processes of an installation, each with what it reported last."""
+"""Tables of what processes report: themselves, and the secret keys that they seal with."""
 
 from __future__ import annotations
 
@@ -36,4 +36,13 @@ heartbeats: Final = Table(
     # By the database's clock, seconds since the epoch.
     Column("started_epoch", Float, nullable=False),
     Column("seen_epoch", Float, nullable=False),
+)
+
+secret_keys: Final = Table(
+    "secret_keys",
+    metadata,
+    # Of a key that a process sealed with; never the key.
+    Column("key_id", String(16), primary_key=True),
+    # When a process began or ceased to seal with it, the latest, by the database's clock: seconds since the epoch.
+    Column("last_sealing_epoch", Float, nullable=False),
 )

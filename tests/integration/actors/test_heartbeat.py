@@ -16,6 +16,7 @@ from actors.heartbeat import Heartbeat, ReportedProcess
 from db.engine import Database
 from db.heartbeats import ProcessIdentity, all_processes, living_processes
 from db.schema import heartbeats
+from db.sealing import Sealer
 from messages.program import program_version
 from runner.controller_content import ControllerContent
 from runner.noop import NoopEnd
@@ -35,7 +36,7 @@ def rows(database: Database) -> list[Any]:
 
 def beating(database: Database, look: Callable[[], ControllerContent] = lambda: CONTENT) -> Heartbeat:
     """Return a heartbeat that is not started."""
-    return Heartbeat(database, ReportedProcess(identity=IDENTITY, key_ids=lambda: ("aa",), look=look))
+    return Heartbeat(database, ReportedProcess(identity=IDENTITY, sealer=Sealer(b"k" * 32), look=look))
 
 
 @pytest.fixture

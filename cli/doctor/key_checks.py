@@ -1,0 +1,56 @@
+"""The secret keys: whether everything that is sealed can be opened, here and in every living process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy.exc import DBAPIError
+
+from bootstrap.faults import StartError
+from cli.doctor.finding import Finding, fail, ok, warn
+from cli.errors import CommandError
+from cli.key_order import promotion_obstacles
+from cli.seal_command import installation_sealer
+from db.engine import Database
+from db.heartbeats import all_processes
+from db.revisions import current_revision, head_revision
+from db.sealing import Sealer
+from db.secret_keys import needed_keys
+from settings.model import Settings
+
+_SUBJECT = "secret keys"
+
+
+def key_findings(settings: Settings) -> Iterator[Finding]:
+    """Hold the keys here against the database; what cannot be read is told by other checks."""
+    database = Database(settings.store_url)
+    try:
+        sealer = installation_sealer(settings)
+        if current_revision(database) == head_revision():
+            yield from _findings(database, sealer)
+    except (CommandError, StartError, DBAPIError):
+        return
+    finally:
+        database.close()
+
+
+def _findings(database: Database, sealer: Sealer) -> Iterator[Finding]:
+    with database.read() as connection:
+        needed, processes = needed_keys(connection, sealer), all_processes(connection)
+    first, *others = sealer.key_ids
+    missing = {one: count for one, count in needed.items() if one is not None and one not in sealer.key_ids}
+    for one, count in missing.items():
+        yield fail(
+            _SUBJECT,
+            f"{count} secrets in the database are sealed with key {one}, which this machine does not have. Put it back"
+            " at the end of PRESTAGER_SECRET_KEY_FILE.",
+        )
+    if needed[None]:
+        yield warn(_SUBJECT, f"{needed[None]} secrets in the database can be opened by no key; set them anew.")
+    strangers = promotion_obstacles(processes, first)
+    yield from (fail(_SUBJECT, obstacle) for obstacle in strangers)
+    left = sum(needed[one] for one in others)
+    if left:
+        yield warn(_SUBJECT, f"{left} secrets are not sealed with the first key. Run: prestager key rotate")
+    if not missing and not strangers:
+        yield ok(_SUBJECT, f"key {first} seals, {len(sealer.key_ids)} open; every living process knows it.")

@@ -1,0 +1,170 @@
+"""`prestager key`: the secret keys that seal passwords and webhooks' secrets, and how one takes another's place."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from bootstrap.key_file import KeyFile, write_keys
+from cli.configuration import read_settings
+from cli.errors import CommandError
+from cli.key_order import promotion_obstacles, removal_obstacles, rotation_obstacles
+from cli.seal_command import installation_sealer
+from cli.store import store
+from cli.tables import print_table
+from db.engine import Database
+from db.heartbeats import all_processes
+from db.listing import Row
+from db.sealing import KEY_BYTES, Sealer, key_id
+from db.secret_keys import needed_keys, reseal, sealing_ages
+from settings.model import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Look at the secret keys, and put a new one in an old one's place.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the key: see `prestager key list`.")]
+
+_NO_KEY: Final = "no key"
+
+
+@app.command("list")
+def list_keys() -> None:
+    """List the keys by their ids: their place in the file here, what needs them, and which processes know them."""
+    settings = read_settings()
+    sealer = installation_sealer(settings)
+    with store(settings) as database, database.read() as connection:
+        processes, ages = all_processes(connection), sealing_ages(connection)
+        needed = needed_keys(connection, sealer)
+    living = [process for process in processes if process["alive"]]
+    known = dict.fromkeys([*sealer.key_ids, *filter(None, needed), *(one for row in living for one in row["key_ids"])])
+    lines = [_line(one, sealer.key_ids, needed, living, ages.get(one)) for one in known]
+    if needed[None]:
+        lines.append((_NO_KEY, "opens", str(needed[None]), "", ""))
+    print_table(("ID", "HERE", "SECRETS", "PROCESSES", "LAST SEALED"), lines)
+
+
+@app.command()
+def add() -> None:
+    """Make a new key at the end of the key file, where it opens and does not seal yet, and print its id.
+
+    Bring the file to every other machine of the installation, then make the new key the first: prestager key promote
+    """
+    file = _key_file(read_settings())
+    new = os.urandom(KEY_BYTES)
+    _write(file, [*file.read(), new])
+    typer.echo(key_id(new))
+    typer.echo(f"Bring {file.path} to every machine, then: prestager key promote {key_id(new)}", err=True)
+
+
+@app.command()
+def promote(key: Id) -> None:
+    """Make a key of the file here the first one, which seals; refused while a living process does not know it."""
+    settings = read_settings()
+    file = _key_file(settings)
+    keys = _found(file, key)
+    with store(settings) as database:
+        _refuse(f"Key {key} may not seal yet.", promotion_obstacles(_processes(database), key))
+    chosen = [one for one in keys if key_id(one) == key]
+    _write(file, [*chosen, *(one for one in keys if one not in chosen)])
+    typer.echo(f"Key {key} seals from now on. Do the same on every machine, then: prestager key rotate")
+
+
+@app.command()
+def rotate() -> None:
+    """Seal with the first key whatever another key has sealed; the service may run, and a repeat goes on.
+
+    Refused while a living process does not know that key, or still seals with another one. Processes report their
+    keys every 10 s.
+    """
+    settings = read_settings()
+    sealer = installation_sealer(settings)
+    new = sealer.key_ids[0]
+    with store(settings) as database:
+        processes = _processes(database)
+        _refuse(f"Nothing was sealed with key {new} yet.", rotation_obstacles(processes, new))
+        done = reseal(database, sealer)
+    typer.echo(f"{done.count} secrets were sealed anew; key {new} seals.")
+    for process in processes:
+        if not process["alive"] and new not in process["key_ids"]:
+            typer.echo(f"{process['role']} {process['name']} is lost and did not know key {new}.", err=True)
+    if done.unopened:
+        raise CommandError("Some secrets stay as they are.", _unopened(done.unopened))
+
+
+@app.command()
+def remove(key: Id) -> None:
+    """Remove a key from the key file here; refused while a process, a secret, or a message of the last hour needs it.
+
+    Do so on every machine.
+    """
+    settings = read_settings()
+    file = _key_file(settings)
+    keys = _found(file, key)
+    if key_id(keys[0]) == key:
+        raise CommandError(f"Key {key} seals. Make another one the first: prestager key promote ID")
+    with store(settings) as database, database.read() as connection:
+        needed = needed_keys(connection, Sealer(*keys))
+        obstacles = removal_obstacles(all_processes(connection), needed, sealing_ages(connection), key)
+    _refuse(f"Key {key} is still needed and stays.", obstacles)
+    _write(file, [one for one in keys if key_id(one) != key])
+    typer.echo(f"Key {key} is removed from {file.path}. Do the same on every machine.")
+
+
+def _key_file(settings: Settings) -> KeyFile:
+    if settings.secret_key is not None:
+        raise CommandError(
+            "The keys are in PRESTAGER_SECRET_KEY, which no command changes: set it anew with the keys in the order"
+            " that you want, separated by commas, and start the processes anew. `prestager key list` and"
+            " `prestager key rotate` work all the same."
+        )
+    installation_sealer(settings)
+    return KeyFile(settings.key_path)
+
+
+def _found(file: KeyFile, key: str) -> tuple[bytes, ...]:
+    keys = file.read()
+    if key not in map(key_id, keys):
+        raise CommandError(f"There is no key {key} in {file.path}. List them: prestager key list")
+    return keys
+
+
+def _write(file: KeyFile, keys: Sequence[bytes]) -> None:
+    try:
+        write_keys(file.path, keys)
+    except OSError as error:
+        raise CommandError(
+            f"Nothing stands in the way, but this user may not write {file.path}: {error.strerror}. Run the command as"
+            " the file's owner, or edit its lines by hand."
+        ) from error
+
+
+def _processes(database: Database) -> list[Row]:
+    with database.read() as connection:
+        return all_processes(connection)
+
+
+def _refuse(sentence: str, obstacles: list[str]) -> None:
+    if obstacles:
+        raise CommandError(sentence, obstacles)
+
+
+def _unopened(counts: Counter[str | None]) -> list[str]:
+    return [
+        f"{count} cannot be opened by any key: they were altered, or belong to another installation."
+        if one is None
+        else f"{count} need key {one}, which is not in the key file here: put it back at the end."
+        for one, count in counts.items()
+    ]
+
+
+def _line(
+    key: str, here: Sequence[str], needed: Counter[str | None], living: Sequence[Row], age_s: float | None
+) -> tuple[str, ...]:
+    place = "missing" if key not in here else "seals" if key == here[0] else "opens"
+    knowing = sum(key in process["key_ids"] for process in living)
+    sealing = sum(process["key_ids"][:1] == [key] for process in living)
+    last = "" if age_s is None else "now" if not age_s else f"{age_s / 60:.0f} min ago"
+    return key, place, str(needed[key]), f"{knowing} of {len(living)} know it, {sealing} seal with it", last
