@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import OperationalError
 
 from actors.desk import ControllerState, CoordinatorRules, Desk
 from actors.group_commands import create_group, delete_group, update_group
@@ -34,6 +33,7 @@ from db.journal import Journal
 from db.schema import commands, controller
 from db.snapshots import database_time, load_snapshot
 from db.step_moves import StaleDecisionError
+from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
 from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import InspectionError, Inspector
@@ -78,8 +78,8 @@ _OUR_FAULT: Final[Mapping[CommandType, str]] = {
 
 # Tries of one transaction: each meets the rows anew, so a few are plenty.
 _TRIES: Final = 5
-# How long a command that somebody waits for waits for the database: callers give up after 30 s. Then the next try.
-_PATIENCE_S: Final = 20.0
+# Longest wait of a command for the database, in seconds, when a caller waits for the answer.
+_PATIENCE_S: Final = 15.0
 _PAUSE_S: Final = 0.5
 # Plans of one pass.
 _ROUNDS: Final = 20
@@ -146,8 +146,8 @@ class Coordinator:
                 lambda connection, journal, at: self._execute(connection, journal, at, command, state),
                 self._patience_s if is_awaited else inf,
             )
-        except OperationalError as error:
-            _log.warning("command.not-stored", fault=type(error.orig).__name__)
+        except DatabaseUnavailableError as error:
+            _log.warning("command.not-stored", reason=error.reason)
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
         except Exception:  # noqa: BLE001 - the top of a command, told in its answer
             _log.exception("command.broke")
@@ -170,9 +170,12 @@ class Coordinator:
         self._repeat(self._plan)
 
     def _repeat(self, work: Callable[[Connection, Journal, datetime], Any], patience_s: float = 0.0) -> Any:
-        """Run `work` in a transaction of its own, again when a row changed under it or the database went away.
+        """Run `work` in a transaction of its own, again when a row changed under it or the database is away.
 
-        The latter for `patience_s` seconds.
+        The latter for `patience_s` seconds, and at least once more: a connection may have ended, and a new one works.
+
+        Raises:
+            DatabaseUnavailableError: It is still away.
         """
         give_up_at = monotonic() + patience_s
         attempt = 0
@@ -183,13 +186,14 @@ class Coordinator:
             except StaleDecisionError:
                 if attempt >= _TRIES:
                     raise
-            except OperationalError:
-                if attempt >= _TRIES and monotonic() >= give_up_at:
-                    raise
-            if attempt < _TRIES:
                 _log.warning("transaction.repeated", attempt=attempt)
-            else:
-                sleep(_PAUSE_S)
+            except DatabaseUnavailableError as error:
+                if attempt > 1 and monotonic() >= give_up_at:
+                    raise
+                if attempt == 1:
+                    _log.warning("transaction.waits-for-database", reason=error.reason)
+                else:
+                    sleep(min(_PAUSE_S, max(0.0, give_up_at - monotonic())))
 
     def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
         at = datetime.now(UTC)

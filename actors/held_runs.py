@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic, sleep
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from actors.run_context import UNKNOWN, RunContext, context_of
 from actors.worker_tools import WorkerTools
 from db.journal import Journal
 from db.runs import Assignment, Report, claim, hand_back
+from db.unavailable import DatabaseUnavailableError
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 
-# Tries to claim a run while the database restarts. One that is given up is found again by the loops, seconds later.
-_CLAIM_TRIES: Final = 12
+_T = TypeVar("_T")
+
+# Tries while the database restarts. A run that is not claimed then is found again by the loops, seconds later.
+_TRIES: Final = 12
 _PAUSE_S: Final = 0.5
 
 _GOOD: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED})
@@ -57,19 +59,12 @@ class HeldRuns:
         return UNKNOWN if held is None else held.context
 
     def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> Assignment | None:
-        """Claim a run; None: it is taken or withdrawn. While the database restarts it is tried for some seconds.
+        """Claim a run; None: it is taken or withdrawn. While the database is away it is tried for some seconds.
 
         Raises:
-            OperationalError: The database did not come back, or `is_hopeless` said that it is not to be waited for.
+            DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
         """
-        for attempt in range(1, _CLAIM_TRIES + 1):
-            try:
-                return self._claim_once(run_id)
-            except OperationalError:
-                if attempt == _CLAIM_TRIES or is_hopeless():
-                    raise
-                sleep(_PAUSE_S)
-        raise AssertionError("unreachable")
+        return _patiently(lambda: self._claim_once(run_id), is_hopeless)
 
     def _claim_once(self, run_id: int) -> Assignment | None:
         at = datetime.now(UTC)
@@ -98,11 +93,30 @@ class HeldRuns:
         self._tools.reporter.add(report, context)
 
     def hand_back(self, run_id: int) -> None:
-        """Let a run go, to wait for a worker again."""
+        """Let a run go, to wait for a worker again. While the database is away it is tried for some seconds.
+
+        Raises:
+            DatabaseUnavailableError: It did not come back; the run is given up as lost after two renewals.
+        """
         # Let go first: as soon as the run is queued another thread of this process may take it again.
         with self._lock:
             held = self._held.pop(run_id, None)
         if held is not None:
             held.context.work.end()
+        _patiently(lambda: self._hand_back_once(run_id), lambda: False)
+
+    def _hand_back_once(self, run_id: int) -> None:
         with self._tools.database.write() as connection:
             hand_back(connection, run_id, self._tools.owner)
+
+
+def _patiently(work: Callable[[], _T], is_hopeless: Callable[[], bool]) -> _T:
+    """Return what `work` does; while the database is away it is tried again for some seconds."""
+    for _ in range(_TRIES - 1):
+        try:
+            return work()
+        except DatabaseUnavailableError:
+            if is_hopeless():
+                raise
+            sleep(_PAUSE_S)
+    return work()

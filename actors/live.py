@@ -17,9 +17,10 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection
 
-from db.engine import STORE_AWAY, Database
+from db.engine import Database
 from db.journal import Journal
 from db.live import Piece, add_pieces, forget_between, forget_from, hold, set_progress, tell_progress
+from db.unavailable import DatabaseUnavailableError
 from runner.bounded_text import HEAD_LIMIT_BYTES, TAIL_LIMIT_BYTES
 from runner.progress import Progress
 
@@ -129,7 +130,7 @@ class LiveRuns:
         try:
             self._write(shares)
             self._take_out_of_hand(shares)
-        except STORE_AWAY:
+        except DatabaseUnavailableError:
             self._put_back(shares)
             raise
         except Exception:  # noqa: BLE001 - what one run says must not hold up the others for ever

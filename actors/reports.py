@@ -13,10 +13,11 @@ import structlog
 
 from actors.meters import Meters, Unmeasured
 from actors.run_context import UNKNOWN, RunContext
-from db.engine import STORE_AWAY, Database
+from db.engine import Database
 from db.journal import Journal
 from db.live import end_live
 from db.runs import Report, finish
+from db.unavailable import DatabaseUnavailableError
 from statemachine.states import RunOutcome
 from tracing.tracer import Span
 
@@ -86,7 +87,7 @@ class Reporter:
         collected = sorted(self._unwritten, key=lambda one: one.report.run_id)
         try:
             self._write(collected)
-        except STORE_AWAY:
+        except DatabaseUnavailableError:
             # The store is away, and what it did not take is written when it is back.
             raise
         except Exception:  # noqa: BLE001 - one report must not hold up the others
@@ -102,7 +103,7 @@ class Reporter:
         run_id = one.report.run_id
         try:
             self._write([one])
-        except STORE_AWAY:
+        except DatabaseUnavailableError:
             raise
         except Exception:  # noqa: BLE001 - its run ends all the same
             _log.exception("report.unwritable", run=run_id)

@@ -11,13 +11,12 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.context import CALLER, COMMAND, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.pages import error_page
 from api.traces import PROBES, route_of
+from db.unavailable import DatabaseUnavailableError
 from tracing.log_context import about
 
 _log = structlog.get_logger(__name__)
@@ -69,8 +68,8 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
         # Of aiohttp itself: an unknown path, a wrong method, too large a body.
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return error_page(request, error.status, "", allow)
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        _log_failure(request, error)
+    except DatabaseUnavailableError as error:
+        _log.warning("request.database-unavailable", reason=error.reason)
         return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is not available.", RETRY_AFTER)
     except Exception as error:  # noqa: BLE001 - the one broad catch of the API: logged once, answered without details
         _log_failure(request, error)

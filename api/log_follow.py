@@ -11,7 +11,7 @@ from aiohttp import web
 
 from api.context import LOG_FOLLOWERS, SERVICES
 from api.refs import step_not_found
-from api.stream.log_followers import STORE_AWAY
+from api.stream.log_followers import NO_ANSWER
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.stream.tail import Tail, Told
 from db import listing
@@ -88,7 +88,7 @@ class _Reader:
             content, told = await self._request.app[SERVICES].reads.run(
                 lambda connection: self._tail.after(connection, told)
             )
-        except STORE_AWAY:
+        except NO_ANSWER:
             # What is printed meanwhile waits in it, or at the worker.
             _log.warning("log.store-away")
             return

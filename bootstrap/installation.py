@@ -172,6 +172,8 @@ class _Parts:
             rules,
             relay.wake,
             self._owner,
+            # The last try may take some seconds, and the caller must get its answer.
+            patience_s=self._settings.command_timeout_s / 2,
             controller_check=controller_check(self._settings),
             meters=self._meters,
             tracer=self._tracer,

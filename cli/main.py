@@ -73,7 +73,7 @@ def main() -> None:
         _complain(str(error))
     except _database_error() as error:
         # The statement and its values stay out: a value may be private.
-        _complain(f"The database cannot be used: {getattr(error, 'orig', error)}. See: prestager config show")
+        _complain(f"The database cannot be used: {_driver_reason(error)}. See: prestager config show")
     sys.exit(1)
 
 
@@ -96,10 +96,18 @@ def _start_error() -> type[Exception]:
     return StartError
 
 
-def _database_error() -> type[Exception]:
+def _database_error() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
-    return DBAPIError
+    from db.unavailable import DatabaseUnavailableError  # noqa: PLC0415
+
+    return DBAPIError, DatabaseUnavailableError
+
+
+def _driver_reason(error: Exception) -> str:
+    from db.unavailable import driver_reason  # noqa: PLC0415
+
+    return driver_reason(error)
 
 
 def _complain(sentence: str, *faults: str) -> None:

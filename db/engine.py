@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import RLock
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-# What says that the store is away: it does not answer, no connection is free, or it ended ours, as PostgreSQL does with
-# a transaction that idles. What failed so may work later.
-STORE_AWAY: Final = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+from db.unavailable import is_connection_useless, unavailable_as_one_error
 
 # How long SQLite waits for another process's writer, in milliseconds.
 _BUSY_TIMEOUT_MS = 30_000
@@ -50,15 +46,21 @@ class Database:
         self._one_writer = RLock()
 
     def _engine(self, begin: str) -> Engine:
-        if not self._sqlite:
-            return create_engine(
-                self.url,
-                pool_pre_ping=True,
-                pool_size=20,
-                max_overflow=20,
-                connect_args=_POSTGRESQL_BOUNDS,
-                execution_options=self._options,
-            )
+        engine = self._sqlite_engine(begin) if self._sqlite else self._postgresql_engine()
+        event.listen(engine, "handle_error", _give_up_useless_connections)
+        return engine
+
+    def _postgresql_engine(self) -> Engine:
+        return create_engine(
+            self.url,
+            pool_pre_ping=True,
+            pool_size=20,
+            max_overflow=20,
+            connect_args=_POSTGRESQL_BOUNDS,
+            execution_options=self._options,
+        )
+
+    def _sqlite_engine(self, begin: str) -> Engine:
         engine = create_engine(self.url, pool_size=20, max_overflow=20, execution_options=self._options)
         event.listen(engine, "connect", _configure_sqlite)
 
@@ -78,18 +80,22 @@ class Database:
         """Give a connection inside a writing transaction; commit at the end, roll back on an exception.
 
         Never hold it across a playbook, a publish or the network.
+
+        Raises:
+            DatabaseUnavailableError: The database is away; whether a commit arrived is not known.
         """
-        if not self._sqlite:
-            with self._writers.begin() as connection:
-                yield connection
-            return
-        with self._one_writer, self._writers.begin() as connection:
+        turn = self._one_writer if self._sqlite else nullcontext()
+        with turn, unavailable_as_one_error(), self._writers.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection inside a reading transaction; nothing is committed."""
-        with self._readers.connect() as connection:
+        """Give a connection inside a reading transaction; nothing is committed.
+
+        Raises:
+            DatabaseUnavailableError: The database is away.
+        """
+        with unavailable_as_one_error(), self._readers.connect() as connection:
             yield connection
 
     def close(self) -> None:
@@ -101,6 +107,12 @@ class Database:
 def has_broker(connection: Connection) -> bool:
     """Tell whether events that are written by a connection wait to be published."""
     return bool(connection.get_execution_options().get(_HAS_BROKER, True))
+
+
+def _give_up_useless_connections(context: ExceptionContext) -> None:
+    """Have connections made anew that lead to a server which became read-only, or to a file that was replaced."""
+    if is_connection_useless(context.original_exception):
+        context.is_disconnect = True
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:

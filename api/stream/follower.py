@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from api.errors import ApiError
 from api.stream.frames import Filter, Frame, event_frame
 from db import happenings
+from db.unavailable import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)
 
@@ -179,7 +180,7 @@ class Follower:
             try:
                 while frames := await self._frames_after(self._seen):
                     self._hand_out(frames)
-            except ApiError:
+            except (ApiError, DatabaseUnavailableError):
                 # The store is away; the events wait in it.
                 _log.warning("stream.store-away")
             except Exception:  # noqa: BLE001 - the top of a task

@@ -9,17 +9,16 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.errors import RETRY_AFTER, ApiError
 from api.stream.follower import Read
 from db.printed import ends_of
+from db.unavailable import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)
 
 # The store does not answer, or not in time.
-STORE_AWAY: Final = (ApiError, DBAPIError, PoolTimeoutError)
+NO_ANSWER: Final = (ApiError, DatabaseUnavailableError)
 
 # Each is a connection.
 _MOST: Final = 100
@@ -80,7 +79,7 @@ class LogFollowers:
             return {}
         try:
             return await self._read(lambda connection: ends_of(connection, wanted))
-        except STORE_AWAY:
+        except NO_ANSWER:
             _log.warning("log.store-away")
             return {}
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api.auth import READ, AuthenticationError, AuthenticatorUnavailableError
 from api.context import SERVICES
+from db.unavailable import DatabaseUnavailableError
 
 # Written at once, in bytes; so much a listener must take in within so many seconds.
 CHUNK_BYTES: Final = 256 * 1024
@@ -65,7 +66,7 @@ async def is_still_known(request: web.Request) -> bool:
         caller = await request.app[SERVICES].authenticator.authenticate(request.headers.get("X-Auth-Token"))
     except AuthenticationError:
         return False
-    except AuthenticatorUnavailableError:
+    except (AuthenticatorUnavailableError, DatabaseUnavailableError):
         # Nobody can tell now; the next look may.
         return True
     return caller.may(READ)

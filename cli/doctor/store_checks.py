@@ -13,6 +13,7 @@ from cli.doctor.finding import Finding, fail, ok, warn
 from db.engine import Database
 from db.revisions import current_revision, head_revision
 from db.snapshots import database_time
+from db.unavailable import DatabaseUnavailableError, driver_reason
 from settings.model import Settings
 
 _SKEW_S: Final = 5.0
@@ -34,8 +35,8 @@ def store_findings(settings: Settings) -> Iterator[Finding]:
                 f"{file} is a file of this machine; set PRESTAGER_DATABASE_URL to a PostgreSQL before parts run on"
                 " other machines.",
             )
-    except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    except (DBAPIError, DatabaseUnavailableError) as error:
+        reason = driver_reason(error)
         yield fail("database", f"cannot be used: {reason}. Check PRESTAGER_DATABASE_URL and that the server runs.")
     finally:
         database.close()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import OperationalError
 
 from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
@@ -21,6 +20,7 @@ from actors.worker_tools import WorkerTools
 from db.engine import Database
 from db.schema import commands, runs
 from db.sealing import Sealer
+from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
 from runner.inspectors import DeclaredInspector
 from runner.phases import ControllerLayout
@@ -53,7 +53,7 @@ class MovingStore(Database):
         """Give a connection, if the store is there."""
         if self.is_away:
             self.refused += 1
-            raise OperationalError("connect", {}, ConnectionRefusedError())
+            raise DatabaseUnavailableError
         with super().write() as connection:
             yield connection
 
@@ -185,7 +185,7 @@ def test_a_loop_that_failed_does_not_wait_for_its_next_turn() -> None:
     def work() -> None:
         tries.append(1)
         if len(tries) < 3:
-            raise OperationalError("connect", {}, ConnectionRefusedError())
+            raise DatabaseUnavailableError
         succeeded.set()
 
     loop = Loop("test", work, interval_s=60)

@@ -10,8 +10,6 @@ from unittest.mock import Mock
 import pytest
 from coordinator_house import House
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from structlog.testing import capture_logs
 
 from actors.leases import HeldRuns, Leases
@@ -21,6 +19,7 @@ from actors.reports import Reporter
 from db.journal import Journal
 from db.runs import Report, claim
 from db.schema import run_outputs, runs
+from db.unavailable import DatabaseUnavailableError
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
 
@@ -46,7 +45,7 @@ def report(run_id: int) -> Report:
 
 def away() -> None:
     """Stand for a store that does not answer."""
-    raise OperationalError("BEGIN", {}, ConnectionError("gone"))
+    raise DatabaseUnavailableError
 
 
 class Clock:
@@ -228,7 +227,7 @@ class TestReporter:
         reporter = Reporter(house.database, OWNER, lambda: None)
         reporter.add(report(run_id))
         monkeypatch.setattr(house.database, "write", away)
-        with pytest.raises(OperationalError):
+        with pytest.raises(DatabaseUnavailableError):
             reporter.flush()
         monkeypatch.undo()
         assert frozenset({run_id}) == reporter.pending()
@@ -242,10 +241,10 @@ class TestReporter:
         run_id = claimed(house)
         reporter, real = Reporter(house.database, OWNER, lambda: None), house.database.write
         reporter.add(report(run_id))
-        write = Mock(side_effect=[PoolTimeoutError(), PoolTimeoutError(), real()])
+        write = Mock(side_effect=[DatabaseUnavailableError(), DatabaseUnavailableError(), real()])
         monkeypatch.setattr(house.database, "write", write)
         while reporter.pending():
-            with suppress(PoolTimeoutError):
+            with suppress(DatabaseUnavailableError):
                 reporter.flush()
 
         assert "succeeded" == house.rows(runs)[0]["outcome"]

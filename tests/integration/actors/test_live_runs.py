@@ -13,8 +13,6 @@ from zlib import compress
 import pytest
 from coordinator_house import House
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from actors import live as live_module
 from actors.live import LiveRuns
@@ -25,6 +23,7 @@ from db.journal import Journal
 from db.live import Beyond, Piece, add_pieces, end_live, hold
 from db.runs import Report, claim, finish
 from db.schema import events, live_outputs, runs
+from db.unavailable import DatabaseUnavailableError
 from runner.inspectors import DeclaredInspector
 from runner.jobs import Outcome, RunResult
 from runner.progress import Progress
@@ -92,7 +91,7 @@ def away(house: House, *, after_commit: bool = False) -> Iterator[None]:
         if after_commit:
             with real() as connection:
                 yield connection
-        raise OperationalError("COMMIT", {}, ConnectionError("gone"))
+        raise DatabaseUnavailableError
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(house.database, "write", fail)
@@ -153,31 +152,13 @@ def test_a_fenced_worker_writes_nothing(house: House, live: LiveRuns) -> None:
     assert ([], [], None) == (said(house), tasks_told(house), house.rows(runs)[0]["progress"])
 
 
-@ON_ONE_STORE
-@pytest.mark.parametrize(
-    "fault",
-    [PoolTimeoutError("no connection"), InternalError("INSERT", {}, Exception()), InterfaceError("", {}, Exception())],
-)
-def test_whatever_says_that_the_store_is_away(house: House, live: LiveRuns, fault: Exception) -> None:
-    """Pieces wait as well while no connection is to be had, or when the store ended the one there was."""
-    (run_id,) = claimed(house)
-    live.said(run_id, 0, b"abc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live, "_write", Mock(side_effect=fault))
-        with pytest.raises(type(fault)):
-            live.flush()
-    live.flush()
-
-    assert [(run_id, 3, b"abc")] == said(house)
-
-
 @pytest.mark.parametrize("after_commit", [False, True])
 def test_while_the_store_is_away_pieces_wait(house: House, live: LiveRuns, after_commit: bool) -> None:
     """What could not be written is written when the store is back, once, whether it took it before or not."""
     (run_id,) = claimed(house)
     live.said(run_id, 0, b"abc")
     live.advanced(run_id, Progress(tasks=1))
-    with away(house, after_commit=after_commit), pytest.raises(OperationalError):
+    with away(house, after_commit=after_commit), pytest.raises(DatabaseUnavailableError):
         live.flush()
     live.said(run_id, 3, b"def")
     live.flush()
@@ -195,7 +176,7 @@ def test_what_waits_is_bounded(house: House, live: LiveRuns, monkeypatch: pytest
     with away(house):
         for place in range(50):
             live.said(run_id, place * 10, b"0123456789")
-            with pytest.raises(OperationalError):
+            with pytest.raises(DatabaseUnavailableError):
                 live.flush()
     live.flush()
 

@@ -12,7 +12,6 @@ import api_rows
 import pytest
 from api_rig import Rig
 from sqlalchemy import delete, insert, update
-from sqlalchemy.exc import OperationalError
 
 from api import log_follow as follow_module
 from api.context import LOG_FOLLOWERS, SERVICES
@@ -20,6 +19,7 @@ from api.stream import log_followers as followers_module
 from api.stream import serving as serving_module
 from db.schema import live_outputs, preparations, run_outputs, runs, steps, strategies
 from db.tokens import TokenStore
+from db.unavailable import DatabaseUnavailableError
 from tests.waiting import wait_for
 
 BASE = "/v1.0/sw-update-strategy/steps"
@@ -327,7 +327,7 @@ async def test_a_store_that_is_away_is_waited_for(
 
             async def fail(_query: object) -> None:
                 failed.set()
-                raise OperationalError("SELECT", {}, ConnectionError("gone"))
+                raise DatabaseUnavailableError
 
             patch.setattr(rig.app[SERVICES].reads, "run", fail)
             patch.setattr(rig.app[LOG_FOLLOWERS], "_read", fail)

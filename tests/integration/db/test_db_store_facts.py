@@ -17,10 +17,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection, insert, update
-from sqlalchemy.exc import OperationalError
 
 from db.engine import Database
 from db.schema import steps, webhook_deliveries, webhooks
+from db.unavailable import DatabaseUnavailableError
 from monitoring import question
 from monitoring.dead_letters import DeadLetters
 from monitoring.meters import ProcessMeters
@@ -155,7 +155,7 @@ def test_a_store_that_is_away(database: Database, facts: StoreFacts, monkeypatch
     registry.register(facts)
 
     def away() -> None:
-        raise OperationalError("SELECT 1", {}, Exception("gone"))
+        raise DatabaseUnavailableError
 
     with monkeypatch.context() as patched:
         patched.setattr(database, "read", away)

@@ -1,0 +1,151 @@
+"""Errors that mean "the database is away": one list for commands, reads, workers, webhooks, streams and metrics.
+
+A unit of work that fails so may succeed later as it is: its caller waits and repeats it, or answers 503. Every other
+error of the database says that the statement itself is wrong, and repeating it would not help.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+_NO_CONNECTION: Final = "it does not answer, or ended the connection"
+_OTHER_SCHEMA: Final = "its schema is not this program's, see prestager db current"
+
+# What a SQLSTATE of PostgreSQL means; a class, its first two characters, counts where the code itself is not named.
+_SQLSTATES: Final[Mapping[str, str]] = {
+    "08": _NO_CONNECTION,
+    # Never 25P02: it follows an error that our own code has swallowed.
+    "25006": "it is read-only: a standby, or default_transaction_read_only is set",
+    "25P03": "it ended a transaction that was idle for too long",
+    "25P04": "it ended a transaction that took too long",
+    "28": "it refuses the login",
+    "40": "another transaction was in the way",
+    # While a backup is loaded, or the schema is changed beside the service.
+    "42P01": _OTHER_SCHEMA,
+    "42703": _OTHER_SCHEMA,
+    "53": "it is out of disk, memory or connections",
+    "55": "a lock was held for too long, or it is still recovering",
+    "57": "it is shutting down, starting, or ended the statement",
+    "58": "its machine has a fault",
+    "XX": "it reports a fault of its own, or damaged data",
+}
+
+# What a primary result code of SQLite means.
+_SQLITE_CODES: Final[Mapping[int, str]] = {
+    sqlite3.SQLITE_BUSY: "another process is writing to the file",
+    sqlite3.SQLITE_LOCKED: "another connection is writing to the file",
+    sqlite3.SQLITE_NOMEM: "memory is out",
+    sqlite3.SQLITE_READONLY: "the file or its directory is read-only, or was replaced",
+    sqlite3.SQLITE_INTERRUPT: "the statement was ended",
+    sqlite3.SQLITE_IOERR: "the file cannot be read or written",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged, or was replaced",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_PROTOCOL: "the file's lock cannot be taken",
+    sqlite3.SQLITE_NOTADB: "the file is no database",
+}
+_PRIMARY_CODE: Final = 0xFF
+# SQLite has no code for it.
+_NO_SUCH: Final = ("no such table", "no such column")
+
+# Of a connection that says so no other statement will succeed: a new one may lead to another server, or another file.
+_LASTING_SQLSTATES: Final = frozenset({"25006"})
+_LASTING_SQLITE_CODES: Final = frozenset(
+    {
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+
+# Where the driver gives no code, as for a connection that breaks.
+_KINDS_WITHOUT_CODE: Final = (OperationalError, InterfaceError, InternalError)
+
+
+class DatabaseUnavailableError(SQLAlchemyError):
+    """The database cannot do now what was asked, and may later.
+
+    The transaction was rolled back, or it is not known whether its commit arrived: what is repeated must bear to be
+    done twice. The message holds no statement and no value.
+    """
+
+    def __init__(self, reason: str = _NO_CONNECTION) -> None:
+        super().__init__(f"The database is not available: {reason}.")
+        self.reason = reason
+
+
+@contextmanager
+def unavailable_as_one_error() -> Iterator[None]:
+    """Raise what says that the database is away as `DatabaseUnavailableError`; other errors pass.
+
+    Raises:
+        DatabaseUnavailableError: The database is away.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = why_unavailable(error)
+        if reason is None:
+            raise
+        raise DatabaseUnavailableError(reason) from error
+
+
+def why_unavailable(error: BaseException) -> str | None:
+    """Return why the database is away, in words for people; None when the error says something else."""
+    match error:
+        case DatabaseUnavailableError():
+            return error.reason
+        case PoolTimeoutError():
+            return "no connection was free in time"
+        case PendingRollbackError():
+            return _NO_CONNECTION
+        case DBAPIError():
+            return _reason_of_driver(error)
+        case _:
+            return None
+
+
+def _reason_of_driver(error: DBAPIError) -> str | None:
+    if (state := _sqlstate(error.orig)) is not None:
+        return _SQLSTATES.get(state) or _SQLSTATES.get(state[:2])
+    if (code := _sqlite_code(error.orig)) is not None:
+        return _SQLITE_CODES.get(code) or (_OTHER_SCHEMA if str(error.orig).startswith(_NO_SUCH) else None)
+    is_away = error.connection_invalidated or isinstance(error, _KINDS_WITHOUT_CODE)
+    return _NO_CONNECTION if is_away else None
+
+
+def driver_reason(error: BaseException) -> str:
+    """Return the first line of what the driver says, for operators; it holds no statement and no value."""
+    cause = error.__cause__ if isinstance(error, DatabaseUnavailableError) and error.__cause__ else error
+    text = str(getattr(cause, "orig", cause)).strip()
+    return text.splitlines()[0] if text else type(cause).__name__
+
+
+def is_connection_useless(error: BaseException | None) -> bool:
+    """Return whether an error of a driver means that its connection should be given up for a new one."""
+    return _sqlstate(error) in _LASTING_SQLSTATES or _sqlite_code(error) in _LASTING_SQLITE_CODES
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) and state else None
+
+
+def _sqlite_code(error: BaseException | None) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & _PRIMARY_CODE if isinstance(code, int) else None
