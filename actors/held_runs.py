@@ -45,6 +45,8 @@ class HeldRuns:
     def __init__(self, tools: WorkerTools) -> None:
         self._tools = tools
         self._held: dict[int, _Held] = {}
+        # Runs that a thread is claiming.
+        self._claiming: set[int] = set()
         self._lock = Lock()
 
     def ids(self) -> frozenset[int]:
@@ -61,16 +63,26 @@ class HeldRuns:
     def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> Assignment | None:
         """Claim a run; None: it is taken or withdrawn. While the database is away it is tried for some seconds.
 
+        A claim whose commit arrived though its answer did not is found by the next try.
+
         Raises:
             DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
         """
-        return _patiently(lambda: self._claim_once(run_id), is_hopeless)
+        with self._lock:
+            if run_id in self._held or run_id in self._claiming:
+                return None
+            self._claiming.add(run_id)
+        try:
+            return _patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1), is_hopeless)
+        finally:
+            with self._lock:
+                self._claiming.discard(run_id)
 
-    def _claim_once(self, run_id: int) -> Assignment | None:
+    def _claim_once(self, run_id: int, *, again: bool) -> Assignment | None:
         at = datetime.now(UTC)
         journal = Journal(at, self._tools.owner)
         with self._tools.database.write() as connection:
-            assignment = claim(connection, journal, run_id, self._tools.owner, at)
+            assignment = claim(connection, journal, run_id, self._tools.owner, at, again=again)
             journal.write(connection)
         if assignment is not None:
             context = context_of(assignment, self._tools.tracer, self._tools.owner)
@@ -103,20 +115,24 @@ class HeldRuns:
             held = self._held.pop(run_id, None)
         if held is not None:
             held.context.work.end()
-        _patiently(lambda: self._hand_back_once(run_id), lambda: False)
+        _patiently(lambda _: self._hand_back_once(run_id), lambda: False)
 
     def _hand_back_once(self, run_id: int) -> None:
         with self._tools.database.write() as connection:
             hand_back(connection, run_id, self._tools.owner)
 
 
-def _patiently(work: Callable[[], _T], is_hopeless: Callable[[], bool]) -> _T:
-    """Return what `work` does; while the database is away it is tried again for some seconds."""
-    for _ in range(_TRIES - 1):
+def _patiently(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:
+    """Return what `work`, given the number of the try, does; while the database is away it is tried for some seconds.
+
+    Raises:
+        DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
+    """
+    for attempt in range(1, _TRIES):
         try:
-            return work()
+            return work(attempt)
         except DatabaseUnavailableError:
             if is_hopeless():
                 raise
             sleep(_PAUSE_S)
-    return work()
+    return work(_TRIES)

@@ -9,6 +9,8 @@ from weakref import WeakSet
 
 import structlog
 
+from db.unavailable import DatabaseUnavailableError
+
 _log = structlog.get_logger(__name__)
 
 _STOP_S: Final = 30.0
@@ -75,7 +77,13 @@ class Loop:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - the top of a thread
                 failures += 1
-                if failures == 1:
-                    _log.exception("loop.failed", loop=self.name)
-                else:
-                    _log.warning("loop.still-failing", loop=self.name, failures=failures, fault=type(error).__name__)
+                self._tell_failure(error, failures)
+
+    def _tell_failure(self, error: Exception, failures: int) -> None:
+        if failures > 1:
+            _log.warning("loop.still-failing", loop=self.name, failures=failures, fault=type(error).__name__)
+        elif isinstance(error, DatabaseUnavailableError):
+            # Nothing that a traceback would explain.
+            _log.warning("loop.failed", loop=self.name, reason=str(error))
+        else:
+            _log.error("loop.failed", loop=self.name, exc_info=error)

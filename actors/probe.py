@@ -21,6 +21,7 @@ from actors.probe_targets import Aim, Answer, Target
 from db.engine import Database
 from db.journal import Journal
 from db.schema import subclouds
+from db.unavailable import DatabaseUnavailableError
 from messages.event_types import Nothing
 from statemachine.states import Availability
 
@@ -80,6 +81,8 @@ class AvailabilityProbe:
         while True:
             try:
                 await self.probe_once()
+            except DatabaseUnavailableError as error:
+                _log.warning("probe.failed", reason=str(error))
             except Exception:  # noqa: BLE001 - the top of a task
                 _log.exception("probe.failed")
             await asyncio.sleep(self._rules.interval_s)

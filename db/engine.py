@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from threading import RLock
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.unavailable import is_connection_useless, unavailable_as_one_error
 
@@ -110,9 +112,14 @@ def has_broker(connection: Connection) -> bool:
 
 
 def _give_up_useless_connections(context: ExceptionContext) -> None:
-    """Have connections made anew that lead to a server which became read-only, or to a file that was replaced."""
-    if is_connection_useless(context.original_exception):
-        context.is_disconnect = True
+    """Have connections made anew that lead to a server or a file which became read-only."""
+    if not is_connection_useless(context.original_exception):
+        return
+    if context.connection is not None and context.dialect.name == "sqlite":
+        # An invalidated connection of SQLite is closed, and its lock freed, only when nothing refers to it any more.
+        with suppress(SQLAlchemyError, sqlite3.Error):
+            context.connection.connection.rollback()
+    context.is_disconnect = True
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from db.journal import Journal, RunIds
 from db.live import Beyond
@@ -80,14 +80,20 @@ class Report:
     beyond: Beyond | None = None
 
 
-def claim(connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime) -> Assignment | None:
+def claim(  # noqa: PLR0913 - all by name where it matters
+    connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime, *, again: bool = False
+) -> Assignment | None:
     """Take a queued run under a lease and start its step; None when somebody has it, or nobody shall.
 
-    A repeated message for the same run finds it taken and changes nothing.
+    A repeated message for the same run finds it taken and changes nothing. With `again` a run that `owner` holds is
+    given too: of a claim whose commit arrived and whose answer did not.
     """
+    free: ColumnElement[bool] = runs.c.state == RunState.QUEUED
+    if again:
+        free = or_(free, and_(runs.c.state == RunState.RUNNING, runs.c.owner == owner))
     taken = connection.execute(
         update(runs)
-        .where(runs.c.id == run_id, runs.c.state == RunState.QUEUED)
+        .where(runs.c.id == run_id, free)
         .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=at)
         .returning(
             runs.c.phase,

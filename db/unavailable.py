@@ -48,10 +48,10 @@ _SQLITE_CODES: Final[Mapping[int, str]] = {
     sqlite3.SQLITE_BUSY: "another process is writing to the file",
     sqlite3.SQLITE_LOCKED: "another connection is writing to the file",
     sqlite3.SQLITE_NOMEM: "memory is out",
-    sqlite3.SQLITE_READONLY: "the file or its directory is read-only, or was replaced",
+    sqlite3.SQLITE_READONLY: "the file or its directory is read-only",
     sqlite3.SQLITE_INTERRUPT: "the statement was ended",
     sqlite3.SQLITE_IOERR: "the file cannot be read or written",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged, or was replaced",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
     sqlite3.SQLITE_PROTOCOL: "the file's lock cannot be taken",
@@ -61,7 +61,7 @@ _PRIMARY_CODE: Final = 0xFF
 # SQLite has no code for it.
 _NO_SUCH: Final = ("no such table", "no such column")
 
-# Of a connection that says so no other statement will succeed: a new one may lead to another server, or another file.
+# A connection that says so goes on saying it; a new one may lead to another server, or to a file that can be written.
 _LASTING_SQLSTATES: Final = frozenset({"25006"})
 _LASTING_SQLITE_CODES: Final = frozenset(
     {

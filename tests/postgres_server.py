@@ -32,6 +32,8 @@ SYSTEM_USER = "postgres"
 _VERSIONS = Path("/usr/lib/postgresql")
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _READY_LINE = 7
+# What it holds of a server that accepts connections: one that takes writes, and a standby.
+_ACCEPTING = (["ready   "], ["standby "])
 # Waits for the end of its input, which is the end of the test's process, however it came. What is killed may write
 # for another moment.
 _GUARD = 'read -r _; kill -KILL "$(head -n 1 "$1/data/postmaster.pid")"; rm -rf "$1" || { sleep 1; rm -rf "$1"; }'
@@ -44,6 +46,8 @@ class PostgresUnavailableError(Exception):
 class PostgresServer:
     """A running cluster; its superuser logs in by password.
 
+    With `primary` it is a standby of that server, which it follows and whose password it has, until `promote`.
+
     Attributes:
         port: The same for life, also while the server is down.
         password: Of the superuser.
@@ -55,10 +59,10 @@ class PostgresServer:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, primary: PostgresServer | None = None) -> None:
         self._programs = _find_programs()
         self.port = free_port()
-        self.password = secrets.token_urlsafe(16)
+        self.password = primary.password if primary is not None else secrets.token_urlsafe(16)
         self._root = Path(tempfile.mkdtemp(prefix="prestager-pg-"))
         self.data_dir, self.log = self._root / "data", self._root / "server.log"
         # Whose user identity the programs get, as arguments of Popen.
@@ -71,7 +75,7 @@ class PostgresServer:
             start_new_session=True,
         )
         try:
-            self._make_cluster()
+            self._make_cluster(primary)
             self.start()
         except BaseException:
             self.close()
@@ -146,6 +150,11 @@ class PostgresServer:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
+    def promote(self) -> None:
+        """Make a standby a server of its own; returns when it takes writes."""
+        with psycopg.connect(**self._login(), autocommit=True) as connection:
+            connection.execute("SELECT pg_promote(true, 30)")
+
     def close(self) -> None:
         """End the server and remove all it has written; a second call does nothing."""
         self.kill()
@@ -170,12 +179,34 @@ class PostgresServer:
                 process.suspend()
         return processes
 
-    def _make_cluster(self) -> None:
-        password_file = self._root / "password"
-        password_file.write_text(self.password, encoding="ascii")
+    def _make_cluster(self, primary: PostgresServer | None) -> None:
         if os.geteuid() == 0:
             self._identity = {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []}
             shutil.chown(self._root, SYSTEM_USER, SYSTEM_USER)
+        if primary is None:
+            self._make_new_cluster()
+        else:
+            self._copy_cluster(primary)
+        with (self.data_dir / "postgresql.conf").open("a", encoding="ascii") as settings:
+            settings.write(self._settings())
+
+    def _copy_cluster(self, primary: PostgresServer) -> None:
+        command = [
+            *(f"{self._programs}/pg_basebackup", "--pgdata", f"{self.data_dir}", "--write-recovery-conf"),
+            *("--host", HOST, "--port", f"{primary.port}", "--username", USER),
+            *("--checkpoint", "fast", "--no-sync"),
+        ]
+        login = {**os.environ, "PGPASSWORD": self.password}
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=self._root, env=login, **self._identity
+        )
+        if done.returncode != 0:
+            raise PostgresUnavailableError(f"pg_basebackup failed: {done.stderr.strip()}")
+
+    def _make_new_cluster(self) -> None:
+        password_file = self._root / "password"
+        password_file.write_text(self.password, encoding="ascii")
+        if os.geteuid() == 0:
             shutil.chown(password_file, SYSTEM_USER, SYSTEM_USER)
         command = [
             *(f"{self._programs}/initdb", "--pgdata", f"{self.data_dir}"),
@@ -187,8 +218,6 @@ class PostgresServer:
         password_file.unlink()
         if done.returncode != 0:
             raise PostgresUnavailableError(f"initdb failed: {done.stderr.strip()}")
-        with (self.data_dir / "postgresql.conf").open("a", encoding="ascii") as settings:
-            settings.write(self._settings())
 
     def _settings(self) -> str:
         return "\n".join(
@@ -212,7 +241,7 @@ class PostgresServer:
         state = self.data_dir / "postmaster.pid"
         lines = state.read_text(encoding="ascii").splitlines() if state.exists() else []
         # A file of a killed server may still be there.
-        return lines[:1] == [str(self._process.pid)] and lines[_READY_LINE:] == ["ready   "]
+        return lines[:1] == [str(self._process.pid)] and lines[_READY_LINE:] in _ACCEPTING
 
     def _story(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]

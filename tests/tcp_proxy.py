@@ -125,6 +125,10 @@ class TcpProxy:
         """What the proxy does now."""
         return self._mode
 
+    def lead_to(self, target_port: int) -> None:
+        """Connect those who come from now on to another server, as an address does that moves."""
+        self._target_port = target_port
+
     def pass_on(self) -> None:
         """Forward at once, beginning with what was held."""
         self._wait(self._switch(ProxyMode.PASS))

@@ -25,6 +25,7 @@ from actors.webhooks.signing import open_secrets, signed_request
 from db.deliveries import Cause, DeliveryState, Tried
 from db.listing import Row
 from db.sealing import Sealer, UnsealingError
+from db.unavailable import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)
 
@@ -258,7 +259,9 @@ def _broken(error: Exception) -> Reply:
 
 
 def _tell_failure(error: Exception, failures: int) -> None:
-    if failures == 1:
-        _log.error("webhooks.failed", exc_info=error)
-    else:
+    if failures > 1:
         _log.warning("webhooks.still-failing", failures=failures, fault=type(error).__name__)
+    elif isinstance(error, DatabaseUnavailableError):
+        _log.warning("webhooks.failed", reason=str(error))
+    else:
+        _log.error("webhooks.failed", exc_info=error)

@@ -47,6 +47,8 @@ class MovingStore(Database):
         super().__init__(url)
         self.is_away = False
         self.refused = 0
+        # Commits that arrive and whose answers do not.
+        self.answers_to_lose = 0
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -56,6 +58,9 @@ class MovingStore(Database):
             raise DatabaseUnavailableError
         with super().write() as connection:
             yield connection
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            raise DatabaseUnavailableError
 
 
 @pytest.fixture(autouse=True)
@@ -156,17 +161,21 @@ def worker(store: MovingStore) -> StepWorker:
     return StepWorker(tools)
 
 
-def test_a_precheck_outlives_a_short_outage(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
-) -> None:
-    """A run that was handed out while the database restarted is claimed when it is back, not a minute later."""
-    coordinator = new_coordinator()
+def queued_run(coordinator: Coordinator, store: MovingStore) -> int:
+    """Return a precheck that waits for a worker."""
     sealed = Sealer(b"k" * 32).seal("pw", bound_to="p")
     added = coordinator.execute(Command(type=CommandType.SUBCLOUD_ADD, data=SITE))
     prestage = Command(id="p", type=CommandType.SUBCLOUD_PRESTAGE, subject="site0", data={}, sealed_password=sealed)
     assert [200, 200] == [added.status, coordinator.execute(prestage).status]
     with store.read() as connection:
-        run_id = connection.execute(select(runs.c.id)).scalar_one()
+        return int(connection.execute(select(runs.c.id)).scalar_one())
+
+
+def test_a_precheck_outlives_a_short_outage(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+) -> None:
+    """A run that was handed out while the database restarted is claimed when it is back, not a minute later."""
+    run_id = queued_run(new_coordinator(), store)
     store.is_away = True
     thread = Thread(target=lambda: worker.inspect(run_id), daemon=True)
     thread.start()
@@ -176,6 +185,19 @@ def test_a_precheck_outlives_a_short_outage(
 
     with store.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
+
+
+def test_a_claim_whose_answer_was_lost_is_found(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+) -> None:
+    """A claim that was committed and not answered is no lost run: the next try finds it, and the run goes on."""
+    run_id = queued_run(new_coordinator(), store)
+    store.answers_to_lose = 1
+    worker.inspect(run_id)
+
+    with store.read() as connection:
+        assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
+    assert {run_id} == worker.held() | worker._tools.reporter.pending()
 
 
 def test_a_loop_that_failed_does_not_wait_for_its_next_turn() -> None:

@@ -1,0 +1,171 @@
+"""A PostgreSQL that answers and refuses: it is read-only, or ends transactions that idle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Event
+from typing import Any
+
+import psycopg
+import pytest
+from coordinator_house import House
+from sqlalchemy import Connection, event, text
+from structlog.testing import capture_logs
+
+from actors.coordinator import Coordinator
+from actors.desk import CoordinatorRules
+from actors.live import LiveRuns
+from actors.loop import Loop
+from actors.relay import Relay
+from actors.reports import Reporter
+from actors.webhooks.book import Book
+from db.journal import Journal
+from db.runs import Report, claim
+from db.schema import live_outputs, runs
+from db.unavailable import DatabaseUnavailableError
+from messages.commands import CommandType
+from runner.inspectors import DeclaredInspector
+from statemachine.states import RunOutcome
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
+OWNER = "worker/1"
+GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+
+
+def run_as_administrator(house: House, statement: str) -> None:
+    """Run a statement whatever is read-only."""
+    address = house.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True, options="-c default_transaction_read_only=off") as connection:
+        connection.execute(statement.encode())
+
+
+@contextmanager
+def read_only(house: House) -> Iterator[None]:
+    """Let the database be read-only for those who connect from now on, and have everybody connect anew."""
+    name = house.database.url.database
+    run_as_administrator(house, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    house.database.close()
+    try:
+        yield
+    finally:
+        run_as_administrator(house, f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+
+def impatient(house: House) -> Coordinator:
+    """Return a coordinator that waits for the database for a moment only."""
+    rules = CoordinatorRules(release="23.09")
+    return Coordinator(house.database, DeclaredInspector(), rules, lambda: None, patience_s=0.1)
+
+
+def test_commands_are_answered_503(house: House) -> None:
+    """A command to a read-only database is 503 and leaves nothing; the same one is carried out afterwards."""
+    house.coordinator = impatient(house)
+    with read_only(house):
+        refused = house.ask(CommandType.GROUP_CREATE, **GROUP)
+
+    assert (503, "The database is not available; try again.") == (refused.status, refused.detail)
+    assert 200 == house.ask(CommandType.GROUP_CREATE, **GROUP).status
+
+
+def test_what_a_worker_has_in_hand_waits(house: House) -> None:
+    """Reports and live output wait while the database is read-only, and are stored afterwards, once."""
+    run_id = claimed(house)
+    reporter, live = Reporter(house.database, OWNER, lambda: None), LiveRuns(house.database, OWNER)
+    live.said(run_id, 0, b"abc")
+    with read_only(house), pytest.raises(DatabaseUnavailableError):
+        live.flush()
+    live.flush()
+    reporter.add(Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
+    with read_only(house), pytest.raises(DatabaseUnavailableError):
+        reporter.flush()
+    reporter.flush()
+
+    assert [b"abc"] == [row["content"] for row in house_rows(house, live_outputs)]
+    assert ["succeeded"] == [row["outcome"] for row in house.rows(runs)]
+    assert frozenset() == reporter.pending()
+
+
+def test_relay_and_webhooks_go_on_afterwards(house: House) -> None:
+    """Neither relay nor sender of webhooks loses anything while the database is read-only."""
+    house.add_site("a")
+    house.create()
+    house.verb("apply")
+    published: list[Any] = []
+    relay = Relay(house.database, published.extend)
+    book = Book(house.database, OWNER, 3600.0)
+    with read_only(house), pytest.raises(DatabaseUnavailableError):
+        relay.relay()
+    relay.relay()
+    with read_only(house), pytest.raises(DatabaseUnavailableError):
+        book.release()
+    book.release()
+
+    # Published again, for what was published could not be forgotten.
+    assert {2} == {published.count(call) for call in published}
+    assert [] == house.messages()
+
+
+def test_a_transaction_that_idled_is_done_again(house: House) -> None:
+    """A command whose transaction PostgreSQL ended for idling (25P03) is carried out by the next try."""
+    first = Event()
+
+    @event.listens_for(house.database.writer_engine, "before_cursor_execute")
+    def _idle_once(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
+        if not statement.startswith("INSERT INTO subcloud_groups") or first.is_set():
+            return
+        first.set()
+        pid = connection.connection.dbapi_connection.info.backend_pid
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 20")
+        wait_for(lambda: not alive(house, pid))
+
+    answer = house.ask(CommandType.GROUP_CREATE, **GROUP)
+
+    assert first.is_set()
+    assert 200 == answer.status, answer.detail
+
+
+def alive(house: House, pid: int) -> bool:
+    """Tell whether a session is there."""
+    with house.database.read() as connection:
+        query = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        return bool(connection.execute(query, {"pid": pid}).scalar_one())
+
+
+def test_a_loop_tells_in_one_line(house: House) -> None:
+    """A loop that meets a database that is away says so once, without a traceback."""
+    with capture_logs() as logs, read_only(house):
+        failing = Loop("test", lambda: write(house), interval_s=0.05)
+        failing.start()
+        wait_for(lambda: len(logs) > 1)
+        failing.stop()
+
+    assert ("loop.failed", "warning") == (logs[0]["event"], logs[0]["log_level"])
+    assert "read-only" in logs[0]["reason"]
+    assert all("exc_info" not in line for line in logs)
+
+
+def write(house: House) -> None:
+    """Change something."""
+    with house.database.write() as connection:
+        connection.execute(text("UPDATE controller SET upgrading = false"))
+
+
+def claimed(house: House) -> int:
+    """Return a run that the worker holds."""
+    house.add_site("a")
+    house.create()
+    house.verb("apply")
+    (run_id,) = house.queued()
+    at = datetime.now(UTC)
+    with house.database.write() as connection:
+        assert claim(connection, Journal(at), run_id, OWNER, at)
+    return run_id
+
+
+def house_rows(house: House, table: Any) -> list[dict[str, Any]]:
+    """Return the rows of a table that has no id."""
+    with house.database.read() as connection:
+        return [dict(row) for row in connection.execute(table.select()).mappings()]
