@@ -11,6 +11,7 @@ from dramatiq import Broker, Worker
 
 from actors.coordinator import Coordinator
 from actors.heartbeat import Heartbeat
+from actors.history_retention import PURGE_S, HistoryRetention
 from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.live import LIVE_S
 from actors.loop import Loop
@@ -20,7 +21,7 @@ from actors.worker_tools import WorkerTools
 from db.engine import Database
 from db.journal import Journal
 from db.live import tell_progress
-from db.retention import Retention, purge
+from db.retention import Retention
 from db.runs import lose_runs_of
 from runner.jobs import Runner
 
@@ -31,8 +32,6 @@ _THREADS: Final = 8
 _RECONCILE_S: Final = 4.0
 # Seconds after which a loop looks by itself should a wake be missed.
 LOOK_S: Final = 5.0
-# Seconds between two looks for history that is too old.
-_PURGE_S: Final = 3600.0
 _STOP_MS: Final = 20_000
 # How soon an idle thread notices that it shall stop.
 _WAKE_UP_MS: Final = 200
@@ -124,7 +123,8 @@ class EngineRun:
             Loop("reconciler", engine.coordinator.coordinate, _RECONCILE_S) if engine.coordinator else None
         )
         self._dramatiq = Worker(engine.broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS) if consume else None
-        self._retention = Loop("retention", self._purge, _PURGE_S) if engine.coordinator else None
+        retention = HistoryRetention(engine.database, engine.retention)
+        self._retention = Loop("retention", retention.purge, PURGE_S) if engine.coordinator else None
         self._is_stopped = False
         engine.relay.start()
         if self._dramatiq is not None:
@@ -132,11 +132,6 @@ class EngineRun:
         for loop in (self._reconciler, self._retention, engine.webhooks, engine.heartbeat):
             if loop is not None:
                 loop.start()
-
-    def _purge(self) -> None:
-        count = purge(self._engine.database, self._engine.retention, datetime.now(UTC))
-        if count:
-            _log.info("history.purged", rows=count)
 
     def stop(self) -> None:
         """Take nothing new, stop running playbooks and record them as handed over, end every thread.

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, select
 
 from db.engine import Database
 from db.schema import audit, commands, events, steps, strategies, webhook_deliveries
+from db.types import database_now
 
 # Rows a transaction deletes at most, so that nobody waits long for the writer's place. What hangs on them goes along,
 # so of strategies, each with thousands of steps and runs, it is one: 200 of them held SQLite's writer for 20 s.
 _BATCH: Final = 200
+
+# Times of rows that are written whenever something happens, by the clocks of those who write them.
+_WRITTEN_AT: Final[Sequence[Column[datetime]]] = (events.c.at, commands.c.created_at, audit.c.at)
+# Longest pause between two of them that does not make the clock doubtful.
+LONGEST_PAUSE: Final = timedelta(days=7)
+# Longest difference between this machine's clock and the database's.
+_LONGEST_SKEW: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,38 @@ def purge(database: Database, kept: Retention, now: datetime) -> int:
     """
     old = (*_old(now - kept.history), (audit, audit.c.at < now - kept.audit))
     return sum(_purge_table(database, table, condition) for table, condition in old)
+
+
+def clock_doubt(database: Database, now: datetime) -> str | None:
+    """Return why `now` may be wrong, as far as the rows and the database's clock know; None when it seems right.
+
+    A wrong clock would have the whole history deleted. It is right when something was written in the 7 days before it,
+    and has gone on being written for 7 days if there was a longer pause before.
+    """
+    with database.read() as connection:
+        theirs = float(connection.execute(select(database_now())).scalar_one())
+        if abs(theirs - now.timestamp()) > _LONGEST_SKEW.total_seconds():
+            return "the clocks of this machine and of the database differ by more than a day"
+        newest = _latest(connection, now)
+        if newest is None or now - newest > LONGEST_PAUSE:
+            return "no event, command or audit entry was written in the last 7 days"
+        before = _latest(connection, now - LONGEST_PAUSE)
+        first = _earliest(connection, now - LONGEST_PAUSE)
+    if before is not None and first is not None and first - before > LONGEST_PAUSE:
+        return f"nothing was written from {before:%Y-%m-%d} to {first:%Y-%m-%d}, which is less than 7 days ago"
+    return None
+
+
+def _latest(connection: Connection, until: datetime) -> datetime | None:
+    """Return when the last row was written, at `until` at the latest."""
+    found = [connection.execute(select(func.max(one)).where(one <= until)).scalar() for one in _WRITTEN_AT]
+    return max((at for at in found if at is not None), default=None)
+
+
+def _earliest(connection: Connection, after: datetime) -> datetime | None:
+    """Return when the first row was written after a moment."""
+    found = [connection.execute(select(func.min(one)).where(one > after)).scalar() for one in _WRITTEN_AT]
+    return min((at for at in found if at is not None), default=None)
 
 
 def _old(before: datetime) -> Sequence[tuple[Table, ColumnElement[bool]]]:
