@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     )
     webhook_allow_networks: NetworkList = Field(
         "",
-        description="Networks that webhooks may reach though they are loopback, link-local or of a cloud's metadata.",
+        description="Networks that webhooks may reach though they are this machine's, link-local or metadata.",
     )
     webhook_give_up_days: float = Field(
         5, gt=0, le=365, description="Days of nothing but failed tries after which a webhook is disabled."

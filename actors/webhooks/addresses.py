@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 
+from runner.machine_addresses import leads_here
+
 Network = IPv4Network | IPv6Network
 
 # Metadata services that are at no link-local address: AWS, Google, Scaleway, Alibaba, Oracle, Azure.
@@ -22,9 +24,11 @@ _METADATA: Final = frozenset(
     )
 )
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+# "This network": Linux takes some of it for the machine itself.
+_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 
 REFUSED: Final = (
-    "The receiver's address is not allowed (loopback, link-local, metadata or no host): see"
+    "The receiver's address is not allowed (this machine's own, loopback, link-local, metadata or no host): see"
     " PRESTAGER_WEBHOOK_ALLOW_NETWORKS."
 )
 
@@ -49,6 +53,8 @@ def is_allowed(text: str, allowed: Sequence[Network]) -> bool:
         or address.is_multicast
         or address.is_reserved
         or address in _METADATA
+        or address in _THIS_NETWORK
+        or leads_here(address)
     )
 
 
@@ -58,7 +64,8 @@ def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
         return address
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    # The second of a Teredo address is that of the client, which is the one that is reached.
+    return address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1]) or address
 
 
 def socket_maker(allowed: Sequence[Network]) -> Callable[[Any], socket.socket]:
