@@ -24,22 +24,23 @@ _LONGEST: Final = 4096
 def seal(
     source: Annotated[str, typer.Option(help="The CloudEvents source that the publisher writes.")],
     event_id: Annotated[str, typer.Option("--id", help="The CloudEvents id of the one command that it is for.")],
+    user: Annotated[str, typer.Option(help="The publisher's user of RabbitMQ, if it sends the property user_id.")] = "",
 ) -> None:
     """Read a password and print it sealed, for `data.sealed_password` of one command sent over RabbitMQ.
 
     The password comes from standard input, or from a prompt that shows nothing. It opens only with this
-    installation's key and only for the command with this source and id, so every command needs its own.
+    installation's key and only for the command with this source, id and user, so every command needs its own.
     """
-    command_id = _command_id(source, event_id)
+    command_id = _command_id(source, event_id, user)
     sealer = installation_sealer(read_settings())
     typer.echo(sealer.seal(_password(), bound_to=command_id))
 
 
-def _command_id(source: str, event_id: str) -> str:
+def _command_id(source: str, event_id: str, user: str) -> str:
     """Have the ingress itself say what it will take the command's id for."""
     event = {"specversion": "1.0", "type": TYPE_PREFIX + CommandType.STRATEGY_CREATE, "source": source, "id": event_id}
     try:
-        return to_command(json.dumps(event).encode(), own_source="", is_ours=False).id
+        return to_command(json.dumps(event).encode(), own_source="", is_ours=False, user=user).id
     except MalformedCommandError as error:
         raise CommandError(f"No command can have this source and id: {error}.") from error
 

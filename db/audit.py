@@ -22,6 +22,7 @@ def record(connection: Connection, command: Command, answer: Answer, at: datetim
             at=at,
             caller=command.requested_by,
             origin=command.origin,
+            user_id=command.user_id or None,
             command_id=command.id,
             type=command.type,
             subject=command.subject and command.subject[:_SUBJECT_LENGTH],

@@ -1,7 +1,8 @@
 """Send Prestager a command over RabbitMQ and print the answer.
 
 Usage: AMQP_URL=amqp://... publish_command.py SOURCE ID TYPE[/SUBJECT] [REQUEST_JSON] [SEALED_PASSWORD]
-The same SOURCE and ID again are the same command: after a crash or a timeout run it again as it was.
+The same SOURCE and ID of one user again are the same command: after a crash or a timeout run it again as it was.
+SEALED_PASSWORD comes from `prestager seal` with the same source, id and user.
 """  # noqa: INP001 - a program of its own
 
 import json
@@ -23,7 +24,8 @@ event["data"] = {"request": json.loads(rest[0] if rest else "{}")}
 event["data"] |= {"sealed_password": rest[1]} if rest[1:] else {}
 
 answers: list[bytes] = []
-with pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"])) as connection:
+parameters = pika.URLParameters(os.environ["AMQP_URL"])
+with pika.BlockingConnection(parameters) as connection:
     channel = connection.channel()
     channel.confirm_delivery()
     channel.basic_consume("amq.rabbitmq.reply-to", lambda *delivery: answers.append(delivery[3]), auto_ack=True)
@@ -33,6 +35,8 @@ with pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"])) as conn
         message_id=event_id,
         reply_to="amq.rabbitmq.reply-to",
         correlation_id=event_id,
+        # RabbitMQ vouches for it, so that nobody else can use this user's SOURCE and ID.
+        user_id=parameters.credentials.username,
         # What nobody took by then never runs.
         expiration=str(WAIT_S * 1000),
     )

@@ -56,13 +56,17 @@ class Command(BaseModel):
     # Name of the caller, and the address that the API was called from (empty by AMQP), for the audit.
     requested_by: str = ""
     origin: str = Field("", max_length=255)
+    # User of RabbitMQ that a foreign publisher is, as RabbitMQ vouches for it; empty where it does not, and over HTTP.
+    user_id: str = Field("", max_length=255)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     # Where whoever asks is in a trace; None: it is not traced.
     traceparent: str | None = None
 
     def digest(self) -> str:
         """Return what a repeat must have in common to be the same command: all but id, time, sealing, origin, trace."""
-        content = self.model_dump_json(exclude={"id", "created_at", "sealed_password", "origin", "traceparent"})
+        # The publishing user is part of the id.
+        left_out = {"id", "created_at", "sealed_password", "origin", "traceparent", "user_id"}
+        content = self.model_dump_json(exclude=left_out)
         return sha256(content.encode()).hexdigest()
 
 

@@ -193,6 +193,13 @@ AuditEntry = TypedDict(
         "at": Moment,
         "caller": str,
         "origin": Annotated[str | None, Field(description="Address that the API was called from; null by AMQP.")],
+        "user-id": Annotated[
+            str | None,
+            Field(
+                description="RabbitMQ user that published the command, as RabbitMQ vouches for it; `caller` is the"
+                " source that the publisher claims. Null over HTTP, and where the publisher sent no `user_id`."
+            ),
+        ],
         "command-id": str,
         "type": CommandType,
         "subject": str | None,

@@ -108,6 +108,7 @@ def audit_resource(row: Row) -> AuditEntry:
         "at": moment(row["at"], "read"),
         "caller": row["caller"],
         "origin": row["origin"] or None,
+        "user-id": row["user_id"],
         "command-id": row["command_id"],
         "type": row["type"],
         "subject": row["subject"],

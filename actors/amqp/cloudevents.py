@@ -1,11 +1,13 @@
 """Commands as CloudEvents 1.0 in structured JSON: what foreign publishers and our API send. Pure.
 
-`source` and `id` together are the command's id, so two publishers never collide and a repeat is known as one.
+The publishing user, `source` and `id` together are the id of a foreign publisher's command, so two publishers never
+collide, nor does one with a caller over HTTP, and a repeat is known as one.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ from tracing.traceparent import well_formed
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
 TYPE_PREFIX: Final = "io.prestager.command."
 _ID_LENGTH: Final = 255
+# Begins the ids of foreign publishers' commands. Those of our API begin with a quoted name, which holds no colon.
+_FOREIGN: Final = "amqp:"
 # What is kept of a message, beside what has a form of its own.
 _KEPT: Final = frozenset({"id", "source", "subject", "request", "sealed_password", "requested_by", "origin"})
 
@@ -74,11 +78,12 @@ def from_command(command: Command, source: str) -> bytes:
     return event.model_dump_json(exclude_none=True).encode()
 
 
-def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
+def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -> Command:
     """Return the command that a CloudEvent carries.
 
     `own_source` is the source of our own API, whose ids are the commands' ids; another publisher's id is joined with
-    its source, and the caller on record is that source. `is_ours` tells whether our own user published it.
+    its user and source, and the caller on record is that source. `is_ours` says whether our own user published it;
+    `user` is the RabbitMQ user that published it, empty where the publisher did not have RabbitMQ vouch for it.
 
     Raises:
         MalformedCommandError: It carries none.
@@ -98,11 +103,8 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
     ours = event.source == own_source
     if ours and not is_ours:
         raise MalformedCommandError("source is that of this installation's own API; choose another one")
-    command_id = event.id if ours else f"{quote(event.source, safe='')}/{event.id}"
-    if len(command_id) > _ID_LENGTH:
-        raise MalformedCommandError(f"source and id together are longer than {_ID_LENGTH} characters")
     return Command(
-        id=command_id,
+        id=event.id if ours else _foreign_id(user, event.source, event.id),
         type=kind,
         subject=event.subject,
         data=event.data.request,
@@ -110,8 +112,15 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool) -> Command:
         password_fault=event.data.password_fault,
         requested_by=event.data.requested_by if ours else event.source,
         origin=event.data.origin if ours else "",
+        user_id="" if ours else user,
         traceparent=event.traceparent,
     )
+
+
+def _foreign_id(user: str, source: str, event_id: str) -> str:
+    # Both are quoted, so the first two slashes end them.
+    command_id = f"{_FOREIGN}{quote(user, safe='')}/{quote(source, safe='')}/{event_id}"
+    return command_id if len(command_id) <= _ID_LENGTH else _FOREIGN + sha256(command_id.encode()).hexdigest()
 
 
 def _check_storable(event: CommandEvent) -> None:

@@ -20,7 +20,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import UnroutableError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from actors.amqp.topology import CONTROL
+from actors.amqp.topology import CONTROL, DIRECT_REPLY, is_direct_reply
 from actors.amqp.unreachable import UNREACHABLE
 
 _log = structlog.get_logger(__name__)
@@ -28,7 +28,6 @@ _log = structlog.get_logger(__name__)
 # How long workers are given to answer, in seconds.
 _ANSWERS_S: Final = 2.0
 _TIMEOUT_S: Final = 10
-_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 _CONTENT_TYPE: Final = "application/json"
 _APP_ID: Final = "prestager"
 
@@ -85,7 +84,8 @@ class Listener:
             return
         answer = HintAnswer(worker=self._worker, running=self._drain())
         _log.info("worker.draining", running=answer.running)
-        if message.reply_to:
+        # Any other address could be a queue of somebody else's.
+        if message.reply_to and is_direct_reply(message.reply_to):
             body = Message(
                 answer.model_dump_json().encode(),
                 content_type=_CONTENT_TYPE,
@@ -131,9 +131,9 @@ def _ask(channel: BlockingChannel, hint: Hint) -> list[HintAnswer]:
 
     channel.confirm_delivery()
     channel.exchange_declare(CONTROL, "fanout", durable=True)
-    channel.basic_consume(_REPLY_TO, take, auto_ack=True)
+    channel.basic_consume(DIRECT_REPLY, take, auto_ack=True)
     properties = pika.BasicProperties(
-        reply_to=_REPLY_TO,
+        reply_to=DIRECT_REPLY,
         content_type=_CONTENT_TYPE,
         message_id=str(uuid4()),
         type=f"control.{hint.kind}",

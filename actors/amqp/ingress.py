@@ -11,8 +11,9 @@ from dramatiq import Message
 from pika.spec import Basic
 
 from actors.amqp.cloudevents import MalformedCommandError, to_command
-from actors.amqp.dead_letters import turn_away
+from actors.amqp.dead_letters import publisher_of, turn_away
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
+from actors.amqp.topology import DIRECT_REPLY, REPLIES, is_direct_reply, is_reply_queue_of
 from actors.amqp.trace_headers import header_trace, trace_header
 from actors.declare import ReplyAddress
 from messages.commands import Answer, Command
@@ -21,7 +22,9 @@ from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
 
-_OUR_QUEUES: Final = "prestager."
+_NOT_YOURS: Final = (
+    f"reply_to is none of yours: use {DIRECT_REPLY}, or with the property user_id a queue {REPLIES}.<user>.<name>"
+)
 
 
 class Ingress:
@@ -42,14 +45,15 @@ class Ingress:
         Raises:
             PublishError: It could not be turned away; it stays in the queue.
         """
+        user, reply_to = publisher_of(properties, self._publisher.user), None
         try:
-            _check_address(properties.reply_to)
-            command = to_command(body, self._own_source, is_ours=properties.user_id == self._publisher.user)
+            reply_to = _reply_address(properties.reply_to, user)
+            command = to_command(body, self._own_source, is_ours=user == self._publisher.user, user=user)
             _check_key(method, command)
         except MalformedCommandError as error:
             turn_away(self._publisher, COMMANDS, properties, body, str(error))
             answer = Answer(status=HTTPStatus.BAD_REQUEST, detail=str(error))
-            self.reply(ReplyAddress(command_id="", queue=properties.reply_to, mark=properties.correlation_id), answer)
+            self.reply(ReplyAddress(command_id="", queue=reply_to, mark=properties.correlation_id), answer)
             return None
         # The header tells the way of the message, the CloudEvent where it began.
         trace = header_trace(properties, self._tracer) or command.traceparent if self._tracer.is_on else None
@@ -58,7 +62,7 @@ class Ingress:
             actor_name="execute_command",
             args=(
                 {**command.model_dump(mode="json"), "traceparent": trace},
-                properties.reply_to or "",
+                reply_to or "",
                 properties.correlation_id,
             ),
             kwargs={},
@@ -67,7 +71,7 @@ class Ingress:
 
     def reply(self, address: ReplyAddress, answer: Answer) -> None:
         """Answer a command; a requester that is gone, or never wanted an answer, is nobody's trouble."""
-        if not address.queue or address.queue.startswith(_OUR_QUEUES):
+        if not address.queue:
             return
         try:
             self._publisher.publish(
@@ -89,9 +93,17 @@ class Ingress:
             _log.warning("answer.undelivered", fault=str(error))
 
 
-def _check_address(queue: str | None) -> None:
-    if queue is not None and queue.startswith(_OUR_QUEUES):
-        raise MalformedCommandError(f"reply_to names a queue of Prestager itself ({_OUR_QUEUES}...)")
+def _reply_address(address: str | None, user: str) -> str | None:
+    """Return where the answer goes, None for nowhere.
+
+    Raises:
+        MalformedCommandError: It is not the publisher's own: an answer would be put into a queue of somebody else's.
+    """
+    if not address:
+        return None
+    if is_direct_reply(address) or is_reply_queue_of(user, address):
+        return address
+    raise MalformedCommandError(_NOT_YOURS)
 
 
 def _check_key(method: Basic.Deliver, command: Command) -> None:

@@ -18,10 +18,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
-from actors.amqp.dead_letters import REASON
+from actors.amqp.dead_letters import PUBLISHED_BY, REASON, publisher_of
 from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
 from actors.amqp.unreachable import UNREACHABLE
+from messages.queues import COMMANDS
 
 _TIMEOUT_S: Final = 10
 # The same for those who watch, and ask again soon.
@@ -92,8 +93,14 @@ class DeadLetter:
         return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
 
     def put_back(self, user: str) -> Outgoing:
-        """Return the message as `user` publishes it to its queue once more: the same id, nothing of its death."""
+        """Return the message as `user` publishes it to its queue once more: the same id, nothing of its death.
+
+        A command keeps the user that published it first: it is part of the command's id.
+        """
         properties = self.properties
+        headers = {name: value for name, value in self._headers.items() if not name.startswith(_OF_DEATH)}
+        if self.queue == COMMANDS:
+            headers[PUBLISHED_BY] = publisher_of(properties, user)
         return Outgoing(
             # Straight to the queue: a dead letter is of this queue, however it was routed then.
             exchange="",
@@ -105,8 +112,8 @@ class DeadLetter:
             correlation_id=properties.correlation_id,
             reply_to=properties.reply_to,
             # Nobody may speak for another user.
-            user_id=user if properties.user_id == user else None,
-            headers={name: value for name, value in self._headers.items() if not name.startswith(_OF_DEATH)},
+            user_id=user if self.queue == COMMANDS or properties.user_id == user else None,
+            headers=headers,
         )
 
 

@@ -14,6 +14,11 @@ from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
 EVENTS: Final = "prestager.events"
 CONTROL: Final = "prestager.control"
 
+# Where RabbitMQ's direct reply-to delivers: no queue, but the channel of whoever asked, under a name nobody can guess.
+DIRECT_REPLY: Final = "amq.rabbitmq.reply-to"
+# Queues of foreign publishers for answers: `prestager.replies.<user>.<name>`.
+REPLIES: Final = "prestager.replies"
+
 # What a publisher may send at most, in bytes; RabbitMQ itself takes 16 MiB to 128 MiB.
 MAX_BODY_BYTES: Final = 65_536
 # A message that killed its consumer this often is a dead letter.
@@ -29,6 +34,21 @@ _LOOKS: Final = 1_000_000_000
 def dead_letters_of(queue: str) -> str:
     """Return the name of a queue's dead letters."""
     return f"{queue}.XQ"
+
+
+def is_direct_reply(address: str) -> bool:
+    """Return whether an answer to this address goes by direct reply-to."""
+    return address == DIRECT_REPLY or address.startswith(f"{DIRECT_REPLY}.")
+
+
+def is_reply_queue_of(user: str, address: str) -> bool:
+    """Return whether an address is a queue for answers to one RabbitMQ user; an empty user has none.
+
+    The last part holds no dot: else the queues of the user `a.b` would be the user `a`'s too.
+    """
+    prefix = f"{REPLIES}.{user}."
+    name = address.removeprefix(prefix)
+    return bool(user) and address.startswith(prefix) and bool(name) and "." not in name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Final
 from uuid import uuid4
 
 import structlog
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from actors.amqp.cloudevents import from_command
 from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
+from actors.amqp.topology import DIRECT_REPLY
 from actors.amqp.trace_headers import publishing, trace_header
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
 from messages.events import CONTENT_TYPE
@@ -22,8 +22,6 @@ from messages.queues import COMMANDS
 from tracing.tracer import UNTRACED, Tracer
 
 _log = structlog.get_logger(__name__)
-
-_REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 
 class AmqpTransport:
@@ -92,7 +90,7 @@ class AmqpTransport:
             delivery_mode=DeliveryMode.PERSISTENT,
             message_id=command.id,
             correlation_id=request_id,
-            reply_to=_REPLY_TO,
+            reply_to=DIRECT_REPLY,
             type=command.type,
             app_id="prestager",
             # RabbitMQ vouches for it: by it the coordinator knows its own API.
@@ -103,7 +101,7 @@ class AmqpTransport:
         )
 
     async def _listen(self, channel: AbstractChannel) -> None:
-        replies = await channel.get_queue(_REPLY_TO, ensure=False)
+        replies = await channel.get_queue(DIRECT_REPLY, ensure=False)
         await replies.consume(self._take_answer, no_ack=True)
 
     async def _take_answer(self, message: AbstractIncomingMessage) -> None:

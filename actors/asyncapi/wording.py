@@ -9,8 +9,8 @@ ABOUT: Final = """\
 Stages a software release on many sites. What its HTTP API can change, a message can change too, and whatever happens \
 can be listened to: on RabbitMQ, as Server-Sent Events, and by webhooks.
 
-Commands and events are CloudEvents 1.0 in structured JSON. Each command is answered; `source` and `id` name it, and \
-a repeat is answered as the first time. The events are the same objects everywhere.
+Commands and events are CloudEvents 1.0 in structured JSON. Each command is answered; the publisher's user, `source` \
+and `id` name it, and a repeat is answered as the first time. The events are the same objects everywhere.
 
 Prestager's own queues and its exchange `prestager.control` are internal: their messages may change in any release, \
 and are not described here."""
@@ -57,7 +57,9 @@ CHANNELS: Final = {
         " refused. At most 64 KiB.",
     ),
     "answers": Place(
-        server="broker", description="The queue that `replyTo` of the command names, by the default exchange."
+        server="broker",
+        description="Where `replyTo` of the command leads, by the default exchange: direct reply-to, or a queue of the"
+        " publisher's own.",
     ),
     "events": Place(
         address="{type}",
@@ -88,8 +90,9 @@ HEADERS: Final[dict[str, Any]] = {
         "properties": {
             "replyTo": {
                 "type": "string",
-                "not": {"pattern": r"^prestager\."},
-                "description": "`amq.rabbitmq.reply-to`, or a queue of yours; without it there is no answer.",
+                "pattern": r"^(amq\.rabbitmq\.reply-to(\..+)?|prestager\.replies\..+\.[^.]+)$",
+                "description": "`amq.rabbitmq.reply-to`, or with `userId` a queue `prestager.replies.<userId>.<name>`,"
+                " its name without dots; any other is refused. Without it there is no answer.",
             },
             "correlationId": _MARK,
             "expiration": {
@@ -99,7 +102,8 @@ HEADERS: Final[dict[str, Any]] = {
             },
             "userId": {
                 "type": "string",
-                "description": "RabbitMQ vouches for it; only Prestager's own user may use the source of its API.",
+                "description": "The publisher's user, for which RabbitMQ vouches. It is part of the command's id,"
+                " beside source and id, and is in the audit; only Prestager's own user may use the source of its API.",
             },
             "messageId": _TEXT,
             "type": _TEXT,

@@ -40,7 +40,8 @@ _STOP_S: Final = 3.0
 
 FORGOTTEN: Final = "The event is no longer kept, see PRESTAGER_RETENTION_DAYS."
 NO_SECRET: Final = (
-    "Its secret cannot be opened or is none: it was sealed with another key, source or id. Set it anew and enable it."  # noqa: S105 - a sentence
+    "Its secret cannot be opened or is none: it was sealed with another key, source, id or user."  # noqa: S105 - text
+    " Set it anew and enable it."
 )
 
 

@@ -30,6 +30,8 @@ audit: Final = Table(
     Column("caller", String(255), nullable=False),
     # Address that the API was called from; empty for a command that came by AMQP.
     Column("origin", String(255), nullable=False),
+    # User of RabbitMQ that published the command, as RabbitMQ vouches for it; the caller is what it says itself.
+    Column("user_id", String(255)),
     Column("command_id", String(255), nullable=False),
     Column("type", String(64), nullable=False),
     Column("subject", String(255)),

@@ -44,6 +44,13 @@ class VirtualHost:
     server: RabbitmqServer
     name: str
 
+    def outsider(self) -> tuple[str, str]:
+        """Return a new user, which may do everything in this virtual host, and its address."""
+        user, password = f"out-{secrets.token_hex(4)}", secrets.token_hex(12)
+        self.server.console.add_user(user, password)
+        self.server.console.permit(self.name, user, ".*", ".*", ".*")
+        return user, f"amqp://{user}:{password}@{HOST}:{self.server.port}/{self.name}"
+
     def url(self, port: int | None = None) -> str:
         """Return its address with the administrator's password."""
         return f"amqp://{self.server.user}:{self.server.password}@{HOST}:{port or self.server.port}/{self.name}"
@@ -186,19 +193,26 @@ def _key(document: dict[str, Any] | bytes) -> str:
 
 
 class Requester:
-    """Sends raw commands to the exchange and reads the answers."""
+    """Sends raw commands to the exchange as a user of its own and reads the answers from a queue of its own."""
 
     def __init__(self, host: VirtualHost) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(host.url()))
+        self.user, url = host.outsider()
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
         self.channel = self._connection.channel()
         self.channel.confirm_delivery()
-        self.queue: str = self.channel.queue_declare("", exclusive=True).method.queue
+        self.queue = f"prestager.replies.{self.user}.{secrets.token_hex(4)}"
+        self.channel.queue_declare(self.queue, exclusive=True)
 
     def send(self, document: dict[str, Any] | bytes, *, mark: str = "m", reply: bool = True, **more: Any) -> None:
         """Send a command."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         key = more.pop("key", None) or _key(document)
-        given = {"reply_to": self.queue if reply else None, "correlation_id": mark, **more}
+        given = {
+            "reply_to": self.queue if reply else None,
+            "correlation_id": mark,
+            "user_id": self.user,
+            **more,
+        }
         self.channel.basic_publish("prestager.commands", key, body, pika.BasicProperties(**given), mandatory=True)
 
     def answer(self, deadline_s: float = END_S) -> tuple[str, Answer]:

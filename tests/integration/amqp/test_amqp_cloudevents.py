@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -52,7 +53,6 @@ SHAPES: dict[str, bytes] = {
     "id too long": bent(id=CANARY * 20),
     "source empty": bent(source=""),
     "source a list": bent(source=[CANARY]),
-    "source and id too long together": bent(source="/" * 200, id="i" * 200),
     "unknown type": bent(type=f"io.prestager.command.{CANARY}"),
     "type of somebody else": bent(type="com.example.strategy.apply"),
     "type without our prefix": bent(type="strategy.apply"),
@@ -134,6 +134,18 @@ def test_sources_never_meet() -> None:
     assert "admin" == to_command(bent(source=OURS, data={"requested_by": "admin"}), OURS, is_ours=True).requested_by
     with pytest.raises(MalformedCommandError, match="own API"):
         to_command(bent(source=OURS), OURS, is_ours=False)
+
+
+def test_users_never_meet() -> None:
+    """The same source and id of two users, whatever they are called, are two commands of bounded, storable ids."""
+    names = ("", "a", "a/b", "a%2Fb", "a:b", "ü" * 100, "amqp:")
+    places = [(user, source, name) for user in names for source in ("b", "a/b", "s" * 200) for name in ("c", "b/c")]
+    ids = [to_command(bent(source=source, id=name), OURS, is_ours=False, user=user).id for user, source, name in places]
+
+    assert len(places) == len(set(ids))
+    assert all(len(one) <= 255 and one.startswith("amqp:") for one in ids)
+    # No caller's quoted name holds a colon, and a hashed id of our API holds none either.
+    assert not any(one.partition("/")[0] == quote(user, safe="") for one, (user, _, _) in zip(ids, places, strict=True))
 
 
 def test_extensions_are_let_through() -> None:

@@ -142,7 +142,7 @@ class Talk:
         if not data and kind not in SEALED:
             del document["data"]
         if kind in SEALED:
-            bound_to = f"{quote(document['source'], safe='')}/{mark}"
+            bound_to = f"amqp:{self._requester.user}/{quote(document['source'], safe='')}/{mark}"
             document["data"]["sealed_password"] = self._node.sealer.seal(SEALED[kind], bound_to=bound_to)
         self._requester.send(document, mark=mark, headers={"traceparent": HERE})
         properties, body = wait_for(self._heard)

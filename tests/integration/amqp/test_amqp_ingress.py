@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
 
 import pika
 import pytest
+from pika.exceptions import AMQPError
 
-from actors.amqp.dead_letters import REASON
+from actors.amqp.dead_letters import PUBLISHED_BY, REASON
 from actors.amqp.events import EventPublisher
+from actors.amqp.mailbox import open_mailbox
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
-from actors.amqp.topology import EVENTS, QUEUES
+from actors.amqp.topology import EVENTS, QUEUES, dead_letters_of
 from bootstrap.roles import Role
-from db.schema import commands, events, strategies
+from db.schema import audit, commands, events, strategies
 from db.schema import subcloud_groups as groups
+from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
 from tests.integration.amqp.amqp_rig import END_S, TYPE, Node, Requester, VirtualHost, command_event
 from tests.waiting import wait_for
@@ -47,11 +52,18 @@ class TestIngress:
         node = start(roles=COORDINATOR_ONLY)
         own = node.installation.actors._messages.source
         forged = requester.ask(command_event("group.create", source=own, **GROUP))
-        vouched = requester.ask(command_event("group.create", source=own, **GROUP), user_id=host.server.user)
+        marked = requester.ask(
+            command_event("group.create", source=own, **GROUP), headers={PUBLISHED_BY: host.server.user}
+        )
+        vouched = command_event("group.create", source=own, **GROUP)
+        with host.channel() as channel:
+            properties = pika.BasicProperties(user_id=host.server.user)
+            channel.basic_publish("prestager.commands", "group.create", json.dumps(vouched).encode(), properties)
 
-        assert (400, 200) == (forged.status, vouched.status)
+        assert [400, 400] == [forged.status, marked.status]
         assert "own API" in forged.detail
-        assert 1 == len(host.dead_letters(COMMANDS, 1))
+        wait_for(lambda: node.rows(groups, name="edge"))
+        assert 2 == len(host.dead_letters(COMMANDS, 2))
 
     def test_the_routing_key_is_that_of_the_type(
         self, host: VirtualHost, start: Callable[..., Node], requester: Requester
@@ -65,18 +77,122 @@ class TestIngress:
         assert "routing key" in answer.detail
         assert 1 == len(host.dead_letters(COMMANDS, 1))
 
-    @pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR, "prestager.subclouds.XQ"])
-    def test_answers_go_to_no_queue_of_ours(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester, queue: str
+    @pytest.mark.parametrize("kind", ["group.create", "no.command"])
+    @pytest.mark.parametrize(
+        "queue",
+        [
+            COMMANDS,
+            COORDINATOR,
+            "prestager.subclouds.XQ",
+            "orders",
+            "prestager.replies.somebody.q",
+            "prestager.replies.USER.b.q",
+            "prestager.replies.USERx.q",
+            "prestager.replies..q",
+        ],
+    )
+    def test_answers_go_to_the_publishers_own_queue_only(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester, queue: str, kind: str
     ) -> None:
-        """A command whose answer would go to a queue of Prestager is a dead letter, and nothing is sent there."""
-        start(roles=COORDINATOR_ONLY)
-        requester.send(command_event("group.create", **GROUP), reply_to=queue)
+        """A command whose answer would go to a queue of another is a dead letter, and nothing is sent there."""
+        node = start(roles=COORDINATOR_ONLY)
+        queue = queue.replace("USER", requester.user)
+        if queue not in {spec.name for spec in QUEUES}:
+            requester.channel.queue_declare(queue)
+        requester.send(command_event(kind, **GROUP), reply_to=queue)
         ((properties, _),) = host.dead_letters(COMMANDS, 1)
 
-        assert "reply_to names a queue of Prestager" in properties.headers[REASON]
+        assert "reply_to is none of yours: use amq.rabbitmq.reply-to" in properties.headers[REASON]
+        assert [] == node.rows(groups, name="edge")
         assert 200 == requester.ask(command_event("group.create", "2", **GROUP)).status
         assert 0 == host.count(queue)
+
+    @pytest.mark.parametrize("user_id", [None, "other"])
+    def test_an_answer_queue_needs_the_user(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester, user_id: str | None
+    ) -> None:
+        """An answer queue is the publisher's own only where RabbitMQ vouches for the user in its name."""
+        start(roles=COORDINATOR_ONLY)
+        if user_id is None:
+            requester.send(command_event("group.create", **GROUP), user_id=None)
+            assert 1 == len(host.dead_letters(COMMANDS, 1))
+        else:
+            with pytest.raises(AMQPError):
+                requester.send(command_event("group.create", **GROUP), user_id=user_id)
+        assert 0 == host.count(COMMANDS)
+
+    def test_direct_reply_to(self, host: VirtualHost, start: Callable[..., Node], requester: Requester) -> None:
+        """An answer goes by direct reply-to, whether or not RabbitMQ vouches for the user."""
+        start(roles=COORDINATOR_ONLY)
+        answers: list[tuple[str, int]] = []
+
+        def take(*delivery: Any) -> None:
+            answers.append((delivery[2].correlation_id, json.loads(delivery[3])["status"]))
+
+        requester.channel.basic_consume("amq.rabbitmq.reply-to", take, auto_ack=True)
+        for number, user_id in enumerate((requester.user, None)):
+            event = command_event("group.create", **{**GROUP, "name": f"edge{number}"})
+            requester.send(event, mark=str(number), reply_to="amq.rabbitmq.reply-to", user_id=user_id)
+        end = monotonic() + END_S
+        while len(answers) < 2 and monotonic() < end:
+            requester.channel.connection.process_data_events(time_limit=0.1)
+
+        assert [("0", 200), ("1", 200)] == answers
+
+    def test_publishing_users_never_meet(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """One source and id of two users, of no user, and of a caller over HTTP are commands of their own."""
+        node = start(roles=COORDINATOR_ONLY)
+        other = Requester(host)
+        # What a caller over HTTP would have as its command's id.
+        caller = Command(id="ci/1", type=CommandType.GROUP_CREATE, data={**GROUP, "name": "http"}, requested_by="ci")
+        statuses = [
+            requester.ask(command_event("group.create", "1", "ci", **{**GROUP, "name": "mine"})).status,
+            other.ask(command_event("group.create", "1", "ci", **{**GROUP, "name": "theirs"})).status,
+            node.execute(caller).status,
+        ]
+        requester.send(command_event("group.create", "1", "ci", **{**GROUP, "name": "any"}), user_id=None, reply=False)
+        wait_for(lambda: node.rows(groups, name="any"))
+        other.close()
+
+        assert [200, 200, 200] == statuses
+        ids = {row["id"] for row in node.rows(commands)}
+        assert {f"amqp:{requester.user}/ci/1", f"amqp:{other.user}/ci/1", "amqp:/ci/1", "ci/1"} == ids
+
+    def test_the_audit_has_the_publishing_user(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """The audit has the user that RabbitMQ vouched for beside the source that the publisher claims."""
+        node = start(roles=COORDINATOR_ONLY)
+        requester.ask(command_event("group.create", source="admin", **GROUP))
+        requester.send(command_event("group.delete", source="admin"), user_id=None, reply=False)
+        node.execute(Command(type=CommandType.GROUP_DELETE, subject="edge", requested_by="alice", origin="::1"))
+
+        found = [(row["caller"], row["user_id"], row["origin"]) for row in node.rows(audit)]
+        assert [("admin", requester.user, ""), ("admin", None, ""), ("alice", None, "::1")] == found
+
+    def test_a_put_back_command_is_the_same_command(
+        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+    ) -> None:
+        """A dead letter that is put back is the command of the user that published it, whatever it says itself."""
+        lie = {PUBLISHED_BY: "somebody"}
+        requester.send(command_event("group.create", **GROUP), reply=False, expiration="1", headers=lie)
+        event = command_event("group.create", "2", **{**GROUP, "name": "far"})
+        requester.send(event, reply=False, expiration="1", headers=lie, user_id=None)
+        wait_for(lambda: host.count(dead_letters_of(COMMANDS)) == 2)
+        publisher = Publisher(host.url(), "test")
+        publisher.start()
+        with open_mailbox(host.url()) as mailbox:
+            for letter in mailbox.first(COMMANDS, 2):
+                mailbox.replay(COMMANDS, letter.id, publisher)
+        publisher.stop()
+        node = start(roles=COORDINATOR_ONLY)
+        wait_for(lambda: len(node.rows(commands)) == 2)
+
+        assert {f"amqp:{requester.user}/%2Ftest/1", "amqp:/%2Ftest/2"} == {row["id"] for row in node.rows(commands)}
+        assert 200 == requester.ask(command_event("group.create", **GROUP)).status
+        assert 2 == len(node.rows(commands))
 
     def test_who_wants_no_answer_gets_none(
         self, host: VirtualHost, start: Callable[..., Node], requester: Requester
@@ -89,13 +205,15 @@ class TestIngress:
         wait_for(lambda: node.rows(groups, name="edge"))
         assert 1 == len(host.dead_letters(COMMANDS, 1))
 
-    @pytest.mark.parametrize("address", ["nowhere", "amq.rabbitmq.reply-to.x", "x" * 255])
+    @pytest.mark.parametrize(
+        "address", ["prestager.replies.USER.nowhere", "amq.rabbitmq.reply-to.x", "prestager.replies.USER." + "x" * 220]
+    )
     def test_an_address_that_leads_nowhere(
         self, start: Callable[..., Node], requester: Requester, address: str
     ) -> None:
         """An answer that nobody can get harms nobody: the command is carried out and the next one answered."""
         node = start(roles=COORDINATOR_ONLY)
-        requester.send(command_event("group.create", **GROUP), reply_to=address)
+        requester.send(command_event("group.create", **GROUP), reply_to=address.replace("USER", requester.user))
 
         assert 400 == requester.ask(command_event("group.create", "2", **GROUP)).status
         assert 1 == len(node.rows(groups, name="edge"))

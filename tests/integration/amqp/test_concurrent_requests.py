@@ -90,7 +90,7 @@ def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., N
 
     async def give_up() -> None:
         # Expires only if no coordinator takes it: it is given no time to expire in the queue.
-        hasty._message = lambda command, request_id: patient(command, request_id)  # type: ignore[union-attr,method-assign]
+        hasty._message = patient  # type: ignore[union-attr,method-assign]
         with pytest.raises(NoAnswerInTimeError):
             await hasty.request(creation("alice/late", "first"))
 

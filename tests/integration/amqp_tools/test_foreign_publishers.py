@@ -86,8 +86,9 @@ def test_an_id_belongs_to_its_source(running: House, publisher: str) -> None:
 def test_a_strategy_from_outside(running: House, publisher: str, listener: subprocess.Popen[str]) -> None:
     """An outsider creates and applies a strategy with a password that is sealed for its command; a listener hears."""
     running.send(publisher, SOURCE, "site-1", "subcloud.add", json.dumps({**SITE, "name": "night0"}))
+    user = pika.URLParameters(publisher).credentials.username
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "seal", "--source", SOURCE, "--id", "create-1"],
+        [sys.executable, "-m", "cli.main", "seal", "--source", SOURCE, "--id", "create-1", "--user", user],
         env=running.environment,
         input="Li69nux*\n",
         capture_output=True,
@@ -186,7 +187,8 @@ def test_a_webhook_by_message(
     """A program makes a webhook with a secret sealed for that one command, and what is sent is signed by it."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))
     # Before it the running service may have logged.
-    sealed = prestager("seal", "--source", SOURCE, "--id", "hook-1").out.split()[-1]
+    user = pika.URLParameters(publisher).credentials.username
+    sealed = prestager("seal", "--source", SOURCE, "--id", "hook-1", "--user", user).out.split()[-1]
 
     with verifying(SECRET) as receiver:
         request = json.dumps({"name": "ci", "url": receiver.url})

@@ -17,10 +17,10 @@ from messages.commands import Command
 SOURCE = "//ci.example.net/night job"
 
 
-def command(event_id: str) -> Command:
+def command(event_id: str, user: str = "") -> Command:
     """Return what the coordinator makes of an event with that id."""
     event = {"specversion": "1.0", "source": SOURCE, "id": event_id, "type": "io.prestager.command.strategy.create"}
-    return to_command(json.dumps(event).encode(), "/prestager/own", is_ours=False)
+    return to_command(json.dumps(event).encode(), "/prestager/own", is_ours=False, user=user)
 
 
 @pytest.fixture
@@ -41,6 +41,18 @@ def test_it_opens_for_its_command_only(house: House, prestager: Prestager) -> No
     with pytest.raises(UnsealingError):
         sealer.open(sealed, bound_to=command("two").id)
     assert "Li69nux*" not in ended.out
+
+
+@pytest.mark.usefixtures("typed")
+def test_it_opens_for_its_user_only(house: House, prestager: Prestager) -> None:
+    """What is sealed for a user opens for a command that RabbitMQ says this user published, and for no other."""
+    ended = prestager("seal", "--source", SOURCE, "--id", "one", "--user", "night/job")
+
+    sealer, sealed = load_sealer(house.settings), ended.out.strip()
+    assert "Li69nux*" == sealer.open(sealed, bound_to=command("one", "night/job").id)
+    for user in ("", "night", "night%2Fjob"):
+        with pytest.raises(UnsealingError):
+            sealer.open(sealed, bound_to=command("one", user).id)
 
 
 @pytest.mark.usefixtures("typed")

@@ -23,6 +23,7 @@ def entry(entry_id: int, **values: Any) -> dict[str, Any]:
         "at": START,
         "caller": "ops",
         "origin": "10.0.0.7",
+        "user_id": None,
         "command_id": f"ops/{entry_id}",
         "type": "strategy.apply",
         "subject": None,
@@ -150,7 +151,16 @@ async def test_the_audit(rig: Rig) -> None:
     rig.insert(
         audit,
         entry(1, at=START - timedelta(days=1)),
-        entry(2, caller="ci", origin="", type="subcloud.prestage", subject="edge-1", status=400, detail="no"),
+        entry(
+            2,
+            caller="ci",
+            origin="",
+            user_id="night-job",
+            type="subcloud.prestage",
+            subject="edge-1",
+            status=400,
+            detail="no",
+        ),
         entry(3),
     )
 
@@ -163,7 +173,9 @@ async def test_the_audit(rig: Rig) -> None:
     assert ("ops", "10.0.0.7", "strategy.apply", 200) == tuple(
         newest[key] for key in ("caller", "origin", "type", "status")
     )
-    assert (None, "edge-1", 400, "no") == tuple(foreign[key] for key in ("origin", "subject", "status", "detail"))
+    assert (None, "night-job", "edge-1", 400, "no") == tuple(
+        foreign[key] for key in ("origin", "user-id", "subject", "status", "detail")
+    )
     assert [[2], [3, 1], [3, 2]] == list(narrowed.values())
 
 

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select
+from sqlalchemy import MetaData, Table, insert, inspect, select
 
 from db.engine import Database
 from db.migrate import downgrade, upgrade
 from db.revisions import MIGRATIONS, current_revision, head_revision, known_revisions
-from db.schema import controller, metadata, subcloud_groups
+from db.schema import commands, controller, metadata, subcloud_groups
 
 
 @pytest.fixture
@@ -68,6 +69,43 @@ def test_up_down_up(fresh: Database) -> None:
     upgrade(fresh)
 
     assert first == _definitions(fresh)
+
+
+# Ids of stored commands before and after 0006.
+_RENAMED = {
+    "alice/1": "alice/1",
+    "ci/both": "ci/both",
+    "%2F%2Fci/1": "amqp:/%2F%2Fci/1",
+    "s/" + "i" * 247: "amqp:/s/" + "i" * 247,
+}
+# Addresses of origin in the audit; a command that came by AMQP alone has none.
+_ORIGINS = {"alice/1": ("10.0.0.1",), "ci/both": ("", "::1")}
+
+
+def test_ids_of_foreign_publishers_are_kept_apart(fresh: Database) -> None:
+    """Commands that came by AMQP get ids that no caller over HTTP can have; going down they have them no more."""
+    upgrade(fresh, "0005")
+    of_before = Table("audit", MetaData(), autoload_with=fresh.writer_engine)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    answered = {"type": "group.create", "status": 200}
+    with fresh.write() as connection:
+        for command_id in (*_RENAMED, "s/" + "i" * 253):
+            row = {**answered, "id": command_id, "digest": "d", "answer": {}, "created_at": moment}
+            connection.execute(insert(commands).values(row))
+            for origin in _ORIGINS.get(command_id, ("",)):
+                row = {**answered, "at": moment.replace(tzinfo=None), "caller": "c", "detail": "", "origin": origin}
+                connection.execute(insert(of_before).values({**row, "command_id": command_id}))
+    upgrade(fresh)
+    with fresh.read() as connection:
+        up = set(connection.execute(select(commands.c.id)).scalars())
+    downgrade(fresh, "0005")
+    with fresh.read() as connection:
+        down = set(connection.execute(select(commands.c.id)).scalars())
+
+    hashed = up - set(_RENAMED.values())
+    assert set(_RENAMED.values()) < up
+    assert ([True], [69]) == ([one.startswith("amqp:") for one in hashed], [len(one) for one in hashed])
+    assert set(_RENAMED) | hashed == down
 
 
 def test_repeated_upgrade(database: Database) -> None:
