@@ -9,7 +9,7 @@ from typing import Any
 from messages.resources import PRESTAGE_VERSIONS
 from runner.bounded_text import BoundedText, OnHeld
 from runner.facts import FACTS_LIMIT_BYTES, json_safe, size_bytes
-from runner.failure import sentence, startup_failure, task_failure
+from runner.failure import sentence, startup_failure
 from runner.masking import Masker
 
 # How upstream's packages playbook says, in the message of a task, what is on the site (contract 10).
@@ -41,10 +41,7 @@ class Digest:
         self._output = BoundedText(on_held=hold)
         self._facts: dict[str, Any] = {}
         self._versions: str | None = None
-        self._failure: str | None = None
         self._loose_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
-        self._unmatched = False
-        self._processed = False
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take one event in."""
@@ -55,16 +52,12 @@ class Digest:
             self.lost_events += 1
         elif kind == "playbook_on_task_start":
             self.task = self._masker.text(str(data.get("task") or data.get("name") or ""))
-        elif kind == "playbook_on_no_hosts_matched":
-            self._unmatched = True
         elif kind == "playbook_on_stats":
             self._take_stats(data)
         elif kind == "runner_on_ok":
             self._take_message(data.get("res") or {})
         elif kind in ("verbose", "error"):
             self._loose_lines.extend(str(event.get("stdout") or "").splitlines())
-        # The last failure counts: an earlier one was rescued, or the play would not have gone on.
-        self._failure = task_failure(event) or self._failure
 
     def finish(self) -> Iterator[str]:
         """Yield the end of the output, which was held back."""
@@ -85,15 +78,9 @@ class Digest:
         return {**told, **self._facts}
 
     @property
-    def failure(self) -> str:
-        """The sentence about a failed run; empty when no event tells."""
-        found = self._failure or startup_failure(list(self._loose_lines)) or ""
-        return sentence(self._masker.text(found))
-
-    @property
-    def touched_nothing(self) -> bool:
-        """Tell whether no play was meant for the host, which Ansible counts as success."""
-        return self._unmatched and not self._processed
+    def startup_failure(self) -> str:
+        """The error that Ansible printed outside of tasks; empty when there is none."""
+        return sentence(self._masker.text(startup_failure(list(self._loose_lines)) or ""))
 
     def note(self, text: str) -> None:
         """Add a line of our own to the output."""
@@ -111,7 +98,6 @@ class Digest:
 
     def _take_stats(self, data: Mapping[str, Any]) -> None:
         self.complete = True
-        self._processed = bool(data.get("processed"))
         facts = self._masker.value(json_safe(data.get("artifact_data") or {}))
         size = size_bytes(facts)
         if size <= FACTS_LIMIT_BYTES:

@@ -7,10 +7,12 @@ import pwd
 import sys
 from pathlib import Path
 
+from runner.failure_file import FAILURES_VARIABLE
 from runner.private_dir import PrivateDir
 from runner.processes import MARKER, marker_value
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CALLBACKS = Path(__file__).with_name("callback_plugins")
 _CONFIG = Path(__file__).with_name("ansible.cfg")
 
 
@@ -26,6 +28,9 @@ def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[
         "HOME": pwd.getpwuid(os.getuid()).pw_dir,
         "TMPDIR": str(place.tmp),
         "ANSIBLE_CONFIG": str(_CONFIG),
+        # ansible-runner adds its own.
+        "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
+        FAILURES_VARIABLE: str(place.failures_file),
         "ANSIBLE_LOCAL_TEMP": str(place.tmp),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place.control),
         MARKER: marker_value(worker, child_id),

@@ -1,28 +1,50 @@
-"""Makes the one sentence about a failed run out of ansible-runner's events; never out of scraped output."""
+"""Makes the one sentence about a failed run out of what its tasks answered; never out of scraped output."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Longest sentence, in characters.
 DETAILS_LIMIT = 800
 
+# Of several failures: how many are told, and how much of the first, in characters.
+_MOST_TOLD = 3
+_FIRST_LIMIT = 480
+_THEN = "; then "
+
 _NO_LOG = "the reason is hidden because the task sets no_log"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def task_failure(event: Mapping[str, Any]) -> str | None:
-    """Return `task '<task>' on <host>: <message>` for an event of a task that failed, None for any other event."""
-    data = event.get("event_data") or {}
-    match event.get("event"):
-        case "runner_on_failed" if not data.get("ignore_errors"):
-            return _sentence(data, message(data.get("res") or {}))
-        case "runner_on_unreachable":
-            return _sentence(data, f"unreachable: {message(data.get('res') or {})}")
-        case _:
-            return None
+def failure_sentence(task: Mapping[str, Any], result: Mapping[str, Any], *, is_unreachable: bool) -> str:
+    """Return `task '<task>' on <host>: <message>`.
+
+    Args:
+        task: `task` and `host`, the names of both.
+
+        result: what the task answered.
+
+        is_unreachable: Ansible could not reach the host.
+    """
+    text = message(result)
+    if is_unreachable:
+        text = f"unreachable: {text}"
+    return f"task '{task.get('task') or '?'}' on {task.get('host') or '?'}: {text}"
+
+
+def joined(sentences: Sequence[str]) -> str:
+    """Return several failures as one text: `<first>; then <second>`, the first of them longest.
+
+    Each is cut, so that the first does not hide the others.
+    """
+    if len(sentences) < 2:  # noqa: PLR2004
+        return "".join(sentences)
+    first, *others = sentences[:_MOST_TOLD]
+    left = DETAILS_LIMIT - _FIRST_LIMIT
+    cut = [_cut(text, left // len(others) - len(_THEN)) for text in others]
+    return _THEN.join([_cut(first, _FIRST_LIMIT), *cut])
 
 
 def startup_failure(lines: list[str]) -> str | None:
@@ -59,16 +81,16 @@ def message(res: Mapping[str, Any]) -> str:
 
 def sentence(text: str) -> str:
     """Return `text` in one line, without control characters, cut in the middle to DETAILS_LIMIT characters."""
+    return _cut(text, DETAILS_LIMIT)
+
+
+def _cut(text: str, limit: int) -> str:
     flat = " ".join(_CONTROL.sub(" ", text).split())
-    if len(flat) <= DETAILS_LIMIT:
+    if len(flat) <= limit:
         return flat
     # Messages of Ansible name the symptom first and the cause last: keep both ends.
-    head = DETAILS_LIMIT * 2 // 3
-    return f"{flat[:head]} ... {flat[head + 5 - DETAILS_LIMIT :]}"
-
-
-def _sentence(data: Mapping[str, Any], text: str) -> str:
-    return f"task '{data.get('task') or '?'}' on {data.get('host') or '?'}: {text}"
+    head = limit * 2 // 3
+    return f"{flat[:head]} ... {flat[head + 5 - limit :]}"
 
 
 def _item_message(item: Mapping[str, Any]) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 
 from runner.child_protocol import Ended, Ending, Output, Rest, Start
 from runner.digest import Digest
-from runner.failure import sentence
+from runner.failure import joined, sentence
+from runner.failure_file import read_failures
+from runner.host_work import HostWork
 from runner.inventory import write_job
 from runner.leash import Leash
 from runner.masking import Masker
@@ -60,6 +62,7 @@ class PlaybookRun:
         self._masker = Masker(job.secrets.values())
         self._reporter = reporter
         self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
+        self._work = HostWork(job.host)
         self._progress = ProgressCounter(self._masker)
         # Nobody asks for the times of a run that is not traced.
         self._times = TaskTimes(self._masker, time.time) if job.traceparent is not None else None
@@ -92,6 +95,7 @@ class PlaybookRun:
             self._guarded = True
             threading.Thread(target=self._guard_end, args=(event["pid"],), daemon=True).start()
         self._digest.take(event)
+        self._work.take(event)
         if self._progress.take(event):
             self._reporter.show(self._progress.now)
         if self._times is not None:
@@ -127,17 +131,21 @@ class PlaybookRun:
         )
 
     def _judge(self, status: str, reason: str) -> tuple[Ending, str]:
-        if status == "successful" and self._digest.complete and not self._digest.touched_nothing:
+        problem = self._work.problem
+        if status == "successful" and self._digest.complete and not problem:
             return Ending.SUCCEEDED, ""
         if self._leash.stopping.is_set():
             return Ending.STOPPED, self._leash.cause or self._last_task()
         if self._is_full():
             return Ending.FAILED, f"no space left in {self._place.path.parent}"
-        if self._digest.touched_nothing:
-            return Ending.FAILED, f"no play of the playbook is for {self._job.host}"
         if status == "successful":
-            return Ending.FAILED, "the end of the playbook was not seen: its last events were lost"
-        return Ending.FAILED, self._digest.failure or reason
+            lost = "the end of the playbook was not seen: its last events were lost"
+            return Ending.FAILED, problem if self._digest.complete else lost
+        return Ending.FAILED, self._failure() or self._digest.startup_failure or reason
+
+    def _failure(self) -> str:
+        """Return the sentence about the failed tasks; each is masked before it is cut."""
+        return joined([self._masker.text(text) for text in read_failures(self._place.failures_file)])
 
     def _last_task(self) -> str:
         return f"task '{self._digest.task}' was running" if self._digest.task else "no task had started"

@@ -60,6 +60,11 @@ class PrivateDir:
         return self.path / "env" / "extravars"
 
     @property
+    def failures_file(self) -> Path:
+        """Failures that are the reason of the run's failure, written by our callback; may hold secrets."""
+        return self.path / "failures.json"
+
+    @property
     def noexec(self) -> bool:
         """Tell whether programs cannot be run from here (the default of /dev/shm in containers)."""
         return bool(os.statvfs(self.path).f_flag & os.ST_NOEXEC)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_watch import Results, text
+from run_watch import LOCAL_HOST_VARS, Results, text
 
 from runner.jobs import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
@@ -63,15 +63,59 @@ def test_success_brings_facts_and_output(supervisor: Supervisor, make_job: MakeJ
             [
                 "{block: [{fail: {msg: first}}], rescue: [{name: Really, fail: {msg: second}}]}",
             ],
-            "task 'Really' on site1: second",
+            "task 'fail' on site1: first; then task 'Really' on site1: second",
+        ),
+        (
+            ["{block: [{fail: {msg: disk}}], always: [{debug: {}}, {name: Clean, command: rmdir /nonexistent/lock}]}"],
+            "task 'fail' on site1: disk; then task 'Clean' on site1: command returned 1: "
+            "rmdir: failed to remove '/nonexistent/lock': No such file or directory",
+        ),
+        (
+            [
+                "{block: [{fail: {msg: rescued}}], rescue: [{debug: {}}]}",
+                "{block: [{fail: {msg: disk}}], always: [{debug: {}}, {fail: {msg: lock}}]}",
+            ],
+            "task 'fail' on site1: disk; then task 'fail' on site1: lock",
+        ),
+        (
+            ["{block: [{fail: {msg: rescued}}], rescue: [{debug: {}}], always: [{fail: {msg: lock}}]}"],
+            "task 'fail' on site1: lock",
+        ),
+        (
+            ["{block: [{block: [{fail: {msg: in}}], rescue: [{debug: {}}]}], always: [{fail: {msg: out}}]}"],
+            "task 'fail' on site1: out",
+        ),
+        (
+            ["{block: [{include_tasks: broken.yml}], always: [{include_tasks: broken.yml}]}"],
+            "task 'Broken' on site1: included; then task 'Broken' on site1: included",
+        ),
+        (
+            ["{name: Loud, shell: 'head -c 1200000 /dev/zero | tr \\0 x; echo; echo broken >&2; exit 3'}"],
+            "task 'Loud' on site1: command returned 3: broken",
         ),
     ],
-    ids=["message", "command", "loop", "no-log", "rescue"],
+    ids=[
+        "message",
+        "command",
+        "loop",
+        "no-log",
+        "rescue fails",
+        "clean-up fails",
+        "rescued before",
+        "rescued with clean-up",
+        "rescued inside",
+        "included",
+        "megabyte",
+    ],
 )
 def test_failure_sentence_is_made_from_events(
-    supervisor: Supervisor, make_job: MakeJob, results: Results, lines: list[str], details: str
+    supervisor: Supervisor, make_job: MakeJob, results: Results, tmp_path: Path, lines: list[str], details: str
 ) -> None:
-    """A failed task is told by name, host and reason; of several failures the last one, which was not rescued."""
+    """A failed task is told by name, host and reason, also when it printed a megabyte.
+
+    Of several failures the first is told that nothing rescued, then what failed while the playbook cleaned up.
+    """
+    (tmp_path / "broken.yml").write_text("- {name: Broken, fail: {msg: included}}\n")
     supervisor.submit(make_job(tasks(*lines)))
     result = results.wait()
 
@@ -141,12 +185,57 @@ def test_missing_playbook_fails(supervisor: Supervisor, make_job: MakeJob, resul
     assert "/nowhere/site.yml" in result.details
 
 
-def test_playbook_for_other_hosts_fails(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
-    """A playbook none of whose plays is for the host has done nothing; Ansible calls that a success, we do not."""
-    supervisor.submit(make_job(tasks("{debug: {}}").replace("all", "elsewhere")))
+@pytest.mark.parametrize(
+    ("playbook", "details"),
+    [
+        (tasks("{debug: {}}").replace("all", "elsewhere"), "no play of the playbook is for site1"),
+        (tasks("{debug: {}}").replace("all", "localhost"), "no play of the playbook is for site1"),
+        ("- hosts: all\n  gather_facts: false\n  tasks: []\n", "no play of the playbook is for site1"),
+        (tasks("{command: /bin/false, ignore_errors: true}"), "the playbook did nothing for site1"),
+        (tasks("{name: Reach, ping: {}, ignore_unreachable: true, vars: {ansible_connection: ssh}}"), "task 'Reach'"),
+        (
+            tasks(
+                "{name: Reach, ping: {}, ignore_unreachable: true, vars: {ansible_connection: ssh}}",
+                "{debug: {}}",
+                "{ping: {}, delegate_to: localhost}",
+                "{ping: {}, when: false}",
+            ),
+            "task 'Reach' on site1: unreachable: ",
+        ),
+    ],
+    ids=["other hosts", "localhost", "no task", "errors ignored", "unreachable", "unreachable at first"],
+)
+def test_playbook_that_did_nothing_fails(
+    supervisor: Supervisor, make_job: MakeJob, results: Results, playbook: str, details: str
+) -> None:
+    """A playbook that did nothing for its host fails, though Ansible calls that a success; so does ignored silence."""
+    unreachable = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    supervisor.submit(make_job(playbook, host_vars={**LOCAL_HOST_VARS, **unreachable}))
     result = results.wait()
 
-    assert (Outcome.FAILED, "no play of the playbook is for site1") == (result.outcome, result.details)
+    assert Outcome.FAILED is result.outcome, text(result)
+    assert result.details.startswith(details)
+
+
+@pytest.mark.parametrize(
+    "playbook",
+    [
+        tasks("{command: /bin/false, when: false}"),
+        tasks("{ping: {}, delegate_to: localhost}"),
+        tasks("{debug: {}}").replace("all", "localhost") + tasks("{debug: {}, when: false}"),
+        tasks("{ping: {}, ignore_unreachable: true, vars: {ansible_connection: ssh}}", "{ping: {}}"),
+    ],
+    ids=["all skipped", "delegated", "second play", "reached later"],
+)
+def test_playbook_that_did_something_succeeds(
+    supervisor: Supervisor, make_job: MakeJob, results: Results, playbook: str
+) -> None:
+    """One task of the host that was ok, changed or skipped is enough; delegated ones count."""
+    unreachable = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    supervisor.submit(make_job(playbook, host_vars={**LOCAL_HOST_VARS, **unreachable}))
+    result = results.wait()
+
+    assert (Outcome.SUCCEEDED, "") == (result.outcome, result.details)
 
 
 def test_values_are_taken_literally(

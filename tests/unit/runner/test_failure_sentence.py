@@ -6,33 +6,19 @@ from typing import Any
 
 import pytest
 
-from runner.failure import DETAILS_LIMIT, message, sentence, startup_failure, task_failure
+from runner.failure import DETAILS_LIMIT, failure_sentence, joined, message, sentence, startup_failure
 
-
-def failed(res: dict[str, Any], **data: Any) -> dict[str, Any]:
-    """Return the event of a failed task."""
-    return {"event": "runner_on_failed", "event_data": {"task": "Copy", "host": "site1", "res": res, **data}}
+TASK = {"task": "Copy", "host": "site1"}
 
 
 def test_failed_task_is_named_with_host_and_message() -> None:
     """The form is: task '<task>' on <host>: <message>."""
-    assert "task 'Copy' on site1: disk full" == task_failure(failed({"msg": "disk full"}))
+    assert "task 'Copy' on site1: disk full" == failure_sentence(TASK, {"msg": "disk full"}, is_unreachable=False)
 
 
-def test_ignored_error_is_no_failure() -> None:
-    """An error that the playbook ignores is not told."""
-    assert task_failure(failed({"msg": "never mind"}, ignore_errors=True)) is None
-
-
-@pytest.mark.parametrize("event", ["runner_on_ok", "runner_on_skipped", "runner_item_on_failed", None])
-def test_other_events_are_no_failure(event: str | None) -> None:
-    """Only failed and unreachable tasks are failures; an item is told with its task."""
-    assert task_failure({"event": event, "event_data": {"res": {"msg": "x"}}}) is None
-
-
-def test_event_without_data_is_told_anyway() -> None:
-    """A failure whose data was too large for ansible-runner still makes a sentence."""
-    assert "task '?' on ?: no reason given" == task_failure({"event": "runner_on_failed"})
+def test_names_that_are_missing_are_marked() -> None:
+    """A failure of which nothing is known still makes a sentence."""
+    assert "task '?' on ?: no reason given" == failure_sentence({}, {}, is_unreachable=False)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +53,30 @@ def test_the_most_telling_text_is_chosen(res: dict[str, Any], expected: str) -> 
 
 def test_unreachable_is_said() -> None:
     """A site that could not be reached is called unreachable."""
-    event = {"event": "runner_on_unreachable", "event_data": {"task": "Ping", "host": "s", "res": {"msg": "timed out"}}}
+    said = failure_sentence(TASK, {"msg": "timed out"}, is_unreachable=True)
 
-    assert "task 'Ping' on s: unreachable: timed out" == task_failure(event)
+    assert "task 'Copy' on site1: unreachable: timed out" == said
+
+
+@pytest.mark.parametrize(
+    ("sentences", "expected"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a; then b"), (["a", "b", "c", "d"], "a; then b; then c")],
+)
+def test_several_failures_are_told_in_order(sentences: list[str], expected: str) -> None:
+    """The first failure comes first, then at most two others."""
+    assert expected == joined(sentences)
+
+
+@pytest.mark.parametrize("others", [1, 2, 5])
+def test_a_long_first_failure_does_not_hide_the_others(others: int) -> None:
+    """However long each is, the text keeps to its limit and both ends of each failure are there."""
+    text = joined([f"begin{number} {'x' * 5000} end{number}" for number in range(others + 1)])
+
+    assert len(text) <= DETAILS_LIMIT
+    assert text == sentence(text)
+    for number in range(min(others, 2) + 1):
+        assert f"begin{number} x" in text
+        assert f"x end{number}" in text
 
 
 def test_startup_error_brings_its_origin() -> None:

@@ -1,0 +1,1 @@
+"""Plugins that Ansible loads in every run; they know nothing of the other packages."""

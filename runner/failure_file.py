@@ -1,0 +1,27 @@
+"""Reads the file in which our Ansible callback keeps the failures that are the reason of a failed run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from runner.failure import failure_sentence
+
+# Environment variable that names the file to the callback; also in callback_plugins/prestager_failures.py, which
+# imports nothing of ours because Ansible loads it.
+FAILURES_VARIABLE: Final = "PRESTAGER_FAILURES_FILE"
+
+
+def read_failures(file: Path) -> list[str]:
+    """Return a sentence for each failure, oldest first; they may hold secrets. No file means no failure."""
+    try:
+        records = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return []
+    return [_sentence(record) for record in records]
+
+
+def _sentence(record: Mapping[str, Any]) -> str:
+    return failure_sentence(record, record["result"], is_unreachable=record["unreachable"])
