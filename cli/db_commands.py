@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from cli.configuration import read_settings
-from cli.errors import CommandError
+from cli.downgrade_command import downgrade
 from cli.store import opened
-from db.migrate import downgrade as downgrade_schema
 from db.migrate import upgrade as upgrade_schema
-from db.revisions import current_revision, head_revision, known_revisions
+from db.revisions import current_revision, head_revision
 
 app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the database's schema.")
 
@@ -45,25 +42,4 @@ def head() -> None:
     typer.echo(head_revision())
 
 
-@app.command()
-def downgrade(
-    revision: Annotated[str, typer.Argument(help="As an older program's `prestager db head` tells.")],
-) -> None:
-    """Bring the schema down to an older revision, for an older program. Stop the service first.
-
-    What only the newer schema can hold is lost.
-    """
-    known = known_revisions()
-    if revision not in known:
-        raise CommandError(
-            f"This program knows no revision {revision}; the older program tells its own: prestager db head"
-        )
-    with opened(read_settings()) as database:
-        before = current_revision(database)
-        if before not in known[known.index(revision) :]:
-            raise CommandError(
-                f"The database is at revision {before or 'none'}, from which this program cannot come down to"
-                f" {revision}. Nothing was changed."
-            )
-        downgrade_schema(database, revision)
-    typer.echo(f"Downgraded from revision {before} to {revision}.")
+app.command()(downgrade)

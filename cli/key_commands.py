@@ -86,7 +86,7 @@ def rotate() -> None:
         processes = _processes(database)
         _refuse(f"Nothing was sealed with key {new} yet.", rotation_obstacles(processes, new))
         done = reseal(database, sealer)
-    typer.echo(f"{done.count} secrets were sealed anew; key {new} seals.")
+    typer.echo(f"Secrets sealed anew with key {new}: {done.count}.")
     for process in processes:
         if not process["alive"] and new not in process["key_ids"]:
             typer.echo(f"{process['role']} {process['name']} is lost and did not know key {new}.", err=True)
@@ -153,9 +153,9 @@ def _refuse(sentence: str, obstacles: list[str]) -> None:
 
 def _unopened(counts: Counter[str | None]) -> list[str]:
     return [
-        f"{count} cannot be opened by any key: they were altered, or belong to another installation."
+        f"Secrets that no key opens, for they were altered or belong to another installation: {count}."
         if one is None
-        else f"{count} need key {one}, which is not in the key file here: put it back at the end."
+        else f"Secrets that need key {one}, which is not in the key file here; put it back at the end: {count}."
         for one, count in counts.items()
     ]
 

@@ -49,7 +49,7 @@ def removal_obstacles(
         if process["alive"] and process["key_ids"][:1] == [key]
     ]
     if needed[key]:
-        found.append(f"{needed[key]} secrets in the database are sealed with it. Run: prestager key rotate")
+        found.append(f"Secrets in the database that are sealed with it: {needed[key]}. Run: prestager key rotate")
     age = ages.get(key)
     # Of one that still seals it is said above.
     if not found and age is not None and age < MESSAGE_S:

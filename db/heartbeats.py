@@ -101,7 +101,7 @@ def forget_dead_processes(connection: Connection) -> int:
 
 def all_processes(connection: Connection) -> list[Row]:
     """Return the rows of all processes by role and name, each with `age_s` since its heartbeat and `alive`."""
-    query = select(heartbeats, _age().label("age_s"), _alive().label("alive"))
+    query = select(heartbeats, heartbeat_age().label("age_s"), is_alive().label("alive"))
     ordered = query.order_by(_ROWS.role, _ROWS.name, _ROWS.started_epoch, _ROWS.process)
     return cast("list[Row]", connection.execute(ordered).mappings().all())
 
@@ -109,6 +109,17 @@ def all_processes(connection: Connection) -> list[Row]:
 def living_processes(connection: Connection) -> list[Row]:
     """Return the rows of the processes that are alive, as `all_processes` does."""
     return [row for row in all_processes(connection) if row["alive"]]
+
+
+def heartbeat_age() -> ColumnElement[float]:
+    """Return the seconds since a process was seen last."""
+    return database_now() - _ROWS.seen_epoch
+
+
+def is_alive() -> ColumnElement[bool]:
+    """Return the condition of rows of living processes."""
+    # A row from the future was written before the database's clock was set back.
+    return heartbeat_age().between(-ALIVE_S, ALIVE_S)
 
 
 def _reported(report: ProcessReport) -> dict[str, Any]:
@@ -138,16 +149,7 @@ def _predecessors(identity: ProcessIdentity) -> ColumnElement[bool]:
     if _WORKER in identity.roles:
         # A worker holds a lock on its name: the one before is dead, however lately it was seen.
         return and_(same_place, same_role)
-    return and_(same_place, same_role, ~_alive())
-
-
-def _age() -> ColumnElement[float]:
-    return database_now() - _ROWS.seen_epoch
-
-
-def _alive() -> ColumnElement[bool]:
-    # A row from the future was written before the database's clock was set back.
-    return _age().between(-ALIVE_S, ALIVE_S)
+    return and_(same_place, same_role, ~is_alive())
 
 
 def _forget(connection: Connection, condition: ColumnElement[bool]) -> int:

@@ -42,15 +42,15 @@ def _findings(database: Database, sealer: Sealer) -> Iterator[Finding]:
     for one, count in missing.items():
         yield fail(
             _SUBJECT,
-            f"{count} secrets in the database are sealed with key {one}, which this machine does not have. Put it back"
-            " at the end of PRESTAGER_SECRET_KEY_FILE.",
+            f"secrets in the database that need key {one}, which this machine does not have: {count}. Put it back at"
+            " the end of PRESTAGER_SECRET_KEY_FILE.",
         )
     if needed[None]:
-        yield warn(_SUBJECT, f"{needed[None]} secrets in the database can be opened by no key; set them anew.")
+        yield warn(_SUBJECT, f"secrets in the database that no key opens: {needed[None]}. Set them anew.")
     strangers = promotion_obstacles(processes, first)
     yield from (fail(_SUBJECT, obstacle) for obstacle in strangers)
     left = sum(needed[one] for one in others)
     if left:
-        yield warn(_SUBJECT, f"{left} secrets are not sealed with the first key. Run: prestager key rotate")
+        yield warn(_SUBJECT, f"secrets not sealed with the first key: {left}. Run: prestager key rotate")
     if not missing and not strangers:
         yield ok(_SUBJECT, f"key {first} seals, {len(sealer.key_ids)} open; every living process knows it.")

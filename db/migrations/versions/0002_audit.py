@@ -13,6 +13,12 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+# What a downgrade loses, and how many of it there are.
+LOSSES = (
+    ("entries of the audit", "SELECT count(*) FROM audit"),
+    ("strategies whose requester is forgotten", "SELECT count(*) FROM strategies"),
+)
+
 
 def upgrade() -> None:
     """Go up."""

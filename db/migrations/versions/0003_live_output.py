@@ -13,6 +13,15 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# What a downgrade loses, and how many of it there are.
+LOSSES = (
+    ("runs whose output so far is forgotten", "SELECT count(DISTINCT run_id) FROM live_outputs"),
+    (
+        "outputs that no longer say where they are shortened",
+        "SELECT count(*) FROM run_outputs WHERE left_out_bytes > 0",
+    ),
+)
+
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 

@@ -13,6 +13,12 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+# What a downgrade loses, and how many of it there are.
+LOSSES = (
+    ("webhooks with their secrets", "SELECT count(*) FROM webhooks"),
+    ("deliveries to webhooks", "SELECT count(*) FROM webhook_deliveries"),
+)
+
 
 def upgrade() -> None:
     """Go up."""

@@ -13,6 +13,9 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+# What a downgrade loses, and how many of it there are.
+LOSSES = (("strategies whose traces fall apart", "SELECT count(*) FROM strategies WHERE trace IS NOT NULL"),)
+
 _TABLES = ("strategies", "steps", "runs", "outbox", "events")
 
 

@@ -13,6 +13,9 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+# A downgrade loses nothing: running processes report again after the next upgrade.
+LOSSES = ()
+
 
 def upgrade() -> None:
     """Go up."""

@@ -13,6 +13,14 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
+# What a downgrade loses, and how many of it there are.
+LOSSES = (
+    (
+        "secrets that forget which key sealed them (the older program needs a key file with that one key alone)",
+        "SELECT (SELECT count(*) FROM secrets) + (SELECT count(*) FROM webhooks)",
+    ),
+)
+
 # Sealed texts, and how many characters the id of the key and its colon take.
 _SEALED = (("secrets", "sealed"), ("webhooks", "sealed"), ("webhooks", "old_sealed"))
 _MARK = 17

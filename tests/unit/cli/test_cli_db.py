@@ -27,7 +27,7 @@ def test_down_and_up_again(prestager, database) -> None:
     """The schema comes down to the oldest revision and goes up again."""
     oldest = known_revisions()[0]
 
-    assert 0 == prestager("db", "downgrade", oldest).code
+    assert 0 == prestager("db", "downgrade", "--yes", oldest).code
     assert oldest == current_revision(database)
     assert 0 == prestager("db", "upgrade").code
     assert head_revision() == current_revision(database)

@@ -75,7 +75,7 @@ def test_a_key_is_replaced_in_order(prestager, keys: Path, database: Database) -
     removed = prestager("key", "remove", A_ID)
 
     assert [0, 0, 0] == [promoted.code, rotated.code, removed.code], (promoted.err, rotated.err, removed.err)
-    assert "1 secrets were sealed anew" in rotated.out
+    assert f"Secrets sealed anew with key {new}: 1." in rotated.out
     assert [new] == used(database)
     assert 1 == len(keys.read_text().split())
 
@@ -143,7 +143,7 @@ def test_rotation_with_a_missing_key(prestager, keys: Path, database: Database) 
     ended = prestager("key", "rotate")
 
     assert 1 == ended.code
-    assert f"1 need key {C_ID}, which is not in the key file here" in ended.err
+    assert f"Secrets that need key {C_ID}, which is not in the key file here" in ended.err
     assert [C_ID, B_ID] == used(database)
 
 
@@ -151,7 +151,7 @@ def test_rotation_twice(prestager, keys: Path, database: Database) -> None:
     """When nothing is left a repeat says so."""
     seal(database, A)
 
-    assert "0 secrets were sealed anew" in prestager("key", "rotate").out
+    assert f"Secrets sealed anew with key {A_ID}: 0." in prestager("key", "rotate").out
 
 
 class TestRemoval:
@@ -170,7 +170,7 @@ class TestRemoval:
 
         ended = prestager("key", "remove", A_ID)
 
-        assert (1, True) == (ended.code, "1 secrets in the database are sealed with it" in ended.err)
+        assert (1, True) == (ended.code, "Secrets in the database that are sealed with it: 1." in ended.err)
         assert 2 == len(keys.read_text().split())
 
     def test_a_process_seals_with_it(self, prestager, keys: Path, database: Database) -> None:

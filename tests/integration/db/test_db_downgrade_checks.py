@@ -1,0 +1,153 @@
+"""What stands against a downgrade: processes, leases, and what would be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, text, update
+
+from db.downgrade_checks import database_use, downgrade_losses
+from db.engine import Database
+from db.heartbeats import ALIVE_S, ProcessIdentity, ProcessReport, register_process, write_heartbeat
+from db.migrate import downgrade, upgrade
+from db.revisions import MIGRATIONS, head_revision, known_revisions
+from db.schema import audit, heartbeats, runs, secrets, webhooks
+from db.types import database_now
+
+AT = datetime(2026, 11, 28, tzinfo=UTC)
+PROCESS = ProcessIdentity(process="one@m/1", name="one", host="ctrl-0", version="1", roles=("api",))
+REPORT = ProcessReport(key_ids=("aa",))
+NO_USE: tuple[str, ...] = ()
+
+
+def add_run(connection: Connection, *, lease_s: float | None, state: str = "running", consumed: bool = False) -> None:
+    """Add a run with a lease that ends in `lease_s` seconds."""
+    connection.execute(
+        insert(runs).values(
+            phase="prestage-precheck",
+            attempt=1,
+            state=state,
+            details="",
+            facts={},
+            dispatched_at=database_now(),
+            lease_until=None if lease_s is None else database_now() + lease_s,
+            cancel_requested=False,
+            consumed=consumed,
+        )
+    )
+
+
+def add_webhook(connection: Connection, *, claimed_s: float | None) -> None:
+    """Add a webhook that a coordinator may send for, for `claimed_s` seconds more."""
+    connection.execute(
+        insert(webhooks).values(
+            name="w",
+            url="https://x/",
+            types=[],
+            enabled=True,
+            disabled_reason="",
+            sealed="s",
+            bound_to="w",
+            cursor=0,
+            created_at=AT,
+            claimed_by="one@m/1",
+            claimed_until=None if claimed_s is None else database_now() + claimed_s,
+        )
+    )
+
+
+def test_nothing_uses_it(database: Database) -> None:
+    """A database that nothing uses has no signs of use, whatever it holds."""
+    with database.write() as connection:
+        add_run(connection, lease_s=-1.0)
+        add_run(connection, lease_s=None, state="queued")
+        add_run(connection, lease_s=30.0, state="finished")
+        # From before a clock was set back: no lease is as long.
+        add_run(connection, lease_s=3600.0)
+        add_webhook(connection, claimed_s=-1.0)
+        register_process(connection, PROCESS, REPORT)
+        connection.execute(update(heartbeats).values(seen_epoch=database_now() - ALIVE_S - 1))
+
+    assert NO_USE == database_use(database).signs
+
+
+def test_a_living_process(database: Database) -> None:
+    """A process that was seen lately is named with its machine."""
+    with database.write() as connection:
+        register_process(connection, PROCESS, REPORT)
+
+    (sign,) = database_use(database).signs
+    assert sign.startswith("api one on ctrl-0 was seen ")
+
+
+def test_leases(database: Database) -> None:
+    """Leases of runs and of webhooks that have not ended are counted, with the time that is left."""
+    with database.write() as connection:
+        add_run(connection, lease_s=20.0)
+        add_run(connection, lease_s=30.0)
+        add_webhook(connection, claimed_s=40.0)
+
+    run_sign, webhook_sign = database_use(database).signs
+    assert run_sign.startswith("Runs leased to workers, for up to ") and run_sign.endswith(": 2.")
+    assert webhook_sign.startswith("Webhooks leased to a coordinator")
+
+
+def test_a_process_that_goes_on(database: Database) -> None:
+    """A process that reports itself between two looks is alive for sure; one that does not may be dead."""
+    with database.write() as connection:
+        register_process(connection, PROCESS, REPORT)
+    first = database_use(database)
+    assert not first.goes_on_in(database_use(database))
+    with database.write() as connection:
+        connection.execute(update(heartbeats).values(seen_epoch=heartbeats.c.seen_epoch + 0.001))
+        write_heartbeat(connection, PROCESS, REPORT)
+
+    assert first.goes_on_in(database_use(database))
+
+
+@pytest.fixture
+def fresh(new_store: Callable[..., str]) -> Iterator[Database]:
+    """A database without a schema."""
+    database = Database(new_store(migrated=False))
+    yield database
+    database.close()
+
+
+def test_every_older_revision_can_be_looked_at(fresh: Database) -> None:
+    """Tables that an older revision does not have say nothing, and are no error."""
+    upgrade(fresh)
+    for revision in reversed(known_revisions()):
+        downgrade(fresh, revision)
+        assert NO_USE == database_use(fresh).signs
+
+
+def test_what_is_lost(database: Database) -> None:
+    """What only the newer schema holds is listed with counts, newest first; what there is none of is left out."""
+    with database.write() as connection:
+        for number in range(3):
+            entry = {"at": AT, "caller": "c", "origin": "", "command_id": str(number), "type": "t", "status": 200}
+            connection.execute(insert(audit).values(**entry, detail=""))
+        add_webhook(connection, claimed_s=None)
+        connection.execute(insert(secrets).values(sealed="x", bound_to="c", created_at=AT))
+
+    losses = downgrade_losses(database, str(head_revision()), "0001")
+
+    assert {"entries of the audit: 3", "webhooks with their secrets: 1"} < set(losses)
+    assert losses.index("webhooks with their secrets: 1") < losses.index("entries of the audit: 3")
+    assert not [loss for loss in losses if "deliveries" in loss]
+    assert [loss for loss in losses if loss.startswith("secrets that forget") and loss.endswith(": 2")]
+    assert "entries of the audit: 3" not in downgrade_losses(database, str(head_revision()), "0002")
+    assert [] == downgrade_losses(database, str(head_revision()), str(head_revision()))
+
+
+def test_every_revision_tells_what_it_loses(database: Database) -> None:
+    """Every migration after the first lists its losses, with statements that both databases take."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    with database.read() as connection:
+        for revision in known_revisions()[1:]:
+            for sentence, statement in scripts.get_revision(revision).module.LOSSES:
+                assert sentence
+                assert 0 <= connection.execute(text(statement)).scalar_one()
