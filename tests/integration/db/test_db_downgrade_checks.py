@@ -91,7 +91,8 @@ def test_leases(database: Database) -> None:
         add_webhook(connection, claimed_s=40.0)
 
     run_sign, webhook_sign = database_use(database).signs
-    assert run_sign.startswith("Runs leased to workers, for up to ") and run_sign.endswith(": 2.")
+    assert run_sign.startswith("Runs leased to workers, for up to ")
+    assert run_sign.endswith(": 2.")
     assert webhook_sign.startswith("Webhooks leased to a coordinator")
 
 

@@ -71,7 +71,7 @@ def test_up_down_up(fresh: Database) -> None:
     assert first == _definitions(fresh)
 
 
-# Ids of stored commands before and after 0006.
+# Ids of stored commands before and after 0008.
 _RENAMED = {
     "alice/1": "alice/1",
     "ci/both": "ci/both",
@@ -84,7 +84,7 @@ _ORIGINS = {"alice/1": ("10.0.0.1",), "ci/both": ("", "::1")}
 
 def test_ids_of_foreign_publishers_are_kept_apart(fresh: Database) -> None:
     """Commands that came by AMQP get ids that no caller over HTTP can have; going down they have them no more."""
-    upgrade(fresh, "0005")
+    upgrade(fresh, "0007")
     of_before = Table("audit", MetaData(), autoload_with=fresh.writer_engine)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     answered = {"type": "group.create", "status": 200}
@@ -98,7 +98,7 @@ def test_ids_of_foreign_publishers_are_kept_apart(fresh: Database) -> None:
     upgrade(fresh)
     with fresh.read() as connection:
         up = set(connection.execute(select(commands.c.id)).scalars())
-    downgrade(fresh, "0005")
+    downgrade(fresh, "0007")
     with fresh.read() as connection:
         down = set(connection.execute(select(commands.c.id)).scalars())
 

@@ -1,6 +1,6 @@
 """Keep which RabbitMQ user published a command, and keep its commands' ids apart from those of HTTP callers.
 
-Revision: 0006, after 0005.
+Revision: 0008, after 0007.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from hashlib import sha256
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
+
+# What a downgrade loses, and how many of it there are.
+LOSSES = (("audit entries whose publishing user is forgotten", "SELECT count(*) FROM audit WHERE user_id IS NOT NULL"),)
 
 # Of a foreign publisher that RabbitMQ vouches for no user of, as none was known before.
 _PREFIX = "amqp:/"
