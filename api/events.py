@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from sqlalchemy import Connection
 
 from api.context import FOLLOWER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
@@ -74,17 +75,18 @@ async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> 
     reads = request.app[SERVICES].reads
     reason = "begin"
     if last is not None:
-        oldest, newest = await reads.run(
-            lambda connection: (happenings.oldest_id(connection), happenings.newest_id(connection))
-        )
-        problem = _why_not_resume(last, oldest, newest)
+        seen = last
+        problem = await reads.run(lambda connection: _why_not_resume(connection, seen))
         if problem is None:
             return last, b""
         reason = problem
     return await reads.run(lambda connection: snapshot(connection, wanted, reason))
 
 
-def _why_not_resume(last: int, oldest: int | None, newest: int) -> str | None:
+def _why_not_resume(connection: Connection, last: int) -> str | None:
+    oldest, newest = happenings.oldest_id(connection), happenings.newest_id(connection)
+    if happenings.was_restored_after(connection, last):
+        return f"the database was restored from a backup after event {last}"
     if last > newest:
         return f"there is no event {last} yet: the number is of another installation"
     if last < newest and (oldest is None or last < oldest - 1):

@@ -1,4 +1,4 @@
-"""`prestager db`: the schema of the database."""
+"""`prestager db`: the schema of the database, and what follows a restored backup."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import typer
 
 from cli.configuration import read_settings
 from cli.downgrade_command import downgrade
+from cli.restored_command import restored
 from cli.store import opened
 from db.migrate import upgrade as upgrade_schema
 from db.revisions import current_revision, head_revision
 
-app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the database's schema.")
+app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the schema; go on after a restore.")
 
 
 @app.command()
@@ -43,3 +44,4 @@ def head() -> None:
 
 
 app.command()(downgrade)
+app.command()(restored)

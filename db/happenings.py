@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from db.listing import Row
 from db.schema import events
+from messages.event_types import RESTORED
 
 
 def newest_id(connection: Connection) -> int:
@@ -18,6 +19,12 @@ def newest_id(connection: Connection) -> int:
 def oldest_id(connection: Connection) -> int | None:
     """Return the number of the oldest event that is still kept; None when there is none."""
     return cast("int | None", connection.execute(select(func.min(events.c.id))).scalar())
+
+
+def was_restored_after(connection: Connection, seen: int) -> bool:
+    """Return whether the database was restored from a backup after event number `seen`."""
+    query = select(events.c.id).where(events.c.id > seen, events.c.type == RESTORED)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def after(connection: Connection, seen: int, limit: int) -> list[Row]:

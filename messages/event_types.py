@@ -25,6 +25,9 @@ from statemachine.states import (
     StrategyState,
 )
 
+# The type of the event that a restored database begins with.
+RESTORED: Final = "database.restored"
+
 
 class Event(TypedDict):
     """What happened, as a CloudEvent 1.0."""
@@ -113,6 +116,18 @@ class WebhookDisabled(TypedDict):
     reason: str
 
 
+class DatabaseRestored(TypedDict):
+    """The database was restored from a backup; what happened after the backup is not in it."""
+
+    newest_at: Annotated[
+        str | None,
+        Field(
+            description="When the newest event, command or audit entry of the backup was written; null: it has none.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ]
+
+
 class WebhookPing(TypedDict):
     """A test that somebody asked for; only webhooks get it."""
 
@@ -159,7 +174,7 @@ class EventType:
     # The type without the prefix, which is the routing key too.
     name: str
     # What its subject names.
-    subject: Literal["strategy", "step", "run", "subcloud", "webhook"]
+    subject: Literal["strategy", "step", "run", "subcloud", "webhook", "installation"]
     # The type of its data.
     data: Any
     summary: str
@@ -198,6 +213,12 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
     EventType(name="subcloud.online", subject="subcloud", data=Nothing, summary="The probe found that it answers."),
     EventType(name="subcloud.offline", subject="subcloud", data=Nothing, summary="The probe found it silent."),
     EventType(name="webhook.disabled", subject="webhook", data=WebhookDisabled, summary="A receiver takes nothing in."),
+    EventType(
+        name=RESTORED,
+        subject="installation",
+        data=DatabaseRestored,
+        summary="The database was restored from a backup: what was told after the backup is forgotten.",
+    ),
 )
 
 # No event: it has no number, and only webhooks get it.

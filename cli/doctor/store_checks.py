@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time
 from typing import Final
@@ -11,12 +12,15 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.doctor.finding import Finding, fail, ok, warn
 from db.engine import Database
+from db.restored import refused_by_sites
 from db.revisions import current_revision, head_revision
 from db.snapshots import database_time
 from db.unavailable import DatabaseUnavailableError, driver_reason
 from settings.model import Settings
 
 _SKEW_S: Final = 5.0
+# How far back failures are looked at.
+_LOOKED_BACK: Final = timedelta(days=7)
 
 
 def store_findings(settings: Settings) -> Iterator[Finding]:
@@ -59,6 +63,19 @@ def _ask(database: Database, *, is_file: bool) -> Iterator[Finding]:
             "schema", f"revision {revision}, this program needs {head}. Stop the service and run: prestager db upgrade"
         )
     yield ok("clock", "the database is on this machine's own.") if is_file else _skew(database)
+    if revision == head:
+        yield from _fences(database)
+
+
+def _fences(database: Database) -> Iterator[Finding]:
+    with database.read() as connection:
+        count = refused_by_sites(connection, datetime.now(UTC) - _LOOKED_BACK)
+    if count:
+        yield warn(
+            "restored backup",
+            f"sites have refused {count} runs as superseded by newer ones. If the database was restored from a backup,"
+            " stop the service and run: prestager db restored",
+        )
 
 
 def _skew(database: Database) -> Finding:

@@ -92,7 +92,8 @@ def refusal(record: LockRecord, caller: Caller, now: float) -> Optional[str]:
     if caller.token < newest:
         return (
             f"Superseded by a newer run: this run has token {caller.token}, but {holder_label(caller.origin)} has "
-            f"already started the run with token {newest} on this site. Nothing was changed by this run."
+            f"already started the run with token {newest} on this site. Nothing was changed by this run. "
+            "If the controller's database was restored from a backup, stop its service and run: prestager db restored"
         )
     if caller.run:
         return _refuse_next_call(record, caller)

@@ -169,6 +169,22 @@ async def test_what_is_no_longer_kept(rig: Rig) -> None:
     assert "is of another installation" in json.loads(told["9"]["data"])["reason"]
 
 
+async def test_what_a_restored_database_does_not_know(rig: Rig) -> None:
+    """Who has seen an event from before a restore hears how things stand; who has seen the restore goes on."""
+    jump = 1_795_000_000_000
+    restored = {**happening(), "type": "database.restored", "subject": "installation/x", "data": {"newest_at": None}}
+    rig.insert(events, *(happening() for _ in range(5)))
+    rig.insert(events, {**restored, "id": jump}, {**happening(), "id": jump + 1})
+    told = {}
+    for last in (3, 9, jump):
+        async with listening(rig, f"?last_event_id={last}") as stream:
+            told[last] = await stream.message()
+
+    for last in (3, 9):
+        assert f"the database was restored from a backup after event {last}" == json.loads(told[last]["data"])["reason"]
+    assert ("subcloud.online", str(jump + 1)) == (told[jump]["event"], told[jump]["id"])
+
+
 @pytest.mark.parametrize(
     ("query", "heard"),
     [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import select
 
 from bootstrap.faults import StartError
-from bootstrap.store import prepare_schema
+from bootstrap.store import only_instance, prepare_schema
 from db.revisions import current_revision, head_revision, known_revisions
+from db.schema import events
 
 
 def stamp(database, revision: str) -> None:
@@ -62,3 +64,42 @@ def test_nothing_to_bring_down(prestager, data_dir) -> None:
 
     assert 1 == ended.code
     assert "The database is at revision none" in ended.err
+
+
+def test_restored(prestager, database) -> None:
+    """After a restore ids continue above the time in milliseconds, and the command says what to look at."""
+    ended = prestager("db", "restored")
+
+    assert 0 == ended.code
+    assert ended.out.startswith("Ids continue above 1")
+    assert "nothing was in it yet" in ended.out
+    assert "tokens that were revoked after the backup are in force again" in ended.out
+    with database.read() as connection:
+        assert ["database.restored"] == list(connection.execute(select(events.c.type)).scalars())
+
+
+def test_restored_of_nothing(prestager, data_dir) -> None:
+    """A database that nothing was restored into is told, and stays empty."""
+    ended = prestager("db", "restored")
+
+    assert (1, "Error: The database is empty. Restore the backup, then run this again.\n") == (ended.code, ended.err)
+
+
+def test_restored_beside_the_service(prestager, database, data_dir) -> None:
+    """Beside a service that uses the data directory nothing is changed."""
+    with only_instance(data_dir):
+        ended = prestager("db", "restored")
+
+    assert 1 == ended.code
+    assert "Another Prestager uses" in ended.err
+    with database.read() as connection:
+        assert [] == list(connection.execute(select(events.c.id)).scalars())
+
+
+def test_restored_of_an_older_program(prestager, database) -> None:
+    """A backup of an older program is upgraded first."""
+    assert 0 == prestager("db", "downgrade", known_revisions()[0]).code
+    ended = prestager("db", "restored")
+
+    assert 1 == ended.code
+    assert "prestager db upgrade" in ended.err
