@@ -6,7 +6,8 @@ database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from dramatiq import Actor, Broker
 from actors.coordinator import Coordinator
 from actors.message_spans import trace_options
 from actors.worker import StepWorker
+from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
 
@@ -74,7 +76,8 @@ class Actors:
                 _log.exception("command.unanswered")
 
         def coordinate() -> None:
-            coordinator.coordinate()
+            with _left_to_loops():
+                coordinator.coordinate()
 
         self._declare("execute_command", execute_command)
         self._declare("coordinate", coordinate)
@@ -83,13 +86,16 @@ class Actors:
         """Declare what workers compete for, as far as it comes by one of `queues`."""
 
         def inspect_site(run_id: int) -> None:
-            worker.inspect(run_id)
+            with _left_to_loops():
+                worker.inspect(run_id)
 
         def stage_content(run_id: int) -> None:
-            worker.start_playbook(run_id)
+            with _left_to_loops():
+                worker.start_playbook(run_id)
 
         def prepare_release(run_id: int) -> None:
-            worker.start_playbook(run_id)
+            with _left_to_loops():
+                worker.start_playbook(run_id)
 
         for work in (inspect_site, stage_content, prepare_release):
             if QUEUE_OF[work.__name__] in queues:
@@ -107,3 +113,15 @@ class Actors:
         """
         args = () if argument is None else (argument,)
         self._by_name[actor].send_with_options(args=args, **trace_options(trace))
+
+
+@contextmanager
+def _left_to_loops() -> Iterator[None]:
+    """Take a message for done though the database is away: the loops find its work when the database is back.
+
+    Else a long outage would leave a dead letter for each message.
+    """
+    try:
+        yield
+    except DatabaseUnavailableError as error:
+        _log.warning("message.left-to-loops", reason=error.reason)

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import time
 from typing import Final
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from cli.doctor.finding import Finding, fail, ok, warn
@@ -63,8 +64,21 @@ def _ask(database: Database, *, is_file: bool) -> Iterator[Finding]:
             "schema", f"revision {revision}, this program needs {head}. Stop the service and run: prestager db upgrade"
         )
     yield ok("clock", "the database is on this machine's own.") if is_file else _skew(database)
+    if not is_file:
+        yield from _read_only(database)
     if revision == head:
         yield from _fences(database)
+
+
+def _read_only(database: Database) -> Iterator[Finding]:
+    with database.read() as connection:
+        is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on"
+    if is_read_only:
+        yield fail(
+            "database",
+            "is read-only: a standby, or default_transaction_read_only is set. Promote it, or name in"
+            " PRESTAGER_DATABASE_URL the server that takes writes (target_session_attrs=read-write).",
+        )
 
 
 def _fences(database: Database) -> Iterator[Finding]:

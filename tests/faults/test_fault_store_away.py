@@ -9,10 +9,13 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from dramatiq import Worker
 from sqlalchemy import Connection, select
 
 from actors.coordinator import Coordinator
+from actors.declare import Actors
 from actors.desk import CoordinatorRules
+from actors.in_process import InProcessBroker
 from actors.loop import Loop
 from actors.reports import Reporter
 from actors.worker import StepWorker
@@ -198,6 +201,34 @@ def test_a_claim_whose_answer_was_lost_is_found(
     with store.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
     assert {run_id} == worker.held() | worker._tools.reporter.pending()
+
+
+def test_a_long_outage_leaves_no_dead_letters(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+) -> None:
+    """A message whose run cannot be claimed, or that cannot be planned for, is done with: the loops find its work."""
+    run_id = queued_run(coordinator := new_coordinator(), store)
+    broker = InProcessBroker()
+    actors = Actors(broker)
+    actors.declare_worker(worker)
+    actors.declare_coordinator(coordinator, lambda *_: None)
+    dramatiq = Worker(broker, worker_threads=2, worker_timeout=50)
+    store.is_away = True
+    dramatiq.start()
+    actors.publish("inspect_site", run_id)
+    actors.publish("coordinate", None)
+    try:
+        broker.join("prestager.prechecks", timeout=20_000)
+        broker.join("prestager.coordinator", timeout=20_000)
+    finally:
+        dramatiq.stop()
+    store.is_away = False
+    worker.inspect(run_id)
+
+    assert store.refused > 12
+    assert [] == [letter for letters in broker.dead_letters_by_queue.values() for letter in letters]
+    with store.read() as connection:
+        assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
 
 
 def test_a_loop_that_failed_does_not_wait_for_its_next_turn() -> None:
