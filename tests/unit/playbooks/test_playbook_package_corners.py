@@ -251,10 +251,22 @@ def test_two_prepares_at_once_make_one_set(controller: Controller) -> None:
     assert [False, True] == sorted(changed)
 
 
-def test_an_unreadable_feed_withdraws_the_set(controller: Controller) -> None:
-    """A set whose feed cannot be read any more is removed with its marker: nobody knows what it is worth."""
+def test_an_unreadable_feed_keeps_an_intact_set(controller: Controller) -> None:
+    """A prepare that cannot read the feed fails and leaves an intact set to the runs that use it."""
     controller.prepare()
     (controller.feeds.target_directory / "repodata" / "repomd.xml").unlink()
+
+    with pytest.raises(PrestageError, match="There is no package feed"):
+        controller.prepare()
+
+    assert (controller.prepared / "completed.json").exists()
+
+
+def test_an_unreadable_feed_withdraws_a_damaged_set(controller: Controller) -> None:
+    """A set that is damaged, and cannot be made again, is removed with its marker."""
+    controller.prepare()
+    (controller.feeds.target_directory / "repodata" / "repomd.xml").unlink()
+    next(controller.prepared.glob("Packages/*")).unlink()
 
     with pytest.raises(PrestageError, match="There is no package feed"):
         controller.prepare()
