@@ -98,7 +98,7 @@ def test_restored_beside_the_service(prestager, database, data_dir) -> None:
 
 def test_restored_of_an_older_program(prestager, database) -> None:
     """A backup of an older program is upgraded first."""
-    assert 0 == prestager("db", "downgrade", known_revisions()[0]).code
+    assert 0 == prestager("db", "downgrade", "--yes", known_revisions()[0]).code
     ended = prestager("db", "restored")
 
     assert 1 == ended.code
