@@ -62,8 +62,8 @@ class ChildProcess:
 
     @property
     def last_words(self) -> str:
-        """The last line that the child wrote to its standard error; may hold secrets."""
-        lines = self._stderr.data.decode("utf-8", "replace").strip().splitlines()
+        """The last line that the child wrote to its standard error, if it is not too long; may hold secrets."""
+        lines = self._stderr.whole_lines.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def say(self, order: Order) -> None:
@@ -162,11 +162,19 @@ class _LastBytes(asyncio.Protocol):
     """Keeps the end of a stream."""
 
     def __init__(self) -> None:
-        self.data = b""
+        self._data = b""
+        self._is_cut = False
+
+    @property
+    def whole_lines(self) -> bytes:
+        """The kept lines but one that lost its beginning: half a secret in it could not be masked."""
+        return self._data.partition(b"\n")[2] if self._is_cut else self._data
 
     def data_received(self, data: bytes) -> None:
         """Take a piece in."""
-        self.data = (self.data + data)[-_STDERR_KEPT_BYTES:]
+        whole = self._data + data
+        self._data = whole[-_STDERR_KEPT_BYTES:]
+        self._is_cut = self._is_cut or len(whole) > _STDERR_KEPT_BYTES
 
 
 def describe_exit(code: int | None) -> str:

@@ -10,7 +10,7 @@ from messages.resources import PRESTAGE_VERSIONS
 from runner.bounded_text import BoundedText, OnHeld
 from runner.facts import FACTS_LIMIT_BYTES, json_safe, size_bytes
 from runner.failure import sentence, startup_failure
-from runner.masking import Masker
+from runner.masking import MaskedStream, Masker
 
 # How upstream's packages playbook says, in the message of a task, what is on the site (contract 10).
 _VERSIONS_TOLD = f"{PRESTAGE_VERSIONS}:"
@@ -37,6 +37,7 @@ class Digest:
         self.lost_events = 0
         self.task = ""
         self._masker = masker
+        self._stream = MaskedStream(masker)
         self._say = say
         self._output = BoundedText(on_held=hold)
         self._facts: dict[str, Any] = {}
@@ -61,7 +62,8 @@ class Digest:
 
     def finish(self) -> Iterator[str]:
         """Yield the end of the output, which was held back."""
-        return self._output.finish()
+        yield from self._output.add(self._plain(self._stream.finish()))
+        yield from self._output.finish()
 
     @property
     def left_out(self) -> tuple[int, int]:
@@ -80,7 +82,7 @@ class Digest:
     @property
     def startup_failure(self) -> str:
         """The error that Ansible printed outside of tasks; empty when there is none."""
-        return sentence(self._masker.text(startup_failure(list(self._loose_lines)) or ""))
+        return sentence(startup_failure(self._masked_loose_lines()) or "")
 
     def note(self, text: str) -> None:
         """Add a line of our own to the output."""
@@ -88,8 +90,16 @@ class Digest:
 
     def _take_output(self, text: str) -> None:
         if text:
-            for piece in self._output.add(self._masker.text(text).replace("\r\n", "\n") + "\n"):
+            for piece in self._output.add(self._plain(self._stream.feed(text + "\n"))):
                 self._say(piece)
+
+    @staticmethod
+    def _plain(text: str) -> str:
+        return text.replace("\r\n", "\n")
+
+    def _masked_loose_lines(self) -> list[str]:
+        """Mask the lines as one text, for Ansible wraps its warnings; each stays a line of its own."""
+        return [str(line) for line in self._masker.value(list(self._loose_lines))]
 
     def _take_message(self, result: Mapping[str, Any]) -> None:
         text = result.get("msg")

@@ -59,7 +59,7 @@ class PlaybookRun:
         self._job = job
         self._place = place
         self._leash = leash
-        self._masker = Masker(job.secrets.values())
+        self._masker = Masker(job.secrets.values(), public=[job.host, str(job.host_vars.get("ansible_user", ""))])
         self._reporter = reporter
         self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
         self._work = HostWork(job.host)
@@ -145,7 +145,7 @@ class PlaybookRun:
 
     def _failure(self) -> str:
         """Return the sentence about the failed tasks; each is masked before it is cut."""
-        return joined([self._masker.text(text) for text in read_failures(self._place.failures_file)])
+        return joined(read_failures(self._place.failures_file, self._masker))
 
     def _last_task(self) -> str:
         return f"task '{self._digest.task}' was running" if self._digest.task else "no task had started"

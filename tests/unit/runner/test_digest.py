@@ -49,6 +49,17 @@ def test_a_secret_on_the_border_of_two_pieces_is_masked() -> None:
     assert {"x", "y", "*", "\n"} == set("".join(said + held))
 
 
+def test_a_secret_on_the_border_of_two_events_is_masked() -> None:
+    """Ansible wraps its warnings, each line an event: a secret over two of them is masked in output and reason."""
+    lines = ["[ERROR]: the password hu", "sh was wrong", "Origin: h", "ush.yml"]
+    digest, output = digest_of(*({"event": "verbose", "stdout": f"{line}\r\n"} for line in lines))
+
+    assert "hu" not in output + digest.startup_failure
+    assert "sh" not in output + digest.startup_failure
+    assert output.startswith("[ERROR]: the password ********")
+    assert digest.startup_failure.startswith("the password ********")
+
+
 def test_where_something_is_left_out_is_known() -> None:
     """Of output that is not whole the digest tells the place and the size of the gap, otherwise nothing."""
     line = {"event": "verbose", "stdout": "x" * 32_767}
