@@ -18,6 +18,7 @@ from cli.checks import startable_settings
 from cli.errors import CommandError
 from cli.logs import configure_logs
 from runner.admission import raise_descriptor_limit
+from runner.memory_dumps import forbid_memory_dumps
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
@@ -65,6 +66,7 @@ def set_up() -> None:
     Raises:
         SystemExit: A setting makes a start impossible; the text says which, and holds no value.
     """
+    forbid_memory_dumps()
     try:
         settings = startable_settings()
         configure_logs(settings.log_format, settings.log_level)

@@ -12,6 +12,7 @@ from typing import Final
 import typer
 
 from cli.errors import CommandError
+from runner.memory_dumps import forbid_memory_dumps
 
 # Where each command is. Only the one that is asked for is read: all of them together take a third longer.
 COMMANDS: Final = {
@@ -64,6 +65,8 @@ def main() -> None:
 
     What a command could not do becomes one sentence and exit code 1; a traceback means a bug.
     """
+    # Every command may read passwords and keys.
+    forbid_memory_dumps()
     asked = [name for name in sys.argv[1:2] if name in COMMANDS]
     try:
         application(asked or COMMANDS)(prog_name="prestager")

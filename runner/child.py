@@ -16,7 +16,9 @@ from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.child_setup import adopt_orphans, take_pipes
 from runner.environment import join_trace
 from runner.leash import Leash
+from runner.memory_dumps import forbid_memory_dumps
 from runner.private_dir import PrivateDir
+from runner.processes import RUN_OPTION
 from runner.reporter import Reporter
 
 # A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
@@ -28,7 +30,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--private-dir", type=Path, required=True)
     arguments.add_argument("--silence-limit-s", type=float, required=True)
+    # For those who look for the processes of runs; it is not read here.
+    arguments.add_argument(RUN_OPTION, required=True)
     options = arguments.parse_args()
+    forbid_memory_dumps()
     orders, reports = take_pipes()
     adopt_orphans()
     host_run(PrivateDir(options.private_dir), orders, reports, options.silence_limit_s)

@@ -16,7 +16,7 @@ from typing import IO, cast
 from runner.child_protocol import LINE_LIMIT_BYTES, Order, Ping, Report, decode_report, encode
 from runner.environment import child_environment
 from runner.private_dir import PrivateDir, private_dir
-from runner.processes import end_processes, marked
+from runner.processes import RUN_OPTION, end_processes, marked, marker_value
 
 # Where `python -m` finds the runner package, without a PYTHONPATH that Ansible would inherit.
 _IMPORT_ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +92,8 @@ class ChildProcess:
             await asyncio.wait_for(self._exited.wait(), wait_s)
         clean = self.exit_code == 0
         if not clean:
+            # A process that is not dumpable may be hidden in procfs (hidepid), but not from its parent.
+            self.kill()
             await asyncio.to_thread(end_processes, lambda: marked(self._worker, self._child_id), grace_s=0.0)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._exited.wait(), 1.0)
@@ -137,7 +139,11 @@ class ChildProcess:
         self._orders = transport
 
     def _options(self) -> list[str]:
-        return ["--private-dir", str(self._place.path), "--silence-limit-s", str(self._silence_limit_s)]
+        return [
+            *("--private-dir", str(self._place.path)),
+            *("--silence-limit-s", str(self._silence_limit_s)),
+            *(RUN_OPTION, marker_value(self._worker, self._child_id)),
+        ]
 
     async def _read(
         self, loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol], pipe: IO[bytes] | None

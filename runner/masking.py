@@ -264,7 +264,8 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _replaced(text: str, spans: Iterable[Span]) -> str:
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     for first, last in spans:
         pieces += (text[end:first], MASK)
         end = last

@@ -1,6 +1,8 @@
 """Finds and ends the processes of runs, by kinship and by the marker that each of them inherits in its environment.
 
-Linux only: reads procfs. Used by the child for its own tree, and by the supervisor for what a dead child left.
+The environment of the child that hosts a run can be read by root alone, because it is not dumpable: its arguments hold
+the marker too. Linux only: reads procfs. Used by the child for its own tree, and by the supervisor for what a dead
+child left.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import psutil
 
 # Environment variable that marks every process of a run: `<worker>:<child id>`.
 MARKER = "PRESTAGER_RUN"
+# Option with the same value in the arguments of a run's child.
+RUN_OPTION = "--run"
 
 _WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -43,9 +47,14 @@ def marker_value(worker: str, child_id: str) -> str:
 
 def marked(worker: str, child_id: str = "") -> list[psutil.Process]:
     """Return the living processes of one child of `worker`, or of all its children; never this very process."""
-    needle = f"\0{MARKER}={worker}:{child_id}".encode() + (b"\0" if child_id else b"")
+    value = f"{worker}:{child_id}".encode() + (b"\0" if child_id else b"")
+    in_environment, in_arguments = f"\0{MARKER}=".encode() + value, f"\0{RUN_OPTION}\0".encode() + value
     pids = (int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit())
-    return _living(pid for pid in pids if pid != os.getpid() and needle in b"\0" + _environ(pid))
+    return _living(
+        pid
+        for pid in pids
+        if pid != os.getpid() and (in_environment in b"\0" + _environ(pid) or in_arguments in _arguments(pid))
+    )
 
 
 def descendants() -> list[psutil.Process]:
@@ -95,8 +104,16 @@ def _askpass_segments(processes: Iterable[psutil.Process]) -> set[str]:
 
 
 def _environ(pid: int) -> bytes:
+    return _proc_file(pid, "environ")
+
+
+def _arguments(pid: int) -> bytes:
+    return _proc_file(pid, "cmdline")
+
+
+def _proc_file(pid: int, name: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
 

@@ -112,6 +112,12 @@ def test_nobody_is_root(name: str) -> None:
     assert ["no-new-privileges:true"] == service["security_opt"]
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_memory_stays_out_of_files(name: str) -> None:
+    """No process of ours leaves a core file, for it would hold passwords."""
+    assert 0 == ours()[name]["ulimits"]["core"]
+
+
 def test_the_user_is_that_of_the_image() -> None:
     """The image's user, the one that Compose names and the owner of the data directory are the same."""
     dockerfile = (ROOT / "Dockerfile").read_text()

@@ -91,6 +91,14 @@ def test_a_stop_is_waited_for(unit: Path) -> None:
     assert ["0"] == values(unit, "StartLimitIntervalSec")
 
 
+@pytest.mark.parametrize("unit", OURS, ids=names(OURS))
+def test_memory_stays_within_bounds_and_out_of_files(unit: Path) -> None:
+    """No process leaves a core file, the kernel ends single processes only, and other services keep their memory."""
+    assert ["0"] == values(unit, "LimitCORE")
+    assert ["continue"] == values(unit, "OOMPolicy")
+    assert [] != values(unit, "MemoryHigh")
+
+
 def test_units_know_each_other() -> None:
     """Every unit of ours that is named is there."""
     known = set(names(UNITS))
