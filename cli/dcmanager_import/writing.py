@@ -16,6 +16,7 @@ from cli.errors import CommandError
 _HEAD: Final = "\n# From dcmanager's configuration.\n"
 _GROUP_MAY_READ: Final = 0o640
 _OWNER_MAY_READ: Final = 0o600
+_OTHERS_MAY_WRITE: Final = 0o022
 
 
 def add_settings(text: str, wanted: Mapping[str, str | int | float], *, replace: bool) -> str:
@@ -51,6 +52,7 @@ def write_private(file: Path, content: str) -> None:
     Raises:
         CommandError: It cannot be written.
     """
+    _check_directory(file.parent)
     draft = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_MAY_READ)
@@ -67,3 +69,12 @@ def write_private(file: Path, content: str) -> None:
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def _check_directory(directory: Path) -> None:
+    """Refuse, as root, a directory in which another user could have the file replaced by a link."""
+    if os.geteuid() != 0 or not directory.is_dir():
+        return
+    facts = directory.stat()
+    if facts.st_uid != 0 or facts.st_mode & _OTHERS_MAY_WRITE:
+        raise CommandError(f"{directory} can be written by other users than root; give --out in a directory of root's.")
