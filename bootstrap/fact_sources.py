@@ -26,16 +26,33 @@ def site_inspector(settings: Settings) -> Inspector:
     """Return what reads the facts of sites.
 
     Raises:
-        StartError: Sites are to be asked and there is no password for them.
+        StartError: Sites are to be asked and there is no password for them, or no authority for their certificates.
     """
     if settings.inspector == "declared":
         return DeclaredInspector()
+    check_site_authority(settings)
     return SysinvInspector(
         site_access(settings),
         site_addresses(settings),
         deadline_s=settings.precheck_deadline_s,
         allow_duplex=settings.allow_duplex,
     )
+
+
+def check_site_authority(settings: Settings) -> None:
+    """Refuse to ask sites whose certificates anybody may have signed: what is sent to them is a password.
+
+    Raises:
+        StartError: PRESTAGER_SITE_CA_FILE is not set, or no file.
+    """
+    file = settings.site_ca_file
+    if file is None:
+        raise StartError(
+            "Set PRESTAGER_SITE_CA_FILE to the authority that signs the sites' certificates: sites are asked with a"
+            " password. On StarlingX it is /etc/pki/ca-trust/source/anchors/dc-adminep-root-ca.crt"
+        )
+    if not file.is_file():
+        raise StartError(f"PRESTAGER_SITE_CA_FILE {file} is not a file.")
 
 
 def site_access(settings: Settings) -> Access:
@@ -72,10 +89,11 @@ def probe_aim(settings: Settings) -> Aim:
     """Return what the availability probe asks of sites.
 
     Raises:
-        StartError: Sites are to be asked and there is no password for them.
+        StartError: Sites are to be asked and there is no password for them, or no authority for their certificates.
     """
     if settings.probe_kind == "tcp":
         return aim_tcp(settings.probe_timeout_s or _TCP_PROBE_S)
+    check_site_authority(settings)
     access = site_access(settings)
     # The next round is the next try.
     access = replace(access, patience=replace(access.patience, tries=1))

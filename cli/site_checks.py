@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from bootstrap.fact_sources import controller_access, site_access, site_addresses
+from bootstrap.fact_sources import check_site_authority, controller_access, site_access, site_addresses
 from bootstrap.faults import StartError
 from runner.inspectors import InspectionError
 from settings.model import Settings
@@ -41,13 +39,11 @@ def _file_faults(settings: Settings) -> list[str]:
         site_addresses(settings).from_file()
     except InspectionError as error:
         faults.append(str(error))
-    return faults + _ca_faults(settings.site_ca_file)
-
-
-def _ca_faults(file: Path | None) -> list[str]:
-    if file is None or file.is_file():
-        return []
-    return [f"PRESTAGER_SITE_CA_FILE {file} is not a file."]
+    try:
+        check_site_authority(settings)
+    except StartError as error:
+        faults.append(str(error))
+    return faults
 
 
 def _controller_faults(settings: Settings) -> list[str]:

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     site_project_domain: str = Field("Default", min_length=1, description="Domain of the project.")
     site_ca_file: Path | None = Field(
         None,
-        description="Authorities that sign the sites' certificates; read again when changed; default the system's.",
+        description="Authorities that sign the sites' certificates, needed to ask sites; read again when changed.",
     )
     site_keystone_port: int = Field(5001, ge=1, le=65535, description="Port of a site's Keystone.")
     site_sysinv_port: int = Field(6386, ge=1, le=65535, description="Port of a site's sysinv.")

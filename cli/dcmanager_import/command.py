@@ -8,18 +8,26 @@ from typing import Annotated, Final
 import typer
 
 from cli.dcmanager_import.reading import Mapped, map_dcmanager
-from cli.dcmanager_import.writing import add_settings, write_private
+from cli.dcmanager_import.writing import add_settings, check_directory, write_private
 from cli.errors import CommandError
 
 _OUT: Final = Path("/etc/prestager/prestager.toml")
 _CREDENTIALS: Final = "credentials"
+# The authority that StarlingX signs the certificates of its subclouds with.
+_SITE_AUTHORITY: Final = Path("/etc/pki/ca-trust/source/anchors/dc-adminep-root-ca.crt")
 
 
-def import_dcmanager(
+def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell
     file: Annotated[Path, typer.Argument(help="dcmanager's configuration: /etc/dcmanager/dcmanager.conf")],
     out: Annotated[Path, typer.Option(help="File of our settings; what is in it stays.")] = _OUT,
     replace: Annotated[bool, typer.Option("--replace", help="Take dcmanager's values over ours.")] = False,  # noqa: FBT002 - an option of the shell
     release: Annotated[str | None, typer.Option(help="Software version of the system controller (MM.mm).")] = None,
+    site_ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Authorities that sign the sites' certificates; the default is {_SITE_AUTHORITY}, if there."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Write our settings as far as dcmanager's configuration tells them; passwords go into files beside them.
@@ -31,6 +39,7 @@ def import_dcmanager(
     if mapped.faults:
         raise CommandError(f"Nothing was written; {file} cannot be taken over.", mapped.faults)
     _add_release(mapped, release)
+    _add_site_authority(mapped, site_ca_file)
     credentials = out.absolute().parent / _CREDENTIALS
     secrets = {credentials / _name(setting): secret for setting, secret in mapped.secrets.items()}
     wanted = mapped.settings | {setting: str(credentials / _name(setting)) for setting in mapped.secrets}
@@ -49,6 +58,22 @@ def _add_release(mapped: Mapped, release: str | None) -> None:
         mapped.settings["release"] = release
 
 
+def _add_site_authority(mapped: Mapped, file: Path | None) -> None:
+    """Add the file without which sites are not asked, where they are to be asked."""
+    if file is not None and not file.is_file():
+        raise CommandError(f"Nothing was written: --site-ca-file {file} is not a file.")
+    if mapped.settings.get("inspector") != "sysinv":
+        return
+    found = file or (_SITE_AUTHORITY if _SITE_AUTHORITY.is_file() else None)
+    if found is None:
+        mapped.notes.append(
+            f"{_SITE_AUTHORITY} is not there: set site_ca_file to the authority of the subclouds' certificates, or give"
+            " --site-ca-file. Sites are not asked without it."
+        )
+    else:
+        mapped.settings["site_ca_file"] = str(found.absolute())
+
+
 def _name(setting: str) -> str:
     """Return the file's name for a setting that names it: database_url_file → database-url."""
     return setting.removesuffix("_file").replace("_", "-")
@@ -64,6 +89,7 @@ def _text(file: Path) -> str:
 
 
 def _write(secrets: dict[Path, str], out: Path, text: str) -> None:
+    check_directory(out.absolute().parent)
     try:
         for place in {file.parent for file in secrets}:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ def write_private(file: Path, content: str) -> None:
     Raises:
         CommandError: It cannot be written.
     """
-    _check_directory(file.parent)
+    check_directory(file.parent)
     draft = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_MAY_READ)
@@ -71,8 +71,12 @@ def write_private(file: Path, content: str) -> None:
         raise CommandError(f"{file} cannot be written: {error.strerror}.") from error
 
 
-def _check_directory(directory: Path) -> None:
-    """Refuse, as root, a directory in which another user could have the file replaced by a link."""
+def check_directory(directory: Path) -> None:
+    """Refuse, as root, a directory in which another user could put links where files are written.
+
+    Raises:
+        CommandError: Another user owns it, or may write it.
+    """
     if os.geteuid() != 0 or not directory.is_dir():
         return
     facts = directory.stat()

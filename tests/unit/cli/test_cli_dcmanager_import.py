@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tomllib
 from pathlib import Path
@@ -179,6 +180,33 @@ def test_doing_it_again(prestager, conf: Path, out: Path) -> None:
     assert 0 == prestager(*arguments, "--replace").code
     assert first.replace("3600.0", "1800.0") == out.read_text()
     assert "hiddenNew" in secret.read_text()
+
+
+def test_the_authority_of_the_sites(prestager, conf: Path, out: Path, tmp_path: Path) -> None:
+    """The authority of the sites' certificates is set from the option; without it, what is missing is told."""
+    arguments = ("config", "import-dcmanager", str(conf), "--out", str(out))
+    authority = tmp_path / "ca.pem"
+    missing = prestager(*arguments, "--site-ca-file", str(authority))
+    assert (1, [out]) == (missing.code, list(out.parent.iterdir()))
+    assert f"--site-ca-file {authority} is not a file" in missing.err
+
+    assert "set site_ca_file to the authority" in prestager(*arguments).out
+    authority.touch()
+    assert 0 == prestager(*arguments, "--site-ca-file", str(authority)).code
+    assert str(authority) == tomllib.loads(out.read_text())["site_ca_file"]
+
+
+def test_root_writes_where_nobody_else_can(prestager, conf: Path, out: Path) -> None:
+    """As root nothing is written into a directory in which another user could put a link."""
+    if os.getuid():
+        pytest.skip("only root writes for others")
+    out.parent.chmod(0o777)
+    ended = prestager("config", "import-dcmanager", str(conf), "--out", str(out))
+
+    assert 1 == ended.code
+    assert f"{out.parent} can be written by other users than root" in ended.err
+    assert [out] == list(out.parent.iterdir())
+    assert "broker" not in out.read_text()
 
 
 def test_dry_run(prestager, conf: Path, out: Path) -> None:

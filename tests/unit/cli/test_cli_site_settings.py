@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.fact_sources import probe_aim, site_inspector
+from bootstrap.faults import StartError
 from cli.doctor.finding import Level
 from cli.doctor.site_checks import site_findings
 from cli.site_checks import site_faults
@@ -22,8 +24,11 @@ def make(tmp_path: Path) -> Make:
     """Give a function that makes settings which ask sites and are complete, but for what is changed."""
     password = tmp_path / "password"
     password.write_text("pw")
+    authority = tmp_path / "ca.pem"
+    authority.touch()
     given = {
         "inspector": "sysinv",
+        "site_ca_file": authority,
         "site_password_file": password,
         "controller_keystone_url": "http://192.0.2.1:5000/v3/",
         "controller_url": "http://192.0.2.1:5497",
@@ -49,6 +54,11 @@ def test_nobody_is_asked_by_default() -> None:
         ({"site_password_file": None}, "Set PRESTAGER_SITE_PASSWORD_FILE"),
         ({"site_password_file": Path("/nowhere")}, "The password of the account cannot be read from /nowhere."),
         ({"site_password": "hunter2"}, "Set either PRESTAGER_SITE_PASSWORD or PRESTAGER_SITE_PASSWORD_FILE, not both."),
+        ({"site_ca_file": None}, "Set PRESTAGER_SITE_CA_FILE to the authority"),
+        (
+            {"inspector": "declared", "probe": True, "probe_kind": "sysinv", "site_ca_file": None},
+            "Set PRESTAGER_SITE_CA",
+        ),
         ({"site_ca_file": Path("/nowhere")}, "PRESTAGER_SITE_CA_FILE /nowhere is not a file."),
         ({"site_urls_file": Path("/nowhere")}, "The URLs of sites cannot be read from /nowhere"),
         ({"controller_url": None}, "Set PRESTAGER_CONTROLLER_KEYSTONE_URL and PRESTAGER_CONTROLLER_URL"),
@@ -74,7 +84,16 @@ def test_a_service_does_not_start_with_a_fault(prestager, monkeypatch: pytest.Mo
     assert 1 == ended.code
     assert "PRESTAGER_CONTROLLER_URL must be a URL such as" in ended.err
     assert "Set PRESTAGER_SITE_PASSWORD_FILE" in ended.err
+    assert "Set PRESTAGER_SITE_CA_FILE" in ended.err
     assert "hunter2" not in ended.err + ended.out
+
+
+def test_no_site_is_asked_without_an_authority(make: Make) -> None:
+    """Neither inspector nor probe is made that would send the password to whoever has a certificate of anybody."""
+    settings = make(site_ca_file=None, probe=True, probe_kind="sysinv")
+    for build in (site_inspector, probe_aim):
+        with pytest.raises(StartError, match="Set PRESTAGER_SITE_CA_FILE"):
+            build(settings)
 
 
 def test_doctor_asks_the_controller(make: Make) -> None:
