@@ -9,9 +9,11 @@ from bootstrap.faults import StartError
 from bootstrap.secret_key import load_sealer
 from cli.configuration import read_settings
 from cli.errors import CommandError
+from cli.file_rights import file_right_warnings
 from cli.site_checks import site_faults
 from db.engine import Database
 from runner.playbook_check import missing_playbooks
+from runner.private_dir import NoRunRootError, choose_run_root
 from settings.model import Settings
 from tracing.opening import HOW_TO_INSTALL, is_installed
 
@@ -45,7 +47,20 @@ def start_faults(settings: Settings) -> list[str]:
 
 
 def doubts(settings: Settings) -> list[str]:
-    """Return one sentence for each thing that is missing now and may be brought later."""
+    """Return one sentence for each thing that does not keep the service from starting and should be looked at."""
+    return [*_missing(settings), *file_right_warnings(settings), *_run_files()]
+
+
+def _run_files() -> list[str]:
+    try:
+        warning = choose_run_root().warning
+    except NoRunRootError as error:
+        return [f"Playbooks cannot be run here: {error}."]
+    return [] if warning is None else [warning]
+
+
+def _missing(settings: Settings) -> list[str]:
+    """Return what is not there yet and may be brought later."""
     wanted = {
         "PRESTAGER_DEPLOY_DIR": (settings.deploy_dir, "image lists are looked for there"),
         "PRESTAGER_FEED_DIR": (settings.feed_dir, "the packages to stage come from there"),

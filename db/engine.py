@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from threading import RLock
 from typing import Any, Final
 
@@ -13,6 +15,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.unavailable import is_connection_useless, unavailable_as_one_error
+
+# SQLite's own files beside the database, as long as it is open.
+_COMPANIONS: Final = ("-wal", "-shm", "-journal")
+_OWNER_ONLY: Final = 0o600
+_OTHERS: Final = 0o077
 
 # How long SQLite waits for another process's writer, in milliseconds.
 _BUSY_TIMEOUT_MS = 30_000
@@ -64,6 +71,7 @@ class Database:
 
     def _sqlite_engine(self, begin: str) -> Engine:
         engine = create_engine(self.url, pool_size=20, max_overflow=20, execution_options=self._options)
+        event.listen(engine, "do_connect", _close_file)
         event.listen(engine, "connect", _configure_sqlite)
 
         @event.listens_for(engine, "begin")
@@ -120,6 +128,24 @@ def _give_up_useless_connections(context: ExceptionContext) -> None:
         with suppress(SQLAlchemyError, sqlite3.Error):
             context.connection.connection.rollback()
     context.is_disconnect = True
+
+
+def _close_file(dialect: object, record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Keep other users from the database's file, whatever the umask and the directory; SQLite's others get its mode."""
+    del dialect, record
+    if options.get("uri") or arguments[0] == ":memory:":
+        return
+    file = Path(arguments[0])
+    for path in (file, *(file.with_name(f"{file.name}{ending}") for ending in _COMPANIONS)):
+        # What is another user's cannot be changed; it is warned of elsewhere.
+        with suppress(OSError):
+            if path.stat().st_mode & _OTHERS:
+                path.chmod(_OWNER_ONLY)
+    # Where it cannot be made, SQLite has the words for it.
+    with suppress(OSError):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+        os.fchmod(descriptor, _OWNER_ONLY)
+        os.close(descriptor)
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,13 @@ _MIN_FREE_BYTES = 16 * 1024 * 1024
 # Sockets are made below a private directory, and the kernel takes paths of at most 107 bytes for them. The longest is
 # that of ansible-core 2.21: /<worker>-<child>/tmp/pymp-12345678/listener-12345678. ssh's needs 4 less.
 _LONGEST_RUN_ROOT = 107 - len("/12345678-123456789012/tmp/pymp-12345678/listener-12345678")
+_TOO_LONG = f"more than {_LONGEST_RUN_ROOT} bytes, too long for sockets"
+
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class NoRunRootError(Exception):
-    """No directory for private run files: each candidate belongs to somebody else, is not writable, or is full."""
+    """No directory for private run files: one belongs to another user, or none can be written and has room."""
 
 
 @dataclass(frozen=True)
@@ -92,41 +96,121 @@ def leftovers(run_root: Path, worker: str) -> list[PrivateDir]:
     return [PrivateDir(path) for path in run_root.glob(f"{_prefix(worker)}*") if path.is_dir()]
 
 
-def default_run_root() -> Path:
-    """Return a directory in memory if there is one, else on disk; it is created, owned by us, mode 0700.
+@dataclass(frozen=True, kw_only=True)
+class RunRootChoice:
+    """Where the files of runs are to be, and why not in a better place."""
+
+    path: Path
+    in_memory: bool
+    # One text for each better place that cannot be used, with the reason.
+    passed_over: tuple[str, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """What an operator has to know; None if passwords stay in memory."""
+        if self.in_memory:
+            return None
+        reasons = "".join(f" {text}." for text in self.passed_over)
+        return (
+            f"The files of runs, passwords among them, are on a disk: {self.path} is not in memory.{reasons} Mount a"
+            f" tmpfs that this user can write at {_SHARED_MEMORY}."
+        )
+
+
+def choose_run_root() -> RunRootChoice:
+    """Return where `default_run_root` puts the files of runs; makes nothing.
 
     Raises:
-        NoRunRootError: No candidate will do.
+        NoRunRootError: No candidate will do, or another user has put something in the place of one.
     """
     name = f"prestager-{os.getuid()}"
     session = os.environ.get("XDG_RUNTIME_DIR")
     parents = [_SHARED_MEMORY, *([Path(session)] if session else []), Path(tempfile.gettempdir())]
+    passed_over: list[str] = []
     for parent in parents:
-        try:
-            return prepare_run_root(parent / name)
-        except OSError as error:
-            _log.info("not using %s for runs: %s", parent / name, error)
-    raise NoRunRootError(f"no directory for private run files among {', '.join(map(str, parents))}")
+        path = parent / name
+        _refuse_foreign(path)
+        reason = _unusable(path)
+        if reason is None:
+            return RunRootChoice(path=path, in_memory=_is_in_memory(parent), passed_over=tuple(passed_over))
+        passed_over.append(f"{path} {reason}")
+    raise NoRunRootError(f"no directory for private run files: {'; '.join(passed_over)}")
+
+
+def default_run_root() -> Path:
+    """Return a directory in memory if there is one, else on disk, which is warned of; it is ours, with mode 0700.
+
+    Raises:
+        NoRunRootError: No candidate will do, or another user has put something in the place of one.
+    """
+    choice = choose_run_root()
+    if choice.warning is not None:
+        _log.warning(choice.warning)
+    try:
+        return prepare_run_root(choice.path)
+    except OSError as error:
+        raise NoRunRootError(f"{choice.path} cannot be used for private run files: {error}") from error
 
 
 def prepare_run_root(path: Path) -> Path:
-    """Create `path` if need be and check that nobody else can look into it or has put it there.
+    """Create `path` if need be and check that nobody else can look into it, has put it there, or has written into it.
 
     Raises:
         OSError: It is not a directory of ours, cannot be written, its file system is almost full, or its path is too
             long for the sockets below it.
     """
     if len(os.fsencode(path)) > _LONGEST_RUN_ROOT:
-        raise OSError(errno.ENAMETOOLONG, f"more than {_LONGEST_RUN_ROOT} bytes, too long for sockets", str(path))
+        raise OSError(errno.ENAMETOOLONG, _TOO_LONG, str(path))
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    facts = path.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
-        raise PermissionError(f"{path} is not a directory of user {os.getuid()}")
+    if (fault := _foreign(path)) is not None:
+        raise PermissionError(f"{path} {fault}")
     path.chmod(0o700)
-    room = os.statvfs(path)
-    if not os.access(path, os.W_OK) or room.f_bavail * room.f_frsize < _MIN_FREE_BYTES:
-        raise PermissionError(f"{path} cannot be written or is almost full")
+    if (reason := _unusable(path)) is not None:
+        raise PermissionError(f"{path} {reason}")
     return path
+
+
+def _refuse_foreign(path: Path) -> None:
+    # Not passed over: another user could decide by it that passwords are written to a disk.
+    if (fault := _foreign(path)) is not None:
+        raise NoRunRootError(f"{path} {fault}; find out who made it and remove it")
+
+
+def _foreign(path: Path) -> str | None:
+    """Return why something at `path` is not believed to be ours; None if it is, or if nothing is there."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
+        return f"is not a directory of user {os.getuid()}"
+    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "could be written by other users"
+    return None
+
+
+def _unusable(path: Path) -> str | None:
+    """Return why `path` cannot be used, or made; None if it can."""
+    if len(os.fsencode(path)) > _LONGEST_RUN_ROOT:
+        return f"has {_TOO_LONG}"
+    place = path if path.is_dir() else path.parent
+    if not place.is_dir():
+        return f"cannot be made: {place} is no directory"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return "cannot be written"
+    room = os.statvfs(place)
+    return "is almost full" if room.f_bavail * room.f_frsize < _MIN_FREE_BYTES else None
+
+
+def _is_in_memory(place: Path) -> bool:
+    device = place.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError):
+        for line in _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+            fields = line.split()
+            if fields[2] == number:
+                return fields[fields.index("-") + 1] in {"tmpfs", "ramfs"}
+    return False
 
 
 def _prefix(worker: str) -> str:

@@ -228,7 +228,7 @@ class Supervisor:
 
 def _claim_name(run_root: Path, worker: str) -> int:
     """Hold a lock on the worker's name until this process ends, however it ends."""
-    descriptor = os.open(run_root / f"{worker}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(run_root / f"{worker}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
