@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
+from time import monotonic, sleep
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
@@ -23,6 +24,9 @@ _OTHERS: Final = 0o077
 
 # How long SQLite waits for another process's writer, in milliseconds.
 _BUSY_TIMEOUT_MS = 30_000
+
+# Pause between two tries to switch a new file to WAL mode, in seconds.
+_WAL_PAUSE_S: Final = 0.02
 
 # What a connection knows of its installation.
 _HAS_BROKER: Final = "prestager_has_broker"
@@ -153,9 +157,9 @@ def _configure_sqlite(connection: Any, record: object) -> None:
     # The driver's own BEGIN is what loses updates; the "begin" event emits ours.
     connection.isolation_level = None
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    _switch_to_wal(cursor)
     for pragma in (
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
-        "journal_mode = WAL",
         "foreign_keys = ON",
         # NORMAL may lose the last commits on power loss, and the outbox promise with them.
         "synchronous = FULL",
@@ -164,3 +168,20 @@ def _configure_sqlite(connection: Any, record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Have the file in WAL mode; several processes may do it at once over a new file.
+
+    SQLite does not wait by itself where two of them would wait for each other.
+    """
+    give_up_at = monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() >= give_up_at:
+                raise
+            sleep(_WAL_PAUSE_S)
+        else:
+            return
