@@ -69,7 +69,7 @@ class KeyFile:
         try:
             # Before the content: what changes meanwhile is read again.
             self._version = _version(self.path)
-            with self.path.open(encoding="utf-8", errors="replace") as file:
+            with self.path.open(encoding="utf-8-sig", errors="replace") as file:
                 text = file.read(_MOST_BYTES)
         except OSError as error:
             raise StartError(f"The secret key in {self.path} cannot be read: {error.strerror}.") from error

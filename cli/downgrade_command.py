@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from time import monotonic, sleep
 from typing import Annotated, Final
 
@@ -67,26 +67,16 @@ def _known(revision: str) -> list[str]:
     return known
 
 
-def _alone(settings: Settings) -> AbstractContextManager[None]:
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
     """Hold the data directory, so that no embedded service starts meanwhile; where there is none, nothing runs."""
-    return _InstanceLock(settings) if settings.data_dir.is_dir() else nullcontext()
-
-
-class _InstanceLock(AbstractContextManager[None]):
-    """The lock of the data directory, with an error of this command's own."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._lock = only_instance(settings.data_dir)
-        self._data_dir = settings.data_dir
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.__enter__()
-        except StartError as error:
-            raise _in_use([f"A running service holds the data directory {self._data_dir}."]) from error
-
-    def __exit__(self, *raised: object) -> None:
-        self._lock.__exit__(None, None, None)
+    with ExitStack() as held:
+        if settings.data_dir.is_dir():
+            try:
+                held.enter_context(only_instance(settings.data_dir))
+            except StartError as error:
+                raise _in_use([f"A running service holds the data directory {settings.data_dir}."]) from error
+        yield
 
 
 def _wait_until_unused(database: Database, wait_s: float) -> None:

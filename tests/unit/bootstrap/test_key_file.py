@@ -88,6 +88,14 @@ def test_a_broken_file_leaves_the_keys_in_force(path: Path, damage) -> None:
     assert line(B) not in str(lines)
 
 
+@pytest.mark.parametrize("content", ["\ufeff{a}\n{b}\n", "{a}\r\n{b}\r\n", "\n\n  {a}\n\t{b}", "{a}\n{b}\n{a}\n\n"])
+def test_what_editors_leave(path: Path, content: str) -> None:
+    """Byte order marks, other line breaks, blank lines and spaces do not make a key another one."""
+    path.write_text(content.format(a=line(A), b=line(B)))
+
+    assert (A, B) == KeyFile(path).read()
+
+
 def test_written_keys_keep_mode_and_owner(path: Path) -> None:
     """A file that is rewritten keeps its mode and leaves nothing beside it; a link stays a link."""
     link = path.with_name("link")
