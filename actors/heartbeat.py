@@ -28,6 +28,7 @@ from db.heartbeats import (
 )
 from db.sealing import Sealer
 from db.secret_keys import needed_keys, note_sealing
+from db.unavailable import why_unavailable
 from runner.controller_content import ControllerContent
 
 _log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ class Heartbeat:
                 note_sealing(connection, self._key_ids[:1])
                 remove_process(connection, self._process.identity.process)
         except SQLAlchemyError as error:
-            _log.warning("heartbeat.not-removed", error=type(error).__name__)
+            _log.warning("heartbeat.not-removed", reason=_reason(error))
 
     def look(self) -> None:
         """Look at the controller's directories, and report at once what has changed."""
@@ -95,7 +96,7 @@ class Heartbeat:
             self._write(self._report())
         except SQLAlchemyError as error:
             if self._is_written:
-                _log.warning("heartbeat.not-written", error=type(error).__name__, advice="See: prestager doctor")
+                _log.warning("heartbeat.not-written", reason=_reason(error), advice="See: prestager doctor")
             self._is_written = False
         else:
             if not self._is_written:
@@ -138,3 +139,7 @@ class Heartbeat:
             feeds=None if content is None else content.feeds,
             playbooks_error=None if content is None else content.playbooks_error,
         )
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return why_unavailable(error) or type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from bootstrap.faults import StartError
 from cli.doctor.finding import Finding, fail, ok, warn
@@ -28,7 +28,7 @@ def key_findings(settings: Settings) -> Iterator[Finding]:
         sealer = installation_sealer(settings)
         if current_revision(database) == head_revision():
             yield from _findings(database, sealer)
-    except (CommandError, StartError, DBAPIError):
+    except (CommandError, StartError, SQLAlchemyError):
         return
     finally:
         database.close()

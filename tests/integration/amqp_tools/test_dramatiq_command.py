@@ -63,7 +63,18 @@ def test_it_takes_a_strategy_to_its_end(
         "connection": {"ansible_connection": "local", "journal_dir": str(tmp_path / "journal")},
     }
     sealed = subprocess.run(
-        [sys.executable, "-m", "cli.main", "seal", "--source", "/test", "--id", "create"],
+        [
+            sys.executable,
+            "-m",
+            "cli.main",
+            "seal",
+            "--source",
+            "/test",
+            "--id",
+            "create",
+            "--user",
+            house.rabbitmq.user,
+        ],
         env=house.environment,
         input="pw",
         capture_output=True,

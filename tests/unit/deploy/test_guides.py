@@ -15,7 +15,7 @@ from cli.main import application
 from messages.commands import CommandType
 from settings.model import Settings
 
-GUIDES = [ROOT / "docs" / name for name in ("amqp.md", "guarantees.md", "starlingx.md", "webhooks.md")]
+GUIDES = [ROOT / "docs" / name for name in ("amqp.md", "guarantees.md", "operations.md", "starlingx.md", "webhooks.md")]
 
 
 def words(guide: Path, pattern: str) -> set[str]:
@@ -23,11 +23,20 @@ def words(guide: Path, pattern: str) -> set[str]:
     return set(re.findall(pattern, guide.read_text()))
 
 
+def headings(guide: Path) -> set[str]:
+    """Return the headings of a guide as links spell them."""
+    lines = re.findall(r"^#+ (.+)$", guide.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
 def test_links_and_folders_exist(guide: Path) -> None:
-    """Each file that is linked to, and each folder of tests that proves a promise, is there."""
+    """Each file and heading that is linked to, and each folder of tests that proves a promise, is there."""
     for target in words(guide, r"\]\(([^):]+)\)"):
-        assert (guide.parent / target).is_file(), target
+        name, _, heading = target.partition("#")
+        linked = guide.parent / name if name else guide
+        assert linked.is_file(), target
+        assert not heading or heading in headings(linked), target
     for folder in words(guide, r"`(tests/[\w/]+)`"):
         assert list((ROOT / folder).rglob("test_*.py")), folder
 
