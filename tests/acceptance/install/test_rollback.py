@@ -10,7 +10,7 @@ from installed_tree import ROOT, Tree
 
 PROGRAM = """#!/bin/sh
 case "$*" in
-    "db downgrade --help") echo "{help}" ;;
+    "db downgrade --help") echo "{help}"; seq 30000 ;;
     "db downgrade "*) echo "$*" >>"{log}"; exit {code} ;;
 esac
 """

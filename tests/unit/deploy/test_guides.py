@@ -45,7 +45,7 @@ def test_links_and_folders_exist(guide: Path) -> None:
 def test_commands_and_settings_exist(guide: Path) -> None:
     """Each command and each setting that is named is one of the program's."""
     group: Any = typer.main.get_command(application())
-    for first, second in words(guide, r"prestager ([a-z][a-z-]+)(?: ([a-z][a-z-]*))?"):
+    for first, second in words(guide, r"(?<!=)\bprestager ([a-z][a-z-]+)(?: ([a-z][a-z-]*))?"):
         if first in group.commands and hasattr(group.commands[first], "commands"):
             assert second in group.commands[first].commands, (first, second)
         else:
