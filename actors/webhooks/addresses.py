@@ -65,7 +65,8 @@ def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     # The second of a Teredo address is that of the client, which is the one that is reached.
-    return address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1]) or address
+    _, client = address.teredo or (None, None)
+    return address.ipv4_mapped or address.sixtofour or client or address
 
 
 def socket_maker(allowed: Sequence[Network]) -> Callable[[Any], socket.socket]:
