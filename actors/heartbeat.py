@@ -107,7 +107,8 @@ class Heartbeat:
         identity = self._process.identity
         with self._database.write() as connection:
             if not write_heartbeat(connection, identity, report):
-                register_process(connection, identity, report)
+                # A predecessor that died may have sealed until a moment ago.
+                note_sealing(connection, register_process(connection, identity, report))
             if self._beats % _FORGET_BEATS == 0:
                 forget_dead_processes(connection)
             if report.key_ids != self._key_ids:
@@ -116,7 +117,7 @@ class Heartbeat:
         self._key_ids = report.key_ids
 
     def _keys_changed(self, connection: Connection, key_ids: tuple[str, ...]) -> None:
-        note_sealing(connection, sorted({*self._key_ids[:1], key_ids[0]}))
+        note_sealing(connection, [*self._key_ids[:1], key_ids[0]])
         needed = needed_keys(connection, self._process.sealer)
         missing = {one: count for one, count in needed.items() if one is not None and one not in key_ids}
         if missing:

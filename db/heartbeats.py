@@ -71,9 +71,10 @@ def write_heartbeat(connection: Connection, identity: ProcessIdentity, report: P
     return connection.execute(statement).rowcount > 0
 
 
-def register_process(connection: Connection, identity: ProcessIdentity, report: ProcessReport) -> None:
-    """Add the row of a process, and remove those of its dead predecessors."""
-    _forget(connection, _predecessors(identity))
+def register_process(connection: Connection, identity: ProcessIdentity, report: ProcessReport) -> list[str]:
+    """Add the row of a process, and remove those of its dead predecessors; return the ids of keys they sealed with."""
+    replaced = delete(heartbeats).where(_predecessors(identity)).returning(_ROWS.key_ids)
+    sealing = [ids[0] for ids in connection.execute(replaced).scalars() if ids]
     connection.execute(
         insert(heartbeats).values(
             process=identity.process,
@@ -87,6 +88,7 @@ def register_process(connection: Connection, identity: ProcessIdentity, report: 
             **_reported(report),
         )
     )
+    return sealing
 
 
 def remove_process(connection: Connection, process: str) -> None:

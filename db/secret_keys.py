@@ -62,7 +62,7 @@ class Resealed:
 
 def note_sealing(connection: Connection, ids: Sequence[str]) -> None:
     """Note that a process begins or ceases now to seal with these keys."""
-    for one in ids:
+    for one in sorted(set(ids)):
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(secret_keys).values(key_id=one, last_sealing_epoch=database_now())
         connection.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -14,9 +15,10 @@ from structlog.testing import capture_logs
 
 from actors.heartbeat import Heartbeat, ReportedProcess
 from db.engine import Database
-from db.heartbeats import ProcessIdentity, all_processes, living_processes
+from db.heartbeats import ProcessIdentity, ProcessReport, all_processes, living_processes, register_process
 from db.schema import heartbeats
 from db.sealing import Sealer
+from db.secret_keys import sealing_ages
 from messages.program import program_version
 from runner.controller_content import ControllerContent
 from runner.noop import NoopEnd
@@ -118,6 +120,19 @@ def test_a_row_that_went_comes_back(database: Database) -> None:
 
     heartbeat.beat()
 
+    assert [IDENTITY.process] == [row["process"] for row in rows(database)]
+
+
+def test_a_process_that_died_had_sealed(database: Database) -> None:
+    """The key with which a killed process sealed counts as used until its successor takes its row's place."""
+    dead = replace(IDENTITY, process="w@m/0")
+    with database.write() as connection:
+        register_process(connection, dead, ProcessReport(key_ids=("0123456789abcdef",)))
+
+    beating(database).beat()
+
+    with database.read() as connection:
+        assert sealing_ages(connection)["0123456789abcdef"] < 60
     assert [IDENTITY.process] == [row["process"] for row in rows(database)]
 
 

@@ -109,13 +109,15 @@ def test_the_dead_are_forgotten_after_a_day(connection: Connection) -> None:
 
 
 def test_a_worker_takes_the_place_of_its_predecessor(connection: Connection) -> None:
-    """A worker's start removes the row of the same worker of this machine, and no other one's."""
+    """A worker's start removes the row of the same worker of this machine, and no other one's.
+
+    It tells with which key the predecessor sealed.
+    """
     others = [process(2, name="one-b"), process(3, machine="m2"), process(4, "api"), process(5, name="On")]
     for one in (process(1), *others):
         register_process(connection, one, REPORT)
 
-    register_process(connection, process(9), REPORT)
-
+    assert ["aa"] == register_process(connection, process(9), REPORT)
     assert sorted(one.process for one in (*others, process(9))) == sorted(names(all_processes(connection)))
 
 
