@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.child_setup import adopt_orphans, take_pipes
-from runner.environment import join_trace
+from runner.environment import join_trace, keep_facts_apart
 from runner.leash import Leash
 from runner.memory_dumps import forbid_memory_dumps
 from runner.private_dir import PrivateDir
@@ -66,6 +66,8 @@ def host_run(place: PrivateDir, orders: int, reports: int, silence_limit_s: floa
         place.remove()
         return
     join_trace(job.traceparent)
+    if not job.injects_facts:
+        keep_facts_apart()
     reporter = Reporter(reports)
     reporter.send(Accepted())
     ended = PlaybookRun(job, place, leash, reporter).run(ansible_runner.run)

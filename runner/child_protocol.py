@@ -43,6 +43,8 @@ class Start:
     host_vars: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
     extra_vars: Mapping[str, Any]
+    # Facts that a site answers also become variables.
+    injects_facts: bool = True
     # Where the run is in a trace; None: it is not traced.
     traceparent: str | None = None
 

@@ -44,3 +44,8 @@ def join_trace(traceparent: str | None) -> None:
     """
     if traceparent is not None:
         os.environ["TRACEPARENT"] = traceparent
+
+
+def keep_facts_apart() -> None:
+    """Have Ansible put the facts that a site answers into `ansible_facts` only, not among the variables."""
+    os.environ["ANSIBLE_INJECT_FACT_VARS"] = "False"

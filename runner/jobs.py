@@ -47,6 +47,9 @@ class PlaybookJob:
     extra_vars: Mapping[str, Any]
     # Longest time the playbook may take, in seconds of a monotonic clock.
     deadline_s: float
+    # Facts that a site answers also become variables, as is Ansible's default; otherwise they are in `ansible_facts`
+    # only, and a site cannot override the playbook's own variables.
+    injects_facts: bool = True
     # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: nobody asks.
     traceparent: str | None = None
 

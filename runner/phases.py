@@ -91,31 +91,37 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
         token=order.run_id,
         playbook=layout.playbooks_dir / playbook,
         host=order.subcloud_name,
-        host_vars=_host_vars(layout, order, playbooks),
+        host_vars=_host_vars(layout, order),
         secrets={"ansible_ssh_pass": password, "ansible_become_pass": password},
         extra_vars=_extra_vars(layout, order, playbooks),
         deadline_s=layout.deadlines_s[order.phase],
+        injects_facts=not playbooks.is_ours,
     )
 
 
-def _host_vars(layout: ControllerLayout, order: PhaseOrder, playbooks: PlaybookSet) -> dict[str, Any]:
+def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
     # A local connection has no login: a user that does not exist would give Ansible a wrong home. And of two names
     # for the same thing, only the operator's may be there.
     has_login = order.connection.get("ansible_connection") != "local" and "ansible_user" not in order.connection
     return {
         **({"ansible_ssh_user": layout.ssh_user} if has_login else {}),
         **({"ansible_host": order.oam_address} if order.oam_address else {}),
-        **(_own_vars(layout, order) if playbooks.is_ours else {}),
         # What the operator says of the site wins; a site behind a port or a jump host is reached his way.
         **order.connection,
     }
 
 
 def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
-    """Return what only our playbooks want: in somebody else's such a name might mean another thing."""
+    """Return what only our playbooks want: in other sets such a name may mean another thing.
+
+    They are extra variables, which nothing overrides: neither what a caller says of a site, nor what the site answers.
+    So they say what is opened and written on the controller, and which run the site lets in.
+    """
+    shared = layout.deploy_dir / order.release / "prestage" / "shared"
     return {
         "controller_feed_root": str(layout.feed_dir),
-        "prestage_shared_root": str(layout.deploy_dir / order.release / "prestage" / "shared"),
+        "prestage_shared_root": str(shared),
+        "prestage_archive_dir": str(shared / "archives"),
         "subcloud_software_version": order.from_version,
         "prestager_origin": layout.origin,
         # A run is claimed once and a new attempt is a new run, so the id only grows: the site's fencing token.
@@ -124,6 +130,11 @@ def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
 
 
 def _extra_vars(layout: ControllerLayout, order: PhaseOrder, playbooks: PlaybookSet) -> dict[str, Any]:
+    own = _own_vars(layout, order) if playbooks.is_ours else {}
+    return {**own, **_phase_vars(layout, order, playbooks)}
+
+
+def _phase_vars(layout: ControllerLayout, order: PhaseOrder, playbooks: PlaybookSet) -> dict[str, Any]:
     if order.phase == StepState.PREPARE:
         return {"current_software_version": order.release, "previous_software_version": order.from_version}
     extra_vars: dict[str, Any] = {"software_version": order.release}

@@ -158,6 +158,7 @@ class RunSession:
             host_vars=dict(self.job.host_vars),
             secrets=dict(self.job.secrets),
             extra_vars=dict(self.job.extra_vars),
+            injects_facts=self.job.injects_facts,
             traceparent=self.job.traceparent,
         )
 

@@ -14,14 +14,14 @@ options:
   archive_directory: {type: path, required: true, description: Where archives are kept for other sites.}
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.archive import Part, pack
 from ansible.module_utils.prestage.errors import PrestageError
+from ansible.module_utils.prestage.files import open_regular, require_inside
 from ansible.module_utils.prestage.manifest import UNCHANGED, Entry
 from ansible.module_utils.prestage.prepared_set import load_set
 from ansible.module_utils.prestage.results import report
+from ansible.module_utils.prestage.safe_names import excerpt
 
 
 def work(params: dict) -> dict:
@@ -29,7 +29,9 @@ def work(params: dict) -> dict:
     entries = {entry.path: entry for entry in load_set(params["set_directory"]).entries}
     unknown = sorted(set(params["files"]) - set(entries))
     if unknown:
-        raise PrestageError(f"The prepared package set changed meanwhile: it has no {unknown[0]}. Prestage again.")
+        raise PrestageError(
+            f"The prepared package set changed meanwhile: it has no {excerpt(unknown[0])}. Prestage again."
+        )
     return pack([part(entries[path], params) for path in params["files"]], params["archive_directory"])
 
 
@@ -40,8 +42,8 @@ def part(entry: Entry, params: dict) -> Part:
     advice = f"It belongs in {directory} on the controller. " + (
         "Load the release again." if own else "Prepare the release again."
     )
-    path = os.path.join(directory, entry.path)
-    return Part(entry.path, entry.sha256, entry.size, lambda: open(path, "rb"), advice)
+    path = require_inside(directory, entry.path)
+    return Part(entry.path, entry.sha256, entry.size, lambda: open_regular(path), advice)
 
 
 def main() -> None:

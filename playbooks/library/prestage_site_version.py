@@ -14,9 +14,13 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.errors import PrestageError
+from ansible.module_utils.prestage.files import read_text
 from ansible.module_utils.prestage.results import report
 
 VERSION = re.compile(r"""^(?:SW_VERSION=)?["']?([0-9]+(?:\.[0-9]+){1,3})["']?\s*$""", re.MULTILINE)
+
+# A file with a version has some lines.
+LARGEST_BYTES = 1024 * 1024
 
 
 def work(params: dict) -> dict:
@@ -24,10 +28,11 @@ def work(params: dict) -> dict:
     path = params["path"]
     advice = "Set subcloud_software_version for this site, or site_version_file to a file that holds SW_VERSION."
     try:
-        with open(path, encoding="utf-8") as source:
-            found = VERSION.search(source.read())
+        found = VERSION.search(read_text(path, LARGEST_BYTES))
     except FileNotFoundError as error:
         raise PrestageError(f"The release of this site is unknown: {path} does not exist. {advice}") from error
+    except ValueError as error:
+        raise PrestageError(f"The release of this site is unknown: {path} is not text. {advice}") from error
     if found is None:
         raise PrestageError(f"The release of this site is unknown: {path} holds no version. {advice}")
     return {"changed": False, "version": found.group(1)}

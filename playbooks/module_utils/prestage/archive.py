@@ -6,6 +6,7 @@ Packed on the controller under a name made from its content, so that sites that 
 
 import hashlib
 import os
+import re
 import tarfile
 import tempfile
 import time
@@ -13,9 +14,15 @@ from typing import IO, Any, Callable, Dict, List, NamedTuple
 
 from .checksums import DamagedError, write_verified
 from .errors import PrestageError
+from .files import is_regular, open_regular, require_no_link
+from .space import require_space
 
 # Older archives are removed when a new one is packed; reuse counts as new.
 KEEP_S = 24 * 3600
+# Only these names are removed: those of archives, and those of archives that were never finished.
+OURS = re.compile(r"([0-9a-f]{64}\.tar|\.packing-[A-Za-z0-9_]+)\Z")
+# What must stay free in the controller's file system, in bytes: sites decide what they lack.
+KEEP_FREE_BYTES = 1024**3
 
 
 class Part(NamedTuple):
@@ -35,15 +42,19 @@ def pack(parts: List[Part], directory: str) -> Dict[str, Any]:
     """
     Write the archive of `parts` to `directory`, unless it is there, and return its path and size.
 
+    A part that is named twice is packed once.
+
     Raises:
-        PrestageError: A file is missing or damaged; no archive appears.
+        PrestageError: A file is missing or damaged, or there is no room; no archive appears.
     """
+    require_no_link(directory)
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    ordered = sorted(parts, key=lambda part: part.name)
+    ordered = sorted({part.name: part for part in parts}.values(), key=lambda part: part.name)
     path = os.path.join(directory, _content_name(ordered))
-    changed = not os.path.exists(path)
+    changed = not is_regular(path)
     if changed:
         _remove_old(directory)
+        require_space(directory, sum(part.size for part in ordered), KEEP_FREE_BYTES, "the archive for the site")
         _write(ordered, path)
     os.utime(path)
     return {"archive": path, "bytes": os.path.getsize(path), "changed": changed}
@@ -58,7 +69,7 @@ def unpack(archive: str, parts: Dict[str, Any], target_of: Callable[[str], str])
     """
     names: List[str] = []
     try:
-        with tarfile.open(archive, "r:") as source:
+        with open_regular(archive) as raw, tarfile.open(fileobj=raw, mode="r:") as source:
             for member in source:
                 part = parts.get(member.name)
                 stream = source.extractfile(member) if part is not None and member.isreg() else None
@@ -143,7 +154,7 @@ def _remove_old(directory: str) -> None:
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         try:
-            if (name.endswith(".tar") or name.startswith(".packing-")) and os.path.getmtime(path) < limit:
+            if OURS.match(name) and is_regular(path) and os.path.getmtime(path) < limit:
                 os.unlink(path)
         except FileNotFoundError:
             # Another site's run was faster.

@@ -5,6 +5,7 @@ import os
 from typing import IO, Any
 
 from .errors import PrestageError
+from .files import create, is_regular, open_regular
 
 CHUNK_BYTES = 1024 * 1024
 # createrepo writes "sha" for SHA-1.
@@ -18,7 +19,7 @@ class DamagedError(PrestageError):
 def checksum_of_file(path: str, algorithm: str = "sha256") -> str:
     """Return the hexadecimal checksum of a file."""
     digest = new_digest(algorithm)
-    with open(path, "rb") as source:
+    with open_regular(path) as source:
         for chunk in iter(lambda: source.read(CHUNK_BYTES), b""):
             digest.update(chunk)
     return str(digest.hexdigest())
@@ -34,7 +35,7 @@ def new_digest(algorithm: str) -> Any:
 
 def is_intact(path: str, sha256: str, size: int) -> bool:
     """Tell whether a regular file has this size and checksum; a missing one has not."""
-    if os.path.islink(path) or not os.path.isfile(path) or os.path.getsize(path) != size:
+    if not is_regular(path) or os.path.getsize(path) != size:
         return False
     return checksum_of_file(path) == sha256
 
@@ -49,7 +50,7 @@ def write_verified(source: IO[bytes], target: str, sha256: str, size: int) -> No
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
     partial = os.path.join(os.path.dirname(target), "." + os.path.basename(target) + ".partial")
     try:
-        with open(partial, "wb") as sink:
+        with create(partial) as sink:
             found = _copy(source, sink, size)
             os.fsync(sink.fileno())
         if found != sha256:
@@ -63,7 +64,7 @@ def write_verified(source: IO[bytes], target: str, sha256: str, size: int) -> No
 
 def copy_verified(source: str, target: str, sha256: str, size: int) -> None:
     """Copy a file as `write_verified` does."""
-    with open(source, "rb") as stream:
+    with open_regular(source) as stream:
         write_verified(stream, target, sha256, size)
 
 

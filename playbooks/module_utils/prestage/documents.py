@@ -7,17 +7,19 @@ import time
 from typing import Any, Dict, Optional
 
 from .errors import PrestageError
+from .files import create, read_text
 
 
 def write_document(path: str, content: Dict[str, Any]) -> None:
     """Write JSON so that after a crash the file is either the old or the new one, never half."""
     partial = path + ".partial"
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(partial, "w", encoding="utf-8") as sink:
-        json.dump(content, sink, indent=1, sort_keys=True)
-        sink.write("\n")
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    with create(partial) as sink:
+        sink.write(text.encode("utf-8"))
         sink.flush()
         os.fsync(sink.fileno())
+    os.chmod(partial, 0o644)
     os.rename(partial, path)
     sync_directory(os.path.dirname(path))
 
@@ -25,9 +27,8 @@ def write_document(path: str, content: Dict[str, Any]) -> None:
 def read_document(path: str) -> Optional[Dict[str, Any]]:
     """Return the content of a marker; None when it is missing or unreadable, so the work is done again."""
     try:
-        with open(path, encoding="utf-8") as source:
-            content = json.load(source)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        content = json.loads(read_text(path))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError, PrestageError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -36,7 +37,7 @@ def parse_object(text: str, what: str) -> Dict[str, Any]:
     """Return a JSON object that must be there."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PrestageError(f"{what} is malformed: {error}. It must be made again.") from error
     if not isinstance(content, dict):
         raise PrestageError(f"{what} is malformed: it is not a JSON object. It must be made again.")

@@ -9,18 +9,21 @@ import gzip
 import lzma
 import os
 import zlib
+from contextlib import nullcontext
 from typing import Any, Callable, Dict, List, NamedTuple
 from xml.etree import ElementTree
 
 from .checksums import ALGORITHMS, checksum_of_file, new_digest
 from .errors import PrestageError
-from .manifest import METADATA, UNCHANGED, Entry, Manifest
-from .safe_names import relative_path
+from .files import open_regular, require_inside
+from .manifest import METADATA, MOST_FILES, UNCHANGED, Entry, Manifest
+from .rpm_metadata import BoundedXml
+from .safe_names import is_size, relative_path
 
 REPOMD = "repodata/repomd.xml"
 # Signature files that may lie beside repomd.xml without being named in it.
 SIGNATURES = ("repodata/repomd.xml.asc", "repodata/repomd.xml.key")
-OPENERS: Dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".xml": open}
+OPENERS: Dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".xml": nullcontext}
 
 
 class FeedPackage(NamedTuple):
@@ -87,7 +90,7 @@ def check_package(feed: Feed, package: FeedPackage) -> None:
     Raises:
         PrestageError: It is missing or damaged.
     """
-    path = os.path.join(feed.directory, package.path)
+    path = require_inside(feed.directory, package.path)
     if not os.path.isfile(path):
         raise PrestageError(f"Package {package.path} is missing in the feed {feed.directory}. Load the release again.")
     found = checksum_of_file(path, package.algorithm)
@@ -113,7 +116,7 @@ def _check_metadata(directory: str, repomd: str, data: Any) -> str:
     if location is None or checksum is None or not checksum.text:
         raise PrestageError(f"{repomd} is malformed: a data element lacks its location or checksum.")
     path = relative_path(location.get("href"), repomd)
-    full = os.path.join(directory, path)
+    full = require_inside(directory, path)
     if not os.path.isfile(full):
         raise PrestageError(f"{path} is missing in the feed {directory}. Load the release again.")
     if checksum_of_file(full, checksum.get("type", "")) != checksum.text.strip():
@@ -122,7 +125,7 @@ def _check_metadata(directory: str, repomd: str, data: Any) -> str:
 
 
 def _metadata_entry(directory: str, path: str) -> Entry:
-    full = os.path.join(directory, path)
+    full = require_inside(directory, path)
     return Entry(path, checksum_of_file(full), os.path.getsize(full), METADATA)
 
 
@@ -133,16 +136,18 @@ def _read_primary(path: str) -> List[FeedPackage]:
     packages: List[FeedPackage] = []
     seen = set()
     try:
-        with opener(path, "rb") as stream:
-            for _, element in ElementTree.iterparse(stream):
+        with open_regular(path) as raw, opener(raw) as stream:
+            for _, element in ElementTree.iterparse(BoundedXml(stream, path)):
                 if _local(element.tag) == "package":
                     package = _package(element, path)
                     if package.path in seen:
                         raise PrestageError(f"{path} is malformed: it lists {package.path} twice.")
+                    if len(seen) >= MOST_FILES:
+                        raise PrestageError(f"{path} lists more than {MOST_FILES} packages. Split the feed.")
                     seen.add(package.path)
                     packages.append(package)
                     element.clear()
-    except (ElementTree.ParseError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (ElementTree.ParseError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
         raise PrestageError(f"{path} is malformed: {error}. Make the feed's metadata again.") from error
     return packages
 
@@ -159,7 +164,7 @@ def _package(element: Any, where: str) -> FeedPackage:
             f"{where} is malformed: a package lacks {error}. Make the feed's metadata again."
         ) from error
     new_digest(algorithm)
-    if size < 0 or len(value) != new_digest(algorithm).digest_size * 2:
+    if not is_size(size) or len(value) != new_digest(algorithm).digest_size * 2:
         raise PrestageError(f"{where} is malformed: wrong size or checksum of {path}. Make the feed's metadata again.")
     arch = fields["arch"].text if "arch" in fields else ""
     return FeedPackage(name, arch or "", path, size, ALGORITHMS[algorithm], value)
@@ -167,7 +172,8 @@ def _package(element: Any, where: str) -> FeedPackage:
 
 def _parse(path: str) -> Any:
     try:
-        return ElementTree.parse(path).getroot()
+        with open_regular(path) as stream:
+            return ElementTree.parse(BoundedXml(stream, path)).getroot()
     except ElementTree.ParseError as error:
         raise PrestageError(f"{path} is malformed: {error}. Make the feed's metadata again.") from error
 

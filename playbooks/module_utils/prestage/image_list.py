@@ -8,7 +8,7 @@ Each may end in @sha256:<digest>, which then must be the digest of what is fetch
 """
 
 import re
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple
 
 from .errors import PrestageError
 from .safe_names import relative_path
@@ -17,11 +17,13 @@ DOCKER = "docker"
 OCI = "oci"
 OCI_ARCHIVE = "oci-archive"
 
-PINNED = re.compile(r"^(?P<rest>.+)@(?P<digest>sha256:[0-9a-f]{64})$")
+PINNED = re.compile(r"^(?P<rest>.+)@(?P<digest>sha256:[0-9a-f]{64})\Z")
 DOCKER_NAME = re.compile(
-    r"^(?=[^/]*[.:]|localhost/)[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
+    r"^(?=[^/]*[.:]|localhost/)[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?\Z"
 )
-LAYOUT = re.compile(r"^(?P<path>[^:\s]+)(:(?P<ref>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?$")
+LAYOUT = re.compile(r"^(?P<path>[^:\s]+)(:(?P<ref>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?\Z")
+# No release has more images.
+MOST_IMAGES = 10000
 # Faults named in one message; the rest is counted.
 SHOWN = 5
 
@@ -54,7 +56,7 @@ def parse_list(text: str, where: str) -> List[Reference]:
     Raises:
         PrestageError: Lines are malformed; the message names them all. Or the list names no image.
     """
-    references: List[Reference] = []
+    references: Dict[str, Reference] = {}
     faults: List[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         entry = line.split("#", 1)[0].strip()
@@ -65,7 +67,11 @@ def parse_list(text: str, where: str) -> List[Reference]:
         except PrestageError as error:
             faults.append(f"line {number}: {error}")
             continue
-        _add(references, reference, faults, number)
+        known = references.setdefault(reference.name, reference)
+        if known != reference:
+            faults.append(f"line {number}: a different image is already called {reference.name}")
+        if len(references) > MOST_IMAGES:
+            raise PrestageError(f"The image list {where} names more than {MOST_IMAGES} images. Shorten it.")
     if faults:
         more = f" ({len(faults) - SHOWN} more)" if len(faults) > SHOWN else ""
         raise PrestageError(f"The image list {where} is malformed: {'; '.join(faults[:SHOWN])}{more}. Correct it.")
@@ -73,7 +79,7 @@ def parse_list(text: str, where: str) -> List[Reference]:
         raise PrestageError(
             f"The image list {where} names no image. Add one reference per line, or run without a list."
         )
-    return references
+    return list(references.values())
 
 
 def parse_reference(entry: str) -> Reference:
@@ -101,12 +107,3 @@ def _layout(transport: str, rest: str, pinned: str) -> Reference:
     except PrestageError:
         raise PrestageError(f"{transport}:{rest} has an unsafe path (hidden, doubled slash, or '..')") from None
     return Reference(transport, path, match.group("ref") or "", pinned)
-
-
-def _add(references: List[Reference], reference: Reference, faults: List[str], number: int) -> None:
-    if reference in references:
-        return
-    if reference.name in [other.name for other in references]:
-        faults.append(f"line {number}: a different image is already called {reference.name}")
-        return
-    references.append(reference)

@@ -4,6 +4,7 @@ import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .errors import PrestageError
+from .files import read_text
 from .image_list import DOCKER, Reference, parse_list
 from .oci_layout import Image, Layout, image_from_dict
 
@@ -44,8 +45,7 @@ def read_sources(list_file: str) -> List[Source]:
         PrestageError: The list is missing or malformed, a layout is missing or damaged, a pinned digest differs.
     """
     try:
-        with open(list_file, encoding="utf-8") as source:
-            text = source.read()
+        text = read_text(list_file)
     except FileNotFoundError as error:
         raise PrestageError(f"There is no image list {list_file}. Put it there, or give image_list_file.") from error
     except ValueError as error:

@@ -16,9 +16,10 @@ from .archive import HashingReader, add_file, unpack
 from .checksums import DamagedError, checksum_of_file, copy_verified, is_intact, write_verified
 from .documents import read_document, remove_file, sync_directory, utc, write_document
 from .errors import PrestageError
+from .files import create, is_regular, require_no_link
 from .image_sources import Source
 from .oci_layout import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Blob, Image, Layout, index_json
-from .space import readable, require_space
+from .space import OR_LOWER, readable, require_space
 
 ARCHIVE = "prestage_images.tar"
 MARKER = "prestage_images_complete.json"
@@ -38,10 +39,12 @@ class ImageStaging:
 
     def complete_marker(self, sources: List[Source]) -> Dict[str, Any]:
         """Return the marker if it is for this list and the archive still has its checksum, else an empty mapping."""
+        require_no_link(self._directory)
+        require_no_link(self._work)
         marker = read_document(self._marker)
         if marker is None or marker.get("list_sha256") != list_digest(sources):
             return {}
-        if not os.path.isfile(self._archive) or checksum_of_file(self._archive) != marker.get("archive_sha256"):
+        if not is_regular(self._archive) or checksum_of_file(self._archive) != marker.get("archive_sha256"):
             # It says what is no longer true, and this run may fail before it is replaced.
             remove_file(self._marker)
             return {}
@@ -50,7 +53,7 @@ class ImageStaging:
     def begin(self, images: List[Image]) -> None:
         """Take over what an earlier archive has; from here on the release is not complete."""
         remove_file(self._marker)
-        for blob in self.lacking(images) if os.path.isfile(self._archive) else []:
+        for blob in self.lacking(images) if is_regular(self._archive) else []:
             self._salvage(blob)
 
     def require_space(self, images: List[Image], keep_free: int, quota: int, *, transferred: bool) -> None:
@@ -64,7 +67,7 @@ class ImageStaging:
         os.makedirs(self._work, mode=0o700, exist_ok=True)
         lacking = sum(blob.size for blob in self.lacking(images))
         needed = total + lacking * (1 if transferred else 2)
-        require_space(self._directory, needed, keep_free, "the images")
+        require_space(self._directory, needed, keep_free, "the images", OR_LOWER)
 
     def lacking(self, images: List[Image]) -> List[Blob]:
         """Return the blobs that are not in the work directory, each once."""
@@ -129,7 +132,7 @@ class ImageStaging:
 
     def _write_archive(self, images: List[Image]) -> Tuple[str, int]:
         partial = os.path.join(self._work, ARCHIVE)
-        with open(partial, "wb") as sink:
+        with create(partial) as sink:
             with tarfile.open(fileobj=sink, mode="w:", format=tarfile.PAX_FORMAT) as archive:
                 for name, content in ((LAYOUT_FILE, LAYOUT_CONTENT), (INDEX_FILE, index_json(images))):
                     add_file(archive, name, len(content), io.BytesIO(content))

@@ -15,7 +15,8 @@ from typing import Any, Dict, Optional, Type
 
 from .errors import PrestageError
 from .file_lock import locked_within
-from .lock_record import Caller, LockRecord, holder_label, refusal
+from .files import require_no_link
+from .lock_record import LONGEST_HOLD_S, Caller, LockRecord, holder_label, refusal
 
 LOCK_FILE = ".prestage.lock"
 
@@ -63,7 +64,8 @@ class SiteLock:
                 f"{self._directory} does not exist on this site. Mount it, or set platform_backup_dir for this site."
             )
         path = os.path.join(self._directory, LOCK_FILE)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        require_no_link(path)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             self._wait()
             self._admit()
@@ -82,8 +84,9 @@ class SiteLock:
             self._close()
 
     def renew(self, extra_s: float = 0.0) -> None:
-        """Keep the site for the lease from now on, and `extra_s` seconds more for a long transfer."""
-        self._record = self._record.held_by(self._caller, time.time() + self._lease_s + extra_s)
+        """Keep the site for the lease from now on, and `extra_s` seconds more for a long transfer; 30 days at most."""
+        held_s = min(self._lease_s + extra_s, LONGEST_HOLD_S)
+        self._record = self._record.held_by(self._caller, time.time() + held_s)
         self._write()
 
     def release(self) -> None:

@@ -9,6 +9,10 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from .documents import utc
 
+# A record that reserves the site for longer is damaged, or somebody wants to lock everybody out, in seconds.
+LONGEST_HOLD_S = 30 * 24 * 3600.0
+LARGEST_TOKEN = 2**63
+
 
 class Caller(NamedTuple):
     """One module call of a run."""
@@ -56,14 +60,17 @@ class LockRecord:
         """Read a record; what cannot be read counts as empty, for it must not lock the site for ever."""
         try:
             content = json.loads(text)
-            newest = {str(origin): int(token) for origin, token in content["newest"].items()}
+            newest = {str(origin): _token(token) for origin, token in content["newest"].items()}
             held = content["holder"]
             holder = (
-                Holder(str(held["origin"]), int(held["token"]), str(held["run"]), float(held["until"]))
+                Holder(str(held["origin"]), _token(held["token"]), str(held["run"]), float(held["until"]))
                 if held
                 else None
             )
-        except (ValueError, TypeError, KeyError, AttributeError):
+            # A time that cannot be written cannot be waited for either: it may be NaN, or beyond every calendar.
+            if holder:
+                utc(holder.until)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError):
             return cls.empty()
         return cls(holder, newest)
 
@@ -84,6 +91,13 @@ class LockRecord:
     def freed(self) -> "LockRecord":
         """Return the record after the run ended."""
         return LockRecord(None, self.newest)
+
+
+def _token(value: Any) -> int:
+    token = int(value)
+    if not 0 <= token <= LARGEST_TOKEN:
+        raise ValueError(token)
+    return token
 
 
 def refusal(record: LockRecord, caller: Caller, now: float) -> Optional[str]:
@@ -109,7 +123,7 @@ def _refuse_next_call(record: LockRecord, caller: Caller) -> Optional[str]:
 
 def _refuse_first_call(record: LockRecord, caller: Caller, now: float) -> Optional[str]:
     holder = record.holder
-    if holder is None or holder.until <= now:
+    if holder is None or holder.until <= now or holder.until > now + LONGEST_HOLD_S:
         return None
     if caller.origin == holder.origin and caller.token > holder.token:
         return None

@@ -6,13 +6,15 @@ from typing import Any, Dict, List, NamedTuple
 
 from .documents import parse_object
 from .errors import PrestageError
-from .safe_names import SHA256, relative_path
+from .safe_names import SHA256, excerpt, is_size, relative_path
 
 FORMAT = 1
 UNCHANGED = "unchanged"
 CHANGED = "changed"
 NEW = "new"
 METADATA = "metadata"
+# No feed has more files.
+MOST_FILES = 1000000
 CHANGES = (UNCHANGED, CHANGED, NEW, METADATA)
 
 
@@ -83,11 +85,13 @@ def parse_manifest(text: str, where: str) -> Manifest:
     content = parse_object(text, what)
     if content.get("format") != FORMAT:
         raise PrestageError(
-            f"{what} is malformed: format is {content.get('format')!r}, expected {FORMAT}. Prepare again."
+            f"{what} is malformed: format is {excerpt(content.get('format'))}, expected {FORMAT}. Prepare again."
         )
     files = content.get("files")
     if not isinstance(files, list) or not files:
         raise PrestageError(f"{what} is malformed: it lists no files. Prepare the release again.")
+    if len(files) > MOST_FILES:
+        raise PrestageError(f"{what} is malformed: it lists more than {MOST_FILES} files. Prepare the release again.")
     entries = [_entry(item, f"{what}, file {number}") for number, item in enumerate(files, start=1)]
     if len({entry.path for entry in entries}) != len(entries):
         raise PrestageError(f"{what} is malformed: it lists a file twice. Prepare the release again.")
@@ -106,9 +110,13 @@ def _entry(item: Any, where: str) -> Entry:
     path = relative_path(item.get("path"), where)
     sha256, size, change = item.get("sha256"), item.get("size"), item.get("change")
     if not isinstance(sha256, str) or not SHA256.match(sha256):
-        raise PrestageError(f"{where} ({path}) is malformed: {sha256!r} is no SHA-256. Prepare the release again.")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise PrestageError(f"{where} ({path}) is malformed: {size!r} is no size. Prepare the release again.")
+        raise PrestageError(
+            f"{where} ({path}) is malformed: {excerpt(sha256)} is no SHA-256. Prepare the release again."
+        )
+    if not isinstance(size, int) or not is_size(size):
+        raise PrestageError(f"{where} ({path}) is malformed: {excerpt(size)} is no size. Prepare the release again.")
     if change not in CHANGES:
-        raise PrestageError(f"{where} ({path}) is malformed: unknown change {change!r}. Prepare the release again.")
+        raise PrestageError(
+            f"{where} ({path}) is malformed: unknown change {excerpt(change)}. Prepare the release again."
+        )
     return Entry(path, sha256, size, str(change))

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import IO, Any, Dict, Iterator, List, NamedTuple, Set, cast
 
 from .errors import PrestageError
-from .safe_names import SHA256
+from .files import open_regular, require_inside
+from .safe_names import SHA256, excerpt, is_size
 
 REF_NAME = "org.opencontainers.image.ref.name"
 LAYOUT_FILE = "oci-layout"
@@ -49,9 +50,17 @@ class Image(NamedTuple):
 
 
 def image_from_dict(content: Dict[str, Any]) -> Image:
-    """Read what the controller's module answered."""
-    blobs = [Blob(str(blob["sha256"]), int(blob["size"])) for blob in content["blobs"]]
-    return Image(str(content["name"]), str(content["media_type"]), blobs[0], blobs)
+    """
+    Read what `Image.as_dict` returns; it may have travelled through the other machine.
+
+    Raises:
+        PrestageError: A blob has no SHA-256 as its name, or no size.
+    """
+    name = str(content["name"])
+    blobs = [parse_blob(dict(blob, digest=f"sha256:{blob['sha256']}"), f"Image {name}") for blob in content["blobs"]]
+    if not blobs:
+        raise PrestageError(f"Image {name} has no blobs. Prestage again.")
+    return Image(name, str(content["media_type"]), blobs[0], blobs)
 
 
 class Layout:
@@ -87,11 +96,11 @@ class Layout:
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
         if os.path.isdir(self.path):
-            with open(os.path.join(self.path, name), "rb") as stream:
+            with open_regular(require_inside(self.path, name)) as stream:
                 yield stream
             return
         try:
-            with tarfile.open(self.path, "r:") as archive:
+            with open_regular(self.path) as raw, tarfile.open(fileobj=raw, mode="r:") as archive:
                 members = {member.name.lstrip("./"): member for member in archive if member.isreg()}
                 if name not in members:
                     raise FileNotFoundError(2, "no such member", f"{self.path}:{name}")
@@ -109,7 +118,7 @@ class Layout:
                 return json.loads(stream.read(LARGEST_JSON_BYTES).decode("utf-8"))
         except FileNotFoundError as error:
             raise PrestageError(f"{self.path} is no OCI image layout: {name} is missing. Make it again.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PrestageError(
                 f"{name} of the OCI image layout {self.path} is malformed: {error}. Make it again."
             ) from error
@@ -164,7 +173,7 @@ def parse_manifest_json(raw: bytes, where: str) -> Dict[str, Any]:
     """Read an image manifest or index."""
     try:
         content = json.loads(raw.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PrestageError(f"An image manifest of {where} is malformed: {error}.") from error
     if not isinstance(content, dict):
         raise PrestageError(f"An image manifest of {where} is malformed: it is not a JSON object.")
@@ -176,9 +185,10 @@ def parse_blob(descriptor: Any, where: str) -> Blob:
     digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
     size = descriptor.get("size") if isinstance(descriptor, dict) else None
     algorithm, _, sha256 = str(digest).partition(":")
-    if algorithm != "sha256" or not SHA256.match(sha256) or not isinstance(size, int) or size < 0:
+    if algorithm != "sha256" or not SHA256.match(sha256) or not isinstance(size, int) or not is_size(size):
         raise PrestageError(
-            f"{where} has a malformed descriptor: digest {digest!r}, size {size!r}. Only SHA-256 is known."
+            f"{where} has a malformed descriptor: digest {excerpt(digest)}, size "
+            f"{excerpt(size)}. Only SHA-256 is known."
         )
     return Blob(sha256, size)
 

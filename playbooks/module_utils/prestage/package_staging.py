@@ -12,8 +12,9 @@ from .archive import unpack
 from .checksums import DamagedError, copy_verified, is_intact
 from .documents import read_document, remove_file, utc, write_document
 from .errors import PrestageError
+from .files import read_text, require_no_link, require_no_links
 from .manifest import METADATA, UNCHANGED, Entry, Manifest, parse_manifest
-from .space import require_space
+from .space import OR_LOWER, require_space
 
 MARKER = "prestage_packages_complete.json"
 MANIFEST = "prestage_packages_manifest.json"
@@ -42,9 +43,8 @@ class PackageStaging:
         if read_document(self._path(MARKER)) is None:
             return None
         try:
-            with open(self._path(MANIFEST), encoding="utf-8") as source:
-                return parse_manifest(source.read(), self._path(MANIFEST))
-        except (FileNotFoundError, PrestageError):
+            return parse_manifest(read_text(self._path(MANIFEST)), self._path(MANIFEST))
+        except (FileNotFoundError, ValueError, PrestageError):
             return None
 
     def is_complete(self, manifest: Manifest) -> bool:
@@ -59,7 +59,14 @@ class PackageStaging:
         return True
 
     def stage(self, manifest: Manifest, archive: str) -> "Staged":
-        """Take in what the archive (empty for none) and the site's own feed have; return what is still missing."""
+        """
+        Take in what the archive (empty for none) and the site's own feed have; return what is still missing.
+
+        Raises:
+            PrestageError: There is no room, the archive is damaged, or a symbolic link leads out of the directory.
+        """
+        require_no_link(self._directory)
+        require_no_links(self._directory, [entry.path for entry in manifest.entries])
         lacking = self._lacking(manifest)
         self._require_space(lacking, transferred=bool(archive))
         remove_file(self._path(MARKER))
@@ -103,7 +110,7 @@ class PackageStaging:
             # What the site does not have comes as an archive, which needs its room beside the unpacked files.
             needed += sum(entry.size for entry in lacking if entry.change != UNCHANGED)
         os.makedirs(self._directory, mode=0o755, exist_ok=True)
-        require_space(self._directory, needed, self._keep_free, "the packages")
+        require_space(self._directory, needed, self._keep_free, "the packages", OR_LOWER)
 
     def _take_own(self, entry: Entry, *, reinstall: bool) -> bool:
         """Copy a file from the site's own feed if it has it in this very version."""

@@ -6,6 +6,7 @@ manifest and the marker; it appears with one rename, so whoever sees it sees all
 """
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -16,16 +17,20 @@ from .documents import read_document, utc, write_document
 from .errors import PrestageError
 from .feed import Feed, check_package, package_entry
 from .file_lock import locked_within
+from .files import is_regular, read_text, require_inside
 from .manifest import CHANGED, METADATA, NEW, UNCHANGED, Entry, Manifest, parse_manifest
+from .safe_names import release_number
 
 MANIFEST = "manifest.json"
 MARKER = "completed.json"
 BUILDING = ".building-"
+# A directory that a killed prepare left; nothing else is removed beside the set itself.
+LEFT_OVER = re.compile(r"\.building-[A-Za-z0-9_]+(\.outdated)?\Z")
 
 
 def set_directory(shared_root: str, previous: str) -> str:
     """Return where the set for sites of the previous release lies."""
-    return os.path.join(shared_root, f"from-{previous}")
+    return os.path.join(shared_root, f"from-{release_number(previous)}")
 
 
 @contextmanager
@@ -98,12 +103,11 @@ def load_set(directory: str) -> Manifest:
     """
     marker = read_document(os.path.join(directory, MARKER))
     path = os.path.join(directory, MANIFEST)
-    if marker is None or not os.path.isfile(path):
+    if marker is None or not is_regular(path):
         raise PrestageError(
             f"There is no prepared package set in {directory}. Run prepare_prestage_packages.yml first."
         )
-    with open(path, encoding="utf-8") as source:
-        manifest = parse_manifest(source.read(), path)
+    manifest = parse_manifest(read_text(path), path)
     if marker.get("manifest_sha256") != manifest.digest:
         raise PrestageError(f"The manifest {path} was changed after it was made. Prepare the release again.")
     return manifest
@@ -119,7 +123,9 @@ def _fill(directory: str, target: Feed, manifest: Manifest) -> None:
     for entry in shared_files(manifest):
         if entry.change != METADATA:
             check_package(target, packages[entry.path])
-        _link_or_copy(os.path.join(target.directory, entry.path), os.path.join(directory, entry.path))
+        _link_or_copy(
+            os.path.realpath(require_inside(target.directory, entry.path)), os.path.join(directory, entry.path)
+        )
     write_document(os.path.join(directory, MANIFEST), manifest.as_dict())
     write_document(os.path.join(directory, MARKER), {"manifest_sha256": manifest.digest, "completed_at": utc()})
 
@@ -173,12 +179,15 @@ def _replace(final: str, building: str) -> None:
 def _remove_leftovers(shared_root: str) -> None:
     """Remove what killed runs left half-made."""
     for name in os.listdir(shared_root):
-        if name.startswith(BUILDING):
+        if LEFT_OVER.match(name):
             _remove_set(os.path.join(shared_root, name))
 
 
 def _remove_set(directory: str) -> None:
     """Remove a set if it is there; the marker goes first, so that nobody takes the rest for a whole set."""
+    if os.path.islink(directory):
+        os.unlink(directory)
+        return
     if not os.path.isdir(directory):
         return
     marker = os.path.join(directory, MARKER)

@@ -6,11 +6,24 @@ from .errors import PrestageError
 
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 STEP = 1024.0
+# What an operator can do on a site beside freeing space.
+OR_LOWER = ", or lower prestage_min_free_bytes"
 
 
-def require_space(directory: str, needed: int, keep_free: int, what: str) -> None:
+def require_space(directory: str, needed: int, keep_free: int, what: str, advice: str = "") -> None:
     """
     Refuse to start when `needed` bytes would leave less than `keep_free` bytes in the file system of `directory`.
+
+    Args:
+        directory: Where it will be written.
+
+        needed: Bytes to write.
+
+        keep_free: Bytes that stay free.
+
+        what: What is written, for the message.
+
+        advice: Another way than freeing space, for the message.
 
     Raises:
         PrestageError: It does not fit.
@@ -20,7 +33,7 @@ def require_space(directory: str, needed: int, keep_free: int, what: str) -> Non
     if needed and free - needed < keep_free:
         raise PrestageError(
             f"Not enough space for {what} in {directory}: {readable(needed)} needed and {readable(keep_free)} to be "
-            f"kept free, but {readable(free)} available. Free some space, or lower prestage_min_free_bytes."
+            f"kept free, but {readable(free)} available. Free some space{advice}."
         )
 
 

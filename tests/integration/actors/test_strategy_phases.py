@@ -111,7 +111,7 @@ class TestPhases:
         rig = build()
         rig.add_site("a")
         rig.run_strategy()
-        tokens = [job.host_vars["prestager_run_token"] for job in stage.jobs]
+        tokens = [job.extra_vars["prestager_run_token"] for job in stage.jobs]
 
         assert sorted(set(tokens)) == tokens
 

@@ -15,6 +15,7 @@ from run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
 from runner.jobs import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
+from tests.ssh_server import SshServer, ssh_server
 
 
 @pytest.fixture
@@ -29,6 +30,13 @@ def run_root() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="pt-", dir="/dev/shm"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ssh_site() -> Iterator[SshServer]:
+    """An SSH server; a machine that cannot host one fails the test and says what to install."""
+    with ssh_server() as running:
+        yield running
 
 
 @pytest.fixture

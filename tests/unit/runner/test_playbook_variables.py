@@ -14,8 +14,9 @@ from tests.foreign_playbooks import newer_set, seed_set, set_between
 
 OURS = Path(__file__).parents[3] / "playbooks"
 PREPARE, PACKAGES, IMAGES = StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES
-OUR_HOST_VARS = {
+OUR_VARS = {
     "controller_feed_root",
+    "prestage_archive_dir",
     "prestage_shared_root",
     "prestager_origin",
     "prestager_run_token",
@@ -66,23 +67,24 @@ class TestHostVariables:
 
         assert said == playbook_job(place, order(PACKAGES, connection=said), "").host_vars
 
-    def test_our_set_gets_our_variables_too(self, tmp_path: Path) -> None:
-        """Our playbooks learn where things are on the controller, and their fencing token."""
+    def test_our_set_gets_the_same_inventory(self, tmp_path: Path) -> None:
+        """What our playbooks want beside it is no host variable: a site's own variables cannot override that."""
         given = playbook_job(layout(tmp_path, OURS), order(PACKAGES), "").host_vars
 
-        assert {"ansible_ssh_user", "ansible_host", *OUR_HOST_VARS} == set(given)
+        assert {"ansible_ssh_user", "ansible_host"} == set(given)
 
 
 class TestExtraVariables:
     @pytest.mark.parametrize("write", [seed_set, None])
     @pytest.mark.parametrize("for_sw_deploy", [False, True])
     def test_as_the_seed_passed_them(self, tmp_path: Path, write: Any, for_sw_deploy: bool) -> None:
-        """A set of the first time, and ours, get the versions and nothing about the reason."""
+        """A set of the first time, and ours, get the versions and nothing about the reason; ours gets ours too."""
         place = layout(tmp_path, write(tmp_path / "playbooks").directory if write else OURS)
         image_list = upload_list(tmp_path)
         given = [
-            playbook_job(place, order(phase, for_sw_deploy=for_sw_deploy), "").extra_vars
+            {name: value for name, value in job.extra_vars.items() if write or name not in OUR_VARS}
             for phase in (PREPARE, PACKAGES, IMAGES)
+            for job in [playbook_job(place, order(phase, for_sw_deploy=for_sw_deploy), "")]
         ]
 
         assert [
@@ -90,6 +92,31 @@ class TestExtraVariables:
             {"software_version": "23.09"},
             {"software_version": "23.09", "image_list_file": image_list},
         ] == given
+
+    @pytest.mark.parametrize("phase", [PREPARE, PACKAGES, IMAGES])
+    def test_our_variables_win_over_what_is_said_of_a_site(self, tmp_path: Path, phase: StepState) -> None:
+        """Paths on the controller and the fence of a site are extra variables, whatever its variables say."""
+        said = dict.fromkeys(OUR_VARS, "/elsewhere")
+        job = playbook_job(layout(tmp_path, OURS), order(phase, connection=said), "secret")
+        shared = tmp_path / "deploy" / "23.09" / "prestage" / "shared"
+        expected = {
+            "controller_feed_root": str(tmp_path / "feed"),
+            "prestage_archive_dir": str(shared / "archives"),
+            "prestage_shared_root": str(shared),
+            "prestager_origin": "here",
+            "prestager_run_token": 7,
+            "subcloud_software_version": "22.12",
+        }
+
+        assert expected == {name: value for name, value in job.extra_vars.items() if name in OUR_VARS}
+        assert "secret" not in job.extra_vars.values()
+
+    @pytest.mark.parametrize(("write", "injects"), [(None, False), (seed_set, True), (newer_set, True)])
+    def test_facts_become_variables_for_other_sets_only(self, tmp_path: Path, write: Any, injects: bool) -> None:
+        """With our set a site's facts cannot override variables; other sets keep Ansible's default."""
+        place = layout(tmp_path, write(tmp_path / "playbooks").directory if write else OURS)
+
+        assert injects is playbook_job(place, order(PACKAGES), "").injects_facts
 
     @pytest.mark.parametrize(("for_sw_deploy", "reason"), [(False, "for_install"), (True, "for_sw_deploy")])
     def test_as_today_passes_them(self, tmp_path: Path, for_sw_deploy: bool, reason: str) -> None:
