@@ -18,6 +18,10 @@ FLOOR_BYTES = 3 * RUN_BYTES
 # A run that waits for its site costs 0.2 % of a core, but its start costs 1.5 CPU seconds, and so does each phase.
 _RUNS_PER_CORE = 32
 
+# What a process of a run may have at least and at most: a large playbook takes half of the former.
+_LEAST_PROCESS_BYTES = 256 * 1024 * 1024
+_MOST_PROCESS_BYTES = 1024 * 1024 * 1024
+
 _MOST_SLOTS = 250
 _MEMORY_SHARE = 0.75
 
@@ -39,6 +43,15 @@ def default_slots() -> int:
     by_memory = int(_total_bytes() * _MEMORY_SHARE / RUN_BYTES)
     by_cores = len(os.sched_getaffinity(0)) * _RUNS_PER_CORE
     return max(1, min(by_memory, by_cores, _MOST_SLOTS))
+
+
+def process_memory_bytes(slots: int) -> int:
+    """Return how much memory (RLIMIT_DATA) one process of a run may have, so that no site takes that of the others.
+
+    It is the share of one of `slots` in the memory for runs, but 256 MiB at least and 1 GiB at most.
+    """
+    share = int(_total_bytes() * _MEMORY_SHARE / slots)
+    return min(max(share, _LEAST_PROCESS_BYTES), _MOST_PROCESS_BYTES)
 
 
 def available_bytes() -> int:

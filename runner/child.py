@@ -17,6 +17,7 @@ from runner.child_setup import adopt_orphans, take_pipes
 from runner.environment import join_trace, keep_facts_apart
 from runner.leash import Leash
 from runner.memory_dumps import forbid_memory_dumps
+from runner.memory_limit import limit_memory
 from runner.private_dir import PrivateDir
 from runner.processes import RUN_OPTION
 from runner.reporter import Reporter
@@ -32,10 +33,12 @@ def main() -> None:
     arguments.add_argument("--silence-limit-s", type=float, required=True)
     # For those who look for the processes of runs; it is not read here.
     arguments.add_argument(RUN_OPTION, required=True)
+    arguments.add_argument("--process-memory-bytes", type=int, required=True)
     options = arguments.parse_args()
     forbid_memory_dumps()
     orders, reports = take_pipes()
     adopt_orphans()
+    limit_memory(options.process_memory_bytes)
     host_run(PrivateDir(options.private_dir), orders, reports, options.silence_limit_s)
     # Not a normal exit: threads of libraries must not hold the process back.
     os._exit(0)

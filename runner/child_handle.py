@@ -31,12 +31,13 @@ class ChildProcess:
         exit_code: None while it lives; negative for a signal.
     """
 
-    def __init__(self, *, worker: str, run_root: Path, silence_limit_s: float) -> None:
+    def __init__(self, *, worker: str, run_root: Path, silence_limit_s: float, process_memory_bytes: int) -> None:
         self.exit_code: int | None = None
         self._worker = worker
         self._child_id = uuid.uuid4().hex[:12]
         self._place: PrivateDir = private_dir(run_root, worker, self._child_id)
         self._silence_limit_s = silence_limit_s
+        self._process_memory_bytes = process_memory_bytes
         self._exited = asyncio.Event()
         self._reports = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
         self._stderr = _LastBytes()
@@ -45,13 +46,29 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    async def spawn(cls, *, worker: str, run_root: Path, silence_limit_s: float) -> ChildProcess:
+    async def spawn(
+        cls, *, worker: str, run_root: Path, silence_limit_s: float, process_memory_bytes: int
+    ) -> ChildProcess:
         """Start a child.
+
+        Args:
+            worker: name of the worker installation.
+
+            run_root: where the child's private directory is made.
+
+            silence_limit_s: seconds without a sign of life after which the child stops its tree.
+
+            process_memory_bytes: the memory that each process of its run may have; the child itself has twice that.
 
         Raises:
             OSError: No room for its directory, no memory, too many processes or descriptors. Nothing is left behind.
         """
-        child = cls(worker=worker, run_root=run_root, silence_limit_s=silence_limit_s)
+        child = cls(
+            worker=worker,
+            run_root=run_root,
+            silence_limit_s=silence_limit_s,
+            process_memory_bytes=process_memory_bytes,
+        )
         try:
             child._place.create()
             await child._start()
@@ -143,6 +160,7 @@ class ChildProcess:
             *("--private-dir", str(self._place.path)),
             *("--silence-limit-s", str(self._silence_limit_s)),
             *(RUN_OPTION, marker_value(self._worker, self._child_id)),
+            *("--process-memory-bytes", str(self._process_memory_bytes)),
         ]
 
     async def _read(

@@ -79,6 +79,11 @@ def message(res: Mapping[str, Any]) -> str:
     return text or _last_line(res, "stderr", "stdout", "exception", "reason") or "no reason given"
 
 
+def with_remark(text: str, remark: str) -> str:
+    """Return `<text>; <remark>`; `text` is cut, so that the remark is whole."""
+    return f"{_cut(text, DETAILS_LIMIT - len(remark) - 2)}; {remark}" if text else remark
+
+
 def sentence(text: str) -> str:
     """Return `text` in one line, without control characters, cut in the middle to DETAILS_LIMIT characters."""
     return _cut(text, DETAILS_LIMIT)

@@ -13,12 +13,13 @@ from typing import Any
 
 from runner.child_protocol import Ended, Ending, Output, Rest, Start
 from runner.digest import Digest
-from runner.failure import joined, sentence
+from runner.failure import joined, sentence, with_remark
 from runner.failure_file import read_failures
 from runner.host_work import HostWork
 from runner.inventory import write_job
 from runner.leash import Leash
 from runner.masking import Masker
+from runner.memory_limit import memory_remark, take_reserve
 from runner.private_dir import PrivateDir
 from runner.processes import descendants, end_processes
 from runner.progress import ProgressCounter
@@ -93,6 +94,7 @@ class PlaybookRun:
             self._place.secrets_file.unlink(missing_ok=True)
         if not self._guarded and event.get("pid"):
             self._guarded = True
+            take_reserve()
             threading.Thread(target=self._guard_end, args=(event["pid"],), daemon=True).start()
         self._digest.take(event)
         self._work.take(event)
@@ -141,7 +143,9 @@ class PlaybookRun:
         if status == "successful":
             lost = "the end of the playbook was not seen: its last events were lost"
             return Ending.FAILED, problem if self._digest.complete else lost
-        return Ending.FAILED, self._failure() or self._digest.startup_failure or reason
+        found = self._failure() or self._digest.startup_failure or reason
+        remark = memory_remark(found)
+        return Ending.FAILED, with_remark(found, remark) if remark else found
 
     def _failure(self) -> str:
         """Return the sentence about the failed tasks; each is masked before it is cut."""

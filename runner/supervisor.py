@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from runner.admission import FLOOR_BYTES, available_bytes
+from runner.admission import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.child_handle import ChildProcess
 from runner.child_pool import ChildPool
 from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
@@ -64,6 +64,8 @@ class Supervisor:
 
         memory_floor_bytes: no further run starts with less available memory, unless nothing runs.
 
+        process_memory: the memory that each process of a run may have, in bytes; default: from the share of a slot.
+
         available_memory: returns the bytes available now; to be replaced in tests.
     """
 
@@ -78,6 +80,7 @@ class Supervisor:
         silence_limit_s: float = SILENCE_LIMIT_S,
         warm: int = 1,
         memory_floor_bytes: int = FLOOR_BYTES,
+        process_memory: int | None = None,
         available_memory: Callable[[], int] = available_bytes,
     ) -> None:
         marker_value(worker, "")
@@ -89,6 +92,7 @@ class Supervisor:
         self._silence_limit_s = silence_limit_s
         self._warm = max(0, min(warm, 2, slots))
         self._memory_floor_bytes = memory_floor_bytes
+        self._process_memory = process_memory or process_memory_bytes(slots)
         self._available_memory = available_memory
         self._watch: RunWatch = Unwatched()
         self._lock = threading.Lock()
@@ -210,7 +214,10 @@ class Supervisor:
 
     async def _spawn(self) -> ChildProcess:
         return await ChildProcess.spawn(
-            worker=self._worker, run_root=self._run_root, silence_limit_s=self._silence_limit_s
+            worker=self._worker,
+            run_root=self._run_root,
+            silence_limit_s=self._silence_limit_s,
+            process_memory_bytes=self._process_memory,
         )
 
     async def _host(self, session: RunSession, pool: ChildPool) -> None:

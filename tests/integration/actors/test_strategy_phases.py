@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stage, upload_list
 
 from db.schema import events, preparations, secrets
 from messages.commands import CommandType
+from runner.jobs import PlaybookJob
 from runner.noop import NoopEnd
 from runner.progress import Progress
 from tests.waiting import wait_for
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+
+
+def upstream_vars(job: PlaybookJob) -> dict[str, Any]:
+    """Return the extra variables of a job that upstream's playbooks know."""
+    known = {"current_software_version", "previous_software_version", "software_version", "image_list_file"}
+    return {name: value for name, value in job.extra_vars.items() if name in known}
 
 
 class TestPhases:
@@ -26,9 +34,10 @@ class TestPhases:
         assert "complete" == rig.run_strategy()
         assert ALL_STATES == rig.walk("a")
         assert [PREPARE, PACKAGES, IMAGES] == stage.played("a")
-        assert {"current_software_version": "23.09", "previous_software_version": "22.12"} == stage.jobs[0].extra_vars
-        assert {"software_version": "23.09"} == stage.jobs[1].extra_vars
-        assert {"software_version": "23.09", "image_list_file": str(image_list)} == stage.jobs[2].extra_vars
+        prepare, packages, images = (upstream_vars(job) for job in stage.jobs[:3])
+        assert {"current_software_version": "23.09", "previous_software_version": "22.12"} == prepare
+        assert {"software_version": "23.09"} == packages
+        assert {"software_version": "23.09", "image_list_file": str(image_list)} == images
         site = rig.site("a")
         assert ("complete", "for-install: 23.09 - for-sw-deploy: None") == (
             site["prestage_status"],
@@ -88,7 +97,7 @@ class TestPhases:
         assert "complete" == rig.run_strategy()
         assert ALL_STATES == rig.walk("a")
         assert [PACKAGES, IMAGES] == stage.played("a")
-        assert {"software_version": "23.09"} == stage.jobs[1].extra_vars
+        assert {"software_version": "23.09"} == upstream_vars(stage.jobs[1])
 
     @ON_SQLITE
     def test_the_password_reaches_the_job_and_nothing_else(self, build: Callable[..., Rig], stage: Stage) -> None:

@@ -30,7 +30,14 @@ def site(tmp_path: Path, ssh_site: SshServer, supervisor: Supervisor, results: R
 
 def lacking(missing: Any, **fields: Any) -> dict[str, Any]:
     """Return the answer of a site that lacks something."""
-    answer = {"changed": True, "run": RUN, "released": False, "missing": missing, "upload": "/nonexistent/x.tar", "stats": {}}
+    answer = {
+        "changed": True,
+        "run": RUN,
+        "released": False,
+        "missing": missing,
+        "upload": "/nonexistent/x.tar",
+        "stats": {},
+    }
     return {**answer, **fields}
 
 

@@ -26,6 +26,17 @@ def test_default_slots(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: f
     assert slots == admission.default_slots()
 
 
+@pytest.mark.parametrize(
+    ("gigabytes", "slots", "mib"),
+    [(4, 30, 256), (24, 64, 268), (24, 32, 536), (64, 1, 1024), (0.5, 1, 357), (1, 1000, 256)],
+)
+def test_memory_of_a_process(monkeypatch: pytest.MonkeyPatch, gigabytes: float, slots: int, mib: int) -> None:
+    """A process of a run has the share of a slot, at least 256 MiB and at most 1 GiB."""
+    machine(monkeypatch, cores=2, total=int(gigabytes * 10**9))
+
+    assert mib == admission.process_memory_bytes(slots) // 1024**2
+
+
 def test_control_group_limits_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In a container its limit counts, without the file cache that can be given back."""
     machine(monkeypatch, cores=8, total=10**11, available=10**11)

@@ -1,0 +1,64 @@
+"""Limits the memory of a run's processes, and finds out whether one of them met its limit.
+
+The memory that an answer of a site takes in Ansible is many times its size, and a site chooses what it answers.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+_MIB: Final = 1024 * 1024
+
+# With this part of the limit in use a process came to it; a single large piece may not have fitted long before.
+_CERTAIN: Final = 0.85
+_POSSIBLE: Final = 0.4
+
+# What Ansible and Python say when memory is short; the first two say nothing else.
+_WORDS: Final = (
+    "Task failed.",
+    "queue send failure",
+    "MemoryError",
+    "deserialization failed",
+    "dead state",
+    "killed by a signal",
+)
+
+
+def limit_memory(limit_bytes: int) -> None:
+    """Limit the memory (RLIMIT_DATA) of this process and of every process below it, each to `limit_bytes`.
+
+    A lower limit that is there already stays.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = 2 * limit_bytes if hard == resource.RLIM_INFINITY else min(hard, 2 * limit_bytes)
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limit_bytes, most), most))
+
+
+def take_reserve() -> None:
+    """Give this process twice the memory that those below it have, so that it outlives them and can report.
+
+    Call it once they are started: a limit is inherited. Repeating it does nothing.
+    """
+    _, reserve = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (reserve, reserve))
+
+
+def memory_remark(reason: str) -> str:
+    """Return a sentence for a failed run, of which `reason` is known, if it failed for want of memory; else nothing.
+
+    Call it when the run's processes have ended.
+    """
+    _, reserve = resource.getrlimit(resource.RLIMIT_DATA)
+    if reserve == resource.RLIM_INFINITY:
+        return ""
+    limit_bytes = reserve // 2
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    own_part = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / reserve
+    part = max(peak_bytes / limit_bytes, own_part)
+    if part < (_POSSIBLE if any(word in reason for word in _WORDS) else _CERTAIN):
+        return ""
+    return (
+        f"a process of the run came to its limit of {limit_bytes // _MIB} MiB of memory: what the site answered, or "
+        "what the playbook makes of it, is too large"
+    )
