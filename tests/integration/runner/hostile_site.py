@@ -26,6 +26,7 @@ PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 _PYTHON = """#!/bin/sh
 module=$(basename "$1" | sed 's/^AnsiballZ_//; s/\\.py$//')
 if [ -e "{answers}/$module.json" ]; then exec cat "{answers}/$module.json"; fi
+if [ -e "{answers}/$module.endless" ]; then exec yes '{{"missing": []}}'; fi
 exec /usr/bin/python3 "$@"
 """
 _DAY_S = 24 * 3600.0
@@ -65,6 +66,10 @@ class HostileSite:
     def answer(self, module: str, answer: Mapping[str, Any] | str) -> None:
         """Have the site answer this to a module, as JSON or literally."""
         (self._answers / f"{module}.json").write_text(answer if isinstance(answer, str) else json.dumps(answer))
+
+    def answer_without_end(self, module: str) -> None:
+        """Have the site go on answering a module for ever."""
+        (self._answers / f"{module}.endless").touch()
 
     def run(self, phase: StepState) -> RunResult:
         """Run our playbook of a phase as the service does."""

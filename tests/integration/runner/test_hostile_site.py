@@ -15,12 +15,17 @@ from runner.supervisor import Supervisor
 from statemachine.states import StepState
 from tests.ssh_server import SshServer
 
+# Less than in service, so that an answer without end is over soon.
+PROCESS_BYTES = 128 * 1024 * 1024
 RUN = "0123456789abcdef" * 2
 
 
 @pytest.fixture
-def site(tmp_path: Path, ssh_site: SshServer, supervisor: Supervisor, results: Results) -> Iterator[HostileSite]:
+def site(
+    tmp_path: Path, ssh_site: SshServer, make_supervisor: Callable[..., Supervisor], results: Results
+) -> Iterator[HostileSite]:
     """A prepared controller and a site whose Python is a program of the attacker."""
+    supervisor = make_supervisor(process_memory=PROCESS_BYTES)
     made = HostileSite(tmp_path, ssh_site, supervisor, results)
     prepared = made.run(StepState.PREPARE)
     assert Outcome.SUCCEEDED is prepared.outcome, prepared.details
@@ -162,6 +167,15 @@ def test_what_is_no_answer_fails_the_run(site: HostileSite, answer: str) -> None
     assert Outcome.FAILED is result.outcome
     assert result.details
     assert before == site.outside()
+
+
+def test_an_answer_without_end_is_cut_off(site: HostileSite) -> None:
+    """A site that never stops to answer fails its run when the run has used up its memory, before the deadline."""
+    site.answer_without_end("prestage_packages")
+    result = site.run(StepState.PACKAGES)
+
+    assert Outcome.FAILED is result.outcome
+    assert "of memory: what the site answered" in result.details
 
 
 @pytest.mark.parametrize("injects", [True, False])
