@@ -138,9 +138,11 @@ def _decoded(text: str) -> str:
         plain = b64decode("".join(text.split()), validate=True).decode()
     except ValueError:
         raise fault(_UNDECODABLE) from None
-    if not plain:
+    # That of `echo secret | base64`; a site would take it, and the password without it would not be masked.
+    password = plain.removesuffix("\n").removesuffix("\r")
+    if not password:
         raise fault(_MISSING)
-    return plain
+    return password
 
 
 class PasswordRequest(Request):

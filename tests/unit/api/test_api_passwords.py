@@ -31,9 +31,27 @@ def test_wrapped_base64() -> None:
     assert password == SEALER.open(sealed, bound_to="c")
 
 
-@pytest.mark.parametrize("value", [None, "", " \n"])
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("secret1\n", "secret1"),
+        ("secret1\r\n", "secret1"),
+        ("secret1", "secret1"),
+        (" a b \n", " a b "),
+        ("a\n\n", "a\n"),
+    ],
+)
+def test_one_line_end_is_no_part_of_a_password(sent: str, kept: str) -> None:
+    """What `echo` adds is taken off once, so that the password is masked as it is used; all else stays."""
+    sealed, _ = seal_password(b64encode(sent.encode()).decode(), SEALER, bound_to="c")
+
+    assert sealed is not None
+    assert kept == SEALER.open(sealed, bound_to="c")
+
+
+@pytest.mark.parametrize("value", [None, "", " \n", "Cg==", "DQo="])
 def test_no_password(value: str | None) -> None:
-    """Nothing, or nothing but blanks, is a missing password."""
+    """Nothing, or nothing but blanks or a line end, is a missing password."""
     assert seal_password(value, SEALER, bound_to="c") == (None, "missing")
 
 
