@@ -12,13 +12,13 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from api.content import without_secrets
 from api.context import CALLER, COMMAND, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.passwords import Fault, seal_password
 from api.reads import encode, json_answer
 from db.sealing import Sealer
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.secret_names import without_secrets
 from tracing.tracer import current
 
 _PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key

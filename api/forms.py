@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,9 +10,9 @@ from aiohttp import BodyPartReader, web
 
 from api.bodies import parse_object, patience, read_object, refuse_early, too_large
 from api.bootstrap_values import BootstrapValuesError, parse_bootstrap_values
-from api.content import hints_at_secret, without_secrets
 from api.context import SERVICES, Limits
 from api.errors import ApiError, body_required, malformed
+from messages.secret_names import secret_names, without_secrets
 from messages.storable import check
 
 _FILE: Final = "bootstrap_values"
@@ -62,20 +61,14 @@ def _read_connection(value: object) -> object:
         connection = parse_object(value.encode()) if isinstance(value, str) else value
     except (ValueError, RecursionError):
         raise ApiError(HTTPStatus.BAD_REQUEST, _NO_CONNECTION) from None
-    secret = next((name for name in _names(connection) if hints_at_secret(name)), None)
+    secret = next((place.rpartition(".")[2] for place in secret_names(connection)), None)
     # Dropping it would leave an operator with a site that cannot be reached and no word why.
     if secret is not None:
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"Invalid connection: {secret[:64]} looks like a secret; {_INSTEAD}")
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            f"Invalid connection: {secret[:64]} looks like a secret; {_INSTEAD}",
+        )
     return connection
-
-
-def _names(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from map(str, value)
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
 
 
 async def _read_multipart(request: web.Request, *, with_file: bool) -> dict[str, Any]:

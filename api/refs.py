@@ -7,10 +7,11 @@ from typing import Final
 
 from aiohttp import web
 
-from api.content import NAME_LENGTH
 from api.errors import ApiError
 from messages.storable import is_storable
 
+# Longest name of a subcloud or group, in characters.
+_NAME_LENGTH: Final = 255
 # The longest run of digits that surely fits the database's integers.
 _ID_DIGITS: Final = 18
 
@@ -46,6 +47,6 @@ def path_number(request: web.Request, name: str, otherwise: ApiError) -> int:
 def path_ref(request: web.Request, otherwise: ApiError) -> str:
     """Return the name or id in the path, or raise `otherwise`."""
     ref = request.match_info["ref"]
-    if len(ref) > NAME_LENGTH or not is_storable(ref):
+    if len(ref) > _NAME_LENGTH or not is_storable(ref):
         raise otherwise
     return ref

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime
 from typing import Any, Final
 
+from messages.secret_names import is_secret_name, mask_fields
+
 _MASK: Final = "********"
-_SECRET_WORDS: Final = ("pass", "secret", "token", "key", "credential")
-# Names of faults, not of secrets.
-_HARMLESS: Final = frozenset({"password_fault"})
-# A secret in what is no JSON: its name, a sign, and what follows up to the next separator. A
-# name is looked at once, from its beginning, for strangers choose the text.
-_LOOSE: Final = re.compile(
-    r"""(?<![\w.-])(?=[\w.-]*?(?:pass|secret|token|key|credential))([\w.-]++["']?\s*+[:=]\s*+)("[^"]*"?|'[^']*'?|[^\s,;}]+)""",
-    re.IGNORECASE,
-)
 _LONGEST: Final = 16_384
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -32,7 +24,7 @@ def shown_body(body: bytes) -> str:
     try:
         shown = json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        shown = _LOOSE.sub(rf"\g<1>{_MASK}", text)
+        shown = mask_fields(text, _MASK)
     lines = "\n".join(map(printable, shown.splitlines()))
     if len(lines) > _LONGEST:
         return f"{lines[:_LONGEST]}\n… and {len(lines) - _LONGEST} characters more"
@@ -50,11 +42,7 @@ def age_text(since: datetime | None, now: datetime) -> str:
 
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _MASK if one and _is_secret(name) else _masked(one) for name, one in value.items()}
+        return {name: _MASK if one and is_secret_name(name) else _masked(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_masked(one) for one in value]
     return value
-
-
-def _is_secret(name: str) -> bool:
-    return name not in _HARMLESS and any(word in name.lower() for word in _SECRET_WORDS)

@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping
-from functools import lru_cache
 from typing import Any, Final
+
+from messages.secret_names import SIGNS, is_secret_name, mask_fields
 
 MASK: Final = "********"
 
-# Fields whose value is nobody's business, whatever it looks like.
-_SECRET_KEY: Final = re.compile(
-    r"passw|passphrase|secret|credential|authorization|cookie|api[_-]?key|private[_-]?key|(^|[_-])token($|[_-]value)"
-    r"|x-(auth|subject)-token|sealed|ssh_pass|become_pass",
-    re.IGNORECASE,
-)
 # Values that are secrets, wherever they stand. Each gives what may stay as its groups. Strangers choose the text: what
 # is a name is looked at once, from its beginning, or a line of 8 kB would take ten seconds.
 _SECRET_VALUES: Final = (
@@ -26,19 +21,12 @@ _SECRET_VALUES: Final = (
     # The password in a URL.
     re.compile(r"(://[^\s:/@]*:)[^\s@/]+(?=@)"),
     re.compile(r"(\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
-    # What is written as a field within a text: password=x, "secret": "x", ansible_ssh_pass: x.
-    re.compile(
-        r"(?<![\w-])(?=[\w-]*?(?:passw(?:or)?d|secret|ssh_pass|become_pass|x-auth-token|x-subject-token))"
-        r"([\w-]++[\"']?\s*+[=:]\s*+)"
-        r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&}\"']+)",
-        re.IGNORECASE,
-    ),
     re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
 )
 # Each of those values holds one of these, in lower case. To look for them costs a twentieth, and few texts have one.
 _SIGNS: Final = (
     *("prst_", "whsec_", "gaaaa", "://", "bearer", "basic"),
-    *("passw", "secret", "_pass", "-token", "-----begin"),
+    *("-----begin", *SIGNS),
 )
 # Deeper values are not looked into; nothing of ours is.
 _DEPTH: Final = 8
@@ -60,7 +48,7 @@ def redact_text(text: str) -> str:
         return text
     for pattern in _SECRET_VALUES:
         text = pattern.sub(rf"\g<1>{MASK}", text)
-    return text
+    return mask_fields(text, MASK)
 
 
 def _is_innocent(event: Mapping[str, Any]) -> bool:
@@ -71,7 +59,7 @@ def _is_innocent(event: Mapping[str, Any]) -> bool:
             texts.append(value)
         elif value is not None and not isinstance(value, bool | int | float):
             return False
-        if _is_secret(key):
+        if is_secret_name(key):
             return False
     return not _has_sign("\n".join(texts))
 
@@ -87,15 +75,10 @@ def _has_sign(text: str) -> bool:
 def _redacted(key: str, value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    if _is_secret(key):
+    if is_secret_name(key):
         return MASK
     if depth and isinstance(value, Mapping):
         return {name: _redacted(str(name), one, depth - 1) for name, one in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_redacted(key, one, depth - 1) for one in value]
     return redact_text(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
-
-
-@lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
-    return _SECRET_KEY.search(key) is not None

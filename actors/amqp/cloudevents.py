@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from actors.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
+from messages.secret_names import without_secrets
 from messages.storable import check
 from tracing.traceparent import well_formed
 
@@ -25,6 +26,10 @@ _ID_LENGTH: Final = 255
 _FOREIGN: Final = "amqp:"
 # What is kept of a message, beside what has a form of its own.
 _KEPT: Final = frozenset({"id", "source", "subject", "request", "sealed_password", "requested_by", "origin"})
+
+
+# The field of a subcloud that holds Ansible's connection variables.
+_VARIABLES: Final = "connection"
 
 
 class MalformedCommandError(Exception):
@@ -107,7 +112,7 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -
         id=event.id if ours else _foreign_id(user, event.source, event.id),
         type=kind,
         subject=event.subject,
-        data=event.data.request,
+        data=_kept(event.data.request),
         sealed_password=event.data.sealed_password,
         password_fault=event.data.password_fault,
         requested_by=event.data.requested_by if ours else event.source,
@@ -121,6 +126,15 @@ def _foreign_id(user: str, source: str, event_id: str) -> str:
     # Both are quoted, so the first two slashes end them.
     command_id = f"{_FOREIGN}{quote(user, safe='')}/{quote(source, safe='')}/{event_id}"
     return command_id if len(command_id) <= _ID_LENGTH else _FOREIGN + sha256(command_id.encode()).hexdigest()
+
+
+def _kept(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request without secrets, as the API passes it on.
+
+    Those in connection variables stay: the coordinator refuses them by name, and without them it could not.
+    """
+    variables = {name: value for name, value in request.items() if name == _VARIABLES}
+    return {**without_secrets(request), **variables}
 
 
 def _check_storable(event: CommandEvent) -> None:

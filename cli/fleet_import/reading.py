@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cli.configuration import did_you_mean
 from cli.fleet_import.sources import Hosts
+from messages.secret_names import is_secret_name
 
 DEFAULT_GROUP: Final = "Default"
 _OURS: Final = "prestager_"
@@ -38,7 +39,6 @@ _GROUP_FIELDS: Final = {
     "prestager_group_description": "description",
 }
 _KNOWN: Final = frozenset({_GROUP, *_FIELDS, *_GROUP_FIELDS})
-_SECRET_WORDS: Final = ("pass", "secret", "token", "private_key")
 # Ansible shows an encrypted value as a mapping with this key.
 _VAULT: Final = "__ansible_vault"
 
@@ -132,7 +132,7 @@ def _connection(variables: Mapping[str, Any], secrets: Counter[str], templates: 
 
 def _secret_in(name: str, value: Any) -> str | None:
     """Return the dotted name of the first secret in a variable, itself or within; None without one."""
-    if any(word in name.lower() for word in _SECRET_WORDS) or (isinstance(value, dict) and _VAULT in value):
+    if is_secret_name(name) or (isinstance(value, dict) and _VAULT in value):
         return name
     for key, item in _inner(value):
         found = _secret_in(str(key), item)

@@ -7,13 +7,12 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from messages.requests.reading import fault, shown
+from messages.secret_names import secret_names
 from statemachine.versions import is_release
 
 RELEASE: Final = r"^[0-9]{1,4}\.[0-9]{1,4}$"
 _TEXT_LENGTH: Final = 255
 _CONNECTION_BYTES: Final = 16_384
-# What the playbooks need to know of a connection and must never keep: it comes with each command, sealed.
-_SECRET_WORDS: Final = ("pass", "secret", "token", "private_key")
 
 NO_NAME: Final = "name required"
 _BAD_NAME: Final = "name must have at most 255 letters, digits, dots, dashes and underscores"
@@ -85,11 +84,11 @@ def connection(value: dict[str, Any] | str) -> dict[str, Any]:
             raise fault(NO_CONNECTION) from None
     if not isinstance(value, dict) or len(json.dumps(value)) > _CONNECTION_BYTES:
         raise fault(f"{NO_CONNECTION}, at most 16 KiB")
-    for key in value:
-        if any(word in str(key).lower() for word in _SECRET_WORDS):
-            raise fault(
-                "Invalid connection: {value} looks like a secret; passwords come with each prestage command", shown(key)
-            )
+    secret = next((place.rpartition(".")[2] for place in secret_names(value)), None)
+    if secret is not None:
+        raise fault(
+            "Invalid connection: {value} looks like a secret; passwords come with each prestage command", shown(secret)
+        )
     return {str(key): given for key, given in value.items()}
 
 

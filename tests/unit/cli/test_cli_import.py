@@ -155,7 +155,7 @@ def test_secrets_are_dropped(prestager, database, inventory) -> None:
                 "ansible_ssh_pass": "hunter2",
                 "proxy": {"api_token": "hunter2"},
                 "users": [{"become_secret": "hunter2"}],
-                "ansible_private_key_file": "hunter2",
+                "ansible_private_key": "hunter2",
                 "ansible_port": 22,
             },
             "edge-2": {"ansible_ssh_pass": "hunter2"},
@@ -284,6 +284,26 @@ def test_unreadable_file(prestager, database, tmp_path: Path, name: str, content
     assert 1 == ended.code
     assert str(file) in ended.err
     assert "hunter2" not in ended.err
+
+
+def test_names_of_secrets_and_others(prestager, database, tmp_path: Path) -> None:
+    """Paths and mechanisms are kept though their names speak of secrets; short names of secrets are left out."""
+    file = tmp_path / "hosts.ini"
+    kept = {
+        "ansible_ssh_private_key_file": "~/.ssh/edge",
+        "ansible_ssh_password_mechanism": "sshpass",
+        "bypass_checks": "x",
+        "compass": "north",
+    }
+    text = " ".join(f"{name}={value}" for name, value in kept.items())
+    file.write_text(f"a {text} bmc_pwd=Geheim api_key=Geheim snmp_community=Geheim my_credential=Geheim\n")
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert kept == rows(database)["a"]["connection"]
+    assert ["api_key", "bmc_pwd", "my_credential", "snmp_community"] == [
+        line.split()[1] for line in ended.err.splitlines() if line.startswith("Warning:")
+    ]
 
 
 def test_missing_file(prestager, database) -> None:

@@ -17,6 +17,7 @@ from cli import redaction
 from cli.dead_letter_text import shown_body
 from cli.logs import configure_logs
 from cli.redaction import MASK, redact, redact_text
+from messages.secret_names import mask_fields
 
 # What texts are made of: all that patterns look for, in any case, with letters that count as others, and between it
 # what makes a secret of it.
@@ -116,6 +117,7 @@ def test_the_quick_look_misses_nothing(pieces: list[str]) -> None:
     looked_through = text
     for pattern in redaction._SECRET_VALUES:
         looked_through = pattern.sub(rf"\g<1>{MASK}", looked_through)
+    looked_through = mask_fields(looked_through, MASK)
 
     assert looked_through == redact_text(text)
     assert {"event": "e", "n": 1, "detail": looked_through} == redact(
