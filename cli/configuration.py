@@ -6,7 +6,6 @@ No message holds a value: it may be a secret, or a secret in the wrong place.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,12 +16,13 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from cli.errors import CommandError
+from messages.parse_errors import TomlError, read_toml
+from messages.secret_names import is_secret_name
 from settings.model import CONFIG_FILE_VARIABLE, Settings
 
 _PREFIX: Final = "PRESTAGER_"
 _REDACTED: Final = "********"
 _ROUNDS: Final = 3
-_SECRET_WORDS: Final = ("pass", "secret", "token", "key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +130,15 @@ def _config_file_fault() -> str | None:
         _content(file)
     except OSError as error:
         return f"{CONFIG_FILE_VARIABLE} names {file}, which cannot be read: {error.strerror}."
-    except ValueError as error:
+    except UnicodeDecodeError:
+        return f"{CONFIG_FILE_VARIABLE} names {file}, which is not a text file in UTF-8."
+    except TomlError as error:
         return f"{CONFIG_FILE_VARIABLE} names {file}, which is not TOML: {error}."
     return None
 
 
 def _content(file: Path) -> dict[str, Any]:
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return read_toml(file.read_text(encoding="utf-8"))
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -179,5 +181,5 @@ def _shown_value(field: str, value: object) -> str:
 def _shown_url(text: str) -> str:
     url = make_url(text)
     # Of letters: others would be escaped.
-    hidden = {name: "hidden" for name in url.query if any(word in name.lower() for word in _SECRET_WORDS)}
+    hidden = {name: "hidden" for name in url.query if is_secret_name(name)}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)

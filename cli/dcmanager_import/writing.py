@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from cli.errors import CommandError
+from messages.parse_errors import TomlError, read_toml
 
 _HEAD: Final = "\n# From dcmanager's configuration.\n"
 _GROUP_MAY_READ: Final = 0o640
@@ -26,9 +26,9 @@ def add_settings(text: str, wanted: Mapping[str, str | int | float], *, replace:
         CommandError: Some are set to something else and may not be replaced, or the text is not TOML.
     """
     try:
-        present = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CommandError("The file of settings is not TOML; correct it first: prestager config check") from error
+        present = read_toml(text)
+    except TomlError as error:
+        raise CommandError(f"The file of settings is not TOML: {error}. Correct it first.") from None
     differing = sorted(name for name, value in wanted.items() if name in present and present[name] != value)
     if differing and not replace:
         raise CommandError(

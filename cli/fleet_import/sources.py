@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from cli.errors import CommandError
+from cli.fleet_import.inventory_faults import inventory_fault
 
 # Name of a host → its variables, those of its groups included.
 Hosts = Mapping[str, Mapping[str, Any]]
@@ -21,15 +25,8 @@ _ADDRESS: Final = "prestager_oam_address"
 _PLAIN_LINE: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\s+([^\s=\[\]]+))?")
 # Suffix of an inventory → the plugin of Ansible that reads it; without one of these both are tried.
 _PLUGINS: Final = {".yml": "yaml", ".yaml": "yaml", ".json": "yaml", ".ini": "ini"}
-# Ansible quotes the place of a fault, and a password may stand there.
-_EXCERPT: Final = re.compile(r"\s*(?:[0-9]+ .*|\^.*|\.\.\.)")
-_END: Final = r"(?= Failed to parse inventory with| Origin:| \[(?:WARNING|ERROR)\]|$)"
-_QUOTED: Final = re.compile(rf"got: .*?{_END}")
-_REASON: Final = re.compile(rf"Failed to parse inventory with '(\w+)' plugin: (.+?){_END}")
 # An inventory of thousands of hosts takes seconds.
 _READ_S: Final = 300.0
-# What ansible-inventory has to say fits; the rest would be noise.
-_COMPLAINT_LENGTH: Final = 600
 
 
 def read_hosts(file: Path) -> Hosts:
@@ -81,18 +78,44 @@ def _read_inventory(file: Path) -> Hosts:
     """Let Ansible read the file: nobody else knows its groups, ranges and precedence as well."""
     command = [str(Path(sys.executable).with_name("ansible-inventory")), "-i", str(file.absolute()), "--list"]
     try:
-        done = subprocess.run(  # noqa: S603 - our own program; the file is an argument of its own
-            command, env=_environment(file), capture_output=True, text=True, timeout=_READ_S, check=False
-        )
+        with _no_vault_password() as password_file:
+            done = subprocess.run(  # noqa: S603 - our own program; the file is an argument of its own
+                command,
+                env=_environment(file, password_file),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=_READ_S,
+                check=False,
+            )
     except FileNotFoundError as error:
         raise CommandError(f"{command[0]} is missing; install Prestager's dependencies again.") from error
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(f"Ansible could not read {file} within {_READ_S:g} s; split it.") from error
-    if done.returncode:
-        raise CommandError(f"Ansible cannot read {file}.", [_complaint(done.stderr)])
-    document = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        # Without its cause, which holds what Ansible has printed so far.
+        raise CommandError(f"Ansible could not read {file} within {_READ_S:g} s; split it.") from None
+    document = None if done.returncode else _document(done.stdout)
+    if document is None:
+        raise CommandError(f"Ansible cannot read {file}.", [inventory_fault(file, done.stderr)])
     known = document["_meta"]["hostvars"]
     return {name: known.get(name, {}) for name in _host_names(document)}
+
+
+def _document(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@contextmanager
+def _no_vault_password() -> Iterator[str]:
+    """Give a file with a password that opens no vault: what Ansible would decrypt would be kept in the clear."""
+    with NamedTemporaryFile("w", prefix="prestager-", encoding="utf-8") as file:
+        file.write(secrets.token_urlsafe())
+        file.flush()
+        yield file.name
 
 
 def _host_names(document: Mapping[str, Any]) -> list[str]:
@@ -101,21 +124,15 @@ def _host_names(document: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _environment(file: Path) -> dict[str, str]:
-    """Return the caller's environment, in which an inventory is only ever read: never run as a program."""
+def _environment(file: Path, password_file: str) -> dict[str, str]:
+    """Return the caller's environment, in which an inventory is only read: never run as a program, or decrypted."""
     return {
         **os.environ,
         "ANSIBLE_INVENTORY_ENABLED": _PLUGINS.get(file.suffix, "yaml,ini"),
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+        "ANSIBLE_VAULT_PASSWORD_FILE": password_file,
+        "ANSIBLE_VAULT_IDENTITY_LIST": f"prestager@{password_file}",
+        "ANSIBLE_ASK_VAULT_PASS": "false",
         "ANSIBLE_NOCOLOR": "true",
         "ANSIBLE_DEPRECATION_WARNINGS": "false",
     }
-
-
-def _complaint(text: str) -> str:
-    """Return what Ansible has to say in one line, without what it quotes from the file."""
-    lines = [line for line in text.splitlines() if not _EXCERPT.fullmatch(line)]
-    whole = _QUOTED.sub("got something else.", " ".join(" ".join(lines).split()))
-    sentences = dict.fromkeys(f"as {plugin}: {sentence}" for plugin, sentence in _REASON.findall(whole))
-    said = " ".join(sentences) or whole
-    return said if len(said) <= _COMPLAINT_LENGTH else f"{said[:_COMPLAINT_LENGTH]}.."

@@ -5,11 +5,11 @@ The file belongs to whoever runs the service, and not to callers of the API: a U
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from messages.parse_errors import TomlError, read_toml
 from runner.inspectors import InspectionError
 from runner.sysinv.session import Address
 
@@ -63,13 +63,17 @@ class SiteAddresses:
                 self._read = (signature, _parse(self._file.read_text(encoding="utf-8")))
         except OSError as error:
             raise InspectionError(f"The URLs of sites cannot be read from {self._file}: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise InspectionError(f"{self._file}, the URLs of sites, is not a text file in UTF-8.") from None
+        except TomlError as error:
+            raise InspectionError(f"The URLs of sites in {self._file} are not TOML: {error}.") from None
         except ValueError as error:
             raise InspectionError(f"The URLs of sites in {self._file} are not usable: {error}") from None
         return self._read[1]
 
 
 def _parse(text: str) -> Mapping[str, Address]:
-    return {name: _address(name, values) for name, values in tomllib.loads(text).items()}
+    return {name: _address(name, values) for name, values in read_toml(text).items()}
 
 
 def _address(name: str, values: Any) -> Address:
