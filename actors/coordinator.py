@@ -251,7 +251,7 @@ class Coordinator:
                 created_at=at,
             )
         )
-        record(connection, command, answer, at)
+        record(connection, command, answer, at, desk.notes)
         if answer.status == HTTPStatus.OK and command.type not in _NO_WORK:
             self._plan(connection, journal, at)
         return answer

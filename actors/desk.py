@@ -43,3 +43,5 @@ class Desk:
     rules: CoordinatorRules
     inspector: Inspector
     controller: ControllerState = field(default_factory=ControllerState)
+    # Sentences about a change for the audit.
+    notes: list[str] = field(default_factory=list)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
+from typing import Any
 from zlib import compress
 
 import structlog
 
+from actors.site_access import access_fault, is_address_given
 from db.engine import Database
 from db.inventory import declared_upgrading, site_status
 from db.runs import Assignment, Report
+from messages.site_addresses import REFUSED
 from runner.inspectors import InspectionError, Inspector, Reading
+from runner.machine_addresses import is_elsewhere
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
     Refusal,
@@ -60,6 +65,9 @@ class Precheck:
         refusal = judge_status(site_status({**assignment.subcloud, "busy_with": assignment.busy_with}))
         if refusal is not None:
             return refusal
+        text = access_fault(assignment.subcloud)
+        if text is not None:
+            return Refusal(skip=False, text=text)
         # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
         # was let in is not turned down half-way because the controller does not answer.
         with self._database.read() as connection:
@@ -71,8 +79,10 @@ class Precheck:
         declared = assignment.subcloud["software_version"]
         if facts.software_version != declared:
             _log.warning("site.other-version", declared=declared, found=facts.software_version)
-        refusal = judge_facts(name, facts, force=assignment.force, rules=self._rules) or judge_release(
-            name, assignment.release, facts.software_version
+        refusal = (
+            _judge_address(assignment.subcloud, facts.oam_address)
+            or judge_facts(name, facts, force=assignment.force, rules=self._rules)
+            or judge_release(name, assignment.release, facts.software_version)
         )
         if refusal is not None:
             return _refused(assignment, refusal, reading.log)
@@ -85,6 +95,14 @@ class Precheck:
             from_version=facts.software_version,
             oam_address=facts.oam_address,
         )
+
+
+def _judge_address(subcloud: Mapping[str, Any], told: str) -> Refusal | None:
+    """Refuse an address that the site told and that is one of this machine: passwords would be sent there."""
+    if told == subcloud["oam_floating_ip"] or is_address_given(subcloud) or is_elsewhere(told):
+        return None
+    text = f"{subcloud['name']} says that its OAM address is {told}, but {REFUSED}."
+    return Refusal(skip=False, text=text)
 
 
 def broke(run_id: int, error: BaseException) -> Report:

@@ -127,6 +127,7 @@ _SITES: Final[Select[Any]] = select(
     subclouds.c.management_start_ip,
     subclouds.c.oam_floating_ip,
     subclouds.c.connection,
+    subclouds.c.caller_connection,
     subclouds.c.availability_status,
     subclouds.c.probe_failures,
 )

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from messages.connection_variables import site_variables
 from runner.sysinv.addresses import SiteAddresses
 from runner.sysinv.faults import NOT_THE_SITES, FaultKind, SiteFaultError
 from runner.sysinv.judgement import is_serving
@@ -70,7 +71,7 @@ def aim_tcp(timeout_s: float) -> Aim:
     """Return what aims at the SSH port of a site; one of the local connection, or without address, has none."""
 
     def aim(row: Mapping[Any, Any]) -> TcpTarget | None:
-        connection = row["connection"]
+        connection = site_variables(row)
         host = connection.get("ansible_host") or row["oam_floating_ip"]
         if not isinstance(host, str) or connection.get("ansible_connection") == "local":
             return None

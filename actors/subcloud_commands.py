@@ -8,7 +8,8 @@ from sqlalchemy import RowMapping, delete, select, update
 
 from actors.desk import Desk
 from actors.refusals import Refused, bad_request, conflict, not_found, unprocessable
-from actors.subcloud_fields import read_changes, read_new
+from actors.site_access import check_callers_access, note_address_change, still_removed
+from actors.subcloud_fields import read_changes, read_imported_changes, read_new
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
@@ -28,6 +29,7 @@ def add_subcloud(desk: Desk, command: Command) -> Subcloud:
         Refused: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
     """
     values = read_new(command.data, default_version=desk.rules.release or "")
+    check_callers_access(values)
     values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")
     if is_taken(desk.connection, subclouds, values["name"]):
         raise conflict(f"Subcloud with name={values['name']} already exists")
@@ -42,6 +44,22 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     """
     subcloud = _find(desk, command)
     values = read_changes(command.data)
+    check_callers_access(values, subcloud)
+    if values and subcloud["removed_variables"]:
+        values["removed_variables"] = still_removed(subcloud, values)
+    return _change(desk, command, subcloud, values)
+
+
+def update_imported_subcloud(desk: Desk, command: Command) -> Subcloud:
+    """Change a subcloud as the operator's file says, whose connection variables and addresses may be any.
+
+    Raises:
+        Refused: As `update_subcloud`.
+    """
+    return _change(desk, command, _find(desk, command), read_imported_changes(command.data))
+
+
+def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str, Any]) -> Subcloud:
     if command.data.get("group_id") is not None:
         values["group_id"] = _group_id(desk, command.data["group_id"], "Invalid group")
     force = values.pop("force", None)
@@ -57,7 +75,9 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
     if "name" in values:
         _rename_open_steps(desk, row)
-    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=sorted(values)))
+    given = sorted({"connection" if name == "caller_connection" else name for name in values} - {"removed_variables"})
+    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
+    note_address_change(desk, subcloud, row, command.requested_by)
     return subcloud_resource(row, "told")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from actors.refusals import bad_request
 from actors.requests import read_request
 from messages.requests.reading import Request
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
 from messages.resources import NO_ERRORS
 from statemachine.states import Availability, ManagementState
 
@@ -19,7 +19,43 @@ def read_new(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]
     Raises:
         Refused: 400 naming the first wrong field.
     """
-    given = _given(read_request(NewSubcloud, data))
+    return _new(_called(_given(read_request(NewSubcloud, data))), default_version)
+
+
+def read_new_imported(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]:
+    """Return the columns of a new subcloud of the operator's file, without its group and times.
+
+    Raises:
+        Refused: 400 naming the first wrong field.
+    """
+    return _new(_imported(_given(read_request(ImportedSubcloud, data))), default_version)
+
+
+def read_imported_changes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that the operator's file changes; unknown keys are ignored.
+
+    Raises:
+        Refused: 400 naming the first wrong field.
+    """
+    return _imported(_given(read_request(ImportedSubcloudChange, data)))
+
+
+def _called(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with the connection variables as a caller's."""
+    if "connection" in given:
+        given["caller_connection"] = given.pop("connection")
+    return given
+
+
+def _imported(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with the connection variables as the operator's own."""
+    if "connection" in given:
+        # The file says all that there is to say, so nothing is missing any more.
+        given["removed_variables"] = []
+    return given
+
+
+def _new(given: dict[str, Any], default_version: str) -> dict[str, Any]:
     given.pop("force", None)
     # The address that the client must give, for a file that names none.
     address = given.pop("bootstrap_address", None)
@@ -35,6 +71,8 @@ def read_new(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]
         "system_mode": "simplex",
         "management_alarms": 0,
         "connection": {},
+        "caller_connection": {},
+        "removed_variables": [],
         "probe_failures": 0,
         "region_name": given["name"],
         **({} if address is None else {"oam_floating_ip": address}),
@@ -51,7 +89,7 @@ def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         Refused: 400 naming the first wrong field.
     """
-    return _given(read_request(SubcloudChange, data))
+    return _called(_given(read_request(SubcloudChange, data)))
 
 
 def _given(request: Request) -> dict[str, Any]:

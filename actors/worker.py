@@ -19,13 +19,16 @@ from actors.inspections import Inspections
 from actors.live import LiveRuns
 from actors.precheck import Precheck, broke
 from actors.run_context import RunContext
+from actors.site_access import access_fault
 from actors.worker_tools import WorkerTools
 from db.live import Beyond
 from db.runs import Assignment, Report, queued_runs
 from db.sealing import UnsealingError
+from messages.connection_variables import is_host_from_caller, site_variables
 from runner.inspectors import Reading
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import PhaseOrder, nothing_to_do, playbook_job
+from runner.playbook_set import read_playbook_set
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -242,6 +245,11 @@ class StepWorker:
         return _OUTCOMES[result.outcome]
 
     def _start(self, assignment: Assignment) -> bool:
+        fault = access_fault(assignment.subcloud)
+        if fault is not None:
+            self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
+            return True
+        is_ours = read_playbook_set(self._tools.layout.playbooks_dir).is_ours
         order = PhaseOrder(
             run_id=assignment.run_id,
             phase=assignment.phase,
@@ -249,7 +257,7 @@ class StepWorker:
             release=assignment.release,
             from_version=assignment.from_version,
             oam_address=assignment.oam_address,
-            connection=assignment.subcloud["connection"],
+            connection=site_variables(assignment.subcloud, own_playbooks=is_ours),
             for_sw_deploy=assignment.for_sw_deploy,
         )
         idle = nothing_to_do(self._tools.layout, order)
@@ -258,6 +266,8 @@ class StepWorker:
             self._held.finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
             return True
         job = playbook_job(self._tools.layout, order, self._password(assignment))
+        if is_host_from_caller(assignment.subcloud):
+            job = replace(job, judges_address=True)
         traceparent = self.context(assignment.run_id).work.traceparent
         if traceparent is not None:
             job = replace(job, traceparent=traceparent)

@@ -28,7 +28,7 @@ def carry_out(database: Database, handler: Handler, command: Command) -> Any:
         CommandError: It was refused; nothing was changed.
     """
     journal = Journal(at := datetime.now(UTC))
-    asked = command.model_copy(update={"requested_by": f"shell/{_user()}"})
+    asked = command.model_copy(update={"requested_by": shell_caller()})
     with database.write() as connection:
         # In turn with the coordinator's transactions.
         connection.execute(select(controller.c.id).with_for_update())
@@ -56,9 +56,10 @@ def _handled(desk: Desk, handler: Handler, command: Command) -> Answer:
     return Answer(status=HTTPStatus.OK, body=body)
 
 
-def _user() -> str:
+def shell_caller() -> str:
+    """Return what the audit calls an operator who runs a command on this machine, such as `shell/root`."""
     try:
-        return getuser()
+        return f"shell/{getuser()}"
     except (KeyError, OSError):
         # A container may have no name for its user.
-        return "unknown"
+        return "shell/unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -15,8 +16,11 @@ from messages.commands import Answer, Command
 _SUBJECT_LENGTH: Final = 255
 
 
-def record(connection: Connection, command: Command, answer: Answer, at: datetime) -> None:
-    """Add an entry to the transaction that stores the answer. It holds no body and no secret."""
+def record(connection: Connection, command: Command, answer: Answer, at: datetime, notes: Sequence[str] = ()) -> None:
+    """Add an entry to the transaction that stores the answer. It holds no body and no secret.
+
+    `notes` are sentences about what was changed; they stand where a refusal has its reason.
+    """
     connection.execute(
         insert(audit).values(
             at=at,
@@ -27,7 +31,7 @@ def record(connection: Connection, command: Command, answer: Answer, at: datetim
             type=command.type,
             subject=command.subject and command.subject[:_SUBJECT_LENGTH],
             status=answer.status,
-            detail=answer.detail,
+            detail=answer.detail or "; ".join(notes),
         )
     )
 

@@ -109,6 +109,14 @@ class SubcloudUpdated(TypedDict):
     fields: Annotated[list[str], Field(description="Names of the fields that were given.")]
 
 
+class SubcloudAddressChanged(TypedDict):
+    """A site is reached elsewhere than before, where its password goes from now on."""
+
+    caller: Annotated[str, Field(description="Who asked for the change; empty for a caller without a name.")]
+    before: Annotated[dict[str, str | None], Field(description="Each address or port that changed, as it was.")]
+    after: Annotated[dict[str, str | None], Field(description="The same, as they are now; null where there is none.")]
+
+
 class WebhookDisabled(TypedDict):
     """A webhook was disabled because its receiver takes nothing in."""
 
@@ -209,6 +217,12 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
         for one in PHASES
     ),
     EventType(name="subcloud.updated", subject="subcloud", data=SubcloudUpdated, summary="A subcloud was changed."),
+    EventType(
+        name="subcloud.address-changed",
+        subject="subcloud",
+        data=SubcloudAddressChanged,
+        summary="A subcloud is reached at another address or port.",
+    ),
     EventType(name="subcloud.deleted", subject="subcloud", data=Nothing, summary="A subcloud was removed."),
     EventType(name="subcloud.online", subject="subcloud", data=Nothing, summary="The probe found that it answers."),
     EventType(name="subcloud.offline", subject="subcloud", data=Nothing, summary="The probe found it silent."),

@@ -45,6 +45,8 @@ class Start:
     extra_vars: Mapping[str, Any]
     # Facts that a site answers also become variables.
     injects_facts: bool = True
+    # Whether the address of the host is judged first.
+    judges_address: bool = False
     # Where the run is in a trace; None: it is not traced.
     traceparent: str | None = None
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from messages.connection_variables import site_variables
 from statemachine.eligibility import SiteFacts
 
 
@@ -57,8 +58,9 @@ class DeclaredInspector:
         Raises:
             InspectionError: No OAM address was declared and none is in the connection variables.
         """
-        address = subcloud["oam_floating_ip"] or subcloud["connection"].get("ansible_host")
-        if not address and subcloud["connection"].get("ansible_connection") != "local":
+        connection = site_variables(subcloud)
+        address = subcloud["oam_floating_ip"] or connection.get("ansible_host")
+        if not address and connection.get("ansible_connection") != "local":
             raise InspectionError(
                 "No OAM address is declared for it; set external_oam_floating_address or ansible_host."
             )

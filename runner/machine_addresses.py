@@ -1,14 +1,14 @@
-"""Addresses of the machine that this process runs on."""
+"""Addresses and names of the machine that this process runs on."""
 
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Final
 
 import psutil
 
-Address = IPv4Address | IPv6Address
+from messages.site_addresses import Address, is_site_address, read_address
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 # Nothing is sent: the port only completes the address.
@@ -25,9 +25,22 @@ def own_addresses() -> frozenset[Address]:
     )
 
 
+def own_names() -> frozenset[str]:
+    """Return the names of this machine, with and without its domain, in lower case."""
+    name = socket.gethostname().lower()
+    return frozenset({name, name.partition(".")[0]})
+
+
 def leads_here(address: Address) -> bool:
     """Return whether a connection to an address ends at this machine, by its interfaces and by its routes."""
     return address in own_addresses() or _is_routed_here(address)
+
+
+def is_elsewhere(text: str) -> bool:
+    """Return whether a site may be at an IP address or host name: not at this machine, as far as that is told by it."""
+    address = read_address(text)
+    leads_to_us = text.lower().rstrip(".") in own_names() if address is None else leads_here(address)
+    return is_site_address(text) and not leads_to_us
 
 
 def _is_routed_here(address: Address) -> bool:

@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from runner.child_protocol import Ended, Ending, Output, Rest, Start
@@ -24,6 +25,7 @@ from runner.private_dir import PrivateDir
 from runner.processes import descendants, end_processes
 from runner.progress import ProgressCounter
 from runner.reporter import Reporter
+from runner.site_address import SiteAddressError, with_judged_address
 from runner.task_times import TaskTimes
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
@@ -74,10 +76,15 @@ class PlaybookRun:
         """Run the playbook with `ansible_runner.run`; never raises. Afterwards no process of it is left."""
         status, reason = "failed", ""
         try:
-            arguments = runner_arguments(self._job, self._place, write_job(self._job, self._place))
+            job = self._job
+            if job.judges_address:
+                job = replace(job, host_vars=with_judged_address(job.host_vars))
+            arguments = runner_arguments(job, self._place, write_job(job, self._place))
             if not self._leash.stopping.is_set():
                 runner = ansible_run(**arguments, event_handler=self._on_event, cancel_callback=lambda: False)
                 status, reason = runner.status, _exit_reason(runner.rc)
+        except SiteAddressError as error:
+            reason = str(error)
         # Whatever goes wrong in or around ansible-runner is a failed run with a text, never a lost one.
         except Exception as error:  # noqa: BLE001
             self._full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -159,6 +159,7 @@ class RunSession:
             secrets=dict(self.job.secrets),
             extra_vars=dict(self.job.extra_vars),
             injects_facts=self.job.injects_facts,
+            judges_address=self.job.judges_address,
             traceparent=self.job.traceparent,
         )
 

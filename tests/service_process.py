@@ -62,6 +62,12 @@ class ServiceProcess:
         )
         return done.stdout
 
+    @property
+    def database_url(self) -> str:
+        """Where its database is."""
+        file = Path(self.environment["PRESTAGER_DATA_DIR"]) / "prestager.db"
+        return self.environment.get("PRESTAGER_DATABASE_URL", f"sqlite:///{file}")
+
     def prepare(self) -> None:
         """Make the schema and an administrator's token, as two commands would, which take seconds to start."""
         url = self.environment.get("PRESTAGER_DATABASE_URL")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
 
+from messages.site_addresses import read_address
 from runner.machine_addresses import leads_here
 
 Network = IPv4Network | IPv6Network
@@ -23,7 +24,6 @@ _METADATA: Final = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "fd00:42::42", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-_NAT64: Final = IPv6Network("64:ff9b::/96")
 # "This network": Linux takes some of it for the machine itself.
 _THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
 
@@ -43,7 +43,9 @@ class AddressRefusedError(OSError):
 def is_allowed(text: str, allowed: Sequence[Network]) -> bool:
     """Tell whether a webhook may lead to an address; `allowed` are networks that may be reached whatever they are."""
     # A link-local address may name its interface.
-    address = _embedded(ip_address(text.partition("%")[0]))
+    address = read_address(text.partition("%")[0])
+    if address is None:
+        raise ValueError(f"{text} is no IP address")
     if any(address in network for network in allowed):
         return True
     return not (
@@ -56,17 +58,6 @@ def is_allowed(text: str, allowed: Sequence[Network]) -> bool:
         or address in _THIS_NETWORK
         or leads_here(address)
     )
-
-
-def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 address stands for, else the address itself."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    # The second of a Teredo address is that of the client, which is the one that is reached.
-    _, client = address.teredo or (None, None)
-    return address.ipv4_mapped or address.sixtofour or client or address
 
 
 def socket_maker(allowed: Sequence[Network]) -> Callable[[Any], socket.socket]:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from cli.doctor.finding import Finding, fail, ok, warn
+from cli.doctor.subcloud_checks import subcloud_findings
 from db.engine import Database
 from db.restored import refused_by_sites
 from db.revisions import current_revision, head_revision
@@ -57,6 +58,7 @@ def _ask(database: Database, *, is_file: bool) -> Iterator[Finding]:
     yield ok("database", f"{database.url.get_backend_name()} answers.")
     if revision == head:
         yield ok("schema", f"revision {revision}, the newest.")
+        yield from subcloud_findings(database)
     elif revision is None:
         yield warn("schema", "the database is empty; the first start fills it, or now: prestager db upgrade")
     else:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cli.configuration import did_you_mean
 from cli.fleet_import.sources import Hosts
+from messages.connection_variables import is_set_by_prestager
 from messages.secret_names import is_secret_name
 
 DEFAULT_GROUP: Final = "Default"
@@ -64,6 +65,7 @@ def read_fleet(hosts: Hosts) -> Wanted:
     wanted = Wanted()
     secrets: Counter[str] = Counter()
     templates: Counter[str] = Counter()
+    own: Counter[str] = Counter()
     for name, variables in hosts.items():
         group = str(variables.get(_GROUP, DEFAULT_GROUP))
         wanted.group_of[name] = group
@@ -73,7 +75,7 @@ def read_fleet(hosts: Hosts) -> Wanted:
         wanted.sites[name] = {
             "name": name,
             **{target: variables[source] for source, target in _FIELDS.items() if source in variables},
-            "connection": _connection(variables, secrets, templates),
+            "connection": _connection(variables, secrets, templates, own),
         }
     wanted.warnings.extend(
         f"{variable} looks like a secret and is not kept ({_hosts(count)}); passwords come with each prestage command."
@@ -82,6 +84,10 @@ def read_fleet(hosts: Hosts) -> Wanted:
     wanted.warnings.extend(
         f"{variable} holds a template, which is kept as it is and never evaluated ({_hosts(count)})."
         for variable, count in sorted(templates.items())
+    )
+    wanted.warnings.extend(
+        f"{variable} is set by Prestager in each run and is not kept ({_hosts(count)})."
+        for variable, count in sorted(own.items())
     )
     return wanted
 
@@ -114,7 +120,9 @@ def _rounded_version(name: str, variables: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {_VERSION} is a number, whose last zeros are lost; {_QUOTED}"
 
 
-def _connection(variables: Mapping[str, Any], secrets: Counter[str], templates: Counter[str]) -> dict[str, Any]:
+def _connection(
+    variables: Mapping[str, Any], secrets: Counter[str], templates: Counter[str], own: Counter[str]
+) -> dict[str, Any]:
     """Return the variables that are not ours, without secrets; what is left out or odd is counted by name."""
     kept = {}
     for name, value in variables.items():
@@ -123,6 +131,9 @@ def _connection(variables: Mapping[str, Any], secrets: Counter[str], templates: 
         secret = _secret_in(name, value)
         if secret is not None:
             secrets[secret] += 1
+            continue
+        if is_set_by_prestager(name):
+            own[name] += 1
             continue
         if "{{" in str(value):
             templates[name] += 1

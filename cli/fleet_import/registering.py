@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, insert, select
@@ -15,13 +16,15 @@ from sqlalchemy import RowMapping, insert, select
 from actors.desk import CoordinatorRules, Desk
 from actors.group_commands import create_group, update_group
 from actors.refusals import Refused
-from actors.subcloud_commands import update_subcloud
-from actors.subcloud_fields import read_changes, read_new
+from actors.subcloud_commands import update_imported_subcloud
+from actors.subcloud_fields import read_imported_changes, read_new_imported
 from cli.fleet_import.reading import Wanted
+from cli.webhook_desk import shell_caller
+from db.audit import record
 from db.engine import Database
 from db.journal import Journal
 from db.schema import controller, subcloud_groups, subclouds
-from messages.commands import Command, CommandType
+from messages.commands import Answer, Command, CommandType
 from runner.inspectors import DeclaredInspector
 
 # Stands for a group that was refused: no row has this number.
@@ -110,7 +113,7 @@ class _Import:
             return None
 
     def _new(self, fields: Mapping[str, Any], group_id: int) -> dict[str, Any]:
-        values = read_new(fields, default_version=self._rules.default_version or "")
+        values = read_new_imported(fields, default_version=self._rules.default_version or "")
         return {
             **values,
             "group_id": group_id,
@@ -123,15 +126,22 @@ class _Import:
         differing = {
             key: value
             for key, value in fields.items()
-            if any(row[column] != read for column, read in read_changes({key: value}).items())
+            if any(row[column] != read for column, read in read_imported_changes({key: value}).items())
         }
         if group_id not in (_NO_GROUP, row["group_id"]):
             differing["group_id"] = group_id
         if not differing:
             self._done.unchanged += 1
             return
-        update_subcloud(self._desk, Command(type=CommandType.SUBCLOUD_UPDATE, subject=row["name"], data=differing))
+        command = Command(
+            type=CommandType.SUBCLOUD_UPDATE, subject=str(row["id"]), data=differing, requested_by=shell_caller()
+        )
+        update_imported_subcloud(self._desk, command)
         self._done.updated += 1
+        if self._desk.notes:
+            audited = command.model_copy(update={"subject": row["name"]})
+            record(self._desk.connection, audited, Answer(status=HTTPStatus.OK), self._desk.at, self._desk.notes)
+            self._desk.notes.clear()
 
     def _group(self, name: str, fields: Mapping[str, Any]) -> int:
         row = self._find_group(name)

@@ -50,8 +50,12 @@ subclouds: Final = Table(
     Column("system_mode", String(16), nullable=False),
     Column("oam_floating_ip", String(255)),
     Column("management_alarms", Integer, nullable=False),
-    # Ansible connection variables of the site, without secrets: ansible_port, ansible_connection ...
+    # Ansible connection variables of the site, without secrets: those of the operator's import, which win, and those
+    # that callers set.
     Column("connection", JSON, nullable=False),
+    Column("caller_connection", JSON, nullable=False, server_default="{}"),
+    # Names of variables that an upgrade took out because it was not known who had set them.
+    Column("removed_variables", JSON, nullable=False, server_default="[]"),
     # Failed availability probes in a row.
     Column("probe_failures", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt, WithJsonSchema, model_validator
 
+from messages.connection_variables import callers_schema
 from messages.requests import subcloud_values as values
 from messages.requests.flags import GroupRef, NewGroupRef, SubcloudForce
 from messages.requests.reading import Request, Saying, Sent
@@ -30,7 +31,19 @@ _Host = Annotated[str | None, Sent(_ShortText | None, _unless_none(values.host))
 _Network = Annotated[
     str | None, Sent(_ShortText | None, _unless_none(values.network)), Saying(values.NO_ADDRESS_OR_NETWORK)
 ]
-_Address = Annotated[str | None, Sent(str | None, _unless_none(values.first_address)), Saying(values.NO_ADDRESS)]
+_SiteHost = Annotated[
+    str | None, Sent(_ShortText | None, _unless_none(values.site_host)), Saying(values.NO_ADDRESS_OR_NETWORK)
+]
+_Address = Annotated[str | None, Sent(str | None, _unless_none(values.first_site_address)), Saying(values.NO_ADDRESS)]
+_ImportedAddress = Annotated[
+    str | None, Sent(str | None, _unless_none(values.first_address)), Saying(values.NO_ADDRESS)
+]
+_Variables = Annotated[dict[str, Any], WithJsonSchema(callers_schema())]
+_ImportedVariables = Annotated[
+    dict[str, Any] | None,
+    Sent(dict[str, Any] | None, _unless_none(values.imported_connection)),
+    Saying(values.NO_CONNECTION),
+]
 _Name = Annotated[
     str,
     Field(
@@ -58,10 +71,10 @@ class _SubcloudFields(Request):
     management_subnet: _Network = Field(
         None, validation_alias=AliasChoices("management-subnet", "management_subnet"), description="An IP network."
     )
-    management_start_ip: _Host = Field(
+    management_start_ip: _SiteHost = Field(
         None,
         validation_alias=AliasChoices("management-start-ip", "management_start_address"),
-        description="IP address.",
+        description="IP address, where the site's own API is; not one of the system controller itself.",
     )
     management_end_ip: _Host = Field(
         None, validation_alias=AliasChoices("management-end-ip", "management_end_address"), description="IP address."
@@ -92,7 +105,8 @@ class _SubcloudFields(Request):
     oam_floating_ip: _Address = Field(
         None,
         validation_alias=AliasChoices("oam_floating_ip", "external_oam_floating_address"),
-        description="Where the site is reached; of several, separated by commas, the first counts.",
+        description="Where the site is reached; of several, separated by commas, the first counts. Not an address of"
+        " the system controller itself.",
     )
     management_state: Annotated[Literal["managed", "unmanaged"] | None, Saying("Invalid management-state")] = Field(
         None, alias="management-state", description="Whether the controller may work on it."
@@ -116,12 +130,13 @@ class _SubcloudFields(Request):
     ] = Field(None, alias="management-alarms", description="How many of its alarms affect management.")
     connection: Annotated[
         dict[str, Any] | None,
-        Sent(dict[str, Any] | str | None, _unless_none(values.connection)),
+        Sent(_Variables | str | None, _unless_none(values.connection)),
         Saying(values.NO_CONNECTION),
     ] = Field(
         None,
-        description="Ansible connection variables, as an object or as the text of one, at most 16 KiB. No secrets:"
-        " passwords come with each prestage command.",
+        description="Ansible connection variables, as an object or as the text of one, at most 16 KiB; they replace"
+        " those that callers have set. Those of the operator's import stay, and win where both name one thing. No"
+        " secrets: passwords come with each prestage command.",
     )
     force: SubcloudForce = Field(None, description="Manage the subcloud whatever its state.")
 
@@ -140,3 +155,17 @@ class SubcloudChange(_SubcloudFields):
     """What to change of a subcloud."""
 
     group: NewGroupRef = Field(None, alias="group_id", description="Id or name of its new group.")
+
+
+class ImportedSubcloud(NewSubcloud):
+    """A subcloud to be added as the operator's file describes it: any connection variable, and any address."""
+
+    oam_floating_ip: _ImportedAddress = None
+    connection: _ImportedVariables = None
+
+
+class ImportedSubcloudChange(SubcloudChange):
+    """What the operator's file changes of a subcloud."""
+
+    oam_floating_ip: _ImportedAddress = None
+    connection: _ImportedVariables = None

@@ -6,8 +6,11 @@ import json
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
+from messages.connection_variables import ConnectionVariableError, read_callers_variables
+from messages.host_names import is_reserved_host_name, reserved_name_text
 from messages.requests.reading import fault, shown
 from messages.secret_names import secret_names
+from messages.site_addresses import REFUSED, is_site_address
 from statemachine.versions import is_release
 
 RELEASE: Final = r"^[0-9]{1,4}\.[0-9]{1,4}$"
@@ -20,6 +23,7 @@ _NAME_WITHOUT_LETTERS: Final = "name must contain alphabetic characters"
 NO_TEXT: Final = f"Invalid {{key}}: give a text of at most {_TEXT_LENGTH} characters"
 NO_ADDRESS: Final = "Invalid {key}: {value} is not an IP address"
 NO_ADDRESS_OR_NETWORK: Final = "Invalid {key}: {value} is not an IP address or network"
+REFUSED_ADDRESS: Final = f"Invalid {{key}}: {REFUSED}"
 NO_RELEASE: Final = "Invalid {key}: give the version as MM.mm, such as 22.12"
 NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
 
@@ -39,6 +43,8 @@ def name(value: str) -> str:
         raise fault(_NAME_WITHOUT_LETTERS)
     if not all(char.isalnum() or char in "._-" for char in value) or value[0] in ".-":
         raise fault(_BAD_NAME)
+    if is_reserved_host_name(value):
+        raise fault(reserved_name_text(value))
     return value
 
 
@@ -59,6 +65,16 @@ def network(value: str) -> str:
     return _checked(value, lambda written: ip_network(written, strict=False))
 
 
+def site_host(value: str) -> str:
+    """Return an address of a site as it was written; this machine's own are refused."""
+    return _elsewhere(host(value))
+
+
+def first_site_address(value: str) -> str:
+    """Return an OAM address that a caller may set; see `first_address`."""
+    return _elsewhere(first_address(value))
+
+
 def first_address(value: str) -> str:
     """Return an OAM address; one per stack may be given, separated by commas, and the first is the primary."""
     written = value.split(",", maxsplit=1)[0].strip()
@@ -76,20 +92,44 @@ def release(value: str | float) -> str:
 
 
 def connection(value: dict[str, Any] | str) -> dict[str, Any]:
-    """Return Ansible connection variables; a secret among them is refused, for it would be kept and shown."""
+    """Return the connection variables of a caller, in the form in which they are kept.
+
+    A secret among them is refused, for they are kept and shown; so is what only the operator's import may bring.
+    """
+    variables = _mapping(value)
+    secret = next((place.rpartition(".")[2] for place in secret_names(variables)), None)
+    if secret is not None:
+        raise fault(
+            "Invalid connection: {value} looks like a secret; passwords come with each prestage command",
+            shown(secret),
+        )
+    try:
+        return read_callers_variables(variables)
+    except ConnectionVariableError as error:
+        refusal = fault(f"Invalid connection: {{value}} {error.reason}", shown(error.variable))
+    raise refusal
+
+
+def imported_connection(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the connection variables of the operator's import: any, but for secrets, which the import leaves out."""
+    return _mapping(value)
+
+
+def _mapping(value: dict[str, Any] | str) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise fault(NO_CONNECTION) from None
     if not isinstance(value, dict) or len(json.dumps(value)) > _CONNECTION_BYTES:
         raise fault(f"{NO_CONNECTION}, at most 16 KiB")
-    secret = next((place.rpartition(".")[2] for place in secret_names(value)), None)
-    if secret is not None:
-        raise fault(
-            "Invalid connection: {value} looks like a secret; passwords come with each prestage command", shown(secret)
-        )
     return {str(key): given for key, given in value.items()}
+
+
+def _elsewhere(address: str) -> str:
+    if not is_site_address(address):
+        raise fault(REFUSED_ADDRESS)
+    return address
 
 
 def _checked(value: str, parse: Any) -> str:

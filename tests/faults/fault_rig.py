@@ -18,6 +18,7 @@ from sqlalchemy import Row, select
 from db.engine import Database
 from db.schema import strategies
 from tests.faults.fault_parts import START_S, Part
+from tests.imported_sites import READY, import_sites
 from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.service_process import ServiceProcess
 from tests.waiting import wait_for
@@ -140,16 +141,8 @@ class FaultInstallation:
 
     def add_sites(self, count: int) -> None:
         """Add local sites that work in the journal's directory."""
-        for place in range(count):
-            site = {
-                "name": f"site{place}",
-                "software_version": "22.12",
-                "management-state": "managed",
-                "availability-status": "online",
-                "connection": {"ansible_connection": "local", "journal_dir": str(self.journal)},
-            }
-            status, answer = self.api.ask("POST", "/v1.0/subclouds", site)
-            assert status == 200, answer
+        variables = {**READY, "ansible_connection": "local", "journal_dir": str(self.journal)}
+        import_sites(self.database, {f"site{place}": variables for place in range(count)})
 
     def apply_strategy(self, width: int) -> None:
         """Create and apply a strategy over all sites, `width` at a time; one that has ended makes room."""

@@ -11,6 +11,7 @@ from threading import Event
 
 import pytest
 
+from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.service_process import ServiceProcess
 from tests.waiting import wait_for
@@ -46,19 +47,8 @@ def service(tmp_path: Path) -> Iterator[ServiceProcess]:
 
 def add_fleet(service: ServiceProcess, tmp_path: Path) -> None:
     """Add the sites, managed and online."""
-    for place in range(SITES):
-        status, answer = service.ask(
-            "POST",
-            "/v1.0/subclouds",
-            {
-                "name": f"site{place}",
-                "software_version": "22.12",
-                "management-state": "managed",
-                "availability-status": "online",
-                "connection": {"ansible_connection": "local", "journal_dir": str(tmp_path / "journal")},
-            },
-        )
-        assert status == 200, answer
+    variables = {**READY, "ansible_connection": "local", "journal_dir": str(tmp_path / "journal")}
+    import_sites_at(service.database_url, {f"site{place}": variables for place in range(SITES)})
 
 
 def begin(service: ServiceProcess, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from db.engine import Database
 from db.schema import secrets
 from db.sealing import sealed_with
+from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import write_playbooks
 from tests.postgres_server import PostgresServer
 from tests.rabbitmq_server import RabbitmqServer
@@ -78,15 +79,8 @@ def postgres() -> Iterator[PostgresServer]:
 
 def begin(installation: InstallationProcesses, journal: Path) -> None:
     """Add three sites, work through them one by one, and wait until the first one is at work."""
-    for place in range(3):
-        site = {
-            "name": f"site{place}",
-            "software_version": "22.12",
-            "management-state": "managed",
-            "availability-status": "online",
-            "connection": {"ansible_connection": "local", "journal_dir": str(journal)},
-        }
-        assert installation.api.ask("POST", "/v1.0/subclouds", site)[0] == 200
+    variables = {**READY, "ansible_connection": "local", "journal_dir": str(journal)}
+    import_sites_at(installation.api.database_url, {f"site{place}": variables for place in range(3)})
     create = {"type": "prestage", "subcloud-apply-type": "serial", "sysadmin_password": PASSWORD}
     assert installation.api.ask("POST", STRATEGY, create)[0] == 200
     assert installation.api.ask("POST", f"{STRATEGY}/actions", {"action": "apply"})[0] == 200

@@ -11,6 +11,7 @@ from typing import IO, Any
 import pytest
 from installation_processes import InstallationProcesses, new_installation
 
+from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.postgres_server import PostgresServer
 from tests.rabbitmq_server import RabbitmqServer
@@ -52,15 +53,9 @@ def begin(installation: InstallationProcesses, tmp_path: Path) -> Callable[[int]
     """Give a function that adds sites and applies a strategy over them."""
 
     def start(count: int) -> None:
-        for place in range(count):
-            site = {
-                "name": f"site{place}",
-                "software_version": "22.12",
-                "management-state": "managed",
-                "availability-status": "online",
-                "connection": {"ansible_connection": "local", "journal_dir": str(tmp_path / "journal")},
-            }
-            assert installation.api.ask("POST", "/v1.0/subclouds", site)[0] == 200
+        variables = {**READY, "ansible_connection": "local", "journal_dir": str(tmp_path / "journal")}
+        sites = {f"site{place}": variables for place in range(count)}
+        import_sites_at(installation.api.database_url, sites)
         create = {"type": "prestage", "max-parallel-subclouds": 3, "sysadmin_password": PASSWORD}
         status, answer = installation.api.ask("POST", STRATEGY, create)
         assert status == 200, answer

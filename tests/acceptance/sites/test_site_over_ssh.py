@@ -14,6 +14,7 @@ import pytest
 
 from demo.feed import DemoFeeds, build_feeds
 from demo.images import build_images
+from tests.imported_sites import READY, import_sites_at
 from tests.service_process import ServiceProcess
 from tests.ssh_server import SshServer, ssh_server
 from tests.waiting import wait_for
@@ -56,20 +57,16 @@ class Controller:
 
     def add(self, name: str, **connection: Any) -> None:
         """Register the site under a name."""
-        body = {
-            "name": name,
-            "software_version": self.feeds.previous,
-            "management-state": "managed",
-            "availability-status": "online",
-            "connection": {
-                **self.server.host_vars(),
-                "platform_backup_dir": str(self.backup),
-                "site_feed_dir": str(self.root / "site" / "feed" / f"rel-{self.feeds.previous}"),
-                "prestage_min_free_bytes": 1024 * 1024,
-                **connection,
-            },
+        variables = {
+            **READY,
+            "prestager_software_version": self.feeds.previous,
+            **self.server.host_vars(),
+            "platform_backup_dir": str(self.backup),
+            "site_feed_dir": str(self.root / "site" / "feed" / f"rel-{self.feeds.previous}"),
+            "prestage_min_free_bytes": 1024 * 1024,
+            **connection,
         }
-        self.ask("POST", "/v1.0/subclouds", body)
+        import_sites_at(self.service.database_url, {name: variables})
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send a request that must succeed, and keep the answer for the search for secrets."""

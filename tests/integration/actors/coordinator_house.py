@@ -12,6 +12,7 @@ from db.engine import Database
 from db.schema import outbox, runs, steps, strategies, subclouds
 from db.sealing import Sealer
 from messages.commands import Answer, Command, CommandType
+from tests.imported_sites import import_sites
 
 
 @dataclass
@@ -44,8 +45,8 @@ class House:
         """Apply, abort or delete the strategy."""
         return self.ask(CommandType(f"strategy.{verb}"), type=kind)
 
-    def add_site(self, name: str, **data: Any) -> Answer:
-        """Add a managed, online simplex site that runs 22.12."""
+    def add_site(self, name: str, *, connection: dict[str, Any] | None = None, **data: Any) -> Answer:
+        """Add a managed, online simplex site that runs 22.12, with connection variables of the operator's import."""
         given = {
             "name": name,
             "software_version": "22.12",
@@ -54,7 +55,10 @@ class House:
             "external_oam_floating_address": "10.10.10.2",
             **data,
         }
-        return self.ask(CommandType.SUBCLOUD_ADD, **given)
+        added = self.ask(CommandType.SUBCLOUD_ADD, **given)
+        if connection:
+            import_sites(self.database, {name: connection})
+        return added
 
     def add_group(self, name: str, apply_type: str = "parallel", width: int = 2) -> Answer:
         """Add a subcloud group."""

@@ -14,6 +14,7 @@ from db.printed import outputs
 from runner.jobs import OnFinished, Runner
 from runner.supervisor import Supervisor
 from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
+from tests.imported_sites import READY, import_sites
 from tests.simulated_fleet import simulated_fleet
 
 PASSWORD = "Li69nux*{{ no }}"
@@ -109,7 +110,7 @@ def test_over_ssh(tmp_path: Path, start: Callable[..., AnsibleRig]) -> None:
         ssh = fleet.sites[0].ssh
         rig = start(playbooks, sites=False)
         own = {"ansible_port": ssh.port}
-        rig.add_site("edge", connection=own, external_oam_floating_address=ssh.host)
+        import_sites(rig.database, {"edge": {**READY, **own, "prestager_oam_address": ssh.host}})
         ended = rig.run_strategy(password=fleet.password)
 
     assert "complete" == ended, rig.step("edge")["details"]

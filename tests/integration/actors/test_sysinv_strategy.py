@@ -93,6 +93,20 @@ def test_each_site_by_what_it_says(asking: Callable[..., Rig], sites: SitesThrea
     assert "The inventory says 22.12" in rig.log("moved", "prestage-precheck")
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "169.254.1.1", "::ffff:127.0.0.1"])
+def test_a_site_that_calls_itself_this_machine(
+    asking: Callable[..., Rig], sites: SitesThread, stage: Stage, address: str
+) -> None:
+    """A site that tells an address of the controller's own as its OAM address fails; no password is sent there."""
+    rig = asking()
+    rig.add_site("well")
+    sites["well"].spec.oam_floating_ip = address
+
+    assert "failed" == rig.run_strategy()
+    assert "says that its OAM address is " in rig.step("well")["details"]
+    assert [] == stage.jobs
+
+
 def test_force_passes_over_alarms_and_not_over_silence(asking: Callable[..., Rig], sites: SitesThread) -> None:
     """With force an alarm does not fail the site; a health that cannot be read does all the same."""
     rig = asking()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from amqp_house import END_S, ROOT, House
 
 from db.engine import Database
 from db.heartbeats import all_processes
+from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.waiting import wait_for
 
@@ -55,13 +55,8 @@ def test_it_takes_a_strategy_to_its_end(
 
     Meanwhile it reports itself like any other process, and afterwards no longer.
     """
-    site = {
-        "name": "site0",
-        "software_version": "22.12",
-        "management-state": "managed",
-        "availability-status": "online",
-        "connection": {"ansible_connection": "local", "journal_dir": str(tmp_path / "journal")},
-    }
+    variables = {**READY, "ansible_connection": "local", "journal_dir": str(tmp_path / "journal")}
+    import_sites_at(house.settings.store_url, {"site0": variables})
     sealed = subprocess.run(
         [
             sys.executable,
@@ -83,14 +78,9 @@ def test_it_takes_a_strategy_to_its_end(
         timeout=60,
     ).stdout.strip()
 
-    added = house.send(house.url, "/test", "add", "subcloud.add", json.dumps(site))
     created = house.send(house.url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
     applied = house.send(house.url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
-    assert [200, 200, 200] == [added[1]["status"], created[1]["status"], applied[1]["status"]], (
-        added,
-        created,
-        applied,
-    )
+    assert [200, 200] == [created[1]["status"], applied[1]["status"]], (created, applied)
     wait_for(lambda: house.strategy_state() != "applying", 60, log.read_text)
     database = Database(house.settings.store_url)
     with database.read() as connection:

@@ -411,6 +411,37 @@ def test_names_of_secrets_and_others(prestager, database, tmp_path: Path) -> Non
     ]
 
 
+def test_what_prestager_sets_is_left_out(prestager, database, inventory) -> None:
+    """A variable that each run sets itself is not kept, with a warning; the site's own ones are."""
+    shared = {"prestage_archive_dir": "/x", "controller_feed_root": "/y", "platform_backup_dir": "/z"}
+
+    ended = prestager("subcloud", "import", inventory({"a": shared, "b": shared}))
+
+    assert "Warning: prestage_archive_dir is set by Prestager in each run and is not kept (2 hosts)." in ended.err
+    assert {"platform_backup_dir": "/z"} == rows(database)["a"]["connection"]
+
+
+@pytest.mark.parametrize("name", ["localhost", "all", "ungrouped"])
+def test_reserved_names_in_a_list(prestager, database, tmp_path: Path, name: str) -> None:
+    """A list with a name that Ansible keeps for itself is refused as a whole."""
+    file = tmp_path / "sites.txt"
+    file.write_text(f"{name} 10.0.0.1\nedge-1\n")
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert 1 == ended.code
+    assert f"{name}: name {name} is reserved by Ansible" in ended.err
+    assert {} == rows(database)
+
+
+def test_reserved_names_in_an_inventory(prestager, database, inventory) -> None:
+    """An inventory with a host that Ansible keeps for itself is refused as a whole."""
+    ended = prestager("subcloud", "import", inventory({"localhost": {}, "a": {}}))
+
+    assert "localhost: name localhost is reserved by Ansible" in ended.err
+    assert {} == rows(database)
+
+
 def test_missing_file(prestager, database) -> None:
     """A file that is not there is told."""
     assert "/nowhere/fleet.yml cannot be read: No such file or directory." in (
