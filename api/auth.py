@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from api.reads import STORE_PATIENCE_S
-from db.tokens import Role, TokenStore
+from db.tokens import Role, Token, TokenStore
 
+# Reads of tokens at once.
+_THREADS: Final = 4
+_MOST_PENDING: Final = 256
 _PROJECTS: Final = frozenset({"admin", "services"})
 
 # Roles, any of which is enough. Keystone implies reader for admin; a token has one role only.
@@ -67,17 +71,23 @@ class Authenticator(Protocol):
             AuthenticatorUnavailableError: Nobody can tell at the moment.
         """
 
+    def close(self) -> None:
+        """Let go of what it holds. Repeating it does nothing."""
+
 
 class TokenAuthenticator:
     """Knows callers by the tokens of this installation.
 
     Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. A store that
-    says nothing is waited for `patience_s` seconds.
+    says nothing is waited for `patience_s` seconds. The threads are its own, so that nothing else keeps callers out.
     """
 
     def __init__(self, store: TokenStore, patience_s: float = STORE_PATIENCE_S) -> None:
         self._store = store
         self._patience_s = patience_s
+        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="token")
+        # Questions that run or wait for a thread.
+        self._pending = 0
 
     async def authenticate(self, token: str | None) -> Caller:
         """Return the caller; token callers count as project `admin`."""
@@ -85,9 +95,28 @@ class TokenAuthenticator:
             raise MissingTokenError
         try:
             async with asyncio.timeout(self._patience_s):
-                known = await asyncio.to_thread(self._store.authenticate, token)
+                known = await self._ask(token)
         except TimeoutError:
             raise AuthenticatorUnavailableError from None
         if known is None:
             raise InvalidTokenError
         return Caller(name=known.name, roles=frozenset({known.role}), project="admin")
+
+    def close(self) -> None:
+        """Ask no more; what waits for the store ends by itself. Repeating it does nothing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, token: str) -> Token | None:
+        if self._pending >= _MOST_PENDING:
+            # More would only wait until they are too late.
+            raise AuthenticatorUnavailableError
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._store.authenticate, token)
+        self._pending += 1
+        asked.add_done_callback(self._answered)
+        # One that was given up goes on in its thread, and counts until it ends.
+        return await asyncio.shield(asked)
+
+    def _answered(self, asked: asyncio.Future[Token | None]) -> None:
+        self._pending -= 1
+        # Nobody may be waiting any more when it fails.
+        _ = asked.cancelled() or asked.exception()

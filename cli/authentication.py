@@ -11,7 +11,7 @@ from settings.model import Settings
 
 
 def build_authenticator(settings: Settings, database: Database) -> Authenticator:
-    """Return the authenticator; nothing is asked yet. One for Keystone is the caller's to close."""
+    """Return the authenticator; nothing is asked yet. It is the caller's to close."""
     if settings.auth == "token":
         return TokenAuthenticator(TokenStore(database))
     return KeystoneAuthenticator(

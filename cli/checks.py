@@ -11,6 +11,7 @@ from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.file_rights import file_right_warnings
 from cli.site_checks import site_faults
+from cli.tls_checks import tls_doubts, tls_fault
 from db.engine import Database
 from runner.playbook_check import missing_playbooks
 from runner.private_dir import NoRunRootError, choose_run_root
@@ -39,6 +40,7 @@ def start_faults(settings: Settings) -> list[str]:
         _database_driver,
         _secret_key,
         _tracing,
+        tls_fault,
     )
     return [fault for check in checks if (fault := check(settings)) is not None] + [
         *missing_playbooks(settings.playbooks_dir),
@@ -46,9 +48,17 @@ def start_faults(settings: Settings) -> list[str]:
     ]
 
 
-def doubts(settings: Settings) -> list[str]:
-    """Return one sentence for each thing that does not keep the service from starting and should be looked at."""
-    return [*_missing(settings), *file_right_warnings(settings), *_run_files()]
+def doubts(settings: Settings, *, listens: bool = True) -> list[str]:
+    """Return one sentence for each thing that does not keep the service from starting and should be looked at.
+
+    `listens` says whether the process that is asked about, or any, serves the API.
+    """
+    return [
+        *_missing(settings),
+        *file_right_warnings(settings),
+        *_run_files(),
+        *(tls_doubts(settings) if listens else []),
+    ]
 
 
 def _run_files() -> list[str]:

@@ -78,6 +78,8 @@ def examine_settings(**given: int | str) -> tuple[Settings | None, list[str]]:
 def _replacement(place: tuple[int | str, ...]) -> dict[str, Any]:
     """Return the defaults of what is wrong; only the two sources of the key are judged together."""
     wrong = {str(place[0])} if place else {"secret_key", "secret_key_file"}
+    if "tls_key_file" in wrong:
+        wrong.add("tls_certificate_file")
     if any(name.startswith("keystone_") for name in wrong):
         # Without Keystone none of its settings is needed, so that the default will do.
         wrong.add("auth")

@@ -11,9 +11,11 @@ from aiohttp import web
 
 from actors.amqp.mailbox import count_dead_letters
 from actors.loop import dead_loops
+from api.listener import BoundedSite
 from bootstrap.faults import StartError
 from bootstrap.installation import Installation
 from bootstrap.roles import Role
+from cli.connection_limits import MONITOR
 from monitoring.dead_letters import DeadLetters
 from monitoring.listener import Health, create_monitor
 from monitoring.store_facts import StoreFacts
@@ -44,7 +46,7 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
     host, _, port = settings.monitor_listen.rpartition(":")
     try:
         try:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+            await BoundedSite(runner, host.strip("[]"), int(port), bounds=MONITOR, options={"access_log": None}).start()
         except OSError as error:
             raise StartError(
                 f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {error.strerror}. Stop"

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext, suppress
 from typing import Final
 
 import structlog
@@ -22,15 +22,19 @@ from actors.amqp.processes import AmqpActors
 from actors.probe import AvailabilityProbe, ProbeRules
 from api.app import create_app
 from api.keystone.authenticator import KeystoneAuthenticator
-from api.server import create_runner
+from api.listener import BoundedSite
+from api.server import create_runner, create_site
 from bootstrap.fact_sources import probe_aim
 from bootstrap.faults import StartError
 from bootstrap.installation import Installation, build
 from bootstrap.roles import ALL_ROLES, Role
 from bootstrap.store import only_instance
 from cli.authentication import build_authenticator
+from cli.connection_limits import api_bounds
 from cli.monitor import is_alive, monitoring
 from cli.readiness import Readiness
+from cli.server_certificate import server_certificate
+from cli.shared_checks import AsyncCheck, Check, SharedChecks
 from db.revisions import current_revision, head_revision
 from db.schema import controller
 from db.tokens import TokenStore
@@ -78,18 +82,23 @@ class _Service:
         self._was_ready = False
         self._revision = head_revision()
         self._told = Readiness(self._settings.ready_file)
+        self._checks = self._shared_checks()
 
     async def run(self) -> None:
         self._listen_to_signals()
-        async with self._monitor(), self._actors_stopped_at_end(), self._api() as address:
+        with closing(self._checks):
+            await self._run()
+
+    async def _run(self) -> None:
+        async with self._monitor(), self._actors_stopped_at_end(), self._api() as url:
             await self._start_actors()
             async with self._probe():
-                if address is not None:
-                    await self._welcome(address)
+                if url is not None:
+                    await self._welcome(url)
                 # A signal that came meanwhile stays what is said last.
                 self._unready = None if not self._stop.is_set() else self._unready
                 self._was_ready = True
-                _log.info("service.ready", **_where(address), roles=sorted(self._roles), pid=os.getpid())
+                _log.info("service.ready", **({"url": url} if url else {}), roles=sorted(self._roles), pid=os.getpid())
                 await self._told.tell_until_stopped(self._stop)
             _log.info("service.stopping")
         _log.info("service.stopped")
@@ -112,7 +121,7 @@ class _Service:
 
     @asynccontextmanager
     async def _api(self) -> AsyncIterator[str | None]:
-        """Listen, and stop listening at the end; give the address with its real port, None without an API."""
+        """Listen, and stop listening at the end; give the URL with its real port, None without an API."""
         if Role.API not in self._roles:
             yield None
             return
@@ -131,13 +140,15 @@ class _Service:
         runner = create_runner(app)
         await runner.setup()
         try:
-            await _listen(runner, settings)
-            yield _shown_address(settings.listen_host, runner)
+            async with server_certificate(settings) as tls:
+                bounds = api_bounds(settings, self._roles)
+                site = create_site(runner, settings.listen_host, settings.listen_port, bounds=bounds, tls=tls)
+                await _listen(site, settings)
+                yield f"{'http' if tls() is None else 'https'}://{_shown_address(settings.listen_host, runner)}"
         finally:
             await runner.cleanup()
             await transport.close()
-            if isinstance(self._authenticator, KeystoneAuthenticator):
-                self._authenticator.close()
+            self._authenticator.close()
 
     @asynccontextmanager
     async def _actors_stopped_at_end(self) -> AsyncIterator[None]:
@@ -176,17 +187,22 @@ class _Service:
                 await task
 
     async def _readiness(self) -> Mapping[str, str | None]:
-        checks = {"service": self._unready, "database": await asyncio.to_thread(self._database_fault)}
-        checks["schema"] = await asyncio.to_thread(self._schema_fault)
+        # What costs nothing to know is told as it is now.
+        checks = {"service": self._unready, **await self._checks.results()}
+        if Role.WORKER in self._roles and self._installation.actors.worker.is_draining:
+            checks["worker"] = "drains: it finishes its runs and takes no more"
+        return checks
+
+    def _shared_checks(self) -> SharedChecks:
+        blocking: dict[str, Check] = {"database": self._database_fault, "schema": self._schema_fault}
+        asynchronous: dict[str, AsyncCheck] = {}
         actors = self._installation.actors
         if isinstance(actors, AmqpActors):
-            checks["broker"] = await asyncio.to_thread(actors.broker_fault)
-        if Role.WORKER in self._roles and actors.worker.is_draining:
-            checks["worker"] = "drains: it finishes its runs and takes no more"
+            blocking["broker"] = actors.broker_fault
         if isinstance(self._authenticator, KeystoneAuthenticator):
             # An API that knows nobody serves nobody but those it remembers.
-            checks["keystone"] = await self._authenticator.fault()
-        return checks
+            asynchronous["keystone"] = self._authenticator.fault
+        return SharedChecks(blocking, asynchronous)
 
     def _database_fault(self) -> str | None:
         try:
@@ -204,19 +220,15 @@ class _Service:
             return None
         return None if revision == self._revision else f"is {revision}; this program needs {self._revision}"
 
-    async def _welcome(self, address: str) -> None:
+    async def _welcome(self, url: str) -> None:
         if self._settings.auth == "keystone":
             return
         if not await asyncio.to_thread(TokenStore(self._installation.database).list_tokens):
             _log.warning(
                 "service.no-token",
                 advice="Nobody can use the API yet. Make a token: prestager token create NAME --role admin",
-                url=f"http://{address}/v1.0",
+                url=f"{url}/v1.0",
             )
-
-
-def _where(address: str | None) -> dict[str, str]:
-    return {"url": f"http://{address}"} if address else {}
 
 
 def probe_rules(settings: Settings) -> ProbeRules:
@@ -228,9 +240,9 @@ def probe_rules(settings: Settings) -> ProbeRules:
     )
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def _listen(site: BoundedSite, settings: Settings) -> None:
     try:
-        await web.TCPSite(runner, settings.listen_host, settings.listen_port).start()
+        await site.start()
     except OSError as error:
         raise StartError(
             f"PRESTAGER_LISTEN {settings.listen} cannot be listened on: {error.strerror}. Stop what uses it, or set"

@@ -50,6 +50,6 @@ def worker(
 def _serve(roles: frozenset[Role], **given: int | str) -> None:
     settings = startable_settings(**given)
     configure_logs(settings.log_format, settings.log_level)
-    for doubt in (*unknown_variables(os.environ), *doubts(settings)):
+    for doubt in (*unknown_variables(os.environ), *doubts(settings, listens=Role.API in roles)):
         _log.warning("settings.doubt", doubt=doubt)
     serve(settings, roles)

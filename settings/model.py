@@ -75,6 +75,21 @@ class Settings(BaseSettings):
     )
     broker_url_file: Path | None = Field(None, description="File that holds the broker's URL.")
     listen: ListenAddress = Field("127.0.0.1:8119", description="Address and port of the API.")
+    tls_certificate_file: Path | None = Field(
+        None, description="Certificate of the API (PEM, with those up to the authority), read again when changed."
+    )
+    tls_key_file: Path | None = Field(
+        None, validate_default=True, description="Its private key (PEM, no passphrase), read again when changed."
+    )
+    max_connections: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Connections to the API at once; default what open files allow, at most 4000.",
+    )
+    max_connections_per_address: int | None = Field(
+        None, ge=1, le=1_000_000, description="Those of one address (IPv6: one /64 network); default half of all."
+    )
     secret_key: SecretStr | None = Field(
         None,
         description="Keys that seal passwords, 32 bytes in base64 each, with commas between them: the first seals, all"
@@ -232,6 +247,13 @@ class Settings(BaseSettings):
             raise ValueError("is needed with PRESTAGER_AUTH=keystone")
         if info.data.get("keystone_password", "") is None:
             raise ValueError("or PRESTAGER_KEYSTONE_PASSWORD is needed with PRESTAGER_AUTH=keystone")
+        return value
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _with_its_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_certificate_file") is None):
+            raise ValueError("and PRESTAGER_TLS_CERTIFICATE_FILE are set together or not at all")
         return value
 
     @field_validator("database_url_file", "broker_url_file", "keystone_password_file")

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ DEADLINE_S = 60.0
 
 
 class ServiceProcess:
-    """`prestager up` on a free port; `settings` are PRESTAGER_ variables without the prefix."""
+    """`prestager up` on a free port; `settings` are PRESTAGER_ variables without the prefix.
 
-    def __init__(self, place: Path, name: str = "service", **settings: str) -> None:
+    `launcher` is a command with its arguments that runs another one.
+    """
+
+    def __init__(self, place: Path, name: str = "service", *, launcher: Sequence[str] = (), **settings: str) -> None:
         self.log = place / f"{name}.log"
         self.environment = clean_environment(
             {
@@ -35,7 +38,7 @@ class ServiceProcess:
         )
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "up"], env=self.environment, stdout=file, stderr=file
+                [*launcher, sys.executable, "-m", "cli.main", "up"], env=self.environment, stdout=file, stderr=file
             )
 
     @property

@@ -13,10 +13,13 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy import Table, insert
 
-from api.server import create_runner
+from api.connections import ConnectionBounds
+from api.server import create_runner, create_site
 from db.engine import Database
 from db.tokens import TokenStore
 from messages.commands import Answer, Command
+
+BOUNDS = ConnectionBounds(total=1000, per_address=1000)
 
 
 class RecordingTransport:
@@ -106,6 +109,18 @@ class Rig:
         server = self.runner.server
         return 0 if server is None else len(server.connections)
 
+    @property
+    def requests(self) -> int:
+        """How many requests have begun to be handled."""
+        server = self.runner.server
+        return 0 if server is None else server.requests_count
+
+    async def await_requests(self, count: int) -> None:
+        """Wait until so many requests have begun to be handled."""
+        async with asyncio.timeout(10):
+            while self.requests < count:  # noqa: ASYNC110 - aiohttp counts and tells nobody
+                await asyncio.sleep(0.001)
+
     def token(self, role: str) -> str:
         """Return the token of a caller with `role`, called like the role."""
         if role not in self.tokens:
@@ -152,11 +167,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def serve(app: web.Application, database: Database, transport: RecordingTransport) -> AsyncIterator[Rig]:
+async def serve(
+    app: web.Application, database: Database, transport: RecordingTransport, bounds: ConnectionBounds = BOUNDS
+) -> AsyncIterator[Rig]:
     """Run the application in its real server on a free port."""
     runner = create_runner(app, shutdown_s=1.0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await create_site(runner, "127.0.0.1", 0, bounds=bounds).start()
     host, port = runner.addresses[0][:2]
     try:
         yield Rig(host, port, database, transport, app, runner)

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from api_rig import RecordingTransport, Rig, serve
+from api_rig import BOUNDS, RecordingTransport, Rig, serve
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
+from api.connections import ConnectionBounds
 from api.context import Limits
 from db.engine import Database
 from db.sealing import Sealer
@@ -44,7 +45,15 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def rig(database: Database, sealer: Sealer, checks: dict[str, str | None], limits: Limits) -> AsyncIterator[Rig]:
+def bounds() -> ConnectionBounds:
+    """The bounds of connections; none is ever reached."""
+    return BOUNDS
+
+
+@pytest.fixture
+async def rig(
+    database: Database, sealer: Sealer, checks: dict[str, str | None], limits: Limits, bounds: ConnectionBounds
+) -> AsyncIterator[Rig]:
     """The running API."""
 
     async def readiness() -> Mapping[str, str | None]:
@@ -59,5 +68,5 @@ async def rig(database: Database, sealer: Sealer, checks: dict[str, str | None],
         readiness=readiness,
         limits=limits,
     )
-    async with serve(app, database, transport) as rig:
+    async with serve(app, database, transport, bounds) as rig:
         yield rig

@@ -1,0 +1,91 @@
+"""Readiness checks that many ask for and that are made once: in threads of their own, and each bounded in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Final
+
+# Returns None when all is well, otherwise one sentence.
+Check = Callable[[], str | None]
+AsyncCheck = Callable[[], Awaitable[str | None]]
+
+# How long a result counts, in seconds; all who ask meanwhile get the same.
+_FRESH_S: Final = 1.0
+# How long one check is waited for, in seconds: less than readiness as a whole is.
+_PATIENCE_S: Final = 4.0
+
+
+class SharedChecks:
+    """Makes all checks together; whoever asks while they are made, or within a second, shares the result.
+
+    A check that does not come back in time has that as its result, and is not begun again until it does: however long
+    the database or the broker is silent, and however many ask, there is one thread for each check.
+
+    Args:
+        blocking: Checks by name, which block.
+        asynchronous: Checks by name, which do not.
+        patience_s: How long one is waited for, in seconds.
+        clock: Monotonic time, in seconds.
+    """
+
+    def __init__(
+        self,
+        blocking: Mapping[str, Check],
+        asynchronous: Mapping[str, AsyncCheck],
+        *,
+        patience_s: float = _PATIENCE_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._blocking = dict(blocking)
+        self._asynchronous = dict(asynchronous)
+        self._patience_s = patience_s
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(max_workers=max(1, len(blocking)), thread_name_prefix="readiness")
+        # Checks that are being made, those of before too that did not come back.
+        self._made: dict[str, asyncio.Future[str | None]] = {}
+        self._results: dict[str, str | None] = {}
+        self._fresh_until = float("-inf")
+        self._round: asyncio.Task[None] | None = None
+
+    async def results(self) -> Mapping[str, str | None]:
+        """Return the result of each check, at most a second old."""
+        if self._clock() >= self._fresh_until:
+            if self._round is None:
+                self._round = asyncio.create_task(self._make())
+            # One who hangs up must not end it for the others.
+            await asyncio.shield(self._round)
+        return self._results
+
+    def close(self) -> None:
+        """Make no more checks; those that block end by themselves. Repeating it does nothing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._round is not None:
+            self._round.cancel()
+
+    async def _make(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            for name, check in self._blocking.items():
+                if name not in self._made:
+                    self._made[name] = loop.run_in_executor(self._threads, check)
+            for name, asynchronous in self._asynchronous.items():
+                if name not in self._made:
+                    self._made[name] = asyncio.ensure_future(asynchronous())
+            _ = await asyncio.wait(self._made.values(), timeout=self._patience_s)
+            self._results = {name: self._result(name) for name in (*self._blocking, *self._asynchronous)}
+            self._fresh_until = self._clock() + _FRESH_S
+        finally:
+            self._round = None
+
+    def _result(self, name: str) -> str | None:
+        future = self._made[name]
+        if not future.done():
+            return f"does not answer within {self._patience_s:g} s"
+        del self._made[name]
+        error = None if future.cancelled() else future.exception()
+        if future.cancelled() or error is not None:
+            return f"the check itself failed ({type(error).__name__})"
+        return future.result()

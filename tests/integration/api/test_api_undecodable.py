@@ -1,0 +1,159 @@
+"""Bodies that cannot be decoded: refused by the handler that reads them, ignored by others, and no fault of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from api_rig import Rig
+from structlog.testing import capture_logs
+
+PATH = "/v1.0/sw-update-strategy"
+GOOD = b'{"type": "prestage"}'
+FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
+
+
+def encoded(coding: str, body: bytes) -> tuple[str, bytes]:
+    """Return headers and body as they come with a Content-Encoding."""
+    return f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n", body
+
+
+def plain(body: bytes, headers: str = "") -> tuple[str, bytes]:
+    """Return headers and body as they come."""
+    return f"{headers}Content-Length: {len(body)}\r\n", body
+
+
+def chunked(body: bytes) -> tuple[str, bytes]:
+    """Return headers and body of what says that it comes in chunks."""
+    return "Transfer-Encoding: chunked\r\n", body
+
+
+BODIES = {
+    "gzip that is none": encoded("gzip", b"no gzip at all"),
+    "gzip cut off": encoded("gzip", gzip.compress(GOOD * 100)[:-12]),
+    "gzip with a wrong checksum": encoded("gzip", gzip.compress(GOOD)[:-8] + b"\0" * 8),
+    "gzip with rubbish behind": encoded("gzip", gzip.compress(GOOD) + b"rubbish"),
+    "deflate that is none": encoded("deflate", b"not zlib!"),
+    "deflate with a wrong checksum": encoded("deflate", zlib.compress(GOOD)[:-4] + b"\0\0\0\0"),
+    "deflate cut off": encoded("deflate", zlib.compress(GOOD * 100)[:-8]),
+    "br": encoded("br", b"\x0b\x02\x80\xff\xff"),
+    "zstd": encoded("zstd", b"\x28\xb5\x2f\xfd\xff\xff\xff"),
+    "a coding of nobody": encoded("rot13", b"\xff\xfe"),
+    "two codings": encoded("gzip, deflate", gzip.compress(zlib.compress(GOOD))),
+    "deflate in a bad chunk": ("Content-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n", b"zz\r\n"),
+    "no chunk size": chunked(b"zz\r\n"),
+    "negative chunk size": chunked(b"-1\r\n"),
+    "endless chunk size": chunked(b"f" * 40 + b"\r\n"),
+    "chunk without its end": chunked(b"2\r\n{}XX0\r\n\r\n"),
+    "bad trailer": chunked(b"2\r\n{}\r\n0\r\n\x01: \x02\r\n\r\n"),
+    "no UTF-8": plain(b'{"type": "\xff\xfe"}'),
+    "UTF-16": plain('{"type": "prestage"}'.encode("utf-16")),
+    "a charset of nobody": plain(b"\xff", "Content-Type: application/json; charset=nobody\r\n"),
+    "a charset that is no text": plain(b"\xff", "Content-Type: application/json; charset=hex\r\n"),
+    "deep": plain(b'{"a":' * 100_000),
+    "deep lists": plain(b"[" * 500_000),
+    "NUL": plain(b'{"type": "a\\u0000b"}'),
+    "raw NUL": plain(b'{"type": "a\0b"}'),
+    "lone surrogate": plain(b'{"type": "\\ud800"}'),
+    "surrogate in a key": plain(b'{"\\udfff": 1}'),
+    "huge number": plain(b'{"max-parallel-subclouds": ' + b"9" * 10_000 + b"}"),
+    "huge float": plain(b'{"max-parallel-subclouds": 1e999999}'),
+    "no number": plain(b'{"a": NaN, "b": -Infinity}'),
+    "form without its end": plain(b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx", FORM),
+    "form in gzip that is none": encoded("gzip", b"no gzip at all")[:1]
+    and (
+        FORM + encoded("gzip", b"no gzip at all")[0],
+        b"no gzip at all",
+    ),
+    "form without a boundary": plain(b"--b--", "Content-Type: multipart/form-data\r\n"),
+    "form with another boundary": plain(b"--c\r\n\r\nx\r\n--c--\r\n", FORM),
+    "form whose part is in base64 that is none": plain(
+        b"--b\r\nContent-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: base64\r\n\r\n*\r\n--b--\r\n",
+        FORM,
+    ),
+    "form whose part is in a coding of nobody": plain(
+        b"--b\r\nContent-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: x\r\n\r\n*\r\n--b--\r\n", FORM
+    ),
+    "form whose part is in deflate that is none": plain(
+        b"--b\r\nContent-Disposition: form-data; name=a\r\nContent-Encoding: deflate\r\n\r\nx!\r\n--b--\r\n", FORM
+    ),
+    "form whose part has a charset of nobody": plain(
+        b"--b\r\nContent-Disposition: form-data; name=a\r\nContent-Type: text/plain; charset=x\r\n\r\nx\r\n--b--\r\n",
+        FORM,
+    ),
+    "form whose part is no UTF-8": plain(
+        b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n\xff\xfe\r\n--b--\r\n", FORM
+    ),
+    "YAML of a form with NUL": plain(
+        b'--b\r\nContent-Disposition: form-data; name=bootstrap_values; filename=f\r\n\r\na: "\\0"\r\n--b--\r\n', FORM
+    ),
+}
+
+
+@pytest.fixture
+def nothing_is_wrong(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """See to it that no log of any library holds a traceback or an error, and nothing goes to the terminal."""
+    caplog.set_level(logging.DEBUG)
+    with capture_logs() as ours:
+        yield
+    # An exception that nobody fetched is logged when it is thrown away.
+    gc.collect()
+    records = caplog.get_records("call")
+    assert [] == [one for one in ours if one["log_level"] not in {"debug", "info"}]
+    assert [] == [record.getMessage() for record in records if record.levelno >= logging.WARNING or record.exc_info]
+    for text in capfd.readouterr():
+        assert "Traceback" not in text
+
+
+async def answer(rig: Rig, line: str, headers: str, body: bytes, *, token: str, at_once: bool) -> int:
+    """Send a request, wait until the connection is over, and return the status of the answer.
+
+    The body comes with the head, or when the request is being handled or answered already.
+    """
+    reader, writer = await asyncio.open_connection(rig.host, rig.port)
+    head = f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: {token}\r\n{headers}\r\n".encode()
+    if at_once:
+        writer.write(head + body)
+    else:
+        seen = rig.requests
+        writer.write(head)
+        await rig.await_requests(seen + 1)
+        writer.write(body)
+    status = int((await asyncio.wait_for(reader.readline(), 20)).split()[1])
+    with suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    return status
+
+
+@pytest.mark.usefixtures("nothing_is_wrong")
+@pytest.mark.parametrize("path", [PATH, "/v1.0/subclouds"])
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("kind", BODIES)
+async def test_refused(rig: Rig, kind: str, path: str, at_once: bool) -> None:
+    """What cannot be decoded is the caller's fault: 4xx, nothing is sent on, and the log holds no traceback."""
+    headers, body = BODIES[kind]
+    status = await answer(rig, f"POST {path}", headers, body, token=rig.token("admin"), at_once=at_once)
+
+    assert 400 <= status < 500 or (kind == "a coding of nobody" and status == 200), status
+    assert [] == rig.transport.commands
+
+
+@pytest.mark.usefixtures("nothing_is_wrong")
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("kind", BODIES)
+async def test_not_looked_at(rig: Rig, kind: str, at_once: bool) -> None:
+    """A body that nobody reads, of a stranger or of a GET, changes nothing of the answer, and logs no traceback."""
+    headers, body = BODIES[kind]
+
+    asked = {f"POST {PATH}": 401, "GET /livez": 200, "POST /livez": 405}
+    found = await asyncio.gather(*(answer(rig, line, headers, body, token="prst_x", at_once=at_once) for line in asked))
+
+    assert all(status in {400, usual} for status, usual in zip(found, asked.values(), strict=True)), found
+    assert [] == rig.transport.commands
