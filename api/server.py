@@ -72,12 +72,12 @@ def create_runner(app: web.Application, *, shutdown_s: float = 10.0) -> web.AppR
 
 
 def create_site(
-    runner: web.AppRunner, host: str, port: int, *, bounds: ConnectionBounds, tls: TlsContext = in_the_clear
+    runner: web.BaseRunner, host: str, port: int, *, bounds: ConnectionBounds, tls: TlsContext = in_the_clear
 ) -> BoundedSite:
     """Return the listener of a runner that was set up; the caller starts it.
 
     Args:
-        runner: From `create_runner`.
+        runner: From `create_runner`, or of another application.
 
         host: Address or name to listen on.
 

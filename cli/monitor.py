@@ -11,7 +11,7 @@ from aiohttp import web
 
 from actors.amqp.mailbox import count_dead_letters
 from actors.loop import dead_loops
-from api.listener import BoundedSite
+from api.server import create_site
 from bootstrap.faults import StartError
 from bootstrap.installation import Installation
 from bootstrap.roles import Role
@@ -46,7 +46,7 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
     host, _, port = settings.monitor_listen.rpartition(":")
     try:
         try:
-            await BoundedSite(runner, host.strip("[]"), int(port), bounds=MONITOR, options={"access_log": None}).start()
+            await create_site(runner, host.strip("[]"), int(port), bounds=MONITOR).start()
         except OSError as error:
             raise StartError(
                 f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {error.strerror}. Stop"

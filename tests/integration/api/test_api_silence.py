@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from api.auth import AuthenticatorUnavailableError, TokenAuthenticator
 from api.errors import ApiError
 from api.reads import Reads
 from db.engine import Database
+from db.tokens import Role, TokenStore
 
 
 @pytest.fixture
@@ -55,8 +58,38 @@ async def test_a_silent_token_store_knows_nobody(silence: Event) -> None:
 
     with pytest.raises(AuthenticatorUnavailableError):
         await TokenAuthenticator(Silent(), patience_s=0.05).authenticate("prst_x")  # type: ignore[arg-type]
-    # The thread is the event loop's, which waits for it at its end.
+
+
+async def test_threads_of_their_own_for_tokens(database: Database, silence: Event) -> None:
+    """Whatever holds up the threads that all share, callers are still known."""
+    token = TokenStore(database).create_token("ops", Role.ADMIN)
+    authenticator = TokenAuthenticator(TokenStore(database))
+    busy = [asyncio.create_task(asyncio.to_thread(silence.wait, 20)) for _ in range(100)]
+    await asyncio.sleep(0)
+
+    assert "ops" == (await authenticator.authenticate(token)).name
     silence.set()
+    await asyncio.gather(*busy)
+    authenticator.close()
+
+
+async def test_no_more_callers_wait_than_can_be_served(silence: Event) -> None:
+    """While the store of tokens says nothing, callers beyond a number are told so at once."""
+
+    class Silent:
+        def authenticate(self, _: str) -> Any:
+            silence.wait(20)
+
+    authenticator = TokenAuthenticator(Silent(), patience_s=0.05)  # type: ignore[arg-type]
+    waiting = [asyncio.create_task(authenticator.authenticate(f"prst_{number}")) for number in range(256)]
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    began = monotonic()
+    with pytest.raises(AuthenticatorUnavailableError):
+        await authenticator.authenticate("prst_x")
+
+    assert {AuthenticatorUnavailableError} == {type(one) for one in found}
+    assert monotonic() - began < 0.04
+    authenticator.close()
 
 
 @pytest.mark.parametrize(
