@@ -125,6 +125,44 @@ def test_probes_while_the_broker_is_silent(
     assert [] == [one for one in broken if one["logger"].startswith(("api", "cli"))]
 
 
+def test_the_monitoring_listener_is_bounded(tmp_path: Path, started: list[ServiceProcess]) -> None:
+    """Strangers at the listener for monitoring hold few connections for a short time, and leave no traceback."""
+    with socket.create_server((HOST, 0)) as free:
+        port = free.getsockname()[1]
+    service = ServiceProcess(tmp_path, MONITOR_LISTEN=f"{HOST}:{port}")
+    started.append(service)
+    service.await_event("service.ready")
+    strangers = [socket.create_connection((HOST, port)) for _ in range(100)]
+    for one in strangers:
+        one.send(b"GET /livez HTTP/1.1\r\nX: ")
+    assert "one address" == service.await_event("connections.refused")["too_many_of"]
+    assert 200 == get(port, "/metrics", source="127.0.0.2")[0]
+    # Those that are not refused are let go.
+    wait_for(lambda: all(_is_over(one) for one in strangers), 30)
+    with socket.create_connection((HOST, port)) as bad:
+        bad.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\n")
+        assert bad.recv(1000).startswith(b"HTTP/1.1 200")
+        bad.sendall(b"no gzip!")
+        wait_for(lambda: "Body of a request cannot be decoded" in service.log.read_text())
+    for one in strangers:
+        one.close()
+
+    assert "Traceback" not in service.log.read_text()
+
+
+def _is_over(connection: socket.socket) -> bool:
+    """Return whether the other side has ended a connection; what it said before is read."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(1000):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def test_by_tls(tmp_path: Path, started: list[ServiceProcess]) -> None:
     """With a certificate the API speaks TLS alone, and takes a new certificate while it runs."""
     files = make_certificate(tmp_path)

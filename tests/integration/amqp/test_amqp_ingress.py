@@ -106,6 +106,8 @@ class TestIngress:
         assert [] == node.rows(groups, name="edge")
         assert 200 == requester.ask(command_event("group.create", "2", **GROUP)).status
         assert 0 == host.count(queue)
+        if queue not in {spec.name for spec in QUEUES}:
+            requester.channel.queue_delete(queue)
 
     @pytest.mark.parametrize("user_id", [None, "other"])
     def test_an_answer_queue_needs_the_user(
