@@ -12,6 +12,7 @@ import pytest
 
 from cli.file_rights import file_right_warnings
 from settings.model import Settings
+from tests.server_certificates import make_certificate
 
 
 @pytest.fixture
@@ -49,6 +50,19 @@ def test_secret_files(place: Path, name: str, mode: int) -> None:
 
     assert bool(mode & 0o007) == bool(found)
     assert all(text.startswith(f"PRESTAGER_{name.upper()} {file} can be read by every user") for text in found)
+
+
+def test_the_key_of_the_api(place: Path) -> None:
+    """The private key of the API's certificate is such a file; the certificate itself is for everybody."""
+    certificate, key = make_certificate(place)
+    settings = Settings(data_dir=place / "data", tls_certificate_file=certificate, tls_key_file=key)
+    closed = list(file_right_warnings(settings))
+    key.chmod(0o644)
+
+    assert [] == closed
+    assert [f"PRESTAGER_TLS_KEY_FILE {key}"] == [
+        text.partition(" can be read by every user")[0] for text in file_right_warnings(settings)
+    ]
 
 
 def test_a_key_that_was_made_by_the_program(place: Path) -> None:

@@ -67,15 +67,6 @@ def test_doubtful_certificates(
     assert warning in ended.err
 
 
-def test_a_key_for_everybody(prestager, given: Callable[..., tuple[Path, Path]]) -> None:
-    """A key that every user of the machine can read is a warning that says what to do."""
-    _, key = given()
-    key.chmod(0o644)
-    ended = prestager("config", "check")
-
-    assert f"can be read or written by every user of this machine: chmod o-rw {key}" in ended.err
-
-
 @pytest.mark.parametrize(
     ("break_it", "fault"),
     [
