@@ -14,6 +14,7 @@ from settings.model import Settings
 # Settings that name a file whose content is secret.
 _SECRET_FILES: Final = (
     "secret_key_file",
+    "tls_key_file",
     "database_url_file",
     "broker_url_file",
     "keystone_password_file",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,7 +34,8 @@ def tls_doubts(settings: Settings) -> list[str]:
         return [] if _is_loopback(settings.listen_host) else [_in_the_clear(settings)]
     if tls_fault(settings) is not None:
         return []
-    return [*_of_certificate(settings.tls_certificate_file), *_of_key(settings.tls_key_file)]
+    # Who can read the key is looked at with all other secret files.
+    return _of_certificate(settings.tls_certificate_file)
 
 
 def _in_the_clear(settings: Settings) -> str:
@@ -62,14 +62,6 @@ def _of_certificate(file: Path) -> list[str]:
     except x509.ExtensionNotFound:
         found.append(f"{_VARIABLE} {file} names no host (subjectAltName); clients refuse it.")
     return found
-
-
-def _of_key(file: Path) -> list[str]:
-    if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        return [
-            f"PRESTAGER_TLS_KEY_FILE {file} can be read or written by every user of this machine: chmod o-rw {file}"
-        ]
-    return []
 
 
 def _is_loopback(host: str) -> bool:
