@@ -6,7 +6,6 @@ import asyncio
 import os
 import resource
 import secrets
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from cli.errors import CommandError
 from cli.tables import output
 from demo.feed import DemoFeeds, build_feeds
 from demo.images import build_images
+from fleet.host_keys import remove_all_but_host_keys
 from fleet.inventory import write_inventory, write_site_urls
 from fleet.rules import GRAMMAR, FaultRule, RuleError, SiteFault, read_rule
 from fleet.simulation import FIRST_ADDRESS, MOST_SITES, Fleet, FleetPlan, serve_fleet
@@ -160,7 +160,7 @@ def _allow_descriptors(wanted: int) -> None:
 
 
 def _empty(root: Path) -> None:
-    """Make the directory, and remove the fleet that was there.
+    """Make the directory, and remove the fleet that was there but for its SSH host keys.
 
     Raises:
         CommandError: It holds something that no fleet made.
@@ -168,8 +168,8 @@ def _empty(root: Path) -> None:
     mark = root / _MARK
     if root.exists() and not mark.exists() and any(root.iterdir()):
         raise CommandError(f"{root} holds other files; give a directory that is empty or missing with --dir.")
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
+    remove_all_but_host_keys(root)
+    root.mkdir(parents=True, exist_ok=True)
     mark.touch()
 
 

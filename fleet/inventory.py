@@ -26,8 +26,6 @@ def write_inventory(fleet: Fleet, path: Path, *, max_parallel: int) -> None:
     shared = {
         "ansible_user": LOGIN,
         "ansible_python_interpreter": sys.executable,
-        # Host keys are new with every start.
-        "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
         "prestage_min_free_bytes": _MIN_FREE_BYTES,
         "prestager_group": GROUP,
         "prestager_group_apply_type": "parallel",

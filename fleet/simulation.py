@@ -13,9 +13,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
-import asyncssh
-
 from fleet.certificates import Authority
+from fleet.host_keys import kept_host_key
 from fleet.rules import FaultRule, SiteFault, draw_faults
 from fleet.site_spec import Account, SiteSpec
 from fleet.site_tree import SiteTree, write_programs
@@ -36,7 +35,7 @@ _MANAGEMENT: Final = 1 << 16
 class FleetPlan:
     """What to simulate."""
 
-    # Made if missing; sites/, programs/ and the certificate authority are below it.
+    # Made if missing; sites/, programs/, host-keys/ and the certificate authority are below it.
     directory: Path
     site_count: int
     # Release that the sites run, and the one that they are to be prestaged with.
@@ -140,7 +139,7 @@ def _ssh_site(  # noqa: PLR0913, PLR0917
         password_file=password_file,
         programs=programs,
         faults=faults,
-        host_key=asyncssh.generate_private_key("ssh-ed25519"),
+        host_key=kept_host_key(plan.directory, name),
     )
 
 

@@ -19,7 +19,7 @@ START_S = 30.0
 def simulated_fleet(directory: Path, *faults: str, count: int = 2, **plan: Any) -> Iterator[Fleet]:
     """Serve a fleet until the block ends; its password is in `directory`/password."""
     password = "Li69nux*$(x)"
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     (directory / "password").write_text(f"{password}\n")
     given: dict[str, Any] = {"release": "22.12", "target": "23.09", "free_ports": True, **plan}
     rules = [read_rule(fault) for fault in faults]

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import asyncssh
-
+from fleet.host_keys import kept_host_key
 from fleet.simulation import FIRST_ADDRESS
 from fleet.site_tree import LOGIN, SiteTree, write_programs
 from fleet.ssh_serving import serving_ssh
@@ -61,7 +60,7 @@ def reachable_sites(root: Path, names: Iterable[str]) -> Iterator[Sites]:
             password_file=password_file,
             programs=programs,
             faults={},
-            host_key=asyncssh.generate_private_key("ssh-ed25519"),
+            host_key=kept_host_key(root, name),
         )
         for number, name in enumerate(names)
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cli.errors import CommandError
+from fleet.host_keys import remove_all_but_host_keys
 
 _MARK: Final = ".prestager-demo"
 _OUR_PREFIX: Final = "PRESTAGER_"
@@ -37,7 +37,7 @@ class Workplace:
         return self.root / "settings.sh"
 
     def prepare(self) -> None:
-        """Make the directory empty.
+        """Make the directory empty, but for the SSH host keys of the sites.
 
         Raises:
             CommandError: It holds something that no demonstration made.
@@ -45,8 +45,8 @@ class Workplace:
         mark = self.root / _MARK
         if self.root.exists() and not mark.exists() and any(self.root.iterdir()):
             raise CommandError(f"{self.root} holds other files; give a directory that is empty or missing with --dir.")
-        shutil.rmtree(self.root, ignore_errors=True)
-        self.root.mkdir(parents=True)
+        remove_all_but_host_keys(self.root)
+        self.root.mkdir(parents=True, exist_ok=True)
         mark.touch()
 
     def settings(self, *, release: str, feed_dir: Path, deploy_dir: Path) -> dict[str, str]:
