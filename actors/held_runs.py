@@ -73,7 +73,7 @@ class HeldRuns:
                 return None
             self._claiming.add(run_id)
         try:
-            return _patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1), is_hopeless)
+            return patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1), is_hopeless)
         finally:
             with self._lock:
                 self._claiming.discard(run_id)
@@ -115,14 +115,14 @@ class HeldRuns:
             held = self._held.pop(run_id, None)
         if held is not None:
             held.context.work.end()
-        _patiently(lambda _: self._hand_back_once(run_id), lambda: False)
+        patiently(lambda _: self._hand_back_once(run_id), lambda: False)
 
     def _hand_back_once(self, run_id: int) -> None:
         with self._tools.database.write() as connection:
             hand_back(connection, run_id, self._tools.owner)
 
 
-def _patiently(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:
+def patiently(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:
     """Return what `work`, given the number of the try, does; while the database is away it is tried for some seconds.
 
     Raises:

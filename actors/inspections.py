@@ -9,14 +9,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from threading import Lock, Thread
-from typing import Any, Final
-
-from runner.inspectors import Reading
+from typing import Any, Final, TypeVar
 
 _STOP_S: Final = 5.0
 _FAREWELL_S: Final = 0.5
 
-OnEnd = Callable[["Future[Reading]"], None]
+T = TypeVar("T")
 
 
 class Inspections:
@@ -25,7 +23,7 @@ class Inspections:
     def __init__(self, most: int) -> None:
         self._free = most
         self._lock = Lock()
-        self._going_on: dict[int, Future[Reading]] = {}
+        self._going_on: dict[int, Future[Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
 
@@ -47,13 +45,13 @@ class Inspections:
         with self._lock:
             self._free += 1
 
-    def begin(self, run_id: int, work: Coroutine[Any, Any, Reading], on_end: OnEnd) -> None:
+    def begin(self, run_id: int, work: Coroutine[Any, Any, T], on_end: Callable[[Future[T]], None]) -> None:
         """Start an inspection on a place that was reserved; `on_end` is called in the loop's thread and must be quick.
 
         It is called once, with a cancelled future when the inspection was stopped.
         """
 
-        def ended(future: Future[Reading]) -> None:
+        def ended(future: Future[T]) -> None:
             with self._lock:
                 self._going_on.pop(run_id, None)
             on_end(future)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 from zlib import compress
 
 import structlog
 
+from actors.host_key_check import FoundSite, HostKeyCheck
 from actors.site_access import access_fault, is_address_given
 from db.engine import Database
 from db.inventory import declared_upgrading, site_status
 from db.runs import Assignment, Report
+from db.unavailable import DatabaseUnavailableError
 from messages.site_addresses import REFUSED
 from runner.inspectors import InspectionError, Inspector, Reading
 from runner.machine_addresses import is_elsewhere
@@ -33,10 +36,11 @@ _log = structlog.get_logger(__name__)
 class Precheck:
     """Judges for one worker."""
 
-    def __init__(self, database: Database, inspector: Inspector, rules: Rules) -> None:
+    def __init__(self, database: Database, inspector: Inspector, rules: Rules, host_keys: HostKeyCheck) -> None:
         self._database = database
         self._inspector = inspector
         self._rules = rules
+        self._host_keys = host_keys
 
     def without_asking(self, assignment: Assignment) -> Report | None:
         """Return how the precheck ends where the site need not be asked; None: it must be."""
@@ -47,13 +51,41 @@ class Precheck:
             facts = self._inspector.known(assignment.subcloud)
         except InspectionError as error:
             return _refused(assignment, unreachable(assignment.subcloud["name"], str(error)))
-        return None if facts is None else self._judged(assignment, Reading(facts=facts))
+        if facts is None:
+            return None
+        reading = Reading(facts=facts)
+        refusal = self._judge(assignment, reading)
+        if refusal is not None:
+            return _refused(assignment, refusal)
+        return None if self._host_keys.applies_to(assignment.subcloud) else _succeeded(assignment, reading)
 
-    def after_asking(self, assignment: Assignment, answer: Future[Reading]) -> Report:
-        """Return how the precheck ends with what an inspection gave; `answer` is done and not cancelled."""
+    async def ask(self, assignment: Assignment) -> Report:
+        """Read the facts of the site, then its host key, and return how the precheck ends.
+
+        Raises:
+            InspectionError: The facts could not be read.
+        """
+        reading = await self._inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
+        refusal = self._judge(assignment, reading)
+        if refusal is not None:
+            return _refused(assignment, refusal, reading.log)
+        found = FoundSite(
+            oam_address=reading.facts.oam_address,
+            version=reading.facts.software_version,
+            is_verified=reading.is_verified,
+        )
+        checked = await self._host_keys.check(assignment.subcloud, found)
+        reading = replace(reading, log=reading.log + checked.log)
+        if checked.refusal is not None:
+            return _refused(assignment, checked.refusal, reading.log)
+        return _succeeded(assignment, reading)
+
+    @staticmethod
+    def after_asking(assignment: Assignment, answer: Future[Report]) -> Report:
+        """Return how the precheck ends with what `ask` gave; `answer` is done and not cancelled."""
         error = answer.exception()
         if error is None:
-            return self._judged(assignment, answer.result())
+            return answer.result()
         name = assignment.subcloud["name"]
         if not isinstance(error, InspectionError):
             _log.error("precheck.broke", exc_info=error)
@@ -74,26 +106,15 @@ class Precheck:
             upgrading = declared_upgrading(connection)
         return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
 
-    def _judged(self, assignment: Assignment, reading: Reading) -> Report:
+    def _judge(self, assignment: Assignment, reading: Reading) -> Refusal | None:
         name, facts = assignment.subcloud["name"], reading.facts
         declared = assignment.subcloud["software_version"]
         if facts.software_version != declared:
             _log.warning("site.other-version", declared=declared, found=facts.software_version)
-        refusal = (
+        return (
             _judge_address(assignment.subcloud, facts.oam_address)
             or judge_facts(name, facts, force=assignment.force, rules=self._rules)
             or judge_release(name, assignment.release, facts.software_version)
-        )
-        if refusal is not None:
-            return _refused(assignment, refusal, reading.log)
-        return Report(
-            run_id=assignment.run_id,
-            outcome=RunOutcome.SUCCEEDED,
-            details="",
-            facts={},
-            output=_packed(reading.log),
-            from_version=facts.software_version,
-            oam_address=facts.oam_address,
         )
 
 
@@ -106,9 +127,23 @@ def _judge_address(subcloud: Mapping[str, Any], told: str) -> Refusal | None:
 
 
 def broke(run_id: int, error: BaseException) -> Report:
-    """Return the report of a precheck that failed by a fault of ours."""
+    """Return the report of a precheck that failed by a fault of ours; while the database is away it is tried again."""
+    if isinstance(error, DatabaseUnavailableError):
+        return Report(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
     details = f"The precheck itself broke: {type(error).__name__}."
     return Report(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+
+
+def _succeeded(assignment: Assignment, reading: Reading) -> Report:
+    return Report(
+        run_id=assignment.run_id,
+        outcome=RunOutcome.SUCCEEDED,
+        details="",
+        facts={},
+        output=_packed(reading.log),
+        from_version=reading.facts.software_version,
+        oam_address=reading.facts.oam_address,
+    )
 
 
 def _refused(assignment: Assignment, refusal: Refusal, log: str = "") -> Report:

@@ -30,6 +30,7 @@ def add_subcloud(desk: Desk, command: Command) -> Subcloud:
     """
     values = read_new(command.data, default_version=desk.rules.release or "")
     check_callers_access(values)
+    values["version_by_administrator"] = bool(command.by_administrator)
     values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")
     if is_taken(desk.connection, subclouds, values["name"]):
         raise conflict(f"Subcloud with name={values['name']} already exists")
@@ -68,6 +69,8 @@ def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str
         raise bad_request("Invalid option: force")
     if not values:
         raise bad_request("nothing to update")
+    if "software_version" in values:
+        values["version_by_administrator"] = bool(command.by_administrator)
     if wanted is not None:
         _check_management(subcloud, values, force=bool(force))
     if "name" in values and is_taken(desk.connection, subclouds, values["name"], but_id=subcloud["id"]):
@@ -75,7 +78,10 @@ def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str
     row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
     if "name" in values:
         _rename_open_steps(desk, row)
-    given = sorted({"connection" if name == "caller_connection" else name for name in values} - {"removed_variables"})
+    given = sorted(
+        {"connection" if name == "caller_connection" else name for name in values}
+        - {"removed_variables", "version_by_administrator"}
+    )
     desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
     note_address_change(desk, subcloud, row, command.requested_by)
     return subcloud_resource(row, "told")

@@ -14,7 +14,9 @@ from zlib import compress
 
 import structlog
 
+from actors.first_contact import FirstContact
 from actors.held_runs import HeldRuns
+from actors.host_key_check import HostKeyCheck
 from actors.inspections import Inspections
 from actors.live import LiveRuns
 from actors.precheck import Precheck, broke
@@ -25,10 +27,11 @@ from db.live import Beyond
 from db.runs import Assignment, Report, queued_runs
 from db.sealing import UnsealingError
 from messages.connection_variables import is_host_from_caller, site_variables
-from runner.inspectors import Reading
+from runner.host_key_scan import HostKeyScanner
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_set import read_playbook_set
+from runner.processes import MARKER
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -45,9 +48,25 @@ class StepWorker:
 
     def __init__(self, tools: WorkerTools) -> None:
         self._tools = tools
-        self._precheck = Precheck(tools.database, tools.inspector, tools.rules)
+        self._host_keys = HostKeyCheck(
+            tools.database,
+            tools.host_keys,
+            HostKeyScanner(tools.host_key_limits, {MARKER: f"{tools.name}:host-key"}),
+            ssh_user=tools.layout.ssh_user,
+            owner=tools.owner,
+        )
+        self._precheck = Precheck(tools.database, tools.inspector, tools.rules, self._host_keys)
         self._inspections = Inspections(tools.inspections)
         self._held = HeldRuns(tools)
+        self._first_contact = FirstContact(
+            self._host_keys,
+            self._inspections,
+            self._held,
+            start=self._start_claimed,
+            stopped=self._stopped_report,
+            # Set later.
+            freed=lambda: self.slot_freed(),  # noqa: PLW0108
+        )
         self._draining = False
         # What playbooks say while they go on.
         self.live = LiveRuns(tools.database, tools.owner)
@@ -144,27 +163,29 @@ class StepWorker:
         if report is not None:
             self._held.finish(report)
             return False
-        asking = self._tools.inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
+        asking = self._precheck.ask(assignment)
         self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
         return True
 
-    def _inspected(self, assignment: Assignment, answer: Future[Reading]) -> None:
+    def _inspected(self, assignment: Assignment, answer: Future[Report]) -> None:
         with self.context(assignment.run_id).bound():
             report = self._reading_report(assignment, answer)
             self._inspections.release()
             self._held.finish(report)
         self.slot_freed()
 
-    def _reading_report(self, assignment: Assignment, answer: Future[Reading]) -> Report:
+    def _reading_report(self, assignment: Assignment, answer: Future[Report]) -> Report:
         if answer.cancelled():
-            # As a playbook that is stopped: see `_outcome`.
-            outcome = RunOutcome.DRAINED if self._draining else RunOutcome.LOST
-            return _report(assignment.run_id, outcome, "")
+            return self._stopped_report(assignment.run_id)
         try:
             return self._precheck.after_asking(assignment, answer)
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("precheck.broke")
             return broke(assignment.run_id, error)
+
+    def _stopped_report(self, run_id: int) -> Report:
+        """Return the report of a run that was stopped, as that of a playbook: see `_outcome`."""
+        return _report(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST, "")
 
     def start_playbook(self, run_id: int) -> bool:
         """Start the playbook of a run; False when no slot is free, and then the run waits for one.
@@ -181,6 +202,8 @@ class StepWorker:
 
     def _start_claimed(self, assignment: Assignment) -> bool:
         run_id = assignment.run_id
+        if self._first_contact.is_needed(assignment):
+            return self._first_contact.begin(assignment)
         try:
             started = self._start(assignment)
         except UnsealingError as error:
@@ -265,6 +288,7 @@ class StepWorker:
             output = compress(idle.encode())
             self._held.finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
             return True
+        order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
         job = playbook_job(self._tools.layout, order, self._password(assignment))
         if is_host_from_caller(assignment.subcloud):
             job = replace(job, judges_address=True)

@@ -9,9 +9,11 @@ from actors.reports import Reporter
 from db.engine import Database
 from db.runs import PLAYBOOK_PHASES
 from db.sealing import Sealer
+from runner.host_key_scan import ScanLimits
 from runner.inspectors import Inspector
 from runner.phases import ControllerLayout
 from statemachine.eligibility import Rules
+from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import StepState
 from tracing.tracer import UNTRACED, Tracer
 
@@ -30,6 +32,8 @@ class WorkerTools:
     owner: str
     # Phases that this worker carries out: prepare needs a controller that has the feeds.
     phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
+    host_keys: HostKeyPolicy = HostKeyPolicy.ACCEPT_NEW
+    host_key_limits: ScanLimits = field(default_factory=ScanLimits)
     # Sites that are asked for their facts at once.
     inspections: int = 250
     meters: Meters = field(default_factory=Unmeasured)

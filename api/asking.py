@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from api.auth import ADMIN
 from api.context import CALLER, COMMAND, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.passwords import Fault, seal_password
@@ -77,6 +78,7 @@ async def ask(  # noqa: PLR0913 - all by name
         password_fault=fault,
         requested_by=request[CALLER].name,
         origin=request.remote or "",
+        by_administrator=request[CALLER].may(ADMIN) or None,
         traceparent=current(),
     )
     request[COMMAND] = command_id

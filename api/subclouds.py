@@ -20,6 +20,7 @@ from api.refs import path_ref, subcloud_not_found
 from db import listing
 from db.listing import Row
 from messages.commands import CommandType
+from messages.host_keys import stored_host_keys
 from messages.resource_types import DetailedSubcloud, ListedSubcloud, ShownSubcloud
 from messages.resources import subcloud_resource
 
@@ -108,6 +109,7 @@ def _detailed(row: Row) -> DetailedSubcloud:
     return {
         **_single(row),
         "oam_floating_ip": row["oam_floating_ip"] or "unavailable",
+        "host_keys": [key.description for key in stored_host_keys(row["host_keys"])],
         "deploy_config_sync_status": "unknown",
         "region_name": row["region_name"],
     }

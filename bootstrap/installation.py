@@ -37,6 +37,7 @@ from messages.events import source_of
 from messages.program import program_version
 from monitoring.meters import ProcessMeters
 from runner.controller_content import ControllerSurvey
+from runner.host_key_scan import ScanLimits
 from runner.jobs import OnFinished, Runner
 from runner.supervisor import Supervisor
 from settings.model import Settings
@@ -200,6 +201,11 @@ class _Parts:
             meters=self._meters,
             layout=self._layout,
             rules=self._site_rules,
+            host_keys=self._settings.host_keys,
+            host_key_limits=ScanLimits(
+                connect_s=self._settings.site_connect_timeout_s,
+                deadline_s=self._settings.site_connect_timeout_s + self._settings.site_read_timeout_s,
+            ),
             owner=self._owner,
             phases=phases,
             inspections=self._settings.inspections,

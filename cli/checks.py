@@ -16,6 +16,7 @@ from db.engine import Database
 from runner.playbook_check import missing_playbooks
 from runner.private_dir import NoRunRootError, choose_run_root
 from settings.model import Settings
+from statemachine.host_keys import HostKeyPolicy
 from tracing.opening import HOW_TO_INSTALL, is_installed
 
 
@@ -57,6 +58,7 @@ def doubts(settings: Settings, *, listens: bool = True) -> list[str]:
         *_missing(settings),
         *file_right_warnings(settings),
         *_run_files(),
+        *_host_keys(settings),
         *(tls_doubts(settings) if listens else []),
     ]
 
@@ -67,6 +69,12 @@ def _run_files() -> list[str]:
     except NoRunRootError as error:
         return [f"Playbooks cannot be run here: {error}."]
     return [] if warning is None else [warning]
+
+
+def _host_keys(settings: Settings) -> list[str]:
+    if settings.host_keys is not HostKeyPolicy.IGNORE:
+        return []
+    return ["PRESTAGER_HOST_KEYS=ignore: any server that answers at the address of a site is sent its password."]
 
 
 def _missing(settings: Settings) -> list[str]:

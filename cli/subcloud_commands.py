@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli import host_key_commands
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.fleet_import.dcmanager import read_dcmanager
@@ -15,16 +16,10 @@ from cli.fleet_import.registering import ImportRules, Registered, register
 from cli.fleet_import.sources import Hosts, read_hosts
 from cli.store import store
 
-app = typer.Typer(no_args_is_help=True, help="Register sites.")
+app = typer.Typer(no_args_is_help=True, help="Register sites, and show and set by which SSH host keys they are known.")
 
 # More lines than this hide the first, which is where an operator starts.
 _SHOWN_FAULTS = 100
-
-
-# With one command alone a group would take its place.
-@app.callback()
-def _group() -> None:
-    """Register sites."""
 
 
 @app.command("import")
@@ -45,7 +40,8 @@ def import_fleet(
     The service may run meanwhile. Host variables that say what Prestager has to know: prestager_group,
     prestager_software_version, prestager_management_state (managed, unmanaged), prestager_availability_status
     (online, offline), prestager_system_mode (simplex, duplex, duplex-direct), prestager_oam_address,
-    prestager_deploy_status, prestager_management_alarms, prestager_description, prestager_location; for a group
+    prestager_deploy_status, prestager_management_alarms, prestager_description, prestager_location,
+    prestager_host_key (the site's SSH host keys, one a line or as a list); for a group
     that is new: prestager_group_apply_type (serial, parallel), prestager_group_max_parallel,
     prestager_group_description. All other variables are kept for Ansible, except secrets.
     """
@@ -82,3 +78,8 @@ def _summary(done: Registered) -> str:
         f"{done.added} subclouds added, {done.updated} updated, {done.unchanged} unchanged;"
         f" {done.groups_added} groups added."
     )
+
+
+app.command("show")(host_key_commands.show)
+app.command("set-host-key")(host_key_commands.set_host_key)
+app.command("forget-host-key")(host_key_commands.forget_host_key)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, cast
+from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select
 
 from db.listing import Row
 from db.schema import audit
-from messages.commands import Answer, Command
+from messages.commands import Answer, Command, ShellAction
 
 _SUBJECT_LENGTH: Final = 255
 
@@ -34,6 +36,24 @@ def record(connection: Connection, command: Command, answer: Answer, at: datetim
             detail=answer.detail or "; ".join(notes),
         )
     )
+
+
+def record_shell_action(
+    connection: Connection, action: ShellAction, subjects: Sequence[str], *, caller: str, at: datetime
+) -> None:
+    """Add an entry for each subject that an operator changed from a shell, in the transaction of the change."""
+    if not subjects:
+        return
+    entry = {
+        "at": at,
+        "caller": caller,
+        "origin": "",
+        "command_id": str(uuid4()),
+        "type": action,
+        "status": HTTPStatus.OK,
+        "detail": "",
+    }
+    connection.execute(insert(audit), [{**entry, "subject": subject[:_SUBJECT_LENGTH]} for subject in subjects])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# The publishing user is part of the id.
+_NOT_ASKED: Final = ("id", "created_at", "sealed_password", "origin", "traceparent", "user_id", "by_administrator")
 
 
 class CommandType(StrEnum):
@@ -33,6 +36,13 @@ class CommandType(StrEnum):
     WEBHOOK_DELETE = "webhook.delete"
     WEBHOOK_PING = "webhook.ping"
     WEBHOOK_REDELIVER = "webhook.redeliver"
+
+
+class ShellAction(StrEnum):
+    """What only an operator on the controller's machine does; no message and no request asks for it."""
+
+    SET_HOST_KEY = "subcloud.set-host-key"
+    FORGET_HOST_KEY = "subcloud.forget-host-key"
 
 
 class Command(BaseModel):
@@ -58,15 +68,15 @@ class Command(BaseModel):
     origin: str = Field("", max_length=255)
     # User of RabbitMQ that a foreign publisher is, as RabbitMQ vouches for it; empty where it does not, and over HTTP.
     user_id: str = Field("", max_length=255)
+    # Whether our API vouches that the caller is an administrator; None by any other way.
+    by_administrator: bool | None = None
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     # Where whoever asks is in a trace; None: it is not traced.
     traceparent: str | None = None
 
     def digest(self) -> str:
-        """Return what a repeat must have in common to be the same command: all but id, time, sealing, origin, trace."""
-        # The publishing user is part of the id.
-        left_out = {"id", "created_at", "sealed_password", "origin", "traceparent", "user_id"}
-        content = self.model_dump_json(exclude=left_out)
+        """Return what a repeat must have in common to be the same command: what is asked, and by whom."""
+        content = self.model_dump_json(exclude=set(_NOT_ASKED))
         return sha256(content.encode()).hexdigest()
 
 

@@ -183,7 +183,8 @@ def callers_schema() -> dict[str, Any]:
 
 def is_reached_by_ssh(imported: Mapping[str, Any]) -> bool:
     """Return whether the operator's variables leave a site to ssh, so that callers may say how it is reached."""
-    return str(imported.get(_CONNECTION, "ssh")) in _SSH
+    # Without a value Ansible takes ssh, too.
+    return str(imported.get(_CONNECTION) or "ssh") in _SSH
 
 
 def is_set_by_prestager(name: str) -> bool:

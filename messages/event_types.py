@@ -15,6 +15,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.resource_types import Count, Step, Strategy
+from statemachine.host_keys import HostKeyOrigin
 from statemachine.states import (
     PHASES,
     Availability,
@@ -115,6 +116,45 @@ class SubcloudAddressChanged(TypedDict):
     caller: Annotated[str, Field(description="Who asked for the change; empty for a caller without a name.")]
     before: Annotated[dict[str, str | None], Field(description="Each address or port that changed, as it was.")]
     after: Annotated[dict[str, str | None], Field(description="The same, as they are now; null where there is none.")]
+
+
+_Fingerprints = Annotated[
+    list[str],
+    Field(
+        description="Each as `SHA256:<digest> (<type>)`.",
+        examples=[["SHA256:uNiVztksCsDhcc0u9e8BrqhG9fpkpTZBz2rSBGV0tGI (ssh-ed25519)"]],
+    ),
+]
+
+
+class HostKeyRecorded(TypedDict):
+    """SSH host keys of a subcloud were recorded."""
+
+    keys: _Fingerprints
+    reason: Annotated[
+        HostKeyOrigin, Field(description="`first-contact`: the site presented it; `given`: by import or command line.")
+    ]
+
+
+class HostKeyChanged(TypedDict):
+    """A subcloud presents another SSH host key than is recorded."""
+
+    recorded: _Fingerprints
+    presented: Annotated[str, Field(description="The new key, as `SHA256:<digest> (<type>)`.")]
+    accepted: Annotated[
+        bool,
+        Field(
+            description="True: the site runs another software version than before, and the key is recorded now."
+            " False: its prestage failed and no password was sent."
+        ),
+    ]
+    software_version: Annotated[str, Field(description="Of the subcloud.")]
+
+
+class HostKeyForgotten(TypedDict):
+    """An operator had the SSH host keys of a subcloud forgotten."""
+
+    keys: _Fingerprints
 
 
 class WebhookDisabled(TypedDict):
@@ -222,6 +262,24 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
         subject="subcloud",
         data=SubcloudAddressChanged,
         summary="A subcloud is reached at another address or port.",
+    ),
+    EventType(
+        name="subcloud.host-key-recorded",
+        subject="subcloud",
+        data=HostKeyRecorded,
+        summary="An SSH host key was recorded: that of the first contact, or those that an operator gave.",
+    ),
+    EventType(
+        name="subcloud.host-key-changed",
+        subject="subcloud",
+        data=HostKeyChanged,
+        summary="A subcloud presents another SSH host key than is recorded.",
+    ),
+    EventType(
+        name="subcloud.host-key-forgotten",
+        subject="subcloud",
+        data=HostKeyForgotten,
+        summary="The SSH host keys of a subcloud were forgotten.",
     ),
     EventType(name="subcloud.deleted", subject="subcloud", data=Nothing, summary="A subcloud was removed."),
     EventType(name="subcloud.online", subject="subcloud", data=Nothing, summary="The probe found that it answers."),

@@ -12,7 +12,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.commands import CommandType
+from messages.commands import CommandType, ShellAction
 from statemachine.states import (
     ApplyType,
     Availability,
@@ -152,6 +152,13 @@ class DetailedSubcloud(ShownSubcloud):
     """A subcloud with what the client prints for `--detail`."""
 
     oam_floating_ip: Annotated[str, Field(description="`unavailable` where it is not known.")]
+    host_keys: Annotated[
+        list[str],
+        Field(
+            description="Recorded SSH host keys, each as `SHA256:<digest> (<type>)`; none: no key is known.",
+            examples=[["SHA256:uNiVztksCsDhcc0u9e8BrqhG9fpkpTZBz2rSBGV0tGI (ssh-ed25519)"]],
+        ),
+    ]
     deploy_config_sync_status: Literal["unknown"]
     region_name: str
 
@@ -201,7 +208,7 @@ AuditEntry = TypedDict(
             ),
         ],
         "command-id": str,
-        "type": CommandType,
+        "type": CommandType | ShellAction,
         "subject": str | None,
         "status": Annotated[int, Field(description="HTTP status of the answer.")],
         "detail": Annotated[str, Field(description="Why it was refused; otherwise empty.")],

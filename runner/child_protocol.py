@@ -14,6 +14,7 @@ from typing import Any
 
 from runner.jobs import TaskEnd, TaskTime
 from runner.progress import Progress
+from runner.ssh_arguments import KnownHost
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.
 LINE_LIMIT_BYTES = 8 * 1024 * 1024
@@ -47,6 +48,8 @@ class Start:
     injects_facts: bool = True
     # Whether the address of the host is judged first.
     judges_address: bool = False
+    # The host's SSH keys; None: they are not checked.
+    known_host: KnownHost | None = None
     # Where the run is in a trace; None: it is not traced.
     traceparent: str | None = None
 
@@ -130,6 +133,8 @@ def encode(message: Order | Report) -> bytes:
 def decode_order(line: bytes) -> Order:
     """Parse a line from the supervisor; ValueError or TypeError when it is none of the orders."""
     fields = json.loads(line)
+    if fields.get("known_host") is not None:
+        fields["known_host"] = KnownHost(**fields["known_host"])
     return _ORDERS[fields.pop("kind")](**fields)
 
 

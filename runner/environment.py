@@ -10,14 +10,14 @@ from pathlib import Path
 from runner.failure_file import FAILURES_VARIABLE
 from runner.private_dir import PrivateDir
 from runner.processes import MARKER, marker_value
+from runner.ssh_arguments import CONFIG
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CALLBACKS = Path(__file__).with_name("callback_plugins")
-_CONFIG = Path(__file__).with_name("ansible.cfg")
 
 
-def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[str, str]:
-    """Return the whole environment of one child, and so of its playbook and local tasks.
+def base_environment() -> dict[str, str]:
+    """Return what every program gets that we run for a site.
 
     HOME is the user's real one: ssh keys, collections and registry logins are there.
     """
@@ -26,8 +26,15 @@ def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "HOME": pwd.getpwuid(os.getuid()).pw_dir,
+    }
+
+
+def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[str, str]:
+    """Return the whole environment of one child, and so of its playbook and local tasks."""
+    return {
+        **base_environment(),
         "TMPDIR": str(place.tmp),
-        "ANSIBLE_CONFIG": str(_CONFIG),
+        "ANSIBLE_CONFIG": str(CONFIG),
         # ansible-runner adds its own.
         "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
         FAILURES_VARIABLE: str(place.failures_file),

@@ -30,7 +30,7 @@ def failure_sentence(task: Mapping[str, Any], result: Mapping[str, Any], *, is_u
     """
     text = message(result)
     if is_unreachable:
-        text = f"unreachable: {text}"
+        text = f"unreachable: {_unreachable(text, str(task.get('host') or 'NAME'))}"
     return f"task '{task.get('task') or '?'}' on {task.get('host') or '?'}: {text}"
 
 
@@ -96,6 +96,17 @@ def _cut(text: str, limit: int) -> str:
     # Messages of Ansible name the symptom first and the cause last: keep both ends.
     head = limit * 2 // 3
     return f"{flat[:head]} ... {flat[head + 5 - limit :]}"
+
+
+def _unreachable(text: str, host: str) -> str:
+    # The last line of ssh, after a picture of what may have happened.
+    if not text.rstrip().endswith("Host key verification failed."):
+        return text
+    return (
+        "the server at the site's address does not have the recorded SSH host key, and was sent no password."
+        " Prestage the site again to have the keys compared; if it was reinstalled, run:"
+        f" prestager subcloud forget-host-key {host}"
+    )
 
 
 def _item_message(item: Mapping[str, Any]) -> str:

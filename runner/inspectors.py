@@ -24,6 +24,8 @@ class Reading:
     facts: SiteFacts
     # For whoever looks at the log of the phase.
     log: str = ""
+    # Whether the facts were read at the site over verified TLS.
+    is_verified: bool = False
 
 
 class Inspector(Protocol):

@@ -16,6 +16,7 @@ import yaml
 
 from runner.child_protocol import Start
 from runner.private_dir import PrivateDir
+from runner.ssh_arguments import SSH_ARGS, checked_ssh_args
 
 _PLAIN_TEXT = "tag:yaml.org,2002:str"
 
@@ -57,7 +58,7 @@ def write_job(job: Start, place: PrivateDir) -> list[str]:
     Returns:
         The inventory sources, in order. The extra variables are where ansible-runner looks for them.
     """
-    host_vars = {**_local_tmp(job, place), **job.host_vars}
+    host_vars = {**_local_tmp(job, place), **job.host_vars, **_host_key_vars(job, place)}
     _write(place.hosts_file, _inventory(job.host, host_vars))
     if job.extra_vars:
         place.extra_vars_file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -75,12 +76,23 @@ def _local_tmp(job: Start, place: PrivateDir) -> dict[str, Any]:
     return {"ansible_remote_tmp": str(place.tmp)}
 
 
+def _host_key_vars(job: Start, place: PrivateDir) -> dict[str, Any]:
+    """Write the host's keys down and return the variable that has ssh check them; it wins over the host's own."""
+    if job.known_host is None:
+        return {}
+    _write_text(place.known_hosts_file, job.known_host.known_hosts())
+    return {SSH_ARGS: checked_ssh_args(job.known_host, place.known_hosts_file, job.host_vars)}
+
+
 def _inventory(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     return {"all": {"hosts": {host: dict(variables)}}}
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    text = yaml.dump(_keyed(value), Dumper=_Dumper, allow_unicode=True, width=2**31)
+    _write_text(path, yaml.dump(_keyed(value), Dumper=_Dumper, allow_unicode=True, width=2**31))
+
+
+def _write_text(path: Path, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner.progress import Progress
+from runner.ssh_arguments import KnownHost
 
 
 class Outcome(StrEnum):
@@ -45,6 +46,8 @@ class PlaybookJob:
     secrets: Mapping[str, str] = field(repr=False)
     # Passed to the playbook as JSON; never a secret.
     extra_vars: Mapping[str, Any]
+    # SSH keys of the host, which every ssh of the playbook to it must find; None: they are not checked.
+    known_host: KnownHost | None = None
     # Longest time the playbook may take, in seconds of a monotonic clock.
     deadline_s: float
     # Facts that a site answers also become variables, as is Ansible's default; otherwise they are in `ansible_facts`

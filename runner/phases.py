@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from runner.jobs import PlaybookJob
 from runner.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
+from runner.ssh_arguments import KnownHost
 from statemachine.states import StepState
 
 _IMAGE_LIST: Final = "prestage_images"
@@ -49,6 +50,8 @@ class PhaseOrder:
     connection: Mapping[str, Any]
     # What the site is prestaged for: a software deploy, or an install.
     for_sw_deploy: bool
+    # The site's SSH keys; None: they are not checked.
+    known_host: KnownHost | None = None
 
     @property
     def is_upgrade(self) -> bool:
@@ -94,21 +97,27 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
         host_vars=_host_vars(layout, order),
         secrets={"ansible_ssh_pass": password, "ansible_become_pass": password},
         extra_vars=_extra_vars(layout, order, playbooks),
+        known_host=order.known_host,
         deadline_s=layout.deadlines_s[order.phase],
         injects_facts=not playbooks.is_ours,
     )
 
 
-def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+def connection_vars(ssh_user: str, oam_address: str | None, connection: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables by which Ansible reaches a site; `connection` is what its inventory says of it."""
     # A local connection has no login: a user that does not exist would give Ansible a wrong home. And of two names
     # for the same thing, only the operator's may be there.
-    has_login = order.connection.get("ansible_connection") != "local" and "ansible_user" not in order.connection
+    has_login = connection.get("ansible_connection") != "local" and "ansible_user" not in connection
     return {
-        **({"ansible_ssh_user": layout.ssh_user} if has_login else {}),
-        **({"ansible_host": order.oam_address} if order.oam_address else {}),
+        **({"ansible_ssh_user": ssh_user} if has_login else {}),
+        **({"ansible_host": oam_address} if oam_address else {}),
         # What the operator says of the site wins; a site behind a port or a jump host is reached his way.
-        **order.connection,
+        **connection,
     }
+
+
+def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+    return connection_vars(layout.ssh_user, order.oam_address, order.connection)
 
 
 def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class PrivateDir:
         return self.path / "secrets.yml"
 
     @property
+    def known_hosts_file(self) -> Path:
+        """The site's SSH host keys."""
+        return self.path / "known_hosts"
+
+    @property
     def extra_vars_file(self) -> Path:
         """Extra variables, where ansible-runner looks for them."""
         return self.path / "env" / "extravars"

@@ -160,6 +160,7 @@ class RunSession:
             extra_vars=dict(self.job.extra_vars),
             injects_facts=self.job.injects_facts,
             judges_address=self.job.judges_address,
+            known_host=self.job.known_host,
             traceparent=self.job.traceparent,
         )
 

@@ -35,6 +35,7 @@ from settings.forms import (
     names,
     networks,
 )
+from statemachine.host_keys import HostKeyPolicy
 
 CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"
 _OUR_PLAYBOOKS: Final = Path(__file__).parents[1] / "playbooks"
@@ -168,6 +169,10 @@ class Settings(BaseSettings):
     controller_password_file: Path | None = Field(None, description="File that holds it, read again at each login.")
     allow_duplex: bool = Field(False, description="Prestage duplex sites too; the default skips them.")
     ssh_user: str = Field("sysadmin", description="User that playbooks log in with.")
+    host_keys: HostKeyPolicy = Field(
+        HostKeyPolicy.ACCEPT_NEW,
+        description="SSH host keys of sites: accept-new records the first, strict takes given ones only, ignore none.",
+    )
     slots: int = Field(default_factory=default_slots, ge=1, le=1000, description="Playbooks at once in one worker.")
     worker_queues: QueueList = Field(
         ",".join(WORKER_QUEUES), description="Queues that a worker serves, with commas between them."

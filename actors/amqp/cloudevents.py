@@ -44,6 +44,7 @@ class _CommandData(BaseModel):
     password_fault: Literal["missing", "undecodable"] | None = None
     requested_by: str = Field("", max_length=255)
     origin: str = Field("", max_length=255)
+    by_administrator: bool | None = None
 
 
 class CommandEvent(BaseModel):
@@ -78,6 +79,7 @@ def from_command(command: Command, source: str) -> bytes:
             password_fault=command.password_fault,
             requested_by=command.requested_by,
             origin=command.origin,
+            by_administrator=command.by_administrator,
         ),
     )
     return event.model_dump_json(exclude_none=True).encode()
@@ -118,6 +120,7 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -
         requested_by=event.data.requested_by if ours else event.source,
         origin=event.data.origin if ours else "",
         user_id="" if ours else user,
+        by_administrator=event.data.by_administrator if ours else None,
         traceparent=event.traceparent,
     )
 

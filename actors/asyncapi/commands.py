@@ -118,6 +118,8 @@ def _data(told: CommandDoc, data: dict[str, Any], schemas: Schemas) -> dict[str,
     properties["request"] = schemas.of_model(told.request)
     properties["requested_by"]["description"] = "Only Prestager's own API says it."
     properties["origin"]["description"] = "Address that the API was called from; only Prestager's own API says it."
+    # Said by Prestager's own API, and without meaning from anybody else.
+    del properties["by_administrator"]
     properties["password_fault"]["description"] = (
         "Why there is nothing sealed; only Prestager's own API says it, and the command is refused."
     )

@@ -7,14 +7,17 @@ from typing import Annotated, Final
 
 import typer
 
+from cli.dcmanager_import.host_key_question import choose_policy
 from cli.dcmanager_import.reading import Mapped, map_dcmanager
-from cli.dcmanager_import.writing import add_settings, check_directory, write_private
+from cli.dcmanager_import.writing import add_settings, check_directory, is_set, write_private
 from cli.errors import CommandError
+from statemachine.host_keys import HostKeyPolicy
 
 _OUT: Final = Path("/etc/prestager/prestager.toml")
 _CREDENTIALS: Final = "credentials"
 # The authority that StarlingX signs the certificates of its subclouds with.
 _SITE_AUTHORITY: Final = Path("/etc/pki/ca-trust/source/anchors/dc-adminep-root-ca.crt")
+_HOST_KEYS: Final = "host_keys"
 
 
 def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell
@@ -28,6 +31,10 @@ def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell
             help=f"Authorities that sign the sites' certificates; the default is {_SITE_AUTHORITY}, if there."
         ),
     ] = None,
+    host_keys: Annotated[
+        HostKeyPolicy | None,
+        typer.Option(help="What counts as the SSH host key of a site; asked for on a terminal where it is not given."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Write our settings as far as dcmanager's configuration tells them; passwords go into files beside them.
@@ -40,10 +47,12 @@ def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell
         raise CommandError(f"Nothing was written; {file} cannot be taken over.", mapped.faults)
     _add_release(mapped, release)
     _add_site_authority(mapped, site_ca_file)
+    present = _text(out) if out.exists() else ""
+    _add_host_keys(mapped, host_keys, present)
     credentials = out.absolute().parent / _CREDENTIALS
     secrets = {credentials / _name(setting): secret for setting, secret in mapped.secrets.items()}
     wanted = mapped.settings | {setting: str(credentials / _name(setting)) for setting in mapped.secrets}
-    text = add_settings(_text(out) if out.exists() else "", wanted, replace=replace)
+    text = add_settings(present, wanted, replace=replace)
     if not dry_run:
         _write(secrets, out, text)
     typer.echo("\n".join([f"{'Would set' if dry_run else 'Set'}: {', '.join(wanted)}.", *mapped.notes]))
@@ -72,6 +81,17 @@ def _add_site_authority(mapped: Mapped, file: Path | None) -> None:
         )
     else:
         mapped.settings["site_ca_file"] = str(found.absolute())
+
+
+def _add_host_keys(mapped: Mapped, given: HostKeyPolicy | None, present: str) -> None:
+    if given is None and is_set(present, _HOST_KEYS):
+        # Chosen before: the import is repeated for dcmanager's passwords.
+        return
+    policy, note = choose_policy(given)
+    if policy is not None:
+        mapped.settings[_HOST_KEYS] = str(policy)
+    if note:
+        mapped.notes.append(note)
 
 
 def _name(setting: str) -> str:

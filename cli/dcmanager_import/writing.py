@@ -41,6 +41,14 @@ def add_settings(text: str, wanted: Mapping[str, str | int | float], *, replace:
     return text + (_HEAD + "\n".join(fresh) + "\n" if fresh else "")
 
 
+def is_set(text: str, name: str) -> bool:
+    """Tell whether a file of settings has this one; a text that is not TOML has none."""
+    try:
+        return name in read_toml(text)
+    except TomlError:
+        return False
+
+
 def _line(name: str, value: str | float) -> str:
     # JSON's strings and numbers are TOML's too.
     return f"{name} = {json.dumps(value, ensure_ascii=False)}"

@@ -9,6 +9,7 @@ import typer
 from cli.configuration import read_settings
 from cli.doctor.broker_checks import broker_findings
 from cli.doctor.finding import Level
+from cli.doctor.host_key_checks import host_key_findings
 from cli.doctor.key_checks import key_findings
 from cli.doctor.keystone_checks import keystone_findings
 from cli.doctor.machine_checks import room_findings, settings_findings
@@ -26,7 +27,16 @@ def doctor() -> None:
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     settings = read_settings()
     findings = [*settings_findings(settings)]
-    for check in (store_findings, key_findings, broker_findings, keystone_findings, site_findings, room_findings):
+    checks = (
+        store_findings,
+        key_findings,
+        broker_findings,
+        keystone_findings,
+        site_findings,
+        host_key_findings,
+        room_findings,
+    )
+    for check in checks:
         findings += check(settings)
     print_table(("LEVEL", "CHECK", "FINDING"), [(found.level, found.subject, found.text) for found in findings])
     if any(found.level is Level.FAIL for found in findings):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from cli.configuration import did_you_mean
 from cli.fleet_import.sources import Hosts
 from messages.connection_variables import is_set_by_prestager
+from messages.host_keys import HostKey, HostKeyError, parse_host_keys
 from messages.secret_names import is_secret_name
 
 DEFAULT_GROUP: Final = "Default"
@@ -39,7 +40,8 @@ _GROUP_FIELDS: Final = {
     "prestager_group_max_parallel": "max_parallel_subclouds",
     "prestager_group_description": "description",
 }
-_KNOWN: Final = frozenset({_GROUP, *_FIELDS, *_GROUP_FIELDS})
+_HOST_KEY: Final = "prestager_host_key"
+_KNOWN: Final = frozenset({_GROUP, _HOST_KEY, *_FIELDS, *_GROUP_FIELDS})
 # Ansible shows an encrypted value as a mapping with this key.
 _VAULT: Final = "__ansible_vault"
 
@@ -54,6 +56,8 @@ class Wanted:
     group_of: dict[str, str] = field(default_factory=dict)
     # Name of a group → its fields as the API takes them; none: whatever it has.
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Name of a subcloud → the SSH host keys that it must present; sites without are not in it.
+    host_keys: dict[str, tuple[HostKey, ...]] = field(default_factory=dict)
     # What is wrong with the file, one sentence each.
     faults: list[str] = field(default_factory=list)
     # What is left out of it, one sentence each; never a value.
@@ -72,6 +76,7 @@ def read_fleet(hosts: Hosts) -> Wanted:
         _read_group(wanted, group, variables)
         wanted.faults.extend(_unknown(name, variables))
         wanted.faults.extend(_rounded_version(name, variables))
+        _read_host_keys(wanted, name, variables)
         wanted.sites[name] = {
             "name": name,
             **{target: variables[source] for source, target in _FIELDS.items() if source in variables},
@@ -90,6 +95,17 @@ def read_fleet(hosts: Hosts) -> Wanted:
         for variable, count in sorted(own.items())
     )
     return wanted
+
+
+def _read_host_keys(wanted: Wanted, name: str, variables: Mapping[str, Any]) -> None:
+    given = variables.get(_HOST_KEY)
+    if given is None:
+        return
+    text = "\n".join(map(str, given)) if isinstance(given, list) else str(given)
+    try:
+        wanted.host_keys[name] = parse_host_keys(text)
+    except HostKeyError as error:
+        wanted.faults.append(f"{name}: {_HOST_KEY}: {error}.")
 
 
 def _read_group(wanted: Wanted, group: str, variables: Mapping[str, Any]) -> None:

@@ -20,11 +20,12 @@ from actors.subcloud_commands import update_imported_subcloud
 from actors.subcloud_fields import read_imported_changes, read_new_imported
 from cli.fleet_import.reading import Wanted
 from cli.webhook_desk import shell_caller
-from db.audit import record
+from db.audit import record, record_shell_action
 from db.engine import Database
+from db.host_keys import give_host_keys, new_host_key_columns
 from db.journal import Journal
 from db.schema import controller, subcloud_groups, subclouds
-from messages.commands import Answer, Command, CommandType
+from messages.commands import Answer, Command, CommandType, ShellAction
 from runner.inspectors import DeclaredInspector
 
 # Stands for a group that was refused: no row has this number.
@@ -72,7 +73,9 @@ def register(database: Database, wanted: Wanted, rules: ImportRules) -> Register
             rules=CoordinatorRules(release=rules.default_version),
             inspector=DeclaredInspector(),
         )
-        _Import(desk, wanted, rules, done).run()
+        work = _Import(desk, wanted, rules, done)
+        work.run()
+        record_shell_action(connection, ShellAction.SET_HOST_KEY, work.keys_given, caller=shell_caller(), at=at)
         journal.write(connection)
         if done.faults or rules.dry_run:
             savepoint.rollback()
@@ -87,6 +90,8 @@ class _Import:
         self._wanted = wanted
         self._rules = rules
         self._done = done
+        # Names of the sites whose host keys are new.
+        self.keys_given: list[str] = []
 
     def run(self) -> None:
         groups = {name: self._group(name, fields) for name, fields in self._wanted.groups.items()}
@@ -95,7 +100,7 @@ class _Import:
         for name, fields in self._wanted.sites.items():
             group_id = groups[self._wanted.group_of[name]]
             if name not in known:
-                fresh += self._judge(name, lambda: [self._new(fields, group_id)]) or []  # noqa: B023 - called at once
+                fresh += self._judge(name, lambda: [self._new(name, fields, group_id)]) or []  # noqa: B023 - called at once
             elif self._rules.update:
                 self._judge(name, lambda: self._change(known[name], fields, group_id))  # noqa: B023 - called at once
             else:
@@ -112,10 +117,16 @@ class _Import:
             self._done.faults.append(f"{name}: {refusal.detail}.".replace("..", "."))
             return None
 
-    def _new(self, fields: Mapping[str, Any], group_id: int) -> dict[str, Any]:
+    def _new(self, name: str, fields: Mapping[str, Any], group_id: int) -> dict[str, Any]:
         values = read_new_imported(fields, default_version=self._rules.default_version or "")
+        keys = self._wanted.host_keys.get(name, ())
+        if keys:
+            self.keys_given.append(name)
         return {
             **values,
+            **new_host_key_columns(self._desk.journal, name, keys, values["software_version"], self._desk.at),
+            # An import needs more rights than those of an administrator.
+            "version_by_administrator": True,
             "group_id": group_id,
             "created_at": self._desk.at,
             "oam_floating_ip": values.get("oam_floating_ip"),
@@ -130,18 +141,39 @@ class _Import:
         }
         if group_id not in (_NO_GROUP, row["group_id"]):
             differing["group_id"] = group_id
-        if not differing:
+        if differing:
+            self._update(row, differing)
+        # After the change: keys are recorded with the version that the site has by it.
+        if self._give_keys(row["name"]) or differing:
+            self._done.updated += 1
+        else:
             self._done.unchanged += 1
-            return
+
+    def _update(self, row: RowMapping, differing: Mapping[str, Any]) -> None:
         command = Command(
-            type=CommandType.SUBCLOUD_UPDATE, subject=str(row["id"]), data=differing, requested_by=shell_caller()
+            type=CommandType.SUBCLOUD_UPDATE,
+            subject=str(row["id"]),
+            data=dict(differing),
+            requested_by=shell_caller(),
+            by_administrator=True,
         )
         update_imported_subcloud(self._desk, command)
-        self._done.updated += 1
         if self._desk.notes:
             audited = command.model_copy(update={"subject": row["name"]})
             record(self._desk.connection, audited, Answer(status=HTTPStatus.OK), self._desk.at, self._desk.notes)
             self._desk.notes.clear()
+
+    def _give_keys(self, name: str) -> bool:
+        """Record the keys that the file gives for a known site; False: none, or those that it has."""
+        keys = self._wanted.host_keys.get(name)
+        if keys is None:
+            return False
+        desk = self._desk
+        row = desk.connection.execute(select(subclouds).where(subclouds.c.name == name)).mappings().one()
+        is_new = give_host_keys(desk.connection, desk.journal, row, keys, desk.at)
+        if is_new:
+            self.keys_given.append(name)
+        return is_new
 
     def _group(self, name: str, fields: Mapping[str, Any]) -> int:
         row = self._find_group(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, Boolean, Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, ForeignKey, Integer, String, Table, Text, false
 
 from db.schema.base import metadata
 from db.types import BigId, UtcDateTime
@@ -56,6 +56,14 @@ subclouds: Final = Table(
     Column("caller_connection", JSON, nullable=False, server_default="{}"),
     # Names of variables that an upgrade took out because it was not known who had set them.
     Column("removed_variables", JSON, nullable=False, server_default="[]"),
+    # SSH host keys of the site, `<type> <base64>` a line; None: none is recorded. How they became known, when, and what
+    # software version the site had then.
+    Column("host_keys", Text),
+    Column("host_keys_origin", String(16)),
+    Column("host_keys_at", UtcDateTime),
+    Column("host_keys_version", String(255)),
+    # Whether an administrator set the software version: it can then tell a reinstalled site from another server.
+    Column("version_by_administrator", Boolean, nullable=False, server_default=false()),
     # Failed availability probes in a row.
     Column("probe_failures", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

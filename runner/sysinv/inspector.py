@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from runner.inspectors import InspectionError, Reading
@@ -48,9 +49,10 @@ class SysinvInspector:
             raise InspectionError("Its management_start_address is not known; set it, so that the site can be asked.")
         try:
             async with asyncio.timeout(self._deadline_s), SiteSession(self._access, address) as site:
-                return await self._read(site, subcloud, for_install=for_install)
+                reading = await self._read(site, subcloud, for_install=for_install)
         except TimeoutError:
             raise InspectionError(f"The site did not tell all within {self._deadline_s:g} s.") from None
+        return replace(reading, is_verified=address.service_url.startswith("https:"))
 
     async def _read(self, site: SiteSession, subcloud: Mapping[str, Any], *, for_install: bool) -> Reading:
         system = read_system(await site.get("/v1/isystems"))

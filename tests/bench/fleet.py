@@ -35,6 +35,7 @@ from db.schema import runs, steps, strategies, subclouds
 from messages.commands import Answer, Command, CommandType
 from runner.noop import NoopEnd, NoopRunner
 from settings.model import Settings
+from statemachine.host_keys import HostKeyPolicy
 
 SIZES: Final = (100, 1000, 5000)
 WIDTH: Final = 500
@@ -127,7 +128,11 @@ def _service(directory: Path, delay_s: float) -> Iterator[Installation]:
     deploy.mkdir(parents=True)
     (deploy / "prestage_images_list.txt").touch()
     settings = Settings(
-        data_dir=directory, release="23.09", deploy_dir=directory / "deploy", feed_dir=directory / "feed"
+        data_dir=directory,
+        release="23.09",
+        host_keys=HostKeyPolicy.IGNORE,
+        deploy_dir=directory / "deploy",
+        feed_dir=directory / "feed",
     )
     end = NoopEnd(delay_s=delay_s)
     service = build(

@@ -33,6 +33,7 @@ from messages.commands import CommandType
 from runner.admission import raise_descriptor_limit
 from runner.noop import NoopRunner
 from settings.model import Settings
+from statemachine.host_keys import HostKeyPolicy
 from tests.bench.fleet import _add_sites, _await_end, _cpu_s, _timed
 
 SITES: Final = 1000
@@ -82,6 +83,7 @@ def _service(directory: Path) -> Iterator[Installation]:
         data_dir=directory / "data",
         release="23.09",
         inspector="sysinv",
+        host_keys=HostKeyPolicy.IGNORE,
         inspections=WIDTH,
         controller_check="declared",
         site_password=Account.password,

@@ -28,6 +28,7 @@ from messages.commands import Answer, Command, CommandType
 from runner.inspectors import DeclaredInspector
 from runner.phases import ControllerLayout
 from statemachine.eligibility import Rules
+from statemachine.host_keys import HostKeyPolicy
 from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
 
@@ -159,6 +160,7 @@ def worker(store: MovingStore) -> StepWorker:
         reporter=Reporter(store, "w/1", lambda: None),
         layout=layout,
         rules=Rules(),
+        host_keys=HostKeyPolicy.IGNORE,
         owner="w/1",
     )
     return StepWorker(tools)

@@ -70,7 +70,13 @@ class Rig(House):
 
     def __init__(self, data_dir: Path, stage: Stage, slots: int = 50, **settings: Any) -> None:
         self.stage = stage
-        given = {"release": "23.09", "deploy_dir": data_dir / "deploy", "feed_dir": data_dir / "feed", **settings}
+        given = {
+            "release": "23.09",
+            "host_keys": "ignore",
+            "deploy_dir": data_dir / "deploy",
+            "feed_dir": data_dir / "feed",
+            **settings,
+        }
         self.settings = Settings(data_dir=data_dir, **given)
         self.embedded: Installation = build(self.settings, runner_factory=self._runner(slots))
         super().__init__(database=self.embedded.database, coordinator=_NotDirect(), sealer=self.embedded.sealer)

@@ -156,7 +156,13 @@ class Node(House):
         def pretend(done: OnFinished) -> NoopRunner:
             return NoopRunner(slots=slots, on_finished=done, decide=decide)
 
-        given = {"release": "23.09", "deploy_dir": directory / "deploy", "feed_dir": directory / "feed", **settings}
+        given = {
+            "release": "23.09",
+            "host_keys": "ignore",
+            "deploy_dir": directory / "deploy",
+            "feed_dir": directory / "feed",
+            **settings,
+        }
         if "database_url" not in given:
             # The file of an embedded database.
             place_migrated(directory / "prestager.db")

@@ -104,6 +104,17 @@ def test_the_fault_of_a_password_comes_back() -> None:
     assert "undecodable" == to_command(from_command(sent, OURS), OURS, is_ours=True).password_fault
 
 
+@pytest.mark.parametrize("source", [OURS, "/ci"])
+@pytest.mark.parametrize("said", [True, None])
+def test_only_our_api_vouches_for_administrators(source: str, said: bool | None) -> None:
+    """What our API says of its caller comes back; a publisher who says so of himself is not believed."""
+    body = bent(source=source, data={"by_administrator": said})
+    sent = Command(type=CommandType.SUBCLOUD_UPDATE, by_administrator=said)
+
+    assert (said if source == OURS else None) is to_command(body, OURS, is_ours=True).by_administrator
+    assert said is to_command(from_command(sent, OURS), OURS, is_ours=True).by_administrator
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_malformed(shape: str) -> None:
     """Each shape is refused with a reason of at most a screen, which repeats no value."""

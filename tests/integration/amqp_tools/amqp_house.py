@@ -25,6 +25,7 @@ from db.engine import Database
 from db.schema import strategies
 from runner.noop import NoopRunner
 from settings.model import Settings
+from statemachine.host_keys import HostKeyPolicy
 from tests.rabbitmq_server import RabbitmqServer
 from tests.tcp_proxy import HOST
 from tests.waiting import wait_for
@@ -146,6 +147,7 @@ class House:
             "FEED_DIR": self.settings.feed_dir,
             "WORKER_NAME": self.settings.worker_name,
             "SLOTS": self.settings.slots,
+            "HOST_KEYS": self.settings.host_keys,
         }
         return {"PATH": os.environ["PATH"]} | {f"PRESTAGER_{name}": str(value) for name, value in given.items()}
 
@@ -174,6 +176,7 @@ def house_at(rabbitmq: RabbitmqServer, directory: Path) -> House:
         data_dir=directory / "data",
         broker_url=house.url,  # type: ignore[arg-type]
         release="23.09",
+        host_keys=HostKeyPolicy.IGNORE,
         deploy_dir=directory / "deploy",
         feed_dir=directory / "feed",
         worker_name=vhost,

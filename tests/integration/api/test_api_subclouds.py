@@ -10,6 +10,7 @@ from sqlalchemy import event
 from db.schema import subclouds
 from db.sealing import Sealer
 from messages.commands import Answer, CommandType
+from messages.host_keys import parse_host_keys
 
 BASE = "/v1.0/subclouds"
 # What the client's constructor cannot do without (contract 4.1).
@@ -298,3 +299,25 @@ async def test_unknown_comes_before_the_body(
     assert (unknown.status, unknown.detail) == (404, "Subcloud not found")
     assert [reply.status for reply in known] == [400, 400]
     assert rig.transport.commands == []
+
+
+@pytest.mark.parametrize(("role", "vouched"), [("admin", True), ("configurator", None)])
+async def test_who_sets_a_version(rig: Rig, role: str, vouched: bool | None) -> None:
+    """The coordinator is told whether the caller is an administrator; the command is the same without that."""
+    await rig.send("PATCH", f"{BASE}/edge-1", {"software-version": "23.09"}, role=role)
+    command = rig.transport.only
+
+    assert vouched is command.by_administrator
+    assert command.digest() == command.model_copy(update={"by_administrator": None}).digest()
+
+
+async def test_detail_shows_host_keys(rig: Rig) -> None:
+    """The detail shows the fingerprint and type of each recorded SSH host key."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJu0YTJvPpgCLGzVQ1hSqtBMgOJVc1VRkTvAyYV4Ff1j"
+    rig.insert(
+        subclouds, {**api_rows.subcloud(1, "a"), "host_keys": key}, {**api_rows.subcloud(2, "b"), "host_keys": None}
+    )
+
+    found = [(await rig.send("GET", f"{BASE}/{ref}/detail", role="reader")).json["host_keys"] for ref in ("a", "b")]
+
+    assert [[parse_host_keys(key)[0].description], []] == found

@@ -24,6 +24,7 @@ from db.tokens import Role, TokenStore
 from messages.commands import Command, CommandType
 from runner.noop import NoopEnd, NoopRunner
 from settings.model import Settings
+from statemachine.host_keys import HostKeyPolicy
 from tests.waiting import wait_for
 
 _COMMAND_S = 20.0
@@ -49,7 +50,13 @@ class Served:
 def served_installation(data_dir: Path) -> Iterator[Served]:
     """Run an installation with a few sites of the document's examples, and serve it from a thread of its own."""
     installation = build(
-        Settings(data_dir=data_dir, release="23.09", deploy_dir=data_dir / "deploy", feed_dir=data_dir / "feed"),
+        Settings(
+            data_dir=data_dir,
+            release="23.09",
+            host_keys=HostKeyPolicy.IGNORE,
+            deploy_dir=data_dir / "deploy",
+            feed_dir=data_dir / "feed",
+        ),
         runner_factory=lambda on_finished: NoopRunner(
             slots=4, on_finished=on_finished, decide=lambda _job: NoopEnd(delay_s=0.01)
         ),

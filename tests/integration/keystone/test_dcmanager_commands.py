@@ -17,6 +17,7 @@ from api.server import create_runner
 from bootstrap.installation import build
 from runner.noop import NoopRunner
 from settings.model import Settings
+from statemachine.host_keys import HostKeyPolicy
 from tests.dcmanager_client import CommandFailedError, DcmanagerClient
 from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import HOST, free_port
@@ -43,7 +44,9 @@ class Service:
     """The API, coordinator and a worker that only pretends, in a thread of their own."""
 
     def __init__(self, keystone: KeystoneServer, directory: Path) -> None:
-        settings = Settings(data_dir=directory, release="23.09", feed_dir=directory / "feed")
+        settings = Settings(
+            data_dir=directory, release="23.09", feed_dir=directory / "feed", host_keys=HostKeyPolicy.IGNORE
+        )
         self.port = free_port()
         self._installation = build(settings, runner_factory=lambda finished: NoopRunner(slots=10, on_finished=finished))
         self._installation.actors.start(self._installation.runner)

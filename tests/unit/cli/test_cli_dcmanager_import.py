@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tomllib
@@ -222,3 +223,35 @@ def test_a_file_that_cannot_be_read(prestager, tmp_path: Path) -> None:
     ended = prestager("config", "import-dcmanager", str(tmp_path / "none.conf"))
 
     assert (1, True) == (ended.code, "No such file" in ended.err)
+
+
+@pytest.mark.parametrize("policy", ["accept-new", "strict", "ignore"])
+def test_host_keys_by_option(prestager, conf: Path, out: Path, policy: str) -> None:
+    """What counts as a host key is taken from the option; a repeat without it keeps the choice and does not ask."""
+    arguments = ("config", "import-dcmanager", str(conf), "--out", str(out))
+    assert 0 == prestager(*arguments, "--host-keys", policy).code
+    again = prestager(*arguments)
+
+    assert policy == tomllib.loads(out.read_text())["host_keys"]
+    assert (0, False) == (again.code, "host key" in again.out + again.err)
+
+
+def test_host_keys_are_asked_for_on_a_terminal(
+    prestager, conf: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal the three are explained and asked for until one of them is given."""
+    terminal = io.StringIO("yes\nstrict\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    ended = prestager("config", "import-dcmanager", str(conf), "--out", str(out))
+
+    assert "strict" == tomllib.loads(out.read_text())["host_keys"]
+    assert all(policy in ended.err for policy in ("accept-new", "strict", "ignore"))
+
+
+def test_host_keys_are_not_asked_for_elsewhere(prestager, conf: Path, out: Path) -> None:
+    """Away from a terminal the setting is left out, and what counts then is said."""
+    ended = prestager("config", "import-dcmanager", str(conf), "--out", str(out))
+
+    assert (0, False) == (ended.code, "host_keys" in tomllib.loads(out.read_text()))
+    assert "--host-keys" in ended.out

@@ -1,0 +1,135 @@
+"""`prestager subcloud show`, `set-host-key`, `forget-host-key`: the SSH host keys by which sites are known.
+
+Only operators on this machine change them: no request over HTTP or AMQP does.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from sqlalchemy import Connection, RowMapping, select
+
+from cli.configuration import read_settings
+from cli.errors import CommandError
+from cli.store import store
+from cli.tables import print_table
+from cli.webhook_desk import shell_caller
+from db.audit import record_shell_action
+from db.host_keys import forget_host_keys, give_host_keys
+from db.inventory import find_group, find_subcloud
+from db.journal import Journal
+from db.schema import controller, subclouds
+from messages.commands import ShellAction
+from messages.host_keys import HostKey, HostKeyError, parse_host_keys, stored_host_keys
+from messages.resources import subcloud_resource
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the subcloud.")]
+
+# Longer is a file that was given by mistake, in characters.
+_LONGEST: Final = 65_536
+
+
+def show(ref: Name) -> None:
+    """Show a subcloud, with the fingerprints of its recorded SSH host keys."""
+    with store(read_settings()) as database, database.read() as connection:
+        row = _found(connection, ref)
+    lines = [(key, "" if value is None else str(value)) for key, value in subcloud_resource(row).items()]
+    print_table(("FIELD", "VALUE"), [*lines, *_host_key_lines(row)])
+
+
+def set_host_key(
+    ref: Name,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Public host keys of the site, one a line: its /etc/ssh/ssh_host_*_key.pub, lines of known_hosts, or"
+            " what ssh-keyscan printed on a network that you trust. Without a file, standard input."
+        ),
+    ] = None,
+) -> None:
+    """Record the SSH host keys of a site in place of those that it has; its next prestage must find one of them."""
+    keys = _read_keys(file)
+    at = datetime.now(UTC)
+    with store(read_settings()) as database, database.write() as connection:
+        # In turn with the coordinator's transactions.
+        connection.execute(select(controller.c.id).with_for_update())
+        row = _found(connection, ref)
+        journal = Journal(at)
+        is_new = give_host_keys(connection, journal, row, keys, at)
+        _finish(connection, journal, ShellAction.SET_HOST_KEY, [row["name"]] if is_new else [], at)
+    state = "recorded" if is_new else "recorded already"
+    typer.echo("\n".join(f"{row['name']}: {key.description} is {state}." for key in keys))
+
+
+def forget_host_key(
+    ref: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name or id of the subcloud.")] = None,
+    group: Annotated[str | None, typer.Option(help="All subclouds of this group (name or id).")] = None,
+) -> None:
+    """Forget the SSH host keys of sites, as after a reinstallation: the next prestage of each is a first contact.
+
+    With PRESTAGER_HOST_KEYS=strict nothing is sent to them until new keys are given.
+    """
+    if (ref is None) == (group is None):
+        raise CommandError("Give the name of a subcloud, or --group with that of a group.")
+    at = datetime.now(UTC)
+    with store(read_settings()) as database, database.write() as connection:
+        connection.execute(select(controller.c.id).with_for_update())
+        rows = [_found(connection, ref)] if ref is not None else _of_group(connection, group or "")
+        journal = Journal(at)
+        forgotten = [row["name"] for row in rows if forget_host_keys(connection, journal, row)]
+        _finish(connection, journal, ShellAction.FORGET_HOST_KEY, forgotten, at)
+    if ref is not None:
+        words = "is forgotten" if forgotten else "was not recorded"
+        typer.echo(f"The SSH host key of {rows[0]['name']} {words}.")
+    else:
+        typer.echo(f"The SSH host keys of {len(forgotten)} of {len(rows)} subclouds are forgotten.")
+
+
+def _finish(connection: Connection, journal: Journal, action: ShellAction, names: Sequence[str], at: datetime) -> None:
+    record_shell_action(connection, action, names, caller=shell_caller(), at=at)
+    journal.write(connection)
+
+
+def _found(connection: Connection, ref: str) -> RowMapping:
+    row = find_subcloud(connection, ref)
+    if row is None:
+        raise CommandError(f"There is no subcloud '{ref}'. List them: GET /v1.0/subclouds")
+    return row
+
+
+def _of_group(connection: Connection, ref: str) -> Sequence[RowMapping]:
+    group = find_group(connection, ref)
+    if group is None:
+        raise CommandError(f"There is no group '{ref}'. List them: GET /v1.0/subcloud-groups")
+    query = select(subclouds).where(subclouds.c.group_id == group["id"]).order_by(subclouds.c.id)
+    return connection.execute(query).mappings().all()
+
+
+def _read_keys(file: Path | None) -> tuple[HostKey, ...]:
+    source = "standard input" if file is None else str(file)
+    try:
+        text = sys.stdin.read(_LONGEST) if file is None else file.read_text(encoding="utf-8")[:_LONGEST]
+        return parse_host_keys(text)
+    except OSError as error:
+        raise CommandError(f"{source} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{source} is not a text in UTF-8.") from error
+    except HostKeyError as error:
+        raise CommandError(f"{source} holds no usable host keys: {error}. Nothing was changed.") from error
+
+
+def _host_key_lines(row: RowMapping) -> list[tuple[str, str]]:
+    keys = stored_host_keys(row["host_keys"])
+    if not keys:
+        return [("host-keys", "none recorded")]
+    details: dict[str, Any] = {
+        "host-keys-origin": row["host_keys_origin"],
+        "host-keys-recorded-at": f"{row['host_keys_at']:%F %T} UTC",
+        "host-keys-software-version": row["host_keys_version"],
+    }
+    return [*(("host-keys", key.description) for key in keys), *details.items()]

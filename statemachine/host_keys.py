@@ -1,0 +1,96 @@
+"""Judge the SSH host key that a site presents against the keys that are recorded of it.
+
+A key is one text, `<type> <base64>`, as OpenSSH writes it into `known_hosts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class HostKeyPolicy(StrEnum):
+    """What the operator wants of host keys (PRESTAGER_HOST_KEYS)."""
+
+    # The first key of a site is recorded, every later one compared with it.
+    ACCEPT_NEW = "accept-new"
+    # Only keys that the operator gave are good.
+    STRICT = "strict"
+    # No key is looked at.
+    IGNORE = "ignore"
+
+
+class HostKeyOrigin(StrEnum):
+    """How a recorded key became known."""
+
+    FIRST_CONTACT = "first-contact"
+    # Presented by a site whose software version had changed since the key before was recorded.
+    REINSTALLED = "reinstalled"
+    # By import or on the command line.
+    GIVEN = "given"
+
+
+class HostKeyVerdict(StrEnum):
+    """What to make of the key that a site presents."""
+
+    # It is recorded.
+    MATCHES = "matches"
+    # Nothing is recorded: record it.
+    RECORD = "record"
+    # Another one is recorded, of the site before it was reinstalled: replace that.
+    REPLACE = "replace"
+    # Another one is recorded: send no password.
+    CHANGED = "changed"
+    # Nothing is recorded, and only what the operator gives may be: send no password.
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedHostKeys:
+    """The keys of one site as they are recorded.
+
+    Attributes:
+        keys: Each as `<type> <base64>`; empty: none is recorded.
+
+        version: Software version of the site when they were recorded; None without keys.
+    """
+
+    keys: Sequence[str] = ()
+    version: str | None = None
+
+
+def judge_host_key(
+    presented: str, recorded: RecordedHostKeys, *, trusted_version: str | None, policy: HostKeyPolicy
+) -> HostKeyVerdict:
+    """Return what to make of the key that a site presents.
+
+    `trusted_version` is the site's software version if it was read over verified TLS or set by an administrator, else
+    None: a stranger between the controller and the site must not be able to make a changed key acceptable.
+    """
+    if presented in recorded.keys:
+        return HostKeyVerdict.MATCHES
+    accepts_new = policy is HostKeyPolicy.ACCEPT_NEW
+    if not recorded.keys:
+        return HostKeyVerdict.RECORD if accepts_new else HostKeyVerdict.MISSING
+    was_reinstalled = trusted_version is not None and trusted_version != recorded.version
+    return HostKeyVerdict.REPLACE if accepts_new and was_reinstalled else HostKeyVerdict.CHANGED
+
+
+def changed_key_reason(name: str, *, recorded: Sequence[str], presented: str) -> str:
+    """Return the sentence for a site whose key is another one than those recorded; the keys as fingerprints."""
+    return (
+        f"Its SSH host key has changed: recorded is {' or '.join(recorded)}, the site presents {presented}."
+        " No password was sent to it. If the site was reinstalled, run:"
+        f" prestager subcloud forget-host-key {name} (or --group GROUP for all sites of a group)."
+        " If it was not, another server answers at its address."
+    )
+
+
+def missing_key_reason(name: str) -> str:
+    """Return the sentence for a site without a recorded key where only given keys are good."""
+    return (
+        "No SSH host key is recorded of it, and PRESTAGER_HOST_KEYS=strict accepts only keys that were given."
+        f" No password was sent to it. Give its key: prestager subcloud set-host-key {name} FILE,"
+        " or the variable prestager_host_key with prestager subcloud import --update."
+    )
