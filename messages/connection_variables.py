@@ -183,8 +183,9 @@ def callers_schema() -> dict[str, Any]:
 
 def is_reached_by_ssh(imported: Mapping[str, Any]) -> bool:
     """Return whether the operator's variables leave a site to ssh, so that callers may say how it is reached."""
-    # Without a value Ansible takes ssh, too.
-    return str(imported.get(_CONNECTION) or "ssh") in _SSH
+    # A variable without a value is as if it were not there, to Ansible too.
+    connection = imported.get(_CONNECTION)
+    return connection is None or str(connection) in _SSH
 
 
 def is_set_by_prestager(name: str) -> bool:
