@@ -12,7 +12,7 @@ from cli.configuration import variable_of
 from settings.model import Settings
 
 # Settings that name a file whose content is secret.
-_SECRET_FILES: Final = (
+SECRET_FILES: Final = (
     "secret_key_file",
     "tls_key_file",
     "database_url_file",
@@ -39,7 +39,7 @@ def file_right_warnings(settings: Settings) -> Iterator[str]:
 
 
 def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
-    for field in _SECRET_FILES:
+    for field in SECRET_FILES:
         path = getattr(settings, field)
         if path is not None:
             yield variable_of(field), path

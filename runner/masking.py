@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any, Final
 
+from messages.secret_names import is_secret_name
 from runner.escapes import (
     DECODING,
     WITHOUT_BLANKS,
@@ -47,8 +48,7 @@ _PART_LENGTH: Final = 64 * 1024
 # No spelling is waited for longer than this, in characters.
 _LONGEST_HELD: Final = 256 * 1024
 
-# What says that a password follows, as the name of a field or in a sentence.
-_ANNOUNCING: Final = re.compile(r"(?i)passw|passphrase|pwd|secret|token|credential|_pass\b")
+# What says that a password follows.
 _BEFORE_GUESSABLE: Final = (
     r"(?i:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?)[\\\"']{0,8}"
     r"\s{0,4}(?:[:=]|\s(?:is|was)\s)\s{0,4}[\\\"']{0,8}"
@@ -113,7 +113,7 @@ class Masker:
         return min([cut, *(search.open_from(text[: cut if search.is_decoding else None]) for search in self._searches)])
 
     def _value_of(self, key: str, item: Any) -> Any:
-        if isinstance(item, str) and item in self._guessable and _ANNOUNCING.search(key):
+        if isinstance(item, str) and item in self._guessable and is_secret_name(key):
             return MASK
         return self.value(item)
 

@@ -158,7 +158,7 @@ def default_run_root() -> Path:
 
 
 def prepare_run_root(path: Path) -> Path:
-    """Create `path` if need be and check that nobody else can look into it, has put it there, or has written into it.
+    """Create `path` if need be and check that nobody else can look into it or has put it there.
 
     Raises:
         OSError: It is not a directory of ours, cannot be written, its file system is almost full, or its path is too
@@ -177,21 +177,22 @@ def prepare_run_root(path: Path) -> Path:
 
 def _refuse_foreign(path: Path) -> None:
     # Not passed over: another user could decide by it that passwords are written to a disk.
-    if (fault := _foreign(path)) is not None:
+    fault = _foreign(path)
+    if fault is None and path.exists() and path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        fault = "could be written by other users"
+    if fault is not None:
         raise NoRunRootError(f"{path} {fault}; find out who made it and remove it")
 
 
 def _foreign(path: Path) -> str | None:
-    """Return why something at `path` is not believed to be ours; None if it is, or if nothing is there."""
+    """Return why what is at `path` is not ours; None if it is, or if nothing is there."""
     try:
         facts = path.lstat()
     except OSError:
         return None
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
-        return f"is not a directory of user {os.getuid()}"
-    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return "could be written by other users"
-    return None
+    if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+        return None
+    return f"is not a directory of user {os.getuid()}"
 
 
 def _unusable(path: Path) -> str | None:

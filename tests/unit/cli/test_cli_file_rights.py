@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.file_rights import file_right_warnings
+from cli.file_rights import SECRET_FILES, file_right_warnings
 from settings.model import Settings
 from tests.server_certificates import make_certificate
 
@@ -63,6 +63,17 @@ def test_the_key_of_the_api(place: Path) -> None:
     assert [f"PRESTAGER_TLS_KEY_FILE {key}"] == [
         text.partition(" can be read by every user")[0] for text in file_right_warnings(settings)
     ]
+
+
+def test_no_file_is_forgotten() -> None:
+    """Each setting that names a file is one of a secret, or known to be none."""
+    files = {name for name in Settings.model_fields if name.endswith("_file")}
+    harmless = {
+        *("tls_certificate_file", "keystone_ca_file", "site_ca_file", "webhook_ca_file"),
+        *("site_urls_file", "ready_file"),
+    }
+
+    assert files == harmless | set(SECRET_FILES)
 
 
 def test_a_key_that_was_made_by_the_program(place: Path) -> None:
