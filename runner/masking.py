@@ -65,7 +65,8 @@ class Masker:
     (reverses it, hashes it, prints it letter by letter) is not caught.
 
     A secret that anybody would guess cannot be hidden by its value: each gap would tell it. Shorter than four
-    characters, a usual word, or part of `public`, it is masked only behind a word such as `password`.
+    characters, or shorter than eight and part of a usual word or of `public`, it is masked only behind a word such as
+    `password`.
 
     Args:
         secrets: what is hidden; empty ones are ignored.
@@ -76,7 +77,8 @@ class Masker:
     def __init__(self, secrets: Iterable[str], public: Iterable[str] = ()) -> None:
         wanted = {part for secret in secrets for part in _parts(secret)}
         shown = "\n".join((_USUAL_WORDS, *public)).lower()
-        guessable = {one for one in wanted if len(one) < _MIN_LENGTH or one.lower() in shown}
+        short = {one for one in wanted if len(one) < _MIN_LOOSE_LENGTH}
+        guessable = {one for one in short if len(one) < _MIN_LENGTH or one.lower() in shown}
         self._searches = _searches(wanted - guessable)
         self._announced = _announced(guessable)
         self._guessable = guessable

@@ -116,7 +116,7 @@ def _alike(one: str, other: str) -> int:
 
 def is_ordinary(secret: str) -> bool:
     """Tell whether a secret can be told from what is around it."""
-    return len(set(secret)) > 3 and secret.lower() not in "password administrator" and "*" * 8 not in secret
+    return len(set(secret)) > 3 and "*" * 8 not in secret
 
 
 @pytest.mark.parametrize("encode", ENCODERS.values(), ids=ENCODERS)

@@ -97,7 +97,7 @@ def test_a_final_line_break_is_no_part_of_the_secret(secret: str) -> None:
     assert f"it is {MASK}." == Masker([secret]).text(f"it is {secret.strip()}.")
 
 
-@pytest.mark.parametrize("secret", ["a", "root", "sysadmin", "site1", "ok:"])
+@pytest.mark.parametrize("secret", ["a", "root", "admin", "site1", "ok:"])
 def test_a_secret_that_all_would_guess(secret: str) -> None:
     """A secret that every output holds is not taken out of it, for the gaps would tell it; only behind `password`."""
     masker = Masker([secret], public=["site1"])
@@ -109,6 +109,12 @@ def test_a_secret_that_all_would_guess(secret: str) -> None:
         f"password: {secret}, 'ansible_become_pass': '{secret}'"
     )
     assert {"password": MASK} == masker.value({"password": secret})
+
+
+@pytest.mark.parametrize("secret", ["sysadmin", "unreachable", "subcloud-1"])
+def test_a_long_secret_is_always_hidden(secret: str) -> None:
+    """From eight characters on a secret is hidden wherever it is, even if output holds it anyway."""
+    assert f"<{MASK}>" == Masker([secret], public=["subcloud-1"]).text(f"<{secret}>")
 
 
 def test_numbers_are_secrets_too() -> None:
