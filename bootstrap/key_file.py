@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -113,14 +114,14 @@ def write_keys(path: Path, keys: Sequence[bytes]) -> None:
     """Replace the keys in a file that is there, whole or not at all; owner and mode stay.
 
     Raises:
-        OSError: This user may not replace the file.
+        OSError: This user may not replace the file, or is root and another user may write to its directory.
     """
     place = path.resolve()
+    for directory in {path.absolute().parent, place.parent}:
+        _refuse_to_act_for_others(directory)
     before = place.stat()
-    draft = _write_draft(place, keys, mode=before.st_mode & 0o777)
+    draft = _write_draft(place, keys, mode=before.st_mode & 0o777, owner=before)
     try:
-        if (draft.stat().st_uid, draft.stat().st_gid) != (before.st_uid, before.st_gid):
-            os.chown(draft, before.st_uid, before.st_gid)
         draft.replace(place)
     except OSError:
         draft.unlink()
@@ -128,15 +129,32 @@ def write_keys(path: Path, keys: Sequence[bytes]) -> None:
     _sync_directory(place.parent)
 
 
-def _write_draft(path: Path, keys: Sequence[bytes], *, mode: int) -> Path:
+def _refuse_to_act_for_others(directory: Path) -> None:
+    """Keep root out of a directory of another user, who could lead it to any file by links.
+
+    Raises:
+        PermissionError: The user is root, and the directory is another user's, or others may write to it.
+    """
+    status = directory.stat()
+    if os.geteuid() == 0 and (status.st_uid != 0 or status.st_mode & 0o022):
+        raise PermissionError(errno.EPERM, "root changes nothing in a directory that another user may write to")
+
+
+def _write_draft(path: Path, keys: Sequence[bytes], *, mode: int, owner: os.stat_result | None = None) -> Path:
     # Whole or not at all: a crash must not leave half a key that later seals passwords.
     draft = path.with_name(f"{path.name}.{uuid4().hex}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.writelines(b64encode(key) + b"\n" for key in keys)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if owner is not None:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            os.fchmod(descriptor, mode)
+            file.writelines(b64encode(key) + b"\n" for key in keys)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        draft.unlink()
+        raise
     return draft
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bootstrap.key_file import KeyFile, make_key_file, parse_keys, write_keys
 from bootstrap.secret_key import load_sealer
 from db.sealing import key_id
 from settings.model import Settings
+from tests import unprivileged
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
 IDS = tuple(map(key_id, (A, B, C)))
@@ -25,7 +27,8 @@ def line(key: bytes) -> str:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Give a file with one key, without a line break as older programs made it."""
-    path = tmp_path / "secret.key"
+    path = tmp_path / "keys" / "secret.key"
+    path.parent.mkdir(mode=0o755)
     path.write_text(line(A))
     path.chmod(0o640)
     return path
@@ -109,6 +112,25 @@ def test_written_keys_keep_mode_and_owner(path: Path) -> None:
     assert f"{line(B)}\n{line(A)}\n" == path.read_text()
     assert link.is_symlink()
     assert {"link", "secret.key"} == {one.name for one in path.parent.iterdir()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could be led elsewhere")
+@pytest.mark.parametrize("owner", ["another user", "everybody"])
+def test_root_writes_no_keys_where_another_user_may_write(path: Path, owner: str) -> None:
+    """Root refuses a directory of another user, who could lead it to any file by links; nothing is changed."""
+    before = path.read_text()
+    if owner == "everybody":
+        path.parent.chmod(0o777)
+    else:
+        os.chown(path.parent, unprivileged.uid(), unprivileged.gid())
+    link = path.parent.parent / "link"
+    link.symlink_to(path)
+
+    for way in (path, link):
+        with pytest.raises(PermissionError, match="another user may write to"):
+            write_keys(way, [B, A])
+    assert before == path.read_text()
+    assert ["secret.key"] == [one.name for one in path.parent.iterdir()]
 
 
 def test_a_new_file_is_private_and_ends_with_a_line_break(tmp_path: Path) -> None:
