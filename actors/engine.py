@@ -46,7 +46,8 @@ class WorkerLoops:
         self._tools = tools
         held = HeldRuns(
             held=worker.held,
-            pending=tools.reporter.pending,
+            pending=lambda: tools.reporter.pending() | worker.claiming(),
+            claimed_at=worker.claimed_at,
             cancel=worker.cancel,
             give_up=worker.give_up,
             context=worker.context,

@@ -34,7 +34,8 @@ class _Held:
     """A run that this process works on."""
 
     phase: StepState
-    # Of a monotonic clock.
+    # By a monotonic clock: when the claim was asked for, from which its lease counts, and when it was answered.
+    asked_at: float
     taken_at: float
     context: RunContext
 
@@ -53,6 +54,17 @@ class HeldRuns:
         """Return the runs that are worked on now."""
         with self._lock:
             return frozenset(self._held)
+
+    def claiming(self) -> frozenset[int]:
+        """Return the runs whose claims are not answered yet."""
+        with self._lock:
+            return frozenset(self._claiming)
+
+    def claimed_at(self, run_id: int) -> float | None:
+        """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
+        with self._lock:
+            held = self._held.get(run_id)
+        return None if held is None else held.asked_at
 
     def context(self, run_id: int) -> RunContext:
         """Return what is known of a run, if this process works on it."""
@@ -79,7 +91,7 @@ class HeldRuns:
                 self._claiming.discard(run_id)
 
     def _claim_once(self, run_id: int, *, again: bool) -> Assignment | None:
-        at = datetime.now(UTC)
+        at, asked_at = datetime.now(UTC), monotonic()
         journal = Journal(at, self._tools.owner)
         with self._tools.database.write() as connection:
             assignment = claim(connection, journal, run_id, self._tools.owner, at, again=again)
@@ -87,7 +99,9 @@ class HeldRuns:
         if assignment is not None:
             context = context_of(assignment, self._tools.tracer, self._tools.owner)
             with self._lock:
-                self._held[run_id] = _Held(phase=assignment.phase, taken_at=monotonic(), context=context)
+                self._held[run_id] = _Held(
+                    phase=assignment.phase, asked_at=asked_at, taken_at=monotonic(), context=context
+                )
             self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
         return assignment
 

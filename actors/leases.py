@@ -31,12 +31,14 @@ class HeldRuns:
 
     # Ids of the runs that this process works on.
     held: Callable[[], frozenset[int]]
-    # Ids of the runs that have ended here and whose reports wait to be written.
+    # Ids of the runs that have ended here and whose reports wait to be written, and of those being claimed.
     pending: Callable[[], frozenset[int]]
     # Stops a run for a reason.
     cancel: Callable[[int, str], None]
     # Reports a run that the store says is ours and that nobody here works on.
     give_up: Callable[[int], None]
+    # When the claim of a run was asked for, by the clock of the leases; None: not known.
+    claimed_at: Callable[[int], float | None] = lambda _: None
     # What log lines say of a run.
     context: Callable[[int], RunContext] = lambda _: UNKNOWN
     meters: Meters = field(default_factory=Unmeasured)
@@ -50,7 +52,8 @@ class Leases:
         self._owner = owner
         self._runs = runs
         self._clock = clock
-        self._renewed_at = clock()
+        # When the last renewal was asked for, and what it renewed.
+        self._renewed = (clock(), frozenset[int]())
         self._lock = Lock()
         # Told to stop, and not gone yet.
         self._stopped: frozenset[int] = frozenset()
@@ -66,16 +69,23 @@ class Leases:
         believed = self._runs.held()
         with self._database.write() as connection:
             renewal = renew(connection, self._owner)
-        self._renewed_at = asked_at
+        self._renewed = (asked_at, renewal.held)
         # A run that ended meanwhile was not taken away, and one that was just claimed is no stray.
         self._lose((believed - renewal.held) & self._runs.held(), "it was taken from this worker")
         self._stop(renewal.cancelled, "it was cancelled")
         self._give_up_strays(renewal.held)
 
     def watch(self) -> None:
-        """Stop everything when no renewal has succeeded for too long; never waits for the store."""
-        if self._clock() - self._renewed_at > _GIVE_UP_S:
-            self._lose(self._runs.held(), "its lease could not be renewed")
+        """Stop the runs whose last renewal, or claim, was asked for too long ago; never waits for the store."""
+        now, (renewed_at, renewed) = self._clock(), self._renewed
+        late = {one for one in self._runs.held() if now - self._leased_at(one, renewed_at, renewed) > _GIVE_UP_S}
+        if late:
+            self._lose(frozenset(late), "its lease could not be renewed")
+
+    def _leased_at(self, run_id: int, renewed_at: float, renewed: frozenset[int]) -> float:
+        # A claim may take long to be answered, and renewals meanwhile do not know of it.
+        claimed_at = None if run_id in renewed else self._runs.claimed_at(run_id)
+        return renewed_at if claimed_at is None else claimed_at
 
     def _give_up_strays(self, ours: frozenset[int]) -> None:
         """Report runs that are ours by the store and were nobody's work at two renewals in a row.

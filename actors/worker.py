@@ -94,6 +94,14 @@ class StepWorker:
         """Return the runs that this process works on now."""
         return self._held.ids()
 
+    def claiming(self) -> frozenset[int]:
+        """Return the runs whose claims are not answered yet."""
+        return self._held.claiming()
+
+    def claimed_at(self, run_id: int) -> float | None:
+        """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
+        return self._held.claimed_at(run_id)
+
     def context(self, run_id: int) -> RunContext:
         """Return what is known of a run, if this process works on it."""
         return self._held.context(run_id)

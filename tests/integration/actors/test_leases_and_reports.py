@@ -67,6 +67,7 @@ class Hands(Unmeasured):
         self.stopped: list[int] = []
         self.given_up: list[int] = []
         self.lost = 0
+        self.claimed_at: dict[int, float] = {}
 
     def lease_lost(self) -> None:
         """Count."""
@@ -79,6 +80,7 @@ class Hands(Unmeasured):
             pending=lambda: frozenset(self.reporting),
             cancel=lambda run_id, _: self.stopped.append(run_id),
             give_up=self.given_up.append,
+            claimed_at=self.claimed_at.get,
             meters=self,
         )
 
@@ -143,6 +145,38 @@ class TestLeases:
         event.remove(house.database.writer_engine, "commit", _answer_late)
         seen = []
         for clock.now in (29.0, 31.0):
+            leases.watch()
+            seen.append(list(hands.stopped))
+
+        assert [[], [run_id]] == seen
+
+    def test_a_lease_counts_from_before_its_claim(self, house: House) -> None:
+        """A claim that was answered after 25 s leaves the lease 25 s shorter, whatever else was renewed meanwhile."""
+        clock, hands = Clock(), Hands()
+        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        clock.now = 20.0
+        leases.renew()
+        clock.now = 25.0
+        run_id = claimed(house)
+        hands.holding.add(run_id)
+        hands.claimed_at[run_id] = 0.0
+        seen = []
+        for clock.now in (30.0, 31.0):
+            leases.watch()
+            seen.append(list(hands.stopped))
+
+        assert [[], [run_id]] == seen
+
+    def test_a_renewed_claim_counts_from_its_renewal(self, house: House) -> None:
+        """Once a renewal has found a run, its claim no longer counts."""
+        run_id = claimed(house)
+        clock, hands = Clock(), Hands(run_id)
+        hands.claimed_at[run_id] = 0.0
+        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        clock.now = 10.0
+        leases.renew()
+        seen = []
+        for clock.now in (40.0, 41.0):
             leases.watch()
             seen.append(list(hands.stopped))
 
