@@ -46,7 +46,7 @@ class WorkerLoops:
         self._tools = tools
         held = HeldRuns(
             held=worker.held,
-            pending=lambda: tools.reporter.pending() | worker.claiming(),
+            pending=lambda: tools.reporter.pending() | worker.unsettled(),
             claimed_at=worker.claimed_at,
             cancel=worker.cancel,
             give_up=worker.give_up,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
@@ -48,6 +49,8 @@ class HeldRuns:
         self._held: dict[int, _Held] = {}
         # Runs that a thread is claiming.
         self._claiming: set[int] = set()
+        # Runs that were let go, of which the database does not know yet.
+        self._letting_go: set[int] = set()
         self._lock = Lock()
 
     def ids(self) -> frozenset[int]:
@@ -55,10 +58,10 @@ class HeldRuns:
         with self._lock:
             return frozenset(self._held)
 
-    def claiming(self) -> frozenset[int]:
-        """Return the runs whose claims are not answered yet."""
+    def unsettled(self) -> frozenset[int]:
+        """Return the runs whose claim or end is under way to the database."""
         with self._lock:
-            return frozenset(self._claiming)
+            return frozenset(self._claiming | self._letting_go)
 
     def claimed_at(self, run_id: int) -> float | None:
         """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
@@ -75,7 +78,8 @@ class HeldRuns:
     def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> Assignment | None:
         """Claim a run; None: it is taken or withdrawn. While the database is away it is tried for some seconds.
 
-        A claim whose commit arrived though its answer did not is found by the next try.
+        A claim whose commit arrived though its answer did not is found by the next try. A run that this process is
+        letting go is not: its end is only not written down yet.
 
         Raises:
             DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
@@ -83,9 +87,10 @@ class HeldRuns:
         with self._lock:
             if run_id in self._held or run_id in self._claiming:
                 return None
+            is_let_go = run_id in self._letting_go or run_id in self._tools.reporter.pending()
             self._claiming.add(run_id)
         try:
-            return patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1), is_hopeless)
+            return patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1 and not is_let_go), is_hopeless)
         finally:
             with self._lock:
                 self._claiming.discard(run_id)
@@ -107,8 +112,10 @@ class HeldRuns:
 
     def finish(self, report: Report) -> None:
         """Let a run go and report how it ended."""
-        with self._lock:
-            held = self._held.pop(report.run_id, None)
+        with self._let_go(report.run_id) as held:
+            self._finish(report, held)
+
+    def _finish(self, report: Report, held: _Held | None) -> None:
         context = UNKNOWN if held is None else held.context
         if held is not None:
             self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
@@ -125,11 +132,22 @@ class HeldRuns:
             DatabaseUnavailableError: It did not come back; the run is given up as lost after two renewals.
         """
         # Let go first: as soon as the run is queued another thread of this process may take it again.
+        with self._let_go(run_id) as held:
+            if held is not None:
+                held.context.work.end()
+            patiently(lambda _: self._hand_back_once(run_id), lambda: False)
+
+    @contextmanager
+    def _let_go(self, run_id: int) -> Iterator[_Held | None]:
+        """Give what was held of a run, while its end is brought to the database or the reporter."""
         with self._lock:
             held = self._held.pop(run_id, None)
-        if held is not None:
-            held.context.work.end()
-        patiently(lambda _: self._hand_back_once(run_id), lambda: False)
+            self._letting_go.add(run_id)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._letting_go.discard(run_id)
 
     def _hand_back_once(self, run_id: int) -> None:
         with self._tools.database.write() as connection:

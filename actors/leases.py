@@ -31,7 +31,7 @@ class HeldRuns:
 
     # Ids of the runs that this process works on.
     held: Callable[[], frozenset[int]]
-    # Ids of the runs that have ended here and whose reports wait to be written, and of those being claimed.
+    # Ids of the runs that have ended here and whose reports wait to be written, or whose claim or end is under way.
     pending: Callable[[], frozenset[int]]
     # Stops a run for a reason.
     cancel: Callable[[int, str], None]

@@ -94,9 +94,9 @@ class StepWorker:
         """Return the runs that this process works on now."""
         return self._held.ids()
 
-    def claiming(self) -> frozenset[int]:
-        """Return the runs whose claims are not answered yet."""
-        return self._held.claiming()
+    def unsettled(self) -> frozenset[int]:
+        """Return the runs whose claim or end is under way to the database."""
+        return self._held.unsettled()
 
     def claimed_at(self, run_id: int) -> float | None:
         """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""

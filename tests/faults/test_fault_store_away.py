@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -21,6 +21,7 @@ from actors.reports import Reporter
 from actors.worker import StepWorker
 from actors.worker_tools import WorkerTools
 from db.engine import Database
+from db.runs import Report
 from db.schema import commands, runs
 from db.sealing import Sealer
 from db.unavailable import DatabaseUnavailableError
@@ -29,6 +30,7 @@ from runner.inspectors import DeclaredInspector
 from runner.phases import ControllerLayout
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
+from statemachine.states import RunOutcome
 from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
 
@@ -203,6 +205,31 @@ def test_a_claim_whose_answer_was_lost_is_found(
     with store.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
     assert {run_id} == worker.held() | worker._tools.reporter.pending()
+
+
+@pytest.mark.parametrize("end", ["reported", "handed back"])
+def test_a_run_that_was_let_go_is_not_found_again(
+    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker, end: str
+) -> None:
+    """A second message for a run that this worker has ended, or hands back, does not begin it anew after an outage."""
+    run_id = queued_run(new_coordinator(), store)
+    held, taken = worker._held, Event()
+    assert held.claim(run_id, lambda: False)
+    with ExitStack() as letting_go:
+        if end == "reported":
+            held.finish(Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
+        else:
+            letting_go.enter_context(held._let_go(run_id))
+        store.is_away = True
+        again = Thread(target=lambda: held.claim(run_id, lambda: False) and taken.set(), daemon=True)
+        again.start()
+        wait_for(lambda: store.refused > 0)
+        store.is_away = False
+        again.join(10)
+
+        assert run_id in worker._tools.reporter.pending() | worker.unsettled()
+    assert not taken.is_set()
+    assert frozenset() == worker.held() | worker.unsettled()
 
 
 def test_a_long_outage_leaves_no_dead_letters(
