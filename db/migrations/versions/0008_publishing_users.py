@@ -28,7 +28,10 @@ _IDS = _COMMANDS.c.id
 
 
 def upgrade() -> None:
-    """Go up; a repeat of a stored command of a foreign publisher still gets its answer."""
+    """Go up; a repeat of a foreign publisher's stored command still gets its answer, unless it has a `user_id`.
+
+    Who sent it before is not known, so that a publisher who sends its user acts under new ids from now on.
+    """
     op.add_column("audit", sa.Column("user_id", sa.String(length=255), nullable=True))
     # Only a command that came over HTTP has an address of origin.
     by_amqp = _IDS.in_(_command_ids(_AUDIT.c.origin == "")) & _IDS.not_in(_command_ids(_AUDIT.c.origin != ""))
