@@ -226,7 +226,7 @@ class _Service:
         if not await asyncio.to_thread(TokenStore(self._installation.database).list_tokens):
             _log.warning(
                 "service.no-token",
-                advice="Nobody can use the API yet. Make a token: prestager token create NAME --role admin",
+                advice="Nobody can use the API yet. To make a token, run: prestager token create NAME --role admin",
                 url=f"{url}/v1.0",
             )
 

@@ -41,6 +41,8 @@ def prestager(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["prestager", *arguments])
+        # It would hold for the whole process of the tests, which may not be able to take it back.
+        monkeypatch.setattr("cli.main.forbid_memory_dumps", lambda: None)
         with pytest.raises(SystemExit) as ended:
             main()
         captured = capsys.readouterr()

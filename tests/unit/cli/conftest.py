@@ -45,6 +45,8 @@ def prestager(
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["prestager", *arguments])
+        # It would hold for the whole process of the tests, which may not be able to take it back.
+        monkeypatch.setattr("cli.main.forbid_memory_dumps", lambda: None)
         with pytest.raises(SystemExit) as ended:
             main()
         captured = capsys.readouterr()
