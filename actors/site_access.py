@@ -1,4 +1,4 @@
-"""How a site is reached: what callers may change of it, and what is said of a change."""
+"""Access to a site: changes that callers may make of it, and the events and audit entries of a change."""
 
 from __future__ import annotations
 

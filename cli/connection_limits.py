@@ -1,4 +1,4 @@
-"""How many connections the listeners of a process may have, so that it never runs out of descriptors."""
+"""Bound the connections of the listeners of a process by its limit of open files."""
 
 from __future__ import annotations
 

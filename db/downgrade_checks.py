@@ -1,4 +1,4 @@
-"""What stands against a downgrade of the schema: processes that use the database, and what would be lost.
+"""Check whether the schema may be brought down: processes that use the database, and rows that would be lost.
 
 The database may be of any revision of this program, so tables that newer revisions made are looked for first.
 """
