@@ -20,7 +20,9 @@ _LAYERS: Final = 4
 
 _HEX = "[0-9A-Fa-f]"
 _PERCENT = "%(?:25)*"
-_BYTE = r"\\++x"
+# All backslashes of a run, begun with its first one: from each of them a long run would be searched to its end again.
+_BACKSLASHES = r"(?<!\\)\\++"
+_BYTE = rf"{_BACKSLASHES}x"
 
 
 def _utf8(prefix: str) -> str:
@@ -32,17 +34,17 @@ def _utf8(prefix: str) -> str:
     )
 
 
-_OCTAL_TAIL = r"\\++2[0-7]{2}"
+_OCTAL_TAIL = rf"{_BACKSLASHES}2[0-7]{{2}}"
 _ESCAPE: Final = re.compile(
     # The regular expression machine looks for a set of characters quickly, and for alternatives slowly.
     r"(?=[\\%&])(?:"
-    rf"\\++u(?P<high>[Dd][89ABab]{_HEX}{{2}})\\++u(?P<low>[Dd][C-Fc-f]{_HEX}{{2}})"
-    rf"|\\++(?:u(?P<four>{_HEX}{{4}})|u\{{(?P<braced>{_HEX}{{1,6}})\}}|U(?P<eight>{_HEX}{{8}}))"
+    rf"{_BACKSLASHES}u(?P<high>[Dd][89ABab]{_HEX}{{2}}){_BACKSLASHES}u(?P<low>[Dd][C-Fc-f]{_HEX}{{2}})"
+    rf"|{_BACKSLASHES}(?:u(?P<four>{_HEX}{{4}})|u\{{(?P<braced>{_HEX}{{1,6}})\}}|U(?P<eight>{_HEX}{{8}}))"
     rf"|(?P<bytes>{_utf8(_BYTE)})"
     rf"|(?P<percent>{_utf8(_PERCENT)})"
-    rf"|(?P<octal>\\++3[0-3][0-7]{_OCTAL_TAIL}|\\++3[45][0-7](?:{_OCTAL_TAIL}){{2}}"
-    rf"|\\++36[0-4](?:{_OCTAL_TAIL}){{3}}|\\++[0-3][0-7]{{2}})"
-    r"|(?P<blank>\\++[nrtbfve0a])"
+    rf"|(?P<octal>{_BACKSLASHES}3[0-3][0-7]{_OCTAL_TAIL}|{_BACKSLASHES}3[45][0-7](?:{_OCTAL_TAIL}){{2}}"
+    rf"|{_BACKSLASHES}36[0-4](?:{_OCTAL_TAIL}){{3}}|{_BACKSLASHES}[0-3][0-7]{{2}})"
+    rf"|(?P<blank>{_BACKSLASHES}[nrtbfve0a])"
     rf"|&(?:amp;)*(?P<entity>#[0-9]{{1,7}}|#[Xx]{_HEX}{{1,6}}|[A-Za-z][A-Za-z0-9]{{1,31}});"
     r")"
 )

@@ -166,6 +166,22 @@ def test_time_is_linear(secret: str) -> None:
     assert measure(400_000) < 10 * max(measure(100_000), 0.05)
 
 
+@pytest.mark.parametrize("piece", ["\\", "\\\r", "%25", "%", "&amp;", "&#1", "\\xe2", "'", "S3"])
+def test_time_is_linear_in_what_may_be_escapes(piece: str) -> None:
+    """A site that prints nothing but beginnings of escapes does not keep the run from masking."""
+    masker = Masker(["S3cr3t-of/the&sites\\x"])
+
+    def measure(length: int) -> float:
+        text = piece * (length // len(piece))
+        begin = process_time()
+        assert text == masker.text(text)
+        return process_time() - begin
+
+    measure(1000)
+
+    assert measure(60_000) < 10 * max(measure(15_000), 0.02)
+
+
 @pytest.mark.parametrize("secret", LONG, ids=["usual", "of one letter", "of signs"])
 def test_memory_is_bounded(secret: str) -> None:
     """A long text takes little more memory than its result, for it is looked through in parts."""
