@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
 from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import make_url
@@ -137,9 +138,9 @@ def _give_up_useless_connections(context: ExceptionContext) -> None:
 def _close_file(dialect: object, record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
     """Keep other users from the database's file, whatever the umask and the directory; SQLite's others get its mode."""
     del dialect, record
-    if options.get("uri") or arguments[0] == ":memory:":
+    file = _file_of(arguments[0], is_uri=bool(options.get("uri")))
+    if file is None:
         return
-    file = Path(arguments[0])
     for path in (file, *(file.with_name(f"{file.name}{ending}") for ending in _COMPANIONS)):
         # What is another user's cannot be changed; it is warned of elsewhere.
         with suppress(OSError):
@@ -150,6 +151,16 @@ def _close_file(dialect: object, record: object, arguments: Sequence[Any], optio
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         os.fchmod(descriptor, _OWNER_ONLY)
         os.close(descriptor)
+
+
+def _file_of(name: str, *, is_uri: bool) -> Path | None:
+    """Return the file of a database, where links lead to: SQLite's others are beside it. None for one in memory."""
+    if is_uri and name.startswith("file:"):
+        parts = urlsplit(name)
+        if parse_qs(parts.query).get("mode", [""])[-1] == "memory":
+            return None
+        name = unquote(parts.path)
+    return None if name in {"", ":memory:"} else Path(name).resolve()
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:

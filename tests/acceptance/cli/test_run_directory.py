@@ -133,11 +133,25 @@ def test_what_another_user_made_is_refused(
     assert [] == list(disk.glob(f"{OWN}/*"))
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o777), (0o022, 0o700), (0o777, 0o777)])
-def test_the_database_is_closed_to_others(settings: dict[str, str], tmp_path: Path, umask: int, mode: int) -> None:
-    """The database and what SQLite makes beside it are its owner's alone, whatever the umask and the directory."""
+@pytest.mark.parametrize(
+    ("umask", "mode", "url"),
+    [
+        (0o000, 0o777, None),
+        (0o022, 0o700, None),
+        (0o777, 0o777, None),
+        (0o000, 0o777, "sqlite:///file:{data}/prestager.db?uri=true"),
+        (0o000, 0o777, "sqlite:///{data}/../link.db"),
+    ],
+)
+def test_the_database_is_closed_to_others(
+    settings: dict[str, str], tmp_path: Path, umask: int, mode: int, url: str | None
+) -> None:
+    """The database and what SQLite makes beside it are its owner's alone, whatever the umask, directory and URL."""
     data = tmp_path / "data"
     data.chmod(mode)
+    (tmp_path / "link.db").symlink_to(data / "prestager.db")
+    if url is not None:
+        settings |= {"PRESTAGER_DATABASE_URL": url.format(data=data)}
     hold = (
         "import os, sys; from pathlib import Path; from settings.model import Settings; from bootstrap.store import *\n"
         f"os.umask({umask})\n"
