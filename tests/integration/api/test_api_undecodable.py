@@ -7,8 +7,10 @@ import gc
 import gzip
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
 
 import pytest
 from api_rig import Rig
@@ -111,49 +113,80 @@ def nothing_is_wrong(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixt
         assert "Traceback" not in text
 
 
-async def answer(rig: Rig, line: str, headers: str, body: bytes, *, token: str, at_once: bool) -> int:
-    """Send a request, wait until the connection is over, and return the status of the answer.
+@dataclass
+class Conversation:
+    """One request on a connection of its own: the head is sent first, the body when the test says so."""
 
-    The body comes with the head, or when the request is being handled or answered already.
-    """
-    reader, writer = await asyncio.open_connection(rig.host, rig.port)
-    head = f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: {token}\r\n{headers}\r\n".encode()
-    if at_once:
-        writer.write(head + body)
-    else:
-        seen = rig.requests
-        writer.write(head)
-        await rig.await_requests(seen + 1)
-        writer.write(body)
-    status = int((await asyncio.wait_for(reader.readline(), 20)).split()[1])
-    with suppress(ConnectionError):
-        await asyncio.wait_for(reader.read(), 20)
-    writer.close()
-    return status
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    body: bytes
+
+    @classmethod
+    async def begin(cls, rig: Rig, line: str, kind: str, token: str) -> Self:
+        """Connect, and send nothing but the head."""
+        headers, body = BODIES[kind]
+        reader, writer = await asyncio.open_connection(rig.host, rig.port)
+        head = f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: {token}\r\n{headers}\r\n"
+        writer.write(head.encode())
+        return cls(reader, writer, body)
+
+    async def end(self, *, stays: bool = False) -> int:
+        """Send the body, wait until the connection is over, and return the status of the answer.
+
+        One who does not stay hangs up with the answer; the server waits some seconds for the rest of a body.
+        """
+        self.writer.write(self.body)
+        status = int((await asyncio.wait_for(self.reader.readline(), 20)).split()[1])
+        with suppress(OSError):
+            if not stays:
+                self.writer.write_eof()
+            await asyncio.wait_for(self.reader.read(), 20)
+        self.writer.close()
+        return status
+
+
+async def answers(rig: Rig, lines: Sequence[str], kind: str, token: str) -> list[int]:
+    """Send a body with each request line, with the head and when it is being handled or answered; return statuses."""
+    seen = rig.requests
+    late = [await Conversation.begin(rig, line, kind, token) for line in lines]
+    await rig.await_requests(seen + len(lines))
+    at_once = [await Conversation.begin(rig, line, kind, token) for line in lines]
+    return await asyncio.gather(*(one.end() for one in (*at_once, *late)))
+
+
+def is_refused(kind: str, status: int) -> bool:
+    """Tell whether a status is one of the caller's faults; a coding that nobody knows is none at all."""
+    return 400 <= status < 500 or (kind == "a coding of nobody" and status == 200)
 
 
 @pytest.mark.usefixtures("nothing_is_wrong")
-@pytest.mark.parametrize("path", [PATH, "/v1.0/subclouds"])
-@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("kind", BODIES)
-async def test_refused(rig: Rig, kind: str, path: str, at_once: bool) -> None:
+async def test_refused(rig: Rig, kind: str) -> None:
     """What cannot be decoded is the caller's fault: 4xx, nothing is sent on, and the log holds no traceback."""
-    headers, body = BODIES[kind]
-    status = await answer(rig, f"POST {path}", headers, body, token=rig.token("admin"), at_once=at_once)
+    found = await answers(rig, [f"POST {PATH}", "POST /v1.0/subclouds"], kind, rig.token("admin"))
 
-    assert 400 <= status < 500 or (kind == "a coding of nobody" and status == 200), status
+    assert all(is_refused(kind, status) for status in found), found
     assert [] == rig.transport.commands
 
 
 @pytest.mark.usefixtures("nothing_is_wrong")
-@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("kind", BODIES)
-async def test_not_looked_at(rig: Rig, kind: str, at_once: bool) -> None:
+async def test_not_looked_at(rig: Rig, kind: str) -> None:
     """A body that nobody reads, of a stranger or of a GET, changes nothing of the answer, and logs no traceback."""
-    headers, body = BODIES[kind]
-
     asked = {f"POST {PATH}": 401, "GET /livez": 200, "POST /livez": 405}
-    found = await asyncio.gather(*(answer(rig, line, headers, body, token="prst_x", at_once=at_once) for line in asked))
+    found = await answers(rig, list(asked), kind, "prst_x")
 
-    assert all(status in {400, usual} for status, usual in zip(found, asked.values(), strict=True)), found
+    assert all(status in {400, usual} for status, usual in zip(found, [*asked.values()] * 2, strict=True)), found
     assert [] == rig.transport.commands
+
+
+@pytest.mark.usefixtures("nothing_is_wrong")
+async def test_a_caller_who_stays(rig: Rig) -> None:
+    """The end that the server makes by itself, some seconds after such a body, is as quiet."""
+    kinds = ("no chunk size", "deflate in a bad chunk", "deflate cut off")
+    begun = [await Conversation.begin(rig, f"POST {PATH}", kind, rig.token("admin")) for kind in kinds]
+    await rig.await_requests(len(kinds))
+
+    found = await asyncio.gather(*(one.end(stays=True) for one in begun))
+
+    assert all(400 <= status < 500 for status in found), found
