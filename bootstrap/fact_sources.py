@@ -11,6 +11,7 @@ from runner.controller_checks import ControllerCheck, DeclaredOnly
 from runner.inspectors import DeclaredInspector, Inspector
 from runner.sysinv.addresses import SiteAddresses
 from runner.sysinv.controller import AskedController
+from runner.sysinv.faults import SiteFaultError
 from runner.sysinv.inspector import SysinvInspector
 from runner.sysinv.login import Account, TokenStore, Trust
 from runner.sysinv.session import Access, Address, Patience
@@ -43,7 +44,7 @@ def check_site_authority(settings: Settings) -> None:
     """Refuse to ask sites whose certificates anybody may have signed: what is sent to them is a password.
 
     Raises:
-        StartError: PRESTAGER_SITE_CA_FILE is not set, or no file.
+        StartError: PRESTAGER_SITE_CA_FILE is not set, no file, or without a certificate.
     """
     file = settings.site_ca_file
     if file is None:
@@ -53,6 +54,10 @@ def check_site_authority(settings: Settings) -> None:
         )
     if not file.is_file():
         raise StartError(f"PRESTAGER_SITE_CA_FILE {file} is not a file.")
+    try:
+        _ = Trust(file).context()
+    except SiteFaultError:
+        raise StartError(f"No certificate in PEM can be read from PRESTAGER_SITE_CA_FILE {file}.") from None
 
 
 def site_access(settings: Settings) -> Access:

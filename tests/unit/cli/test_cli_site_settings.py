@@ -14,6 +14,7 @@ from cli.doctor.site_checks import site_findings
 from cli.site_checks import site_faults
 from fleet.site_spec import Account, SiteSpec
 from settings.model import Settings
+from tests.server_certificates import make_certificate
 from tests.simulated_sites import sites_in_thread
 
 Make = Callable[..., Settings]
@@ -24,8 +25,7 @@ def make(tmp_path: Path) -> Make:
     """Give a function that makes settings which ask sites and are complete, but for what is changed."""
     password = tmp_path / "password"
     password.write_text("pw")
-    authority = tmp_path / "ca.pem"
-    authority.touch()
+    authority, _ = make_certificate(tmp_path)
     given = {
         "inspector": "sysinv",
         "site_ca_file": authority,
@@ -73,6 +73,20 @@ def test_each_fault_is_told(make: Make, changed: dict[str, object], sentence: st
     assert 1 == len(faults)
     assert faults[0].startswith(sentence)
     assert "hunter2" not in faults[0]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hunter2", b"\x30\x82\x03\x0b\x30\x82\x01\xf3"], ids=["empty", "text", "DER"]
+)
+def test_an_authority_without_a_certificate(make: Make, tmp_path: Path, content: bytes) -> None:
+    """A file that holds no authority is a fault: no site would be asked, each with a failure of its own."""
+    file = tmp_path / "other.pem"
+    file.write_bytes(content)
+    settings = make(site_ca_file=file)
+
+    assert [f"No certificate in PEM can be read from PRESTAGER_SITE_CA_FILE {file}."] == site_faults(settings)
+    with pytest.raises(StartError, match="No certificate in PEM"):
+        site_inspector(settings)
 
 
 def test_a_service_does_not_start_with_a_fault(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
