@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
@@ -118,14 +119,23 @@ def _secret_file(settings: Settings, field: str) -> str | None:
     return None if file is None else str(file)
 
 
-def _config_file() -> Path | None:
+def config_file() -> Path | None:
+    """Return the file of settings, whether it is there or not; None where none is named."""
     name = os.environ.get(CONFIG_FILE_VARIABLE)
     return Path(name) if name else None
 
 
+def holds_secrets(file: Path) -> bool:
+    """Tell whether a file of settings holds a secret itself; one that cannot be read holds none."""
+    try:
+        return any(is_secret_name(name) or urlsplit(str(value)).password for name, value in _content(file).items())
+    except (OSError, ValueError, TomlError):
+        return False
+
+
 def _config_file_fault() -> str | None:
     # The settings library takes a file that is missing for an empty one.
-    file = _config_file()
+    file = config_file()
     if file is None:
         return None
     try:
@@ -149,7 +159,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"{message[:1].upper()}{message[1:]}."
     field = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{field} in {_config_file()} is not a setting{did_you_mean(field, Settings.model_fields)}"
+        return f"{field} in {config_file()} is not a setting{did_you_mean(field, Settings.model_fields)}"
     return f"{variable_of(field)} {_place(field)}{message[:1].lower()}{message[1:]}."
 
 
@@ -162,7 +172,7 @@ def _place(field: str) -> str:
 def _source(field: str) -> str:
     if _in_environment(field):
         return "environment"
-    file = _config_file()
+    file = config_file()
     return str(file) if file is not None and field in _content(file) else "default"
 
 

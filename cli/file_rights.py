@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cli.configuration import variable_of
-from settings.model import Settings
+from cli.configuration import config_file, holds_secrets, variable_of
+from settings.model import CONFIG_FILE_VARIABLE, Settings
 
 # Settings that name a file whose content is secret.
 SECRET_FILES: Final = (
@@ -36,6 +36,12 @@ def file_right_warnings(settings: Settings) -> Iterator[str]:
     for name, path in _secret_files(settings):
         if path.parent != _CONTAINER_SECRETS and (who := _readers(path)) is not None:
             yield f"{name} {path} can be read by {who}. Close it: chmod 600 {path}, or 640 with the service's group"
+    file = config_file()
+    if file is not None and holds_secrets(file) and (who := _readers(file)) is not None:
+        yield (
+            f"{CONFIG_FILE_VARIABLE} {file} holds a secret and can be read by {who}. Close it: chmod 600 {file}, or"
+            " 640 with the service's group"
+        )
 
 
 def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -48,12 +54,17 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _readers(path: Path) -> str | None:
-    """Return who else can read or write `path`; None if nobody but its owner, root and our own group can."""
+    """Return who else can read or write `path`; None if nobody but this user, root and our own group can."""
     try:
-        facts = path.stat()
-        ways = [place.stat().st_mode for place in path.absolute().parents]
+        # What counts is where links lead.
+        place = path.resolve(strict=True)
+        facts = place.stat()
+        ways = [parent.stat().st_mode for parent in place.parents]
     except OSError:
         return None
+    # Root looks at files of the service's user too, and does not know who that is.
+    if os.geteuid() not in {0, facts.st_uid} and facts.st_uid != 0:
+        return f"user {facts.st_uid}, who owns it"
     if facts.st_mode & stat.S_IRWXO and all(mode & stat.S_IXOTH for mode in ways):
         return "every user"
     group_may = facts.st_mode & stat.S_IRWXG and facts.st_gid not in {0, os.getegid()}

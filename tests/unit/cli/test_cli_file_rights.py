@@ -110,6 +110,62 @@ def test_a_foreign_group(place: Path) -> None:
     assert found[0].startswith(f"PRESTAGER_SITE_PASSWORD_FILE {file} can be read by the users of group 65534.")
 
 
+def test_where_a_link_leads(place: Path) -> None:
+    """What counts is the file, not the directory of a link to it."""
+    own = place / "own"
+    own.mkdir(mode=0o700)
+    (place / "key").write_text("secret")
+    (own / "key").symlink_to(place / "key")
+    (place / "data").mkdir(mode=0o755)
+    (own / "data").symlink_to(place / "data")
+    found = list(file_right_warnings(Settings(data_dir=own / "data", site_password_file=own / "key")))
+
+    assert [True, True] == ["can be read by every user" in text for text in found]
+
+
+def test_a_file_of_another_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose owner is neither this user nor root is warned of, for its owner can read it."""
+    file = place / "password"
+    file.touch(mode=0o600)
+    if os.getuid():
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        owner = os.getuid()
+    else:
+        owner = 65534
+        os.chown(file, owner, 0)
+        monkeypatch.setattr(os, "geteuid", lambda: 65533)
+    found = list(file_right_warnings(Settings(data_dir=place / "data", site_password_file=file)))
+
+    assert [f"PRESTAGER_SITE_PASSWORD_FILE {file} can be read by user {owner}, who owns it"] == [
+        text.partition(". Close")[0] for text in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('secret_key = "x"', True),
+        ('site_password = "x"', True),
+        ('broker_url = "amqp://user:pw@host"', True),
+        ('broker_url = "amqp://host"', False),
+        ('secret_key_file = "/x"', False),
+        ("no TOML", False),
+    ],
+)
+def test_the_file_of_settings(place: Path, monkeypatch: pytest.MonkeyPatch, line: str, told: bool) -> None:
+    """A file of settings that holds a secret itself is looked at like a file of a secret."""
+    settings = Settings(data_dir=place / "data")
+    file = place / "prestager.toml"
+    file.write_text(line)
+    file.chmod(0o644)
+    monkeypatch.setenv("PRESTAGER_CONFIG", str(file))
+    open_to_all = list(file_right_warnings(settings))
+    file.chmod(0o640)
+
+    assert [] == list(file_right_warnings(settings))
+    assert told == any(f"PRESTAGER_CONFIG {file} holds a secret" in text for text in open_to_all)
+
+
 def test_config_check_and_doctor_say_it(
     prestager, data_dir: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
