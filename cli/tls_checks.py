@@ -46,7 +46,12 @@ def _in_the_clear(settings: Settings) -> str:
 
 
 def _of_certificate(file: Path) -> list[str]:
-    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        names_hosts = any(one.oid == x509.SubjectAlternativeName.oid for one in certificate.extensions)
+    except ValueError:
+        # OpenSSL takes forms and contents that others do not.
+        return [f"{_VARIABLE} {file} is not written as X.509 wants it; some clients may refuse it."]
     begin, end, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
     found = []
     if end <= now:
@@ -57,9 +62,7 @@ def _of_certificate(file: Path) -> list[str]:
         found.append(
             f"{_VARIABLE} {file} is valid from {begin:%Y-%m-%d %H:%M} UTC on; check the clock of this machine."
         )
-    try:
-        _ = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
+    if not names_hosts:
         found.append(f"{_VARIABLE} {file} names no host (subjectAltName); clients refuse it.")
     return found
 

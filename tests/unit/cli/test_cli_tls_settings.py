@@ -67,6 +67,17 @@ def test_doubtful_certificates(
     assert warning in ended.err
 
 
+def test_a_certificate_in_a_form_of_openssl(prestager, given: Callable[..., tuple[Path, Path]]) -> None:
+    """A form that the server takes and that cannot be looked into is a warning, and breaks no command."""
+    certificate, _ = given()
+    certificate.write_text(certificate.read_text().replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-"))
+    ended = prestager("config", "check")
+
+    assert (0, "The settings are right.\n") == (ended.code, ended.out)
+    assert 1 == ended.err.count("Warning:")
+    assert "server.pem is not written as X.509 wants it" in ended.err
+
+
 @pytest.mark.parametrize(
     ("break_it", "fault"),
     [
