@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +59,19 @@ class Machine:
         """A file that nobody but root may change."""
         return self.tree / "root/precious"
 
-    def act(self, action: str) -> int:
-        """Run one action as root and return its exit code; the time is bounded."""
+    def act(self, action: str, descriptors: Sequence[int] = ()) -> int:
+        """Run one action as root, with open descriptors, and return its exit code; the time is bounded."""
         parameters = {"root": str(self.tree), "user": USER, "stop_timeout": "2", "start_timeout": "10"}
         environment = {"PATH": os.environ["PATH"], **{f"OCF_RESKEY_{name}": text for name, text in parameters.items()}}
         done = subprocess.run(
-            [AGENT, action], env=environment, capture_output=True, text=True, check=False, timeout=30, cwd="/"
+            [AGENT, action],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+            cwd="/",
+            pass_fds=descriptors,
         )
         self.said = done.stdout + done.stderr
         return done.returncode
@@ -181,6 +189,20 @@ def test_no_process_is_killed_for_a_number_in_a_file(machine: Machine) -> None:
     finally:
         victim.kill()
         victim.wait()
+
+
+@pytest.mark.parametrize("number", [3, 9, 10, 254])
+def test_files_that_root_has_open(machine: Machine, number: int) -> None:
+    """What the cluster manager has open when it starts the service is not open in the service."""
+    opened = os.open(machine.precious, os.O_RDWR)
+    descriptor = fcntl.fcntl(opened, fcntl.F_DUPFD, number)
+    os.close(opened)
+    assert SUCCESS == machine.act("start", [descriptor]), machine.said
+    os.close(descriptor)
+    found = [str(file.readlink()) for file in Path(f"/proc/{machine.process.pid}/fd").iterdir()]
+
+    assert str(machine.log / "up.log") in found
+    assert str(machine.precious) not in found
 
 
 def test_an_attack_that_goes_on(machine: Machine) -> None:
