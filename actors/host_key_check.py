@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from actors.held_runs import patiently
 from db.engine import Database
-from db.host_keys import HostKeyContact, SettledHostKey, settle
+from db.host_keys import HostKeyContact, SettledHostKey, good_host_keys, settle
 from db.journal import Journal
 from db.schema import subclouds
 from messages.connection_variables import is_reached_by_ssh, site_variables
@@ -86,12 +86,12 @@ class HostKeyCheck:
         )
 
     def must_come_first(self, subcloud: Mapping[str, Any]) -> bool:
-        """Tell whether the key of a site must be checked before its playbook: none is recorded, or it cannot be used.
+        """Tell whether the key of a site must be checked before its playbook: none is good, or it cannot be used.
 
         So it is with a step that was prechecked before its key was forgotten, or by a release that recorded none.
         """
         return self.applies_to(subcloud) and (
-            not subcloud["host_keys"] or not is_reached_by_ssh(subcloud["connection"])
+            not good_host_keys(subcloud, self._policy) or not is_reached_by_ssh(subcloud["connection"])
         )
 
     def known_host(self, subcloud: Mapping[str, Any]) -> KnownHost | None:
@@ -134,8 +134,9 @@ class HostKeyCheck:
 
     def _recorded(self, subcloud_id: int) -> tuple[HostKey, ...]:
         with self._database.read() as connection:
-            text = connection.execute(select(subclouds.c.host_keys).where(subclouds.c.id == subcloud_id)).scalar()
-        return stored_host_keys(text)
+            columns = select(subclouds.c.host_keys, subclouds.c.host_keys_origin)
+            row = connection.execute(columns.where(subclouds.c.id == subcloud_id)).mappings().one_or_none()
+        return () if row is None else good_host_keys(row, self._policy)
 
     def _settle(self, contact: HostKeyContact) -> SettledHostKey | None:
         journal = Journal(at := datetime.now(UTC), self._owner)

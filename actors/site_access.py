@@ -83,6 +83,15 @@ def is_address_given(subcloud: Mapping[Any, Any]) -> bool:
     return variables.get("ansible_connection") == "local" or not variables.keys().isdisjoint(_HOSTS)
 
 
+def is_moved(subcloud: Mapping[Any, Any], values: Mapping[str, Any]) -> bool:
+    """Return whether a caller's new columns have a site, or its version, looked for elsewhere; `subcloud` is its row.
+
+    Another name counts too: the operator's file of URLs finds sites by their names.
+    """
+    after = {**subcloud, **values}
+    return after["name"] != subcloud["name"] or _addresses(after) != _addresses(subcloud)
+
+
 def note_address_change(desk: Desk, before: Mapping[Any, Any], after: RowMapping, caller: str) -> None:
     """Tell an event and note for the audit when a site is reached elsewhere than before.
 

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, delete, select, update
 
 from actors.desk import Desk
 from actors.refusals import Refused, bad_request, conflict, not_found, unprocessable
-from actors.site_access import check_callers_access, note_address_change, still_removed
+from actors.site_access import check_callers_access, is_moved, note_address_change, still_removed
 from actors.subcloud_fields import read_changes, read_imported_changes, read_new
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
 from db.schema import steps, strategies, subclouds
@@ -48,6 +48,9 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     check_callers_access(values, subcloud)
     if values and subcloud["removed_variables"]:
         values["removed_variables"] = still_removed(subcloud, values)
+    if is_moved(subcloud, values):
+        # A caller who leads Prestager to another site's version must not explain a changed key by it.
+        values["host_keys_version"] = None
     return _change(desk, command, subcloud, values)
 
 
@@ -80,7 +83,7 @@ def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str
         _rename_open_steps(desk, row)
     given = sorted(
         {"connection" if name == "caller_connection" else name for name in values}
-        - {"removed_variables", "version_by_administrator"}
+        - {"removed_variables", "version_by_administrator", "host_keys_version"}
     )
     desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
     note_address_change(desk, subcloud, row, command.requested_by)

@@ -130,6 +130,6 @@ def _host_key_lines(row: RowMapping) -> list[tuple[str, str]]:
     details: dict[str, Any] = {
         "host-keys-origin": row["host_keys_origin"],
         "host-keys-recorded-at": f"{row['host_keys_at']:%F %T} UTC",
-        "host-keys-software-version": row["host_keys_version"],
+        "host-keys-software-version": row["host_keys_version"] or "unknown",
     }
     return [*(("host-keys", key.description) for key in keys), *details.items()]

@@ -62,6 +62,16 @@ class SettledHostKey:
         return self.verdict in {HostKeyVerdict.MATCHES, HostKeyVerdict.RECORD, HostKeyVerdict.REPLACE}
 
 
+def good_host_keys(row: Mapping[Any, Any], policy: HostKeyPolicy) -> tuple[HostKey, ...]:
+    """Return the recorded keys of a subcloud that count; `row` has its `host_keys` and `host_keys_origin`.
+
+    Where only given keys are good, those of a first contact in an earlier time do not count.
+    """
+    if policy is HostKeyPolicy.STRICT and row["host_keys_origin"] != HostKeyOrigin.GIVEN:
+        return ()
+    return stored_host_keys(row["host_keys"])
+
+
 def settle(
     connection: Connection, journal: Journal, contact: HostKeyContact, policy: HostKeyPolicy, at: datetime
 ) -> SettledHostKey | None:
@@ -77,24 +87,25 @@ def settle(
     if row is None:
         return None
     recorded = stored_host_keys(row["host_keys"])
-    version = contact.version
-    declared = row["software_version"] if row["version_by_administrator"] else None
+    trusted = contact.version if contact.is_verified else _declared_version(row)
     verdict = judge_host_key(
         contact.key.line,
-        RecordedHostKeys(keys=[key.line for key in recorded], version=row["host_keys_version"]),
-        trusted_version=version if contact.is_verified else declared,
+        RecordedHostKeys(
+            keys=[key.line for key in recorded],
+            version=row["host_keys_version"],
+            are_given=row["host_keys_origin"] == HostKeyOrigin.GIVEN,
+        ),
+        trusted_version=trusted,
         policy=policy,
     )
     if verdict is HostKeyVerdict.RECORD:
-        _record(connection, row["id"], [contact.key], HostKeyOrigin.FIRST_CONTACT, version, at)
+        _record(connection, row["id"], [contact.key], HostKeyOrigin.FIRST_CONTACT, trusted, at)
         _tell_recorded(journal, row["name"], [contact.key], HostKeyOrigin.FIRST_CONTACT)
     elif verdict is HostKeyVerdict.REPLACE:
-        _record(connection, row["id"], [contact.key], HostKeyOrigin.REINSTALLED, version, at)
-    elif verdict is HostKeyVerdict.MATCHES and contact.is_verified and version != row["host_keys_version"]:
+        _record(connection, row["id"], [contact.key], HostKeyOrigin.REINSTALLED, trusted, at)
+    elif verdict is HostKeyVerdict.MATCHES and trusted not in {None, row["host_keys_version"]}:
         # The site kept its key over a change of version: a later change of the key has no reinstallation to explain it.
-        connection.execute(
-            update(subclouds).where(subclouds.c.id == row["id"]).values(host_keys_version=contact.version)
-        )
+        connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(host_keys_version=trusted))
     if verdict in {HostKeyVerdict.REPLACE, HostKeyVerdict.CHANGED}:
         journal.tell(
             "subcloud.host-key-changed",
@@ -103,7 +114,7 @@ def settle(
                 recorded=[key.description for key in recorded],
                 presented=contact.key.description,
                 accepted=verdict is HostKeyVerdict.REPLACE,
-                software_version=version,
+                software_version=contact.version,
             ),
         )
     return SettledHostKey(verdict=verdict, recorded=recorded)
@@ -118,7 +129,7 @@ def give_host_keys(
     """
     if set(stored_host_keys(row["host_keys"])) == set(keys) and row["host_keys_origin"] == HostKeyOrigin.GIVEN:
         return False
-    _record(connection, row["id"], keys, HostKeyOrigin.GIVEN, row["software_version"], at)
+    _record(connection, row["id"], keys, HostKeyOrigin.GIVEN, _declared_version(row), at)
     _tell_recorded(journal, row["name"], keys, HostKeyOrigin.GIVEN)
     return True
 
@@ -138,7 +149,7 @@ def forget_host_keys(connection: Connection, journal: Journal, row: RowMapping) 
 
 
 def new_host_key_columns(
-    journal: Journal, name: str, keys: Sequence[HostKey], version: str, at: datetime
+    journal: Journal, name: str, keys: Sequence[HostKey], version: str | None, at: datetime
 ) -> dict[str, Any]:
     """Return the columns of a new subcloud for which the operator gave these keys, or none."""
     if not keys:
@@ -147,13 +158,23 @@ def new_host_key_columns(
     return _columns(keys, HostKeyOrigin.GIVEN, version, at)
 
 
+def _declared_version(row: RowMapping) -> str | None:
+    """Return the version that an administrator declared for a site; one that anybody else declared proves nothing."""
+    return str(row["software_version"]) if row["version_by_administrator"] else None
+
+
 def _record(  # noqa: PLR0913, PLR0917 - the columns
-    connection: Connection, row_id: int, keys: Sequence[HostKey], origin: HostKeyOrigin, version: str, at: datetime
+    connection: Connection,
+    row_id: int,
+    keys: Sequence[HostKey],
+    origin: HostKeyOrigin,
+    version: str | None,
+    at: datetime,
 ) -> None:
     connection.execute(update(subclouds).where(subclouds.c.id == row_id).values(_columns(keys, origin, version, at)))
 
 
-def _columns(keys: Sequence[HostKey], origin: HostKeyOrigin, version: str, at: datetime) -> dict[str, Any]:
+def _columns(keys: Sequence[HostKey], origin: HostKeyOrigin, version: str | None, at: datetime) -> dict[str, Any]:
     return {
         "host_keys": host_key_lines(keys),
         "host_keys_origin": origin,

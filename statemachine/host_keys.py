@@ -42,7 +42,7 @@ class HostKeyVerdict(StrEnum):
     REPLACE = "replace"
     # Another one is recorded: send no password.
     CHANGED = "changed"
-    # Nothing is recorded, and only what the operator gives may be: send no password.
+    # The operator gave none, and only those that he gives are good: send no password.
     MISSING = "missing"
 
 
@@ -53,11 +53,15 @@ class RecordedHostKeys:
     Attributes:
         keys: Each as `<type> <base64>`; empty: none is recorded.
 
-        version: Software version of the site when they were recorded; None without keys.
+        version: Trusted software version of the site when it was last known by them; None: no trusted one is known,
+            so that none can differ from it.
+
+        are_given: Whether the operator gave them.
     """
 
     keys: Sequence[str] = ()
     version: str | None = None
+    are_given: bool = False
 
 
 def judge_host_key(
@@ -68,12 +72,14 @@ def judge_host_key(
     `trusted_version` is the site's software version if it was read over verified TLS or set by an administrator, else
     None: a stranger between the controller and the site must not be able to make a changed key acceptable.
     """
+    if policy is HostKeyPolicy.STRICT and not recorded.are_given:
+        return HostKeyVerdict.MISSING
     if presented in recorded.keys:
         return HostKeyVerdict.MATCHES
     accepts_new = policy is HostKeyPolicy.ACCEPT_NEW
     if not recorded.keys:
         return HostKeyVerdict.RECORD if accepts_new else HostKeyVerdict.MISSING
-    was_reinstalled = trusted_version is not None and trusted_version != recorded.version
+    was_reinstalled = None not in {trusted_version, recorded.version} and trusted_version != recorded.version
     return HostKeyVerdict.REPLACE if accepts_new and was_reinstalled else HostKeyVerdict.CHANGED
 
 
@@ -88,9 +94,9 @@ def changed_key_reason(name: str, *, recorded: Sequence[str], presented: str) ->
 
 
 def missing_key_reason(name: str) -> str:
-    """Return the sentence for a site without a recorded key where only given keys are good."""
+    """Return the sentence for a site without a given key where only given keys are good."""
     return (
-        "No SSH host key is recorded of it, and PRESTAGER_HOST_KEYS=strict accepts only keys that were given."
+        "No SSH host key was given for it, and PRESTAGER_HOST_KEYS=strict accepts no others."
         f" No password was sent to it. Give its key: prestager subcloud set-host-key {name} FILE,"
         " or the variable prestager_host_key with prestager subcloud import --update."
     )

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.doctor.finding import Finding, ok, warn
 from db.engine import Database
+from db.host_keys import good_host_keys
 from db.revisions import current_revision, head_revision
 from db.schema import subclouds
 from messages.connection_variables import is_reached_by_ssh
@@ -48,10 +49,11 @@ def _counts(settings: Settings) -> tuple[int, int] | None:
         if current_revision(database) != head_revision():
             return None
         with database.read() as connection:
-            rows = connection.execute(select(subclouds.c.connection, subclouds.c.host_keys)).all()
+            columns = select(subclouds.c.connection, subclouds.c.host_keys, subclouds.c.host_keys_origin)
+            rows = connection.execute(columns).mappings().all()
     except DBAPIError:
         return None
     finally:
         database.close()
-    sites = [row.host_keys for row in rows if is_reached_by_ssh(row.connection)]
-    return sum(keys is not None for keys in sites), len(sites)
+    sites = [good_host_keys(row, settings.host_keys) for row in rows if is_reached_by_ssh(row["connection"])]
+    return sum(bool(keys) for keys in sites), len(sites)

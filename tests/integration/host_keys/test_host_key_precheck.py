@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import select
 from ssh_sites import Prestager, SshServerThread, line_of, new_key
 
-from db.host_keys import forget_host_keys, give_host_keys
+from db.host_keys import HostKeyContact, forget_host_keys, give_host_keys, settle
 from db.inventory import find_subcloud
 from db.journal import Journal
 from db.schema import run_outputs
 from messages.commands import CommandType
 from messages.host_keys import parse_host_keys
 from runner.processes import marked
+from statemachine.host_keys import HostKeyPolicy
 from tests.tcp_proxy import TcpProxy, free_port
 from tests.waiting import wait_for
 
@@ -48,6 +49,17 @@ def give(prestager: Prestager, name: str, *lines: str) -> None:
         assert row is not None
         assert give_host_keys(connection, journal, row, parse_host_keys("\n".join(lines)), prestager.now)
         journal.write(connection)
+
+
+def meet(prestager: Prestager, name: str, line: str) -> None:
+    """Record the key of a site as at a first contact with accept-new."""
+    contact = HostKeyContact(
+        subcloud_id=prestager.site(name)["id"], key=parse_host_keys(line)[0], version="22.12", is_verified=False
+    )
+    with prestager.database.write() as connection:
+        settled = settle(connection, Journal(prestager.now), contact, HostKeyPolicy.ACCEPT_NEW, prestager.now)
+    assert settled is not None
+    assert settled.is_accepted
 
 
 class TestAcceptNew:
@@ -209,6 +221,44 @@ class TestReinstalled:
 
         assert "failed" == prestager.prestage("edge-1")[0]
 
+    def test_not_after_a_configurator_set_the_version_of_the_record(
+        self, servers: SshServerThread, start: Start
+    ) -> None:
+        """A version that a configurator set before the first contact does not count as changed later."""
+        port, _ = servers.listen(new_key())
+        prestager = start()
+        prestager.add("edge-1", port)
+        prestager.change("edge-1", admin=False, **{"software-version": "21.05"})
+        first = prestager.prestage("edge-1")
+        prestager.change("edge-1", **{"software-version": "22.12"})
+        servers.exchange(port, new_key())
+
+        assert (DONE, "failed") == (first, prestager.prestage("edge-1")[0])
+
+    def test_not_after_the_key_was_seen_with_the_new_version(
+        self, prestaged: tuple[Prestager, int], servers: SshServerThread
+    ) -> None:
+        """A site that kept its key over a change of version has no reinstallation to explain another one."""
+        prestager, port = prestaged
+        prestager.change("edge-1", **{"software-version": "23.03"})
+        kept = prestager.prestage("edge-1")
+        servers.exchange(port, new_key())
+
+        assert (DONE, "failed") == (kept, prestager.prestage("edge-1")[0])
+
+    @pytest.mark.parametrize("moved", [{"management-start-ip": "198.51.100.7"}, {"name": "edge-2"}])
+    def test_not_after_a_caller_moved_the_site(
+        self, prestaged: tuple[Prestager, int], servers: SshServerThread, moved: dict[str, str]
+    ) -> None:
+        """A caller who has the version read elsewhere does not make a changed key acceptable by it."""
+        prestager, port = prestaged
+        prestager.ask(CommandType.SUBCLOUD_UPDATE, "edge-1", admin=False, **moved)
+        name = moved.get("name", "edge-1")
+        prestager.change(name, **{"software-version": "23.09"})
+        servers.exchange(port, new_key())
+
+        assert "failed" == prestager.prestage(name)[0]
+
     def test_not_with_the_version_of_before(self, prestaged: tuple[Prestager, int], servers: SshServerThread) -> None:
         """An administrator who sets the version that the site has explains no changed key."""
         prestager, port = prestaged
@@ -230,6 +280,19 @@ class TestStrict:
         assert ("failed", []) == (state, log.users)
         assert "prestager subcloud set-host-key edge-1" in details
         assert [] == prestager.key_events()
+
+    def test_the_key_of_an_earlier_first_contact_is_not_good(self, servers: SshServerThread, start: Start) -> None:
+        """What was recorded at a first contact, before keys had to be given, is no given key."""
+        key = new_key()
+        port, log = servers.listen(key)
+        prestager = start(host_keys="strict")
+        prestager.add("edge-1", port)
+        meet(prestager, "edge-1", line_of(key))
+
+        state, details = prestager.prestage("edge-1")
+
+        assert ("failed", []) == (state, log.users)
+        assert "No SSH host key was given for it" in details
 
     def test_a_given_key_is_good(self, servers: SshServerThread, start: Start) -> None:
         """With the given key the site is prestaged; a changed version explains no other key."""

@@ -15,7 +15,7 @@ from statemachine.host_keys import (
 
 OLD, OTHER, NEW = "ssh-ed25519 old", "ssh-rsa other", "ssh-ed25519 new"
 NOTHING = RecordedHostKeys()
-RECORDED = RecordedHostKeys(keys=[OLD, OTHER], version="22.12")
+RECORDED = RecordedHostKeys(keys=[OLD, OTHER], version="22.12", are_given=True)
 ACCEPT_NEW, STRICT = HostKeyPolicy.ACCEPT_NEW, HostKeyPolicy.STRICT
 
 
@@ -48,6 +48,23 @@ def test_the_first_key(policy: HostKeyPolicy, verdict: HostKeyVerdict) -> None:
 def test_another_key(policy: HostKeyPolicy, trusted_version: str | None, verdict: HostKeyVerdict) -> None:
     """Another key counts as the first one only with accept-new and a trusted version that is not that of the record."""
     assert verdict is judge_host_key(NEW, RECORDED, trusted_version=trusted_version, policy=policy)
+
+
+@pytest.mark.parametrize("presented", [OLD, NEW])
+def test_keys_of_a_first_contact_are_not_given(presented: str) -> None:
+    """With strict a key that was recorded at a first contact is not good, neither is any other."""
+    recorded = RecordedHostKeys(keys=[OLD], version="22.12")
+    verdict = judge_host_key(presented, recorded, trusted_version="23.09", policy=STRICT)
+
+    assert HostKeyVerdict.MISSING is verdict
+
+
+def test_a_version_that_is_not_known_has_not_changed() -> None:
+    """Keys without a trusted version beside them are not replaced, whatever version the site has now."""
+    recorded = RecordedHostKeys(keys=[OLD], version=None)
+    verdict = judge_host_key(NEW, recorded, trusted_version="23.09", policy=ACCEPT_NEW)
+
+    assert HostKeyVerdict.CHANGED is verdict
 
 
 def test_the_sentences_say_what_to_do() -> None:
