@@ -15,20 +15,22 @@ from typing import Any, Final
 _WORDS: Final = frozenset(
     {
         *("pass", "pw", "pwd", "pswd", "sshpass", "token", "authorization", "cookie", "community", "sealed"),
-        *("apikey", "privatekey", "accesskey"),
+        *("cred", "creds", "passcode", "psk", "communities"),
+        *(f"{kind}{key}" for kind in ("api", "private", "access") for key in ("key", "keys")),
     }
 )
 # These are no part of any other word, so they count within one too: `rootpassword`, `clientsecret`.
 _STEMS: Final = re.compile(r"passw(?:or)?d(?!less)|passphrase|secret(?!ar(?:y|ies|ial|iat))|credential")
 # Kinds of keys that are secrets; other keys, such as a routing key, are not.
-_KEYS: Final = frozenset({"api", "private", "access", "encryption", "signing"})
+_KEYS: Final = frozenset({"api", "private", "access", "encryption", "signing", "shared", "auth"})
+_KEY: Final = frozenset({"key", "keys"})
 # Last words of a name that describes a secret. `fault` and `name` are our own: `password_fault`, `token_name`.
 _DESCRIPTIONS: Final = frozenset({"file", "mechanism", "path", "fault", "name"})
 # Words at changes of case and at whatever is neither letter nor digit.
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
 # One of these is in every name of a secret, in lower case: a look at them is much cheaper than a look at the words.
 SIGNS: Final = (
-    *("pass", "pw", "pswd", "token", "authoriz", "cookie", "communit", "sealed", "key", "secret", "credential"),
+    *("pass", "pw", "pswd", "psk", "token", "authoriz", "cookie", "communit", "sealed", "key", "secret", "cred"),
 )
 
 # A name, its closing quote if it has one, and the sign before its value. Possessive, for strangers choose the text.
@@ -96,7 +98,7 @@ def _is_secret(name: str) -> bool:
         return False
     if not _WORDS.isdisjoint(words) or any(_STEMS.search(word) for word in words):
         return True
-    return any(second == "key" and first in _KEYS for first, second in pairwise(words))
+    return any(second in _KEY and first in _KEYS for first, second in pairwise(words))
 
 
 _cached = lru_cache(maxsize=1024)(_is_secret)

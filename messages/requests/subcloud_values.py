@@ -106,7 +106,8 @@ def connection(value: dict[str, Any] | str) -> dict[str, Any]:
     try:
         return read_callers_variables(variables)
     except ConnectionVariableError as error:
-        refusal = fault(f"Invalid connection: {{value}} {error.reason}", shown(error.variable))
+        # A fault without a value would be shown the whole field.
+        refusal = fault(f"Invalid connection: {{value}} {error.reason}", shown(error.variable) or "''")
     raise refusal
 
 

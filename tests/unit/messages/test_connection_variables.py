@@ -41,6 +41,14 @@ def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> 
     assert "can only come by prestager subcloud import" in str(refused.value)
 
 
+def test_a_variable_without_a_name() -> None:
+    """The refusal of a variable without a name repeats none of the values, which may be secret."""
+    with pytest.raises(RequestFault, match="^Invalid connection: '' can only come") as refused:
+        read(SubcloudChange, {"connection": {"": "Li69nux*"}})
+
+    assert "Li69nux*" not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", IMPORT_ONLY)
 def test_the_import_brings_anything(name: str) -> None:
     """The operator's own file may hold every variable, with any value."""

@@ -14,11 +14,13 @@ SECRETS = [
     *("secret", "client_secrets", "credential", "credentials", "authorization", "set-cookie", "sealed_password"),
     *("token", "x-auth-token", "access_token", "snmp_community", "community"),
     *("api_key", "apikey", "apiKey", "X-API-Key", "ssh_private_key", "ansible_private_key", "secret_key"),
+    *("api_keys", "apiKeys", "privateKeys", "access-keys", "pre_shared_key", "wifi_psk", "bmc_creds", "passcode"),
     "\u017fecret",
 ]
 OTHERS = [
     *("name", "key", "routing_key", "tokens", "passed", "bypass_checks", "compass", "passthrough", "passenger_count"),
     *("secretary", "passwordless_sudo", "tokenizer", "community_file", "spawn", "author", "keyboard"),
+    *("key_ids", "primary_keys", "creditor", "incredible", "host_keys", "shared_root"),
     *("ansible_ssh_private_key_file", "ansible_ssh_password_mechanism", "password_path", "tokenFile"),
     *("password_fault", "token_name", "for_sw_deploy", "group_id", "management-state", ""),
 ]
