@@ -42,7 +42,7 @@ class HostWork:
         self._is_matched = False
         # Results of the host that are ok, changed or skipped, as the recap counts them.
         self._done = 0
-        # The sentence about the last time that the site was unreachable, until a later task reaches it.
+        # The sentence about the last time that the site was unreachable, until a later task succeeds on it.
         self._unreachable = ""
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -55,14 +55,15 @@ class HostWork:
             self._is_matched = True
             if kind == "runner_on_unreachable":
                 self._unreachable = failure_sentence(data, data.get("res") or {}, is_unreachable=True)
-            elif kind in ("runner_on_ok", "runner_on_failed") and _is_from_the_site(data):
+            elif kind == "runner_on_ok" and _is_from_the_site(data):
+                # A failure is none: many actions fail on the controller, before they contact the site.
                 self._unreachable = ""
 
     @property
     def problem(self) -> str:
         """Return why a playbook that ended without an error is no success; empty when it is one. May hold secrets."""
         if self._unreachable:
-            return f"{self._unreachable}; the playbook ignores that, but nothing reached the site afterwards"
+            return f"{self._unreachable}; the playbook ignores that, but nothing succeeded on the site afterwards"
         if self._done:
             return ""
         if not self._is_matched:

@@ -202,8 +202,19 @@ def test_missing_playbook_fails(supervisor: Supervisor, make_job: MakeJob, resul
             ),
             "task 'Reach' on site1: unreachable: ",
         ),
+        (
+            tasks(
+                "{name: Reach, ping: {}, ignore_unreachable: true, vars: {ansible_connection: ssh}}",
+                "{copy: {src: /nonexistent, dest: /tmp/x}, ignore_errors: true}",
+                "{debug: {}}",
+            ),
+            "task 'Reach' on site1: unreachable: ",
+        ),
     ],
-    ids=["other hosts", "localhost", "no task", "errors ignored", "unreachable", "unreachable at first"],
+    ids=[
+        *("other hosts", "localhost", "no task", "errors ignored", "unreachable", "unreachable at first"),
+        "failed on the controller afterwards",
+    ],
 )
 def test_playbook_that_did_nothing_fails(
     supervisor: Supervisor, make_job: MakeJob, results: Results, playbook: str, details: str
