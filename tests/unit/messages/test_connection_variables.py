@@ -43,7 +43,7 @@ def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> 
 
 def test_a_variable_without_a_name() -> None:
     """The refusal of a variable without a name repeats none of the values, which may be secret."""
-    with pytest.raises(RequestFault, match="^Invalid connection: '' can only come") as refused:
+    with pytest.raises(RequestFault, match=r"^Invalid connection: '' can only come") as refused:
         read(SubcloudChange, {"connection": {"": "Li69nux*"}})
 
     assert "Li69nux*" not in str(refused.value)
