@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from messages.queues import WORKER_QUEUES
+from messages.storable import is_storable
 from statemachine.versions import is_release
 from tracing.collector import read_headers, traces_url
 
@@ -112,6 +113,12 @@ def _certificates(value: Path) -> Path:
     return value
 
 
+def _text_path(value: Path) -> Path:
+    if not is_storable(str(value)):
+        raise ValueError("must be text in UTF-8 without NUL")
+    return value
+
+
 Seconds = Annotated[float, Field(gt=0)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
@@ -124,4 +131,5 @@ KeystoneUrl = Annotated[str, AfterValidator(_keystone_url)]
 CollectorUrl = Annotated[str, AfterValidator(traces_url)]
 HeadersFile = Annotated[Path, AfterValidator(_headers_file)]
 NetworkList = Annotated[str, AfterValidator(_network_list)]
+TextPath = Annotated[Path, AfterValidator(_text_path)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]

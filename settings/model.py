@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from sqlalchemy.engine import URL
 
 from messages.queues import WORKER_QUEUES
 from runner.admission import default_slots
@@ -29,6 +30,7 @@ from settings.forms import (
     QueueList,
     Release,
     Seconds,
+    TextPath,
     WebUrl,
     check_broker_url,
     check_database_url,
@@ -66,7 +68,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PRESTAGER_", extra="forbid", env_ignore_empty=True)
 
-    data_dir: Path = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
+    data_dir: TextPath = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
     database_url: DatabaseUrl | None = Field(
         None, description="SQLAlchemy URL; default is SQLite in the data directory."
     )
@@ -310,7 +312,9 @@ class Settings(BaseSettings):
         """Return the database's URL with its password; never log it."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"sqlite:///{self.data_dir / 'prestager.db'}"
+        # Escaped: a directory may hold what has a meaning in URLs.
+        url = URL.create("sqlite", database=str(self.data_dir / "prestager.db"))
+        return url.render_as_string(hide_password=False)
 
     @property
     def served_queues(self) -> frozenset[str]:

@@ -70,6 +70,49 @@ def test_unusable_data_directory(prestager, monkeypatch: pytest.MonkeyPatch) -> 
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.parametrize(
+    "name", ["a?b", "job%2F1", "%", "a#b", "a b+c&d=e", "user:x@host", "ä\u2603", "a\nb", "'\"$`", "file:x?mode=ro"]
+)
+def test_data_directory_with_any_character(
+    prestager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """The database is in the data directory, whatever characters its name has; directories never share one."""
+    directory = tmp_path / name
+    monkeypatch.setenv("PRESTAGER_DATA_DIR", str(directory))
+
+    ended = prestager("token", "create", "alice", "--role", "admin")
+
+    assert 0 == ended.code, ended.err
+    assert [directory] == list(tmp_path.iterdir())
+    assert (directory / "prestager.db").is_file()
+    assert "alice" in prestager("token", "list").out
+
+
+def test_relative_data_directory(prestager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A data directory without a leading slash is below the directory of the command."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRESTAGER_DATA_DIR", "a?b")
+
+    assert 0 == prestager("db", "upgrade").code
+    assert (tmp_path / "a?b" / "prestager.db").is_file()
+
+
+def test_data_directory_that_is_no_text(prestager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A data directory whose name is not UTF-8, or holds a NUL, is refused in one sentence."""
+    monkeypatch.setenv("PRESTAGER_DATA_DIR", f"{tmp_path}/\udcff")
+    refused = prestager("db", "upgrade")
+    monkeypatch.delenv("PRESTAGER_DATA_DIR")
+    file = tmp_path / "prestager.toml"
+    file.write_text('data_dir = "/x/a\\u0000b"\n')
+    monkeypatch.setenv("PRESTAGER_CONFIG", str(file))
+    also_refused = prestager("db", "upgrade")
+
+    for ended in (refused, also_refused):
+        assert 1 == ended.code
+        assert "PRESTAGER_DATA_DIR" in ended.err
+        assert "must be text in UTF-8 without NUL" in ended.err
+
+
 def test_database_that_is_none(prestager, data_dir: Path) -> None:
     """A file that is no database is told in one sentence."""
     data_dir.mkdir()
