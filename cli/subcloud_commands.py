@@ -10,10 +10,11 @@ import typer
 from cli import host_key_commands
 from cli.configuration import read_settings
 from cli.errors import CommandError
+from cli.fleet_import.ansible_inventory import Hosts
 from cli.fleet_import.dcmanager import read_dcmanager
 from cli.fleet_import.reading import read_fleet
 from cli.fleet_import.registering import ImportRules, Registered, register
-from cli.fleet_import.sources import Hosts, read_hosts
+from cli.fleet_import.sources import read_hosts
 from cli.store import store
 
 app = typer.Typer(no_args_is_help=True, help="Register sites, and show and set by which SSH host keys they are known.")

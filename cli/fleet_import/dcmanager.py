@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from cli.errors import CommandError
-from cli.fleet_import.sources import Hosts
+from cli.fleet_import.ansible_inventory import Hosts
 
 # dcmanager answers within 90 s or not at all.
 _ANSWER_S: Final = 90.0

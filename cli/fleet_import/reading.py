@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cli.configuration import did_you_mean
-from cli.fleet_import.sources import Hosts
+from cli.fleet_import.ansible_inventory import Hosts
 from messages.connection_variables import is_set_by_prestager
 from messages.host_keys import HostKey, HostKeyError, parse_host_keys
 from messages.secret_names import is_secret_name

@@ -1,0 +1,250 @@
+"""`prestager subcloud import` reads the same fleet wherever, by whomever and with whatever settings it is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from db.engine import Database
+from db.schema import subcloud_groups, subclouds
+
+_INVENTORY = """\
+all:
+  vars: {ansible_user: ops, prestager_software_version: "22.12"}
+  children:
+    north:
+      vars: {prestager_group: north, ansible_port: 2222}
+      hosts: {"n[1:2]": {}}
+"""
+# Everything in it changes what Ansible reads or prints.
+_CONFIGURATION = """\
+[defaults]
+verbosity = 3
+force_color = true
+hash_behaviour = merge
+display_skipped_hosts = true
+log_path = {directory}/ansible.log
+vars_plugins = {directory}/plugins
+vault_password_file = {directory}/absent
+inventory_ignore_patterns = hosts
+[inventory]
+export = true
+enable_plugins = host_list
+ignore_extensions = .yml
+"""
+_PLUGIN = """\
+from ansible.plugins.vars import BaseVarsPlugin
+
+
+class VarsModule(BaseVarsPlugin):
+    REQUIRES_ENABLED = False
+
+    def get_vars(self, loader, path, entities):
+        print("loaded")
+        return {"ansible_user": "stranger"}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    """An inventory whose sites get everything from groups, one variable of them from a file beside it."""
+    directory = tmp_path / "inventory"
+    (directory / "group_vars").mkdir(parents=True)
+    (directory / "group_vars" / "north.yml").write_text("site_version_file: /etc/version\n")
+    file = directory / "hosts.yml"
+    file.write_text(_INVENTORY)
+    return file
+
+
+def _is_whole(database: Database) -> bool:
+    """Return whether the fleet is the one of the inventory."""
+    query = select(
+        subclouds.c.name, subclouds.c.software_version, subcloud_groups.c.name.label("group"), subclouds.c.connection
+    ).join(subcloud_groups)
+    with database.read() as connection:
+        found = [tuple(row) for row in connection.execute(query.order_by(subclouds.c.name))]
+    variables = {"ansible_user": "ops", "ansible_port": 2222, "site_version_file": "/etc/version"}
+    return found == [(name, "22.12", "north", variables) for name in ("n1", "n2")]
+
+
+def _configuration(directory: Path) -> str:
+    (directory / "plugins").mkdir()
+    (directory / "plugins" / "stranger.py").write_text(_PLUGIN)
+    return _CONFIGURATION.format(directory=directory)
+
+
+def _beside(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "ansible.cfg").write_text(_configuration(directory))
+    monkeypatch.chdir(directory)
+
+
+def _at_home(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / ".ansible.cfg").write_text(_configuration(directory))
+    (directory / ".ansible" / "plugins" / "vars").mkdir(parents=True)
+    (directory / ".ansible" / "plugins" / "vars" / "stranger.py").write_text(_PLUGIN)
+    monkeypatch.setenv("HOME", str(directory))
+
+
+def _by_name(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "mine.cfg").write_text(_configuration(directory))
+    monkeypatch.setenv("ANSIBLE_CONFIG", str(directory / "mine.cfg"))
+
+
+def _broken(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "ansible.cfg").write_text("[defaults\nverbosity = many\n")
+    monkeypatch.chdir(directory)
+
+
+@pytest.mark.parametrize("place", [_beside, _at_home, _by_name, _broken])
+def test_configuration_files(
+    prestager,
+    database,
+    inventory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: Callable[[Path, pytest.MonkeyPatch], Any],
+) -> None:
+    """No configuration file of Ansible changes the fleet: beside the caller, at home, or named by a variable."""
+    own = tmp_path / "own"
+    own.mkdir()
+    place(own, monkeypatch)
+
+    ended = prestager("subcloud", "import", str(inventory))
+
+    assert (0, "") == (ended.code, ended.err)
+    assert _is_whole(database)
+    assert not (own / "ansible.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ANSIBLE_INVENTORY_EXPORT", "true"),
+        ("ANSIBLE_VERBOSITY", "4"),
+        ("ANSIBLE_DEBUG", "true"),
+        ("ANSIBLE_FORCE_COLOR", "true"),
+        ("ANSIBLE_INVENTORY_ENABLED", "host_list"),
+        ("ANSIBLE_INVENTORY_IGNORE", ".yml"),
+        ("ANSIBLE_INVENTORY_IGNORE_REGEX", "hosts"),
+        ("ANSIBLE_YAML_FILENAME_EXT", ".nothing"),
+        ("ANSIBLE_VARS_ENABLED", "no.such.plugin"),
+        ("ANSIBLE_RUN_VARS_PLUGINS", "start"),
+        ("ANSIBLE_PRECEDENCE", "all_inventory"),
+        ("ANSIBLE_HASH_BEHAVIOUR", "merge"),
+        ("ANSIBLE_PLAYBOOK_DIR", "/nowhere"),
+        ("ANSIBLE_VAULT_PASSWORD_FILE", "/nowhere/password"),
+        ("ANSIBLE_ASK_VAULT_PASS", "true"),
+        ("ANSIBLE_CONFIG", "/nowhere/ansible.cfg"),
+        ("ANSIBLE_HOME", "/proc/nowhere"),
+        ("ANSIBLE_LOCAL_TEMP", "/proc/nowhere"),
+        ("ANSIBLE_NOT_A_SETTING", "\udcff"),
+        ("LC_ALL", "C"),
+        ("LC_ALL", "POSIX"),
+        ("LC_ALL", "de_DE.ISO-8859-1"),
+        ("LC_ALL", "no_SUCH.locale"),
+        ("LANG", "tr_TR.UTF-8"),
+        ("PYTHONIOENCODING", "ascii"),
+        ("PYTHONWARNINGS", "error"),
+        ("PYTHONVERBOSE", "1"),
+        ("PYTHONPATH", "/nowhere"),
+        ("HOME", "/nowhere"),
+        ("PATH", "/nowhere"),
+        ("COLUMNS", "10"),
+        ("TERM", "dumb"),
+    ],
+)
+def test_variables_of_the_environment(
+    prestager, database, inventory: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """No variable of the caller's environment changes the fleet or what is said."""
+    monkeypatch.setenv(name, value)
+
+    ended = prestager("subcloud", "import", str(inventory))
+
+    assert (0, "2 subclouds added, 0 updated, 0 unchanged; 1 groups added.\n", "") == (ended.code, ended.out, ended.err)
+    assert _is_whole(database)
+
+
+def test_empty_environment(prestager, database, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet is read without any variable of the environment but our own."""
+    for name in set(os.environ) - {"PRESTAGER_DATA_DIR", "PRESTAGER_RELEASE"}:
+        monkeypatch.delenv(name)
+
+    assert 0 == prestager("subcloud", "import", str(inventory)).code
+    assert _is_whole(database)
+
+
+def test_letters_of_every_script(prestager, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of hosts and values keep their letters in every locale."""
+    file = tmp_path / "flöte.yml"
+    file.write_text("all: {hosts: {zürich: {prestager_location: 東京}}}\n", encoding="utf-8")
+    monkeypatch.setenv("LC_ALL", "C")
+
+    assert 0 == prestager("subcloud", "import", str(file)).code
+    with database.read() as connection:
+        assert [("zürich", "東京")] == [
+            tuple(row) for row in connection.execute(select(subclouds.c.name, subclouds.c.location))
+        ]
+
+
+@pytest.mark.parametrize("name", ["a,b", "a b", "a{{ 1 }}", "a%s", "a:b", "~", "-i", "*", "a\nb", "ü"])
+def test_place_of_the_inventory(prestager, database, inventory: Path, name: str) -> None:
+    """The directory of an inventory may have any character in its name."""
+    moved = inventory.parent.rename(inventory.parent.with_name(name))
+
+    ended = prestager("subcloud", "import", str(moved / "hosts.yml"))
+
+    assert (0, "") == (ended.code, ended.err)
+    assert _is_whole(database)
+
+
+@pytest.mark.parametrize("break_of_line", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("hosts.yml", "all:\n  hosts:\n    a: {prestager_location: roof}\n    b:\n"),
+        ("hosts.json", '{"all": {"hosts": {"a": {"prestager_location": "roof"},\n"b": {}}}}'),
+        ("hosts.txt", "a\nb\n"),
+    ],
+)
+def test_byte_order_mark(prestager, database, tmp_path: Path, name: str, content: str, break_of_line: str) -> None:
+    """YAML, JSON and plain lists may begin with a byte order mark, with either break of line."""
+    file = tmp_path / name
+    file.write_bytes(b"\xef\xbb\xbf" + content.replace("\n", break_of_line).encode())
+
+    assert 0 == prestager("subcloud", "import", str(file)).code
+    with database.read() as connection:
+        assert ["a", "b"] == list(connection.execute(select(subclouds.c.name).order_by(subclouds.c.name)).scalars())
+
+
+@pytest.mark.parametrize("name", ["hosts", "hosts.ini"])
+@pytest.mark.parametrize("content", ["[north]\na x=1\n", "a x=1\nb\n"])
+def test_byte_order_mark_of_an_ini_inventory(prestager, database, tmp_path: Path, name: str, content: str) -> None:
+    """An INI inventory with a byte order mark is refused by its name: Ansible takes the mark for a part of a name."""
+    file = tmp_path / name
+    file.write_bytes(b"\xef\xbb\xbf" + content.encode())
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert 1 == ended.code
+    assert f"{file} begins with a byte order mark; save it as UTF-8 without one." in ended.err
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 200 + "]" * 200, "[" * 3000 + "]" * 3000, "1" * 5000, "!!binary aGFsbG8=", "!!set {x}", "2022-01-01"],
+)
+def test_unusual_values(prestager, database, tmp_path: Path, value: str) -> None:
+    """A value that JSON or Python cannot hold ends in a sentence, never in a traceback."""
+    file = tmp_path / "hosts.yml"
+    file.write_text(f"all: {{hosts: {{a: {{prestager_description: {value}}}}}}}\n")
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert "Traceback" not in ended.err
+    assert ended.code == 0 or ended.err.startswith("  - ") or ended.err.startswith("Error: ")
