@@ -130,6 +130,9 @@ _OWN: Final = frozenset(
         "image_list_file",
     }
 )
+# First letters of the names that Ansible and our playbooks use of a site's own variables, and names without them.
+_USED_PREFIXES: Final = ("ansible_", "prestage_", "site_")
+_USED: Final = frozenset({"platform_backup_dir"})
 
 
 class ConnectionVariableError(ValueError):
@@ -191,6 +194,11 @@ def is_reached_by_ssh(imported: Mapping[str, Any]) -> bool:
 def is_set_by_prestager(name: str) -> bool:
     """Return whether Prestager itself sets the variable in each run, so that a site's own would have no effect."""
     return name in _OWN
+
+
+def is_used_by_runs(name: str) -> bool:
+    """Return whether Ansible or our own playbooks may use a variable of this name that a site has."""
+    return name.startswith(_USED_PREFIXES) or name in _USED
 
 
 def site_variables(subcloud: Mapping[Any, Any], *, own_playbooks: bool = True) -> dict[str, Any]:

@@ -11,20 +11,15 @@ _DEPTH: Final = 32
 
 def is_storable(text: str) -> bool:
     """Tell whether a text can be encoded and kept: no half of a character pair, no NUL (PostgreSQL has none)."""
-    if "\0" in text:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return _text_fault(text) is None
 
 
 def check(value: Any) -> None:
     """Do nothing for a value that can be stored and sent on.
 
     Raises:
-        ValueError: It is nested too deeply, or holds what JSON or the database cannot.
+        ValueError: It is nested too deeply, or holds what JSON or the database cannot; the text says which, and
+            repeats nothing of it.
     """
     pending: list[tuple[Any, int]] = [(value, 1)]
     while pending:
@@ -33,17 +28,27 @@ def check(value: Any) -> None:
             _check_scalar(item)
             continue
         if depth > _DEPTH:
-            raise ValueError("nested too deeply")
+            raise ValueError(f"nested too deeply: more than {_DEPTH} levels")
         inner = [*item, *item.values()] if isinstance(item, dict) else item
         pending.extend((part, depth + 1) for part in inner)
 
 
 def _check_scalar(item: object) -> None:
-    if isinstance(item, float):
-        good = isfinite(item)
-    elif isinstance(item, str):
-        good = is_storable(item)
+    if isinstance(item, str):
+        fault = _text_fault(item)
+    elif isinstance(item, float):
+        fault = None if isfinite(item) else "a number that is not finite"
     else:
-        good = item is None or isinstance(item, int)
-    if not good:
-        raise ValueError("a value cannot be stored")
+        fault = None if item is None or isinstance(item, int) else "what JSON does not have"
+    if fault is not None:
+        raise ValueError(f"a value cannot be stored: {fault}")
+
+
+def _text_fault(text: str) -> str | None:
+    if "\0" in text:
+        return "a text with a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "a text with half of a character pair"
+    return None

@@ -6,19 +6,18 @@ Variables that begin with `prestager_` say what Prestager has to know; all other
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cli.configuration import did_you_mean
 from cli.fleet_import.ansible_inventory import Hosts
-from messages.connection_variables import is_set_by_prestager
+from cli.fleet_import.connection import PREFIX, KeepRule, Omissions, connection_variables
+from cli.fleet_import.host_variables import present, readable, unusable_variables
 from messages.host_keys import HostKey, HostKeyError, parse_host_keys
 from messages.secret_names import is_secret_name
 
 DEFAULT_GROUP: Final = "Default"
-_OURS: Final = "prestager_"
 _GROUP: Final = "prestager_group"
 _VERSION: Final = "prestager_software_version"
 _TWO_DECIMALS: Final = re.compile(r"[0-9]+\.[0-9]{2}")
@@ -42,8 +41,6 @@ _GROUP_FIELDS: Final = {
 }
 _HOST_KEY: Final = "prestager_host_key"
 _KNOWN: Final = frozenset({_GROUP, _HOST_KEY, *_FIELDS, *_GROUP_FIELDS})
-# Ansible shows an encrypted value as a mapping with this key.
-_VAULT: Final = "__ansible_vault"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,37 +61,42 @@ class Wanted:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_fleet(hosts: Hosts) -> Wanted:
-    """Return what the file wants. The form of the values is judged later, where the API's are."""
+def read_fleet(hosts: Hosts, keep: Collection[str] | None = None) -> Wanted:
+    """Return what the file wants. The form of the values is judged later, where the API's are.
+
+    Args:
+        hosts: Their variables; one that is None is as if it were not there.
+
+        keep: Names of connection variables that are kept beside those that Ansible and our playbooks use; None keeps
+            all.
+    """
     wanted = Wanted()
-    secrets: Counter[str] = Counter()
-    templates: Counter[str] = Counter()
-    own: Counter[str] = Counter()
-    for name, variables in hosts.items():
-        group = str(variables.get(_GROUP, DEFAULT_GROUP))
-        wanted.group_of[name] = group
-        _read_group(wanted, group, variables)
-        wanted.faults.extend(_unknown(name, variables))
-        wanted.faults.extend(_rounded_version(name, variables))
-        _read_host_keys(wanted, name, variables)
-        wanted.sites[name] = {
-            "name": name,
-            **{target: variables[source] for source, target in _FIELDS.items() if source in variables},
-            "connection": _connection(variables, secrets, templates, own),
-        }
-    wanted.warnings.extend(
-        f"{variable} looks like a secret and is not kept ({_hosts(count)}); passwords come with each prestage command."
-        for variable, count in sorted(secrets.items())
-    )
-    wanted.warnings.extend(
-        f"{variable} holds a template, which is kept as it is and never evaluated ({_hosts(count)})."
-        for variable, count in sorted(templates.items())
-    )
-    wanted.warnings.extend(
-        f"{variable} is set by Prestager in each run and is not kept ({_hosts(count)})."
-        for variable, count in sorted(own.items())
-    )
+    rule = KeepRule(also=keep)
+    omitted = Omissions()
+    for host, given in hosts.items():
+        variables = present(given)
+        unusable = unusable_variables(variables)
+        wanted.faults.extend(
+            f"{readable(host)}: {readable(name)}: {fault}."
+            for name, fault in unusable.items()
+            if name.startswith(PREFIX) or (rule.keeps(name) and not is_secret_name(name))
+        )
+        usable = {name: value for name, value in variables.items() if name not in unusable}
+        _read_host(wanted, host, usable)
+        wanted.sites[host]["connection"] = connection_variables(usable, rule, omitted)
+    wanted.warnings.extend(omitted.sentences())
     return wanted
+
+
+def _read_host(wanted: Wanted, host: str, variables: Mapping[str, Any]) -> None:
+    wanted.faults.extend(_unknown(host, variables))
+    wanted.faults.extend(_rounded_version(host, variables))
+    _read_group(wanted, host, variables)
+    _read_host_keys(wanted, host, variables)
+    wanted.sites[host] = {
+        "name": host,
+        **{target: variables[source] for source, target in _FIELDS.items() if source in variables},
+    }
 
 
 def _read_host_keys(wanted: Wanted, name: str, variables: Mapping[str, Any]) -> None:
@@ -108,7 +110,12 @@ def _read_host_keys(wanted: Wanted, name: str, variables: Mapping[str, Any]) -> 
         wanted.faults.append(f"{name}: {_HOST_KEY}: {error}.")
 
 
-def _read_group(wanted: Wanted, group: str, variables: Mapping[str, Any]) -> None:
+def _read_group(wanted: Wanted, host: str, variables: Mapping[str, Any]) -> None:
+    given = variables.get(_GROUP, DEFAULT_GROUP)
+    if not isinstance(given, str | int) or isinstance(given, bool):
+        wanted.faults.append(f"{readable(host)}: {_GROUP} is no text; write the name of one group in quotes.")
+        given = DEFAULT_GROUP
+    group = wanted.group_of[host] = str(given)
     fields = wanted.groups.setdefault(group, {})
     for source, target in _GROUP_FIELDS.items():
         if source not in variables:
@@ -125,7 +132,7 @@ _QUOTED: Final = "write it in quotes, on an INI host line as '\"22.10\"'."
 
 def _unknown(name: str, variables: Mapping[str, Any]) -> Iterator[str]:
     for variable in variables:
-        if variable.startswith(_OURS) and variable not in _KNOWN:
+        if variable.startswith(PREFIX) and variable not in _KNOWN:
             yield f"{name}: {variable} is not known{did_you_mean(variable, _KNOWN)}"
 
 
@@ -134,46 +141,3 @@ def _rounded_version(name: str, variables: Mapping[str, Any]) -> Iterator[str]:
     version = variables.get(_VERSION)
     if isinstance(version, float) and not _TWO_DECIMALS.fullmatch(str(version)):
         yield f"{name}: {_VERSION} is a number, whose last zeros are lost; {_QUOTED}"
-
-
-def _connection(
-    variables: Mapping[str, Any], secrets: Counter[str], templates: Counter[str], own: Counter[str]
-) -> dict[str, Any]:
-    """Return the variables that are not ours, without secrets; what is left out or odd is counted by name."""
-    kept = {}
-    for name, value in variables.items():
-        if name.startswith(_OURS):
-            continue
-        secret = _secret_in(name, value)
-        if secret is not None:
-            secrets[secret] += 1
-            continue
-        if is_set_by_prestager(name):
-            own[name] += 1
-            continue
-        if "{{" in str(value):
-            templates[name] += 1
-        kept[name] = value
-    return kept
-
-
-def _secret_in(name: str, value: Any) -> str | None:
-    """Return the dotted name of the first secret in a variable, itself or within; None without one."""
-    if is_secret_name(name) or (isinstance(value, dict) and _VAULT in value):
-        return name
-    for key, item in _inner(value):
-        found = _secret_in(str(key), item)
-        if found is not None:
-            return f"{name}.{found}"
-    return None
-
-
-def _inner(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        yield from value.items()
-    elif isinstance(value, list):
-        yield from enumerate(value)
-
-
-def _hosts(count: int) -> str:
-    return "1 host" if count == 1 else f"{count} hosts"

@@ -18,6 +18,7 @@ from actors.group_commands import create_group, update_group
 from actors.refusals import Refused
 from actors.subcloud_commands import update_imported_subcloud
 from actors.subcloud_fields import read_imported_changes, read_new_imported
+from cli.fleet_import.host_variables import readable
 from cli.fleet_import.reading import Wanted
 from cli.webhook_desk import shell_caller
 from db.audit import record, record_shell_action
@@ -114,7 +115,7 @@ class _Import:
         try:
             return work()
         except Refused as refusal:
-            self._done.faults.append(f"{name}: {refusal.detail}.".replace("..", "."))
+            self._done.faults.append(f"{readable(name)}: {refusal.detail}.".replace("..", "."))
             return None
 
     def _new(self, name: str, fields: Mapping[str, Any], group_id: int) -> dict[str, Any]:
