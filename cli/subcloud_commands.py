@@ -24,7 +24,7 @@ _SHOWN_FAULTS = 100
 
 
 @app.command("import")
-def import_fleet(
+def import_fleet(  # noqa: PLR0913, PLR0917 - typer's options
     file: Annotated[
         Path | None,
         typer.Argument(help="Ansible inventory (YAML or INI), or a list with `name` or `name address` a line."),
@@ -35,6 +35,10 @@ def import_fleet(
         str | None, typer.Option(help="Read a dcmanager instead of a file, such as http://192.168.204.2:8119/v1.0")
     ] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with a Keystone token for that dcmanager.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="Variable that playbooks of your own use, or a pattern with *; repeatable."),
+    ] = None,
 ) -> None:
     """Register all sites of a file, or none of them when anything in it is wrong.
 
@@ -44,11 +48,12 @@ def import_fleet(
     prestager_deploy_status, prestager_management_alarms, prestager_description, prestager_location,
     prestager_host_key (the site's SSH host keys, one a line or as a list); for a group
     that is new: prestager_group_apply_type (serial, parallel), prestager_group_max_parallel,
-    prestager_group_description. All other variables are kept for Ansible, except secrets.
+    prestager_group_description. Of the others those that Ansible or Prestager's playbooks use are kept for runs
+    (ansible_*, prestage_*, site_*, platform_backup_dir), and those that --keep names; never secrets.
     """
     settings = read_settings()
     source, hosts = _hosts(file, from_dcmanager, token_file)
-    wanted = read_fleet(hosts)
+    wanted = read_fleet(hosts, keep or ())
     rules = ImportRules(default_version=settings.release, update=update, dry_run=dry_run)
     with store(settings) as database:
         done = register(database, wanted, rules)

@@ -113,7 +113,16 @@ def connection(value: dict[str, Any] | str) -> dict[str, Any]:
 
 def imported_connection(value: dict[str, Any]) -> dict[str, Any]:
     """Return the connection variables of the operator's import: any, but for secrets, which the import leaves out."""
-    return _mapping(value)
+    variables = _named(value)
+    size = _size(variables)
+    if size > _CONNECTION_BYTES:
+        largest = max(variables, key=lambda name: _size(variables[name]))
+        raise fault(
+            f"Its variables for Ansible take {size:,} bytes, and at most {_CONNECTION_BYTES:,} are kept; the largest is"
+            f" {{value}} with {_size(variables[largest]):,} bytes. Leave it out, or have playbooks read it from a file",
+            shown(largest),
+        )
+    return variables
 
 
 def _mapping(value: dict[str, Any] | str) -> dict[str, Any]:
@@ -122,9 +131,18 @@ def _mapping(value: dict[str, Any] | str) -> dict[str, Any]:
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise fault(NO_CONNECTION) from None
-    if not isinstance(value, dict) or len(json.dumps(value)) > _CONNECTION_BYTES:
+    if not isinstance(value, dict) or _size(value) > _CONNECTION_BYTES:
         raise fault(f"{NO_CONNECTION}, at most 16 KiB")
+    return _named(value)
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
     return {str(key): given for key, given in value.items()}
+
+
+def _size(value: Any) -> int:
+    """Return how many bytes a value takes in the database."""
+    return len(json.dumps(value))
 
 
 def _elsewhere(address: str) -> str:

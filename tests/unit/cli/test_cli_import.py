@@ -178,14 +178,14 @@ def test_vault_values_are_dropped(prestager, database, tmp_path: Path) -> None:
     """An encrypted value is a secret, whatever its name."""
     file = tmp_path / "fleet.yml"
     file.write_text(
-        "all:\n  hosts:\n    edge-1:\n      plain: 1\n      door: !vault |\n"
+        "all:\n  hosts:\n    edge-1:\n      site_plain: 1\n      door: !vault |\n"
         "        $ANSIBLE_VAULT;1.1;AES256\n        6162\n"
     )
 
     ended = prestager("subcloud", "import", str(file))
 
     assert "Warning: door looks like a secret" in ended.err
-    assert {"plain": 1} == rows(database)["edge-1"]["connection"]
+    assert {"site_plain": 1} == rows(database)["edge-1"]["connection"]
 
 
 def test_templates_are_told(prestager, database, inventory) -> None:
@@ -375,7 +375,7 @@ def test_single_encrypted_values_are_left_out(
     password.write_text("pw\n")
     value = _vault("encrypt_string", "--vault-password-file", str(password), "--name", "door", "GeheimVault")
     (tmp_path / "group_vars").mkdir()
-    (tmp_path / "group_vars" / "all.yml").write_text(value + "\nplain: 1\n")
+    (tmp_path / "group_vars" / "all.yml").write_text(value + "\nsite_plain: 1\n")
     file = tmp_path / "hosts.yml"
     file.write_text("all: {hosts: {a: {}}}\n")
     monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
@@ -383,7 +383,7 @@ def test_single_encrypted_values_are_left_out(
     ended = prestager("subcloud", "import", str(file))
 
     assert "Warning: door looks like a secret" in ended.err
-    assert {"plain": 1} == rows(database)["a"]["connection"]
+    assert {"site_plain": 1} == rows(database)["a"]["connection"]
 
 
 def _vault(*arguments: str) -> str:
@@ -403,7 +403,7 @@ def test_names_of_secrets_and_others(prestager, database, tmp_path: Path) -> Non
     text = " ".join(f"{name}={value}" for name, value in kept.items())
     file.write_text(f"a {text} bmc_pwd=Geheim api_key=Geheim snmp_community=Geheim my_credential=Geheim\n")
 
-    ended = prestager("subcloud", "import", str(file))
+    ended = prestager("subcloud", "import", str(file), "--keep", "bypass_checks", "--keep", "compass")
 
     assert kept == rows(database)["a"]["connection"]
     assert ["api_key", "bmc_pwd", "my_credential", "snmp_community"] == [
