@@ -9,10 +9,10 @@ from sqlalchemy import RowMapping
 
 from actors.desk import Desk
 from actors.refusals import bad_request
-from messages.connection_variables import is_reached_by_ssh, site_variables
+from messages.connection_variables import is_host_from_caller, is_reached_by_ssh, site_variables
 from messages.event_types import SubcloudAddressChanged
 from messages.host_names import is_reserved_host_name, rename_text
-from messages.site_addresses import REFUSED
+from messages.site_addresses import REFUSED, is_site_address
 from runner.machine_addresses import is_elsewhere
 
 _COLUMNS: Final = ("oam_floating_ip", "management_start_ip")
@@ -81,6 +81,17 @@ def is_address_given(subcloud: Mapping[Any, Any]) -> bool:
     """Return whether connection variables say where a site is, or that it is not reached over the network."""
     variables = site_variables(subcloud)
     return variables.get("ansible_connection") == "local" or not variables.keys().isdisjoint(_HOSTS)
+
+
+def is_address_judged(subcloud: Mapping[Any, Any], oam_address: str | None) -> bool:
+    """Return whether the address of a site is judged by the machine that its playbook runs on, when that begins.
+
+    It is not where the operator's variables name the host. An OAM address may come from a caller, or from the site;
+    those who took it in may be another machine. One that neither can have given, such as 127.0.0.1, is the operator's.
+    """
+    if is_address_given(subcloud):
+        return is_host_from_caller(subcloud)
+    return oam_address is not None and is_site_address(oam_address)
 
 
 def is_moved(subcloud: Mapping[Any, Any], values: Mapping[str, Any]) -> bool:

@@ -21,12 +21,12 @@ from actors.inspections import Inspections
 from actors.live import LiveRuns
 from actors.precheck import Precheck, broke
 from actors.run_context import RunContext
-from actors.site_access import access_fault
+from actors.site_access import access_fault, is_address_judged
 from actors.worker_tools import WorkerTools
 from db.live import Beyond
 from db.runs import Assignment, Report, queued_runs
 from db.sealing import UnsealingError
-from messages.connection_variables import is_host_from_caller, site_variables
+from messages.connection_variables import site_variables
 from runner.host_key_scan import HostKeyScanner
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import PhaseOrder, nothing_to_do, playbook_job
@@ -298,7 +298,7 @@ class StepWorker:
             return True
         order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
         job = playbook_job(self._tools.layout, order, self._password(assignment))
-        if is_host_from_caller(assignment.subcloud):
+        if is_address_judged(assignment.subcloud, assignment.oam_address):
             job = replace(job, judges_address=True)
         traceparent = self.context(assignment.run_id).work.traceparent
         if traceparent is not None:

@@ -53,7 +53,7 @@ class PlaybookJob:
     # Facts that a site answers also become variables, as is Ansible's default; otherwise they are in `ansible_facts`
     # only, and a site cannot override the playbook's own variables.
     injects_facts: bool = True
-    # Whether a caller named the host, so that its address is judged when the run begins.
+    # Whether a caller or the site may have named the host, so that its address is judged when the run begins.
     judges_address: bool = False
     # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: nobody asks.
     traceparent: str | None = None

@@ -207,17 +207,20 @@ def test_no_run_of_a_step_that_had_begun(build: Callable[..., Rig], stage: Stage
 
 
 def test_whose_host_is_judged(build: Callable[..., Rig], stage: Stage) -> None:
-    """The address of a host that a caller named is judged when a run begins; the operator's own is not."""
+    """The machine of a run judges an address that a caller may have given; the operator's own it does not."""
     rig = build()
     rig.add_site("a")
     rig.add_site("b", connection={"ansible_host": "127.0.0.1"})
     rig.add_site("c")
+    rig.add_site("d")
+    with rig.database.write() as connection:
+        connection.execute(update(subclouds).where(subclouds.c.name == "d").values(oam_floating_ip="127.0.0.5"))
     for name in "ab":
         answer = rig.ask(CommandType.SUBCLOUD_UPDATE, subject=name, connection={"ansible_host": "10.0.0.9"})
         assert 200 == answer.status
 
     assert "complete" == rig.run_strategy()
-    assert {("a", True), ("b", False), ("c", False)} == {
+    assert {("a", True), ("b", False), ("c", True), ("d", False)} == {
         (job.host, job.judges_address) for job in stage.jobs if job.playbook.stem == PACKAGES
     }
-    assert {"10.0.0.9", "127.0.0.1", "10.10.10.2"} == {job.host_vars["ansible_host"] for job in stage.jobs}
+    assert {"10.0.0.9", "127.0.0.1", "10.10.10.2", "127.0.0.5"} == {job.host_vars["ansible_host"] for job in stage.jobs}
