@@ -140,6 +140,9 @@ def _character(number: int) -> str:
 
 # A line break within an occurrence does not save it: Ansible wraps its warnings, base64 its lines.
 WITHOUT_LINE_BREAKS: Final[Rewriting] = (_LINE_BREAK, "")
+# Shells and YAML continue a line behind a backslash, which is no part of what follows; a wrapped escape looks the same.
+CONTINUATION: Final = "\\\n"
+WITHOUT_CONTINUATIONS: Final[Rewriting] = (re.compile(r"(?<!\\)\\++\n"), "")
 WITHOUT_BLANKS: Final[Rewriting] = (_BLANK, "")
 DECODING: Final[Sequence[Rewriting]] = (
     WITHOUT_LINE_BREAKS,

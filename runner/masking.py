@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from messages.secret_names import is_secret_name
 from runner.escapes import (
+    CONTINUATION,
     DECODING,
     WITHOUT_BLANKS,
+    WITHOUT_CONTINUATIONS,
     WITHOUT_LINE_BREAKS,
     Rewriting,
     View,
@@ -172,9 +174,13 @@ class _Search:
     # In alphabetical order.
     needles: Sequence[str]
     is_decoding: bool
+    # A text without this is not looked through.
+    sign: str = ""
 
     def spans(self, text: str) -> Iterator[Span]:
         """Yield where needles are in `text`."""
+        if self.sign not in text:
+            return
         seen = reduce(rewrite, self.rewritings, text)
         found = [needle for needle in self.needles if needle in seen]
         if not found:
@@ -186,6 +192,8 @@ class _Search:
 
     def open_from(self, text: str) -> int:
         """Return where a needle may begin that `text` cuts off; its length if there is none."""
+        if self.sign not in text:
+            return len(text)
         seen = reduce(rewrite, self.rewritings, text)
         for begin in range(max(0, len(seen) - self._longest + 1), len(seen)):
             if seen[begin] in self._firsts and self._begins_needle(seen[begin:]):
@@ -231,11 +239,12 @@ def _searches(secrets: Iterable[str]) -> list[_Search]:
         if len(plain) >= _MIN_DECODED_LENGTH and len(spelling) >= _MIN_LOOSE_LENGTH:
             decoded.add(plain)
     return [
-        _Search(rewritings, sorted(needles), is_decoding=is_decoding)
-        for rewritings, needles, is_decoding in (
-            ([WITHOUT_LINE_BREAKS], exact, False),
-            ([WITHOUT_BLANKS], across_blanks, False),
-            (DECODING, decoded, True),
+        _Search(rewritings, sorted(needles), is_decoding=is_decoding, sign=sign)
+        for rewritings, needles, is_decoding, sign in (
+            ([WITHOUT_LINE_BREAKS], exact, False, ""),
+            ([WITHOUT_BLANKS], across_blanks, False, ""),
+            (DECODING, decoded, True, ""),
+            ([WITHOUT_CONTINUATIONS, *DECODING], decoded, True, CONTINUATION),
         )
         if needles
     ]

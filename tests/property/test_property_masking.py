@@ -133,6 +133,7 @@ def test_every_spelling(encode: Encoder, secret: str) -> None:
 
 @settings(deadline=None)
 @given(secret=SECRETS, names=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=2, max_size=3))
+@example(secret="0\U00010000h¡¡¡¡\U00010000\U00010000\U00010000", names=["base64 in lines", "shell, backslashes"])
 def test_one_spelling_within_another(secret: str, names: Sequence[str]) -> None:
     """The same holds for JSON in a URL, HTML in JSON, and so on, with base64 as the innermost."""
     names = sorted(names, key=lambda name: not name.startswith(("base64", "hexa")))
