@@ -49,19 +49,19 @@ class Registry:
         digest = "sha256:" + hashlib.sha256(raw).hexdigest()
         if reference.pinned and digest != reference.pinned:
             raise PrestageError(
-                f"Image {reference.location}: the list pins {reference.pinned}, the registry sent {digest}."
+                f"Image {reference.name}: the list pins {reference.pinned}, the registry sent {digest}."
             )
-        content = parse_manifest_json(raw, reference.location)
+        content = parse_manifest_json(raw, reference.name)
         if isinstance(content.get("manifests"), list):
             digest = "sha256:" + self._choose(content["manifests"], reference).sha256
             raw = self._inspect(f"{name}@{digest}", reference)
-            content = parse_manifest_json(raw, reference.location)
+            content = parse_manifest_json(raw, reference.name)
         top = Blob(digest.split(":", 1)[1], len(raw))
         if hashlib.sha256(raw).hexdigest() != top.sha256:
-            raise PrestageError(f"Image {reference.location}: the registry sent a manifest that is not {digest}.")
+            raise PrestageError(f"Image {reference.name}: the registry sent a manifest that is not {digest}.")
         leaves = [content.get("config"), *list(content.get("layers") or [])]
-        blobs = [top] + [parse_blob(leaf, reference.location) for leaf in leaves]
-        return Image(reference.location, str(content.get("mediaType") or IMAGE_MANIFEST), top, _once(blobs))
+        blobs = [top] + [parse_blob(leaf, reference.name) for leaf in leaves]
+        return Image(reference.name, str(content.get("mediaType") or IMAGE_MANIFEST), top, _once(blobs))
 
     def fetch(self, reference: Reference, image: Image, directory: str, take: Callable[[str, Blob], None]) -> None:
         """
@@ -81,7 +81,7 @@ class Registry:
                 path = os.path.join(directory, name)
                 if not os.path.isfile(path):
                     raise PrestageError(
-                        f"Image {reference.location}: blob sha256:{blob.sha256} did not arrive. Prestage again."
+                        f"Image {reference.name}: blob sha256:{blob.sha256} did not arrive. Prestage again."
                     )
                 take(path, blob)
         finally:
@@ -90,7 +90,7 @@ class Registry:
     def _require_skopeo(self, reference: Reference) -> None:
         if shutil.which(self._access.program) is None:
             raise PrestageError(
-                f"{self._access.program} is not installed on this site, but docker://{reference.location} needs it. "
+                f"{self._access.program} is not installed on this site, but docker://{reference.name} needs it. "
                 "Install skopeo there, set prestage_skopeo, or list the image as an OCI layout (oci:path)."
             )
 
@@ -100,8 +100,8 @@ class Registry:
         for item in manifests:
             where = item.get("platform", {}) if isinstance(item, dict) else {}
             if where.get("architecture") == wanted and where.get("os") == "linux":
-                return parse_blob(item, reference.location)
-        raise PrestageError(f"Image {reference.location} has no variant for linux/{wanted}. Choose another tag.")
+                return parse_blob(item, reference.name)
+        raise PrestageError(f"Image {reference.name} has no variant for linux/{wanted}. Choose another tag.")
 
     def _inspect(self, name: str, reference: Reference) -> bytes:
         arguments = ["inspect", "--raw", *self._options("--tls-verify", "--authfile")]
@@ -124,12 +124,12 @@ class Registry:
             )
         except subprocess.TimeoutExpired as error:
             raise PrestageError(
-                f"Image {reference.location}: the registry did not answer within {timeout_s} s. Check the network."
+                f"Image {reference.name}: the registry did not answer within {timeout_s} s. Check the network."
             ) from error
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
             reason = words[-1][-SHOWN_CHARACTERS:] if words else f"exit code {done.returncode}"
-            raise PrestageError(f"Image {reference.location} could not be fetched by this site: {reason}")
+            raise PrestageError(f"Image {reference.name} could not be fetched by this site: {reason}")
         return done.stdout
 
 

@@ -69,6 +69,28 @@ def test_docker_images_are_fetched_verified_and_kept(site: PlaybookSite, registr
         assert {f"blobs/sha256/{digest[7:]}" for digest in (first, second)} < set(archive.getnames())
 
 
+def test_images_that_differ_by_digest_only_are_staged_under_their_digests(site: PlaybookSite, registry: str) -> None:
+    """Each is called repository@digest in the marker and in the archive, where skopeo finds it by that name."""
+    digests = [_push(site, registry, "stx/app", "v1", content=content) for content in ("one", "two")]
+    _list(
+        site,
+        *(f"{registry}/stx/app@{digest}" for digest in digests),
+        f"{registry}/stx/app:v1",
+        f"{registry}/stx/app:v1@{digests[1]}",
+    )
+    site.host_vars["prestage_registry_tls_verify"] = False
+
+    site.run("prestage_images.yml").require_success()
+
+    marker = json.loads((site.release / "prestage_images_complete.json").read_text())
+    names = [f"{registry}/stx/app@{digest}" for digest in digests] + [f"{registry}/stx/app:v1"]
+    assert list(zip(names, [*digests, digests[1]], strict=True)) == [(i["name"], i["digest"]) for i in marker["images"]]
+    for name, digest in zip(names, [*digests, digests[1]], strict=True):
+        archive = f"oci-archive:{site.release}/prestage_images.tar:{name}"
+        raw = subprocess.run(["skopeo", "inspect", "--raw", archive], check=True, capture_output=True).stdout
+        assert digest == f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
 def test_an_image_that_the_registry_does_not_have_fails(site: PlaybookSite, registry: str) -> None:
     """A missing image, or one whose pinned digest the registry does not have, names the image and what skopeo said."""
     _list(site, f"docker://{registry}/stx/none:v1")
@@ -81,8 +103,8 @@ def test_an_image_that_the_registry_does_not_have_fails(site: PlaybookSite, regi
     assert not (site.release / "prestage_images_complete.json").exists()
 
 
-def _push(site: PlaybookSite, registry: str, name: str, tag: str) -> str:
-    image = build_image(site.root / "push" / name.replace("/", "-"), name.replace("/", "-"))
+def _push(site: PlaybookSite, registry: str, name: str, tag: str, content: str = "") -> str:
+    image = build_image(site.root / "push" / name.replace("/", "-"), content or name.replace("/", "-"))
     target = f"docker://{registry}/{name}:{tag}"
     subprocess.run(
         ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{image.path}:1.0", target],

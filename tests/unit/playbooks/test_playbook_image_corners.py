@@ -102,7 +102,6 @@ def test_references_of_every_kind_are_read() -> None:
     [
         "two words",
         "docker://",
-        "docker://justaname",
         "docker://host/UPPER:v1",
         "docker://host.local/app:v1@sha256:short",
         "oci:",
@@ -114,12 +113,76 @@ def test_references_of_every_kind_are_read() -> None:
         "ftp://host/app",
         "host.local/app;rm -rf",
         "--tls-verify=false",
+        "docker://-host.local/app",
+        "host.local/app@sha512:" + HEX,
+        "host.local/app:" + "t" * 129,
+        "host.local/" + "a" * 256,
+        HEX,
+        "docker-archive:saved.tar",
+        "dir:images",
+        "[2001:db8::2/app:v1",
     ],
 )
 def test_malformed_lines_are_refused(line: str) -> None:
     """A line that is no reference, or whose path climbs, is named with its number."""
     with pytest.raises(PrestageError, match=r"The image list L is malformed: line 2: "):
         parse_list(f"oci:good\n{line}\n", "L")
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("starlingx/stx-app:stx.9.0-v1.0.0", "docker.io/starlingx/stx-app:stx.9.0-v1.0.0"),
+        ("busybox:1.35", "docker.io/library/busybox:1.35"),
+        ("docker://busybox", "docker.io/library/busybox:latest"),
+        ("docker.io/busybox:1", "docker.io/library/busybox:1"),
+        ("index.docker.io/starlingx/app:1", "docker.io/starlingx/app:1"),
+        ("localhost/app:1", "localhost/app:1"),
+        ("Registry/app:1", "Registry/app:1"),
+        ("registry:5000/app:1", "registry:5000/app:1"),
+        ("[2001:db8::2]:9001/example/app:1.0", "[2001:db8::2]:9001/example/app:1.0"),
+        ("docker://[::1]/app:1", "[::1]/app:1"),
+        ("quay.io/example/app:1.0,kubernetes,extra", "quay.io/example/app:1.0"),
+        (f"quay.io/example/app@sha256:{HEX}", f"quay.io/example/app@sha256:{HEX}"),
+        (f"quay.io/example/app:1.0@sha256:{HEX}", "quay.io/example/app:1.0"),
+        ("oci:images/web:1.0", "web:1.0"),
+        ("oci-archive:images/web.tar:quay.io/example/app:1.0", "quay.io/example/app:1.0"),
+        (f"oci-archive:web.tar:quay.io/example/app@sha256:{HEX}", f"quay.io/example/app@sha256:{HEX}"),
+        (f"oci:images/web@sha256:{HEX}", f"web@sha256:{HEX}"),
+    ],
+)
+def test_an_image_has_the_name_that_docker_gives_it(line: str, name: str) -> None:
+    """Without a registry docker.io is meant; an image without a tag has its digest in its name."""
+    assert [name] == [reference.name for reference in parse_list(line, "L")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lists_as_editors_and_starlingx_write_them_are_read(end: str) -> None:
+    """A byte order mark, any line end, marker lines and fields after a comma change nothing."""
+    lines = ["[platform]", "# comment", " [kubernetes] v1.24, static ", "quay.io/a/b:1,kubernetes", "", "c:2 , x"]
+
+    names = [reference.name for reference in parse_list("\ufeff" + end.join(lines), "L")]
+
+    assert ["quay.io/a/b:1", "docker.io/library/c:2"] == names
+
+
+def test_digests_of_one_repository_are_several_images() -> None:
+    """Images that differ by digest only are all staged, each under its digest, with and without a common tag."""
+    other = "b" * 64
+    bare = parse_list(f"q.io/a@sha256:{HEX}\nq.io/a@sha256:{other}", "L")
+    tagged = parse_list(f"q.io/a:1@sha256:{HEX}\nq.io/a:1@sha256:{other}\nq.io/a:1", "L")
+
+    names = [f"q.io/a@sha256:{HEX}", f"q.io/a@sha256:{other}"]
+    assert names == [reference.name for reference in bare]
+    assert [*names, "q.io/a:1"] == [reference.name for reference in tagged]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_tag_with_and_without_its_digest_is_one_image(order: int) -> None:
+    """The digest holds for the tag, whichever line comes first."""
+    lines = ["q.io/a:1", f"docker://q.io/a:1@sha256:{HEX}", "q.io/a:1"][::order]
+
+    assert [Reference("docker", "q.io/a:1", "", f"sha256:{HEX}")] == parse_list("\n".join(lines), "L")
 
 
 def test_all_faults_of_a_list_come_at_once() -> None:
