@@ -24,11 +24,13 @@ options:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.prestage.image_sources import read_sources, source_from_dict
+from ansible.module_utils.prestage.errors import PrestageError
+from ansible.module_utils.prestage.image_sources import Source, read_sources, source_from_dict
 from ansible.module_utils.prestage.image_staging import ImageStaging
 from ansible.module_utils.prestage.incoming import incoming_path, remove_incoming
 from ansible.module_utils.prestage.lock import LOCK_ARGUMENTS, SiteLock
 from ansible.module_utils.prestage.oci_layout import Layout
+from ansible.module_utils.prestage.platforms import own_architecture
 from ansible.module_utils.prestage.registry import Registry, RegistryAccess
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import release_number
@@ -63,7 +65,10 @@ def work(params: dict) -> dict:
 def resolve(sources: list, params: dict, lock: SiteLock) -> list:
     """Pair each source with its image; asks registries, so nothing big is fetched yet."""
     registry = access(params, lock)
-    return [(source, source.image or registry.resolve(source.reference)) for source in sources]
+    resolved = [(source, source.image or registry.resolve(source.reference)) for source in sources]
+    for _, image in resolved:
+        image.require_variant(own_architecture())
+    return resolved
 
 
 def stage(resolved: list, staging: ImageStaging, params: dict, *, from_controller: bool, lock: SiteLock) -> list:
@@ -79,11 +84,20 @@ def stage(resolved: list, staging: ImageStaging, params: dict, *, from_controlle
         if not lacking or (source.path and from_controller):
             continue
         if source.path:
-            for blob in lacking:
-                staging.take_layout(Layout(source.path), blob)
+            take_layout(source, lacking, staging)
         else:
             access(params, lock).fetch(source.reference, image, staging.scratch(), staging.take_file)
     return staging.lacking(images)
+
+
+def take_layout(source: Source, blobs: list, staging: ImageStaging) -> None:
+    """Copy blobs of an image from the site's own layout."""
+    layout = Layout(source.path)
+    try:
+        for blob in blobs:
+            staging.take_layout(layout, blob)
+    except PrestageError as error:
+        raise PrestageError(f"Image {source.reference.name}: {error}") from error
 
 
 def access(params: dict, lock: SiteLock) -> Registry:

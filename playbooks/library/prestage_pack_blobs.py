@@ -16,8 +16,9 @@ options:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.archive import Part, pack
 from ansible.module_utils.prestage.errors import PrestageError
+from ansible.module_utils.prestage.image_manifest import Blob
 from ansible.module_utils.prestage.image_sources import source_from_dict
-from ansible.module_utils.prestage.oci_layout import Blob, Layout
+from ansible.module_utils.prestage.oci_layout import Layout
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import SHA256, excerpt
 
@@ -34,8 +35,9 @@ def work(params: dict) -> dict:
             raise PrestageError(f"The site asks for the blob {excerpt(name)}, which is no SHA-256.")
     parts = {}
     for source in map(source_from_dict, params["sources"]):
+        layout = Layout(source.path)
         for blob in source.image.blobs if source.image and source.path else []:
-            parts.setdefault(blob.sha256, part(blob, Layout(source.path), source.reference.name))
+            parts.setdefault(blob.sha256, part(blob, layout, source.reference.name))
     unknown = sorted(set(params["blobs"]) - set(parts))
     if unknown:
         raise PrestageError(

@@ -57,7 +57,10 @@ def _resolve(reference: Reference, directory: str) -> Source:
     if reference.transport == DOCKER:
         return Source(reference, "", None)
     path = os.path.join(directory, reference.location)
-    image = Layout(path).resolve(reference.name, reference.ref)
+    try:
+        image = Layout(path).resolve(reference.name, reference.ref, reference.pinned)
+    except PrestageError as error:
+        raise PrestageError(f"Image {reference.name}: {error}") from error
     digest = "sha256:" + image.manifest.sha256
     if reference.pinned and reference.pinned != digest:
         raise PrestageError(

@@ -17,14 +17,14 @@ from .checksums import DamagedError, checksum_of_file, copy_verified, is_intact,
 from .documents import read_document, remove_file, sync_directory, utc, write_document
 from .errors import PrestageError
 from .files import create, is_regular, require_no_link
+from .image_manifest import Blob
 from .image_sources import Source
-from .oci_layout import INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Blob, Image, Layout, index_json
+from .oci_layout import BLOBS, INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Image, Layout, index_json, wrapper
 from .space import OR_LOWER, readable, require_space
 
 ARCHIVE = "prestage_images.tar"
 MARKER = "prestage_images_complete.json"
 WORK = ".prestage-images"
-BLOBS = "blobs/sha256/"
 
 
 class ImageStaging:
@@ -53,8 +53,9 @@ class ImageStaging:
     def begin(self, images: List[Image]) -> None:
         """Take over what an earlier archive has; from here on the release is not complete."""
         remove_file(self._marker)
-        for blob in self.lacking(images) if is_regular(self._archive) else []:
-            self._salvage(blob)
+        earlier = Layout(self._archive) if is_regular(self._archive) else None
+        for blob in self.lacking(images) if earlier else []:
+            self._salvage(earlier, blob)
 
     def require_space(self, images: List[Image], keep_free: int, quota: int, *, transferred: bool) -> None:
         """Refuse what does not fit: blobs, the archive in transit unless it is there, and the archive made of them."""
@@ -123,9 +124,9 @@ class ImageStaging:
     def _blob_path(self, sha256: str) -> str:
         return os.path.join(self._work, sha256)
 
-    def _salvage(self, blob: Blob) -> None:
+    def _salvage(self, earlier: Layout, blob: Blob) -> None:
         try:
-            self.take_layout(Layout(self._archive), blob)
+            self.take_layout(earlier, blob)
         except PrestageError:
             # Whatever the earlier archive does not have is fetched.
             return
@@ -134,7 +135,8 @@ class ImageStaging:
         partial = os.path.join(self._work, ARCHIVE)
         with create(partial) as sink:
             with tarfile.open(fileobj=sink, mode="w:", format=tarfile.PAX_FORMAT) as archive:
-                for name, content in ((LAYOUT_FILE, LAYOUT_CONTENT), (INDEX_FILE, index_json(images))):
+                documents = [(LAYOUT_FILE, LAYOUT_CONTENT), (INDEX_FILE, index_json(images))]
+                for name, content in documents + _wrappers(images):
                     add_file(archive, name, len(content), io.BytesIO(content))
                 for blob in sorted(all_blobs(images)):
                     self._add_blob(archive, blob)
@@ -152,6 +154,11 @@ class ImageStaging:
             add_file(archive, BLOBS + blob.sha256, blob.size, stream)  # type: ignore[arg-type]
         if stream.checksum() != blob.sha256:
             raise PrestageError(f"Blob sha256:{blob.sha256} was damaged while it was written. Check the site's disk.")
+
+
+def _wrappers(images: List[Image]) -> List[Tuple[str, bytes]]:
+    contents = sorted({wrapper(image) for image in images} - {b""})
+    return [(BLOBS + hashlib.sha256(content).hexdigest(), content) for content in contents]
 
 
 def all_blobs(images: List[Image]) -> List[Blob]:

@@ -2,20 +2,21 @@
 
 import hashlib
 import os
-import platform
+import re
 import shutil
 import subprocess
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, List, NamedTuple
 
 from .errors import PrestageError
 from .image_list import Reference
-from .oci_layout import Blob, Image, parse_blob, parse_manifest_json
+from .image_manifest import DEEPEST, Blob, Child, parse_manifest
+from .oci_layout import Image
+from .platforms import OS, choose, own_architecture
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 INSPECT_TIMEOUT_S = 120
 # How much of skopeo's own words goes into a message.
 SHOWN_CHARACTERS = 300
-IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LOG_MESSAGE = re.compile(r'level=\w+ msg="(?P<text>.*)"\Z')
 
 
 class RegistryAccess(NamedTuple):
@@ -51,17 +52,22 @@ class Registry:
             raise PrestageError(
                 f"Image {reference.name}: the list pins {reference.pinned}, the registry sent {digest}."
             )
-        content = parse_manifest_json(raw, reference.name)
-        if isinstance(content.get("manifests"), list):
-            digest = "sha256:" + self._choose(content["manifests"], reference).sha256
+        where = f"Image {reference.name}"
+        manifest = parse_manifest(raw, "", where)
+        for _ in range(DEEPEST):
+            if not manifest.is_index:
+                break
+            chosen = self._choose(manifest.children, reference)
+            digest = "sha256:" + chosen.sha256
             raw = self._inspect(f"{name}@{digest}", reference)
-            content = parse_manifest_json(raw, reference.name)
+            if hashlib.sha256(raw).hexdigest() != chosen.sha256:
+                raise PrestageError(f"{where}: the registry sent a manifest that is not {digest}. Prestage again.")
+            manifest = parse_manifest(raw, chosen.media_type, where)
+        if manifest.is_index:
+            raise PrestageError(f"{where} is malformed: its indexes are nested too deeply. Push the image again.")
         top = Blob(digest.split(":", 1)[1], len(raw))
-        if hashlib.sha256(raw).hexdigest() != top.sha256:
-            raise PrestageError(f"Image {reference.name}: the registry sent a manifest that is not {digest}.")
-        leaves = [content.get("config"), *list(content.get("layers") or [])]
-        blobs = [top] + [parse_blob(leaf, reference.name) for leaf in leaves]
-        return Image(reference.name, str(content.get("mediaType") or IMAGE_MANIFEST), top, _once(blobs))
+        blobs = list({blob.sha256: blob for blob in [top, *manifest.leaves]}.values())
+        return Image(reference.name, manifest.media_type, top, blobs)
 
     def fetch(self, reference: Reference, image: Image, directory: str, take: Callable[[str, Blob], None]) -> None:
         """
@@ -94,14 +100,13 @@ class Registry:
                 "Install skopeo there, set prestage_skopeo, or list the image as an OCI layout (oci:path)."
             )
 
-    def _choose(self, manifests: List[Any], reference: Reference) -> Blob:
+    def _choose(self, children: List[Child], reference: Reference) -> Child:
         """Pick the manifest for this machine from a multi-platform image."""
-        wanted = ARCHITECTURES.get(platform.machine(), platform.machine())
-        for item in manifests:
-            where = item.get("platform", {}) if isinstance(item, dict) else {}
-            if where.get("architecture") == wanted and where.get("os") == "linux":
-                return parse_blob(item, reference.name)
-        raise PrestageError(f"Image {reference.name} has no variant for linux/{wanted}. Choose another tag.")
+        chosen = choose(children, own_architecture())
+        if chosen is None:
+            wanted = f"{OS}/{own_architecture()}"
+            raise PrestageError(f"Image {reference.name} has no variant for {wanted}. Choose another tag.")
+        return chosen
 
     def _inspect(self, name: str, reference: Reference) -> bytes:
         arguments = ["inspect", "--raw", *self._options("--tls-verify", "--authfile")]
@@ -127,8 +132,7 @@ class Registry:
                 f"Image {reference.name}: the registry did not answer within {timeout_s} s. Check the network."
             ) from error
         if done.returncode != 0:
-            words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            reason = words[-1][-SHOWN_CHARACTERS:] if words else f"exit code {done.returncode}"
+            reason = _last_words(done.stderr.decode("utf-8", "replace")) or f"exit code {done.returncode}"
             raise PrestageError(f"Image {reference.name} could not be fetched by this site: {reason}")
         return done.stdout
 
@@ -139,8 +143,9 @@ def _bare(reference: Reference) -> str:
     return f"{head}/{last.split(':', 1)[0]}"
 
 
-def _once(blobs: List[Blob]) -> List[Blob]:
-    known: Dict[str, Blob] = {}
-    for blob in blobs:
-        known.setdefault(blob.sha256, blob)
-    return list(known.values())
+def _last_words(output: str) -> str:
+    """Return the message of skopeo's last line without its time and level."""
+    lines = output.strip().splitlines()
+    match = LOG_MESSAGE.search(lines[-1]) if lines else None
+    text = match.group("text").replace('\\"', '"') if match else "".join(lines[-1:])
+    return text[-SHOWN_CHARACTERS:]
