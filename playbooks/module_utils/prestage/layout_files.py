@@ -15,10 +15,20 @@ try:
 except ImportError:  # Python may be built without it; tarfile says so for archives that need it.
     LZMAError = zlib.error  # type: ignore[assignment,misc]
 
-DAMAGE: Tuple[Type[BaseException], ...] = (tarfile.TarError, EOFError, zlib.error, LZMAError)
+# tarfile raises the last two for numbers that make no sense.
+DAMAGE: Tuple[Type[BaseException], ...] = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    LZMAError,
+    ValueError,
+    OverflowError,
+)
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Links that lead to links, in one archive.
 MOST_LINKS = 16
+# No archive has more; a size below zero makes older versions of tarfile read the same member for ever.
+MOST_MEMBERS = 100000
 
 
 class DirectoryFiles:
@@ -80,8 +90,7 @@ class ArchiveFiles:
 
     def _find(self, name: str) -> Optional[tarfile.TarInfo]:
         if self._members is None:
-            with self._archive() as archive:
-                self._members = {posixpath.normpath(member.name).lstrip("/"): member for member in archive}
+            self._members = self._list()
         for _ in range(MOST_LINKS):
             member = self._members.get(name)
             if member is None or member.isreg():
@@ -93,6 +102,15 @@ class ArchiveFiles:
             else:
                 return None
         return None
+
+    def _list(self) -> Dict[str, tarfile.TarInfo]:
+        members: Dict[str, tarfile.TarInfo] = {}
+        with self._archive() as archive:
+            for number, member in enumerate(archive):
+                if number >= MOST_MEMBERS or member.size < 0:
+                    raise PrestageError(f"{self._path} is no OCI archive: it has members without end. Make it again.")
+                members[posixpath.normpath(member.name).lstrip("/")] = member
+        return members
 
     @contextmanager
     def _archive(self) -> Iterator[tarfile.TarFile]:

@@ -310,6 +310,31 @@ class TestArchives:
 
         assert "untouched" == (victim / "file").read_text()
 
+    def test_an_archive_of_images_has_an_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Members without number, or of a negative size, are refused instead of being read for ever."""
+        path = tmp_path / "images.tar"
+        with tarfile.open(path, "w") as archive:
+            for number in range(3):
+                archive.addfile(tarfile.TarInfo(f"member{number}"))
+        monkeypatch.setattr("ansible.module_utils.prestage.layout_files.MOST_MEMBERS", 2)
+        with pytest.raises(PrestageError, match="members without end"):
+            Layout(str(path)).resolve("x", "")
+        member = tarfile.TarInfo("index.json")
+        member.size = -512
+        path.write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+        with pytest.raises(PrestageError, match=r"images\.tar"):
+            Layout(str(path)).resolve("x", "")
+
+    def test_links_of_an_archive_that_lead_to_each_other_are_no_file(self, tmp_path: Path) -> None:
+        """A loop of links, and a link out of the archive, count as missing."""
+        for target in ("index.json", "../../../../etc/hostname", "/etc/hostname"):
+            member = tarfile.TarInfo("index.json")
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            with tarfile.open(tmp_path / "images.tar", "w") as archive:
+                archive.addfile(member)
+            with pytest.raises(PrestageError, match=r"index\.json is missing"):
+                Layout(str(tmp_path / "images.tar")).resolve("x", "")
+
     @pytest.mark.parametrize("blob", ["", "x", HEX + "\n", "../" + HEX, HEX.upper()])
     def test_a_blob_is_asked_for_by_its_digest(self, tmp_path: Path, blob: str) -> None:
         """What is no SHA-256 is refused before anything is opened."""
