@@ -25,11 +25,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.errors import PrestageError
-from ansible.module_utils.prestage.image_sources import Source, read_sources, source_from_dict
+from ansible.module_utils.prestage.image_sources import Source, open_container, read_sources, source_from_dict
 from ansible.module_utils.prestage.image_staging import ImageStaging
 from ansible.module_utils.prestage.incoming import incoming_path, remove_incoming
 from ansible.module_utils.prestage.lock import LOCK_ARGUMENTS, SiteLock
-from ansible.module_utils.prestage.oci_layout import Layout
 from ansible.module_utils.prestage.platforms import own_architecture
 from ansible.module_utils.prestage.registry import Registry, RegistryAccess
 from ansible.module_utils.prestage.results import report
@@ -92,10 +91,10 @@ def stage(resolved: list, staging: ImageStaging, params: dict, *, from_controlle
 
 def take_layout(source: Source, blobs: list, staging: ImageStaging) -> None:
     """Copy blobs of an image from the site's own layout."""
-    layout = Layout(source.path)
+    container = open_container(source.reference, source.path)
     try:
         for blob in blobs:
-            staging.take_layout(layout, blob)
+            staging.take_layout(container, blob)
     except PrestageError as error:
         raise PrestageError(f"Image {source.reference.name}: {error}") from error
 

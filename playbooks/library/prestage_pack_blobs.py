@@ -17,8 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.archive import Part, pack
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.image_manifest import Blob
-from ansible.module_utils.prestage.image_sources import source_from_dict
-from ansible.module_utils.prestage.oci_layout import Layout
+from ansible.module_utils.prestage.image_sources import Container, open_container, source_from_dict
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import SHA256, excerpt
 
@@ -35,9 +34,9 @@ def work(params: dict) -> dict:
             raise PrestageError(f"The site asks for the blob {excerpt(name)}, which is no SHA-256.")
     parts = {}
     for source in map(source_from_dict, params["sources"]):
-        layout = Layout(source.path)
+        container = open_container(source.reference, source.path)
         for blob in source.image.blobs if source.image and source.path else []:
-            parts.setdefault(blob.sha256, part(blob, layout, source.reference.name))
+            parts.setdefault(blob.sha256, part(blob, container, source.reference.name))
     unknown = sorted(set(params["blobs"]) - set(parts))
     if unknown:
         raise PrestageError(
@@ -47,10 +46,10 @@ def work(params: dict) -> dict:
     return pack([parts[sha256] for sha256 in params["blobs"]], params["archive_directory"])
 
 
-def part(blob: Blob, layout: Layout, image: str) -> Part:
+def part(blob: Blob, container: Container, image: str) -> Part:
     """Describe one blob of the archive."""
-    advice = f"It is a blob of image {image} in {layout.path} on the controller. Make that layout again."
-    return Part(blob.sha256, blob.sha256, blob.size, lambda: layout.open_blob(blob.sha256), advice)
+    advice = f"It is a blob of image {image} in {container.path} on the controller. Make that layout again."
+    return Part(blob.sha256, blob.sha256, blob.size, lambda: container.open_blob(blob.sha256), advice)
 
 
 def main() -> None:

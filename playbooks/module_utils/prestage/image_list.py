@@ -5,6 +5,7 @@ docker://[registry/]repository:tag   fetched by the site from a registry (the sc
                                      where no registry is given)
 oci:path[:ref]                       an OCI image layout; path absolute or relative to the list's directory
 oci-archive:path[:ref]               the same in one tar file
+docker-archive:path[:name]           an archive of docker save before version 25, or of podman save
 Each may end in @sha256:<digest>, which then must be the digest of what is fetched.
 
 As in the lists of StarlingX, a line that begins with a `[marker]` is skipped and what follows a comma is ignored.
@@ -20,9 +21,9 @@ from .safe_names import excerpt, relative_path
 DOCKER = "docker"
 OCI = "oci"
 OCI_ARCHIVE = "oci-archive"
+DOCKER_ARCHIVE = "docker-archive"
 # Transports of skopeo that lists do not have; their names are not taken for those of images.
-OTHER_TRANSPORTS = ("containers-storage", "dir", "docker-archive", "docker-daemon", "ostree", "sif", "tarball")
-DEFAULT_TAG = "latest"
+OTHER_TRANSPORTS = ("containers-storage", "dir", "docker-daemon", "ostree", "sif", "tarball")
 
 PINNED = re.compile(r"(?P<rest>.+)@(?P<digest>sha256:[0-9a-f]{64})\Z")
 # A registry's IPv6 address is in brackets too, but a port or a path follows.
@@ -38,7 +39,7 @@ SHOWN = 5
 class Reference(NamedTuple):
     """One line of the list."""
 
-    # DOCKER, OCI or OCI_ARCHIVE.
+    # DOCKER, OCI, OCI_ARCHIVE or DOCKER_ARCHIVE.
     transport: str
     # Registry name with registry, and with tag unless it has none but a digest; or the layout's path.
     location: str
@@ -107,14 +108,15 @@ def parse_reference(entry: str) -> Reference:
     match = PINNED.match(entry)
     rest, pinned = (match.group("rest"), match.group("digest")) if match else (entry, "")
     transport, _, place = rest.partition(":")
-    if transport in (OCI, OCI_ARCHIVE):
+    if transport in (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE):
         return _layout(transport, place, pinned)
     location = rest[len("docker://") :] if rest.startswith("docker://") else rest
     try:
         return Reference(DOCKER, _registry_location(location, pinned), "", pinned)
     except PrestageError as error:
         raise PrestageError(
-            f"{excerpt(entry)} is neither docker://registry/name:tag, nor oci:path, nor oci-archive:path ({error})"
+            f"{excerpt(entry)} is neither docker://registry/name:tag, nor oci:path, nor oci-archive:path, "
+            f"nor docker-archive:path ({error})"
         ) from None
 
 
@@ -125,7 +127,7 @@ def _registry_location(location: str, pinned: str) -> str:
     if "@" in location:
         raise PrestageError("a digest is sha256: and 64 digits from 0 to f")
     name = parse_registry_name(location)
-    return name.location if name.tag or pinned else f"{name.location}:{DEFAULT_TAG}"
+    return name.location if pinned else name.tagged
 
 
 def _layout(transport: str, rest: str, pinned: str) -> Reference:
@@ -139,7 +141,10 @@ def _layout(transport: str, rest: str, pinned: str) -> Reference:
         relative_path(path.strip("/"), "path")
     except PrestageError:
         raise PrestageError(f"{transport}:{rest} has an unsafe path (hidden, doubled slash, or '..')") from None
-    return Reference(transport, path, match.group("ref") or "", pinned)
+    ref = match.group("ref") or ""
+    if ref and transport == DOCKER_ARCHIVE:
+        ref = parse_registry_name(ref).tagged
+    return Reference(transport, path, ref, pinned)
 
 
 def _unite(found: Dict[int, Reference], faults: Dict[int, str]) -> List[Reference]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from .errors import PrestageError
 
 DEFAULT_REGISTRY = "docker.io"
+DEFAULT_TAG = "latest"
 # Where docker.io keeps the images whose name has one part.
 OFFICIAL = "library"
 # An older name of docker.io.
@@ -38,6 +39,11 @@ class RegistryName(NamedTuple):
     def location(self) -> str:
         """The whole name."""
         return f"{self.untagged}:{self.tag}" if self.tag else self.untagged
+
+    @property
+    def tagged(self) -> str:
+        """The whole name, with the tag `latest` where it has none."""
+        return f"{self.untagged}:{self.tag or DEFAULT_TAG}"
 
 
 def parse_registry_name(text: str) -> RegistryName:

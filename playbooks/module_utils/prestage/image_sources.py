@@ -1,12 +1,15 @@
 """Resolves the lines of an image list: layouts to their blobs, registry names later on the site."""
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Union
 
+from .docker_archive import DockerArchive
 from .errors import PrestageError
 from .files import read_text
-from .image_list import DOCKER, Reference, parse_list
+from .image_list import DOCKER, DOCKER_ARCHIVE, Reference, parse_list
 from .oci_layout import Image, Layout, image_from_dict
+
+Container = Union[Layout, DockerArchive]
 
 
 class Source(NamedTuple):
@@ -58,7 +61,7 @@ def _resolve(reference: Reference, directory: str) -> Source:
         return Source(reference, "", None)
     path = os.path.join(directory, reference.location)
     try:
-        image = Layout(path).resolve(reference.name, reference.ref, reference.pinned)
+        image = _read_image(reference, path)
     except PrestageError as error:
         raise PrestageError(f"Image {reference.name}: {error}") from error
     digest = "sha256:" + image.manifest.sha256
@@ -68,3 +71,15 @@ def _resolve(reference: Reference, directory: str) -> Source:
             "Correct the list or the layout."
         )
     return Source(reference, path, image)
+
+
+def _read_image(reference: Reference, path: str) -> Image:
+    container = open_container(reference, path)
+    if isinstance(container, DockerArchive):
+        return container.resolve(reference.name)
+    return container.resolve(reference.name, reference.ref, reference.pinned)
+
+
+def open_container(reference: Reference, path: str) -> Container:
+    """Return what holds the blobs of an image that does not come from a registry."""
+    return DockerArchive(path, reference.ref) if reference.transport == DOCKER_ARCHIVE else Layout(path)

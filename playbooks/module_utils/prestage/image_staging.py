@@ -18,7 +18,7 @@ from .documents import read_document, remove_file, sync_directory, utc, write_do
 from .errors import PrestageError
 from .files import create, is_regular, require_no_link
 from .image_manifest import Blob
-from .image_sources import Source
+from .image_sources import Container, Source
 from .oci_layout import BLOBS, INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE, Image, Layout, index_json, wrapper
 from .space import OR_LOWER, readable, require_space
 
@@ -76,7 +76,7 @@ class ImageStaging:
             blob for blob in all_blobs(images) if not is_intact(self._blob_path(blob.sha256), blob.sha256, blob.size)
         ]
 
-    def take_layout(self, layout: Layout, blob: Blob) -> None:
+    def take_layout(self, layout: Container, blob: Blob) -> None:
         """Copy a blob from a layout on the site."""
         try:
             with layout.open_blob(blob.sha256) as stream:

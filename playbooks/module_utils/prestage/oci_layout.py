@@ -143,8 +143,8 @@ class Layout:
         except FileNotFoundError as error:
             if self._files.size(DOCKER_ARCHIVE_FILE) is not None:
                 raise PrestageError(
-                    f"{self.path} is an archive of docker save before version 25, not an OCI archive. Make one of it: "
-                    f"skopeo copy docker-archive:{self.path} oci-archive:FILE"
+                    f"{self.path} is no OCI image layout, but an archive of docker save before version 25. List it as "
+                    f"docker-archive:{self.path}"
                 ) from error
             raise PrestageError(
                 f"{self.path} is no OCI image layout: {INDEX_FILE} is missing. Make it again."

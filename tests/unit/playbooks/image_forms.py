@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -219,13 +220,41 @@ def docker_save(shop: Workshop) -> str:
     return f"oci-archive:{shop.tar('saved.tar')}"
 
 
-def old_docker_save(shop: Workshop) -> str:
-    """Write what Docker saved before version 25."""
-    (shop.path / "manifest.json").write_text("[]")
-    (shop.path / "index.json").unlink()
-    target = shop.root / "saved.tar"
-    subprocess.run(["tar", "-C", str(shop.path), "-cf", str(target), "."], check=True)
-    return f"oci-archive:{target}"
+def old_docker_save(line: str, *edits: str, compress: bool = False, links: bool = False, **changes: Any) -> Build:
+    """Return a build that writes what Docker saved before version 25.
+
+    Args:
+        line: The line for the list; `{}` is the archive.
+
+        edits: Names of files to leave out.
+
+        compress: Whether the layer is compressed inside.
+
+        links: Whether the layer lies elsewhere and a symbolic link leads to it.
+
+        changes: Fields of manifest.json to change.
+    """
+
+    def build(shop: Workshop) -> str:
+        plain = shop.root / "plain"
+        (plain / "layer").mkdir(parents=True)
+        layer = shop.blob_path(shop.manifest["layers"][0]).read_bytes()
+        (plain / "layer" / "layer.tar").write_bytes(layer if compress else gzip.decompress(layer))
+        if links:
+            (plain / "layer" / "layer.tar").rename(plain / "stored.tar")
+            (plain / "layer" / "layer.tar").symlink_to("../stored.tar")
+        shutil.copyfile(shop.blob_path(shop.manifest["config"]), plain / "config.json")
+        item = {"Config": "config.json", "RepoTags": [FULL_NAME, "busybox:1"], "Layers": ["layer/layer.tar"], **changes}
+        (plain / "manifest.json").write_text(json.dumps([item]))
+        for name in edits:
+            (plain / name).unlink()
+        target = shop.root / "saved.tar"
+        subprocess.run(
+            ["tar", "-C", str(plain), "-cf", str(target), *sorted(path.name for path in plain.iterdir())], check=True
+        )
+        return line.format(target)
+
+    return build
 
 
 def hard_links(shop: Workshop) -> str:

@@ -67,7 +67,8 @@ def test_references_of_every_kind_are_read() -> None:
         "host.local/app:" + "t" * 129,
         "host.local/" + "a" * 256,
         HEX,
-        "docker-archive:saved.tar",
+        "docker-daemon:app:1",
+        "docker-archive:saved.tar:UPPER",
         "dir:images",
         "[2001:db8::2/app:v1",
     ],
@@ -97,6 +98,8 @@ def test_malformed_lines_are_refused(line: str) -> None:
         ("oci:images/web:1.0", "web:1.0"),
         ("oci-archive:images/web.tar:quay.io/example/app:1.0", "quay.io/example/app:1.0"),
         (f"oci-archive:web.tar:quay.io/example/app@sha256:{HEX}", f"quay.io/example/app@sha256:{HEX}"),
+        ("docker-archive:saved.tar:busybox", "docker.io/library/busybox:latest"),
+        ("docker-archive:saved.tar", "saved.tar"),
         (f"oci:images/web@sha256:{HEX}", f"web@sha256:{HEX}"),
     ],
 )
