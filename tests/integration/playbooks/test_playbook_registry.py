@@ -91,6 +91,24 @@ def test_images_that_differ_by_digest_only_are_staged_under_their_digests(site: 
         assert digest == f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
+def test_skopeo_finds_images_of_docker_in_the_archive_by_name(site: PlaybookSite, registry: str) -> None:
+    """An image with Docker's media types is read from the site's archive by its name, and keeps its digest."""
+    _push(site, registry, "stx/app", "v1", "--format=v2s2")
+    name = f"{registry}/stx/app:v1"
+    _list(site, name)
+    site.host_vars["prestage_registry_tls_verify"] = False
+
+    site.run("prestage_images.yml").require_success()
+
+    marker = json.loads((site.release / "prestage_images_complete.json").read_text())
+    source = ["inspect", "--tls-verify=false", "--format={{.Digest}}", f"docker://{name}"]
+    assert marker["images"] == [{"name": name, "digest": _skopeo(*source)}]
+    archive = f"oci-archive:{site.release}/prestage_images.tar:{name}"
+    _skopeo("copy", archive, f"dir:{site.root}/read")
+    manifest = (site.root / "read" / "manifest.json").read_bytes()
+    assert marker["images"][0]["digest"] == f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+
 def test_an_image_that_the_registry_does_not_have_fails(site: PlaybookSite, registry: str) -> None:
     """A missing image, or one whose pinned digest the registry does not have, names the image and what skopeo said."""
     _list(site, f"docker://{registry}/stx/none:v1")
@@ -104,15 +122,16 @@ def test_an_image_that_the_registry_does_not_have_fails(site: PlaybookSite, regi
     assert not (site.release / "prestage_images_complete.json").exists()
 
 
-def _push(site: PlaybookSite, registry: str, name: str, tag: str, content: str = "") -> str:
+def _push(site: PlaybookSite, registry: str, name: str, tag: str, *options: str, content: str = "") -> str:
     image = build_image(site.root / "push" / name.replace("/", "-"), content or name.replace("/", "-"))
     target = f"docker://{registry}/{name}:{tag}"
-    subprocess.run(
-        ["skopeo", "copy", "--quiet", "--dest-tls-verify=false", f"oci:{image.path}:1.0", target],
-        check=True,
-        capture_output=True,
-    )
+    _skopeo("copy", "--quiet", "--dest-tls-verify=false", *options, f"oci:{image.path}:1.0", target)
     return image.digest
+
+
+def _skopeo(*arguments: str) -> str:
+    done = subprocess.run(["skopeo", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def _push_index(registry: str, name: str, digest: str) -> str:
