@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, select, update
 
@@ -18,6 +18,8 @@ from messages.resource_types import Subcloud
 from messages.resources import subcloud_resource
 from statemachine.eligibility import DEPLOYED
 from statemachine.states import Availability, ManagementState
+
+_NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "management_start_ip", "management_end_ip"})
 
 
 def add_subcloud(desk: Desk, command: Command) -> Subcloud:
@@ -45,6 +47,7 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     """
     subcloud = _find(desk, command)
     values = read_changes(command.data)
+    _refuse_network_of_managed(subcloud, values)
     check_callers_access(values, subcloud)
     if values and subcloud["removed_variables"]:
         values["removed_variables"] = still_removed(subcloud, values)
@@ -144,6 +147,16 @@ def _check_management(subcloud: RowMapping, values: dict[str, Any], *, force: bo
         raise _bad_subcloud(f"Unable to manage {name}: its deploy_status must be either 'complete' or 'rehome-pending'")
     if values.get("availability_status", subcloud["availability_status"]) != Availability.ONLINE:
         raise unprocessable("Subcloud is not online.")
+
+
+def _refuse_network_of_managed(subcloud: RowMapping, values: dict[str, Any]) -> None:
+    """Refuse a change of the management network unless the subcloud is, and stays, unmanaged."""
+    if _NETWORK.isdisjoint(values):
+        return
+    if "management_state" in values:
+        raise unprocessable("Management state and network reconfiguration must be updated separately")
+    if subcloud["management_state"] != ManagementState.UNMANAGED:
+        raise unprocessable("A subcloud must be unmanaged to perform network reconfiguration")
 
 
 def _bad_subcloud(reason: str) -> Refused:

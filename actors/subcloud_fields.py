@@ -57,8 +57,6 @@ def _imported(given: dict[str, Any]) -> dict[str, Any]:
 
 def _new(given: dict[str, Any], default_version: str) -> dict[str, Any]:
     given.pop("force", None)
-    # The address that the client must give, for a file that names none.
-    address = given.pop("bootstrap_address", None)
     values = {
         "description": None,
         "location": None,
@@ -75,7 +73,6 @@ def _new(given: dict[str, Any], default_version: str) -> dict[str, Any]:
         "removed_variables": [],
         "probe_failures": 0,
         "region_name": given["name"],
-        **({} if address is None else {"oam_floating_ip": address}),
         **given,
     }
     if not values["software_version"]:
@@ -94,4 +91,7 @@ def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _given(request: Request) -> dict[str, Any]:
     """Return what was given, but for the group, which is looked up by whoever has a database."""
-    return request.model_dump(exclude_none=True, exclude={"group"})
+    given = request.model_dump(exclude_none=True, exclude={"group"})
+    # The address that the client gives stands in where no OAM address is given.
+    address = given.pop("bootstrap_address", None)
+    return given if address is None else {"oam_floating_ip": address, **given}

@@ -45,6 +45,7 @@ async def ask(  # noqa: PLR0913 - all by name
     data: Mapping[str, Any] | None = None,
     with_password: bool = False,
     secret: Secret | None = None,
+    note: str | None = None,
 ) -> web.Response:
     """Send a command and return the coordinator's answer.
 
@@ -60,6 +61,8 @@ async def ask(  # noqa: PLR0913 - all by name
         with_password: The command needs the body's `sysadmin_password`; it goes along sealed.
 
         secret: What goes along sealed in its place.
+
+        note: The `info_message` of a good answer; None: it has none, but for the coordinator's.
 
     Raises:
         ApiError: Whatever the coordinator refused; 503 when nothing was handed over; 504 when no answer came.
@@ -92,6 +95,8 @@ async def ask(  # noqa: PLR0913 - all by name
         raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, detail) from None
     if secret is not None and answer.status == HTTPStatus.OK:
         answer = answer.model_copy(update={"body": secret.told(answer.body)})
+    if note is not None and answer.status == HTTPStatus.OK:
+        answer = answer.model_copy(update={"body": {**answer.body, "info_message": note}})
     return _response(answer)
 
 

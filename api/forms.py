@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,8 +24,22 @@ _NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible varia
 _INSTEAD: Final = "passwords come with each prestage command"
 
 
-async def read_new_subcloud(request: web.Request) -> dict[str, Any]:
-    """Return the fields of a subcloud to add, flat: those of the bootstrap values, over them those of the form.
+@dataclass(frozen=True, kw_only=True)
+class SubcloudForm:
+    """What a body says of a subcloud.
+
+    Attributes:
+        fields: The fields, without secrets and files.
+
+        names: Names of everything that was sent, but for what is in the bootstrap values.
+    """
+
+    fields: dict[str, Any]
+    names: frozenset[str]
+
+
+async def read_new_subcloud(request: web.Request) -> SubcloudForm:
+    """Return a subcloud to add, flat: the fields of the bootstrap values, over them those of the form.
 
     Nested values, such as the registries of a bootstrap file with their passwords, are left out: they are no fields
     of a subcloud.
@@ -32,27 +47,31 @@ async def read_new_subcloud(request: web.Request) -> dict[str, Any]:
     Raises:
         ApiError: 400 for a body that is empty or cannot be read; 408; 413.
     """
-    fields = await _read_fields(request, with_file=True)
-    return {key: value for key, value in fields.items() if key == _CONNECTION or not isinstance(value, dict | list)}
+    form = await _read_form(request, with_file=True)
+    flat = {
+        key: value for key, value in form.fields.items() if key == _CONNECTION or not isinstance(value, dict | list)
+    }
+    return SubcloudForm(fields=flat, names=form.names - {_FILE})
 
 
-async def read_subcloud_change(request: web.Request) -> dict[str, Any]:
-    """Return the fields of a subcloud to change.
+async def read_subcloud_change(request: web.Request) -> SubcloudForm:
+    """Return the changes of a subcloud.
 
     Raises:
         ApiError: 400 for a body that is empty or cannot be read; 408; 413.
     """
-    return await _read_fields(request, with_file=False)
+    return await _read_form(request, with_file=False)
 
 
-async def _read_fields(request: web.Request, *, with_file: bool) -> dict[str, Any]:
+async def _read_form(request: web.Request, *, with_file: bool) -> SubcloudForm:
     if request.content_type == "multipart/form-data":
-        fields = await _read_multipart(request, with_file=with_file)
+        fields, names = await _read_multipart(request, with_file=with_file)
     else:
         fields = await read_object(request)
+        names = frozenset(fields)
     if fields.get(_CONNECTION) is not None:
         fields[_CONNECTION] = _read_connection(fields[_CONNECTION])
-    return without_secrets(fields)
+    return SubcloudForm(fields=without_secrets(fields), names=names)
 
 
 def _read_connection(value: object) -> object:
@@ -71,18 +90,20 @@ def _read_connection(value: object) -> object:
     return connection
 
 
-async def _read_multipart(request: web.Request, *, with_file: bool) -> dict[str, Any]:
+async def _read_multipart(request: web.Request, *, with_file: bool) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the fields of a form, and the names of its parts."""
     limits = request.app[SERVICES].limits
     refuse_early(request, limits.multipart_bytes)
     async with patience(request):
         parts = await _read_parts(request, limits)
     if not parts:
         raise body_required()
+    names = frozenset(parts)
     document = parts.pop(_FILE, None)
     if with_file and document is None and "name" not in parts:
         raise ApiError(HTTPStatus.BAD_REQUEST, "Missing required file for bootstrap_values")
     values = await _bootstrap_values(document, limits) if with_file and document is not None else {}
-    return {**values, **_texts(parts)}
+    return {**values, **_texts(parts)}, names
 
 
 async def _read_parts(request: web.Request, limits: Limits) -> dict[str, tuple[bool, bytes]]:

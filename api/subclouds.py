@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Final, TypeVar
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -21,11 +22,14 @@ from db import listing
 from db.listing import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
+from messages.requests.reading import shown
+from messages.requests.subcloud import NewSubcloud, SubcloudChange, unused_fields
 from messages.resource_types import DetailedSubcloud, ListedSubcloud, ShownSubcloud
 from messages.resources import subcloud_resource
 
 # What an operator, who may only manage and unmanage, may send.
 _STATE: Final = "management-state"
+_Body = TypeVar("_Body")
 _MANAGING: Final = frozenset({_STATE, "force"})
 
 
@@ -50,16 +54,22 @@ async def show_detail(request: web.Request) -> web.Response:
 
 async def add(request: web.Request) -> web.Response:
     """Ask to add a subcloud. It is deployed already, so its password is not needed and not kept."""
-    return await ask(request, CommandType.SUBCLOUD_ADD, data=await read_new_subcloud(request))
+    form = await read_new_subcloud(request)
+    note = _unused_note(unused_fields(NewSubcloud, form.names))
+    return await ask(request, CommandType.SUBCLOUD_ADD, data=form.fields, note=note)
 
 
 async def change(request: web.Request) -> web.Response:
     """Ask to change, manage or unmanage a subcloud; the body tells which, and so whether an operator may."""
     ref = path_ref(request, subcloud_not_found())
-    fields = await _read_for(request, ref, read_subcloud_change(request))
-    if _STATE not in fields or not _MANAGING.issuperset(fields):
+    form = await _read_for(request, ref, read_subcloud_change(request))
+    if _STATE not in form.names or not _MANAGING.issuperset(form.names):
         require(request[CALLER], CHANGE)
-    return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=fields)
+    unused = unused_fields(SubcloudChange, form.names)
+    if form.names.issubset(unused):
+        await _require_subcloud(request, ref)
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"nothing to update. {_unused_note(unused)}")
+    return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=form.fields, note=_unused_note(unused))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -75,13 +85,21 @@ async def prestage(request: web.Request) -> web.Response:
     return await ask(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
 
 
-async def _read_for(request: web.Request, ref: str, reading: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+def _unused_note(names: list[str]) -> str | None:
+    return f"Prestager does not use, and did not keep: {', '.join(map(shown, names))}." if names else None
+
+
+async def _require_subcloud(request: web.Request, ref: str) -> None:
+    if await request.app[SERVICES].reads.run(lambda connection: listing.subcloud(connection, ref)) is None:
+        raise subcloud_not_found()
+
+
+async def _read_for(request: web.Request, ref: str, reading: Awaitable[_Body]) -> _Body:
     """Return a body that is about a subcloud; that there is none comes before what is wrong with the body."""
     try:
         return await reading
     except ApiError:
-        if await request.app[SERVICES].reads.run(lambda connection: listing.subcloud(connection, ref)) is None:
-            raise subcloud_not_found() from None
+        await _require_subcloud(request, ref)
         raise
 
 

@@ -136,6 +136,12 @@ Subcloud = TypedDict(
 )
 
 
+class ChangedSubcloud(Subcloud):
+    """A subcloud that was added or changed."""
+
+    info_message: NotRequired[Annotated[str, Field(description="Names the fields that were sent and are not used.")]]
+
+
 class ShownSubcloud(Subcloud):
     """A subcloud as it is shown by itself. Nothing is synchronised with sites."""
 

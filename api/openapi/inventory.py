@@ -13,7 +13,7 @@ from api.openapi.operation import Body, Operation, Shown
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
-from messages.resource_types import DetailedSubcloud, Group, PrestagedSubcloud, ShownSubcloud, Subcloud
+from messages.resource_types import ChangedSubcloud, DetailedSubcloud, Group, PrestagedSubcloud, ShownSubcloud
 
 _SUBCLOUDS: Final = "Subclouds"
 _SUBCLOUD: Final = ("Name of the subcloud, or its id.", "edge-12")
@@ -51,7 +51,9 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
                 "YAML with the fields as in upstream's bootstrap values; parts of the form count before them.",
             ),
         ),
-        shown=Shown(description="The subcloud: `unmanaged` and `offline`, unless given otherwise.", type=Subcloud),
+        shown=Shown(
+            description="The subcloud: `unmanaged` and `offline`, unless given otherwise.", type=ChangedSubcloud
+        ),
         refusals={**_WRONG, **_TAKEN},
     ),
     subclouds.show: Operation(
@@ -74,12 +76,13 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
             },
             is_form=True,
         ),
-        shown=Shown(description="The subcloud as it is now.", type=Subcloud),
+        shown=Shown(description="The subcloud as it is now.", type=ChangedSubcloud),
         refusals={
             **_WRONG,
             **_NO_SUBCLOUD,
             **_TAKEN,
-            422: "The subcloud is in that management state already, or may not be managed in the state it is in.",
+            422: "The subcloud is in that management state already, or may not be managed in the state it is in; or it"
+            " is managed, and its management network cannot change.",
         },
         notes="An operator may send `management-state` and `force` only.",
     ),

@@ -45,6 +45,15 @@ class Request(BaseModel):
 _R = TypeVar("_R", bound=Request)
 
 
+def taken_names(model: type[Request]) -> set[str]:
+    """Return every spelling of every field that `model` takes."""
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        names |= {str(one) for one in alias.choices} if isinstance(alias, AliasChoices) else {str(alias or name)}
+    return names
+
+
 class Sent:
     """Marks a field that is sent in other forms than it is kept in: `forms` come in, `into` makes the value of them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt, WithJsonSchema, model_validator
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt
 from messages.connection_variables import callers_schema
 from messages.requests import subcloud_values as values
 from messages.requests.flags import GroupRef, NewGroupRef, SubcloudForce
-from messages.requests.reading import Request, Saying, Sent
+from messages.requests.reading import Request, Saying, Sent, taken_names
 
 _TEXT_LENGTH: Final = 255
 _NUMBER: Final = StrictInt | StrictFloat
@@ -53,6 +53,15 @@ _Name = Annotated[
     ),
     AfterValidator(values.name),
 ]
+_Release = Annotated[
+    str | None,
+    Sent(Annotated[str, Field(pattern=values.RELEASE)] | _NUMBER | None, _unless_none(values.release)),
+    Saying(values.NO_RELEASE),
+]
+# An option of dcmanager's client that asks for what is not done here; null and the words for "not" ask for nothing.
+_NotServed = Annotated[None, Sent(Literal["false", "none"] | None, lambda _: None), Saying(values.NOT_SERVED)]
+_NOT_SERVED: Final = "Refused, but for `false` and `none`: dcmanager's own API serves it."
+_VERSION: Final = "What the site runs, as MM.mm."
 _SAYING_NAME: Final = Saying(values.name_text, missing=values.NO_NAME)
 _NAME: Final = "Letters, digits, dots, dashes and underscores, one letter at least; unique."
 
@@ -73,30 +82,28 @@ class _SubcloudFields(Request):
     )
     management_start_ip: _SiteHost = Field(
         None,
-        validation_alias=AliasChoices("management-start-ip", "management_start_address"),
+        validation_alias=AliasChoices("management-start-ip", "management_start_ip", "management_start_address"),
         description="IP address, where the site's own API is; not one of the system controller itself.",
     )
     management_end_ip: _Host = Field(
-        None, validation_alias=AliasChoices("management-end-ip", "management_end_address"), description="IP address."
+        None,
+        validation_alias=AliasChoices("management-end-ip", "management_end_ip", "management_end_address"),
+        description="IP address.",
     )
     management_gateway_ip: _Host = Field(
         None,
-        validation_alias=AliasChoices("management-gateway-ip", "management_gateway_address"),
+        validation_alias=AliasChoices("management-gateway-ip", "management_gateway_ip", "management_gateway_address"),
         description="IP address.",
     )
     systemcontroller_gateway_ip: _Host = Field(
         None,
-        validation_alias=AliasChoices("systemcontroller-gateway-ip", "systemcontroller_gateway_address"),
+        validation_alias=AliasChoices(
+            "systemcontroller-gateway-ip", "systemcontroller_gateway_ip", "systemcontroller_gateway_address"
+        ),
         description="IP address.",
     )
-    software_version: Annotated[
-        str | None,
-        Sent(Annotated[str, Field(pattern=values.RELEASE)] | _NUMBER | None, _unless_none(values.release)),
-        Saying(values.NO_RELEASE),
-    ] = Field(
-        None,
-        validation_alias=AliasChoices("software-version", "software_version"),
-        description="What the site runs, as MM.mm.",
+    software_version: _Release = Field(
+        None, validation_alias=AliasChoices("software-version", "software_version"), description=_VERSION
     )
     deploy_status: Annotated[
         Annotated[str, Field(pattern=r"^[a-z][a-z\-]{0,63}$")] | None,
@@ -107,6 +114,11 @@ class _SubcloudFields(Request):
         validation_alias=AliasChoices("oam_floating_ip", "external_oam_floating_address"),
         description="Where the site is reached; of several, separated by commas, the first counts. Not an address of"
         " the system controller itself.",
+    )
+    bootstrap_address: _Address = Field(
+        None,
+        validation_alias=AliasChoices("bootstrap-address", "bootstrap_address"),
+        description="Where the site is reached, if `oam_floating_ip` is not given beside it.",
     )
     management_state: Annotated[Literal["managed", "unmanaged"] | None, Saying("Invalid management-state")] = Field(
         None, alias="management-state", description="Whether the controller may work on it."
@@ -139,14 +151,23 @@ class _SubcloudFields(Request):
         " secrets: passwords come with each prestage command.",
     )
     force: SubcloudForce = Field(None, description="Manage the subcloud whatever its state.")
+    migrate: _NotServed = Field(None, description=_NOT_SERVED)
+    enroll: _NotServed = Field(None, description=_NOT_SERVED)
+    peer_group: _NotServed = Field(None, description=_NOT_SERVED)
+
+
+def unused_fields(model: type[Request], names: Iterable[str]) -> list[str]:
+    """Return those of the names of a body's fields, sorted, that `model` does not take."""
+    return sorted(set(names) - taken_names(model))
 
 
 class NewSubcloud(_SubcloudFields):
     """A subcloud to be added. The site is deployed already."""
 
     name: Annotated[_Name, _SAYING_NAME] = Field(description=_NAME)
-    bootstrap_address: _Address = Field(
-        None, alias="bootstrap-address", description="Where the site is reached, if no other field tells."
+    # The client's `--release` is typed for this site; `software_version` may come from a file for many.
+    software_version: _Release = Field(
+        None, validation_alias=AliasChoices("software-version", "release", "software_version"), description=_VERSION
     )
     group: GroupRef = Field(None, alias="group_id", description="Id or name of its group; the first group by default.")
 

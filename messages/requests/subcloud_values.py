@@ -25,6 +25,7 @@ NO_ADDRESS: Final = "Invalid {key}: {value} is not an IP address"
 NO_ADDRESS_OR_NETWORK: Final = "Invalid {key}: {value} is not an IP address or network"
 REFUSED_ADDRESS: Final = f"Invalid {{key}}: {REFUSED}"
 NO_RELEASE: Final = "Invalid {key}: give the version as MM.mm, such as 22.12"
+NOT_SERVED: Final = "Invalid option: {key}: Prestager does not serve it; dcmanager's own API does"
 NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
 
 

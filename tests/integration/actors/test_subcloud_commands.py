@@ -174,6 +174,56 @@ class TestUpdateSubcloud:
         )
         assert "T" in body["updated-at"]
 
+    def test_the_network_of_an_unmanaged_one_changes(self, house: House) -> None:
+        """The client's network options all reach their columns, and its bootstrap address is where the site is."""
+        house.add_site("a", **{"management-state": "unmanaged"})
+
+        answer = self.update(
+            house,
+            management_subnet="192.168.103.0/24",
+            management_gateway_ip="192.168.103.1",
+            management_start_ip="192.168.103.2",
+            management_end_ip="192.168.103.50",
+            bootstrap_address="10.10.10.77",
+        )
+
+        assert 200 == answer.status
+        assert {
+            "management_subnet": "192.168.103.0/24",
+            "management_gateway_ip": "192.168.103.1",
+            "management_start_ip": "192.168.103.2",
+            "management_end_ip": "192.168.103.50",
+            "oam_floating_ip": "10.10.10.77",
+        }.items() <= house.site("a").items()
+
+    @pytest.mark.parametrize(
+        "field",
+        ["management_subnet", "management-subnet", "management_gateway_ip", "management-start-ip", "management_end_ip"],
+    )
+    def test_the_network_of_a_managed_one_stays(self, house: House, field: str) -> None:
+        """A managed subcloud refuses a change of its management network, also together with unmanaging it."""
+        house.add_site("a")
+        before = house.site("a")
+
+        alone = self.update(house, **{field: "192.168.103.0"})
+        together = self.update(house, **{field: "192.168.103.0", "management-state": "unmanaged"})
+
+        assert (422, "A subcloud must be unmanaged to perform network reconfiguration") == (alone.status, alone.detail)
+        assert (422, "Management state and network reconfiguration must be updated separately") == (
+            together.status,
+            together.detail,
+        )
+        assert before == house.site("a")
+
+    def test_a_managed_one_may_be_reached_elsewhere(self, house: House) -> None:
+        """A bootstrap address alone is no change of the network; an OAM address beside it counts before it."""
+        house.add_site("a")
+
+        assert 200 == self.update(house, bootstrap_address="10.10.10.78").status
+        assert "10.10.10.78" == house.site("a")["oam_floating_ip"]
+        assert 200 == self.update(house, bootstrap_address="10.10.10.79", oam_floating_ip="10.10.10.80").status
+        assert "10.10.10.80" == house.site("a")["oam_floating_ip"]
+
     @pytest.mark.parametrize(
         ("site", "change", "detail"),
         [

@@ -82,7 +82,7 @@ async def test_unknown(rig: Rig, ref: str) -> None:
 
 
 async def test_add_by_form(rig: Rig) -> None:
-    """The bootstrap values and the texts of the form become one flat mapping; the form wins; files are ignored."""
+    """The bootstrap values and the texts of the form become one flat mapping; the form wins; no other file is used."""
     body, headers = multipart(
         ("bootstrap_values", "f.yml", YAML),
         ("deploy_config", "d.yml", b"\xff: ["),
@@ -92,8 +92,10 @@ async def test_add_by_form(rig: Rig) -> None:
         ("group_id", "Default"),
     )
 
-    assert (await rig.send("POST", f"{BASE}/", body, headers=headers)).status == 200
+    reply = await rig.send("POST", f"{BASE}/", body, headers=headers)
 
+    assert reply.status == 200
+    assert reply.json["info_message"] == "Prestager does not use, and did not keep: deploy_config, sysadmin_password."
     command = rig.transport.only
     assert command.type == CommandType.SUBCLOUD_ADD
     assert command.subject is None
@@ -192,16 +194,39 @@ async def test_nested_form(rig: Rig) -> None:
 
 
 async def test_change_by_form(rig: Rig) -> None:
-    """A change by form is its texts; files are ignored, and a password is dropped."""
+    """A change by form is its texts; files and passwords go no further, and the answer names them."""
     body, headers = multipart(
         ("description", "dépôt"), ("group_id", "Default"), ("install_values", "f", b"\xff"), ("sysadmin_password", "x")
     )
 
-    await rig.send("PATCH", f"{BASE}/site.one", body, headers=headers)
+    reply = await rig.send("PATCH", f"{BASE}/site.one", body, headers=headers)
 
     command = rig.transport.only
     assert (command.type, command.subject) == (CommandType.SUBCLOUD_UPDATE, "site.one")
     assert command.data == {"description": "dépôt", "group_id": "Default"}
+    assert reply.json["info_message"] == "Prestager does not use, and did not keep: install_values, sysadmin_password."
+
+
+async def test_change_of_what_is_not_used(rig: Rig) -> None:
+    """A change of nothing but what is not used is refused, and names it; an unknown subcloud comes before it."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+    body, headers = multipart(("install_values", "f", b"x"), ("bmc_password", "x"))
+
+    reply, unknown = [await rig.send("PATCH", f"{BASE}/{ref}", body, headers=headers) for ref in ("a", "b")]
+
+    assert (reply.status, reply.detail) == (
+        400,
+        "nothing to update. Prestager does not use, and did not keep: bmc_password, install_values.",
+    )
+    assert (unknown.status, unknown.detail) == (404, "Subcloud not found")
+    assert rig.transport.commands == []
+
+
+async def test_change_without_anything_unused(rig: Rig) -> None:
+    """An answer has no message where every field is used."""
+    reply = await rig.send("PATCH", f"{BASE}/a", {"location": "attic", "management_start_ip": "192.0.2.2"})
+
+    assert "info_message" not in reply.json
 
 
 async def test_connection_in_a_form(rig: Rig) -> None:

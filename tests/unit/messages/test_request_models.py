@@ -11,7 +11,7 @@ from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.reading import Request, RequestFault, read
 from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, SubcloudChange, unused_fields
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
 
 # With what each model is content, so that a single field can be looked at.
@@ -74,6 +74,7 @@ BEYOND = {
     "oam_floating_ip",
     "external_oam_floating_address",
     "bootstrap-address",
+    "bootstrap_address",
 }
 NETWORK = ("management", "systemcontroller")
 
@@ -102,7 +103,7 @@ def _is_accepted(model: type[Request], data: dict[str, Any]) -> bool:
 def _is_beyond(key: str, value: Any) -> bool:
     if key.startswith(NETWORK) and ("ip" in key or "address" in key or "subnet" in key):
         return isinstance(value, str)
-    if key in {"software-version", "software_version"}:
+    if key in {"software-version", "software_version", "release"}:
         return isinstance(value, int | float)
     return isinstance(value, str) and key in BEYOND
 
@@ -229,3 +230,49 @@ def test_a_fault_names_the_spelling_that_was_sent() -> None:
     """Whoever wrote underscores reads of underscores."""
     with pytest.raises(RequestFault, match=r"^Invalid management_subnet: there is not an IP address or network$"):
         read(SubcloudChange, {"management_subnet": "there"})
+
+
+@pytest.mark.parametrize("field", ["start", "end", "gateway"])
+@pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
+def test_network_fields_in_the_spelling_of_the_client(model: type[Request], field: str) -> None:
+    """The client writes network fields with underscores; they count as those with dashes."""
+    given = read(model, {**MODELS[model], f"management_{field}_ip": "192.0.2.5"})
+
+    assert "192.0.2.5" == getattr(given, f"management_{field}_ip")
+
+
+@pytest.mark.parametrize("spelling", ["bootstrap-address", "bootstrap_address"])
+@pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
+def test_the_bootstrap_address_in_both_spellings(model: type[Any], spelling: str) -> None:
+    """The client writes a dash when it adds a subcloud, and an underscore when it changes one."""
+    assert "192.0.2.5" == read(model, {**MODELS[model], spelling: "192.0.2.5"}).bootstrap_address
+
+
+def test_the_release_of_a_new_subcloud_is_its_software_version() -> None:
+    """The release that is given for one site counts before the version in a file for many."""
+    given = read(NewSubcloud, {"name": "a", "release": "24.09", "software_version": "22.12"})
+
+    assert "24.09" == given.software_version
+
+
+@pytest.mark.parametrize("release", ["24.09.1", "", "nightly", "24"])
+def test_the_release_of_a_new_subcloud_is_a_release(release: str) -> None:
+    """A release that is none is refused under the name by which it was sent."""
+    with pytest.raises(RequestFault, match=r"^Invalid release: give the version as MM\.mm, such as 22\.12$"):
+        read(NewSubcloud, {"name": "a", "release": release})
+
+
+@pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
+@pytest.mark.parametrize("option", ["migrate", "enroll", "peer_group"])
+def test_options_that_are_not_served_are_refused(model: type[Request], option: str) -> None:
+    """An option that asks for what is not done here is refused by name, and says what serves it."""
+    assert _is_accepted(model, {**MODELS[model], option: "false"})
+    with pytest.raises(RequestFault, match=f"^Invalid option: {option}: Prestager does not serve it; dcmanager's own"):
+        read(model, {**MODELS[model], option: "true"})
+
+
+def test_fields_that_are_not_used() -> None:
+    """Every spelling of a field is used; all other names are told, sorted."""
+    names = ["name", "management-subnet", "management_subnet", "group_id", "install_values", "bmc_password", "group"]
+
+    assert ["bmc_password", "group", "install_values"] == unused_fields(SubcloudChange, names)
