@@ -27,8 +27,12 @@ from db.host_keys import give_host_keys, new_host_key_columns
 from db.journal import Journal
 from db.schema import controller, subcloud_groups, subclouds
 from messages.commands import Answer, Command, CommandType, ShellAction
+from messages.requests.group import MAX_PARALLEL
 from runner.inspectors import DeclaredInspector
 
+_WIDTH: Final = "max_parallel_subclouds"
+# Most subclouds at once that dcmanager allows a group.
+_DCMANAGER_WIDTH: Final = 5000
 # Stands for a group that was refused: no row has this number.
 _NO_GROUP: Final = 0
 
@@ -177,6 +181,7 @@ class _Import:
         return is_new
 
     def _group(self, name: str, fields: Mapping[str, Any]) -> int:
+        fields = self._with_possible_width(name, fields)
         row = self._find_group(name)
         if row is None:
             command = Command(type=CommandType.GROUP_CREATE, data=_described(name, fields))
@@ -185,6 +190,20 @@ class _Import:
             return int(created["id"]) if created is not None else _NO_GROUP
         self._change_group(row, fields)
         return int(row["id"])
+
+    def _with_possible_width(self, name: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields with a width that dcmanager allows and Prestager does not replaced by the largest here."""
+        try:
+            width = int(str(fields.get(_WIDTH)))
+        except ValueError:
+            return fields
+        if not MAX_PARALLEL < width <= _DCMANAGER_WIDTH:
+            return fields
+        self._done.warnings.append(
+            f"Group {name} allows {width} subclouds in parallel; at most {MAX_PARALLEL} are worked on at once here, so"
+            f" {MAX_PARALLEL} counts."
+        )
+        return {**fields, _WIDTH: MAX_PARALLEL}
 
     def _change_group(self, row: RowMapping, fields: Mapping[str, Any]) -> None:
         differing = {key: value for key, value in fields.items() if str(row[key]) != str(value)}

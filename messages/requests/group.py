@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StrictInt
 from messages.requests.reading import Request, Saying, Sent, fault
 
 DEFAULT_GROUP: Final = "Default"
-_MAX_PARALLEL: Final = 500
+MAX_PARALLEL: Final = 500
 _TEXT_LENGTH: Final = 255
 # What the client leaves out when the operator does.
 _DEFAULT_WIDTH: Final = 2
@@ -24,13 +24,13 @@ def _a_name(text: str) -> str:
     return text
 
 
-# HEAD refuses characters for which a name may be taken for a pattern.
+# HEAD refuses characters for which a name may be taken for a pattern; a slash would end the name in an address.
 _Name = Annotated[
     str,
     Field(
         min_length=1,
         max_length=_TEXT_LENGTH,
-        pattern=r"^[^.*+?|()\[\]{}^$]+$",
+        pattern=r"^[^.*+?|()\[\]{}^$/]+$",
         json_schema_extra={"not": {"pattern": r"^(\s*|[0-9]*|[Dd][Ee][Ff][Aa][Uu][Ll][Tt])$"}},
     ),
     AfterValidator(_a_name),
@@ -39,7 +39,7 @@ _Description = Annotated[str, Field(min_length=1, max_length=_TEXT_LENGTH)]
 _ApplyType = Literal["parallel", "serial"]
 # The client sends text on add and a number on update.
 _Width = (
-    Annotated[StrictInt, Field(ge=1, le=_MAX_PARALLEL)]
+    Annotated[StrictInt, Field(ge=1, le=MAX_PARALLEL)]
     | Annotated[str, Field(pattern=r"^0*([1-9][0-9]?|[1-4][0-9][0-9]|500)$", max_length=4)]
 )
 
@@ -48,7 +48,7 @@ _DESCRIPTION_SAYING: Final = Saying("Invalid group description", missing="Invali
 _APPLY_TYPE_SAYING: Final = Saying("Invalid group update_apply_type")
 _WIDTH_SAYING: Final = Saying("Invalid group max_parallel_subclouds")
 
-_NAME: Final = "Neither a number nor `Default` in any case; unique."
+_NAME: Final = "Neither a number nor `Default` in any case, and without `/` and `.*+?|()[]{}^$`; unique."
 _APPLY: Final = "Whether its subclouds go through a strategy in parallel or one by one."
 _WIDTH: Final = "Most subclouds at once, as a number or as text."
 

@@ -6,7 +6,7 @@ import re
 from base64 import b64decode
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StrictInt, ValidationInfo, field_validator
+from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
 
 from messages.requests.flags import Force, GroupRef, Option
 from messages.requests.reading import Request, Saying, Sent, fault
@@ -14,7 +14,7 @@ from messages.requests.reading import Request, Saying, Sent, fault
 STRATEGY_TYPE: Final = "prestage"
 MAX_PARALLEL: Final = 500
 
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
 _MISSING: Final = "missing"
 _UNDECODABLE: Final = "undecodable"
 
@@ -53,7 +53,7 @@ class StrategyRequest(Request):
     )
     stop_on_failure: Annotated[
         bool,
-        Sent(Literal["true", "false"] | None, lambda value: value == "true"),
+        Sent(StrictBool | Literal["true", "false"] | None, lambda value: value in (True, "true")),
         Saying("stop-on-failure invalid"),
     ] = Field(False, alias="stop-on-failure", description="Start nothing more once a subcloud failed.")
     force: Force = Field(False, description="Prestage in spite of alarms that affect management.")

@@ -39,8 +39,17 @@ class TestCreateFields:
                 {"max-parallel-subclouds": -1},
                 "Invalid max-parallel-subclouds value: -1. For prestage, the value must be between 1 and 500.",
             ),
+            (
+                {"max-parallel-subclouds": 10**15},
+                f"Invalid max-parallel-subclouds value: {10**15}. For prestage, the value must be between 1 and 500.",
+            ),
+            (
+                {"max-parallel-subclouds": "9" * 70},
+                f"Invalid max-parallel-subclouds value: {'9' * 62}.."
+                ". For prestage, the value must be between 1 and 500.",
+            ),
             ({"stop-on-failure": "maybe"}, "stop-on-failure invalid"),
-            ({"stop-on-failure": True}, "stop-on-failure invalid"),
+            ({"stop-on-failure": 1}, "stop-on-failure invalid"),
             ({"force": "abc"}, "Invalid value 'abc' for force - must be True/False or 'true'/'false'"),
             ({"force": 1}, "Invalid value '1' for force - must be True/False or 'true'/'false'"),
             (

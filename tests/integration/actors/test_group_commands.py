@@ -31,6 +31,8 @@ class TestGroups:
             ({"name": "12"}, "Invalid group name"),
             ({"name": "default"}, "Invalid group name"),
             ({"name": "a.*"}, "Invalid group name"),
+            ({"name": "north/east"}, "Invalid group name"),
+            ({"name": "/"}, "Invalid group name"),
             ({"name": "x" * 256}, "Invalid group name"),
             ({"description": ""}, "Invalid group description"),
             ({"update_apply_type": "both"}, "Invalid group update_apply_type"),

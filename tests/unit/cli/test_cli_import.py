@@ -84,6 +84,35 @@ def test_inventory(prestager, database, inventory) -> None:
     assert ("serial", 7) == (group.update_apply_type, group.max_parallel_subclouds)
 
 
+@pytest.mark.parametrize("width", [501, 5000, "5000"])
+def test_group_as_wide_as_dcmanager_allows(prestager, database, inventory, width: int | str) -> None:
+    """A width that dcmanager allows is taken as the largest here, with a warning; a second import changes nothing."""
+    file = inventory({"edge-1": None}, prestager_group="north", prestager_group_max_parallel=width)
+
+    first, again = prestager("subcloud", "import", file), prestager("subcloud", "import", "--update", file)
+
+    assert (0, 0) == (first.code, again.code)
+    assert f"Group north allows {width} subclouds in parallel" in first.err
+    assert "0 updated, 1 unchanged" in again.out
+    with database.read() as connection:
+        assert [500] == list(
+            connection.execute(
+                select(subcloud_groups.c.max_parallel_subclouds).where(subcloud_groups.c.name == "north")
+            ).scalars()
+        )
+
+
+@pytest.mark.parametrize("width", [0, 5001, "many"])
+def test_group_of_an_impossible_width(prestager, database, inventory, width: int | str) -> None:
+    """A width that nobody allows is refused, and nothing is imported."""
+    ended = prestager(
+        "subcloud", "import", inventory({"edge-1": None}, prestager_group="north", prestager_group_max_parallel=width)
+    )
+
+    assert (1, {}) == (ended.code, rows(database))
+    assert "group north: Invalid group max_parallel_subclouds" in ended.err
+
+
 def test_ini(prestager, database, tmp_path: Path) -> None:
     """An inventory in INI may use ranges and group variables; a version of two decimals needs no quotes."""
     file = tmp_path / "hosts"

@@ -276,3 +276,9 @@ def test_fields_that_are_not_used() -> None:
     names = ["name", "management-subnet", "management_subnet", "group_id", "install_values", "bmc_password", "group"]
 
     assert ["bmc_password", "group", "install_values"] == unused_fields(SubcloudChange, names)
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(True, True), (False, False), ("true", True), ("false", False)])
+def test_stop_on_failure_is_a_boolean_or_its_word(sent: bool | str, kept: bool) -> None:
+    """A JSON boolean counts as the client's word for it."""
+    assert kept is read(StrategyRequest, {"type": "prestage", "stop-on-failure": sent}).stop_on_failure
