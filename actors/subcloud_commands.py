@@ -107,13 +107,15 @@ def delete_subcloud(desk: Desk, command: Command) -> None:
     """Remove a subcloud, and its step from a strategy that was not applied.
 
     Raises:
-        Refused: 404; 400 for a managed one and for one that is being worked on.
+        Refused: 404; 400 for a managed one and for one that is being worked on; 422 for one that is online.
     """
     subcloud = _find(desk, command)
     if subcloud["management_state"] == ManagementState.MANAGED:
         raise bad_request("Cannot delete a subcloud that is 'managed' status")
     if has_work(desk.connection, subcloud["id"]):
         raise bad_request("Cannot delete a subcloud during an active operation.")
+    if subcloud["availability_status"] == Availability.ONLINE:
+        raise unprocessable("Subcloud must be powered down to perform this operation.")
     desk.connection.execute(delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None)))
     desk.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
     desk.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", Nothing())

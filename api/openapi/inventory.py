@@ -92,7 +92,11 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_SUBCLOUD,
         shown=Shown(description="It is gone.", type=None),
-        refusals={400: "The subcloud is managed, or being worked on.", **_NO_SUBCLOUD},
+        refusals={
+            400: "The subcloud is managed, or being worked on.",
+            **_NO_SUBCLOUD,
+            422: "The subcloud is online.",
+        },
     ),
     subclouds.show_detail: Operation(
         id="show-subcloud-detail",

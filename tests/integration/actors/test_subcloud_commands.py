@@ -381,12 +381,26 @@ class TestDeleteSubcloud:
 
         assert (400, "Cannot delete a subcloud during an active operation.") == (answer.status, answer.detail)
 
+    def test_an_online_one_stays(self, house: House) -> None:
+        """A subcloud that answers is not removed."""
+        house.add_site("a", **{"management-state": "unmanaged"})
+        before = house.rows(subclouds)
+
+        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+
+        assert (422, "Subcloud must be powered down to perform this operation.") == (answer.status, answer.detail)
+        assert before == house.rows(subclouds)
+
     def test_its_waiting_step_goes_with_it(self, house: House) -> None:
         """A removed subcloud takes its step out of a strategy that was not applied."""
         house.add_site("a")
         house.add_site("b")
         house.create()
-        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+        house.ask(
+            CommandType.SUBCLOUD_UPDATE,
+            subject="a",
+            **{"management-state": "unmanaged", "availability-status": "offline"},
+        )
 
         answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 
@@ -400,7 +414,11 @@ class TestDeleteSubcloud:
         house.verb("apply")
         house.verb("abort")
         house.verb("delete")
-        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+        house.ask(
+            CommandType.SUBCLOUD_UPDATE,
+            subject="a",
+            **{"management-state": "unmanaged", "availability-status": "offline"},
+        )
 
         house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 

@@ -124,6 +124,9 @@ def test_subclouds(client: Client) -> None:
     assert "complete" == admin.subcloud_show("subcloud1")["prestage-status"]
 
     assert "unmanaged" == admin.subcloud_update("subcloud1", management_state="unmanaged")["management-state"]
+    with pytest.raises(CommandFailedError, match="Subcloud must be powered down to perform this operation"):
+        admin.subcloud_delete("subcloud1")
+    admin.subcloud_update("subcloud1", **{"availability-status": "offline"})
     admin.subcloud_delete("subcloud1")
     with pytest.raises(CommandFailedError) as gone:
         admin.subcloud_show("subcloud1")
