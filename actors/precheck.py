@@ -114,7 +114,7 @@ class Precheck:
         return (
             _judge_address(assignment.subcloud, facts.oam_address)
             or judge_facts(name, facts, force=assignment.force, rules=self._rules)
-            or judge_release(name, assignment.release, facts.software_version)
+            or judge_release(name, assignment.release, facts.software_version, for_sw_deploy=assignment.for_sw_deploy)
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, insert
 
 from actors.desk import Desk
+from actors.known_releases import require_release
 from actors.refusals import bad_request, not_found
 from actors.requests import read_release, read_request
 from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal
@@ -45,7 +46,13 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     if controller_is_upgrading(desk):
         raise bad_request(CONTROLLER_UPGRADING)
     release = read_release(command.data, desk.rules.release)
-    refusal = _judge(desk, subcloud, release, force=request.force)
+    note = require_release(
+        desk.connection,
+        release,
+        for_sw_deploy=request.for_sw_deploy,
+        prefix=f"Prestage failed '{subcloud['name']}': ",
+    )
+    refusal = _judge(desk, subcloud, release, request)
     if refusal is not None:
         raise bad_request(refusal.text)
     step = new_step(desk, subcloud["id"], subcloud["name"], release, force=request.force)
@@ -53,21 +60,23 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     # From the answer on nobody may take the last result for this one's.
     values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
     changed = change(desk.connection, subclouds, subcloud["id"], values)
-    return {**subcloud_resource(changed), "prestage-software-version": release}
+    return {**subcloud_resource(changed), "prestage-software-version": release, "info_message": note}
 
 
-def _judge(desk: Desk, subcloud: RowMapping, release: str, *, force: bool) -> Refusal | None:
+def _judge(desk: Desk, subcloud: RowMapping, release: str, request: PrestageRequest) -> Refusal | None:
     """Judge as the precheck will; what has to be asked at the site itself is left to it."""
     name = subcloud["name"]
     (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
-    refusal = judge_release(name, release, subcloud["software_version"]) or judge_status(site_status(row))
+    refusal = judge_release(
+        name, release, subcloud["software_version"], for_sw_deploy=request.for_sw_deploy
+    ) or judge_status(site_status(row))
     if refusal is not None:
         return refusal
     try:
         facts = desk.inspector.known({**subcloud})
     except InspectionError as error:
         return unreachable(name, str(error))
-    return None if facts is None else judge_facts(name, facts, force=force, rules=desk.rules.site)
+    return None if facts is None else judge_facts(name, facts, force=request.force, rules=desk.rules.site)
 
 
 def _insert_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:

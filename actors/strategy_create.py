@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, insert, select, update
 
 from actors.desk import Desk
+from actors.known_releases import require_release
 from actors.refusals import Refused, bad_request, unprocessable
 from actors.requests import read_release, read_request
 from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
@@ -16,16 +17,16 @@ from db.schema import secrets, steps, strategies, subclouds
 from messages.commands import Command
 from messages.event_types import StrategyCreated
 from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
-from messages.resource_types import Strategy
+from messages.resource_types import CreatedStrategy
 from messages.resources import NO_ERRORS, strategy_resource
-from statemachine.eligibility import CONTROLLER_UNKNOWN, CONTROLLER_UPGRADING, judge_release, judge_status
+from statemachine.eligibility import CONTROLLER_UNKNOWN, CONTROLLER_UPGRADING, Refusal, judge_release, judge_status
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
 _DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
 
 
-def create_strategy(desk: Desk, command: Command) -> Strategy:
+def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
     """Create the strategy and its steps; nothing runs until it is applied.
 
     `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.
@@ -37,6 +38,7 @@ def create_strategy(desk: Desk, command: Command) -> Strategy:
     group = _find_group(desk, request.group)
     require_password(command, missing="subcloud sysadmin_password required")
     release = read_release(command.data, desk.rules.release)
+    note = require_release(desk.connection, release, for_sw_deploy=request.for_sw_deploy)
     _refuse_second_strategy(desk)
     chosen, excluded = _choose(desk, request, group, release)
     strategy = _insert_strategy(
@@ -45,7 +47,7 @@ def create_strategy(desk: Desk, command: Command) -> Strategy:
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
     desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
-    return strategy_resource(strategy, "told")
+    return {**strategy_resource(strategy, "told"), "info_message": note}
 
 
 def require_password(command: Command, *, missing: str) -> None:
@@ -117,14 +119,16 @@ def _choose(
     if controller_is_upgrading(desk):
         raise _cannot(CONTROLLER_UPGRADING)
     if single is not None:
-        _refuse_older_release(single, release)
+        refusal = _judge_release(request, single, release)
+        if refusal is not None:
+            raise _cannot(refusal.text)
     eligible, excluded = [], []
     for row in candidates(
         desk.connection,
         group_id=group["id"] if group is not None else None,
         subcloud_id=single["id"] if single is not None else None,
     ):
-        refusal = judge_status(site_status(row))
+        refusal = judge_status(site_status(row)) or _judge_release(request, row, release)
         if refusal is None:
             eligible.append(row)
         elif single is not None:
@@ -136,10 +140,9 @@ def _choose(
     return eligible, excluded
 
 
-def _refuse_older_release(subcloud: RowMapping, release: str) -> None:
-    refusal = judge_release(subcloud["name"], release, subcloud["software_version"])
-    if refusal is not None:
-        raise _cannot(refusal.text)
+def _judge_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Refusal | None:
+    name, version = subcloud["name"], subcloud["software_version"]
+    return judge_release(name, release, version, for_sw_deploy=request.for_sw_deploy)
 
 
 def _insert_strategy(

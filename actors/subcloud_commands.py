@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, delete, select, update
 
 from actors.desk import Desk
+from actors.known_releases import require_supported_release
 from actors.refusals import Refused, bad_request, conflict, not_found, unprocessable
 from actors.site_access import check_callers_access, is_moved, note_address_change, still_removed
 from actors.subcloud_fields import read_changes, read_imported_changes, read_new
@@ -31,6 +32,8 @@ def add_subcloud(desk: Desk, command: Command) -> Subcloud:
         Refused: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
     """
     values = read_new(command.data, default_version=desk.rules.release or "")
+    if command.data.get("release") is not None:
+        require_supported_release(desk.connection, values["software_version"], desk.rules.release)
     check_callers_access(values)
     values["version_by_administrator"] = bool(command.by_administrator)
     values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")

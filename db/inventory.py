@@ -57,6 +57,7 @@ def candidates(
             subclouds.c.availability_status,
             subclouds.c.management_state,
             subclouds.c.deploy_status,
+            subclouds.c.software_version,
             subcloud_groups.c.update_apply_type,
             subcloud_groups.c.max_parallel_subclouds,
             busy_with.label("busy_with"),

@@ -62,6 +62,16 @@ Strategy = TypedDict(
         "excluded-subclouds": list[Excluded],
     },
 )
+
+
+class CreatedStrategy(Strategy):
+    """A strategy that was created."""
+
+    info_message: Annotated[
+        str | None, Field(description="Why it is not known whether the system controller has the release, if so.")
+    ]
+
+
 _Past = TypedDict(
     "_Past",
     {
@@ -177,6 +187,10 @@ _Prestaging = TypedDict(
 
 class PrestagedSubcloud(Subcloud, _Prestaging):
     """A subcloud whose prestage has begun."""
+
+    info_message: Annotated[
+        str | None, Field(description="Why it is not known whether the system controller has the release, if so.")
+    ]
 
 
 Group = TypedDict(

@@ -15,6 +15,9 @@ from statemachine.versions import is_older
 # Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
 DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "prestage-failed", "prestage-complete"})
 
+# The first release that sites take as a deployment of software.
+_FIRST_FOR_SW_DEPLOY: Final = "24.09"
+
 CONTROLLER_UNKNOWN: Final = "Whether the system controller is being upgraded could not be told, so nothing was started."
 CONTROLLER_UPGRADING: Final = (
     "Prestage failed 'SystemController': Prestage operations not allowed while system controller upgrade is in"
@@ -105,9 +108,19 @@ def judge_status(site: SiteStatus) -> Refusal | None:
     return None
 
 
-def judge_release(name: str, release: str, from_version: str) -> Refusal | None:
-    """Refuse a release that is older than what the subcloud runs."""
-    if is_older(release, from_version):
+def judge_reason(release: str, *, for_sw_deploy: bool) -> str | None:
+    """Return why a release cannot be staged for a deployment of software on any subcloud; None: it can."""
+    if for_sw_deploy and is_older(release, _FIRST_FOR_SW_DEPLOY):
+        return (
+            "The requested software version is not supported, cannot prestage for software deploy. The first that is"
+            f" supported is {_FIRST_FOR_SW_DEPLOY}."
+        )
+    return None
+
+
+def judge_release(name: str, release: str, from_version: str, *, for_sw_deploy: bool) -> Refusal | None:
+    """Refuse to deploy a release that is older than what the subcloud runs; it may be installed anew with it."""
+    if for_sw_deploy and is_older(release, from_version):
         return failed(
             name,
             f"The requested software version ({release}) is lower than the current subcloud software version"

@@ -16,7 +16,16 @@ from messages.requests.reading import Request
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
-from messages.resource_types import Delivery, Group, PrestagedSubcloud, Strategy, Subcloud, TaggedWebhook, Webhook
+from messages.resource_types import (
+    CreatedStrategy,
+    Delivery,
+    Group,
+    PrestagedSubcloud,
+    Strategy,
+    Subcloud,
+    TaggedWebhook,
+    Webhook,
+)
 
 
 class NoRequest(Request):
@@ -49,7 +58,7 @@ _SECRET: Final = "The signing secret, sealed by `prestager seal`."  # noqa: S105
 
 COMMANDS: Final[Mapping[CommandType, CommandDoc]] = {
     CommandType.STRATEGY_CREATE: CommandDoc(
-        request=StrategyCommand, sealed=_PASSWORD, answer=Strategy, summary="Create a strategy."
+        request=StrategyCommand, sealed=_PASSWORD, answer=CreatedStrategy, summary="Create a strategy."
     ),
     CommandType.STRATEGY_APPLY: CommandDoc(request=VerbRequest, answer=Strategy, summary="Start the strategy."),
     CommandType.STRATEGY_ABORT: CommandDoc(request=VerbRequest, answer=Strategy, summary="Start no more steps."),

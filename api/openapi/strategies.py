@@ -12,7 +12,7 @@ from api.openapi.envelopes import StepList
 from api.openapi.operation import Body, Operation, Shown
 from messages.requests.queries import StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
-from messages.resource_types import Step, Strategy
+from messages.resource_types import CreatedStrategy, Step, Strategy
 
 _TAG: Final = "Strategy"
 _SUBCLOUD_NAME: Final = ("Name of the subcloud; an id is not accepted.", "edge-12")
@@ -48,7 +48,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
                 },
             },
         ),
-        shown=Shown(description="The new strategy; `excluded-subclouds` tells who is left out.", type=Strategy),
+        shown=Shown(description="The new strategy; `excluded-subclouds` tells who is left out.", type=CreatedStrategy),
         refusals={
             400: "The first field that is wrong, in the order of the fields.",
             422: "There is a strategy already, the subcloud may not be prestaged, or none is left to prestage.",

@@ -29,7 +29,7 @@ from ansible.module_utils.prestage.lock import LOCK_ARGUMENTS, SiteLock
 from ansible.module_utils.prestage.manifest import Manifest, parse_manifest
 from ansible.module_utils.prestage.package_staging import PackageStaging, stats
 from ansible.module_utils.prestage.results import report
-from ansible.module_utils.prestage.safe_names import is_older
+from ansible.module_utils.prestage.safe_names import release_number
 
 # Slowest link to a site that a lease bridges, in bytes per second.
 SLOWEST_LINK = 256 * 1024
@@ -37,9 +37,8 @@ SLOWEST_LINK = 256 * 1024
 
 def work(params: dict) -> dict:
     """Stage under the lock of the site."""
-    release, version = params["release"], params["site_version"]
-    if is_older(release, version):
-        raise PrestageError(f"Release {release} is older than {version}, which this site runs. Choose a newer release.")
+    release = release_number(params["release"])
+    release_number(params["site_version"])
     staging = PackageStaging(
         os.path.join(params["backup_dir"], release), params["feed_directory"], params["min_free_bytes"]
     )

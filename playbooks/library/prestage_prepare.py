@@ -24,16 +24,18 @@ from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.feed import read_feed
 from ansible.module_utils.prestage.prepared_set import discard_damaged, exclusive, prepare
 from ansible.module_utils.prestage.results import report
-from ansible.module_utils.prestage.safe_names import is_older
+from ansible.module_utils.prestage.safe_names import release_number
 
 
 def work(params: dict) -> dict:
     """Make the set complete, or fail."""
-    release, previous, root = params["release"], params["previous"], params["shared_root"]
-    if not is_older(previous, release):
-        raise PrestageError(
-            f"Packages cannot be prepared from release {previous} to {release}: the sites' must be the older one."
-        )
+    release, previous, root = (
+        release_number(params["release"]),
+        release_number(params["previous"]),
+        params["shared_root"],
+    )
+    if previous == release:
+        raise PrestageError(f"Sites of release {release} have its packages: there is nothing to prepare.")
     with exclusive(root, params["wait_s"]):
         try:
             target = read_feed(os.path.join(params["feed_root"], f"rel-{release}"))

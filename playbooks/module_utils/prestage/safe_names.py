@@ -58,12 +58,3 @@ def release_number(release: str) -> str:
     if not RELEASE.match(release):
         raise PrestageError(f"{excerpt(release)} is not a software version. Give it as MM.mm, for example 23.09.")
     return release
-
-
-def is_older(release: str, other: str) -> bool:
-    """Tell whether `release` comes before `other`, number by number."""
-    return _parts(release) < _parts(other)
-
-
-def _parts(release: str) -> list:  # type: ignore[type-arg]
-    return [int(part) for part in release_number(release).split(".")]

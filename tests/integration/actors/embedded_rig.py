@@ -139,9 +139,9 @@ class _NotDirect:
     """Stands where a House has its coordinator; a rig sends through the transport instead."""
 
 
-def upload_list(rig: Rig) -> Path:
+def upload_list(rig: Rig, release: str = "23.09") -> Path:
     """Give the target release an image list."""
-    path = rig.settings.deploy_dir / "23.09" / "prestage_images_list.txt"
+    path = rig.settings.deploy_dir / release / "prestage_images_list.txt"
     path.parent.mkdir(parents=True)
     path.write_text("oci:images/a\n")
     return path

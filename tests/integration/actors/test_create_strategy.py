@@ -61,25 +61,40 @@ class TestCreateState:
         assert (422, f"{UNABLE}Prestage skipped 'a': {reason}") == (answer.status, answer.detail)
 
     @pytest.mark.parametrize("site", [{}, {"availability-status": "offline"}])
-    def test_a_single_subcloud_takes_no_older_release(self, house: House, site: dict[str, str]) -> None:
-        """A release older than that of the single subcloud is a 422, told before what else is in the way."""
-        house.add_site("a", **site)
+    def test_a_single_subcloud_is_not_deployed_backwards(self, house: House, site: dict[str, str]) -> None:
+        """A deployment of what is older than the single subcloud is a 422, told before what else is in the way."""
+        house.add_site("a", software_version="25.03", **site)
 
-        answer = house.create(cloud_name="a", release="21.12")
+        answer = house.create(cloud_name="a", release="24.09", for_sw_deploy="true")
 
         assert (
             422,
-            f"{UNABLE}Prestage failed 'a': The requested software version (21.12) is lower than the current subcloud "
-            "software version (22.12).",
+            f"{UNABLE}Prestage failed 'a': The requested software version (24.09) is lower than the current subcloud "
+            "software version (25.03).",
         ) == (answer.status, answer.detail)
         assert [] == house.rows(strategies)
 
-    def test_an_older_release_leaves_a_fleet_to_its_prechecks(self, house: House) -> None:
-        """A create for all does not judge the release: sites that are newer fail each by themselves."""
+    def test_an_older_release_for_an_install(self, house: House) -> None:
+        """A subcloud may be installed anew with an older release."""
         house.add_site("a")
 
-        assert 200 == house.create(release="21.12").status
-        assert [("a", 1)] == house.stages()
+        assert 200 == house.create(cloud_name="a", release="21.12").status
+
+    def test_a_fleet_is_not_deployed_backwards(self, house: House) -> None:
+        """A create for all leaves out those that run more than what is to be deployed, and tells why."""
+        house.add_site("a", software_version="25.03")
+        house.add_site("b")
+
+        answer = house.create(release="24.09", for_sw_deploy="true")
+
+        assert [("b", 1)] == house.stages()
+        assert [
+            {
+                "name": "a",
+                "reason": "Prestage failed 'a': The requested software version (24.09) is lower than the current "
+                "subcloud software version (25.03).",
+            }
+        ] == answer.body["excluded-subclouds"]
 
     def test_the_unfit_are_left_out_with_their_reason(self, house: House) -> None:
         """A create for all leaves the unfit out and tells why; the fit get steps."""
@@ -176,7 +191,7 @@ class TestCreateAnswer:
         """A prestage is for an install unless it is said to be for a deploy; the steps know it too."""
         house.add_site("a")
 
-        answer = house.create(**data)
+        answer = house.create(release="24.09", **data)
 
         assert (200, for_sw_deploy) == (answer.status, answer.body["extra-args"]["for_sw_deploy"])
         assert for_sw_deploy is house.step("a")["for_sw_deploy"]

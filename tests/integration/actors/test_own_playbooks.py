@@ -61,13 +61,15 @@ def test_todays_set(tmp_path: Path, start: Callable[[ForeignPlaybooks], AnsibleR
     """It gets upstream's variables and nothing more, prepare is passed with a reason, and its versions are shown."""
     playbooks = newer_set(tmp_path / "own")
     rig = start(playbooks)
-    image_list = upload_list(rig)
+    image_list = upload_list(rig, "24.09")
 
-    assert "complete" == rig.run_strategy(for_sw_deploy="true", password=PASSWORD), rig.step("edge")["details"]
+    assert "complete" == rig.run_strategy(release="24.09", for_sw_deploy="true", password=PASSWORD), rig.step("edge")[
+        "details"
+    ]
     assert ALL_STATES == rig.walk("edge")
     assert {"packages-edge", "images-edge"} == playbooks.played()
     inventory = {"ansible_host": "10.10.10.2", **HERE, **SECRETS}
-    wanted = {"software_version": "23.09", "prestage_reason": "for_sw_deploy"}
+    wanted = {"software_version": "24.09", "prestage_reason": "for_sw_deploy"}
     assert {**inventory, **wanted} == given(playbooks, "packages")
     assert {**inventory, **wanted, "image_list_file": str(image_list)} == given(playbooks, "images")
     assert VERSIONS == rig.site("edge")["prestage_versions"]

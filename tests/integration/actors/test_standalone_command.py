@@ -84,7 +84,7 @@ class TestStandalone:
         """A prestage is for an install unless it is said to be for a deploy."""
         house.add_site("a")
 
-        assert 200 == self.prestage(house, **data).status
+        assert 200 == self.prestage(house, release="24.09", **data).status
         assert for_sw_deploy is house.step("a")["for_sw_deploy"]
 
     @pytest.mark.parametrize(
@@ -104,10 +104,16 @@ class TestStandalone:
                 "Specified release format is not supported. Version format must be MM.mm.",
             ),
             (
+                {"software_version": "25.03"},
+                {"release": "24.09", "for_sw_deploy": "true"},
+                "Prestage failed 'a': The requested software version (24.09) is lower than the current subcloud "
+                "software version (25.03).",
+            ),
+            (
                 {},
-                {"release": "21.12"},
-                "Prestage failed 'a': The requested software version (21.12) is lower than the current subcloud "
-                "software version (22.12).",
+                {"release": "23.09", "for_sw_deploy": "true"},
+                "Prestage failed 'a': The requested software version is not supported, cannot prestage for software "
+                "deploy. The first that is supported is 24.09.",
             ),
             ({"availability-status": "offline"}, {}, "Prestage skipped 'a': Subcloud is offline."),
             ({"management-state": "unmanaged"}, {}, "Prestage skipped 'a': Subcloud is not managed."),

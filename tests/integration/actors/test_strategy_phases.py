@@ -69,10 +69,10 @@ class TestPhases:
         rig.add_site("a")
         rig.add_site("b")
 
-        assert "complete" == rig.run_strategy(cloud_name="a", for_sw_deploy="true")
-        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", for_sw_deploy=True)
+        assert "complete" == rig.run_strategy(cloud_name="a", release="24.09", for_sw_deploy="true")
+        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", release="24.09", for_sw_deploy=True)
         wait_for(lambda: rig.step("b")["finished_at"])
-        assert ["for-install: None - for-sw-deploy: 23.09"] * 2 == [
+        assert ["for-install: None - for-sw-deploy: 24.09"] * 2 == [
             rig.site(name)["prestage_versions"] for name in "ab"
         ]
 
@@ -182,14 +182,17 @@ class TestPrecheck:
         assert "complete" == rig.run_strategy(force="true")
 
     @ON_SQLITE
-    def test_a_newer_site_fails_and_harms_nobody(self, build: Callable[..., Rig]) -> None:
-        """A site newer than the release fails in precheck; the others are prestaged."""
+    def test_a_site_that_turns_out_newer_fails_and_harms_nobody(self, build: Callable[..., Rig]) -> None:
+        """A site that is newer than what is to be deployed by the time of its precheck fails; the others go on."""
         rig = build()
-        rig.add_site("a", software_version="24.09")
+        rig.add_site("a")
         rig.add_site("b")
+        assert 200 == rig.create(release="24.09", for_sw_deploy="true").status
+        rig.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"software-version": "25.03"})
 
-        assert "failed" == rig.run_strategy()
-        assert "lower than the current subcloud software version (24.09)" in rig.step("a")["details"]
+        assert 200 == rig.verb("apply").status
+        assert "failed" == rig.ending()
+        assert "lower than the current subcloud software version (25.03)" in rig.step("a")["details"]
         assert "complete" == rig.step("b")["state"]
 
 

@@ -75,10 +75,10 @@ def test_each_site_by_what_it_says(asking: Callable[..., Rig], sites: SitesThrea
     sites["duplex"].spec.system_mode = "duplex"
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 2
     sites["gone"].spec.faults["login"] = Fault(kind=FaultKind.FORBIDDEN)
-    sites["older"].spec.software_version = "24.09"
+    sites["older"].spec.software_version = "25.03"
     sites["moved"].spec.software_version = "21.12"
 
-    assert "failed" == rig.run_strategy()
+    assert "failed" == rig.run_strategy(release="24.09", for_sw_deploy="true")
     details = {name: rig.step(name)["details"] for name in NAMES}
     assert [True, True] == [rig.step(name)["state"] == "complete" for name in ("well", "moved")]
     assert "10.10.10.2" == rig.step("well")["oam_address"]
@@ -87,7 +87,7 @@ def test_each_site_by_what_it_says(asking: Callable[..., Rig], sites: SitesThrea
     assert "failed" == rig.step("alarmed")["state"]
     assert "Subcloud has management affecting alarm(s)." in details["alarmed"]
     assert f"Prestage failed 'gone': {UNREADABLE} The login at Keystone was answered with 403." in details["gone"]
-    assert "(23.09) is lower than the current subcloud software version (24.09)" in details["older"]
+    assert "(24.09) is lower than the current subcloud software version (25.03)" in details["older"]
     assert "21.12" == rig.step("moved")["from_version"]
     assert "[2] alarms found, [2] of which" in rig.log("alarmed", "prestage-precheck")
     assert "The inventory says 22.12" in rig.log("moved", "prestage-precheck")
@@ -129,7 +129,7 @@ def test_an_installation_of_a_duplex_site(asking: Callable[..., Rig], sites: Sit
     assert "complete" == rig.run_strategy(for_install="true")
     assert "only allowed when controller-0 is active" in rig.step("duplex")["details"]
     rig.verb("delete")
-    assert "complete" == rig.run_strategy(for_sw_deploy="true")
+    assert "complete" == rig.run_strategy(release="24.09", for_sw_deploy="true")
     assert "" == rig.step("duplex")["details"]
 
 

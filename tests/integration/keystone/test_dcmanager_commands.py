@@ -118,8 +118,8 @@ def test_subclouds(client: Client) -> None:
     assert "No errors present" == admin.subcloud_errors("subcloud1")
 
     admin.subcloud_update("subcloud1", **{"availability-status": "online", "deploy-status": "complete"})
-    started = admin.subcloud_prestage("subcloud1", force="true", release="23.09", for_sw_deploy="true")
-    assert "23.09" == started["prestage-software-version"]
+    started = admin.subcloud_prestage("subcloud1", force="true", release="24.09", for_sw_deploy="true")
+    assert "24.09" == started["prestage-software-version"]
     wait_for(lambda: admin.subcloud_show("subcloud1")["prestage-status"] != "prestaging", DEADLINE_S)
     assert "complete" == admin.subcloud_show("subcloud1")["prestage-status"]
 
@@ -184,8 +184,8 @@ def test_strategies(client: Client) -> None:
         " 'prestage': Bad strategy request: Strategy in state initial cannot be aborted" == str(refused.value)
     )
     admin.strategy_delete()
-    created = admin.strategy_create(subcloud_group="Default", release="23.09", for_sw_deploy="true")
-    assert "23.09" == created["extra-args"]["prestage-software-version"]
+    created = admin.strategy_create(subcloud_group="Default", release="24.09", for_sw_deploy="true")
+    assert "24.09" == created["extra-args"]["prestage-software-version"]
 
 
 def test_refusal_is_repeated_and_does_nothing(client: Client) -> None:

@@ -13,6 +13,7 @@ from statemachine.eligibility import (
     SiteStatus,
     failed,
     judge_facts,
+    judge_reason,
     judge_release,
     judge_status,
     skipped,
@@ -170,10 +171,28 @@ class TestRelease:
     )
     def test_newer_same_or_unknown(self, release: str, current: str) -> None:
         """A newer release, the same one, and one that cannot be compared are let through."""
-        assert judge_release("site1", release, current) is None
+        assert judge_release("site1", release, current, for_sw_deploy=True) is None
+
+    def test_older_for_an_install(self) -> None:
+        """A site may be installed anew with an older release."""
+        assert judge_release("site1", "9.9", "9.10", for_sw_deploy=False) is None
+
+    @pytest.mark.parametrize("release", ["22.12", "24.08", "9.10"])
+    def test_too_old_for_a_deployment(self, release: str) -> None:
+        """No site takes a release before 24.09 as a deployment of software; any may be installed."""
+        fault = judge_reason(release, for_sw_deploy=True)
+
+        assert fault is not None
+        assert fault.startswith("The requested software version is not supported, cannot prestage for software deploy.")
+        assert judge_reason(release, for_sw_deploy=False) is None
+
+    @pytest.mark.parametrize("release", ["24.09", "24.10", "25.03", "100.01"])
+    def test_new_enough_for_a_deployment(self, release: str) -> None:
+        """Sites take a release from 24.09 on as a deployment of software."""
+        assert judge_reason(release, for_sw_deploy=True) is None
 
     def test_older(self) -> None:
-        """A release that is older than the site's fails with the contract's text (4.3)."""
+        """A release that is older than the site's is not deployed there, with the contract's text (4.3)."""
         expected = Refusal(
             skip=False,
             text=(
@@ -182,7 +201,7 @@ class TestRelease:
             ),
         )
 
-        assert expected == judge_release("site1", "9.9", "9.10")
+        assert expected == judge_release("site1", "9.9", "9.10", for_sw_deploy=True)
 
 
 class TestSentences:

@@ -1,0 +1,127 @@
+"""A release that the controller does not have is refused before anything runs, as far as its workers can say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from coordinator_house import House
+
+from db.heartbeats import ProcessIdentity, ProcessReport, register_process
+from db.schema import steps, strategies, subclouds
+from messages.commands import CommandType
+from messages.queues import PREPARE, SUBCLOUDS
+
+NOT_HERE = "The requested release is not ready to be installed. The system controller does not have 25.03; it has "
+NOT_DEPLOYED = (
+    "The requested software version not found or not deployed in the system controller, cannot prestage for software"
+    " deploy. The system controller does not have 25.03; it has "
+)
+UNKNOWN = "Whether the system controller has release 25.03 is not known: "
+
+
+def add_worker(
+    house: House,
+    name: str = "w1",
+    *,
+    queue: str = PREPARE,
+    releases: Sequence[str] | None = (),
+    feeds: Sequence[str] | None = (),
+) -> None:
+    """Let a worker report what it sees."""
+    identity = ProcessIdentity(
+        process=f"{name}@host/1", name=name, host="host", version="1", roles=("worker",), queues=(queue,), slots=1
+    )
+    report = ProcessReport(
+        key_ids=("k",),
+        releases=None if releases is None else tuple(releases),
+        feeds=None if feeds is None else tuple(feeds),
+        playbooks_error="",
+    )
+    with house.database.write() as connection:
+        register_process(connection, identity, report)
+
+
+@pytest.mark.parametrize(("options", "refusal"), [({}, NOT_HERE), ({"for_sw_deploy": "true"}, NOT_DEPLOYED)])
+def test_a_release_that_nobody_sees_is_refused(house: House, options: dict[str, str], refusal: str) -> None:
+    """Create and standalone prestage name the releases that there are, the oldest first; nothing is changed."""
+    house.add_site("a")
+    add_worker(house, "w1", releases=["24.09", "9.10"])
+    add_worker(house, "w2", feeds=["22.12"])
+
+    created = house.create(release="25.03", **options)
+    prestaged = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a", release="25.03", **options)
+
+    assert (400, f"{refusal}9.10, 22.12, 24.09.") == (created.status, created.detail)
+    assert (400, f"Prestage failed 'a': {refusal}9.10, 22.12, 24.09.") == (prestaged.status, prestaged.detail)
+    assert ([], []) == (house.rows(strategies), house.rows(steps))
+    assert None is house.site("a")["prestage_status"]
+
+
+@pytest.mark.parametrize("place", ["releases", "feeds"])
+def test_a_release_that_one_worker_sees_is_there(house: House, place: str) -> None:
+    """One worker that sees a release, as a deploy directory or as a feed, suffices, and nothing is told."""
+    house.add_site("a")
+    house.add_site("b")
+    add_worker(house, "w1", releases=["24.09"])
+    add_worker(house, "w2", **{place: ["25.03"]})
+
+    prestaged = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", release="25.03")
+    created = house.create(release="25.03", cloud_name="a")
+
+    assert [(200, None), (200, None)] == [(each.status, each.body["info_message"]) for each in (created, prestaged)]
+
+
+def test_nobody_who_could_say(house: House) -> None:
+    """Without a worker that prepares releases, the answers say that it is not known."""
+    house.add_site("a")
+    house.add_site("b")
+    add_worker(house, queue=SUBCLOUDS, releases=["24.09"])
+
+    prestaged = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", release="25.03")
+    created = house.create(release="25.03", cloud_name="a")
+
+    told = f"{UNKNOWN}no worker that prepares releases is alive."
+    assert [(200, told), (200, told)] == [(each.status, each.body["info_message"]) for each in (created, prestaged)]
+
+
+@pytest.mark.parametrize("seen", [None, ()])
+def test_content_that_is_elsewhere(house: House, seen: tuple[str, ...] | None) -> None:
+    """Workers that see no release at all, or have not looked yet, refuse none; the answer says that it is not known."""
+    house.add_site("a")
+    add_worker(house, releases=seen, feeds=seen)
+
+    created = house.create(release="25.03")
+
+    assert (200, f"{UNKNOWN}no worker sees a release in its deploy or feed directory.") == (
+        created.status,
+        created.body["info_message"],
+    )
+
+
+@pytest.mark.parametrize("release", ["25.03", "21.12"])
+def test_a_site_of_a_release_that_is_not_supported(house: House, release: str) -> None:
+    """A subcloud is not added with a release that the controller does not have."""
+    add_worker(house, releases=["24.09", "22.12"])
+
+    answer = house.ask(CommandType.SUBCLOUD_ADD, name="a", release=release)
+
+    assert (
+        400,
+        f"Error: invalid release version parameter. {release} is not a supported release version (22.12, 23.09, 24.09)",
+    ) == (answer.status, answer.detail)
+    assert [] == house.rows(subclouds)
+
+
+@pytest.mark.parametrize("release", ["22.12", "23.09", "24.09"])
+def test_a_site_of_a_release_that_is_supported(house: House, release: str) -> None:
+    """A subcloud is added with a release that the controller has, or its own."""
+    add_worker(house, releases=["24.09", "22.12"])
+
+    assert release == house.ask(CommandType.SUBCLOUD_ADD, name="a", release=release).body["software-version"]
+
+
+def test_a_site_newer_than_the_controller(house: House) -> None:
+    """Where nobody sees the releases, only a site that is newer than the controller is refused."""
+    assert 200 == house.ask(CommandType.SUBCLOUD_ADD, name="a", release="21.12").status
+    assert 400 == house.ask(CommandType.SUBCLOUD_ADD, name="b", release="24.09").status
