@@ -21,6 +21,7 @@ from actors.meters import Meters, Unmeasured
 from actors.overdue import OverdueLeases
 from actors.phase_spans import PhaseSpans
 from actors.refusals import Refused
+from actors.staged_commands import forget_staged
 from actors.standalone import prestage_subcloud
 from actors.strategy_create import create_strategy
 from actors.strategy_verbs import abort_strategy, apply_strategy, delete_strategy
@@ -54,6 +55,7 @@ _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     CommandType.SUBCLOUD_UPDATE: update_subcloud,
     CommandType.SUBCLOUD_DELETE: delete_subcloud,
     CommandType.SUBCLOUD_PRESTAGE: prestage_subcloud,
+    CommandType.SUBCLOUD_STAGED: forget_staged,
     CommandType.GROUP_CREATE: create_group,
     CommandType.GROUP_UPDATE: update_group,
     CommandType.GROUP_DELETE: delete_group,
@@ -74,7 +76,7 @@ _NO_WORK: Final = frozenset(kind for kind in CommandType if kind.startswith("web
 _OUR_FAULT: Final[Mapping[CommandType, str]] = {
     kind: f"Unable to {kind.split('.')[1]} {'subcloud group' if kind.startswith('group') else kind.split('.')[0]}"
     for kind in CommandType
-}
+} | {CommandType.SUBCLOUD_STAGED: "Unable to change what is staged on the subcloud"}
 
 # Tries of one transaction: each meets the rows anew, so a few are plenty.
 _TRIES: Final = 5

@@ -85,6 +85,13 @@ async def prestage(request: web.Request) -> web.Response:
     return await ask(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
 
 
+async def forget_staged(request: web.Request) -> web.Response:
+    """Ask to show no longer that a release is staged on a subcloud: nobody knows, after a restore for example."""
+    ref = path_ref(request, subcloud_not_found())
+    body = await _read_for(request, ref, read_object(request))
+    return await ask(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)
+
+
 def _unused_note(names: list[str]) -> str | None:
     return f"Prestager does not use, and did not keep: {', '.join(map(shown, names))}." if names else None
 

@@ -28,6 +28,7 @@ class CommandType(StrEnum):
     SUBCLOUD_UPDATE = "subcloud.update"
     SUBCLOUD_DELETE = "subcloud.delete"
     SUBCLOUD_PRESTAGE = "subcloud.prestage"
+    SUBCLOUD_STAGED = "subcloud.staged"
     GROUP_CREATE = "group.create"
     GROUP_UPDATE = "group.update"
     GROUP_DELETE = "group.delete"

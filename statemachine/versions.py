@@ -20,6 +20,11 @@ def is_older(release: str, than: str) -> bool:
     return release_order(release) < release_order(than)
 
 
+def names_release(text: str, release: str) -> bool:
+    """Return whether a text names `release`, as 23.09 or as a patch of it such as 23.09.1."""
+    return re.search(rf"(?<![0-9.]){re.escape(release)}(?![0-9])", text) is not None
+
+
 def release_order(release: str) -> tuple[int, ...]:
     """Return what releases are sorted by, the oldest first.
 

@@ -13,6 +13,7 @@ from messages.commands import Answer, CommandType
 from messages.json_schemas import Generator, Schemas
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.reading import Request
+from messages.requests.staged import StagedRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
@@ -74,6 +75,12 @@ COMMANDS: Final[Mapping[CommandType, CommandDoc]] = {
         sealed=_PASSWORD,
         answer=PrestagedSubcloud,
         summary="Prestage one subcloud, without a strategy.",
+    ),
+    CommandType.SUBCLOUD_STAGED: CommandDoc(
+        request=StagedRequest,
+        subject="subcloud",
+        answer=Subcloud,
+        summary="Say that it is not known any more whether a release is staged on a subcloud.",
     ),
     CommandType.GROUP_CREATE: CommandDoc(request=GroupRequest, answer=Group, summary="Create a group."),
     CommandType.GROUP_UPDATE: CommandDoc(request=GroupChange, subject="group", answer=Group, summary="Change a group."),

@@ -11,9 +11,10 @@ from api import groups, subclouds
 from api.openapi.envelopes import GroupList, GroupMembers, SubcloudList
 from api.openapi.operation import Body, Operation, Shown
 from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.staged import StagedRequest
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
-from messages.resource_types import ChangedSubcloud, DetailedSubcloud, Group, PrestagedSubcloud, ShownSubcloud
+from messages.resource_types import ChangedSubcloud, DetailedSubcloud, Group, PrestagedSubcloud, ShownSubcloud, Subcloud
 
 _SUBCLOUDS: Final = "Subclouds"
 _SUBCLOUD: Final = ("Name of the subcloud, or its id.", "edge-12")
@@ -116,6 +117,18 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         ),
         shown=Shown(description="The subcloud, which is being prestaged from now on.", type=PrestagedSubcloud),
         refusals={400: "The first field that is wrong, or why the subcloud may not be prestaged.", **_NO_SUBCLOUD},
+    ),
+    subclouds.forget_staged: Operation(
+        id="forget-staged-release",
+        tag=_SUBCLOUDS,
+        is_command=True,
+        ref=_SUBCLOUD,
+        body=Body(model=StagedRequest, examples={"after a restore": {"release": "23.09", "verdict": "unknown"}}),
+        shown=Shown(
+            description="The subcloud as it is now; one that shows another release is as it was.", type=Subcloud
+        ),
+        refusals={400: "The first field that is wrong, or the subcloud is being worked on.", **_NO_SUBCLOUD},
+        notes="The site is not asked, and nothing is removed there.",
     ),
 }
 

@@ -185,6 +185,7 @@ def inventory(talk: Talk) -> None:
     talk.ask(CommandType.SUBCLOUD_UPDATE, "edge", description="by the sea")
     talk.ask(CommandType.SUBCLOUD_UPDATE, "edge", connection={"ansible_port": 2222})
     talk.ask(CommandType.SUBCLOUD_UPDATE, "old", **{"management-state": "unmanaged", "availability-status": "offline"})
+    talk.publish(CommandType.SUBCLOUD_STAGED, "f1", subject="old", release="23.09", verdict="unknown")
     talk.publish(CommandType.SUBCLOUD_DELETE, "d1", subject="old")
     talk.publish(CommandType.SUBCLOUD_DELETE, "d2", subject="old", status=404)
     talk.publish(CommandType.GROUP_CREATE, "g1", name="north", **GROUP)

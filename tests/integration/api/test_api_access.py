@@ -21,6 +21,7 @@ CHANGES = [
     ("PATCH", "/v1.0/subclouds/a", {"description": "x"}),
     ("DELETE", "/v1.0/subclouds/a", None),
     ("PATCH", "/v1.0/subclouds/a/prestage", {"sysadmin_password": "eA=="}),
+    ("POST", "/v1.0/subclouds/a/staged", {"release": "23.09", "verdict": "unknown"}),
     ("POST", "/v1.0/subcloud-groups/", {"name": "g"}),
     ("PATCH", "/v1.0/subcloud-groups/g", {"description": "x"}),
     ("DELETE", "/v1.0/subcloud-groups/g", None),

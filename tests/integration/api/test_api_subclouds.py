@@ -279,6 +279,16 @@ async def test_prestage(rig: Rig, sealer: Sealer) -> None:
     assert sealer.open(command.sealed_password or "", bound_to=command.id) == "Li69nux*"
 
 
+async def test_forget_staged(rig: Rig) -> None:
+    """The release and the verdict go to the coordinator as they are."""
+    body = {"release": "23.09", "verdict": "unknown"}
+
+    assert (await rig.send("POST", f"{BASE}/a/staged", body)).status == 200
+
+    command = rig.transport.only
+    assert (command.type, command.subject, command.data) == (CommandType.SUBCLOUD_STAGED, "a", body)
+
+
 async def test_prestage_without_a_body(rig: Rig) -> None:
     """No body is malformed here, and an empty object lacks its password, which the coordinator says."""
     rig.insert(subclouds, api_rows.subcloud(1, "a"))

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.reading import Request, RequestFault, read
+from messages.requests.staged import StagedRequest
 from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange, unused_fields
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
@@ -21,6 +22,7 @@ MODELS: dict[type[Request], dict[str, Any]] = {
     ActionRequest: {"action": "apply"},
     GroupRequest: {"name": "g", "description": "d"},
     GroupChange: {},
+    StagedRequest: {"release": "23.09", "verdict": "unknown"},
     NewSubcloud: {"name": "a"},
     SubcloudChange: {},
     WebhookBody: {"name": "w", "url": "https://receiver.example/"},
@@ -64,7 +66,18 @@ VALUES: list[Any] = [
         "simplex",
         "complete",
     ),
-    *("Complete", "22.12", "22", "22.12.1", "10.0.0.1", "10.0.0.0/24", "fd00::1", "not-ready", '{"ansible_port": 22}'),
+    *(
+        "Complete",
+        "unknown",
+        "22.12",
+        "22",
+        "22.12.1",
+        "10.0.0.1",
+        "10.0.0.0/24",
+        "fd00::1",
+        "not-ready",
+        '{"ansible_port": 22}',
+    ),
 ]
 # Fields whose values are looked into beyond what a schema can say, and texts that only look right to the schema.
 BEYOND = {
