@@ -288,7 +288,9 @@ class StepWorker:
             release=assignment.release,
             from_version=assignment.from_version,
             oam_address=assignment.oam_address,
-            connection=site_variables(assignment.subcloud, own_playbooks=is_ours),
+            connection=site_variables(
+                assignment.subcloud, own_playbooks=is_ours, on_controller=assignment.phase == StepState.PREPARE
+            ),
             for_sw_deploy=assignment.for_sw_deploy,
         )
         idle = nothing_to_do(self._tools.layout, order)

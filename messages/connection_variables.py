@@ -114,6 +114,8 @@ _ALIASES: Final = (
 )
 # Connections that are ssh; without the variable Ansible takes it.
 _SSH: Final = frozenset({"ssh", "smart", "ansible.builtin.ssh", "ansible.legacy.ssh"})
+# Paths on the site, to a program that is run and a directory that is written.
+_PLACES_ON_THE_SITE: Final = frozenset({"ansible_python_interpreter", "ansible_remote_tmp"})
 _HOST: Final = "ansible_host"
 _CONNECTION: Final = "ansible_connection"
 # Extra variables of each run, which win over those of a site.
@@ -201,13 +203,18 @@ def is_used_by_runs(name: str) -> bool:
     return name.startswith(_USED_PREFIXES) or name in _USED
 
 
-def site_variables(subcloud: Mapping[Any, Any], *, own_playbooks: bool = True) -> dict[str, Any]:
+def site_variables(
+    subcloud: Mapping[Any, Any], *, own_playbooks: bool = True, on_controller: bool = False
+) -> dict[str, Any]:
     """Return the connection variables of a site: those of callers, and the operator's, which win.
 
     Args:
         subcloud: Its row, with the columns `connection` of the operator and `caller_connection` of callers.
 
         own_playbooks: Whether Prestager's own playbooks run; others get nothing that only those know from callers.
+
+        on_controller: Whether the playbook works on the controller for the site. With `connection: local` a program
+            that a caller names would be run there.
     """
     imported = subcloud["connection"]
     if not is_reached_by_ssh(imported):
@@ -216,7 +223,9 @@ def site_variables(subcloud: Mapping[Any, Any], *, own_playbooks: bool = True) -
     callers = {
         name: value
         for name, value in subcloud.get("caller_connection", {}).items()
-        if name not in decided and (own_playbooks or name not in _FOR_OWN_PLAYBOOKS)
+        if name not in decided
+        and (own_playbooks or name not in _FOR_OWN_PLAYBOOKS)
+        and not (on_controller and name in _PLACES_ON_THE_SITE)
     }
     return {**callers, **imported}
 

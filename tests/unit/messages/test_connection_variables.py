@@ -151,6 +151,15 @@ def test_another_connection_than_ssh(connection: str) -> None:
     assert operators == site_variables(row(operators, {"ansible_host": "10.0.0.1", "site_feed_dir": "/x"}))
 
 
+def test_places_on_the_site_are_not_on_the_controller() -> None:
+    """A playbook on the controller gets no program and no directory of a caller; the import may name both."""
+    places = {"ansible_python_interpreter": "/opt/x", "ansible_remote_tmp": "/opt/y"}
+
+    assert {} == site_variables(row({}, places), on_controller=True)
+    assert places == site_variables(row(places, {}), on_controller=True)
+    assert places == site_variables(row({}, places))
+
+
 @pytest.mark.parametrize("connection", ["ssh", "ansible.builtin.ssh", "smart"])
 def test_ssh_by_name(connection: str) -> None:
     """An operator who names ssh itself leaves callers their variables."""
