@@ -139,7 +139,10 @@ def test_a_transfer_goes_to_the_directory_of_transfers(site: HostileSite, run: A
 
 
 def test_a_site_cannot_add_hosts_or_change_the_controllers_connection(site: HostileSite) -> None:
-    """Keys by which Ansible's own actions change the inventory mean nothing in the answer of a site."""
+    """Keys by which Ansible's own actions change the inventory mean nothing in the answer of a site.
+
+    The site lacks packages, so that tasks on the controller follow its answer.
+    """
     touched = site.root / "pwned"
     shell = {"ansible_connection": "local", "ansible_python_interpreter": f"/bin/sh -c 'touch {touched}' #"}
     hosts = {
@@ -150,11 +153,13 @@ def test_a_site_cannot_add_hosts_or_change_the_controllers_connection(site: Host
         "invocation": {"module_args": "{{ lookup('pipe', 'touch " + str(touched) + "') }}"},
         "stats": {"x": "{{ lookup('pipe', 'touch " + str(touched) + "') }}"},
     }
-    site.answer("prestage_packages", {**lacking([], released=True), **hosts})
-    result = site.run(StepState.PACKAGES)
+    new = [entry["path"] for entry in site.manifest["files"] if entry["change"] == "new"]
+    (site.backup / ".prestage-incoming").mkdir()
+    site.answer("prestage_packages", {**lacking(new), **hosts})
+    site.run(StepState.PACKAGES)
 
     assert not touched.exists()
-    assert Outcome.SUCCEEDED is result.outcome, result.details
+    assert [f"{RUN}.tar"] == [path.name for path in (site.backup / ".prestage-incoming").iterdir()]
 
 
 @pytest.mark.parametrize("answer", ["", "[]", "{" * 100_000, '{"missing": null}'])
