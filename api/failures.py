@@ -17,6 +17,7 @@ from api.errors import RETRY_AFTER, ApiError
 from api.pages import error_page
 from api.traces import PROBES, route_of
 from db.unavailable import DatabaseUnavailableError
+from messages.not_served import not_served_path
 from tracing.log_context import about
 
 _log = structlog.get_logger(__name__)
@@ -67,7 +68,8 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         # Of aiohttp itself: an unknown path, a wrong method, too large a body.
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return error_page(request, error.status, "", allow)
+        detail = not_served_path(request.path) if error.status == HTTPStatus.NOT_FOUND else ""
+        return error_page(request, error.status, detail, allow)
     except DatabaseUnavailableError as error:
         _log.warning("request.database-unavailable", reason=error.reason)
         return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is not available.", RETRY_AFTER)

@@ -16,6 +16,7 @@ from api.judging import judged, read_query
 from api.reads import encode, json_answer
 from db import listing
 from messages.commands import CommandType
+from messages.not_served import with_not_served
 from messages.requests.queries import TypeQuery
 from messages.requests.strategy import ActionRequest
 from messages.resources import strategy_resource
@@ -58,5 +59,7 @@ def _asked_type(request: web.Request) -> str | None:
 
 
 def _not_found(wanted: str | None) -> ApiError:
-    detail = "Strategy not found" if wanted is None else f"Strategy of type '{wanted}' not found"
+    detail = (
+        "Strategy not found" if wanted is None else with_not_served(f"Strategy of type '{wanted}' not found", wanted)
+    )
     return ApiError(HTTPStatus.NOT_FOUND, detail)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
 
+from messages.not_served import with_not_served
 from messages.requests.flags import Force, GroupRef, Option
 from messages.requests.reading import Request, Saying, Sent, fault
 
@@ -39,7 +40,11 @@ class StrategyRequest(Request):
     """A strategy to be created, but for what is judged after its group was found: password and release."""
 
     type: Annotated[
-        Literal["prestage"], Saying(lambda value: "type invalid" if value else "type required", missing="type required")
+        Literal["prestage"],
+        Saying(
+            lambda value: with_not_served("type invalid", value) if value else "type required",
+            missing="type required",
+        ),
     ] = Field(description="The strategy's type.")
     apply_type: Annotated[Literal["parallel", "serial"] | None, Saying("subcloud-apply-type invalid")] = Field(
         None, alias="subcloud-apply-type", description="Instead of what each group says."

@@ -20,7 +20,11 @@ class TestCreateFields:
         [
             ({"type": None}, "type required"),
             ({"type": ""}, "type required"),
-            ({"type": "upgrade"}, "type invalid"),
+            ({"type": "prestages"}, "type invalid"),
+            (
+                {"type": "sw-deploy"},
+                "type invalid. This is Prestager, which stages releases; dcmanager's own API serves this.",
+            ),
             ({"type": ["prestage"]}, "type invalid"),
             ({"subcloud-apply-type": "both"}, "subcloud-apply-type invalid"),
             ({"subcloud-apply-type": 1}, "subcloud-apply-type invalid"),

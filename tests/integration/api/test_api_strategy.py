@@ -63,7 +63,8 @@ async def test_show_other_type(rig: Rig) -> None:
 
     reply = await rig.send("GET", f"{BASE}?type=kubernetes")
 
-    assert (reply.status, reply.detail) == (404, "Strategy of type 'kubernetes' not found")
+    sentence = "This is Prestager, which stages releases; dcmanager's own API serves this."
+    assert (reply.status, reply.detail) == (404, f"Strategy of type 'kubernetes' not found. {sentence}")
 
 
 async def test_create(rig: Rig, sealer: Sealer) -> None:

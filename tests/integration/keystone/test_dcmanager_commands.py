@@ -219,7 +219,6 @@ def test_operator_manages(client: Client) -> None:
         ("PATCH", "/subclouds/subcloud1/reconfigure", 404),
         ("PATCH", "/subclouds/subcloud1/reinstall", 404),
         ("PATCH", "/subclouds/subcloud1/redeploy", 404),
-        ("PATCH", "/subclouds/subcloud1/migrate", 404),
         ("POST", "/subcloud-backup", 404),
         ("GET", "/subcloud-peer-groups", 404),
         ("GET", "/system-peers", 404),
@@ -242,10 +241,12 @@ async def test_what_is_not_served(
     assert status == reply.status
     assert "text/html" in reply.headers["content-type"]
     assert reply.lines[0].startswith(str(status))
+    if status == 404:
+        assert reply.detail.endswith("This is Prestager, which stages releases; dcmanager's own API serves this.")
     assert rig.api.transport.commands == []
 
 
 def test_strategies_of_other_types(client: Client) -> None:
-    """A strategy of a type that is not known is refused by name."""
-    with pytest.raises(CommandFailedError, match="Details: type invalid"):
+    """A strategy of a type that is not served here is refused, and who serves it is told."""
+    with pytest.raises(CommandFailedError, match=r"Details: type invalid\. This is Prestager, which stages releases; "):
         client("admin")._json("POST", "/sw-update-strategy/", {"type": "patch"}, ())

@@ -1,0 +1,44 @@
+"""What dcmanager's API serves and Prestager does not, and the sentence that says so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOT_SERVED: Final = "This is Prestager, which stages releases; dcmanager's own API serves this."
+# Types of strategies that dcmanager knows, or knew, beside ours.
+FOREIGN_STRATEGY_TYPES: Final = frozenset(
+    {"firmware", "kube-rootca-update", "kubernetes", "load", "patch", "software", "sw-deploy", "upgrade"}
+)
+# First parts of paths below the version.
+_COLLECTIONS: Final = frozenset(
+    {
+        "alarms",
+        "notifications",
+        "peer-group-associations",
+        "phased-subcloud-deploy",
+        "subcloud-backup",
+        "subcloud-deploy",
+        "subcloud-peer-groups",
+        "sw-update-options",
+        "system-peers",
+    }
+)
+# What dcmanager's API does with one subcloud.
+_VERBS: Final = frozenset({"reconfigure", "redeploy", "reinstall", "restore", "update_status"})
+_VERSION: Final = "v1.0"
+
+
+def with_not_served(text: str, strategy_type: object) -> str:
+    """Return a text about a strategy's type, and for a type that dcmanager serves, who serves it."""
+    is_foreign = isinstance(strategy_type, str) and strategy_type in FOREIGN_STRATEGY_TYPES
+    return f"{text}. {NOT_SERVED}" if is_foreign else text
+
+
+def not_served_path(path: str) -> str:
+    """Return who serves a path that Prestager does not have; empty for one that dcmanager does not have either."""
+    match path.strip("/").split("/"):
+        case [version, collection, *_] if version == _VERSION and collection in _COLLECTIONS:
+            return NOT_SERVED
+        case [version, "subclouds", _, verb] if version == _VERSION and verb in _VERBS:
+            return NOT_SERVED
+    return ""
