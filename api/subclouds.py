@@ -56,7 +56,7 @@ async def add(request: web.Request) -> web.Response:
     """Ask to add a subcloud. It is deployed already, so its password is not needed and not kept."""
     form = await read_new_subcloud(request)
     note = _unused_note(unused_fields(NewSubcloud, form.names))
-    return await ask(request, CommandType.SUBCLOUD_ADD, data=form.fields, note=note)
+    return await ask(request, CommandType.SUBCLOUD_ADD, data=form.fields, note=_line(note))
 
 
 async def change(request: web.Request) -> web.Response:
@@ -66,10 +66,11 @@ async def change(request: web.Request) -> web.Response:
     if _STATE not in form.names or not _MANAGING.issuperset(form.names):
         require(request[CALLER], CHANGE)
     unused = unused_fields(SubcloudChange, form.names)
+    note = _unused_note(unused)
     if form.names.issubset(unused):
         await _require_subcloud(request, ref)
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"nothing to update. {_unused_note(unused)}")
-    return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=form.fields, note=_unused_note(unused))
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"nothing to update. {note}")
+    return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=form.fields, note=_line(note))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -94,6 +95,11 @@ async def forget_staged(request: web.Request) -> web.Response:
 
 def _unused_note(names: list[str]) -> str | None:
     return f"Prestager does not use, and did not keep: {', '.join(map(shown, names))}." if names else None
+
+
+def _line(note: str | None) -> str | None:
+    """Return a note as a line of its own: the client prints it as it is, right before its table."""
+    return None if note is None else f"{note}\n"
 
 
 async def _require_subcloud(request: web.Request, ref: str) -> None:

@@ -95,7 +95,7 @@ async def test_add_by_form(rig: Rig) -> None:
     reply = await rig.send("POST", f"{BASE}/", body, headers=headers)
 
     assert reply.status == 200
-    assert reply.json["info_message"] == "Prestager does not use, and did not keep: deploy_config, sysadmin_password."
+    assert reply.json["info_message"] == "Prestager does not use, and did not keep: deploy_config, sysadmin_password.\n"
     command = rig.transport.only
     assert command.type == CommandType.SUBCLOUD_ADD
     assert command.subject is None
@@ -204,7 +204,9 @@ async def test_change_by_form(rig: Rig) -> None:
     command = rig.transport.only
     assert (command.type, command.subject) == (CommandType.SUBCLOUD_UPDATE, "site.one")
     assert command.data == {"description": "dépôt", "group_id": "Default"}
-    assert reply.json["info_message"] == "Prestager does not use, and did not keep: install_values, sysadmin_password."
+    assert (
+        reply.json["info_message"] == "Prestager does not use, and did not keep: install_values, sysadmin_password.\n"
+    )
 
 
 async def test_change_of_what_is_not_used(rig: Rig) -> None:
