@@ -216,7 +216,9 @@ class Coordinator:
         if command.type not in _START_WORK:
             return ControllerState()
         try:
-            return ControllerState(is_upgrading=self._controller_check.is_upgrading())
+            return ControllerState(
+                is_upgrading=self._controller_check.is_upgrading(), releases=self._controller_check.releases()
+            )
         except InspectionError as error:
             return ControllerState(fault=str(error))
 

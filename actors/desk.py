@@ -28,6 +28,8 @@ class ControllerState:
     """What the system controller itself told before the transaction began."""
 
     is_upgrading: bool = False
+    # The releases that it has (MM.mm), oldest first; None: it was not asked, or did not tell.
+    releases: tuple[str, ...] | None = None
     # Why it could not be told, for the operator.
     fault: str | None = None
 

@@ -47,7 +47,7 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
         raise bad_request(CONTROLLER_UPGRADING)
     release = read_release(command.data, desk.rules.release)
     note = require_release(
-        desk.connection,
+        desk,
         release,
         for_sw_deploy=request.for_sw_deploy,
         prefix=f"Prestage failed '{subcloud['name']}': ",

@@ -38,7 +38,7 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
     group = _find_group(desk, request.group)
     require_password(command, missing="subcloud sysadmin_password required")
     release = read_release(command.data, desk.rules.release)
-    note = require_release(desk.connection, release, for_sw_deploy=request.for_sw_deploy)
+    note = require_release(desk, release, for_sw_deploy=request.for_sw_deploy)
     _refuse_second_strategy(desk)
     chosen, excluded = _choose(desk, request, group, release)
     strategy = _insert_strategy(

@@ -34,7 +34,7 @@ def add_subcloud(desk: Desk, command: Command) -> Subcloud:
     """
     values = read_new(command.data, default_version=desk.rules.release or "")
     if command.data.get("release") is not None:
-        require_supported_release(desk.connection, values["software_version"], desk.rules.release)
+        require_supported_release(desk, values["software_version"], desk.rules.release)
     check_callers_access(values)
     values["version_by_administrator"] = bool(command.by_administrator)
     values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")

@@ -15,6 +15,15 @@ class ControllerCheck(Protocol):
             InspectionError: It could not be told.
         """
 
+    def releases(self) -> tuple[str, ...] | None:
+        """Return the releases (MM.mm) that the controller has, oldest first; None: it is not asked for them.
+
+        Takes a few seconds at most; callable from any thread, never inside a transaction.
+
+        Raises:
+            InspectionError: It could not be told.
+        """
+
 
 class DeclaredOnly:
     """Leaves it to the operator's declaration."""
@@ -22,3 +31,7 @@ class DeclaredOnly:
     def is_upgrading(self) -> bool:
         """Return False: nobody is asked."""
         return False
+
+    def releases(self) -> tuple[str, ...] | None:
+        """Return None: nobody is asked."""
+        return None

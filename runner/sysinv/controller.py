@@ -1,16 +1,17 @@
-"""Asks the system controller itself whether it is being upgraded."""
+"""Asks the system controller itself whether it is being upgraded, and which releases it has."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
 from typing import Any, Final, Literal
 
 from runner.inspectors import InspectionError
-from runner.sysinv.judgement import has_deploy, has_upgrade
+from runner.sysinv.judgement import has_deploy, has_upgrade, read_releases
 from runner.sysinv.session import Access, Address, SiteSession
 
 # The path that tells, and what its answer means.
@@ -23,6 +24,17 @@ _LONGEST_S: Final = 5.0
 # How long what was told is taken for true: a thousand commands in a row must not ask a controller that is away one
 # after the other.
 _FRESH_S: Final = 5.0
+
+
+# The path that lists the releases; only USM has it.
+_RELEASES: Final = "/v1/release"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    is_upgrading: bool
+    # Oldest first; None: it was not asked, or gave no list of any.
+    releases: tuple[str, ...] | None
 
 
 class AskedController:
@@ -43,11 +55,12 @@ class AskedController:
         self._access = access
         self._address = address
         self._path, self._judge = _WAYS[way]
+        self._has_releases = way == "usm"
         self._longest_s = longest_s
         self._clock = clock
         # One question at a time: whoever comes meanwhile gets the same answer.
         self._asking = Lock()
-        self._told: tuple[float, bool | InspectionError] | None = None
+        self._told: tuple[float, _Told | InspectionError] | None = None
 
     def is_upgrading(self) -> bool:
         """Return whether the controller lists an upgrade, in whatever state.
@@ -55,6 +68,17 @@ class AskedController:
         Raises:
             InspectionError: It gave no usable answer in time.
         """
+        return self._answer().is_upgrading
+
+    def releases(self) -> tuple[str, ...] | None:
+        """Return the releases (MM.mm) that the controller has, oldest first; None where it does not list any.
+
+        Raises:
+            InspectionError: It gave no usable answer in time.
+        """
+        return self._answer().releases
+
+    def _answer(self) -> _Told:
         with self._asking:
             if self._told is None or self._clock() - self._told[0] >= _FRESH_S:
                 told = self._ask()
@@ -65,8 +89,8 @@ class AskedController:
             raise InspectionError(str(told))
         return told
 
-    def _ask(self) -> bool | InspectionError:
-        told: SimpleQueue[bool | InspectionError] = SimpleQueue()
+    def _ask(self) -> _Told | InspectionError:
+        told: SimpleQueue[_Told | InspectionError] = SimpleQueue()
         # A thread of its own: looking a name up cannot be cancelled and may take longer than anybody waits.
         Thread(target=lambda: told.put(asyncio.run(self._look())), name="controller-check", daemon=True).start()
         try:
@@ -74,14 +98,24 @@ class AskedController:
         except Empty:
             return self._late()
 
-    async def _look(self) -> bool | InspectionError:
+    async def _look(self) -> _Told | InspectionError:
         try:
             async with asyncio.timeout(self._longest_s), SiteSession(self._access, self._address) as controller:
-                return self._judge(await controller.get(self._path))
+                is_upgrading = self._judge(await controller.get(self._path))
+                releases = await self._list_releases(controller) if self._has_releases else None
+                return _Told(is_upgrading=is_upgrading, releases=releases)
         except InspectionError as error:
             return error
         except TimeoutError:
             return self._late()
+
+    async def _list_releases(self, controller: SiteSession) -> tuple[str, ...] | None:
+        """Return the releases; a controller that gives no list is taken for one that is not asked."""
+        try:
+            async with asyncio.timeout(self._longest_s / 2):
+                return read_releases(await controller.get(_RELEASES)) or None
+        except (InspectionError, TimeoutError):
+            return None
 
     def _late(self) -> InspectionError:
         return InspectionError(f"GET {self._path} was not answered within {self._longest_s:g} s.")

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from runner.sysinv.faults import FaultKind, SiteFaultError
-from statemachine.versions import is_release
+from statemachine.versions import is_release, release_order
 
 # Both are searched for anywhere in the report, as upstream does: its other lines differ between releases.
 _ALARM_CHECK_FAILED: Final = "No alarms: [Fail]"
@@ -117,6 +117,24 @@ def has_deploy(body: Any) -> bool:
     if not isinstance(body, list):
         raise _unusable("GET /v1/deploy gave no list of deploys.")
     return bool(body)
+
+
+# States in which a release of USM can be installed on a site.
+_INSTALLABLE: Final = frozenset({"available", "deployed", "unavailable"})
+
+
+def read_releases(body: Any) -> tuple[str, ...]:
+    """Return the releases (MM.mm), oldest first, that `GET /v1/release` of a controller's USM lists as installable.
+
+    Raises:
+        SiteFaultError: There is no list of releases.
+    """
+    if not isinstance(body, list) or not all(isinstance(one, Mapping) for one in body):
+        raise _unusable("GET /v1/release gave no list of releases.")
+    # A release of USM is a patch of one of ours, such as 24.09.1 of 24.09.
+    versions = (str(one.get("sw_version")) for one in body if one.get("state") in _INSTALLABLE)
+    found = {".".join(version.split(".")[:2]) for version in versions}
+    return tuple(sorted(filter(is_release, found), key=release_order))
 
 
 def _list(body: Any, key: str) -> list[Mapping[str, Any]]:

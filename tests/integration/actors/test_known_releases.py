@@ -99,6 +99,28 @@ def test_content_that_is_elsewhere(house: House, seen: tuple[str, ...] | None) -
     )
 
 
+class ListingController:
+    """A controller that lists its releases."""
+
+    def is_upgrading(self) -> bool:
+        return False
+
+    def releases(self) -> tuple[str, ...] | None:
+        return ("22.12", "24.09")
+
+
+def test_the_controllers_own_list_counts(house: House) -> None:
+    """What the controller itself lists counts, whatever its workers see."""
+    house.add_site("a")
+    add_worker(house, releases=["25.03"])
+    house.coordinator._controller_check = ListingController()
+
+    refused, created = house.create(release="25.03"), house.create(release="24.09")
+
+    assert (400, f"{NOT_HERE}22.12, 24.09.") == (refused.status, refused.detail)
+    assert (200, None) == (created.status, created.body["info_message"])
+
+
 @pytest.mark.parametrize("release", ["25.03", "21.12"])
 def test_a_site_of_a_release_that_is_not_supported(house: House, release: str) -> None:
     """A subcloud is not added with a release that the controller does not have."""

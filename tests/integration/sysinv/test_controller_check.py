@@ -107,6 +107,47 @@ async def test_one_question_serves_a_row_of_commands(asker: Asker, controller: S
     assert await asyncio.to_thread(check.is_upgrading)
 
 
+@pytest.mark.parametrize(
+    ("listed", "releases"),
+    [
+        (
+            [
+                {"sw_version": "24.09.1", "state": "deployed"},
+                {"sw_version": "24.09.2", "state": "available"},
+                {"sw_version": "9.10.0", "state": "unavailable"},
+                {"sw_version": "25.03.0", "state": "deploying"},
+                {"sw_version": "nightly", "state": "available"},
+                {"state": "available"},
+            ],
+            ("9.10", "24.09"),
+        ),
+        ([], None),
+        ({"error": "x"}, None),
+        (["24.09"], None),
+    ],
+)
+async def test_releases_of_the_controller(
+    asker: Asker, controller: ServedSite, listed: Any, releases: tuple[str, ...] | None
+) -> None:
+    """USM lists the releases that can be installed; without a list of any, nothing is known, and work may start."""
+    controller.spec.deploys, controller.spec.releases = [], listed
+    check = AskedController(asker.access, address_of(controller), "usm")
+
+    assert releases == await asyncio.to_thread(check.releases)
+    assert not await asyncio.to_thread(check.is_upgrading)
+    assert 1 == controller.spec.requests["release"]
+
+
+async def test_sysinv_lists_no_releases(asker: Asker, controller: ServedSite) -> None:
+    """A controller that is asked by its sysinv is not asked for releases."""
+    controller.spec.upgrades = []
+    check = AskedController(asker.access, address_of(controller), "sysinv")
+
+    assert await asyncio.to_thread(check.releases) is None
+    assert not controller.spec.requests["release"]
+
+
 def test_declared_asks_nobody() -> None:
     """Where the declaration counts alone nobody is asked."""
     assert DeclaredOnly().is_upgrading() is False
+    assert DeclaredOnly().releases() is None
