@@ -48,9 +48,9 @@ def read_inventory(file: Path) -> Hosts:
                 timeout=_READ_S,
                 check=False,
             )
-    except FileNotFoundError as error:
-        raise CommandError(f"{program} is missing; install Prestager's dependencies again.") from error
     except OSError as error:
+        if not program.exists():
+            raise CommandError(f"{program} is missing; install Prestager's dependencies again.") from error
         raise CommandError(f"Ansible cannot be started to read {file}: {error.strerror}.") from error
     except subprocess.TimeoutExpired:
         # Without its cause, which holds what Ansible has printed so far.

@@ -20,6 +20,8 @@ _VAULT: Final = "$ANSIBLE_VAULT;"
 _ORIGIN: Final = re.compile(r"Origin: (/.+?):([0-9]+)(?::[0-9]+)?$", re.MULTILINE)
 # A word of a line that Ansible quotes by itself.
 _WORD: Final = re.compile(r"got: (\S+)$", re.MULTILINE)
+# What stands for undecodable bytes in a text, and control characters that no inventory may hold.
+_NO_TEXT: Final = re.compile("[\ufffd\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f]")
 # Parts of messages that hold nothing of the source, and what they mean.
 _REASONS: Final = {
     "No closing quotation": "a quotation mark is not closed; an apostrophe in a value needs double quotes around it",
@@ -33,6 +35,9 @@ _REASONS: Final = {
     "mapping values are not allowed": "a value with a colon needs quotes",
     "found undefined alias": "a value that begins with * needs quotes",
     "cannot start any token": "a tab, or a sign that needs quotes, begins a value",
+    "maximum recursion depth": "values are nested too deeply",
+    "for integer string conversion": "a number has too many digits; write it in quotes",
+    "is not JSON serializable": "a value has a type that JSON does not have, such as !!binary",
     "Could not determine a constructor for the tag": "a value that begins with ! needs quotes",
 }
 _UNKNOWN: Final = "it is not of the form of an inventory; ansible-inventory --list says more, and may show passwords"
@@ -56,6 +61,10 @@ def inventory_fault(inventory: Path, complaint: str) -> str:
             " the file out, or encrypt single values (!vault), which are left out; passwords come with each prestage"
             " command."
         )
+    for file in files:
+        line = _unreadable_line(file)
+        if line:
+            return f"{file}, line {line}: it is not text in UTF-8, or holds a control character such as NUL."
     file, line = _place(inventory, files, complaint)
     place = f"{file}, line {line}" if line else str(file)
     reason = next((meaning for sign, meaning in _REASONS.items() if sign in complaint), _UNKNOWN)
@@ -92,6 +101,13 @@ def _broken_yaml(file: Path) -> int:
     except yaml.YAMLError:
         return 0
     return 0
+
+
+def _unreadable_line(file: Path) -> int:
+    """Return the number of the line that holds what is not text; 0 when all are text."""
+    text = _text(file)
+    found = _NO_TEXT.search(text)
+    return text.count("\n", 0, found.start()) + 1 if found else 0
 
 
 def _quoted_line(file: Path, complaint: str) -> int:

@@ -136,3 +136,37 @@ def test_secret_that_cannot_be_stored(prestager, database, tmp_path: Path) -> No
 
     assert 0 == ended.code
     assert "Geheim" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("[" * 200 + "]" * 200, "values are nested too deeply"),
+        ("1" * 5000, "a number has too many digits; write it in quotes"),
+        ("!!binary aGFsbG8=", "a value has a type that JSON does not have, such as !!binary"),
+    ],
+)
+def test_values_that_ansible_cannot_show(prestager, database, tmp_path: Path, written: str, reason: str) -> None:
+    """A value that Ansible itself cannot read or show is refused with the reason, never with a traceback."""
+    file = tmp_path / "hosts.yml"
+    file.write_text(f"all: {{hosts: {{a: {{ansible_x: {written}}}}}}}\n")
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert 1 == ended.code
+    assert [f"  - {file}: {reason}.", f"Error: Ansible cannot read {file}."] == ended.err.splitlines()
+
+
+@pytest.mark.parametrize("content", [b"x: 1\nsite_x: a\0b\n", b"x: 1\nsite_x: [\xe4\n", b"x: 1\nsite_x: \x07\n"])
+@pytest.mark.parametrize("name", ["group_vars/all.yml", "host_vars/a.yml"])
+def test_files_of_variables_that_are_no_text(prestager, database, tmp_path: Path, name: str, content: bytes) -> None:
+    """A file of variables with what is not text is named with the line."""
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: {}}}\n")
+    file = tmp_path / name
+    file.parent.mkdir()
+    file.write_bytes(content)
+
+    ended = prestager("subcloud", "import", str(tmp_path / "hosts.yml"))
+
+    assert 1 == ended.code
+    assert f"{file}, line 2: it is not text in UTF-8, or holds a control character such as NUL." in ended.err
