@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Final
 
 import typer
@@ -190,7 +191,7 @@ def _write_settings(root: Path, feeds: DemoFeeds, password_file: Path) -> None:
         "PRESTAGER_SITE_URLS_FILE": root / _URLS,
         "PRESTAGER_SITE_CA_FILE": root / "ca.pem",
     }
-    lines = [f"export {name}='{value}'\n" for name, value in settings.items()]
+    lines = [f"export {name}={quote(str(value))}\n" for name, value in settings.items()]
     (root / "settings.sh").write_text("".join(lines), encoding="utf-8")
 
 

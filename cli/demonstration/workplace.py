@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from cli.errors import CommandError
@@ -62,7 +63,7 @@ class Workplace:
 
     def write_settings(self, settings: dict[str, str]) -> None:
         """Write the variables down for a shell."""
-        lines = [f"export {name}='{value}'\n" for name, value in settings.items()]
+        lines = [f"export {name}={quote(value)}\n" for name, value in settings.items()]
         self.settings_file.write_text("".join(lines), encoding="utf-8")
 
     def keep_token(self, token: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_only_the_owner_reads_the_token(tmp_path: Path) -> None:
     place.keep_token("prst_x")
 
     assert 0o600 == stat.S_IMODE(place.token_file.stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["it's", "a b", "$HOME", "`x`", "a?b", "a\nb"])
+def test_settings_of_any_directory(tmp_path: Path, name: str) -> None:
+    """A shell reads the settings as they are, whatever characters the directory's name has."""
+    place = Workplace(tmp_path / name)
+    place.prepare()
+    place.write_settings({"PRESTAGER_DATA_DIR": str(place.root / "data")})
+
+    told = subprocess.run(
+        ["/bin/sh", "-c", '. "$0"; printf %s "$PRESTAGER_DATA_DIR"', str(place.settings_file)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=10,
+    ).stdout
+
+    assert str(tmp_path / name / "data") == told
 
 
 def test_settings_of_the_caller_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
