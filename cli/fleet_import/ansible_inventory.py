@@ -41,6 +41,7 @@ def read_inventory(file: Path) -> Hosts:
             done = subprocess.run(  # noqa: S603 - our own program; the file is an argument of its own
                 [str(program), "-i", str(file.absolute()), "--list"],
                 env=environment,
+                cwd=_working_directory(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
@@ -58,6 +59,14 @@ def read_inventory(file: Path) -> Hosts:
     if done.returncode:
         raise CommandError(f"Ansible cannot read {file}.", [inventory_fault(file, done.stderr)])
     return _hosts(file, done.stdout)
+
+
+def _working_directory() -> Path:
+    """Return the caller's directory, whose `group_vars` Ansible reads too; another one when it was removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.sep)
 
 
 @contextmanager

@@ -119,8 +119,17 @@ class _Import:
         try:
             return work()
         except Refused as refusal:
-            self._done.faults.append(f"{readable(name)}: {refusal.detail}.".replace("..", "."))
+            self._done.faults.append(f"{readable(name)}: {refusal.detail.removesuffix('.')}.")
             return None
+
+    def _judge_group(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do the same for a group; its fault names a host too, for groups come with the variables of hosts."""
+        known = len(self._done.faults)
+        made = self._judge(f"group {name}", work)
+        if len(self._done.faults) > known:
+            host = next(host for host, group in self._wanted.group_of.items() if group == name)
+            self._done.faults[-1] += f" Its first host: {readable(host)}."
+        return made
 
     def _new(self, name: str, fields: Mapping[str, Any], group_id: int) -> dict[str, Any]:
         values = read_new_imported(fields, default_version=self._rules.default_version or "")
@@ -185,7 +194,7 @@ class _Import:
         row = self._find_group(name)
         if row is None:
             command = Command(type=CommandType.GROUP_CREATE, data=_described(name, fields))
-            created = self._judge(f"group {name}", lambda: create_group(self._desk, command))
+            created = self._judge_group(name, lambda: create_group(self._desk, command))
             self._done.groups_added += created is not None
             return int(created["id"]) if created is not None else _NO_GROUP
         self._change_group(row, fields)
@@ -216,7 +225,7 @@ class _Import:
             )
             return
         command = Command(type=CommandType.GROUP_UPDATE, subject=str(row["id"]), data=differing)
-        self._judge(f"group {name}", lambda: update_group(self._desk, command))
+        self._judge_group(name, lambda: update_group(self._desk, command))
 
     def _find_group(self, name: str) -> RowMapping | None:
         query = select(subcloud_groups).where(subcloud_groups.c.name == name)

@@ -23,6 +23,9 @@ def read_hosts(file: Path) -> Hosts:
         CommandError: The file cannot be read, or holds no host.
     """
     hosts = _read_plain_list(file)
+    if hosts is None and not file.is_file():
+        # Ansible opens the file anew, and a pipe is read but once.
+        raise CommandError(f"{file} is not a regular file; save the inventory to one, such as fleet.yml.")
     if hosts is None:
         hosts = read_inventory(file)
     if not hosts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -248,3 +249,32 @@ def test_unusual_values(prestager, database, tmp_path: Path, value: str) -> None
 
     assert "Traceback" not in ended.err
     assert ended.code == 0 or ended.err.startswith("  - ") or ended.err.startswith("Error: ")
+
+
+def test_removed_working_directory(
+    prestager, database, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inventory is read though the directory of the caller was removed."""
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.chdir(own)
+    own.rmdir()
+
+    assert 0 == prestager("subcloud", "import", str(inventory)).code
+    assert _is_whole(database)
+
+
+def test_pipe(prestager, database, inventory: Path, tmp_path: Path) -> None:
+    """A list of names may come by a pipe; an inventory is refused with what to do, for Ansible reads it again."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def read(text: str) -> str:
+        writer = Thread(target=pipe.write_text, args=(text,), daemon=True)
+        writer.start()
+        told = prestager("subcloud", "import", "--dry-run", str(pipe))
+        writer.join(10)
+        return told.out + told.err
+
+    assert read("edge-1 10.0.0.1\n").startswith("Would be: 1 subclouds added")
+    assert f"Error: {pipe} is not a regular file; save the inventory to one, such as fleet.yml.\n" == read(_INVENTORY)

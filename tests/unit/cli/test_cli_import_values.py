@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,29 @@ def test_group_that_is_no_text(value: Any) -> None:
 
     assert ["edge-1: prestager_group is no text; write the name of one group in quotes."] == wanted.faults
     assert {"Default"} == set(wanted.groups)
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"prestager_group": "x" * 300}, "Invalid group name."),
+        ({"prestager_group": "g", "prestager_group_description": "x" * 300}, "Invalid group description."),
+        ({"prestager_group": "g", "prestager_group_max_parallel": 10**30}, "Invalid group max_parallel_subclouds."),
+        ({"prestager_description": "x" * 300}, "Invalid description: give a text of at most 255 characters."),
+        ({"prestager_location": ["x"]}, "Invalid location: give a text of at most 255 characters."),
+        ({"prestager_management_alarms": 10**30}, "Invalid management-alarms: give the number of"),
+    ],
+)
+def test_sizes(prestager, database, tmp_path: Path, variables: dict[str, Any], fault: str) -> None:
+    """A value that is too large, of a site or its group, is refused by the name of its host."""
+    file = tmp_path / "hosts.json"
+    file.write_text(json.dumps({"all": {"hosts": {"edge-1": variables, "edge-2": {}}}}))
+
+    ended = prestager("subcloud", "import", str(file))
+
+    assert 1 == ended.code
+    assert "edge-1" in ended.err.splitlines()[0]
+    assert fault in ended.err
 
 
 def test_name_with_what_cannot_be_seen(prestager, database, tmp_path: Path) -> None:
