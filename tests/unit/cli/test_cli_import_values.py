@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,15 @@ _HALF = "a value cannot be stored: a text with half of a character pair."
 _MARK = "it holds a byte order mark, which cannot be seen; type it anew."
 
 
-@pytest.mark.parametrize("null", ["", "~", "null", "NULL"])
 @pytest.mark.parametrize("place", ["host", "vars", "group_vars", "host_vars"])
-def test_nulls(prestager, database, tmp_path: Path, null: str, place: str) -> None:
+def test_nulls(prestager, database, tmp_path: Path, place: str) -> None:
     """A variable without a value is as if it were not there, wherever it stands and whatever its name."""
     names = (
         *("prestager_group", "prestager_group_apply_type", "prestager_group_max_parallel"),
         *("prestager_software_version", "prestager_management_state", "prestager_location", "prestager_oam_address"),
         *("prestager_host_key", "ansible_user", "ansible_connection"),
     )
-    lines = [f"{name}: {null}" for name in names]
+    lines = [f"{name}: {null}" for name, null in zip(names, cycle(("", "~", "null", "NULL")), strict=False)]
     within = "".join(f"\n        {line}" for line in lines) if place == "host" else " {}"
     beside = "".join(f"\n    {line}" for line in lines) if place == "vars" else " {}"
     (tmp_path / "hosts.yml").write_text(f"all:\n  vars:{beside}\n  hosts:\n    a:{within}\n")
@@ -71,16 +71,17 @@ def test_null_of_an_ini_inventory(prestager, database, tmp_path: Path) -> None:
         ('["x\\uFEFF"]', _MARK),
     ],
 )
-@pytest.mark.parametrize("name", ["ansible_host", "prestager_description", "prestager_group", "site_feed_dir"])
-def test_unusable_values(prestager, database, tmp_path: Path, name: str, written: str, fault: str) -> None:
+def test_unusable_values(prestager, database, tmp_path: Path, written: str, fault: str) -> None:
     """A value that cannot be kept or used is refused by the names of its host and variable."""
+    names = ("ansible_host", "prestager_description", "prestager_group", "site_feed_dir")
+    hosts = ", ".join(f"edge-{name}: {{{name}: {written}}}" for name in names)
     file = tmp_path / "hosts.yml"
-    file.write_text(f"all: {{hosts: {{edge-1: {{{name}: {written}}}, edge-2: {{}}}}}}\n")
+    file.write_text(f"all: {{hosts: {{{hosts}, good: {{}}}}}}\n")
 
     ended = prestager("subcloud", "import", str(file))
 
     assert 1 == ended.code
-    assert [f"  - edge-1: {name}: {fault}"] == ended.err.splitlines()[:-1]
+    assert [f"  - edge-{name}: {name}: {fault}" for name in names] == ended.err.splitlines()[:-1]
     with database.read() as connection:
         assert [] == connection.execute(select(subclouds.c.name)).all()
 
