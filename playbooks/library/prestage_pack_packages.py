@@ -14,6 +14,8 @@ options:
   archive_directory: {type: path, required: true, description: Where archives are kept for other sites.}
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.archive import Part, pack
 from ansible.module_utils.prestage.errors import PrestageError
@@ -42,7 +44,8 @@ def part(entry: Entry, params: dict) -> Part:
     advice = f"It belongs in {directory} on the controller. " + (
         "Load the release again." if own else "Prepare the release again."
     )
-    path = require_inside(directory, entry.path)
+    # The feed may link to packages elsewhere; what is packed is verified.
+    path = os.path.join(directory, entry.path) if own else require_inside(directory, entry.path)
     return Part(entry.path, entry.sha256, entry.size, lambda: open_regular(path), advice)
 
 

@@ -46,8 +46,9 @@ def work(params: dict) -> dict:
         remove_incoming(params["backup_dir"], keep=lock.run)
         manifest = find_manifest(params, staging)
         if staging.is_complete(manifest):
+            removed = staging.remove_strangers(manifest)
             lock.release()
-            return answer(lock, manifest, changed=False)
+            return answer(lock, manifest, changed=removed > 0)
         return stage(params, staging, manifest, lock)
 
 

@@ -8,8 +8,16 @@ from .errors import PrestageError
 from .files import create, is_regular, open_regular
 
 CHUNK_BYTES = 1024 * 1024
-# createrepo writes "sha" for SHA-1.
-ALGORITHMS = {"sha": "sha1", "sha1": "sha1", "sha256": "sha256", "sha512": "sha512"}
+# Every name that createrepo_c writes; "sha" is SHA-1. The weak ones only find damage: manifests carry SHA-256.
+ALGORITHMS = {
+    "md5": "md5",
+    "sha": "sha1",
+    "sha1": "sha1",
+    "sha224": "sha224",
+    "sha256": "sha256",
+    "sha384": "sha384",
+    "sha512": "sha512",
+}
 
 
 class DamagedError(PrestageError):

@@ -4,26 +4,22 @@ Reads a package feed by its own rpm metadata: repomd.xml names and seals the met
 The checksums form a chain, so the SHA-256 of repomd.xml stands for the content of the whole feed.
 """
 
-import bz2
-import gzip
-import lzma
 import os
-import zlib
-from contextlib import nullcontext
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 from xml.etree import ElementTree
 
 from .checksums import ALGORITHMS, checksum_of_file, new_digest
+from .compression import AGAIN, unpacked
 from .errors import PrestageError
 from .files import open_regular, require_inside
+from .foreign_feeds import foreign_kind
 from .manifest import METADATA, MOST_FILES, UNCHANGED, Entry, Manifest
 from .rpm_metadata import BoundedXml
-from .safe_names import is_size, relative_path
+from .safe_names import is_size, plain_path
 
 REPOMD = "repodata/repomd.xml"
 # Signature files that may lie beside repomd.xml without being named in it.
 SIGNATURES = ("repodata/repomd.xml.asc", "repodata/repomd.xml.key")
-OPENERS: Dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".xml": nullcontext}
 
 
 class FeedPackage(NamedTuple):
@@ -53,11 +49,12 @@ def read_feed(directory: str) -> Feed:
     Read and verify the metadata of the feed in `directory`.
 
     Raises:
-        PrestageError: There is no feed, or its metadata is missing, damaged or malformed.
+        PrestageError: There is no feed, it is of another kind than rpm, or its metadata is missing, damaged or
+            malformed.
     """
     repomd = os.path.join(directory, REPOMD)
     if not os.path.isfile(repomd):
-        raise PrestageError(f"There is no package feed in {directory}: {REPOMD} is missing. Load the release first.")
+        raise PrestageError(_no_feed(directory))
     paths = {REPOMD}
     primary = ""
     for data in _parse(repomd):
@@ -78,9 +75,23 @@ def package_entry(feed: Feed, package: FeedPackage, change: str) -> Entry:
     """Describe a package for a manifest; its file is read only when the metadata has no SHA-256."""
     if package.algorithm == "sha256":
         return Entry(package.path, package.checksum, package.size, change)
-    path = os.path.join(feed.directory, package.path)
     check_package(feed, package)
-    return Entry(package.path, checksum_of_file(path), package.size, change)
+    return Entry(package.path, checksum_of_file(package_file(feed, package)), package.size, change)
+
+
+def package_file(feed: Feed, package: FeedPackage) -> str:
+    """
+    Return the path of a package's file, which may be a link out of the feed, as to a pool that releases share.
+
+    The metadata says the checksum, so nothing but that package is ever taken from there.
+
+    Raises:
+        PrestageError: There is no regular file.
+    """
+    path = os.path.join(feed.directory, package.path)
+    if not os.path.isfile(path):
+        raise PrestageError(f"Package {package.path} is missing in the feed {feed.directory}. Load the release again.")
+    return path
 
 
 def check_package(feed: Feed, package: FeedPackage) -> None:
@@ -90,9 +101,13 @@ def check_package(feed: Feed, package: FeedPackage) -> None:
     Raises:
         PrestageError: It is missing or damaged.
     """
-    path = require_inside(feed.directory, package.path)
-    if not os.path.isfile(path):
-        raise PrestageError(f"Package {package.path} is missing in the feed {feed.directory}. Load the release again.")
+    path = package_file(feed, package)
+    size = os.path.getsize(path)
+    if size != package.size:
+        raise PrestageError(
+            f"Package {package.path} in the feed {feed.directory} is damaged: it has {size} bytes, the metadata says "
+            f"{package.size}. Load the release again."
+        )
     found = checksum_of_file(path, package.algorithm)
     if found != package.checksum:
         raise PrestageError(
@@ -109,17 +124,27 @@ def own_manifest(feed: Feed, release: str) -> Manifest:
     )
 
 
+def _no_feed(directory: str) -> str:
+    kind = foreign_kind(directory)
+    if not kind:
+        return f"There is no package feed in {directory}: {REPOMD} is missing. Load the release first."
+    return (
+        f"{directory} is {kind}; these playbooks take rpm feeds with the metadata of createrepo_c ({REPOMD}). "
+        "StarlingX's own playbooks serve OSTree and Debian feeds: set PRESTAGER_PLAYBOOKS_DIR to them."
+    )
+
+
 def _check_metadata(directory: str, repomd: str, data: Any) -> str:
     """Verify one metadata file named in repomd.xml and return its path."""
     fields = {_local(child.tag): child for child in data}
     location, checksum = fields.get("location"), fields.get("checksum")
     if location is None or checksum is None or not checksum.text:
         raise PrestageError(f"{repomd} is malformed: a data element lacks its location or checksum.")
-    path = relative_path(location.get("href"), repomd)
+    path = plain_path(location.get("href"), repomd)
     full = require_inside(directory, path)
     if not os.path.isfile(full):
         raise PrestageError(f"{path} is missing in the feed {directory}. Load the release again.")
-    if checksum_of_file(full, checksum.get("type", "")) != checksum.text.strip():
+    if checksum_of_file(full, checksum.get("type", "")) != checksum.text.strip().lower():
         raise PrestageError(f"{path} in the feed {directory} is damaged: its checksum differs from repomd.xml's.")
     return path
 
@@ -130,42 +155,38 @@ def _metadata_entry(directory: str, path: str) -> Entry:
 
 
 def _read_primary(path: str) -> List[FeedPackage]:
-    opener = OPENERS.get(os.path.splitext(path)[1])
-    if opener is None:
-        raise PrestageError(f"{path} is compressed in an unsupported way. Use one of: {', '.join(sorted(OPENERS))}.")
-    packages: List[FeedPackage] = []
-    seen = set()
+    packages: Dict[str, FeedPackage] = {}
     try:
-        with open_regular(path) as raw, opener(raw) as stream:
+        with open_regular(path) as raw, unpacked(raw, path) as stream:
             for _, element in ElementTree.iterparse(BoundedXml(stream, path)):
                 if _local(element.tag) == "package":
-                    package = _package(element, path)
-                    if package.path in seen:
-                        raise PrestageError(f"{path} is malformed: it lists {package.path} twice.")
-                    if len(seen) >= MOST_FILES:
-                        raise PrestageError(f"{path} lists more than {MOST_FILES} packages. Split the feed.")
-                    seen.add(package.path)
-                    packages.append(package)
+                    _add(packages, _package(element, path), path)
                     element.clear()
-    except (ElementTree.ParseError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
-        raise PrestageError(f"{path} is malformed: {error}. Make the feed's metadata again.") from error
-    return packages
+    except (ElementTree.ParseError, ValueError) as error:
+        raise PrestageError(f"{path} is malformed: {error}. {AGAIN}.") from error
+    return list(packages.values())
+
+
+def _add(packages: Dict[str, FeedPackage], package: FeedPackage, where: str) -> None:
+    """Take a package in once, for createrepo_c lists it as often as it is given."""
+    if packages.setdefault(package.path, package) != package:
+        raise PrestageError(f"{where} is malformed: it lists {package.path} twice with different content. {AGAIN}.")
+    if len(packages) > MOST_FILES:
+        raise PrestageError(f"{where} lists more than {MOST_FILES} packages. Split the feed.")
 
 
 def _package(element: Any, where: str) -> FeedPackage:
     fields = {_local(child.tag): child for child in element}
     try:
         checksum, size = fields["checksum"], int(fields["size"].get("package"))
-        path = relative_path(fields["location"].get("href"), where)
-        algorithm, value = checksum.get("type"), checksum.text.strip()
+        path = plain_path(fields["location"].get("href"), where)
+        algorithm, value = checksum.get("type"), checksum.text.strip().lower()
         name = fields["name"].text or ""
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise PrestageError(
-            f"{where} is malformed: a package lacks {error}. Make the feed's metadata again."
-        ) from error
+        raise PrestageError(f"{where} is malformed: a package lacks {error}. {AGAIN}.") from error
     new_digest(algorithm)
     if not is_size(size) or len(value) != new_digest(algorithm).digest_size * 2:
-        raise PrestageError(f"{where} is malformed: wrong size or checksum of {path}. Make the feed's metadata again.")
+        raise PrestageError(f"{where} is malformed: wrong size or checksum of {path}. {AGAIN}.")
     arch = fields["arch"].text if "arch" in fields else ""
     return FeedPackage(name, arch or "", path, size, ALGORITHMS[algorithm], value)
 
@@ -175,7 +196,7 @@ def _parse(path: str) -> Any:
         with open_regular(path) as stream:
             return ElementTree.parse(BoundedXml(stream, path)).getroot()
     except ElementTree.ParseError as error:
-        raise PrestageError(f"{path} is malformed: {error}. Make the feed's metadata again.") from error
+        raise PrestageError(f"{path} is malformed: {error}. {AGAIN}.") from error
 
 
 def _local(tag: str) -> str:

@@ -6,7 +6,7 @@ the controller packed. Whatever is already right is kept, so a broken run is con
 """
 
 import os
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from .archive import unpack
 from .checksums import DamagedError, copy_verified, is_intact
@@ -14,6 +14,7 @@ from .documents import read_document, remove_file, utc, write_document
 from .errors import PrestageError
 from .files import read_text, require_no_link, require_no_links
 from .manifest import METADATA, UNCHANGED, Entry, Manifest, parse_manifest
+from .placed_files import PlacedFiles
 from .space import OR_LOWER, require_space
 
 MARKER = "prestage_packages_complete.json"
@@ -37,6 +38,7 @@ class PackageStaging:
         self._directory = directory
         self._feed_directory = feed_directory
         self._keep_free = keep_free
+        self._placed = PlacedFiles(directory, MANIFEST)
 
     def own_manifest(self) -> Optional[Manifest]:
         """Return the manifest left by a complete earlier run, if any."""
@@ -70,6 +72,7 @@ class PackageStaging:
         lacking = self._lacking(manifest)
         self._require_space(lacking, transferred=bool(archive))
         remove_file(self._path(MARKER))
+        self._placed.expect(_paths(manifest))
         carried = 0
         if archive:
             entries = {entry.path: entry for entry in manifest.entries}
@@ -86,8 +89,9 @@ class PackageStaging:
         lacking = self._lacking(manifest)
         if lacking:
             raise PrestageError(f"{lacking[0].path} was damaged while it was written. Check the site's disk.")
-        self._remove_strangers(manifest)
+        self.remove_strangers(manifest)
         write_document(self._path(MANIFEST), manifest.as_dict())
+        self._placed.forget()
         marker = {
             "release": manifest.release,
             "from_release": manifest.from_release,
@@ -97,6 +101,10 @@ class PackageStaging:
             "completed_at": utc(),
         }
         write_document(self._path(MARKER), marker)
+
+    def remove_strangers(self, manifest: Manifest) -> int:
+        """Remove files of an earlier content of the release, in whatever layout; return their number."""
+        return self._placed.remove_strangers(_paths(manifest))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
@@ -125,16 +133,6 @@ class PackageStaging:
             return False
         return True
 
-    def _remove_strangers(self, manifest: Manifest) -> None:
-        """Remove files of an earlier content of the release from the directories that the manifest uses."""
-        wanted = {self._path(entry.path) for entry in manifest.entries}
-        for top in {entry.path.split("/")[0] for entry in manifest.entries if "/" in entry.path}:
-            for directory, _, names in os.walk(self._path(top)):
-                for name in names:
-                    path = os.path.join(directory, name)
-                    if path not in wanted:
-                        os.unlink(path)
-
 
 class Staged(NamedTuple):
     """What one call brought in."""
@@ -149,3 +147,7 @@ class Staged(NamedTuple):
 def stats(manifest: Manifest, transferred: int) -> Dict[str, Any]:
     """Return what the playbook reports at its end."""
     return {"package_count": manifest.package_count, "transferred_count": transferred, "bytes": manifest.size}
+
+
+def _paths(manifest: Manifest) -> Set[str]:
+    return {entry.path for entry in manifest.entries}

@@ -15,10 +15,10 @@ from typing import Any, Dict, Iterator, List
 from .checksums import is_intact
 from .documents import read_document, utc, write_document
 from .errors import PrestageError
-from .feed import Feed, check_package, package_entry
+from .feed import Feed, check_package, package_entry, package_file
 from .file_lock import locked_within
 from .files import is_regular, read_text, require_inside
-from .manifest import CHANGED, METADATA, NEW, UNCHANGED, Entry, Manifest, parse_manifest
+from .manifest import CHANGED, NEW, UNCHANGED, Entry, Manifest, parse_manifest
 from .safe_names import release_number
 
 MANIFEST = "manifest.json"
@@ -119,13 +119,18 @@ def shared_files(manifest: Manifest) -> List[Entry]:
 
 
 def _fill(directory: str, target: Feed, manifest: Manifest) -> None:
+    """Bring the set together and verify each file of it before the marker is written."""
     packages = {package.path: package for package in target.packages}
     for entry in shared_files(manifest):
-        if entry.change != METADATA:
-            check_package(target, packages[entry.path])
-        _link_or_copy(
-            os.path.realpath(require_inside(target.directory, entry.path)), os.path.join(directory, entry.path)
-        )
+        package = packages.get(entry.path)
+        source = require_inside(target.directory, entry.path) if package is None else package_file(target, package)
+        copy = os.path.join(directory, entry.path)
+        _link_or_copy(os.path.realpath(source), copy)
+        if is_intact(copy, entry.sha256, entry.size):
+            continue
+        if package is not None:
+            check_package(target, package)
+        raise PrestageError(f"{entry.path} was damaged while it was copied to {directory}. Check the disk.")
     write_document(os.path.join(directory, MANIFEST), manifest.as_dict())
     write_document(os.path.join(directory, MARKER), {"manifest_sha256": manifest.digest, "completed_at": utc()})
 

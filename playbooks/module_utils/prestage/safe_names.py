@@ -34,6 +34,18 @@ def relative_path(name: object, where: str) -> str:
     return name
 
 
+def plain_path(name: object, where: str) -> str:
+    """
+    Return `relative_path` of a name without its empty and `.` components: `./a//b` is `a/b`.
+
+    Raises:
+        PrestageError: As `relative_path` does.
+    """
+    if isinstance(name, str) and not name.startswith("/"):
+        name = "/".join(part for part in name.split("/") if part not in ("", "."))
+    return relative_path(name, where)
+
+
 def is_size(value: object) -> bool:
     """Tell whether `value` can be the size of a file, in bytes."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_SIZE

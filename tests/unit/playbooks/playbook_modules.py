@@ -86,13 +86,13 @@ class Controller:
         }
         return load_work("prestage_packages")(params)
 
-    def stage_all(self) -> dict[str, Any]:
+    def stage_all(self, **changes: Any) -> dict[str, Any]:
         """Do what the playbook does: stage, pack, transfer, complete."""
-        site = self.stage()
+        site = self.stage(**changes)
         if not site["missing"]:
             return site
         shutil.copyfile(self.pack(site["missing"]), site["upload"])
-        return self.stage(run=site["run"], archive=site["upload"])
+        return self.stage(run=site["run"], archive=site["upload"], **changes)
 
     def edit_manifest(self, **changes: Any) -> str:
         """Return the prepared manifest with the first file's fields replaced."""
