@@ -10,16 +10,18 @@ import re
 import shutil
 import tempfile
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
+from .archive import KEEP_FREE_BYTES
 from .checksums import is_intact
 from .documents import read_document, utc, write_document
 from .errors import PrestageError
-from .feed import Feed, check_package, package_entry, package_file
+from .feed import Feed, FeedPackage, check_package, package_entry, package_file
 from .file_lock import locked_within
 from .files import is_regular, read_text, require_inside
 from .manifest import CHANGED, NEW, UNCHANGED, Entry, Manifest, parse_manifest
 from .safe_names import release_number
+from .space import require_space
 
 MANIFEST = "manifest.json"
 MARKER = "completed.json"
@@ -121,27 +123,37 @@ def shared_files(manifest: Manifest) -> List[Entry]:
 def _fill(directory: str, target: Feed, manifest: Manifest) -> None:
     """Bring the set together and verify each file of it before the marker is written."""
     packages = {package.path: package for package in target.packages}
-    for entry in shared_files(manifest):
-        package = packages.get(entry.path)
-        source = require_inside(target.directory, entry.path) if package is None else package_file(target, package)
-        copy = os.path.join(directory, entry.path)
-        _link_or_copy(os.path.realpath(source), copy)
-        if is_intact(copy, entry.sha256, entry.size):
+    entries = shared_files(manifest)
+    sources = {entry.path: _source(target, packages.get(entry.path), entry) for entry in entries}
+    refused = [entry for entry in entries if not _link(sources[entry.path], os.path.join(directory, entry.path))]
+    needed = sum(entry.size for entry in refused)
+    require_space(directory, needed, KEEP_FREE_BYTES, "the prepared packages")
+    for entry in refused:
+        shutil.copyfile(sources[entry.path], os.path.join(directory, entry.path))
+    for entry in entries:
+        if is_intact(os.path.join(directory, entry.path), entry.sha256, entry.size):
             continue
-        if package is not None:
-            check_package(target, package)
+        if entry.path in packages:
+            check_package(target, packages[entry.path])
         raise PrestageError(f"{entry.path} was damaged while it was copied to {directory}. Check the disk.")
     write_document(os.path.join(directory, MANIFEST), manifest.as_dict())
     write_document(os.path.join(directory, MARKER), {"manifest_sha256": manifest.digest, "completed_at": utc()})
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    # A link costs no space; it is refused across file systems and, on hardened hosts, for files of others.
+def _source(target: Feed, package: Optional[FeedPackage], entry: Entry) -> str:
+    """Return the file itself, behind whatever links; metadata must lie in the feed."""
+    found = require_inside(target.directory, entry.path) if package is None else package_file(target, package)
+    return os.path.realpath(found)
+
+
+def _link(source: str, target: str) -> bool:
+    """Link a file, which costs no space; refused across file systems and, on hardened hosts, for files of others."""
     os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        return False
+    return True
 
 
 def _is_complete(directory: str, manifest: Manifest) -> bool:

@@ -37,6 +37,14 @@ def require_space(directory: str, needed: int, keep_free: int, what: str, advice
         )
 
 
+def nearest_directory(path: str) -> str:
+    """Return the directory itself, or the nearest one above it that exists: it is made in the same file system."""
+    path = os.path.abspath(path)
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def readable(size: int) -> str:
     """Write a number of bytes for people."""
     amount = float(size)

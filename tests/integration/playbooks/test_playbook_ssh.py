@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playbook_site import PlaybookSite
 
+from demo.feed import DemoPackage, write_feed
 from demo.images import build_images
 from tests.ssh_server import SshServer
 
@@ -52,3 +55,34 @@ def test_wrong_become_password_is_told_apart(remote: PlaybookSite) -> None:
     assert run.return_code != 0
     assert "incorrect sudo password" in run.failures[0].lower()
     assert not Path(remote.release).exists()
+
+
+@pytest.fixture
+def small_directory() -> Iterator[Path]:
+    """Return a directory with 2 MB of room where every user may write."""
+    place = Path(tempfile.mkdtemp(prefix="prestager-tmp-"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=1777", "none", place]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        place.rmdir()
+        pytest.skip("only root may mount")
+    yield place
+    subprocess.run(["umount", place], check=True)
+    place.rmdir()
+
+
+def test_a_login_user_without_room_for_the_transfer(remote: PlaybookSite, small_directory: Path) -> None:
+    """A transfer that does not fit into the login user's temporary directory is refused before it begins.
+
+    The site is free for the next run, and with room the same run succeeds.
+    """
+    write_feed(remote.feeds.target_directory, [DemoPackage(name="big", version="1.0", size_bytes=4 << 20)])
+    remote.prepare().require_success()
+    remote.host_vars["ansible_remote_tmp"] = str(small_directory)
+
+    failed = remote.run("prestage_sw_packages.yml")
+    del remote.host_vars["ansible_remote_tmp"]
+    again = remote.run("prestage_sw_packages.yml").require_success()
+
+    assert failed.return_code != 0
+    assert f"Not enough space for the transfer in {small_directory}: 4.0 MiB needed" in failed.failures[0]
+    assert 1 == again.stats["transferred_count"]

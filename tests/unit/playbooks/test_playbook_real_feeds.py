@@ -247,19 +247,46 @@ def test_a_set_of_wrong_sizes_never_counts(controller: Controller, pool: Path) -
     assert not controller.prepared.exists()
 
 
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no hard link be made, as between file systems."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("ansible.module_utils.prestage.prepared_set.os.link", refuse)
+
+
+def test_a_set_without_room_says_the_numbers(
+    controller: Controller, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages that have to be copied are refused before they fill the controller's file system."""
+    publish_both(controller, pool)
+    refuse_links(monkeypatch)
+    monkeypatch.setattr("ansible.module_utils.prestage.prepared_set.KEEP_FREE_BYTES", 1 << 60)
+
+    with pytest.raises(PrestageError, match=r"Not enough space for the prepared packages in .* needed .* available"):
+        controller.prepare()
+    assert not controller.prepared.exists()
+
+
+def test_a_set_of_copies_is_as_good(controller: Controller, pool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no hard link can be made the set holds copies, and a second prepare changes nothing."""
+    publish_both(controller, pool)
+    refuse_links(monkeypatch)
+
+    assert [True, False] == [controller.prepare()["changed"] for _ in range(2)]
+
+
 def test_a_set_is_verified_where_links_cannot_be_made(
     controller: Controller, pool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy that came out wrong makes no set."""
     publish_both(controller, pool)
-
-    def refuse(*_: Any) -> None:
-        raise OSError(18, "Invalid cross-device link")
+    refuse_links(monkeypatch)
 
     def truncate(source: str, target: str) -> None:
         Path(target).write_bytes(Path(source).read_bytes()[:-1])
 
-    monkeypatch.setattr("ansible.module_utils.prestage.prepared_set.os.link", refuse)
     monkeypatch.setattr("ansible.module_utils.prestage.prepared_set.shutil.copyfile", truncate)
 
     with pytest.raises(PrestageError, match="was damaged while it was copied"):
