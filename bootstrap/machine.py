@@ -37,4 +37,5 @@ def controller_layout(settings: Settings, database: Database) -> ControllerLayou
             StepState.PACKAGES: settings.packages_deadline_s,
             StepState.IMAGES: settings.images_deadline_s,
         },
+        floor_rate_mbit_s=settings.floor_rate_mbit_s,
     )

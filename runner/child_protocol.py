@@ -72,6 +72,13 @@ class Accepted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Announced:
+    """Report: the bytes that the run brings to the site, as far as its tasks have announced them."""
+
+    transfer_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Output:
     """Report: the next piece of what the playbook printed, already masked."""
 
@@ -110,11 +117,12 @@ class Ended:
 
 
 Order = Start | Ping | Stop
-Report = Accepted | Output | Glimpse | Progress | Rest | Ended
+Report = Accepted | Announced | Output | Glimpse | Progress | Rest | Ended
 
 _ORDERS: dict[str, type[Order]] = {"start": Start, "ping": Ping, "stop": Stop}
 _REPORTS: dict[str, type[Report]] = {
     "accepted": Accepted,
+    "announced": Announced,
     "output": Output,
     "glimpse": Glimpse,
     "progress": Progress,

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from runner.progress import Progress
 from runner.ssh_arguments import KnownHost
+from runner.transfer import DEFAULT_FLOOR_RATE_MBIT_S
 
 
 class Outcome(StrEnum):
@@ -50,6 +51,8 @@ class PlaybookJob:
     known_host: KnownHost | None = None
     # Longest time the playbook may take, in seconds of a monotonic clock.
     deadline_s: float
+    # Slowest link to a site, in Mbit/s: what the playbook brings there moves its deadline by this.
+    floor_rate_mbit_s: float = DEFAULT_FLOOR_RATE_MBIT_S
     # Facts that a site answers also become variables, as is Ansible's default; otherwise they are in `ansible_facts`
     # only, and a site cannot override the playbook's own variables.
     injects_facts: bool = True

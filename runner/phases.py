@@ -14,6 +14,7 @@ from typing import Any, Final
 from runner.jobs import PlaybookJob
 from runner.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
 from runner.ssh_arguments import KnownHost
+from runner.transfer import DEFAULT_FLOOR_RATE_MBIT_S
 from statemachine.states import StepState
 
 _IMAGE_LIST: Final = "prestage_images"
@@ -31,8 +32,10 @@ class ControllerLayout:
     ssh_user: str
     # Name of this installation, by which a site tells its controllers apart.
     origin: str
-    # Longest time of each phase, in seconds.
+    # Longest time of each phase, in seconds; what a run brings to its site may need more.
     deadlines_s: Mapping[StepState, float]
+    # Slowest link to a site, in Mbit/s.
+    floor_rate_mbit_s: float = DEFAULT_FLOOR_RATE_MBIT_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
         extra_vars=_extra_vars(layout, order, playbooks),
         known_host=order.known_host,
         deadline_s=layout.deadlines_s[order.phase],
+        floor_rate_mbit_s=layout.floor_rate_mbit_s,
         injects_facts=not playbooks.is_ours,
     )
 

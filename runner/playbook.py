@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from runner.child_protocol import Ended, Ending, Output, Rest, Start
+from runner.child_protocol import Announced, Ended, Ending, Output, Rest, Start
 from runner.digest import Digest
 from runner.failure import joined, sentence, with_remark
 from runner.failure_file import read_failures
@@ -27,6 +27,7 @@ from runner.progress import ProgressCounter
 from runner.reporter import Reporter
 from runner.site_address import SiteAddressError, with_judged_address
 from runner.task_times import TaskTimes
+from runner.transfer import AnnouncedBytes
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
 _EXPECT_TIMEOUT_S = 1
@@ -67,6 +68,7 @@ class PlaybookRun:
         self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
         self._work = HostWork(job.host)
         self._progress = ProgressCounter(self._masker)
+        self._announced = AnnouncedBytes()
         # Nobody asks for the times of a run that is not traced.
         self._times = TaskTimes(self._masker, time.time) if job.traceparent is not None else None
         self._guarded = False
@@ -105,6 +107,8 @@ class PlaybookRun:
             threading.Thread(target=self._guard_end, args=(event["pid"],), daemon=True).start()
         self._digest.take(event)
         self._work.take(event)
+        if self._announced.take(event):
+            self._reporter.send(Announced(transfer_bytes=self._announced.total))
         if self._progress.take(event):
             self._reporter.show(self._progress.now)
         if self._times is not None:

@@ -14,6 +14,7 @@ from runner.child_pool import ChildPool
 from runner.child_protocol import (
     ABANDONED_EXIT_CODE,
     Accepted,
+    Announced,
     Ended,
     Ending,
     Glimpse,
@@ -27,6 +28,7 @@ from runner.failure import sentence
 from runner.jobs import Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
 from runner.masking import Masker
 from runner.progress import Progress
+from runner.transfer import deadline_for
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ class RunSession:
         # The child handed over what was held back.
         self._is_whole = False
         self._timers: list[asyncio.TimerHandle] = []
+        self._deadline: asyncio.TimerHandle | None = None
+        self._began_at = 0.0
 
     def request_stop(self, request: StopRequest) -> None:
         """Stop the run's whole tree; repeating it does nothing."""
@@ -84,7 +88,8 @@ class RunSession:
     async def run(self, pool: ChildPool) -> RunResult:
         """Run the job to its end; never raises but for cancellation of the task."""
         # asyncio's clock is monotonic: a jump of the wall clock ends no run.
-        self._after(self.job.deadline_s, lambda: self.request_stop(_deadline(self.job.deadline_s)))
+        self._began_at = asyncio.get_running_loop().time()
+        self._set_deadline(self.job.deadline_s)
         try:
             await self._host(pool)
         except OSError as error:
@@ -124,6 +129,9 @@ class RunSession:
         match report:
             case Accepted():
                 self._accepted = True
+            case Announced(transfer_bytes=transfer_bytes):
+                job = self.job
+                self._set_deadline(deadline_for(job.deadline_s, transfer_bytes, job.floor_rate_mbit_s))
             case Output(text=text):
                 content = self._keep(text)
                 self._tell(lambda: self._watch.said(self.job.run_id, self._said_bytes, content))
@@ -215,13 +223,18 @@ class RunSession:
             tasks=ended.tasks,
         )
 
+    def _set_deadline(self, deadline_s: float) -> None:
+        """End the run so many seconds after its beginning; takes the place of an earlier deadline."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        loop = asyncio.get_running_loop()
+        stop = StopRequest(outcome=Outcome.FAILED, reason=f"did not finish within {deadline_s:g} s")
+        self._deadline = loop.call_at(self._began_at + deadline_s, lambda: self.request_stop(stop))
+        self._timers.append(self._deadline)
+
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
 
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
-
-
-def _deadline(deadline_s: float) -> StopRequest:
-    return StopRequest(outcome=Outcome.FAILED, reason=f"did not finish within {deadline_s:g} s")

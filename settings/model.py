@@ -183,6 +183,12 @@ class Settings(BaseSettings):
     prepare_deadline_s: Seconds = Field(3600, description="Longest prepare playbook, in seconds.")
     packages_deadline_s: Seconds = Field(3600, description="Longest packages playbook, in seconds.")
     images_deadline_s: Seconds = Field(7200, description="Longest images playbook, in seconds.")
+    floor_rate_mbit_s: float = Field(
+        2,
+        ge=0.01,
+        le=1_000_000,
+        description="Slowest link to a site, in Mbit/s: a run may take 600 s plus its bytes at this rate.",
+    )
     command_timeout_s: Seconds = Field(30, description="How long the API waits for an answer, in seconds.")
     probe: bool = Field(False, description="Keep availability current by probes of each site.")
     probe_kind: Literal["tcp", "sysinv"] = Field(

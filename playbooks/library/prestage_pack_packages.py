@@ -34,7 +34,9 @@ def work(params: dict) -> dict:
         raise PrestageError(
             f"The prepared package set changed meanwhile: it has no {excerpt(unknown[0])}. Prestage again."
         )
-    return pack([part(entries[path], params) for path in params["files"]], params["archive_directory"])
+    packed = pack([part(entries[path], params) for path in params["files"]], params["archive_directory"])
+    # Moves the deadline of the run.
+    return dict(packed, prestage_transfer_bytes=packed["bytes"])
 
 
 def part(entry: Entry, params: dict) -> Part:

@@ -61,13 +61,17 @@ class Controller:
 
     def pack(self, files: list[str]) -> str:
         """Call the packing module and return the archive's path."""
+        return str(self.packed(files)["archive"])
+
+    def packed(self, files: list[str]) -> dict[str, Any]:
+        """Call the packing module and return its answer."""
         params = {
             "set_directory": str(self.prepared),
             "feed_directory": str(self.feeds.target_directory),
             "files": files,
             "archive_directory": str(self.root / "archives"),
         }
-        return str(load_work("prestage_pack_packages")(params)["archive"])
+        return load_work("prestage_pack_packages")(params)
 
     def stage(self, **changes: Any) -> dict[str, Any]:
         """Call the site's packages module with the prepared manifest."""

@@ -244,6 +244,17 @@ def test_sites_that_lack_the_same_share_an_archive(controller: Controller) -> No
     assert first != other
 
 
+def test_packing_announces_the_bytes_of_the_transfer(controller: Controller) -> None:
+    """The answer says how much travels to the site, which moves the deadline of the run; also of a shared archive."""
+    controller.prepare()
+    missing = controller.stage()["missing"]
+
+    first, second = controller.packed(missing), controller.packed(missing)
+
+    assert Path(first["archive"]).stat().st_size == first["prestage_transfer_bytes"]
+    assert first["prestage_transfer_bytes"] == second["prestage_transfer_bytes"]
+
+
 def test_an_edited_set_is_not_packed(controller: Controller) -> None:
     """The marker seals the manifest."""
     controller.prepare()

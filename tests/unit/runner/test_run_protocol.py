@@ -8,6 +8,7 @@ import pytest
 
 from runner.child_protocol import (
     Accepted,
+    Announced,
     Ended,
     Ending,
     Glimpse,
@@ -42,6 +43,7 @@ def test_orders_survive_the_pipe(order: Order) -> None:
     "report",
     [
         Accepted(),
+        Announced(transfer_bytes=1 << 40),
         Output(text="a\nb\ud800"),
         Glimpse(at_bytes=7, text="a\n"),
         Rest(text="z"),
