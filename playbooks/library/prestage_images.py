@@ -7,11 +7,14 @@ short_description: Stage the container images of a release on a site
 description:
   - Fetches docker:// images through skopeo, takes layouts of the site's own list, then what the archive brings,
     verifies every digest and writes one archive and a marker. Otherwise answers C(missing), for the controller to pack.
+  - With C(plan) it asks registries for sizes only and answers how much may be brought to the site, which moves the
+    deadline of the run; a site that is complete answers as without.
   - Writes only while it holds the lock of the site.
 options:
   release: {type: str, required: true, description: The target release.}
   sources: {type: list, elements: dict, description: Answer of prestage_image_sources; absent to read own_list_file.}
   own_list_file: {type: path, required: true, description: The site's own list.}
+  plan: {type: bool, default: false, description: Only find out what the site lacks; fetch nothing.}
   archive: {type: path, default: "", description: Archive on the site with what was missing; removed afterwards.}
   min_free_bytes: {type: int, default: 0, description: Room that must stay free.}
   quota_bytes: {type: int, default: 0, description: Largest total size of the images; 0 for no limit.}
@@ -26,7 +29,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.image_sources import Source, open_container, read_sources, source_from_dict
-from ansible.module_utils.prestage.image_staging import ImageStaging
+from ansible.module_utils.prestage.image_staging import ImageStaging, all_blobs
 from ansible.module_utils.prestage.incoming import incoming_path, remove_incoming
 from ansible.module_utils.prestage.lock import LOCK_ARGUMENTS, SiteLock
 from ansible.module_utils.prestage.platforms import own_architecture
@@ -51,6 +54,8 @@ def work(params: dict) -> dict:
         marker = staging.complete_marker(sources)
         if not marker:
             resolved = resolve(sources, params, lock)
+            if params.get("plan"):
+                return announce(resolved, lock, from_controller=from_controller)
             missing = stage(resolved, staging, params, from_controller=from_controller, lock=lock)
             if missing:
                 return ask(missing, resolved, params, lock)
@@ -99,6 +104,28 @@ def take_layout(source: Source, blobs: list, staging: ImageStaging) -> None:
         raise PrestageError(f"Image {source.reference.name}: {error}") from error
 
 
+def announce(resolved: list, lock: SiteLock, *, from_controller: bool) -> dict:
+    """
+    Answer how many bytes may come from registries and the controller, whatever of them is there already.
+
+    Sources of the controller's list go along, so that the tags are not resolved again.
+    """
+    travelling = [image for source, image in resolved if from_controller or not source.path]
+    plan = {
+        "changed": False,
+        "run": lock.run,
+        "released": False,
+        "missing": [],
+        "prestage_transfer_bytes": sum(blob.size for blob in all_blobs(travelling)),
+    }
+    return dict(plan, sources=as_sources(resolved)) if from_controller else plan
+
+
+def as_sources(resolved: list) -> list:
+    """Return the sources with the images that they stand for, as the module takes them."""
+    return [source._replace(image=image).as_dict() for source, image in resolved]
+
+
 def access(params: dict, lock: SiteLock) -> Registry:
     """Return the way to registries."""
     return Registry(RegistryAccess(params["skopeo"], params["tls_verify"], params["auth_file"], lock.descriptor))
@@ -117,7 +144,7 @@ def ask(missing: list, resolved: list, params: dict, lock: SiteLock) -> dict:
         "released": False,
         "missing": [blob.sha256 for blob in missing],
         "upload": incoming_path(params["backup_dir"], lock.run),
-        "sources": [source._replace(image=image).as_dict() for source, image in resolved],
+        "sources": as_sources(resolved),
     }
 
 
@@ -140,6 +167,7 @@ def main() -> None:
             release={"type": "str", "required": True},
             sources={"type": "list", "elements": "dict"},
             own_list_file={"type": "path", "required": True},
+            plan={"type": "bool", "default": False},
             archive={"type": "path", "default": ""},
             min_free_bytes={"type": "int", "default": 0},
             quota_bytes={"type": "int", "default": 0},

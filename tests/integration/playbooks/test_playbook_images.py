@@ -31,6 +31,8 @@ def test_first_run_stages_the_images_and_the_second_changes_nothing(site: Playbo
     wanted = [image.digest for image in images.images]
     assert wanted == [image["digest"] for image in marker["images"]]
     assert wanted == [manifest["digest"] for manifest in index["manifests"]]
+    planned = first.results["Find out how much there is to fetch"]["prestage_transfer_bytes"]
+    assert sum(path.stat().st_size for path in images.list_file.parent.rglob("blobs/sha256/*")) >= planned > 0
     assert ("23.09", 3) == (first.stats["prestaged_release"], first.stats["image_count"])
     assert 0 == second.changed
     assert staged == tree(site.release)

@@ -14,17 +14,54 @@ from ansible.module_utils.prestage.image_list import Reference, parse_list
 from ansible.module_utils.prestage.oci_layout import Layout
 from image_site import ImageSite
 
-from demo.images import build_images, corrupt_copy
+from demo.images import DemoImages, build_images, corrupt_copy
 
 HEX = "a" * 64
 MARKER = "23.09/prestage_images_complete.json"
 ARCHIVE = "23.09/prestage_images.tar"
 
 
+def layout_bytes(images: DemoImages) -> int:
+    """Return the size of all blobs of the layouts, each once."""
+    blobs = {path.name: path.stat().st_size for path in images.list_file.parent.rglob("blobs/sha256/*")}
+    return sum(blobs.values())
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> ImageSite:
     """Return a controller with three images."""
     return ImageSite(tmp_path)
+
+
+def test_a_plan_announces_the_bytes_and_fetches_nothing(images: ImageSite) -> None:
+    """Before images are fetched it is known how much travels; the same sources are taken then, and the site is held."""
+    plan = images.stage(sources=images.sources(), plan=True)
+
+    assert layout_bytes(images.images) == plan["prestage_transfer_bytes"]
+    assert (False, False, []) == (plan["changed"], plan["released"], plan["missing"])
+    assert images.sources() == plan["sources"]
+    assert not (images.backup / "23.09").exists()
+    assert images.stage(sources=plan["sources"], run=plan["run"])["missing"]
+
+
+def test_a_plan_of_a_complete_site_is_its_end(images: ImageSite) -> None:
+    """A site that has all images answers a plan with its figures, and is free."""
+    images.stage_all()
+
+    plan = images.stage(sources=images.sources(), plan=True)
+
+    assert (True, False, 3) == (plan["released"], plan["changed"], plan["stats"]["image_count"])
+    assert "prestage_transfer_bytes" not in plan
+
+
+def test_layouts_of_the_site_itself_do_not_travel(images: ImageSite) -> None:
+    """What the site's own list names on the site moves no deadline."""
+    build_images(images.backup)
+
+    plan = images.stage(own_list_file=str(next(images.backup.glob("*.txt"))), plan=True)
+
+    assert 0 == plan["prestage_transfer_bytes"]
+    assert "sources" not in plan
 
 
 def test_references_of_every_kind_are_read() -> None:
