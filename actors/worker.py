@@ -24,6 +24,7 @@ from actors.run_context import RunContext
 from actors.site_access import access_fault, is_address_judged
 from actors.worker_tools import WorkerTools
 from db.live import Beyond
+from db.open_releases import open_releases
 from db.runs import Assignment, Report, queued_runs
 from db.sealing import UnsealingError
 from messages.connection_variables import site_variables
@@ -292,6 +293,7 @@ class StepWorker:
                 assignment.subcloud, own_playbooks=is_ours, on_controller=assignment.phase == StepState.PREPARE
             ),
             for_sw_deploy=assignment.for_sw_deploy,
+            protected_releases=self._protected_releases(assignment),
         )
         idle = nothing_to_do(self._tools.layout, order)
         if idle is not None:
@@ -310,6 +312,12 @@ class StepWorker:
         except NoFreeSlotError:
             return False
         return True
+
+    def _protected_releases(self, assignment: Assignment) -> list[str]:
+        if not self._tools.layout.keep_releases:
+            return []
+        with self._tools.database.read() as connection:
+            return open_releases(connection, assignment.subcloud["id"])
 
     def _password(self, assignment: Assignment) -> str:
         if assignment.sealed is None:

@@ -38,4 +38,5 @@ def controller_layout(settings: Settings, database: Database) -> ControllerLayou
             StepState.IMAGES: settings.images_deadline_s,
         },
         floor_rate_mbit_s=settings.floor_rate_mbit_s,
+        keep_releases=settings.keep_releases,
     )

@@ -6,7 +6,7 @@ for our set and for one of that time, those of today for a set that has no prepa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,8 @@ class ControllerLayout:
     deadlines_s: Mapping[StepState, float]
     # Slowest link to a site, in Mbit/s.
     floor_rate_mbit_s: float = DEFAULT_FLOOR_RATE_MBIT_S
+    # How many staged releases stay on a site; 0: all.
+    keep_releases: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ class PhaseOrder:
     for_sw_deploy: bool
     # The site's SSH keys; None: they are not checked.
     known_host: KnownHost | None = None
+    # Releases that stay on the site whatever the layout says.
+    protected_releases: Sequence[str] = ()
 
     @property
     def is_upgrade(self) -> bool:
@@ -139,6 +143,17 @@ def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
         "prestager_origin": layout.origin,
         # A run is claimed once and a new attempt is a new run, so the id only grows: the site's fencing token.
         "prestager_run_token": order.run_id,
+        **_removal_vars(layout, order),
+    }
+
+
+def _removal_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+    """Return nothing unless old releases are removed: without the second variable the playbooks remove none."""
+    if not layout.keep_releases:
+        return {}
+    return {
+        "prestage_keep_releases": layout.keep_releases,
+        "prestage_protected_releases": list(order.protected_releases),
     }
 
 

@@ -189,6 +189,9 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Slowest link to a site, in Mbit/s: a run may take 600 s plus its bytes at this rate.",
     )
+    keep_releases: int = Field(
+        0, ge=0, le=1000, description="Staged releases that stay on a site after a successful run; 0: all."
+    )
     command_timeout_s: Seconds = Field(30, description="How long the API waits for an answer, in seconds.")
     probe: bool = Field(False, description="Keep availability current by probes of each site.")
     probe_kind: Literal["tcp", "sysinv"] = Field(

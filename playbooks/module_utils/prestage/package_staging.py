@@ -106,6 +106,11 @@ class PackageStaging:
         """Remove files of an earlier content of the release, in whatever layout; return their number."""
         return self._placed.remove_strangers(_paths(manifest))
 
+    def remove_all(self) -> None:
+        """Remove every file that runs placed; the manifest stays, for it says which they are."""
+        self._placed.remove_strangers(set())
+        self._placed.forget()
+
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
 

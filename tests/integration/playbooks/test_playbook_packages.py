@@ -101,3 +101,19 @@ def test_damaged_and_missing_packages_of_the_site_come_from_the_controller(site:
 def _unchanged(site: PlaybookSite) -> set[str]:
     target = {path.name for path in site.feeds.target_directory.glob("Packages/*")}
     return target & {path.name for path in site.feeds.previous_directory.glob("Packages/*")}
+
+
+def test_old_releases_leave_the_site_where_a_number_is_set(site: PlaybookSite) -> None:
+    """After a successful run the oldest staged releases are removed; the running one and protected ones stay."""
+    for release in ("20.06", "21.05", "21.12", "22.12"):
+        (site.backup / release).mkdir()
+        (site.backup / release / "prestage_packages_complete.json").write_text(json.dumps({"release": release}))
+    site.prepare().require_success()
+
+    site.run("prestage_sw_packages.yml").require_success()
+    kept_all = {path.name for path in site.backup.iterdir() if path.is_dir()}
+    numbers = {"prestage_keep_releases": 2, "prestage_protected_releases": ["21.05"]}
+    site.run("prestage_sw_packages.yml", **numbers).require_success()
+
+    assert {"20.06", "21.05", "21.12", "22.12", "23.09"} == kept_all
+    assert {"21.05", "22.12", "23.09"} == {path.name for path in site.backup.iterdir() if path.is_dir()}

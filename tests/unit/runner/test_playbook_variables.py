@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ class TestHostVariables:
 
 
 class TestExtraVariables:
+    @pytest.mark.parametrize("write", [seed_set, newer_set])
+    def test_old_releases_go_where_a_number_is_set(self, tmp_path: Path, write: Any) -> None:
+        """Our playbooks get the number and what stays in any case; neither without the number, nor other sets."""
+        keeping = replace(layout(tmp_path, OURS), keep_releases=2)
+        foreign = replace(keeping, playbooks_dir=write(tmp_path / "playbooks").directory)
+        given = order(PACKAGES, protected_releases=["21.12"])
+        removal = {"prestage_keep_releases", "prestage_protected_releases"}
+
+        extra_vars = playbook_job(keeping, given, "").extra_vars
+        assert (2, ["21.12"]) == tuple(extra_vars[name] for name in sorted(removal))
+        for place in (layout(tmp_path, OURS), foreign):
+            assert not removal & set(playbook_job(place, given, "").extra_vars)
+
     @pytest.mark.parametrize("write", [seed_set, None])
     @pytest.mark.parametrize("for_sw_deploy", [False, True])
     def test_as_the_seed_passed_them(self, tmp_path: Path, write: Any, for_sw_deploy: bool) -> None:

@@ -1,0 +1,62 @@
+"""Removes old releases that these playbooks have staged on a site, and nothing else that lies beside them."""
+
+import os
+import shutil
+from typing import Iterable, List, Set
+
+from .documents import read_document, remove_file
+from .image_staging import ARCHIVE
+from .image_staging import MARKER as IMAGES_MARKER
+from .image_staging import WORK as IMAGES_WORK
+from .package_staging import MANIFEST, PackageStaging
+from .package_staging import MARKER as PACKAGES_MARKER
+from .safe_names import RELEASE
+
+
+def staged_releases(backup_dir: str) -> List[str]:
+    """Return the releases that are complete on the site, by their packages or images, the oldest first."""
+    found = []
+    for name in os.listdir(backup_dir):
+        directory = os.path.join(backup_dir, name)
+        if RELEASE.match(name) and not os.path.islink(directory) and _is_ours(directory, name):
+            found.append(name)
+    return sorted(found, key=lambda release: [int(part) for part in release.split(".")])
+
+
+def outdated_releases(staged: List[str], keep: int, protected: Set[str]) -> List[str]:
+    """
+    Return which of the staged releases go, the oldest first, so that `keep` stay; those that are protected always do.
+
+    Args:
+        staged: The oldest first.
+
+        keep: How many stay; 0: all.
+
+        protected: Releases that stay in any case; they count.
+    """
+    if keep <= 0:
+        return []
+    surplus = len(staged) - keep
+    return [release for release in staged if release not in protected][: max(0, surplus)]
+
+
+def remove_release(backup_dir: str, release: str) -> None:
+    """Remove what the playbooks put into the directory of a release, and the directory unless others use it too."""
+    directory = os.path.join(backup_dir, release)
+    # The markers first: a removal that is broken off leaves no release that looks complete.
+    for name in (PACKAGES_MARKER, IMAGES_MARKER):
+        remove_file(os.path.join(directory, name))
+    PackageStaging(directory, "", 0).remove_all()
+    for name in (MANIFEST, ARCHIVE):
+        remove_file(os.path.join(directory, name))
+    work = os.path.join(directory, IMAGES_WORK)
+    if os.path.isdir(work) and not os.path.islink(work):
+        shutil.rmtree(work)
+    if not os.listdir(directory):
+        os.rmdir(directory)
+
+
+def _is_ours(directory: str, release: str) -> bool:
+    markers: Iterable[str] = (PACKAGES_MARKER, IMAGES_MARKER)
+    documents = [read_document(os.path.join(directory, name)) for name in markers]
+    return any(document is not None and document.get("release") == release for document in documents)
