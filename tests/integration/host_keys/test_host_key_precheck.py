@@ -252,8 +252,11 @@ class TestReinstalled:
     ) -> None:
         """A caller who has the version read elsewhere does not make a changed key acceptable by it."""
         prestager, port = prestaged
-        prestager.ask(CommandType.SUBCLOUD_UPDATE, "edge-1", admin=False, **moved)
         name = moved.get("name", "edge-1")
+        # The network of a managed site cannot be changed.
+        for change in ({"management-state": "unmanaged"}, moved):
+            prestager.ask(CommandType.SUBCLOUD_UPDATE, "edge-1", admin=False, **change)
+        prestager.ask(CommandType.SUBCLOUD_UPDATE, name, admin=False, **{"management-state": "managed"})
         prestager.change(name, **{"software-version": "23.09"})
         servers.exchange(port, new_key())
 

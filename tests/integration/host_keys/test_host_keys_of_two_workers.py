@@ -96,11 +96,11 @@ def test_the_same_key_is_recorded_once(database: Database) -> None:
 
 
 def test_a_reinstalled_site_is_accepted_once(database: Database) -> None:
-    """With a version read over verified TLS that differs from that of the record, one other key is taken."""
+    """Where two versions that were read over verified TLS differ, one other key is taken."""
     old, new, another = key(), key(), key()
 
     verdicts = [
-        meet(database, old).verdict,
+        meet(database, old, is_verified=True).verdict,
         meet(database, new, version="23.09").verdict,
         meet(database, new, version="23.09", is_verified=True).verdict,
         meet(database, another, version="23.09", is_verified=True).verdict,

@@ -38,7 +38,8 @@ supervisor.stop()
 
 
 def allow_core_files() -> None:
-    """Take the limit away that the machine may have."""
+    """Take the limit away that the machine may have, and that the shell of a job in the background ignores SIGQUIT."""
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     wanted = hard if os.getuid() else resource.RLIM_INFINITY
     resource.setrlimit(resource.RLIMIT_CORE, (wanted, wanted))
