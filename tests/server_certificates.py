@@ -14,9 +14,15 @@ _PEM = serialization.Encoding.PEM
 
 
 def make_certificate(
-    directory: Path, name: str = "server", *, days: float = 365, begins_in_days: float = -1, named: bool = True
+    directory: Path,
+    name: str = "server",
+    *,
+    days: float = 365,
+    begins_in_days: float = -1,
+    named: bool = True,
+    authority: bool = False,
 ) -> tuple[Path, Path]:
-    """Write a certificate that signs itself for 127.0.0.1 and its key; return both files."""
+    """Write a certificate that signs itself for 127.0.0.1, as an authority's if asked, and its key; return both."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -32,6 +38,8 @@ def make_certificate(
     if named:
         hosts = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
         builder = builder.add_extension(hosts, critical=False)
+    if authority:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
     certificate_file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(_PEM))
     write_key(key_file, key)

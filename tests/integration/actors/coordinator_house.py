@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
 
 from actors.coordinator import Coordinator
 from db.engine import Database
+from db.journal import Journal
+from db.runs import claim
 from db.schema import outbox, runs, steps, strategies, subclouds
 from db.sealing import Sealer
 from messages.commands import Answer, Command, CommandType
 from tests.imported_sites import import_sites
+
+# The process that the tests stand for.
+OWNER = "worker/1"
 
 
 @dataclass
@@ -96,3 +102,15 @@ class House:
     def messages(self) -> list[tuple[str, int | None]]:
         """Return what is in the outbox."""
         return [(row["actor"], row["argument"]) for row in self.rows(outbox)]
+
+
+def claimed(house: House, owner: str = OWNER) -> int:
+    """Return a run that `owner` holds."""
+    house.add_site("a")
+    house.create()
+    house.verb("apply")
+    (run_id,) = house.queued()
+    at = datetime.now(UTC)
+    with house.database.write() as connection:
+        assert claim(connection, Journal(at), run_id, owner, at)
+    return run_id

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
 import psycopg
 import pytest
-from coordinator_house import House
+from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event, text
 from structlog.testing import capture_logs
 
@@ -21,8 +20,7 @@ from actors.loop import Loop
 from actors.relay import Relay
 from actors.reports import Reporter
 from actors.webhooks.book import Book
-from db.journal import Journal
-from db.runs import Report, claim
+from db.runs import Report
 from db.schema import live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import CommandType
@@ -31,7 +29,6 @@ from statemachine.states import RunOutcome
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
-OWNER = "worker/1"
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 
 
@@ -151,18 +148,6 @@ def write(house: House) -> None:
     """Change something."""
     with house.database.write() as connection:
         connection.execute(text("UPDATE controller SET upgrading = false"))
-
-
-def claimed(house: House) -> int:
-    """Return a run that the worker holds."""
-    house.add_site("a")
-    house.create()
-    house.verb("apply")
-    (run_id,) = house.queued()
-    at = datetime.now(UTC)
-    with house.database.write() as connection:
-        assert claim(connection, Journal(at), run_id, OWNER, at)
-    return run_id
 
 
 def house_rows(house: House, table: Any) -> list[dict[str, Any]]:

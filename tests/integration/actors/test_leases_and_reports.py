@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from unittest.mock import Mock
 
 import pytest
-from coordinator_house import House
+from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
@@ -22,20 +22,6 @@ from db.schema import run_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
-
-OWNER = "worker/1"
-
-
-def claimed(house: House, owner: str = OWNER) -> int:
-    """Return a run that `owner` holds."""
-    house.add_site("a")
-    house.create()
-    house.verb("apply")
-    (run_id,) = house.queued()
-    at = datetime.now(UTC)
-    with house.database.write() as connection:
-        assert claim(connection, Journal(at), run_id, owner, at)
-    return run_id
 
 
 def report(run_id: int) -> Report:
