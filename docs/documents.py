@@ -11,11 +11,16 @@ from typing import Final
 
 from actors.asyncapi.assembly import document_text as asyncapi_text
 from api.openapi.making import document_text as openapi_text
+from docs.settings_page import settings_text
 
 _DOCS: Final = Path(__file__).parent
 
 # Name of the file → what makes its text.
-DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {"openapi.json": openapi_text, "asyncapi.json": asyncapi_text}
+DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
+    "openapi.json": openapi_text,
+    "asyncapi.json": asyncapi_text,
+    "settings.md": settings_text,
+}
 
 
 def main() -> None:

@@ -130,10 +130,10 @@ class Settings(BaseSettings):
     )
     playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
     deploy_dir: Path = Field(
-        Path("/opt/platform/deploy"), description="Where <release>/prestage_images* and the shared packages are."
+        Path("/opt/platform/deploy"), description="Where `<release>/prestage_images*` and the shared packages are."
     )
     feed_dir: Path = Field(
-        Path("/var/www/pages/feed"), description="Where the controller keeps the package feeds, rel-<release> each."
+        Path("/var/www/pages/feed"), description="Where the controller keeps the package feeds, `rel-<release>` each."
     )
     inspector: Literal["declared", "sysinv"] = Field(
         "declared", description="How the facts of a site are read: as declared in the inventory, or at its sysinv."
