@@ -6,10 +6,9 @@ database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import dramatiq
 import structlog
@@ -19,33 +18,10 @@ from actors.coordinator import Coordinator
 from actors.message_spans import trace_options
 from actors.worker import StepWorker
 from db.unavailable import DatabaseUnavailableError
-from messages.commands import Answer, Command
-from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
+from messages.commands import Answer, Command, ReplyAddress
+from messages.queues import QUEUE_OF, WORKER_QUEUES
 
 _log = structlog.get_logger(__name__)
-
-# The queue of each actor.
-QUEUE_OF: Final[Mapping[str, str]] = {
-    "execute_command": COMMANDS,
-    "coordinate": COORDINATOR,
-    "inspect_site": PRECHECKS,
-    "stage_content": SUBCLOUDS,
-    "prepare_release": PREPARE,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplyAddress:
-    """Where an answer goes."""
-
-    command_id: str
-    # Queue that the caller named, empty if it asked for no answer; None in one process.
-    queue: str | None = None
-    # Id of the request that the answer belongs to; several requests may use one command id.
-    mark: str | None = None
-    # Where whoever asked is in a trace.
-    traceparent: str | None = None
-
 
 Reply = Callable[[ReplyAddress, Answer], None]
 

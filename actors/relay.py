@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 import structlog
 from sqlalchemy import delete, or_, select
 
-from actors.declare import QUEUE_OF
 from db.engine import Database
 from db.schema import outbox
 from db.types import database_now
+from messages.queues import QUEUE_OF
 
 _log = structlog.get_logger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
-from actors.declare import QUEUE_OF
 from db.dispatch import ACTOR_OF_PHASE
+from messages.queues import QUEUE_OF
 from statemachine.states import StepState
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors.amqp.topology import EVENTS, EXCHANGES, QUEUES, dead_letters_of
-from actors.declare import QUEUE_OF
-from messages.queues import COMMANDS, COORDINATOR, WORKER_QUEUES
+from messages.queues import COMMANDS, COORDINATOR, QUEUE_OF, WORKER_QUEUES
 from statemachine.machines import PRESTAGE_TRANSITIONS, STRATEGY_TRANSITIONS
 from statemachine.states import StepState, StrategyState
 

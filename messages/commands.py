@@ -5,6 +5,7 @@ The API and (over RabbitMQ) foreign publishers make commands; the coordinator al
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -92,6 +93,19 @@ class Answer(BaseModel):
     body: Any = None
     # Otherwise, the sentence that tells what is wrong.
     detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyAddress:
+    """Where an answer goes."""
+
+    command_id: str
+    # Queue that the caller named, empty if it asked for no answer; None in one process.
+    queue: str | None = None
+    # Id of the request that the answer belongs to; several requests may use one command id.
+    mark: str | None = None
+    # Trace context of the request.
+    traceparent: str | None = None
 
 
 class TransportUnavailableError(Exception):

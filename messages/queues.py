@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 # Commands, from the API and from foreign publishers.
@@ -17,3 +18,12 @@ PREPARE: Final = "prestager.prepare"
 
 # What a worker may serve.
 WORKER_QUEUES: Final = (PRECHECKS, SUBCLOUDS, PREPARE)
+
+# The queue of each actor.
+QUEUE_OF: Final[Mapping[str, str]] = {
+    "execute_command": COMMANDS,
+    "coordinate": COORDINATOR,
+    "inspect_site": PRECHECKS,
+    "stage_content": SUBCLOUDS,
+    "prepare_release": PREPARE,
+}

@@ -15,8 +15,7 @@ from actors.amqp.dead_letters import publisher_of, turn_away
 from actors.amqp.publisher import Outgoing, Publisher, PublishError
 from actors.amqp.topology import DIRECT_REPLY, REPLIES, is_direct_reply, is_reply_queue_of
 from actors.amqp.trace_headers import header_trace, trace_header
-from actors.declare import ReplyAddress
-from messages.commands import Answer, Command
+from messages.commands import Answer, Command, ReplyAddress
 from messages.queues import COMMANDS
 from tracing.tracer import UNTRACED, Tracer
 

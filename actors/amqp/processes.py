@@ -22,7 +22,7 @@ from actors.amqp.trace_headers import header_trace, publishing, trace_header
 from actors.amqp.transport import AmqpTransport
 from actors.amqp.upkeep import TopologyUpkeep
 from actors.coordinator import Coordinator
-from actors.declare import QUEUE_OF, Actors
+from actors.declare import Actors
 from actors.engine import LOOK_S, Engine, EngineRun, WorkerLoops
 from actors.heartbeat import Heartbeat, ReportedProcess
 from actors.loop import Loop
@@ -34,7 +34,7 @@ from actors.worker_tools import WorkerTools
 from db.dispatch import ACTOR_OF_PHASE
 from db.engine import Database
 from db.retention import Retention
-from messages.queues import COMMANDS, WORKER_QUEUES
+from messages.queues import COMMANDS, QUEUE_OF, WORKER_QUEUES
 from runner.jobs import Runner
 from tracing.tracer import UNTRACED, Tracer
 

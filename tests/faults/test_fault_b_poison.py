@@ -20,9 +20,8 @@ from actors.amqp.cloudevents import MalformedCommandError, to_command
 from actors.amqp.dead_letters import REASON
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.amqp.topology import dead_letters_of
-from actors.declare import QUEUE_OF
 from db.schema import commands, strategies
-from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
+from messages.queues import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS
 from tests.faults.b_rig import exchange, mutated, served
 from tests.faults.fault_rig import scaled, seeded
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
