@@ -11,7 +11,6 @@ from api.auth import Authenticator
 from api.context import FOLLOWER, LOG_FOLLOWERS, SERVICES, Limits, Readiness, RequestMeters, Services
 from api.documents import DOCUMENTS, Documents
 from api.failures import log_access, render_errors
-from api.openapi.making import make_documents
 from api.reads import Reads
 from api.routes import add_routes
 from api.stream.follower import Follower
@@ -32,6 +31,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     sealer: Sealer,
     authenticator: Authenticator,
     readiness: Readiness,
+    documents: Documents,
     started: Callable[[], bool] = lambda: True,
     limits: Limits | None = None,
     meters: RequestMeters | None = None,
@@ -49,6 +49,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         authenticator: Knows the callers.
 
         readiness: Looked at by /readyz.
+
+        documents: Served by /openapi.json and /docs.
 
         started: Looked at by /startupz: whether the process was ready once.
 
@@ -75,7 +77,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     )
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)
-    app[DOCUMENTS] = Documents(make_documents)
+    app[DOCUMENTS] = documents
     app[LOG_FOLLOWERS] = LogFollowers(services.reads.run)
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_reads)

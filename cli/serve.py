@@ -21,8 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.amqp.processes import AmqpActors
 from actors.probe import AvailabilityProbe, ProbeRules
 from api.app import create_app
+from api.documents import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.listener import BoundedSite
+from api.openapi.making import make_documents
 from api.server import create_runner, create_site
 from bootstrap.fact_sources import probe_aim
 from bootstrap.faults import StartError
@@ -128,6 +130,7 @@ class _Service:
         settings = self._settings
         transport = self._installation.actors.transport(settings.command_timeout_s)
         app = create_app(
+            documents=Documents(make_documents),
             database=self._installation.database,
             transport=transport,
             sealer=self._installation.sealer,

@@ -20,8 +20,10 @@ from aiohttp import ClientSession, web
 
 from api.app import create_app
 from api.auth import Authenticator, Caller
+from api.documents import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
+from api.openapi.making import make_documents
 from api.server import create_runner
 from db.engine import Database
 from db.migrate import upgrade
@@ -57,6 +59,7 @@ async def median_ms(database: Database, authenticator: Authenticator, tokens: li
         return {}
 
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=Nowhere(),
         sealer=Sealer(b"k" * 32),

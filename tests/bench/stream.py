@@ -24,6 +24,8 @@ from sqlalchemy import insert
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
+from api.documents import Documents
+from api.openapi.making import make_documents
 from api.server import create_runner
 from db.engine import Database
 from db.migrate import upgrade
@@ -64,6 +66,7 @@ async def serve(url: str) -> None:
 
     database = Database(url)
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=Nowhere(),
         sealer=Sealer(b"k" * 32),

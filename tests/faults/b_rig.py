@@ -16,6 +16,8 @@ from aiohttp import web
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.context import Limits
+from api.documents import Documents
+from api.openapi.making import make_documents
 from api.server import create_runner
 from db.tokens import Role, TokenStore
 from tests.integration.amqp.amqp_rig import Node
@@ -66,6 +68,7 @@ def served(node: Node) -> Iterator[Server]:
 
     async def begin() -> web.AppRunner:
         app = create_app(
+            documents=Documents(make_documents),
             database=node.database,
             transport=node.transport,
             sealer=node.sealer,

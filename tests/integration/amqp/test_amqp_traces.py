@@ -22,6 +22,8 @@ from sqlalchemy import select
 from actors.amqp.topology import EVENTS
 from api.app import create_app
 from api.auth import TokenAuthenticator
+from api.documents import Documents
+from api.openapi.making import make_documents
 from api.server import create_runner
 from bootstrap.roles import Role
 from db.schema import events, outbox, runs, steps, strategies
@@ -91,6 +93,7 @@ def http(node: Node) -> Iterator[Callable[..., tuple[int, Mapping[str, str]]]]:
             return {}
 
         app = create_app(
+            documents=Documents(make_documents),
             database=installation.database,
             transport=node.transport,
             sealer=installation.sealer,

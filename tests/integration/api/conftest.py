@@ -10,6 +10,8 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
 from api.context import Limits
+from api.documents import Documents
+from api.openapi.making import make_documents
 from db.engine import Database
 from db.sealing import Sealer
 from db.tokens import TokenStore
@@ -61,6 +63,7 @@ async def rig(
 
     transport = RecordingTransport()
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=transport,
         sealer=sealer,

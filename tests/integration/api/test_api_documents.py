@@ -9,6 +9,8 @@ from api_rig import RecordingTransport, Rig, serve
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
+from api.documents import Documents
+from api.openapi.making import make_documents
 from db.engine import Database
 from db.sealing import Sealer
 from db.tokens import TokenStore
@@ -49,6 +51,7 @@ async def test_documents_are_only_read(rig: Rig, path: str) -> None:
 async def test_started(database: Database, sealer: Sealer, started: bool, status: int) -> None:
     """/startupz is 503 until the process was ready once, for anybody."""
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=RecordingTransport(),
         sealer=sealer,

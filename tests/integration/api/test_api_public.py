@@ -9,6 +9,8 @@ from api_rig import RecordingTransport, Rig, serve
 from api.app import create_app
 from api.auth import AuthenticatorUnavailableError, Caller, TokenAuthenticator
 from api.context import Limits, Readiness
+from api.documents import Documents
+from api.openapi.making import make_documents
 from db.engine import Database
 from db.sealing import Sealer
 from db.tokens import TokenStore
@@ -67,6 +69,7 @@ async def _break() -> Mapping[str, str | None]:
 async def test_check_that_fails_itself(database: Database, sealer: Sealer, readiness: Readiness, fault: str) -> None:
     """A check that hangs or breaks is not ready, and tells nothing of the inside."""
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=RecordingTransport(),
         sealer=sealer,
@@ -91,7 +94,12 @@ class _Away:
 async def test_authenticator_is_away(database: Database, sealer: Sealer) -> None:
     """When nobody can tell who calls, the answer is to come back, not that the token is bad."""
     app = create_app(
-        database=database, transport=RecordingTransport(), sealer=sealer, authenticator=_Away(), readiness=_hang
+        documents=Documents(make_documents),
+        database=database,
+        transport=RecordingTransport(),
+        sealer=sealer,
+        authenticator=_Away(),
+        readiness=_hang,
     )
     async with serve(app, database, RecordingTransport()) as rig:
         reply = await rig.send("GET", "/v1.0/subclouds")

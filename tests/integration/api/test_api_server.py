@@ -8,6 +8,8 @@ from api_rig import RecordingTransport, Rig
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
+from api.documents import Documents
+from api.openapi.making import make_documents
 from db.engine import Database
 from db.sealing import Sealer
 from db.tokens import TokenStore
@@ -37,6 +39,7 @@ def test_building_connects_to_nothing(sealer: Sealer) -> None:
     database = Database("sqlite:////none/such.db")
 
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=RecordingTransport(),
         sealer=sealer,

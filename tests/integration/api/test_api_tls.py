@@ -16,6 +16,8 @@ from structlog.testing import capture_logs
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
+from api.documents import Documents
+from api.openapi.making import make_documents
 from api.server import create_runner, create_site
 from api.tls import CertificateError, ServerCertificate, server_context
 from db.engine import Database
@@ -49,6 +51,7 @@ async def runner(
         return {}
 
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=RecordingTransport(),
         sealer=sealer,

@@ -17,6 +17,8 @@ from sqlalchemy import select
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.context import FOLLOWER, Limits
+from api.documents import Documents
+from api.openapi.making import make_documents
 from api.server import create_runner
 from bootstrap.installation import Installation, build
 from db.schema import strategies
@@ -79,6 +81,7 @@ def _app(installation: Installation) -> web.Application:
         return {"database": None}
 
     return create_app(
+        documents=Documents(make_documents),
         database=installation.database,
         transport=installation.actors.transport(_COMMAND_S),
         sealer=installation.sealer,

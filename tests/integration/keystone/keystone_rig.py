@@ -10,8 +10,10 @@ from typing import Any
 from api_rig import RecordingTransport, Reply, Rig, serve
 
 from api.app import create_app
+from api.documents import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
+from api.openapi.making import make_documents
 from db.engine import Database
 from db.sealing import Sealer
 from tests.keystone_server import KeystoneServer, Seen
@@ -66,6 +68,7 @@ async def serve_with_keystone(
 
     transport = RecordingTransport()
     app = create_app(
+        documents=Documents(make_documents),
         database=database,
         transport=transport,
         sealer=Sealer(b"k" * 32),

@@ -12,7 +12,9 @@ from aiohttp import web
 from keystone_rig import KeystoneRig, identity
 
 from api.app import create_app
+from api.documents import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
+from api.openapi.making import make_documents
 from api.server import create_runner
 from bootstrap.installation import build
 from runner.noop import NoopRunner
@@ -71,6 +73,7 @@ class Service:
             return {}
 
         app = create_app(
+            documents=Documents(make_documents),
             database=self._installation.database,
             transport=self._installation.actors.transport(30.0),
             sealer=self._installation.sealer,
