@@ -100,7 +100,7 @@ class SysinvTarget:
             if fault.kind in NOT_THE_SITES:
                 _log.info("probe.not-told", subcloud=self.name, cause=str(fault))
                 return Answer.UNSURE
-            return Answer.SILENT if fault.kind is FaultKind.UNREACHABLE else Answer.BAD
+            return Answer.SILENT if fault.kind in {FaultKind.UNREACHABLE, FaultKind.REFUSED} else Answer.BAD
 
 
 def aim_sysinv(access: Access, addresses: SiteAddresses, timeout_s: float) -> Aim:

@@ -86,7 +86,10 @@ def site_access(settings: Settings) -> Access:
 def site_addresses(settings: Settings) -> SiteAddresses:
     """Return where sites are asked."""
     return SiteAddresses(
-        keystone_port=settings.site_keystone_port, sysinv_port=settings.site_sysinv_port, file=settings.site_urls_file
+        keystone_port=settings.site_keystone_port,
+        sysinv_port=settings.site_sysinv_port,
+        usm_port=settings.site_usm_port,
+        file=settings.site_urls_file,
     )
 
 

@@ -37,11 +37,12 @@ def write_inventory(fleet: Fleet, path: Path, *, max_parallel: int) -> None:
 
 
 def write_site_urls(fleet: Fleet, path: Path) -> None:
-    """Write the TOML file of each site's Keystone and sysinv."""
+    """Write the TOML file of each site's Keystone, sysinv and USM."""
     tables = (
         f"[{json.dumps(site.name)}]\n"
         f"keystone = {json.dumps(site.api.keystone_url)}\n"
         f"sysinv = {json.dumps(site.api.sysinv_url)}\n"
+        f"usm = {json.dumps(site.api.sysinv_url)}\n"
         for site in fleet.sites
     )
     path.write_text("\n".join(tables), encoding="utf-8")

@@ -152,6 +152,7 @@ class Settings(BaseSettings):
     )
     site_keystone_port: int = Field(5001, ge=1, le=65535, description="Port of a site's Keystone.")
     site_sysinv_port: int = Field(6386, ge=1, le=65535, description="Port of a site's sysinv.")
+    site_usm_port: int = Field(5498, ge=1, le=65535, description="Port of a site's USM.")
     site_urls_file: Path | None = Field(
         None, description="TOML file with the URLs of sites that are not at their management start address."
     )

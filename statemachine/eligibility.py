@@ -19,6 +19,7 @@ DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "pre
 _FIRST_FOR_SW_DEPLOY: Final = "24.09"
 
 CONTROLLER_UNKNOWN: Final = "Whether the system controller is being upgraded could not be told, so nothing was started."
+DCMANAGER_UNKNOWN: Final = "Whether dcmanager works on the subclouds could not be told, so nothing was started."
 CONTROLLER_UPGRADING: Final = (
     "Prestage failed 'SystemController': Prestage operations not allowed while system controller upgrade is in"
     " progress."
@@ -51,6 +52,8 @@ class SiteFacts:
     # Whether controller-0 is the active controller; None where it does not matter: only an installation of a duplex
     # site needs it.
     controller_0_active: bool | None = None
+    # State of the site's own software deploy that is in transition; None: there is none, or no USM.
+    deploy_in_transition: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +141,12 @@ def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Re
         return skipped(name, "Prestage operation is only accepted for a simplex subcloud.")
     if facts.controller_0_active is False:
         return skipped(name, "Prestage for install on duplex subclouds is only allowed when controller-0 is active.")
+    if facts.deploy_in_transition is not None:
+        return skipped(
+            name,
+            f"Subcloud {name} current state of its own software deploy (USM) is '{facts.deploy_in_transition}'. "
+            "Please wait until it finishes before running this operation.",
+        )
     if facts.management_affecting_alarms and not force:
         return failed(
             name,

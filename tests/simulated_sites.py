@@ -34,7 +34,7 @@ class SitesThread:
     def write_urls(self, file: Path) -> Path:
         """Write the file that PRESTAGER_SITE_URLS_FILE names."""
         text = "".join(
-            f'["{name}"]\nkeystone = "{site.keystone_url}"\nsysinv = "{site.sysinv_url}"\n'
+            f'["{name}"]\nkeystone = "{site.keystone_url}"\nsysinv = "{site.sysinv_url}"\nusm = "{site.sysinv_url}"\n'
             for name, site in self._sites.items()
         )
         file.write_text(text)

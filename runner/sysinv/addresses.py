@@ -1,4 +1,4 @@
-"""Where each site's Keystone and sysinv are: at its first management address, or where the operator's file says.
+"""Where each site's Keystone, sysinv and USM are: at its first management address, or where the operator's file says.
 
 The file belongs to whoever runs the service, and not to callers of the API: a URL is where the account's password goes.
 """
@@ -14,21 +14,32 @@ from runner.inspectors import InspectionError
 from runner.sysinv.session import Address
 
 _KEYS = frozenset({"keystone", "sysinv"})
+# May be left out: USM is not asked there then.
+_USM = "usm"
 
 
 class SiteAddresses:
     """Finds the URLs of sites; the file is read again when it has changed.
 
-    Its tables are named like the sites, each with `keystone` (with the version) and `sysinv` (without):
+    Its tables are named like the sites, each with `keystone` (with the version), `sysinv` and perhaps `usm` (without):
 
         [edge-17]
         keystone = "https://10.1.2.3:5001/v3"
         sysinv = "https://10.1.2.3:6386"
+        usm = "https://10.1.2.3:5498"
     """
 
-    def __init__(self, *, keystone_port: int = 5001, sysinv_port: int = 6386, file: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        keystone_port: int = 5001,
+        sysinv_port: int = 6386,
+        usm_port: int = 5498,
+        file: Path | None = None,
+    ) -> None:
         self._keystone_port = keystone_port
         self._sysinv_port = sysinv_port
+        self._usm_port = usm_port
         self._file = file
         self._read: tuple[tuple[int, int], Mapping[str, Address]] | None = None
 
@@ -45,7 +56,9 @@ class SiteAddresses:
             return None
         host = f"[{management_address}]" if ":" in management_address else management_address
         return Address(
-            keystone_url=f"https://{host}:{self._keystone_port}/v3", service_url=f"https://{host}:{self._sysinv_port}"
+            keystone_url=f"https://{host}:{self._keystone_port}/v3",
+            service_url=f"https://{host}:{self._sysinv_port}",
+            usm_url=f"https://{host}:{self._usm_port}",
         )
 
     def from_file(self) -> Mapping[str, Address]:
@@ -77,9 +90,10 @@ def _parse(text: str) -> Mapping[str, Address]:
 
 
 def _address(name: str, values: Any) -> Address:
-    if not isinstance(values, dict) or set(values) != _KEYS:
-        raise ValueError(f"the table {name} must have keystone and sysinv and nothing else.")
-    for key in _KEYS:
-        if not isinstance(values[key], str) or not values[key].startswith(("https://", "http://")):
+    if not isinstance(values, dict) or set(values) - {_USM} != _KEYS:
+        raise ValueError(f"the table {name} must have keystone and sysinv, may have usm, and nothing else.")
+    for key, url in values.items():
+        if not isinstance(url, str) or not url.startswith(("https://", "http://")):
             raise ValueError(f"{key} of {name} must be a URL such as https://10.1.2.3:5001/v3.")
-    return Address(keystone_url=values["keystone"].rstrip("/"), service_url=values["sysinv"].rstrip("/"))
+    urls = {key: url.rstrip("/") for key, url in values.items()}
+    return Address(keystone_url=urls["keystone"], service_url=urls["sysinv"], usm_url=urls.get(_USM))

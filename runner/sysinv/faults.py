@@ -11,8 +11,10 @@ from runner.inspectors import InspectionError
 class FaultKind(StrEnum):
     """Why a request gave no usable answer."""
 
-    # No connection: refused, reset, no answer in time.
+    # No connection: reset, no answer in time.
     UNREACHABLE = "unreachable"
+    # Nothing listens there.
+    REFUSED = "refused"
     # The network of this machine has no way there, or this machine is out of sockets: nothing is said of the site.
     OURS = "ours"
     # The other side's certificate is not good for us.
@@ -27,12 +29,14 @@ class FaultKind(StrEnum):
     MISSING = "missing"
     # 5xx, or a health query that the site could not make now.
     SERVER = "server"
+    # The request came back to the one who sent it.
+    LOOP = "loop"
     # Any other status, or a body that is not what it should be.
     UNUSABLE = "unusable"
 
 
 # What a short pause may heal.
-PASSING: Final = frozenset({FaultKind.UNREACHABLE, FaultKind.SERVER})
+PASSING: Final = frozenset({FaultKind.UNREACHABLE, FaultKind.REFUSED, FaultKind.SERVER})
 # What says nothing about the site: our account, our trust, our network.
 NOT_THE_SITES: Final = frozenset(
     {FaultKind.OURS, FaultKind.CERTIFICATE, FaultKind.LOGIN, FaultKind.TOKEN, FaultKind.FORBIDDEN}

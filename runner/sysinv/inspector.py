@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from runner.inspectors import InspectionError, Reading
 from runner.sysinv.addresses import SiteAddresses
+from runner.sysinv.faults import PASSING, FaultKind, SiteFaultError
 from runner.sysinv.judgement import (
     System,
+    deploy_in_transition,
     has_blocking_alarms,
     is_active_controller,
     read_health,
     read_oam_address,
     read_system,
 )
-from runner.sysinv.session import Access, SiteSession
+from runner.sysinv.session import Access, Address, SiteSession
 from statemachine.eligibility import SiteFacts
+from statemachine.site_operations import FIRST_WITH_USM
+from statemachine.versions import is_older
+
+_DEPLOY: Final = "/v1/deploy"
+# How a site of a release without USM answers where USM would be.
+_NO_USM: Final = frozenset({FaultKind.REFUSED, FaultKind.MISSING})
 
 
 class SysinvInspector:
-    """Asks a site's own Keystone and sysinv, in upstream's order; the first fault ends it.
+    """Asks a site's own Keystone and sysinv, in upstream's order, then its USM; the first fault ends it.
 
     `deadline_s` bounds all requests about one site together, in seconds. With `allow_duplex` the active controller of
     a duplex site is read where it matters.
@@ -50,9 +58,24 @@ class SysinvInspector:
         try:
             async with asyncio.timeout(self._deadline_s), SiteSession(self._access, address) as site:
                 reading = await self._read(site, subcloud, for_install=for_install)
+                # An older site's firewall may leave a question without an answer where nothing is to be asked.
+                if address.usm_url is not None and not is_older(reading.facts.software_version, FIRST_WITH_USM):
+                    reading = await self._read_deploy(replace(address, service_url=address.usm_url), reading)
         except TimeoutError:
             raise InspectionError(f"The site did not tell all within {self._deadline_s:g} s.") from None
         return replace(reading, is_verified=address.service_url.startswith("https:"))
+
+    async def _read_deploy(self, usm: Address, reading: Reading) -> Reading:
+        """Return the reading with the site's own software deploy; a site without USM has none."""
+        try:
+            async with SiteSession(self._access, usm) as site:
+                state = deploy_in_transition(await site.get(_DEPLOY, passing=PASSING - _NO_USM))
+        except SiteFaultError as fault:
+            if fault.kind not in _NO_USM:
+                raise
+            return replace(reading, log=f"{reading.log}Software deploy: none, the site has no USM. {fault}\n")
+        log = f"{reading.log}Software deploy: {state or 'none in transition'}\n"
+        return replace(reading, facts=replace(reading.facts, deploy_in_transition=state), log=log)
 
     async def _read(self, site: SiteSession, subcloud: Mapping[str, Any], *, for_install: bool) -> Reading:
         system = read_system(await site.get("/v1/isystems"))

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from runner.sysinv.faults import FaultKind, SiteFaultError
+from statemachine.site_operations import USM_AT_REST
 from statemachine.versions import is_release, release_order
 
 # Both are searched for anywhere in the report, as upstream does: its other lines differ between releases.
@@ -112,11 +113,28 @@ def has_deploy(body: Any) -> bool:
     Raises:
         SiteFaultError: There is no list; USM tells its errors as an object.
     """
+    return bool(_deploys(body))
+
+
+def deploy_in_transition(body: Any) -> str | None:
+    """Return the state of the deploy in transition that `GET /v1/deploy` of a site's USM lists; None: there is none.
+
+    Raises:
+        SiteFaultError: There is no list, or a deploy without a state; USM tells its errors as an object.
+    """
+    deploys = _deploys(body)
+    if not all(isinstance(one, Mapping) for one in deploys):
+        raise _unusable("GET /v1/deploy gave no list of deploys.")
+    states = [_text(one, "state", "software deploy") for one in deploys]
+    return next((state[:_SHOWN] for state in states if state not in USM_AT_REST), None)
+
+
+def _deploys(body: Any) -> list[Any]:
     if isinstance(body, Mapping) and body.get("error"):
         raise SiteFaultError(FaultKind.SERVER, "GET /v1/deploy told an error.")
     if not isinstance(body, list):
         raise _unusable("GET /v1/deploy gave no list of deploys.")
-    return bool(body)
+    return body
 
 
 # States in which a release of USM can be installed on a site.

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -34,6 +34,7 @@ _BY_STATUS: Final[Mapping[int, FaultKind]] = {
     HTTPStatus.UNAUTHORIZED: FaultKind.TOKEN,
     HTTPStatus.FORBIDDEN: FaultKind.FORBIDDEN,
     HTTPStatus.NOT_FOUND: FaultKind.MISSING,
+    HTTPStatus.LOOP_DETECTED: FaultKind.LOOP,
 }
 
 
@@ -59,6 +60,8 @@ class Address:
     keystone_url: str
     # The service without a version: https://192.168.101.2:6386
     service_url: str
+    # USM of the same system: https://192.168.101.2:5498; None: it is not asked.
+    usm_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +77,19 @@ class Access:
 class SiteSession:
     """An asynchronous context; see the module."""
 
-    def __init__(self, access: Access, address: Address) -> None:
+    def __init__(
+        self,
+        access: Access,
+        address: Address,
+        *,
+        longest_body: int = _LONGEST_BODY,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make a session that takes answers of at most `longest_body` bytes and sends `headers` too."""
         self._access = access
         self._address = address
+        self._longest_body = longest_body
+        self._headers = {**_HEADERS, **(headers or {})}
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -85,7 +98,7 @@ class SiteSession:
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
             timeout=aiohttp.ClientTimeout(sock_connect=patience.connect_s, sock_read=patience.read_s),
-            headers=_HEADERS,
+            headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -97,21 +110,21 @@ class SiteSession:
         if self._client is not None:
             await self._client.close()
 
-    async def get(self, path: str) -> Any:
-        """Return the JSON value at `path`; a token that is not taken is replaced once.
+    async def get(self, path: str, *, passing: Collection[FaultKind] = PASSING) -> Any:
+        """Return the JSON value at `path`; a token that is not taken is replaced once, and `passing` is tried again.
 
         Raises:
             SiteFaultError: There was no usable answer, in the second try where a pause may have healed it.
         """
         token = await self._token()
         try:
-            return await self._get(path, token)
+            return await self._get(path, token, passing)
         except SiteFaultError as fault:
             if fault.kind is not FaultKind.TOKEN:
                 raise
         self._access.tokens.drop(self._address.keystone_url, token)
         try:
-            return await self._get(path, await self._token())
+            return await self._get(path, await self._token(), passing)
         except SiteFaultError as fault:
             if fault.kind is not FaultKind.TOKEN:
                 raise
@@ -127,7 +140,7 @@ class SiteSession:
     async def _log_in(self) -> Token:
         url, body = f"{self._address.keystone_url}/auth/tokens", self._access.account.login_body()
         try:
-            text, answer = await self._repeat("POST", url, "The login at Keystone", json=body)
+            text, answer = await self._repeat("POST", url, "The login at Keystone", PASSING, json=body)
         except SiteFaultError as fault:
             if fault.kind is not FaultKind.TOKEN:
                 raise
@@ -135,17 +148,19 @@ class SiteSession:
             raise SiteFaultError(FaultKind.LOGIN, f"Keystone refused the login of {user} (401).") from None
         return read_token(text, answer)
 
-    async def _get(self, path: str, token: Token) -> Any:
+    async def _get(self, path: str, token: Token, passing: Collection[FaultKind]) -> Any:
         url, headers = f"{self._address.service_url}{path}", {"X-Auth-Token": token.text}
-        _, answer = await self._repeat("GET", url, f"GET {path}", headers=headers)
+        _, answer = await self._repeat("GET", url, f"GET {path}", passing, headers=headers)
         return answer
 
-    async def _repeat(self, verb: str, url: str, what: str, **options: Any) -> tuple[str | None, Any]:
+    async def _repeat(
+        self, verb: str, url: str, what: str, passing: Collection[FaultKind], **options: Any
+    ) -> tuple[str | None, Any]:
         for attempt in range(1, self._access.patience.tries + 1):
             try:
                 return await self._send(verb, url, what, **options)
             except SiteFaultError as fault:
-                if attempt == self._access.patience.tries or fault.kind not in PASSING:
+                if attempt == self._access.patience.tries or fault.kind not in passing:
                     raise
             await asyncio.sleep(self._access.patience.pause_s)
         raise AssertionError("unreachable")
@@ -158,19 +173,19 @@ class SiteSession:
         try:
             # A redirect would take the token, or the password, elsewhere.
             async with self._client.request(verb, url, ssl=secured, allow_redirects=False, **options) as response:
-                body = await _read(response, what)
+                body = await _read(response, what, self._longest_body)
                 _refuse_status(response.status, what)
                 return response.headers.get("X-Subject-Token"), _parse(body, what)
         except (TimeoutError, aiohttp.ClientError, OSError, ssl.SSLError) as error:
             raise _connection_fault(error, url, what) from None
 
 
-async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
+async def _read(response: aiohttp.ClientResponse, what: str, longest: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > _LONGEST_BODY:
-            raise SiteFaultError(FaultKind.UNUSABLE, f"{what} gave more than {_LONGEST_BODY} bytes.")
+        if len(body) > longest:
+            raise SiteFaultError(FaultKind.UNUSABLE, f"{what} gave more than {longest} bytes.")
     return bytes(body)
 
 
@@ -179,7 +194,8 @@ def _refuse_status(status: int, what: str) -> None:
         return
     kind = _BY_STATUS.get(status, FaultKind.UNUSABLE)
     # 400 is what sysinv answers to its health while it cannot ask its own parts.
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or (status == HTTPStatus.BAD_REQUEST and "/health" in what):
+    is_server = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS
+    if is_server or (status == HTTPStatus.BAD_REQUEST and "/health" in what):
         kind = FaultKind.SERVER
     raise SiteFaultError(kind, f"{what} was answered with {status}.")
 
@@ -218,6 +234,6 @@ def _tls_fault(error: aiohttp.ClientSSLError | ssl.SSLError, place: str) -> Site
 
 def _system_fault(number: int, place: str) -> SiteFaultError:
     if number == errno.ECONNREFUSED:
-        return SiteFaultError(FaultKind.UNREACHABLE, f"{place} refused the connection.")
+        return SiteFaultError(FaultKind.REFUSED, f"{place} refused the connection.")
     kind = FaultKind.OURS if number in _OURS else FaultKind.UNREACHABLE
     return SiteFaultError(kind, f"{place} cannot be connected to ({errno.errorcode.get(number, number)}).")

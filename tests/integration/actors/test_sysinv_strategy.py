@@ -93,6 +93,23 @@ def test_each_site_by_what_it_says(asking: Callable[..., Rig], sites: SitesThrea
     assert "The inventory says 22.12" in rig.log("moved", "prestage-precheck")
 
 
+def test_a_site_whose_own_software_is_deployed(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """A site with a software deploy in transition is skipped with its state, with force too; others are staged."""
+    rig = asking()
+    for name in ("well", "older"):
+        rig.add_site(name)
+        sites[name].spec.software_version = "24.09"
+    sites["well"].spec.deploys = [{"state": "host"}]
+    sites["older"].spec.deploys = None
+
+    assert "complete" == rig.run_strategy(force="true")
+    assert rig.step("well")["details"].startswith(
+        "Prestage skipped 'well': Subcloud well current state of its own software deploy (USM) is 'host'."
+    )
+    assert "Software deploy: host\n" in rig.log("well", "prestage-precheck")
+    assert "" == rig.step("older")["details"]
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "169.254.1.1", "::ffff:127.0.0.1"])
 def test_a_site_that_calls_itself_this_machine(
     asking: Callable[..., Rig], sites: SitesThread, stage: Stage, address: str

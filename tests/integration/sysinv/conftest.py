@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from sysinv_asking import Asker
@@ -16,6 +17,14 @@ async def site() -> AsyncIterator[ServedSite]:
     """A site that is well."""
     async with serve_sites([SiteSpec(name="edge-1")]) as sites:
         yield sites["edge-1"]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nothing listens, kept from others until the end of the test."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 @pytest.fixture

@@ -124,7 +124,11 @@ class TestAddresses:
     @pytest.mark.parametrize(("address", "host"), [("192.168.101.2", "192.168.101.2"), ("fd01::2", "[fd01::2]")])
     def test_by_management_address(self, address: str, host: str) -> None:
         """A site is asked at its first management address; IPv6 is put in brackets."""
-        expected = Address(keystone_url=f"https://{host}:5001/v3", service_url=f"https://{host}:6386")
+        expected = Address(
+            keystone_url=f"https://{host}:5001/v3",
+            service_url=f"https://{host}:6386",
+            usm_url=f"https://{host}:5498",
+        )
 
         assert expected == SiteAddresses().find("edge-1", address)
         assert SiteAddresses().find("edge-1", None) is None
@@ -140,6 +144,14 @@ class TestAddresses:
 
         assert SiteAddresses().find("edge.1", "192.168.101.2") == before
         assert Address(keystone_url="http://h:1/v3", service_url="http://h:2") == addresses.find("edge.1", None)
+
+    def test_usm_of_the_file(self, tmp_path: Path) -> None:
+        """The file names USM where the site has one."""
+        file = tmp_path / "urls.toml"
+        file.write_text('[a]\nkeystone = "http://h:1/v3"\nsysinv = "http://h:2"\nusm = "http://h:3/"\n')
+        expected = Address(keystone_url="http://h:1/v3", service_url="http://h:2", usm_url="http://h:3")
+
+        assert expected == SiteAddresses(file=file).find("a", None)
 
     @pytest.mark.parametrize(
         "text",

@@ -168,7 +168,7 @@ async def test_a_refused_connection_is_tried_once_more(
     await site.refuse()
     fault = await fault_of(asker, site)
     host, port = site.addresses[0]
-    assert (Kind.UNREACHABLE, f"{host}:{port} refused the connection.") == (fault.kind, str(fault))
+    assert (Kind.REFUSED, f"{host}:{port} refused the connection.") == (fault.kind, str(fault))
 
     async def come_back(_: float) -> None:
         await site.listen()

@@ -116,6 +116,18 @@ class TestFacts:
         assert judge_facts("site1", FACTS, force=force, rules=Rules()) is None
 
     @pytest.mark.parametrize("force", [True, False])
+    def test_a_software_deploy_in_transition_is_skipped(self, force: bool) -> None:
+        """A site whose own software deploy is in transition is skipped, with its state; force does not change that."""
+        facts = replace(FACTS, deploy_in_transition="host", management_affecting_alarms=True)
+        expected = Refusal(
+            skip=True,
+            text="Prestage skipped 'site1': Subcloud site1 current state of its own software deploy (USM) is 'host'. "
+            "Please wait until it finishes before running this operation.",
+        )
+
+        assert expected == judge_facts("site1", facts, force=force, rules=Rules())
+
+    @pytest.mark.parametrize("force", [True, False])
     @pytest.mark.parametrize("mode", ["duplex", "duplex-direct", "", "Simplex"])
     def test_duplex_is_skipped(self, mode: str, force: bool) -> None:
         """What is not simplex is skipped, and force does not change that (8.10)."""
