@@ -6,6 +6,7 @@ Called by its actors; many instances may exist, for the order of their transacti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from math import inf
@@ -37,6 +38,7 @@ from db.step_moves import StaleDecisionError
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
 from runner.controller_checks import ControllerCheck, DeclaredOnly
+from runner.dcmanager.operations import DcmanagerOperations
 from runner.inspectors import InspectionError, Inspector
 from statemachine.plan import plan
 from tracing.log_context import about
@@ -92,7 +94,8 @@ class Coordinator:
 
     `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them;
     `patience_s` is how long a command waits for a database that is away; `controller_check` tells whether the system
-    controller is being upgraded, beside what the operator declared; `tracer` is told of commands and phases.
+    controller is being upgraded, beside what the operator declared; `dcmanager` tells what it does on subclouds;
+    `tracer` is told of commands and phases.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place
@@ -105,6 +108,7 @@ class Coordinator:
         *,
         patience_s: float = _PATIENCE_S,
         controller_check: ControllerCheck | None = None,
+        dcmanager: DcmanagerOperations | None = None,
         meters: Meters | None = None,
         tracer: Tracer = UNTRACED,
     ) -> None:
@@ -116,6 +120,7 @@ class Coordinator:
         self._writer = writer
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredOnly()
+        self._dcmanager = dcmanager
         self._meters = meters or Unmeasured()
         self._tracer = tracer
         self._phase_spans = PhaseSpans(database, tracer)
@@ -215,12 +220,24 @@ class Coordinator:
     def _look_at_controller(self, command: Command) -> ControllerState:
         if command.type not in _START_WORK:
             return ControllerState()
+        if self._dcmanager is not None:
+            # It answers while the controller is asked.
+            self._dcmanager.ask()
         try:
-            return ControllerState(
+            state = ControllerState(
                 is_upgrading=self._controller_check.is_upgrading(), releases=self._controller_check.releases()
             )
         except InspectionError as error:
-            return ControllerState(fault=str(error))
+            state = ControllerState(fault=str(error))
+        return self._look_at_dcmanager(state)
+
+    def _look_at_dcmanager(self, state: ControllerState) -> ControllerState:
+        if self._dcmanager is None:
+            return state
+        try:
+            return replace(state, operations=self._dcmanager.read().operations)
+        except InspectionError as error:
+            return replace(state, operations_fault=str(error))
 
     def _execute(
         self, connection: Connection, journal: Journal, at: datetime, command: Command, state: ControllerState

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 from db.journal import Journal
 from runner.inspectors import Inspector
 from statemachine.eligibility import Rules
+from statemachine.site_operations import SiteOperation
 from statemachine.snapshot import Limits
 
 
@@ -32,6 +34,10 @@ class ControllerState:
     releases: tuple[str, ...] | None = None
     # Why it could not be told, for the operator.
     fault: str | None = None
+    # Operations of dcmanager that go on, by subcloud.
+    operations: Mapping[str, SiteOperation] = field(default_factory=dict)
+    # Why those could not be told, for the operator.
+    operations_fault: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

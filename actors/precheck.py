@@ -17,6 +17,7 @@ from db.inventory import declared_upgrading, site_status
 from db.runs import Assignment, Report
 from db.unavailable import DatabaseUnavailableError
 from messages.site_addresses import REFUSED
+from runner.dcmanager.operations import DcmanagerOperations
 from runner.inspectors import InspectionError, Inspector, Reading
 from runner.machine_addresses import is_elsewhere
 from statemachine.eligibility import (
@@ -28,6 +29,7 @@ from statemachine.eligibility import (
     judge_status,
     unreachable,
 )
+from statemachine.site_operations import judge_operation
 from statemachine.states import RunOutcome
 
 _log = structlog.get_logger(__name__)
@@ -36,17 +38,27 @@ _log = structlog.get_logger(__name__)
 class Precheck:
     """Judges for one worker."""
 
-    def __init__(self, database: Database, inspector: Inspector, rules: Rules, host_keys: HostKeyCheck) -> None:
+    def __init__(
+        self,
+        database: Database,
+        inspector: Inspector,
+        rules: Rules,
+        host_keys: HostKeyCheck,
+        dcmanager: DcmanagerOperations | None = None,
+    ) -> None:
         self._database = database
         self._inspector = inspector
         self._rules = rules
         self._host_keys = host_keys
+        self._dcmanager = dcmanager
 
     def without_asking(self, assignment: Assignment) -> Report | None:
         """Return how the precheck ends where the site need not be asked; None: it must be."""
         refusal = self._refuse_before_asking(assignment)
         if refusal is not None:
             return _refused(assignment, refusal)
+        if self._dcmanager is not None:
+            return None
         try:
             facts = self._inspector.known(assignment.subcloud)
         except InspectionError as error:
@@ -60,12 +72,16 @@ class Precheck:
         return None if self._host_keys.applies_to(assignment.subcloud) else _succeeded(assignment, reading)
 
     async def ask(self, assignment: Assignment) -> Report:
-        """Read the facts of the site, then its host key, and return how the precheck ends.
+        """Ask what dcmanager does on the site, then read its facts and its host key, and return how the precheck ends.
 
         Raises:
             InspectionError: The facts could not be read.
         """
+        warning, refusal = await self._ask_dcmanager(assignment.subcloud["name"])
+        if refusal is not None:
+            return _refused(assignment, refusal)
         reading = await self._inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
+        reading = replace(reading, log=warning + reading.log)
         refusal = self._judge(assignment, reading)
         if refusal is not None:
             return _refused(assignment, refusal, reading.log)
@@ -79,6 +95,20 @@ class Precheck:
         if checked.refusal is not None:
             return _refused(assignment, checked.refusal, reading.log)
         return _succeeded(assignment, reading)
+
+    async def _ask_dcmanager(self, name: str) -> tuple[str, Refusal | None]:
+        """Return a warning for the log of the precheck, and why the site is passed over.
+
+        A step that was let in at create is not turned down half-way because dcmanager does not answer.
+        """
+        if self._dcmanager is None:
+            return "", None
+        try:
+            operations = (await self._dcmanager.read_async()).operations
+        except InspectionError as error:
+            _log.warning("dcmanager.not-read", cause=str(error))
+            return f"Warning: whether dcmanager works on the site is not known. {error}\n", None
+        return "", judge_operation(name, operations.get(name))
 
     @staticmethod
     def after_asking(assignment: Assignment, answer: Future[Report]) -> Report:

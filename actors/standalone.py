@@ -11,7 +11,13 @@ from actors.desk import Desk
 from actors.known_releases import require_release
 from actors.refusals import bad_request, not_found
 from actors.requests import read_release, read_request
-from actors.strategy_create import controller_is_upgrading, new_step, require_password, seal
+from actors.strategy_create import (
+    controller_is_upgrading,
+    dcmanager_operations,
+    new_step,
+    require_password,
+    seal,
+)
 from db.inventory import candidates, change, find_subcloud, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
@@ -28,6 +34,7 @@ from statemachine.eligibility import (
     judge_status,
     unreachable,
 )
+from statemachine.site_operations import judge_operation
 from statemachine.states import PrestageStatus
 from tracing.tracer import current
 
@@ -36,7 +43,8 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     """Start a prestage of the subcloud that the command names.
 
     Raises:
-        Refused: 404 or 400 with the contract's text for the first fault in its order; nothing was changed.
+        Refused: 404 or 400 with the contract's text for the first fault in its order, or 503 where dcmanager or the
+            controller is asked and does not answer; nothing was changed.
     """
     subcloud = find_subcloud(desk.connection, command.subject or "")
     if subcloud is None:
@@ -70,6 +78,7 @@ def _judge(desk: Desk, subcloud: RowMapping, release: str, request: PrestageRequ
     refusal = judge_release(
         name, release, subcloud["software_version"], for_sw_deploy=request.for_sw_deploy
     ) or judge_status(site_status(row))
+    refusal = refusal or judge_operation(name, dcmanager_operations(desk).get(name))
     if refusal is not None:
         return refusal
     try:

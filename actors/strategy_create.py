@@ -19,10 +19,22 @@ from messages.event_types import StrategyCreated
 from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
 from messages.resource_types import CreatedStrategy
 from messages.resources import NO_ERRORS, strategy_resource
-from statemachine.eligibility import CONTROLLER_UNKNOWN, CONTROLLER_UPGRADING, Refusal, judge_release, judge_status
+from statemachine.eligibility import (
+    CONTROLLER_UNKNOWN,
+    CONTROLLER_UPGRADING,
+    DCMANAGER_UNKNOWN,
+    Refusal,
+    judge_release,
+    judge_status,
+)
+from statemachine.site_operations import SiteOperation, judge_operation
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
+_DCMANAGER_REMEDY: Final = (
+    "See that dcmanager runs at PRESTAGER_DCMANAGER_URL (prestager doctor looks at it) and try again; without that"
+    " setting it is not asked."
+)
 _DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
 
 
@@ -88,6 +100,18 @@ def controller_is_upgrading(desk: Desk) -> bool:
     return desk.controller.is_upgrading
 
 
+def dcmanager_operations(desk: Desk) -> Mapping[str, SiteOperation]:
+    """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
+
+    Raises:
+        Refused: 503; they could not be told, and then nothing is started.
+    """
+    fault = desk.controller.operations_fault
+    if fault is not None:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
+    return desk.controller.operations
+
+
 def _find_group(desk: Desk, ref: str | None) -> RowMapping | None:
     if ref is None:
         return None
@@ -118,6 +142,7 @@ def _choose(
             raise _cannot(f"Subcloud {request.cloud} does not exist")
     if controller_is_upgrading(desk):
         raise _cannot(CONTROLLER_UPGRADING)
+    operations = dcmanager_operations(desk)
     if single is not None:
         refusal = _judge_release(request, single, release)
         if refusal is not None:
@@ -128,7 +153,11 @@ def _choose(
         group_id=group["id"] if group is not None else None,
         subcloud_id=single["id"] if single is not None else None,
     ):
-        refusal = judge_status(site_status(row)) or _judge_release(request, row, release)
+        refusal = (
+            judge_status(site_status(row))
+            or judge_operation(row["name"], operations.get(row["name"]))
+            or _judge_release(request, row, release)
+        )
         if refusal is None:
             eligible.append(row)
         elif single is not None:

@@ -56,7 +56,7 @@ class StepWorker:
             ssh_user=tools.layout.ssh_user,
             owner=tools.owner,
         )
-        self._precheck = Precheck(tools.database, tools.inspector, tools.rules, self._host_keys)
+        self._precheck = Precheck(tools.database, tools.inspector, tools.rules, self._host_keys, tools.dcmanager)
         self._inspections = Inspections(tools.inspections)
         self._held = HeldRuns(tools)
         self._first_contact = FirstContact(

@@ -9,6 +9,7 @@ from actors.reports import Reporter
 from db.engine import Database
 from db.runs import PLAYBOOK_PHASES
 from db.sealing import Sealer
+from runner.dcmanager.operations import DcmanagerOperations
 from runner.host_key_scan import ScanLimits
 from runner.inspectors import Inspector
 from runner.phases import ControllerLayout
@@ -34,6 +35,8 @@ class WorkerTools:
     phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
     host_keys: HostKeyPolicy = HostKeyPolicy.ACCEPT_NEW
     host_key_limits: ScanLimits = field(default_factory=ScanLimits)
+    # What knows the operations of a dcmanager beside us; None: it is not asked.
+    dcmanager: DcmanagerOperations | None = None
     # Sites that are asked for their facts at once.
     inspections: int = 250
     meters: Meters = field(default_factory=Unmeasured)

@@ -19,9 +19,11 @@ from api.forms import read_new_subcloud, read_subcloud_change
 from api.reads import encode, encode_list, json_answer
 from api.refs import path_ref, subcloud_not_found
 from db import listing
+from db.inventory import installation_id
 from db.listing import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
+from messages.program import INSTALLATION_HEADER
 from messages.requests.reading import shown
 from messages.requests.subcloud import NewSubcloud, SubcloudChange, unused_fields
 from messages.resource_types import DetailedSubcloud, ListedSubcloud, ShownSubcloud
@@ -35,8 +37,11 @@ _MANAGING: Final = frozenset({_STATE, "force"})
 
 async def show_all(request: web.Request) -> web.Response:
     """Show every subcloud. Nothing is synchronised with sites, so the sync status is unknown."""
+    asked_by = request.headers.get(INSTALLATION_HEADER)
 
     def read(connection: Connection) -> bytes:
+        if asked_by is not None and asked_by == installation_id(connection):
+            raise ApiError(HTTPStatus.LOOP_DETECTED, "This Prestager asks itself for what dcmanager does.")
         return encode_list("subclouds", map(_listed, listing.all_subclouds(connection)))
 
     return json_answer(await request.app[SERVICES].reads.run(read))

@@ -1,14 +1,17 @@
-"""Who is asked for facts, and how: the sites and the system controller."""
+"""Who is asked for facts, and how: the sites, the system controller and dcmanager."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from actors.probe_targets import Aim, aim_sysinv, aim_tcp
 from bootstrap.faults import StartError
 from runner.controller_checks import ControllerCheck, DeclaredOnly
+from runner.dcmanager.operations import DcmanagerOperations
 from runner.inspectors import DeclaredInspector, Inspector
+from runner.machine_addresses import is_elsewhere
 from runner.sysinv.addresses import SiteAddresses
 from runner.sysinv.controller import AskedController
 from runner.sysinv.faults import SiteFaultError
@@ -21,6 +24,9 @@ from settings.model import Settings
 _TCP_PROBE_S: Final = 5.0
 _SYSINV_PROBE_S: Final = 30.0
 _SHORT_PATIENCE: Final = Patience(connect_s=2.0, read_s=4.0, pause_s=0.5)
+# dcmanager reads its whole database before it answers with the first byte.
+_DCMANAGER_PATIENCE: Final = Patience(connect_s=2.0, read_s=12.0, pause_s=0.5)
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
 
 
 def site_inspector(settings: Settings) -> Inspector:
@@ -131,10 +137,54 @@ def controller_access(settings: Settings) -> tuple[Access, Address]:
             "Set PRESTAGER_CONTROLLER_KEYSTONE_URL and PRESTAGER_CONTROLLER_URL: the system controller is asked there"
             " whether it is being upgraded. Or set PRESTAGER_CONTROLLER_CHECK=declared."
         )
+    # Somebody waits for the answer to a command: all tries together fit into the few seconds that there are.
+    access = replace(controller_account(settings), patience=_SHORT_PATIENCE)
+    return access, Address(keystone_url=keystone, service_url=service)
+
+
+def dcmanager_operations(settings: Settings, installation: str = "") -> DcmanagerOperations | None:
+    """Return what asks dcmanager which operations go on; None: it is not asked.
+
+    `installation` is the id of this installation.
+
+    Raises:
+        StartError: It is to be asked and the controller's Keystone or the password is missing, or it is this Prestager.
+    """
+    if not settings.dcmanager_url:
+        return None
+    keystone = settings.controller_keystone_url
+    if keystone is None:
+        raise StartError(
+            "Set PRESTAGER_CONTROLLER_KEYSTONE_URL: PRESTAGER_DCMANAGER_URL is asked with a token of that Keystone. Or"
+            " leave PRESTAGER_DCMANAGER_URL empty."
+        )
+    if _is_own_address(settings, settings.dcmanager_url):
+        raise StartError(
+            "PRESTAGER_DCMANAGER_URL is the address that PRESTAGER_LISTEN gives to this Prestager itself. Set it to"
+            " dcmanager's own, such as http://192.168.204.2:8119/v1.0, or leave it empty."
+        )
+    access = replace(controller_account(settings), patience=_DCMANAGER_PATIENCE)
+    address = Address(keystone_url=keystone, service_url=settings.dcmanager_url)
+    return DcmanagerOperations(access, address, installation=installation)
+
+
+def _is_own_address(settings: Settings, url: str) -> bool:
+    place = urlsplit(url)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    if port != settings.listen_port or place.hostname is None:
+        return False
+    is_everywhere = settings.listen_host in _EVERYWHERE
+    return place.hostname == settings.listen_host or (is_everywhere and not is_elsewhere(place.hostname))
+
+
+def controller_account(settings: Settings) -> Access:
+    """Return how the controller's services are asked; what is not set of the account is as for sites.
+
+    Raises:
+        StartError: There is no password.
+    """
     own: dict[str, object] = {"site_username": settings.controller_username or settings.site_username}
     if settings.controller_password or settings.controller_password_file:
         own["site_password"] = settings.controller_password
         own["site_password_file"] = settings.controller_password_file
-    access = site_access(settings.model_copy(update=own))
-    # Somebody waits for the answer to a command: all tries together fit into the few seconds that there are.
-    return replace(access, patience=_SHORT_PATIENCE), Address(keystone_url=keystone, service_url=service)
+    return site_access(settings.model_copy(update=own))

@@ -21,7 +21,7 @@ from actors.webhooks.receivers import Receivers
 from actors.webhooks.sender import WebhookSender
 from actors.webhooks.sending import Sending
 from actors.worker_tools import WorkerTools
-from bootstrap.fact_sources import controller_check, site_inspector
+from bootstrap.fact_sources import controller_check, dcmanager_operations, site_inspector
 from bootstrap.faults import StartError
 from bootstrap.machine import controller_layout, machine_id
 from bootstrap.roles import ALL_ROLES, Role, phases_of
@@ -104,6 +104,8 @@ class _Parts:
         self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
         self._tracer = role_tracer(settings, roles, self._owner)
         self._layout = controller_layout(settings, database)
+        # One for the whole process: its coordinator and its worker share what was asked.
+        self._dcmanager = dcmanager_operations(settings, self._layout.origin)
         self._roles = roles
 
     def embedded(self, factory: RunnerFactory) -> Installation:
@@ -176,6 +178,7 @@ class _Parts:
             # The last try may take some seconds, and the caller must get its answer.
             patience_s=self._settings.command_timeout_s / 2,
             controller_check=controller_check(self._settings),
+            dcmanager=self._dcmanager,
             meters=self._meters,
             tracer=self._tracer,
         )
@@ -196,6 +199,7 @@ class _Parts:
         return WorkerTools(
             database=self._database,
             inspector=self._inspector,
+            dcmanager=self._dcmanager,
             sealer=self._sealer,
             reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
             meters=self._meters,

@@ -1,15 +1,22 @@
-"""What must be right before sites, or the system controller, can be asked over REST. Changes nothing."""
+"""What must be right before sites, the system controller or dcmanager can be asked over REST. Changes nothing."""
 
 from __future__ import annotations
 
-from bootstrap.fact_sources import check_site_authority, controller_access, site_access, site_addresses
+from bootstrap.fact_sources import (
+    check_site_authority,
+    controller_access,
+    controller_account,
+    dcmanager_operations,
+    site_access,
+    site_addresses,
+)
 from bootstrap.faults import StartError
 from runner.inspectors import InspectionError
 from settings.model import Settings
 
 
 def site_faults(settings: Settings) -> list[str]:
-    """Return one sentence for each thing that keeps sites or the controller from being asked as the settings want."""
+    """Return one sentence for each thing that keeps what the settings name from being asked."""
     faults = [
         f"Set either PRESTAGER_{whose}_PASSWORD or PRESTAGER_{whose}_PASSWORD_FILE, not both."
         for whose, password, file in (
@@ -22,6 +29,8 @@ def site_faults(settings: Settings) -> list[str]:
         faults += _account_faults(settings) + _file_faults(settings)
     if settings.controller_asked is not None:
         faults += _controller_faults(settings)
+    if settings.dcmanager_url:
+        faults += _dcmanager_faults(settings)
     return list(dict.fromkeys(faults))
 
 
@@ -50,6 +59,15 @@ def _controller_faults(settings: Settings) -> list[str]:
     try:
         access, _ = controller_access(settings)
         access.account.login_body()
+    except (StartError, InspectionError) as error:
+        return [str(error)]
+    return []
+
+
+def _dcmanager_faults(settings: Settings) -> list[str]:
+    try:
+        dcmanager_operations(settings)
+        controller_account(settings).account.login_body()
     except (StartError, InspectionError) as error:
         return [str(error)]
     return []

@@ -76,10 +76,13 @@ class SiteSpec:
     upgrades: list[dict[str, Any]] | None = field(default_factory=list)
     deploys: list[dict[str, Any]] | dict[str, Any] | None = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
+    # What dcmanager of a system controller lists.
+    subclouds: list[dict[str, Any]] = field(default_factory=list)
 
     # Waited before each answer, in seconds.
     delay_s: float = 0.0
-    # By operation: login, isystems, health, iextoam, ihosts, servicegroup, upgrade, deploy, release; or EVERYTHING.
+    # By operation: login, isystems, health, iextoam, ihosts, servicegroup, upgrade, deploy, release, subclouds; or
+    # EVERYTHING.
     faults: dict[str, Fault] = field(default_factory=dict)
     # Requests that came, by operation.
     requests: Counter[str] = field(default_factory=Counter)

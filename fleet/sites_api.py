@@ -57,6 +57,11 @@ class ServedSite:
         """Return the base of the site's sysinv and USM, without a version."""
         return self._base(self.addresses[-1])
 
+    @property
+    def dcmanager_url(self) -> str:
+        """Return the base of a system controller's dcmanager, with its version."""
+        return f"{self.sysinv_url}/v1.0"
+
     def _base(self, address: tuple[str, int]) -> str:
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         return f"{'https' if self._context else 'http'}://{host}:{address[1]}"
@@ -194,6 +199,7 @@ _ANSWERS: Final[Mapping[str, Callable[[SiteSpec, web.Request], web.Response]]] =
     "/v1/upgrade": lambda spec, _: sysinv_api.upgrade(spec),
     "/v1/deploy": lambda spec, _: sysinv_api.deploy(spec),
     "/v1/release": lambda spec, _: web.json_response(spec.releases),
+    "/v1.0/subclouds": lambda spec, _: web.json_response({"subclouds": spec.subclouds}),
 }
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+# Of requests to dcmanager's API: id of the installation that asks, which must not ask itself.
+INSTALLATION_HEADER: Final = "Prestager-Installation"
 
 
 def program_version() -> str:

@@ -87,6 +87,25 @@ def _keystone_url(value: str) -> str:
     return value
 
 
+def _dcmanager_url(value: str) -> str:
+    if not value:
+        return value
+    if not _is_api_address(value):
+        raise ValueError("is not the address of dcmanager's API such as http://192.168.204.2:8119/v1.0")
+    return value.rstrip("/")
+
+
+def _is_api_address(value: str) -> bool:
+    try:
+        url = urlsplit(value)
+        has_place = bool(url.hostname) and url.port != 0
+    except ValueError:
+        # A port that is no number, or brackets around what is no address.
+        return False
+    is_plain = "@" not in url.netloc and not url.query and not url.fragment
+    return url.scheme in {"http", "https"} and has_place and is_plain
+
+
 def _headers_file(value: Path) -> Path:
     try:
         read_headers(value.read_text(encoding="utf-8"))
@@ -127,6 +146,8 @@ ListenAddress = Annotated[str, AfterValidator(_listen)]
 QueueList = Annotated[str, AfterValidator(_queues)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 KeystoneUrl = Annotated[str, AfterValidator(_keystone_url)]
+# Empty: dcmanager is not asked.
+DcmanagerUrl = Annotated[str, AfterValidator(_dcmanager_url)]
 # Kept as the URL that traces are sent to.
 CollectorUrl = Annotated[str, AfterValidator(traces_url)]
 HeadersFile = Annotated[Path, AfterValidator(_headers_file)]

@@ -23,6 +23,7 @@ from settings.forms import (
     CertificatesFile,
     CollectorUrl,
     DatabaseUrl,
+    DcmanagerUrl,
     HeadersFile,
     KeystoneUrl,
     ListenAddress,
@@ -170,6 +171,11 @@ class Settings(BaseSettings):
     controller_username: str | None = Field(None, description="Account at the controller; default the sites' account.")
     controller_password: SecretStr | None = Field(None, description="Its password.")
     controller_password_file: Path | None = Field(None, description="File that holds it, read again at each login.")
+    dcmanager_url: DcmanagerUrl = Field(
+        "",
+        description="dcmanager's API, such as http://192.168.204.2:8119/v1.0: sites that it works on are skipped;"
+        " default: it is not asked.",
+    )
     allow_duplex: bool = Field(False, description="Prestage duplex sites too; the default skips them.")
     ssh_user: str = Field("sysadmin", description="User that playbooks log in with.")
     host_keys: HostKeyPolicy = Field(

@@ -8,6 +8,7 @@ import typer
 
 from cli.configuration import read_settings
 from cli.doctor.broker_checks import broker_findings
+from cli.doctor.dcmanager_checks import dcmanager_findings
 from cli.doctor.finding import Level
 from cli.doctor.host_key_checks import host_key_findings
 from cli.doctor.key_checks import key_findings
@@ -33,6 +34,7 @@ def doctor() -> None:
         broker_findings,
         keystone_findings,
         site_findings,
+        dcmanager_findings,
         host_key_findings,
         room_findings,
     )

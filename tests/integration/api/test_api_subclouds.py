@@ -7,10 +7,14 @@ import pytest
 from api_rig import Rig, multipart
 from sqlalchemy import event
 
+from db.inventory import installation_id
 from db.schema import subclouds
 from db.sealing import Sealer
 from messages.commands import Answer, CommandType
 from messages.host_keys import parse_host_keys
+from messages.program import INSTALLATION_HEADER
+from runner.dcmanager.interpretation import read_subclouds
+from statemachine.site_operations import SiteOperation
 
 BASE = "/v1.0/subclouds"
 # What the client's constructor cannot do without (contract 4.1).
@@ -45,6 +49,19 @@ async def test_long_list_is_one_query(rig: Rig) -> None:
 
     assert len(reply.json["subclouds"]) == 3000
     assert len([statement for statement in statements if "FROM subclouds" in statement]) == 1
+
+
+async def test_a_prestager_that_asks_itself(rig: Rig) -> None:
+    """The list is refused (508) to the installation that it is of: it would take its own work for dcmanager's."""
+    rig.insert(subclouds, {**api_rows.subcloud(1, "a"), "prestage_status": "prestaging"})
+    with rig.database.read() as connection:
+        own = installation_id(connection)
+
+    itself = await rig.send("GET", f"{BASE}/", role="reader", headers={INSTALLATION_HEADER: own})
+    another = await rig.send("GET", f"{BASE}/", role="reader", headers={INSTALLATION_HEADER: "another"})
+
+    assert (508, 200) == (itself.status, another.status)
+    assert {"a": SiteOperation(key="prestage-status", status="prestaging")} == read_subclouds(another.json).operations
 
 
 @pytest.mark.parametrize("ref", ["site.one", "12", "0012"])

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.fact_sources import probe_aim, site_inspector
+from bootstrap.fact_sources import dcmanager_operations, probe_aim, site_inspector
 from bootstrap.faults import StartError
+from cli.doctor.dcmanager_checks import dcmanager_findings
 from cli.doctor.finding import Level
 from cli.doctor.site_checks import site_findings
 from cli.site_checks import site_faults
 from fleet.site_spec import Account, SiteSpec
+from runner.dcmanager.operations import DcmanagerOperations
 from settings.model import Settings
 from tests.server_certificates import make_certificate
 from tests.simulated_sites import sites_in_thread
@@ -41,6 +43,50 @@ def test_complete_settings(make: Make) -> None:
     assert ([], "usm") == (site_faults(make()), make().controller_asked)
 
 
+def test_complete_settings_of_dcmanager(make: Make) -> None:
+    """A dcmanager is asked at the controller's Keystone with the controller's account, whatever the inspector is."""
+    settings = make(inspector="declared", controller_url=None, dcmanager_url="http://192.0.2.1:8119/v1.0/")
+
+    assert [] == site_faults(settings)
+    assert isinstance(dcmanager_operations(settings), DcmanagerOperations)
+    assert dcmanager_operations(make()) is None
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "is_own"),
+    [
+        ("127.0.0.1:8219", "http://127.0.0.1:8219/v1.0", True),
+        ("0.0.0.0:8219", "http://127.0.0.1:8219/v1.0", True),
+        ("[::]:8219", "http://localhost:8219/v1.0", True),
+        ("[::1]:443", "https://[::1]/v1.0", True),
+        ("127.0.0.1:8219", "http://127.0.0.1:8119/v1.0", False),
+        ("127.0.0.1:8119", "http://127.0.0.2:8119/v1.0", False),
+        ("0.0.0.0:8119", "http://192.0.2.1:8119/v1.0", False),
+    ],
+)
+def test_the_address_of_this_prestager(make: Make, listen: str, url: str, is_own: bool) -> None:
+    """An address that is our own is no dcmanager's: the service does not start with it."""
+    faults = site_faults(make(listen=listen, dcmanager_url=url))
+
+    assert is_own is any("gives to this Prestager itself" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["192.0.2.1:8119", "ftp://h/v1.0", "http://", "http://u:hunter2@h/", "http://h:x/", "http://h:0/", "http://[h/"],
+)
+def test_what_is_no_address_of_dcmanager(prestager, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """What is no address is told with an example, without its value."""
+    monkeypatch.setenv("PRESTAGER_DCMANAGER_URL", value)
+    ended = prestager("config", "check")
+
+    assert (1, True) == (
+        ended.code,
+        "PRESTAGER_DCMANAGER_URL is not the address of dcmanager's API such as" in ended.err,
+    )
+    assert "hunter2" not in ended.err + ended.out
+
+
 def test_nobody_is_asked_by_default() -> None:
     """Without settings nobody is asked, so nothing is needed."""
     settings = Settings()
@@ -61,6 +107,18 @@ def test_nobody_is_asked_by_default() -> None:
         ),
         ({"site_ca_file": Path("/nowhere")}, "PRESTAGER_SITE_CA_FILE /nowhere is not a file."),
         ({"site_urls_file": Path("/nowhere")}, "The URLs of sites cannot be read from /nowhere"),
+        (
+            {
+                "inspector": "declared",
+                "controller_keystone_url": None,
+                "dcmanager_url": "http://192.0.2.1:8119/v1.0",
+            },
+            "Set PRESTAGER_CONTROLLER_KEYSTONE_URL: PRESTAGER_DCMANAGER_URL is asked with a token of that Keystone.",
+        ),
+        (
+            {"inspector": "declared", "site_password_file": None, "dcmanager_url": "http://192.0.2.1:8119/v1.0"},
+            "Set PRESTAGER_SITE_PASSWORD_FILE",
+        ),
         ({"controller_url": None}, "Set PRESTAGER_CONTROLLER_KEYSTONE_URL and PRESTAGER_CONTROLLER_URL"),
         ({"controller_password_file": Path("/nowhere")}, "The password of the account cannot be read from /nowhere."),
         ({"inspector": "declared", "probe": True, "probe_kind": "sysinv", "site_password_file": None}, "Set PRESTAGER"),
@@ -126,3 +184,25 @@ def test_doctor_asks_the_controller(make: Make) -> None:
 
     assert [Level.OK, Level.WARN, Level.FAIL] == levels
     assert [] == list(site_findings(Settings()))
+
+
+def test_doctor_asks_dcmanager(make: Make, tmp_path: Path) -> None:
+    """Doctor says how many subclouds dcmanager lists and works on, warns of none, fails without an answer."""
+    spec = SiteSpec(name="controller", account=Account(password="other"))
+    listed = [{"name": "a", "backup-status": "validating"}, {"name": "b"}]
+    with sites_in_thread([spec]) as sites:
+        where = {
+            "data_dir": tmp_path,
+            "controller_keystone_url": sites["controller"].keystone_url,
+            "dcmanager_url": sites["controller"].dcmanager_url,
+        }
+        found = []
+        for password, subclouds in (("other", listed), ("other", []), ("wrong", [])):
+            spec.subclouds = subclouds
+            found += dcmanager_findings(make(**where, controller_password=password))
+
+    assert [Level.OK, Level.WARN, Level.FAIL] == [one.level for one in found]
+    assert "lists 2 subclouds and works on 1 of them." in found[0].text
+    assert found[2].text.startswith("Keystone refused the login of dcmanager (401). Check PRESTAGER_DCMANAGER_URL")
+    assert [] == list(dcmanager_findings(Settings()))
+    assert [] == [one.name for one in tmp_path.iterdir() if one.suffix == ".db"]

@@ -1,0 +1,1 @@
+"""Reads dcmanager's list of subclouds over REST."""

@@ -1,0 +1,193 @@
+"""Strategies beside a dcmanager that works on some of the subclouds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from coordinator_house import House
+from embedded_rig import Rig
+
+from actors.coordinator import Coordinator
+from actors.desk import CoordinatorRules
+from db.engine import Database
+from db.schema import commands, steps, strategies
+from db.sealing import Sealer
+from fleet.faults import Fault, FaultKind
+from fleet.site_spec import EVERYTHING, SiteSpec
+from messages.commands import CommandType
+from runner.dcmanager.interpretation import DcmanagerSubclouds
+from runner.inspectors import DeclaredInspector, InspectionError
+from statemachine.site_operations import SiteOperation
+from tests.simulated_sites import SitesThread, sites_in_thread
+from tests.waiting import wait_for
+
+BUSY = (
+    "Prestage skipped 'busy': Subcloud busy current backup_status in dcmanager is 'backing-up'. "
+    "Please wait until it finishes before running this operation."
+)
+UNKNOWN = "Whether dcmanager works on the subclouds could not be told, so nothing was started."
+
+
+class Beside:
+    """A dcmanager in the place of the real one, with a count of the questions."""
+
+    def __init__(self) -> None:
+        self.operations = {"busy": SiteOperation(key="backup-status", status="backing-up")}
+        self.error: str | None = None
+        self.asked = 0
+
+    def ask(self) -> None:
+        """Begin nothing: the answer is there."""
+
+    def read(self) -> DcmanagerSubclouds:
+        self.asked += 1
+        if self.error is not None:
+            raise InspectionError(self.error)
+        return DcmanagerSubclouds(count=2, operations=self.operations)
+
+
+@pytest.fixture
+def beside() -> Beside:
+    return Beside()
+
+
+@pytest.fixture
+def house_beside(new_store: Callable[..., str], beside: Beside) -> Iterator[House]:
+    """Give an installation beside a dcmanager, with the subclouds `busy`, `free` and one that dcmanager has not."""
+    database = Database(new_store())
+    coordinator = Coordinator(
+        database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None, dcmanager=beside
+    )
+    house = House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
+    for name in ("busy", "free", "elsewhere"):
+        house.add_site(name)
+    yield house
+    database.close()
+
+
+def test_create_leaves_out_what_dcmanager_works_on(house_beside: House, beside: Beside) -> None:
+    """A strategy leaves a busy subcloud out with the reason; one that dcmanager does not know is taken."""
+    created = house_beside.create()
+
+    assert 200 == created.status, created.detail
+    assert ["free", "elsewhere"] == [name for name, _ in house_beside.stages()]
+    assert [{"name": "busy", "reason": BUSY}] == house_beside.rows(strategies)[-1]["excluded"]
+    assert 1 == beside.asked
+
+
+def test_create_for_one_busy_subcloud(house_beside: House) -> None:
+    """A strategy for a busy subcloud alone is refused with the reason, as for any other reason."""
+    created = house_beside.create(cloud_name="busy")
+
+    assert (422, True) == (created.status, created.detail.endswith(BUSY))
+
+
+def test_a_standalone_prestage_of_a_busy_subcloud(house_beside: House) -> None:
+    """A standalone prestage of a busy subcloud is refused with the reason; one of another is not."""
+    refused = house_beside.ask(CommandType.SUBCLOUD_PRESTAGE, subject="busy")
+
+    assert (400, BUSY) == (refused.status, refused.detail)
+    assert 200 == house_beside.ask(CommandType.SUBCLOUD_PRESTAGE, subject="free").status
+
+
+def test_nothing_starts_while_dcmanager_is_away(house_beside: House, beside: Beside) -> None:
+    """Both ways of starting work are 503 with cause, setting and remedy; nothing is stored."""
+    beside.error = "192.0.2.1:8119 refused the connection."
+    answers = [house_beside.create(), house_beside.ask(CommandType.SUBCLOUD_PRESTAGE, subject="free")]
+
+    assert [503, 503] == [answer.status for answer in answers]
+    for answer in answers:
+        assert answer.detail.startswith(f"{UNKNOWN} 192.0.2.1:8119 refused the connection. ")
+        assert "PRESTAGER_DCMANAGER_URL" in answer.detail
+    assert {"subcloud.add"} == {row["type"] for row in house_beside.rows(commands)}
+    assert [] == house_beside.rows(steps)
+
+
+def test_other_commands_do_not_ask(house_beside: House, beside: Beside) -> None:
+    """A strategy can be applied, aborted and deleted while dcmanager is away."""
+    house_beside.create()
+    beside.error = "away"
+
+    assert [200, 200] == [house_beside.verb(verb).status for verb in ("apply", "abort")]
+    assert 1 == beside.asked
+
+
+def test_mistakes_in_the_request_are_told_first(house_beside: House, beside: Beside) -> None:
+    """What is wrong with the request itself is told though dcmanager is away."""
+    beside.error = "away"
+    missing = house_beside.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
+
+    assert (400, "subcloud sysadmin_password required") == (missing.status, missing.detail)
+
+
+@pytest.fixture
+def sites() -> Iterator[SitesThread]:
+    with sites_in_thread([SiteSpec(name="controller", role="systemcontroller")]) as sites:
+        yield sites
+
+
+@pytest.fixture
+def rig(build: Callable[..., Rig], sites: SitesThread) -> Rig:
+    """Give a running installation beside a dcmanager that lists `one` and `two`."""
+    controller = sites["controller"]
+    controller.spec.subclouds = [{"name": name, "deploy-status": "complete"} for name in ("one", "two")]
+    rig = build(
+        dcmanager_url=controller.dcmanager_url,
+        controller_keystone_url=controller.keystone_url,
+        controller_password=controller.spec.account.password,
+    )
+    for name in ("one", "two"):
+        rig.add_site(name)
+    return rig
+
+
+def _forget(rig: Rig) -> None:
+    """Let the next who asks get a new list, as after 10 s."""
+    rig.embedded.actors.worker._precheck._dcmanager._question = None
+
+
+def test_precheck_skips_what_dcmanager_has_begun_since(rig: Rig, sites: SitesThread) -> None:
+    """A site on which dcmanager began to work after the strategy was created is skipped in its precheck."""
+    rig.create()
+    sites["controller"].spec.subclouds[0]["prestage-status"] = "prestaging"
+    _forget(rig)
+    rig.verb("apply")
+
+    assert "complete" == rig.ending()
+    details = {name: rig.step(name)["details"] for name in ("one", "two")}
+    assert details["one"].startswith(
+        "Prestage skipped 'one': Subcloud one current prestage_status in dcmanager is 'prestaging'. "
+    )
+    assert "" == details["two"]
+    assert 2 == sites["controller"].spec.requests["subclouds"]
+
+
+def test_create_and_precheck_share_a_list(rig: Rig, sites: SitesThread) -> None:
+    """Coordinator and worker of one process, and all sites, use one list as long as it is fresh."""
+    assert "complete" == rig.run_strategy()
+    assert 1 == sites["controller"].spec.requests["subclouds"]
+
+
+def test_precheck_goes_on_while_dcmanager_is_away(rig: Rig, sites: SitesThread) -> None:
+    """A step that was let in is not turned down because dcmanager does not answer; its log has a warning."""
+    rig.create()
+    sites["controller"].spec.faults[EVERYTHING] = Fault(kind=FaultKind.UNAVAILABLE)
+    _forget(rig)
+    rig.verb("apply")
+
+    assert "complete" == rig.ending()
+    assert rig.log("one", "prestage-precheck").startswith(
+        "Warning: whether dcmanager works on the site is not known. GET /subclouds/ was answered with 503.\n"
+    )
+
+
+def test_a_standalone_prestage_beside_dcmanager(rig: Rig, sites: SitesThread) -> None:
+    """A standalone prestage is prechecked against dcmanager too."""
+    sites["controller"].spec.subclouds[0]["deploy-status"] = "installing"
+    refused = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="one")
+    taken = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="two")
+
+    assert (400, True) == (refused.status, "deploy_status in dcmanager is 'installing'" in refused.detail)
+    assert 200 == taken.status
+    wait_for(lambda: rig.step("two")["state"] == "complete")

@@ -1,0 +1,73 @@
+"""dcmanager's list over a real Keystone, from another Prestager, which serves the same list."""
+
+from __future__ import annotations
+
+import asyncio
+
+import api_rows
+import pytest
+from keystone_rig import KeystoneRig
+
+from cli.doctor.dcmanager_checks import dcmanager_findings
+from cli.doctor.finding import Level
+from db.inventory import installation_id
+from db.schema import subclouds
+from runner.dcmanager.operations import DcmanagerOperations
+from runner.inspectors import InspectionError
+from runner.sysinv.login import Account, TokenStore, Trust
+from runner.sysinv.session import Access, Address, Patience
+from settings.model import Settings
+from statemachine.site_operations import SiteOperation
+from tests.keystone_server import KeystoneServer
+
+
+@pytest.fixture
+def access(keystone: KeystoneServer) -> Access:
+    """The service user's account."""
+    account = Account(
+        username=keystone.service_user,
+        password=keystone.password,
+        project="services",
+        user_domain="Default",
+        project_domain="Default",
+    )
+    return Access(account=account, trust=Trust(), patience=Patience(pause_s=0.01), tokens=TokenStore())
+
+
+def url_of(rig: KeystoneRig) -> str:
+    return f"http://{rig.api.host}:{rig.api.port}/v1.0"
+
+
+async def test_the_list_of_another(rig: KeystoneRig, keystone: KeystoneServer, access: Access) -> None:
+    """With a token of Keystone the list is read, and what goes on is found in it."""
+    rig.api.insert(subclouds, api_rows.subcloud(1, "a"))
+    rig.api.insert(subclouds, api_rows.subcloud(2, "b", prestage_status="prestaging"))
+    asked = DcmanagerOperations(access, Address(keystone_url=keystone.url, service_url=url_of(rig)))
+    found = await asked.read_async()
+
+    assert (2, {"b": SiteOperation(key="prestage-status", status="prestaging")}) == (found.count, found.operations)
+
+
+async def test_one_that_asks_itself(rig: KeystoneRig, keystone: KeystoneServer, access: Access) -> None:
+    """An installation whose URL leads to itself, by whatever way, is told so with the remedy."""
+    with rig.api.database.read() as connection:
+        own = installation_id(connection)
+    address = Address(keystone_url=keystone.url, service_url=url_of(rig))
+
+    with pytest.raises(InspectionError, match="leads to this Prestager itself: set it to dcmanager's own address"):
+        await DcmanagerOperations(access, address, installation=own).read_async()
+
+
+async def test_doctor_finds_itself(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+    """Doctor fails where the URL leads to the installation that it looks at."""
+    settings = Settings(
+        database_url=rig.api.database.url.render_as_string(hide_password=False),
+        dcmanager_url=url_of(rig),
+        controller_keystone_url=keystone.url,
+        controller_username=keystone.service_user,
+        controller_password=keystone.password,
+    )
+    (found,) = await asyncio.to_thread(lambda: list(dcmanager_findings(settings)))
+
+    assert Level.FAIL is found.level
+    assert found.text.startswith("PRESTAGER_DCMANAGER_URL leads to this Prestager itself")
