@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
+from math import inf
 from pathlib import Path
 from typing import Any, Final
-from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from cli.errors import CommandError
 from cli.fleet_import.ansible_inventory import Hosts
+from runner.dcmanager.interpretation import listed_objects
+from runner.dcmanager.operations import LONGEST_LIST, SUBCLOUDS
+from runner.sysinv.faults import FaultKind, SiteFaultError
+from runner.sysinv.login import GivenToken, Token, TokenStore, Trust
+from runner.sysinv.session import Access, Address, Patience, SiteSession
 
 # dcmanager answers within 90 s or not at all.
 _ANSWER_S: Final = 90.0
 # Details are asked for one site at a time; dcmanager has few workers.
 _AT_ONCE: Final = 8
+_GROUPS: Final = "/subcloud-groups/"
+# Why a token may be refused.
+_REFUSED: Final = frozenset({FaultKind.LOGIN, FaultKind.FORBIDDEN})
 _NO_ADDRESS: Final = "unavailable"
 # Older releases keep what a prestage did in deploy-status; only sites that were deployed could be prestaged.
 _PRESTAGE: Final = "prestage-"
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect would carry the token somewhere else."""
-
-    def redirect_request(self, *arguments: Any, **named: Any) -> None:
-        del arguments, named
 
 
 def read_dcmanager(url: str, token_file: Path) -> Hosts:
@@ -45,11 +43,12 @@ def read_dcmanager(url: str, token_file: Path) -> Hosts:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         raise CommandError("--from-dcmanager takes the address of its API, such as http://192.168.204.2:8119/v1.0")
-    api = _Api(url.rstrip("/"), _token(token_file))
-    groups = {group.get("id"): group for group in api.listed("/subcloud-groups/", "subcloud_groups")}
-    sites = api.listed("/subclouds/", "subclouds")
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        details = list(pool.map(api.detail, sites))
+    address = Address(keystone_url="", service_url=url.rstrip("/"))
+    try:
+        groups, sites, details = asyncio.run(_read(address, _token(token_file)))
+    except SiteFaultError as fault:
+        hint = " The token is not valid there, or its user may not read." if fault.kind in _REFUSED else ""
+        raise CommandError(f"{address.service_url} cannot be read: {fault}{hint} Nothing was imported.") from fault
     hosts = {
         str(site["name"]): _variables(site, detail, groups.get(site.get("group_id"), {}))
         for site, detail in zip(sites, details, strict=True)
@@ -70,43 +69,24 @@ def _token(file: Path) -> str:
     return token
 
 
-class _Api:
-    """dcmanager's API; `fetch` may be called from several threads."""
+async def _read(
+    address: Address, token: str
+) -> tuple[dict[Any, Mapping[str, Any]], list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Return the groups by id, the sites, and what only a site's own page tells, in the order of the sites.
 
-    def __init__(self, url: str, token: str) -> None:
-        self._url = url
-        self._token = token
-        self._opener: OpenerDirector = build_opener(_NoRedirect)
-
-    def listed(self, path: str, key: str) -> list[Mapping[str, Any]]:
-        """Return the objects of a list."""
-        answer = self.fetch(path)
-        found = answer.get(key) if isinstance(answer, dict) else None
-        if not isinstance(found, list) or not all(isinstance(one, dict) and "name" in one for one in found):
-            raise CommandError(f"{self._url}{path} does not answer as dcmanager does; is the address right?")
-        return found
-
-    def detail(self, site: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what only a site's own page tells."""
-        answer = self.fetch(f"/subclouds/{quote(str(site['name']), safe='')}/detail")
-        return answer if isinstance(answer, dict) else {}
-
-    def fetch(self, path: str) -> Any:
-        """Return the JSON of a page."""
-        place = f"{self._url}{path}"
-        request = Request(place, headers={"X-Auth-Token": self._token, "Accept": "application/json"})  # noqa: S310 - the scheme was looked at
-        try:
-            with self._opener.open(request, timeout=_ANSWER_S) as response:
-                return json.load(response)
-        except HTTPError as error:
-            error.close()
-            hint = "; the token is not valid there, or its user may not read" if error.code in {401, 403} else ""
-            raise CommandError(f"{place} answers {error.code}{hint}. Nothing was imported.") from error
-        except (OSError, HTTPException) as error:
-            reason = getattr(error, "reason", None) or type(error).__name__
-            raise CommandError(f"{place} cannot be reached: {reason}. Nothing was imported.") from error
-        except ValueError as error:
-            raise CommandError(f"{place} does not answer in JSON; is the address right?") from error
+    Raises:
+        SiteFaultError: There was no usable answer.
+    """
+    tokens = TokenStore()
+    tokens.keep(address.keystone_url, Token(text=token, renew_at=inf))
+    access = Access(account=GivenToken(), trust=Trust(), patience=Patience(read_s=_ANSWER_S, tries=1), tokens=tokens)
+    async with SiteSession(access, address, longest_body=LONGEST_LIST, connections=_AT_ONCE) as session:
+        groups = listed_objects(await session.get(_GROUPS), "subcloud_groups")
+        sites = listed_objects(await session.get(SUBCLOUDS), "subclouds")
+        paths = [f"{SUBCLOUDS}{quote(str(site['name']), safe='')}/detail" for site in sites]
+        answers = await asyncio.gather(*map(session.get, paths))
+    details: list[Mapping[str, Any]] = [answer if isinstance(answer, dict) else {} for answer in answers]
+    return {group.get("id"): group for group in groups}, sites, details
 
 
 def _variables(site: Mapping[str, Any], detail: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,20 @@ class Account:
             ) from None
 
 
+class GivenToken:
+    """Stands for an account where a token is all there is: there is no password to log in with."""
+
+    username: Final = "the token"
+
+    def login_body(self) -> dict[str, Any]:
+        """Refuse to log in.
+
+        Raises:
+            SiteFaultError: Always: the token was not taken, and there is no other.
+        """
+        raise SiteFaultError(FaultKind.LOGIN, "The token was not taken (401).")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Token:
     """A token and when to get another, by a clock that never jumps."""

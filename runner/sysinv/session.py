@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from runner.sysinv.faults import PASSING, FaultKind, SiteFaultError
-from runner.sysinv.login import Account, Token, TokenStore, Trust, read_token
+from runner.sysinv.login import Account, GivenToken, Token, TokenStore, Trust, read_token
 
 # What a real answer stays far below, in bytes.
 _LONGEST_BODY: Final = 4 * 1024 * 1024
@@ -68,7 +68,7 @@ class Address:
 class Access:
     """What all sessions share."""
 
-    account: Account
+    account: Account | GivenToken
     trust: Trust
     patience: Patience
     tokens: TokenStore
@@ -83,12 +83,17 @@ class SiteSession:
         address: Address,
         *,
         longest_body: int = _LONGEST_BODY,
+        connections: int = _CONNECTIONS,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Make a session that takes answers of at most `longest_body` bytes and sends `headers` too."""
+        """Make a session that takes answers of at most `longest_body` bytes and sends `headers` too.
+
+        At most `connections` are open at once; requests beyond wait for one.
+        """
         self._access = access
         self._address = address
         self._longest_body = longest_body
+        self._connections = connections
         self._headers = {**_HEADERS, **(headers or {})}
         self._client: aiohttp.ClientSession | None = None
 
@@ -96,7 +101,7 @@ class SiteSession:
         """Open the session; nothing connects yet."""
         patience = self._access.patience
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+            connector=aiohttp.TCPConnector(limit=self._connections),
             timeout=aiohttp.ClientTimeout(sock_connect=patience.connect_s, sock_read=patience.read_s),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -117,8 +117,10 @@ def test_sites_and_groups(prestager, database, dcmanager: Dcmanager, token: Path
 @pytest.mark.parametrize(
     ("status", "pages", "complaint"),
     [
-        (403, {}, "answers 403; the token is not valid there"),
-        (302, {}, "answers 302"),
+        (403, {}, "was answered with 403. The token is not valid there"),
+        (302, {}, "was answered with 302"),
+        (503, {}, "was answered with 503"),
+        (200, {"/v1.0/subclouds/": {"subclouds": [site("a", 1), site("a", 1)]}}, "has 'a' twice"),
         (200, {"/v1.0/subclouds/": {"subclouds": []}}, "has no subclouds"),
         (200, {"/v1.0/subcloud-groups/": ["something else"]}, "does not answer as dcmanager does"),
     ],
@@ -137,6 +139,16 @@ def test_another_answer(
     assert TOKEN not in ended.err
 
 
+def test_a_token_that_is_not_taken(prestager, database, dcmanager: Dcmanager, token: Path) -> None:
+    """A token that ran out is told with what to look at; there is no password to log in with instead."""
+    token.write_text("gAAAA-older")
+
+    ended = prestager("subcloud", "import", "--from-dcmanager", dcmanager.url, "--token-file", str(token))
+
+    assert (1, True) == (ended.code, "The token was not taken (401). The token is not valid there" in ended.err)
+    assert "gAAAA" not in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -144,7 +156,7 @@ def test_another_answer(
         (("--from-dcmanager", "http://127.0.0.1:1/v1.0"), "together with --token-file"),
         (("--from-dcmanager", "http://u:hidden@h/v1.0", "--token-file", "TOKEN"), "takes the address of its API"),
         (("--from-dcmanager", "file:///etc/passwd", "--token-file", "TOKEN"), "takes the address of its API"),
-        (("--from-dcmanager", "http://127.0.0.1:1/v1.0", "--token-file", "TOKEN"), "cannot be reached"),
+        (("--from-dcmanager", "http://127.0.0.1:1/v1.0", "--token-file", "TOKEN"), "refused the connection"),
         (("--from-dcmanager", "http://127.0.0.1:1/v1.0", "--token-file", "/nowhere"), "cannot be read"),
     ],
 )
