@@ -21,9 +21,9 @@ PORT: Final = 8219
 # Ours; dcmanager has one limit for all playbooks, ours for images is longer by default.
 _IMAGES_DEADLINE_S: Final = 7200.0
 _USM_PORT: Final = 5497
+_DCMANAGER_PORT: Final = "8119"
 # What has no meaning here, and why.
 _NEEDLESS: Final = {
-    ("DEFAULT", "bind_port"): "dcmanager keeps its port; ours is in listen",
     ("DEFAULT", "workers"): "parts are processes of their own",
     ("DEFAULT", "orch_workers"): "one coordinator is active",
     ("DEFAULT", "orch_worker_workers"): "slots says how many playbooks run at once",
@@ -189,9 +189,18 @@ def _map_sites(source: _Source, mapped: Mapped) -> None:
     host = urlsplit(url).hostname or ""
     mapped.settings["inspector"] = "sysinv"
     mapped.settings["controller_keystone_url"] = _keystone(url)
+    mapped.settings["dcmanager_url"] = _dcmanager(source, host)
     mapped.settings["controller_url"] = f"http://{f'[{host}]' if ':' in host else host}:{_USM_PORT}"
     mapped.secrets["site_password_file"] = password
     _map_account(source, mapped, section, "site")
+
+
+def _dcmanager(source: _Source, controller: str) -> str:
+    """Return the address of dcmanager's own API; one that listens everywhere is at the controller's address."""
+    bound = source.get("DEFAULT", "bind_host") or controller
+    host = controller if bound in {"0.0.0.0", "::"} else bound  # noqa: S104 - compared with
+    port = source.get("DEFAULT", "bind_port") or _DCMANAGER_PORT
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1.0"
 
 
 def _map_account(source: _Source, mapped: Mapped, section: str, prefix: str) -> None:

@@ -86,6 +86,7 @@ def test_everything_is_mapped() -> None:
         "inspector": "sysinv",
         "controller_keystone_url": "http://[fd01::2]:5000/v3",
         "controller_url": "http://[fd01::2]:5497",
+        "dcmanager_url": "http://[fd01::2]:8119/v1.0",
         "site_username": "dcmanager",
         "site_project": "services",
     } == mapped.settings
@@ -106,6 +107,21 @@ def test_what_is_not_mapped_is_told() -> None:
     assert "hidden" not in told
     assert "createdb --owner='admin-dcmanager' prestager" in told
     assert "rabbitmqctl add_vhost prestager" in told
+
+
+@pytest.mark.parametrize(
+    ("lines", "url"),
+    [
+        ("bind_host = 192.168.204.2\nbind_port = 9119\n", "http://192.168.204.2:9119/v1.0"),
+        ("bind_host = 0.0.0.0\n", "http://[fd01::2]:8119/v1.0"),
+        ("", "http://[fd01::2]:8119/v1.0"),
+    ],
+)
+def test_where_dcmanager_is(lines: str, url: str) -> None:
+    """The URL is where dcmanager listens; where that is everywhere, or not said, the controller's address."""
+    text = CONF.replace("bind_host = fd01::2\nbind_port = 8119\n", lines)
+
+    assert url == map_dcmanager(text).settings["dcmanager_url"]
 
 
 def test_tls_and_several_brokers() -> None:
