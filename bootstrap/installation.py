@@ -23,7 +23,7 @@ from actors.webhooks.sending import Sending
 from actors.worker_tools import WorkerTools
 from bootstrap.fact_sources import controller_check, dcmanager_operations, site_inspector
 from bootstrap.faults import StartError
-from bootstrap.machine import controller_layout, machine_id
+from bootstrap.machine import ansible_installation, controller_layout, machine_id
 from bootstrap.roles import ALL_ROLES, Role, phases_of
 from bootstrap.secret_key import load_sealer
 from bootstrap.store import open_database, prepare_schema
@@ -136,7 +136,12 @@ class _Parts:
         return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
 
     def supervisor(self, on_finished: OnFinished) -> Runner:
-        return Supervisor(slots=self._settings.slots, worker=self._settings.worker_name, on_finished=on_finished)
+        return Supervisor(
+            slots=self._settings.slots,
+            worker=self._settings.worker_name,
+            on_finished=on_finished,
+            ansible=ansible_installation(self._settings),
+        )
 
     def _installation(self, actors: EmbeddedActors | AmqpActors, runner: Runner | None) -> Installation:
         return Installation(

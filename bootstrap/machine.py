@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from db.engine import Database
 from db.inventory import installation_id
+from runner.ansible_installation import AnsibleInstallation
 from runner.phases import ControllerLayout
 from settings.model import Settings
 from statemachine.states import StepState
@@ -20,6 +22,17 @@ def machine_id() -> str:
     except OSError:
         own = ""
     return sha256((own or socket.gethostname()).encode()).hexdigest()[:12]
+
+
+def ansible_installation(settings: Settings) -> AnsibleInstallation:
+    """Return the Ansible that runs playbooks. Nothing of it need be there."""
+    # Not resolved: the program of a virtual environment finds the environment by the path that it is run by.
+    ours = AnsibleInstallation(collections=settings.collection_paths)
+    return replace(
+        ours,
+        program=settings.ansible.absolute() if settings.ansible else ours.program,
+        config=settings.ansible_config.absolute() if settings.ansible_config else ours.config,
+    )
 
 
 def controller_layout(settings: Settings, database: Database) -> ControllerLayout:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.child_setup import adopt_orphans, take_pipes
-from runner.environment import join_trace, keep_facts_apart
+from runner.environment import join_set, join_trace
 from runner.leash import Leash
 from runner.memory_dumps import forbid_memory_dumps
 from runner.memory_limit import limit_memory
@@ -34,17 +34,18 @@ def main() -> None:
     # For those who look for the processes of runs; it is not read here.
     arguments.add_argument(RUN_OPTION, required=True)
     arguments.add_argument("--process-memory-bytes", type=int, required=True)
+    arguments.add_argument("--ansible-playbook", type=Path, required=True)
     options = arguments.parse_args()
     forbid_memory_dumps()
     orders, reports = take_pipes()
     adopt_orphans()
     limit_memory(options.process_memory_bytes)
-    host_run(PrivateDir(options.private_dir), orders, reports, options.silence_limit_s)
+    host_run(PrivateDir(options.private_dir), orders, reports, options.ansible_playbook, options.silence_limit_s)
     # Not a normal exit: threads of libraries must not hold the process back.
     os._exit(0)
 
 
-def host_run(place: PrivateDir, orders: int, reports: int, silence_limit_s: float) -> None:
+def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Path, silence_limit_s: float) -> None:
     """Wait for the job, run it, report; returns at once when there will be none."""
     reported = threading.Event()
 
@@ -69,11 +70,10 @@ def host_run(place: PrivateDir, orders: int, reports: int, silence_limit_s: floa
         place.remove()
         return
     join_trace(job.traceparent)
-    if not job.injects_facts:
-        keep_facts_apart()
+    join_set(is_ours=job.is_ours)
     reporter = Reporter(reports)
     reporter.send(Accepted())
-    ended = PlaybookRun(job, place, leash, reporter).run(ansible_runner.run)
+    ended = PlaybookRun(job, place, leash, reporter, ansible_playbook).run(ansible_runner.run)
     place.remove()
     reporter.send(ended)
     reporter.close()

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, cast
 
+from runner.ansible_installation import AnsibleInstallation
 from runner.child_protocol import LINE_LIMIT_BYTES, Order, Ping, Report, decode_report, encode
 from runner.environment import child_environment
 from runner.private_dir import PrivateDir, private_dir
@@ -31,13 +32,22 @@ class ChildProcess:
         exit_code: None while it lives; negative for a signal.
     """
 
-    def __init__(self, *, worker: str, run_root: Path, silence_limit_s: float, process_memory_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        worker: str,
+        run_root: Path,
+        silence_limit_s: float,
+        process_memory_bytes: int,
+        ansible: AnsibleInstallation,
+    ) -> None:
         self.exit_code: int | None = None
         self._worker = worker
         self._child_id = uuid.uuid4().hex[:12]
         self._place: PrivateDir = private_dir(run_root, worker, self._child_id)
         self._silence_limit_s = silence_limit_s
         self._process_memory_bytes = process_memory_bytes
+        self._ansible = ansible
         self._exited = asyncio.Event()
         self._reports = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
         self._stderr = _LastBytes()
@@ -47,7 +57,13 @@ class ChildProcess:
 
     @classmethod
     async def spawn(
-        cls, *, worker: str, run_root: Path, silence_limit_s: float, process_memory_bytes: int
+        cls,
+        *,
+        worker: str,
+        run_root: Path,
+        silence_limit_s: float,
+        process_memory_bytes: int,
+        ansible: AnsibleInstallation,
     ) -> ChildProcess:
         """Start a child.
 
@@ -60,6 +76,8 @@ class ChildProcess:
 
             process_memory_bytes: the memory that each process of its run may have; the child itself has twice that.
 
+            ansible: what runs the playbook.
+
         Raises:
             OSError: No room for its directory, no memory, too many processes or descriptors. Nothing is left behind.
         """
@@ -68,6 +86,7 @@ class ChildProcess:
             run_root=run_root,
             silence_limit_s=silence_limit_s,
             process_memory_bytes=process_memory_bytes,
+            ansible=ansible,
         )
         try:
             child._place.create()
@@ -143,7 +162,9 @@ class ChildProcess:
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd=_IMPORT_ROOT,
-            env=child_environment(worker=self._worker, child_id=self._child_id, place=self._place),
+            env=child_environment(
+                worker=self._worker, child_id=self._child_id, place=self._place, ansible=self._ansible
+            ),
             start_new_session=True,
         )
         self._process = process
@@ -161,6 +182,7 @@ class ChildProcess:
             *("--silence-limit-s", str(self._silence_limit_s)),
             *(RUN_OPTION, marker_value(self._worker, self._child_id)),
             *("--process-memory-bytes", str(self._process_memory_bytes)),
+            *("--ansible-playbook", str(self._ansible.program)),
         ]
 
     async def _read(

@@ -44,8 +44,8 @@ class Start:
     host_vars: Mapping[str, Any]
     secrets: Mapping[str, str] = field(repr=False)
     extra_vars: Mapping[str, Any]
-    # Facts that a site answers also become variables.
-    injects_facts: bool = True
+    # Whether the playbook is of our set.
+    is_ours: bool = False
     # Whether the address of the host is judged first.
     judges_address: bool = False
     # The host's SSH keys; None: they are not checked.

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import os
-import pwd
-import sys
-from pathlib import Path
 
+from runner.ansible_installation import AnsibleInstallation, set_environment
 from runner.failure_file import FAILURES_VARIABLE
 from runner.private_dir import PrivateDir
 from runner.processes import MARKER, marker_value
-from runner.ssh_arguments import CONFIG
-
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CALLBACKS = Path(__file__).with_name("callback_plugins")
 
 
-def base_environment() -> dict[str, str]:
-    """Return what every program gets that we run for a site.
-
-    HOME is the user's real one: ssh keys, collections and registry logins are there.
-    """
+def child_environment(*, worker: str, child_id: str, place: PrivateDir, ansible: AnsibleInstallation) -> dict[str, str]:
+    """Return the whole environment of one child, and so of its playbook and local tasks; ansible-runner adds to it."""
     return {
-        "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
-    }
-
-
-def child_environment(*, worker: str, child_id: str, place: PrivateDir) -> dict[str, str]:
-    """Return the whole environment of one child, and so of its playbook and local tasks."""
-    return {
-        **base_environment(),
-        "TMPDIR": str(place.tmp),
-        "ANSIBLE_CONFIG": str(CONFIG),
-        # ansible-runner adds its own.
-        "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
+        **ansible.environment(place.tmp),
         FAILURES_VARIABLE: str(place.failures_file),
-        "ANSIBLE_LOCAL_TEMP": str(place.tmp),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place.control),
         MARKER: marker_value(worker, child_id),
     }
@@ -53,6 +29,6 @@ def join_trace(traceparent: str | None) -> None:
         os.environ["TRACEPARENT"] = traceparent
 
 
-def keep_facts_apart() -> None:
-    """Have Ansible put the facts that a site answers into `ansible_facts` only, not among the variables."""
-    os.environ["ANSIBLE_INJECT_FACT_VARS"] = "False"
+def join_set(*, is_ours: bool) -> None:
+    """Have the playbook of this process run as its set needs it; known no sooner than the order to start."""
+    os.environ.update(set_environment(is_ours=is_ours))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from messages.host_keys import HostKey, HostKeyError, parse_host_keys, signature_algorithms
-from runner.environment import base_environment
+from runner.ansible_installation import base_environment
 from runner.ssh_arguments import SshTarget, host_key_options
 
 # Clients at once; each takes about 3 MB and 8 ms of CPU.

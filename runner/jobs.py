@@ -53,9 +53,9 @@ class PlaybookJob:
     deadline_s: float
     # Slowest link to a site, in Mbit/s: what the playbook brings there moves its deadline by this.
     floor_rate_mbit_s: float = DEFAULT_FLOOR_RATE_MBIT_S
-    # Facts that a site answers also become variables, as is Ansible's default; otherwise they are in `ansible_facts`
-    # only, and a site cannot override the playbook's own variables.
-    injects_facts: bool = True
+    # Of our set of playbooks. Facts that a site answers are in `ansible_facts` only there: a site cannot override the
+    # playbook's own variables. In sets of others they become variables too, as is Ansible's default.
+    is_ours: bool = False
     # Whether a caller or the site may have named the host, so that its address is judged when the run begins.
     judges_address: bool = False
     # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: nobody asks.

@@ -107,7 +107,7 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
         known_host=order.known_host,
         deadline_s=layout.deadlines_s[order.phase],
         floor_rate_mbit_s=layout.floor_rate_mbit_s,
-        injects_facts=not playbooks.is_ours,
+        is_ours=playbooks.is_ours,
     )
 
 

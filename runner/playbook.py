@@ -6,10 +6,12 @@ import contextlib
 import errno
 import os
 import select
+import shlex
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from runner.child_protocol import Announced, Ended, Ending, Output, Rest, Start
@@ -39,15 +41,17 @@ _FULL_BELOW_BYTES = 64 * 1024
 _LEFTOVER_GRACE_S = 0.5
 
 
-def runner_arguments(job: Start, place: PrivateDir, inventory: list[str]) -> dict[str, Any]:
-    """Return the arguments for `ansible_runner.run`, without the handlers.
+def runner_arguments(job: Start, place: PrivateDir, inventory: list[str], ansible_playbook: Path) -> dict[str, Any]:
+    """Return the arguments for `ansible_runner.run` to run `ansible_playbook`, without the handlers.
 
     No timeout of ansible-runner is ever set: they use the wall clock and do not stop tasks. No `passwords`, no
     `extravars`, no `suppress_env_files`: those would put secrets into files we do not control or onto the command line.
     """
     return {
         "private_data_dir": str(place.path),
-        "playbook": job.playbook,
+        # Not `playbook`: that would run the first `ansible-playbook` of PATH. This one may have another name.
+        "binary": str(ansible_playbook),
+        "cmdline": shlex.quote(job.playbook),
         "inventory": inventory,
         "ident": "run",
         "quiet": True,
@@ -59,8 +63,9 @@ def runner_arguments(job: Start, place: PrivateDir, inventory: list[str]) -> dic
 class PlaybookRun:
     """One playbook from the job's arrival to its last report; everything happens in the main thread but the guard."""
 
-    def __init__(self, job: Start, place: PrivateDir, leash: Leash, reporter: Reporter) -> None:
+    def __init__(self, job: Start, place: PrivateDir, leash: Leash, reporter: Reporter, ansible_playbook: Path) -> None:
         self._job = job
+        self._ansible_playbook = ansible_playbook
         self._place = place
         self._leash = leash
         self._masker = Masker(job.secrets.values(), public=[job.host, str(job.host_vars.get("ansible_user", ""))])
@@ -81,7 +86,7 @@ class PlaybookRun:
             job = self._job
             if job.judges_address:
                 job = replace(job, host_vars=with_judged_address(job.host_vars))
-            arguments = runner_arguments(job, self._place, write_job(job, self._place))
+            arguments = runner_arguments(job, self._place, write_job(job, self._place), self._ansible_playbook)
             if not self._leash.stopping.is_set():
                 runner = ansible_run(**arguments, event_handler=self._on_event, cancel_callback=lambda: False)
                 status, reason = runner.status, _exit_reason(runner.rc)

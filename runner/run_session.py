@@ -166,7 +166,7 @@ class RunSession:
             host_vars=dict(self.job.host_vars),
             secrets=dict(self.job.secrets),
             extra_vars=dict(self.job.extra_vars),
-            injects_facts=self.job.injects_facts,
+            is_ours=self.job.is_ours,
             judges_address=self.job.judges_address,
             known_host=self.job.known_host,
             traceparent=self.job.traceparent,

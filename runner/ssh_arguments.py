@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from configparser import ConfigParser
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-CONFIG: Final = Path(__file__).with_name("ansible.cfg")
+# For hosts without arguments of their own. One connection for all tasks; its master process ends with the run. A dead
+# site is noticed after 60 s. What ssh learns of hosts is not kept.
+DEFAULT_SSH_ARGS: Final = (
+    "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+    " -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+)
 # Variable that holds the first arguments of every ssh, scp and sftp that Ansible runs for a host.
 SSH_ARGS: Final = "ansible_ssh_args"
 
@@ -78,7 +81,7 @@ def ssh_target(name: str, variables: Mapping[str, Any]) -> SshTarget:
         port=None if port is None else _port(port),
         user=None if user is None else str(user),
         executable=str(_last(variables, "ansible_ssh_executable") or "ssh"),
-        arguments=_split(variables, SSH_ARGS) if variables.get(SSH_ARGS) is not None else default_ssh_args(),
+        arguments=_split({SSH_ARGS: _ssh_args(variables)}, SSH_ARGS),
         more_arguments=[
             *_split(variables, "ansible_ssh_common_args", "ssh_common_args"),
             *_split(variables, "ansible_ssh_extra_args", "ssh_extra_args"),
@@ -89,12 +92,10 @@ def ssh_target(name: str, variables: Mapping[str, Any]) -> SshTarget:
 def checked_ssh_args(known_host: KnownHost, file: Path, variables: Mapping[str, Any]) -> str:
     """Return the value of `ansible_ssh_args` with which ssh talks to `known_host` and to no other server.
 
-    `file` holds its keys. Arguments of the operator's own `ansible_ssh_args`, or those of our `ansible.cfg`, follow.
+    `file` holds its keys. Arguments of the operator's own `ansible_ssh_args`, or ours, follow.
     """
     checking = host_key_options(file, known_host.alias, "yes", known_host.algorithms)
-    given = variables.get(SSH_ARGS)
-    rest = str(given) if given is not None else shlex.join(default_ssh_args())
-    return f"{shlex.join(checking)} {rest}"
+    return f"{shlex.join(checking)} {_ssh_args(variables)}"
 
 
 def host_key_options(file: Path, alias: str, strict: str, algorithms: Sequence[str]) -> list[str]:
@@ -117,12 +118,9 @@ def host_key_options(file: Path, alias: str, strict: str, algorithms: Sequence[s
     return [word for option in options for word in ("-o", option)]
 
 
-@cache
-def default_ssh_args() -> tuple[str, ...]:
-    """Return the arguments that our `ansible.cfg` sets for hosts without `ansible_ssh_args`."""
-    parser = ConfigParser(interpolation=None)
-    parser.read_string(CONFIG.read_text(encoding="utf-8"))
-    return tuple(shlex.split(parser["ssh_connection"]["ssh_args"]))
+def _ssh_args(variables: Mapping[str, Any]) -> str:
+    given = variables.get(SSH_ARGS)
+    return DEFAULT_SSH_ARGS if given is None else str(given)
 
 
 def _connection(variables: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from runner.admission import FLOOR_BYTES, available_bytes, process_memory_bytes
+from runner.ansible_installation import AnsibleInstallation
 from runner.child_handle import ChildProcess
 from runner.child_pool import ChildPool
 from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
@@ -54,6 +55,8 @@ class Supervisor:
 
         on_finished: gets each result; what it raises is logged.
 
+        ansible: what runs the playbooks; default: ours.
+
         run_root: directory for the private directories of runs; default: one in memory, where there is one.
 
         stop_grace_s: seconds between TERM and KILL when a run is stopped.
@@ -75,6 +78,7 @@ class Supervisor:
         slots: int,
         worker: str,
         on_finished: OnFinished,
+        ansible: AnsibleInstallation | None = None,
         run_root: Path | None = None,
         stop_grace_s: float = 5.0,
         silence_limit_s: float = SILENCE_LIMIT_S,
@@ -87,6 +91,7 @@ class Supervisor:
         self._slots = slots
         self._worker = worker
         self._on_finished = on_finished
+        self._ansible = ansible or AnsibleInstallation()
         self._given_root = run_root
         self._stop_grace_s = stop_grace_s
         self._silence_limit_s = silence_limit_s
@@ -218,6 +223,7 @@ class Supervisor:
             run_root=self._run_root,
             silence_limit_s=self._silence_limit_s,
             process_memory_bytes=self._process_memory,
+            ansible=self._ansible,
         )
 
     async def _host(self, session: RunSession, pool: ChildPool) -> None:

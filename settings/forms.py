@@ -45,6 +45,11 @@ def names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(","))
 
 
+def paths(text: str) -> tuple[Path, ...]:
+    """Return the paths of a list with colons."""
+    return tuple(Path(part) for part in text.split(":") if part)
+
+
 def _database_url(value: SecretStr) -> SecretStr:
     check_database_url(value.get_secret_value())
     return value
@@ -124,6 +129,12 @@ def _network_list(value: str) -> str:
     return value
 
 
+def _path_list(value: str) -> str:
+    if any(not part.startswith("/") for part in value.split(":") if part):
+        raise ValueError("must be absolute paths such as /opt/ansible/collections, with colons between them")
+    return value
+
+
 def _certificates(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=value)
@@ -152,5 +163,6 @@ DcmanagerUrl = Annotated[str, AfterValidator(_dcmanager_url)]
 CollectorUrl = Annotated[str, AfterValidator(traces_url)]
 HeadersFile = Annotated[Path, AfterValidator(_headers_file)]
 NetworkList = Annotated[str, AfterValidator(_network_list)]
+PathList = Annotated[str, AfterValidator(_path_list)]
 TextPath = Annotated[Path, AfterValidator(_text_path)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]

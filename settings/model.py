@@ -28,6 +28,7 @@ from settings.forms import (
     KeystoneUrl,
     ListenAddress,
     NetworkList,
+    PathList,
     QueueList,
     Release,
     Seconds,
@@ -37,6 +38,7 @@ from settings.forms import (
     check_database_url,
     names,
     networks,
+    paths,
 )
 from statemachine.host_keys import HostKeyPolicy
 
@@ -130,6 +132,13 @@ class Settings(BaseSettings):
         None, description="Software version of the system controller (MM.mm), staged where a request names none."
     )
     playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
+    ansible: Path | None = Field(None, description="The ansible-playbook that runs the playbooks; default ours.")
+    ansible_collections: PathList = Field(
+        "", description="Directories of Ansible collections, with colons between them; default Ansible's own."
+    )
+    ansible_config: Path | None = Field(
+        None, description="Configuration file (ansible.cfg) of playbook runs; what runs need wins over it."
+    )
     deploy_dir: Path = Field(
         Path("/opt/platform/deploy"), description="Where `<release>/prestage_images*` and the shared packages are."
     )
@@ -331,6 +340,11 @@ class Settings(BaseSettings):
         # Escaped: a directory may hold what has a meaning in URLs.
         url = URL.create("sqlite", database=str(self.data_dir / "prestager.db"))
         return url.render_as_string(hide_password=False)
+
+    @property
+    def collection_paths(self) -> tuple[Path, ...]:
+        """Return the directories of Ansible collections; empty: those that Ansible looks into by itself."""
+        return paths(self.ansible_collections)
 
     @property
     def served_queues(self) -> frozenset[str]:

@@ -17,10 +17,10 @@ import pytest
 from fleet.inventory import write_inventory
 from fleet.rules import RuleError, read_rule
 from fleet.simulation import SSH_PORT, Fleet, FleetPlan, SimulatedSite, serve_fleet
+from runner.ansible_installation import AnsibleInstallation
 from tests.simulated_fleet import simulated_fleet
 from tests.waiting import wait_for
 
-REPOSITORY = Path(__file__).parents[3]
 LONGEST_S = 90
 # The second of a fleet that no other test has.
 FIRST_ADDRESS_TAKEN = "127.99.0.2"
@@ -193,7 +193,7 @@ def test_ansible(fleet: Fleet, tmp_path: Path) -> None:
             *("-l", "edge-001,edge-002,edge-004,edge-005"),
             tmp_path / "play.yml",
         ],
-        env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "runner" / "ansible.cfg"), "ANSIBLE_FORKS": "4"},
+        env={**AnsibleInstallation().environment(tmp_path), "ANSIBLE_FORKS": "4"},
         capture_output=True,
         text=True,
         check=False,

@@ -199,7 +199,7 @@ def test_facts_are_variables_unless_they_are_kept_apart(
         "- hosts: all\n  gather_facts: false\n  roles: [mine]\n  tasks:\n"
         "    - answer_facts:\n    - set_stats: {data: {place: '{{ place }}', fact: '{{ ansible_facts.place }}'}}\n"
     )
-    supervisor.submit(make_job(playbook, host_vars=LOCAL_HOST_VARS, injects_facts=injects))
+    supervisor.submit(make_job(playbook, host_vars=LOCAL_HOST_VARS, is_ours=not injects))
     result = results.wait()
 
     assert {"place": "theirs" if injects else "ours", "fact": "theirs"} == result.facts, text(result)

@@ -125,12 +125,12 @@ class TestExtraVariables:
         assert expected == {name: value for name, value in job.extra_vars.items() if name in OUR_VARS}
         assert "secret" not in job.extra_vars.values()
 
-    @pytest.mark.parametrize(("write", "injects"), [(None, False), (seed_set, True), (newer_set, True)])
-    def test_facts_become_variables_for_other_sets_only(self, tmp_path: Path, write: Any, injects: bool) -> None:
-        """With our set a site's facts cannot override variables; other sets keep Ansible's default."""
+    @pytest.mark.parametrize(("write", "is_ours"), [(None, True), (seed_set, False), (newer_set, False)])
+    def test_a_run_knows_whether_its_set_is_ours(self, tmp_path: Path, write: Any, is_ours: bool) -> None:
+        """A run of our set is marked as such; it is stricter than those of other sets."""
         place = layout(tmp_path, write(tmp_path / "playbooks").directory if write else OURS)
 
-        assert injects is playbook_job(place, order(PACKAGES), "").injects_facts
+        assert is_ours is playbook_job(place, order(PACKAGES), "").is_ours
 
     @pytest.mark.parametrize(("for_sw_deploy", "reason"), [(False, "for_install"), (True, "for_sw_deploy")])
     def test_as_today_passes_them(self, tmp_path: Path, for_sw_deploy: bool, reason: str) -> None:

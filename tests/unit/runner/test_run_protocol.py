@@ -66,7 +66,7 @@ def test_secrets_are_not_shown() -> None:
 
 def test_ansible_runner_gets_no_wall_clock_limit_and_no_secret(tmp_path: Path) -> None:
     """None of ansible-runner's own limits (wall clock) is set, and none of its ways to pass secrets is used."""
-    arguments = runner_arguments(START, PrivateDir(tmp_path), ["hosts"])
+    arguments = runner_arguments(START, PrivateDir(tmp_path), ["hosts"], Path("/opt/a b/ansible-playbook"))
 
     assert {"timeout", "passwords", "extravars", "envvars", "suppress_env_files"}.isdisjoint(arguments)
     assert {"job_timeout", "idle_timeout"}.isdisjoint(arguments["settings"])

@@ -18,7 +18,6 @@ from runner.ssh_arguments import (
     KnownHost,
     SshArgumentsError,
     checked_ssh_args,
-    default_ssh_args,
     ssh_target,
     uses_unchecked_ssh,
 )
@@ -55,13 +54,12 @@ def test_what_checks_the_key_counts(given: str | None, later: str) -> None:
 
 
 def test_the_operators_arguments_stay() -> None:
-    """Arguments of a host's own follow those that check the key; without them those of ansible.cfg do."""
+    """Arguments of a host's own follow those that check the key; without them ours do."""
     own = effective(checked_ssh_args(SITE, Path("/f"), {"ansible_ssh_args": "-o ProxyJump=jump.example"}))
     ours = effective(checked_ssh_args(SITE, Path("/f"), {}))
 
     assert "jump.example" == own["proxyjump"]
     assert ("15", "60") == (ours["serveraliveinterval"], ours["controlpersist"])
-    assert "ControlPersist=60s" in default_ssh_args()
 
 
 @pytest.mark.parametrize(
