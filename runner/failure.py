@@ -14,6 +14,19 @@ _MOST_TOLD = 3
 _FIRST_LIMIT = 480
 _THEN = "; then "
 
+# An error that Ansible before 2.19 prints outside of tasks has several lines.
+_OLDER_ERROR = "ERROR!"
+_OLDER_LINES = 16
+# How Ansible before 2.19 says where an error is; what follows quotes the file and guesses.
+_OLDER_PLACE = re.compile(
+    r"\s*The error appears to (?:be|have been) in '([^'\n]+)': line (\d+), column (\d+), but may\s+be elsewhere.*",
+    re.DOTALL,
+)
+# It tries JSON before YAML.
+_OLDER_YAML = re.compile(
+    r"We were unable to read either as JSON nor YAML.*?Syntax Error while loading YAML\.", re.DOTALL
+)
+
 _NO_LOG = "the reason is hidden because the task sets no_log"
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -53,11 +66,13 @@ def startup_failure(lines: list[str]) -> str | None:
     Args:
         lines: texts of the events that belong to no task, oldest first.
     """
-    errors = [index for index, line in enumerate(lines) if line.startswith(("[ERROR]:", "ERROR!"))]
+    errors = [index for index, line in enumerate(lines) if line.startswith(("[ERROR]:", _OLDER_ERROR))]
     if not errors:
         return None
     first = errors[-1]
-    text = lines[first].removeprefix("[ERROR]:").removeprefix("ERROR!").strip()
+    if lines[first].startswith(_OLDER_ERROR):
+        return _older("\n".join(lines[first : first + _OLDER_LINES]).removeprefix(_OLDER_ERROR)).strip()
+    text = lines[first].removeprefix("[ERROR]:").strip()
     origin = next((line for line in lines[first + 1 : first + 6] if line.startswith("Origin:")), "")
     return f"{text} ({origin.removeprefix('Origin:').strip()})" if origin else text
 
@@ -70,7 +85,7 @@ def message(res: Mapping[str, Any]) -> str:
         # ansible-core 2.21 no longer says `failed` here, but it always brings an exception.
         if isinstance(item, dict) and (item.get("failed") or item.get("unreachable") or "exception" in item):
             return _item_message(item)
-    text = _text(res.get("msg"))
+    text = _older(_text(res.get("msg")))
     if "cmd" in res and res.get("rc"):
         # The wording of "non-zero return code" differs between releases of Ansible, and it says nothing.
         return _command_message(res)
@@ -96,6 +111,11 @@ def _cut(text: str, limit: int) -> str:
     # Messages of Ansible name the symptom first and the cause last: keep both ends.
     head = limit * 2 // 3
     return f"{flat[:head]} ... {flat[head + 5 - limit :]}"
+
+
+def _older(text: str) -> str:
+    """Return a text of Ansible with the place of an error as today's Ansible writes it."""
+    return _OLDER_PLACE.sub(r" (\1:\2:\3)", _OLDER_YAML.sub("YAML parsing failed:", text))
 
 
 def _unreachable(text: str, host: str) -> str:

@@ -86,6 +86,53 @@ def test_startup_error_brings_its_origin() -> None:
     assert "the role 'r' was not found (/p.yml:3:1)" == startup_failure(lines)
 
 
+PLACE = """
+The error appears to be in '/p b/x.yml': line 3, column 7, but may
+be elsewhere in the file depending on the exact syntax problem.
+
+The offending line appears to be:
+
+  tasks:
+    - name: "Li69nux"
+      ^ here
+"""
+NOT_YAML = """We were unable to read either as JSON nor YAML, these are the errors we got from each:
+JSON: Expecting value: line 1 column 1 (char 0)
+
+Syntax Error while loading YAML.
+  mapping values are not allowed in this context
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        (
+            f"conflicting action statements: debug, wen\n{PLACE}",
+            "conflicting action statements: debug, wen (/p b/x.yml:3:7)",
+        ),
+        (f"{NOT_YAML}{PLACE}", "YAML parsing failed: mapping values are not allowed in this context (/p b/x.yml:3:7)"),
+        (
+            "Unable to retrieve file contents\nCould not find x.yml",
+            "Unable to retrieve file contents Could not find x.yml",
+        ),
+    ],
+    ids=["place", "yaml", "lines"],
+)
+def test_startup_error_of_an_older_ansible(printed: str, expected: str) -> None:
+    """Errors of Ansible before 2.19 are told as those of today are: with the place, without lines of the file."""
+    text = startup_failure(["[WARNING]: x", *f"ERROR! {printed}".splitlines()])
+
+    assert expected == sentence(text or "")
+
+
+def test_failed_task_of_an_older_ansible() -> None:
+    """A task's message loses the lines of the file that Ansible before 2.19 puts into it, and keeps the place."""
+    assert "'nope' is undefined (/p b/x.yml:3:7)" == message(
+        {"msg": f"'nope' is undefined\n{PLACE}\nWe could be wrong"}
+    )
+
+
 def test_no_startup_error() -> None:
     """Without an error line there is nothing to tell."""
     assert startup_failure(["[WARNING]: x"]) is None
