@@ -7,8 +7,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/prestager
 WORKDIR /src
 # Before the program's own files, which change more often.
-COPY requirements/run.txt requirements/tracing.txt requirements/
-# `--build-arg LOCK=tracing` adds what traces need: see docs/tracing.md.
+COPY requirements/run.txt requirements/tracing.txt requirements/starlingx.txt requirements/
+# `--build-arg LOCK=tracing` adds what traces need: see docs/tracing.md; `LOCK=starlingx` that, and the collections of
+# StarlingX's own playbooks: see docs/own-playbooks.md.
 ARG LOCK=run
 RUN /opt/prestager/bin/pip install --no-deps --require-hashes -r requirements/$LOCK.txt
 COPY . .

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-LOCKS = ("run", "tracing", "dev", "keystone")
+LOCKS = ("run", "tracing", "starlingx", "dev", "keystone", "ansible-older")
 
 
 def pinned(lock: str) -> dict[str, set[str]]:
@@ -52,11 +52,13 @@ def test_what_is_asked_for_is_locked() -> None:
     asked = names(project["project"]["dependencies"])
 
     assert asked <= set(pinned("run"))
-    assert names(project["project"]["optional-dependencies"]["tracing"]) <= set(pinned("tracing"))
+    extras = project["project"]["optional-dependencies"]
+    assert names(extras["tracing"]) <= set(pinned("tracing"))
+    assert names([*extras["tracing"], *extras["starlingx"]]) <= set(pinned("starlingx"))
     assert names(project["dependency-groups"]["dev"]) <= set(pinned("dev"))
 
 
-@pytest.mark.parametrize("lock", ["tracing", "dev"])
+@pytest.mark.parametrize("lock", ["tracing", "starlingx", "dev"])
 def test_what_runs_is_what_is_tested(lock: str) -> None:
     """A lock with more in it has the same versions of what runs."""
     more, running = pinned(lock), pinned("run")
@@ -64,10 +66,16 @@ def test_what_runs_is_what_is_tested(lock: str) -> None:
     assert running == {name: more[name] for name in running}
 
 
-def test_the_server_of_tests_stays_outside() -> None:
-    """Keystone and what it depends on are no part of our own environment."""
-    assert "keystone" in pinned("keystone")
-    assert "keystone" not in pinned("dev")
+@pytest.mark.parametrize(("lock", "package"), [("keystone", "keystone"), ("ansible-older", "ansible-base")])
+def test_what_only_tests_start_stays_outside(lock: str, package: str) -> None:
+    """Keystone, an older Ansible, and what they depend on are no part of our own environment."""
+    assert package in pinned(lock)
+    assert package not in pinned("dev")
+
+
+def test_collections_stay_outside() -> None:
+    """Half a gigabyte of collections is there for those only who ask for it."""
+    assert "ansible" not in pinned("dev")
 
 
 def test_what_is_tested_is_what_runs() -> None:

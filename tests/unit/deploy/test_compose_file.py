@@ -199,7 +199,7 @@ def test_the_image_has_what_the_program_is_made_of() -> None:
         assert f"!{path}" in allowed
     assert "--require-hashes -r requirements/$LOCK.txt" in dockerfile
     assert "ARG LOCK=run" in dockerfile
-    for lock in ("run", "tracing"):
+    for lock in ("run", "tracing", "starlingx"):
         assert f"!requirements/{lock}.txt" in allowed
     assert re.search(r"python:3\.11-", dockerfile)
 
