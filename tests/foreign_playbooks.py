@@ -90,6 +90,35 @@ _PREPARE: Final = """\
 """
 
 
+# As StarlingX's sets ask for it until 2026: without the collection in front of its name.
+_ASK_COLLECTION: Final = """
+- name: Read what may be upgraded
+  xml:
+    path: "{{ playbook_dir }}/metadata.xml"
+  delegate_to: localhost
+  register: read
+
+- name: Tell that there is something
+  set_fact:
+    # Neither true nor false, but a list.
+    upgradable_from: "{{ read.matches }}"
+  when: read.matches
+
+- name: Fail without it
+  fail:
+    msg: There was nothing.
+  when: upgradable_from is not defined
+"""
+
+# Of the name that Ansible itself knows for `xml`.
+_COLLECTION_MODULE: Final = """\
+from ansible.module_utils.basic import AnsibleModule
+
+module = AnsibleModule(argument_spec={"path": {"type": "path"}})
+module.exit_json(matches=["22.12"])
+"""
+
+
 class ForeignPlaybooks:
     """A set of playbooks in `directory`, which is made, and what it wrote down."""
 
@@ -112,12 +141,41 @@ class ForeignPlaybooks:
         record = json.loads((self._records / f"{kind}-{site}.json").read_text())
         return {name: value for name, value in record.items() if name not in _MAGIC}
 
+    def ansible_version(self, kind: str, site: str) -> str:
+        """Return the version of Ansible that ran the playbook `kind` for a site."""
+        record = json.loads((self._records / f"{kind}-{site}.json").read_text())
+        return str(record["ansible_version"]["full"])
+
     def played(self) -> set[str]:
         """Return `<kind>-<site>` of every playbook that ran."""
         return {path.stem for path in self._records.iterdir()}
 
+    def include(self, role: str) -> None:
+        """Have a role of `prestage` bring its tasks in by the bare `include`, which is gone since Ansible 2.16."""
+        main = self._tasks(role) / "main.yml"
+        main.rename(main.with_name("included.yml"))
+        main.write_text("- include: included.yml\n")
+
+    def ask_collection(self, role: str) -> Path:
+        """Have a role of `prestage` use a module of a collection, and a list as a condition.
+
+        Returns:
+            The directory of collections.
+        """
+        with (self._tasks(role) / "main.yml").open("a") as main:
+            main.write(_ASK_COLLECTION)
+        # Not beside the playbooks, where Ansible looks anyway.
+        collections = self.directory.with_name("collections")
+        modules = collections / "ansible_collections" / "community" / "general" / "plugins" / "modules"
+        modules.mkdir(parents=True)
+        (modules / "xml.py").write_text(_COLLECTION_MODULE)
+        return collections
+
+    def _tasks(self, role: str) -> Path:
+        return self.directory / "roles" / "prestage" / role / "tasks"
+
     def _role(self, name: str, tasks: str) -> None:
-        place = self.directory / "roles" / "prestage" / name / "tasks"
+        place = self._tasks(name)
         place.mkdir(parents=True)
         (place / "main.yml").write_text(tasks)
 

@@ -6,11 +6,14 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from embedded_rig import ALL_STATES, Rig, Stage, upload_list
 
+from bootstrap.machine import ansible_installation
 from db.printed import outputs
+from fleet.simulation import Fleet
 from runner.jobs import OnFinished, Runner
 from runner.supervisor import Supervisor
 from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
@@ -21,6 +24,8 @@ PASSWORD = "Li69nux*{{ no }}"
 # A site that is a directory of this machine; what the operator says of a site is passed on.
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 SECRETS = {"ansible_ssh_pass": PASSWORD, "ansible_become_pass": PASSWORD}
+# The last Ansible with bare `include`; bin/setup test.
+OLDER_ANSIBLE = Path(__file__).parents[3] / ".venv-ansible-older" / "bin" / "ansible-playbook"
 # Ours only for sites that are no sites: a local connection would leave its files in HOME.
 LOCAL_ONLY = "ansible_remote_tmp"
 
@@ -30,7 +35,8 @@ class AnsibleRig(Rig):
 
     def _runner(self, slots: int) -> Callable[[OnFinished], Runner]:  # type: ignore[override]
         worker = f"test-{uuid.uuid4().hex[:8]}"
-        return lambda finished: Supervisor(slots=2, worker=worker, on_finished=finished, warm=0)
+        ansible = ansible_installation(self.settings)
+        return lambda finished: Supervisor(slots=2, worker=worker, on_finished=finished, ansible=ansible, warm=0)
 
 
 @pytest.fixture
@@ -38,8 +44,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[ForeignPlaybooks], AnsibleRig]]:
     """Give a function that starts an installation with a set of playbooks."""
     rigs: list[AnsibleRig] = []
 
-    def start(playbooks: ForeignPlaybooks, *, sites: bool = True) -> AnsibleRig:
-        rig = AnsibleRig(tmp_path, Stage(), playbooks_dir=playbooks.directory)
+    def start(playbooks: ForeignPlaybooks, *, sites: bool = True, **settings: Any) -> AnsibleRig:
+        rig = AnsibleRig(tmp_path, Stage(), playbooks_dir=playbooks.directory, **settings)
         rigs.append(rig)
         if sites:
             rig.add_site("edge", connection=HERE)
@@ -55,6 +61,13 @@ def given(playbooks: ForeignPlaybooks, kind: str) -> dict[str, object]:
     found = playbooks.given(kind, "edge")
     assert found.pop(LOCAL_ONLY)
     return found
+
+
+def prestage(rig: AnsibleRig, fleet: Fleet) -> str:
+    """Prestage the first site of a fleet, and return how the strategy ended."""
+    ssh = fleet.sites[0].ssh
+    import_sites(rig.database, {"edge": {**READY, "ansible_port": ssh.port, "prestager_oam_address": ssh.host}})
+    return rig.run_strategy(password=fleet.password)
 
 
 def test_todays_set(tmp_path: Path, start: Callable[[ForeignPlaybooks], AnsibleRig]) -> None:
@@ -112,10 +125,8 @@ def test_over_ssh(tmp_path: Path, start: Callable[..., AnsibleRig]) -> None:
         ssh = fleet.sites[0].ssh
         rig = start(playbooks, sites=False)
         own = {"ansible_port": ssh.port}
-        import_sites(rig.database, {"edge": {**READY, **own, "prestager_oam_address": ssh.host}})
-        ended = rig.run_strategy(password=fleet.password)
+        assert "complete" == prestage(rig, fleet), rig.step("edge")["details"]
 
-    assert "complete" == ended, rig.step("edge")["details"]
     wanted = {
         "ansible_ssh_user": "sysadmin",
         "ansible_host": ssh.host,
@@ -125,4 +136,31 @@ def test_over_ssh(tmp_path: Path, start: Callable[..., AnsibleRig]) -> None:
         "prestage_reason": "for_install",
     }
     assert {**own, **wanted} == playbooks.given("packages", "edge")
+    assert VERSIONS == rig.site("edge")["prestage_versions"]
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) and not OLDER_ANSIBLE.exists(), reason="the older Ansible needs Python 3.11"
+)
+def test_with_an_older_ansible(tmp_path: Path, start: Callable[..., AnsibleRig]) -> None:
+    """PRESTAGER_ANSIBLE runs a set with bare `include` to its end on a site behind SSH, password and all."""
+    playbooks = seed_set(tmp_path / "own")
+    playbooks.include("prepare-env")
+    with simulated_fleet(tmp_path / "sites", count=1) as fleet:
+        rig = start(playbooks, sites=False, ansible=OLDER_ANSIBLE)
+        upload_list(rig)
+
+        assert "complete" == prestage(rig, fleet), rig.step("edge")["details"]
+    assert {"prepare-edge", "packages-edge", "images-edge"} == playbooks.played()
+    assert "2.10.17" == playbooks.ansible_version("packages", "edge")
+
+
+def test_with_collections(tmp_path: Path, start: Callable[..., AnsibleRig]) -> None:
+    """PRESTAGER_ANSIBLE_COLLECTIONS runs a set that asks for a collection's module; a list may be a condition."""
+    playbooks = newer_set(tmp_path / "own")
+    collections = playbooks.ask_collection("get-prestage-versions")
+    with simulated_fleet(tmp_path / "sites", count=1) as fleet:
+        rig = start(playbooks, sites=False, ansible_collections=str(collections))
+
+        assert "complete" == prestage(rig, fleet), rig.step("edge")["details"]
     assert VERSIONS == rig.site("edge")["prestage_versions"]
