@@ -44,6 +44,8 @@ _SECTIONS: Final[Mapping[str, str]] = {
 # Defaults that depend on the machine.
 _COMPUTED: Final[Mapping[str, str]] = {
     "playbooks_dir": "those of Prestager",
+    "ansible": "that of Prestager",
+    "ansible_config": "that of Prestager",
     "slots": "by cores and memory",
     "worker_name": "name of the host",
 }

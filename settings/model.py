@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         None, description="Software version of the system controller (MM.mm), staged where a request names none."
     )
     playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
-    ansible: Path | None = Field(None, description="The ansible-playbook that runs the playbooks; default ours.")
+    ansible: Path | None = Field(None, description="Path of the ansible-playbook that runs the playbooks.")
     ansible_collections: PathList = Field(
         "", description="Directories of Ansible collections, with colons between them; default Ansible's own."
     )
