@@ -89,7 +89,7 @@ class PlaybookRun:
             arguments = runner_arguments(job, self._place, write_job(job, self._place), self._ansible_playbook)
             if not self._leash.stopping.is_set():
                 runner = ansible_run(**arguments, event_handler=self._on_event, cancel_callback=lambda: False)
-                status, reason = runner.status, _exit_reason(runner.rc)
+                status, reason = runner.status, _exit_reason(runner.rc, self._ansible_playbook)
         except SiteAddressError as error:
             reason = str(error)
         # Whatever goes wrong in or around ansible-runner is a failed run with a text, never a lost one.
@@ -181,13 +181,13 @@ class PlaybookRun:
 _NOT_FOUND = 127
 
 
-def _exit_reason(code: int | None) -> str:
+def _exit_reason(code: int | None, ansible_playbook: Path) -> str:
     if code == 0:
         return ""
     if code is None:
         return "ansible-playbook was killed by a signal (the machine may be out of memory)"
     if code == _NOT_FOUND:
-        return "ansible-playbook was not found"
+        return f"{ansible_playbook} is not there or cannot be run; PRESTAGER_ANSIBLE names another ansible-playbook"
     return f"ansible-playbook ended with code {code}"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from run_watch import LOCAL_HOST_VARS, Results, text
 
+from runner.ansible_installation import AnsibleInstallation
 from runner.jobs import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
 
@@ -174,6 +175,18 @@ def test_broken_playbook_fails_with_ansibles_words(
     assert Outcome.FAILED is result.outcome
     assert part in result.details
     assert "playbook-1.yml:" in result.details
+
+
+def test_missing_ansible_fails(
+    make_supervisor: Callable[..., Supervisor], make_job: MakeJob, results: Results, tmp_path: Path
+) -> None:
+    """An `ansible-playbook` that is not there, or is no program, fails the run, and its path is named."""
+    program = tmp_path / "no such ansible-playbook"
+    make_supervisor(ansible=AnsibleInstallation(program=program)).submit(make_job(tasks("{ping: {}}")))
+    result = results.wait()
+
+    assert Outcome.FAILED is result.outcome
+    assert result.details.startswith(f"{program} is not there or cannot be run; PRESTAGER_ANSIBLE names another")
 
 
 def test_missing_playbook_fails(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:

@@ -46,6 +46,14 @@ def test_every_package_has_a_hash(lock: str) -> None:
     assert [] == [one for one in requirements if "--hash=sha256:" not in one]
 
 
+@pytest.mark.parametrize("script", ["bin/setup", "bin/lock", "deploy/install", "Dockerfile"])
+def test_scripts_name_locks_that_are_there(script: str) -> None:
+    """What installs packages takes them from one of the locks."""
+    named = set(re.findall(r"requirements/([a-z-]+)\.txt", (ROOT / script).read_text()))
+
+    assert named <= set(LOCKS)
+
+
 def test_what_is_asked_for_is_locked() -> None:
     """A dependency that was added is in the locks; after changing one: make lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
