@@ -143,6 +143,9 @@ def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
         "prestager_origin": layout.origin,
         # A run is claimed once and a new attempt is a new run, so the id only grows: the site's fencing token.
         "prestager_run_token": order.run_id,
+        # The site stays locked for as long as the run may take.
+        "prestage_floor_rate_mbit_s": layout.floor_rate_mbit_s,
+        "prestage_deadline_s": layout.deadlines_s[order.phase],
         **_removal_vars(layout, order),
     }
 

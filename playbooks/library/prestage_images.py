@@ -22,6 +22,7 @@ options:
   tls_verify: {type: bool, default: true, description: Whether registries must prove who they are.}
   auth_file: {type: str, default: "", description: Login file for registries.}
   backup_dir, origin, token, run, lock_wait_s, lock_lease_s: {description: See README.md, locking.}
+  floor_rate_mbit_s, deadline_s: {description: See README.md, locking.}
 """
 
 import os
@@ -36,9 +37,6 @@ from ansible.module_utils.prestage.platforms import own_architecture
 from ansible.module_utils.prestage.registry import Registry, RegistryAccess
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import release_number
-
-# Slowest link to a site that a lease bridges, in bytes per second.
-SLOWEST_LINK = 256 * 1024
 
 
 def work(params: dict) -> dict:
@@ -137,7 +135,7 @@ def ask(missing: list, resolved: list, params: dict, lock: SiteLock) -> dict:
 
     The resolved sources go along, so that a tag which moves meanwhile cannot mix two versions of an image.
     """
-    lock.renew(extra_s=sum(blob.size for blob in missing) / SLOWEST_LINK)
+    lock.await_transfer(sum(blob.size for blob in missing))
     return {
         "changed": True,
         "run": lock.run,

@@ -17,6 +17,7 @@ options:
   archive: {type: path, default: "", description: Archive on the site with what was missing; removed afterwards.}
   min_free_bytes: {type: int, default: 0, description: Room that must stay free.}
   backup_dir, origin, token, run, lock_wait_s, lock_lease_s: {description: See README.md, locking.}
+  floor_rate_mbit_s, deadline_s: {description: See README.md, locking.}
 """
 
 import os
@@ -30,9 +31,6 @@ from ansible.module_utils.prestage.manifest import Manifest, parse_manifest
 from ansible.module_utils.prestage.package_staging import PackageStaging, stats
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import release_number
-
-# Slowest link to a site that a lease bridges, in bytes per second.
-SLOWEST_LINK = 256 * 1024
 
 
 def work(params: dict) -> dict:
@@ -80,8 +78,7 @@ def stage(params: dict, staging: PackageStaging, manifest: Manifest, lock: SiteL
     if staged.missing and (params["archive"] or manifest.release == manifest.from_release):
         raise PrestageError(missing_sentence(params, [entry.path for entry in staged.missing]))
     if staged.missing:
-        size = sum(entry.size for entry in staged.missing)
-        lock.renew(extra_s=size / SLOWEST_LINK)
+        lock.await_transfer(sum(entry.size for entry in staged.missing))
         result = answer(lock, manifest, changed=staged.own_count > 0)
         return dict(
             result,

@@ -28,7 +28,14 @@ LOCK_ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "run": {"type": "str", "default": ""},
     "lock_wait_s": {"type": "float", "default": 60.0},
     "lock_lease_s": {"type": "float", "default": 300.0},
+    "floor_rate_mbit_s": {"type": "float", "default": 2.0},
+    "deadline_s": {"type": "float", "default": 0.0},
 }
+# What a run may take beside a transfer at the floor rate, in seconds, as its controller counts.
+BESIDE_S = 600.0
+BYTES_PER_MBIT = 1_000_000 / 8
+# A slower rate is none, in bytes per second.
+SLOWEST_RATE = 1.0
 
 
 class SiteLock:
@@ -44,6 +51,10 @@ class SiteLock:
         self._caller = Caller(str(params["origin"]), int(params["token"]), str(params["run"]))
         self._wait_s = float(params["lock_wait_s"])
         self._lease_s = float(params["lock_lease_s"])
+        self._floor_rate_mbit_s = float(params["floor_rate_mbit_s"])
+        self._deadline_s = float(params["deadline_s"])
+        # What the end of the call must not shorten.
+        self._held_until = 0.0
         self._descriptor = -1
         self._record = LockRecord.empty()
         self.released = False
@@ -86,8 +97,14 @@ class SiteLock:
     def renew(self, extra_s: float = 0.0) -> None:
         """Keep the site for the lease from now on, and `extra_s` seconds more for a long transfer; 30 days at most."""
         held_s = min(self._lease_s + extra_s, LONGEST_HOLD_S)
-        self._record = self._record.held_by(self._caller, time.time() + held_s)
+        self._held_until = max(self._held_until, time.time() + held_s)
+        self._record = self._record.held_by(self._caller, self._held_until)
         self._write()
+
+    def await_transfer(self, size: int) -> None:
+        """Keep the site for as long as the run may take that brings `size` bytes: its controller ends it by then."""
+        rate = max(self._floor_rate_mbit_s * BYTES_PER_MBIT, SLOWEST_RATE)
+        self.renew(extra_s=max(self._deadline_s, BESIDE_S + size / rate))
 
     def release(self) -> None:
         """Let the next run in at once; the newest token stays on record."""

@@ -15,7 +15,15 @@ PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 
 Work = Callable[[dict[str, Any]], dict[str, Any]]
 
-LOCK_PARAMS = {"origin": "", "token": 0, "run": "", "lock_wait_s": 0.0, "lock_lease_s": 300.0}
+LOCK_PARAMS = {
+    "origin": "",
+    "token": 0,
+    "run": "",
+    "lock_wait_s": 0.0,
+    "lock_lease_s": 300.0,
+    "floor_rate_mbit_s": 2.0,
+    "deadline_s": 0.0,
+}
 
 
 def load_work(name: str) -> Work:

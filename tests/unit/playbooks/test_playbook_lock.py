@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ import subprocess, sys
 import ansible.module_utils
 ansible.module_utils.__path__.append(sys.argv[1])
 from ansible.module_utils.prestage.lock import SiteLock
-params = dict(backup_dir=sys.argv[2], origin="a", token=1, run="", lock_wait_s=0, lock_lease_s=300)
+params = dict(backup_dir=sys.argv[2], origin="a", token=1, run="", lock_wait_s=0, lock_lease_s=300,
+              floor_rate_mbit_s=2, deadline_s=0)
 with SiteLock(params) as lock:
     child = subprocess.Popen(["sleep", "600"], pass_fds=[lock.descriptor], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
@@ -35,7 +37,7 @@ with SiteLock(params) as lock:
 def params(directory: Path, **changes: Any) -> dict[str, Any]:
     """Return lock arguments of controller `a`."""
     base = {"backup_dir": str(directory), "origin": "a", "token": 5, "run": "", "lock_wait_s": 0, "lock_lease_s": 300}
-    return {**base, **changes}
+    return {**base, "floor_rate_mbit_s": 2, "deadline_s": 0, **changes}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,28 @@ def test_a_failed_call_gives_the_site_back(tmp_path: Path) -> None:
 
     with SiteLock(params(tmp_path, origin="b", token=1)) as lock:
         assert lock.run
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "least_s"),
+    [
+        ({"floor_rate_mbit_s": 2}, 0, 900),
+        ({"floor_rate_mbit_s": 2}, 250_000_000, 900 + 1000),
+        ({"floor_rate_mbit_s": 0.5}, 250_000_000, 900 + 4000),
+        ({"floor_rate_mbit_s": 2, "deadline_s": 7200}, 250_000_000, 7500),
+        ({"floor_rate_mbit_s": 0, "deadline_s": 7200}, 100, 7500),
+    ],
+)
+def test_a_site_is_held_for_as_long_as_its_run_may_take(
+    tmp_path: Path, given: dict[str, float], size: int, least_s: float
+) -> None:
+    """Before a transfer the site is reserved until its run ends: by its deadline, or its bytes at the floor rate."""
+    began = time.time()
+    with SiteLock(params(tmp_path, **given)) as lock:
+        lock.await_transfer(size)
+
+    until = json.loads((tmp_path / ".prestage.lock").read_text())["holder"]["until"]
+    assert pytest.approx(began + least_s, abs=60) == until
 
 
 def test_a_missing_backup_directory_is_named(tmp_path: Path) -> None:

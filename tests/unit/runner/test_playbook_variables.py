@@ -18,6 +18,8 @@ PREPARE, PACKAGES, IMAGES = StepState.PREPARE, StepState.PACKAGES, StepState.IMA
 OUR_VARS = {
     "controller_feed_root",
     "prestage_archive_dir",
+    "prestage_deadline_s",
+    "prestage_floor_rate_mbit_s",
     "prestage_shared_root",
     "prestager_origin",
     "prestager_run_token",
@@ -116,6 +118,8 @@ class TestExtraVariables:
         expected = {
             "controller_feed_root": str(tmp_path / "feed"),
             "prestage_archive_dir": str(shared / "archives"),
+            "prestage_deadline_s": 60.0,
+            "prestage_floor_rate_mbit_s": 2.0,
             "prestage_shared_root": str(shared),
             "prestager_origin": "here",
             "prestager_run_token": 7,
