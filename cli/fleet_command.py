@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -21,13 +22,24 @@ from cli.errors import CommandError
 from cli.tables import output
 from demo.feed import DemoFeeds, build_feeds
 from demo.images import build_images
-from fleet.host_keys import remove_all_but_host_keys
 from fleet.inventory import write_inventory, write_site_urls
 from fleet.rules import GRAMMAR, FaultRule, RuleError, SiteFault, read_rule
 from fleet.simulation import FIRST_ADDRESS, MOST_SITES, Fleet, FleetPlan, serve_fleet
 
 _MARK: Final = ".prestager-fleet"
 _URLS: Final = "site-urls.toml"
+# What a start makes; host keys stay, and so does what others put there, as the service's data.
+_MADE: Final = (
+    "controller",
+    "sites",
+    "programs",
+    "inventory.yml",
+    _URLS,
+    "settings.sh",
+    "password",
+    "ca.pem",
+    "server-*.pem",
+)
 _LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 # Servers of a site: SSH, Keystone, sysinv.
 _SERVERS: Final = 3
@@ -37,7 +49,7 @@ _SPARE_DESCRIPTORS: Final = 1000
 
 def fleet(  # noqa: PLR0913, PLR0917 - typer's options
     directory: Annotated[
-        Path, typer.Option("--dir", help="Where the sites are made; a former fleet there is removed.")
+        Path, typer.Option("--dir", help="Where the sites are made; a former fleet there is made anew.")
     ],
     sites: Annotated[int, typer.Option(min=1, max=MOST_SITES, help="How many sites.")] = 10,
     seed: Annotated[int, typer.Option(help="Decides which sites have a fault: the same seed, the same sites.")] = 0,
@@ -161,7 +173,7 @@ def _allow_descriptors(wanted: int) -> None:
 
 
 def _empty(root: Path) -> None:
-    """Make the directory, and remove the fleet that was there but for its SSH host keys.
+    """Make the directory, and remove the fleet that was there but for its SSH host keys; nothing else is removed.
 
     Raises:
         CommandError: It holds something that no fleet made.
@@ -169,8 +181,12 @@ def _empty(root: Path) -> None:
     mark = root / _MARK
     if root.exists() and not mark.exists() and any(root.iterdir()):
         raise CommandError(f"{root} holds other files; give a directory that is empty or missing with --dir.")
-    remove_all_but_host_keys(root)
     root.mkdir(parents=True, exist_ok=True)
+    for path in (path for name in _MADE for path in root.glob(name)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
     mark.touch()
 
 

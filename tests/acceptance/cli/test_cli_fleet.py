@@ -90,6 +90,31 @@ def test_a_fleet_starts_and_stops(fleet: FleetProcess, tmp_path: Path, number: s
     assert [] == [path for path in kept if password.encode() in path.read_bytes()]
 
 
+def test_a_restart_keeps_what_no_fleet_made(fleet: FleetProcess, tmp_path: Path) -> None:
+    """The service's data that settings.sh names, host keys and files of the operator stay; sites are made anew."""
+    fleet.wait_until_ready()
+    assert f"PRESTAGER_DATA_DIR={fleet.root / 'data'}" in (fleet.root / "settings.sh").read_text()
+    key = (fleet.root / "host-keys" / "edge-001").read_text()
+    kept = {fleet.root / "data" / "prestager.db": "rows", fleet.root / "notes.txt": "mine"}
+    (fleet.root / "data").mkdir()
+    for path, text in kept.items():
+        path.write_text(text)
+    (fleet.root / "sites" / "edge-001" / "left").touch()
+    assert 0 == fleet.stop(signal.SIGTERM)
+    again = FleetProcess(tmp_path / "fleet", "--sites", "2")
+    try:
+        again.wait_until_ready()
+        found = {path: path.read_text() for path in kept}
+        sites = sorted(path.name for path in (fleet.root / "sites").iterdir())
+    finally:
+        again.process.kill()
+        again.process.wait()
+
+    assert (kept, key) == (found, (fleet.root / "host-keys" / "edge-001").read_text())
+    assert ["edge-001", "edge-002"] == sites
+    assert not (fleet.root / "sites" / "edge-001" / "left").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaints"),
     [
