@@ -229,6 +229,8 @@ class PostgresServer:
                 "fsync = on",
                 "max_connections = 200",
                 "shared_buffers = 32MB",
+                # Files of the cluster, which go with it: a killed server leaves those of /dev/shm for ever.
+                "dynamic_shared_memory_type = mmap",
                 "timezone = 'UTC'",
                 "log_timezone = 'UTC'",
                 "",

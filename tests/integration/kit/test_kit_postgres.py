@@ -52,6 +52,11 @@ def test_the_address_is_one_for_sqlalchemy(server: PostgresServer) -> None:
     engine.dispose()
 
 
+def test_shared_memory_is_the_servers_own(server: PostgresServer) -> None:
+    """Shared memory is in files of the cluster, so a killed server leaves none on the machine."""
+    assert "mmap" == ask(server, "postgres", "SHOW dynamic_shared_memory_type")
+
+
 def test_a_wrong_password_is_refused(server: PostgresServer) -> None:
     """Only who knows the password logs in."""
     wrong = server.url().replace("+psycopg", "").replace(server.password, "wrong")
