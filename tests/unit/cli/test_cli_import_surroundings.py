@@ -101,6 +101,20 @@ def _broken(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(directory)
 
 
+def test_variables_in_the_current_directory_count(
+    prestager, database, inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ansible-inventory, `group_vars` of the directory that the command is called in count too, and win."""
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "north.yml").write_text("site_version_file: /etc/here\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert 0 == prestager("subcloud", "import", str(inventory)).code
+    with database.read() as connection:
+        found = [row.connection["site_version_file"] for row in connection.execute(select(subclouds.c.connection))]
+    assert ["/etc/here", "/etc/here"] == found
+
+
 @pytest.mark.parametrize("place", [_beside, _at_home, _by_name, _broken])
 def test_configuration_files(
     prestager,
