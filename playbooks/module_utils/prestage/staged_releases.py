@@ -1,4 +1,4 @@
-"""Removes old releases that these playbooks have staged on a site, and nothing else that lies beside them."""
+"""Removes releases that these playbooks have staged on a site, and nothing else that lies beside them."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from .image_staging import MARKER as IMAGES_MARKER
 from .image_staging import WORK as IMAGES_WORK
 from .package_staging import MANIFEST, PackageStaging
 from .package_staging import MARKER as PACKAGES_MARKER
+from .placed_files import RECORD
 from .safe_names import RELEASE
 
 
@@ -21,6 +22,17 @@ def staged_releases(backup_dir: str) -> List[str]:
         if RELEASE.match(name) and not os.path.islink(directory) and _is_ours(directory, name):
             found.append(name)
     return sorted(found, key=lambda release: [int(part) for part in release.split(".")])
+
+
+def is_touched(backup_dir: str, release: str) -> bool:
+    """Tell whether the directory of a release has something of these playbooks, complete or broken off."""
+    directory = os.path.join(backup_dir, release)
+    if os.path.islink(directory) or not os.path.isdir(directory):
+        return False
+    marked = [name for name in (PACKAGES_MARKER, IMAGES_MARKER) if os.path.lexists(os.path.join(directory, name))]
+    if marked:
+        return _is_ours(directory, release)
+    return any(os.path.lexists(os.path.join(directory, name)) for name in (MANIFEST, RECORD, IMAGES_WORK))
 
 
 def outdated_releases(staged: List[str], keep: int, protected: Set[str]) -> List[str]:
@@ -43,13 +55,15 @@ def outdated_releases(staged: List[str], keep: int, protected: Set[str]) -> List
 def remove_release(backup_dir: str, release: str) -> None:
     """Remove what the playbooks put into the directory of a release, and the directory unless others use it too."""
     directory = os.path.join(backup_dir, release)
+    work = os.path.join(directory, IMAGES_WORK)
+    # It goes last, so that a removal that is broken off is found again.
+    os.makedirs(work, mode=0o700, exist_ok=True)
     # The markers first: a removal that is broken off leaves no release that looks complete.
     for name in (PACKAGES_MARKER, IMAGES_MARKER):
         remove_file(os.path.join(directory, name))
     PackageStaging(directory, "", 0).remove_all()
     for name in (MANIFEST, ARCHIVE):
         remove_file(os.path.join(directory, name))
-    work = os.path.join(directory, IMAGES_WORK)
     if os.path.isdir(work) and not os.path.islink(work):
         shutil.rmtree(work)
     if not os.listdir(directory):
