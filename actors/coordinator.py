@@ -22,7 +22,7 @@ from actors.meters import Meters, Unmeasured
 from actors.overdue import OverdueLeases
 from actors.phase_spans import PhaseSpans
 from actors.refusals import Refused
-from actors.staged_commands import forget_staged
+from actors.staged_commands import forget_staged, unstage_release
 from actors.standalone import prestage_subcloud
 from actors.strategy_create import create_strategy
 from actors.strategy_verbs import abort_strategy, apply_strategy, delete_strategy
@@ -58,6 +58,7 @@ _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     CommandType.SUBCLOUD_DELETE: delete_subcloud,
     CommandType.SUBCLOUD_PRESTAGE: prestage_subcloud,
     CommandType.SUBCLOUD_STAGED: forget_staged,
+    CommandType.SUBCLOUD_UNSTAGE: unstage_release,
     CommandType.GROUP_CREATE: create_group,
     CommandType.GROUP_UPDATE: update_group,
     CommandType.GROUP_DELETE: delete_group,

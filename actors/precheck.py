@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from zlib import compress
 
@@ -20,17 +21,21 @@ from messages.site_addresses import REFUSED
 from runner.dcmanager.operations import DcmanagerOperations
 from runner.inspectors import InspectionError, Inspector, Reading
 from runner.machine_addresses import is_elsewhere
+from runner.phases import NoUnstagePlaybookError, require_unstage_playbook
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
     Refusal,
     Rules,
+    as_unstage,
+    judge_deploy,
     judge_facts,
     judge_release,
     judge_status,
+    judge_unstage,
     unreachable,
 )
 from statemachine.site_operations import judge_operation
-from statemachine.states import RunOutcome
+from statemachine.states import RunOutcome, StepType
 
 _log = structlog.get_logger(__name__)
 
@@ -38,15 +43,18 @@ _log = structlog.get_logger(__name__)
 class Precheck:
     """Judges for one worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place
         self,
         database: Database,
         inspector: Inspector,
         rules: Rules,
         host_keys: HostKeyCheck,
+        *,
+        playbooks_dir: Path,
         dcmanager: DcmanagerOperations | None = None,
     ) -> None:
         self._database = database
+        self._playbooks_dir = playbooks_dir
         self._inspector = inspector
         self._rules = rules
         self._host_keys = host_keys
@@ -68,7 +76,7 @@ class Precheck:
         reading = Reading(facts=facts)
         refusal = self._judge(assignment, reading)
         if refusal is not None:
-            return _refused(assignment, refusal)
+            return _refused(assignment, refusal, reading)
         return None if self._host_keys.applies_to(assignment.subcloud) else _succeeded(assignment, reading)
 
     async def ask(self, assignment: Assignment) -> Report:
@@ -80,11 +88,11 @@ class Precheck:
         warning, refusal = await self._ask_dcmanager(assignment.subcloud["name"])
         if refusal is not None:
             return _refused(assignment, refusal)
-        reading = await self._inspector.read(assignment.subcloud, for_install=not assignment.for_sw_deploy)
+        reading = await self._inspector.read(assignment.subcloud, for_install=_is_for_install(assignment))
         reading = replace(reading, log=warning + reading.log)
         refusal = self._judge(assignment, reading)
         if refusal is not None:
-            return _refused(assignment, refusal, reading.log)
+            return _refused(assignment, refusal, reading)
         found = FoundSite(
             oam_address=reading.facts.oam_address,
             version=reading.facts.software_version,
@@ -93,7 +101,7 @@ class Precheck:
         checked = await self._host_keys.check(assignment.subcloud, found)
         reading = replace(reading, log=reading.log + checked.log)
         if checked.refusal is not None:
-            return _refused(assignment, checked.refusal, reading.log)
+            return _refused(assignment, checked.refusal, reading)
         return _succeeded(assignment, reading)
 
     async def _ask_dcmanager(self, name: str) -> tuple[str, Refusal | None]:
@@ -124,28 +132,50 @@ class Precheck:
         return _refused(assignment, unreachable(name, str(error)))
 
     def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
-        refusal = judge_status(site_status({**assignment.subcloud, "busy_with": assignment.busy_with}))
+        refusal = self._judge_known(assignment)
         if refusal is not None:
             return refusal
         text = access_fault(assignment.subcloud)
         if text is not None:
             return Refusal(skip=False, text=text)
+        if assignment.type == StepType.UNSTAGE:
+            return None
         # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
         # was let in is not turned down half-way because the controller does not answer.
         with self._database.read() as connection:
             upgrading = declared_upgrading(connection)
         return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
 
+    def _judge_known(self, assignment: Assignment) -> Refusal | None:
+        status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
+        if assignment.type != StepType.UNSTAGE:
+            return judge_status(status)
+        try:
+            require_unstage_playbook(self._playbooks_dir)
+        except NoUnstagePlaybookError as error:
+            return Refusal(skip=False, text=str(error))
+        return judge_unstage(status, assignment.release, assignment.subcloud["software_version"])
+
     def _judge(self, assignment: Assignment, reading: Reading) -> Refusal | None:
         name, facts = assignment.subcloud["name"], reading.facts
         declared = assignment.subcloud["software_version"]
         if facts.software_version != declared:
             _log.warning("site.other-version", declared=declared, found=facts.software_version)
+        moved = _judge_address(assignment.subcloud, facts.oam_address)
+        if assignment.type == StepType.UNSTAGE:
+            status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
+            return (
+                moved or judge_deploy(name, facts) or judge_unstage(status, assignment.release, facts.software_version)
+            )
         return (
-            _judge_address(assignment.subcloud, facts.oam_address)
+            moved
             or judge_facts(name, facts, force=assignment.force, rules=self._rules)
             or judge_release(name, assignment.release, facts.software_version, for_sw_deploy=assignment.for_sw_deploy)
         )
+
+
+def _is_for_install(assignment: Assignment) -> bool:
+    return assignment.type == StepType.PRESTAGE and not assignment.for_sw_deploy
 
 
 def _judge_address(subcloud: Mapping[str, Any], told: str) -> Refusal | None:
@@ -176,9 +206,18 @@ def _succeeded(assignment: Assignment, reading: Reading) -> Report:
     )
 
 
-def _refused(assignment: Assignment, refusal: Refusal, log: str = "") -> Report:
-    outcome = RunOutcome.SKIPPED if refusal.skip else RunOutcome.FAILED
-    return Report(run_id=assignment.run_id, outcome=outcome, details=refusal.text, facts={}, output=_packed(log))
+def _refused(assignment: Assignment, refusal: Refusal, reading: Reading | None = None) -> Report:
+    """Return the report of a site that is refused; what it runs, if it was read, may end what it shows as staged."""
+    if assignment.type == StepType.UNSTAGE:
+        refusal = as_unstage(refusal)
+    return Report(
+        run_id=assignment.run_id,
+        outcome=RunOutcome.SKIPPED if refusal.skip else RunOutcome.FAILED,
+        details=refusal.text,
+        facts={},
+        output=_packed(reading.log if reading is not None else ""),
+        from_version=reading.facts.software_version if reading is not None else None,
+    )
 
 
 def _packed(log: str) -> bytes:

@@ -1,25 +1,25 @@
-"""Take back what is shown as staged on a subcloud, where it is not known any more."""
+"""Remove a staged release from a subcloud, or show it no longer where it is not known any more."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from sqlalchemy import RowMapping
 
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found
 from actors.requests import read_request
-from db.inventory import change, find_subcloud, has_work
+from actors.standalone import add_standalone_step
+from actors.strategy_create import new_step, require_password
+from db.inventory import candidates, change, find_subcloud, has_work, site_status
 from db.schema import subclouds
 from messages.commands import Command
 from messages.event_types import SubcloudUpdated
-from messages.requests.staged import StagedRequest
-from messages.resource_types import Subcloud
+from messages.requests.staged import StagedRequest, UnstageRequest
+from messages.resource_types import Subcloud, UnstagedSubcloud
 from messages.resources import subcloud_resource
-from statemachine.states import PrestageStatus
+from statemachine.eligibility import judge_unstage
+from statemachine.staged import NOTHING_STAGED, is_staged
+from statemachine.states import StepType
 from statemachine.versions import names_release
-
-# The columns that show what is staged on a subcloud, where nothing is known to be.
-NOTHING_STAGED: Mapping[str, None] = {"prestage_status": None, "prestage_versions": None}
 
 
 def forget_staged(desk: Desk, command: Command) -> Subcloud:
@@ -30,9 +30,7 @@ def forget_staged(desk: Desk, command: Command) -> Subcloud:
     Raises:
         Refused: 404; 400 for a wrong field, and while the subcloud is being worked on.
     """
-    subcloud = find_subcloud(desk.connection, command.subject or "")
-    if subcloud is None:
-        raise not_found("Subcloud not found")
+    subcloud = _find(desk, command)
     release = read_request(StagedRequest, command.data).release
     if has_work(desk.connection, subcloud["id"]):
         raise bad_request("Cannot change what is staged during an active operation.")
@@ -44,6 +42,28 @@ def forget_staged(desk: Desk, command: Command) -> Subcloud:
     return subcloud_resource(changed)
 
 
-def is_staged(subcloud: Mapping[Any, Any]) -> bool:
-    """Return whether a subcloud shows that a release is completely staged."""
-    return bool(subcloud["prestage_status"] == PrestageStatus.COMPLETE)
+def unstage_release(desk: Desk, command: Command) -> UnstagedSubcloud:
+    """Start the removal of a staged release from a site; it is shown as staged until the removal begins there.
+
+    Raises:
+        Refused: 404; 400 for the first wrong field, while the subcloud is being worked on, or why it may not be done.
+    """
+    subcloud = _find(desk, command)
+    require_password(command, missing="sysadmin_password is required.")
+    release = read_request(UnstageRequest, command.data).release
+    if has_work(desk.connection, subcloud["id"]):
+        raise bad_request("Cannot remove what is staged during an active operation.")
+    (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
+    refusal = judge_unstage(site_status(row), release, subcloud["software_version"])
+    if refusal is not None:
+        raise bad_request(refusal.text)
+    step = new_step(desk, subcloud["id"], subcloud["name"], release, force=False)
+    add_standalone_step(desk, command, {**step, "type": StepType.UNSTAGE, "for_sw_deploy": False})
+    return {**subcloud_resource(subcloud), "unstage-software-version": release}
+
+
+def _find(desk: Desk, command: Command) -> RowMapping:
+    subcloud = find_subcloud(desk.connection, command.subject or "")
+    if subcloud is None:
+        raise not_found("Subcloud not found")
+    return subcloud

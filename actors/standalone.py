@@ -35,7 +35,7 @@ from statemachine.eligibility import (
     unreachable,
 )
 from statemachine.site_operations import judge_operation
-from statemachine.states import PrestageStatus
+from statemachine.states import PrestageStatus, StepState, StepType
 from tracing.tracer import current
 
 
@@ -64,7 +64,7 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     if refusal is not None:
         raise bad_request(refusal.text)
     step = new_step(desk, subcloud["id"], subcloud["name"], release, force=request.force)
-    _insert_step(desk, command, {**step, "for_sw_deploy": request.for_sw_deploy})
+    add_standalone_step(desk, command, {**step, "for_sw_deploy": request.for_sw_deploy})
     # From the answer on nobody may take the last result for this one's.
     values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
     changed = change(desk.connection, subclouds, subcloud["id"], values)
@@ -88,10 +88,12 @@ def _judge(desk: Desk, subcloud: RowMapping, release: str, request: PrestageRequ
     return None if facts is None else judge_facts(name, facts, force=request.force, rules=desk.rules.site)
 
 
-def _insert_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:
+def add_standalone_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:
+    """Add a step without a strategy, from the columns in `values`, with the command's password."""
     step_id = desk.connection.execute(
         insert(steps).values(**values, strategy_id=None, stage=1, trace=current()).returning(steps.c.id)
     ).scalar_one()
     seal(desk, command, step_id=step_id)
     about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
-    desk.journal.tell("step.prestage.initial", f"step/{step_id}", about)
+    kind = values.get("type", StepType.PRESTAGE)
+    desk.journal.tell(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)

@@ -10,7 +10,6 @@ from actors.desk import Desk
 from actors.known_releases import require_supported_release
 from actors.refusals import Refused, bad_request, conflict, not_found, unprocessable
 from actors.site_access import check_callers_access, is_moved, note_address_change, still_removed
-from actors.staged_commands import NOTHING_STAGED, is_staged
 from actors.subcloud_fields import read_changes, read_imported_changes, read_new
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
 from db.schema import steps, strategies, subclouds
@@ -19,6 +18,7 @@ from messages.event_types import Nothing, SubcloudUpdated
 from messages.resource_types import Subcloud
 from messages.resources import subcloud_resource
 from statemachine.eligibility import DEPLOYED
+from statemachine.staged import NOTHING_STAGED, is_outlived
 from statemachine.states import Availability, ManagementState
 
 _NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "management_start_ip", "management_end_ip"})
@@ -79,8 +79,7 @@ def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str
         raise bad_request("Invalid option: force")
     if not values:
         raise bad_request("nothing to update")
-    if is_staged(subcloud) and values.get("software_version") not in (None, subcloud["software_version"]):
-        # What was staged has been installed, or the site was installed anew.
+    if values.get("software_version") is not None and is_outlived(subcloud, values["software_version"]):
         values |= NOTHING_STAGED
     if "software_version" in values:
         values["version_by_administrator"] = bool(command.by_administrator)

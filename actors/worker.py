@@ -30,7 +30,7 @@ from db.sealing import UnsealingError
 from messages.connection_variables import site_variables
 from runner.host_key_scan import HostKeyScanner
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
-from runner.phases import PhaseOrder, nothing_to_do, playbook_job
+from runner.phases import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_set import read_playbook_set
 from runner.processes import MARKER
 from statemachine.states import RunOutcome, StepState
@@ -56,7 +56,14 @@ class StepWorker:
             ssh_user=tools.layout.ssh_user,
             owner=tools.owner,
         )
-        self._precheck = Precheck(tools.database, tools.inspector, tools.rules, self._host_keys, tools.dcmanager)
+        self._precheck = Precheck(
+            tools.database,
+            tools.inspector,
+            tools.rules,
+            self._host_keys,
+            playbooks_dir=tools.layout.playbooks_dir,
+            dcmanager=tools.dcmanager,
+        )
         self._inspections = Inspections(tools.inspections)
         self._held = HeldRuns(tools)
         self._first_contact = FirstContact(
@@ -215,7 +222,7 @@ class StepWorker:
             return self._first_contact.begin(assignment)
         try:
             started = self._start(assignment)
-        except UnsealingError as error:
+        except (UnsealingError, NoUnstagePlaybookError) as error:
             self._held.finish(_report(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started")

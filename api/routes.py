@@ -37,6 +37,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}/detail", subclouds.show_detail, READ),
     (hdrs.METH_PATCH, f"{_SUBCLOUDS}/{{ref}}/prestage", subclouds.prestage, CHANGE),
     (hdrs.METH_POST, f"{_SUBCLOUDS}/{{ref}}/staged", subclouds.forget_staged, CHANGE),
+    (hdrs.METH_POST, f"{_SUBCLOUDS}/{{ref}}/unstage", subclouds.unstage, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/events", events.stream, READ),
     (hdrs.METH_GET, _HISTORY, history.show_strategies, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),

@@ -98,6 +98,13 @@ async def forget_staged(request: web.Request) -> web.Response:
     return await ask(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)
 
 
+async def unstage(request: web.Request) -> web.Response:
+    """Ask to remove a staged release from one subcloud."""
+    ref = path_ref(request, subcloud_not_found())
+    body = await _read_for(request, ref, read_object(request))
+    return await ask(request, CommandType.SUBCLOUD_UNSTAGE, subject=ref, data=body, with_password=True)
+
+
 def _unused_note(names: list[str]) -> str | None:
     return f"Prestager does not use, and did not keep: {', '.join(map(shown, names))}." if names else None
 

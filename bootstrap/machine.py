@@ -49,6 +49,8 @@ def controller_layout(settings: Settings, database: Database) -> ControllerLayou
             StepState.PREPARE: settings.prepare_deadline_s,
             StepState.PACKAGES: settings.packages_deadline_s,
             StepState.IMAGES: settings.images_deadline_s,
+            # Less work than to bring the packages.
+            StepState.UNSTAGING: settings.packages_deadline_s,
         },
         floor_rate_mbit_s=settings.floor_rate_mbit_s,
         keep_releases=settings.keep_releases,

@@ -33,7 +33,7 @@ def seal(
     """
     command_id = _command_id(source, event_id, user)
     sealer = installation_sealer(read_settings())
-    typer.echo(sealer.seal(_password(), bound_to=command_id))
+    typer.echo(sealer.seal(read_password(), bound_to=command_id))
 
 
 def _command_id(source: str, event_id: str, user: str) -> str:
@@ -60,7 +60,12 @@ def installation_sealer(settings: Settings) -> Sealer:
     return load_sealer(settings)
 
 
-def _password() -> str:
+def read_password() -> str:
+    """Return the password from standard input, or from a prompt that shows nothing.
+
+    Raises:
+        CommandError: It is empty, too long, or more than one line.
+    """
     text = getpass("Password: ") if sys.stdin.isatty() else sys.stdin.read(_LONGEST + 2)
     password = text.removesuffix("\n").removesuffix("\r")
     if not password:

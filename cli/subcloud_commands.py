@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import host_key_commands
+from cli import host_key_commands, unstage_command
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.fleet_import.ansible_inventory import Hosts
@@ -17,7 +17,7 @@ from cli.fleet_import.registering import ImportRules, Registered, register
 from cli.fleet_import.sources import read_hosts
 from cli.store import store
 
-app = typer.Typer(no_args_is_help=True, help="Register sites, and show and set by which SSH host keys they are known.")
+app = typer.Typer(no_args_is_help=True, help="Register sites, their SSH host keys, and remove what is staged on them.")
 
 # More lines than this hide the first, which is where an operator starts.
 _SHOWN_FAULTS = 100
@@ -89,3 +89,4 @@ def _summary(done: Registered) -> str:
 app.command("show")(host_key_commands.show)
 app.command("set-host-key")(host_key_commands.set_host_key)
 app.command("forget-host-key")(host_key_commands.forget_host_key)
+app.command("unstage")(unstage_command.unstage)

@@ -19,6 +19,7 @@ ACTOR_OF_PHASE: Final = {
     StepState.PREPARE: "prepare_release",
     StepState.PACKAGES: "stage_content",
     StepState.IMAGES: "stage_content",
+    StepState.UNSTAGING: "stage_content",
 }
 
 

@@ -120,7 +120,7 @@ def tell_progress(connection: Connection, journal: Journal, run_ids: Iterable[in
     wanted = (runs.c.id.in_(list(run_ids)), runs.c.progress.is_not(null()))
     for row in connection.execute(_watched().where(*wanted).order_by(runs.c.id)):
         run = RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace)
-        journal.tell(f"run.prestage.{row.phase}", f"run/{row.id}", _about(row), run=run)
+        journal.tell(f"run.{row.type}.{row.phase}", f"run/{row.id}", _about(row), run=run)
 
 
 def running_runs(connection: Connection) -> list[tuple[int, RunTold]]:
@@ -146,6 +146,7 @@ def _watched() -> Select[Any]:
         steps.c.strategy_id,
         steps.c.subcloud_name,
         steps.c.stage,
+        steps.c.type,
     ).select_from(
         runs.outerjoin(preparations, runs.c.preparation_id == preparations.c.id).join(steps, and_(steps.c.id == _STEP))
     )

@@ -20,10 +20,10 @@ from db.types import database_now
 from messages.events import about_step
 from statemachine.machines import fire_step
 from statemachine.snapshot import LEASE_S
-from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState
+from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState, StepType
 
 # Phases that take a playbook slot.
-PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES, StepState.UNSTAGING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,8 @@ class Assignment:
     sealed: str | None
     bound_to: str
     attempt: int = 1
+    # See `StepType`.
+    type: str = StepType.PRESTAGE
     # The step that log lines and traces name: for a preparation that which needed it first.
     for_step_id: int = 0
     strategy_id: int | None = None
@@ -124,11 +126,11 @@ def _start_step(connection: Connection, journal: Journal, step_id: int, at: date
             updated_at=at,
             version=steps.c.version + 1,
         )
-        .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage)
+        .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
     ).one_or_none()
     if started is not None:
         about = about_step(strategy_id=started.strategy_id, subcloud=started.subcloud_name, stage=started.stage)
-        journal.tell(f"step.prestage.{StepState.PRECHECK}", f"step/{step_id}", about, run=run)
+        journal.tell(f"step.{started.type}.{StepState.PRECHECK}", f"step/{step_id}", about, run=run)
 
 
 def _assignment(
@@ -156,6 +158,7 @@ def _assignment(
         step_id=step_id,
         for_step_id=step.id,
         strategy_id=step.strategy_id,
+        type=step.type,
         release=step.release,
         force=step.force,
         for_sw_deploy=step.for_sw_deploy,

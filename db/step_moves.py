@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Row, RowMapping, bindparam, case, delete, func, select, update
 
 from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal, RunIds
 from db.schema import runs, secrets, steps, subclouds
+from messages.event_types import SubcloudUpdated
 from messages.events import about_step
 from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
 from statemachine.snapshot import RunView
-from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState
+from statemachine.staged import NOTHING_STAGED, is_outlived, is_staged
+from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState, StepType
+from statemachine.versions import names_release
 
 # What the playbooks of a step said is on its site now, the newest word of it.
 _TOLD = runs.c.facts[PRESTAGE_VERSIONS].as_string()
@@ -39,6 +43,15 @@ _VERSIONS: Final = func.coalesce(
 
 class StaleDecisionError(Exception):
     """A row has changed since the decision was made; roll back, load again, decide again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moved:
+    """A step that comes to another state."""
+
+    move: MoveStep
+    # Its row.
+    step: Row[*tuple[Any, ...]]
 
 
 class StepMoves:
@@ -70,9 +83,12 @@ class StepMoves:
         changed = [(move, run_of[move.step_id].id if move.step_id in run_of else None) for move in moves]
         for with_path, ended in ((False, False), (True, False), (True, True)):
             self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
-        self._update_subclouds([move for move in moves if move.path])
+        moved = self._moved([move for move in moves if move.path])
+        self._end_outlived(moved)
+        self._show_prestages([one for one in moved if one.step.type == StepType.PRESTAGE])
+        self._show_removals([one for one in moved if one.step.type == StepType.UNSTAGE])
         self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
-        self._tell_moves(moves, run_of)
+        self._tell_moves(moved, run_of)
 
     def _update_steps(self, moves: Sequence[tuple[MoveStep, int | None]], with_path: bool, ended: bool) -> None:  # noqa: FBT001
         if not moves:
@@ -106,8 +122,71 @@ class StepMoves:
         if result.rowcount != len(moves):
             raise StaleDecisionError
 
-    def _update_subclouds(self, moves: Sequence[MoveStep]) -> None:
+    def _moved(self, moves: Sequence[MoveStep]) -> list[_Moved]:
+        if not moves:
+            return []
+        query = select(
+            steps.c.id,
+            steps.c.strategy_id,
+            steps.c.subcloud_id,
+            steps.c.subcloud_name,
+            steps.c.stage,
+            steps.c.type,
+            steps.c.release,
+            steps.c.from_version,
+        )
+        rows = self._connection.execute(query.where(steps.c.id.in_([move.step_id for move in moves])))
+        known = {row.id: row for row in rows}
+        return [_Moved(move=move, step=known[move.step_id]) for move in moves]
+
+    def _end_outlived(self, moved: Sequence[_Moved]) -> None:
+        """Show no longer what a site had staged that runs another version now, however its precheck ended."""
+        found = {
+            one.step.subcloud_id: one.step.from_version
+            for one in moved
+            if one.move.concluded is not None
+            and one.move.concluded.phase == StepState.PRECHECK
+            and one.step.from_version is not None
+        }
+        self._end_shown(found.keys(), lambda row: is_outlived(row, found[row["id"]]))
+
+    def _end_shown(self, subcloud_ids: Collection[int], is_over: Callable[[RowMapping], bool]) -> None:
+        if not subcloud_ids:
+            return
+        query = select(
+            subclouds.c.id,
+            subclouds.c.name,
+            subclouds.c.software_version,
+            subclouds.c.prestage_status,
+            subclouds.c.prestage_versions,
+            subclouds.c.prestage_from_version,
+        ).where(subclouds.c.id.in_(subcloud_ids))
+        over = [row for row in self._connection.execute(query.order_by(subclouds.c.id)).mappings() if is_over(row)]
+        if over:
+            self._connection.execute(
+                update(subclouds)
+                .where(subclouds.c.id.in_([row["id"] for row in over]))
+                .values(**NOTHING_STAGED, updated_at=self._at)
+            )
+        for row in over:
+            fields = SubcloudUpdated(fields=sorted(NOTHING_STAGED))
+            self._journal.tell("subcloud.updated", f"subcloud/{row['name']}", fields)
+
+    def _show_removals(self, moved: Sequence[_Moved]) -> None:
+        """Show no longer as staged what is being removed: from its begin on nobody knows what is left."""
+        begun = {one.step.subcloud_id: one.step.release for one in moved if StepState.UNSTAGING in one.move.path}
+        self._end_shown(
+            begun.keys(),
+            lambda row: is_staged(row) and names_release(row["prestage_versions"] or "", begun[row["id"]]),
+        )
+        failed = [one.move for one in moved if one.move.path[-1] == StepState.FAILED]
+        self._set_status([move.step_id for move in failed], texts=[move.details for move in failed])
+        done = [one.move.step_id for one in moved if one.move.path[-1] == StepState.COMPLETE]
+        self._set_status(done, error_description=NO_ERRORS)
+
+    def _show_prestages(self, moved: Sequence[_Moved]) -> None:
         """Show on the subcloud what its step came to; a skipped one keeps what it showed (contract 8.7)."""
+        moves = [one.move for one in moved]
         begun = [move.step_id for move in moves if StepState.PREPARE in move.path]
         done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and not move.details]
         failed = [(move.step_id, move.details) for move in moves if move.path[-1] == StepState.FAILED]
@@ -123,6 +202,9 @@ class StepMoves:
             prestage_status=PrestageStatus.COMPLETE,
             error_description=NO_ERRORS,
             prestage_versions=select(_VERSIONS).where(steps.c.id == bindparam("for_step")).scalar_subquery(),
+            prestage_from_version=select(steps.c.from_version)
+            .where(steps.c.id == bindparam("for_step"))
+            .scalar_subquery(),
         )
         self._set_status(
             [step_id for step_id, _ in failed],
@@ -151,16 +233,12 @@ class StepMoves:
                 [{"ended_step": step_id} for step_id in step_ids],
             )
 
-    def _tell_moves(self, moves: Sequence[MoveStep], run_of: Mapping[int, RunIds]) -> None:
-        told = [move for move in moves if move.path]
-        if not told:
+    def _tell_moves(self, moved: Sequence[_Moved], run_of: Mapping[int, RunIds]) -> None:
+        if not moved:
             return
-        query = select(steps.c.id, steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage)
-        rows = self._connection.execute(query.where(steps.c.id.in_([move.step_id for move in told])))
-        known = {row.id: row for row in rows}
-        ended_runs = self._ended_runs([move.concluded for move in told if move.concluded is not None])
-        for move in told:
-            row = known[move.step_id]
+        ended_runs = self._ended_runs([one.move.concluded for one in moved if one.move.concluded is not None])
+        for one in moved:
+            move, row = one.move, one.step
             about = about_step(
                 strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage, details=move.details
             )
@@ -168,7 +246,7 @@ class StepMoves:
                 # A phase is about the run that it begins with, an end about the run that came to it.
                 begins = state == move.run_phase
                 run = run_of.get(move.step_id) if begins else ended_runs.get(move.consumed_run_id or 0)
-                self._journal.tell(f"step.prestage.{state}", f"step/{move.step_id}", about, run=run)
+                self._journal.tell(f"step.{row.type}.{state}", f"step/{move.step_id}", about, run=run)
 
     def _ended_runs(self, views: Sequence[RunView]) -> dict[int, RunIds]:
         traces: dict[int, str | None] = {}

@@ -30,6 +30,7 @@ class CommandType(StrEnum):
     SUBCLOUD_DELETE = "subcloud.delete"
     SUBCLOUD_PRESTAGE = "subcloud.prestage"
     SUBCLOUD_STAGED = "subcloud.staged"
+    SUBCLOUD_UNSTAGE = "subcloud.unstage"
     GROUP_CREATE = "group.create"
     GROUP_UPDATE = "group.update"
     GROUP_DELETE = "group.delete"

@@ -17,12 +17,13 @@ from typing_extensions import TypedDict
 from messages.resource_types import Count, Step, Strategy
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.states import (
-    PHASES,
+    PHASES_OF,
     Availability,
     ManagementState,
     PrestageStatus,
     RunOutcome,
     StepState,
+    StepType,
     StrategyState,
 )
 
@@ -59,7 +60,7 @@ class StrategyCreated(TypedDict):
 class StepTold(TypedDict):
     """A step came to a state."""
 
-    strategy: Annotated[int | None, Field(description="Null for a prestage without a strategy.")]
+    strategy: Annotated[int | None, Field(description="Null for a step without a strategy.")]
     subcloud: str
     stage: Annotated[int, Field(ge=1)]
     details: NotRequired[Annotated[str, Field(description="Why it failed or was skipped.")]]
@@ -237,9 +238,32 @@ def _states(of: Literal["strategy", "step"], data: Any, *states: StrategyState |
     )
 
 
+def _removal_states() -> tuple[EventType, ...]:
+    ended = (StepState.COMPLETE, StepState.FAILED)
+    return tuple(
+        EventType(
+            name=f"step.{StepType.UNSTAGE}.{state}",
+            subject="step",
+            data=StepTold,
+            summary=f"The removal of a staged release is now: {state}.",
+        )
+        for state in (StepState.INITIAL, *PHASES_OF[StepType.UNSTAGE], *ended)
+    )
+
+
+def _runs_of(step_type: StepType) -> tuple[EventType, ...]:
+    return tuple(
+        EventType(name=f"run.{step_type}.{one}", subject="run", data=RunTold, summary=f"A run of {one} is further.")
+        for one in PHASES_OF[step_type]
+    )
+
+
 # Every state of a strategy is told when it comes to it, but for `deleting`, which lives in an answer only.
 _LATER_STATES: Final = tuple(one for one in StrategyState if one not in {StrategyState.INITIAL, StrategyState.DELETING})
-_STEP_STATES: Final = tuple(one for one in StepState if one is not StepState.ABORTED)
+_STEP_STATES: Final = (
+    *(StepState.INITIAL, *PHASES_OF[StepType.PRESTAGE]),
+    *(StepState.COMPLETE, StepState.FAILED),
+)
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = (
     *_states("strategy", StrategyCreated, StrategyState.INITIAL),
@@ -252,10 +276,9 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
         data=StepsAborted,
         summary="The steps of a strategy that waited were aborted: told once for all of them.",
     ),
-    *(
-        EventType(name=f"run.prestage.{one}", subject="run", data=RunTold, summary=f"A run of {one} is further.")
-        for one in PHASES
-    ),
+    *_removal_states(),
+    *_runs_of(StepType.PRESTAGE),
+    *_runs_of(StepType.UNSTAGE),
     EventType(name="subcloud.updated", subject="subcloud", data=SubcloudUpdated, summary="A subcloud was changed."),
     EventType(
         name="subcloud.address-changed",

@@ -193,6 +193,16 @@ class PrestagedSubcloud(Subcloud, _Prestaging):
     ]
 
 
+_Unstaging = TypedDict(
+    "_Unstaging",
+    {"unstage-software-version": Annotated[str, Field(description="The release that is being removed.")]},
+)
+
+
+class UnstagedSubcloud(Subcloud, _Unstaging):
+    """A subcloud from which the removal of a staged release was started."""
+
+
 Group = TypedDict(
     "Group",
     {

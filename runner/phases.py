@@ -76,6 +76,8 @@ def find_image_list(layout: ControllerLayout, release: str) -> Path | None:
 def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
     """Return why the phase has no work for this site, None when it has; the text becomes the phase's log."""
     playbooks = read_playbook_set(layout.playbooks_dir)
+    if order.phase == StepState.UNSTAGING:
+        return None
     if order.phase not in playbooks.phases:
         return f"The playbooks in {layout.playbooks_dir} have none for this phase: there is nothing to prepare.\n"
     if order.phase != StepState.IMAGES or find_image_list(layout, order.release) is not None:
@@ -86,12 +88,36 @@ def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
     return missing if order.is_upgrade or (playbooks.is_newer and order.for_sw_deploy) else None
 
 
+class NoUnstagePlaybookError(Exception):
+    """The set of playbooks removes no staged release."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"The playbooks in {directory} remove no staged release: {PLAYBOOKS[StepState.UNSTAGING]} is missing there,"
+            " or they are not Prestager's. Remove the release at the site, then say so with POST"
+            " /v1.0/subclouds/NAME/staged."
+        )
+
+
+def require_unstage_playbook(directory: Path) -> None:
+    """Do nothing when the set of playbooks in `directory` removes staged releases.
+
+    Raises:
+        NoUnstagePlaybookError: It does not.
+    """
+    if StepState.UNSTAGING not in read_playbook_set(directory).phases:
+        raise NoUnstagePlaybookError(directory)
+
+
 def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> PlaybookJob:
     """Return the playbook run of a phase; `password` is the site's, for login and become.
 
     Raises:
         ValueError: The phase is not one that a playbook does.
+        NoUnstagePlaybookError: A staged release is to be removed, and the set has no playbook for it.
     """
+    if order.phase == StepState.UNSTAGING:
+        require_unstage_playbook(layout.playbooks_dir)
     playbook = PLAYBOOKS.get(order.phase)
     if playbook is None:
         raise ValueError(f"{order.phase} has no playbook")

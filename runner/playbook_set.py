@@ -16,7 +16,10 @@ PLAYBOOKS: Final[Mapping[StepState, str]] = {
     StepState.PREPARE: "prepare_prestage_packages.yml",
     StepState.PACKAGES: "prestage_sw_packages.yml",
     StepState.IMAGES: "prestage_images.yml",
+    StepState.UNSTAGING: "unstage_release.yml",
 }
+# What stages a release, and so tells whose a set is.
+_STAGING: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
 # What only a playbook says that wants variables of ours.
 _OURS: Final = "prestager_"
 # What upstream's playbooks have asked for since a site is prestaged for an install or for a software deploy.
@@ -35,11 +38,14 @@ class PlaybookSet:
     prepares: bool
     # It wants to know what a site is prestaged for.
     takes_reason: bool
+    # It has our playbook that removes what ours have staged; an older set of ours has none.
+    unstages: bool = False
 
     @property
     def phases(self) -> tuple[StepState, ...]:
         """The phases that need a playbook; a set of ours without its prepare playbook is broken, not new."""
-        return tuple(phase for phase in PLAYBOOKS if phase != StepState.PREPARE or self.prepares or self.is_ours)
+        wanted = {StepState.PREPARE: self.prepares or self.is_ours, StepState.UNSTAGING: self.unstages}
+        return tuple(phase for phase in PLAYBOOKS if wanted.get(phase, True))
 
     @property
     def is_newer(self) -> bool:
@@ -49,11 +55,12 @@ class PlaybookSet:
 
 def read_playbook_set(directory: Path) -> PlaybookSet:
     """Look at the playbooks in `directory`; what is missing or unreadable there says nothing."""
-    playbooks = [_text(directory / name) for name in PLAYBOOKS.values()]
+    playbooks = [_text(directory / PLAYBOOKS[phase]) for phase in _STAGING]
     is_ours = any(_OURS in text for text in playbooks)
     return PlaybookSet(
         is_ours=is_ours,
         prepares=(directory / PLAYBOOKS[StepState.PREPARE]).is_file(),
+        unstages=is_ours and (directory / PLAYBOOKS[StepState.UNSTAGING]).is_file(),
         takes_reason=not is_ours and any(_REASON in text for text in (*playbooks, *map(_text, role_files(directory)))),
     )
 

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from statemachine.states import Availability, ManagementState, StepState
-from statemachine.versions import is_older
+from statemachine.versions import is_older, names_release
 
 # Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
 DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "prestage-failed", "prestage-complete"})
 
 # The first release that sites take as a deployment of software.
 _FIRST_FOR_SW_DEPLOY: Final = "24.09"
+
+# How the sentences begin.
+_SKIPPED: Final = "Prestage skipped"
+_FAILED: Final = "Prestage failed"
+_UNSTAGE_FAILED: Final = "Unstage failed"
 
 CONTROLLER_UNKNOWN: Final = "Whether the system controller is being upgraded could not be told, so nothing was started."
 DCMANAGER_UNKNOWN: Final = "Whether dcmanager works on the subclouds could not be told, so nothing was started."
@@ -80,35 +85,62 @@ class Refusal:
 
 def skipped(name: str, reason: str) -> Refusal:
     """Return the refusal that passes a subcloud over."""
-    return Refusal(skip=True, text=f"Prestage skipped '{name}': {reason}")
+    return Refusal(skip=True, text=f"{_SKIPPED} '{name}': {reason}")
 
 
 def failed(name: str, reason: str) -> Refusal:
     """Return the refusal that fails a subcloud."""
-    return Refusal(skip=False, text=f"Prestage failed '{name}': {reason}")
+    return Refusal(skip=False, text=f"{_FAILED} '{name}': {reason}")
 
 
 def judge_status(site: SiteStatus) -> Refusal | None:
     """Judge what the controller knows; None means eligible. The first reason in the contract's order counts."""
+    reason = _status_reason(site)
+    return None if reason is None else skipped(site.name, reason)
+
+
+def _status_reason(site: SiteStatus) -> str | None:
     if site.availability_status != Availability.ONLINE:
-        return skipped(site.name, "Subcloud is offline.")
+        return "Subcloud is offline."
     if site.management_state != ManagementState.MANAGED:
-        return skipped(site.name, "Subcloud is not managed.")
-    if site.busy_with == StepState.INITIAL:
-        return skipped(
-            site.name,
-            f"Subcloud {site.name} has a step in a strategy that has not been worked on. "
-            "Please wait for the strategy to end, or delete it, before running this operation.",
-        )
+        return "Subcloud is not managed."
     if site.busy_with is not None:
-        return skipped(
-            site.name,
-            f"Subcloud {site.name} current prestage_status is 'prestaging'. "
-            "Please wait until it finishes before running this operation.",
-        )
+        return _busy_reason(site.name, site.busy_with)
     if site.deploy_status not in DEPLOYED:
-        return skipped(site.name, "Prestage operation is not allowed when subcloud deploy is in progress.")
+        return "Prestage operation is not allowed when subcloud deploy is in progress."
     return None
+
+
+def _busy_reason(name: str, state: str) -> str:
+    if state == StepState.INITIAL:
+        return (
+            f"Subcloud {name} has a step in a strategy that has not been worked on. "
+            "Please wait for the strategy to end, or delete it, before running this operation."
+        )
+    if state == StepState.UNSTAGING:
+        return (
+            f"A staged release is being removed from subcloud {name}. "
+            "Please wait until that finishes before running this operation."
+        )
+    return (
+        f"Subcloud {name} current prestage_status is 'prestaging'. "
+        "Please wait until it finishes before running this operation."
+    )
+
+
+def judge_unstage(site: SiteStatus, release: str, version: str) -> Refusal | None:
+    """Judge whether a staged release may be removed from a site that runs `version`; None means that it may.
+
+    What is not removed has failed: nothing is passed over.
+    """
+    reason = _status_reason(site) or _running_reason(release, version)
+    return None if reason is None else Refusal(skip=False, text=f"{_UNSTAGE_FAILED} '{site.name}': {reason}")
+
+
+def _running_reason(release: str, version: str) -> str | None:
+    if not names_release(version, release):
+        return None
+    return f"The subcloud runs release {release}, which is never removed."
 
 
 def judge_reason(release: str, *, for_sw_deploy: bool) -> str | None:
@@ -141,12 +173,9 @@ def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Re
         return skipped(name, "Prestage operation is only accepted for a simplex subcloud.")
     if facts.controller_0_active is False:
         return skipped(name, "Prestage for install on duplex subclouds is only allowed when controller-0 is active.")
-    if facts.deploy_in_transition is not None:
-        return skipped(
-            name,
-            f"Subcloud {name} current state of its own software deploy (USM) is '{facts.deploy_in_transition}'. "
-            "Please wait until it finishes before running this operation.",
-        )
+    in_transition = judge_deploy(name, facts)
+    if in_transition is not None:
+        return in_transition
     if facts.management_affecting_alarms and not force:
         return failed(
             name,
@@ -154,6 +183,24 @@ def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Re
             " and try again.",
         )
     return None
+
+
+def judge_deploy(name: str, facts: SiteFacts) -> Refusal | None:
+    """Pass a site over while its own software is being deployed, perhaps from what is staged."""
+    if facts.deploy_in_transition is None:
+        return None
+    return skipped(
+        name,
+        f"Subcloud {name} current state of its own software deploy (USM) is '{facts.deploy_in_transition}'. "
+        "Please wait until it finishes before running this operation.",
+    )
+
+
+def as_unstage(refusal: Refusal) -> Refusal:
+    """Return the refusal of a removal for what passes a prestage over or fails it: nothing was removed."""
+    reason = refusal.text.removeprefix(_SKIPPED).removeprefix(_FAILED)
+    text = refusal.text if reason == refusal.text else f"{_UNSTAGE_FAILED}{reason}"
+    return Refusal(skip=False, text=text)
 
 
 def unreachable(name: str, cause: str = "") -> Refusal:

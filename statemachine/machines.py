@@ -67,9 +67,10 @@ PRESTAGE_TRANSITIONS: Final = _transitions(
     ("prepare", _T.PRECHECK, _T.PREPARE),
     ("stage_packages", _T.PREPARE, _T.PACKAGES),
     ("stage_images", _T.PACKAGES, _T.IMAGES),
-    ("complete", _T.IMAGES, _T.COMPLETE),
+    ("unstage", _T.PRECHECK, _T.UNSTAGING),
+    ("complete", [_T.IMAGES, _T.UNSTAGING], _T.COMPLETE),
     ("skip", _T.PRECHECK, _T.COMPLETE),
-    ("fail", [_T.INITIAL, _T.PRECHECK, _T.PREPARE, _T.PACKAGES, _T.IMAGES], _T.FAILED),
+    ("fail", [_T.INITIAL, _T.PRECHECK, _T.PREPARE, _T.PACKAGES, _T.IMAGES, _T.UNSTAGING], _T.FAILED),
     ("abort", _T.INITIAL, _T.ABORTED),
 )
 

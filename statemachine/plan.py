@@ -21,7 +21,7 @@ from statemachine.actions import (
 )
 from statemachine.machines import fire_step, fire_strategy
 from statemachine.snapshot import Limits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
-from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StrategyState
+from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StepType, StrategyState
 from statemachine.wording import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
 
 
@@ -200,6 +200,16 @@ def _end(step: StepView, run: RunView | None, trigger: str, details: str) -> Mov
 
 
 def _advance(step: StepView, run: RunView) -> MoveStep:
+    if step.state == StepState.PRECHECK and step.type == StepType.UNSTAGE:
+        unstaging = fire_step(step.state, "unstage")
+        return MoveStep(
+            step_id=step.id,
+            version=step.version,
+            path=(unstaging,),
+            run_phase=unstaging,
+            consumed_run_id=run.id,
+            concluded=run,
+        )
     if step.state == StepState.PRECHECK:
         prepare = fire_step(step.state, "prepare")
         if step.from_version != step.release:

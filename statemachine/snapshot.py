@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from statemachine.states import StepType
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunView:
@@ -41,6 +43,8 @@ class StepView:
     subcloud_name: str
     managed: bool
     release: str
+    # See `StepType`.
+    type: str = StepType.PRESTAGE
     # What the site runs; known once precheck has passed.
     from_version: str | None = None
     # The run of the current phase; None when the phase has none (waiting, parked).

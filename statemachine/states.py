@@ -5,6 +5,7 @@ Every other room uses these names; the values are what dcmanager's client prints
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -31,7 +32,7 @@ class StrategyState(StrEnum):
 
 
 class StepState(StrEnum):
-    """Where one subcloud of a strategy stands; the four in the middle are the phases of work."""
+    """Where one subcloud of a strategy stands; those between `initial` and `complete` are the phases of work."""
 
     # Waits for its stage.
     INITIAL = "initial"
@@ -43,12 +44,23 @@ class StepState(StrEnum):
     PACKAGES = "prestaging-packages"
     # The container images are brought to the site.
     IMAGES = "prestaging-images"
+    # A staged release is removed from the site.
+    UNSTAGING = "unstaging"
     # All phases ended well, or the site was rightly skipped.
     COMPLETE = "complete"
     # A phase failed; the details say why.
     FAILED = "failed"
     # The strategy was aborted before this step started.
     ABORTED = "aborted"
+
+
+class StepType(StrEnum):
+    """What a step does to its subcloud; its events are named by it."""
+
+    # Stage a release.
+    PRESTAGE = "prestage"
+    # Remove a staged release; without a strategy only.
+    UNSTAGE = "unstage"
 
 
 class RunState(StrEnum):
@@ -115,7 +127,12 @@ class Availability(StrEnum):
 
 
 TERMINAL_STEPS: Final = frozenset({StepState.COMPLETE, StepState.FAILED, StepState.ABORTED})
-PHASES: Final = (StepState.PRECHECK, StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+# The phases of each type of step, in their order.
+PHASES_OF: Final[Mapping[StepType, tuple[StepState, ...]]] = {
+    StepType.PRESTAGE: (StepState.PRECHECK, StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES),
+    StepType.UNSTAGE: (StepState.PRECHECK, StepState.UNSTAGING),
+}
+PHASES: Final = (*PHASES_OF[StepType.PRESTAGE], StepState.UNSTAGING)
 # A strategy in one of these is being worked on.
 MOVING_STRATEGIES: Final = frozenset({StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING})
 # A strategy in one of these may be deleted (contract 3.5).

@@ -13,6 +13,7 @@ _WORK: Final = {
     StepState.PREPARE: "Prestaging prepare",
     StepState.PACKAGES: "Prestaging packages",
     StepState.IMAGES: "Prestaging images",
+    StepState.UNSTAGING: "Removing the staged release",
 }
 
 

@@ -13,7 +13,7 @@ from messages.commands import Answer, CommandType
 from messages.json_schemas import Generator, Schemas
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.reading import Request
-from messages.requests.staged import StagedRequest
+from messages.requests.staged import StagedRequest, UnstageRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
@@ -25,6 +25,7 @@ from messages.resource_types import (
     Strategy,
     Subcloud,
     TaggedWebhook,
+    UnstagedSubcloud,
     Webhook,
 )
 
@@ -81,6 +82,13 @@ COMMANDS: Final[Mapping[CommandType, CommandDoc]] = {
         subject="subcloud",
         answer=Subcloud,
         summary="Say that it is not known any more whether a release is staged on a subcloud.",
+    ),
+    CommandType.SUBCLOUD_UNSTAGE: CommandDoc(
+        request=UnstageRequest,
+        subject="subcloud",
+        sealed=_PASSWORD,
+        answer=UnstagedSubcloud,
+        summary="Remove a staged release from a subcloud.",
     ),
     CommandType.GROUP_CREATE: CommandDoc(request=GroupRequest, answer=Group, summary="Create a group."),
     CommandType.GROUP_UPDATE: CommandDoc(request=GroupChange, subject="group", answer=Group, summary="Change a group."),

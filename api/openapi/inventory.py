@@ -11,10 +11,18 @@ from api import groups, subclouds
 from api.openapi.envelopes import GroupList, GroupMembers, SubcloudList
 from api.openapi.operation import Body, Operation, Shown
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.staged import StagedRequest
+from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
-from messages.resource_types import ChangedSubcloud, DetailedSubcloud, Group, PrestagedSubcloud, ShownSubcloud, Subcloud
+from messages.resource_types import (
+    ChangedSubcloud,
+    DetailedSubcloud,
+    Group,
+    PrestagedSubcloud,
+    ShownSubcloud,
+    Subcloud,
+    UnstagedSubcloud,
+)
 
 _SUBCLOUDS: Final = "Subclouds"
 _SUBCLOUD: Final = ("Name of the subcloud, or its id.", "edge-12")
@@ -129,6 +137,21 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         ),
         refusals={400: "The first field that is wrong, or the subcloud is being worked on.", **_NO_SUBCLOUD},
         notes="The site is not asked, and nothing is removed there.",
+    ),
+    subclouds.unstage: Operation(
+        id="remove-staged-release",
+        tag=_SUBCLOUDS,
+        is_command=True,
+        ref=_SUBCLOUD,
+        body=Body(model=UnstageBody, examples={"a release": {"release": "23.09", "sysadmin_password": _PASSWORD}}),
+        shown=Shown(
+            description="The subcloud as it is before the removal begins; `prestage-status` ends with that, and"
+            " `error-description` says why a removal failed.",
+            type=UnstagedSubcloud,
+        ),
+        refusals={400: "The first field that is wrong, or why the release may not be removed.", **_NO_SUBCLOUD},
+        notes="Removes only what Prestager's playbooks put on the site, and never the release that it runs. A repeat"
+        " finds nothing and is complete. Events: `step.unstage.…`; log: that of the subcloud's step.",
     ),
 }
 

@@ -37,6 +37,8 @@ subclouds: Final = Table(
     Column("deploy_status", String(64), nullable=False),
     Column("prestage_status", String(16)),
     Column("prestage_versions", String(255)),
+    # What the site ran when that was staged.
+    Column("prestage_from_version", String(255)),
     Column("error_description", String(2048), nullable=False),
     Column("region_name", String(255), nullable=False),
     Column("management_subnet", String(255)),

@@ -53,6 +53,8 @@ steps: Final = Table(
     # None: the subcloud was removed; history keeps its name.
     Column("subcloud_id", BigId, ForeignKey("subclouds.id", ondelete="SET NULL"), index=True),
     Column("subcloud_name", String(255), nullable=False),
+    # What the step does, see `StepType`.
+    Column("type", String(32), nullable=False, server_default="prestage"),
     Column("stage", Integer, nullable=False),
     Column("state", String(32), nullable=False),
     Column("details", String(1000), nullable=False),

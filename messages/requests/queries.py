@@ -78,7 +78,8 @@ class LogQuery(Request):
     """Which part of a step's output is asked for."""
 
     phase: Annotated[
-        Literal["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images"] | None,
+        Literal["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images", "unstaging"]
+        | None,
         BeforeValidator(_or_none),
         Saying(f"Unknown phase '{{value}}'; the phases are: {', '.join(PHASES)}"),
     ] = Field(None, description="Only the newest run of this phase; otherwise all phases one after the other.")

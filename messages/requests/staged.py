@@ -1,4 +1,4 @@
-"""Saying what is known of a release that is shown as staged on a subcloud."""
+"""Removal of a staged release from a subcloud, and what is known of one that is shown as staged."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from messages.requests.reading import Request, Saying
+from messages.requests.strategy import PasswordRequest
 
 _NO_RELEASE: Final = "Specified release format is not supported. Version format must be MM.mm."
+
+
+_Release = Annotated[
+    Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")],
+    Saying(_NO_RELEASE, missing="release required"),
+]
+
+
+class UnstageRequest(Request):
+    """A staged release to be removed from a subcloud, as the command holds it: the password travels apart."""
+
+    release: _Release = Field(description="The release to remove, as MM.mm.")
+
+
+class UnstageBody(PasswordRequest, UnstageRequest):
+    """A staged release to be removed from a subcloud, as it is sent."""
 
 
 class StagedRequest(Request):
     """What is known now of a release on a subcloud, after a restored site for example."""
 
-    release: Annotated[
-        Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")],
-        Saying(_NO_RELEASE, missing="release required"),
-    ] = Field(description="The release, as MM.mm.")
+    release: _Release = Field(description="The release, as MM.mm.")
     verdict: Annotated[
         Literal["unknown"],
         Saying("Invalid verdict: {value}; give unknown", missing="verdict required: give unknown"),

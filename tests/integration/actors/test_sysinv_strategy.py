@@ -16,13 +16,15 @@ from sqlalchemy import event
 from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
 from db.engine import Database
-from db.schema import commands, steps
+from db.schema import commands, events, steps
 from db.sealing import Sealer
 from fleet.certificates import Authority
 from fleet.faults import Fault, FaultKind
 from fleet.site_spec import SiteSpec
 from messages.commands import CommandType
 from runner.inspectors import DeclaredInspector, InspectionError
+from runner.jobs import Outcome
+from runner.noop import NoopEnd
 from tests.simulated_sites import SitesThread, sites_in_thread
 from tests.waiting import wait_for
 
@@ -108,6 +110,75 @@ def test_a_site_whose_own_software_is_deployed(asking: Callable[..., Rig], sites
     )
     assert "Software deploy: host\n" in rig.log("well", "prestage-precheck")
     assert "" == rig.step("older")["details"]
+
+
+def test_a_version_that_a_precheck_finds_ends_what_was_staged(
+    asking: Callable[..., Rig], sites: SitesThread, stage: Stage
+) -> None:
+    """A site that runs another version than when it was staged shows nothing as staged, however the precheck ends."""
+    rig = asking()
+    names = ("well", "duplex", "alarmed")
+    for name in names:
+        rig.add_site(name)
+    assert "complete" == rig.run_strategy()
+    shown = {name: (rig.site(name)["prestage_versions"], rig.site(name)["prestage_from_version"]) for name in names}
+    assert dict.fromkeys(names, ("for-install: 23.09 - for-sw-deploy: None", "22.12")) == shown
+    rig.verb("delete")
+    for name in names:
+        sites[name].spec.software_version = "23.09"
+    sites["duplex"].spec.system_mode = "duplex"
+    sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
+    stage.end("well", "prestage_sw_packages", NoopEnd(outcome=Outcome.FAILED, details="full"))
+
+    assert "failed" == rig.run_strategy()
+    after = {name: (rig.site(name)["prestage_status"], rig.site(name)["prestage_versions"]) for name in names}
+    assert {"well": ("failed", None), "duplex": (None, None), "alarmed": ("failed", None)} == after
+    told = [row["subject"] for row in rig.rows(events, type="subcloud.updated")]
+    assert sorted(f"subcloud/{name}" for name in names) == sorted(told)
+
+
+def test_the_same_version_ends_nothing(asking: Callable[..., Rig], sites: SitesThread) -> None:
+    """A precheck that skips a site which runs what it ran leaves what is shown, whatever the inventory declares."""
+    rig = asking()
+    rig.add_site("well", software_version="21.12")
+    assert "complete" == rig.run_strategy()
+    rig.verb("delete")
+    sites["well"].spec.system_mode = "duplex"
+
+    assert "complete" == rig.run_strategy()
+    assert "complete" == rig.site("well")["prestage_status"]
+
+
+def test_the_release_that_a_site_says_it_runs_is_not_removed(
+    asking: Callable[..., Rig], sites: SitesThread, stage: Stage
+) -> None:
+    """A site that runs the release meanwhile, as it says itself, keeps it; no playbook runs."""
+    rig = asking()
+    rig.add_site("well")
+    sites["well"].spec.software_version = "23.09"
+
+    assert 200 == rig.ask(CommandType.SUBCLOUD_UNSTAGE, subject="well", release="23.09").status
+    wait_for(lambda: rig.step("well")["finished_at"] is not None)
+    assert "failed" == rig.step("well")["state"]
+    assert "The subcloud runs release 23.09, which is never removed." in rig.step("well")["details"]
+    assert [] == stage.jobs
+
+
+def test_what_a_deploy_may_be_using_is_not_removed(
+    asking: Callable[..., Rig], sites: SitesThread, stage: Stage
+) -> None:
+    """A site whose own software deploy is in transition keeps what is staged: the removal fails with its state."""
+    rig = asking()
+    rig.add_site("well")
+    sites["well"].spec.software_version = "24.09"
+    sites["well"].spec.deploys = [{"state": "host"}]
+
+    rig.ask(CommandType.SUBCLOUD_UNSTAGE, subject="well", release="23.09")
+    wait_for(lambda: rig.step("well")["finished_at"] is not None)
+    details = rig.step("well")["details"]
+    assert "failed" == rig.step("well")["state"]
+    assert "Unstage failed 'well': Subcloud well current state of its own software deploy (USM) is 'host'." in details
+    assert [] == stage.jobs
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "169.254.1.1", "::ffff:127.0.0.1"])

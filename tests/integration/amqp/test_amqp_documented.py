@@ -42,11 +42,12 @@ NOT_CAPTURED = {
         f"subcloud.host-key-{kind}": "no SSH server is here: tests of its own, against the document too"
         for kind in ("recorded", "changed", "forgotten")
     },
+    "run.unstage.prestage-precheck": "prechecks run no playbook, so there is no progress to tell",
     "run.prestage.prestage-precheck": "prechecks run no playbook, so there is no progress to tell",
     "subcloud.online": "the probe asks real sites: tests of its own; the event has no data",
     "subcloud.offline": "the probe asks real sites: tests of its own; the event has no data",
 }
-SEALED = {CommandType.STRATEGY_CREATE: "pw", CommandType.SUBCLOUD_PRESTAGE: "pw"}
+SEALED = dict.fromkeys((CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE, CommandType.SUBCLOUD_UNSTAGE), "pw")
 SEALED[CommandType.WEBHOOK_CREATE] = f"whsec_{'A' * 32}"
 SITE = {
     "software_version": "22.12",
@@ -107,7 +108,7 @@ def headers_of(properties: pika.BasicProperties) -> dict[str, Any]:
 
 def decide(job: PlaybookJob) -> NoopEnd:
     """Fail at one site, and take long at another."""
-    if job.playbook.stem != "prestage_sw_packages":
+    if job.playbook.stem not in {"prestage_sw_packages", "unstage_release"}:
         return NoopEnd(delay_s=0.002, progress=PROGRESS)
     if job.host == "broken":
         return NoopEnd(outcome=Outcome.FAILED, details="no space left", progress=PROGRESS)
@@ -214,6 +215,10 @@ def work(talk: Talk, node: Node) -> list[bytes]:
     wait_for(lambda: is_over(node))
     talk.publish(CommandType.SUBCLOUD_PRESTAGE, "p1", subject="edge")
     wait_for(lambda: node.step("edge")["state"] == "complete")
+    talk.publish(CommandType.SUBCLOUD_UNSTAGE, "u1", subject="edge", release="23.09")
+    wait_for(lambda: node.step("edge")["type"] == "unstage" and node.step("edge")["state"] == "complete")
+    talk.publish(CommandType.SUBCLOUD_UNSTAGE, "u2", subject="broken", release="23.09")
+    wait_for(lambda: node.step("broken")["type"] == "unstage" and node.step("broken")["state"] == "failed")
     return [*seen, snapshot_of(node)]
 
 

@@ -22,6 +22,7 @@ CHANGES = [
     ("DELETE", "/v1.0/subclouds/a", None),
     ("PATCH", "/v1.0/subclouds/a/prestage", {"sysadmin_password": "eA=="}),
     ("POST", "/v1.0/subclouds/a/staged", {"release": "23.09", "verdict": "unknown"}),
+    ("POST", "/v1.0/subclouds/a/unstage", {"release": "23.09", "sysadmin_password": "eA=="}),
     ("POST", "/v1.0/subcloud-groups/", {"name": "g"}),
     ("PATCH", "/v1.0/subcloud-groups/g", {"description": "x"}),
     ("DELETE", "/v1.0/subcloud-groups/g", None),

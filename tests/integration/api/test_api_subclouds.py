@@ -308,6 +308,18 @@ async def test_forget_staged(rig: Rig) -> None:
     assert (command.type, command.subject, command.data) == (CommandType.SUBCLOUD_STAGED, "a", body)
 
 
+async def test_unstage(rig: Rig, sealer: Sealer) -> None:
+    """The removal of a release carries its sealed password."""
+    body = {"release": "23.09", "sysadmin_password": "TGk2OW51eCo="}
+
+    assert (await rig.send("POST", f"{BASE}/a/unstage", body)).status == 200
+
+    command = rig.transport.only
+    assert (command.type, command.subject) == (CommandType.SUBCLOUD_UNSTAGE, "a")
+    assert command.data == {"release": "23.09"}
+    assert sealer.open(command.sealed_password or "", bound_to=command.id) == "Li69nux*"
+
+
 async def test_prestage_without_a_body(rig: Rig) -> None:
     """No body is malformed here, and an empty object lacks its password, which the coordinator says."""
     rig.insert(subclouds, api_rows.subcloud(1, "a"))

@@ -117,3 +117,19 @@ def test_old_releases_leave_the_site_where_a_number_is_set(site: PlaybookSite) -
 
     assert {"20.06", "21.05", "21.12", "22.12", "23.09"} == kept_all
     assert {"21.05", "22.12", "23.09"} == {path.name for path in site.backup.iterdir() if path.is_dir()}
+
+
+def test_a_staged_release_is_removed(site: PlaybookSite) -> None:
+    """The playbook removes a release that was staged, a repeat changes nothing, and the running release is refused."""
+    site.prepare().require_success()
+    site.run("prestage_sw_packages.yml").require_success()
+    (site.release / "notes.txt").write_text("of the operator")
+
+    first = site.run("unstage_release.yml").require_success()
+    second = site.run("unstage_release.yml").require_success()
+    running = site.run("unstage_release.yml", software_version="22.12")
+
+    assert (["23.09"], []) == (first.stats["removed_releases"], second.stats["removed_releases"])
+    assert ["notes.txt"] == [path.name for path in site.release.iterdir()]
+    assert 0 == second.changed
+    assert "Release 22.12 stays on this site, for the site runs it." in running.failures[0]

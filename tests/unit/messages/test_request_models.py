@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.reading import Request, RequestFault, read
-from messages.requests.staged import StagedRequest
+from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange, unused_fields
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
@@ -23,6 +23,7 @@ MODELS: dict[type[Request], dict[str, Any]] = {
     GroupRequest: {"name": "g", "description": "d"},
     GroupChange: {},
     StagedRequest: {"release": "23.09", "verdict": "unknown"},
+    UnstageBody: {"release": "23.09", "sysadmin_password": "eA=="},
     NewSubcloud: {"name": "a"},
     SubcloudChange: {},
     WebhookBody: {"name": "w", "url": "https://receiver.example/"},

@@ -182,6 +182,18 @@ class TestPhases:
 
         assert [expected] == decide(in_phase("prestage-precheck", "succeeded"))
 
+    def test_a_removal_has_one_phase_after_its_precheck(self) -> None:
+        """A step that removes a release prepares and stages nothing, and is complete after its one playbook."""
+        step = replace(in_phase("prestage-precheck", "succeeded"), type="unstage", strategy_id=None)
+        removing = replace(in_phase("unstaging", "succeeded"), type="unstage", strategy_id=None)
+
+        (begun,), (ended,) = decide(step, strategy=None), decide(removing, strategy=None)
+
+        assert isinstance(begun, MoveStep)
+        assert isinstance(ended, MoveStep)
+        assert (("unstaging",), "unstaging") == (begun.path, begun.run_phase)
+        assert (("complete",), None, "") == (ended.path, ended.run_phase, ended.details)
+
     def test_reinstall_passes_prepare(self) -> None:
         """A site that runs the release already goes through prepare without preparing (8.9)."""
         step = replace(in_phase("prestage-precheck", "succeeded"), from_version="22.12")

@@ -11,11 +11,13 @@ from statemachine.eligibility import (
     Rules,
     SiteFacts,
     SiteStatus,
+    as_unstage,
     failed,
     judge_facts,
     judge_reason,
     judge_release,
     judge_status,
+    judge_unstage,
     skipped,
     unreachable,
 )
@@ -242,3 +244,39 @@ class TestSentences:
         )
 
         assert expected == CONTROLLER_UPGRADING
+
+
+class TestUnstage:
+    @pytest.mark.parametrize("changes", [{"availability_status": "offline"}, {"busy_with": "prestaging-images"}])
+    def test_a_site_that_is_not_ready_fails(self, changes: dict[str, str]) -> None:
+        """A removal needs what a prestage needs of the site's status; where it is lacking it fails, and is no skip."""
+        refusal = judge_unstage(replace(GOOD, **changes), "23.09", "22.12")
+
+        assert refusal is not None
+        assert (False, f"Unstage failed '{GOOD.name}': ") == (refusal.skip, refusal.text[: len(GOOD.name) + 19])
+
+    @pytest.mark.parametrize(("version", "is_refused"), [("23.09", True), ("23.09.1", True), ("22.12", False)])
+    def test_the_running_release_stays(self, version: str, is_refused: bool) -> None:
+        """The release that the site runs, or of which it runs a patch, is not removed."""
+        refusal = judge_unstage(GOOD, "23.09", version)
+
+        assert is_refused is (refusal is not None and "which is never removed" in refusal.text)
+
+    def test_a_removal_is_named_to_others(self) -> None:
+        """A prestage of a site that a release is being removed from is refused with that reason."""
+        refusal = judge_status(replace(GOOD, busy_with="unstaging"))
+
+        assert refusal is not None
+        assert "A staged release is being removed" in refusal.text
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("Prestage skipped 'a': It is busy.", "Unstage failed 'a': It is busy."),
+            ("Prestage failed 'a': It is gone.", "Unstage failed 'a': It is gone."),
+            ("a has no address.", "a has no address."),
+        ],
+    )
+    def test_what_passes_a_prestage_over_fails_a_removal(self, text: str, expected: str) -> None:
+        """A removal that was not done is never complete, and its sentence speaks of a removal."""
+        assert Refusal(skip=False, text=expected) == as_unstage(Refusal(skip=True, text=text))

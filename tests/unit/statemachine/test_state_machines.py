@@ -9,6 +9,7 @@ from statemachine.states import (
     DELETABLE_STRATEGIES,
     MOVING_STRATEGIES,
     PHASES,
+    PHASES_OF,
     TERMINAL_STEPS,
     StepState,
     StrategyState,
@@ -36,6 +37,9 @@ STEP_MOVES = {
     ("prestage-prepare", "stage_packages"): "prestaging-packages",
     ("prestaging-packages", "stage_images"): "prestaging-images",
     ("prestaging-images", "complete"): "complete",
+    ("prestage-precheck", "unstage"): "unstaging",
+    ("unstaging", "complete"): "complete",
+    ("unstaging", "fail"): "failed",
     ("prestage-precheck", "skip"): "complete",
     ("initial", "fail"): "failed",
     ("prestage-precheck", "fail"): "failed",
@@ -45,7 +49,10 @@ STEP_MOVES = {
     ("initial", "abort"): "aborted",
 }
 STRATEGY_TRIGGERS = ["apply", "abort", "abort_waiting", "complete", "fail", "abort_done", "delete"]
-STEP_TRIGGERS = ["start", "prepare", "stage_packages", "stage_images", "complete", "skip", "fail", "abort"]
+STEP_TRIGGERS = [
+    *("start", "prepare", "stage_packages", "stage_images", "unstage"),
+    *("complete", "skip", "fail", "abort"),
+]
 
 
 def _illegal(
@@ -105,8 +112,11 @@ class TestStep:
         assert not [move for move in STEP_MOVES if move[0] == state]
 
     def test_phases_in_order(self) -> None:
-        """The four phases are what lies between waiting and the end, in the order of work."""
-        assert ("prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images") == PHASES
+        """The phases of a type are what lies between waiting and the end, in the order of work."""
+        prestage = ("prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images")
+
+        assert {"prestage": prestage, "unstage": ("prestage-precheck", "unstaging")} == PHASES_OF
+        assert (*prestage, "unstaging") == PHASES
 
 
 class TestUnknownWords:
