@@ -43,7 +43,7 @@ def carry_out(database: Database, handler: Handler, command: Command) -> Any:
         record(connection, asked, answer, at)
         journal.write(connection)
     if answer.status != HTTPStatus.OK:
-        raise CommandError(f"{answer.detail}.")
+        raise CommandError(f"{answer.detail.removesuffix('.')}.")
     return answer.body
 
 
