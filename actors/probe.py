@@ -21,8 +21,10 @@ from actors.probe_targets import Aim, Answer, Target
 from db.engine import Database
 from db.journal import Journal
 from db.schema import subclouds
+from db.staged import end_outlived
 from db.unavailable import DatabaseUnavailableError
 from messages.event_types import Nothing
+from statemachine.staged import is_staged
 from statemachine.states import Availability
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +56,8 @@ class Site:
     availability_status: str
     # Failed probes in a row, at most the number that makes it offline.
     probe_failures: int
+    # It shows a release as staged, which ends when the site runs another version.
+    shows_staged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +100,31 @@ class AvailabilityProbe:
         changes = judge(sites, answers, self._rules.failures)
         if any((changes.good, changes.counted, changes.lost)):
             await asyncio.to_thread(self._write, changes)
+        serving = zip(sites, answers, strict=True)
+        staged = [site for site, answer in serving if site.shows_staged and answer is Answer.GOOD]
+        found = await asyncio.gather(*(self._version(site, places) for site in staged))
+        versions = {site.id: version for site, version in zip(staged, found, strict=True) if version is not None}
+        if versions:
+            await asyncio.to_thread(self._end_outlived, versions)
 
     async def _answers(self, site: Site, places: asyncio.Semaphore) -> Answer:
         async with places:
             return await site.target.ask()
 
+    async def _version(self, site: Site, places: asyncio.Semaphore) -> str | None:
+        async with places:
+            return await site.target.version()
+
     def _read(self) -> list[Site]:
         with self._database.read() as connection:
             rows = connection.execute(_SITES).mappings()
             return [site for row in rows if (site := site_of(row, self._aim)) is not None]
+
+    def _end_outlived(self, versions: Mapping[int, str]) -> None:
+        journal = Journal(at := datetime.now(UTC))
+        with self._database.write() as connection:
+            end_outlived(connection, journal, versions, at)
+            journal.write(connection)
 
     def _write(self, changes: Changes) -> None:
         journal = Journal(at := datetime.now(UTC))
@@ -130,6 +150,7 @@ _SITES: Final[Select[Any]] = select(
     subclouds.c.caller_connection,
     subclouds.c.availability_status,
     subclouds.c.probe_failures,
+    subclouds.c.prestage_status,
 )
 
 
@@ -143,6 +164,7 @@ def site_of(row: Mapping[Any, Any], aim: Aim) -> Site | None:
         target=target,
         availability_status=row["availability_status"],
         probe_failures=row["probe_failures"],
+        shows_staged=is_staged(row),
     )
 
 

@@ -13,7 +13,7 @@ import structlog
 from messages.connection_variables import site_variables
 from runner.sysinv.addresses import SiteAddresses
 from runner.sysinv.faults import NOT_THE_SITES, FaultKind, SiteFaultError
-from runner.sysinv.judgement import is_serving
+from runner.sysinv.judgement import is_serving, read_system
 from runner.sysinv.session import Access, Address, SiteSession
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +41,9 @@ class Target(Protocol):
     async def ask(self) -> Answer:
         """Return what the site says now. Bounded in time; never raises but when cancelled."""
 
+    async def version(self) -> str | None:
+        """Return what the site runs, None where it is not told. Bounded and safe as `ask`."""
+
 
 # Returns the target of a subcloud, by its row; None when nothing leads there.
 Aim = Callable[[Mapping[Any, Any]], Target | None]
@@ -65,6 +68,9 @@ class TcpTarget:
         # Nothing is sent, so nothing is worth waiting for.
         writer.transport.abort()
         return Answer.GOOD
+
+    async def version(self) -> None:
+        """Return None: a port tells no version."""
 
 
 def aim_tcp(timeout_s: float) -> Aim:
@@ -101,6 +107,15 @@ class SysinvTarget:
                 _log.info("probe.not-told", subcloud=self.name, cause=str(fault))
                 return Answer.UNSURE
             return Answer.SILENT if fault.kind in {FaultKind.UNREACHABLE, FaultKind.REFUSED} else Answer.BAD
+
+    async def version(self) -> str | None:
+        """Ask for the system, as the precheck does; a fault says nothing of the version."""
+        try:
+            async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
+                return read_system(await site.get("/v1/isystems")).software_version
+        except (TimeoutError, SiteFaultError) as fault:
+            _log.info("probe.no-version", subcloud=self.name, cause=str(fault))
+            return None
 
 
 def aim_sysinv(access: Access, addresses: SiteAddresses, timeout_s: float) -> Aim:

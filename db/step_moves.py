@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, RowMapping, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, select, update
 
 from db.dispatch import add_runs, consume, new_run
 from db.journal import Journal, RunIds
 from db.schema import runs, secrets, steps, subclouds
-from messages.event_types import SubcloudUpdated
+from db.staged import end_outlived, end_staged
 from messages.events import about_step
 from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
 from statemachine.snapshot import RunView
-from statemachine.staged import NOTHING_STAGED, is_outlived, is_staged
+from statemachine.staged import is_staged
 from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState, StepType
 from statemachine.versions import names_release
 
@@ -147,37 +147,19 @@ class StepMoves:
             if one.move.concluded is not None
             and one.move.concluded.phase == StepState.PRECHECK
             and one.step.from_version is not None
+            and one.step.subcloud_id is not None
         }
-        self._end_shown(found.keys(), lambda row: is_outlived(row, found[row["id"]]))
-
-    def _end_shown(self, subcloud_ids: Collection[int], is_over: Callable[[RowMapping], bool]) -> None:
-        if not subcloud_ids:
-            return
-        query = select(
-            subclouds.c.id,
-            subclouds.c.name,
-            subclouds.c.software_version,
-            subclouds.c.prestage_status,
-            subclouds.c.prestage_versions,
-            subclouds.c.prestage_from_version,
-        ).where(subclouds.c.id.in_(subcloud_ids))
-        over = [row for row in self._connection.execute(query.order_by(subclouds.c.id)).mappings() if is_over(row)]
-        if over:
-            self._connection.execute(
-                update(subclouds)
-                .where(subclouds.c.id.in_([row["id"] for row in over]))
-                .values(**NOTHING_STAGED, updated_at=self._at)
-            )
-        for row in over:
-            fields = SubcloudUpdated(fields=sorted(NOTHING_STAGED))
-            self._journal.tell("subcloud.updated", f"subcloud/{row['name']}", fields)
+        end_outlived(self._connection, self._journal, found, self._at)
 
     def _show_removals(self, moved: Sequence[_Moved]) -> None:
         """Show no longer as staged what is being removed: from its begin on nobody knows what is left."""
         begun = {one.step.subcloud_id: one.step.release for one in moved if StepState.UNSTAGING in one.move.path}
-        self._end_shown(
+        end_staged(
+            self._connection,
+            self._journal,
             begun.keys(),
             lambda row: is_staged(row) and names_release(row["prestage_versions"] or "", begun[row["id"]]),
+            self._at,
         )
         failed = [one.move for one in moved if one.move.path[-1] == StepState.FAILED]
         self._set_status([move.step_id for move in failed], texts=[move.details for move in failed])

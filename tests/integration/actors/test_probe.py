@@ -239,6 +239,7 @@ def test_port(port: object, wanted: int) -> None:
         "connection": {} if port is None else {"ansible_port": port},
         "availability_status": "online",
         "probe_failures": 0,
+        "prestage_status": None,
     }
     site = site_of(row, TCP)
 
@@ -321,6 +322,40 @@ class TestSysinv:
 
         assert [("online", 0), ("online", 0)] == [seen(database, name) for name in ("site", "nowhere")]
         assert (1, 2) == (served.spec.requests["login"], served.spec.requests["servicegroup"])
+
+    @pytest.mark.parametrize(
+        ("runs", "ends"), [("22.12", False), ("23.09", True), (None, False)], ids=["same", "other", "not told"]
+    )
+    async def test_a_version_that_a_probe_finds_ends_what_was_staged(
+        self, database: Database, probe: AvailabilityProbe, served: ServedSite, runs: str | None, ends: bool
+    ) -> None:
+        """A site that runs another version than when it was staged shows nothing as staged, once and with an event."""
+        add(database, "site")
+        shown = {"prestage_status": "complete", "prestage_versions": "23.09", "prestage_from_version": "22.12"}
+        with database.write() as write:
+            write.execute(update(subclouds).values(**shown))
+        if runs is None:
+            served.spec.faults["isystems"] = Fault(kind=FaultKind.UNAVAILABLE)
+        else:
+            served.spec.software_version = runs
+        for _ in range(2):
+            await probe.probe_once()
+
+        with database.read() as connection:
+            row = connection.execute(select(subclouds.c.prestage_status, subclouds.c.prestage_versions)).one()
+        assert ((None, None) if ends else ("complete", "23.09")) == tuple(row)
+        assert ([("subcloud.updated", "subcloud/site")] if ends else []) == told(database)
+        assert ("online", 0) == seen(database, "site")
+        assert (1 if ends else 2) == served.spec.requests["isystems"]
+
+    async def test_only_sites_with_something_staged_are_asked_for_their_version(
+        self, database: Database, probe: AvailabilityProbe, served: ServedSite
+    ) -> None:
+        """A probe asks for no more than it needs: the version of a site that shows nothing as staged is not read."""
+        add(database, "site")
+        await probe.probe_once()
+
+        assert 0 == served.spec.requests["isystems"]
 
     @pytest.mark.parametrize("fault", ["group", "refused", FaultKind.UNAVAILABLE, FaultKind.NOT_JSON, FaultKind.SLOW])
     async def test_two_failures_in_a_row_make_it_offline(
