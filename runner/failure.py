@@ -28,6 +28,9 @@ _OLDER_YAML = re.compile(
 )
 
 _NO_LOG = "the reason is hidden because the task sets no_log"
+# How ssh ends where no login of those that the site takes was good.
+_REFUSED_LOGIN = re.compile(r"(?P<login>\S+): Permission denied \((?P<methods>[a-z0-9@.,-]+)\)\.\s*\Z")
+_PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -119,6 +122,9 @@ def _older(text: str) -> str:
 
 
 def _unreachable(text: str, host: str) -> str:
+    refused = _REFUSED_LOGIN.search(text)
+    if refused is not None:
+        return _refused_login(refused["login"], refused["methods"])
     # The last line of ssh, after a picture of what may have happened.
     if not text.rstrip().endswith("Host key verification failed."):
         return text
@@ -126,6 +132,18 @@ def _unreachable(text: str, host: str) -> str:
         "the server at the site's address does not have the recorded SSH host key, and was sent no password."
         " Prestage the site again to have the keys compared; if it was reinstalled, run:"
         f" prestager subcloud forget-host-key {host}"
+    )
+
+
+def _refused_login(login: str, methods: str) -> str:
+    if _PASSWORD_METHODS.isdisjoint(methods.split(",")):
+        return (
+            f"the site takes no passwords from {login} (only {methods}). Allow them in the configuration of its SSH"
+            " server, then prestage the site again"
+        )
+    return (
+        f"the site refused the login {login} with this password. Prestage it again with the site's own as"
+        " sysadmin_password"
     )
 
 

@@ -59,6 +59,23 @@ def test_unreachable_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("methods", "expected"),
+    [
+        ("publickey,password", "the site refused the login sysadmin@10.0.0.1 with this password. Prestage it again"),
+        ("keyboard-interactive", "the site refused the login sysadmin@10.0.0.1 with this password. Prestage it again"),
+        ("publickey", "the site takes no passwords from sysadmin@10.0.0.1 (only publickey). Allow them"),
+    ],
+)
+def test_a_refused_login_is_told_with_its_remedy(methods: str, expected: str) -> None:
+    """A wrong password is told apart from a site that takes none; both are told with what to do."""
+    text = f"Failed to connect to the host via ssh: a warning\nsysadmin@10.0.0.1: Permission denied ({methods}).\n"
+
+    assert f"task 'Copy' on site1: unreachable: {expected}" in failure_sentence(
+        TASK, {"msg": text}, is_unreachable=True
+    )
+
+
+@pytest.mark.parametrize(
     ("sentences", "expected"),
     [([], ""), (["a"], "a"), (["a", "b"], "a; then b"), (["a", "b", "c", "d"], "a; then b; then c")],
 )
