@@ -1,7 +1,7 @@
 """Makes a fleet of twelve edge sites out of directories, with an inventory of how each is reached and what it is.
 
-Seven sites succeed; the others show, one each, what an operator meets: offline, unmanaged, duplex, too small for the
-images, and already on the target release (a reinstall).
+Six sites succeed; the others show, one each, what an operator meets: offline, unmanaged, duplex, too small for the
+images, with another password, and already on the target release (a reinstall).
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ class _Plan:
     availability_status: str = "online"
     system_mode: str = "simplex"
     reinstall: bool = False
+    # Its password is not the fleet's; without meaning where sites are directories, which have none.
+    has_other_password: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -117,7 +119,11 @@ _PLANS: Mapping[str, _Plan] = {
         availability_status="offline",
         expected=Expected(outcome=DemoOutcome.LEFT_OUT, reason="Subcloud is offline."),
     ),
-    "edge-04": _Plan(group="north"),
+    "edge-04": _Plan(
+        group="north",
+        has_other_password=True,
+        expected=Expected(outcome=DemoOutcome.FAILED, reason="refused the login sysadmin@"),
+    ),
     "edge-05": _Plan(group="north", reinstall=True),
     "edge-06": _Plan(
         group="south",
@@ -143,7 +149,9 @@ _PLANS: Mapping[str, _Plan] = {
 
 SITE_NAMES = tuple(_PLANS)
 # One for each way in which a site can end.
-QUICK_SITE_NAMES = ("edge-01", "edge-03", "edge-05", "edge-06", "edge-08")
+QUICK_SITE_NAMES = ("edge-01", "edge-03", "edge-04", "edge-05", "edge-06", "edge-08")
+# Whoever serves the sites has to give these another password.
+OTHER_PASSWORD_NAMES = frozenset(name for name, plan in _PLANS.items() if plan.has_other_password)
 
 
 def build_fleet(
@@ -186,7 +194,7 @@ def build_fleet(
         feeds=feeds,
         images=images,
         deploy_directory=deploy,
-        expected={name: plan.expected for name, plan in plans.items()},
+        expected={name: _expected(plan, has_password=reach is not None) for name, plan in plans.items()},
     )
 
 
@@ -212,6 +220,10 @@ def _build_site(root: Path, name: str, plan: _Plan, feeds: DemoFeeds) -> dict[st
         "site_feed_dir": str(feed),
         **plan.variables,
     }
+
+
+def _expected(plan: _Plan, *, has_password: bool) -> Expected:
+    return Expected(outcome=DemoOutcome.COMPLETE) if plan.has_other_password and not has_password else plan.expected
 
 
 def _site(name: str, plan: _Plan, host_vars: dict[str, Any]) -> DemoSite:

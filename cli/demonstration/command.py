@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-import yaml
 from rich.console import Console
 
 from cli.demonstration.client import DemoClient
 from cli.demonstration.progress import progress_view
 from cli.demonstration.service import run_command, running_service
-from cli.demonstration.sites import SSH_VARIABLES, reachable_sites
+from cli.demonstration.sites import directory_sites, require_ssh, ssh_sites
 from cli.demonstration.verdict import SiteVerdict, judge_sites, strategy_fault
 from cli.demonstration.workplace import Workplace, environment
 from cli.errors import CommandError
 from cli.tables import output, print_table
-from demo.fleet import INVENTORY_NAME, QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
+from demo.fleet import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
 from statemachine.states import MOVING_STRATEGIES
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
@@ -35,21 +34,26 @@ def demo(
     ] = _DIRECTORY,
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Five sites, one for each way in which a site can end: a minute less.")
+        bool, typer.Option("--quick", help="Six sites, one for each way in which a site can end: a minute less.")
+    ] = False,
+    without_ssh: Annotated[
+        bool, typer.Option("--without-ssh", help="Take directories as sites, for a machine without ssh.")
     ] = False,
 ) -> None:
     """Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.
 
-    Needs no network, no root and no other service. The sites are behind SSH servers with a password where this machine
-    has a fitting ssh, and else directories. Exits with 0 when every site ended as it must.
+    Needs no network, no root and no other service, but ssh: the sites are behind SSH servers with a password, on
+    addresses of the loopback network, and end with this command. Exits with 0 when every site ended as it must.
     """
     console = output()
     began = time.monotonic()
     place = Workplace(directory.absolute())
+    if not without_ssh:
+        require_ssh()
     place.prepare()
     names = QUICK_SITE_NAMES if quick else SITE_NAMES
     console.print(f"Making a system controller and {len(names)} sites in {_near(place.root)}", soft_wrap=True)
-    with reachable_sites(place.root, names) as sites:
+    with directory_sites() if without_ssh else ssh_sites(place.root, names) as sites:
         console.print(f"  {sites.description}", soft_wrap=True)
         fleet = build_fleet(place.root, reach=sites.reach, names=names)
         settings = place.settings(
@@ -57,8 +61,6 @@ def demo(
         )
         place.write_settings(settings)
         strategy, steps, excluded = _prestage(console, place, fleet, environment(settings), sites.password)
-    if sites.reach is not None:
-        _leave_directories(place, environment(settings))
     verdicts = judge_sites(fleet.expected, steps, excluded)
     _show_sites(console, verdicts)
     console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
@@ -91,19 +93,6 @@ def _prestage(
         client.apply_strategy()
         strategy = _watch(console, client)
         return strategy, client.steps(), excluded
-
-
-def _leave_directories(place: Workplace, settings: dict[str, str]) -> None:
-    """Let the sites be reached as directories from now on: their SSH servers have ended with the demonstration."""
-    inventory = place.root / INVENTORY_NAME
-    hosts = yaml.safe_load(inventory.read_text(encoding="utf-8"))
-    hosts["all"]["vars"] |= {"ansible_connection": "local", "ansible_become": False}
-    for group in hosts["all"]["children"].values():
-        for variables in group["hosts"].values():
-            for name in SSH_VARIABLES:
-                variables.pop(name, None)
-    inventory.write_text(yaml.safe_dump(hosts, sort_keys=False), encoding="utf-8")
-    run_command(["subcloud", "import", "--update", str(inventory)], settings)
 
 
 def _watch(console: Console, client: DemoClient) -> dict[str, Any]:
@@ -139,20 +128,20 @@ def _show_sites(console: Console, verdicts: Sequence[SiteVerdict]) -> None:
 
 def _propose(console: Console, place: Workplace, verdicts: Sequence[SiteVerdict]) -> None:
     """Print what to try next."""
-    told = next((one.name for one in verdicts if one.outcome == DemoOutcome.FAILED), verdicts[0].name)
+    told = [one.name for one in verdicts if one.outcome == DemoOutcome.FAILED] or [verdicts[0].name]
     strategy = "http://127.0.0.1:8119/v1.0/sw-update-strategy"
     curl = f'curl -s -H "X-Auth-Token: $(cat {_near(place.token_file)})"'
     log = _near(place.service_log)
     console.print(f"\nEverything is kept in {_near(place.root)}; the service's log is {log}.", soft_wrap=True)
     console.print("To look around, start the service again, and ask it from another shell:\n")
     for line in (
-        f"  . {_near(place.settings_file)} && {_near(Path(sys.executable).with_name('prestager'))} up",
+        f"  ( . {_near(place.settings_file)} && {_near(Path(sys.executable).with_name('prestager'))} up )",
         f"  {curl} {strategy}",
-        f"  {curl} {strategy}/steps/{told}",
-        f"  {curl} {strategy}/steps/{told}/log",
-        f"  {curl} -X DELETE {strategy}",
+        *(f"  {curl} {strategy}/steps/{name}" for name in told),
+        f"  {curl} {strategy}/steps/{told[-1]}/log",
     ):
         console.print(line, soft_wrap=True)
+    console.print("\nIts sites are stopped. Sites that stay, to work with: docs/quickstart.md")
 
 
 def _near(path: Path) -> Path:

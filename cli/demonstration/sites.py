@@ -1,4 +1,4 @@
-"""How the sites of a demonstration are reached: by SSH with a password, or as directories of this machine."""
+"""Serve the sites of a demonstration: by SSH with a password, or, if that is asked for, as directories."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cli.errors import CommandError
+from demo.fleet import OTHER_PASSWORD_NAMES
 from fleet.host_keys import kept_host_key
 from fleet.simulation import FIRST_ADDRESS
 from fleet.site_tree import LOGIN, SiteTree, write_programs
@@ -21,8 +23,6 @@ from fleet.ssh_site import SshSite
 # The first release of OpenSSH that asks a program for a password without a display, as Ansible needs it.
 _OLDEST: Final = (8, 4)
 _VERSION: Final = re.compile(r"OpenSSH_(\d+)\.(\d+)")
-# The variables of a site that is behind SSH.
-SSH_VARIABLES: Final = ("ansible_host", "ansible_port", "ansible_user", "ansible_remote_tmp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +36,34 @@ class Sites:
     password: str = field(repr=False)
 
 
+def require_ssh() -> None:
+    """Check that Ansible can log in by SSH with a password.
+
+    Raises:
+        CommandError: It cannot.
+    """
+    if not _has_fitting_ssh():
+        raise CommandError(
+            f"The demonstration's sites are behind SSH with a password, and this machine has no ssh of OpenSSH"
+            f" {_OLDEST[0]}.{_OLDEST[1]} or later. Install it (Debian: apt-get install openssh-client) and try again,"
+            " or take directories as sites, where no password is checked: prestager demo --without-ssh"
+        )
+
+
 @contextmanager
-def reachable_sites(root: Path, names: Iterable[str]) -> Iterator[Sites]:
+def directory_sites() -> Iterator[Sites]:
+    """Give sites that are directories of this machine: nothing is served, and any password is right."""
+    yield Sites(
+        description="They are directories, as was asked for: no SSH is used and no password checked.",
+        reach=None,
+        password=secrets.token_urlsafe(16),
+    )
+
+
+@contextmanager
+def ssh_sites(root: Path, names: Iterable[str]) -> Iterator[Sites]:
     """Serve these sites below `root` until the block ends; their files may be made meanwhile."""
     password = secrets.token_urlsafe(16)
-    if not _has_fitting_ssh():
-        yield Sites(
-            description="They are reached as directories: ssh is missing or old.", reach=None, password=password
-        )
-        return
     password_file = root / "password"
     with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(f"{password}\n")
@@ -56,7 +75,7 @@ def reachable_sites(root: Path, names: Iterable[str]) -> Iterator[Sites]:
             tree=SiteTree(root=root / "ssh" / name),
             host=str(FIRST_ADDRESS + number),
             port=0,
-            password=password,
+            password=secrets.token_urlsafe(16) if name in OTHER_PASSWORD_NAMES else password,
             password_file=password_file,
             programs=programs,
             faults={},

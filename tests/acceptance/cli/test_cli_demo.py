@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from service_process import ServiceProcess, clean_environment
 
 
@@ -32,8 +31,11 @@ def test_the_quick_demonstration(tmp_path: Path) -> None:
     assert "Every site and the strategy ended as expected." in done.stdout
     assert "Each is behind an SSH server of its own" in done.stdout
     assert "stage 3  edge-08  failed: " in done.stdout
+    # Its password is another one.
+    assert "unreachable: the site refused the login sysadmin@127.20.0.3 with this password" in done.stdout
     rows = site_rows(done.stdout)
-    assert {"edge-01", "edge-03", "edge-05", "edge-06", "edge-08"} == set(rows)
+    assert {"edge-01", "edge-03", "edge-04", "edge-05", "edge-06", "edge-08"} == set(rows)
+    assert ["1", "failed", "yes"] == rows["edge-04"][:3]
     assert ["1", "complete", "yes"] == rows["edge-01"]
     assert ["left-out", "yes"] == rows["edge-03"][:2]
     # What the sites were to get is there.
@@ -44,9 +46,9 @@ def test_the_quick_demonstration(tmp_path: Path) -> None:
     finally:
         service.end()
     assert (200, "failed") == (status, answer["state"])
-    # The servers have ended and their password is gone; the sites are left as directories, for the next commands.
+    # The servers have ended and their password is gone; no site has become one that takes any password.
     assert not (place / "password").exists()
-    assert "local" == yaml.safe_load((place / "fleet.yml").read_text())["all"]["vars"]["ansible_connection"]
+    assert "ansible_connection" not in (place / "fleet.yml").read_text()
 
 
 @pytest.mark.e2e
@@ -59,6 +61,23 @@ def test_the_whole_demonstration(tmp_path: Path) -> None:
     assert "Every site and the strategy ended as expected." in done.stdout
     assert "stage 4  edge-08  failed: " in done.stdout
     assert 12 == len(site_rows(done.stdout))
+
+
+def test_without_ssh_the_demonstration_says_what_to_install(tmp_path: Path) -> None:
+    """A machine without ssh gets one sentence with both ways out, and nothing is made."""
+    place = tmp_path / "demo"
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo", "--dir", str(place)],
+        env=clean_environment({}) | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (1, False) == (done.returncode, place.exists())
+    assert "apt-get install openssh-client" in done.stderr
+    assert "prestager demo --without-ssh" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def site_rows(printed: str) -> dict[str, list[str]]:
