@@ -28,6 +28,8 @@ from fleet.simulation import FIRST_ADDRESS, MOST_SITES, Fleet, FleetPlan, serve_
 
 _MARK: Final = ".prestager-fleet"
 _URLS: Final = "site-urls.toml"
+# Exists while the sites listen, for scripts that start them.
+_READY: Final = "ready"
 # What a start makes; host keys stay, and so does what others put there, as the service's data.
 _MADE: Final = (
     "controller",
@@ -35,6 +37,7 @@ _MADE: Final = (
     "programs",
     "inventory.yml",
     _URLS,
+    _READY,
     "settings.sh",
     "password",
     "ca.pem",
@@ -119,7 +122,12 @@ async def _serve(plan: FleetPlan, password: str, password_file: Path, max_parall
         write_inventory(served, inventory, max_parallel=max_parallel)
         write_site_urls(served, urls)
         _tell(served, password_file, inventory, urls, time.monotonic() - began)
-        await told.wait()
+        ready = plan.directory / _READY
+        ready.touch()
+        try:
+            await told.wait()
+        finally:
+            ready.unlink(missing_ok=True)
 
 
 def _tell(served: Fleet, password_file: Path, inventory: Path, urls: Path, seconds: float) -> None:

@@ -38,7 +38,7 @@ class FleetProcess:
 
     def wait_until_ready(self) -> None:
         """Return once the sites listen."""
-        wait_for(lambda: "Ctrl-C or SIGTERM" in self.text() or self.process.poll() is not None, READY_S, self.text)
+        wait_for(lambda: (self.root / "ready").exists() or self.process.poll() is not None, READY_S, self.text)
         assert self.process.poll() is None, self.text()
 
     def stop(self, number: signal.Signals) -> int:
@@ -66,7 +66,7 @@ def prestager(*arguments: str, **variables: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_fleet_starts_and_stops(fleet: FleetProcess, tmp_path: Path, number: signal.Signals) -> None:
-    """It tells where its things are, its inventory is imported as it is, and its end leaves no secret behind."""
+    """It tells where its things are and when it is ready; the inventory is imported; the end leaves no secret."""
     fleet.wait_until_ready()
     password = (fleet.root / "password").read_text().strip()
     variables = {"DATA_DIR": str(tmp_path / "data"), "RELEASE": "23.09"}
@@ -84,6 +84,7 @@ def test_a_fleet_starts_and_stops(fleet: FleetProcess, tmp_path: Path, number: s
     assert password not in fleet.text()
     assert 0o600 == (fleet.root / "password").stat().st_mode & 0o777
     assert 0 == fleet.stop(number)
+    assert not (fleet.root / "ready").exists()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(place)
     kept = [path for path in fleet.root.rglob("*") if path.is_file() and not path.is_symlink()]
