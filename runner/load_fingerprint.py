@@ -1,0 +1,91 @@
+"""What decides whether Ansible can load a set of playbooks, as a digest of names, times and sizes of files.
+
+No file is read. Kept in the directory for runs, a digest lets later processes of the same user know a set that loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from messages.program import program_version
+from runner.ansible_installation import AnsibleInstallation
+
+# Files of a set that are looked at; StarlingX's have 1,600.
+_MOST_FILES: Final = 20_000
+# Where Ansible looks for collections when it is not told.
+_USUAL_COLLECTIONS: Final = (Path("~/.ansible/collections"), Path("/usr/share/ansible/collections"))
+_COLLECTIONS: Final = "ansible_collections"
+# An environment's packages: what is installed into it changes their directory.
+_PACKAGES: Final = "lib/python*/site-packages"
+
+
+def fingerprint(directory: Path, ansible: AnsibleInstallation) -> str:
+    """Return a digest that changes with every file in `directory`, with Ansible, and with collections that come or go.
+
+    What cannot be looked at is as if it were not there.
+    """
+    digest = sha256(repr((program_version(), sys.version, directory, ansible)).encode())
+    for entry in (*_ansible_files(ansible), *_set_files(directory)):
+        digest.update(entry.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+class LoadedSets:
+    """Remembers in a directory, which only this user can write, the fingerprints of sets that loaded."""
+
+    def __init__(self, place: Path, directory: Path, ansible: AnsibleInstallation) -> None:
+        name = sha256(repr((directory, ansible)).encode()).hexdigest()[:16]
+        self._file = place / f"loaded-set-{name}"
+
+    def has(self, current: str) -> bool:
+        """Return whether the set loaded when it had this fingerprint."""
+        with suppress(OSError, UnicodeDecodeError):
+            return self._file.read_text(encoding="utf-8") == current
+        return False
+
+    def add(self, current: str) -> None:
+        """Remember it; a place that cannot be written is left alone."""
+        new = self._file.with_name(f"{self._file.name}.{secrets.token_hex(4)}")
+        try:
+            new.write_text(current, encoding="utf-8")
+            new.replace(self._file)
+        except OSError:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+
+
+def _ansible_files(ansible: AnsibleInstallation) -> Iterator[str]:
+    home = ansible.program.parent.parent
+    yield from map(_entry, (ansible.program, ansible.program.resolve(), ansible.config))
+    yield from map(_entry, sorted(home.glob(_PACKAGES)))
+    for place in (*(ansible.collections or [path.expanduser() for path in _USUAL_COLLECTIONS]),):
+        # A namespace's directory changes when a collection comes or goes, a collection's when it is exchanged.
+        root = place if place.name == _COLLECTIONS else place / _COLLECTIONS
+        yield from map(_entry, (root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))))
+
+
+def _set_files(directory: Path) -> Iterator[str]:
+    count = 0
+    for place, names, files in os.walk(directory):
+        names[:] = sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
+        for name in sorted(files):
+            count += 1
+            if count > _MOST_FILES:
+                return
+            yield _entry(Path(place, name))
+
+
+def _entry(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"{path} {error.errno}\n"
+    # The owner and the mode decide who can read it.
+    return f"{path} {status.st_mtime_ns} {status.st_size} {status.st_ino} {status.st_mode} {status.st_uid}\n"
