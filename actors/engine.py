@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -15,6 +16,7 @@ from actors.history_retention import PURGE_S, HistoryRetention
 from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
 from actors.live import LIVE_S
 from actors.loop import Loop
+from actors.playbook_checks import PlaybookChecks
 from actors.webhooks.sending import Sending
 from actors.worker import StepWorker
 from actors.worker_tools import WorkerTools
@@ -59,6 +61,9 @@ class WorkerLoops:
         self._renewals = Loop("leases", leases.renew, RENEWAL_S)
         self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
         self._live = Loop("live-runs", worker.live.flush, LIVE_S)
+        self._playbooks = PlaybookChecks(worker.playbooks, self._playbooks_changed)
+        # Reports this process at once.
+        self.report: Callable[[], None] = lambda: None
         tools.reporter.wake = self._reports.wake
         worker.slot_freed = self._waiting.wake
 
@@ -73,13 +78,14 @@ class WorkerLoops:
             tell_progress(connection, journal, lost)
             journal.write(connection)
         _log.info("worker.recovered", lost_runs=len(lost))
-        for loop in (self._reports, self._renewals, self._lease_watch, self._waiting, self._live):
+        for loop in (self._playbooks, self._reports, self._renewals, self._lease_watch, self._waiting, self._live):
             loop.start()
 
     def drain(self) -> None:
         """Take no more runs."""
         self._worker.drain()
         self._waiting.stop()
+        self._playbooks.stop()
 
     def stop(self) -> None:
         """Stop inspections and running playbooks, and record them as handed over."""
@@ -87,6 +93,10 @@ class WorkerLoops:
         for loop in (self._renewals, self._lease_watch, self._reports, self._live):
             loop.stop()
         self._tools.reporter.flush()
+
+    def _playbooks_changed(self) -> None:
+        self._worker.slot_freed()
+        self.report()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +121,8 @@ class Engine:
         Unless `consume`, the caller runs the Dramatiq worker: starts it afterwards and stops it before.
         """
         if self.worker_loops is not None and runner is not None:
+            if self.heartbeat is not None:
+                self.worker_loops.report = self.heartbeat.wake
             self.worker_loops.start(runner)
         return EngineRun(self, consume=consume)
 

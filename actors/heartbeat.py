@@ -83,12 +83,16 @@ class Heartbeat:
         except SQLAlchemyError as error:
             _log.warning("heartbeat.not-removed", reason=_reason(error))
 
+    def wake(self) -> None:
+        """Report at once, for something has changed; callable from any thread."""
+        self._beat_loop.wake()
+
     def look(self) -> None:
         """Look at the controller's directories, and report at once what has changed."""
         content = self._process.look()
         if content != self._content:
             self._content = content
-            self._beat_loop.wake()
+            self.wake()
 
     def beat(self) -> None:
         """Write the row of this process; a failure is logged once, until a beat succeeds again."""
@@ -138,7 +142,7 @@ class Heartbeat:
             draining=worker is not None and worker.is_draining,
             releases=None if content is None else content.releases,
             feeds=None if content is None else content.feeds,
-            playbooks_error=None if content is None else content.playbooks_error,
+            playbooks_error=None if worker is None else worker.playbooks.error,
         )
 
 

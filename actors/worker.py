@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from zlib import compress
 
 import structlog
@@ -76,6 +76,8 @@ class StepWorker:
             freed=lambda: self.slot_freed(),  # noqa: PLW0108
         )
         self._draining = False
+        # Whether the playbooks can be run; none is started while they cannot.
+        self.playbooks = tools.playbooks
         # What playbooks say while they go on.
         self.live = LiveRuns(tools.database, tools.owner)
         self._runner: Runner | None = None
@@ -204,11 +206,11 @@ class StepWorker:
         return _report(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST, "")
 
     def start_playbook(self, run_id: int) -> bool:
-        """Start the playbook of a run; False when no slot is free, and then the run waits for one.
+        """Start the playbook of a run; False when no slot is free, or no playbook can be run: then the run waits.
 
         A run that is taken, or withdrawn, is left alone.
         """
-        if self._draining or self.runner.free_slots <= 0:
+        if self._draining or self.runner.free_slots <= 0 or self.playbooks.obstacle() is not None:
             return False
         assignment = self._held.claim(run_id, lambda: self._draining)
         if assignment is None:
@@ -238,7 +240,9 @@ class StepWorker:
         """Return how many more runs of these phases, all prechecks or all playbooks, can be taken now."""
         if self._draining:
             return 0
-        return self._inspections.free if StepState.PRECHECK in phases else self.runner.free_slots
+        if StepState.PRECHECK in phases:
+            return self._inspections.free
+        return self.runner.free_slots if self.playbooks.obstacle() is None else 0
 
     def take_waiting(self) -> None:
         """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
@@ -257,17 +261,18 @@ class StepWorker:
         context = self.context(result.run_id)
         with context.bound():
             context.tell_tasks(result)
+            beyond, progress = self._beyond(result), self.live.ended(result.run_id)
             self._held.finish(
                 Report(
                     run_id=result.run_id,
-                    outcome=self._outcome(result),
+                    outcome=self._outcome(result, progress),
                     details=result.details,
                     facts=result.facts,
                     output=result.output,
                     left_out_at_bytes=result.left_out_at_bytes,
                     left_out_bytes=result.left_out_bytes,
-                    beyond=self._beyond(result),
-                    progress=self.live.ended(result.run_id),
+                    beyond=beyond,
+                    progress=progress,
                 )
             )
         self.slot_freed()
@@ -277,13 +282,22 @@ class StepWorker:
             return None
         return Beyond(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
 
-    def _outcome(self, result: RunResult) -> RunOutcome:
+    def _outcome(self, result: RunResult, progress: Mapping[str, Any] | None) -> RunOutcome:
         if result.outcome == Outcome.STOPPED:
             # A stop in good order is nobody's failure: it costs no attempt.
             return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
+        if result.outcome == Outcome.FAILED and not _has_begun(progress) and self._is_about_playbooks():
+            return RunOutcome.DRAINED
         return _OUTCOMES[result.outcome]
 
+    def _is_about_playbooks(self) -> bool:
+        """Tell whether a run that came to no play says nothing of its site: the set is broken, or to be looked at."""
+        return self.playbooks.obstacle() is not None or self.playbooks.doubt()
+
     def _start(self, assignment: Assignment) -> bool:
+        if self.playbooks.obstacle() is not None:
+            # Since the run was claimed, as while the site's host key was asked for.
+            return False
         fault = access_fault(assignment.subcloud)
         if fault is not None:
             self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
@@ -330,6 +344,10 @@ class StepWorker:
         if assignment.sealed is None:
             raise UnsealingError
         return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
+
+
+def _has_begun(progress: Mapping[str, Any] | None) -> bool:
+    return progress is not None and bool(progress["play"] or progress["tasks"])
 
 
 def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> Report:

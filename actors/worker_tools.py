@@ -13,6 +13,7 @@ from runner.dcmanager.operations import DcmanagerOperations
 from runner.host_key_scan import ScanLimits
 from runner.inspectors import Inspector
 from runner.phases import ControllerLayout
+from runner.playbook_readiness import PlaybookReadiness
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import StepState
@@ -28,6 +29,8 @@ class WorkerTools:
     sealer: Sealer
     reporter: Reporter
     layout: ControllerLayout
+    # Whether the playbooks can be run.
+    playbooks: PlaybookReadiness
     rules: Rules
     # Stable name of the worker and this process of it, as `name/incarnation`.
     owner: str

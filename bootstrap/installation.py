@@ -32,6 +32,7 @@ from db.engine import Database
 from db.heartbeats import ProcessIdentity
 from db.inventory import installation_id
 from db.retention import Retention
+from db.runs import PLAYBOOK_PHASES
 from db.sealing import Sealer
 from messages.events import source_of
 from messages.program import program_version
@@ -39,6 +40,9 @@ from monitoring.meters import ProcessMeters
 from runner.controller_content import ControllerSurvey
 from runner.host_key_scan import ScanLimits
 from runner.jobs import OnFinished, Runner
+from runner.load_check import LoadCheck
+from runner.playbook_check import PlaybookCheck
+from runner.playbook_readiness import PlaybookReadiness
 from runner.supervisor import Supervisor
 from settings.model import Settings
 from statemachine.eligibility import Rules
@@ -79,7 +83,7 @@ def build(
     prepare_schema(database)
     if settings.broker_url is None and roles != ALL_ROLES:
         raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
-    parts = _Parts(settings, database, load_sealer(settings), roles)
+    parts = _Parts(settings, database, load_sealer(settings), roles, has_ansible=runner_factory is None)
     if settings.broker_url is None:
         return parts.embedded(runner_factory or parts.supervisor)
     return parts.distributed(settings.broker_url.get_secret_value(), roles, runner_factory or parts.supervisor)
@@ -89,7 +93,13 @@ class _Parts:
     """Builds the parts of one process."""
 
     def __init__(
-        self, settings: Settings, database: Database, sealer: Sealer, roles: frozenset[Role] = ALL_ROLES
+        self,
+        settings: Settings,
+        database: Database,
+        sealer: Sealer,
+        roles: frozenset[Role] = ALL_ROLES,
+        *,
+        has_ansible: bool = True,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -107,6 +117,7 @@ class _Parts:
         # One for the whole process: its coordinator and its worker share what was asked.
         self._dcmanager = dcmanager_operations(settings, self._layout.origin)
         self._roles = roles
+        self._has_ansible = has_ansible
 
     def embedded(self, factory: RunnerFactory) -> Installation:
         messages = InProcessMessages(self._database, self._owner, self._tracer)
@@ -165,7 +176,7 @@ class _Parts:
             queues=tuple(sorted(settings.served_queues)) if is_worker else (),
             slots=settings.slots if is_worker else None,
         )
-        survey = ControllerSurvey(self._layout, with_playbooks=is_worker)
+        survey = ControllerSurvey(self._layout)
         return ReportedProcess(identity=identity, sealer=self._sealer, look=survey.look)
 
     def _coordinator(self, relay: Loop) -> Coordinator:
@@ -198,6 +209,13 @@ class _Parts:
 
         return Sending(make)
 
+    def _playbooks(self, *, runs_playbooks: bool) -> PlaybookReadiness:
+        settings = self._settings
+        directory, loader = settings.playbooks_dir, None
+        if runs_playbooks and self._has_ansible:
+            loader = LoadCheck(directory, ansible_installation(settings), worker=settings.worker_name)
+        return PlaybookReadiness(PlaybookCheck(directory), loader)
+
     def _tools(self, relay: Loop) -> WorkerTools:
         phases = phases_of(self._settings.served_queues)
         self._meters.expect_runs(phases)
@@ -209,6 +227,7 @@ class _Parts:
             reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
             meters=self._meters,
             layout=self._layout,
+            playbooks=self._playbooks(runs_playbooks=not phases.isdisjoint(PLAYBOOK_PHASES)),
             rules=self._site_rules,
             host_keys=self._settings.host_keys,
             host_key_limits=ScanLimits(

@@ -200,6 +200,9 @@ class _Service:
         blocking: dict[str, Check] = {"database": self._database_fault, "schema": self._schema_fault}
         asynchronous: dict[str, AsyncCheck] = {}
         actors = self._installation.actors
+        if Role.WORKER in self._roles:
+            # It looks at files, which may be on a network.
+            blocking["playbooks"] = actors.worker.playbooks.obstacle
         if isinstance(actors, AmqpActors):
             blocking["broker"] = actors.broker_fault
         if isinstance(self._authenticator, KeystoneAuthenticator):

@@ -1,4 +1,4 @@
-"""Survey of the system controller's directories: releases, package feeds, and the first error of the playbooks."""
+"""Survey of the system controller's directories: releases and package feeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from runner.phases import ControllerLayout
-from runner.playbook_check import PlaybookCheck
 from statemachine.versions import is_release, release_order
 
 _FEED: Final = "rel-"
@@ -23,24 +22,19 @@ class ControllerContent:
     releases: tuple[str, ...]
     # Releases that have a package feed, oldest first.
     feeds: tuple[str, ...]
-    # First error of the playbooks; empty: they have none. None: they were not asked for.
-    playbooks_error: str | None
 
 
 class ControllerSurvey:
     """Looks at the controller's directories; slow where they are on a network, so never where others wait."""
 
-    def __init__(self, layout: ControllerLayout, *, with_playbooks: bool) -> None:
+    def __init__(self, layout: ControllerLayout) -> None:
         self._layout = layout
-        self._playbooks = PlaybookCheck(layout.playbooks_dir) if with_playbooks else None
 
     def look(self) -> ControllerContent:
         """Return what is there now; directories that are missing or unreadable hold nothing."""
-        playbooks = self._playbooks
         return ControllerContent(
             releases=_releases(self._layout.deploy_dir, prefix=""),
             feeds=_releases(self._layout.feed_dir, prefix=_FEED),
-            playbooks_error=None if playbooks is None else playbooks.first_error() or "",
         )
 
 

@@ -19,6 +19,8 @@ from runner.ansible_installation import AnsibleInstallation
 
 # Files of a set that are looked at; StarlingX's have 1,600.
 _MOST_FILES: Final = 20_000
+# Of other files, such as logs, loading reads nothing; what comes and goes there must not have the set loaded again.
+_READ: Final = frozenset({".yml", ".yaml", ".json", ".py"})
 # Where Ansible looks for collections when it is not told.
 _USUAL_COLLECTIONS: Final = (Path("~/.ansible/collections"), Path("/usr/share/ansible/collections"))
 _COLLECTIONS: Final = "ansible_collections"
@@ -27,7 +29,7 @@ _PACKAGES: Final = "lib/python*/site-packages"
 
 
 def fingerprint(directory: Path, ansible: AnsibleInstallation) -> str:
-    """Return a digest that changes with every file in `directory`, with Ansible, and with collections that come or go.
+    """Return a digest that changes with every file of the set in `directory`, with Ansible, and with its collections.
 
     What cannot be looked at is as if it were not there.
     """
@@ -75,7 +77,7 @@ def _set_files(directory: Path) -> Iterator[str]:
     count = 0
     for place, names, files in os.walk(directory):
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
-        for name in sorted(files):
+        for name in sorted(name for name in files if Path(name).suffix in _READ):
             count += 1
             if count > _MOST_FILES:
                 return

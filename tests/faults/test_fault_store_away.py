@@ -28,6 +28,8 @@ from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
 from runner.inspectors import DeclaredInspector
 from runner.phases import ControllerLayout
+from runner.playbook_check import PlaybookCheck
+from runner.playbook_readiness import PlaybookReadiness
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import RunOutcome
@@ -161,6 +163,7 @@ def worker(store: MovingStore) -> StepWorker:
         sealer=Sealer(b"k" * 32),
         reporter=Reporter(store, "w/1", lambda: None),
         layout=layout,
+        playbooks=PlaybookReadiness(PlaybookCheck(nowhere), None),
         rules=Rules(),
         host_keys=HostKeyPolicy.IGNORE,
         owner="w/1",

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from service_process import ServiceProcess
 
+from tests.waiting import wait_for
+
 Start = Callable[..., ServiceProcess]
 
 
@@ -32,13 +34,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_a_signal_ends_the_service(start: Start, number: signal.Signals) -> None:
     """The first SIGTERM or SIGINT ends the service in order, with exit code 0; the next start works."""
     service = start()
-    assert (200, True) == (service.get("/readyz")[0], service.get("/readyz")[1]["ready"])
+    wait_for(lambda: service.get("/readyz")[0] == 200)
+    assert service.get("/readyz")[1]["ready"]
 
     service.send(number)
 
     assert 0 == service.wait()
     assert ["service.stopping", "service.stopped"] == [record["event"] for record in service.records[-2:]]
-    assert 200 == start("again").get("/readyz")[0]
+    again = start("again")
+    wait_for(lambda: again.get("/readyz")[0] == 200)
 
 
 def test_a_second_signal_ends_it_at_once(start: Start) -> None:

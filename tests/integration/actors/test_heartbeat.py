@@ -27,7 +27,7 @@ from tests.tcp_proxy import HOST, TcpProxy
 from tests.waiting import wait_for
 
 IDENTITY = ProcessIdentity(process="w@m/1", name="w", host="h", version="1", roles=("worker",), slots=3)
-CONTENT = ControllerContent(releases=("22.12",), feeds=("22.12",), playbooks_error="")
+CONTENT = ControllerContent(releases=("22.12",), feeds=("22.12",))
 
 
 def rows(database: Database) -> list[Any]:

@@ -28,15 +28,13 @@ def test_releases_and_feeds(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "deploy" / "23.09").write_text("a file")
 
-    content = ControllerSurvey(layout(tmp_path), with_playbooks=False).look()
+    content = ControllerSurvey(layout(tmp_path)).look()
 
-    assert (("9.1", "22.12", "24.09"), ("22.12",), None) == (content.releases, content.feeds, content.playbooks_error)
+    assert (("9.1", "22.12", "24.09"), ("22.12",)) == (content.releases, content.feeds)
 
 
 def test_nothing_is_there(tmp_path: Path) -> None:
-    """Directories that are missing hold nothing; playbooks that are missing are an error."""
-    content = ControllerSurvey(layout(tmp_path), with_playbooks=True).look()
+    """Directories that are missing hold nothing."""
+    content = ControllerSurvey(layout(tmp_path)).look()
 
     assert ((), ()) == (content.releases, content.feeds)
-    assert content.playbooks_error is not None
-    assert "is not a directory" in content.playbooks_error
