@@ -9,11 +9,13 @@ from sqlalchemy import RowMapping, insert
 
 from actors.desk import Desk
 from actors.known_releases import require_release
+from actors.playbook_workers import require_playbooks
 from actors.refusals import bad_request, not_found
 from actors.requests import read_release, read_request
 from actors.strategy_create import (
     controller_is_upgrading,
     dcmanager_operations,
+    joined_notes,
     new_step,
     require_password,
     seal,
@@ -43,8 +45,8 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     """Start a prestage of the subcloud that the command names.
 
     Raises:
-        Refused: 404 or 400 with the contract's text for the first fault in its order, or 503 where dcmanager or the
-            controller is asked and does not answer; nothing was changed.
+        Refused: 404 or 400 with the contract's text for the first fault in its order, 422 where no worker can run the
+            playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was changed.
     """
     subcloud = find_subcloud(desk.connection, command.subject or "")
     if subcloud is None:
@@ -63,12 +65,17 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     refusal = _judge(desk, subcloud, release, request)
     if refusal is not None:
         raise bad_request(refusal.text)
+    playbooks = require_playbooks(desk, f"Prestage failed '{subcloud['name']}': ")
     step = new_step(desk, subcloud["id"], subcloud["name"], release, force=request.force)
     add_standalone_step(desk, command, {**step, "for_sw_deploy": request.for_sw_deploy})
     # From the answer on nobody may take the last result for this one's.
     values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
     changed = change(desk.connection, subclouds, subcloud["id"], values)
-    return {**subcloud_resource(changed), "prestage-software-version": release, "info_message": note}
+    return {
+        **subcloud_resource(changed),
+        "prestage-software-version": release,
+        "info_message": joined_notes(note, playbooks),
+    }
 
 
 def _judge(desk: Desk, subcloud: RowMapping, release: str, request: PrestageRequest) -> Refusal | None:

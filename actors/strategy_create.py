@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, insert, select, update
 
 from actors.desk import Desk
 from actors.known_releases import require_release
+from actors.playbook_workers import require_playbooks
 from actors.refusals import Refused, bad_request, unprocessable
 from actors.requests import read_release, read_request
 from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
@@ -31,6 +32,7 @@ from statemachine.site_operations import SiteOperation, judge_operation
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
+_CANNOT: Final = f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request:"
 _DCMANAGER_REMEDY: Final = (
     "See that dcmanager runs at PRESTAGER_DCMANAGER_URL (prestager doctor looks at it) and try again; without that"
     " setting it is not asked."
@@ -53,13 +55,19 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
     note = require_release(desk, release, for_sw_deploy=request.for_sw_deploy)
     _refuse_second_strategy(desk)
     chosen, excluded = _choose(desk, request, group, release)
+    playbooks = require_playbooks(desk, f"{_CANNOT} ")
     strategy = _insert_strategy(
         desk, request, group, excluded, {"release": release, "requested_by": command.requested_by}
     )
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
     desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
-    return {**strategy_resource(strategy, "told"), "info_message": note}
+    return {**strategy_resource(strategy, "told"), "info_message": joined_notes(note, playbooks)}
+
+
+def joined_notes(*notes: str | None) -> str | None:
+    """Return what is to be told beside an answer, in one text; None: nothing."""
+    return " ".join(filter(None, notes)) or None
 
 
 def require_password(command: Command, *, missing: str) -> None:
@@ -122,7 +130,7 @@ def _find_group(desk: Desk, ref: str | None) -> RowMapping | None:
 
 
 def _cannot(reason: str) -> Refused:
-    return unprocessable(f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request: {reason}")
+    return unprocessable(f"{_CANNOT} {reason}")
 
 
 def _refuse_second_strategy(desk: Desk) -> None:

@@ -33,6 +33,13 @@ ZonedMoment = Annotated[
 ]
 Seconds = Annotated[float, Field(description="In seconds.")]
 Count = Annotated[int, Field(ge=0)]
+Notes = Annotated[
+    str | None,
+    Field(
+        description="Why it is not known whether the system controller has the release, if so, and which workers cannot"
+        " run the playbooks."
+    ),
+]
 
 StrategyArguments = TypedDict(
     "StrategyArguments",
@@ -67,9 +74,7 @@ Strategy = TypedDict(
 class CreatedStrategy(Strategy):
     """A strategy that was created."""
 
-    info_message: Annotated[
-        str | None, Field(description="Why it is not known whether the system controller has the release, if so.")
-    ]
+    info_message: Notes
 
 
 _Past = TypedDict(
@@ -188,9 +193,7 @@ _Prestaging = TypedDict(
 class PrestagedSubcloud(Subcloud, _Prestaging):
     """A subcloud whose prestage has begun."""
 
-    info_message: Annotated[
-        str | None, Field(description="Why it is not known whether the system controller has the release, if so.")
-    ]
+    info_message: Notes
 
 
 _Unstaging = TypedDict(
