@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 import typer
 
@@ -10,7 +11,11 @@ from cli.checks import doubts, start_faults
 from cli.configuration import examine_settings, read_settings, shown_settings, unknown_variables
 from cli.dcmanager_import.command import import_dcmanager
 from cli.errors import CommandError
+from cli.playbook_load import playbook_load_error
 from cli.tables import print_table
+
+# Begins what is wrong with the files of the playbooks.
+_PLAYBOOKS: Final = "PRESTAGER_PLAYBOOKS_DIR "
 
 app = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 app.command("import-dcmanager")(import_dcmanager)
@@ -18,13 +23,16 @@ app.command("import-dcmanager")(import_dcmanager)
 
 @app.command()
 def check() -> None:
-    """List everything that is wrong with the settings; exit with 1 if anything is."""
+    """List everything that is wrong with the settings and the playbooks; exit with 1 if anything is."""
     settings, faults = examine_settings()
     faults += unknown_variables(os.environ)
     if settings is not None:
         # What has a fault already has its default here, which is no news.
         named = {fault.split()[0] for fault in faults}
-        faults += [fault for fault in start_faults(settings) if fault.split()[0] not in named]
+        found = start_faults(settings)
+        if not any(fault.startswith(_PLAYBOOKS) for fault in found):
+            found += filter(None, [playbook_load_error(settings)])
+        faults += [fault for fault in found if fault.split()[0] not in named]
         for doubt in doubts(settings):
             typer.echo(f"Warning: {doubt}", err=True)
     if faults:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bootstrap.machine import ansible_installation
 from cli.checks import doubts, start_faults
 from cli.configuration import unknown_variables
 from cli.doctor.finding import Finding, fail, ok, warn
+from cli.playbook_load import playbook_load_error
 from runner.admission import RUN_BYTES, available_bytes, default_slots
 from runner.private_dir import NoRunRootError, default_run_root
 from settings.model import Settings
@@ -29,6 +31,7 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
     faults = start_faults(settings)
     if not faults:
         yield ok("settings", f"complete; all playbooks are in {settings.playbooks_dir}.")
+        yield _playbooks(settings)
     yield from (fail("settings", fault) for fault in faults)
     yield from (warn("settings", doubt) for doubt in (*unknown_variables(os.environ), *doubts(settings)))
     if settings.broker_url is not None and settings.secret_key is None and settings.secret_key_file is None:
@@ -37,6 +40,13 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
             f"{settings.key_path} is used. Parts with other data directories would seal with other keys: give all of"
             " them the same PRESTAGER_SECRET_KEY_FILE.",
         )
+
+
+def _playbooks(settings: Settings) -> Finding:
+    error = playbook_load_error(settings)
+    if error is not None:
+        return fail("playbooks", f"{error} Until they load no playbook is started here.")
+    return ok("playbooks", f"{ansible_installation(settings).program} loads them.")
 
 
 def room_findings(settings: Settings) -> Iterator[Finding]:

@@ -90,6 +90,32 @@ def test_upstreams_own_playbooks_need_no_prepare(prestager, controller: Path, mo
     assert 0 == prestager("config", "check").code
 
 
+def test_playbooks_that_do_not_load(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ansible cannot load is told with the remedy, by the check and by the doctor, and nothing of the file."""
+    own = newer_set(controller / "playbooks").directory
+    monkeypatch.setenv("PRESTAGER_PLAYBOOKS_DIR", str(own))
+    (own / "prestage_images.yml").write_text("- hosts: all\n  tasks:\n    - nowhere.special.xml: {password: hunter2}\n")
+
+    ended, doctor = prestager("config", "check"), prestager("doctor")
+
+    told = "prestage_images.yml, line 3, needs the module nowhere.special.xml, which this Ansible does not have."
+    assert (1, 1) == (ended.code, doctor.code)
+    assert f"{told} Install prestager[starlingx], or set PRESTAGER_ANSIBLE_COLLECTIONS" in ended.err
+    assert told in doctor.out
+    assert "hunter2" not in ended.err + ended.out + doctor.out
+
+
+def test_an_ansible_that_is_not_there(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is missing is told with its setting, once."""
+    monkeypatch.setenv("PRESTAGER_ANSIBLE", "/nowhere/bin/ansible-playbook")
+
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert 1 == ended.err.count("  - ")
+    assert "PRESTAGER_ANSIBLE" in ended.err
+
+
 def test_what_may_come_later_is_a_warning(prestager, controller: Path) -> None:
     """A feed that was not uploaded yet is no reason not to start."""
     (controller / "feed" / "rel-23.09").rmdir()
