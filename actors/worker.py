@@ -6,7 +6,7 @@ on in this process, and their end is reported from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
@@ -31,8 +31,9 @@ from messages.connection_variables import site_variables
 from runner.host_key_scan import HostKeyScanner
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
-from runner.playbook_set import read_playbook_set
+from runner.playbook_set import PlaybookSet, read_playbook_set
 from runner.processes import MARKER
+from runner.release_mount import mount_note, release_fault
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -302,7 +303,7 @@ class StepWorker:
         if fault is not None:
             self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
             return True
-        is_ours = read_playbook_set(self._tools.layout.playbooks_dir).is_ours
+        playbooks = read_playbook_set(self._tools.layout.playbooks_dir)
         order = PhaseOrder(
             run_id=assignment.run_id,
             phase=assignment.phase,
@@ -311,14 +312,21 @@ class StepWorker:
             from_version=assignment.from_version,
             oam_address=assignment.oam_address,
             connection=site_variables(
-                assignment.subcloud, own_playbooks=is_ours, on_controller=assignment.phase == StepState.PREPARE
+                assignment.subcloud,
+                own_playbooks=playbooks.is_ours,
+                on_controller=assignment.phase == StepState.PREPARE,
             ),
             for_sw_deploy=assignment.for_sw_deploy,
+            software_list=self._software_list(assignment, playbooks),
             protected_releases=self._protected_releases(assignment),
         )
+        fault = release_fault(self._tools.layout, order)
+        if fault is not None:
+            self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
+            return True
         idle = nothing_to_do(self._tools.layout, order)
         if idle is not None:
-            output = compress(idle.encode())
+            output = compress((idle + mount_note(self._tools.layout, order)).encode())
             self._held.finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
             return True
         order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
@@ -333,6 +341,11 @@ class StepWorker:
         except NoFreeSlotError:
             return False
         return True
+
+    def _software_list(self, assignment: Assignment, playbooks: PlaybookSet) -> Sequence[str]:
+        if assignment.phase != StepState.PACKAGES or not (assignment.for_sw_deploy and playbooks.takes_software_list):
+            return ()
+        return self._tools.software.lines(assignment)
 
     def _protected_releases(self, assignment: Assignment) -> list[str]:
         if not self._tools.layout.keep_releases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from actors.controller_software import ControllerSoftware
 from actors.meters import Meters, Unmeasured
 from actors.reports import Reporter
 from db.engine import Database
@@ -40,6 +41,8 @@ class WorkerTools:
     host_key_limits: ScanLimits = field(default_factory=ScanLimits)
     # What knows the operations of a dcmanager beside us; None: it is not asked.
     dcmanager: DcmanagerOperations | None = None
+    # The controller's list of software, for playbooks that take it.
+    software: ControllerSoftware = field(default_factory=lambda: ControllerSoftware(None, None))
     # Sites that are asked for their facts at once.
     inspections: int = 250
     meters: Meters = field(default_factory=Unmeasured)

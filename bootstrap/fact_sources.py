@@ -125,6 +125,16 @@ def controller_check(settings: Settings) -> ControllerCheck:
     return AskedController(*controller_access(settings), settings.controller_asked)
 
 
+def software_lister(settings: Settings) -> AskedController | None:
+    """Return what lists the controller's software for playbooks; None where its USM is not asked.
+
+    A worker without the controller's URLs does its work: a playbook that is given no list asks for itself.
+    """
+    if settings.controller_asked != "usm" or settings.controller_url is None:
+        return None
+    return AskedController(*controller_access(settings), settings.controller_asked)
+
+
 def controller_access(settings: Settings) -> tuple[Access, Address]:
     """Return how and where the system controller is asked; what is not set of its account is as for sites.
 

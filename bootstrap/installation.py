@@ -10,6 +10,7 @@ from typing import Final
 from uuid import uuid4
 
 from actors.amqp.processes import AmqpActors, AmqpMessages, amqp_relay
+from actors.controller_software import ControllerSoftware
 from actors.coordinator import Coordinator
 from actors.desk import CoordinatorRules
 from actors.embedded import EmbeddedActors, InProcessMessages
@@ -21,7 +22,7 @@ from actors.webhooks.receivers import Receivers
 from actors.webhooks.sender import WebhookSender
 from actors.webhooks.sending import Sending
 from actors.worker_tools import WorkerTools
-from bootstrap.fact_sources import controller_check, dcmanager_operations, site_inspector
+from bootstrap.fact_sources import controller_check, dcmanager_operations, site_inspector, software_lister
 from bootstrap.faults import StartError
 from bootstrap.machine import ansible_installation, controller_layout, machine_id
 from bootstrap.roles import ALL_ROLES, Role, phases_of
@@ -237,5 +238,6 @@ class _Parts:
             owner=self._owner,
             phases=phases,
             inspections=self._settings.inspections,
+            software=ControllerSoftware(software_lister(self._settings), self._settings.release),
             tracer=self._tracer,
         )

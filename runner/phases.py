@@ -57,6 +57,8 @@ class PhaseOrder:
     for_sw_deploy: bool
     # The site's SSH keys; None: they are not checked.
     known_host: KnownHost | None = None
+    # The controller's list of software, for a set that takes it; empty: the playbook asks for itself.
+    software_list: Sequence[str] = ()
     # Releases that stay on the site whatever the layout says.
     protected_releases: Sequence[str] = ()
 
@@ -195,6 +197,8 @@ def _phase_vars(layout: ControllerLayout, order: PhaseOrder, playbooks: Playbook
     if order.phase == StepState.PREPARE:
         return {"current_software_version": order.release, "previous_software_version": order.from_version}
     extra_vars: dict[str, Any] = {"software_version": order.release}
+    if order.phase == StepState.PACKAGES and playbooks.takes_software_list and order.software_list:
+        extra_vars["system_controller_sw_list"] = list(order.software_list)
     if playbooks.takes_reason:
         extra_vars["prestage_reason"] = "for_sw_deploy" if order.for_sw_deploy else "for_install"
     image_list = find_image_list(layout, order.release) if order.phase == StepState.IMAGES else None

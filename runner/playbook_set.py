@@ -24,6 +24,10 @@ _STAGING: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
 _OURS: Final = "prestager_"
 # What upstream's playbooks have asked for since a site is prestaged for an install or for a software deploy.
 _REASON: Final = "prestage_reason"
+# The controller's list of software, which today's packages playbook asks for itself unless it is given.
+_SOFTWARE_LIST: Final = "system_controller_sw_list"
+# The release as an OSTree repository in its feed.
+_REPOSITORY: Final = "ostree_repo"
 # Upstream's roles of these playbooks; beside them stand hundreds of files that have nothing to do with prestage.
 _ROLE_FILES: Final = "roles/prestage*/**/*.y*ml"
 
@@ -38,6 +42,10 @@ class PlaybookSet:
     prepares: bool
     # It wants to know what a site is prestaged for.
     takes_reason: bool
+    # It takes the controller's list of software.
+    takes_software_list: bool = False
+    # It stages the OSTree repository of the release's feed.
+    stages_repository: bool = False
     # It has our playbook that removes what ours have staged; an older set of ours has none.
     unstages: bool = False
 
@@ -57,11 +65,14 @@ def read_playbook_set(directory: Path) -> PlaybookSet:
     """Look at the playbooks in `directory`; what is missing or unreadable there says nothing."""
     playbooks = [_text(directory / PLAYBOOKS[phase]) for phase in _STAGING]
     is_ours = any(_OURS in text for text in playbooks)
+    texts = [] if is_ours else [*playbooks, *map(_text, role_files(directory))]
     return PlaybookSet(
         is_ours=is_ours,
         prepares=(directory / PLAYBOOKS[StepState.PREPARE]).is_file(),
         unstages=is_ours and (directory / PLAYBOOKS[StepState.UNSTAGING]).is_file(),
-        takes_reason=not is_ours and any(_REASON in text for text in (*playbooks, *map(_text, role_files(directory)))),
+        takes_reason=any(_REASON in text for text in texts),
+        takes_software_list=any(_SOFTWARE_LIST in text for text in texts),
+        stages_repository=any(_REPOSITORY in text for text in texts),
     )
 
 

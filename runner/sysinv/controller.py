@@ -11,8 +11,10 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from runner.inspectors import InspectionError
+from runner.sysinv.faults import SiteFaultError
 from runner.sysinv.judgement import has_deploy, has_upgrade, read_releases
 from runner.sysinv.session import Access, Address, SiteSession
+from runner.sysinv.software_list import ListedSoftware, read_software
 
 # The path that tells, and what its answer means.
 _WAYS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
@@ -35,6 +37,8 @@ class _Told:
     is_upgrading: bool
     # Oldest first; None: it was not asked, or gave no list of any.
     releases: tuple[str, ...] | None
+    # As USM lists it; None: it was not asked, or gave no list.
+    software: tuple[ListedSoftware, ...] | None = None
 
 
 class AskedController:
@@ -78,6 +82,14 @@ class AskedController:
         """
         return self._answer().releases
 
+    def software(self) -> tuple[ListedSoftware, ...] | None:
+        """Return the software that the controller's USM lists; None where it does not list any.
+
+        Raises:
+            InspectionError: It gave no usable answer in time.
+        """
+        return self._answer().software
+
     def _answer(self) -> _Told:
         with self._asking:
             if self._told is None or self._clock() - self._told[0] >= _FRESH_S:
@@ -102,20 +114,31 @@ class AskedController:
         try:
             async with asyncio.timeout(self._longest_s), SiteSession(self._access, self._address) as controller:
                 is_upgrading = self._judge(await controller.get(self._path))
-                releases = await self._list_releases(controller) if self._has_releases else None
-                return _Told(is_upgrading=is_upgrading, releases=releases)
+                listed = await self._list_releases(controller) if self._has_releases else None
+                return _Told(is_upgrading=is_upgrading, releases=_installable(listed), software=_software(listed))
         except InspectionError as error:
             return error
         except TimeoutError:
             return self._late()
 
-    async def _list_releases(self, controller: SiteSession) -> tuple[str, ...] | None:
-        """Return the releases; a controller that gives no list is taken for one that is not asked."""
+    async def _list_releases(self, controller: SiteSession) -> Any:
+        """Return the list of releases; a controller that gives none is taken for one that is not asked."""
         try:
             async with asyncio.timeout(self._longest_s / 2):
-                return read_releases(await controller.get(_RELEASES)) or None
+                return await controller.get(_RELEASES)
         except (InspectionError, TimeoutError):
             return None
 
     def _late(self) -> InspectionError:
         return InspectionError(f"GET {self._path} was not answered within {self._longest_s:g} s.")
+
+
+def _installable(listed: Any) -> tuple[str, ...] | None:
+    try:
+        return read_releases(listed) or None
+    except SiteFaultError:
+        return None
+
+
+def _software(listed: Any) -> tuple[ListedSoftware, ...] | None:
+    return read_software(listed) or None

@@ -138,6 +138,20 @@ async def test_releases_of_the_controller(
     assert 1 == controller.spec.requests["release"]
 
 
+async def test_software_of_the_controller(asker: Asker, controller: ServedSite) -> None:
+    """One question gives upgrades, releases, and the software for playbooks."""
+    controller.spec.deploys = []
+    controller.spec.releases = [
+        {"release_id": "starlingx-24.09.1", "sw_version": "24.09.1", "state": "deployed", "reboot_required": True}
+    ]
+    check = AskedController(asker.access, address_of(controller), "usm")
+
+    found, releases = await asyncio.to_thread(check.software), await asyncio.to_thread(check.releases)
+
+    assert (["|starlingx-24.09.1|True|deployed|"], ("24.09",)) == ([one.line for one in found or ()], releases)
+    assert 1 == controller.spec.requests["release"]
+
+
 async def test_sysinv_lists_no_releases(asker: Asker, controller: ServedSite) -> None:
     """A controller that is asked by its sysinv is not asked for releases."""
     controller.spec.upgrades = []
