@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from runner.load_check import LoadCheck
 from runner.playbook_set import PLAYBOOKS
 from runner.processes import marked
 
+OLDER_ANSIBLE = Path(__file__).parents[3] / ".venv-ansible-older" / "bin" / "ansible-playbook"
 SECRET = "hunter2"
 PLAYBOOK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: x}}]\n"
 SET_PROGRAM = "Set PRESTAGER_ANSIBLE to the ansible-playbook of an Ansible that works."
@@ -73,6 +75,21 @@ def test_our_own_ansible(playbooks: Path, run_root: Path) -> None:
     assert bad.startswith("roles/prestage/tasks/main.yml, line 1, needs the module nowhere.special.xml, which ")
     assert SECRET not in bad
     assert ["loaded-set-"] == [path.name[:11] for path in run_root.iterdir()]
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) and not OLDER_ANSIBLE.exists(), reason="the older Ansible needs Python 3.11"
+)
+def test_a_bare_include(playbooks: Path, run_root: Path) -> None:
+    """A set of the first prestage loads in the Ansible that it needs; in another the sentence names that."""
+    (playbooks / "more.yml").write_text("- debug: {msg: x}\n")
+    (playbooks / "prestage_images.yml").write_text("- hosts: all\n  tasks:\n    - include: more.yml\n")
+
+    assert check(playbooks, run_root, OLDER_ANSIBLE).first_error() is None
+    assert (
+        "prestage_images.yml, line 3, uses a bare 'include', which Ansible has not had since 2.16. Set"
+        " PRESTAGER_ANSIBLE to the ansible-playbook of an Ansible before 2.16."
+    ) == check(playbooks, run_root).first_error()
 
 
 def test_a_set_is_loaded_once(playbooks: Path, run_root: Path, tmp_path: Path) -> None:
