@@ -31,6 +31,7 @@ from messages.connection_variables import site_variables
 from runner.host_key_scan import HostKeyScanner
 from runner.jobs import NoFreeSlotError, Outcome, Runner, RunResult
 from runner.phases import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
+from runner.playbook_readiness import LOOSE_S
 from runner.playbook_set import PlaybookSet, read_playbook_set
 from runner.processes import MARKER
 from runner.release_mount import mount_note, release_fault
@@ -243,7 +244,7 @@ class StepWorker:
             return 0
         if StepState.PRECHECK in phases:
             return self._inspections.free
-        return self.runner.free_slots if self.playbooks.obstacle() is None else 0
+        return self.runner.free_slots if self.playbooks.obstacle(within_s=LOOSE_S) is None else 0
 
     def take_waiting(self) -> None:
         """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""

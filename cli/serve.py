@@ -42,6 +42,7 @@ from db.schema import controller
 from db.tokens import TokenStore
 from monitoring.listener import Health
 from runner.admission import raise_descriptor_limit
+from runner.playbook_readiness import LOOSE_S
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
@@ -202,7 +203,8 @@ class _Service:
         actors = self._installation.actors
         if Role.WORKER in self._roles:
             # It looks at files, which may be on a network.
-            blocking["playbooks"] = actors.worker.playbooks.obstacle
+            playbooks = actors.worker.playbooks
+            blocking["playbooks"] = lambda: playbooks.obstacle(within_s=LOOSE_S)
         if isinstance(actors, AmqpActors):
             blocking["broker"] = actors.broker_fault
         if isinstance(self._authenticator, KeystoneAuthenticator):

@@ -20,8 +20,10 @@ BEING_CHECKED: Final = "The playbooks are being checked."
 # Seconds after which a set with an error is loaded again though no file changed that is looked at: what was missing may
 # have come elsewhere.
 _RETRY_S: Final = 120.0
-# Seconds for which a look at the files holds.
+# Seconds for which a look at the files holds for a playbook that is to be started, and for those who only ask: one look
+# at StarlingX's 1,600 files takes 17 ms of a core.
 _FRESH_S: Final = 0.5
+LOOSE_S: Final = 5.0
 
 
 class SetLoader(Protocol):
@@ -85,12 +87,15 @@ class PlaybookReadiness:
             self._verdict = self._checked(before)
             return before is None or before.error != self._verdict.error
 
-    def obstacle(self) -> str | None:
-        """Return why no playbook is to be started now, in a sentence; None: nothing stands against it."""
+    def obstacle(self, *, within_s: float = _FRESH_S) -> str | None:
+        """Return why no playbook is to be started now, in a sentence; None: nothing stands against it.
+
+        The files were looked at within the last `within_s` seconds.
+        """
         if self._loader is None:
             return None
         verdict = self._verdict
-        if verdict is None or self._is_doubted or verdict.fingerprint != self._fingerprint(self._loader):
+        if verdict is None or self._is_doubted or verdict.fingerprint != self._fingerprint(self._loader, within_s):
             self.wanted()
             return BEING_CHECKED
         return verdict.error or None
@@ -128,9 +133,9 @@ class PlaybookReadiness:
     def _is_fresh(self, verdict: _Verdict) -> bool:
         return verdict.loaded_at is not None and self._clock() - verdict.loaded_at < _RETRY_S
 
-    def _fingerprint(self, loader: SetLoader) -> str:
+    def _fingerprint(self, loader: SetLoader, within_s: float) -> str:
         now = self._now
-        if now is None or self._clock() - now[0] >= _FRESH_S:
+        if now is None or self._clock() - now[0] >= within_s:
             now = self._now = (self._clock(), loader.fingerprint())
         return now[1]
 

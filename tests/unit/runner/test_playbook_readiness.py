@@ -108,6 +108,18 @@ def test_a_set_that_is_changed(checked: Checked) -> None:
     assert ERROR == checked.readiness.obstacle()
 
 
+def test_a_look_holds_for_a_moment(checked: Checked) -> None:
+    """Those who only ask look at the files every few seconds; a playbook that is to be started does within half one."""
+    checked.readiness.check()
+    checked.readiness.obstacle()
+    checked.loader.version = "2"
+    found = []
+    for checked.clock.now, within_s in ((0.4, 0.5), (4.9, 5.0), (4.9, 0.5)):
+        found.append(checked.readiness.obstacle(within_s=within_s))
+
+    assert [None, None, BEING_CHECKED] == found
+
+
 def test_a_change_while_it_is_checked(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     """What changes while a set is loaded is not covered by what was found."""
 
