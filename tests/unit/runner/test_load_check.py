@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from runner.playbook_set import PLAYBOOKS
 from runner.processes import marked
 
 OLDER_ANSIBLE = Path(__file__).parents[3] / ".venv-ansible-older" / "bin" / "ansible-playbook"
+# Tests in other processes have checks of their own.
+WORKER = f"checked-{os.getpid()}"
 SECRET = "hunter2"
 PLAYBOOK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: x}}]\n"
 SET_PROGRAM = "Set PRESTAGER_ANSIBLE to the ansible-playbook of an Ansible that works."
@@ -51,7 +54,7 @@ def check(playbooks: Path, run_root: Path, program: Path | None = None, *, deadl
     # What others install on this machine meanwhile is nothing to a test.
     ours = AnsibleInstallation(collections=(run_root / "none",))
     ansible = ours if program is None else replace(ours, program=program)
-    return LoadCheck(playbooks, ansible, worker="checked", run_root=run_root, deadline_s=deadline_s)
+    return LoadCheck(playbooks, ansible, worker=WORKER, run_root=run_root, deadline_s=deadline_s)
 
 
 def starts(tmp_path: Path) -> int:
@@ -117,7 +120,7 @@ def test_what_else_decides(playbooks: Path, run_root: Path, tmp_path: Path, chan
     for directory in (packages, collections):
         directory.mkdir(parents=True)
     ansible = AnsibleInstallation(program=program, collections=(collections,))
-    checked = LoadCheck(playbooks, ansible, worker="checked", run_root=run_root)
+    checked = LoadCheck(playbooks, ansible, worker=WORKER, run_root=run_root)
     checked.first_error()
     match change:
         case "collection":
@@ -186,7 +189,7 @@ def test_a_program_that_does_not_end(playbooks: Path, run_root: Path, tmp_path: 
 
     assert error is not None
     assert "did not load within 0.5 s" in error
-    assert [] == marked("checked")
+    assert [] == marked(WORKER)
     assert [] == [*run_root.iterdir()]
 
 
@@ -218,4 +221,4 @@ def test_a_check_that_is_stopped(playbooks: Path, run_root: Path, tmp_path: Path
     checked.stop()
 
     assert checked.first_error() is not None
-    assert [] == marked("checked")
+    assert [] == marked(WORKER)
