@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import RowMapping
 
 from actors.desk import Desk
+from actors.playbook_workers import require_playbooks
 from actors.refusals import bad_request, not_found
 from actors.requests import read_request
 from actors.standalone import add_standalone_step
@@ -46,7 +47,8 @@ def unstage_release(desk: Desk, command: Command) -> UnstagedSubcloud:
     """Start the removal of a staged release from a site; it is shown as staged until the removal begins there.
 
     Raises:
-        Refused: 404; 400 for the first wrong field, while the subcloud is being worked on, or why it may not be done.
+        Refused: 404; 400 for the first wrong field, while the subcloud is being worked on, or why it may not be done;
+            422 where no worker can run the playbooks.
     """
     subcloud = _find(desk, command)
     require_password(command, missing="sysadmin_password is required.")
@@ -57,6 +59,7 @@ def unstage_release(desk: Desk, command: Command) -> UnstagedSubcloud:
     refusal = judge_unstage(site_status(row), release, subcloud["software_version"])
     if refusal is not None:
         raise bad_request(refusal.text)
+    require_playbooks(desk, f"Unstage failed '{subcloud['name']}': ")
     step = new_step(desk, subcloud["id"], subcloud["name"], release, force=False)
     add_standalone_step(desk, command, {**step, "type": StepType.UNSTAGE, "for_sw_deploy": False})
     return {**subcloud_resource(subcloud), "unstage-software-version": release}

@@ -44,7 +44,9 @@ def test_nobody_can(house: House, queue: str) -> None:
     add_worker(house, "w3", "", *{PREPARE, SUBCLOUDS} - {queue})
 
     created, prestaged = ask(house)
+    unstaged = house.ask(CommandType.SUBCLOUD_UNSTAGE, subject="a", release="23.09")
 
+    assert (422, f"Unstage failed 'a': {NO_WORKER}{ERROR}") == (unstaged.status, unstaged.detail)
     assert (422, f"{CANNOT}{NO_WORKER}{ERROR}") == (created.status, created.detail)
     assert (422, f"Prestage failed 'b': {NO_WORKER}{ERROR}") == (prestaged.status, prestaged.detail)
     assert ([], []) == (house.rows(strategies), house.rows(steps))
