@@ -26,6 +26,7 @@ from messages.resource_types import (
 
 _SUBCLOUDS: Final = "Subclouds"
 _SUBCLOUD: Final = ("Name of the subcloud, or its id.", "edge-12")
+_NO_PLAYBOOKS: Final = "No worker can run the playbooks."
 _NO_SUBCLOUD: Final = {404: "There is no such subcloud."}
 _GROUPS: Final = "Groups"
 _GROUP: Final = ("Name of the group, or its id.", "north")
@@ -124,7 +125,11 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
             examples={"the controller's release": {"sysadmin_password": _PASSWORD}},
         ),
         shown=Shown(description="The subcloud, which is being prestaged from now on.", type=PrestagedSubcloud),
-        refusals={400: "The first field that is wrong, or why the subcloud may not be prestaged.", **_NO_SUBCLOUD},
+        refusals={
+            400: "The first field that is wrong, or why the subcloud may not be prestaged.",
+            **_NO_SUBCLOUD,
+            422: _NO_PLAYBOOKS,
+        },
     ),
     subclouds.forget_staged: Operation(
         id="forget-staged-release",
@@ -149,7 +154,11 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
             " `error-description` says why a removal failed.",
             type=UnstagedSubcloud,
         ),
-        refusals={400: "The first field that is wrong, or why the release may not be removed.", **_NO_SUBCLOUD},
+        refusals={
+            400: "The first field that is wrong, or why the release may not be removed.",
+            **_NO_SUBCLOUD,
+            422: _NO_PLAYBOOKS,
+        },
         notes="Removes only what Prestager's playbooks put on the site, and never the release that it runs. A repeat"
         " finds nothing and is complete. Events: `step.unstage.…`; log: that of the subcloud's step.",
     ),

@@ -51,7 +51,8 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         shown=Shown(description="The new strategy; `excluded-subclouds` tells who is left out.", type=CreatedStrategy),
         refusals={
             400: "The first field that is wrong, in the order of the fields.",
-            422: "There is a strategy already, the subcloud may not be prestaged, or none is left to prestage.",
+            422: "There is a strategy already, the subcloud may not be prestaged, none is left to prestage, or no"
+            " worker can run the playbooks.",
         },
         notes="Nothing runs until it is applied. There is one strategy at a time.",
     ),
