@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from contextlib import suppress
@@ -72,8 +73,13 @@ class KeyFile:
             self._version = _version(self.path)
             with self.path.open(encoding="utf-8-sig", errors="replace") as file:
                 text = file.read(_MOST_BYTES)
+        except FileNotFoundError as error:
+            raise StartError(missing_key_text(self.path)) from error
         except OSError as error:
-            raise StartError(f"The secret key in {self.path} cannot be read: {error.strerror}.") from error
+            raise StartError(
+                f"The secret key in {self.path} cannot be read: {error.strerror}. Let this user read it, or name"
+                " another file in PRESTAGER_SECRET_KEY_FILE."
+            ) from error
         return parse_keys(text, str(self.path))
 
     def changed(self) -> tuple[bytes, ...] | None:
@@ -97,8 +103,30 @@ class KeyFile:
         return keys
 
 
+def missing_key_text(path: Path) -> str:
+    """Return the sentences for a key file that is not there, with the command that makes one."""
+    return (
+        f"There is no secret key at {path}. Bring the installation's key there; a new installation makes one with:"
+        f" (umask 077; openssl rand -base64 {KEY_BYTES} > {shlex.quote(str(path))})"
+    )
+
+
 def make_key_file(path: Path) -> None:
-    """Make the file with one new key, unless another process that starts now is quicker; then that key counts."""
+    """Make the file with one new key, unless another process that starts now is quicker; then that key counts.
+
+    Raises:
+        StartError: Its directory cannot be made or written.
+    """
+    try:
+        _make_key_file(path)
+    except OSError as error:
+        raise StartError(
+            f"A secret key cannot be made at {path}: {error.strerror}. Let this user write there, or name the file of a"
+            " key in PRESTAGER_SECRET_KEY_FILE."
+        ) from error
+
+
+def _make_key_file(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = _write_draft(path, [os.urandom(KEY_BYTES)], mode=0o600)
     try:

@@ -21,10 +21,12 @@ def only_instance(data_dir: Path) -> Iterator[None]:
     """Hold the data directory for this process; the lock goes with the process, however it dies.
 
     Raises:
-        StartError: Another process holds it.
+        StartError: Another process holds it, or it cannot be made or written.
     """
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data_dir / _LOCK_FILE).open("w") as lock:
+    with _data_dir_usable(data_dir):
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data_dir / _LOCK_FILE).open("w")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -35,10 +37,50 @@ def only_instance(data_dir: Path) -> Iterator[None]:
 
 
 def open_database(settings: Settings) -> Database:
-    """Return the store; SQLite's directory is made when it is missing."""
+    """Return the database; SQLite's directory is made when it is missing.
+
+    Raises:
+        StartError: The directory cannot be made, or the driver that the URL names is not installed.
+    """
     if settings.database_url is None:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Database(settings.store_url, has_broker=settings.broker_url is not None)
+        with _data_dir_usable(settings.data_dir):
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return Database(settings.store_url, has_broker=settings.broker_url is not None)
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"PRESTAGER_DATABASE_URL needs the Python package {error.name}; install it or use another database."
+        ) from error
+
+
+@contextmanager
+def _data_dir_usable(data_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartError(
+            f"The data directory {data_dir} cannot be used: {error.strerror}. Set PRESTAGER_DATA_DIR to a directory"
+            " that this user can write."
+        ) from error
+
+
+def schema_error(revision: str | None) -> str | None:
+    """Return why this program does not work with a database of this revision, and what to do; None where it does.
+
+    An empty database (None) is filled by the first start.
+    """
+    head = head_revision()
+    if revision in (None, head):
+        return None
+    if revision not in known_revisions():
+        return (
+            f"The database is at revision {revision}, which this program does not know: a newer one has upgraded it."
+            f" Start that one, or let it run: prestager db downgrade {head}"
+        )
+    return (
+        f"The database is at revision {revision}, this program needs {head}. Stop the service and run: prestager db"
+        " upgrade"
+    )
 
 
 def prepare_schema(database: Database) -> None:
@@ -51,10 +93,7 @@ def prepare_schema(database: Database) -> None:
     if revision == head_revision():
         return
     if revision is not None and revision not in known_revisions():
-        raise StartError(
-            f"The database is at revision {revision}, which this program does not know: a newer one has upgraded it."
-            f" Start that one, or let it run: prestager db downgrade {head_revision()}"
-        )
+        raise StartError(schema_error(revision))
     # Alembic takes a quarter of a second to load, and most starts find the newest schema.
     from db.migrate import upgrade  # noqa: PLC0415
 

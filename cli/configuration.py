@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
 from cli.errors import CommandError
-from messages.parse_errors import TomlError, read_toml
+from messages.parse_errors import TomlError, line_of, plain_validation_text, read_toml
 from messages.secret_names import is_secret_name
 from settings.model import CONFIG_FILE_VARIABLE, Settings
 
@@ -154,19 +154,39 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = plain_validation_text(str(error["msg"]))
     if not error["loc"]:
         return f"{message[:1].upper()}{message[1:]}."
     field = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{field} in {config_file()} is not a setting{did_you_mean(field, Settings.model_fields)}"
-    return f"{variable_of(field)} {_place(field)}{message[:1].lower()}{message[1:]}."
+        return _unknown_setting(field)
+    place = _place(field)
+    if error["type"] == "string_type" and place:
+        # A release or an address without quotes is a number, or a table, for TOML.
+        message += f': write it in quotes, {field} = "…"'
+    return f"{variable_of(field)} {place}{message}."
+
+
+def _unknown_setting(name: str) -> str:
+    file = config_file()
+    if file is not None and isinstance(_content(file).get(name), dict):
+        return f"[{name}] in {file} is a table, and settings stand in none: remove the line."
+    return f"{name} in {_with_line(name)} is not a setting{did_you_mean(name, Settings.model_fields)}"
+
+
+def _with_line(field: str) -> str:
+    """Return the file of settings, with the line of one of them."""
+    file = config_file()
+    if file is None:
+        return "the settings"
+    number = line_of(field, file.read_text(encoding="utf-8"))
+    return str(file) if number is None else f"{file}, line {number},"
 
 
 def _place(field: str) -> str:
     file = _source(field)
     # What is set nowhere is missed where it is looked for first.
-    return "" if file in {"environment", "default"} else f"({field} in {file}) "
+    return "" if file in {"environment", "default"} else f"({field} in {_with_line(field).rstrip(',')}) "
 
 
 def _source(field: str) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from bootstrap.store import schema_error
 from cli.configuration import read_settings
 from cli.downgrade_command import downgrade
+from cli.errors import CommandError
 from cli.restored_command import restored
 from cli.store import opened
 from db.migrate import upgrade as upgrade_schema
-from db.revisions import current_revision, head_revision
+from db.revisions import current_revision, head_revision, known_revisions
 
 app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the schema; go on after a restore.")
 
@@ -21,7 +23,7 @@ def current() -> None:
         revision, head = current_revision(database), head_revision()
     typer.echo(f"revision {revision or 'none'}, head {head}")
     if revision != head:
-        typer.echo("Stop the service and run: prestager db upgrade", err=True)
+        typer.echo(schema_error(revision) or "Stop the service and run: prestager db upgrade", err=True)
 
 
 @app.command()
@@ -29,6 +31,8 @@ def upgrade() -> None:
     """Bring the schema to the newest revision. Stop the service first."""
     with opened(read_settings()) as database:
         before = current_revision(database)
+        if before not in (None, *known_revisions()):
+            raise CommandError(schema_error(before) or "")
         upgrade_schema(database)
         after = current_revision(database)
     if before == after:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -107,15 +106,13 @@ def purge(
 
 @contextmanager
 def _mailbox() -> Iterator[Mailbox]:
-    # The operator gets one sentence, not the library's story.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
     try:
         with open_mailbox(_broker_url()) as mailbox:
             yield mailbox
     except MailboxError as error:
         raise CommandError(
-            f"The dead letters cannot be handled: {error}. Look at PRESTAGER_BROKER_URL and the broker; a queue that"
-            " is missing is made by the next start of a coordinator or worker."
+            f"The broker does not let the dead letters be handled: {error}. A queue that is missing is made by the"
+            " next start of a coordinator or worker; rights are given by: rabbitmqctl set_permissions"
         ) from error
 
 

@@ -17,10 +17,15 @@ from tracing.log_context import add_context
 
 # These tell more than an operator wants to know unless something is wrong.
 _QUIET: Final = (
-    *("dramatiq", "aiohttp", "alembic", "asyncio", "pika", "aio_pika", "aiormq", "keystoneauth", "urllib3"),
+    *("dramatiq", "aiohttp", "alembic", "asyncio", "keystoneauth", "urllib3"),
     # Ten lines of the same for each line of ours about a step.
     "transitions",
 )
+# What they log they raise as well, and it is logged in our words: `broker.not-ready`.
+_SILENT: Final = ("pika", "aio_pika", "aiormq")
+# Dramatiq's consumers say so at each try, several in a second.
+_REPEATED: Final = "dramatiq.worker.ConsumerThread"
+_REPEATED_S: Final = 60.0
 
 
 def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
@@ -34,9 +39,12 @@ def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(is_text=is_text)],
         )
     )
+    handler.addFilter(_OncePerMinute())
     logging.basicConfig(handlers=[handler], level=number, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -47,6 +55,25 @@ def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class _OncePerMinute(logging.Filter):
+    """Lets a line of Dramatiq's consumers pass when it differs from the last one of its logger, or a minute later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, tuple[str, float]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is logged."""
+        if not record.name.startswith(_REPEATED):
+            return True
+        text, at = self._last.get(record.name, ("", 0.0))
+        now = record.getMessage()
+        if now == text and record.created - at < _REPEATED_S:
+            return False
+        self._last[record.name] = (now, record.created)
+        return True
 
 
 def _facts() -> list[Processor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ from importlib import import_module
 from typing import Final
 
 import typer
+from typer.exceptions import Abort, TyperException
 
-from cli.errors import CommandError
+from cli.error_sentences import error_sentence, usage_sentence
 from runner.memory_dumps import forbid_memory_dumps
 
 # Where each command is. Only the one that is asked for is read: all of them together take a third longer.
@@ -63,20 +65,33 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
 def main() -> None:
     """Run the command that the arguments name.
 
-    What a command could not do becomes one sentence and exit code 1; a traceback means a bug.
+    What a command could not do becomes one sentence and exit code 1, and arguments that are wrong one and exit code 2;
+    a traceback means a bug.
     """
     # Every command may read passwords and keys.
     forbid_memory_dumps()
     asked = [name for name in sys.argv[1:2] if name in COMMANDS]
     try:
-        application(asked or COMMANDS)(prog_name="prestager")
-    except CommandError as error:
-        _complain(str(error), *error.faults)
-    except _start_error() as error:
-        _complain(str(error))
-    except _database_error() as error:
-        # The statement and its values stay out: a value may be private.
-        _complain(f"The database cannot be used: {_driver_reason(error)}. See: prestager config show")
+        code = application(asked or COMMANDS)(prog_name="prestager", standalone_mode=False)
+    except TyperException as error:
+        # Without one the help was printed.
+        if error.format_message():
+            _complain(usage_sentence(error))
+        sys.exit(error.exit_code)
+    except Abort:
+        _complain("Stopped; nothing more was done.")
+    except BrokenPipeError:
+        # Who read the output has enough; what is left of it must not be written at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        said = error_sentence(error)
+        if said is None:
+            raise
+        sentence, faults = said
+        _complain(sentence, *faults)
+    else:
+        # What a command returns is none of the shell's; an exit code is.
+        sys.exit(code if isinstance(code, int) else 0)
     sys.exit(1)
 
 
@@ -88,29 +103,6 @@ def _without_looking_for_garbage() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-# These two are read when something went wrong, and then the command has read them already.
-
-
-def _start_error() -> type[Exception]:
-    from bootstrap.faults import StartError  # noqa: PLC0415
-
-    return StartError
-
-
-def _database_error() -> tuple[type[Exception], ...]:
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
-
-    from db.unavailable import DatabaseUnavailableError  # noqa: PLC0415
-
-    return DBAPIError, DatabaseUnavailableError
-
-
-def _driver_reason(error: Exception) -> str:
-    from db.unavailable import driver_reason  # noqa: PLC0415
-
-    return driver_reason(error)
 
 
 def _complain(sentence: str, *faults: str) -> None:

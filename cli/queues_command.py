@@ -8,8 +8,8 @@ from typing import Final
 import pika
 from pika.exceptions import ChannelClosedByBroker
 
+from actors.amqp.broker_errors import short_connection
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
-from actors.amqp.unreachable import UNREACHABLE
 from cli.configuration import read_settings
 from cli.errors import CommandError
 from cli.tables import print_table
@@ -68,15 +68,9 @@ def _shown(state: State) -> tuple[str, str]:
 
 
 def _read(url: str) -> dict[str, State]:
-    parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = _TIMEOUT_S
-    parameters.client_properties = {"connection_name": "prestager queues"}
     names = [name for spec in WORK_QUEUES for name in (spec.name, dead_letters_of(spec.name))]
-    try:
-        with pika.BlockingConnection(parameters) as connection:
-            return {name: _state(connection, name) for name in sorted(names, key=lambda name: name.endswith(".XQ"))}
-    except UNREACHABLE as error:
-        raise CommandError(f"The broker cannot be asked ({type(error).__name__}). See: prestager doctor") from error
+    with short_connection(url, "prestager queues", timeout_s=_TIMEOUT_S) as connection:
+        return {name: _state(connection, name) for name in sorted(names, key=lambda name: name.endswith(".XQ"))}
 
 
 def _state(connection: pika.BlockingConnection, name: str) -> State:

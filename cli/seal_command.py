@@ -52,10 +52,10 @@ def installation_sealer(settings: Settings) -> Sealer:
         CommandError: There is no key yet.
     """
     # The service makes a missing key; made here it would be a key that no worker has.
-    if settings.secret_key is None and not settings.key_path.is_file():
+    if settings.secret_key is None and settings.secret_key_file is None and not settings.key_path.exists():
         raise CommandError(
-            f"There is no secret key at {settings.key_path}. Set PRESTAGER_SECRET_KEY or PRESTAGER_SECRET_KEY_FILE to"
-            " the key of the installation that will run the command."
+            f"There is no secret key at {settings.key_path}: the first start of the service makes it. Where the"
+            " installation's key is elsewhere, set PRESTAGER_SECRET_KEY_FILE to it."
         )
     return load_sealer(settings)
 

@@ -121,9 +121,9 @@ def why_unavailable(error: BaseException) -> str | None:
 
 
 def _reason_of_driver(error: DBAPIError) -> str | None:
-    if (state := _sqlstate(error.orig)) is not None:
+    if (state := sqlstate(error.orig)) is not None:
         return _SQLSTATES.get(state) or _SQLSTATES.get(state[:2])
-    if (code := _sqlite_code(error.orig)) is not None:
+    if (code := sqlite_code(error.orig)) is not None:
         return _SQLITE_CODES.get(code) or (_OTHER_SCHEMA if str(error.orig).startswith(_NO_SUCH) else None)
     is_away = error.connection_invalidated or isinstance(error, _KINDS_WITHOUT_CODE)
     return _NO_CONNECTION if is_away else None
@@ -138,14 +138,16 @@ def driver_reason(error: BaseException) -> str:
 
 def is_connection_useless(error: BaseException | None) -> bool:
     """Return whether an error of a driver means that its connection should be given up for a new one."""
-    return _sqlstate(error) in _LASTING_SQLSTATES or _sqlite_code(error) in _LASTING_SQLITE_CODES
+    return sqlstate(error) in _LASTING_SQLSTATES or sqlite_code(error) in _LASTING_SQLITE_CODES
 
 
-def _sqlstate(error: BaseException | None) -> str | None:
+def sqlstate(error: BaseException | None) -> str | None:
+    """Return the code of an error of PostgreSQL's driver; None where it has none, as while connecting."""
     state = getattr(error, "sqlstate", None)
     return state if isinstance(state, str) and state else None
 
 
-def _sqlite_code(error: BaseException | None) -> int | None:
+def sqlite_code(error: BaseException | None) -> int | None:
+    """Return the primary result code of an error of SQLite's driver."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & _PRIMARY_CODE if isinstance(code, int) else None

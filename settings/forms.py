@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -17,12 +18,14 @@ from messages.storable import is_storable
 from statemachine.versions import is_release
 from tracing.collector import read_headers, traces_url
 
+_WORKER_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
 
 def check_database_url(text: str) -> None:
     """Refuse what is no URL of a database that we can use; the ValueError repeats no password."""
     try:
         backend = make_url(text).get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # The original message repeats the URL, password included.
         raise ValueError("is not a database URL such as postgresql+psycopg://user:password@host/prestager") from None
     if backend not in {"sqlite", "postgresql"}:
@@ -31,8 +34,17 @@ def check_database_url(text: str) -> None:
 
 def check_broker_url(text: str) -> None:
     """Refuse what is no URL of RabbitMQ; the ValueError repeats nothing of it."""
-    if not text.startswith(("amqp://", "amqps://")):
-        raise ValueError("is not a broker URL such as amqp://user:password@host:5672/")
+    try:
+        url = urlsplit(text)
+        # Reading the port is what finds one that is no number.
+        is_url = text.startswith(("amqp://", "amqps://")) and url.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError(
+            "is not a broker URL such as amqp://user:password@host:5672/ (in a password write % : / ? # @ as %25 %3A"
+            " %2F %3F %23 %40)"
+        )
 
 
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -70,6 +82,12 @@ def _listen(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
         raise ValueError("must be ADDRESS:PORT, such as 127.0.0.1:8119 or [::1]:8119")
+    return value
+
+
+def _worker_name(value: str) -> str:
+    if not _WORKER_NAME.fullmatch(value):
+        raise ValueError("must be 1 to 100 letters, digits, dots, underscores and hyphens")
     return value
 
 
@@ -155,6 +173,7 @@ BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 Release = Annotated[str, AfterValidator(_release)]
 ListenAddress = Annotated[str, AfterValidator(_listen)]
 QueueList = Annotated[str, AfterValidator(_queues)]
+WorkerName = Annotated[str, AfterValidator(_worker_name)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 KeystoneUrl = Annotated[str, AfterValidator(_keystone_url)]
 # Empty: dcmanager is not asked.

@@ -34,6 +34,7 @@ from settings.forms import (
     Seconds,
     TextPath,
     WebUrl,
+    WorkerName,
     check_broker_url,
     check_database_url,
     names,
@@ -231,9 +232,7 @@ class Settings(BaseSettings):
     webhook_give_up_days: float = Field(
         5, gt=0, le=365, description="Days of nothing but failed tries after which a webhook is disabled."
     )
-    worker_name: str = Field(
-        default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Stable name of the worker."
-    )
+    worker_name: WorkerName = Field(default_factory=socket.gethostname, description="Stable name of the worker.")
     ready_file: Path | None = Field(
         None, description="File that exists while the process is ready, renewed every 10 s; for scripts that start it."
     )

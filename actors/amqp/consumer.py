@@ -21,6 +21,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.spec import Basic
 
+from actors.amqp.broker_errors import explain_broker_error
+
 _log = structlog.get_logger(__name__)
 
 # pika asserts, and meets its own closed timers, when a connection breaks meanwhile.
@@ -81,7 +83,7 @@ class AmqpConsumer(Consumer):
             self._channel.basic_qos(prefetch_count=prefetch)
             self._channel.add_on_cancel_callback(self._cancelled)
         except _BROKEN as error:
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+            raise _closed(error) from None
 
     def __next__(self) -> Delivery | None:
         """Return the next message; None when there was none for a while, or none that an actor takes."""
@@ -91,7 +93,7 @@ class AmqpConsumer(Consumer):
                 # Heartbeats go on as well, and so do acknowledgements that wait.
                 self._connection.process_data_events(time_limit=self._timeout_s)
         except _BROKEN as error:
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+            raise _closed(error) from None
         if not self._channel.is_open:
             raise ConnectionClosed(f"the channel of {self._queue_name} was closed")  # type: ignore[no-untyped-call]
         if not self._arrived:
@@ -162,3 +164,12 @@ class AmqpConsumer(Consumer):
             self._connection.close()
         except Exception as error:  # noqa: BLE001 - pika raises many kinds for a connection that breaks meanwhile
             _log.debug("amqp.close-failed", fault=type(error).__name__)
+
+
+def _closed(error: BaseException) -> ConnectionClosed:
+    """Return why a consumer ends, in words that name no class of a library."""
+    if isinstance(error, pika.exceptions.ConnectionClosedByBroker | pika.exceptions.ChannelClosedByBroker):
+        reason = f"the broker closed it: {error.reply_text}"
+    else:
+        reason = f"the broker {explain_broker_error(error).reason}"
+    return ConnectionClosed(reason)  # type: ignore[no-untyped-call]

@@ -20,8 +20,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import UnroutableError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from actors.amqp.broker_errors import short_connection
 from actors.amqp.topology import CONTROL, DIRECT_REPLY, is_direct_reply
-from actors.amqp.unreachable import UNREACHABLE
 
 _log = structlog.get_logger(__name__)
 
@@ -103,23 +103,19 @@ def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:
     One that is named is waited for two seconds at most; all of them for two seconds, for nobody knows their number.
 
     Raises:
-        ControlError: The broker is out of reach, or no worker is connected to it.
+        BrokerUnavailableError: The broker is out of reach.
+        ControlError: No worker is connected to it.
     """
-    parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = _TIMEOUT_S
-    parameters.client_properties = {"connection_name": "prestager control"}
-    try:
-        with pika.BlockingConnection(parameters) as connection:
-            channel = connection.channel()
+    with short_connection(url, "prestager control", timeout_s=_TIMEOUT_S) as connection:
+        channel = connection.channel()
+        try:
             answers = _ask(channel, hint)
-            # Returns whenever something has come: one answer is not all of them.
-            until = monotonic() + _ANSWERS_S
-            while (left := until - monotonic()) > 0 and not (hint.worker is not None and answers):
-                connection.process_data_events(time_limit=left)
-    except UnroutableError:
-        raise ControlError("no worker is connected to the broker") from None
-    except UNREACHABLE as error:
-        raise ControlError(f"the broker is out of reach ({type(error).__name__})") from error
+        except UnroutableError:
+            raise ControlError("no worker is connected to the broker") from None
+        # Returns whenever something has come: one answer is not all of them.
+        until = monotonic() + _ANSWERS_S
+        while (left := until - monotonic()) > 0 and not (hint.worker is not None and answers):
+            connection.process_data_events(time_limit=left)
     return sorted(answers, key=lambda answer: answer.worker)
 
 

@@ -18,10 +18,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
+from actors.amqp.broker_errors import short_connection
 from actors.amqp.dead_letters import PUBLISHED_BY, REASON, publisher_of
 from actors.amqp.publisher import Outgoing, Publisher
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
-from actors.amqp.unreachable import UNREACHABLE
 from messages.queues import COMMANDS
 
 _TIMEOUT_S: Final = 10
@@ -197,7 +197,7 @@ def count_dead_letters(url: str) -> dict[str, int | None]:
     """Return how many dead letters each queue has, for those who watch: a silent broker is given up within seconds.
 
     Raises:
-        MailboxError: As `open_mailbox`.
+        BrokerUnavailableError, MailboxError: As `open_mailbox`.
     """
     with open_mailbox(url, timeout_s=_WATCHED_S, heartbeat_s=_WATCHED_S) as mailbox:
         return mailbox.counts()
@@ -208,18 +208,11 @@ def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | No
     """Connect for one task; where `heartbeat_s` is None, RabbitMQ proposes it.
 
     Raises:
-        MailboxError: The broker is out of reach, refuses the user, or has no such queue.
+        BrokerUnavailableError: The broker is out of reach, or refuses the user.
+        MailboxError: It has no such queue, or the user has no right to it.
     """
-    parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = timeout_s
-    if heartbeat_s is not None:
-        # Beside those nothing bounds an answer that never comes.
-        parameters.heartbeat = heartbeat_s
-    parameters.client_properties = {"connection_name": "prestager dead-letters"}
-    try:
-        with pika.BlockingConnection(parameters) as connection:
+    with short_connection(url, "prestager dead-letters", timeout_s=timeout_s, heartbeat_s=heartbeat_s) as connection:
+        try:
             yield Mailbox(connection)
-    except ChannelClosedByBroker as error:
-        raise MailboxError(error.reply_text) from error
-    except UNREACHABLE as error:
-        raise MailboxError(f"the broker is out of reach ({type(error).__name__})") from error
+        except ChannelClosedByBroker as error:
+            raise MailboxError(error.reply_text) from error

@@ -20,6 +20,7 @@ from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, DeliveryError
 from aiormq.exceptions import ChannelAccessRefused
 
+from actors.amqp.broker_errors import BrokerProblem, explain_broker_error
 from actors.amqp.link import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
 from actors.amqp.topology import EXCHANGES, QUEUES
 
@@ -33,7 +34,15 @@ T = TypeVar("T")
 
 
 class PublishError(Exception):
-    """The broker did not confirm in time, refused the message, or cannot route it; it may have arrived all the same."""
+    """The broker did not confirm in time, refused the message, or cannot route it; it may have arrived all the same.
+
+    Attributes:
+        problem: What keeps the broker from being used, and what to do; None: it can be used, and refused the message.
+    """
+
+    def __init__(self, text: str, problem: BrokerProblem | None = None) -> None:
+        super().__init__(text)
+        self.problem = problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +143,7 @@ class Publisher:
             return future.result(bound_s + 1)
         except FutureTimeoutError as error:
             future.cancel()
-            raise PublishError(f"the broker does not answer within {bound_s:g} s") from error
+            raise _unanswered(bound_s, error) from error
 
     async def _bounded(self, work: Coroutine[Any, Any, T], bound_s: float) -> T:
         try:
@@ -142,7 +151,7 @@ class Publisher:
                 return await work
         except TimeoutError as error:
             await self._link.give_up()
-            raise PublishError(f"the broker does not answer within {bound_s:g} s") from error
+            raise _unanswered(bound_s, error) from error
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
@@ -156,7 +165,8 @@ class Publisher:
             raise PublishError(f"the broker refused: {error}") from error
         except BROKEN as error:
             await self._link.drop()
-            raise PublishError(f"the broker is out of reach: {type(error).__name__}") from error
+            problem = explain_broker_error(error)
+            raise PublishError(f"the broker {problem.reason}", problem) from error
 
     async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
         channel = await self._link.open()
@@ -223,3 +233,7 @@ class Publisher:
             queue = await channel.declare_queue(spec.name, durable=True, arguments=dict(spec.arguments))
             for source, key in spec.bindings:
                 await queue.bind(source, key)
+
+
+def _unanswered(bound_s: float, error: Exception) -> PublishError:
+    return PublishError(f"the broker does not answer within {bound_s:g} s", explain_broker_error(error))

@@ -14,6 +14,8 @@ _log = structlog.get_logger(__name__)
 
 # Seconds after which the topology is made again unasked: what is there already costs RabbitMQ next to nothing.
 _AGAIN_S: Final = 60.0
+# Seconds after which it is logged again that the topology cannot be made, while the reason stays the same.
+_LOGGED_S: Final = 60.0
 
 
 class TopologyUpkeep:
@@ -29,6 +31,7 @@ class TopologyUpkeep:
         self._clock = clock
         self._made_at = float("-inf")
         self._doubted = False
+        self._logged_at = float("-inf")
 
     def doubt(self) -> None:
         """Have the topology made at the next look: something points to a queue that is gone. Callable from any thread.
@@ -47,10 +50,19 @@ class TopologyUpkeep:
         try:
             self._publisher.declare()
         except PublishError as error:
-            self.fault = f"its queues cannot be made: {error}"
-            _log.warning("broker.not-ready", fault=str(error))
+            self._note(error)
             return
         self._made_at = self._clock()
         if self.fault is not None:
             self.fault = None
+            self._logged_at = float("-inf")
             _log.info("broker.ready")
+
+    def _note(self, error: PublishError) -> None:
+        """Keep the reason; log it when it is another one, and then each minute."""
+        fault = f"its queues cannot be made: {error}"
+        if fault != self.fault or self._clock() - self._logged_at >= _LOGGED_S:
+            self._logged_at = self._clock()
+            advice = {} if error.problem is None else {"advice": error.problem.remedy}
+            _log.warning("broker.not-ready", fault=str(error), **advice)
+        self.fault = fault

@@ -14,8 +14,8 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ChannelWrongStateError
 
+from actors.amqp.broker_errors import BrokerUnavailableError, broker_address, short_connection
 from actors.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
-from actors.amqp.unreachable import UNREACHABLE
 from cli.doctor.finding import Finding, fail, ok, warn
 from messages.queues import COMMANDS
 from settings.model import Settings
@@ -30,20 +30,14 @@ def broker_findings(settings: Settings) -> Iterator[Finding]:
     if settings.broker_url is None:
         yield ok("broker", "not asked for: PRESTAGER_BROKER_URL is not set, one process does everything.")
         return
-    parameters = pika.URLParameters(settings.broker_url.get_secret_value())
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = _TIMEOUT_S
-    parameters.client_properties = {"connection_name": "prestager doctor"}
+    url = settings.broker_url.get_secret_value()
     try:
-        with pika.BlockingConnection(parameters) as connection:
-            yield ok("broker", f"{parameters.host}:{parameters.port} answers.")
+        with short_connection(url, "prestager doctor", timeout_s=_TIMEOUT_S) as connection:
+            yield ok("broker", f"{broker_address(url)} answers.")
             yield from _topology(connection)
             yield from _traffic(connection)
-    except UNREACHABLE as error:
-        yield fail(
-            "broker",
-            f"{parameters.host}:{parameters.port} cannot be used ({type(error).__name__}). Check PRESTAGER_BROKER_URL,"
-            " the virtual host, and that the broker runs.",
-        )
+    except BrokerUnavailableError as error:
+        yield fail("broker", str(error))
         return
     yield ok(
         "consumer_timeout",

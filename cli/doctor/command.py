@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import typer
 
 from cli.configuration import read_settings
@@ -24,8 +22,6 @@ def doctor() -> None:
 
     Changes nothing and may run beside the service. Exits with 1 when a line says fail.
     """
-    # What the broker refuses is a finding; the library would say it too.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
     settings = read_settings()
     findings = [*settings_findings(settings)]
     checks = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, ok, warn
 from db.engine import Database
@@ -51,7 +51,7 @@ def _counts(settings: Settings) -> tuple[int, int] | None:
         with database.read() as connection:
             columns = select(subclouds.c.connection, subclouds.c.host_keys, subclouds.c.host_keys_origin)
             rows = connection.execute(columns).mappings().all()
-    except DBAPIError:
+    except SQLAlchemyError:
         return None
     finally:
         database.close()

@@ -9,15 +9,16 @@ from time import time
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
+from bootstrap.store import schema_error
 from cli.doctor.finding import Finding, fail, ok, warn
 from cli.doctor.subcloud_checks import subcloud_findings
+from db.database_errors import explain_database_error
 from db.engine import Database
 from db.restored import refused_by_sites
 from db.revisions import current_revision, head_revision
 from db.snapshots import database_time
-from db.unavailable import DatabaseUnavailableError, driver_reason
 from settings.model import Settings
 
 _SKEW_S: Final = 5.0
@@ -41,9 +42,9 @@ def store_findings(settings: Settings) -> Iterator[Finding]:
                 f"{file} is a file of this machine; set PRESTAGER_DATABASE_URL to a PostgreSQL before parts run on"
                 " other machines.",
             )
-    except (DBAPIError, DatabaseUnavailableError) as error:
-        reason = driver_reason(error)
-        yield fail("database", f"cannot be used: {reason}. Check PRESTAGER_DATABASE_URL and that the server runs.")
+    except SQLAlchemyError as error:
+        problem = explain_database_error(error)
+        yield fail("database", f"{problem.reason}. {problem.remedy}")
     finally:
         database.close()
 
@@ -62,9 +63,7 @@ def _ask(database: Database, *, is_file: bool) -> Iterator[Finding]:
     elif revision is None:
         yield warn("schema", "the database is empty; the first start fills it, or now: prestager db upgrade")
     else:
-        yield fail(
-            "schema", f"revision {revision}, this program needs {head}. Stop the service and run: prestager db upgrade"
-        )
+        yield fail("schema", schema_error(revision) or "")
     yield ok("clock", "the database is on this machine's own.") if is_file else _skew(database)
     if not is_file:
         yield from _read_only(database)

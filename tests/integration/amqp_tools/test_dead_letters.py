@@ -10,7 +10,8 @@ import pika
 import pytest
 from amqp_house import House, Prestager
 
-from actors.amqp.mailbox import MailboxError, count_dead_letters
+from actors.amqp.broker_errors import BrokerUnavailableError
+from actors.amqp.mailbox import count_dead_letters
 from actors.amqp.topology import dead_letters_of
 from messages.queues import COMMANDS, SUBCLOUDS
 from tests.tcp_proxy import HOST
@@ -193,14 +194,14 @@ def test_without_a_broker(prestager: Prestager) -> None:
 
     assert [1, 1] == [embedded.code, away.code]
     assert "PRESTAGER_BROKER_URL is not set" in embedded.err
-    assert "out of reach" in away.err
+    assert "takes no connection" in away.err
 
 
 def test_who_watches_gives_a_silent_broker_up() -> None:
     """Whoever counts for a scrape is told within seconds that the broker does not answer."""
     with socket.create_server((HOST, 0)) as silent:
         began = monotonic()
-        with pytest.raises(MailboxError, match="out of reach"):
+        with pytest.raises(BrokerUnavailableError, match="does not answer"):
             count_dead_letters(f"amqp://{HOST}:{silent.getsockname()[1]}/")
 
     assert monotonic() - began < 5

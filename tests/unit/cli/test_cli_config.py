@@ -50,7 +50,7 @@ def test_all_faults_at_once(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 == ended.code
     assert "PRESTAGER_RELEASE must be MM.mm, such as 23.09." in ended.err
     assert "PRESTAGER_LISTEN must be ADDRESS:PORT" in ended.err
-    assert "PRESTAGER_SLOTS input should be greater than or equal to 1." in ended.err
+    assert "PRESTAGER_SLOTS must be greater than or equal to 1." in ended.err
     assert "Set either PRESTAGER_SECRET_KEY or PRESTAGER_SECRET_KEY_FILE, not both." in ended.err
     assert "PRESTAGER_DATABASE_URL is not a database URL" in ended.err
     assert "PRESTAGER_PLAYBOOKS_DIR /nowhere is not a directory." in ended.err
@@ -159,8 +159,8 @@ def test_check_changes_nothing(prestager, controller: Path, data_dir: Path) -> N
     [
         (None, "which cannot be read: No such file or directory."),
         ("slots = ", "which is not TOML"),
-        ("slotz = 3\n", "slotz in {file} is not a setting; did you mean slots?"),
-        ("slots = 0\n", "PRESTAGER_SLOTS (slots in {file}) input should be greater"),
+        ("slotz = 3\n", "slotz in {file}, line 1, is not a setting; did you mean slots?"),
+        ("slots = 0\n", "PRESTAGER_SLOTS (slots in {file}, line 1) must be greater"),
     ],
     ids=["missing", "broken", "unknown", "faulty"],
 )

@@ -68,8 +68,8 @@ def test_all_faults_at_once(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [1, 6] == [ended.code, ended.err.count("  - ")]
     assert "PRESTAGER_KEYSTONE_AUTH_URL is not the address of a Keystone" in ended.err
     assert f"PRESTAGER_KEYSTONE_CA_FILE names {__file__}, from which no certificate can be read" in ended.err
-    assert "PRESTAGER_KEYSTONE_TIMEOUT_S input should be less than or equal to 4.5." in ended.err
-    assert "PRESTAGER_KEYSTONE_CACHE_S input should be greater than or equal to 0." in ended.err
+    assert "PRESTAGER_KEYSTONE_TIMEOUT_S must be less than or equal to 4.5." in ended.err
+    assert "PRESTAGER_KEYSTONE_CACHE_S must be greater than or equal to 0." in ended.err
     assert "PRESTAGER_KEYSTONE_PASSWORD_FILE is set beside PRESTAGER_KEYSTONE_PASSWORD" in ended.err
     assert "hunter" not in ended.err + ended.out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from importlib import import_module
 from pathlib import Path
@@ -121,21 +122,39 @@ def test_database_that_is_none(prestager, data_dir: Path) -> None:
     ended = prestager("token", "list")
 
     assert 1 == ended.code
-    assert "Error: The database cannot be used: file is not a database." in ended.err
+    assert (
+        "Error: The database is damaged, or the file is no database. Put prestager.db in PRESTAGER_DATA_DIR back from a"
+        " backup, or set PRESTAGER_DATA_DIR to another directory.\n"
+    ) == ended.err
 
 
-def test_schema_of_another_version(prestager, database, data_dir: Path) -> None:
-    """A command does not change the schema of a database that another version made."""
+@pytest.mark.parametrize(("revision", "remedy"), [("0001", "prestager db upgrade"), ("9999", "prestager db downgrade")])
+def test_schema_of_another_version(prestager, database, data_dir: Path, revision: str, remedy: str) -> None:
+    """A command does not change the schema of a database that another version made, and says what does."""
     connection = sqlite3.connect(data_dir / "prestager.db")
     with connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     connection.close()
 
     ended = prestager("token", "list")
 
     assert 1 == ended.code
-    assert "at revision 0000" in ended.err
-    assert "prestager db upgrade" in ended.err
+    assert f"at revision {revision}" in ended.err
+    assert remedy in ended.err
+    assert remedy in prestager("db", "current").err
+    assert remedy in prestager("doctor").out
+
+
+def test_upgrade_of_a_newer_schema(prestager, database, data_dir: Path) -> None:
+    """A schema that a newer program made is not upgraded, and the command says which program to start."""
+    connection = sqlite3.connect(data_dir / "prestager.db")
+    with connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+    ended = prestager("db", "upgrade")
+
+    assert (1, True) == (ended.code, "a newer one has upgraded it. Start that one" in ended.err)
 
 
 def test_unknown_driver(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +166,59 @@ def test_unknown_driver(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1 == ended.code
     assert "needs the Python package pg8000" in ended.err
     assert "hunter2" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("subcloud", "improt"), "There is no command 'improt'; did you mean 'prestager subcloud import'?"),
+        (("workrs",), "There is no command 'workrs'; did you mean 'prestager workers'?"),
+        (("import",), "There is no command 'import'; did you mean 'prestager subcloud import'?"),
+        (("strategi",), "There is no command 'strategi': strategies, steps and groups are handled over the API"),
+        (("qqq",), "There is no command 'qqq'. See: prestager --help"),
+        (("token", "create", "--rol", "x"), "There is no option --rol; did you mean --role?"),
+        (("workers", "--qqq"), "There is no option --qqq. See: prestager workers --help"),
+        (("worker", "--slots", "x"), "Invalid value for '--slots': must be a whole number."),
+        (("token", "create"), "Missing argument"),
+        (("drain", "a", "b"), "Got unexpected extra argument"),
+    ],
+)
+def test_wrong_arguments(prestager, arguments: tuple[str, ...], sentence: str) -> None:
+    """What is wrong with arguments is one line with the nearest name and where the usage is; the exit code is 2."""
+    ended = prestager(*arguments)
+
+    assert 2 == ended.code
+    assert ended.err.startswith(f"Error: {sentence}")
+    assert 1 == len(ended.err.splitlines())
+    assert "--help" in ended.err
+
+
+def test_a_group_without_a_command(prestager) -> None:
+    """A group of commands shows its help, and nothing that reads like an error."""
+    ended = prestager("db")
+
+    assert (2, False) == (ended.code, "Error" in ended.err)
+    assert "upgrade" in ended.out + ended.err
+
+
+def test_a_full_disk(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the operating system is told with its file and what to do."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/x/y")
+
+    monkeypatch.setattr("cli.configuration.Settings", refuse)
+    ended = prestager("config", "show")
+
+    assert (1, "Error: /x/y cannot be used: No space left on device. Make room on its disk.\n") == (
+        ended.code,
+        ended.err,
+    )
+
+
+def test_a_bug_keeps_its_traceback(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is not hidden behind a sentence."""
+    monkeypatch.setattr("cli.configuration.Settings", lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        prestager("config", "show")

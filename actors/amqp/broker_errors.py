@@ -1,0 +1,176 @@
+"""Explain errors of the broker's clients, pika and aio-pika, in words for operators.
+
+The libraries' own words name classes and internals, and leave out what to do. Nothing here repeats a password.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiormq.exceptions
+import pika
+import pika.exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
+
+# What pika raises while a broker cannot be reached; an unanswered handshake is the second, which is none of the first.
+UNREACHABLE: Final = (pika.exceptions.AMQPError, AMQPConnectorException, OSError)
+
+_DEFAULT_PORTS: Final = {False: 5672, True: 5671}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerProblem:
+    """Why the broker cannot be used, and what to do about it.
+
+    Attributes:
+        reason: The end of a sentence that begins with the broker, such as `refuses the user or its password`.
+
+        remedy: A whole sentence.
+    """
+
+    reason: str
+    remedy: str
+
+
+class BrokerUnavailableError(Exception):
+    """The broker cannot be used now; the message is a sentence with its address and the remedy, without a password."""
+
+    def __init__(self, url: str, problem: BrokerProblem) -> None:
+        super().__init__(f"The broker at {broker_address(url)} {problem.reason}. {problem.remedy}")
+        self.problem = problem
+
+
+_LOGIN: Final = BrokerProblem(
+    reason="refuses the user or its password",
+    remedy="Correct user and password in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.",
+)
+_NO_VHOST: Final = BrokerProblem(
+    reason="has no such virtual host",
+    remedy="Correct what follows the port in PRESTAGER_BROKER_URL (/%2F is the default one), or make it:"
+    " rabbitmqctl add_vhost NAME",
+)
+_NO_RIGHTS: Final = BrokerProblem(
+    reason="does not let this user into the virtual host",
+    remedy="Allow it: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'",
+)
+_VHOST: Final = BrokerProblem(
+    reason="refuses the virtual host",
+    remedy="Correct what follows the port in PRESTAGER_BROKER_URL (/%2F is the default one), or make it and allow the"
+    " user: rabbitmqctl add_vhost, set_permissions",
+)
+_NAME: Final = BrokerProblem(
+    reason="cannot be found: its host name is not known",
+    remedy="Correct the host in PRESTAGER_BROKER_URL, or the name service of this machine.",
+)
+_CERTIFICATE: Final = BrokerProblem(
+    reason="shows a certificate that this machine does not trust",
+    remedy="Name a host that the certificate is for in PRESTAGER_BROKER_URL, and its authority in SSL_CERT_FILE.",
+)
+_NO_TLS: Final = BrokerProblem(
+    reason="does not speak TLS at this port",
+    remedy="Give the port for TLS in PRESTAGER_BROKER_URL, usually 5671, or write amqp:// in place of amqps://.",
+)
+_REFUSED: Final = BrokerProblem(
+    reason="takes no connection: nothing listens at this port",
+    remedy="Start RabbitMQ, or correct host and port in PRESTAGER_BROKER_URL.",
+)
+_ENDED: Final = BrokerProblem(
+    reason="ended the connection",
+    remedy="See that RabbitMQ runs; where the port is for TLS, write amqps:// in PRESTAGER_BROKER_URL.",
+)
+_SILENT: Final = BrokerProblem(
+    reason="does not answer",
+    remedy="Correct host and port in PRESTAGER_BROKER_URL, and see that RabbitMQ is well and no firewall in between.",
+)
+_OTHER: Final = BrokerProblem(
+    reason="cannot be used", remedy="Correct PRESTAGER_BROKER_URL, and see that RabbitMQ runs and what its log says."
+)
+
+
+def _is(*kinds: type[BaseException]) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, kinds)
+
+
+def _says(kind: type[BaseException], words: str) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, kind) and words in str(error)
+
+
+# The first that fits any error of the chain counts: the special before the general.
+_RULES: Final = (
+    (_is(pika.exceptions.ProbableAuthenticationError, aiormq.exceptions.ProbableAuthenticationError), _LOGIN),
+    (_is(pika.exceptions.AuthenticationError, aiormq.exceptions.AuthenticationError), _LOGIN),
+    # RabbitMQ's words: both have the code 530.
+    (_says(pika.exceptions.ProbableAccessDeniedError, "not found"), _NO_VHOST),
+    (_is(pika.exceptions.ProbableAccessDeniedError), _NO_RIGHTS),
+    # aiormq expects the virtual host to be opened, and does not read why it is not.
+    (_says(aiormq.exceptions.InvalidFrameError, "Connection.OpenOk"), _VHOST),
+    (_is(socket.gaierror), _NAME),
+    (_is(ssl.SSLCertVerificationError), _CERTIFICATE),
+    (_is(ssl.SSLError), _NO_TLS),
+    (_is(ConnectionRefusedError), _REFUSED),
+    (_is(AMQPConnectorStackTimeout, TimeoutError), _SILENT),
+    (_is(ConnectionResetError, BrokenPipeError, EOFError, pika.exceptions.IncompatibleProtocolError), _ENDED),
+    (_is(pika.exceptions.AMQPConnectionError, aiormq.exceptions.AMQPConnectionError, ConnectionError), _ENDED),
+)
+
+
+def explain_broker_error(error: BaseException) -> BrokerProblem:
+    """Return what an error of either library means; `cannot be used` where it says little."""
+    chain = tuple(_chain(error))
+    return next((problem for fits, problem in _RULES if any(map(fits, chain))), _OTHER)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from; pika and aiormq carry the cause among the arguments."""
+    seen: set[int] = set()
+    left = [error]
+    while left:
+        one = left.pop(0)
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        carried = (*one.args, getattr(one, "exception", None), one.__cause__, one.__context__)
+        left += [other for other in carried if isinstance(other, BaseException)]
+
+
+def broker_address(url: str) -> str:
+    """Return host and port of a broker's URL."""
+    parameters = pika.URLParameters(url)
+    host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
+    return f"{host}:{parameters.port or _DEFAULT_PORTS[url.startswith('amqps:')]}"
+
+
+@contextmanager
+def short_connection(
+    url: str, name: str, *, timeout_s: float, heartbeat_s: int | None = None
+) -> Iterator[pika.BlockingConnection]:
+    """Give a connection for a short task of a command.
+
+    Args:
+        url: Of the broker, with user and password.
+
+        name: What RabbitMQ shows of the connection.
+
+        timeout_s: How long the connection and, while RabbitMQ blocks publishers, each step may take, in seconds.
+
+        heartbeat_s: Bounds an answer that never comes, in seconds; None: as RabbitMQ proposes.
+
+    Raises:
+        BrokerUnavailableError: The broker is out of reach, refuses the user, or breaks the connection.
+    """
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = timeout_s
+    if heartbeat_s is not None:
+        parameters.heartbeat = heartbeat_s
+    parameters.client_properties = {"connection_name": name}
+    try:
+        with pika.BlockingConnection(parameters) as connection:
+            yield connection
+    except UNREACHABLE as error:
+        raise BrokerUnavailableError(url, explain_broker_error(error)) from error
