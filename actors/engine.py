@@ -83,7 +83,7 @@ class WorkerLoops:
 
     def drain(self) -> None:
         """Take no more runs."""
-        self._worker.drain()
+        self._worker.end()
         self._waiting.stop()
         self._playbooks.stop()
 

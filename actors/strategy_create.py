@@ -13,8 +13,10 @@ from actors.known_releases import require_release
 from actors.playbook_workers import require_playbooks
 from actors.refusals import Refused, bad_request, unprocessable
 from actors.requests import read_release, read_request
+from db.engine import has_broker
 from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
 from db.schema import secrets, steps, strategies, subclouds
+from db.served_queues import missing_workers, served_queues
 from messages.commands import Command
 from messages.event_types import StrategyCreated
 from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
@@ -62,12 +64,20 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
     desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
-    return {**strategy_resource(strategy, "told"), "info_message": joined_notes(note, playbooks)}
+    notes = joined_notes(note, playbooks, *_missing_workers(desk))
+    return {**strategy_resource(strategy, "told"), "info_message": notes}
 
 
 def joined_notes(*notes: str | None) -> str | None:
     """Return what is to be told beside an answer, in one text; None: nothing."""
     return " ".join(filter(None, notes)) or None
+
+
+def _missing_workers(desk: Desk) -> list[str]:
+    """Return what keeps the strategy from going on once it is applied; in one process there is a worker always."""
+    if not has_broker(desk.connection):
+        return []
+    return missing_workers(served_queues(desk.connection))
 
 
 def require_password(command: Command, *, missing: str) -> None:

@@ -80,6 +80,7 @@ class StepWorker:
         self._draining = False
         # Whether the playbooks can be run; none is started while they cannot.
         self.playbooks = tools.playbooks
+        self._is_ending = False
         # What playbooks say while they go on.
         self.live = LiveRuns(tools.database, tools.owner)
         self._runner: Runner | None = None
@@ -138,7 +139,20 @@ class StepWorker:
         return self._draining
 
     def drain(self) -> None:
-        """Take no more runs; those that are being worked on go on."""
+        """Take no more runs; those that are being worked on go on. Repeating it does nothing."""
+        self._draining = True
+
+    def undrain(self) -> None:
+        """Take runs again; a process that is stopping does not. Repeating it does nothing."""
+        if self._is_ending:
+            return
+        self._draining = False
+        # What waited meanwhile is taken at once.
+        self.slot_freed()
+
+    def end(self) -> None:
+        """Take no more runs until the process ends."""
+        self._is_ending = True
         self._draining = True
 
     def cancel(self, run_id: int, reason: str) -> None:

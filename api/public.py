@@ -11,6 +11,7 @@ from aiohttp import web
 
 from api.context import SERVICES
 from api.reads import encode, json_answer
+from messages.readiness import is_ready, readiness_body
 
 _log = structlog.get_logger(__name__)
 
@@ -29,11 +30,10 @@ async def show_alive(request: web.Request) -> web.Response:
 
 
 async def show_ready(request: web.Request) -> web.Response:
-    """Show each check's result; 503 when one of them failed."""
+    """Show each check's result; 503 when one of them failed, but for those that are only told."""
     checks = await _checks(request)
-    ready = all(fault is None for fault in checks.values())
-    body = {"ready": ready, "checks": {name: fault or "ok" for name, fault in checks.items()}}
-    status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    body = readiness_body(checks, "ready")
+    status = HTTPStatus.OK if is_ready(checks) else HTTPStatus.SERVICE_UNAVAILABLE
     return web.Response(status=status, body=encode(body), content_type="application/json")
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "doctor": "cli.doctor.command:doctor",
     "seal": "cli.seal_command:seal",
     "drain": "cli.drain_command:drain",
+    "undrain": "cli.drain_command:undrain",
     "workers": "cli.workers_command:workers",
     "queues": "cli.queues_command:queues",
     "config": "cli.config_commands:app",

@@ -6,26 +6,36 @@ from collections.abc import Mapping
 from typing import Final
 
 import pika
+import typer
 from pika.exceptions import ChannelClosedByBroker
+from sqlalchemy.exc import SQLAlchemyError
 
 from actors.amqp.broker_errors import short_connection
 from actors.amqp.topology import WORK_QUEUES, dead_letters_of
+from bootstrap.faults import StartError
 from cli.configuration import read_settings
 from cli.errors import CommandError
+from cli.store import store
 from cli.tables import print_table
+from db.database_errors import explain_database_error
+from db.served_queues import ServedQueue, served_queues
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
+from settings.model import Settings
 
 _TIMEOUT_S: Final = 5
 _NOT_FOUND: Final = 404
 
-# What a message in each queue is, who takes it, and what to do when nobody does.
-_MEANING: Final[Mapping[str, tuple[str, str]]] = {
-    COMMANDS: ("commands of callers, who wait", "no coordinator runs: prestager coordinator"),
-    COORDINATOR: ("results of runs", "no coordinator runs: prestager coordinator"),
-    PRECHECKS: ("sites to be checked", "no worker serves it: prestager worker"),
-    SUBCLOUDS: ("playbooks that wait for a slot", "no worker with a free slot serves it"),
-    PREPARE: ("preparations that wait for a slot", "no worker with a free slot, and the feeds, serves it"),
+# What a message in each queue is, and what to do when no coordinator takes it.
+_OF_COORDINATOR: Final[Mapping[str, str]] = {
+    COMMANDS: "commands of callers, who wait",
+    COORDINATOR: "results of runs",
 }
+_OF_WORKERS: Final[Mapping[str, str]] = {
+    PRECHECKS: "sites to be checked",
+    SUBCLOUDS: "playbooks that wait for a slot",
+    PREPARE: "preparations that wait for a slot",
+}
+_NO_COORDINATOR: Final = "no coordinator runs: prestager coordinator"
 # Messages that may wait without anything being wrong: of commands and results each is dealt with in milliseconds.
 _MAY_WAIT: Final[Mapping[str, int]] = {COMMANDS: 50, COORDINATOR: 200}
 
@@ -34,33 +44,73 @@ State = tuple[int, int] | None
 
 
 def queues() -> None:
-    """Show what waits in each queue, how many take from it, and what that means. It needs PRESTAGER_BROKER_URL.
+    """Show what waits in each queue, who serves it with how many free slots, and what that means.
 
-    A worker whose slots are all taken does not count as a consumer until one is free.
+    It needs PRESTAGER_BROKER_URL; workers are known by their heartbeats in the database, at most 10 s old. A worker
+    whose slots are all taken, or that drains, does not count as a consumer.
     """
     settings = read_settings()
     if settings.broker_url is None:
-        raise CommandError("Set PRESTAGER_BROKER_URL: without a broker there are no queues.")
+        raise CommandError(
+            "Set PRESTAGER_BROKER_URL: without a broker there are no queues, and one process does everything."
+        )
     states = _read(settings.broker_url.get_secret_value())
-    rows = [(name, *_shown(states[name]), verdict(name, states[name])) for name in states]
-    print_table(("QUEUE", "READY", "CONSUMERS", "MEANING"), rows)
+    served = _served(settings)
+    rows = [
+        (name, *_shown(states[name]), *_workers(served.get(name)), verdict(name, states[name], served.get(name)))
+        for name in states
+    ]
+    print_table(("QUEUE", "READY", "CONSUMERS", "WORKERS", "FREE SLOTS", "MEANING"), rows)
 
 
-def verdict(queue: str, state: State) -> str:
-    """Return what the state of a queue means."""
+def verdict(queue: str, state: State, served: ServedQueue | None = None) -> str:
+    """Return what the state of a queue means; without `served` it is not known who serves it."""
     if state is None:
         return "not made yet; the first coordinator or worker makes it"
     ready, consumers = state
-    if queue not in _MEANING:
+    if queue in _OF_WORKERS:
+        return f"{_OF_WORKERS[queue]}; {_work(served)}" if not consumers else _OF_WORKERS[queue]
+    if queue not in _OF_COORDINATOR:
         return (
             f"look at them: prestager dead-letters list {queue.removesuffix('.XQ')}" if ready else "none, as it should"
         )
-    content, missing = _MEANING[queue]
+    content = _OF_COORDINATOR[queue]
     if not consumers:
-        return f"{content}; {missing}" if ready or queue == COMMANDS else f"{content}; nobody takes them now"
-    if ready > _MAY_WAIT.get(queue, ready):
+        return f"{content}; {_NO_COORDINATOR}"
+    if ready > _MAY_WAIT[queue]:
         return f"{content}; more than usual: is the coordinator slow, or its database?"
     return content
+
+
+def _work(served: ServedQueue | None) -> str:
+    """Return why no worker takes from a queue now."""
+    if served is None:
+        return "nobody takes them now: no worker serves it, or all slots are busy"
+    if served.missing is not None:
+        return served.missing[:1].lower() + served.missing[1:]
+    if served.slots and not served.free:
+        return f"all {served.slots} slots are busy: {', '.join(served.workers)}"
+    return f"{', '.join(served.workers)} is about to take them, or has no connection to the broker"
+
+
+def _workers(served: ServedQueue | None) -> tuple[str, str]:
+    """Return who serves a queue, and how many of their slots are free."""
+    if served is None:
+        return "", ""
+    names = [*served.workers, *(f"{name} (draining)" for name in served.draining)]
+    return ", ".join(names) or "none", f"{served.free} of {served.slots}" if served.slots else ""
+
+
+def _served(settings: Settings) -> dict[str, ServedQueue]:
+    """Return who serves each queue of workers; nothing, with a warning, where the database does not say."""
+    try:
+        with store(settings) as database, database.read() as connection:
+            return {one.queue: one for one in served_queues(connection)}
+    except (CommandError, StartError) as error:
+        typer.echo(f"Warning: who serves the queues is not known. {error}", err=True)
+    except SQLAlchemyError as error:
+        typer.echo(f"Warning: who serves the queues is not known. {explain_database_error(error).sentence}", err=True)
+    return {}
 
 
 def _shown(state: State) -> tuple[str, str]:

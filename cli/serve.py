@@ -39,6 +39,7 @@ from cli.server_certificate import server_certificate
 from cli.shared_checks import AsyncCheck, Check, SharedChecks
 from db.revisions import current_revision, head_revision
 from db.schema import controller
+from db.served_queues import missing_workers, served_queues
 from db.tokens import TokenStore
 from monitoring.listener import Health
 from runner.admission import raise_descriptor_limit
@@ -207,6 +208,9 @@ class _Service:
             blocking["playbooks"] = lambda: playbooks.obstacle(within_s=LOOSE_S)
         if isinstance(actors, AmqpActors):
             blocking["broker"] = actors.broker_fault
+            if Role.COORDINATOR in self._roles:
+                # Told only: commands are taken, and wait in the database.
+                blocking["workers"] = self._missing_workers
         if isinstance(self._authenticator, KeystoneAuthenticator):
             # An API that knows nobody serves nobody but those it remembers.
             asynchronous["keystone"] = self._authenticator.fault
@@ -227,6 +231,15 @@ class _Service:
             # Said of the database already.
             return None
         return None if revision == self._revision else f"is {revision}; this program needs {self._revision}"
+
+    def _missing_workers(self) -> str | None:
+        try:
+            with self._installation.database.read() as connection:
+                missing = missing_workers(served_queues(connection))
+        except SQLAlchemyError:
+            # Said of the database already.
+            return None
+        return "; ".join(missing) or None
 
     async def _welcome(self, url: str) -> None:
         if self._settings.auth == "keystone":

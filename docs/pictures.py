@@ -59,7 +59,7 @@ def architecture() -> str:
         lines.append(f'    {_queue(queue)} -.->|dead letters| letters[["*.XQ"]]')
         if not served[queue] or not any(spec.name == dead_letters_of(queue) for spec in QUEUES):
             raise AssertionError(f"the picture has the queue {queue}, which the program does not use so")
-    lines.append("    operator([prestager drain]) --> x_control --> worker")
+    lines.append("    operator([prestager drain, undrain]) --> x_control --> worker")
     return "\n".join(lines)
 
 

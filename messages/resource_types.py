@@ -36,8 +36,8 @@ Count = Annotated[int, Field(ge=0)]
 Notes = Annotated[
     str | None,
     Field(
-        description="Why it is not known whether the system controller has the release, if so, and which workers cannot"
-        " run the playbooks."
+        description="Why it is not known whether the system controller has the release, which workers cannot run the"
+        " playbooks, and for which work there is no worker."
     ),
 ]
 

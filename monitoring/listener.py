@@ -18,6 +18,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from messages.readiness import is_ready, readiness_body
+
 _log = structlog.get_logger(__name__)
 
 _READINESS_S: Final = 5.0
@@ -71,7 +73,6 @@ def create_monitor(registry: CollectorRegistry, health: Health) -> web.Applicati
 
 
 def _checks(found: Mapping[str, str | None]) -> web.Response:
-    well = all(fault is None for fault in found.values())
-    body = {"ok": well, "checks": {name: fault or "ok" for name, fault in found.items()}}
-    status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+    body = readiness_body(found, "ok")
+    status = HTTPStatus.OK if is_ready(found) else HTTPStatus.SERVICE_UNAVAILABLE
     return web.Response(status=status, text=json.dumps(body), content_type="application/json")

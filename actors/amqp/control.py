@@ -32,13 +32,16 @@ _CONTENT_TYPE: Final = "application/json"
 _APP_ID: Final = "prestager"
 
 
+HintKind = Literal["drain", "undrain"]
+
+
 class Hint(BaseModel):
     """What workers are asked."""
 
     model_config = ConfigDict(extra="forbid")
 
-    # drain: take no more runs, and finish those that are being worked on.
-    kind: Literal["drain"]
+    # drain: take no more runs, and finish those that are being worked on; undrain: take runs again.
+    kind: HintKind
     # Name of the worker that is meant; None for all.
     worker: str | None = None
 
@@ -56,11 +59,11 @@ class ControlError(Exception):
 
 
 class Listener:
-    """Takes hints for one worker; `drain` begins to drain and returns how many runs are being worked on."""
+    """Takes hints for one worker; `obey` does what a hint of this kind says and returns how many runs it works on."""
 
-    def __init__(self, worker: str, drain: Callable[[], int]) -> None:
+    def __init__(self, worker: str, obey: Callable[[HintKind], int]) -> None:
         self._worker = worker
-        self._drain = drain
+        self._obey = obey
 
     async def listen(self, channel: AbstractChannel) -> None:
         """Take hints by a new channel, until it closes."""
@@ -82,8 +85,8 @@ class Listener:
             return
         if hint.worker not in (None, self._worker):
             return
-        answer = HintAnswer(worker=self._worker, running=self._drain())
-        _log.info("worker.draining", running=answer.running)
+        answer = HintAnswer(worker=self._worker, running=self._obey(hint.kind))
+        _log.info("worker.draining" if hint.kind == "drain" else "worker.undrained", running=answer.running)
         # Any other address could be a queue of somebody else's.
         if message.reply_to and is_direct_reply(message.reply_to):
             body = Message(

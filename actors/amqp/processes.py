@@ -12,7 +12,7 @@ from dramatiq import Message
 
 from actors.amqp.broker import PrestagerBroker, outgoing
 from actors.amqp.consumer import Reader
-from actors.amqp.control import Listener
+from actors.amqp.control import HintKind, Listener
 from actors.amqp.dead_letters import turn_away
 from actors.amqp.envelope import BadEnvelopeError, read_envelope
 from actors.amqp.events import EventPublisher
@@ -110,8 +110,9 @@ class AmqpActors:
             publisher = EventPublisher(database, messages.publisher, messages.source)
             self._events = Loop("events", publisher.publish, _EVENTS_S)
         if self._worker is not None and tools is not None:
-            messages.publisher.prepare(Listener(tools.name, self._drain).listen)
+            messages.publisher.prepare(Listener(tools.name, self._obey).listen)
             actors.declare_worker(self._worker, {QUEUE_OF[ACTOR_OF_PHASE[phase]] for phase in tools.phases})
+        self._heartbeat = Heartbeat(database, process, self._worker) if process is not None else None
         self._engine = Engine(
             database=database,
             broker=self._broker,
@@ -120,7 +121,7 @@ class AmqpActors:
             retention=retention,
             worker_loops=WorkerLoops(database, self._worker, tools) if self._worker and tools else None,
             webhooks=webhooks,
-            heartbeat=Heartbeat(database, process, self._worker) if process is not None else None,
+            heartbeat=self._heartbeat,
         )
         self._topology = Loop("topology", self._upkeep.look, _RETRY_S)
         self._connection = Loop("connection", messages.publisher.connect, _RETRY_S)
@@ -205,8 +206,14 @@ class AmqpActors:
             return True
         return self._worker.room({phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] == queue}) > 0
 
-    def _drain(self) -> int:
-        self.worker.drain()
+    def _obey(self, kind: HintKind) -> int:
+        if kind == "drain":
+            self.worker.drain()
+        else:
+            self.worker.undrain()
+        if self._heartbeat is not None:
+            # Whoever asked looks at `prestager workers` next.
+            self._heartbeat.wake()
         return len(self.worker.held())
 
 

@@ -14,6 +14,7 @@ from cli.doctor.keystone_checks import keystone_findings
 from cli.doctor.machine_checks import room_findings, settings_findings
 from cli.doctor.site_checks import site_findings
 from cli.doctor.store_checks import store_findings
+from cli.doctor.worker_checks import worker_findings
 from cli.tables import print_table
 
 
@@ -28,6 +29,7 @@ def doctor() -> None:
         store_findings,
         key_findings,
         broker_findings,
+        worker_findings,
         keystone_findings,
         site_findings,
         dcmanager_findings,

@@ -10,7 +10,7 @@ from coordinator_house import House
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.schema import steps, strategies, subclouds
 from messages.commands import CommandType
-from messages.queues import PREPARE, SUBCLOUDS
+from messages.queues import PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
 
 NOT_HERE = "The requested release is not ready to be installed. The system controller does not have 25.03; it has "
 NOT_DEPLOYED = (
@@ -24,13 +24,14 @@ def add_worker(
     house: House,
     name: str = "w1",
     *,
-    queue: str = PREPARE,
+    queue: str | None = PREPARE,
     releases: Sequence[str] | None = (),
     feeds: Sequence[str] | None = (),
 ) -> None:
-    """Let a worker report what it sees."""
+    """Let a worker report what it sees; `queue` None: it serves all."""
+    queues = WORKER_QUEUES if queue is None else (queue,)
     identity = ProcessIdentity(
-        process=f"{name}@host/1", name=name, host="host", version="1", roles=("worker",), queues=(queue,), slots=1
+        process=f"{name}@host/1", name=name, host="host", version="1", roles=("worker",), queues=queues, slots=1
     )
     report = ProcessReport(
         key_ids=("k",),
@@ -64,7 +65,7 @@ def test_a_release_that_one_worker_sees_is_there(house: House, place: str) -> No
     house.add_site("a")
     house.add_site("b")
     add_worker(house, "w1", releases=["24.09"])
-    add_worker(house, "w2", **{place: ["25.03"]})
+    add_worker(house, "w2", queue=None, **{place: ["25.03"]})
 
     prestaged = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", release="25.03")
     created = house.create(release="25.03", cloud_name="a")
@@ -82,14 +83,15 @@ def test_nobody_who_could_say(house: House) -> None:
     created = house.create(release="25.03", cloud_name="a")
 
     told = f"{UNKNOWN}no worker that prepares releases is alive."
-    assert [(200, told), (200, told)] == [(each.status, each.body["info_message"]) for each in (created, prestaged)]
+    assert (200, told) == (prestaged.status, prestaged.body["info_message"])
+    assert (200, told) == (created.status, created.body["info_message"].splitlines()[0])
 
 
 @pytest.mark.parametrize("seen", [None, ()])
 def test_content_that_is_elsewhere(house: House, seen: tuple[str, ...] | None) -> None:
     """Workers that see no release at all, or have not looked yet, refuse none; the answer says that it is not known."""
     house.add_site("a")
-    add_worker(house, releases=seen, feeds=seen)
+    add_worker(house, queue=None, releases=seen, feeds=seen)
 
     created = house.create(release="25.03")
 
@@ -112,7 +114,7 @@ class ListingController:
 def test_the_controllers_own_list_counts(house: House) -> None:
     """What the controller itself lists counts, whatever its workers see."""
     house.add_site("a")
-    add_worker(house, releases=["25.03"])
+    add_worker(house, queue=None, releases=["25.03"])
     house.coordinator._controller_check = ListingController()
 
     refused, created = house.create(release="25.03"), house.create(release="24.09")
@@ -147,3 +149,25 @@ def test_a_site_newer_than_the_controller(house: House) -> None:
     """Where nobody sees the releases, only a site that is newer than the controller is refused."""
     assert 200 == house.ask(CommandType.SUBCLOUD_ADD, name="a", release="21.12").status
     assert 400 == house.ask(CommandType.SUBCLOUD_ADD, name="b", release="24.09").status
+
+
+@pytest.mark.parametrize(
+    ("queues", "told"),
+    [
+        ((), "No worker is alive: nothing is checked or staged until one is. Start one: prestager worker"),
+        ((PRECHECKS, PREPARE), f"No living worker serves {SUBCLOUDS}. Start one: prestager worker"),
+        ((None,), None),
+    ],
+)
+def test_a_strategy_that_no_worker_would_carry_out(
+    house: House, queues: Sequence[str | None], told: str | None
+) -> None:
+    """A strategy is created without workers too; the answer says which are missing."""
+    house.add_site("a")
+    house.coordinator._controller_check = ListingController()
+    for number, queue in enumerate(queues):
+        add_worker(house, f"w{number}", queue=queue)
+
+    created = house.create(release="24.09")
+
+    assert (200, told) == (created.status, created.body["info_message"])

@@ -10,9 +10,10 @@ import pytest
 
 from actors.amqp import control
 from actors.amqp.broker_errors import BrokerUnavailableError
-from actors.amqp.control import ControlError, Hint, HintAnswer, ask_workers
+from actors.amqp.control import ControlError, Hint, HintAnswer, HintKind, ask_workers
 from actors.amqp.topology import CONTROL
 from bootstrap.roles import Role
+from db.heartbeats import all_processes
 from db.schema import steps, strategies
 from runner.jobs import PlaybookJob
 from runner.noop import NoopEnd
@@ -32,10 +33,10 @@ def gate() -> Iterator[Event]:
     gate.set()
 
 
-def asked(host: VirtualHost, worker: str | None) -> list[HintAnswer]:
+def asked(host: VirtualHost, worker: str | None, kind: HintKind = "drain") -> list[HintAnswer]:
     """Return what workers say to a request to drain; nothing when nobody is connected."""
     try:
-        return ask_workers(host.url(), Hint(kind="drain", worker=worker))
+        return ask_workers(host.url(), Hint(kind=kind, worker=worker))
     except ControlError:
         return []
 
@@ -43,6 +44,12 @@ def asked(host: VirtualHost, worker: str | None) -> list[HintAnswer]:
 def control_queues(host: VirtualHost) -> list[str]:
     """Return the workers' queues."""
     return [name for name in host.server.queues(host.name) if name.startswith(f"{CONTROL}.")]
+
+
+def reported_draining(node: Node) -> list[bool]:
+    """Return what the workers' heartbeats say."""
+    with node.installation.database.read() as connection:
+        return [row["draining"] for row in all_processes(connection) if row["slots"] is not None]
 
 
 def test_a_draining_worker_finishes_and_takes_nothing(
@@ -62,7 +69,7 @@ def test_a_draining_worker_finishes_and_takes_nothing(
     node.add_site("b")
     node.create()
     node.verb("apply")
-    wait_for(lambda: first_jobs)
+    wait_for(lambda: first_jobs and control_queues(host))
 
     assert [HintAnswer(worker="first", running=1)] == asked(host, "first")
     start(roles=WORKER, worker_name="second")
@@ -71,6 +78,36 @@ def test_a_draining_worker_finishes_and_takes_nothing(
 
     assert ["complete", "complete"] == [row["state"] for row in node.rows(steps)]
     assert 1 == len(first_jobs)
+
+
+def test_an_undrained_worker_takes_runs_again(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """What waited while a worker drained is done once it is undrained; repeating it changes nothing."""
+    node = start(roles=NOT_WORKER)
+    worker = start(roles=WORKER, worker_name="first")
+    wait_for(lambda: control_queues(host))
+    asked(host, "first")
+    node.add_site("a")
+    node.create()
+    node.verb("apply")
+    wait_for(lambda: reported_draining(node) == [True])
+    before = worker.installation.actors.worker.is_draining
+
+    assert [HintAnswer(worker="first", running=0)] == asked(host, "first", "undrain")
+    wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
+    wait_for(lambda: reported_draining(node) == [False])
+    assert ["first"] == [answer.worker for answer in asked(host, None, "undrain")]
+    assert (True, False) == (before, worker.installation.actors.worker.is_draining)
+
+
+def test_a_worker_that_stops_is_not_undrained(host: VirtualHost, start: Callable[..., Node]) -> None:
+    """A hint that comes while a process stops does not have it take runs again."""
+    node = start(roles=WORKER, worker_name="first")
+    worker = node.installation.actors.worker
+    worker.end()
+
+    worker.undrain()
+
+    assert worker.is_draining
 
 
 def test_only_who_is_meant(host: VirtualHost, start: Callable[..., Node]) -> None:

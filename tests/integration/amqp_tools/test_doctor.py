@@ -44,7 +44,9 @@ def test_all_is_well(running: House, prestager: Prestager) -> None:
     found = lines(ended)
     assert (0, "") == (ended.code, ended.err), ended.out
     assert ("ok", f"{len(EXCHANGES)} exchanges and {len(QUEUES)} queues are there as declared.") == found["topology"]
-    assert {"ok"} == {found[check][0] for check in ("broker", "schema", "clock", "consumer_timeout", "data room")}
+    assert {"ok"} == {
+        found[check][0] for check in ("broker", "schema", "clock", "consumer_timeout", "data room", "workers")
+    }
     assert COMMANDS not in found
 
 
@@ -86,14 +88,14 @@ def test_a_queue_with_other_arguments(house: House, prestager: Prestager) -> Non
 
 
 def test_dead_letters_and_missing_coordinators_are_told(house: House, prestager: Prestager) -> None:
-    """What an operator should look at is a warning and no failure."""
+    """What an operator should look at is a warning and no failure; a missing worker is the failure."""
     house.purge()
     house.put(dead_letters_of(COMMANDS), b"{}", message_id="one")
     house.await_count(dead_letters_of(COMMANDS), 1)
 
     ended = prestager("doctor")
 
-    assert 0 == ended.code
+    assert {"workers"} == {check for check, (level, _) in lines(ended).items() if level == "fail"}
     assert "prestager dead-letters list prestager.commands" in lines(ended)[dead_letters_of(COMMANDS)][1]
     assert "no coordinator runs" in lines(ended)[COMMANDS][1]
 

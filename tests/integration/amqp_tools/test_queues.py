@@ -16,9 +16,12 @@ from tests.waiting import wait_for
 
 
 def lines(text: str) -> dict[str, list[str]]:
-    """Return ready, consumers and meaning by queue."""
-    rows = [line.split(maxsplit=3) for line in text.splitlines()[1:]]
-    return {name: rest for name, *rest in rows}
+    """Return ready, consumers, workers, free slots and meaning by queue."""
+    # Before it there may be lines of the log.
+    head, *rows = text[text.index("QUEUE ") :].splitlines()
+    begins = [head.index(name) for name in ("QUEUE", "READY", "CONSUMERS", "WORKERS", "FREE SLOTS", "MEANING")]
+    cells = [[row[a:b].strip() for a, b in zip(begins, [*begins[1:], None], strict=True)] for row in rows]
+    return {name: rest for name, *rest in cells}
 
 
 def test_a_running_installation(running: House, prestager: Prestager) -> None:
@@ -33,10 +36,38 @@ def test_a_running_installation(running: House, prestager: Prestager) -> None:
     found = wait_for(settled)
     running.purge()
 
-    assert ["0", "1", "commands of callers, who wait"] == found[COMMANDS]
-    assert ["1", "0", "look at them: prestager dead-letters list prestager.subclouds"] == found[
+    name = running.settings.worker_name
+    assert ["0", "1", "", "", "commands of callers, who wait"] == found[COMMANDS]
+    assert [name, "4 of 4", "playbooks that wait for a slot"] == found[SUBCLOUDS][2:]
+    assert ["1", "0", "", "", "look at them: prestager dead-letters list prestager.subclouds"] == found[
         dead_letters_of(SUBCLOUDS)
     ]
+
+
+def test_draining_and_taking_again(running: House, prestager: Prestager) -> None:
+    """A worker that drains is named with the way back; undrained it takes again; an unknown one is not found."""
+    name = running.settings.worker_name
+
+    def found(column: int) -> str:
+        return lines(prestager("queues").out)[SUBCLOUDS][column]
+
+    wait_for(lambda: found(1) == "1")
+    drained = prestager("drain", name)
+    wait_for(lambda: found(1) == "0" and "draining" in found(2))
+    explained, shown = found(4), prestager("workers").out
+    undrained = [prestager("undrain", name), prestager("undrain", "--all")]
+    wait_for(lambda: (found(1), found(2)) == ("1", name))
+    unknown = prestager("undrain", f"{name}x")
+
+    assert (0, ["RUNS", "LEFT", name, "0"]) == (drained.code, drained.out.split()[-4:])
+    assert "prestager undrain NAME" in explained
+    assert "draining" in shown
+    assert [(0, ["RUNS", name, "0"])] * 2 == [(one.code, one.out.split()[-3:]) for one in undrained]
+    assert (1, True) == (
+        unknown.code,
+        f"There is no worker '{name}x' among those that are alive: {name}" in unknown.err,
+    )
+    assert f"did you mean {name}?" in unknown.err
 
 
 def test_nobody_runs(house: House, prestager: Prestager) -> None:
@@ -45,7 +76,8 @@ def test_nobody_runs(house: House, prestager: Prestager) -> None:
     found = lines(prestager("queues").out)
 
     assert ["0", "0"] == found[COMMANDS][:2]
-    assert "prestager coordinator" in found[COMMANDS][2]
+    assert "prestager coordinator" in found[COMMANDS][4]
+    assert ("none", True) == (found[SUBCLOUDS][2], "Start one: prestager worker" in found[SUBCLOUDS][4])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +86,7 @@ def test_nobody_runs(house: House, prestager: Prestager) -> None:
         (COMMANDS, None, "not made yet"),
         (COMMANDS, (51, 1), "more than usual"),
         (COORDINATOR, (3, 1), "results of runs"),
-        (PRECHECKS, (3, 0), "prestager worker"),
+        (PRECHECKS, (3, 0), "no worker serves it"),
         (SUBCLOUDS, (400, 1), "playbooks that wait for a slot"),
         (SUBCLOUDS, (0, 0), "nobody takes them now"),
         (dead_letters_of(COMMANDS), (0, 0), "none, as it should"),
