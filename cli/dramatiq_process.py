@@ -11,11 +11,10 @@ import structlog
 from dramatiq import Broker, Middleware, Worker
 
 from actors.amqp.processes import AmqpActors
-from bootstrap.faults import StartError
 from bootstrap.installation import Installation, build
 from bootstrap.roles import Role
 from cli.checks import startable_settings
-from cli.errors import CommandError
+from cli.error_sentences import error_sentence
 from cli.logs import configure_logs
 from runner.admission import raise_descriptor_limit
 from runner.memory_dumps import forbid_memory_dumps
@@ -72,8 +71,13 @@ def set_up() -> None:
         configure_logs(settings.log_format, settings.log_level)
         raise_descriptor_limit()
         installation = build(settings, _ROLES)
-    except (CommandError, StartError) as error:
-        raise SystemExit("\n".join([*getattr(error, "faults", ()), f"Error: {error}"])) from error
+    except Exception as error:
+        said = error_sentence(error)
+        if said is None:
+            raise
+        sentence, faults = said
+        # Without the cause, whose words are a library's.
+        raise SystemExit("\n".join([*faults, f"Error: {sentence}"])) from None
     if not isinstance(installation.actors, AmqpActors):
         raise TypeError("a process with some of the roles has RabbitMQ's actors")
     broker = installation.actors.broker

@@ -41,6 +41,7 @@ from db.revisions import current_revision, head_revision
 from db.schema import controller
 from db.served_queues import missing_workers, served_queues
 from db.tokens import TokenStore
+from db.unavailable import why_unavailable
 from monitoring.listener import Health
 from runner.admission import raise_descriptor_limit
 from runner.playbook_readiness import LOOSE_S
@@ -221,7 +222,7 @@ class _Service:
             with self._installation.database.read() as connection:
                 connection.execute(select(controller.c.id))
         except SQLAlchemyError as error:
-            return f"cannot be read ({type(error).__name__})"
+            return f"cannot be read: {why_unavailable(error) or 'it reports an error'}"
         return None
 
     def _schema_fault(self) -> str | None:
