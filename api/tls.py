@@ -86,8 +86,10 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
         raise CertificateError(
             f"{certificate} and {key} are no certificate and key in PEM ({error.reason or 'nothing found'})."
         ) from None
-    except (OSError, ValueError) as error:
-        raise CertificateError(f"{certificate} and {key} cannot be read ({type(error).__name__}).") from None
+    except OSError as error:
+        raise CertificateError(f"{certificate} and {key} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise CertificateError(f"{certificate} and {key} are no certificate and key in PEM.") from None
     return context
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 
@@ -15,3 +16,10 @@ class CommandError(Exception):
     def __init__(self, message: str, faults: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.faults = tuple(faults)
+
+
+def system_reason(error: OSError) -> str:
+    """Return what the operating system says of an error, without what a library has added to it."""
+    # Those of name services are below zero, and no numbers of the system.
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error.strerror)

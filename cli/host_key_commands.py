@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, Table, select
 
-from cli.configuration import read_settings
+from cli.configuration import did_you_mean, read_settings
 from cli.errors import CommandError
 from cli.store import store
 from cli.tables import print_table
@@ -23,7 +23,7 @@ from db.audit import record_shell_action
 from db.host_keys import forget_host_keys, give_host_keys
 from db.inventory import find_group, find_subcloud
 from db.journal import Journal
-from db.schema import controller, subclouds
+from db.schema import controller, subcloud_groups, subclouds
 from messages.commands import ShellAction
 from messages.host_keys import HostKey, HostKeyError, parse_host_keys, stored_host_keys
 from messages.resources import subcloud_resource
@@ -98,14 +98,20 @@ def _finish(connection: Connection, journal: Journal, action: ShellAction, names
 def _found(connection: Connection, ref: str) -> RowMapping:
     row = find_subcloud(connection, ref)
     if row is None:
-        raise CommandError(f"There is no subcloud '{ref}'. List them: GET /v1.0/subclouds")
+        near = _did_you_mean(connection, ref, subclouds)
+        raise CommandError(f"There is no subcloud '{ref}'{near} List them: GET /v1.0/subclouds")
     return row
+
+
+def _did_you_mean(connection: Connection, ref: str, table: Table) -> str:
+    return did_you_mean(ref, connection.execute(select(table.c.name)).scalars().all())
 
 
 def _of_group(connection: Connection, ref: str) -> Sequence[RowMapping]:
     group = find_group(connection, ref)
     if group is None:
-        raise CommandError(f"There is no group '{ref}'. List them: GET /v1.0/subcloud-groups")
+        near = _did_you_mean(connection, ref, subcloud_groups)
+        raise CommandError(f"There is no group '{ref}'{near} List them: GET /v1.0/subcloud-groups")
     query = select(subclouds).where(subclouds.c.group_id == group["id"]).order_by(subclouds.c.id)
     return connection.execute(query).mappings().all()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Final, Literal
 
 import structlog
@@ -40,6 +41,8 @@ def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
         )
     )
     handler.addFilter(_OncePerMinute())
+    # aio-pika's connections that were refused say so when they are forgotten, on standard error.
+    warnings.filterwarnings("ignore", "coroutine 'Connection.close' was never awaited", RuntimeWarning)
     logging.basicConfig(handlers=[handler], level=number, force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))

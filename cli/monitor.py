@@ -16,6 +16,7 @@ from bootstrap.faults import StartError
 from bootstrap.installation import Installation
 from bootstrap.roles import Role
 from cli.connection_limits import MONITOR
+from cli.errors import system_reason
 from monitoring.dead_letters import DeadLetters
 from monitoring.listener import Health, create_monitor
 from monitoring.store_facts import StoreFacts
@@ -49,8 +50,8 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
             await create_site(runner, host.strip("[]"), int(port), bounds=MONITOR).start()
         except OSError as error:
             raise StartError(
-                f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {error.strerror}. Stop"
-                " what uses it, or set another address."
+                f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {system_reason(error)}."
+                " Stop what uses it, or set another address."
             ) from error
         _log.info("monitor.ready", url=f"http://{host}:{runner.addresses[0][1]}")
         yield

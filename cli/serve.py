@@ -33,6 +33,7 @@ from bootstrap.roles import ALL_ROLES, Role
 from bootstrap.store import only_instance
 from cli.authentication import build_authenticator
 from cli.connection_limits import api_bounds
+from cli.errors import system_reason
 from cli.monitor import is_alive, monitoring
 from cli.readiness import Readiness
 from cli.server_certificate import server_certificate
@@ -267,8 +268,8 @@ async def _listen(site: BoundedSite, settings: Settings) -> None:
         await site.start()
     except OSError as error:
         raise StartError(
-            f"PRESTAGER_LISTEN {settings.listen} cannot be listened on: {error.strerror}. Stop what uses it, or set"
-            " another address."
+            f"PRESTAGER_LISTEN {settings.listen} cannot be listened on: {system_reason(error)}. Stop what uses it, or"
+            " set another address."
         ) from error
 
 

@@ -224,3 +224,13 @@ def test_dramatiqs_own_command_line(data_dir: Path, place: Path, broken: str, mo
     assert said.splitlines()[-1].startswith("Error: ")
     assert [] == [word for word in FOREIGN if word in said]
     assert ended.value.__suppress_context__
+
+
+def test_the_nearest_group(prestager, data_dir: Path) -> None:
+    """A group, and a subcloud, that does not exist is named with the nearest that does."""
+    prestager("db", "upgrade")
+
+    ended = prestager("subcloud", "forget-host-key", "--group", "Defalt")
+
+    assert (1, "") == (ended.code, ended.out)
+    assert "There is no group 'Defalt'; did you mean Default?" in ended.err
