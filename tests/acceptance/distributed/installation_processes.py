@@ -52,10 +52,11 @@ class InstallationProcesses:
     api: ServiceProcess
     parts: list[PartProcess] = field(default_factory=list)
 
-    def part(self, kind: str, name: str) -> PartProcess:
-        """Start a coordinator or a worker and wait until it is ready."""
+    def part(self, kind: str, name: str, **settings: object) -> PartProcess:
+        """Start a coordinator or a worker with settings of its own and wait until it is ready."""
         log = self.directory / f"{kind}-{name}-{len(self.parts)}.log"
         environment = self.api.environment | {"PRESTAGER_WORKER_NAME": f"{self.api.worker}-{name}"}
+        environment |= {f"PRESTAGER_{setting}": str(value) for setting, value in settings.items()}
         with log.open("ab") as sink:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", kind],

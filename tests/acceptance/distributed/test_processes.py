@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
+from urllib.request import urlopen
 
 import pytest
 from installation_processes import InstallationProcesses, new_installation
@@ -15,6 +17,7 @@ from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import journal_lines, write_playbooks
 from tests.postgres_server import PostgresServer
 from tests.rabbitmq_server import RabbitmqServer
+from tests.tcp_proxy import HOST, free_port
 from tests.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
@@ -87,16 +90,27 @@ def test_a_strategy_runs_over_three_processes(
 
 
 def test_every_process_reports_itself(installation: InstallationProcesses) -> None:
-    """API, coordinator and worker show in /v1.0/workers while they run, and one that stopped in order does not."""
+    """API, coordinator and worker show in /v1.0/workers while they run, and one that stopped in order does not.
+
+    Without a worker the coordinator is ready all the same, and says in its readiness that there is none.
+    """
+    monitor = f"{HOST}:{free_port()}"
     installation.api.start("api")
-    installation.part("coordinator", "one")
+    installation.part("coordinator", "one", MONITOR_LISTEN=monitor)
     worker = installation.part("worker", "a")
 
     def shown() -> list[dict[str, Any]]:
         return list(installation.api.get("/v1.0/workers")[1]["workers"])
 
+    def workers_check() -> str:
+        with urlopen(f"http://{monitor}/readyz", timeout=10) as answer:
+            assert answer.status == HTTPStatus.OK
+            return str(json.load(answer)["checks"]["workers"])
+
     processes = wait_for(lambda: found if len(found := shown()) == 3 else None, story=installation.story)
+    wait_for(lambda: workers_check() == "ok", story=installation.story)
     stopped = worker.stop()
+    wait_for(lambda: workers_check().startswith("No worker is alive"), story=installation.story)
 
     assert [["api"], ["coordinator"], ["worker"]] == [one["roles"] for one in processes]
     assert [None, None, 3] == [one["slots"] for one in processes]
