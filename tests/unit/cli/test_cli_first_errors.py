@@ -32,6 +32,7 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "subcloud show": ("x",),
     "subcloud set-host-key": ("x", "FILE"),
     "subcloud forget-host-key": ("x",),
+    "subcloud unstage": ("x", "--release", "23.09"),
     "token create": ("a", "--role", "admin"),
     "token list": (),
     "token revoke": ("a",),
