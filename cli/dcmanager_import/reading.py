@@ -81,7 +81,8 @@ def map_dcmanager(text: str) -> Mapped:
         parser.read_string(text)
     except IniError as error:
         # The original message quotes the line.
-        mapped.faults.append(f"It is not the INI file of a service ({type(error).__name__}).")
+        line = getattr(error, "lineno", None) or next((line for line, _ in getattr(error, "errors", ())), None)
+        mapped.faults.append(f"It is not the INI file of a service{f': see line {line}' if line else ''}.")
         return mapped
     source = _Source(parser)
     _map_broker(source, mapped)

@@ -142,7 +142,7 @@ def test_tls_and_several_brokers() -> None:
         (("transport_url", "no_url"), "transport_url is missing"),
         (("connection =", "no ="), "connection is missing"),
         (("playbook_timeout = 3600", "playbook_timeout = nan"), "playbook_timeout is not a number"),
-        (("[DEFAULT]\n", "hidden\n"), "not the INI file"),
+        (("[DEFAULT]\n", "hidden\n"), "not the INI file of a service: see line 1"),
     ],
 )
 def test_what_cannot_be_taken_over(prestager, conf: Path, out: Path, change: tuple[str, str], fault: str) -> None:
