@@ -11,6 +11,8 @@ from actors.refusals import unprocessable
 from db.schema import secrets, steps, strategies
 from messages.commands import Command
 from messages.event_types import Nothing
+from messages.not_served import with_not_served
+from messages.requests.reading import shown
 from messages.resource_types import Strategy
 from messages.resources import strategy_resource
 from statemachine.machines import IllegalTransitionError, fire_strategy
@@ -45,7 +47,7 @@ def delete_strategy(desk: Desk, command: Command) -> Strategy:
         Refused: 422; there is no such strategy, or it still moves.
     """
     strategy = _find(desk, command, "delete")
-    _fire(strategy, command, "delete")
+    _fire(strategy, "delete")
     # History keeps the state that the strategy came to; `deleting` lives in the answer only.
     desk.connection.execute(
         update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=desk.at, updated_at=desk.at)
@@ -64,7 +66,7 @@ def delete_strategy(desk: Desk, command: Command) -> Strategy:
 
 def _move(desk: Desk, command: Command, verb: str) -> Strategy:
     strategy = _find(desk, command, verb)
-    state = _fire(strategy, command, verb)
+    state = _fire(strategy, verb)
     values: dict[str, Any] = {"state": state, "updated_at": desk.at}
     if verb == "apply":
         # The traces of all its phases lead back to this one.
@@ -81,15 +83,25 @@ def _find(desk: Desk, command: Command, verb: str) -> RowMapping:
         query = query.where(strategies.c.type == str(wanted))
     strategy = desk.connection.execute(query).mappings().one_or_none()
     if strategy is None:
-        raise unprocessable(f"Unable to {verb} strategy of type '{wanted}': Strategy with type {wanted} doesn't exist.")
+        raise unprocessable(_missing(verb, wanted))
     return strategy
 
 
-def _fire(strategy: RowMapping, command: Command, verb: str) -> StrategyState:
+def _missing(verb: str, wanted: Any) -> str:
+    """Return why a verb has no strategy to work on: there is none, or none of the type asked for."""
+    if wanted is None:
+        return f"Unable to {verb} strategy: There is no strategy."
+    kind = shown(wanted)
+    return with_not_served(
+        f"Unable to {verb} strategy of type '{kind}': Strategy with type {kind} doesn't exist.", wanted
+    )
+
+
+def _fire(strategy: RowMapping, verb: str) -> StrategyState:
     try:
         return fire_strategy(strategy["state"], verb)
     except IllegalTransitionError as error:
         raise unprocessable(
-            f"Unable to {verb} strategy of type '{command.data.get('type')}': Bad strategy request: Strategy in state"
+            f"Unable to {verb} strategy of type '{strategy['type']}': Bad strategy request: Strategy in state"
             f" {strategy['state']} cannot be {_PAST[verb]}"
         ) from error

@@ -18,6 +18,7 @@ from db import listing
 from messages.commands import CommandType
 from messages.not_served import with_not_served
 from messages.requests.queries import TypeQuery
+from messages.requests.reading import shown
 from messages.requests.strategy import ActionRequest
 from messages.resources import strategy_resource
 
@@ -60,6 +61,8 @@ def _asked_type(request: web.Request) -> str | None:
 
 def _not_found(wanted: str | None) -> ApiError:
     detail = (
-        "Strategy not found" if wanted is None else with_not_served(f"Strategy of type '{wanted}' not found", wanted)
+        "Strategy not found"
+        if wanted is None
+        else with_not_served(f"Strategy of type '{shown(wanted)}' not found", wanted)
     )
     return ApiError(HTTPStatus.NOT_FOUND, detail)

@@ -31,7 +31,7 @@ _VERSION: Final = "v1.0"
 def with_not_served(text: str, strategy_type: object) -> str:
     """Return a text about a strategy's type, and for a type that dcmanager serves, who serves it."""
     is_foreign = isinstance(strategy_type, str) and strategy_type in FOREIGN_STRATEGY_TYPES
-    return f"{text}. {NOT_SERVED}" if is_foreign else text
+    return f"{text.removesuffix('.')}. {NOT_SERVED}" if is_foreign else text
 
 
 def not_served_path(path: str) -> str:

@@ -9,6 +9,7 @@ from coordinator_house import House
 
 from db.schema import commands, secrets, steps, strategies
 from messages.commands import Command, CommandType
+from messages.not_served import NOT_SERVED
 
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
@@ -70,22 +71,30 @@ class TestVerbs:
         ) == (answer.status, answer.detail)
 
     def test_a_verb_without_a_type_takes_the_one_strategy(self, house: House) -> None:
-        """Without a type the only strategy is meant; the refusal then says None like upstream."""
+        """Without a type the only strategy is meant; the refusals then name no type, or that of the strategy."""
         house.add_site("a")
 
         refused = house.verb("apply", kind=None)
         house.create()
         accepted = house.verb("apply", kind=None)
 
-        assert "Unable to apply strategy of type 'None': Strategy with type None doesn't exist." == refused.detail
+        assert "Unable to apply strategy: There is no strategy." == refused.detail
         assert 200 == accepted.status
+        repeated = house.verb("apply", kind=None)
+        assert repeated.detail.startswith("Unable to apply strategy of type 'prestage': Bad strategy request")
 
-    def test_another_type_does_not_match(self, house: House) -> None:
-        """A verb for another type finds no strategy."""
+    @pytest.mark.parametrize("verb", ["apply", "abort", "delete"])
+    def test_another_type_does_not_match(self, house: House, verb: str) -> None:
+        """A verb for another type finds no strategy; one that dcmanager serves is said to be its."""
         house.add_site("a")
         house.create()
 
-        assert 422 == house.verb("apply", kind="upgrade").status
+        foreign, unknown = house.verb(verb, kind="sw-deploy"), house.verb(verb, kind="prestages")
+
+        missing = "Unable to {verb} strategy of type '{kind}': Strategy with type {kind} doesn't exist."
+        assert (422, 422) == (foreign.status, unknown.status)
+        assert f"{missing.format(verb=verb, kind='sw-deploy')} {NOT_SERVED}" == foreign.detail
+        assert missing.format(verb=verb, kind="prestages") == unknown.detail
 
     def test_abort_answers_abort_requested_and_aborts_the_waiting(self, house: House) -> None:
         """Abort answers `abort requested`; waiting steps are aborted in the same transaction, none starts later."""

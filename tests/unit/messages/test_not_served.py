@@ -35,6 +35,7 @@ def test_other_paths(path: str) -> None:
 def test_types_of_dcmanager(foreign: str) -> None:
     """A type of strategy that dcmanager serves is said to be its, after the contract's text."""
     assert f"type invalid. {NOT_SERVED}" == with_not_served("type invalid", foreign)
+    assert f"It does not exist. {NOT_SERVED}" == with_not_served("It does not exist.", foreign)
 
 
 @pytest.mark.parametrize("other", ["prestages", "", None, 1, ["patch"], {"patch": 1}])
