@@ -6,17 +6,21 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
+from api.pages import error_page, last_answer
+
 # A provider gives each customer at least so much of IPv6, so that one caller has all addresses of such a network.
 _IPV6_HOST_BITS: Final = 64
 # What a slow reader must take in within `write_s`, in bytes.
 _PROGRESS_BYTES: Final = 64 * 1024
-_TIMED_OUT: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TIMED_OUT: Final = last_answer(408, "The head of the request did not come in time.")
+_UNREADABLE: Final = "The request is no HTTP that can be read, or a header is too long."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,32 @@ class BoundedHandler(web.RequestHandler):
             self._body = self._messages[-1][1] if self._messages else None
         elif is_head and data:
             self._await_head()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the error page of a request that aiohttp itself refuses; the connection ends with it.
+
+        Raises:
+            ConnectionError: An answer has begun already.
+        """
+        # For the log, and for who may not be answered; its text repeats what was sent.
+        _ = super().handle_error(request, status, exc, message)
+        page = error_page(request, status, _UNREADABLE if status == HTTPStatus.BAD_REQUEST else "", {})
+        page.force_close()
+        return page
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; what aiohttp itself refuses, such as an unknown `Expect`, as an error page."""
+        if isinstance(resp, web.HTTPError):
+            resp = error_page(request, resp.status, "", {})
+        return await super().finish_response(request, resp, start_time)
 
     def pause_writing(self) -> None:
         """Begin to wait until what was written is taken in."""

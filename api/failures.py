@@ -24,6 +24,7 @@ _log = structlog.get_logger(__name__)
 
 # The client went away before its answer; nginx's number for it.
 _CLIENT_GONE: Final = 499
+_NO_PATH: Final = "There is no such path. GET /docs shows those that there are."
 
 
 @web.middleware
@@ -68,14 +69,22 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         # Of aiohttp itself: an unknown path, a wrong method, too large a body.
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        detail = not_served_path(request.path) if error.status == HTTPStatus.NOT_FOUND else ""
-        return error_page(request, error.status, detail, allow)
+        return error_page(request, error.status, _about_path(request, error), allow)
     except DatabaseUnavailableError as error:
         _log.warning("request.database-unavailable", reason=error.reason)
         return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is not available.", RETRY_AFTER)
     except Exception as error:  # noqa: BLE001 - the one broad catch of the API: logged once, answered without details
         _log_failure(request, error)
         return error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "", {})
+
+
+def _about_path(request: web.Request, error: web.HTTPException) -> str:
+    """Return what is wrong with the path or the method, and what there is instead; empty for any other error."""
+    if error.status == HTTPStatus.NOT_FOUND:
+        return not_served_path(request.path) or _NO_PATH
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return f"This path takes {', '.join(sorted(error.allowed_methods))}."
+    return ""
 
 
 def _log_failure(request: web.Request, error: Exception) -> None:

@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from api.connections import BoundedHandler, ConnectionBounds, ConnectionCounts, TooManyConnectionsError
+from api.pages import last_answer
 
 _log = structlog.get_logger(__name__)
 
@@ -29,9 +30,7 @@ _TELL_EVERY_S: Final = 10.0
 # How long a peer that is gone is told from a slow one, in milliseconds: how long sent bytes may be unacknowledged.
 _PEER_GONE_MS: Final = 60_000
 _SHUTDOWN_S: Final = 5.0
-_REFUSED: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-)
+_REFUSED: Final = last_answer(503, "There are too many connections; try again later.", "Retry-After: 5")
 
 # Returns the context for the next connection; None: in the clear.
 TlsContext = Callable[[], ssl.SSLContext | None]

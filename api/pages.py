@@ -1,4 +1,4 @@
-"""Error pages as dcmanager's client reads them (contract 2.3): WebOb's HTML, or JSON when asked for.
+"""Error pages: JSON, or WebOb's HTML for dcmanager's client and for browsers.
 
 The client strips the tags and shows the third line of text: that is the detail.
 """
@@ -12,6 +12,8 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
+
+from api.negotiation import wants_html
 
 _CREDENTIALS: Final = (
     "This server could not verify that you are authorized to access the document you requested. Either you supplied"
@@ -31,6 +33,7 @@ _EXPLANATIONS: Final = {
     413: "The body of your request was too large for this server.",
     422: "Unable to process the contained instructions",
     500: _INTERNAL,
+    417: "The expectation in the header Expect cannot be met.",
     503: "The server is currently unavailable. Please try again at a later time.",
     504: "The gateway has timed out.",
 }
@@ -52,41 +55,29 @@ _HTML: Final = "text/html"
 
 
 def error_page(request: web.BaseRequest, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
-    """Return the answer to a request that failed, in the form that its Accept header asks for."""
+    """Return the answer to a request that failed, in the form that its headers ask for."""
     title = _title(status)
-    if wants_json(request.headers.get("Accept", "")):
-        text = json.dumps({"code": status, "title": title, "description": detail})
-        return web.Response(status=status, body=text.encode(), headers=headers, content_type=_JSON)
+    if not wants_html(request.headers):
+        body = _json_page(status, detail or _explanation(request.method, status))
+        return web.Response(status=status, body=body, headers=headers, content_type=_JSON)
     text = _PAGE.format(
-        status=f"{status} {title}", explanation=_explanation(request, status), detail=escape(detail, quote=True)
+        status=f"{status} {title}",
+        explanation=escape(_explanation(request.method, status), quote=False),
+        detail=escape(detail, quote=True),
     )
     body = text.encode(errors="replace")
     return web.Response(status=status, body=body, headers=headers, content_type=_HTML, charset="UTF-8")
 
 
-def wants_json(accept: str) -> bool:
-    """Tell whether an Accept header prefers JSON to HTML; HTML wins a draw, and `*/*` is a draw."""
-    ranges = [_media_range(text) for text in accept.split(",")]
-    return _preference(_JSON, ranges) > _preference(_HTML, ranges)
+def last_answer(status: int, description: str, *headers: str) -> bytes:
+    """Return an error as the bytes of a whole answer, for connections that end before a request could be read."""
+    body = _json_page(status, description)
+    lines = (f"HTTP/1.1 {status} {_title(status)}", *headers, "Connection: close", f"Content-Type: {_JSON}")
+    return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body
 
 
-def _media_range(text: str) -> tuple[str, float]:
-    name, *parameters = (part.strip().lower() for part in text.split(";"))
-    weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-    try:
-        return name, float(weight)
-    except ValueError:
-        return name, 0.0
-
-
-def _preference(media_type: str, ranges: list[tuple[str, float]]) -> tuple[float, int]:
-    """Return weight and closeness of the range that names the type most closely; an explicit name beats `*/*`."""
-    patterns = (media_type, media_type.split("/", maxsplit=1)[0] + "/*", "*/*")
-    for closeness, pattern in zip((2, 1, 0), patterns, strict=True):
-        weights = [weight for name, weight in ranges if name == pattern]
-        if weights:
-            return (max(weights), closeness) if max(weights) > 0 else (0.0, 0)
-    return (0.0, 0)
+def _json_page(status: int, description: str) -> bytes:
+    return json.dumps({"code": status, "title": _title(status), "description": description}).encode()
 
 
 def _title(status: int) -> str:
@@ -98,7 +89,7 @@ def _title(status: int) -> str:
         return "Error"
 
 
-def _explanation(request: web.BaseRequest, status: int) -> str:
+def _explanation(method: str, status: int) -> str:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return f"The method {escape(request.method)} is not allowed for this resource."
+        return f"The method {method} is not allowed for this resource."
     return _EXPLANATIONS.get(status, _INTERNAL)

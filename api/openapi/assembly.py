@@ -33,7 +33,9 @@ Paths below `/v1.0` are found with and without a slash at the end. \
 They need a token in the header `X-Auth-Token`, but for those marked otherwise. \
 A method that is not here is answered 405 with `Allow`, a path that is not here 404.
 
-Errors are pages: HTML, or JSON with `code`, `title` and `description` where the header `Accept` prefers it. \
+Errors are JSON with `code`, `title` and `description`. They are a page of HTML where the header `Accept` prefers \
+`text/html`; and, without a preference (`*/*`, or no `Accept`), for dcmanager's client, which is known by the headers \
+`X-Project-Id`, `X-User-Id` or `OIDC-Token`. \
 Bodies are read as JSON whatever their `Content-Type` says, unless it is `multipart/form-data`; \
 keys that are not known are ignored, but for those of webhooks.
 

@@ -28,7 +28,7 @@ class ErrorPage(TypedDict):
 
     code: Annotated[int, Field(description="The HTTP status.")]
     title: str
-    description: Annotated[str, Field(description="What is wrong, in one sentence; may be empty.")]
+    description: Annotated[str, Field(description="What is wrong, for people; its words may change.")]
 
 
 StepList = TypedDict("StepList", {"strategy-steps": list[Step]})

@@ -67,7 +67,9 @@ class Reply:
 
     @property
     def detail(self) -> str:
-        """The line that the client shows."""
+        """What is wrong, in either form of an error; of a page, the line that dcmanager's client shows."""
+        if self.headers["content-type"] == "application/json":
+            return str(self.json["description"])
         lines = self.lines
         return lines[2] if len(lines) > 2 else ""
 

@@ -42,7 +42,7 @@ async def test_who_changes(rig: Rig, method: str, path: str, body: dict[str, str
     for role in ("reader", "operator"):
         refused = await rig.send(method, path, body or b"", role=role)
         assert refused.status == 403
-        assert refused.detail == ""
+        assert refused.detail == "Access was denied to this resource."
     assert rig.transport.commands == []
 
     for role in ("configurator", "admin"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from contextlib import suppress
 from time import monotonic
@@ -86,7 +87,9 @@ async def test_a_dripping_head(rig: Rig, head: bytes) -> None:
     answer = await all_that_comes(reader)
 
     assert HEAD_S * 0.8 < monotonic() - began < DEADLINE_S / 2
-    assert answer.split(b"\r\n")[0].split()[1:2] == [b"408"]
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split()[1:2] == [b"408"]
+    assert json.loads(body)["description"] == "The head of the request did not come in time."
     await await_connections(rig, 0)
     dripping.cancel()
     writer.close()

@@ -9,14 +9,15 @@ from messages.commands import Answer, NoAnswerInTimeError, TransportUnavailableE
 PATH = "/v1.0/sw-update-strategy"
 BODY = {"type": "prestage"}
 INTERNAL = "The server has either erred or is incapable of performing the requested operation."
-JSON = {"Accept": "application/json"}
+# What dcmanager's client sends, beside its token.
+CLIENT = {"Accept": "*/*", "X-Project-Id": "0af7651916cd43dd8448eb211c80319c", "X-User-Id": "b7ad6b7169203331"}
 
 
 async def test_page(rig: Rig) -> None:
-    """An error is WebOb's page: status, explanation, and the escaped detail in the third line."""
+    """The client's error is WebOb's page: status, explanation, and the escaped detail in the third line."""
     rig.transport.answer = Answer(status=400, detail="<script> & \"quotes\" of 'x'")
 
-    reply = await rig.send("POST", PATH, BODY)
+    reply = await rig.send("POST", PATH, BODY, headers=CLIENT)
 
     assert reply.status == 400
     assert reply.headers["content-type"] == "text/html; charset=UTF-8"
@@ -40,14 +41,14 @@ async def test_page(rig: Rig) -> None:
     ],
 )
 async def test_answers_in_both_forms(rig: Rig, status: int, title: str, explanation: str) -> None:
-    """Whatever the coordinator refuses comes as a page, or as JSON where that is asked for."""
+    """Whatever the coordinator refuses comes as a page for dcmanager's client, and as JSON for others."""
     rig.transport.answer = Answer(status=status, detail="because")
 
-    page = await rig.send("POST", PATH, BODY)
+    page = await rig.send("POST", PATH, BODY, headers=CLIENT)
     assert page.status == status
     assert [line.strip() for line in page.lines] == [f"{status} {title}", explanation, "because"]
 
-    reply = await rig.send("POST", PATH, BODY, headers=JSON)
+    reply = await rig.send("POST", PATH, BODY)
     assert reply.status == status
     assert reply.headers["content-type"] == "application/json"
     assert reply.json == {"code": status, "title": title, "description": "because"}
@@ -58,11 +59,11 @@ async def test_answers_in_both_forms(rig: Rig, status: int, title: str, explanat
 )
 @pytest.mark.parametrize("role", ["reader", None])
 async def test_unknown_path(rig: Rig, path: str, role: str | None) -> None:
-    """A path that there is not is 404 without a detail, with or without a token."""
+    """A path that there is not is 404 and names where the others are, with or without a token."""
     reply = await rig.send("GET", path, role=role)
 
     assert reply.status == 404
-    assert [line.strip() for line in reply.lines] == ["404 Not Found", "The resource could not be found."]
+    assert reply.detail == "There is no such path. GET /docs shows those that there are."
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,33 @@ async def test_wrong_method(rig: Rig, method: str, path: str, allow: str) -> Non
     assert reply.status == 405
     assert reply.headers["allow"] == allow
     if method != "HEAD":
-        assert reply.lines[:2] == ["405 Method Not Allowed", f"  The method {method} is not allowed for this resource."]
+        assert reply.detail == f"This path takes {allow.replace(',', ', ')}."
+
+
+async def test_method_that_is_none(rig: Rig) -> None:
+    """What cannot be read as HTTP is refused without repeating any of it; nobody knows who sent it."""
+    reply = await rig.send("<b>", "/v1.0/subclouds", role=None, headers=CLIENT)
+
+    assert (reply.status, reply.json["code"], "<b>" in reply.text) == (400, 400, False)
+
+
+@pytest.mark.parametrize("path", ["/v1.0/subclouds", "/v1.0/nothing"])
+async def test_unknown_expectation(rig: Rig, path: str) -> None:
+    """An expectation that is not known is refused in both forms, with any path."""
+    reply = await rig.send("GET", path, headers={"Expect": "tea"})
+    page = await rig.send("GET", path, headers={**CLIENT, "Expect": "tea"})
+
+    assert (reply.status, reply.json["code"]) == (417, 417)
+    assert (page.status, page.lines[0].strip()) == (417, "417 Expectation Failed")
+
+
+async def test_form_without_a_body(rig: Rig) -> None:
+    """HEAD tells form and length of the error that GET would show, and shows none."""
+    reply = await rig.send("HEAD", "/v1.0/nothing")
+    page = await rig.send("HEAD", "/v1.0/nothing", headers=CLIENT)
+
+    assert (reply.status, reply.headers["content-type"], reply.body) == (404, "application/json", b"")
+    assert page.headers["content-type"] == "text/html; charset=UTF-8"
 
 
 async def test_nothing_handed_over(rig: Rig) -> None:
@@ -119,7 +146,7 @@ async def test_unexpected_exception(rig: Rig) -> None:
     with capture_logs() as logs:
         reply = await rig.send("POST", PATH, BODY)
 
-    assert (reply.status, reply.detail) == (500, "")
+    assert (reply.status, reply.detail) == (500, INTERNAL)
     assert "inner" not in reply.text
     (failure,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert "RuntimeError: inner workings" in failure["exception"]

@@ -36,11 +36,11 @@ async def test_announced_too_large(rig: Rig) -> None:
     reply = await rig.send("POST", PATH, b"", headers={"Content-Length": "30001"})
 
     assert reply.status == 413
-    assert [line.strip() for line in reply.lines] == [
-        "413 Request Entity Too Large",
-        "The body of your request was too large for this server.",
-        "The limit is 30000 bytes.",
-    ]
+    assert reply.json == {
+        "code": 413,
+        "title": "Request Entity Too Large",
+        "description": "The limit is 30000 bytes.",
+    }
 
 
 @pytest.mark.parametrize("compressed", [False, True])

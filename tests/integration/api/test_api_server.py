@@ -24,7 +24,8 @@ async def test_unreadable_request_is_logged_without_its_bytes(
 
     reply = await rig.send("GET", "/", role=None, headers={"X-Auth-Token": value})
 
-    assert reply.status == 400
+    assert (reply.status, reply.json["title"]) == (400, "Bad Request")
+    assert reply.detail == "The request is no HTTP that can be read, or a header is too long."
     assert "Error handling request" in caplog.text
     for text in (*capfd.readouterr(), caplog.text):
         assert "den-token" not in text

@@ -45,9 +45,17 @@ class KeystoneRig:
     api: Rig
     authenticator: KeystoneAuthenticator
 
-    async def send(self, method: str, path: str, body: bytes | Mapping[str, Any] = b"", *, token: str) -> Reply:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Mapping[str, Any] = b"",
+        *,
+        token: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send one request with a token."""
-        return await self.api.send(method, path, body, role=None, headers={"X-Auth-Token": token})
+        return await self.api.send(method, path, body, role=None, headers={"X-Auth-Token": token, **(headers or {})})
 
     async def read(self, token: str) -> int:
         """Return the status of a small read."""

@@ -39,6 +39,8 @@ external_oam_gateway_address: 10.10.10.1
 external_oam_floating_address: 10.10.10.12
 """
 DEADLINE_S = 20.0
+# What makes an error one that the client can read; see `api.negotiation`.
+CLIENT = {"Accept": "*/*", "X-Project-Id": "0af7651916cd43dd8448eb211c80319c"}
 FORBIDDEN = "ERROR (app) Access was denied to this resource.\nDetails: "
 
 
@@ -239,7 +241,7 @@ async def test_what_is_not_served(
     rig: KeystoneRig, keystone: KeystoneServer, method: str, path: str, status: int
 ) -> None:
     """Commands for what is not ours end with a page that the client can read, and do nothing (docs/client.md)."""
-    reply = await rig.send(method, f"/v1.0{path}", token=keystone.token("admin"))
+    reply = await rig.send(method, f"/v1.0{path}", token=keystone.token("admin"), headers=CLIENT)
 
     assert status == reply.status
     assert "text/html" in reply.headers["content-type"]
@@ -249,7 +251,16 @@ async def test_what_is_not_served(
     assert rig.api.transport.commands == []
 
 
-def test_strategies_of_other_types(client: Client) -> None:
-    """A strategy of a type that is not served here is refused, and who serves it is told."""
-    with pytest.raises(CommandFailedError, match=r"Details: type invalid\. This is Prestager, which stages releases; "):
-        client("admin")._json("POST", "/sw-update-strategy/", {"type": "patch"}, ())
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("POST", "/sw-update-strategy/", {"type": "patch"}, "type invalid"),
+        ("POST", "/sw-update-strategy/actions?type=patch", {"action": "apply"}, "Unable to apply strategy of type"),
+        ("POST", "/sw-update-strategy/actions?type=patch", {"action": "abort"}, "Unable to abort strategy of type"),
+        ("DELETE", "/sw-update-strategy?type=patch", {}, "Unable to delete strategy of type"),
+    ],
+)
+def test_strategies_of_other_types(client: Client, method: str, path: str, body: dict[str, str], told: str) -> None:
+    """A verb for a type of strategy that is not served here is refused, and who serves it is told."""
+    with pytest.raises(CommandFailedError, match=rf"Details: {told}.*\. This is Prestager, which stages releases; "):
+        client("admin")._json(method, path, body, ())
