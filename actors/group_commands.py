@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, delete
 
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found
-from actors.requests import read_request
+from actors.requests import read_body
 from db.inventory import add, change, find_group, group_is_empty, is_taken
 from db.schema import subcloud_groups
 from messages.commands import Command
@@ -24,7 +24,7 @@ def create_group(desk: Desk, command: Command) -> Group:
     Raises:
         Refused: 400 with the contract's text for the first wrong field.
     """
-    values = {**read_request(GroupRequest, command.data).model_dump(), "created_at": desk.at}
+    values = {**read_body(GroupRequest, command.data).model_dump(), "created_at": desk.at}
     if is_taken(desk.connection, subcloud_groups, values["name"]):
         raise bad_request("A subcloud group with this name already exists")
     return group_resource(add(desk.connection, subcloud_groups, values))
@@ -73,4 +73,4 @@ def _read_changes(data: Mapping[str, Any], group: RowMapping) -> dict[str, Any]:
     if name == group["name"]:
         # Its own name is right, whatever the rules for new ones.
         data = {key: value for key, value in data.items() if key != "name"}
-    return read_request(GroupChange, data).model_dump(exclude_none=True)
+    return read_body(GroupChange, data).model_dump(exclude_none=True)

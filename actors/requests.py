@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from actors.refusals import bad_request
+from messages.requests.names import refuse_unknown
 from messages.requests.reading import Request, RequestFault, read
 from messages.requests.strategy import ReleaseRequest
 
@@ -22,6 +23,26 @@ def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
         return read(model, data)
     except RequestFault as fault:
         raise bad_request(str(fault)) from None
+
+
+def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] | None = None) -> _R:
+    """Return the request of a body whose every name has to be known.
+
+    Args:
+        model: Takes the fields.
+
+        data: The body.
+
+        whole: Takes all fields of the body, where `model` takes a part of them.
+
+    Raises:
+        Refused: 400 naming the first name that is not known; else as `read_request` does.
+    """
+    try:
+        refuse_unknown(whole or model, data)
+    except RequestFault as fault:
+        raise bad_request(str(fault)) from None
+    return read_request(model, data)
 
 
 def read_release(data: Mapping[str, Any], default: str | None) -> str:

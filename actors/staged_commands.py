@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping
 from actors.desk import Desk
 from actors.playbook_workers import require_playbooks
 from actors.refusals import bad_request, not_found
-from actors.requests import read_request
+from actors.requests import read_body
 from actors.standalone import add_standalone_step
 from actors.strategy_create import new_step, require_password
 from db.inventory import candidates, change, find_subcloud, has_work, site_status
@@ -32,7 +32,7 @@ def forget_staged(desk: Desk, command: Command) -> Subcloud:
         Refused: 404; 400 for a wrong field, and while the subcloud is being worked on.
     """
     subcloud = _find(desk, command)
-    release = read_request(StagedRequest, command.data).release
+    release = read_body(StagedRequest, command.data).release
     if has_work(desk.connection, subcloud["id"]):
         raise bad_request("Cannot change what is staged during an active operation.")
     if not is_staged(subcloud) or not names_release(subcloud["prestage_versions"] or "", release):
@@ -52,7 +52,7 @@ def unstage_release(desk: Desk, command: Command) -> UnstagedSubcloud:
     """
     subcloud = _find(desk, command)
     require_password(command, missing="sysadmin_password is required.")
-    release = read_request(UnstageRequest, command.data).release
+    release = read_body(UnstageRequest, command.data).release
     if has_work(desk.connection, subcloud["id"]):
         raise bad_request("Cannot remove what is staged during an active operation.")
     (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])

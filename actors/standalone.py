@@ -11,7 +11,7 @@ from actors.desk import Desk
 from actors.known_releases import require_release
 from actors.playbook_workers import require_playbooks
 from actors.refusals import bad_request, not_found
-from actors.requests import read_release, read_request
+from actors.requests import read_body, read_release
 from actors.strategy_create import (
     controller_is_upgrading,
     dcmanager_operations,
@@ -24,7 +24,8 @@ from db.inventory import candidates, change, find_subcloud, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
 from messages.events import about_step
-from messages.requests.strategy import PrestageRequest
+from messages.requests.names import unused_note
+from messages.requests.strategy import PrestageCommand, PrestageRequest
 from messages.resource_types import PrestagedSubcloud
 from messages.resources import subcloud_resource
 from runner.inspectors import InspectionError
@@ -52,7 +53,7 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     if subcloud is None:
         raise not_found("Subcloud not found")
     require_password(command, missing="sysadmin_password is required.")
-    request = read_request(PrestageRequest, command.data)
+    request = read_body(PrestageRequest, command.data, whole=PrestageCommand)
     if controller_is_upgrading(desk):
         raise bad_request(CONTROLLER_UPGRADING)
     release = read_release(command.data, desk.rules.release)
@@ -74,7 +75,7 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     return {
         **subcloud_resource(changed),
         "prestage-software-version": release,
-        "info_message": joined_notes(note, playbooks),
+        "info_message": joined_notes(note, playbooks, unused_note(PrestageCommand, command.data)),
     }
 
 

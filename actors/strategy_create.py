@@ -12,14 +12,15 @@ from actors.desk import Desk
 from actors.known_releases import require_release
 from actors.playbook_workers import require_playbooks
 from actors.refusals import Refused, bad_request, unprocessable
-from actors.requests import read_release, read_request
+from actors.requests import read_body, read_release
 from db.engine import has_broker
 from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
 from db.schema import secrets, steps, strategies, subclouds
 from db.served_queues import missing_workers, served_queues
 from messages.commands import Command
 from messages.event_types import StrategyCreated
-from messages.requests.strategy import STRATEGY_TYPE, StrategyRequest
+from messages.requests.names import unused_note
+from messages.requests.strategy import STRATEGY_TYPE, StrategyCommand, StrategyRequest
 from messages.resource_types import CreatedStrategy
 from messages.resources import NO_ERRORS, strategy_resource
 from statemachine.eligibility import (
@@ -50,7 +51,7 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
     Raises:
         Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
     """
-    request = read_request(StrategyRequest, command.data)
+    request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
     group = _find_group(desk, request.group)
     require_password(command, missing="subcloud sysadmin_password required")
     release = read_release(command.data, desk.rules.release)
@@ -64,7 +65,7 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
     _insert_steps(desk, request, chosen, strategy)
     seal(desk, command, strategy_id=strategy["id"])
     desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
-    notes = joined_notes(note, playbooks, *_missing_workers(desk))
+    notes = joined_notes(note, playbooks, *_missing_workers(desk), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "told"), "info_message": notes}
 
 

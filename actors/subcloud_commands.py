@@ -15,7 +15,9 @@ from db.inventory import add, change, find_group, find_subcloud, has_work, is_ta
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
 from messages.event_types import Nothing, SubcloudUpdated
-from messages.resource_types import Subcloud
+from messages.requests.names import unused_note
+from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.resource_types import ChangedSubcloud, Subcloud
 from messages.resources import subcloud_resource
 from statemachine.eligibility import DEPLOYED
 from statemachine.staged import NOTHING_STAGED, is_outlived
@@ -40,7 +42,16 @@ def add_subcloud(desk: Desk, command: Command) -> Subcloud:
     values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")
     if is_taken(desk.connection, subclouds, values["name"]):
         raise conflict(f"Subcloud with name={values['name']} already exists")
-    return subcloud_resource(add(desk.connection, subclouds, {**values, "created_at": desk.at}))
+    added = add(desk.connection, subclouds, {**values, "created_at": desk.at})
+    return _with_note(subcloud_resource(added), unused_note(NewSubcloud, command.data))
+
+
+def _with_note(subcloud: Subcloud, note: str | None) -> Subcloud:
+    """Return an answer with the note of what is not used; an answer without one is as it was."""
+    if note is None:
+        return subcloud
+    changed: ChangedSubcloud = {**subcloud, "info_message": note}
+    return changed
 
 
 def update_subcloud(desk: Desk, command: Command) -> Subcloud:
@@ -58,7 +69,8 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     if is_moved(subcloud, values):
         # A caller who leads Prestager to another site's version must not explain a changed key by it.
         values["host_keys_version"] = None
-    return _change(desk, command, subcloud, values)
+    changed = _change(desk, command, subcloud, values)
+    return _with_note(changed, unused_note(SubcloudChange, command.data))
 
 
 def update_imported_subcloud(desk: Desk, command: Command) -> Subcloud:

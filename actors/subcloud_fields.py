@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.refusals import bad_request
-from actors.requests import read_request
+from actors.requests import read_body, read_request
 from messages.requests.reading import Request
 from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
 from messages.resources import NO_ERRORS
@@ -19,7 +19,7 @@ def read_new(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]
     Raises:
         Refused: 400 naming the first wrong field.
     """
-    return _new(_called(_given(read_request(NewSubcloud, data))), default_version)
+    return _new(_called(_given(read_body(NewSubcloud, data))), default_version)
 
 
 def read_new_imported(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]:
@@ -81,12 +81,12 @@ def _new(given: dict[str, Any], default_version: str) -> dict[str, Any]:
 
 
 def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns that `data` changes, and `force` where it is given; unknown keys are ignored.
+    """Return the columns that `data` changes, and `force` where it is given.
 
     Raises:
         Refused: 400 naming the first wrong field.
     """
-    return _called(_given(read_request(SubcloudChange, data)))
+    return _called(_given(read_body(SubcloudChange, data)))
 
 
 def _given(request: Request) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, delete, select
 
 from actors.desk import Desk
 from actors.refusals import bad_request, not_found, unprocessable
-from actors.requests import read_request
+from actors.requests import read_body
 from db.deliveries import Cause, DeliveryState, add_delivery, find_delivery, hurry, new_delivery
 from db.happenings import newest_id
 from db.inventory import add, change, find, is_taken
@@ -158,7 +158,7 @@ def _found_enabled(desk: Desk, command: Command) -> RowMapping:
 def _read(model: type[_R], command: Command) -> _R:
     if SECRET_KEY in command.data:
         raise bad_request(SECRET_IN_CLEAR)
-    return read_request(model, command.data)
+    return read_body(model, command.data)
 
 
 def _secret(command: Command) -> dict[str, Any]:

@@ -10,16 +10,28 @@ from aiohttp.typedefs import Handler
 from api.auth import AuthenticationError, AuthenticatorUnavailableError, Caller
 from api.context import CALLER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
+from api.judging import refuse_parameters
 from db.tokens import Role
+from messages.requests.reading import Request
 
 
-def guard(handler: Handler, allowed: frozenset[Role]) -> Handler:
-    """Return `handler` for callers who hold one of the allowed roles only."""
+def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | None = None) -> Handler:
+    """Return `handler` for callers who hold one of the allowed roles only.
+
+    Args:
+        handler: Answers a request.
+
+        allowed: The roles.
+
+        query: Takes every parameter that may be sent; None: any may be.
+    """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         caller = await _authenticate(request)
         request[CALLER] = caller
         require(caller, allowed)
+        if query is not None:
+            refuse_parameters(request, query)
         return await handler(request)
 
     return guarded

@@ -13,6 +13,9 @@ from api.bodies import parse_object, patience, read_object, refuse_early, too_la
 from api.bootstrap_values import BootstrapValuesError, parse_bootstrap_values
 from api.context import SERVICES, Limits
 from api.errors import ApiError, body_required, malformed
+from api.judging import known
+from messages.requests.reading import Request, taken_names
+from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.secret_names import secret_names, without_secrets
 from messages.storable import check
 
@@ -29,7 +32,7 @@ class SubcloudForm:
     """What a body says of a subcloud.
 
     Attributes:
-        fields: The fields, without secrets and files.
+        fields: The fields that are used, without secrets and files.
 
         names: Names of everything that was sent, but for what is in the bootstrap values.
     """
@@ -45,9 +48,9 @@ async def read_new_subcloud(request: web.Request) -> SubcloudForm:
     of a subcloud.
 
     Raises:
-        ApiError: 400 for a body that is empty or cannot be read; 408; 413.
+        ApiError: 400 for a body that is empty, cannot be read or has unknown names; 408; 413.
     """
-    form = await _read_form(request, with_file=True)
+    form = await _read_form(request, NewSubcloud, with_file=True)
     flat = {
         key: value for key, value in form.fields.items() if key == _CONNECTION or not isinstance(value, dict | list)
     }
@@ -58,17 +61,20 @@ async def read_subcloud_change(request: web.Request) -> SubcloudForm:
     """Return the changes of a subcloud.
 
     Raises:
-        ApiError: 400 for a body that is empty or cannot be read; 408; 413.
+        ApiError: 400 for a body that is empty, cannot be read or has unknown names; 408; 413.
     """
-    return await _read_form(request, with_file=False)
+    return await _read_form(request, SubcloudChange, with_file=False)
 
 
-async def _read_form(request: web.Request, *, with_file: bool) -> SubcloudForm:
+async def _read_form(request: web.Request, model: type[Request], *, with_file: bool) -> SubcloudForm:
     if request.content_type == "multipart/form-data":
         fields, names = await _read_multipart(request, with_file=with_file)
     else:
         fields = await read_object(request)
         names = frozenset(fields)
+    known(model, names)
+    # A file has many more, which are of the deployment.
+    fields = {name: value for name, value in fields.items() if name in taken_names(model)}
     if fields.get(_CONNECTION) is not None:
         fields[_CONNECTION] = _read_connection(fields[_CONNECTION])
     return SubcloudForm(fields=without_secrets(fields), names=names)

@@ -6,13 +6,14 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.asking import ask
-from api.bodies import read_object
 from api.context import SERVICES
+from api.judging import read_known
 from api.reads import encode, encode_list, json_answer
 from api.refs import group_not_found, path_ref
 from db import listing
 from db.listing import Row
 from messages.commands import CommandType
+from messages.requests.group import GroupChange, GroupRequest
 from messages.resource_types import CountedGroup
 from messages.resources import group_resource, subcloud_resource
 
@@ -49,13 +50,13 @@ async def show_subclouds(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Ask for a new group."""
-    return await ask(request, CommandType.GROUP_CREATE, data=await read_object(request))
+    return await ask(request, CommandType.GROUP_CREATE, data=await read_known(request, GroupRequest))
 
 
 async def change(request: web.Request) -> web.Response:
     """Ask to change a group."""
     ref = path_ref(request, group_not_found())
-    return await ask(request, CommandType.GROUP_UPDATE, subject=ref, data=await read_object(request))
+    return await ask(request, CommandType.GROUP_UPDATE, subject=ref, data=await read_known(request, GroupChange))
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -11,6 +12,9 @@ from api import documents, events, groups, history, public, steps, strategies, s
 from api.access import guard
 from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
+from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery
+from messages.requests.reading import Request
+from messages.requests.webhook import DeliveryQuery
 
 _VERSION = "/v1.0"
 
@@ -63,6 +67,26 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
 )
 
 
+# Where dcmanager's API has nothing, so that no parameter is ignored for its clients' sake; and what these take.
+_OWN: Final = (
+    f"{_STRATEGY}/steps/{{ref}}/log",
+    f"{_SUBCLOUDS}/{{ref}}/staged",
+    f"{_SUBCLOUDS}/{{ref}}/unstage",
+    f"{_VERSION}/events",
+    f"{_VERSION}/audit",
+    f"{_VERSION}/workers",
+    _HISTORY,
+    _WEBHOOKS,
+)
+_QUERIES: Final[Mapping[Handler, type[Request]]] = {
+    steps.show_log: StepLogQuery,
+    events.stream: EventsQuery,
+    history.show_strategies: PageQuery,
+    history.show_steps: PageQuery,
+    history.show_audit: AuditQuery,
+    webhooks.show_deliveries: DeliveryQuery,
+}
+
 # For anybody, without a token.
 PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
     ("/", public.show_versions),
@@ -74,12 +98,17 @@ PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
 )
 
 
+def own_query(path: str, handler: Handler) -> type[Request] | None:
+    """Return what takes every parameter of a route of our own; None for one of dcmanager's, which ignores others."""
+    return _QUERIES.get(handler, Request) if path.startswith(_OWN) else None
+
+
 def add_routes(router: web.UrlDispatcher) -> None:
     """Add every path, those below the version with and without a slash at the end."""
     for path, handler in PUBLIC:
         # HEAD of the root is refused as upstream does.
         router.add_get(path, handler, allow_head=path != "/")
     for method, path, handler, allowed in GUARDED:
-        guarded = guard(handler, allowed)
+        guarded = guard(handler, allowed, own_query(path, handler))
         router.add_route(method, path, guarded)
         router.add_route(method, f"{path}/", guarded)

@@ -12,14 +12,14 @@ from api.asking import ask
 from api.bodies import read_object
 from api.context import SERVICES
 from api.errors import ApiError
-from api.judging import judged, read_query
+from api.judging import judged, read_known, read_query
 from api.reads import encode, json_answer
 from db import listing
 from messages.commands import CommandType
 from messages.not_served import with_not_served
 from messages.requests.queries import TypeQuery
 from messages.requests.reading import shown
-from messages.requests.strategy import ActionRequest
+from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.resources import strategy_resource
 
 _ACTIONS: Final = {"apply": CommandType.STRATEGY_APPLY, "abort": CommandType.STRATEGY_ABORT}
@@ -40,7 +40,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Ask for a new strategy."""
-    body = await read_object(request)
+    body = await read_known(request, StrategyBody)
     return await ask(request, CommandType.STRATEGY_CREATE, data=body, with_password=True)
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from api.access import require
 from api.asking import ask
 from api.auth import CHANGE
-from api.bodies import read_object
 from api.context import CALLER, SERVICES
 from api.errors import ApiError
 from api.forms import read_new_subcloud, read_subcloud_change
+from api.judging import read_known
 from api.reads import encode, encode_list, json_answer
 from api.refs import path_ref, subcloud_not_found
 from db import listing
@@ -24,8 +24,10 @@ from db.listing import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
 from messages.program import INSTALLATION_HEADER
-from messages.requests.reading import shown
-from messages.requests.subcloud import NewSubcloud, SubcloudChange, unused_fields
+from messages.requests.names import unused_fields, unused_note
+from messages.requests.staged import StagedRequest, UnstageBody
+from messages.requests.strategy import PrestageBody
+from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.resource_types import DetailedSubcloud, ListedSubcloud, ShownSubcloud
 from messages.resources import subcloud_resource
 
@@ -60,7 +62,7 @@ async def show_detail(request: web.Request) -> web.Response:
 async def add(request: web.Request) -> web.Response:
     """Ask to add a subcloud. It is deployed already, so its password is not needed and not kept."""
     form = await read_new_subcloud(request)
-    note = _unused_note(unused_fields(NewSubcloud, form.names))
+    note = unused_note(NewSubcloud, form.names)
     return await ask(request, CommandType.SUBCLOUD_ADD, data=form.fields, note=_line(note))
 
 
@@ -70,9 +72,8 @@ async def change(request: web.Request) -> web.Response:
     form = await _read_for(request, ref, read_subcloud_change(request))
     if _STATE not in form.names or not _MANAGING.issuperset(form.names):
         require(request[CALLER], CHANGE)
-    unused = unused_fields(SubcloudChange, form.names)
-    note = _unused_note(unused)
-    if form.names.issubset(unused):
+    note = unused_note(SubcloudChange, form.names)
+    if form.names.issubset(unused_fields(SubcloudChange, form.names)):
         await _require_subcloud(request, ref)
         raise ApiError(HTTPStatus.BAD_REQUEST, f"nothing to update. {note}")
     return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=form.fields, note=_line(note))
@@ -87,26 +88,22 @@ async def delete(request: web.Request) -> web.Response:
 async def prestage(request: web.Request) -> web.Response:
     """Ask to prestage one subcloud by itself."""
     ref = path_ref(request, subcloud_not_found())
-    body = await _read_for(request, ref, read_object(request, empty_allowed=True))
+    body = await _read_for(request, ref, read_known(request, PrestageBody, empty_allowed=True))
     return await ask(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
 
 
 async def forget_staged(request: web.Request) -> web.Response:
     """Ask to show no longer that a release is staged on a subcloud: nobody knows, after a restore for example."""
     ref = path_ref(request, subcloud_not_found())
-    body = await _read_for(request, ref, read_object(request))
+    body = await _read_for(request, ref, read_known(request, StagedRequest))
     return await ask(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)
 
 
 async def unstage(request: web.Request) -> web.Response:
     """Ask to remove a staged release from one subcloud."""
     ref = path_ref(request, subcloud_not_found())
-    body = await _read_for(request, ref, read_object(request))
+    body = await _read_for(request, ref, read_known(request, UnstageBody))
     return await ask(request, CommandType.SUBCLOUD_UNSTAGE, subject=ref, data=body, with_password=True)
-
-
-def _unused_note(names: list[str]) -> str | None:
-    return f"Prestager does not use, and did not keep: {', '.join(map(shown, names))}." if names else None
 
 
 def _line(note: str | None) -> str | None:

@@ -9,10 +9,9 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.asking import ask
-from api.bodies import read_object
 from api.context import SERVICES
 from api.errors import ApiError
-from api.judging import read_query
+from api.judging import read_known, read_query
 from api.paging import page_body
 from api.passwords import Fault
 from api.reads import encode, encode_list, json_answer
@@ -25,7 +24,7 @@ from db.sealing import Sealer
 from db.webhooks import all_webhooks
 from messages.commands import CommandType
 from messages.requests.reading import RequestFault, read
-from messages.requests.webhook import SECRET_KEY, DeliveryQuery, SecretRequest
+from messages.requests.webhook import SECRET_KEY, DeliveryQuery, SecretRequest, WebhookBody, WebhookChangeBody
 from messages.resource_types import CountedWebhook
 from messages.webhook_resources import delivery_resource, webhook_resource
 from messages.webhook_secrets import SEAL_TAG, make_secret, seal_tag
@@ -87,7 +86,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Ask for a new webhook; a secret that nobody gave is made, and shown in the answer."""
-    body = await read_object(request)
+    body = await read_known(request, WebhookBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None)
     return await ask(request, CommandType.WEBHOOK_CREATE, data=body, secret=secret)
@@ -96,7 +95,7 @@ async def create(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     """Ask to change a webhook; with `rotate` a new secret is made, and shown in the answer."""
     ref = path_ref(request, webhook_not_found())
-    body = await read_object(request)
+    body = await read_known(request, WebhookChangeBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None and body.get("rotate") is True)
     return await ask(request, CommandType.WEBHOOK_UPDATE, subject=ref, data=body, secret=secret)

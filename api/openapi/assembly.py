@@ -37,7 +37,8 @@ Errors are JSON with `code`, `title` and `description`. They are a page of HTML 
 `text/html`; and, without a preference (`*/*`, or no `Accept`), for dcmanager's client, which is known by the headers \
 `X-Project-Id`, `X-User-Id` or `OIDC-Token`. \
 Bodies are read as JSON whatever their `Content-Type` says, unless it is `multipart/form-data`; \
-keys that are not known are ignored, but for those of webhooks.
+keys that are not known are refused, but for those that dcmanager knows, which `info_message` of the answer names. \
+Parameters that are not known are refused where the path is not one of dcmanager's too.
 
 Every change is a command. With a header `Idempotency-Key` a command may be repeated: it is carried out once, and each \
 repeat hears the first answer."""

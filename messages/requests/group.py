@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
@@ -56,6 +56,8 @@ _WIDTH: Final = "Most subclouds at once, as a number or as text."
 class GroupRequest(Request):
     """A group to be created."""
 
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
     name: Annotated[_Name, _NAME_SAYING] = Field(description=_NAME)
     description: Annotated[_Description, _DESCRIPTION_SAYING] = Field(description="What the group is for.")
     update_apply_type: Annotated[_ApplyType, _APPLY_TYPE_SAYING] = Field("parallel", description=_APPLY)
@@ -64,6 +66,8 @@ class GroupRequest(Request):
 
 class GroupChange(Request):
     """What to change of a group; what is not given, or null, stays."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
     name: Annotated[_Name | None, _NAME_SAYING] = Field(None, description=_NAME)
     description: Annotated[_Description | None, _DESCRIPTION_SAYING] = Field(None, description="What the group is for.")

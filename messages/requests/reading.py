@@ -5,8 +5,9 @@ The JSON Schema of the documents is made from the same types and constraints, so
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -22,15 +23,21 @@ class RequestFault(Exception):  # noqa: N818 - it is the sender's, not ours
 
 
 class Request(BaseModel):
-    """What somebody sends. The order of the fields is the order in which faults are told; unknown keys are ignored."""
+    """What somebody sends. The order of the fields is the order in which faults are told.
+
+    Attributes:
+        unused_names: Names that may be sent and are ignored; see `messages.requests.names`. None: any.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    unused_names: ClassVar[frozenset[str] | None] = None
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Return the schema, with each further spelling of a field as a property of its own."""
+        """Return the schema, with each further spelling of a field as a property of its own, and closed if it is."""
         document = handler.resolve_ref_schema(handler(schema))
         properties = document.get("properties", {})
         for field in cls.model_fields.values():
@@ -39,6 +46,12 @@ class Request(BaseModel):
                 for other in others:
                     description = f"Another spelling of `{first}`, which counts where both are given."
                     properties[other] = {**properties[first], "description": description}
+        if cls.unused_names is not None:
+            document["additionalProperties"] = False
+        if cls.unused_names:
+            names = "|".join(map(re.escape, sorted(cls.unused_names)))
+            # A pattern, for as properties they would be what generated clients offer.
+            document["patternProperties"] = {f"^({names})$": {"description": "Known to dcmanager, and not used."}}
         return document
 
 
@@ -122,8 +135,6 @@ def read(model: type[_R], data: Mapping[str, Any]) -> _R:
 
 def _text(model: type[Request], error: ErrorDetails) -> str:
     key = str(error["loc"][0]) if error["loc"] else "request"
-    if error["type"] == "extra_forbidden":
-        return f"Unknown field: {shown(key)}"
     context = error["ctx"] if error["type"] == _FAULT else {"text": "Invalid {key}", "value": ""}
     text = context["text"]
     if error["type"] == "missing":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ _Release = Annotated[
 class UnstageRequest(Request):
     """A staged release to be removed from a subcloud, as the command holds it: the password travels apart."""
 
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
     release: _Release = Field(description="The release to remove, as MM.mm.")
 
 
@@ -30,6 +32,8 @@ class UnstageBody(PasswordRequest, UnstageRequest):
 
 class StagedRequest(Request):
     """What is known now of a release on a subcloud, after a restored site for example."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
     release: _Release = Field(description="The release, as MM.mm.")
     verdict: Annotated[

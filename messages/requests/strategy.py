@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
 
+from messages.dcmanager_fields import STRATEGY_FIELDS
 from messages.not_served import with_not_served
 from messages.requests.flags import Force, GroupRef, Option
 from messages.requests.reading import Request, Saying, Sent, fault
@@ -38,6 +39,8 @@ _Width = (
 
 class StrategyRequest(Request):
     """A strategy to be created, but for what is judged after its group was found: password and release."""
+
+    unused_names: ClassVar[frozenset[str] | None] = STRATEGY_FIELDS
 
     type: Annotated[
         Literal["prestage"],
@@ -115,6 +118,8 @@ class VerbRequest(Request):
 
 class PrestageRequest(Request):
     """A prestage of one subcloud, but for what is judged apart: password and release (contract 4.3)."""
+
+    unused_names: ClassVar[frozenset[str] | None] = STRATEGY_FIELDS
 
     force: Option = Field(False, description="Prestage in spite of alarms that affect management.")
     for_install: Option = Field(False, description="The prestage is for an install, which is the default.")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt, WithJsonSchema, model_validator
 
 from messages.connection_variables import callers_schema
+from messages.dcmanager_fields import SUBCLOUD_FIELDS
 from messages.requests import subcloud_values as values
 from messages.requests.flags import GroupRef, NewGroupRef, SubcloudForce
-from messages.requests.reading import Request, Saying, Sent, taken_names
+from messages.requests.reading import Request, Saying, Sent
 
 _TEXT_LENGTH: Final = 255
 _NUMBER: Final = StrictInt | StrictFloat
@@ -68,6 +69,8 @@ _NAME: Final = "Letters, digits, dots, dashes and underscores, one letter at lea
 
 class _SubcloudFields(Request):
     """What may be said of a subcloud, new or known; null is as if it were not there."""
+
+    unused_names: ClassVar[frozenset[str] | None] = SUBCLOUD_FIELDS
 
     @model_validator(mode="before")
     @classmethod
@@ -154,11 +157,6 @@ class _SubcloudFields(Request):
     migrate: _NotServed = Field(None, description=_NOT_SERVED)
     enroll: _NotServed = Field(None, description=_NOT_SERVED)
     peer_group: _NotServed = Field(None, description=_NOT_SERVED)
-
-
-def unused_fields(model: type[Request], names: Iterable[str]) -> list[str]:
-    """Return those of the names of a body's fields, sorted, that `model` does not take."""
-    return sorted(set(names) - taken_names(model))
 
 
 class NewSubcloud(_SubcloudFields):

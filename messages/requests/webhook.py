@@ -5,7 +5,7 @@ The signing secret never travels in the clear, see `Command.sealed_password`: th
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -92,7 +92,9 @@ Enabled = Annotated[
 
 
 class _WebhookRequest(Request):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
 
 class WebhookRequest(_WebhookRequest):
@@ -144,13 +146,13 @@ class SecretRequest(Request):
 class WebhookBody(SecretRequest, WebhookRequest):
     """A webhook to be created, as it is sent."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
 
 class WebhookChangeBody(SecretRequest, WebhookChange):
     """What to change of a webhook, as it is sent."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
 
 class RedeliveryRequest(_WebhookRequest):

@@ -164,3 +164,20 @@ class TestCreateFields:
 
         assert 400 == house.create().status
         assert 200 == house.create(release="24.09").status
+
+
+def test_fields_of_dcmanager_are_named(house: House) -> None:
+    """What dcmanager knows of other types of strategy is ignored and named in the answer; any other name is refused."""
+    house.add_site("a")
+    house.add_site("b")
+
+    refused = house.create(cloud_name="a", stop_on_failure="true")
+    created = house.create(cloud_name="a", rollback=False, **{"to-version": "v1.31"})
+    prestaged = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", snapshot="true")
+    changed = house.ask(CommandType.SUBCLOUD_UPDATE, subject="b", location="north", on_site="true")
+
+    told = "Prestager does not use, and did not keep: "
+    assert (400, "Unknown field: stop_on_failure; did you mean stop-on-failure?") == (refused.status, refused.detail)
+    assert created.body["info_message"].endswith(f"{told}rollback, to-version.")
+    assert prestaged.body["info_message"].endswith(f"{told}snapshot.")
+    assert f"{told}on_site." == changed.body["info_message"]

@@ -39,6 +39,7 @@ class TestGroups:
             ({"max_parallel_subclouds": "0"}, "Invalid group max_parallel_subclouds"),
             ({"max_parallel_subclouds": 501}, "Invalid group max_parallel_subclouds"),
             ({"max_parallel_subclouds": "x"}, "Invalid group max_parallel_subclouds"),
+            ({"descripton": "x"}, "Unknown field: descripton; did you mean description?"),
             ({"name": "edge"}, "A subcloud group with this name already exists"),
         ],
     )
@@ -83,7 +84,7 @@ class TestGroups:
         house.add_site("a", group_id="edge")
         full = self.group(house, CommandType.GROUP_DELETE, "edge")
         house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", group_id="Default")
-        idle = self.group(house, CommandType.GROUP_UPDATE, "edge", color="blue")
+        idle = self.group(house, CommandType.GROUP_UPDATE, "edge", name=None)
         empty = self.group(house, CommandType.GROUP_DELETE, "edge")
         gone = self.group(house, CommandType.GROUP_DELETE, "edge")
 

@@ -337,7 +337,8 @@ class TestUpdateSubcloud:
             ({"force": "maybe", "management-state": "managed"}, 400, "Invalid force value"),
             ({"force": "true", "description": "x"}, 400, "Invalid option: force"),
             ({"group_id": "nowhere"}, 400, "Invalid group"),
-            ({"unknown": "x"}, 400, "nothing to update"),
+            ({"region_name": "x"}, 400, "nothing to update"),
+            ({"locaton": "x"}, 400, "Unknown field: locaton; did you mean location?"),
             ({"name": "b"}, 409, "Subcloud with name=b already exists"),
         ],
     )

@@ -105,7 +105,7 @@ async def test_pages_of_the_newest_first(rig: Rig, path: str) -> None:
     rig.insert(audit, *(entry(number) for number in range(1, 6)))
     key = path.rpartition("/")[2]
     seen: list[int] = []
-    following: str | None = f"{path}?limit=2&type=strategy.apply"
+    following: str | None = f"{path}?limit=2" + ("&type=strategy.apply" if path == AUDIT else "")
     while following is not None:
         page = (await rig.send("GET", following)).json
         seen += [row["id"] for row in page[key]]

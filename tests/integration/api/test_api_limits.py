@@ -8,6 +8,7 @@ from api_rig import Rig, multipart
 from structlog.testing import capture_logs
 
 from api.context import Limits
+from messages.dcmanager_fields import SUBCLOUD_FIELDS
 
 PATH = "/v1.0/sw-update-strategy"
 
@@ -61,13 +62,13 @@ async def test_found_too_large(rig: Rig, compressed: bool) -> None:
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
-        ([("name", "s"), ("a", "x" * 59_000)], 200),
+        ([("name", "s"), ("region_name", "x" * 59_000)], 200),
         ([("name", "s"), ("a", "x" * 61_000)], 413),
         ([("a", "f", b"x" * 31_000), ("b", "f", b"x" * 31_000)], 413),
         ([("bootstrap_values", "f", b"a: " + b"x" * 990)], 200),
         ([("bootstrap_values", "f", b"a: " + b"x" * 1000)], 413),
-        ([("name", "s"), *((f"p{number}", "x") for number in range(4))], 200),
-        ([("name", "s"), *((f"p{number}", "x") for number in range(5))], 400),
+        ([("name", "s"), *((name, "x") for name in sorted(SUBCLOUD_FIELDS)[-4:])], 200),
+        ([("name", "s"), *((name, "x") for name in sorted(SUBCLOUD_FIELDS)[-5:])], 400),
     ],
 )
 @pytest.mark.parametrize("announced", [True, False])

@@ -71,16 +71,31 @@ async def test_create(rig: Rig, sealer: Sealer) -> None:
     """A create goes to the coordinator as written, with the password sealed under the command's id."""
     rig.transport.answer = Answer(status=200, body={"state": "initial"})
 
-    reply = await rig.send("POST", BASE, {"type": "nonsense", "x": [1, None], "sysadmin_password": "TGk2OW51eCo="})
+    reply = await rig.send("POST", BASE, {"type": "nonsense", "force": [1, None], "sysadmin_password": "TGk2OW51eCo="})
 
     assert reply.json == {"state": "initial"}
     command = rig.transport.only
     assert command.type == CommandType.STRATEGY_CREATE
     assert command.subject is None
-    assert command.data == {"type": "nonsense", "x": [1, None]}
+    assert command.data == {"type": "nonsense", "force": [1, None]}
     assert command.password_fault is None
     assert command.requested_by == "admin"
     assert sealer.open(command.sealed_password or "", bound_to=command.id) == "Li69nux*"
+
+
+async def test_create_with_an_unknown_field(rig: Rig) -> None:
+    """A name that is not known goes nowhere, for it may be that of the password; the nearest is told."""
+    reply = await rig.send("POST", BASE, {"type": "prestage", "sysadmin_pasword": "TGk2OW51eCo="})
+
+    assert (reply.status, reply.detail) == (400, "Unknown field: sysadmin_pasword; did you mean sysadmin_password?")
+    assert rig.transport.commands == []
+
+
+async def test_create_with_a_field_of_dcmanager(rig: Rig) -> None:
+    """What dcmanager knows of another type of strategy is let through; the coordinator names it."""
+    reply = await rig.send("POST", BASE, {"type": "prestage", "rollback": False, "sysadmin_password": "TGk2OW51eCo="})
+
+    assert (reply.status, rig.transport.only.data) == (200, {"type": "prestage", "rollback": False})
 
 
 @pytest.mark.parametrize(

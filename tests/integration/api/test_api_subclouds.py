@@ -128,14 +128,28 @@ async def test_add_by_form(rig: Rig) -> None:
 
 
 async def test_add_by_json(rig: Rig) -> None:
-    """The same fields come as plain JSON; nested values are no fields, but for the connection."""
+    """The same fields come as plain JSON; nested values are not used, but for the connection."""
     connection = {"ansible_port": 2222, "ansible_connection": "local"}
 
     fields = {"name": "a", "availability-status": "online", "connection": connection}
 
-    await rig.send("POST", BASE, {**fields, "x": {"y": 1}, "sysadmin_password": "q"})
+    await rig.send("POST", BASE, {**fields, "install_values": {"y": 1}, "sysadmin_password": "q"})
 
     assert rig.transport.only.data == fields
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", BASE), ("PATCH", f"{BASE}/a")])
+async def test_unknown_fields(rig: Rig, method: str, path: str) -> None:
+    """A name that neither we nor dcmanager know is refused, as JSON and as a part of a form; not one in a file."""
+    told = (400, "Unknown field: locaton; did you mean location?")
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+    body, headers = multipart(("name", "b"), ("locaton", "north"), ("bootstrap_values", "f", b"name: b\nanything: 1\n"))
+
+    reply = await rig.send(method, path, {"name": "b", "locaton": "north"})
+    assert (reply.status, reply.detail) == told
+    reply = await rig.send(method, path, body, headers=headers)
+    assert (reply.status, reply.detail) == told
+    assert rig.transport.commands == []
 
 
 async def test_add_without_file_and_name(rig: Rig) -> None:

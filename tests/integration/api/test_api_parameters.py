@@ -1,0 +1,53 @@
+"""Parameters of queries that are not known: refused on our own routes, ignored on the contract's."""
+
+from __future__ import annotations
+
+import pytest
+from api_rig import Rig
+
+from api.openapi.assembly import OPERATIONS
+from api.routes import GUARDED, own_query
+
+CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strategy/steps")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1.0/events?strategi=1", "strategi; did you mean strategy?"),
+        ("/v1.0/strategies?limits=1", "limits; did you mean limit?"),
+        ("/v1.0/strategies/1?x=", "x; GET /docs shows the parameters that there are"),
+        ("/v1.0/strategies/1/steps?market=1", "market; did you mean marker?"),
+        ("/v1.0/audit?Caller=alice", "Caller; did you mean caller?"),
+        ("/v1.0/workers/?x=1", "x; GET /docs shows the parameters that there are"),
+        ("/v1.0/webhooks?limit=1", "limit; GET /docs shows the parameters that there are"),
+        ("/v1.0/webhooks/a/deliveries?stat=failed", "stat; did you mean state?"),
+        ("/v1.0/sw-update-strategy/steps/a/log?phases=x", "phases; did you mean phase?"),
+    ],
+)
+async def test_unknown_parameters_of_ours(rig: Rig, path: str, told: str) -> None:
+    """A parameter that a route of our own does not take is refused with the nearest that it does."""
+    reply = await rig.send("GET", path)
+
+    assert (reply.status, reply.detail) == (400, f"Unknown parameter: {told}")
+
+
+@pytest.mark.parametrize("path", CONTRACT)
+async def test_unknown_parameters_of_the_contract(rig: Rig, path: str) -> None:
+    """Where dcmanager's API has a route too, its clients' parameters are ignored."""
+    assert (await rig.send("GET", f"{path}?anything=1&limit=x")).status == 200
+
+
+async def test_a_caller_comes_before_parameters(rig: Rig) -> None:
+    """Nothing is told of parameters before the caller is known."""
+    assert (await rig.send("GET", "/v1.0/audit?x=1", role=None)).status == 401
+
+
+def test_parameters_are_those_of_the_documents() -> None:
+    """What a route of our own takes is what the documents say; each is ours or dcmanager's."""
+    own = [(own_query(path, handler), OPERATIONS[handler].query) for _method, path, handler, _roles in GUARDED]
+
+    assert all(
+        (documented is None and not taken.model_fields) or taken is documented for taken, documented in own if taken
+    )
+    assert 18 == sum(taken is not None for taken, _documented in own)

@@ -1,0 +1,111 @@
+"""A name that is not known is refused with the nearest one, but for those that dcmanager's API knows."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import pytest
+
+from messages.dcmanager_fields import STRATEGY_FIELDS, SUBCLOUD_FIELDS
+from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.names import refuse_unknown, unknown_text, unused_fields, unused_note
+from messages.requests.reading import Request, RequestFault, taken_names
+from messages.requests.staged import StagedRequest
+from messages.requests.strategy import ActionRequest, PrestageBody, PrestageCommand, StrategyBody, StrategyCommand
+from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.webhook import WebhookBody, WebhookChangeBody
+
+STRATEGIES = (StrategyBody, StrategyCommand, PrestageBody, PrestageCommand)
+SUBCLOUDS = (NewSubcloud, SubcloudChange)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "nearest"),
+    [
+        (StrategyBody, "stop_on_failure", "stop-on-failure"),
+        (StrategyBody, "sysadmin_pasword", "sysadmin_password"),
+        (StrategyBody, "Release", "release"),
+        (StrategyBody, "typ", "type"),
+        (StrategyCommand, "max_parallel_subclouds", "max-parallel-subclouds"),
+        (PrestageBody, "for_sw_deployment", "for_sw_deploy"),
+        (GroupRequest, "max_parallel_subcloud", "max_parallel_subclouds"),
+        (GroupChange, "descripton", "description"),
+        (NewSubcloud, "bootstrap-adress", "bootstrap-address"),
+        (SubcloudChange, "group", "group_id"),
+        (StagedRequest, "relase", "release"),
+        (WebhookBody, "urll", "url"),
+        (WebhookChangeBody, "secrets", "secret"),
+    ],
+)
+def test_nearest_name(model: type[Request], name: str, nearest: str) -> None:
+    """The name that comes nearest to an unknown one is told; case does not matter for it."""
+    with pytest.raises(RequestFault) as refused:
+        refuse_unknown(model, [*taken_names(model), name])
+
+    assert f"Unknown field: {name}; did you mean {nearest}?" == str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["xyzzy", "", "t", "x" * 65, "\ud800"])
+def test_nothing_near(name: str) -> None:
+    """Where no name is near, the documents are named; what is sent is repeated in part and can be encoded."""
+    with pytest.raises(RequestFault) as refused:
+        refuse_unknown(StrategyBody, [name])
+
+    told = str(refused.value)
+    assert told.endswith("; GET /docs shows the fields that there are")
+    assert len(told.encode()) < 130
+
+
+@pytest.mark.parametrize("model", [*STRATEGIES, *SUBCLOUDS])
+def test_what_dcmanager_knows(model: type[Request]) -> None:
+    """Fields of any type of strategy, and of any deployment, are let in; each is one that we do not take."""
+    known = STRATEGY_FIELDS if model in STRATEGIES else SUBCLOUD_FIELDS
+
+    refuse_unknown(model, known)
+
+    assert sorted(known - {"sysadmin_password"}) == sorted(set(unused_fields(model, known)) - {"sysadmin_password"})
+    assert set() == (known & taken_names(model))
+
+
+def test_fields_of_another_kind_of_body() -> None:
+    """What dcmanager knows of one kind of body is not known in another."""
+    for model, name in ((GroupRequest, "rollback"), (StrategyBody, "install_values"), (NewSubcloud, "rollback")):
+        with pytest.raises(RequestFault, match=f"^Unknown field: {name}; "):
+            refuse_unknown(model, [name])
+
+
+def test_bodies_of_the_contract_alone() -> None:
+    """Where the contract ignores other names, so do we."""
+    refuse_unknown(ActionRequest, ["action", "anything"])
+
+
+def test_order_does_not_matter() -> None:
+    """Of several unknown names the first in the alphabet is told, in whatever order they came."""
+    for names in (["b1", "a1"], ["a1", "b1"]):
+        with pytest.raises(RequestFault, match=r"^Unknown field: a1; "):
+            refuse_unknown(GroupRequest, names)
+
+
+def test_comparing_is_cheap() -> None:
+    """Ten thousand long unknown names are refused as fast as one."""
+    began = perf_counter()
+    with pytest.raises(RequestFault):
+        refuse_unknown(NewSubcloud, [f"{number:x>60}" for number in range(10_000)])
+
+    assert perf_counter() - began < 1.0
+
+
+def test_words_for_parameters() -> None:
+    """A parameter of a query is called one."""
+    assert "Unknown parameter: limt; did you mean limit?" == unknown_text("limt", {"limit", "marker"}, "parameter")
+
+
+def test_fields_that_are_not_used() -> None:
+    """Every spelling of a field is used; all other names are told, sorted."""
+    names = ["name", "management-subnet", "management_subnet", "group_id", "install_values", "bmc_password"]
+
+    assert ["bmc_password", "install_values"] == unused_fields(SubcloudChange, names)
+    assert (
+        unused_note(SubcloudChange, names) == "Prestager does not use, and did not keep: bmc_password, install_values."
+    )
+    assert None is unused_note(SubcloudChange, ["name"])
