@@ -17,10 +17,17 @@ def parameters(query: type[Request]) -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "description": schema.pop("description"),
-            "schema": _without_null(schema),
+            "schema": _as_sent(_without_null(schema)),
         }
         for name, schema in properties.items()
     ]
+
+
+def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with a default that is kept as a flag in the word that is sent for it."""
+    if schema.get("type") == "string" and isinstance(schema.get("default"), bool):
+        return {**schema, "default": str(schema["default"]).lower()}
+    return schema
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
