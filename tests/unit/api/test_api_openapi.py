@@ -205,3 +205,25 @@ def _poisoned(value: Any, evil: str) -> Any:
             for key, one in value.items()
         }
     return [_poisoned(one, evil) for one in value] if isinstance(value, list) else value
+
+
+def test_defaults_are_what_is_sent(document: Mapping[str, Any]) -> None:
+    """The default of a parameter is one of the values that may be sent for it."""
+    for _method, path, operation in operations(document):
+        for schema in (parameter["schema"] for parameter in operation["parameters"]):
+            if "default" in schema:
+                assert Draft202012Validator(schema).is_valid(schema["default"]), (path, schema)
+
+
+def test_what_bodies_know_is_closed(document: Mapping[str, Any]) -> None:
+    """A body that refuses unknown names says so, and which it takes without using them."""
+    schemas = document["components"]["schemas"]
+
+    assert {name: schemas[name]["additionalProperties"] for name in ("StrategyBody", "NewSubcloud", "GroupChange")} == {
+        "StrategyBody": False,
+        "NewSubcloud": False,
+        "GroupChange": False,
+    }
+    (pattern,) = schemas["StrategyBody"]["patternProperties"]
+    assert "rollback" in pattern
+    assert "additionalProperties" not in schemas["ActionRequest"]
