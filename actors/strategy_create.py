@@ -70,8 +70,8 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
 
 
 def joined_notes(*notes: str | None) -> str | None:
-    """Return what is to be told beside an answer, in one text; None: nothing."""
-    return " ".join(filter(None, notes)) or None
+    """Return the notes beside an answer, one a line; None without any."""
+    return "\n".join(filter(None, notes)) or None
 
 
 def _missing_workers(desk: Desk) -> list[str]:

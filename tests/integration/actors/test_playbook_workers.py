@@ -58,6 +58,7 @@ def test_one_can(house: House, other: str | None) -> None:
     for number in range(7):
         add_worker(house, f"w{number}", ERROR, PREPARE, SUBCLOUDS)
     add_worker(house, "w8", other, PREPARE, SUBCLOUDS)
+    add_worker(house, "w9", None, PRECHECKS)
 
     answers = ask(house)
 
