@@ -16,11 +16,12 @@ COPY . .
 RUN /opt/prestager/bin/pip install --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
-# Playbooks reach the sites by ssh; nothing else is added.
+# Playbooks reach the sites by ssh; nothing else is added. Ansible writes below the user's home: /tmp is there, and
+# writable, in a container whose root is read-only too.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openssh-client \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/prestager --shell /usr/sbin/nologin prestager \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin prestager \
     && install -d -o prestager -g prestager -m 700 /var/lib/prestager
 COPY --from=build /opt/prestager /opt/prestager
 ENV PATH=/opt/prestager/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
