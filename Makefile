@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults e2e setup lint types bench bench-callers bench-watching soak pictures documents api-fuzz fmt lock
+.PHONY: help run test faults e2e compose-test setup lint types bench bench-callers bench-watching soak pictures documents api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry, and the whole demonstration: minutes
 	@bin/setup test
 	@.venv/bin/python -m pytest -m e2e -q
+
+compose-test: ## Build the image and kill each container of docker-compose.yml once, with podman, as root: minutes
+	@bin/setup compose
+	@.venv/bin/python -m tests.compose
 
 setup: ## Prepare .venv and the programs that tests need
 	@bin/setup test
