@@ -65,3 +65,4 @@ def running(project: Installation, fleet: Fleet) -> Iterator[Installation]:
         yield project
     finally:
         project.down()
+    assert "" == project.leftovers(), "down left something behind"

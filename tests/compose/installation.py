@@ -116,6 +116,11 @@ class Installation:
         """End and remove everything that the file describes, with its volumes."""
         self.compose("--profile", "monitoring", "down", "--volumes")
 
+    def leftovers(self) -> str:
+        """Return the ids and names of containers, pods and volumes that are still there, of whatever project."""
+        kinds = (["ps", "--all"], ["pod", "ps"], ["volume", "ls"])
+        return " ".join(self.engine.podman(*kind, "--quiet") for kind in kinds).strip()
+
     def is_healthy(self, service: str, number: int = 1) -> bool:
         """Run the health check of the file once; podman itself has it run by systemd."""
         command = ["podman", "healthcheck", "run", container(service, number)]

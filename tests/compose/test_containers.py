@@ -125,7 +125,7 @@ def test_secrets_are_files_of_their_readers(running: Installation, service: str)
     for name, place in secrets.items():
         assert "444" == running.execute(service, "stat", "--format", "%a", place).strip()
         assert running.fails(service, "sh", "-c", f": >{place}")
-        assert running.secrets[name] == running.execute(service, "cat", place)
+        assert running.secrets[name].rstrip("\n") == running.execute(service, "cat", place)
     for name, value in running.secrets.items():
         if name != "rabbitmq-account":
             assert value not in described + command_lines, name
@@ -144,7 +144,9 @@ def test_data_is_its_owners_alone(running: Installation) -> None:
     cookie = f"{DATA['rabbitmq']}/.erlang.cookie"
     assert re.fullmatch("[46]00 rabbitmq", running.execute("rabbitmq", "stat", "--format", "%a %U", cookie).strip())
     for service in PRESTAGER:
-        made = running.execute(service, "find", TMP, MEMORY, "-mindepth", "1", "-user", f"{USER}", "-perm", "/077")
+        made = running.execute(
+            service, "find", TMP, MEMORY, "-mindepth", "1", "-maxdepth", "1", "-user", f"{USER}", "-perm", "/077"
+        )
         assert {f"{TMP}/program"} >= set(made.split())
 
 
