@@ -46,7 +46,7 @@ soak: ## Follow the stream of events with many listeners who come back at random
 	@bin/setup dev
 	@.venv/bin/python -m tests.bench.stream
 
-pictures: ## Draw the pictures of README.md and docs/ from the code
+pictures: ## Draw the pictures of docs/ from the code
 	@bin/setup dev
 	@.venv/bin/python -m docs.pictures
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/pictures.md and README.md from the code: `make pictures`.
+"""Draw the pictures of docs/pictures.md from the code: `make pictures`.
 
 A test fails when what is committed is not what this draws. The text is Mermaid, which code hosts and many editors
 show as a picture. (The diagrams of `transitions` itself name states as they are, and Mermaid takes no blanks in names.)
@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from actors.amqp.topology import EVENTS, EXCHANGES, QUEUES, dead_letters_of
 from messages.queues import COMMANDS, COORDINATOR, QUEUE_OF, WORKER_QUEUES
 from statemachine.machines import PRESTAGE_TRANSITIONS, STRATEGY_TRANSITIONS
 from statemachine.states import StepState, StrategyState
-
-_ROOT: Final = Path(__file__).parents[1]
-_BEGIN: Final = "<!-- picture of the architecture: drawn by `make pictures` -->"
-_END: Final = "<!-- end of the picture -->"
 
 
 def state_diagram(states: Iterable[str], transitions: Sequence[Mapping[str, Any]]) -> str:
@@ -74,19 +70,6 @@ def page() -> str:
     return f"# Pictures\n\nDrawn from the code by `make pictures`; a test fails when they differ.\n\n{text}\n"
 
 
-def readme(text: str) -> str:
-    """Return the README with its picture drawn anew.
-
-    Raises:
-        ValueError: Its marks are not there.
-    """
-    before, _, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not end:
-        raise ValueError(f"README.md lacks the marks {_BEGIN} and {_END}")
-    return f"{before}{_BEGIN}\n{_block(architecture())}\n{_END}{after}"
-
-
 def _block(picture: str) -> str:
     return f"```mermaid\n{picture}\n```"
 
@@ -104,10 +87,8 @@ def _queue(name: str) -> str:
 
 
 def main() -> None:
-    """Write both files."""
-    (_ROOT / "docs" / "pictures.md").write_text(page(), encoding="utf-8")
-    file = _ROOT / "README.md"
-    file.write_text(readme(file.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the file."""
+    Path(__file__).with_suffix(".md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

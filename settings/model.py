@@ -74,11 +74,13 @@ class Settings(BaseSettings):
 
     data_dir: TextPath = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")
     database_url: DatabaseUrl | None = Field(
-        None, description="SQLAlchemy URL; default is SQLite in the data directory."
+        None,
+        description="URL of the database, `postgresql+psycopg://…` or `sqlite:///…`; default SQLite in the data"
+        " directory.",
     )
     database_url_file: Path | None = Field(None, description="File that holds the database's URL.")
     broker_url: BrokerUrl | None = Field(
-        None, description="AMQP URL of RabbitMQ; without one everything runs in one process."
+        None, description="AMQP URL of RabbitMQ (3.10 or later); without one everything runs in one process."
     )
     broker_url_file: Path | None = Field(None, description="File that holds the broker's URL.")
     listen: ListenAddress = Field("127.0.0.1:8119", description="Address and port of the API.")
@@ -95,7 +97,10 @@ class Settings(BaseSettings):
         description="Connections to the API at once; default what open files allow, at most 4000.",
     )
     max_connections_per_address: int | None = Field(
-        None, ge=1, le=1_000_000, description="Those of one address (IPv6: one /64 network); default half of all."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Those of one address (IPv6: one /64 network), a proxy's too; default half of all.",
     )
     secret_key: SecretStr | None = Field(
         None,
@@ -103,7 +108,9 @@ class Settings(BaseSettings):
         " open; default is a file made in the data directory.",
     )
     secret_key_file: Path | None = Field(None, description="File with one secret key a line, read again when changed.")
-    auth: Literal["token", "keystone"] = Field("token", description="How callers are known.")
+    auth: Literal["token", "keystone"] = Field(
+        "token", description="Whose tokens callers have: of this installation, or Keystone's ([auth.md](auth.md))."
+    )
     keystone_auth_url: KeystoneUrl | None = Field(
         None, validate_default=True, description="Where Keystone is, such as http://192.168.204.1:5000/v3."
     )
@@ -127,13 +134,20 @@ class Settings(BaseSettings):
     # A caller gets the answer within 5 s, also when Keystone says nothing.
     keystone_timeout_s: float = Field(4, gt=0, le=4.5, description="How long Keystone is waited for, in seconds.")
     keystone_cache_s: float = Field(
-        60, ge=0, le=3600, description="How long a valid token is not asked about again, in seconds."
+        60,
+        ge=0,
+        le=3600,
+        description="How long a valid token is not asked about again, and a revoked one may live on, in seconds.",
     )
     release: Release | None = Field(
         None, description="Software version of the system controller (MM.mm), staged where a request names none."
     )
     playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
-    ansible: Path | None = Field(None, description="Path of the ansible-playbook that runs the playbooks.")
+    ansible: Path | None = Field(
+        None,
+        description="Path of the ansible-playbook that runs the playbooks ([own-playbooks.md](own-playbooks.md#which-"
+        " ansible-it-needs)).",
+    )
     ansible_collections: PathList = Field(
         "", description="Directories of Ansible collections, with colons between them; default Ansible's own."
     )
@@ -165,12 +179,16 @@ class Settings(BaseSettings):
     site_sysinv_port: int = Field(6386, ge=1, le=65535, description="Port of a site's sysinv.")
     site_usm_port: int = Field(5498, ge=1, le=65535, description="Port of a site's USM.")
     site_urls_file: Path | None = Field(
-        None, description="TOML file with the URLs of sites that are not at their management start address."
+        None,
+        description="TOML file of sites that are not at their management start address: a table for each, with"
+        " `keystone`, `sysinv` and, where it has one, `usm`.",
     )
     site_connect_timeout_s: Seconds = Field(10, description="How long a site may take to connect, in seconds.")
     site_read_timeout_s: Seconds = Field(60, description="How long a site may be silent, in seconds.")
     controller_check: Literal["declared", "sysinv", "usm"] | None = Field(
-        None, description="What tells of upgrades of the system controller; default usm with the sysinv inspector."
+        None,
+        description="What is asked for upgrades of the system controller beside the operator's declaration; default"
+        " usm with the sysinv inspector, else declared.",
     )
     controller_keystone_url: WebUrl | None = Field(
         None, description="The system controller's Keystone, such as http://192.168.204.1:5000/v3."
@@ -204,10 +222,15 @@ class Settings(BaseSettings):
         2,
         ge=0.01,
         le=1_000_000,
-        description="Slowest link to a site, in Mbit/s: a run may take 600 s plus its bytes at this rate.",
+        description="Slowest link to a site, in Mbit/s: a run may take 600 s plus its bytes at this rate if that is"
+        " more than its deadline, 7 days at most.",
     )
     keep_releases: int = Field(
-        0, ge=0, le=1000, description="Staged releases that stay on a site after a successful run; 0: all."
+        0,
+        ge=0,
+        le=1000,
+        description="Staged releases that stay on a site after a successful run of our playbooks; 0: all. Never"
+        " removed are the running one, the target, those of an open strategy, and what others put there.",
     )
     command_timeout_s: Seconds = Field(30, description="How long the API waits for an answer, in seconds.")
     probe: bool = Field(False, description="Keep availability current by probes of each site.")
@@ -220,8 +243,13 @@ class Settings(BaseSettings):
     )
     probe_failures: int = Field(2, ge=1, le=100, description="Failed probes in a row that make a site offline.")
     probe_concurrency: int = Field(100, ge=1, le=1000, description="Probes at once.")
-    audit_days: int = Field(365, ge=1, description="How long it is kept who asked what.")
-    retention_days: int = Field(90, ge=1, description="How long deleted strategies, events and commands are kept.")
+    audit_days: int = Field(365, ge=1, description="Days for which the audit is kept.")
+    retention_days: int = Field(
+        90,
+        ge=1,
+        description="Days for which deleted strategies, events, answered commands and ended webhook deliveries are"
+        " kept.",
+    )
     webhook_ca_file: CertificatesFile | None = Field(
         None, description="Authorities (PEM) of the certificates of webhooks' receivers; default is what Python trusts."
     )
@@ -232,15 +260,21 @@ class Settings(BaseSettings):
     webhook_give_up_days: float = Field(
         5, gt=0, le=365, description="Days of nothing but failed tries after which a webhook is disabled."
     )
-    worker_name: WorkerName = Field(default_factory=socket.gethostname, description="Stable name of the worker.")
+    worker_name: WorkerName = Field(
+        default_factory=socket.gethostname,
+        description="Stable name of the worker, by which a restarted one finds the runs of its predecessor.",
+    )
     ready_file: Path | None = Field(
-        None, description="File that exists while the process is ready, renewed every 10 s; for scripts that start it."
+        None,
+        description="File that exists while the process is ready, renewed every 10 s, for scripts that start it; one"
+        " for each process.",
     )
     monitor_listen: ListenAddress | None = Field(
         None, description="Address and port of the metrics and health of this process; default none."
     )
     tracing: Literal["off", "otlp"] = Field(
-        "off", description="Traces: off, or otlp: sent to a collector; needs the extra `tracing`."
+        "off",
+        description="Traces: off, or otlp: sent to a collector; needs the extra `tracing` ([tracing.md](tracing.md)).",
     )
     tracing_endpoint: CollectorUrl | None = Field(
         None, description="The collector's OTLP over HTTP; default http://localhost:4318, or as OTEL_EXPORTER_OTLP_*."
@@ -250,9 +284,9 @@ class Settings(BaseSettings):
     )
     tracing_ratio: float = Field(1.0, ge=0, le=1, description="Part of the traces that is recorded.")
     log_format: Literal["auto", "json", "text"] = Field(
-        "auto", description="Form of the log; auto: text on a terminal."
+        "auto", description="Format of the log; auto: text on a terminal, else json."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
 
     @classmethod
     def settings_customise_sources(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from docs.pictures import page, readme, state_diagram
+from docs.pictures import page, state_diagram
 
 ROOT = Path(__file__).parents[3]
 
@@ -14,8 +12,6 @@ ROOT = Path(__file__).parents[3]
 def test_the_pictures_are_drawn_from_the_code() -> None:
     """What is committed is what `make pictures` draws."""
     assert page() == (ROOT / "docs" / "pictures.md").read_text()
-    text = (ROOT / "README.md").read_text()
-    assert readme(text) == text
 
 
 def test_a_diagram() -> None:
@@ -31,9 +27,3 @@ def test_a_diagram() -> None:
         "    on_hold --> at_end: go",
         "    at_end --> [*]",
     ] == state_diagram(["initial", "on hold", "at-end"], rows).split("\n")
-
-
-def test_a_readme_without_its_marks() -> None:
-    """A README that lost its marks is not written over."""
-    with pytest.raises(ValueError, match="lacks the marks"):
-        readme("# Prestager")
