@@ -171,7 +171,7 @@ def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
     """Decide what follows from a finished run of the step's current phase."""
     if run.outcome == RunOutcome.SUCCEEDED:
         return _advance(step, run)
-    if run.outcome == RunOutcome.SKIPPED and step.state == StepState.PRECHECK:
+    if run.outcome == RunOutcome.SKIPPED and step.state == StepState.PRECHECK and step.type == StepType.PRESTAGE:
         return _end(step, run, "skip", shorten(run.details))
     attempt = _next_attempt(run, limits)
     if attempt is not None:
@@ -183,7 +183,8 @@ def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
             consumed_run_id=run.id,
             concluded=run,
         )
-    # Only precheck may pass a site over: a later phase that says so has not done its work.
+    # Only the precheck of a prestage may pass a site over: a later phase that says so has not done its work, nor has a
+    # removal whose precheck was judged as a prestage, by a worker that knows no removals.
     reason = lost_too_often(run.attempt) if run.outcome == RunOutcome.LOST else run.details
     return _end(step, run, "fail", phase_failed(step.state, step.subcloud_name, reason))
 

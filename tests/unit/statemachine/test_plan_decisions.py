@@ -194,6 +194,15 @@ class TestPhases:
         assert (("unstaging",), "unstaging") == (begun.path, begun.run_phase)
         assert (("complete",), None, "") == (ended.path, ended.run_phase, ended.details)
 
+    def test_a_removal_is_never_skipped(self) -> None:
+        """A removal whose precheck was skipped, as by a worker of an older release, has failed: nothing was removed."""
+        step = replace(in_phase("prestage-precheck", "skipped", details="busy"), type="unstage", strategy_id=None)
+
+        (ended,) = decide(step, strategy=None)
+
+        assert isinstance(ended, MoveStep)
+        assert (("failed",), "prestage-precheck: busy") == (ended.path, ended.details)
+
     def test_reinstall_passes_prepare(self) -> None:
         """A site that runs the release already goes through prepare without preparing (8.9)."""
         step = replace(in_phase("prestage-precheck", "succeeded"), from_version="22.12")
