@@ -130,7 +130,7 @@ def _unreachable(text: str, host: str) -> str:
         return text
     return (
         "the server at the site's address does not have the recorded SSH host key, and was sent no password."
-        " Prestage the site again to have the keys compared; if it was reinstalled, run:"
+        " Try again to have the keys compared; if the site was reinstalled, run:"
         f" prestager subcloud forget-host-key {host}"
     )
 
@@ -139,12 +139,9 @@ def _refused_login(login: str, methods: str) -> str:
     if _PASSWORD_METHODS.isdisjoint(methods.split(",")):
         return (
             f"the site takes no passwords from {login} (only {methods}). Allow them in the configuration of its SSH"
-            " server, then prestage the site again"
+            " server, then try again"
         )
-    return (
-        f"the site refused the login {login} with this password. Prestage it again with the site's own as"
-        " sysadmin_password"
-    )
+    return f"the site refused the login {login} with this password. Try again with the site's own as sysadmin_password"
 
 
 def _item_message(item: Mapping[str, Any]) -> str:

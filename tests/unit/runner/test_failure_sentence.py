@@ -61,13 +61,13 @@ def test_unreachable_is_said() -> None:
 @pytest.mark.parametrize(
     ("methods", "expected"),
     [
-        ("publickey,password", "the site refused the login sysadmin@10.0.0.1 with this password. Prestage it again"),
-        ("keyboard-interactive", "the site refused the login sysadmin@10.0.0.1 with this password. Prestage it again"),
+        ("publickey,password", "the site refused the login sysadmin@10.0.0.1 with this password. Try again with"),
+        ("keyboard-interactive", "the site refused the login sysadmin@10.0.0.1 with this password. Try again with"),
         ("publickey", "the site takes no passwords from sysadmin@10.0.0.1 (only publickey). Allow them"),
     ],
 )
 def test_a_refused_login_is_told_with_its_remedy(methods: str, expected: str) -> None:
-    """A wrong password is told apart from a site that takes none; both are told with what to do."""
+    """A wrong password is told apart from a site that takes none; what to do fits a prestage and a removal."""
     text = f"Failed to connect to the host via ssh: a warning\nsysadmin@10.0.0.1: Permission denied ({methods}).\n"
 
     assert f"task 'Copy' on site1: unreachable: {expected}" in failure_sentence(
