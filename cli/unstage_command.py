@@ -6,7 +6,7 @@ from time import sleep
 from typing import Annotated, Final
 
 import typer
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from actors.staged_commands import unstage_release
 from cli.configuration import read_settings
@@ -15,9 +15,9 @@ from cli.seal_command import installation_sealer, read_password
 from cli.store import store
 from cli.webhook_desk import carry_out
 from db.engine import Database
-from db.schema import steps
+from db.schema import runs, steps
 from messages.commands import Command, CommandType
-from statemachine.states import StepState, StepType
+from statemachine.states import RunOutcome, StepState, StepType
 
 _LOOK_EVERY_S: Final = 0.5
 
@@ -42,20 +42,26 @@ def unstage(
         if no_wait:
             return
         typer.echo("Ctrl-C ends the waiting, not the removal.", err=True)
-        _wait(database, subcloud["id"], subcloud["name"])
-    typer.echo(f"{release} is not staged on {subcloud['name']} any more.")
+        step_id = _begun(database, subcloud["id"])
+        _wait(database, step_id, subcloud["name"])
+        removed = _removed(database, step_id)
+    if release in removed:
+        typer.echo(f"{release} is not staged on {subcloud['name']} any more.")
+    else:
+        typer.echo(f"Nothing was removed: Prestager's playbooks have nothing of {release} on {subcloud['name']}.")
 
 
-def _wait(database: Database, subcloud_id: int, name: str) -> None:
-    newest = (
-        select(steps.c.state, steps.c.details, steps.c.finished_at)
-        .where(steps.c.subcloud_id == subcloud_id, steps.c.type == StepType.UNSTAGE)
-        .order_by(steps.c.id.desc())
-        .limit(1)
-    )
+def _begun(database: Database, subcloud_id: int) -> int | None:
+    newest = select(func.max(steps.c.id)).where(steps.c.subcloud_id == subcloud_id, steps.c.type == StepType.UNSTAGE)
+    with database.read() as connection:
+        return connection.execute(newest).scalar()
+
+
+def _wait(database: Database, step_id: int | None, name: str) -> None:
+    query = select(steps.c.state, steps.c.details, steps.c.finished_at).where(steps.c.id == step_id)
     while True:
         with database.read() as connection:
-            step = connection.execute(newest).one_or_none()
+            step = connection.execute(query).one_or_none()
         if step is None:
             raise CommandError(f"{name} was removed meanwhile.")
         if step.finished_at is not None:
@@ -63,3 +69,17 @@ def _wait(database: Database, subcloud_id: int, name: str) -> None:
         sleep(_LOOK_EVERY_S)
     if step.state != StepState.COMPLETE:
         raise CommandError(step.details)
+
+
+def _removed(database: Database, step_id: int | None) -> list[str]:
+    """Return the releases that the playbook of a step removed: none where it found nothing of ours."""
+    query = (
+        select(runs.c.facts)
+        .where(runs.c.step_id == step_id, runs.c.outcome == RunOutcome.SUCCEEDED, runs.c.phase == StepState.UNSTAGING)
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        facts = connection.execute(query).scalar() or {}
+    found = facts.get("removed_releases")
+    return found if isinstance(found, list) else []

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
+from db.dispatch import new_run
 from db.engine import Database
-from db.schema import audit, secrets, steps, subclouds
+from db.schema import audit, runs, secrets, steps, subclouds
 from db.sealing import Sealer
+from statemachine.states import StepState
 from tests.imported_sites import READY, import_sites
 
 KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
@@ -39,11 +41,18 @@ def rows(database: Database, table: Any) -> list[Any]:
         return list(connection.execute(select(table)).mappings())
 
 
-def ends(database: Database, monkeypatch: pytest.MonkeyPatch, state: str, details: str = "") -> None:
+def ends(
+    database: Database, monkeypatch: pytest.MonkeyPatch, state: str, details: str = "", removed: Sequence[str] = ()
+) -> None:
     """Have a worker end the step while the command waits."""
 
     def end(_seconds: float) -> None:
         with database.write() as connection:
+            (step_id,) = connection.execute(select(steps.c.id)).scalars()
+            values = {**new_run(StepState.UNSTAGING, 1, step_id=step_id), "facts": {"removed_releases": list(removed)}}
+            connection.execute(
+                insert(runs).values({**values, "dispatched_at": 0.0, "outcome": "succeeded", "state": "finished"})
+            )
             connection.execute(update(steps).values(state=state, details=details, finished_at=datetime.now(UTC)))
 
     monkeypatch.setattr("cli.unstage_command.sleep", end)
@@ -67,11 +76,23 @@ def test_a_removal_is_handed_over(unstage: Unstage, database: Database) -> None:
 
 def test_the_end_is_waited_for(unstage: Unstage, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --no-wait the command ends with the removal."""
-    ends(database, monkeypatch, "complete")
+    ends(database, monkeypatch, "complete", removed=["23.09"])
 
     ended = unstage()
 
     assert (0, True) == (ended.code, "23.09 is not staged on a any more.\n" in ended.out)
+
+
+def test_a_removal_that_found_nothing_is_said(
+    unstage: Unstage, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site on which our playbooks have nothing of the release is no success that hides what others put there."""
+    ends(database, monkeypatch, "complete")
+
+    ended = unstage()
+
+    nothing = "Nothing was removed: Prestager's playbooks have nothing of 23.09 on a.\n"
+    assert (0, True, False) == (ended.code, nothing in ended.out, "any more" in ended.out)
 
 
 def test_a_failure_is_said(unstage: Unstage, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
