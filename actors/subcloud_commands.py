@@ -91,7 +91,8 @@ def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str
         raise bad_request("Invalid option: force")
     if not values:
         raise bad_request("nothing to update")
-    if values.get("software_version") is not None and is_outlived(subcloud, values["software_version"]):
+    version = values.get("software_version")
+    if version not in {None, subcloud["software_version"]} and is_outlived(subcloud, version):
         values |= NOTHING_STAGED
     if "software_version" in values:
         values["version_by_administrator"] = bool(command.by_administrator)

@@ -52,6 +52,16 @@ def test_the_same_software_version_ends_nothing(house: House) -> None:
     assert ("complete", SHOWN) == staged(house)
 
 
+def test_a_declared_version_that_stays_ends_nothing(house: House) -> None:
+    """A site that was found to run another version than it is declared to run keeps what it shows, said once more."""
+    add_staged(house)
+    with house.database.write() as connection:
+        connection.execute(update(subclouds).values(prestage_from_version="21.12"))
+
+    assert 200 == house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"software-version": "22.12"}).status
+    assert ("complete", SHOWN) == staged(house)
+
+
 @pytest.mark.parametrize("status", ["failed", "prestaging"])
 def test_only_what_is_complete_ends(house: House, status: str) -> None:
     """A prestage that failed or goes on is shown until the next one."""
