@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 
 from db.journal import Journal
 from db.schema import subclouds
 from messages.event_types import SubcloudUpdated
 from statemachine.staged import NOTHING_STAGED, is_outlived
+from statemachine.states import PrestageStatus
 
 # What a rule about it looks at.
 _COLUMNS = (
@@ -45,15 +46,16 @@ def end_staged(
     is_over: Callable[[RowMapping], bool],
     at: datetime,
 ) -> None:
-    """End what those of the subclouds show as staged whose rows `is_over` picks."""
+    """End what those of the subclouds show as staged whose rows `is_over` picks; a prestage that failed stays shown."""
     if not subcloud_ids:
         return
     query = select(*_COLUMNS).where(subclouds.c.id.in_(subcloud_ids)).order_by(subclouds.c.id)
     over = [row for row in connection.execute(query).mappings() if is_over(row)]
     if not over:
         return
+    values = {**NOTHING_STAGED, "prestage_status": func.nullif(subclouds.c.prestage_status, PrestageStatus.COMPLETE)}
     connection.execute(
-        update(subclouds).where(subclouds.c.id.in_([row["id"] for row in over])).values(**NOTHING_STAGED, updated_at=at)
+        update(subclouds).where(subclouds.c.id.in_([row["id"] for row in over])).values(**values, updated_at=at)
     )
     for row in over:
         fields = SubcloudUpdated(fields=sorted(NOTHING_STAGED))

@@ -17,7 +17,6 @@ from messages.events import about_step
 from messages.resources import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
 from statemachine.snapshot import RunView
-from statemachine.staged import is_staged
 from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState, StepType
 from statemachine.versions import names_release
 
@@ -158,7 +157,8 @@ class StepMoves:
             self._connection,
             self._journal,
             begun.keys(),
-            lambda row: is_staged(row) and names_release(row["prestage_versions"] or "", begun[row["id"]]),
+            # Also below the failure of a later prestage, which keeps what was complete before it.
+            lambda row: names_release(row["prestage_versions"] or "", begun[row["id"]]),
             self._at,
         )
         failed = [one.move for one in moved if one.move.path[-1] == StepState.FAILED]

@@ -85,6 +85,21 @@ class TestRun:
         assert ("complete", "") == end(rig)
         assert SHOWN == staged(rig)
 
+    def test_what_a_failed_prestage_kept_goes(self, build: Callable[..., Rig], stage: Stage) -> None:
+        """A release that was complete before a prestage failed is not shown after its removal; the failure is."""
+        rig = build()
+        rig.add_site("a")
+        prestaged(rig)
+        stage.end("a", "prestage_sw_packages", FAILS)
+        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        assert "failed" == end(rig)[0]
+        assert ("failed", SHOWN[1]) == staged(rig)
+
+        unstage(rig)
+
+        assert ("complete", "") == end(rig)
+        assert ("failed", None) == staged(rig)
+
     def test_a_failed_removal_proves_nothing(self, build: Callable[..., Rig], stage: Stage) -> None:
         """What a broken removal left is not known, so nothing is shown as staged; the reason is the site's error."""
         rig = build()
