@@ -53,8 +53,6 @@ def unstage_release(desk: Desk, command: Command) -> UnstagedSubcloud:
     subcloud = _find(desk, command)
     require_password(command, missing="sysadmin_password is required.")
     release = read_body(UnstageRequest, command.data).release
-    if has_work(desk.connection, subcloud["id"]):
-        raise bad_request("Cannot remove what is staged during an active operation.")
     (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
     refusal = judge_unstage(site_status(row), release, subcloud["software_version"])
     if refusal is not None:

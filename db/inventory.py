@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Table, case, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, exists, func, insert, select, update
 
 from db.schema import controller, steps, strategies, subcloud_groups, subclouds
 from statemachine.eligibility import SiteStatus
-from statemachine.states import StepState, StrategyState
+from statemachine.states import StepState, StepType, StrategyState
+
+_REMOVES: Final = steps.c.type == StepType.UNSTAGE
+# What a step means to others that want its subcloud: a removal is one from its first moment, without a strategy.
+WORK: Final[ColumnElement[str]] = case((_REMOVES, StepState.UNSTAGING), else_=steps.c.state)
 
 
 def find(connection: Connection, table: Table, ref: str) -> RowMapping | None:
@@ -44,7 +48,7 @@ def candidates(
     # Handed out, or about to be: its run only waits for a worker, and nobody need apply anything.
     begun = (steps.c.state == StepState.INITIAL) & (steps.c.run_id.is_not(None) | steps.c.strategy_id.is_(None))
     busy_with = (
-        select(func.min(case((begun, StepState.PRECHECK), else_=steps.c.state)))
+        select(func.min(case((begun & ~_REMOVES, StepState.PRECHECK), else_=WORK)))
         .where(steps.c.subcloud_id == subclouds.c.id, steps.c.finished_at.is_(None))
         .correlate(subclouds)
         .scalar_subquery()

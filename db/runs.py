@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
+from db.inventory import WORK
 from db.journal import Journal, RunIds
 from db.live import Beyond
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
@@ -172,8 +173,8 @@ def _assignment(
 
 
 def other_work(connection: Connection, subcloud_id: int, step_id: int | None = None) -> str | None:
-    """Return the state of another step of the subcloud that has begun and not ended, if any."""
-    query = select(steps.c.state).where(
+    """Return the state of another step of the subcloud that has begun and not ended, if any; see `WORK`."""
+    query = select(WORK).where(
         steps.c.subcloud_id == subcloud_id,
         steps.c.finished_at.is_(None),
         steps.c.state.not_in([StepState.INITIAL, *TERMINAL_STEPS]),

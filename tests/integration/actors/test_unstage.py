@@ -169,16 +169,37 @@ class TestCommand:
         assert (404, "Subcloud not found") == (unknown.status, unknown.detail)
 
     def test_a_site_at_work(self, house: House) -> None:
-        """A site with a running step, or one that may start by itself, is refused; so is a second removal."""
+        """A site with a step that waits or runs is refused with what to wait for."""
+        house.add_site("a")
+        house.create()
+
+        waiting = unstage(house).detail
+        house.verb("apply")
+
+        assert waiting.startswith(
+            "Unstage failed 'a': Subcloud a has a step in a strategy that has not been worked on."
+        )
+        assert unstage(house).detail.startswith(
+            "Unstage failed 'a': Subcloud a current prestage_status is 'prestaging'."
+        )
+
+    @pytest.mark.parametrize("state", ["initial", "prestage-precheck", "unstaging"])
+    def test_a_site_with_a_removal(self, house: House, state: str) -> None:
+        """From its first moment on a removal is what a second one, a prestage and a strategy are told to wait for."""
         house.add_site("a")
         house.add_site("b")
-        house.create()
-        house.verb("apply")
-        busy = "Cannot remove what is staged during an active operation."
+        unstage(house)
+        with house.database.write() as connection:
+            connection.execute(update(steps).values(state=state))
+        reason = (
+            "A staged release is being removed from subcloud a. "
+            "Please wait until that finishes before running this operation."
+        )
 
-        assert busy == unstage(house).detail
-        house.verb("abort")
-        house.verb("delete")
-        assert 200 == unstage(house, "b").status
-        assert busy == unstage(house, "b").detail
-        assert 400 == house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b").status
+        again, prestage = unstage(house), house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        created = house.create()
+
+        assert (400, f"Unstage failed 'a': {reason}") == (again.status, again.detail)
+        assert (400, f"Prestage skipped 'a': {reason}") == (prestage.status, prestage.detail)
+        assert [("b", 1)] == house.stages()
+        assert reason in str(created.body["excluded-subclouds"])
