@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from db.downgrade_checks import database_use, downgrade_losses
 from db.engine import Database
 from db.heartbeats import ALIVE_S, ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.migrate import downgrade, upgrade
 from db.revisions import MIGRATIONS, head_revision, known_revisions
-from db.schema import audit, heartbeats, runs, secrets, webhooks
+from db.schema import audit, heartbeats, run_outputs, runs, secrets, steps, webhooks
 from db.types import database_now
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -142,6 +142,38 @@ def test_what_is_lost(database: Database) -> None:
     assert [loss for loss in losses if loss.startswith("secrets that forget") and loss.endswith(": 2")]
     assert "entries of the audit: 3" not in downgrade_losses(database, str(head_revision()), "0002")
     assert [] == downgrade_losses(database, str(head_revision()), str(head_revision()))
+
+
+def add_step(connection: Connection, kind: str) -> None:
+    """Add a standalone step of a type with a run, what that printed, and a secret."""
+    values = {"type": kind, "subcloud_name": kind, "stage": 1, "state": "initial", "details": "", "version": 1}
+    facts = {"release": "23.09", "force": False, "for_sw_deploy": False, "created_at": AT}
+    step_id = connection.execute(insert(steps).values(**values, **facts).returning(steps.c.id)).scalar_one()
+    add_run(connection, lease_s=None)
+    newest = select(func.max(runs.c.id)).scalar_subquery()
+    connection.execute(update(runs).where(runs.c.id == newest).values(step_id=step_id))
+    connection.execute(update(steps).where(steps.c.id == step_id).values(run_id=newest))
+    connection.execute(insert(run_outputs).values(run_id=newest, content=b"", left_out_at_bytes=0, left_out_bytes=0))
+    connection.execute(insert(secrets).values(step_id=step_id, sealed="x", bound_to="c", created_at=AT))
+
+
+def test_removals_of_releases_are_lost_whole(database: Database) -> None:
+    """An older program would take a removal for a prestage, so going down takes it away with all that hangs on it."""
+    with database.write() as connection:
+        for kind in ("prestage", "unstage"):
+            add_step(connection, kind)
+
+    assert "removals of staged releases, with what they printed: 1" in downgrade_losses(database, "0011", "0010")
+    downgrade(database, "0010")
+    upgrade(database)
+    with database.read() as connection:
+        assert [("prestage", "prestage")] == [
+            (row.subcloud_name, row.type) for row in connection.execute(select(steps.c.subcloud_name, steps.c.type))
+        ]
+        assert [1, 1, 1] == [
+            connection.execute(select(func.count()).select_from(table)).scalar()
+            for table in (runs, run_outputs, secrets)
+        ]
 
 
 def test_every_revision_tells_what_it_loses(database: Database) -> None:
