@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from typing import Iterable, List, Set
+from typing import Any, Dict, List, Set
 
 from .documents import read_document, remove_file
 from .image_staging import ARCHIVE
@@ -29,8 +29,8 @@ def is_touched(backup_dir: str, release: str) -> bool:
     directory = os.path.join(backup_dir, release)
     if os.path.islink(directory) or not os.path.isdir(directory):
         return False
-    marked = [name for name in (PACKAGES_MARKER, IMAGES_MARKER) if os.path.lexists(os.path.join(directory, name))]
-    if marked:
+    # A marker that cannot be read says nothing, as for a staging, which is then done again.
+    if _markers(directory):
         return _is_ours(directory, release)
     return any(os.path.lexists(os.path.join(directory, name)) for name in (MANIFEST, RECORD, IMAGES_WORK))
 
@@ -71,6 +71,10 @@ def remove_release(backup_dir: str, release: str) -> None:
 
 
 def _is_ours(directory: str, release: str) -> bool:
-    markers: Iterable[str] = (PACKAGES_MARKER, IMAGES_MARKER)
-    documents = [read_document(os.path.join(directory, name)) for name in markers]
-    return any(document is not None and document.get("release") == release for document in documents)
+    return any(document.get("release") == release for document in _markers(directory))
+
+
+def _markers(directory: str) -> List[Dict[str, Any]]:
+    """Return the content of the markers that can be read."""
+    documents = [read_document(os.path.join(directory, name)) for name in (PACKAGES_MARKER, IMAGES_MARKER)]
+    return [document for document in documents if document is not None]

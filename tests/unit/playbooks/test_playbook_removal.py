@@ -140,6 +140,16 @@ def test_what_a_broken_staging_left_is_removed(controller: Controller) -> None:
     assert not controller.release.exists()
 
 
+def test_a_release_with_a_damaged_marker_is_removed(controller: Controller) -> None:
+    """A marker that cannot be read proves nothing, neither that the release is complete nor that it is of others."""
+    controller.prepare()
+    controller.stage_all()
+    (controller.release / "prestage_packages_complete.json").write_text("")
+
+    assert ["23.09"] == unstage(controller.backup, controller.feeds.target)["removed"]
+    assert not controller.release.exists()
+
+
 def test_a_removal_that_was_broken_off_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that died while a release was removed shows no complete release, and the next removal ends it."""
     images = mark(tmp_path, "23.09", "prestage_images_complete.json")
