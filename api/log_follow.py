@@ -32,7 +32,7 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
         ApiError: 404 without a step; 503 when too many follow, or the store does not answer.
     """
     with request.app[LOG_FOLLOWERS].place():
-        step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name))
+        step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name, phase))
         if step is None:
             raise step_not_found()
         response = web.StreamResponse(headers=stream_headers("text/plain"))

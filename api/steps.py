@@ -46,7 +46,7 @@ async def show_log(request: web.Request) -> web.StreamResponse:
     """Show what the newest run of one phase printed so far, or of all phases one after the other.
 
     With `follow` it goes on with what is printed from now on. Serves the step that started last, of any strategy or
-    standalone: details of past steps point here too.
+    standalone, and for a phase the last that has it: details of past steps point here too.
     """
     name = path_ref(request, step_not_found())
     phase = read_query(LogQuery, request, HTTPStatus.NOT_FOUND).phase
@@ -55,7 +55,7 @@ async def show_log(request: web.Request) -> web.StreamResponse:
         return await follow(request, name, phase)
 
     def read(connection: Connection) -> bytes:
-        step = listing.latest_step(connection, name)
+        step = listing.latest_step(connection, name, phase)
         if step is None:
             raise step_not_found()
         return _render(outputs(connection, step, phase), name, phase)

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from sqlalchemy import ColumnElement, Connection, Select, Table, false, func, or_, select
 
 from db.schema import steps, strategies, subcloud_groups, subclouds
+from statemachine.states import types_with
 
 Row = Mapping[str, Any]
 
@@ -69,22 +70,31 @@ def subclouds_of_group(connection: Connection, group_id: int) -> list[Row]:
     return _all(connection, select(subclouds).where(subclouds.c.group_id == group_id).order_by(subclouds.c.id))
 
 
-def latest_step(connection: Connection, name: str) -> Row | None:
+def latest_step(connection: Connection, name: str, phase: str | None = None) -> Row | None:
     """Return the step of the subcloud called `name` that started last, of any strategy or standalone.
 
-    A step that has not started has printed nothing; until it does, the one before is the one to read about.
-    Falls back to the newest step when none has started.
+    With `phase` that is the last one of a type that has this phase, if there is one: a removal does not hide what a
+    prestage printed. A step that has not started has printed nothing; until it does, the one before is the one to read
+    about. Falls back to the newest step when none has started.
     """
-    named = select(steps).where(steps.c.subcloud_name == name)
+    found = _latest(connection, name, phase)
+    return found if found is not None or phase is None else _latest(connection, name, None)
+
+
+def _latest(connection: Connection, name: str, phase: str | None) -> Row | None:
+    named = select(steps).where(steps.c.subcloud_name == name, steps.c.type.in_(types_with(phase)))
     started = named.where(steps.c.started_at.is_not(None)).order_by(steps.c.started_at.desc(), steps.c.id.desc())
     return _first(connection, started.limit(1)) or _first(connection, named.order_by(steps.c.id.desc()).limit(1))
 
 
-def step_to_follow(connection: Connection, name: str) -> Row | None:
-    """Return the step of the subcloud called `name` that is open, if there is one, otherwise the latest."""
-    newest = _followed().where(steps.c.subcloud_name == name, steps.c.finished_at.is_(None)).order_by(steps.c.id.desc())
-    opened = _first(connection, newest.limit(1))
-    return opened if opened is not None and not opened["is_over"] else latest_step(connection, name)
+def step_to_follow(connection: Connection, name: str, phase: str | None = None) -> Row | None:
+    """Return the step of the subcloud called `name` that is open, if there is one, otherwise the latest.
+
+    With `phase` only steps of a type that has this phase count.
+    """
+    opened = (steps.c.subcloud_name == name, steps.c.finished_at.is_(None), steps.c.type.in_(types_with(phase)))
+    newest = _first(connection, _followed().where(*opened).order_by(steps.c.id.desc()).limit(1))
+    return newest if newest is not None and not newest["is_over"] else latest_step(connection, name, phase)
 
 
 def followed_step(connection: Connection, step_id: int) -> Row | None:

@@ -139,3 +139,8 @@ MOVING_STRATEGIES: Final = frozenset({StrategyState.APPLYING, StrategyState.ABOR
 DELETABLE_STRATEGIES: Final = frozenset(
     {StrategyState.INITIAL, StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED}
 )
+
+
+def types_with(phase: str | None) -> tuple[StepType, ...]:
+    """Return the types of steps that have a phase; all of them for None."""
+    return tuple(kind for kind, phases in PHASES_OF.items() if phase is None or phase in phases)

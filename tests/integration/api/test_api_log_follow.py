@@ -122,6 +122,18 @@ def end_step(rig: Rig, state: str = "complete", details: str = "") -> None:
         connection.execute(update(steps).where(steps.c.id == 1).values(**ended))
 
 
+async def test_a_phase_of_the_step_before_a_removal(rig: Rig) -> None:
+    """A phase that only an earlier step has is told of that step, and the removal after it hides nothing."""
+    at_work(rig)
+    end_run(rig, 1, b"staged\n")
+    end_step(rig)
+    rig.insert(steps, api_rows.step(2, "a", type="unstage", state="unstaging", started_at=api_rows.STARTED))
+    rig.insert(runs, running(2, "unstaging", step_id=2))
+
+    async with following(rig, f"&phase={PACKAGES}") as log:
+        assert "staged\n" in await log.rest()
+
+
 async def test_what_there_is_then_what_comes(rig: Rig) -> None:
     """A running phase is told from its beginning, then as it goes on; with its outcome, and the step's, it ends."""
     at_work(rig, said=b"one\n")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from datetime import timedelta
 
 import api_rows
 import pytest
@@ -145,6 +146,24 @@ async def test_log_is_of_the_step_that_started_last(rig: Rig) -> None:
     assert (await rig.send("GET", f"{BASE}/a/log?phase={PACKAGES}")).text == "standalone"
 
 
+async def test_a_removal_hides_no_log_of_a_prestage(rig: Rig) -> None:
+    """A phase is that of the last step that has it, for the details of a failed prestage point to its log."""
+    later = api_rows.STARTED + timedelta(hours=1)
+    ended = {"state": "failed", "finished_at": later}
+    rig.insert(
+        steps,
+        api_rows.step(1, "a", **ended, type="prestage", started_at=api_rows.STARTED),
+        api_rows.step(2, "a", **ended, type="unstage", started_at=later),
+    )
+    rig.insert(runs, api_rows.run(1, PACKAGES, step_id=1), api_rows.run(2, "unstaging", step_id=2))
+    output(rig, 1, b"staged\n")
+    output(rig, 2, b"removed\n")
+
+    replies = [(await rig.send("GET", f"{BASE}/a/log?phase={phase}")).text for phase in (PACKAGES, "unstaging")]
+    assert ["staged\n", "removed\n"] == replies
+    assert "staged" not in (await rig.send("GET", f"{BASE}/a/log")).text
+
+
 @pytest.mark.parametrize(
     ("path", "detail"),
     [
@@ -154,6 +173,7 @@ async def test_log_is_of_the_step_that_started_last(rig: Rig) -> None:
             f"a/log?phase={PACKAGES}",
             f"There is no output of phase '{PACKAGES}' for subcloud a yet",
         ),
+        ("a/log?phase=unstaging", "There is no output of phase 'unstaging' for subcloud a yet"),
         (
             "a/log?phase=../etc",
             "Unknown phase '../etc'; the phases are: " + ", ".join(PHASES),
