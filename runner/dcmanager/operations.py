@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Lock, Thread
 from time import monotonic
 from typing import Final
@@ -36,8 +37,9 @@ class DcmanagerOperations:
     """The operations of one dcmanager, for one process.
 
     All who ask within 10 s of a question share its answer, a failure too; those who come while it is being asked wait
-    for it. A question takes at most `longest_s` seconds. `address.service_url` has the version of the API;
-    `installation` tells a Prestager that is asked whether it asks itself.
+    for it. A question takes at most `longest_s` seconds; it may hang longer in a look-up of names, but nobody waits
+    longer. `address.service_url` has the version of the API; `installation` tells a Prestager that is asked whether it
+    asks itself.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class DcmanagerOperations:
         self._clock = clock
         self._lock = Lock()
         self._question: Future[_Answer] | None = None
+        self._asked_at = float("-inf")
         self._fresh_until = float("-inf")
 
     def ask(self) -> None:
-        """Begin to ask where nothing fresh is known; returns at once."""
-        self._current()
+        """Begin to ask where nothing fresh is known; returns at once. `read` raises what keeps it from being asked."""
+        with suppress(InspectionError):
+            self._current()
 
     def read(self) -> DcmanagerSubclouds:
         """Return what dcmanager says. Callable from any thread, never inside a transaction.
@@ -69,7 +73,7 @@ class DcmanagerOperations:
             InspectionError: It gave no usable answer in time.
         """
         try:
-            return _raised(self._current().result(self._longest_s))
+            return _raised(self._current().result(self._left_s()))
         except TimeoutError:
             raise self._late() from None
 
@@ -80,8 +84,11 @@ class DcmanagerOperations:
             InspectionError: It gave no usable answer in time.
         """
         try:
-            async with asyncio.timeout(self._longest_s):
-                return _raised(await asyncio.wrap_future(self._current()))
+            question = self._current()
+            if question.done():
+                return _raised(question.result())
+            async with asyncio.timeout(self._left_s()):
+                return _raised(await asyncio.wrap_future(question))
         except TimeoutError:
             raise self._late() from None
 
@@ -93,12 +100,20 @@ class DcmanagerOperations:
             question: Future[_Answer] = Future()
             # One who waits and is cancelled must not cancel it for the others.
             question.set_running_or_notify_cancel()
+            asked_at = self._asked_at = self._clock()
+            try:
+                Thread(target=self._answer, args=(question, asked_at), name="dcmanager", daemon=True).start()
+            except RuntimeError:
+                # The next who asks tries again.
+                raise InspectionError("dcmanager cannot be asked: this machine starts no more threads.") from None
             self._question = question
-            Thread(target=lambda: self._answer(question), name="dcmanager", daemon=True).start()
             return question
 
-    def _answer(self, question: Future[_Answer]) -> None:
-        asked_at = self._clock()
+    def _left_s(self) -> float:
+        """Return how long the question is waited for from now on, in seconds."""
+        return max(0.0, self._asked_at + self._longest_s - self._clock())
+
+    def _answer(self, question: Future[_Answer], asked_at: float) -> None:
         try:
             answer = asyncio.run(self._look())
         except Exception as error:  # noqa: BLE001 - the top of a thread, told to those who wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from fleet.faults import Fault, FaultKind
 from fleet.site_spec import EVERYTHING, SiteSpec
 from fleet.sites_api import ServedSite, serve_sites
 from runner.dcmanager import operations as module
+from runner.dcmanager.interpretation import DcmanagerSubclouds
 from runner.dcmanager.operations import DcmanagerOperations
 from runner.inspectors import InspectionError
 from runner.sysinv.session import Address
@@ -105,6 +107,49 @@ async def test_a_failure_that_takes_long_holds_after_it(
 
     # The error counts as passing, so it is asked a second time.
     assert 2 == dcmanager.spec.requests["subclouds"]
+
+
+async def test_one_that_hangs_is_not_waited_for_anew(
+    asker: Asker, dcmanager: ServedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a question hangs, as a look-up of names may, those who come after its time are told at once."""
+    asked = operations_of(asker, dcmanager, longest_s=0.5)
+    is_over = threading.Event()
+
+    async def look() -> DcmanagerSubclouds:
+        # Not ended by a cancellation: so is what runs in a thread of the event loop.
+        is_over.wait(10)
+        return DcmanagerSubclouds(count=0, operations={})
+
+    monkeypatch.setattr(asked, "_look", look)
+    try:
+        began = monotonic()
+        for _ in range(10):
+            with pytest.raises(InspectionError, match=r"not answered within 0\.5 s"):
+                await asked.read_async()
+            with pytest.raises(InspectionError, match=r"not answered within 0\.5 s"):
+                await asyncio.to_thread(asked.read)
+        assert monotonic() - began < 2
+    finally:
+        is_over.set()
+
+
+async def test_a_machine_without_threads(asker: Asker, dcmanager: ServedSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that starts no thread is told in a sentence, by either way of asking, and it is tried again."""
+
+    def refuse(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    asked = operations_of(asker, dcmanager)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        asked.ask()
+        with pytest.raises(InspectionError, match="starts no more threads"):
+            asked.read()
+        with pytest.raises(InspectionError, match="starts no more threads"):
+            await asked.read_async()
+
+    assert 2 == (await asked.read_async()).count
 
 
 async def test_one_who_is_cancelled_ends_it_for_nobody(asker: Asker, dcmanager: ServedSite) -> None:
