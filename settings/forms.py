@@ -115,10 +115,14 @@ def _dcmanager_url(value: str) -> str:
         return value
     if not _is_api_address(value):
         raise ValueError("is not the address of dcmanager's API such as http://192.168.204.2:8119/v1.0")
-    return value.rstrip("/")
+    address = value.rstrip("/")
+    # The version, which all paths begin with, is often left out.
+    return address if urlsplit(address).path else f"{address}/v1.0"
 
 
 def _is_api_address(value: str) -> bool:
+    if any(character.isspace() for character in value):
+        return False
     try:
         url = urlsplit(value)
         has_place = bool(url.hostname) and url.port != 0

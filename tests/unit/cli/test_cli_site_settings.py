@@ -52,6 +52,12 @@ def test_complete_settings_of_dcmanager(make: Make) -> None:
     assert dcmanager_operations(make()) is None
 
 
+@pytest.mark.parametrize("value", ["http://h:8119", "http://h:8119/", "http://h:8119/v1.0", "http://h:8119/v1.0/"])
+def test_the_version_of_dcmanagers_api(make: Make, value: str) -> None:
+    """An address without a path gets the version of the API, without which dcmanager has no subclouds."""
+    assert "http://h:8119/v1.0" == make(dcmanager_url=value).dcmanager_url
+
+
 @pytest.mark.parametrize(
     ("listen", "url", "is_own"),
     [
@@ -73,7 +79,18 @@ def test_the_address_of_this_prestager(make: Make, listen: str, url: str, is_own
 
 @pytest.mark.parametrize(
     "value",
-    ["192.0.2.1:8119", "ftp://h/v1.0", "http://", "http://u:hunter2@h/", "http://h:x/", "http://h:0/", "http://[h/"],
+    [
+        *(
+            "192.0.2.1:8119",
+            "ftp://h/v1.0",
+            "http://",
+            "http://u:hunter2@h/",
+            "http://h:x/",
+            "http://h:0/",
+            "http://[h/",
+        ),
+        *("http://h:8119/v1.0 ", " http://h/v1.0", "http://h h/v1.0", "http://h/v1.0\n"),
+    ],
 )
 def test_what_is_no_address_of_dcmanager(prestager, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     """What is no address is told with an example, without its value."""
