@@ -41,6 +41,7 @@ def start_faults(settings: Settings) -> list[str]:
         _database_driver,
         _secret_key,
         _tracing,
+        _ansible_config,
         tls_fault,
     )
     return [fault for check in checks if (fault := check(settings)) is not None] + [
@@ -56,6 +57,7 @@ def doubts(settings: Settings, *, listens: bool = True) -> list[str]:
     """
     return [
         *_missing(settings),
+        *_collections(settings),
         *file_right_warnings(settings),
         *_run_files(),
         *_host_keys(settings),
@@ -127,6 +129,24 @@ def _secret_key(settings: Settings) -> str | None:
     except StartError as error:
         return str(error)
     return None
+
+
+def _ansible_config(settings: Settings) -> str | None:
+    file = settings.ansible_config
+    if file is None or (file.is_file() and os.access(file, os.R_OK)):
+        return None
+    # Ansible would pass over it, and read the user's own or that of /etc.
+    return (
+        f"PRESTAGER_ANSIBLE_CONFIG {file} is no file that this user can read; name an ansible.cfg, or leave it empty."
+    )
+
+
+def _collections(settings: Settings) -> list[str]:
+    return [
+        f"PRESTAGER_ANSIBLE_COLLECTIONS {directory} is no directory; no collections are found there."
+        for directory in settings.collection_paths
+        if not directory.is_dir()
+    ]
 
 
 def _tracing(settings: Settings) -> str | None:

@@ -39,9 +39,11 @@ _NEEDED: Final[Mapping[str, str]] = {
     "ANSIBLE_BECOME_ASK_PASS": "False",
     "ANSIBLE_ASK_VAULT_PASS": "False",
     "ANSIBLE_ENABLE_TASK_DEBUGGER": "False",
-    # Keeps why a run failed; see runner/callback_plugins. Ansible before 2.11 needs no leave to load it.
+    # Keeps why a run failed; see runner/callback_plugins. Ansible before 2.11 needs no leave to load it. Others, which
+    # may write down what tasks answer, are not loaded: the second name is that of Ansible before 2.11.
     "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
     "ANSIBLE_CALLBACKS_ENABLED": "prestager_failures",
+    "ANSIBLE_CALLBACK_WHITELIST": "prestager_failures",
     "ANSIBLE_STDOUT_CALLBACK": "default",
     "ANSIBLE_NOCOLOR": "True",
     "ANSIBLE_FORCE_COLOR": "False",
@@ -51,6 +53,8 @@ _NEEDED: Final[Mapping[str, str]] = {
     # What is printed is kept with secrets masked, and nowhere else.
     "ANSIBLE_LOG_PATH": os.devnull,
     "ANSIBLE_RETRY_FILES_ENABLED": "False",
+    # The inventory of a run is YAML. Another plugin would take the lines of the file with the passwords for hosts.
+    "ANSIBLE_INVENTORY_ENABLED": "yaml",
     # What one site answers is nothing to the run of another.
     "ANSIBLE_CACHE_PLUGIN": "memory",
     "ANSIBLE_LOCALHOST_WARNING": "False",

@@ -116,6 +116,27 @@ def test_an_ansible_that_is_not_there(prestager, controller: Path, monkeypatch: 
     assert "PRESTAGER_ANSIBLE" in ended.err
 
 
+@pytest.mark.parametrize("name", ["missing.cfg", "feed"])
+def test_missing_configuration_of_ansible(
+    prestager, controller: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A file of settings for Ansible that cannot be read is a fault: Ansible would read another one instead."""
+    monkeypatch.setenv("PRESTAGER_ANSIBLE_CONFIG", str(controller / name))
+    ended = prestager("config", "check")
+
+    assert (1, 1) == (ended.code, ended.err.count("  - "))
+    assert f"PRESTAGER_ANSIBLE_CONFIG {controller / name} is no file that this user can read;" in ended.err
+
+
+def test_missing_collections(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of collections that is not there is a warning."""
+    monkeypatch.setenv("PRESTAGER_ANSIBLE_COLLECTIONS", f"{controller}:{controller}/missing")
+    ended = prestager("config", "check")
+
+    assert (0, 1) == (ended.code, ended.err.count("PRESTAGER_ANSIBLE_COLLECTIONS"))
+    assert f"{controller}/missing is no directory" in ended.err
+
+
 def test_what_may_come_later_is_a_warning(prestager, controller: Path) -> None:
     """A feed that was not uploaded yet is no reason not to start."""
     (controller / "feed" / "rel-23.09").rmdir()

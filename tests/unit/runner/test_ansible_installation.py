@@ -21,6 +21,8 @@ from settings.model import Settings
 
 CALLBACKS = Path(__file__).parents[3] / "runner" / "callback_plugins"
 
+OLDER_PYTHON = Path(__file__).parents[3] / ".venv-ansible-older" / "bin" / "python"
+
 # A file of an operator that would break runs, show secrets, or weaken the check of host keys.
 HOSTILE = """\
 [defaults]
@@ -31,6 +33,7 @@ ask_vault_pass = True
 enable_task_debugger = True
 stdout_callback = json
 callbacks_enabled = profile_tasks
+callback_whitelist = profile_tasks
 callback_plugins = /nowhere
 nocolor = False
 force_color = True
@@ -43,6 +46,8 @@ forks = 50
 local_tmp = {directory}/local
 timeout = 7
 roles_path = /opt/roles
+[inventory]
+enable_plugins = ini
 [privilege_escalation]
 become_ask_pass = True
 [ssh_connection]
@@ -120,6 +125,7 @@ class TestEnvironment:
             "DEFAULT_LOG_PATH": os.devnull,
             "RETRY_FILES_ENABLED": False,
             "CACHE_PLUGIN": "memory",
+            "INVENTORY_ENABLED": ["yaml"],
             "DEFAULT_FORKS": 1,
             "ssh.ssh_args": DEFAULT_SSH_ARGS,
             "ssh.control_path": "",
@@ -128,6 +134,21 @@ class TestEnvironment:
         }.items() <= found.items()
         assert found["DEFAULT_LOCAL_TMP"].startswith(f"{tmp_path / 'runs'}/")
         assert (7, ["/opt/roles"]) == (found["DEFAULT_TIMEOUT"], found["DEFAULT_ROLES_PATH"])
+
+    @pytest.mark.skipif(not OLDER_PYTHON.exists(), reason="bin/setup test makes the environment of the older Ansible")
+    def test_no_other_callbacks_of_an_older_ansible(self, tmp_path: Path) -> None:
+        """Ansible before 2.11, too, loads no callback of the operator's file: it may write down what tasks answer."""
+        config = tmp_path / "ansible.cfg"
+        config.write_text(HOSTILE.format(directory=tmp_path))
+        done = subprocess.run(
+            [OLDER_PYTHON, "-c", "from ansible import constants; print(constants.DEFAULT_CALLBACK_WHITELIST)"],
+            env=AnsibleInstallation(config=config).environment(tmp_path / "runs"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert "['prestager_failures']\n" == done.stdout
 
     @pytest.mark.parametrize(
         ("is_ours", "name", "value"),
