@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,6 +102,13 @@ class AnsibleInstallation:
     program: Path = _OUR_PROGRAM
     collections: tuple[Path, ...] = ()
     config: Path = _OUR_CONFIG
+
+    def lacks_sshpass(self) -> bool:
+        """Tell whether a run finds no program `sshpass`; ours needs none, so it never lacks it."""
+        return (
+            self.program != _OUR_PROGRAM
+            and shutil.which("sshpass", path=base_environment(self.program)["PATH"]) is None
+        )
 
     def environment(self, tmp: Path) -> dict[str, str]:
         """Return the environment in which `program` loads a playbook, apart from what `set_environment` returns.

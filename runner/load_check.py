@@ -1,5 +1,7 @@
 """Load the playbooks of a set with Ansible as a run would: `ansible-playbook --syntax-check` in a run's environment.
 
+An Ansible that would find no `sshpass`, and needs it to log in at sites, counts as one that cannot load them.
+
 One process loads all playbooks of the set. It takes one to three seconds of a core, so that a set that loaded is not
 loaded again before a file changes that Ansible reads then.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -17,7 +20,7 @@ from typing import Final
 from messages.secret_names import mask_fields
 from runner.ansible_installation import AnsibleInstallation, set_environment
 from runner.failure import sentence
-from runner.load_errors import load_error, prints_error
+from runner.load_errors import config_error, load_error, prints_error, sshpass_error
 from runner.load_fingerprint import LoadedSets, fingerprint
 from runner.playbook_set import PLAYBOOKS, read_playbook_set
 from runner.private_dir import PrivateDir, default_run_root, private_dir
@@ -107,20 +110,32 @@ class LoadCheck:
         place.create()
         try:
             place.hosts_file.write_text(_INVENTORY)
-            process = self._start(place, check_id)
-            return process if isinstance(process, str) else self._judge(self._exit_code(process), _printed(place))
+            playbooks = [str(self._directory / PLAYBOOKS[phase]) for phase in read_playbook_set(self._directory).phases]
+            process = self._start(place, check_id, ["--syntax-check", "-i", str(place.hosts_file), *playbooks])
+            if isinstance(process, str):
+                return process
+            return self._judge(self._exit_code(process), _printed(place)) or self._login_error(place, check_id)
         finally:
             end_processes(lambda: marked(self._worker, check_id), grace_s=0.0)
             place.remove()
 
-    def _start(self, place: PrivateDir, check_id: str) -> subprocess.Popen[bytes] | str:
+    def _login_error(self, place: PrivateDir, check_id: str) -> str | None:
+        """Return a sentence about an Ansible that cannot give a password to ssh; None: it can."""
+        if not self._ansible.lacks_sshpass():
+            return None
+        process = self._start(place, check_id, ["--version"])
+        if isinstance(process, str):
+            return process
+        _ = self._exit_code(process)
+        return sshpass_error(_printed(place), self._ansible.program)
+
+    def _start(self, place: PrivateDir, check_id: str, arguments: Sequence[str]) -> subprocess.Popen[bytes] | str:
         """Return the process, or a sentence about a program that cannot be run."""
         program = self._ansible.program
-        playbooks = [str(self._directory / PLAYBOOKS[phase]) for phase in read_playbook_set(self._directory).phases]
         with _output_file(place).open("wb") as output:
             try:
                 return subprocess.Popen(  # noqa: S603
-                    [str(program), "--syntax-check", "-i", str(place.hosts_file), *playbooks],
+                    [str(program), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -158,6 +173,9 @@ class LoadCheck:
         }
 
     def _judge(self, code: int | None, printed: str) -> str | None:
+        wrong = config_error(printed, self._ansible.config)
+        if wrong is not None:
+            return wrong
         if prints_error(printed):
             return load_error(printed, self._directory)
         if code is None:

@@ -91,7 +91,7 @@ _KINDS: Final[Sequence[_Kind]] = (
     _Kind(
         pattern=re.compile(r"no vault secrets (?:were )?found|Decryption failed"),
         text="is encrypted with Ansible Vault",
-        remedy="Decrypt it: a run has no vault password",
+        remedy="Decrypt it, or name the file of its vault password in PRESTAGER_ANSIBLE_CONFIG",
     ),
     _Kind(
         pattern=re.compile(r"YAML parsing failed|Syntax Error while loading YAML|neither as JSON nor YAML"),
@@ -108,6 +108,46 @@ _KINDS: Final[Sequence[_Kind]] = (
 )
 # A name of a file or role that is built of variables: they are known to a run only, which may well find it.
 _UNDEFINED: Final = re.compile(r"is undefined|[Ww]hen evaluating variable in import path")
+
+# A configuration file that Ansible cannot read, and a value that it does not take; what follows quotes the file.
+_CONFIG: Final = re.compile(
+    r"Error reading config file \([^)\n]+\):[^\n]*?(?:\[line +(?P<inside>\d+)\][^\n]*)?"
+    r"\n(?:file: .*, line: (?P<below>\d+))?"
+)
+_VALUE: Final = re.compile(
+    r"^ansible\.errors\.\w+: (?:Config '(?P<new>\w+)' from|Invalid settings supplied for (?P<old>\w+):)", re.MULTILINE
+)
+_VERSION: Final = re.compile(
+    r"^ansible-playbook (?:\[core )?(?P<text>(?P<major>\d+)\.(?P<minor>\d+)[^\s\]]*)", re.MULTILINE
+)
+# The first Ansible that gives a password to ssh by a program of its own.
+_FIRST_WITH_ASKPASS: Final = (2, 19)
+
+
+def config_error(printed: str, config: Path) -> str | None:
+    """Return a sentence about a configuration file that Ansible does not take; None: it takes `config`.
+
+    Nothing of the file is quoted.
+    """
+    if (found := _CONFIG.search(printed)) is not None:
+        line = found["inside"] or found["below"]
+        place = f", line {line}," if line else ""
+        return f"PRESTAGER_ANSIBLE_CONFIG {config}{place} is no INI file that Ansible can read. Correct it."
+    if (found := _VALUE.search(printed)) is not None:
+        name = found["new"] or found["old"]
+        return f"PRESTAGER_ANSIBLE_CONFIG {config} has a value for {name} that Ansible does not take. Correct it."
+    return None
+
+
+def sshpass_error(printed: str, program: Path) -> str | None:
+    """Return a sentence about an Ansible that needs `sshpass`, which is not there, by what its `--version` printed."""
+    found = _VERSION.search(printed)
+    if found is None or (int(found["major"]), int(found["minor"])) >= _FIRST_WITH_ASKPASS:
+        return None
+    return (
+        f"{program} is Ansible {found['text']}, which needs the program sshpass to log in at sites, and there is none."
+        " Install sshpass, or set PRESTAGER_ANSIBLE to the ansible-playbook of Ansible 2.19 or later."
+    )
 
 
 def prints_error(printed: str) -> bool:

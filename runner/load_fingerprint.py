@@ -65,6 +65,7 @@ class LoadedSets:
 
 def _ansible_files(ansible: AnsibleInstallation) -> Iterator[str]:
     home = ansible.program.parent.parent
+    yield f"sshpass {ansible.lacks_sshpass()}\n"
     yield from map(_entry, (ansible.program, ansible.program.resolve(), ansible.config))
     yield from map(_entry, sorted(home.glob(_PACKAGES)))
     for place in (*(ansible.collections or [path.expanduser() for path in _USUAL_COLLECTIONS]),):

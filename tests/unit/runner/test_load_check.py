@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from runner import ansible_installation
 from runner.ansible_installation import AnsibleInstallation
 from runner.load_check import LoadCheck
 from runner.playbook_set import PLAYBOOKS
 from runner.processes import marked
 
 OLDER_ANSIBLE = Path(__file__).parents[3] / ".venv-ansible-older" / "bin" / "ansible-playbook"
+NEEDS_OLDER_ANSIBLE = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) and not OLDER_ANSIBLE.exists(), reason="the older Ansible needs Python 3.11"
+)
 # Tests in other processes have checks of their own.
 WORKER = f"checked-{os.getpid()}"
 SECRET = "hunter2"
@@ -80,9 +84,7 @@ def test_our_own_ansible(playbooks: Path, run_root: Path) -> None:
     assert ["loaded-set-"] == [path.name[:11] for path in run_root.iterdir()]
 
 
-@pytest.mark.skipif(
-    sys.version_info[:2] != (3, 11) and not OLDER_ANSIBLE.exists(), reason="the older Ansible needs Python 3.11"
-)
+@NEEDS_OLDER_ANSIBLE
 def test_a_bare_include(playbooks: Path, run_root: Path) -> None:
     """A set of the first prestage loads in the Ansible that it needs; in another the sentence names that."""
     (playbooks / "more.yml").write_text("- debug: {msg: x}\n")
@@ -222,3 +224,78 @@ def test_a_check_that_is_stopped(playbooks: Path, run_root: Path, tmp_path: Path
 
     assert checked.first_error() is not None
     assert [] == marked(WORKER)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (f"{SECRET}\n", ", line 1, is no INI file that Ansible can read. Correct it."),
+        (
+            f"[defaults]\npassword = {SECRET}\n[defaults]\n",
+            ", line 3, is no INI file that Ansible can read. Correct it.",
+        ),
+        (
+            f"[defaults]\ntimeout = {SECRET}\n",
+            " has a value for DEFAULT_TIMEOUT that Ansible does not take. Correct it.",
+        ),
+    ],
+    ids=["section", "twice", "value"],
+)
+@pytest.mark.parametrize(
+    "program", [None, pytest.param(OLDER_ANSIBLE, marks=NEEDS_OLDER_ANSIBLE)], ids=["ours", "older"]
+)
+def test_a_broken_configuration_file(
+    playbooks: Path, run_root: Path, tmp_path: Path, program: Path | None, content: str, told: str
+) -> None:
+    """A configuration file that Ansible does not take is told with its line, and nothing of it is quoted."""
+    config = tmp_path / "ansible.cfg"
+    config.write_text(content)
+    ours = AnsibleInstallation(config=config)
+    ansible = ours if program is None else replace(ours, program=program)
+    found = LoadCheck(playbooks, ansible, worker=WORKER, run_root=run_root).first_error()
+
+    assert f"PRESTAGER_ANSIBLE_CONFIG {config}{told}" == found
+
+
+class TestSshpass:
+    """An Ansible before 2.19 logs in with passwords by the program sshpass."""
+
+    @pytest.fixture(autouse=True)
+    def _without_programs(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Leave nothing on the path of a run but what is in `tmp_path`."""
+        monkeypatch.setattr(ansible_installation, "_SYSTEM_PATH", str(tmp_path))
+
+    @NEEDS_OLDER_ANSIBLE
+    def test_an_older_ansible_without_it(self, playbooks: Path, run_root: Path, tmp_path: Path) -> None:
+        """A set does not count as loaded before it is there; then it does, and no more when it goes."""
+        checked = check(playbooks, run_root, OLDER_ANSIBLE)
+        found = [checked.first_error()]
+        sshpass = tmp_path / "sshpass"
+        sshpass.touch(mode=0o755)
+        found.append(checked.first_error())
+        sshpass.unlink()
+        found.append(checked.first_error())
+
+        assert found[0] == (
+            f"{OLDER_ANSIBLE} is Ansible 2.10.17, which needs the program sshpass to log in at sites, and there is"
+            " none. Install sshpass, or set PRESTAGER_ANSIBLE to the ansible-playbook of Ansible 2.19 or later."
+        )
+        assert [None, found[0]] == found[1:]
+
+    @pytest.mark.parametrize("printed", ["ansible-playbook [core 2.19.0]", "ansible-playbook [core 3.0.1b1]", "hello"])
+    def test_others_without_it(self, playbooks: Path, run_root: Path, tmp_path: Path, printed: str) -> None:
+        """Ansible since 2.19, and a program that does not say what it is, need none."""
+        program = script(tmp_path, f"echo 'playbook: x'; echo '{printed}'")
+
+        assert check(playbooks, run_root, program).first_error() is None
+
+    @pytest.mark.parametrize("printed", ["ansible-playbook 2.9.27", "ansible-playbook [core 2.18.1]"])
+    def test_versions_that_need_it(self, playbooks: Path, run_root: Path, tmp_path: Path, printed: str) -> None:
+        """Both ways in which Ansible writes its version are known."""
+        program = script(tmp_path, f"echo 'playbook: x'; echo '{printed}'")
+
+        assert "needs the program sshpass" in str(check(playbooks, run_root, program).first_error())
+
+    def test_ours_needs_none(self, playbooks: Path, run_root: Path) -> None:
+        """Our own Ansible is not even asked."""
+        assert check(playbooks, run_root).first_error() is None

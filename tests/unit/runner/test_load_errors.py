@@ -60,7 +60,8 @@ COLLECTIONS = (
         ),
         (
             "Attempting to decrypt but no vault secrets found.",
-            f"{PLACE} is encrypted with Ansible Vault. Decrypt it: a run has no vault password.",
+            f"{PLACE} is encrypted with Ansible Vault. Decrypt it, or name the file of its vault password in"
+            " PRESTAGER_ANSIBLE_CONFIG.",
         ),
         ("'foo' is not a valid attribute for a Task", f"Ansible cannot load {PLACE}: 'foo' is not a valid attribute"),
     ],
