@@ -52,6 +52,10 @@ _RECORD: Final = """\
     msg: Please specify software version for prestaging.
   when: {wanted} is not version("10.04", ">=")
 
+- name: Log in at the site
+  raw: id
+  changed_when: false
+
 - name: Write down what was given
   copy:
     content: "{{{{ hostvars[inventory_hostname] | to_json }}}}"
