@@ -30,6 +30,9 @@ _OLDER_YAML = re.compile(
 _NO_LOG = "the reason is hidden because the task sets no_log"
 # How ssh ends where no login of those that the site takes was good.
 _REFUSED_LOGIN = re.compile(r"(?P<login>\S+): Permission denied \((?P<methods>[a-z0-9@.,-]+)\)\.\s*\Z")
+# How Ansible begins where sshpass, by which it logs in before 2.19, was asked for the password again.
+_REFUSED_BY_SSHPASS = ("Invalid/incorrect password:", "Invalid/incorrect username/password.")
+_OTHER_PASSWORD = "Try again with the site's own as sysadmin_password"  # noqa: S105 - what to do
 _PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -125,6 +128,8 @@ def _unreachable(text: str, host: str) -> str:
     refused = _REFUSED_LOGIN.search(text)
     if refused is not None:
         return _refused_login(refused["login"], refused["methods"])
+    if text.startswith(_REFUSED_BY_SSHPASS):
+        return f"the site refused the login with this password. {_OTHER_PASSWORD}"
     # The last line of ssh, after a picture of what may have happened.
     if not text.rstrip().endswith("Host key verification failed."):
         return text
@@ -141,7 +146,7 @@ def _refused_login(login: str, methods: str) -> str:
             f"the site takes no passwords from {login} (only {methods}). Allow them in the configuration of its SSH"
             " server, then try again"
         )
-    return f"the site refused the login {login} with this password. Try again with the site's own as sysadmin_password"
+    return f"the site refused the login {login} with this password. {_OTHER_PASSWORD}"
 
 
 def _item_message(item: Mapping[str, Any]) -> str:

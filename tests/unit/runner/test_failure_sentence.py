@@ -76,6 +76,21 @@ def test_a_refused_login_is_told_with_its_remedy(methods: str, expected: str) ->
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Invalid/incorrect username/password. Skipping remaining 3 retries to prevent account lockout: ",
+        "Invalid/incorrect password: Permission denied, please try again.",
+    ],
+)
+def test_a_login_refused_to_sshpass(text: str) -> None:
+    """An older Ansible, which logs in by sshpass, has a wrong password told with the same remedy."""
+    assert (
+        "task 'Copy' on site1: unreachable: the site refused the login with this password. Prestage it again with the"
+        " site's own as sysadmin_password"
+    ) == failure_sentence(TASK, {"msg": text}, is_unreachable=True)
+
+
+@pytest.mark.parametrize(
     ("sentences", "expected"),
     [([], ""), (["a"], "a"), (["a", "b"], "a; then b"), (["a", "b", "c", "d"], "a; then b; then c")],
 )
