@@ -85,7 +85,7 @@ def test_a_refused_login_is_told_with_its_remedy(methods: str, expected: str) ->
 def test_a_login_refused_to_sshpass(text: str) -> None:
     """An older Ansible, which logs in by sshpass, has a wrong password told with the same remedy."""
     assert (
-        "task 'Copy' on site1: unreachable: the site refused the login with this password. Prestage it again with the"
+        "task 'Copy' on site1: unreachable: the site refused the login with this password. Try again with the"
         " site's own as sysadmin_password"
     ) == failure_sentence(TASK, {"msg": text}, is_unreachable=True)
 
