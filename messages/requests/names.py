@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
@@ -12,6 +13,8 @@ from messages.requests.reading import Request, RequestFault, shown, taken_names
 _LIKENESS: Final = 0.6
 # Longer names are nobody's slip of the finger, in characters; comparing takes the square of it.
 _COMPARED: Final = 64
+# Names of which no two look alike, and that end where they seem to.
+_PLAIN: Final = re.compile(r"[!-~]+")
 
 
 def refuse_unknown(model: type[Request], names: Iterable[str], *, noun: str = "field") -> None:
@@ -25,21 +28,34 @@ def refuse_unknown(model: type[Request], names: Iterable[str], *, noun: str = "f
         noun: What each of them is the name of.
 
     Raises:
-        RequestFault: Names the first, in the order of the alphabet, that is not known, and the nearest that is taken.
+        RequestFault: Names the first, in the order of the alphabet, that is not known, and the nearest that is: one
+            that is taken, if any is near.
     """
     if model.unused_names is None:
         return
     taken = taken_names(model)
     unknown = sorted(set(names) - taken - model.unused_names)
     if unknown:
-        raise RequestFault(unknown_text(unknown[0], taken, noun))
+        raise RequestFault(unknown_text(unknown[0], taken, noun, model.unused_names))
 
 
-def unknown_text(name: str, taken: Iterable[str], noun: str = "field") -> str:
-    """Return the words for a name that is not known."""
-    nearest = get_close_matches(name.lower(), sorted(taken), n=1, cutoff=_LIKENESS) if len(name) <= _COMPARED else []
-    instead = f"did you mean {nearest[0]}?" if nearest else f"GET /docs shows the {noun}s that there are"
-    return f"Unknown {noun}: {shown(name)}; {instead}"
+def unknown_text(name: str, taken: Iterable[str], noun: str = "field", unused: Iterable[str] = ()) -> str:
+    """Return the words for a name that is not known: with the nearest that is taken, else the nearest unused one."""
+    nearest = _nearest(name, taken) or _nearest(name, unused)
+    instead = f"did you mean {nearest}?" if nearest else f"GET /docs shows the {noun}s that there are"
+    return f"Unknown {noun}: {_quoted(name)}; {instead}"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    if len(name) > _COMPARED:
+        return None
+    return next(iter(get_close_matches(name.lower(), sorted(names), n=1, cutoff=_LIKENESS)), None)
+
+
+def _quoted(name: str) -> str:
+    """Return a name such that it looks like no other: with blanks at its ends or letters of elsewhere as escapes."""
+    text = shown(name)
+    return text if _PLAIN.fullmatch(name) else f"'{text.encode('ascii', 'backslashreplace').decode()}'"
 
 
 def unused_fields(model: type[Request], names: Iterable[str]) -> list[str]:

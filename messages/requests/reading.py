@@ -114,9 +114,15 @@ def fault(text: str, value: str = "") -> PydanticCustomError:
 
 
 def shown(value: Any) -> str:
-    """Return a value as an error may repeat it: cut short, and without what cannot be encoded."""
+    """Return a value as an error may repeat it: on one line, cut short, and without what cannot be encoded."""
     text = str(value).encode(errors="replace").decode()
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 2] + ".."
+    # Escaped after the cut, for text of any length may come; terminals and pages would obey what is not printable.
+    short = text if len(text) <= _SHOWN else text[: _SHOWN - 2] + ".."
+    return short if short.isprintable() else "".join(map(_printable, short))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def read(model: type[_R], data: Mapping[str, Any]) -> _R:

@@ -32,6 +32,11 @@ SUBCLOUDS = (NewSubcloud, SubcloudChange)
         (GroupChange, "descripton", "description"),
         (NewSubcloud, "bootstrap-adress", "bootstrap-address"),
         (SubcloudChange, "group", "group_id"),
+        # Of what is only known, where nothing that is taken is near.
+        (SubcloudChange, "sysadmin_pasword", "sysadmin_password"),
+        (NewSubcloud, "instal_values", "install_values"),
+        (StrategyBody, "snapshots", "snapshot"),
+        (StrategyBody, "release_ids", "release"),
         (StagedRequest, "relase", "release"),
         (WebhookBody, "urll", "url"),
         (WebhookChangeBody, "secrets", "secret"),
@@ -43,6 +48,25 @@ def test_nearest_name(model: type[Request], name: str, nearest: str) -> None:
         refuse_unknown(model, [*taken_names(model), name])
 
     assert f"Unknown field: {name}; did you mean {nearest}?" == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("release ", "'release '; did you mean release?"),
+        ("releas\u0435", "'releas\\u0435'; did you mean release?"),
+        ("release\u200b", "'release\\u200b'; did you mean release?"),
+        ("release\r\nX: y", "'release\\r\\nX: y'; did you mean release?"),
+        ("\x1b[1mforce", "'\\x1b[1mforce'; did you mean force?"),
+        ("", "''; GET /docs shows the fields that there are"),
+    ],
+)
+def test_names_that_look_like_another(name: str, told: str) -> None:
+    """What cannot be told from another name by eye, or moves a terminal's cursor, is quoted and escaped."""
+    with pytest.raises(RequestFault) as refused:
+        refuse_unknown(StrategyBody, [name])
+
+    assert f"Unknown field: {told}" == str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["xyzzy", "", "t", "x" * 65, "\ud800"])
