@@ -113,7 +113,10 @@ async def _read_multipart(request: web.Request, *, with_file: bool) -> tuple[dic
 
 
 async def _read_parts(request: web.Request, limits: Limits) -> dict[str, tuple[bool, bytes]]:
-    """Return the named parts, of a repeated name the last: whether it is a file, and its content."""
+    """Return the parts, of a repeated name the last: whether it is a file, and its content.
+
+    One without a name has the empty one, which no model knows.
+    """
     parts: dict[str, tuple[bool, bytes]] = {}
     size = count = 0
     async for part in await request.multipart():
@@ -124,8 +127,7 @@ async def _read_parts(request: web.Request, limits: Limits) -> dict[str, tuple[b
         count += 1
         if size > limits.multipart_bytes:
             raise too_large(limits.multipart_bytes)
-        if part.name:
-            parts[part.name] = (part.filename is not None, content)
+        parts[part.name or ""] = (part.filename is not None, content)
     return parts
 
 

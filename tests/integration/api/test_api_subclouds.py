@@ -217,6 +217,19 @@ async def test_unreadable_bodies(rig: Rig, body: bytes, headers: dict[str, str],
     assert rig.transport.commands == []
 
 
+@pytest.mark.parametrize("disposition", [b'form-data; name=""', b"form-data", b"form-data; filename=f"])
+async def test_part_without_a_name(rig: Rig, disposition: bytes) -> None:
+    """A part without a name is refused like any that is not known: it may be what the caller cares for."""
+    part = b"--b\r\nContent-Disposition: %b\r\n\r\nx\r\n"
+    body = part % b'form-data; name="description"' + part % disposition + b"--b--\r\n"
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+
+    reply = await rig.send("PATCH", f"{BASE}/a", body, headers=FORM)
+
+    assert (reply.status, reply.detail) == (400, "Unknown field: ''; GET /docs shows the fields that there are")
+    assert rig.transport.commands == []
+
+
 async def test_nested_form(rig: Rig) -> None:
     """A form inside of a form is no body that anybody sends."""
     part = b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n\r\n--b--\r\n"
