@@ -14,6 +14,8 @@ from multidict import CIMultiDict
 
 # What dcmanager's client sends: the first two after a login by password, token or session; the last by OIDC.
 CLIENT_HEADERS: Final = ("X-Project-Id", "X-User-Id", "OIDC-Token")
+# All that the choice depends on.
+DECIDING_HEADERS: Final = ("Accept", *CLIENT_HEADERS)
 
 _JSON: Final = "application/json"
 _HTML: Final = "text/html"

@@ -11,9 +11,9 @@ from html import escape
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from api.negotiation import wants_html
+from api.negotiation import DECIDING_HEADERS, wants_html
 
 _CREDENTIALS: Final = (
     "This server could not verify that you are authorized to access the document you requested. Either you supplied"
@@ -52,11 +52,18 @@ _PAGE: Final = """<html>
 
 _JSON: Final = "application/json"
 _HTML: Final = "text/html"
+# A cache may keep a 404 for any caller and in either form, unless it is told.
+_UNCACHED: Final = {
+    hdrs.VARY: ", ".join(DECIDING_HEADERS),
+    hdrs.CACHE_CONTROL: "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def error_page(request: web.BaseRequest, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
     """Return the answer to a request that failed, in the form that its headers ask for."""
     title = _title(status)
+    headers = {**_UNCACHED, **headers}
     if not wants_html(request.headers):
         body = _json_page(status, detail or _explanation(request.method, status))
         return web.Response(status=status, body=body, headers=headers, content_type=_JSON)

@@ -29,6 +29,18 @@ async def test_page(rig: Rig) -> None:
     assert reply.detail == "<script> & \"quotes\" of 'x'"
 
 
+@pytest.mark.parametrize("headers", [CLIENT, {"Accept": "application/json"}])
+@pytest.mark.parametrize("path", [PATH, "/v1.0/x"])
+async def test_no_cache_keeps_an_error(rig: Rig, path: str, headers: dict[str, str]) -> None:
+    """An error is kept by no cache, which would give it to a caller who wants the other form, and is never guessed."""
+    reply = await rig.send("GET", path, headers=headers)
+
+    assert reply.status == 404
+    assert reply.headers["cache-control"] == "no-store"
+    assert reply.headers["vary"] == "Accept, X-Project-Id, X-User-Id, OIDC-Token"
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     ("status", "title", "explanation"),
     [
