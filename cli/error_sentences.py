@@ -44,6 +44,9 @@ def error_sentence(error: Exception) -> tuple[str, Sequence[str]] | None:
             return str(error), ()
         case DBAPIError() | DatabaseUnavailableError():
             return explain_database_error(error).sentence, ()
+        case UnicodeEncodeError():
+            # What Python makes of bytes that are no UTF-8, which no database, broker or name service takes.
+            return "A text that was given is not UTF-8. Correct the arguments and the settings, or the locale.", ()
         case OSError() if error.errno is not None:
             return _os_sentence(error), ()
         case _:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Final
 
 import typer
@@ -71,6 +72,9 @@ def main() -> None:
     """
     # Every command may read passwords and keys.
     forbid_memory_dumps()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A name that the terminal cannot show is no reason to show nothing; standard error does the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     asked = [name for name in sys.argv[1:2] if name in COMMANDS]
     try:
         code = application(asked or COMMANDS)(prog_name="prestager", standalone_mode=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -235,3 +238,32 @@ def test_the_nearest_group(prestager, data_dir: Path) -> None:
 
     assert (1, "") == (ended.code, ended.out)
     assert "There is no group 'Defalt'; did you mean Default?" in ended.err
+
+
+def test_arguments_that_are_no_text(prestager, data_dir: Path) -> None:
+    """An argument whose bytes are not UTF-8 is refused in one sentence by every command that takes a name."""
+    names = {"x", "a", "w"}
+    prestager("db", "upgrade")
+    for command in (name for name, given in ARGUMENTS.items() if names.intersection(given)):
+        arguments = ["x\udcff" if given in names else given for given in ARGUMENTS[command]]
+
+        ended = prestager(*command.split(), *(str(data_dir) if given == "FILE" else given for given in arguments))
+
+        said = f"{command}: {ended}"
+        assert ended.code in {1, 2}, said
+        assert ended.err.splitlines()[-1].startswith("Error: "), said
+        assert [] == [word for word in FOREIGN if word in ended.err], said
+
+
+def test_output_that_cannot_be_encoded(data_dir: Path) -> None:
+    """What the terminal's encoding lacks is shown as an escape."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    program = Path(sys.executable).with_name("prestager")
+
+    def run(*arguments: str) -> str:
+        return subprocess.run([program, *arguments], env=environment, capture_output=True, check=True, text=True).stdout
+
+    run("db", "upgrade")
+    run("token", "create", "d\u00e9p\u00f4t", "--role", "reader")
+
+    assert "d\\xe9p\\xf4t" in run("token", "list")
