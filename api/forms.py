@@ -68,7 +68,7 @@ async def read_subcloud_change(request: web.Request) -> SubcloudForm:
 
 async def _read_form(request: web.Request, model: type[Request], *, with_file: bool) -> SubcloudForm:
     if request.content_type == "multipart/form-data":
-        fields, names = await _read_multipart(request, with_file=with_file)
+        fields, names = await _read_multipart(request, model, with_file=with_file)
     else:
         fields = await read_object(request)
         names = frozenset(fields)
@@ -96,7 +96,9 @@ def _read_connection(value: object) -> object:
     return connection
 
 
-async def _read_multipart(request: web.Request, *, with_file: bool) -> tuple[dict[str, Any], frozenset[str]]:
+async def _read_multipart(
+    request: web.Request, model: type[Request], *, with_file: bool
+) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the fields of a form, and the names of its parts."""
     limits = request.app[SERVICES].limits
     refuse_early(request, limits.multipart_bytes)
@@ -108,6 +110,7 @@ async def _read_multipart(request: web.Request, *, with_file: bool) -> tuple[dic
     document = parts.pop(_FILE, None)
     if with_file and document is None and "name" not in parts:
         raise ApiError(HTTPStatus.BAD_REQUEST, "Missing required file for bootstrap_values")
+    _refuse_files(parts, model)
     values = await _bootstrap_values(document, limits) if with_file and document is not None else {}
     return {**values, **_texts(parts)}, names
 
@@ -129,6 +132,17 @@ async def _read_parts(request: web.Request, limits: Limits) -> dict[str, tuple[b
             raise too_large(limits.multipart_bytes)
         parts[part.name or ""] = (part.filename is not None, content)
     return parts
+
+
+def _refuse_files(parts: dict[str, tuple[bool, bytes]], model: type[Request]) -> None:
+    """Refuse a file in the place of a text, as `curl -F description=@name` sends it; without a word it would be lost.
+
+    Raises:
+        ApiError: 400.
+    """
+    file = next((name for name in sorted(taken_names(model)) if parts.get(name, (False,))[0]), None)
+    if file is not None:
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"Invalid {file}: give a text, not a file")
 
 
 async def _bootstrap_values(document: tuple[bool, bytes], limits: Limits) -> dict[str, Any]:

@@ -204,7 +204,7 @@ FORM = {"Content-Type": "multipart/form-data; boundary=b"}
         (b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\nabc', FORM, "Request body is malformed."),
         (b"no boundary", FORM, "Request body is malformed."),
         (b"--b--\r\n", {"Content-Type": "multipart/form-data"}, "Request body is malformed."),
-        (multipart(("name", "n", b""), ("location", "a\0"))[0], multipart()[1], "Request body is malformed."),
+        (multipart(("name", "n"), ("location", "a\0"))[0], multipart()[1], "Request body is malformed."),
     ],
 )
 async def test_unreadable_bodies(rig: Rig, body: bytes, headers: dict[str, str], detail: str) -> None:
@@ -227,6 +227,18 @@ async def test_part_without_a_name(rig: Rig, disposition: bytes) -> None:
     reply = await rig.send("PATCH", f"{BASE}/a", body, headers=FORM)
 
     assert (reply.status, reply.detail) == (400, "Unknown field: ''; GET /docs shows the fields that there are")
+    assert rig.transport.commands == []
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", BASE), ("PATCH", f"{BASE}/a")])
+async def test_file_in_the_place_of_a_text(rig: Rig, method: str, path: str) -> None:
+    """A file as a field that is a text is refused, not dropped: curl sends one where an @ is before the value."""
+    rig.insert(subclouds, api_rows.subcloud(1, "a"))
+    body, headers = multipart(("name", "b"), ("location", "f.txt", b"attic"), ("install_values", "f", b"x"))
+
+    reply = await rig.send(method, path, body, headers=headers)
+
+    assert (reply.status, reply.detail) == (400, "Invalid location: give a text, not a file")
     assert rig.transport.commands == []
 
 
