@@ -118,10 +118,11 @@ class PlaybookReadiness:
         loader = self._loader
         # Taken first: what changes while it is looked at has another.
         current = "" if loader is None else loader.fingerprint()
+        # An error in a file answers the doubt too; else there would be a check after the other, and none would tell it.
+        is_doubted, self._is_doubted = self._is_doubted, False
         error = self._files.first_error()
         if error is not None or loader is None:
             return _Verdict(fingerprint=current, error=error or "", loaded_at=None)
-        is_doubted, self._is_doubted = self._is_doubted, False
         if before is not None and before.fingerprint == current and not is_doubted and self._holds(before):
             return before
         found = _first_error(loader, again=is_doubted)

@@ -154,6 +154,19 @@ def test_an_old_verdict_is_doubted(checked: Checked) -> None:
     assert not checked.readiness.doubt()
 
 
+def test_a_doubt_that_a_file_explains(checked: Checked) -> None:
+    """A doubt is over when a file has an error: it is told, and no check after the other is asked for."""
+    checked.readiness.check()
+    checked.clock.now = 121.0
+    checked.readiness.doubt()
+    (checked.directory / "prestage_images.yml").unlink()
+    checked.readiness.check()
+    checked.wanted = 0
+
+    assert "has no readable prestage_images.yml" in (checked.readiness.obstacle() or "")
+    assert 0 == checked.wanted
+
+
 def test_a_check_that_cannot_be_made(checked: Checked) -> None:
     """A check that fails itself is an obstacle with its reason."""
     checked.loader.fault = OSError(28, "No space left on device")
