@@ -6,19 +6,19 @@ It is cheap enough to be repeated while the service runs. Nothing is executed, a
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import yaml
 
-from runner.playbook_set import PLAYBOOKS, read_playbook_set, role_files
+from runner.failure import sentence
+from runner.playbook_set import MOST_BYTES, PLAYBOOKS, read_playbook_set, role_files
 
 # Keys of an entry that brings another playbook in.
 _IMPORTS: Final = frozenset({"import_playbook", "ansible.builtin.import_playbook"})
 _HOSTS: Final = "hosts"
-# A larger file is no playbook, in bytes.
-_MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_DEEP: Final = 100
 
 # Composing builds nodes only: tags such as !vault need no constructor, and aliases are not multiplied.
@@ -27,7 +27,12 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def missing_playbooks(directory: Path) -> Iterator[str]:
     """Yield a sentence for each playbook that the set in `directory` needs and that cannot be read."""
-    if not directory.is_dir():
+    try:
+        is_directory = directory.is_dir()
+    except OSError as error:
+        yield f"PRESTAGER_PLAYBOOKS_DIR {directory} cannot be looked at by this user: {error.strerror}."
+        return
+    if not is_directory:
         yield f"PRESTAGER_PLAYBOOKS_DIR {directory} is not a directory."
     elif not os.access(directory, os.R_OK | os.X_OK):
         yield f"PRESTAGER_PLAYBOOKS_DIR {directory} cannot be read by this user."
@@ -47,9 +52,11 @@ class PlaybookCheck:
 
     def first_error(self) -> str | None:
         """Return the first error in a sentence, None without one; it names file and line, never content."""
-        missing = next(missing_playbooks(self._directory), None)
-        if missing is not None:
-            return missing
+        found = next(missing_playbooks(self._directory), None) or self._first_of_files()
+        # Names of files may hold anything.
+        return None if found is None else sentence(found)
+
+    def _first_of_files(self) -> str | None:
         playbooks = _playbooks(self._directory)
         checks = [*((path, True) for path in playbooks), *((path, False) for path in self._roles())]
         self._seen = {path: self._seen[path] for path, _ in checks if path in self._seen}
@@ -61,6 +68,9 @@ class PlaybookCheck:
     def _error(self, path: Path, is_playbook: bool) -> str | None:  # noqa: FBT001 - one of two kinds of file
         try:
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                # Reading a pipe or a device may never end.
+                return f"{self._shown(path)} is no regular file."
             version = (status.st_mtime_ns, status.st_size)
             if self._seen.get(path, (None, None))[0] != version:
                 self._seen[path] = (version, _content_error(path, is_playbook, status.st_size))
@@ -78,7 +88,7 @@ def _playbooks(directory: Path) -> list[Path]:
 
 
 def _content_error(path: Path, is_playbook: bool, size: int) -> str | None:  # noqa: FBT001 - one of two kinds of file
-    if size > _MOST_BYTES:
+    if size > MOST_BYTES:
         return f"has {size} bytes, more than any playbook."
     try:
         # Ansible, too, takes what is no UTF-8 for an error.

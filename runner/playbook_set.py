@@ -28,6 +28,8 @@ _REASON: Final = "prestage_reason"
 _SOFTWARE_LIST: Final = "system_controller_sw_list"
 # The release as an OSTree repository in its feed.
 _REPOSITORY: Final = "ostree_repo"
+# Of a file no more is read than this, in bytes; a larger one is no playbook.
+MOST_BYTES: Final = 4 * 1024 * 1024
 # Upstream's roles of these playbooks; beside them stand hundreds of files that have nothing to do with prestage.
 _ROLE_FILES: Final = "roles/prestage*/**/*.y*ml"
 
@@ -68,8 +70,8 @@ def read_playbook_set(directory: Path) -> PlaybookSet:
     texts = [] if is_ours else [*playbooks, *map(_text, role_files(directory))]
     return PlaybookSet(
         is_ours=is_ours,
-        prepares=(directory / PLAYBOOKS[StepState.PREPARE]).is_file(),
-        unstages=is_ours and (directory / PLAYBOOKS[StepState.UNSTAGING]).is_file(),
+        prepares=_is_file(directory / PLAYBOOKS[StepState.PREPARE]),
+        unstages=is_ours and _is_file(directory / PLAYBOOKS[StepState.UNSTAGING]),
         takes_reason=any(_REASON in text for text in texts),
         takes_software_list=any(_SOFTWARE_LIST in text for text in texts),
         stages_repository=any(_REPOSITORY in text for text in texts),
@@ -78,11 +80,23 @@ def read_playbook_set(directory: Path) -> PlaybookSet:
 
 def role_files(directory: Path) -> Iterator[Path]:
     """Yield the YAML files of roles beside the playbooks that have to do with prestage."""
-    return (path for path in directory.glob(_ROLE_FILES) if path.is_file())
+    return (path for path in directory.glob(_ROLE_FILES) if _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # It is in a directory that this user cannot enter.
+        return False
 
 
 def _text(path: Path) -> str:
+    # A pipe may never be opened, and a device never end.
+    if not _is_file(path):
+        return ""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

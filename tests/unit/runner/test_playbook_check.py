@@ -72,6 +72,40 @@ def test_a_missing_playbook(directory: Path) -> None:
     assert f"PRESTAGER_PLAYBOOKS_DIR {directory} has no readable prestage_images.yml." == error
 
 
+def test_what_is_no_file(directory: Path) -> None:
+    """A pipe in the place of a playbook is an error, and is not waited for."""
+    (directory / FIRST).unlink()
+    os.mkfifo(directory / FIRST)
+
+    assert f"{FIRST} is no regular file." == PlaybookCheck(directory).first_error()
+
+
+def test_a_huge_role(directory: Path) -> None:
+    """A file that is larger than any playbook is an error, and is not read whole to know whose the set is."""
+    for name in PLAYBOOKS.values():
+        (directory / name).write_text("- hosts: all\n")
+    role = directory / "roles" / "prestage" / "tasks" / "main.yml"
+    role.parent.mkdir(parents=True)
+    with role.open("wb") as file:
+        file.truncate(2**40)
+
+    assert f"roles/prestage/tasks/main.yml has {2**40} bytes, more than any playbook." == (
+        PlaybookCheck(directory).first_error()
+    )
+
+
+def test_a_name_that_is_no_text(directory: Path) -> None:
+    """An error can be stored and shown whatever the name of its file is."""
+    tasks = directory / "roles" / "prestage" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks / os.fsdecode(b"\xff\x1b.yml")).write_text("- name: [\n")
+
+    error = PlaybookCheck(directory).first_error() or ""
+
+    assert error.isprintable()
+    assert error.encode("utf-8").endswith(b".yml is not valid YAML at line 2.")
+
+
 def test_a_missing_directory(tmp_path: Path) -> None:
     """A directory that is not there is told."""
     assert "is not a directory" in (PlaybookCheck(tmp_path / "none").first_error() or "")
