@@ -185,8 +185,9 @@ class LoadCheck:
             )
         if code == 0 and _LOADED in printed:
             return None
-        last = printed.strip().rpartition("\n")[2][-_LAST_WORDS:]
-        told = f", and printed last: {mask_fields(last, '********')}" if last else " without a word"
+        # Masked before it is cut: the name that tells a secret may be cut off.
+        last = mask_fields(printed.strip().rpartition("\n")[2], "********")[-_LAST_WORDS:]
+        told = f", and printed last: {last}" if last else " without a word"
         return sentence(f"{self._ansible.program} is no Ansible that works: it ended with code {code}{told}.") + (
             f" {_SET_PROGRAM}."
         )

@@ -31,7 +31,11 @@ _QUOTES: Final = re.compile(r"^(?:Origin: |The error appears to |The offending l
 # Messages that end with what is written in the file.
 _QUOTING: Final = re.compile(
     r"(?<=unbalanced jinja2 block or quotes)\b.*|(?<=template error while templating string)\b.*"
+    r"|(?<=Invalid old style role requirement)\b.*"
 )
+# Values and templates of the file, and the arguments of its lookups, stand in brackets.
+_BRACKETS: Final = re.compile(r"[(\[{](?:.*[)\]}]|.*)")
+_URL_LOGIN: Final = re.compile(r"(?<=://)[^\s/]*(?=@)")
 
 _COLLECTIONS: Final = (
     "Install prestager[starlingx], or set PRESTAGER_ANSIBLE_COLLECTIONS to the directories that have its collection"
@@ -178,8 +182,13 @@ def load_error(printed: str, directory: Path) -> str | None:
             text = f"{place or 'A playbook'} {kind.text.format(name=_shown(name, directory))}."
             return sentence(f"{text} {kind.remedy}." if kind.remedy else text)
     first = message.split("\n", 1)[0]
-    told = mask_fields(_QUOTING.sub("", first), _MASK)[:_LONGEST].rstrip(".")
-    return sentence(f"Ansible cannot load {place or 'the playbooks'}: {told}.")
+    told = mask_fields(_unquoted(first), _MASK)[:_LONGEST].rstrip(".")
+    return sentence(f"Ansible cannot load {place.rstrip(',') or 'the playbooks'}: {told}.")
+
+
+def _unquoted(message: str) -> str:
+    """Return a message without what it quotes of a file."""
+    return _URL_LOGIN.sub(_MASK, _BRACKETS.sub("(…)", _QUOTING.sub("", message)))
 
 
 def _place(block: str, directory: Path) -> str:

@@ -150,6 +150,7 @@ def test_an_error_is_not_remembered(playbooks: Path, run_root: Path, tmp_path: P
         ("exit 0", "is no Ansible that works: it ended with code 0 without a word."),
         ("echo hello", "is no Ansible that works: it ended with code 0, and printed last: hello."),
         (f"echo 'boom: password={SECRET}' >&2; exit 3", "ended with code 3, and printed last: boom: password=*"),
+        (f"echo 'boom: password={SECRET * 40}' >&2; exit 3", "ended with code 3, and printed last: boom: password=*"),
         ("kill -9 $$", "is no Ansible that works: it ended with code -9 without a word."),
     ],
 )

@@ -15,6 +15,7 @@ OLD_PLACE = (
     " file depending on the exact syntax problem.\n\nThe offending line appears to be:\n\n- secret: hunter2\n"
 )
 PLACE = "roles/a/tasks/main.yml, line 20,"
+BARE = PLACE.rstrip(",")
 COLLECTIONS = (
     "Install prestager[starlingx], or set PRESTAGER_ANSIBLE_COLLECTIONS to the directories that have its collection."
 )
@@ -63,7 +64,7 @@ COLLECTIONS = (
             f"{PLACE} is encrypted with Ansible Vault. Decrypt it, or name the file of its vault password in"
             " PRESTAGER_ANSIBLE_CONFIG.",
         ),
-        ("'foo' is not a valid attribute for a Task", f"Ansible cannot load {PLACE}: 'foo' is not a valid attribute"),
+        ("'foo' is not a valid attribute for a Task", f"Ansible cannot load {BARE}: 'foo' is not a valid attribute"),
     ],
 )
 def test_kinds_of_errors(message: str, sentence: str) -> None:
@@ -110,6 +111,14 @@ def test_a_file_that_is_not_there() -> None:
         "template error while templating string: unexpected '}'. String: {{ hunter2 }",
         "unexpected parameter my_password=hunter2 in a task",
         'bad value {"api_key": "hunter2"}',
+        "The lookup plugin 'pipe' failed: lookup_plugin.pipe(curl -u admin:hunter2 http://x/) returned 7.",
+        "A malformed block was encountered while loading a block: The ds (['mysql -phunter2 x']) should be a dict but"
+        " was a <class 'list'>",
+        "Invalid vars_files entry found: {'a': 'hunter2'}",
+        "Invalid old style role requirement: geerlingguy.x,v1,hunter2",
+        "Unexpected templating type error occurred on ({{ 'hunter2' + 1 }}): can only concatenate str",
+        "Unexpected templating type error occurred on ({{ 'hunter2' + 1",
+        "original message: Failed lookup url for http://admin:hunter2@127.0.0.1:1/x : <urlopen error>",
     ],
 )
 def test_no_secret(message: str) -> None:
@@ -118,7 +127,7 @@ def test_no_secret(message: str) -> None:
         found = load_error(printed, SET)
 
         assert found is not None
-        assert f"Ansible cannot load {PLACE}: " in found
+        assert f"Ansible cannot load {BARE}: " in found
         assert "hunter2" not in found
 
 
