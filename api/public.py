@@ -11,7 +11,7 @@ from aiohttp import web
 
 from api.context import SERVICES
 from api.reads import encode, json_answer
-from messages.readiness import is_ready, readiness_body
+from messages.readiness import TOLD_BY_API, is_ready, readiness_body
 
 _log = structlog.get_logger(__name__)
 
@@ -32,8 +32,8 @@ async def show_alive(request: web.Request) -> web.Response:
 async def show_ready(request: web.Request) -> web.Response:
     """Show each check's result; 503 when one of them failed, but for those that are only told."""
     checks = await _checks(request)
-    body = readiness_body(checks, "ready")
-    status = HTTPStatus.OK if is_ready(checks) else HTTPStatus.SERVICE_UNAVAILABLE
+    body = readiness_body(checks, "ready", TOLD_BY_API)
+    status = HTTPStatus.OK if is_ready(checks, TOLD_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE
     return web.Response(status=status, body=encode(body), content_type="application/json")
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 # Checks that are told and do not make a process unready: it does its own work all the same.
-INFORMATIVE: Final = frozenset({"workers"})
+_TOLD: Final = frozenset({"workers"})
+# The same for those who ask the API whether to bring it requests: it serves them whatever its own worker's playbooks
+# are, and an operator needs it then to look and to abort.
+TOLD_BY_API: Final = _TOLD | {"playbooks"}
 
 
-def is_ready(checks: Mapping[str, str | None]) -> bool:
-    """Return whether a process can do its work: every check is None, or is only told."""
-    return all(fault is None for name, fault in checks.items() if name not in INFORMATIVE)
+def is_ready(checks: Mapping[str, str | None], told: AbstractSet[str] = _TOLD) -> bool:
+    """Return whether a process can do its work: every check is None, or is one of those that are only told."""
+    return all(fault is None for name, fault in checks.items() if name not in told)
 
 
-def readiness_body(checks: Mapping[str, str | None], key: str) -> dict[str, Any]:
+def readiness_body(checks: Mapping[str, str | None], key: str, told: AbstractSet[str] = _TOLD) -> dict[str, Any]:
     """Return the body of an answer: under `key` whether it is ready, and each check's sentence or `ok`."""
-    return {key: is_ready(checks), "checks": {name: fault or "ok" for name, fault in checks.items()}}
+    return {key: is_ready(checks, told), "checks": {name: fault or "ok" for name, fault in checks.items()}}

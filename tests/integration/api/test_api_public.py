@@ -54,6 +54,16 @@ async def test_not_ready(rig: Rig, checks: dict[str, str | None]) -> None:
     assert reply.json == {"ready": False, "checks": {"database": "ok", "broker": "not connected"}}
 
 
+async def test_broken_playbooks(rig: Rig, checks: dict[str, str | None]) -> None:
+    """What a process says of its playbooks is told and makes no 503: its API serves all the same."""
+    checks["playbooks"] = "x.yml is not valid YAML at line 1."
+
+    reply = await rig.send("GET", "/readyz", role=None)
+
+    assert (reply.status, reply.json["ready"]) == (200, True)
+    assert reply.json["checks"]["playbooks"] == checks["playbooks"]
+
+
 async def _hang() -> Mapping[str, str | None]:
     await asyncio.Event().wait()
     return {}

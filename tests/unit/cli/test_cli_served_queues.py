@@ -11,7 +11,7 @@ from db.engine import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.served_queues import ServedQueue, missing_workers, served_queues
 from messages.queues import COMMANDS, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
-from messages.readiness import is_ready, readiness_body
+from messages.readiness import TOLD_BY_API, is_ready, readiness_body
 
 BROKER = "amqp://127.0.0.1:9/"
 
@@ -129,3 +129,15 @@ def test_missing_workers_do_not_make_a_process_unready() -> None:
     assert {"ok": True, "checks": {"database": "ok", "workers": "No worker is alive."}} == readiness_body(told, "ok")
     assert not is_ready(told | {"database": "cannot be read"})
     assert "commands of callers, who wait; no coordinator runs" in verdict(COMMANDS, (0, 0))
+
+
+def test_playbooks_do_not_keep_requests_from_the_api() -> None:
+    """Broken playbooks make a worker unready; at the API's port, which a balancer asks, they are told only."""
+    told = {"database": None, "playbooks": "x.yml, line 1, is not valid YAML."}
+
+    assert not is_ready(told)
+    assert is_ready(told, TOLD_BY_API)
+    assert {"ready": True, "checks": {"database": "ok", "playbooks": told["playbooks"]}} == (
+        readiness_body(told, "ready", TOLD_BY_API)
+    )
+    assert not is_ready(told | {"database": "cannot be read"}, TOLD_BY_API)
