@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import Final
 
 from bootstrap.machine import ansible_installation
 from runner.load_check import LoadCheck
 from runner.playbook_check import PlaybookCheck
 from runner.private_dir import NoRunRootError
+from runner.processes import ProcessesLeftError
 from settings.model import Settings
 
 # Not a worker's name: the start of that worker would end the check.
 _NAME: Final = "settings-check"
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 def playbook_load_error(settings: Settings) -> str | None:
@@ -23,9 +31,34 @@ def playbook_load_error(settings: Settings) -> str | None:
     if found is not None:
         return found
     try:
-        return LoadCheck(settings.playbooks_dir, ansible_installation(settings), worker=_NAME).first_error()
+        with _ended_in_order():
+            return LoadCheck(settings.playbooks_dir, ansible_installation(settings), worker=_NAME).first_error()
     except NoRunRootError:
         # It is told of the directory for runs, without which no playbook runs.
         return None
+    except ProcessesLeftError as error:
+        return f"The playbooks cannot be checked: {error}."
     except OSError as error:
         return f"The playbooks cannot be checked: {error.strerror}."
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Have what ends this process, such as `timeout`, end what the check has started too: nobody else would."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    # One that is ignored, as SIGHUP by nohup, stays so.
+    replaced = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    # As a shell tells a process that was ended by a signal.
+    sys.exit(128 + number)
