@@ -17,8 +17,9 @@ from typing import Final
 from messages.program import program_version
 from runner.ansible_installation import AnsibleInstallation
 
-# Files of a set that are looked at; StarlingX's have 1,600.
+# Files of a set that are looked at, StarlingX's have 1,600; and directories, for a link may lead out of it.
 _MOST_FILES: Final = 20_000
+_MOST_PLACES: Final = 20_000
 # Of other files, such as logs, loading reads nothing; what comes and goes there must not have the set loaded again.
 _READ: Final = frozenset({".yml", ".yaml", ".json", ".py"})
 # Where Ansible looks for collections when it is not told.
@@ -76,13 +77,28 @@ def _ansible_files(ansible: AnsibleInstallation) -> Iterator[str]:
 
 def _set_files(directory: Path) -> Iterator[str]:
     count = 0
-    for place, names, files in os.walk(directory):
+    # By links too, as Ansible reads them: roles may be kept elsewhere. Each directory once, for they may be circular.
+    seen: set[tuple[int, int]] = set()
+    for place, names, files in os.walk(directory, followlinks=True):
+        if len(seen) >= _MOST_PLACES or not _is_new(place, seen):
+            names.clear()
+            continue
         names[:] = sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
         for name in sorted(name for name in files if Path(name).suffix in _READ):
             count += 1
             if count > _MOST_FILES:
                 return
             yield _entry(Path(place, name))
+
+
+def _is_new(place: str, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = Path(place).stat()
+    except OSError:
+        return False
+    known = len(seen)
+    seen.add((status.st_dev, status.st_ino))
+    return len(seen) > known
 
 
 def _entry(path: Path) -> str:

@@ -136,6 +136,26 @@ def test_what_else_decides(playbooks: Path, run_root: Path, tmp_path: Path, chan
     assert 2 == starts(tmp_path)
 
 
+def test_roles_behind_a_link(playbooks: Path, run_root: Path, tmp_path: Path) -> None:
+    """Files of the set behind links count too, once each where links are circular; so does a link that is exchanged."""
+    kept = {version: tmp_path / "kept" / version / "prestage" / "tasks" for version in ("1", "2")}
+    for tasks in kept.values():
+        tasks.mkdir(parents=True)
+        (tasks / "main.yml").write_text("- debug: {msg: x}\n")
+    (tmp_path / "kept" / "1" / "again").symlink_to(tmp_path / "kept")
+    roles = playbooks / "roles"
+    roles.symlink_to(tmp_path / "kept" / "1")
+    checked = check(playbooks, run_root)
+    found = [checked.fingerprint(), checked.fingerprint()]
+    (kept["1"] / "main.yml").write_text("- nowhere: {}\n")
+    found.append(checked.fingerprint())
+    roles.unlink()
+    roles.symlink_to(tmp_path / "kept" / "2")
+    found.append(checked.fingerprint())
+
+    assert (found[0], 3) == (found[1], len({*found}))
+
+
 def test_an_error_is_not_remembered(playbooks: Path, run_root: Path, tmp_path: Path) -> None:
     """A set that did not load is loaded again at the next look."""
     checked = check(playbooks, run_root, script(tmp_path, "echo '[ERROR]: no'; exit 4"))
