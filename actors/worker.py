@@ -302,13 +302,16 @@ class StepWorker:
         if result.outcome == Outcome.STOPPED:
             # A stop in good order is nobody's failure: it costs no attempt.
             return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
-        if result.outcome == Outcome.FAILED and not _has_begun(progress) and self._is_about_playbooks():
+        if result.outcome == Outcome.FAILED and not _has_begun(progress) and self._is_about_playbooks(result.run_id):
             return RunOutcome.DRAINED
         return _OUTCOMES[result.outcome]
 
-    def _is_about_playbooks(self) -> bool:
+    def _is_about_playbooks(self, run_id: int) -> bool:
         """Tell whether a run that came to no play says nothing of its site: the set is broken, or to be looked at."""
-        return self.playbooks.obstacle() is not None or self.playbooks.doubt()
+        if self.playbooks.obstacle() is not None:
+            return True
+        ids = self.context(run_id).ids
+        return self.playbooks.doubt((ids.get("step"), ids.get("phase")))
 
     def _start(self, assignment: Assignment) -> bool:
         if self.playbooks.obstacle() is not None:

@@ -6,7 +6,7 @@ sizes of files, so that a set that was changed is checked again before another r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
@@ -24,6 +24,8 @@ _RETRY_S: Final = 120.0
 # at StarlingX's 1,600 files takes 17 ms of a core.
 _FRESH_S: Final = 0.5
 LOOSE_S: Final = 5.0
+# Doubters that are remembered.
+_MOST_DOUBTERS: Final = 10_000
 
 
 class SetLoader(Protocol):
@@ -69,6 +71,9 @@ class PlaybookReadiness:
         self._checking = Lock()
         self._verdict: _Verdict | None = None
         self._is_doubted = False
+        self._doubting = Lock()
+        # Who has doubted, the latest last.
+        self._doubters: dict[Hashable, None] = {}
         # The fingerprint of now, and when it was taken.
         self._now: tuple[float, str] | None = None
         # Called when the set is to be checked.
@@ -100,11 +105,21 @@ class PlaybookReadiness:
             return BEING_CHECKED
         return verdict.error or None
 
-    def doubt(self) -> bool:
-        """Have the set loaded once more, whatever its files say; False: that was done a moment ago, or is never."""
+    def doubt(self, doubter: Hashable) -> bool:
+        """Have the set loaded once more, whatever its files say.
+
+        False: that was done a moment ago, or is never, or `doubter` has doubted before: what fails again and again
+        with a set that loads has another reason.
+        """
         verdict = self._verdict
         if self._loader is None or verdict is None or self._is_fresh(verdict):
             return False
+        with self._doubting:
+            if doubter in self._doubters:
+                return False
+            self._doubters[doubter] = None
+            if len(self._doubters) > _MOST_DOUBTERS:
+                del self._doubters[next(iter(self._doubters))]
         self._is_doubted = True
         self.wanted()
         return True

@@ -144,27 +144,38 @@ def test_a_missing_playbook(checked: Checked) -> None:
 def test_an_old_verdict_is_doubted(checked: Checked) -> None:
     """A doubt has the set loaded again though no file changed, unless that was done two minutes ago or less."""
     checked.readiness.check()
-    early = checked.readiness.doubt()
+    early = checked.readiness.doubt("a")
     checked.clock.now = 121.0
-    late, obstacle = checked.readiness.doubt(), checked.readiness.obstacle()
+    late, obstacle = checked.readiness.doubt("a"), checked.readiness.obstacle()
     checked.readiness.check()
 
     assert (False, True, BEING_CHECKED) == (early, late, obstacle)
     assert ([False, True], None) == (checked.loader.loads, checked.readiness.obstacle())
-    assert not checked.readiness.doubt()
+    assert not checked.readiness.doubt("a")
 
 
 def test_a_doubt_that_a_file_explains(checked: Checked) -> None:
     """A doubt is over when a file has an error: it is told, and no check after the other is asked for."""
     checked.readiness.check()
     checked.clock.now = 121.0
-    checked.readiness.doubt()
+    checked.readiness.doubt("a")
     (checked.directory / "prestage_images.yml").unlink()
     checked.readiness.check()
     checked.wanted = 0
 
     assert "has no readable prestage_images.yml" in (checked.readiness.obstacle() or "")
     assert 0 == checked.wanted
+
+
+def test_one_doubts_once(checked: Checked) -> None:
+    """A second doubt of one doubter counts for nothing, however late: it would fail and be begun again for ever."""
+    checked.readiness.check()
+    found = []
+    for checked.clock.now, doubter in ((200.0, "a"), (400.0, "a"), (400.0, "b")):
+        found.append(checked.readiness.doubt(doubter))
+        checked.readiness.check()
+
+    assert [True, False, True] == found
 
 
 def test_a_check_that_cannot_be_made(checked: Checked) -> None:
@@ -180,5 +191,5 @@ def test_without_ansible(checked: Checked) -> None:
     readiness = PlaybookReadiness(PlaybookCheck(checked.directory / "none"), None)
     readiness.check()
 
-    assert (None, False) == (readiness.obstacle(), readiness.doubt())
+    assert (None, False) == (readiness.obstacle(), readiness.doubt("a"))
     assert "is not a directory" in (readiness.error or "")
