@@ -40,7 +40,8 @@ def controller_layout(settings: Settings, database: Database) -> ControllerLayou
     with database.read() as connection:
         origin = installation_id(connection)
     return ControllerLayout(
-        playbooks_dir=settings.playbooks_dir.resolve(),
+        # Not resolved: it may be a link, which is exchanged with the set while the service runs.
+        playbooks_dir=settings.playbooks_dir.absolute(),
         deploy_dir=settings.deploy_dir.resolve(),
         feed_dir=settings.feed_dir.resolve(),
         ssh_user=settings.ssh_user,

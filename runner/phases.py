@@ -127,7 +127,8 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
     return PlaybookJob(
         run_id=order.run_id,
         token=order.run_id,
-        playbook=layout.playbooks_dir / playbook,
+        # One run keeps one set, though a link to it is exchanged meanwhile.
+        playbook=layout.playbooks_dir.resolve() / playbook,
         host=order.subcloud_name,
         host_vars=_host_vars(layout, order),
         secrets={"ansible_ssh_pass": password, "ansible_become_pass": password},

@@ -39,6 +39,20 @@ def layout(root: Path, playbooks: Path) -> ControllerLayout:
     )
 
 
+def test_a_set_behind_a_link(tmp_path: Path) -> None:
+    """A run takes the set that a link names when it is begun, and keeps it; the next takes what it names then."""
+    link, found = tmp_path / "set", []
+    place = layout(tmp_path, link)
+    for version in ("a", "b"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "prestage_sw_packages.yml").write_text("- hosts: all\n")
+        link.unlink(missing_ok=True)
+        link.symlink_to(version)
+        found.append(playbook_job(place, order(PACKAGES), "").playbook)
+
+    assert [tmp_path / version / "prestage_sw_packages.yml" for version in ("a", "b")] == found
+
+
 def order(phase: StepState, **fields: Any) -> PhaseOrder:
     """Return an upgrade from 22.12 to 23.09 for an install."""
     given = {"from_version": "22.12", "oam_address": "10.10.10.2", "connection": {}, "for_sw_deploy": False, **fields}
