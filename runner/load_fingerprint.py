@@ -67,7 +67,8 @@ class LoadedSets:
 def _ansible_files(ansible: AnsibleInstallation) -> Iterator[str]:
     home = ansible.program.parent.parent
     yield f"sshpass {ansible.lacks_sshpass()}\n"
-    yield from map(_entry, (ansible.program, ansible.program.resolve(), ansible.config))
+    # Not Path.resolve, which raises where a link names itself.
+    yield from map(_entry, (ansible.program, Path(os.path.realpath(ansible.program)), ansible.config))
     yield from map(_entry, sorted(home.glob(_PACKAGES)))
     for place in (*(ansible.collections or [path.expanduser() for path in _USUAL_COLLECTIONS]),):
         # A namespace's directory changes when a collection comes or goes, a collection's when it is exchanged.

@@ -197,11 +197,15 @@ def test_a_program_that_is_not_there(playbooks: Path, run_root: Path, tmp_path: 
     errors.append(check(playbooks, run_root, here).first_error())
     here.chmod(0o600)
     errors.append(check(playbooks, run_root, here).first_error())
+    here.unlink()
+    here.symlink_to(here)
+    errors.append(check(playbooks, run_root, here).first_error())
 
     missing = "is not there, or the interpreter in its first line is not."
     assert [f"{tmp_path / 'none'} {missing} {SET_PROGRAM}", f"{here} {missing} {SET_PROGRAM}"] == errors[:2]
     assert f"{here} cannot be run by this user: Exec format error. {SET_PROGRAM}" == errors[2]
     assert f"{here} cannot be run by this user: Permission denied. {SET_PROGRAM}" == errors[3]
+    assert f"{here} cannot be run by this user: Too many levels of symbolic links. {SET_PROGRAM}" == errors[4]
 
 
 def test_a_program_that_does_not_end(playbooks: Path, run_root: Path, tmp_path: Path) -> None:
