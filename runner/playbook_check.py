@@ -19,6 +19,7 @@ from runner.playbook_set import MOST_BYTES, PLAYBOOKS, read_playbook_set, role_f
 # Keys of an entry that brings another playbook in.
 _IMPORTS: Final = frozenset({"import_playbook", "ansible.builtin.import_playbook"})
 _HOSTS: Final = "hosts"
+_VARIABLES: Final = ("group_vars/all.y*ml", "group_vars/all/**/*.y*ml")
 _MOST_DEEP: Final = 100
 
 # Composing builds nodes only: tags such as !vault need no constructor, and aliases are not multiplied.
@@ -58,12 +59,14 @@ class PlaybookCheck:
 
     def _first_of_files(self) -> str | None:
         playbooks = _playbooks(self._directory)
-        checks = [*((path, True) for path in playbooks), *((path, False) for path in self._roles())]
+        checks = [*((path, True) for path in playbooks), *((path, False) for path in self._others())]
         self._seen = {path: self._seen[path] for path, _ in checks if path in self._seen}
         return next((found for path, is_playbook in checks if (found := self._error(path, is_playbook))), None)
 
-    def _roles(self) -> list[Path]:
-        return sorted(role_files(self._directory))
+    def _others(self) -> list[Path]:
+        """Return the files of roles, and of variables of every site: Ansible reads those only once a play has begun."""
+        variables = (path for pattern in _VARIABLES for path in self._directory.glob(pattern))
+        return sorted({*role_files(self._directory), *variables})
 
     def _error(self, path: Path, is_playbook: bool) -> str | None:  # noqa: FBT001 - one of two kinds of file
         try:

@@ -120,6 +120,16 @@ def test_a_broken_role(directory: Path) -> None:
     assert "roles/prestage/tasks/main.yml is not valid YAML at line 2." == PlaybookCheck(directory).first_error()
 
 
+@pytest.mark.parametrize("name", ["group_vars/all.yml", "group_vars/all/deep/more.yaml"])
+def test_broken_variables(directory: Path, name: str) -> None:
+    """Variables of all sites beside the playbooks are looked at; those of groups that no site is in are not."""
+    for file in (name, "group_vars/other.yml"):
+        (directory / file).parent.mkdir(parents=True, exist_ok=True)
+        (directory / file).write_text("a: [\n")
+
+    assert f"{name} is not valid YAML at line 2." == PlaybookCheck(directory).first_error()
+
+
 def test_a_corrected_playbook(directory: Path) -> None:
     """An error goes when the file is corrected, and comes when it is broken again."""
     check = PlaybookCheck(directory)
