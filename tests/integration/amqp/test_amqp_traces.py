@@ -210,7 +210,7 @@ def test_each_phase_of_a_strategy_is_a_trace_of_its_own(collector: Collector, tm
     node = Node(tmp_path, None, decide=decide, **traced(collector))
     for name in ("fine", "broken"):
         node.add_site(name)
-    assert 200 == node.create(sysadmin_password=PASSWORD).status
+    assert 200 == node.create(password=PASSWORD).status
     apply = Command(type=CommandType.STRATEGY_APPLY, data={"type": "prestage"}, traceparent=HERE)
     assert 200 == node.execute(apply).status
     wait_for(lambda: is_over(node))

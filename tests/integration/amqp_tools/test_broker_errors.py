@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Final
 
 import pytest
+import structlog
 from amqp_house import House, Prestager
 from dramatiq.errors import ConnectionClosed
 from structlog.testing import capture_logs
@@ -166,12 +167,15 @@ def test_the_log_of_a_process(house: House) -> None:
     assert [expected, expected] == logs
 
 
-def test_the_log_of_consumers(house: House, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_log_of_consumers(house: House, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What Dramatiq logs of a consumer is one line a minute in our words; the libraries below log nothing."""
     publisher = Publisher(with_password(house), "test")
     publisher.start()
     broker = PrestagerBroker(with_password(house), "test", publisher, lambda *_: lambda *_: None)
-    before = logging.getLogger().handlers[:]
+    before, configured = logging.getLogger().handlers[:], structlog.get_config()
+    configure = structlog.configure
+    # A logger that is kept would outlive this test.
+    monkeypatch.setattr("structlog.configure", lambda **kept: configure(**kept | {"cache_logger_on_first_use": False}))
     try:
         configure_logs("json", "info")
         log = logging.getLogger("dramatiq.worker.ConsumerThread(prestager.commands)")
@@ -182,6 +186,7 @@ def test_the_log_of_consumers(house: House, capfd: pytest.CaptureFixture[str]) -
     finally:
         publisher.stop()
         logging.basicConfig(handlers=before, force=True)
+        configure(**configured)
 
     lines = capfd.readouterr().err.splitlines()
     assert 1 == len(lines)
