@@ -1,1 +1,1 @@
-"""Dramatiq actors and what they do: the coordinator, the worker, the outbox relay, the reconciler."""
+"""Dramatiq actors, and the coordinator and worker that their messages drive."""

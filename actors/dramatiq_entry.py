@@ -6,6 +6,6 @@ and nothing else may.
 
 from __future__ import annotations
 
-from cli.dramatiq_process import set_up
+from service.dramatiq_process import set_up
 
 set_up()

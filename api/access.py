@@ -10,9 +10,9 @@ from aiohttp.typedefs import Handler
 from api.auth import AuthenticationError, AuthenticatorUnavailableError, Caller
 from api.context import CALLER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
-from api.judging import refuse_parameters
+from api.validation import refuse_parameters
 from db.tokens import Role
-from messages.requests.reading import Request
+from messages.requests.base import Request
 
 
 def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | None = None) -> Handler:

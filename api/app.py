@@ -9,16 +9,16 @@ from sqlalchemy import Connection
 
 from api.auth import Authenticator
 from api.context import FOLLOWER, LOG_FOLLOWERS, SERVICES, Limits, Readiness, RequestMeters, Services
-from api.documents import DOCUMENTS, Documents
-from api.failures import log_access, render_errors
-from api.reads import Reads
+from api.database_reader import Reads
+from api.docs_routes import DOCUMENTS, Documents
+from api.middleware import log_access, render_errors
 from api.routes import add_routes
 from api.stream.follower import Follower
 from api.stream.log_followers import LogFollowers
-from api.traces import tell_trace, trace_requests
-from db.engine import Database
+from api.tracing import tell_trace, trace_requests
+from db.database import Database
+from db.encryption import Sealer
 from db.inventory import installation_id
-from db.sealing import Sealer
 from messages.commands import CommandTransport
 from messages.events import source_of
 from tracing.tracer import UNTRACED, Tracer

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from api.reads import STORE_PATIENCE_S
+from api.database_reader import STORE_PATIENCE_S
 from db.tokens import Role, Token, TokenStore
 
 # Reads of tokens at once.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from messages.storable import check
+from messages.json_limits import check
 
 _FAULT: Final = "bootstrap_values"
 _DEPTH: Final = 16

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
-from api.pages import error_page, last_answer
+from api.error_page import error_page, last_answer
 
 # A provider gives each customer at least so much of IPv6, so that one caller has all addresses of such a network.
 _IPV6_HOST_BITS: Final = 64

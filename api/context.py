@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from api.auth import Authenticator, Caller
-from api.reads import Reads
+from api.database_reader import Reads
 from api.stream.follower import Follower
 from api.stream.log_followers import LogFollowers
-from db.sealing import Sealer
+from db.encryption import Sealer
 from messages.commands import CommandTransport
 
 # Returns one entry per check: None when it is well, otherwise one sentence. Anybody may read it: no secret, no address.

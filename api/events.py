@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 
 from api.context import FOLLOWER, SERVICES
 from api.errors import RETRY_AFTER, ApiError
-from api.judging import judged, read_query
 from api.stream.follower import Listener
 from api.stream.frames import HEARTBEAT, Filter, frame
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.stream.snapshot import snapshot
-from db import happenings
+from api.validation import judged, read_query
+from db import events as happenings
 from messages.event_types import Dropped
 from messages.requests.queries import EventsQuery
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.asking import ask
 from api.context import SERVICES
-from api.judging import read_known
-from api.reads import encode, encode_list, json_answer
-from api.refs import group_not_found, path_ref
-from db import listing
-from db.listing import Row
+from api.database_reader import encode, encode_list, json_answer
+from api.path_params import group_not_found, path_ref
+from api.send_command import ask
+from api.validation import read_known
+from db import read_queries as listing
+from db.read_queries import Row
 from messages.commands import CommandType
 from messages.requests.group import GroupChange, GroupRequest
-from messages.resource_types import CountedGroup
-from messages.resources import group_resource, subcloud_resource
+from messages.schemas import CountedGroup
+from messages.serializers import group_resource, subcloud_resource
 
 
 async def show_all(request: web.Request) -> web.Response:

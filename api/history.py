@@ -8,16 +8,16 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.context import SERVICES
+from api.database_reader import encode, json_answer
 from api.errors import ApiError
-from api.judging import read_query
 from api.paging import page_body
-from api.reads import encode, json_answer
-from api.refs import path_number
+from api.path_params import path_number
+from api.validation import read_query
 from db import audit, history
-from db.listing import Row
+from db.read_queries import Row
 from messages.requests.queries import AuditQuery, PageQuery
-from messages.resource_types import PastStrategy
-from messages.resources import audit_resource, past_step_resource, past_strategy_resource
+from messages.schemas import PastStrategy
+from messages.serializers import audit_resource, past_step_resource, past_strategy_resource
 
 
 async def show_strategies(request: web.Request) -> web.Response:

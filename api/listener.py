@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from api.connections import BoundedHandler, ConnectionBounds, ConnectionCounts, TooManyConnectionsError
-from api.pages import last_answer
+from api.error_page import last_answer
 
 _log = structlog.get_logger(__name__)
 

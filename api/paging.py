@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from api.reads import encode
+from api.database_reader import encode
 from messages.requests.queries import PageQuery
 
 

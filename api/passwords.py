@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from db.sealing import Sealer
-from messages.requests.reading import RequestFault, read
+from db.encryption import Sealer
+from messages.requests.base import RequestFault, read
 from messages.requests.strategy import PasswordRequest
 
 Fault = Literal["missing", "undecodable"]

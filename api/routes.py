@@ -8,12 +8,27 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import documents, events, groups, history, public, steps, strategies, subclouds, webhooks, workers
+from api import (
+    docs_routes as documents,
+)
+from api import (
+    events,
+    groups,
+    history,
+    steps,
+    strategies,
+    subclouds,
+    webhooks,
+    workers,
+)
+from api import (
+    health as public,
+)
 from api.access import guard
 from api.auth import ADMIN, CHANGE, MANAGE, READ
 from db.tokens import Role
+from messages.requests.base import Request
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery
-from messages.requests.reading import Request
 from messages.requests.webhook import DeliveryQuery
 
 _VERSION = "/v1.0"
@@ -24,7 +39,7 @@ _GROUPS = f"{_VERSION}/subcloud-groups"
 _HISTORY = f"{_VERSION}/strategies"
 _WEBHOOKS = f"{_VERSION}/webhooks"
 
-# Below the version, each with and without a slash at the end. What documents tell of a route is in `api.openapi`.
+# Below the version, each with and without a slash at the end. What documents tell of a route is in `apidocs.openapi`.
 GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),

@@ -8,16 +8,16 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.context import SERVICES
+from api.database_reader import encode, encode_list, json_answer
 from api.errors import ApiError
-from api.judging import read_query
-from api.log_follow import follow
-from api.reads import encode, encode_list, json_answer
-from api.refs import path_ref, step_not_found
+from api.log_stream import follow
+from api.path_params import path_ref, step_not_found
 from api.stream.tail import header
-from db import listing
-from db.printed import PhaseOutput, outputs
+from api.validation import read_query
+from db import read_queries as listing
+from db.run_output import PhaseOutput, outputs
 from messages.requests.queries import LogQuery, StepLogQuery
-from messages.resources import step_resource
+from messages.serializers import step_resource
 
 
 async def show_all(request: web.Request) -> web.Response:

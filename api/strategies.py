@@ -8,19 +8,19 @@ from typing import Final
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.asking import ask
-from api.bodies import read_object
 from api.context import SERVICES
+from api.database_reader import encode, json_answer
 from api.errors import ApiError
-from api.judging import judged, read_known, read_query
-from api.reads import encode, json_answer
-from db import listing
+from api.request_body import read_object
+from api.send_command import ask
+from api.validation import judged, read_known, read_query
+from db import read_queries as listing
 from messages.commands import CommandType
 from messages.not_served import with_not_served
+from messages.requests.base import shown
 from messages.requests.queries import TypeQuery
-from messages.requests.reading import shown
 from messages.requests.strategy import ActionRequest, StrategyBody
-from messages.resources import strategy_resource
+from messages.serializers import strategy_resource
 
 _ACTIONS: Final = {"apply": CommandType.STRATEGY_APPLY, "abort": CommandType.STRATEGY_ABORT}
 

@@ -10,26 +10,26 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.access import require
-from api.asking import ask
 from api.auth import CHANGE
 from api.context import CALLER, SERVICES
+from api.database_reader import encode, encode_list, json_answer
 from api.errors import ApiError
-from api.forms import read_new_subcloud, read_subcloud_change
-from api.judging import read_known
-from api.reads import encode, encode_list, json_answer
-from api.refs import path_ref, subcloud_not_found
-from db import listing
+from api.path_params import path_ref, subcloud_not_found
+from api.send_command import ask
+from api.subcloud_body import read_new_subcloud, read_subcloud_change
+from api.validation import read_known
+from db import read_queries as listing
 from db.inventory import installation_id
-from db.listing import Row
+from db.read_queries import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
-from messages.program import INSTALLATION_HEADER
 from messages.requests.names import unused_fields, unused_note
 from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
-from messages.resource_types import DetailedSubcloud, ListedSubcloud, ShownSubcloud
-from messages.resources import subcloud_resource
+from messages.schemas import DetailedSubcloud, ListedSubcloud, ShownSubcloud
+from messages.serializers import subcloud_resource
+from messages.version import INSTALLATION_HEADER
 
 # What an operator, who may only manage and unmanage, may send.
 _STATE: Final = "management-state"

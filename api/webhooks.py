@@ -8,25 +8,25 @@ from typing import Any, Final
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.asking import ask
 from api.context import SERVICES
+from api.database_reader import encode, encode_list, json_answer
 from api.errors import ApiError
-from api.judging import read_known, read_query
 from api.paging import page_body
 from api.passwords import Fault
-from api.reads import encode, encode_list, json_answer
-from api.refs import path_number, path_ref, webhook_not_found
-from db import deliveries
+from api.path_params import path_number, path_ref, webhook_not_found
+from api.send_command import ask
+from api.validation import read_known, read_query
+from db import webhook_deliveries as deliveries
+from db.encryption import Sealer
 from db.inventory import find
-from db.listing import Row
+from db.read_queries import Row
 from db.schema import webhooks
-from db.sealing import Sealer
 from db.webhooks import all_webhooks
 from messages.commands import CommandType
-from messages.requests.reading import RequestFault, read
+from messages.requests.base import RequestFault, read
 from messages.requests.webhook import SECRET_KEY, DeliveryQuery, SecretRequest, WebhookBody, WebhookChangeBody
-from messages.resource_types import CountedWebhook
-from messages.webhook_resources import delivery_resource, webhook_resource
+from messages.schemas import CountedWebhook
+from messages.serializers import delivery_resource, webhook_resource
 from messages.webhook_secrets import SEAL_TAG, make_secret, seal_tag
 
 _SHOWN_ALREADY: Final = (

@@ -6,7 +6,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.context import SERVICES
-from api.reads import encode_list, json_answer
+from api.database_reader import encode_list, json_answer
 from db.heartbeats import all_processes
 from messages.worker_resources import worker_resource
 

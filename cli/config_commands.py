@@ -7,12 +7,12 @@ from typing import Final
 
 import typer
 
-from cli.checks import doubts, start_faults
-from cli.configuration import examine_settings, read_settings, shown_settings, unknown_variables
 from cli.dcmanager_import.command import import_dcmanager
-from cli.errors import CommandError
-from cli.playbook_load import playbook_load_error
 from cli.tables import print_table
+from service.errors import CommandError
+from service.load_settings import examine_settings, read_settings, shown_settings, unknown_variables
+from service.playbook_load import playbook_load_error
+from service.startup_checks import doubts, start_faults
 
 # Begins what is wrong with the files of the playbooks.
 _PLAYBOOKS: Final = "PRESTAGER_PLAYBOOKS_DIR "

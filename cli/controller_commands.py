@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cli.configuration import read_settings
-from cli.store import store
+from cli.database import store
 from db.inventory import declare_upgrading, declared_upgrading
+from service.load_settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Declare the state of the system controller.")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from bootstrap.store import schema_error
-from cli.configuration import read_settings
+from cli.database import opened
 from cli.downgrade_command import downgrade
-from cli.errors import CommandError
 from cli.restored_command import restored
-from cli.store import opened
 from db.migrate import upgrade as upgrade_schema
 from db.revisions import current_revision, head_revision, known_revisions
+from service.database import schema_error
+from service.errors import CommandError
+from service.load_settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the schema; go on after a restore.")
 

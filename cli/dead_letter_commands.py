@@ -9,13 +9,13 @@ from typing import Annotated, Final
 
 import typer
 
-from actors.amqp.mailbox import DeadLetter, Mailbox, MailboxError, open_mailbox
-from actors.amqp.publisher import Publisher, PublishError
-from actors.amqp.topology import WORK_QUEUES, dead_letters_of
-from cli.configuration import read_settings
+from broker.amqp.dead_letter_admin import DeadLetter, Mailbox, MailboxError, open_mailbox
+from broker.amqp.publisher import Publisher, PublishError
+from broker.amqp.topology import WORK_QUEUES, dead_letters_of
 from cli.dead_letter_text import age_text, printable, shown_body
-from cli.errors import CommandError
 from cli.tables import print_table
+from service.errors import CommandError
+from service.load_settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at, put back and throw away messages that nobody could deal with.")
 

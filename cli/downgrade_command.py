@@ -10,16 +10,15 @@ from typing import Annotated, Final
 
 import typer
 
-from bootstrap.faults import StartError
-from bootstrap.store import only_instance
-from cli.configuration import read_settings
-from cli.errors import CommandError
-from cli.store import opened
+from cli.database import opened
+from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
-from db.engine import Database
 from db.migrate import downgrade as downgrade_schema
 from db.revisions import current_revision, known_revisions
-from settings.model import Settings
+from service.database import only_instance
+from service.errors import CommandError, StartError
+from service.load_settings import read_settings
+from service.settings import Settings
 
 # Seconds between two looks at a database that is waited for.
 _LOOK_S: Final = 0.5

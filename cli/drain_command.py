@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from actors.amqp.control import ControlError, Hint, HintAnswer, HintKind, ask_workers
-from bootstrap.faults import StartError
-from cli.configuration import did_you_mean, read_settings
-from cli.errors import CommandError
-from cli.store import store
+from broker.amqp.worker_control import ControlError, Hint, HintAnswer, HintKind, ask_workers
+from cli.database import store
 from cli.tables import print_table
 from db.heartbeats import living_processes
-from settings.model import Settings
+from service.errors import CommandError, StartError
+from service.load_settings import did_you_mean, read_settings
+from service.settings import Settings
 
 Worker = Annotated[str | None, typer.Argument(help="Name of the worker (PRESTAGER_WORKER_NAME).")]
 Everybody = Annotated[bool, typer.Option("--all", help="All workers, instead of one.")]

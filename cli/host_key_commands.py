@@ -14,19 +14,19 @@ from typing import Annotated, Any, Final
 import typer
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from cli.configuration import did_you_mean, read_settings
-from cli.errors import CommandError
-from cli.store import store
+from cli.command_context import shell_caller
+from cli.database import store
 from cli.tables import print_table
-from cli.webhook_desk import shell_caller
 from db.audit import record_shell_action
 from db.host_keys import forget_host_keys, give_host_keys
 from db.inventory import find_group, find_subcloud
-from db.journal import Journal
 from db.schema import controller, subcloud_groups, subclouds
+from db.unit_of_work import Journal
 from messages.commands import ShellAction
 from messages.host_keys import HostKey, HostKeyError, parse_host_keys, stored_host_keys
-from messages.resources import subcloud_resource
+from messages.serializers import subcloud_resource
+from service.errors import CommandError
+from service.load_settings import did_you_mean, read_settings
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the subcloud.")]
 

@@ -9,19 +9,19 @@ from typing import Annotated, Final
 
 import typer
 
-from bootstrap.key_file import KeyFile, write_keys
-from cli.configuration import read_settings
-from cli.errors import CommandError
+from cli.database import store
 from cli.key_order import promotion_obstacles, removal_obstacles, rotation_obstacles
 from cli.seal_command import installation_sealer
-from cli.store import store
 from cli.tables import print_table
-from db.engine import Database
+from db.database import Database
+from db.encryption import KEY_BYTES, Sealer, key_id
 from db.heartbeats import all_processes
-from db.listing import Row
-from db.sealing import KEY_BYTES, Sealer, key_id
+from db.read_queries import Row
 from db.secret_keys import needed_keys, reseal, sealing_ages
-from settings.model import Settings
+from service.errors import CommandError
+from service.key_file import KeyFile, write_keys
+from service.load_settings import read_settings
+from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at the secret keys, and put a new one in an old one's place.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from db.listing import Row
+from db.read_queries import Row
 from db.secret_keys import MESSAGE_S
 
 

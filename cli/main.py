@@ -14,8 +14,8 @@ from typing import Final
 import typer
 from typer.exceptions import Abort, TyperException
 
-from cli.error_sentences import error_sentence, usage_sentence
 from runner.memory_dumps import forbid_memory_dumps
+from service.error_sentences import error_sentence, usage_sentence
 
 # Where each command is. Only the one that is asked for is read: all of them together take a third longer.
 COMMANDS: Final = {
@@ -23,8 +23,8 @@ COMMANDS: Final = {
     "api": "cli.up_command:api",
     "coordinator": "cli.up_command:coordinator",
     "worker": "cli.up_command:worker",
-    "demo": "cli.demonstration.command:demo",
-    "fleet": "cli.fleet_command:fleet",
+    "demo": "cli.demo.command:demo",
+    "fleet": "cli.simulate_command:fleet",
     "doctor": "cli.doctor.command:doctor",
     "seal": "cli.seal_command:seal",
     "drain": "cli.drain_command:drain",

@@ -10,17 +10,16 @@ import typer
 from pika.exceptions import ChannelClosedByBroker
 from sqlalchemy.exc import SQLAlchemyError
 
-from actors.amqp.broker_errors import short_connection
-from actors.amqp.topology import WORK_QUEUES, dead_letters_of
-from bootstrap.faults import StartError
-from cli.configuration import read_settings
-from cli.errors import CommandError
-from cli.store import store
+from broker.amqp.errors import short_connection
+from broker.amqp.topology import WORK_QUEUES, dead_letters_of
+from cli.database import store
 from cli.tables import print_table
 from db.database_errors import explain_database_error
 from db.served_queues import ServedQueue, served_queues
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
-from settings.model import Settings
+from service.errors import CommandError, StartError
+from service.load_settings import read_settings
+from service.settings import Settings
 
 _TIMEOUT_S: Final = 5
 _NOT_FOUND: Final = 404

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.store import only_instance
-from cli.configuration import read_settings
-from cli.errors import CommandError
-from cli.store import opened, store
+from cli.database import opened, store
 from db.restored import Restored, RestoreError, continue_after_restore
 from db.revisions import current_revision
+from service.database import only_instance
+from service.errors import CommandError
+from service.load_settings import read_settings
 
 
 def restored(

@@ -9,13 +9,13 @@ from typing import Annotated, Final
 
 import typer
 
-from actors.amqp.cloudevents import TYPE_PREFIX, MalformedCommandError, to_command
-from bootstrap.secret_key import load_sealer
-from cli.configuration import read_settings
-from cli.errors import CommandError
-from db.sealing import Sealer
+from broker.amqp.cloudevents import TYPE_PREFIX, MalformedCommandError, to_command
+from db.encryption import Sealer
 from messages.commands import CommandType
-from settings.model import Settings
+from service.errors import CommandError
+from service.load_settings import read_settings
+from service.secret_key import load_sealer
+from service.settings import Settings
 
 # Longer is a file that was piped by mistake, in characters.
 _LONGEST: Final = 4096

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from cli import host_key_commands, unstage_command
-from cli.configuration import read_settings
-from cli.errors import CommandError
-from cli.fleet_import.ansible_inventory import Hosts
-from cli.fleet_import.dcmanager import read_dcmanager
-from cli.fleet_import.reading import read_fleet
-from cli.fleet_import.registering import ImportRules, Registered, register
-from cli.fleet_import.sources import read_hosts
-from cli.store import store
+from cli.database import store
+from cli.inventory_import.ansible_inventory import Hosts
+from cli.inventory_import.dcmanager import read_dcmanager
+from cli.inventory_import.reading import read_fleet
+from cli.inventory_import.registering import ImportRules, Registered, register
+from cli.inventory_import.sources import read_hosts
+from service.errors import CommandError
+from service.load_settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Register sites, their SSH host keys, and remove what is staged on them.")
 

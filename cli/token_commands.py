@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cli.configuration import read_settings
-from cli.errors import CommandError
-from cli.store import store
+from cli.database import store
 from cli.tables import print_table
 from db.tokens import Role, TokenExistsError, TokenNameError, TokenNotFoundError, TokenStore
+from service.errors import CommandError
+from service.load_settings import read_settings
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke access tokens of the API.")
 

@@ -8,15 +8,15 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy import func, select
 
-from actors.staged_commands import unstage_release
-from cli.configuration import read_settings
-from cli.errors import CommandError
+from actors.coordinator.staged_releases import unstage_release
+from cli.command_context import carry_out
+from cli.database import store
 from cli.seal_command import installation_sealer, read_password
-from cli.store import store
-from cli.webhook_desk import carry_out
-from db.engine import Database
+from db.database import Database
 from db.schema import runs, steps
 from messages.commands import Command, CommandType
+from service.errors import CommandError
+from service.load_settings import read_settings
 from statemachine.states import RunOutcome, StepState, StepType
 
 _LOOK_EVERY_S: Final = 0.5

@@ -8,11 +8,11 @@ from typing import Annotated
 import structlog
 import typer
 
-from bootstrap.roles import ALL_ROLES, Role
-from cli.checks import doubts, startable_settings
-from cli.configuration import unknown_variables
-from cli.logs import configure_logs
-from cli.serve import serve
+from monitoring.logging import configure_logs
+from service.load_settings import unknown_variables
+from service.process import serve
+from service.roles import ALL_ROLES, Role
+from service.startup_checks import doubts, startable_settings
 
 _log = structlog.get_logger(__name__)
 

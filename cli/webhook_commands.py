@@ -8,22 +8,22 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from actors.webhook_commands import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
-from cli.configuration import read_settings
-from cli.errors import CommandError
+from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
+from cli.command_context import carry_out
+from cli.database import store
 from cli.seal_command import installation_sealer
-from cli.store import store
 from cli.tables import print_table
-from cli.webhook_desk import carry_out
-from db.deliveries import DeliveryState, deliveries_page, open_counts
-from db.engine import Database
+from db.database import Database
 from db.inventory import find
 from db.schema import webhooks
+from db.webhook_deliveries import DeliveryState, deliveries_page, open_counts
 from db.webhooks import all_webhooks
 from messages.commands import Command, CommandType
-from messages.webhook_resources import webhook_resource
+from messages.serializers import webhook_resource
 from messages.webhook_secrets import key_of, make_secret
-from settings.model import Settings
+from service.errors import CommandError
+from service.load_settings import read_settings
+from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Tell others of events by HTTP.")
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import typer
 
-from cli.configuration import read_settings
-from cli.store import store
+from cli.database import store
 from cli.tables import print_table
 from db.heartbeats import all_processes
-from db.listing import Row
+from db.read_queries import Row
+from service.load_settings import read_settings
 
 _HEADERS: Final = (
     "NAME",

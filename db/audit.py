@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select
 
-from db.listing import Row
+from db.read_queries import Row
 from db.schema import audit
 from messages.commands import Answer, Command, ShellAction
 

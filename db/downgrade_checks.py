@@ -12,7 +12,7 @@ from typing import Any, Final
 from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnElement, Connection, Row, func, inspect, select, text
 
-from db.engine import Database
+from db.database import Database
 from db.heartbeats import heartbeat_age, is_alive
 from db.revisions import MIGRATIONS, known_revisions
 from db.schema import heartbeats, runs, webhooks

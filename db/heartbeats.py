@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
-from db.listing import Row
+from db.read_queries import Row
 from db.schema import heartbeats
 from db.types import database_now
 

@@ -12,7 +12,7 @@ from typing import cast
 
 from sqlalchemy import Connection, func, select
 
-from db.listing import Row
+from db.read_queries import Row
 from db.schema import steps, strategies
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select, update
 
-from db.journal import Journal
 from db.schema import subclouds
+from db.unit_of_work import Journal
 from messages.event_types import HostKeyChanged, HostKeyForgotten, HostKeyRecorded
 from messages.host_keys import HostKey, host_key_lines, stored_host_keys
 from statemachine.host_keys import (

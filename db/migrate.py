@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import command
 from alembic.config import Config
 
-from db.engine import Database
+from db.database import Database
 from db.revisions import MIGRATIONS
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Table, delete, func, select, text, update
 
 from db.heartbeats import living_processes
 from db.inventory import installation_id
-from db.journal import Journal
 from db.schema import audit, commands, controller, events, heartbeats, metadata, runs, steps
+from db.unit_of_work import Journal
 from messages.event_types import RESTORED, DatabaseRestored
 from statemachine.states import RunOutcome, RunState, StepState
 

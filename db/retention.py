@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, select
 
-from db.engine import Database
+from db.database import Database
 from db.schema import audit, commands, events, steps, strategies, webhook_deliveries
 from db.types import database_now
 

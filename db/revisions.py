@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import inspect, text
 
-from db.engine import Database
+from db.database import Database
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from db.inventory import WORK
-from db.journal import Journal, RunIds
-from db.live import Beyond
+from db.live_output import Beyond
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
+from db.unit_of_work import Journal, RunIds
 from messages.events import about_step
 from statemachine.machines import fire_step
 from statemachine.snapshot import LEASE_S

@@ -13,10 +13,10 @@ from typing import Any, Final
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db.engine import Database
+from db.database import Database
+from db.encryption import ID_DIGITS, Sealer, UnsealingError, sealed_with
 from db.heartbeats import all_processes
 from db.schema import secret_keys, secrets, webhooks
-from db.sealing import ID_DIGITS, Sealer, UnsealingError, sealed_with
 from db.types import database_now
 
 # How long a message may carry what was sealed, after the last process ceased to seal with a key, in seconds.

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
-from db.journal import Journal
 from db.schema import subclouds
+from db.unit_of_work import Journal
 from messages.event_types import SubcloudUpdated
 from statemachine.staged import NOTHING_STAGED, is_outlived
 from statemachine.states import PrestageStatus

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from db.engine import Database
+from db.database import Database
 from db.schema import tokens
 
 # Makes a leaked token easy to recognise for people and for scanners.

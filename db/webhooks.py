@@ -11,12 +11,12 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from db.deliveries import fail_open, insert_for_events, open_counts
-from db.happenings import after, newest_id, oldest_id
-from db.journal import Journal
-from db.listing import Row
+from db.events import after, newest_id, oldest_id
+from db.read_queries import Row
 from db.schema import webhooks
 from db.types import database_now
+from db.unit_of_work import Journal
+from db.webhook_deliveries import fail_open, insert_for_events, open_counts
 from messages.event_types import WebhookDisabled
 
 # How long a process may send without saying so again, and from when on it does, in seconds.

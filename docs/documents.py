@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from actors.asyncapi.assembly import document_text as asyncapi_text
-from api.openapi.making import document_text as openapi_text
+from apidocs.asyncapi.assembly import document_text as asyncapi_text
+from apidocs.openapi.making import document_text as openapi_text
 from docs.settings_page import settings_text
 
 _DOCS: Final = Path(__file__).parent

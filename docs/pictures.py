@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.amqp.topology import EVENTS, EXCHANGES, QUEUES, dead_letters_of
+from broker.amqp.topology import EVENTS, EXCHANGES, QUEUES, dead_letters_of
 from messages.queues import COMMANDS, COORDINATOR, QUEUE_OF, WORKER_QUEUES
 from statemachine.machines import PRESTAGE_TRANSITIONS, STRATEGY_TRANSITIONS
 from statemachine.states import StepState, StrategyState

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from settings.model import Settings
+from service.settings import Settings
 
 _PREFIX: Final = "PRESTAGER_"
 _INTRODUCTION: Final = """\

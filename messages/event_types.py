@@ -14,7 +14,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.resource_types import Count, Step, Strategy
+from messages.schemas import Count, Step, Strategy
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.states import (
     PHASES_OF,

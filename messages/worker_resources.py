@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from messages.resource_types import Worker
-from messages.resources import Row
+from messages.schemas import Worker
+from messages.serializers import Row
 
 
 def worker_resource(row: Row) -> Worker:

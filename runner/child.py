@@ -12,15 +12,15 @@ import signal
 import threading
 from pathlib import Path
 
-from runner.child_protocol import ABANDONED_EXIT_CODE, Accepted
+from runner.child_reporter import Reporter
 from runner.child_setup import adopt_orphans, take_pipes
 from runner.environment import join_set, join_trace
-from runner.leash import Leash
 from runner.memory_dumps import forbid_memory_dumps
 from runner.memory_limit import limit_memory
 from runner.private_dir import PrivateDir
 from runner.processes import RUN_OPTION
-from runner.reporter import Reporter
+from runner.protocol import ABANDONED_EXIT_CODE, Accepted
+from runner.watchdog import Leash
 
 # A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
 _LAST_REPORT_S = 2.0

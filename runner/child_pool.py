@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 
-from runner.child_handle import ChildProcess
+from runner.child_process import ChildProcess
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runner.phases import ControllerLayout
-from statemachine.versions import is_release, release_order
+from runner.phase_playbooks import ControllerLayout
+from statemachine.releases import is_release, release_order
 
 _FEED: Final = "rel-"
 # Names that are reported of one directory, the newest.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runner.failure import failure_sentence
+from runner.failure_text import failure_sentence
 from runner.masking import Masker
 
 # Environment variable that names the file to the callback; also in callback_plugins/prestager_failures.py, which

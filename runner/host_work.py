@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from runner.failure import failure_sentence
+from runner.failure_text import failure_sentence
 
 # Actions that never contact a site, whatever its connection; what they answer proves nothing about it.
 _ON_THE_CONTROLLER: Final = frozenset(

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from runner.child_protocol import Start
 from runner.private_dir import PrivateDir
+from runner.protocol import Start
 from runner.ssh_arguments import SSH_ARGS, checked_ssh_args
 
 _PLAIN_TEXT = "tag:yaml.org,2002:str"

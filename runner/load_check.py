@@ -19,7 +19,7 @@ from typing import Final
 
 from messages.secret_names import mask_fields
 from runner.ansible_installation import AnsibleInstallation, set_environment
-from runner.failure import sentence
+from runner.failure_text import sentence
 from runner.load_errors import config_error, load_error, prints_error, sshpass_error
 from runner.load_fingerprint import LoadedSets, fingerprint
 from runner.playbook_set import PLAYBOOKS, read_playbook_set

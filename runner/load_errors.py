@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from messages.secret_names import mask_fields
-from runner.failure import sentence
+from runner.failure_text import sentence
 
 _MASK: Final = "********"
 # Longest message of Ansible's that is repeated, in characters.

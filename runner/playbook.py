@@ -14,22 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.child_protocol import Announced, Ended, Ending, Output, Rest, Start
-from runner.digest import Digest
-from runner.failure import joined, sentence, with_remark
+from runner.child_reporter import Reporter
+from runner.event_collector import Digest
 from runner.failure_file import read_failures
+from runner.failure_text import joined, sentence, with_remark
 from runner.host_work import HostWork
 from runner.inventory import write_job
-from runner.leash import Leash
 from runner.masking import Masker
 from runner.memory_limit import memory_remark, take_reserve
 from runner.private_dir import PrivateDir
 from runner.processes import descendants, end_processes
 from runner.progress import ProgressCounter
-from runner.reporter import Reporter
+from runner.protocol import Announced, Ended, Ending, Output, Rest, Start
 from runner.site_address import SiteAddressError, with_judged_address
 from runner.task_times import TaskTimes
 from runner.transfer import AnnouncedBytes
+from runner.watchdog import Leash
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
 _EXPECT_TIMEOUT_S = 1

@@ -13,7 +13,7 @@ from typing import Final
 
 import yaml
 
-from runner.failure import sentence
+from runner.failure_text import sentence
 from runner.playbook_set import MOST_BYTES, PLAYBOOKS, read_playbook_set, role_files
 
 # Keys of an entry that brings another playbook in.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from runner.failure import sentence
+from runner.failure_text import sentence
 from runner.masking import Masker
 
 # What is counted, in Ansible's words but for `failed` (failures) and `unreachable` (dark). Changed ones are ok too.

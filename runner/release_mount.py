@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from runner.phases import ControllerLayout, PhaseOrder
+from runner.phase_playbooks import ControllerLayout, PhaseOrder
 from runner.playbook_set import read_playbook_set
 from statemachine.states import StepState
 

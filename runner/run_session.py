@@ -9,9 +9,13 @@ from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from runner.child_handle import ChildProcess, describe_exit
 from runner.child_pool import ChildPool
-from runner.child_protocol import (
+from runner.child_process import ChildProcess, describe_exit
+from runner.failure_text import sentence
+from runner.interface import Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
+from runner.masking import Masker
+from runner.progress import Progress
+from runner.protocol import (
     ABANDONED_EXIT_CODE,
     Accepted,
     Announced,
@@ -24,10 +28,6 @@ from runner.child_protocol import (
     Start,
     Stop,
 )
-from runner.failure import sentence
-from runner.jobs import Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
-from runner.masking import Masker
-from runner.progress import Progress
 from runner.transfer import deadline_for
 
 _log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from runner.admission import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.ansible_installation import AnsibleInstallation
-from runner.child_handle import ChildProcess
+from runner.capacity import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.child_pool import ChildPool
-from runner.jobs import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
+from runner.child_process import ChildProcess
+from runner.interface import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value
 from runner.run_session import RunSession, StopRequest

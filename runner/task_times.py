@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from runner.jobs import TaskEnd, TaskTime
+from runner.interface import TaskEnd, TaskTime
 from runner.masking import Masker
 
 # A playbook with more tells of its first ones.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from statemachine.releases import is_older, names_release
 from statemachine.states import Availability, ManagementState, StepState
-from statemachine.versions import is_older, names_release
 
 # Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
 DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "prestage-failed", "prestage-complete"})

@@ -22,7 +22,7 @@ from statemachine.actions import (
 from statemachine.machines import fire_step, fire_strategy
 from statemachine.snapshot import Limits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StepType, StrategyState
-from statemachine.wording import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
+from statemachine.step_details import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
 
 
 def plan(snapshot: Snapshot, now: float, limits: Limits) -> list[Action]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.fleet_import.reading import read_fleet
-from cli.fleet_import.registering import ImportRules, register
-from db.engine import Database
+from cli.inventory_import.reading import read_fleet
+from cli.inventory_import.registering import ImportRules, register
+from db.database import Database
 
 # Of a site that can be prestaged.
 READY: Mapping[str, Any] = {

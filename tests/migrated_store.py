@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import upgrade
 
 

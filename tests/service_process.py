@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import upgrade
 from db.revisions import current_revision
 from db.tokens import Role, TokenStore

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fleet.rules import read_rule
-from fleet.simulation import Fleet, FleetPlan, serve_fleet
+from simulator.rules import read_rule
+from simulator.simulation import Fleet, FleetPlan, serve_fleet
 
 START_S = 30.0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from fleet.site_spec import SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
+from simulator.site_spec import SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
 
 T = TypeVar("T")
 

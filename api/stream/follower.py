@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from api.errors import ApiError
 from api.stream.frames import Filter, Frame, event_frame
-from db import happenings
+from db import events as happenings
 from db.unavailable import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)

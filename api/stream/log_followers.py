@@ -12,7 +12,7 @@ import structlog
 
 from api.errors import RETRY_AFTER, ApiError
 from api.stream.follower import Read
-from db.printed import ends_of
+from db.run_output import ends_of
 from db.unavailable import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from api.stream.frames import Filter, frame
-from db import happenings, listing, live
+from db import events as happenings
+from db import live_output as live
+from db import read_queries as listing
 from messages.event_types import Snapshot
-from messages.resources import step_resource, strategy_resource
+from messages.serializers import step_resource, strategy_resource
 
 
 def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, bytes]:

@@ -10,9 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from db import listing
-from db.listing import Row
-from db.printed import PhaseRun, phase_runs, text_after
+from db import read_queries as listing
+from db.read_queries import Row
+from db.run_output import PhaseRun, phase_runs, text_after
 from statemachine.states import PHASES, RunOutcome, StepState
 
 # After these a phase is not tried again.

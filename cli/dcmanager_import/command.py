@@ -10,7 +10,7 @@ import typer
 from cli.dcmanager_import.host_key_question import choose_policy
 from cli.dcmanager_import.reading import Mapped, map_dcmanager
 from cli.dcmanager_import.writing import add_settings, check_directory, is_set, write_private
-from cli.errors import CommandError
+from service.errors import CommandError
 from statemachine.host_keys import HostKeyPolicy
 
 _OUT: Final = Path("/etc/prestager/prestager.toml")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from cli.errors import CommandError
 from messages.parse_errors import TomlError, read_toml
+from service.errors import CommandError
 
 _HEAD: Final = "\n# From dcmanager's configuration.\n"
 _GROUP_MAY_READ: Final = 0o640

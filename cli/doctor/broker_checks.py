@@ -14,11 +14,11 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ChannelWrongStateError
 
-from actors.amqp.broker_errors import BrokerUnavailableError, broker_address, short_connection
-from actors.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
+from broker.amqp.errors import BrokerUnavailableError, broker_address, short_connection
+from broker.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
 from cli.doctor.finding import Finding, fail, ok, warn
 from messages.queues import COMMANDS
-from settings.model import Settings
+from service.settings import Settings
 
 _TIMEOUT_S: Final = 5
 _NOT_FOUND: Final = 404

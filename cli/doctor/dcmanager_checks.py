@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from sqlalchemy.exc import DBAPIError
 
-from bootstrap.fact_sources import dcmanager_operations
-from bootstrap.faults import StartError
 from cli.doctor.finding import Finding, fail, ok, warn
-from db.engine import Database
+from db.database import Database
 from db.inventory import installation_id
 from db.unavailable import DatabaseUnavailableError
-from runner.inspectors import InspectionError
-from settings.model import Settings
+from service.errors import StartError
+from service.settings import Settings
+from service.site_access import dcmanager_operations
+from sites.inspector import InspectionError
 
 
 def dcmanager_findings(settings: Settings) -> Iterator[Finding]:

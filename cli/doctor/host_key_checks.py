@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, ok, warn
-from db.engine import Database
+from db.database import Database
 from db.host_keys import good_host_keys
 from db.revisions import current_revision, head_revision
 from db.schema import subclouds
 from messages.connection_variables import is_reached_by_ssh
-from settings.model import Settings
+from service.settings import Settings
 from statemachine.host_keys import HostKeyPolicy
 
 _IGNORED = (

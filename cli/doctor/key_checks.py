@@ -6,17 +6,16 @@ from collections.abc import Iterator
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bootstrap.faults import StartError
 from cli.doctor.finding import Finding, fail, ok, warn
-from cli.errors import CommandError
 from cli.key_order import promotion_obstacles
 from cli.seal_command import installation_sealer
-from db.engine import Database
+from db.database import Database
+from db.encryption import Sealer
 from db.heartbeats import all_processes
 from db.revisions import current_revision, head_revision
-from db.sealing import Sealer
 from db.secret_keys import needed_keys
-from settings.model import Settings
+from service.errors import CommandError, StartError
+from service.settings import Settings
 
 _SUBJECT = "secret keys"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from api.keystone.identity import USUAL_ROLES, KeystoneUnavailableError
-from cli.authentication import keystone_identity
 from cli.doctor.finding import Finding, fail, ok, warn
-from settings.model import Settings
+from service.authentication import keystone_identity
+from service.settings import Settings
 
 
 def keystone_findings(settings: Settings) -> Iterator[Finding]:

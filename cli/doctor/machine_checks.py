@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bootstrap.machine import ansible_installation
-from cli.checks import doubts, start_faults
-from cli.configuration import unknown_variables
 from cli.doctor.finding import Finding, fail, ok, warn
-from cli.playbook_load import playbook_load_error
-from runner.admission import RUN_BYTES, available_bytes, default_slots
+from runner.capacity import RUN_BYTES, available_bytes, default_slots
 from runner.private_dir import NoRunRootError, default_run_root
-from settings.model import Settings
+from service.controller import ansible_installation
+from service.load_settings import unknown_variables
+from service.playbook_load import playbook_load_error
+from service.settings import Settings
+from service.startup_checks import doubts, start_faults
 
 _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bootstrap.fact_sources import controller_access
-from bootstrap.faults import StartError
 from cli.doctor.finding import Finding, fail, ok, warn
-from runner.inspectors import InspectionError
-from runner.sysinv.controller import AskedController
-from settings.model import Settings
+from service.errors import StartError
+from service.settings import Settings
+from service.site_access import controller_access
+from sites.inspector import InspectionError
+from sites.sysinv.controller import AskedController
 
 
 def site_findings(settings: Settings) -> Iterator[Finding]:

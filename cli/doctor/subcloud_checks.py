@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import select
 
 from cli.doctor.finding import Finding, warn
-from db.engine import Database
+from db.database import Database
 from db.schema import subclouds
 from messages.host_names import is_reserved_host_name, rename_text
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, fail, ok, warn
-from db.engine import Database
+from db.database import Database
 from db.heartbeats import living_processes
 from db.revisions import current_revision, head_revision
 from db.served_queues import ServedQueue, missing_workers, served_queues
-from settings.model import Settings
+from service.settings import Settings
 
 _SUBJECT = "workers"
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
-from messages.requests.reading import Request, Saying, Sent, fault
+from messages.requests.base import Request, Saying, Sent, fault
 
 DEFAULT_GROUP: Final = "Default"
 MAX_PARALLEL: Final = 500

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-from messages.requests.reading import Request, RequestFault, shown, taken_names
+from messages.requests.base import Request, RequestFault, shown, taken_names
 
 # How alike the nearest name has to be, from 0 to 1: one letter too many or too few in a short name still is.
 _LIKENESS: Final = 0.6

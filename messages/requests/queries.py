@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from messages.requests.reading import Request, Saying, Sent, fault
+from messages.requests.base import Request, Saying, Sent, fault
 from statemachine.states import PHASES
 
 PAGE_LENGTH: Final = 100

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from messages.requests.reading import Request, Saying
+from messages.requests.base import Request, Saying
 from messages.requests.strategy import PasswordRequest
 
 _NO_RELEASE: Final = "Specified release format is not supported. Version format must be MM.mm."

@@ -10,8 +10,8 @@ from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validat
 
 from messages.dcmanager_fields import STRATEGY_FIELDS
 from messages.not_served import with_not_served
-from messages.requests.flags import Force, GroupRef, Option
-from messages.requests.reading import Request, Saying, Sent, fault
+from messages.requests.base import Request, Saying, Sent, fault
+from messages.requests.fields import Force, GroupRef, Option
 
 STRATEGY_TYPE: Final = "prestage"
 MAX_PARALLEL: Final = 500

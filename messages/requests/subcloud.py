@@ -9,9 +9,9 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt
 
 from messages.connection_variables import callers_schema
 from messages.dcmanager_fields import SUBCLOUD_FIELDS
-from messages.requests import subcloud_values as values
-from messages.requests.flags import GroupRef, NewGroupRef, SubcloudForce
-from messages.requests.reading import Request, Saying, Sent
+from messages.requests import subcloud_fields as values
+from messages.requests.base import Request, Saying, Sent
+from messages.requests.fields import GroupRef, NewGroupRef, SubcloudForce
 
 _TEXT_LENGTH: Final = 255
 _NUMBER: Final = StrictInt | StrictFloat

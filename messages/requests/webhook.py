@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from messages.requests.base import Request, Saying
 from messages.requests.queries import PageQuery
-from messages.requests.reading import Request, Saying
 from messages.webhook_secrets import key_of
 
 _URL_LENGTH: Final = 2000

@@ -20,14 +20,14 @@ from aiohttp import ClientSession, web
 
 from api.app import create_app
 from api.auth import Authenticator, Caller
-from api.documents import Documents
+from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
-from api.openapi.making import make_documents
 from api.server import create_runner
-from db.engine import Database
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from db.migrate import upgrade
-from db.sealing import Sealer
 from messages.commands import Answer, Command
 from tests.keystone_server import KeystoneServer
 

@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event, func, insert, select
 
-from actors.subcloud_fields import read_new
-from bootstrap.installation import Installation, build
-from cli.logs import configure_logs
+from actors.coordinator.subclouds import read_new
 from db.schema import runs, steps, strategies, subclouds
 from messages.commands import Answer, Command, CommandType
-from runner.noop import NoopEnd, NoopRunner
-from settings.model import Settings
+from monitoring.logging import configure_logs
+from runner.fake import NoopEnd, NoopRunner
+from service.settings import Settings
+from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
 
 SIZES: Final = (100, 1000, 5000)

@@ -24,15 +24,15 @@ import structlog
 from rich.console import Console
 from sqlalchemy import select
 
-from bootstrap.installation import Installation, build
 from db.schema import steps
-from fleet.certificates import Authority
-from fleet.site_spec import Account, SiteSpec
-from fleet.sites_api import serve_sites
 from messages.commands import CommandType
-from runner.admission import raise_descriptor_limit
-from runner.noop import NoopRunner
-from settings.model import Settings
+from runner.capacity import raise_descriptor_limit
+from runner.fake import NoopRunner
+from service.settings import Settings
+from service.wiring import Installation, build
+from simulator.certificates import Authority
+from simulator.site_spec import Account, SiteSpec
+from simulator.sites_api import serve_sites
 from statemachine.host_keys import HostKeyPolicy
 from tests.bench.fleet import _add_sites, _await_end, _cpu_s, _timed
 

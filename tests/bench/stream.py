@@ -24,13 +24,13 @@ from sqlalchemy import insert
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.documents import Documents
-from api.openapi.making import make_documents
+from api.docs_routes import Documents
 from api.server import create_runner
-from db.engine import Database
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from db.migrate import upgrade
 from db.schema import events
-from db.sealing import Sealer
 from db.tokens import Role, TokenStore
 from messages.commands import Answer, Command
 

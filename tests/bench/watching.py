@@ -18,10 +18,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from actors.meters import Unmeasured
-from bootstrap import installation
-from cli.logs import configure_logs
-from monitoring.store_facts import StoreFacts
+from actors.metrics import Unmeasured
+from monitoring.database_metrics import StoreFacts
+from monitoring.logging import configure_logs
+from service import wiring as installation
 from tests.bench.fleet import measure
 
 SITES: Final = 1000

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.feed import build_feeds
-from demo.images import build_images
-from fleet.inventory import write_inventory
-from fleet.simulation import Fleet
+from simulator.demo.feed import build_feeds
+from simulator.demo.images import build_images
+from simulator.inventory import write_inventory
+from simulator.simulation import Fleet
 from tests.compose.engine import Engine, cache_directory
 from tests.compose.installation import PROJECT_VARIABLE, RELEASE, USER, Installation
 from tests.simulated_fleet import simulated_fleet

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleet.simulation import Fleet
+from simulator.simulation import Fleet
 from tests.compose.installation import RELEASE, USER, Installation
 from tests.waiting import wait_for
 

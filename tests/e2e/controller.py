@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from demo.images import build_image
-from fleet.inventory import write_inventory, write_site_urls
-from fleet.simulation import Fleet
+from simulator.demo.images import build_image
+from simulator.inventory import write_inventory, write_site_urls
+from simulator.simulation import Fleet
 from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
 from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import HOST, free_port

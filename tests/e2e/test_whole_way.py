@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.feed import build_feeds
-from fleet.simulation import Fleet
+from simulator.demo.feed import build_feeds
+from simulator.simulation import Fleet
 from tests.e2e.controller import IMAGES, Controller, image_registry, running_controller, upload_images
 from tests.keystone_server import KeystoneServer
 from tests.postgres_server import PostgresServer

@@ -16,9 +16,9 @@ from aiohttp import web
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.context import Limits
-from api.documents import Documents
-from api.openapi.making import make_documents
+from api.docs_routes import Documents
 from api.server import create_runner
+from apidocs.openapi.making import make_documents
 from db.tokens import Role, TokenStore
 from tests.integration.amqp.amqp_rig import Node
 from tests.tcp_proxy import HOST

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import upgrade
 from db.tokens import Role, TokenStore
 from tests.faults.fault_parts import StrictRabbitmq

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Row, select
 
-from db.engine import Database
+from db.database import Database
 from db.schema import strategies
 from tests.faults.fault_parts import START_S, Part
 from tests.imported_sites import READY, import_sites

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import insert
 
 from db.schema import runs, steps, strategies, subclouds
-from runner.jobs import PlaybookJob
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import PlaybookJob
 from tests.faults.fault_rig import scaled, seeded
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.waiting import wait_for

@@ -15,7 +15,7 @@ import pytest
 
 from db.schema import steps, strategies
 from messages.commands import CommandType, NoAnswerInTimeError, TransportUnavailableError
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
 from runner.supervisor import Supervisor
 from tests.faults.conftest import StrictRabbitmq
 from tests.integration.amqp.amqp_rig import Node, VirtualHost

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from actors.amqp.cloudevents import MalformedCommandError, to_command
-from actors.amqp.dead_letters import REASON
-from actors.amqp.envelope import BadEnvelopeError, read_envelope
-from actors.amqp.topology import dead_letters_of
+from broker.amqp.cloudevents import MalformedCommandError, to_command
+from broker.amqp.dead_lettering import REASON
+from broker.amqp.envelope import BadEnvelopeError, read_envelope
+from broker.amqp.topology import dead_letters_of
 from db.schema import commands, strategies
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS
 from tests.faults.b_rig import exchange, mutated, served

@@ -17,7 +17,7 @@ from zlib import decompress
 import pytest
 from sqlalchemy import select
 
-from actors.amqp.topology import QUEUES
+from broker.amqp.topology import QUEUES
 from db.schema import metadata, steps
 from runner.private_dir import default_run_root
 from tests.faults.b_rig import files_with, processes_with

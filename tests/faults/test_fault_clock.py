@@ -18,22 +18,22 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import event, select
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from actors.leases import RENEWAL_S, WATCH_S, HeldRuns, Leases
-from actors.overdue import OverdueLeases
-from db.engine import Database
-from db.journal import Journal
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from actors.coordinator.lease_expiry import OverdueLeases
+from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, HeldRuns, Leases
+from db.database import Database
+from db.encryption import Sealer
 from db.migrate import upgrade
 from db.runs import claim
 from db.schema import runs
-from db.sealing import Sealer
+from db.unit_of_work import Journal
 from messages.commands import Command, CommandType
 from runner.child_pool import ChildPool
-from runner.child_protocol import Ended, Ending, Order, Report, Stop
-from runner.inspectors import DeclaredInspector
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
+from runner.protocol import Ended, Ending, Order, Report, Stop
 from runner.run_session import RunSession
+from sites.inspector import DeclaredInspector
 from tests.faults.fault_rig import scaled, seeded
 
 pytestmark = pytest.mark.faults

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import upgrade
 from db.tokens import Role, TokenStore
 from tests.faults.conftest import NewInstallation

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from dramatiq import Message
 
-from actors.amqp.broker import PrestagerBroker, outgoing
-from actors.amqp.envelope import read_envelope
-from actors.amqp.publisher import Publisher
+from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing
+from broker.amqp.envelope import read_envelope
+from broker.amqp.publisher import Publisher
 from messages.queues import SUBCLOUDS
 from tests.faults.fault_parts import START_S, StrictRabbitmq
 from tests.waiting import wait_for

@@ -10,7 +10,7 @@ from time import monotonic
 import pytest
 from sqlalchemy import select
 
-from actors.amqp.topology import dead_letters_of
+from broker.amqp.topology import dead_letters_of
 from db.schema import runs
 from messages.queues import COMMANDS
 from statemachine.snapshot import LEASE_S

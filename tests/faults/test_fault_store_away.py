@@ -12,24 +12,24 @@ import pytest
 from dramatiq import Worker
 from sqlalchemy import Connection, select
 
-from actors.coordinator import Coordinator
-from actors.declare import Actors
-from actors.desk import CoordinatorRules
-from actors.in_process import InProcessBroker
-from actors.loop import Loop
-from actors.reports import Reporter
-from actors.worker import StepWorker
-from actors.worker_tools import WorkerTools
-from db.engine import Database
+from actors.actors import Actors
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from actors.worker.dependencies import WorkerTools
+from actors.worker.result_writer import Reporter
+from actors.worker.worker import StepWorker
+from broker.in_process import InProcessBroker
+from db.database import Database
+from db.encryption import Sealer
 from db.runs import Report
 from db.schema import commands, runs
-from db.sealing import Sealer
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
-from runner.inspectors import DeclaredInspector
-from runner.phases import ControllerLayout
+from runner.phase_playbooks import ControllerLayout
 from runner.playbook_check import PlaybookCheck
 from runner.playbook_readiness import PlaybookReadiness
+from service.periodic_thread import Loop
+from sites.inspector import DeclaredInspector
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import RunOutcome
@@ -74,7 +74,7 @@ class MovingStore(Database):
 @pytest.fixture(autouse=True)
 def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pauses between tries."""
-    for module in ("actors.coordinator", "actors.held_runs"):
+    for module in ("actors.coordinator.coordinator", "actors.worker.claimed_runs"):
         monkeypatch.setattr(f"{module}._PAUSE_S", 0.02)
 
 

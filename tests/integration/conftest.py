@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import upgrade
 from db.schema import metadata
 from tests.migrated_store import place_migrated

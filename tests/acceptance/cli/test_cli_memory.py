@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {
     "prestager": ["-m", "cli.main", "seal", "--source", "/a", "--id", "1"],
-    "dramatiq": ["-c", "from cli.dramatiq_process import set_up\ntry: set_up()\nexcept SystemExit: input()"],
+    "dramatiq": ["-c", "from service.dramatiq_process import set_up\ntry: set_up()\nexcept SystemExit: input()"],
 }
 
 

@@ -153,7 +153,8 @@ def test_the_database_is_closed_to_others(
     if url is not None:
         settings |= {"PRESTAGER_DATABASE_URL": url.format(data=data)}
     hold = (
-        "import os, sys; from pathlib import Path; from settings.model import Settings; from bootstrap.store import *\n"
+        "import os, sys; from pathlib import Path\n"
+        "from service.settings import Settings; from service.database import *\n"
         f"os.umask({umask})\n"
         "database = open_database(Settings())\n"
         "prepare_schema(database)\n"

@@ -12,9 +12,9 @@ import pytest
 from installation_processes import InstallationProcesses, new_installation
 from sqlalchemy import select
 
-from db.engine import Database
+from db.database import Database
+from db.encryption import sealed_with
 from db.schema import secrets
-from db.sealing import sealed_with
 from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import write_playbooks
 from tests.postgres_server import PostgresServer

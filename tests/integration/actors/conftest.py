@@ -10,11 +10,11 @@ import structlog
 from coordinator_house import House
 from embedded_rig import Rig, Stage
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from db.engine import Database
-from db.sealing import Sealer
-from runner.inspectors import DeclaredInspector
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
+from sites.inspector import DeclaredInspector
 
 
 @pytest.fixture(scope="session", autouse=True)

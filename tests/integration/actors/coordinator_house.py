@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from actors.coordinator import Coordinator
-from db.engine import Database
-from db.journal import Journal
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
 from db.runs import claim
 from db.schema import outbox, runs, steps, strategies, subclouds
-from db.sealing import Sealer
+from db.unit_of_work import Journal
 from messages.commands import Answer, Command, CommandType
 from tests.imported_sites import import_sites
 

@@ -12,12 +12,12 @@ from zlib import decompress
 from coordinator_house import House
 from sqlalchemy import select
 
-from bootstrap.installation import Installation, build
 from db.schema import events, run_outputs, runs, steps, strategies
 from messages.commands import Answer, Command
-from runner.jobs import OnFinished, Outcome, PlaybookJob
-from runner.noop import NoopEnd, NoopRunner
-from settings.model import Settings
+from runner.fake import NoopEnd, NoopRunner
+from runner.interface import OnFinished, Outcome, PlaybookJob
+from service.settings import Settings
+from service.wiring import Installation, build
 from tests.waiting import wait_for
 
 DEADLINE_S = 30.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from coordinator_house import House
 
-from actors import coordinator
-from actors.refusals import Refused
+from actors.coordinator import coordinator
+from actors.coordinator.errors import Refused
 from db.schema import audit, strategies
 from messages.commands import Command, CommandType
 

@@ -10,8 +10,8 @@ from embedded_rig import PACKAGES, PREPARE, Rig, Stage
 from db.heartbeats import all_processes
 from db.schema import runs
 from messages.commands import CommandType
-from runner.jobs import Outcome
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import Outcome
 from runner.playbook_readiness import PlaybookReadiness
 from statemachine.states import StepState
 from tests.waiting import wait_for

@@ -13,20 +13,20 @@ from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event, text
 from structlog.testing import capture_logs
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from actors.live import LiveRuns
-from actors.loop import Loop
-from actors.relay import Relay
-from actors.reports import Reporter
-from actors.webhooks.book import Book
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from actors.worker.live_output import LiveRuns
+from actors.worker.result_writer import Reporter
+from broker.outbox_relay import Relay
 from db.runs import Report
 from db.schema import live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import CommandType
-from runner.inspectors import DeclaredInspector
+from service.periodic_thread import Loop
+from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 from tests.waiting import wait_for
+from webhooks.repository import Book
 
 pytestmark = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}

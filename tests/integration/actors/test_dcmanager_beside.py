@@ -8,16 +8,16 @@ import pytest
 from coordinator_house import House
 from embedded_rig import Rig
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from db.engine import Database
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
 from db.schema import commands, steps, strategies
-from db.sealing import Sealer
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import EVERYTHING, SiteSpec
 from messages.commands import CommandType
-from runner.dcmanager.interpretation import DcmanagerSubclouds
-from runner.inspectors import DeclaredInspector, InspectionError
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import EVERYTHING, SiteSpec
+from sites.dcmanager.interpretation import DcmanagerSubclouds
+from sites.inspector import DeclaredInspector, InspectionError
 from statemachine.site_operations import SiteOperation
 from tests.simulated_sites import SitesThread, sites_in_thread
 from tests.waiting import wait_for

@@ -13,15 +13,15 @@ from embedded_rig import Rig, Stage
 from sqlalchemy import delete, event, text
 from structlog.testing import capture_logs
 
-from actors.heartbeat import Heartbeat, ReportedProcess
-from db.engine import Database
+from db.database import Database
+from db.encryption import Sealer
 from db.heartbeats import ProcessIdentity, ProcessReport, all_processes, living_processes, register_process
 from db.schema import heartbeats
-from db.sealing import Sealer
 from db.secret_keys import sealing_ages
-from messages.program import program_version
+from messages.version import program_version
 from runner.controller_content import ControllerContent
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from service.heartbeat import Heartbeat, ReportedProcess
 from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import HOST, TcpProxy
 from tests.waiting import wait_for

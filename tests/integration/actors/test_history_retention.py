@@ -11,8 +11,8 @@ from embedded_rig import Rig
 from sqlalchemy import func, insert, select
 from structlog.testing import capture_logs
 
-from actors.history_retention import HistoryRetention
-from db.engine import Database
+from actors.coordinator.history_retention import HistoryRetention
+from db.database import Database
 from db.retention import Retention
 from db.schema import audit, commands, events
 from messages.commands import CommandType

@@ -12,11 +12,11 @@ import pytest
 from dramatiq import Message
 from embedded_rig import Rig
 
-from actors.engine import Engine, EngineRun
-from actors.in_process import InProcessBroker, InProcessTransport, Replies
-from actors.loop import Loop
+from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from db.schema import events
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from service.lifecycle import Engine, EngineRun
+from service.periodic_thread import Loop
 
 
 class TestInProcessTransport:

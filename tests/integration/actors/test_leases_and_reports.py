@@ -12,14 +12,14 @@ from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
-from actors.leases import HeldRuns, Leases
-from actors.loop import Loop
-from actors.meters import Unmeasured
-from actors.reports import Reporter
-from db.journal import Journal
+from actors.metrics import Unmeasured
+from actors.worker.lease_renewal import HeldRuns, Leases
+from actors.worker.result_writer import Reporter
 from db.runs import Report, claim
 from db.schema import run_outputs, runs
 from db.unavailable import DatabaseUnavailableError
+from db.unit_of_work import Journal
+from service.periodic_thread import Loop
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
 

@@ -14,19 +14,19 @@ import pytest
 from coordinator_house import House
 from sqlalchemy import Connection, select
 
-from actors import live as live_module
-from actors.live import LiveRuns
-from actors.reports import Reporter
-from actors.worker import StepWorker
-from actors.worker_tools import WorkerTools
-from db.journal import Journal
-from db.live import Beyond, Piece, add_pieces, end_live, hold
+from actors.worker import live_output as live_module
+from actors.worker.dependencies import WorkerTools
+from actors.worker.live_output import LiveRuns
+from actors.worker.result_writer import Reporter
+from actors.worker.worker import StepWorker
+from db.live_output import Beyond, Piece, add_pieces, end_live, hold
 from db.runs import Report, claim, finish
 from db.schema import events, live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
-from runner.inspectors import DeclaredInspector
-from runner.jobs import Outcome, RunResult
+from db.unit_of_work import Journal
+from runner.interface import Outcome, RunResult
 from runner.progress import Progress
+from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 
 OWNER = "worker/1"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from embedded_rig import ALL_STATES, Rig, Stage, upload_list
 
-from bootstrap.machine import ansible_installation
-from db.printed import outputs
-from fleet.simulation import Fleet
-from runner.jobs import OnFinished, Runner
+from db.run_output import outputs
+from runner.interface import OnFinished, Runner
 from runner.supervisor import Supervisor
+from service.controller import ansible_installation
+from simulator.simulation import Fleet
 from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
 from tests.imported_sites import READY, import_sites
 from tests.simulated_fleet import simulated_fleet

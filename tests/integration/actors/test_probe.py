@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, select, update
 
-from actors.probe import AvailabilityProbe, ProbeRules, Site, judge, site_of
-from actors.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
-from db.engine import Database
+from db.database import Database
 from db.schema import events, subclouds
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
-from messages.resources import NO_ERRORS
-from runner.sysinv.addresses import SiteAddresses
-from runner.sysinv.login import Account, TokenStore, Trust
-from runner.sysinv.session import Access, Patience
+from messages.serializers import NO_ERRORS
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
+from sites.availability_probe import AvailabilityProbe, ProbeRules, Site, judge, site_of
+from sites.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
+from sites.sysinv.auth import Account, TokenStore, Trust
+from sites.sysinv.client import Access, Patience
+from sites.sysinv.endpoints import SiteAddresses
 from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
 

@@ -8,9 +8,9 @@ import pytest
 from coordinator_house import House
 from sqlalchemy import update
 
-from actors.relay import Relay, one_by_one
-from db.journal import Journal
+from broker.outbox_relay import Relay, one_by_one
 from db.schema import outbox
+from db.unit_of_work import Journal
 
 
 class TestRelay:

@@ -10,13 +10,13 @@ from coordinator_house import House
 from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select, update
 
-from actors.asyncapi.assembly import build_document
-from db.happenings import newest_id
+from apidocs.asyncapi.assembly import build_document
+from db.events import newest_id
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
-from db.journal import Journal
 from db.restored import RestoreError, continue_after_restore, refused_by_sites
 from db.runs import Report, claim, finish
 from db.schema import audit, events, heartbeats, runs, steps, strategies
+from db.unit_of_work import Journal
 from messages.events import cloud_event
 from statemachine.states import RunOutcome
 

@@ -10,12 +10,12 @@ from coordinator_house import House
 from embedded_rig import PACKAGES, PREPARE, Rig, Stage
 from sqlalchemy import update
 
-from cli.webhook_desk import shell_caller
+from cli.command_context import shell_caller
 from db.schema import audit, events, subclouds
 from messages.commands import Command, CommandType
 from messages.connection_variables import site_variables
+from runner.fake import NoopEnd
 from runner.machine_addresses import own_addresses, own_names
-from runner.noop import NoopEnd
 from tests.imported_sites import READY, import_sites
 from tests.waiting import wait_for
 

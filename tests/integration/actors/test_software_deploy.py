@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from embedded_rig import PACKAGES, Rig, Stage
 
-from runner.sysinv.software_list import read_software
+from sites.sysinv.software_list import read_software
 from tests.foreign_playbooks import newer_set
 
 ON_ONE_STORE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)

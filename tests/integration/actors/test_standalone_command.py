@@ -11,7 +11,7 @@ from sqlalchemy import update
 from db.inventory import declare_upgrading
 from db.schema import secrets, steps, subclouds
 from messages.commands import CommandType
-from messages.resources import subcloud_resource
+from messages.serializers import subcloud_resource
 
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
 WAITING = (
@@ -62,7 +62,7 @@ class TestStandalone:
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("actors.standalone.change", broken)
+        monkeypatch.setattr("actors.coordinator.prestage_subcloud.change", broken)
 
         answer = self.prestage(house)
 

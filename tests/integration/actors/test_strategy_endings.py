@@ -9,7 +9,7 @@ from embedded_rig import ALL_STATES, FAILS, LOST, PACKAGES, PREPARE, Rig, Stage
 
 from db.schema import outbox, runs, secrets, steps
 from messages.commands import CommandType
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
 from tests.waiting import wait_for
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)

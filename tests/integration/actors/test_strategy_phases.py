@@ -10,8 +10,8 @@ from embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stag
 
 from db.schema import events, preparations, secrets
 from messages.commands import CommandType
-from runner.jobs import PlaybookJob
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import PlaybookJob
 from runner.progress import Progress
 from tests.waiting import wait_for
 

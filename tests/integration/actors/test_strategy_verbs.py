@@ -189,7 +189,7 @@ class TestIdempotency:
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("actors.strategy_create._insert_steps", broken)
+        monkeypatch.setattr("actors.coordinator.create_strategy._insert_steps", broken)
 
         answer = house.create()
 

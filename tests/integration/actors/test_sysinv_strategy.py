@@ -13,18 +13,18 @@ from coordinator_house import House
 from embedded_rig import Rig, Stage
 from sqlalchemy import event
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from db.engine import Database
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
 from db.schema import commands, events, steps
-from db.sealing import Sealer
-from fleet.certificates import Authority
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import SiteSpec
 from messages.commands import CommandType
-from runner.inspectors import DeclaredInspector, InspectionError
-from runner.jobs import Outcome
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import Outcome
+from simulator.certificates import Authority
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import SiteSpec
+from sites.inspector import DeclaredInspector, InspectionError
 from tests.simulated_sites import SitesThread, sites_in_thread
 from tests.waiting import wait_for
 

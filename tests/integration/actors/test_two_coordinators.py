@@ -12,15 +12,15 @@ from threading import Barrier, Event
 import pytest
 from coordinator_house import House
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from db.engine import Database
-from db.journal import Journal
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
 from db.runs import Report, claim, finish
 from db.schema import events, runs, steps, strategies
-from db.sealing import Sealer
+from db.unit_of_work import Journal
 from messages.commands import Answer
-from runner.inspectors import DeclaredInspector
+from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 
 CALLERS = 4

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from embedded_rig import Rig, Stage
 
-from actors.coordinator import Coordinator
+from actors.coordinator.coordinator import Coordinator
 from db.schema import events, runs, steps, strategies
 from messages.commands import CommandType
-from messages.resources import step_resource, strategy_resource, subcloud_resource
-from runner.inspectors import DeclaredInspector
-from runner.noop import NoopEnd
+from messages.serializers import step_resource, strategy_resource, subcloud_resource
+from runner.fake import NoopEnd
+from sites.inspector import DeclaredInspector
 from tests.waiting import wait_for
 
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"

@@ -16,15 +16,15 @@ from typing import Any, TypeVar
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from actors.amqp.publisher import Publisher
-from actors.amqp.topology import QUEUES, dead_letters_of
-from actors.amqp.transport import AmqpTransport
-from bootstrap.installation import Installation, RunnerFactory, build
-from bootstrap.roles import ALL_ROLES, Role
+from broker.amqp.command_transport import AmqpTransport
+from broker.amqp.publisher import Publisher
+from broker.amqp.topology import QUEUES, dead_letters_of
 from messages.commands import Answer, Command
-from runner.jobs import OnFinished, PlaybookJob
-from runner.noop import NoopEnd, NoopRunner
-from settings.model import Settings
+from runner.fake import NoopEnd, NoopRunner
+from runner.interface import OnFinished, PlaybookJob
+from service.roles import ALL_ROLES, Role
+from service.settings import Settings
+from service.wiring import Installation, RunnerFactory, build
 from tests.integration.actors.coordinator_house import House
 from tests.migrated_store import place_migrated
 from tests.rabbitmq_server import RabbitmqServer

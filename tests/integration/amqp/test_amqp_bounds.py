@@ -10,14 +10,14 @@ from time import monotonic
 
 import pytest
 
-from actors.amqp import publisher as publisher_module
-from actors.amqp import transport as transport_module
-from actors.amqp.publisher import Outgoing, Publisher, PublishError
-from actors.amqp.transport import AmqpTransport
-from bootstrap.roles import Role
+from broker.amqp import command_transport as transport_module
+from broker.amqp import publisher as publisher_module
+from broker.amqp.command_transport import AmqpTransport
+from broker.amqp.publisher import Outgoing, Publisher, PublishError
 from db.schema import commands
 from messages.commands import Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
+from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.tcp_proxy import TcpProxy
 from tests.waiting import wait_for

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from actors.amqp.cloudevents import MalformedCommandError, from_command, to_command
+from broker.amqp.cloudevents import MalformedCommandError, from_command, to_command
 from messages.commands import Command, CommandType
 
 OURS = "/prestager/1"

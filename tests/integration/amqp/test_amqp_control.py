@@ -8,15 +8,15 @@ from threading import Event
 
 import pytest
 
-from actors.amqp import control
-from actors.amqp.broker_errors import BrokerUnavailableError
-from actors.amqp.control import ControlError, Hint, HintAnswer, HintKind, ask_workers
-from actors.amqp.topology import CONTROL
-from bootstrap.roles import Role
+from broker.amqp import worker_control as control
+from broker.amqp.errors import BrokerUnavailableError
+from broker.amqp.topology import CONTROL
+from broker.amqp.worker_control import ControlError, Hint, HintAnswer, HintKind, ask_workers
 from db.heartbeats import all_processes
 from db.schema import steps, strategies
-from runner.jobs import PlaybookJob
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import PlaybookJob
+from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.tcp_proxy import HOST, TcpProxy
 from tests.waiting import wait_for

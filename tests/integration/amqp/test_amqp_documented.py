@@ -14,19 +14,19 @@ import pytest
 from jsonschema import Draft202012Validator
 from pika.adapters.blocking_connection import BlockingChannel
 
-from actors.amqp.topology import EVENTS
-from actors.asyncapi.assembly import build_document
 from api.stream.frames import Filter, event_frame, frame
 from api.stream.snapshot import snapshot
-from db import happenings
-from db.journal import Journal
+from apidocs.asyncapi.assembly import build_document
+from broker.amqp.topology import EVENTS
+from db import events as happenings
 from db.schema import events, strategies
+from db.unit_of_work import Journal
 from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.event_types import EVENT_TYPES, Dropped
 from messages.queues import COMMANDS
-from runner.jobs import Outcome, PlaybookJob
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import Outcome, PlaybookJob
 from runner.progress import COUNTED, Progress
 from tests.integration.amqp.amqp_rig import TYPE, Node, Requester, VirtualHost, command_event
 from tests.integration.amqp.test_amqp_traces import end, traced

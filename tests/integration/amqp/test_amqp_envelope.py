@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from actors.amqp.dead_letters import REASON
-from actors.amqp.envelope import BadEnvelopeError, read_envelope
-from actors.worker import StepWorker
+from actors.worker.worker import StepWorker
+from broker.amqp.dead_lettering import REASON
+from broker.amqp.envelope import BadEnvelopeError, read_envelope
 from messages.queues import COORDINATOR, PRECHECKS
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.waiting import wait_for

@@ -12,16 +12,16 @@ import pika
 import pytest
 from pika.exceptions import AMQPError
 
-from actors.amqp.dead_letters import PUBLISHED_BY, REASON
-from actors.amqp.events import EventPublisher
-from actors.amqp.mailbox import open_mailbox
-from actors.amqp.publisher import Outgoing, Publisher, PublishError
-from actors.amqp.topology import EVENTS, QUEUES, dead_letters_of
-from bootstrap.roles import Role
+from broker.amqp.dead_letter_admin import open_mailbox
+from broker.amqp.dead_lettering import PUBLISHED_BY, REASON
+from broker.amqp.event_publisher import EventPublisher
+from broker.amqp.publisher import Outgoing, Publisher, PublishError
+from broker.amqp.topology import EVENTS, QUEUES, dead_letters_of
 from db.schema import audit, commands, events, strategies
 from db.schema import subcloud_groups as groups
 from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
+from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, TYPE, Node, Requester, VirtualHost, command_event
 from tests.waiting import wait_for
 

@@ -13,9 +13,9 @@ from dramatiq import Message, Worker
 from dramatiq.errors import ConnectionClosed
 from pika.spec import Basic
 
-from actors.amqp.broker import PrestagerBroker
-from actors.amqp.consumer import AmqpConsumer, Delivery
-from actors.amqp.publisher import Publisher
+from broker.amqp.consumer import AmqpConsumer, Delivery
+from broker.amqp.dramatiq_broker import PrestagerBroker
+from broker.amqp.publisher import Publisher
 from messages.queues import PREPARE
 from tests.integration.amqp.amqp_rig import VirtualHost
 from tests.tcp_proxy import HOST, TcpProxy

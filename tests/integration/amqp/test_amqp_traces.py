@@ -19,18 +19,18 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select
 
-from actors.amqp.topology import EVENTS
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.documents import Documents
-from api.openapi.making import make_documents
+from api.docs_routes import Documents
 from api.server import create_runner
-from bootstrap.roles import Role
+from apidocs.openapi.making import make_documents
+from broker.amqp.topology import EVENTS
 from db.schema import events, outbox, runs, steps, strategies
 from db.tokens import TokenStore
 from messages.commands import Command, CommandType
-from runner.jobs import Outcome, PlaybookJob, TaskEnd, TaskTime
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import Outcome, PlaybookJob, TaskEnd, TaskTime
+from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
 from tests.otlp_collector import Collector, Received
 from tests.waiting import wait_for
@@ -287,7 +287,7 @@ def test_off_costs_nothing(tmp_path: Path) -> None:
         for table in (strategies, steps, runs, outbox, events):
             assert [] == connection.execute(select(table.c.id).where(table.c.trace.is_not(None))).all()
 
-    program = "import sys, cli.main, cli.serve, cli.dramatiq_process; sys.exit('opentelemetry' in sys.modules)"
+    program = "import sys, cli.main, service.process, cli.dramatiq_process; sys.exit('opentelemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], env={"PATH": os.environ["PATH"]}, check=False)
 
     assert 0 == done.returncode

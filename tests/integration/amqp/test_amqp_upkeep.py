@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from actors.amqp.processes import AmqpActors
-from actors.amqp.publisher import Publisher
-from actors.amqp.topology import EVENTS, QUEUES
-from actors.amqp.upkeep import TopologyUpkeep
-from bootstrap.roles import Role
+from broker.amqp.publisher import Publisher
+from broker.amqp.topology import EVENTS, QUEUES
+from broker.amqp.topology_check import TopologyUpkeep
 from messages.commands import Command, CommandType, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
+from service.distributed import AmqpActors
+from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
 from tests.waiting import wait_for
 

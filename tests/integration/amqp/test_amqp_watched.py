@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from bootstrap.roles import ALL_ROLES
-from cli.monitor import is_alive, monitoring
-from db.dispatch import ACTOR_OF_PHASE
+from db.dispatch_runs import ACTOR_OF_PHASE
 from messages.queues import WORKER_QUEUES
-from monitoring.listener import Health
+from monitoring.http_server import Health
+from service.monitoring import is_alive, monitoring
+from service.roles import ALL_ROLES
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
 from tests.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
 from tests.tcp_proxy import HOST, free_port

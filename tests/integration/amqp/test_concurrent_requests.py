@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bootstrap.roles import Role
 from db.schema import commands
 from db.schema import subcloud_groups as groups
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError
+from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
 
 # Pairs of requests.

@@ -11,8 +11,8 @@ import structlog
 
 from db.schema import runs
 from messages.commands import CommandType
-from runner.jobs import Outcome
-from runner.noop import NoopEnd
+from runner.fake import NoopEnd
+from runner.interface import Outcome
 from tests.integration.amqp.amqp_rig import Node
 from tests.integration.amqp.test_amqp_traces import is_over, traced
 from tests.otlp_collector import Collector

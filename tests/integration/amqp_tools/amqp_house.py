@@ -17,14 +17,14 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from sqlalchemy import Select, func, select
 
-from actors.amqp.publisher import Publisher
-from actors.amqp.topology import QUEUES
-from bootstrap.installation import Installation, build
-from bootstrap.roles import Role
-from db.engine import Database
+from broker.amqp.publisher import Publisher
+from broker.amqp.topology import QUEUES
+from db.database import Database
 from db.schema import strategies
-from runner.noop import NoopRunner
-from settings.model import Settings
+from runner.fake import NoopRunner
+from service.roles import Role
+from service.settings import Settings
+from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
 from tests.rabbitmq_server import RabbitmqServer
 from tests.tcp_proxy import HOST

@@ -17,11 +17,11 @@ from amqp_house import House, Prestager
 from dramatiq.errors import ConnectionClosed
 from structlog.testing import capture_logs
 
-from actors.amqp.broker import PrestagerBroker
-from actors.amqp.broker_errors import BrokerUnavailableError, explain_broker_error, short_connection
-from actors.amqp.publisher import Publisher, PublishError
-from actors.amqp.upkeep import TopologyUpkeep
-from cli.logs import configure_logs
+from broker.amqp.dramatiq_broker import PrestagerBroker
+from broker.amqp.errors import BrokerUnavailableError, explain_broker_error, short_connection
+from broker.amqp.publisher import Publisher, PublishError
+from broker.amqp.topology_check import TopologyUpkeep
+from monitoring.logging import configure_logs
 from tests.server_certificates import make_certificate
 from tests.tcp_proxy import HOST
 

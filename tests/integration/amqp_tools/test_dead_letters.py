@@ -10,9 +10,9 @@ import pika
 import pytest
 from amqp_house import House, Prestager
 
-from actors.amqp.broker_errors import BrokerUnavailableError
-from actors.amqp.mailbox import count_dead_letters
-from actors.amqp.topology import dead_letters_of
+from broker.amqp.dead_letter_admin import count_dead_letters
+from broker.amqp.errors import BrokerUnavailableError
+from broker.amqp.topology import dead_letters_of
 from messages.queues import COMMANDS, SUBCLOUDS
 from tests.tcp_proxy import HOST
 

@@ -9,10 +9,11 @@ from time import time
 import pytest
 from amqp_house import Ended, House, Prestager
 
-from actors.amqp.topology import EXCHANGES, QUEUES, dead_letters_of
-from cli.doctor import broker_checks, store_checks
+from broker.amqp.topology import EXCHANGES, QUEUES, dead_letters_of
+from cli.doctor import broker_checks
+from cli.doctor import database_checks as store_checks
 from cli.doctor.finding import Level
-from db.engine import Database
+from db.database import Database
 from messages.queues import COMMANDS, PREPARE
 from tests.tcp_proxy import HOST
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from amqp_house import END_S, ROOT, House
 
-from db.engine import Database
+from db.database import Database
 from db.heartbeats import all_processes
 from tests.imported_sites import READY, import_sites_at
 from tests.journal_playbooks import journal_lines, write_playbooks

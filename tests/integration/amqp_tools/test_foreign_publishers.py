@@ -15,7 +15,7 @@ from amqp_house import ROOT, House, Prestager
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from actors.amqp.topology import EVENTS, dead_letters_of
+from broker.amqp.topology import EVENTS, dead_letters_of
 from db.schema import commands, strategies, subclouds
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 from tests.verifying_receiver import verifying

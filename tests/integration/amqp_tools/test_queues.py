@@ -7,7 +7,7 @@ import socket
 import pytest
 from amqp_house import House, Prestager
 
-from actors.amqp.topology import dead_letters_of
+from broker.amqp.topology import dead_letters_of
 from cli import queues_command
 from cli.queues_command import State, verdict
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, SUBCLOUDS

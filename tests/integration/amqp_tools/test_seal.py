@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from amqp_house import House, Prestager
 
-from actors.amqp.cloudevents import to_command
-from bootstrap.secret_key import load_sealer
-from db.sealing import UnsealingError
+from broker.amqp.cloudevents import to_command
+from db.encryption import UnsealingError
 from messages.commands import Command
+from service.secret_key import load_sealer
 
 SOURCE = "//ci.example.net/night job"
 

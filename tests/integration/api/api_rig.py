@@ -15,7 +15,7 @@ from sqlalchemy import Table, insert
 
 from api.connections import ConnectionBounds
 from api.server import create_runner, create_site
-from db.engine import Database
+from db.database import Database
 from db.tokens import TokenStore
 from messages.commands import Answer, Command
 

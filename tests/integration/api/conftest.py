@@ -10,10 +10,10 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
 from api.context import Limits
-from api.documents import Documents
-from api.openapi.making import make_documents
-from db.engine import Database
-from db.sealing import Sealer
+from api.docs_routes import Documents
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from db.tokens import TokenStore
 from tests.migrated_store import place_migrated
 

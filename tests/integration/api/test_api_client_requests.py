@@ -9,8 +9,8 @@ import api_rows
 import pytest
 from api_rig import Rig, multipart
 
+from db.encryption import Sealer
 from db.schema import steps, strategies, subclouds
-from db.sealing import Sealer
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PRESTAGE = {"type": "prestage"}

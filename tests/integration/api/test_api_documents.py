@@ -9,10 +9,10 @@ from api_rig import RecordingTransport, Rig, serve
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.documents import Documents
-from api.openapi.making import make_documents
-from db.engine import Database
-from db.sealing import Sealer
+from api.docs_routes import Documents
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from db.tokens import TokenStore
 
 DOCS = Path(__file__).parents[3] / "docs"

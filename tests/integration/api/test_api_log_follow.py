@@ -13,7 +13,7 @@ import pytest
 from api_rig import Rig
 from sqlalchemy import delete, insert, update
 
-from api import log_follow as follow_module
+from api import log_stream as follow_module
 from api.context import LOG_FOLLOWERS, SERVICES
 from api.stream import log_followers as followers_module
 from api.stream import serving as serving_module

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from api_rig import Rig
 
-from api.openapi.assembly import OPERATIONS
 from api.routes import GUARDED, own_query
+from apidocs.openapi.assembly import OPERATIONS
 
 CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strategy/steps")
 

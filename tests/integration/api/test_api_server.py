@@ -8,10 +8,10 @@ from api_rig import RecordingTransport, Rig
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.documents import Documents
-from api.openapi.making import make_documents
-from db.engine import Database
-from db.sealing import Sealer
+from api.docs_routes import Documents
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from db.tokens import TokenStore
 
 

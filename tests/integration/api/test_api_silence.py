@@ -12,11 +12,11 @@ import pytest
 from api_rig import Rig, multipart
 from sqlalchemy import Connection
 
-from api import reads
+from api import database_reader as reads
 from api.auth import AuthenticatorUnavailableError, TokenAuthenticator
+from api.database_reader import Reads
 from api.errors import ApiError
-from api.reads import Reads
-from db.engine import Database
+from db.database import Database
 from db.tokens import Role, TokenStore
 
 

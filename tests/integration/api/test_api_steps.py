@@ -7,7 +7,7 @@ import api_rows
 import pytest
 from api_rig import Rig
 
-from db import printed
+from db import run_output as printed
 from db.schema import preparations, run_outputs, runs, steps, strategies
 from statemachine.states import PHASES
 

@@ -4,8 +4,8 @@ import api_rows
 import pytest
 from api_rig import Rig
 
+from db.encryption import Sealer
 from db.schema import strategies
-from db.sealing import Sealer
 from messages.commands import Answer, CommandType
 
 BASE = "/v1.0/sw-update-strategy"

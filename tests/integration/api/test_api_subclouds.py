@@ -7,13 +7,13 @@ import pytest
 from api_rig import Rig, multipart
 from sqlalchemy import event
 
+from db.encryption import Sealer
 from db.inventory import installation_id
 from db.schema import subclouds
-from db.sealing import Sealer
 from messages.commands import Answer, CommandType
 from messages.host_keys import parse_host_keys
-from messages.program import INSTALLATION_HEADER
-from runner.dcmanager.interpretation import read_subclouds
+from messages.version import INSTALLATION_HEADER
+from sites.dcmanager.interpretation import read_subclouds
 from statemachine.site_operations import SiteOperation
 
 BASE = "/v1.0/subclouds"

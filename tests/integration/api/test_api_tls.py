@@ -16,12 +16,12 @@ from structlog.testing import capture_logs
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
-from api.documents import Documents
-from api.openapi.making import make_documents
+from api.docs_routes import Documents
 from api.server import create_runner, create_site
 from api.tls import CertificateError, ServerCertificate, server_context
-from db.engine import Database
-from db.sealing import Sealer
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from db.tokens import TokenStore
 from tests.server_certificates import make_certificate, write_key
 

@@ -10,8 +10,8 @@ import pytest
 from api_rig import Rig
 
 from api.webhooks import _SHOWN_ALREADY
+from db.encryption import Sealer
 from db.schema import webhook_deliveries, webhooks
-from db.sealing import Sealer
 from messages.commands import Answer, CommandType
 from messages.webhook_secrets import key_of, seal_tag
 

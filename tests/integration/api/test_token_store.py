@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from db.engine import Database
+from db.database import Database
 from db.schema import tokens
 from db.tokens import Role, TokenExistsError, TokenNameError, TokenNotFoundError, TokenStore
 

@@ -17,15 +17,15 @@ from sqlalchemy import select
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.context import FOLLOWER, Limits
-from api.documents import Documents
-from api.openapi.making import make_documents
+from api.docs_routes import Documents
 from api.server import create_runner
-from bootstrap.installation import Installation, build
+from apidocs.openapi.making import make_documents
 from db.schema import strategies
 from db.tokens import Role, TokenStore
 from messages.commands import Command, CommandType
-from runner.noop import NoopEnd, NoopRunner
-from settings.model import Settings
+from runner.fake import NoopEnd, NoopRunner
+from service.settings import Settings
+from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
 from tests.waiting import wait_for
 

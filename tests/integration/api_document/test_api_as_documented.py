@@ -21,7 +21,7 @@ import pytest
 import structlog
 from served_installation import Served, served_installation
 
-from api.openapi.assembly import OPERATIONS, build_document
+from apidocs.openapi.assembly import OPERATIONS, build_document
 
 # Requests of the fuzzer for each operation; None: the few of the test run.
 EXAMPLES = os.environ.get("PRESTAGER_FUZZ_EXAMPLES")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection
 
-from db.engine import Database
+from db.database import Database
 
 
 @pytest.fixture

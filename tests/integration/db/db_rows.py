@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, event, func, insert, select, update
 
-from db.decisions import Decisions
-from db.journal import Journal
+from db.apply_plan import Decisions
+from db.load_snapshot import database_time, load_snapshot
 from db.runs import Report, claim, finish
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, subclouds
-from db.snapshots import database_time, load_snapshot
+from db.unit_of_work import Journal
 from statemachine.actions import Action
 from statemachine.plan import plan
 from statemachine.snapshot import Limits

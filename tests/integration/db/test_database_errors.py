@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.database import Database
 from db.database_errors import explain_database_error
-from db.engine import Database
 from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import HOST
 

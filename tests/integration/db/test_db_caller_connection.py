@@ -12,8 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select
 from structlog.testing import capture_logs
 
+from db.database import Database
 from db.downgrade_checks import downgrade_losses
-from db.engine import Database
 from db.migrate import downgrade, upgrade
 from db.revisions import MIGRATIONS
 from db.schema import subclouds

@@ -4,10 +4,10 @@ import pytest
 from db_rows import AT, LIMITS, Rig
 from sqlalchemy import Connection, func, inspect, select, update
 
-from db.engine import Database
+from db.apply_step_moves import StaleDecisionError
+from db.database import Database
+from db.load_snapshot import database_time, load_snapshot
 from db.schema import events, outbox, preparations, runs, steps, strategies, subclouds
-from db.snapshots import database_time, load_snapshot
-from db.step_moves import StaleDecisionError
 from statemachine.actions import (
     AbortWaiting,
     EndPreparation,

@@ -9,8 +9,8 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, insert, select, text, update
 
+from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
-from db.engine import Database
 from db.heartbeats import ALIVE_S, ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.migrate import downgrade, upgrade
 from db.revisions import MIGRATIONS, head_revision, known_revisions

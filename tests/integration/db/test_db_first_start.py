@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from db.engine import Database
+from db.database import Database
 from db.revisions import current_revision, head_revision
 
 PARTS = 4
@@ -15,9 +15,9 @@ PARTS = 4
 # of one process, made before it opened anything: what takes long is reading the program four times.
 START = """
 import os, sys
-from bootstrap.secret_key import load_sealer
-from bootstrap.store import open_database, prepare_schema
-from settings.model import Settings
+from service.secret_key import load_sealer
+from service.database import open_database, prepare_schema
+from service.settings import Settings
 
 settings = Settings(database_url=sys.argv[1], data_dir=sys.argv[2])
 go, come = os.pipe()

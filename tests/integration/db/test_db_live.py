@@ -10,8 +10,7 @@ import pytest
 from db_rows import AT, OWNER, Rig
 from sqlalchemy import Connection, delete, insert, select, update
 
-from db.journal import Journal
-from db.live import (
+from db.live_output import (
     Beyond,
     Piece,
     add_pieces,
@@ -23,9 +22,10 @@ from db.live import (
     set_progress,
     tell_progress,
 )
-from db.printed import outputs, phase_runs, text_after
+from db.run_output import outputs, phase_runs, text_after
 from db.runs import Report, finish, lose_runs_of
 from db.schema import events, live_outputs, run_outputs, runs, steps
+from db.unit_of_work import Journal
 from statemachine.actions import ExpireRun
 from statemachine.states import RunOutcome
 

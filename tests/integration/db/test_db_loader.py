@@ -7,9 +7,9 @@ import pytest
 from db_rows import AT, LIMITS, Rig
 from sqlalchemy import Connection, select, update
 
+from db.load_snapshot import database_time, load_all_open, load_snapshot
 from db.runs import hand_back, lose_runs_of, renew
 from db.schema import steps, strategies, subclouds
-from db.snapshots import database_time, load_all_open, load_snapshot
 from statemachine.plan import plan
 from statemachine.states import RunOutcome
 

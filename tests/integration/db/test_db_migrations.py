@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, insert, inspect, select
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import downgrade, upgrade
 from db.revisions import MIGRATIONS, current_revision, head_revision, known_revisions
 from db.schema import commands, controller, metadata, subcloud_groups

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
-from db.engine import Database
-from db.happenings import newest_id, oldest_id
+from db.database import Database
+from db.events import newest_id, oldest_id
 from db.retention import Retention, purge
 from db.schema import audit, commands, events, run_outputs, runs, steps, strategies, webhook_deliveries, webhooks
 from tests.migrated_store import place_migrated

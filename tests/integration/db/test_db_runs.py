@@ -4,7 +4,7 @@ import pytest
 from db_rows import AT, OWNER, Rig
 from sqlalchemy import Connection, select, update
 
-from db.journal import Journal
+from db.load_snapshot import database_time
 from db.runs import (
     PLAYBOOK_PHASES,
     Report,
@@ -17,7 +17,7 @@ from db.runs import (
     renew,
 )
 from db.schema import run_outputs, runs
-from db.snapshots import database_time
+from db.unit_of_work import Journal
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome, StepState
 

@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, event, insert, select, update
 
-from db.engine import Database
+from db.database import Database
+from db.encryption import Sealer, key_id, sealed_with
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.migrate import downgrade, upgrade
 from db.schema import heartbeats, secret_keys, secrets, webhooks
-from db.sealing import Sealer, key_id, sealed_with
 from db.secret_keys import needed_keys, note_sealing, reseal, sealing_ages
 from db.types import database_now
 

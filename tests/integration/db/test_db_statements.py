@@ -6,15 +6,15 @@ import pytest
 from db_rows import AT, LIMITS, Rig, sent_statements
 from sqlalchemy import Connection, insert, select, update
 
-from db.decisions import Decisions
-from db.engine import Database
-from db.journal import Journal
-from db.listing import followed_step
-from db.live import end_live, hold, running_runs
-from db.printed import ends_of, outputs
+from db.apply_plan import Decisions
+from db.database import Database
+from db.live_output import end_live, hold, running_runs
+from db.load_snapshot import database_time, load_snapshot
+from db.read_queries import followed_step
+from db.run_output import ends_of, outputs
 from db.runs import PLAYBOOK_PHASES, lose_runs_of, queued_runs, renew
 from db.schema import runs, steps
-from db.snapshots import database_time, load_snapshot
+from db.unit_of_work import Journal
 from statemachine.actions import AbortWaiting
 from statemachine.plan import plan
 

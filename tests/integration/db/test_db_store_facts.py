@@ -18,13 +18,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection, insert, update
 
-from db.engine import Database
+from db.database import Database
 from db.schema import steps, webhook_deliveries, webhooks
 from db.unavailable import DatabaseUnavailableError
-from monitoring import question
-from monitoring.dead_letters import DeadLetters
-from monitoring.meters import ProcessMeters
-from monitoring.store_facts import StoreFacts
+from monitoring import cached_query as question
+from monitoring.database_metrics import StoreFacts
+from monitoring.dead_letter_metrics import DeadLetters
+from monitoring.metrics import ProcessMeters
 from tests.waiting import wait_for
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from db.engine import Database
+from db.database import Database
 from db.schema import controller, subcloud_groups
 from db.unavailable import DatabaseUnavailableError, driver_reason, unavailable_as_one_error
 from tests.postgres_server import PostgresServer

@@ -10,10 +10,10 @@ from db_rows import AT, Rig, new_step
 from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from db.engine import Database
-from db.journal import Journal
+from db.database import Database
+from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
-from db.snapshots import database_time
+from db.unit_of_work import Journal
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 THREADS = 4

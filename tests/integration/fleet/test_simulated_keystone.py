@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectorError, ClientSession
 
-from fleet.certificates import Authority
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import EVERYTHING, Account, SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
+from simulator.certificates import Authority
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import EVERYTHING, Account, SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fleet.inventory import write_inventory
-from fleet.rules import RuleError, read_rule
-from fleet.simulation import SSH_PORT, Fleet, FleetPlan, SimulatedSite, serve_fleet
 from runner.ansible_installation import AnsibleInstallation
+from simulator.inventory import write_inventory
+from simulator.rules import RuleError, read_rule
+from simulator.simulation import SSH_PORT, Fleet, FleetPlan, SimulatedSite, serve_fleet
 from tests.simulated_fleet import simulated_fleet
 from tests.waiting import wait_for
 

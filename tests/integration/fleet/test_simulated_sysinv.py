@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import Account, SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
-from fleet.sysinv_api import health
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import Account, SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
+from simulator.sysinv_api import health
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ from zlib import decompress
 import asyncssh
 from sqlalchemy import select
 
-from bootstrap.installation import Installation, build
-from cli.fleet_import.reading import read_fleet
-from cli.fleet_import.registering import ImportRules, register
-from db.engine import Database
+from cli.inventory_import.reading import read_fleet
+from cli.inventory_import.registering import ImportRules, register
+from db.database import Database
 from db.schema import events, steps, subclouds
 from messages.commands import Answer, Command, CommandType
-from runner.jobs import OnFinished, PlaybookJob
-from runner.noop import NoopEnd, NoopRunner
-from settings.model import Settings
+from runner.fake import NoopEnd, NoopRunner
+from runner.interface import OnFinished, PlaybookJob
+from service.settings import Settings
+from service.wiring import Installation, build
 from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
 

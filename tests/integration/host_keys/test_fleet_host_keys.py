@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ssh_sites import Prestager
 
-from fleet.host_keys import kept_host_key, remove_all_but_host_keys
-from fleet.inventory import write_site_urls
-from fleet.simulation import Fleet
-from fleet.site_spec import Account, SiteSpec
+from simulator.host_keys import kept_host_key, remove_all_but_host_keys
+from simulator.inventory import write_site_urls
+from simulator.simulation import Fleet
+from simulator.site_spec import Account, SiteSpec
 from tests.simulated_fleet import simulated_fleet
 from tests.simulated_sites import sites_in_thread
 

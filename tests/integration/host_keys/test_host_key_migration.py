@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import MetaData, Table, insert, select
 
-from db.engine import Database
+from db.database import Database
 from db.migrate import downgrade, upgrade
 from db.schema import subclouds
 

@@ -15,7 +15,7 @@ import pytest
 from ssh_sites import Prestager, SshServerThread, line_of, new_key
 
 from messages.host_keys import parse_host_keys, signature_algorithms
-from runner.jobs import PlaybookJob, RunResult
+from runner.interface import PlaybookJob, RunResult
 from runner.ssh_arguments import KnownHost
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for

@@ -13,8 +13,8 @@ from ssh_sites import Prestager, SshServerThread, line_of, new_key
 
 from db.host_keys import HostKeyContact, forget_host_keys, give_host_keys, settle
 from db.inventory import find_subcloud
-from db.journal import Journal
 from db.schema import run_outputs
+from db.unit_of_work import Journal
 from messages.commands import CommandType
 from messages.host_keys import parse_host_keys
 from runner.processes import marked

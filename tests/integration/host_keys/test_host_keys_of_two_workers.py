@@ -13,13 +13,13 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select
 from ssh_sites import line_of, new_key
 
-from actors.asyncapi.assembly import build_document
-from actors.subcloud_fields import read_new
-from db.engine import Database
+from actors.coordinator.subclouds import read_new
+from apidocs.asyncapi.assembly import build_document
+from db.database import Database
 from db.host_keys import HostKeyContact, SettledHostKey, forget_host_keys, settle
 from db.inventory import find_subcloud
-from db.journal import Journal
 from db.schema import events, subclouds
+from db.unit_of_work import Journal
 from messages.events import cloud_event
 from messages.host_keys import HostKey, parse_host_keys
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from db.engine import Database
+from db.database import Database
 from tests.keystone_server import KeystoneServer
 from tests.migrated_store import place_migrated
 

@@ -10,12 +10,12 @@ from typing import Any
 from api_rig import RecordingTransport, Reply, Rig, serve
 
 from api.app import create_app
-from api.documents import Documents
+from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
-from api.openapi.making import make_documents
-from db.engine import Database
-from db.sealing import Sealer
+from apidocs.openapi.making import make_documents
+from db.database import Database
+from db.encryption import Sealer
 from tests.keystone_server import KeystoneServer, Seen
 
 VALIDATION = Seen(method="GET", path="/v3/auth/tokens", status=200)

@@ -12,11 +12,11 @@ from cli.doctor.dcmanager_checks import dcmanager_findings
 from cli.doctor.finding import Level
 from db.inventory import installation_id
 from db.schema import subclouds
-from runner.dcmanager.operations import DcmanagerOperations
-from runner.inspectors import InspectionError
-from runner.sysinv.login import Account, TokenStore, Trust
-from runner.sysinv.session import Access, Address, Patience
-from settings.model import Settings
+from service.settings import Settings
+from sites.dcmanager.operations import DcmanagerOperations
+from sites.inspector import InspectionError
+from sites.sysinv.auth import Account, TokenStore, Trust
+from sites.sysinv.client import Access, Address, Patience
 from statemachine.site_operations import SiteOperation
 from tests.keystone_server import KeystoneServer
 

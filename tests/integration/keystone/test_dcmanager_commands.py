@@ -12,13 +12,13 @@ from aiohttp import web
 from keystone_rig import KeystoneRig, identity
 
 from api.app import create_app
-from api.documents import Documents
+from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
-from api.openapi.making import make_documents
 from api.server import create_runner
-from bootstrap.installation import build
-from runner.noop import NoopRunner
-from settings.model import Settings
+from apidocs.openapi.making import make_documents
+from runner.fake import NoopRunner
+from service.settings import Settings
+from service.wiring import build
 from statemachine.host_keys import HostKeyPolicy
 from tests.dcmanager_client import CommandFailedError, DcmanagerClient
 from tests.keystone_server import KeystoneServer

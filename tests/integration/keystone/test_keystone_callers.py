@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from keystone_rig import LOGIN, VALIDATION, KeystoneRig, serve_with_keystone
 
-from db.engine import Database
+from db.database import Database
 from tests.keystone_server import KeystoneServer
 
 STRATEGY = "/v1.0/sw-update-strategy"

@@ -13,7 +13,7 @@ from keystone_rig import LOGIN, VALIDATION, KeystoneRig, identity, serve_with_ke
 
 from api.auth import AuthenticatorUnavailableError
 from api.keystone.authenticator import KeystoneAuthenticator
-from db.engine import Database
+from db.database import Database
 from tests.keystone_server import KeystoneServer
 from tests.tcp_proxy import TcpProxy
 

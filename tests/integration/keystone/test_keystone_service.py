@@ -12,7 +12,7 @@ from keystone_rig import KeystoneRig
 
 from cli.doctor.finding import Level
 from cli.doctor.keystone_checks import keystone_findings
-from settings.model import Settings
+from service.settings import Settings
 from tests.dcmanager_client import DcmanagerClient
 from tests.keystone_server import KeystoneServer
 from tests.service_process import ServiceProcess

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playbook_site import PlaybookSite
 
-from demo.fleet import DemoFleet, DemoOutcome, build_fleet
+from simulator.demo.sites_content import DemoFleet, DemoOutcome, build_fleet
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
 
-from runner.jobs import PlaybookJob
+from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from tests.ssh_server import SshServer, ssh_server

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from runner.jobs import PlaybookJob, RunResult
+from runner.interface import PlaybookJob, RunResult
 from tests.waiting import wait_for
 
 # Longest wait for anything, in seconds; generous, because tests share the machine.

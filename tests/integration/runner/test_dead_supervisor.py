@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVICE = """
 import json, sys, threading
 from pathlib import Path
-from runner.jobs import PlaybookJob
+from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
 
 settings = json.loads(sys.argv[1])

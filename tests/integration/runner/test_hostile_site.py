@@ -10,7 +10,7 @@ import pytest
 from hostile_site import HostileSite
 from run_watch import LOCAL_HOST_VARS, Results, text
 
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
 from statemachine.states import StepState
 from tests.ssh_server import SshServer

@@ -11,7 +11,7 @@ import pytest
 from run_watch import LOCAL_HOST_VARS, Results, text
 
 from runner.ansible_installation import AnsibleInstallation
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
 
 MakeJob = Callable[..., PlaybookJob]

@@ -10,7 +10,7 @@ import pytest
 from run_watch import Results, text
 
 from messages.site_addresses import is_site_address
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.site_address import SiteAddressError, with_judged_address
 from runner.supervisor import Supervisor
 

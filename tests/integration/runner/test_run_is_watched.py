@@ -8,7 +8,7 @@ from pathlib import Path
 
 from run_watch import Results, text
 
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.progress import Progress
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from run_watch import Results, text
 
-from runner.admission import process_memory_bytes
-from runner.jobs import Outcome, PlaybookJob
+from runner.capacity import process_memory_bytes
+from runner.interface import Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 

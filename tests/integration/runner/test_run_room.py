@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from run_watch import PATIENCE_S, Results, Waiting
 
-from runner.jobs import NoFreeSlotError, Outcome, PlaybookJob
+from runner.interface import NoFreeSlotError, Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for
@@ -40,7 +40,7 @@ LOOPING_PLAYBOOK = """
 STARVED = """
 import json, os, resource, sys, threading
 from pathlib import Path
-from runner.jobs import PlaybookJob
+from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
 
 settings = json.loads(sys.argv[1])

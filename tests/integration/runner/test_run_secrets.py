@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from run_watch import Results, text
 
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for

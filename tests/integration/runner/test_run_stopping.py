@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from run_watch import Results, Waiting, text
 
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from run_watch import Results
 
-from runner.jobs import Outcome, PlaybookJob
+from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
 from tracing.log_context import about, add_context
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from run_watch import PATIENCE_S, Results
 
-from runner.jobs import NoFreeSlotError, Outcome, PlaybookJob, Runner, RunResult
-from runner.noop import NoopEnd, NoopRunner
+from runner.fake import NoopEnd, NoopRunner
+from runner.interface import NoFreeSlotError, Outcome, PlaybookJob, Runner, RunResult
 from runner.supervisor import Supervisor
 
 QUICK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: hello}}]\n"

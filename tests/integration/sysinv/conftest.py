@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from sysinv_asking import Asker
 
-from fleet.site_spec import SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
+from simulator.site_spec import SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
 
 
 @pytest.fixture

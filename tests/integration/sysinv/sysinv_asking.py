@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fleet.site_spec import Account as SiteAccount
-from fleet.sites_api import ServedSite
-from runner.inspectors import Reading
-from runner.sysinv.addresses import SiteAddresses
-from runner.sysinv.inspector import SysinvInspector
-from runner.sysinv.login import Account, TokenStore, Trust
-from runner.sysinv.session import Access, Address, Patience, SiteSession
+from simulator.site_spec import Account as SiteAccount
+from simulator.sites_api import ServedSite
+from sites.inspector import Reading
+from sites.sysinv.auth import Account, TokenStore, Trust
+from sites.sysinv.client import Access, Address, Patience, SiteSession
+from sites.sysinv.endpoints import SiteAddresses
+from sites.sysinv.inspector import SysinvInspector
 
 PATIENCE = Patience(connect_s=2.0, read_s=2.0, pause_s=0.01)
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from sysinv_asking import Asker, address_of
 
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import EVERYTHING, SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
-from runner.controller_checks import DeclaredOnly
-from runner.inspectors import InspectionError
-from runner.sysinv.controller import AskedController
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import EVERYTHING, SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
+from sites.inspector import DeclaredOnly, InspectionError
+from sites.sysinv.controller import AskedController
 
 
 @pytest.fixture

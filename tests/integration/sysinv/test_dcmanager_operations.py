@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sysinv_asking import Asker, address_of
 
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import EVERYTHING, SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
-from runner.dcmanager import operations as module
-from runner.dcmanager.interpretation import DcmanagerSubclouds
-from runner.dcmanager.operations import DcmanagerOperations
-from runner.inspectors import InspectionError
-from runner.sysinv.session import Address
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import EVERYTHING, SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
+from sites.dcmanager import operations as module
+from sites.dcmanager.interpretation import DcmanagerSubclouds
+from sites.dcmanager.operations import DcmanagerOperations
+from sites.inspector import InspectionError
+from sites.sysinv.client import Address
 from statemachine.site_operations import SiteOperation
 
 BACKUP = SiteOperation(key="backup-status", status="backing-up")

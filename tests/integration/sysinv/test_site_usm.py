@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sysinv_asking import Asker, FixedAddresses, address_of
 
-from fleet.faults import Fault, FaultKind
-from fleet.sites_api import ServedSite
-from runner.inspectors import InspectionError, Reading
-from runner.sysinv.inspector import SysinvInspector
+from simulator.faults import Fault, FaultKind
+from simulator.sites_api import ServedSite
+from sites.inspector import InspectionError, Reading
+from sites.sysinv.inspector import SysinvInspector
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from sysinv_asking import Asker, FixedAddresses
 
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
-from runner.inspectors import InspectionError
-from runner.sysinv.addresses import SiteAddresses
-from runner.sysinv.inspector import SysinvInspector
-from runner.sysinv.session import Address
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
+from sites.inspector import InspectionError
+from sites.sysinv.client import Address
+from sites.sysinv.endpoints import SiteAddresses
+from sites.sysinv.inspector import SysinvInspector
 from statemachine.eligibility import SiteFacts
 
 WELL = SiteFacts(

@@ -13,14 +13,14 @@ import pytest
 from aiohttp import web
 from sysinv_asking import Asker, account
 
-from fleet.certificates import Authority
-from fleet.faults import Fault, FaultKind
-from fleet.site_spec import SiteSpec
-from fleet.sites_api import ServedSite, serve_sites
-from runner.sysinv.faults import FaultKind as Kind
-from runner.sysinv.faults import SiteFaultError
-from runner.sysinv.login import Token, TokenStore, Trust, read_token
-from runner.sysinv.session import Patience
+from simulator.certificates import Authority
+from simulator.faults import Fault, FaultKind
+from simulator.site_spec import SiteSpec
+from simulator.sites_api import ServedSite, serve_sites
+from sites.sysinv.auth import Token, TokenStore, Trust, read_token
+from sites.sysinv.client import Patience
+from sites.sysinv.errors import FaultKind as Kind
+from sites.sysinv.errors import SiteFaultError
 
 
 async def fault_of(asker: Asker, site: ServedSite, path: str = "/v1/isystems") -> SiteFaultError:
@@ -51,7 +51,7 @@ def test_a_token_is_renewed_before_its_end(life_s: int, renewed_after_s: int) ->
 
 def test_the_oldest_tokens_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store keeps so many tokens and no more, none that is due, and only drops the one that was refused."""
-    monkeypatch.setattr("runner.sysinv.login._MOST_TOKENS", 2)
+    monkeypatch.setattr("sites.sysinv.auth._MOST_TOKENS", 2)
     store, later = TokenStore(), monotonic() + 100
     tokens = [Token(text=str(number), renew_at=later) for number in range(3)]
     for number, token in enumerate(tokens):
@@ -173,7 +173,7 @@ async def test_a_refused_connection_is_tried_once_more(
     async def come_back(_: float) -> None:
         await site.listen()
 
-    monkeypatch.setattr("runner.sysinv.session.asyncio.sleep", come_back)
+    monkeypatch.setattr("sites.sysinv.client.asyncio.sleep", come_back)
     assert "isystems" in await asker.get(site)
 
 

@@ -12,11 +12,11 @@ import structlog
 from receiver import Receiver, receiving
 from webhook_house import House
 
-from actors.coordinator import Coordinator
-from actors.desk import CoordinatorRules
-from db.engine import Database
-from db.sealing import Sealer
-from runner.inspectors import DeclaredInspector
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
+from sites.inspector import DeclaredInspector
 from tests.server_certificates import make_certificate
 
 
@@ -35,7 +35,7 @@ def _plain_tracebacks() -> None:
 @pytest.fixture(autouse=True)
 def _one_context(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the system's authorities once: that takes longer than a test."""
-    monkeypatch.setattr("actors.webhooks.receivers.ssl.create_default_context", _context)
+    monkeypatch.setattr("webhooks.http_client.ssl.create_default_context", _context)
 
 
 @cache

@@ -12,12 +12,12 @@ import pytest
 from receiver import Receiver
 from webhook_house import House
 
-from actors.webhooks.book import Book, wants
-from db.deliveries import DeliveryState, Tried
 from db.retention import Retention, purge
 from db.schema import events, webhook_deliveries, webhooks
+from db.webhook_deliveries import DeliveryState, Tried
 from db.webhooks import LEASE_S, enabled_webhooks, follow
 from messages.commands import CommandType
+from webhooks.repository import Book, wants
 
 URL = "http://receiver.example/hook"
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -246,7 +246,7 @@ async def test_a_database_that_is_away(house: House, receiver: Receiver, monkeyp
     house.add("ops", receiver.url)
     house.tell()
     sender, stop = house.sender("a"), asyncio.Event()
-    monkeypatch.setattr("actors.webhooks.sender._IDLE_PAUSE_S", 0.01)
+    monkeypatch.setattr("webhooks.sender._IDLE_PAUSE_S", 0.01)
     receiver.hold.clear()
     with monkeypatch.context() as patched:
         running = asyncio.create_task(sender.run(stop))

@@ -24,11 +24,11 @@ from receiver import Got, Receiver, receiving
 from sqlalchemy import delete
 from webhook_house import LOOPBACK, SECRET, House
 
-from actors.webhooks.addresses import REFUSED
+from db.encryption import Sealer
 from db.inventory import installation_id
 from db.schema import events, webhook_deliveries, webhooks
-from db.sealing import Sealer
 from messages.commands import CommandType
+from webhooks.address_policy import REFUSED
 
 # What the sender does is the same on both; what its statements do is tested on both in test_books.
 pytestmark = pytest.mark.parametrize("store_kind", ["sqlite"])
@@ -329,7 +329,7 @@ class TestAnswers:
         async def post(_: object, url: str, *rest: object) -> None:
             raise KeyError(url)
 
-        monkeypatch.setattr("actors.webhooks.receivers.Receivers.post", post)
+        monkeypatch.setattr("webhooks.http_client.Receivers.post", post)
         house.add("ops", "http://receiver.example/t0ken")
         house.tell()
         await house.send()
@@ -433,7 +433,7 @@ class TestOrder:
                 stop.set()
                 await running
 
-        monkeypatch.setattr("actors.webhooks.sender._STOP_S", 0.1)
+        monkeypatch.setattr("webhooks.sender._STOP_S", 0.1)
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         for name in "abc":
             house.add(name, f"http://{name}.example")

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select
 from webhook_house import SECRET
 
-from actors.loop import dead_loops
-from bootstrap.installation import Installation, build
 from db.schema import webhooks
 from messages.commands import Answer, Command, CommandType
-from runner.noop import NoopRunner
-from settings.model import Settings
+from runner.fake import NoopRunner
+from service.periodic_thread import dead_loops
+from service.settings import Settings
+from service.wiring import Installation, build
 from tests.verifying_receiver import verifying
 
 

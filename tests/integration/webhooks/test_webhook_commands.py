@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import delete, text
 from webhook_house import SECRET, House
 
-from actors.amqp.cloudevents import to_command
-from db.journal import Journal
+from broker.amqp.cloudevents import to_command
 from db.schema import audit, commands, events, webhook_deliveries, webhooks
+from db.unit_of_work import Journal
 from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.webhook_secrets import seal_tag
@@ -134,7 +134,7 @@ class TestCreate:
 
     def test_not_too_many(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """There are at most a hundred webhooks."""
-        monkeypatch.setattr("actors.webhook_commands._MOST_WEBHOOKS", 1)
+        monkeypatch.setattr("actors.coordinator.webhooks._MOST_WEBHOOKS", 1)
         house.add("ops", URL)
 
         answer = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="night", url=URL)

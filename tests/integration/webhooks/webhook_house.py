@@ -10,15 +10,15 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from actors.coordinator import Coordinator
-from actors.webhooks.book import Book
-from actors.webhooks.receivers import Receivers
-from actors.webhooks.sender import WebhookSender
-from db.engine import Database
-from db.journal import Journal
+from actors.coordinator.coordinator import Coordinator
+from db.database import Database
+from db.encryption import Sealer
 from db.schema import events, webhook_deliveries, webhooks
-from db.sealing import Sealer
+from db.unit_of_work import Journal
 from messages.commands import Answer, Command, CommandType
+from webhooks.http_client import Receivers
+from webhooks.repository import Book
+from webhooks.sender import WebhookSender
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 LOOPBACK = (ip_network("127.0.0.0/8"),)

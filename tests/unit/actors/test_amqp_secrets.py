@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actors.amqp.cloudevents import TYPE_PREFIX, to_command
-from messages.requests.reading import RequestFault, read
+from broker.amqp.cloudevents import TYPE_PREFIX, to_command
+from messages.requests.base import RequestFault, read
 from messages.requests.subcloud import NewSubcloud
 
 

@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 import pytest
 from jsonschema import Draft202012Validator
 
-from actors.amqp.topology import EXCHANGES
-from actors.asyncapi.assembly import build_document
+from apidocs.asyncapi.assembly import build_document
+from broker.amqp.topology import EXCHANGES
 from messages.commands import CommandType
 from messages.event_types import EVENT_TYPES, RunResults
 from runner.progress import COUNTED

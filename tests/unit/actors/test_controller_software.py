@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import Mock
 
-from actors.controller_software import ControllerSoftware
-from runner.inspectors import InspectionError
-from runner.sysinv.software_list import ListedSoftware
+from actors.worker.controller_software import ControllerSoftware
+from sites.inspector import InspectionError
+from sites.sysinv.software_list import ListedSoftware
 
 SOFTWARE = (
     ListedSoftware(release_id="s-24.09.0", sw_version="24.09.0", state="deployed", reboot_required="True"),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from actors.overdue import OverdueLeases
+from actors.coordinator.lease_expiry import OverdueLeases
 from statemachine.actions import AbortWaiting, Action, ExpireRun
 
 EXPIRE = ExpireRun(run_id=1, lease_until=100.0)

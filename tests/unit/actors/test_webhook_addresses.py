@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.webhooks.addresses import AddressRefusedError, is_allowed, socket_maker
+from webhooks.address_policy import AddressRefusedError, is_allowed, socket_maker
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_this_machine(own: str) -> None:
 
 _IN_A_NAMESPACE = """
 import subprocess, sys
-from actors.webhooks.addresses import is_allowed
+from webhooks.address_policy import is_allowed
 subprocess.run("ip link set lo up && ip addr add 10.1.1.1/32 dev lo && ip addr add 10.1.2.1/24 dev lo"
     " && ip addr add 10.1.2.2/24 dev lo && ip -6 addr add fd77::7/128 dev lo && ip route add local 10.9.0.0/16 dev lo",
     shell=True, check=True)

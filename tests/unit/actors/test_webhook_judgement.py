@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from actors.webhooks.judgement import PAUSES_S, Reply, judge, read_retry_after
-from db.deliveries import DeliveryState
+from db.webhook_deliveries import DeliveryState
+from webhooks.retry_policy import PAUSES_S, Reply, judge, read_retry_after
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -17,11 +17,11 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from api.openapi.assembly import OPERATIONS, build_document
-from api.openapi.page import STYLE_SOURCE, render_page
 from api.routes import GUARDED, PUBLIC, add_routes
+from apidocs.openapi.assembly import OPERATIONS, build_document
+from apidocs.openapi.page import STYLE_SOURCE, render_page
 from docs.documents import DOCUMENTS
-from messages.requests.reading import read
+from messages.requests.base import read
 
 DOCS = Path(__file__).parents[3] / "docs"
 

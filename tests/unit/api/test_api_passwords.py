@@ -5,7 +5,7 @@ from base64 import b64encode
 import pytest
 
 from api.passwords import seal_password
-from db.sealing import Sealer, UnsealingError
+from db.encryption import Sealer, UnsealingError
 
 SEALER = Sealer(b"k" * 32)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bootstrap.machine import controller_layout
-from bootstrap.store import open_database, prepare_schema
-from settings.model import Settings
+from service.controller import controller_layout
+from service.database import open_database, prepare_schema
+from service.settings import Settings
 
 
 def test_playbooks_behind_a_link(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bootstrap.faults import StartError
-from bootstrap.key_file import KeyFile, make_key_file, parse_keys, write_keys
-from bootstrap.secret_key import load_sealer
-from db.sealing import key_id
-from settings.model import Settings
+from db.encryption import key_id
+from service.errors import StartError
+from service.key_file import KeyFile, make_key_file, parse_keys, write_keys
+from service.secret_key import load_sealer
+from service.settings import Settings
 from tests import unprivileged
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))

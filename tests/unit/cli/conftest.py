@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from db.engine import Database
+from db.database import Database
 
 Prestager = Callable[..., "Ended"]
 

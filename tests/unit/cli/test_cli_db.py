@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from bootstrap.faults import StartError
-from bootstrap.store import only_instance, prepare_schema
 from db.revisions import current_revision, head_revision, known_revisions
 from db.schema import events
+from service.database import only_instance, prepare_schema
+from service.errors import StartError
 
 
 def stamp(database, revision: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.dcmanager_import.reading import map_dcmanager
-from settings.model import Settings
+from service.settings import Settings
 
 # Written as puppet does; every secret has "hidden" in it.
 CONF = """\

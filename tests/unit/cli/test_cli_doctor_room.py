@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from cli.doctor import machine_checks
-from settings.model import Settings
+from service.settings import Settings
 
 
 def data_room(directory: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 from sqlalchemy import insert
 
-from db.engine import Database
+from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.revisions import current_revision, head_revision, known_revisions
 from db.schema import audit, runs

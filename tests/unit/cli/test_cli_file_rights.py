@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.file_rights import SECRET_FILES, file_right_warnings
-from settings.model import Settings
+from service.file_rights import SECRET_FILES, file_right_warnings
+from service.settings import Settings
 from tests.server_certificates import make_certificate
 
 

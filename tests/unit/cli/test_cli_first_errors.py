@@ -13,8 +13,8 @@ from typing import Any, Final
 import pytest
 from typer.main import get_command
 
-from cli import dramatiq_process
 from cli.main import application
+from service import dramatiq_process
 
 # What each command is given beside its name; FILE is a file that is there.
 ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from db.engine import Database
+from db.database import Database
 from db.schema import subcloud_groups, subclouds
 
 

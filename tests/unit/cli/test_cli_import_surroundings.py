@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from db.engine import Database
+from db.database import Database
 from db.schema import subcloud_groups, subclouds
 
 _INVENTORY = """\

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from cli.fleet_import.reading import read_fleet
+from cli.inventory_import.reading import read_fleet
 from db.schema import subcloud_groups, subclouds
 
 _NOT_FINITE = "a value cannot be stored: a number that is not finite."

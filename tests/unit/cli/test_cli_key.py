@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from cli.key_order import promotion_obstacles, removal_obstacles, rotation_obstacles
-from db.engine import Database
+from db.database import Database
+from db.encryption import Sealer, key_id, sealed_with
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.schema import heartbeats, secret_keys, secrets
-from db.sealing import Sealer, key_id, sealed_with
 from db.secret_keys import note_sealing
 from db.types import database_now
 

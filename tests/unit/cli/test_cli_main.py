@@ -207,7 +207,7 @@ def test_a_full_disk(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/x/y")
 
-    monkeypatch.setattr("cli.configuration.Settings", refuse)
+    monkeypatch.setattr("service.load_settings.Settings", refuse)
     ended = prestager("config", "show")
 
     assert (1, "Error: /x/y cannot be used: No space left on device. Make room on its disk.\n") == (
@@ -218,7 +218,7 @@ def test_a_full_disk(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bug_keeps_its_traceback(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody foresaw is not hidden behind a sentence."""
-    monkeypatch.setattr("cli.configuration.Settings", lambda: 1 / 0)
+    monkeypatch.setattr("service.load_settings.Settings", lambda: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         prestager("config", "show")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.demonstration.progress import LineView, LiveView, progress_view
+from cli.demo.progress import LineView, LiveView, progress_view
 
 
 def step(name: str, state: str, details: str = "", stage: int = 1) -> dict[str, Any]:

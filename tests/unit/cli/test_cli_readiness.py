@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli import readiness
-from cli.readiness import Readiness
+from service import ready_file as readiness
+from service.ready_file import Readiness
 from tests.waiting import wait_for
 
 

@@ -13,11 +13,11 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli import redaction
 from cli.dead_letter_text import shown_body
-from cli.logs import configure_logs
-from cli.redaction import MASK, redact, redact_text
 from messages.secret_names import mask_fields
+from monitoring import redaction
+from monitoring.logging import configure_logs
+from monitoring.redaction import MASK, redact, redact_text
 
 # What texts are made of: all that patterns look for, in any case, with letters that count as others, and between it
 # what makes a secret of it.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from cli.queues_command import verdict
-from db.engine import Database
+from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.served_queues import ServedQueue, missing_workers, served_queues
 from messages.queues import COMMANDS, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES

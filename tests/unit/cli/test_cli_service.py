@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.demonstration.client import DemoClient
-from cli.demonstration.service import run_command, running_service
-from cli.demonstration.workplace import environment
-from cli.errors import CommandError
+from cli.demo.client import DemoClient
+from cli.demo.service import run_command, running_service
+from cli.demo.workplace import environment
 from cli.tables import print_table
+from service.errors import CommandError
 
 
 def test_a_failed_command_is_told_in_its_own_words(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.fact_sources import dcmanager_operations, probe_aim, site_inspector
-from bootstrap.faults import StartError
 from cli.doctor.dcmanager_checks import dcmanager_findings
 from cli.doctor.finding import Level
 from cli.doctor.site_checks import site_findings
-from cli.site_checks import site_faults
-from fleet.site_spec import Account, SiteSpec
-from runner.dcmanager.operations import DcmanagerOperations
-from settings.model import Settings
+from service.errors import StartError
+from service.settings import Settings
+from service.site_access import dcmanager_operations, probe_aim, site_inspector
+from service.site_checks import site_faults
+from simulator.site_spec import Account, SiteSpec
+from sites.dcmanager.operations import DcmanagerOperations
 from tests.server_certificates import make_certificate
 from tests.simulated_sites import sites_in_thread
 

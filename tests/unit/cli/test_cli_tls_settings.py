@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.roles import ALL_ROLES, Role
-from cli import connection_limits
-from cli.connection_limits import api_bounds
-from settings.model import Settings
+from service import connection_limits
+from service.connection_limits import api_bounds
+from service.roles import ALL_ROLES, Role
+from service.settings import Settings
 from tests.server_certificates import make_certificate, write_key
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from db.dispatch import new_run
-from db.engine import Database
+from db.database import Database
+from db.dispatch_runs import new_run
+from db.encryption import Sealer
 from db.schema import audit, runs, secrets, steps, subclouds
-from db.sealing import Sealer
 from statemachine.states import StepState
 from tests.imported_sites import READY, import_sites
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select, update
 
-from bootstrap.secret_key import load_sealer
 from db.schema import audit, webhook_deliveries, webhooks
-from settings.model import Settings
+from service.secret_key import load_sealer
+from service.settings import Settings
 
 URL = "http://receiver.example/hook"
 SECRET = "whsec_" + "c2VjcmV0" * 4

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.demonstration.workplace import Workplace, environment
-from cli.errors import CommandError
+from cli.demo.workplace import Workplace, environment
+from service.errors import CommandError
 
 
 def test_a_former_demonstration_is_removed(tmp_path: Path) -> None:

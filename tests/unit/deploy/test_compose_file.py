@@ -15,7 +15,7 @@ import typer
 from deploy_files import ROOT, compose, ours, services, source_of
 
 from cli.main import application
-from settings.model import Settings
+from service.settings import Settings
 
 OURS = sorted(ours())
 ALL = sorted(services())

@@ -10,8 +10,8 @@ import pytest
 from deploy_files import ROOT, compose
 from sqlalchemy.engine import make_url
 
-from bootstrap.secret_key import load_sealer
-from settings.model import Settings
+from service.secret_key import load_sealer
+from service.settings import Settings
 
 
 def make(directory: Path) -> subprocess.CompletedProcess[str]:

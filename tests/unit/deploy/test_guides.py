@@ -10,10 +10,10 @@ import pytest
 import typer
 from deploy_files import ROOT
 
-from actors.amqp.topology import EXCHANGES, QUEUES
+from broker.amqp.topology import EXCHANGES, QUEUES
 from cli.main import application
 from messages.commands import CommandType
-from settings.model import Settings
+from service.settings import Settings
 
 GUIDES = [
     ROOT / "docs" / name

@@ -13,8 +13,8 @@ import typer
 from deploy_files import ROOT
 
 from cli.main import application
-from cli.readiness import BEAT_S
-from settings.model import Settings
+from service.ready_file import BEAT_S
+from service.settings import Settings
 
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
 OURS = [unit for unit in UNITS if "User=prestager" in unit.read_text()]

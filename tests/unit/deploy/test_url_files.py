@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bootstrap.secret_key import load_sealer
-from cli.configuration import examine_settings, shown_settings
-from settings.model import Settings
+from service.load_settings import examine_settings, shown_settings
+from service.secret_key import load_sealer
+from service.settings import Settings
 
 URL = "amqp://user:hidden@broker:5672/%2F"
 

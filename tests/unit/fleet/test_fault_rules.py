@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.rules import FaultRule, RuleError, SiteFault, draw_faults, read_rule
+from simulator.rules import FaultRule, RuleError, SiteFault, draw_faults, read_rule
 
 NAMES = [f"edge-{number:03}" for number in range(1, 101)]
 

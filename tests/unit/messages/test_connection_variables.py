@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from messages.connection_variables import is_set_by_prestager, site_variables
-from messages.requests.reading import RequestFault, read
+from messages.requests.base import RequestFault, read
 from messages.requests.subcloud import ImportedSubcloudChange, NewSubcloud, SubcloudChange
 
 IMPORT_ONLY = [

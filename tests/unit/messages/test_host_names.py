@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from messages.host_names import is_reserved_host_name
-from messages.requests.reading import RequestFault, read
+from messages.requests.base import RequestFault, read
 from messages.requests.subcloud import ImportedSubcloud, NewSubcloud, SubcloudChange
 
 RESERVED = ["localhost", "all", "ungrouped"]

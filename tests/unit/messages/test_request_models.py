@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from messages.requests.base import Request, RequestFault, read
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
-from messages.requests.reading import Request, RequestFault, read
 from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
 from messages.requests.subcloud import NewSubcloud, SubcloudChange

@@ -7,9 +7,9 @@ from time import perf_counter
 import pytest
 
 from messages.dcmanager_fields import STRATEGY_FIELDS, SUBCLOUD_FIELDS
+from messages.requests.base import Request, RequestFault, taken_names
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.names import refuse_unknown, unknown_text, unused_fields, unused_note
-from messages.requests.reading import Request, RequestFault, taken_names
 from messages.requests.staged import StagedRequest
 from messages.requests.strategy import ActionRequest, PrestageBody, PrestageCommand, StrategyBody, StrategyCommand
 from messages.requests.subcloud import NewSubcloud, SubcloudChange

@@ -7,7 +7,7 @@ from socket import AF_INET, AF_INET6, getaddrinfo
 
 import pytest
 
-from messages.requests.reading import RequestFault, read
+from messages.requests.base import RequestFault, read
 from messages.requests.subcloud import ImportedSubcloudChange, NewSubcloud, SubcloudChange
 from messages.site_addresses import is_site_address
 

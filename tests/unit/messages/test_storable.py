@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from messages.storable import check
+from messages.json_limits import check
 
 
 @pytest.mark.parametrize("value", ["\0", "\ud800", float("nan"), date(2022, 1, 1), b"x", {"a": ["\0"]}, {"\udfff": 1}])

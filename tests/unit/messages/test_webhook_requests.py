@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from messages.requests.base import RequestFault, read
 from messages.requests.names import refuse_unknown
-from messages.requests.reading import RequestFault, read
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 
 NAME = "Invalid webhook name: give 1 to 255 letters, digits, dots, dashes and underscores, not digits alone"

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 import pytest
 from aiohttp import ClientSession, web
 
-from monitoring import listener as listener_module
-from monitoring.listener import Health, create_monitor
-from monitoring.meters import ProcessMeters
+from monitoring import http_server as listener_module
+from monitoring.http_server import Health, create_monitor
+from monitoring.metrics import ProcessMeters
 
 Ask = Callable[[str], Awaitable[tuple[int, str]]]
 

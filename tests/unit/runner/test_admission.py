@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner import admission
+from runner import capacity as admission
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cores: int, total: int, available: int = 0) -> None:

@@ -14,10 +14,10 @@ import ansible_runner
 import pytest
 from pydantic import ValidationError
 
-from bootstrap.machine import ansible_installation
 from runner.ansible_installation import AnsibleInstallation, base_environment, set_environment
 from runner.ssh_arguments import DEFAULT_SSH_ARGS
-from settings.model import Settings
+from service.controller import ansible_installation
+from service.settings import Settings
 
 CALLBACKS = Path(__file__).parents[3] / "runner" / "callback_plugins"
 

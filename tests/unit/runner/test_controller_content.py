@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.controller_content import ControllerSurvey
-from runner.phases import ControllerLayout
+from runner.phase_playbooks import ControllerLayout
 
 
 def layout(root: Path) -> ControllerLayout:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.dcmanager.interpretation import DcmanagerSubclouds, read_subclouds
-from runner.sysinv.faults import SiteFaultError
+from sites.dcmanager.interpretation import DcmanagerSubclouds, read_subclouds
+from sites.sysinv.errors import SiteFaultError
 from statemachine.site_operations import SiteOperation
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.digest import Digest
+from runner.event_collector import Digest
 from runner.masking import Masker
 
 

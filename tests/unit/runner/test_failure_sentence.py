@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.failure import DETAILS_LIMIT, failure_sentence, joined, message, sentence, startup_failure
+from runner.failure_text import DETAILS_LIMIT, failure_sentence, joined, message, sentence, startup_failure
 
 TASK = {"task": "Copy", "host": "site1"}
 

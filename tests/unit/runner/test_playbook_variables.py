@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.phases import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
+from runner.phase_playbooks import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_set import read_playbook_set
 from statemachine.states import StepState
 from tests.foreign_playbooks import newer_set, seed_set, set_between

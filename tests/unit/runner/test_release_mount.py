@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.phases import ControllerLayout, PhaseOrder
+from runner.phase_playbooks import ControllerLayout, PhaseOrder
 from runner.release_mount import mount_note, release_fault
 from statemachine.states import StepState
 from tests.foreign_playbooks import newer_set, seed_set

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner import reporter as reporter_module
-from runner.child_protocol import Glimpse, Output, Report, decode_report
+from runner import child_reporter as reporter_module
+from runner.child_reporter import Reporter
 from runner.progress import Progress
-from runner.reporter import Reporter
+from runner.protocol import Glimpse, Output, Report, decode_report
 
 
 class Pipe:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.child_protocol import Start
 from runner.inventory import write_job
 from runner.private_dir import PrivateDir
+from runner.protocol import Start
 
 
 @pytest.fixture

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.child_protocol import (
+from runner.playbook import runner_arguments
+from runner.private_dir import PrivateDir
+from runner.progress import Progress
+from runner.protocol import (
     Accepted,
     Announced,
     Ended,
@@ -23,9 +26,6 @@ from runner.child_protocol import (
     decode_report,
     encode,
 )
-from runner.playbook import runner_arguments
-from runner.private_dir import PrivateDir
-from runner.progress import Progress
 
 START = Start(playbook="/p.yml", host="h", host_vars={"a": 1}, secrets={"p": "hush"}, extra_vars={"b": [None]})
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from messages.connection_variables import is_reached_by_ssh
-from runner.child_protocol import Start, decode_order, encode
 from runner.inventory import write_job
 from runner.private_dir import PrivateDir
+from runner.protocol import Start, decode_order, encode
 from runner.ssh_arguments import (
     KnownHost,
     SshArgumentsError,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.sysinv.faults import SiteFaultError
-from runner.sysinv.judgement import (
+from sites.sysinv.errors import SiteFaultError
+from sites.sysinv.interpretation import (
     System,
     has_blocking_alarms,
     has_deploy,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.wording import (
+from statemachine.step_details import (
     DETAILS_LENGTH,
     earlier_preparation_failed,
     lost_too_often,

@@ -17,7 +17,7 @@ from statemachine.actions import (
 from statemachine.plan import plan
 from statemachine.snapshot import Limits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import PreparationState, StepState, StrategyState
-from statemachine.wording import DETAILS_LENGTH
+from statemachine.step_details import DETAILS_LENGTH
 
 NOW = 1000.0
 LIMITS = Limits(max_attempts=3)

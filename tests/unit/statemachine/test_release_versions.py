@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.versions import is_older, is_release
+from statemachine.releases import is_older, is_release
 
 
 @pytest.mark.parametrize("text", ["22.12", "1.0", "0.0", "9999.9999"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from settings.model import Settings
+from service.settings import Settings
 from tracing.collector import read_headers, traces_url
 
 

@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from structlog.testing import capture_logs
 
-from bootstrap.faults import StartError
-from bootstrap.installation import build
-from cli.checks import start_faults
-from settings.model import Settings
+from service.errors import StartError
+from service.settings import Settings
+from service.startup_checks import start_faults
+from service.wiring import build
 from tracing.otlp import OtlpTracer, _Quietly
 from tracing.traceparent import is_sampled, span_of, trace_of
 from tracing.tracer import current

@@ -1,0 +1,1 @@
+"""The coordinator: command handlers, planning of the active strategy, expiry of leases."""

@@ -1,0 +1,317 @@
+"""The coordinator: answers commands and carries the plan out, one transaction at a time.
+
+Called by its actors; many instances may exist, for the order of their transactions comes from the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from math import inf
+from time import monotonic, sleep
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection, insert, select
+
+from actors.coordinator.context import ControllerState, CoordinatorRules, Desk
+from actors.coordinator.create_strategy import create_strategy
+from actors.coordinator.errors import Refused
+from actors.coordinator.groups import create_group, delete_group, update_group
+from actors.coordinator.lease_expiry import OverdueLeases
+from actors.coordinator.phase_spans import PhaseSpans
+from actors.coordinator.prestage_subcloud import prestage_subcloud
+from actors.coordinator.staged_releases import forget_staged, unstage_release
+from actors.coordinator.strategy_actions import abort_strategy, apply_strategy, delete_strategy
+from actors.coordinator.subclouds import add_subcloud, delete_subcloud, update_subcloud
+from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
+from actors.metrics import Meters, Unmeasured
+from db.apply_plan import Decisions
+from db.apply_step_moves import StaleDecisionError
+from db.audit import record
+from db.database import Database
+from db.load_snapshot import database_time, load_snapshot
+from db.schema import commands, controller
+from db.unavailable import DatabaseUnavailableError
+from db.unit_of_work import Journal
+from messages.commands import Answer, Command, CommandType
+from sites.dcmanager.operations import DcmanagerOperations
+from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
+from statemachine.plan import plan
+from tracing.log_context import about
+from tracing.tracer import UNTRACED, Kind, Tracer
+
+_log = structlog.get_logger(__name__)
+
+Handler = Callable[[Desk, Command], Any]
+
+_HANDLERS: Final[Mapping[CommandType, Handler]] = {
+    CommandType.STRATEGY_CREATE: create_strategy,
+    CommandType.STRATEGY_APPLY: apply_strategy,
+    CommandType.STRATEGY_ABORT: abort_strategy,
+    CommandType.STRATEGY_DELETE: delete_strategy,
+    CommandType.SUBCLOUD_ADD: add_subcloud,
+    CommandType.SUBCLOUD_UPDATE: update_subcloud,
+    CommandType.SUBCLOUD_DELETE: delete_subcloud,
+    CommandType.SUBCLOUD_PRESTAGE: prestage_subcloud,
+    CommandType.SUBCLOUD_STAGED: forget_staged,
+    CommandType.SUBCLOUD_UNSTAGE: unstage_release,
+    CommandType.GROUP_CREATE: create_group,
+    CommandType.GROUP_UPDATE: update_group,
+    CommandType.GROUP_DELETE: delete_group,
+    CommandType.WEBHOOK_CREATE: create_webhook,
+    CommandType.WEBHOOK_UPDATE: update_webhook,
+    CommandType.WEBHOOK_DELETE: delete_webhook,
+    CommandType.WEBHOOK_PING: ping_webhook,
+    CommandType.WEBHOOK_REDELIVER: redeliver,
+}
+
+# Commands that start work, which a controller that is being upgraded must not have (contract 3.3.2, 4.3).
+_START_WORK: Final = frozenset({CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE})
+
+# Commands that leave nothing to plan.
+_NO_WORK: Final = frozenset(kind for kind in CommandType if kind.startswith("webhook."))
+
+# What the contract says where the fault is ours.
+_OUR_FAULT: Final[Mapping[CommandType, str]] = {
+    kind: f"Unable to {kind.split('.')[1]} {'subcloud group' if kind.startswith('group') else kind.split('.')[0]}"
+    for kind in CommandType
+} | {CommandType.SUBCLOUD_STAGED: "Unable to change what is staged on the subcloud"}
+
+# Tries of one transaction: each meets the rows anew, so a few are plenty.
+_TRIES: Final = 5
+# Longest wait of a command for the database, in seconds, when a caller waits for the answer.
+_PATIENCE_S: Final = 15.0
+_PAUSE_S: Final = 0.5
+# Plans of one pass.
+_ROUNDS: Final = 20
+
+
+class Coordinator:
+    """Answers commands and plans; see the module.
+
+    `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them;
+    `patience_s` is how long a command waits for a database that is away; `controller_check` tells whether the system
+    controller is being upgraded, beside what the operator declared; `dcmanager` tells what it does on subclouds;
+    `tracer` is told of commands and phases.
+    """
+
+    def __init__(  # noqa: PLR0913 - made in one place
+        self,
+        database: Database,
+        inspector: Inspector,
+        rules: CoordinatorRules,
+        wake_relay: Callable[[], None],
+        writer: str = "",
+        *,
+        patience_s: float = _PATIENCE_S,
+        controller_check: ControllerCheck | None = None,
+        dcmanager: DcmanagerOperations | None = None,
+        meters: Meters | None = None,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
+        self._database = database
+        self._inspector = inspector
+        self._rules = rules
+        self._wake_relay = wake_relay
+        self._overdue = OverdueLeases()
+        self._writer = writer
+        self._patience_s = patience_s
+        self._controller_check = controller_check or DeclaredOnly()
+        self._dcmanager = dcmanager
+        self._meters = meters or Unmeasured()
+        self._tracer = tracer
+        self._phase_spans = PhaseSpans(database, tracer)
+
+    def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
+        """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
+
+        While the database is away the command waits for it: for a while if somebody waits for the answer, who is then
+        told to try again; else as long as it takes, for nobody would repeat it.
+        """
+        facts = {"prestager.command.id": command.id, "prestager.command.type": str(command.type)}
+        with (
+            about(_ids(command)),
+            self._tracer.begin(
+                f"execute {command.type}", parent=command.traceparent, kind=Kind.CONSUMER, attributes=facts
+            ) as span,
+        ):
+            answer = self._answer(command, is_awaited=is_awaited)
+            span.note({"prestager.status": answer.status})
+            if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                span.fail(answer.detail)
+        self._meters.command_answered(command.type, answer.status)
+        return answer
+
+    def _answer(self, command: Command, *, is_awaited: bool) -> Answer:
+        try:
+            # Before the transaction, which must not wait for the network.
+            state = self._look_at_controller(command)
+            answer: Answer = self._repeat(
+                lambda connection, journal, at: self._execute(connection, journal, at, command, state),
+                self._patience_s if is_awaited else inf,
+            )
+        except DatabaseUnavailableError as error:
+            _log.warning("command.not-stored", reason=error.reason)
+            return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
+        except Exception:  # noqa: BLE001 - the top of a command, told in its answer
+            _log.exception("command.broke")
+            answer = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
+            self._record_fault(command, answer)
+            return answer
+        _log.info("command.answered", status=answer.status, detail=answer.detail, **_strategy_of(command, answer))
+        return answer
+
+    def _record_fault(self, command: Command, answer: Answer) -> None:
+        """Put an answer whose own transaction broke into the audit; it is given whatever becomes of the entry."""
+        try:
+            with self._database.write() as connection:
+                record(connection, command, answer, datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001 - the cause of the answer may be one here too
+            _log.warning("command.not-recorded", fault=type(error).__name__)
+
+    def coordinate(self) -> None:
+        """Do what the rows ask for now. Running it too often, or twice at once, does no harm."""
+        self._repeat(self._plan)
+
+    def _repeat(self, work: Callable[[Connection, Journal, datetime], Any], patience_s: float = 0.0) -> Any:
+        """Run `work` in a transaction of its own, again when a row changed under it or the database is away.
+
+        The latter for `patience_s` seconds, and at least once more: a connection may have ended, and a new one works.
+
+        Raises:
+            DatabaseUnavailableError: It is still away.
+        """
+        give_up_at = monotonic() + patience_s
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._once(work)
+            except StaleDecisionError:
+                if attempt >= _TRIES:
+                    raise
+                _log.warning("transaction.repeated", attempt=attempt)
+            except DatabaseUnavailableError as error:
+                if attempt > 1 and monotonic() >= give_up_at:
+                    raise
+                if attempt == 1:
+                    _log.warning("transaction.waits-for-database", reason=error.reason)
+                else:
+                    sleep(min(_PAUSE_S, max(0.0, give_up_at - monotonic())))
+
+    def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
+        at = datetime.now(UTC)
+        journal = Journal(at, self._writer, self._tracer)
+        with self._database.write() as connection:
+            # Coordinator transactions wait here for each other, whichever process they are in.
+            connection.execute(select(controller.c.id).with_for_update())
+            result = work(connection, journal, at)
+            published = journal.write(connection)
+        for event, fields in journal.lines():
+            _log.info(event, **fields)
+        if published:
+            self._wake_relay()
+        self._phase_spans.tell(journal, at.timestamp())
+        return result
+
+    def _look_at_controller(self, command: Command) -> ControllerState:
+        if command.type not in _START_WORK:
+            return ControllerState()
+        if self._dcmanager is not None:
+            # It answers while the controller is asked.
+            self._dcmanager.ask()
+        try:
+            state = ControllerState(
+                is_upgrading=self._controller_check.is_upgrading(), releases=self._controller_check.releases()
+            )
+        except InspectionError as error:
+            state = ControllerState(fault=str(error))
+        return self._look_at_dcmanager(state)
+
+    def _look_at_dcmanager(self, state: ControllerState) -> ControllerState:
+        if self._dcmanager is None:
+            return state
+        try:
+            return replace(state, operations=self._dcmanager.read().operations)
+        except InspectionError as error:
+            return replace(state, operations_fault=str(error))
+
+    def _execute(
+        self, connection: Connection, journal: Journal, at: datetime, command: Command, state: ControllerState
+    ) -> Answer:
+        stored = connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
+        if stored is not None:
+            if stored.digest != command.digest():
+                conflict = Answer(status=HTTPStatus.CONFLICT, detail="This command id was used for another command.")
+                record(connection, command, conflict, at)
+                return conflict
+            return Answer.model_validate(stored.answer)
+        desk = Desk(
+            connection=connection,
+            journal=journal,
+            at=at,
+            rules=self._rules,
+            inspector=self._inspector,
+            controller=state,
+        )
+        answer = self._handle(desk, command)
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # Nobody's fault and soon over: the same command may be tried again.
+            record(connection, command, answer, at)
+            return answer
+        connection.execute(
+            insert(commands).values(
+                id=command.id,
+                type=command.type,
+                digest=command.digest(),
+                status=answer.status,
+                answer=answer.model_dump(mode="json"),
+                created_at=at,
+            )
+        )
+        record(connection, command, answer, at, desk.notes)
+        if answer.status == HTTPStatus.OK and command.type not in _NO_WORK:
+            self._plan(connection, journal, at)
+        return answer
+
+    @staticmethod
+    def _handle(desk: Desk, command: Command) -> Answer:
+        try:
+            # A handler that refuses half-way leaves nothing behind.
+            with desk.connection.begin_nested():
+                body = _HANDLERS[command.type](desk, command)
+        except Refused as refusal:
+            return Answer(status=refusal.status, detail=refusal.detail)
+        return Answer(status=HTTPStatus.OK, body=body)
+
+    def _plan(self, connection: Connection, journal: Journal, at: datetime) -> None:
+        """Plan and carry out until nothing is left to do."""
+        decisions = Decisions(connection, journal, at)
+        for _round in range(_ROUNDS):
+            now = database_time(connection)
+            actions = plan(load_snapshot(connection, now, self._rules.limits), now, self._rules.limits)
+            actions = self._overdue.confirmed(actions)
+            decisions.carry_out(actions)
+            if not any(action.unlocks for action in actions):
+                return
+        # A long row of stages may end without any run, one a round: go on in a transaction of its own.
+        _log.info("plan.continues", rounds=_ROUNDS)
+        journal.call("coordinate")
+
+
+def _ids(command: Command) -> dict[str, str]:
+    """Return what every line about a command says."""
+    ids = {"command": command.id, "type": str(command.type)}
+    if command.subject and command.type.startswith("subcloud."):
+        ids["subcloud"] = command.subject
+    return ids
+
+
+def _strategy_of(command: Command, answer: Answer) -> dict[str, Any]:
+    """Return the strategy that a command was about; only the answer tells."""
+    if answer.status != HTTPStatus.OK or not command.type.startswith("strategy."):
+        return {}
+    return {"strategy": answer.body["id"]}

@@ -1,0 +1,268 @@
+"""Create a prestage strategy (contract 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, insert, select, update
+
+from actors.coordinator.context import Desk
+from actors.coordinator.errors import Refused, bad_request, unprocessable
+from actors.coordinator.known_releases import require_release
+from actors.coordinator.playbook_workers import require_playbooks
+from actors.coordinator.validation import read_body, read_release
+from db.database import has_broker
+from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
+from db.schema import secrets, steps, strategies, subclouds
+from db.served_queues import missing_workers, served_queues
+from messages.commands import Command
+from messages.event_types import StrategyCreated
+from messages.requests.names import unused_note
+from messages.requests.strategy import STRATEGY_TYPE, StrategyCommand, StrategyRequest
+from messages.schemas import CreatedStrategy
+from messages.serializers import NO_ERRORS, strategy_resource
+from statemachine.eligibility import (
+    CONTROLLER_UNKNOWN,
+    CONTROLLER_UPGRADING,
+    DCMANAGER_UNKNOWN,
+    Refusal,
+    judge_release,
+    judge_status,
+)
+from statemachine.site_operations import SiteOperation, judge_operation
+from statemachine.stages import Candidate, number_stages
+from statemachine.states import StepState, StrategyState
+
+_CANNOT: Final = f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request:"
+_DCMANAGER_REMEDY: Final = (
+    "See that dcmanager runs at PRESTAGER_DCMANAGER_URL (prestager doctor looks at it) and try again; without that"
+    " setting it is not asked."
+)
+_DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
+
+
+def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
+    """Create the strategy and its steps; nothing runs until it is applied.
+
+    `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.
+
+    Raises:
+        Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
+    """
+    request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
+    group = _find_group(desk, request.group)
+    require_password(command, missing="subcloud sysadmin_password required")
+    release = read_release(command.data, desk.rules.release)
+    note = require_release(desk, release, for_sw_deploy=request.for_sw_deploy)
+    _refuse_second_strategy(desk)
+    chosen, excluded = _choose(desk, request, group, release)
+    playbooks = require_playbooks(desk, f"{_CANNOT} ")
+    strategy = _insert_strategy(
+        desk, request, group, excluded, {"release": release, "requested_by": command.requested_by}
+    )
+    _insert_steps(desk, request, chosen, strategy)
+    seal(desk, command, strategy_id=strategy["id"])
+    desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
+    notes = joined_notes(note, playbooks, *_missing_workers(desk), unused_note(StrategyCommand, command.data))
+    return {**strategy_resource(strategy, "told"), "info_message": notes}
+
+
+def joined_notes(*notes: str | None) -> str | None:
+    """Return the notes beside an answer, one a line; None without any."""
+    return "\n".join(filter(None, notes)) or None
+
+
+def _missing_workers(desk: Desk) -> list[str]:
+    """Return what keeps the strategy from going on once it is applied; in one process there is a worker always."""
+    if not has_broker(desk.connection):
+        return []
+    return missing_workers(served_queues(desk.connection))
+
+
+def require_password(command: Command, *, missing: str) -> None:
+    """Refuse a command without a usable password.
+
+    Raises:
+        Refused: 400; with the text `missing`, which differs between the verbs, when there is none.
+    """
+    if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
+        raise bad_request(_DECODE_FAULT)
+    if command.sealed_password is None:
+        raise bad_request(missing)
+
+
+def seal(desk: Desk, command: Command, *, strategy_id: int | None = None, step_id: int | None = None) -> None:
+    """Keep the command's sealed password for its owner, whose end wipes it."""
+    desk.connection.execute(
+        insert(secrets).values(
+            strategy_id=strategy_id,
+            step_id=step_id,
+            sealed=command.sealed_password,
+            bound_to=command.id,
+            created_at=desk.at,
+        )
+    )
+
+
+def controller_is_upgrading(desk: Desk) -> bool:
+    """Tell whether the system controller is busy.
+
+    Raises:
+        Refused: 503; it could not be told, and then nothing is started.
+    """
+    if declared_upgrading(desk.connection):
+        return True
+    if desk.controller.fault is not None:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {desk.controller.fault}")
+    return desk.controller.is_upgrading
+
+
+def dcmanager_operations(desk: Desk) -> Mapping[str, SiteOperation]:
+    """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
+
+    Raises:
+        Refused: 503; they could not be told, and then nothing is started.
+    """
+    fault = desk.controller.operations_fault
+    if fault is not None:
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
+    return desk.controller.operations
+
+
+def _find_group(desk: Desk, ref: str | None) -> RowMapping | None:
+    if ref is None:
+        return None
+    group = find_group(desk.connection, ref)
+    if group is None:
+        raise bad_request("Invalid group_id")
+    return group
+
+
+def _cannot(reason: str) -> Refused:
+    return unprocessable(f"{_CANNOT} {reason}")
+
+
+def _refuse_second_strategy(desk: Desk) -> None:
+    existing = desk.connection.execute(select(strategies.c.type).where(strategies.c.deleted_at.is_(None))).scalar()
+    if existing is not None:
+        raise _cannot(f"Strategy of type: '{existing}' already exists")
+
+
+def _choose(
+    desk: Desk, request: StrategyRequest, group: RowMapping | None, release: str
+) -> tuple[Sequence[RowMapping], list[dict[str, str]]]:
+    """Return the eligible subclouds, and the others with their reasons."""
+    single = None
+    if request.cloud is not None:
+        single = find_subcloud(desk.connection, request.cloud)
+        if single is None:
+            raise _cannot(f"Subcloud {request.cloud} does not exist")
+    if controller_is_upgrading(desk):
+        raise _cannot(CONTROLLER_UPGRADING)
+    operations = dcmanager_operations(desk)
+    if single is not None:
+        refusal = _judge_release(request, single, release)
+        if refusal is not None:
+            raise _cannot(refusal.text)
+    eligible, excluded = [], []
+    for row in candidates(
+        desk.connection,
+        group_id=group["id"] if group is not None else None,
+        subcloud_id=single["id"] if single is not None else None,
+    ):
+        refusal = (
+            judge_status(site_status(row))
+            or judge_operation(row["name"], operations.get(row["name"]))
+            or _judge_release(request, row, release)
+        )
+        if refusal is None:
+            eligible.append(row)
+        elif single is not None:
+            raise _cannot(refusal.text)
+        else:
+            excluded.append({"name": row["name"], "reason": refusal.text})
+    if not eligible:
+        raise _cannot("Strategy has no steps to apply")
+    return eligible, excluded
+
+
+def _judge_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Refusal | None:
+    name, version = subcloud["name"], subcloud["software_version"]
+    return judge_release(name, release, version, for_sw_deploy=request.for_sw_deploy)
+
+
+def _insert_strategy(
+    desk: Desk,
+    request: StrategyRequest,
+    group: RowMapping | None,
+    excluded: list[dict[str, str]],
+    given: Mapping[str, str],
+) -> RowMapping:
+    """Insert the strategy; a named group lends its way of applying to the answer (contract 3.1)."""
+    group_type = group["update_apply_type"] if group is not None else None
+    group_width = group["max_parallel_subclouds"] if group is not None else None
+    statement = (
+        insert(strategies)
+        .values(
+            type=STRATEGY_TYPE,
+            subcloud_apply_type=request.apply_type or group_type,
+            max_parallel_subclouds=request.max_parallel or group_width,
+            stop_on_failure=request.stop_on_failure,
+            force=request.force,
+            **given,
+            for_sw_deploy=request.for_sw_deploy,
+            state=StrategyState.INITIAL,
+            excluded=excluded,
+            created_at=desk.at,
+        )
+        .returning(strategies)
+    )
+    return desk.connection.execute(statement).mappings().one()
+
+
+def _insert_steps(desk: Desk, request: StrategyRequest, chosen: Sequence[RowMapping], strategy: RowMapping) -> None:
+    names = {row["id"]: row["name"] for row in chosen}
+    stages = number_stages(
+        (
+            Candidate(
+                subcloud_id=row["id"],
+                group_id=row["group_id"],
+                group_apply_type=row["update_apply_type"],
+                group_max_parallel=row["max_parallel_subclouds"],
+            )
+            for row in chosen
+        ),
+        apply_type=request.apply_type,
+        max_parallel=request.max_parallel,
+    )
+    desk.connection.execute(
+        insert(steps),
+        [
+            new_step(desk, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
+            | {"for_sw_deploy": strategy["for_sw_deploy"]}
+            | {"strategy_id": strategy["id"], "stage": stage}
+            for subcloud_id, stage in stages
+        ],
+    )
+    in_strategy = select(steps.c.subcloud_id).where(steps.c.strategy_id == strategy["id"])
+    desk.connection.execute(
+        update(subclouds)
+        .where(subclouds.c.id.in_(in_strategy), subclouds.c.error_description != NO_ERRORS)
+        .values(error_description=NO_ERRORS)
+    )
+
+
+def new_step(desk: Desk, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
+    """Return the values of a step that waits, without strategy and stage."""
+    return {
+        "subcloud_id": subcloud_id,
+        "subcloud_name": name,
+        "state": StepState.INITIAL,
+        "details": "",
+        "release": release,
+        "force": force,
+        "version": 1,
+        "created_at": desk.at,
+    }

@@ -1,0 +1,103 @@
+"""Whether the system controller has a release: by its own list, or by what the workers that prepare releases see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from actors.coordinator.context import Desk
+from actors.coordinator.errors import bad_request
+from db.heartbeats import living_processes
+from messages.queues import PREPARE
+from statemachine.eligibility import judge_reason
+from statemachine.releases import is_older, release_order
+
+_NOT_FOR_INSTALL: Final = "The requested release is not ready to be installed."
+_NOT_FOR_SW_DEPLOY: Final = (
+    "The requested software version not found or not deployed in the system controller, cannot prestage for software"
+    " deploy."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownReleases:
+    """What is known of the controller's releases.
+
+    Attributes:
+        names: The releases (MM.mm), oldest first; None where nobody can say.
+
+        why_unknown: Why nobody can say; empty where `names` is known.
+    """
+
+    names: tuple[str, ...] | None = None
+    why_unknown: str = ""
+
+    def lacks(self, release: str) -> bool:
+        """Return whether it is known that the controller does not have `release`."""
+        return self.names is not None and release not in self.names
+
+    def warning(self, release: str) -> str | None:
+        """Return what to tell of a release that nobody can say is there; None where it is known to be there or not."""
+        if self.names is not None:
+            return None
+        return f"Whether the system controller has release {release} is not known: {self.why_unknown}."
+
+
+def known_releases(desk: Desk) -> KnownReleases:
+    """Return the releases that the controller itself lists.
+
+    Where it is not asked, those that the living workers of the prepare queue see, as a deploy directory or a feed.
+    """
+    if desk.controller.releases is not None:
+        return KnownReleases(names=desk.controller.releases)
+    workers = [row for row in living_processes(desk.connection) if PREPARE in row["queues"]]
+    if not workers:
+        return KnownReleases(why_unknown="no worker that prepares releases is alive")
+    seen = {release for row in workers for release in (*(row["releases"] or ()), *(row["feeds"] or ()))}
+    if not seen:
+        # They have not looked yet, or the playbooks get their content from elsewhere.
+        return KnownReleases(why_unknown="no worker sees a release in its deploy or feed directory")
+    return KnownReleases(names=tuple(sorted(seen, key=release_order)))
+
+
+def require_release(desk: Desk, release: str, *, for_sw_deploy: bool, prefix: str = "") -> str | None:
+    """Return a warning where nobody can say whether the controller has the release, or None.
+
+    Args:
+        desk: The transaction.
+
+        release: The release to stage (MM.mm).
+
+        for_sw_deploy: Whether it is meant for a deployment of software, not for an installation.
+
+        prefix: What the sentence of a refusal begins with.
+
+    Raises:
+        Refused: 400; the release cannot be deployed like that, or the controller does not have it.
+    """
+    fault = judge_reason(release, for_sw_deploy=for_sw_deploy)
+    if fault is not None:
+        raise bad_request(prefix + fault)
+    known = known_releases(desk)
+    if known.lacks(release):
+        fault = _NOT_FOR_SW_DEPLOY if for_sw_deploy else _NOT_FOR_INSTALL
+        raise bad_request(
+            f"{prefix}{fault} The system controller does not have {release}; it has {', '.join(known.names or ())}."
+        )
+    return known.warning(release)
+
+
+def require_supported_release(desk: Desk, release: str, own: str | None) -> None:
+    """Do nothing when a site may run `release` under a controller of the release `own`.
+
+    Raises:
+        Refused: 400; the controller does not have it, or it is newer than the controller's own.
+    """
+    known = known_releases(desk)
+    supported = {*(known.names or ()), *([own] if own else ())}
+    newer = own is not None and is_older(own, release)
+    if release not in supported and (known.names is not None or newer):
+        listed = ", ".join(sorted(supported, key=release_order))
+        raise bad_request(
+            f"Error: invalid release version parameter. {release} is not a supported release version ({listed})"
+        )

@@ -1,0 +1,107 @@
+"""Prestage one subcloud by itself: a step without a strategy (contract 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import RowMapping, insert
+
+from actors.coordinator.context import Desk
+from actors.coordinator.create_strategy import (
+    controller_is_upgrading,
+    dcmanager_operations,
+    joined_notes,
+    new_step,
+    require_password,
+    seal,
+)
+from actors.coordinator.errors import bad_request, not_found
+from actors.coordinator.known_releases import require_release
+from actors.coordinator.playbook_workers import require_playbooks
+from actors.coordinator.validation import read_body, read_release
+from db.inventory import candidates, change, find_subcloud, site_status
+from db.schema import steps, subclouds
+from messages.commands import Command
+from messages.events import about_step
+from messages.requests.names import unused_note
+from messages.requests.strategy import PrestageCommand, PrestageRequest
+from messages.schemas import PrestagedSubcloud
+from messages.serializers import subcloud_resource
+from sites.inspector import InspectionError
+from statemachine.eligibility import (
+    CONTROLLER_UPGRADING,
+    Refusal,
+    judge_facts,
+    judge_release,
+    judge_status,
+    unreachable,
+)
+from statemachine.site_operations import judge_operation
+from statemachine.states import PrestageStatus, StepState, StepType
+from tracing.tracer import current
+
+
+def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
+    """Start a prestage of the subcloud that the command names.
+
+    Raises:
+        Refused: 404 or 400 with the contract's text for the first fault in its order, 422 where no worker can run the
+            playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was changed.
+    """
+    subcloud = find_subcloud(desk.connection, command.subject or "")
+    if subcloud is None:
+        raise not_found("Subcloud not found")
+    require_password(command, missing="sysadmin_password is required.")
+    request = read_body(PrestageRequest, command.data, whole=PrestageCommand)
+    if controller_is_upgrading(desk):
+        raise bad_request(CONTROLLER_UPGRADING)
+    release = read_release(command.data, desk.rules.release)
+    note = require_release(
+        desk,
+        release,
+        for_sw_deploy=request.for_sw_deploy,
+        prefix=f"Prestage failed '{subcloud['name']}': ",
+    )
+    refusal = _judge(desk, subcloud, release, request)
+    if refusal is not None:
+        raise bad_request(refusal.text)
+    playbooks = require_playbooks(desk, f"Prestage failed '{subcloud['name']}': ")
+    step = new_step(desk, subcloud["id"], subcloud["name"], release, force=request.force)
+    add_standalone_step(desk, command, {**step, "for_sw_deploy": request.for_sw_deploy})
+    # From the answer on nobody may take the last result for this one's.
+    values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
+    changed = change(desk.connection, subclouds, subcloud["id"], values)
+    return {
+        **subcloud_resource(changed),
+        "prestage-software-version": release,
+        "info_message": joined_notes(note, playbooks, unused_note(PrestageCommand, command.data)),
+    }
+
+
+def _judge(desk: Desk, subcloud: RowMapping, release: str, request: PrestageRequest) -> Refusal | None:
+    """Judge as the precheck will; what has to be asked at the site itself is left to it."""
+    name = subcloud["name"]
+    (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
+    refusal = judge_release(
+        name, release, subcloud["software_version"], for_sw_deploy=request.for_sw_deploy
+    ) or judge_status(site_status(row))
+    refusal = refusal or judge_operation(name, dcmanager_operations(desk).get(name))
+    if refusal is not None:
+        return refusal
+    try:
+        facts = desk.inspector.known({**subcloud})
+    except InspectionError as error:
+        return unreachable(name, str(error))
+    return None if facts is None else judge_facts(name, facts, force=request.force, rules=desk.rules.site)
+
+
+def add_standalone_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:
+    """Add a step without a strategy, from the columns in `values`, with the command's password."""
+    step_id = desk.connection.execute(
+        insert(steps).values(**values, strategy_id=None, stage=1, trace=current()).returning(steps.c.id)
+    ).scalar_one()
+    seal(desk, command, step_id=step_id)
+    about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
+    kind = values.get("type", StepType.PRESTAGE)
+    desk.journal.tell(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)

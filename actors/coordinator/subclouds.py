@@ -1,0 +1,270 @@
+"""Add, change, manage and remove subclouds (contract 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, delete, select, update
+
+from actors.coordinator.context import Desk
+from actors.coordinator.errors import Refused, bad_request, conflict, not_found, unprocessable
+from actors.coordinator.known_releases import require_supported_release
+from actors.coordinator.site_access import check_callers_access, is_moved, note_address_change, still_removed
+from actors.coordinator.validation import read_body, read_request
+from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
+from db.schema import steps, strategies, subclouds
+from messages.commands import Command
+from messages.event_types import Nothing, SubcloudUpdated
+from messages.requests.base import Request
+from messages.requests.names import unused_note
+from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
+from messages.schemas import ChangedSubcloud, Subcloud
+from messages.serializers import NO_ERRORS, subcloud_resource
+from statemachine.eligibility import DEPLOYED
+from statemachine.staged import NOTHING_STAGED, is_outlived
+from statemachine.states import Availability, ManagementState
+
+_NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "management_start_ip", "management_end_ip"})
+
+
+def add_subcloud(desk: Desk, command: Command) -> Subcloud:
+    """Register a site that is deployed already.
+
+    It is `unmanaged` and `offline` until told or probed otherwise, and its deploy status `complete`, unless given.
+
+    Raises:
+        Refused: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
+    """
+    values = read_new(command.data, default_version=desk.rules.release or "")
+    if command.data.get("release") is not None:
+        require_supported_release(desk, values["software_version"], desk.rules.release)
+    check_callers_access(values)
+    values["version_by_administrator"] = bool(command.by_administrator)
+    values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")
+    if is_taken(desk.connection, subclouds, values["name"]):
+        raise conflict(f"Subcloud with name={values['name']} already exists")
+    added = add(desk.connection, subclouds, {**values, "created_at": desk.at})
+    return _with_note(subcloud_resource(added), unused_note(NewSubcloud, command.data))
+
+
+def _with_note(subcloud: Subcloud, note: str | None) -> Subcloud:
+    """Return an answer with the note of what is not used; an answer without one is as it was."""
+    if note is None:
+        return subcloud
+    changed: ChangedSubcloud = {**subcloud, "info_message": note}
+    return changed
+
+
+def update_subcloud(desk: Desk, command: Command) -> Subcloud:
+    """Change a subcloud, or manage or unmanage it.
+
+    Raises:
+        Refused: 404; 400 or 422 with the contract's text; nothing was changed.
+    """
+    subcloud = _find(desk, command)
+    values = read_changes(command.data)
+    _refuse_network_of_managed(subcloud, values)
+    check_callers_access(values, subcloud)
+    if values and subcloud["removed_variables"]:
+        values["removed_variables"] = still_removed(subcloud, values)
+    if is_moved(subcloud, values):
+        # A caller who leads Prestager to another site's version must not explain a changed key by it.
+        values["host_keys_version"] = None
+    changed = _change(desk, command, subcloud, values)
+    return _with_note(changed, unused_note(SubcloudChange, command.data))
+
+
+def update_imported_subcloud(desk: Desk, command: Command) -> Subcloud:
+    """Change a subcloud as the operator's file says, whose connection variables and addresses may be any.
+
+    Raises:
+        Refused: As `update_subcloud`.
+    """
+    return _change(desk, command, _find(desk, command), read_imported_changes(command.data))
+
+
+def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str, Any]) -> Subcloud:
+    if command.data.get("group_id") is not None:
+        values["group_id"] = _group_id(desk, command.data["group_id"], "Invalid group")
+    force = values.pop("force", None)
+    wanted = values.get("management_state")
+    if force is not None and wanted != ManagementState.MANAGED:
+        raise bad_request("Invalid option: force")
+    if not values:
+        raise bad_request("nothing to update")
+    version = values.get("software_version")
+    if version not in {None, subcloud["software_version"]} and is_outlived(subcloud, version):
+        values |= NOTHING_STAGED
+    if "software_version" in values:
+        values["version_by_administrator"] = bool(command.by_administrator)
+    if wanted is not None:
+        _check_management(subcloud, values, force=bool(force))
+    if "name" in values and is_taken(desk.connection, subclouds, values["name"], but_id=subcloud["id"]):
+        raise conflict(f"Subcloud with name={values['name']} already exists")
+    row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
+    if "name" in values:
+        _rename_open_steps(desk, row)
+    given = sorted(
+        {"connection" if name == "caller_connection" else name for name in values}
+        - {"removed_variables", "version_by_administrator", "host_keys_version"}
+    )
+    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
+    note_address_change(desk, subcloud, row, command.requested_by)
+    return subcloud_resource(row, "told")
+
+
+def _rename_open_steps(desk: Desk, row: RowMapping) -> None:
+    """Have the steps that are shown go by the subcloud's new name; history keeps the old one."""
+    shown = select(strategies.c.id).where(strategies.c.deleted_at.is_(None))
+    desk.connection.execute(
+        update(steps)
+        .where(steps.c.subcloud_id == row["id"], steps.c.finished_at.is_(None) | steps.c.strategy_id.in_(shown))
+        .values(subcloud_name=row["name"])
+    )
+
+
+def delete_subcloud(desk: Desk, command: Command) -> None:
+    """Remove a subcloud, and its step from a strategy that was not applied.
+
+    Raises:
+        Refused: 404; 400 for a managed one and for one that is being worked on; 422 for one that is online.
+    """
+    subcloud = _find(desk, command)
+    if subcloud["management_state"] == ManagementState.MANAGED:
+        raise bad_request("Cannot delete a subcloud that is 'managed' status")
+    if has_work(desk.connection, subcloud["id"]):
+        raise bad_request("Cannot delete a subcloud during an active operation.")
+    if subcloud["availability_status"] == Availability.ONLINE:
+        raise unprocessable("Subcloud must be powered down to perform this operation.")
+    desk.connection.execute(delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None)))
+    desk.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
+    desk.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", Nothing())
+
+
+def _find(desk: Desk, command: Command) -> RowMapping:
+    subcloud = find_subcloud(desk.connection, command.subject or "")
+    if subcloud is None:
+        raise not_found("Subcloud not found")
+    return subcloud
+
+
+def _group_id(desk: Desk, ref: Any, fault: str, *, default: str | None = None) -> int:
+    """Return the id of a group given by id or name; the client sends the name (contract 4.2)."""
+    chosen = default if ref in (None, "") else str(ref)
+    group = find_group(desk.connection, chosen or "")
+    if group is None:
+        raise bad_request(fault)
+    return int(group["id"])
+
+
+def _check_management(subcloud: RowMapping, values: dict[str, Any], *, force: bool) -> None:
+    """Refuse to manage what is not ready; `force` looks at nothing but "already managed" (contract 4.2)."""
+    name, wanted = subcloud["name"], values["management_state"]
+    if subcloud["management_state"] == wanted:
+        raise _bad_subcloud(f"Subcloud {name} already {wanted}")
+    if wanted == ManagementState.UNMANAGED or force:
+        return
+    deploy_status = values.get("deploy_status", subcloud["deploy_status"])
+    if deploy_status not in DEPLOYED | {"rehome-pending"}:
+        raise _bad_subcloud(f"Unable to manage {name}: its deploy_status must be either 'complete' or 'rehome-pending'")
+    if values.get("availability_status", subcloud["availability_status"]) != Availability.ONLINE:
+        raise unprocessable("Subcloud is not online.")
+
+
+def _refuse_network_of_managed(subcloud: RowMapping, values: dict[str, Any]) -> None:
+    """Refuse a change of the management network unless the subcloud is, and stays, unmanaged."""
+    if _NETWORK.isdisjoint(values):
+        return
+    if "management_state" in values:
+        raise unprocessable("Management state and network reconfiguration must be updated separately")
+    if subcloud["management_state"] != ManagementState.UNMANAGED:
+        raise unprocessable("A subcloud must be unmanaged to perform network reconfiguration")
+
+
+def _bad_subcloud(reason: str) -> Refused:
+    return unprocessable(f"Bad subcloud request: {reason}")
+
+
+def read_new(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]:
+    """Return the columns of a new subcloud, without its group and times.
+
+    Raises:
+        Refused: 400 naming the first wrong field.
+    """
+    return _new(_called(_given(read_body(NewSubcloud, data))), default_version)
+
+
+def read_new_imported(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]:
+    """Return the columns of a new subcloud of the operator's file, without its group and times.
+
+    Raises:
+        Refused: 400 naming the first wrong field.
+    """
+    return _new(_imported(_given(read_request(ImportedSubcloud, data))), default_version)
+
+
+def read_imported_changes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that the operator's file changes; unknown keys are ignored.
+
+    Raises:
+        Refused: 400 naming the first wrong field.
+    """
+    return _imported(_given(read_request(ImportedSubcloudChange, data)))
+
+
+def _called(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with the connection variables as a caller's."""
+    if "connection" in given:
+        given["caller_connection"] = given.pop("connection")
+    return given
+
+
+def _imported(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the same with the connection variables as the operator's own."""
+    if "connection" in given:
+        # The file says all that there is to say, so nothing is missing any more.
+        given["removed_variables"] = []
+    return given
+
+
+def _new(given: dict[str, Any], default_version: str) -> dict[str, Any]:
+    given.pop("force", None)
+    values = {
+        "description": None,
+        "location": None,
+        "software_version": default_version,
+        "management_state": ManagementState.UNMANAGED,
+        "availability_status": Availability.OFFLINE,
+        "deploy_status": "complete",
+        "error_description": NO_ERRORS,
+        "openstack_installed": False,
+        "system_mode": "simplex",
+        "management_alarms": 0,
+        "connection": {},
+        "caller_connection": {},
+        "removed_variables": [],
+        "probe_failures": 0,
+        "region_name": given["name"],
+        **given,
+    }
+    if not values["software_version"]:
+        raise bad_request("software_version required: the system controller's own release is not configured")
+    return values
+
+
+def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns that `data` changes, and `force` where it is given.
+
+    Raises:
+        Refused: 400 naming the first wrong field.
+    """
+    return _called(_given(read_body(SubcloudChange, data)))
+
+
+def _given(request: Request) -> dict[str, Any]:
+    """Return what was given, but for the group, which is looked up by whoever has a database."""
+    given = request.model_dump(exclude_none=True, exclude={"group"})
+    # The address that the client gives stands in where no OAM address is given.
+    address = given.pop("bootstrap_address", None)
+    return given if address is None else {"oam_floating_ip": address, **given}

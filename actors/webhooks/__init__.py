@@ -1,1 +1,0 @@
-"""Events to webhooks: signed, tried again, written down."""

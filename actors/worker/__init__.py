@@ -1,0 +1,1 @@
+"""The worker: claimed runs, prechecks, leases, results."""

@@ -1,0 +1,170 @@
+"""The runs that this process has claimed, from the claim to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from time import monotonic, sleep
+from typing import Final, TypeVar
+
+import structlog
+
+from actors.worker.dependencies import WorkerTools
+from actors.worker.run_context import UNKNOWN, RunContext, context_of
+from db.runs import Assignment, Report, claim, hand_back
+from db.unavailable import DatabaseUnavailableError
+from db.unit_of_work import Journal
+from statemachine.states import RunOutcome, StepState
+
+_log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+# Tries while the database restarts. A run that is not claimed then is found again by the loops, seconds later.
+_TRIES: Final = 12
+_PAUSE_S: Final = 0.5
+
+_GOOD: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A run that this process works on."""
+
+    phase: StepState
+    # By a monotonic clock: when the claim was asked for, from which its lease counts, and when it was answered.
+    asked_at: float
+    taken_at: float
+    context: RunContext
+
+
+class HeldRuns:
+    """What this process works on. Every method can be called from any thread."""
+
+    def __init__(self, tools: WorkerTools) -> None:
+        self._tools = tools
+        self._held: dict[int, _Held] = {}
+        # Runs that a thread is claiming.
+        self._claiming: set[int] = set()
+        # Runs that were let go, of which the database does not know yet.
+        self._letting_go: set[int] = set()
+        self._lock = Lock()
+
+    def ids(self) -> frozenset[int]:
+        """Return the runs that are worked on now."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def unsettled(self) -> frozenset[int]:
+        """Return the runs whose claim or end is under way to the database."""
+        with self._lock:
+            return frozenset(self._claiming | self._letting_go)
+
+    def claimed_at(self, run_id: int) -> float | None:
+        """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
+        with self._lock:
+            held = self._held.get(run_id)
+        return None if held is None else held.asked_at
+
+    def context(self, run_id: int) -> RunContext:
+        """Return what is known of a run, if this process works on it."""
+        with self._lock:
+            held = self._held.get(run_id)
+        return UNKNOWN if held is None else held.context
+
+    def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> Assignment | None:
+        """Claim a run; None: it is taken or withdrawn. While the database is away it is tried for some seconds.
+
+        A claim whose commit arrived though its answer did not is found by the next try. A run that this process is
+        letting go is not: its end is only not written down yet.
+
+        Raises:
+            DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
+        """
+        with self._lock:
+            if run_id in self._held or run_id in self._claiming:
+                return None
+            is_let_go = run_id in self._letting_go or run_id in self._tools.reporter.pending()
+            self._claiming.add(run_id)
+        try:
+            return patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1 and not is_let_go), is_hopeless)
+        finally:
+            with self._lock:
+                self._claiming.discard(run_id)
+
+    def _claim_once(self, run_id: int, *, again: bool) -> Assignment | None:
+        at, asked_at = datetime.now(UTC), monotonic()
+        journal = Journal(at, self._tools.owner)
+        with self._tools.database.write() as connection:
+            assignment = claim(connection, journal, run_id, self._tools.owner, at, again=again)
+            journal.write(connection)
+        if assignment is not None:
+            context = context_of(assignment, self._tools.tracer, self._tools.owner)
+            with self._lock:
+                self._held[run_id] = _Held(
+                    phase=assignment.phase, asked_at=asked_at, taken_at=monotonic(), context=context
+                )
+            self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
+        return assignment
+
+    def finish(self, report: Report) -> None:
+        """Let a run go and report how it ended."""
+        with self._let_go(report.run_id) as held:
+            self._finish(report, held)
+
+    def _finish(self, report: Report, held: _Held | None) -> None:
+        context = UNKNOWN if held is None else held.context
+        if held is not None:
+            self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
+            # What went well the coordinator tells, as the next state; here it would cost 1 % of a phase.
+            if report.outcome not in _GOOD:
+                _log.info("run.ended", outcome=str(report.outcome), details=report.details)
+        context.ended(report.outcome, report.details)
+        self._tools.reporter.add(report, context)
+
+    def hand_back(self, run_id: int) -> None:
+        """Let a run go, to wait for a worker again. While the database is away it is tried for some seconds.
+
+        Raises:
+            DatabaseUnavailableError: It did not come back; the run is given up as lost after two renewals.
+        """
+        # Let go first: as soon as the run is queued another thread of this process may take it again.
+        with self._let_go(run_id) as held:
+            if held is not None:
+                held.context.work.end()
+            patiently(lambda _: self._hand_back_once(run_id), lambda: False)
+
+    @contextmanager
+    def _let_go(self, run_id: int) -> Iterator[_Held | None]:
+        """Give what was held of a run, while its end is brought to the database or the reporter."""
+        with self._lock:
+            held = self._held.pop(run_id, None)
+            self._letting_go.add(run_id)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._letting_go.discard(run_id)
+
+    def _hand_back_once(self, run_id: int) -> None:
+        with self._tools.database.write() as connection:
+            hand_back(connection, run_id, self._tools.owner)
+
+
+def patiently(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:
+    """Return what `work`, given the number of the try, does; while the database is away it is tried for some seconds.
+
+    Raises:
+        DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
+    """
+    for attempt in range(1, _TRIES):
+        try:
+            return work(attempt)
+        except DatabaseUnavailableError:
+            if is_hopeless():
+                raise
+            sleep(_PAUSE_S)
+    return work(_TRIES)

@@ -1,0 +1,231 @@
+"""Writes what the runs of this worker print, and how far they are, while they go on.
+
+The runner's thread hands pieces over; a loop writes everything of all runs in one transaction, about once a second.
+Nothing here is needed for the work to be right: what cannot be written waits, within bounds, or is left out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from threading import Lock
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection
+
+from db.database import Database
+from db.live_output import Piece, add_pieces, forget_between, forget_from, hold, set_progress, tell_progress
+from db.unavailable import DatabaseUnavailableError
+from db.unit_of_work import Journal
+from runner.bounded_text import HEAD_LIMIT_BYTES, TAIL_LIMIT_BYTES
+from runner.progress import Progress
+
+_log = structlog.get_logger(__name__)
+
+# Seconds between two looks for what is to be written.
+LIVE_S: Final = 1.0
+# Seconds between two events about the progress of one run; the first and the last are told in any case.
+_TELL_S: Final = 2.0
+# Events about progress that one look may tell, beside the first ones of runs.
+_TELL_MOST: Final = 20
+# The most that waits of one run, in bytes; the newest. A whole head fits, which may come at once.
+_WAITING_BYTES: Final = HEAD_LIMIT_BYTES
+# Longest piece in the store, in bytes.
+_PIECE_BYTES: Final = 256 * 1024
+# How much a run adds before what is too much of it is taken away, in bytes.
+_TRIM_BYTES: Final = 512 * 1024
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What is known here of a run that goes on."""
+
+    pieces: deque[tuple[int, bytes]] = field(default_factory=deque)
+    size_bytes: int = 0
+    # Pieces that are being written now.
+    in_hand: Sequence[tuple[int, bytes]] = ()
+    progress: Progress = field(default_factory=Progress)
+    # The store does not know the newest progress.
+    is_unwritten: bool = False
+    # Nobody was told the newest progress.
+    is_untold: bool = False
+    # When progress was last told; None: never.
+    told_at: float | None = None
+    # Added to the store since it was last trimmed.
+    untrimmed_bytes: int = 0
+    # A try to write ended without an answer: some of what waits may be in the store already.
+    is_unsure: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.pieces) or self.is_unwritten
+
+    def bound(self) -> None:
+        """Forget the oldest of what waits when it is too much."""
+        while self.size_bytes > _WAITING_BYTES:
+            self.size_bytes -= len(self.pieces.popleft()[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """What one look writes of one run."""
+
+    run_id: int
+    pieces: Sequence[tuple[int, bytes]]
+    progress: Progress | None
+    is_told: bool
+    # When it was told before; None: never.
+    told_at: float | None
+    is_unsure: bool
+    is_trimmed: bool
+
+
+class LiveRuns:
+    """Is told by the runner what runs say; `flush` is the work of a loop. `clock` gives seconds that never jump."""
+
+    def __init__(self, database: Database, owner: str, clock: Callable[[], float] = monotonic) -> None:
+        self._database = database
+        self._owner = owner
+        self._clock = clock
+        self._lock = Lock()
+        self._runs: dict[int, _Run] = {}
+
+    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+        """Take a piece of what a run printed, at its place in all that it printed. Quick, from any thread."""
+        with self._lock:
+            run = self._runs.setdefault(run_id, _Run())
+            run.pieces.append((at_bytes, content))
+            run.size_bytes += len(content)
+            run.bound()
+
+    def advanced(self, run_id: int, progress: Progress) -> None:
+        """Take in how far a run is. Quick, from any thread."""
+        with self._lock:
+            run = self._runs.setdefault(run_id, _Run())
+            run.progress = progress
+            run.is_unwritten = run.is_untold = True
+
+    def unwritten(self, run_id: int) -> list[Piece]:
+        """Return what a run printed last that is not surely in the store, in its order. Quick, from any thread."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            return [] if run is None else _joined(run_id, [*run.in_hand, *run.pieces])
+
+    def ended(self, run_id: int) -> Mapping[str, Any] | None:
+        """Forget a run that has ended; return how far it came, None of one that never said anything."""
+        with self._lock:
+            run = self._runs.pop(run_id, None)
+        return None if run is None else asdict(run.progress)
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        shares = self._collect()
+        if not shares:
+            return
+        try:
+            self._write(shares)
+            self._take_out_of_hand(shares)
+        except DatabaseUnavailableError:
+            self._put_back(shares)
+            raise
+        except Exception:  # noqa: BLE001 - what one run says must not hold up the others for ever
+            _log.exception("live.unwritable", runs=[share.run_id for share in shares])
+            self._take_out_of_hand(shares)
+
+    def _collect(self) -> list[_Share]:
+        now = self._clock()
+        with self._lock:
+            told = self._due(now)
+            news = [(run_id, run) for run_id, run in self._runs.items() if run.has_news or run_id in told]
+            return [self._share(run_id, run, now, is_told=run_id in told) for run_id, run in news]
+
+    def _due(self, now: float) -> set[int]:
+        """Return the runs whose progress is told now: first ones, then those that have waited longest."""
+        waiting = [(run.told_at, run_id) for run_id, run in self._runs.items() if run.is_untold]
+        first = {run_id for told_at, run_id in waiting if told_at is None}
+        later = sorted((told_at, run_id) for told_at, run_id in waiting if told_at is not None)
+        due = [run_id for told_at, run_id in later if now - told_at >= _TELL_S]
+        return first.union(due[: max(0, _TELL_MOST - len(first))])
+
+    @staticmethod
+    def _share(run_id: int, run: _Run, now: float, *, is_told: bool) -> _Share:
+        run.untrimmed_bytes += run.size_bytes
+        share = _Share(
+            run_id=run_id,
+            pieces=[*run.pieces],
+            progress=run.progress if run.is_unwritten else None,
+            is_told=is_told,
+            told_at=run.told_at,
+            is_unsure=run.is_unsure,
+            is_trimmed=run.untrimmed_bytes > _TRIM_BYTES,
+        )
+        run.in_hand = share.pieces
+        run.pieces.clear()
+        run.size_bytes = 0
+        run.is_unwritten = run.is_unsure = False
+        if share.is_trimmed:
+            run.untrimmed_bytes = 0
+        if is_told:
+            run.told_at, run.is_untold = now, False
+        return share
+
+    def _take_out_of_hand(self, shares: Iterable[_Share]) -> None:
+        with self._lock:
+            for share in shares:
+                if share.run_id in self._runs:
+                    self._runs[share.run_id].in_hand = ()
+
+    def _put_back(self, shares: Iterable[_Share]) -> None:
+        with self._lock:
+            for share in shares:
+                run = self._runs.get(share.run_id)
+                if run is None:
+                    continue
+                run.in_hand = ()
+                run.pieces.extendleft(reversed(share.pieces))
+                run.size_bytes += sum(len(content) for _, content in share.pieces)
+                run.bound()
+                run.is_unsure = True
+                run.is_unwritten = run.is_unwritten or share.progress is not None
+                if share.is_told:
+                    run.told_at, run.is_untold = share.told_at, True
+
+    def _write(self, shares: Sequence[_Share]) -> None:
+        journal = Journal(datetime.now(UTC), self._owner)
+        with self._database.write() as connection:
+            ours = hold(connection, [share.run_id for share in shares], self._owner)
+            mine = [share for share in shares if share.run_id in ours]
+            for share in mine:
+                if share.is_unsure and share.pieces:
+                    forget_from(connection, share.run_id, share.pieces[0][0])
+            add_pieces(connection, [piece for share in mine for piece in _joined(share.run_id, share.pieces)])
+            for share in mine:
+                if share.is_trimmed and share.pieces:
+                    _trim(connection, share)
+            progress = {share.run_id: asdict(share.progress) for share in mine if share.progress is not None}
+            set_progress(connection, progress)
+            tell_progress(connection, journal, [share.run_id for share in mine if share.is_told])
+            journal.write(connection)
+
+
+def _joined(run_id: int, pieces: Iterable[tuple[int, bytes]]) -> list[Piece]:
+    """Return pieces of a run, those that follow each other as one."""
+    found: list[tuple[int, bytearray]] = []
+    for at_bytes, content in pieces:
+        last = found[-1] if found else None
+        if last and last[0] + len(last[1]) == at_bytes and len(last[1]) + len(content) <= _PIECE_BYTES:
+            last[1].extend(content)
+        else:
+            found.append((at_bytes, bytearray(content)))
+    return [Piece(run_id=run_id, at_bytes=at_bytes, content=bytes(content)) for at_bytes, content in found]
+
+
+def _trim(connection: Connection, share: _Share) -> None:
+    """Take away what is neither of the beginning nor of the end, as of the output that is kept."""
+    at_bytes, content = share.pieces[-1]
+    forget_between(connection, share.run_id, HEAD_LIMIT_BYTES, at_bytes + len(content) - TAIL_LIMIT_BYTES)

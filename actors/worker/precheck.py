@@ -1,0 +1,224 @@
+"""What a precheck finds: from what the controller knows, and from what was read at the site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zlib import compress
+
+import structlog
+
+from actors.coordinator.site_access import access_fault, is_address_given
+from actors.worker.host_key_check import FoundSite, HostKeyCheck
+from db.database import Database
+from db.inventory import declared_upgrading, site_status
+from db.runs import Assignment, Report
+from db.unavailable import DatabaseUnavailableError
+from messages.site_addresses import REFUSED
+from runner.machine_addresses import is_elsewhere
+from runner.phase_playbooks import NoUnstagePlaybookError, require_unstage_playbook
+from sites.dcmanager.operations import DcmanagerOperations
+from sites.inspector import InspectionError, Inspector, Reading
+from statemachine.eligibility import (
+    CONTROLLER_UPGRADING,
+    Refusal,
+    Rules,
+    as_unstage,
+    judge_deploy,
+    judge_facts,
+    judge_release,
+    judge_status,
+    judge_unstage,
+    unreachable,
+)
+from statemachine.site_operations import judge_operation
+from statemachine.states import RunOutcome, StepType
+
+_log = structlog.get_logger(__name__)
+
+
+class Precheck:
+    """Judges for one worker."""
+
+    def __init__(  # noqa: PLR0913 - made in one place
+        self,
+        database: Database,
+        inspector: Inspector,
+        rules: Rules,
+        host_keys: HostKeyCheck,
+        *,
+        playbooks_dir: Path,
+        dcmanager: DcmanagerOperations | None = None,
+    ) -> None:
+        self._database = database
+        self._playbooks_dir = playbooks_dir
+        self._inspector = inspector
+        self._rules = rules
+        self._host_keys = host_keys
+        self._dcmanager = dcmanager
+
+    def without_asking(self, assignment: Assignment) -> Report | None:
+        """Return how the precheck ends where the site need not be asked; None: it must be."""
+        refusal = self._refuse_before_asking(assignment)
+        if refusal is not None:
+            return _refused(assignment, refusal)
+        if self._dcmanager is not None:
+            return None
+        try:
+            facts = self._inspector.known(assignment.subcloud)
+        except InspectionError as error:
+            return _refused(assignment, unreachable(assignment.subcloud["name"], str(error)))
+        if facts is None:
+            return None
+        reading = Reading(facts=facts)
+        refusal = self._judge(assignment, reading)
+        if refusal is not None:
+            return _refused(assignment, refusal, reading)
+        return None if self._host_keys.applies_to(assignment.subcloud) else _succeeded(assignment, reading)
+
+    async def ask(self, assignment: Assignment) -> Report:
+        """Ask what dcmanager does on the site, then read its facts and its host key, and return how the precheck ends.
+
+        Raises:
+            InspectionError: The facts could not be read.
+        """
+        warning, refusal = await self._ask_dcmanager(assignment.subcloud["name"])
+        if refusal is not None:
+            return _refused(assignment, refusal)
+        reading = await self._inspector.read(assignment.subcloud, for_install=_is_for_install(assignment))
+        reading = replace(reading, log=warning + reading.log)
+        refusal = self._judge(assignment, reading)
+        if refusal is not None:
+            return _refused(assignment, refusal, reading)
+        found = FoundSite(
+            oam_address=reading.facts.oam_address,
+            version=reading.facts.software_version,
+            is_verified=reading.is_verified,
+        )
+        checked = await self._host_keys.check(assignment.subcloud, found)
+        reading = replace(reading, log=reading.log + checked.log)
+        if checked.refusal is not None:
+            return _refused(assignment, checked.refusal, reading)
+        return _succeeded(assignment, reading)
+
+    async def _ask_dcmanager(self, name: str) -> tuple[str, Refusal | None]:
+        """Return a warning for the log of the precheck, and why the site is passed over.
+
+        A step that was let in at create is not turned down half-way because dcmanager does not answer.
+        """
+        if self._dcmanager is None:
+            return "", None
+        try:
+            operations = (await self._dcmanager.read_async()).operations
+        except InspectionError as error:
+            _log.warning("dcmanager.not-read", cause=str(error))
+            return f"Warning: whether dcmanager works on the site is not known. {error}\n", None
+        return "", judge_operation(name, operations.get(name))
+
+    @staticmethod
+    def after_asking(assignment: Assignment, answer: Future[Report]) -> Report:
+        """Return how the precheck ends with what `ask` gave; `answer` is done and not cancelled."""
+        error = answer.exception()
+        if error is None:
+            return answer.result()
+        name = assignment.subcloud["name"]
+        if not isinstance(error, InspectionError):
+            _log.error("precheck.broke", exc_info=error)
+            return broke(assignment.run_id, error)
+        _log.info("site.not-read", cause=str(error))
+        return _refused(assignment, unreachable(name, str(error)))
+
+    def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
+        refusal = self._judge_known(assignment)
+        if refusal is not None:
+            return refusal
+        text = access_fault(assignment.subcloud)
+        if text is not None:
+            return Refusal(skip=False, text=text)
+        if assignment.type == StepType.UNSTAGE:
+            return None
+        # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
+        # was let in is not turned down half-way because the controller does not answer.
+        with self._database.read() as connection:
+            upgrading = declared_upgrading(connection)
+        return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
+
+    def _judge_known(self, assignment: Assignment) -> Refusal | None:
+        status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
+        if assignment.type != StepType.UNSTAGE:
+            return judge_status(status)
+        try:
+            require_unstage_playbook(self._playbooks_dir)
+        except NoUnstagePlaybookError as error:
+            return Refusal(skip=False, text=str(error))
+        return judge_unstage(status, assignment.release, assignment.subcloud["software_version"])
+
+    def _judge(self, assignment: Assignment, reading: Reading) -> Refusal | None:
+        name, facts = assignment.subcloud["name"], reading.facts
+        declared = assignment.subcloud["software_version"]
+        if facts.software_version != declared:
+            _log.warning("site.other-version", declared=declared, found=facts.software_version)
+        moved = _judge_address(assignment.subcloud, facts.oam_address)
+        if assignment.type == StepType.UNSTAGE:
+            status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
+            return (
+                moved or judge_deploy(name, facts) or judge_unstage(status, assignment.release, facts.software_version)
+            )
+        return (
+            moved
+            or judge_facts(name, facts, force=assignment.force, rules=self._rules)
+            or judge_release(name, assignment.release, facts.software_version, for_sw_deploy=assignment.for_sw_deploy)
+        )
+
+
+def _is_for_install(assignment: Assignment) -> bool:
+    return assignment.type == StepType.PRESTAGE and not assignment.for_sw_deploy
+
+
+def _judge_address(subcloud: Mapping[str, Any], told: str) -> Refusal | None:
+    """Refuse an address that the site told and that is one of this machine: passwords would be sent there."""
+    if told == subcloud["oam_floating_ip"] or is_address_given(subcloud) or is_elsewhere(told):
+        return None
+    text = f"{subcloud['name']} says that its OAM address is {told}, but {REFUSED}."
+    return Refusal(skip=False, text=text)
+
+
+def broke(run_id: int, error: BaseException) -> Report:
+    """Return the report of a precheck that failed by a fault of ours; while the database is away it is tried again."""
+    if isinstance(error, DatabaseUnavailableError):
+        return Report(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
+    details = f"The precheck itself broke: {type(error).__name__}."
+    return Report(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+
+
+def _succeeded(assignment: Assignment, reading: Reading) -> Report:
+    return Report(
+        run_id=assignment.run_id,
+        outcome=RunOutcome.SUCCEEDED,
+        details="",
+        facts={},
+        output=_packed(reading.log),
+        from_version=reading.facts.software_version,
+        oam_address=reading.facts.oam_address,
+    )
+
+
+def _refused(assignment: Assignment, refusal: Refusal, reading: Reading | None = None) -> Report:
+    """Return the report of a site that is refused; what it runs, if it was read, may end what it shows as staged."""
+    if assignment.type == StepType.UNSTAGE:
+        refusal = as_unstage(refusal)
+    return Report(
+        run_id=assignment.run_id,
+        outcome=RunOutcome.SKIPPED if refusal.skip else RunOutcome.FAILED,
+        details=refusal.text,
+        facts={},
+        output=_packed(reading.log if reading is not None else ""),
+        from_version=reading.facts.software_version if reading is not None else None,
+    )
+
+
+def _packed(log: str) -> bytes:
+    return compress(log.encode()) if log else b""

@@ -1,0 +1,142 @@
+"""Tell the database how runs ended: many results in one transaction, each fenced by its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Final
+
+import structlog
+
+from actors.metrics import Meters, Unmeasured
+from actors.worker.run_context import UNKNOWN, RunContext
+from db.database import Database
+from db.live_output import end_live
+from db.runs import Report, finish
+from db.unavailable import DatabaseUnavailableError
+from db.unit_of_work import Journal
+from statemachine.states import RunOutcome
+from tracing.tracer import Span
+
+_log = structlog.get_logger(__name__)
+
+_BATCH: Final = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reported:
+    """A report that waits to be written."""
+
+    report: Report
+    context: RunContext
+    span: Span
+
+
+class Reporter:
+    """Collects reports from any thread and writes them; `flush` is the work of its loop.
+
+    A report that cannot be written stays, and is tried again: a result is never lost while this process lives.
+    """
+
+    def __init__(
+        self, database: Database, owner: str, wake_relay: Callable[[], None], meters: Meters | None = None
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._wake_relay = wake_relay
+        self._meters = meters or Unmeasured()
+        self._queue: SimpleQueue[_Reported] = SimpleQueue()
+        self._unwritten: list[_Reported] = []
+        # The loop and a stopping service may flush at the same time.
+        self._flushing = Lock()
+        self._pending: set[int] = set()
+        self._counting = Lock()
+        self.wake: Callable[[], None] = lambda: None
+
+    def add(self, report: Report, context: RunContext = UNKNOWN) -> None:
+        """Take a report; it is written soon. Callable from any thread, and quick."""
+        with self._counting:
+            self._pending.add(report.run_id)
+        self._queue.put(_Reported(report=report, context=context, span=context.reporting()))
+        self.wake()
+
+    def flush(self) -> None:
+        """Write everything that was added."""
+        with self._flushing:
+            while self._collect():
+                self._write_collected()
+
+    def pending(self) -> frozenset[int]:
+        """Return the runs whose reports wait to be written."""
+        with self._counting:
+            return frozenset(self._pending)
+
+    def _collect(self) -> bool:
+        while len(self._unwritten) < _BATCH:
+            try:
+                self._unwritten.append(self._queue.get_nowait())
+            except Empty:
+                break
+        return bool(self._unwritten)
+
+    def _write_collected(self) -> None:
+        # In id order, as leases are renewed: two statements over the same rows never wait for each other in a ring.
+        collected = sorted(self._unwritten, key=lambda one: one.report.run_id)
+        try:
+            self._write(collected)
+        except DatabaseUnavailableError:
+            # The store is away, and what it did not take is written when it is back.
+            raise
+        except Exception:  # noqa: BLE001 - one report must not hold up the others
+            _log.exception("reports.unwritable", count=len(collected))
+            for one in collected:
+                with one.context.bound():
+                    self._write_alone(one)
+        self._unwritten.clear()
+        with self._counting:
+            self._pending.difference_update(one.report.run_id for one in collected)
+
+    def _write_alone(self, one: _Reported) -> None:
+        run_id = one.report.run_id
+        try:
+            self._write([one])
+        except DatabaseUnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - its run ends all the same
+            _log.exception("report.unwritable", run=run_id)
+            reason = "The result of the run could not be stored."
+            failed = Report(run_id=run_id, outcome=RunOutcome.FAILED, details=reason, facts={})
+            self._write([replace(one, report=failed)])
+
+    def _write(self, collected: Sequence[_Reported]) -> None:
+        at = datetime.now(UTC)
+        journal = Journal(at, self._owner)
+        kept: list[_Reported] = []
+        fenced: list[_Reported] = []
+        with self._database.write() as connection:
+            for one in collected:
+                (kept if finish(connection, one.report, self._owner, at) else fenced).append(one)
+            ended = {one.report.run_id: one.report.progress for one in kept}
+            beyond = {one.report.run_id: one.report.beyond for one in kept}
+            end_live(
+                connection,
+                journal,
+                {run_id: told for run_id, told in ended.items() if told is not None},
+                {run_id: what for run_id, what in beyond.items() if what is not None},
+            )
+            if kept:
+                # One message for all of them, in the trace of the first.
+                journal.call("coordinate", trace=kept[0].span.traceparent)
+            journal.write(connection)
+        for one in fenced:
+            with one.context.bound():
+                _log.warning("run.fenced", run=one.report.run_id)
+            one.span.fail("The run was no longer this worker's.")
+            self._meters.result_fenced()
+        for one in collected:
+            one.span.end()
+        if kept:
+            self._wake_relay()

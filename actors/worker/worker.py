@@ -1,0 +1,385 @@
+"""What a worker does with a run: claim it, carry the phase out, report how it ended.
+
+An actor calls `inspect` or `start_playbook` and is done in well under a second: inspections of sites and playbooks go
+on in this process, and their end is reported from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, Final
+from zlib import compress
+
+import structlog
+
+from actors.coordinator.site_access import access_fault, is_address_judged
+from actors.worker.claimed_runs import HeldRuns
+from actors.worker.dependencies import WorkerTools
+from actors.worker.first_contact import FirstContact
+from actors.worker.host_key_check import HostKeyCheck
+from actors.worker.inspections import Inspections
+from actors.worker.live_output import LiveRuns
+from actors.worker.precheck import Precheck, broke
+from actors.worker.run_context import RunContext
+from db.encryption import UnsealingError
+from db.live_output import Beyond
+from db.open_releases import open_releases
+from db.runs import Assignment, Report, queued_runs
+from messages.connection_variables import site_variables
+from runner.interface import NoFreeSlotError, Outcome, Runner, RunResult
+from runner.phase_playbooks import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
+from runner.playbook_readiness import LOOSE_S
+from runner.playbook_set import PlaybookSet, read_playbook_set
+from runner.processes import MARKER
+from runner.release_mount import mount_note, release_fault
+from sites.host_key_scan import HostKeyScanner
+from statemachine.states import RunOutcome, StepState
+
+_log = structlog.get_logger(__name__)
+
+_OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
+    Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
+    Outcome.SKIPPED: RunOutcome.SKIPPED,
+    Outcome.FAILED: RunOutcome.FAILED,
+}
+
+
+class StepWorker:
+    """Carries runs out for one worker process; `runner` is attached before the first run."""
+
+    def __init__(self, tools: WorkerTools) -> None:
+        self._tools = tools
+        self._host_keys = HostKeyCheck(
+            tools.database,
+            tools.host_keys,
+            HostKeyScanner(tools.host_key_limits, {MARKER: f"{tools.name}:host-key"}),
+            ssh_user=tools.layout.ssh_user,
+            owner=tools.owner,
+        )
+        self._precheck = Precheck(
+            tools.database,
+            tools.inspector,
+            tools.rules,
+            self._host_keys,
+            playbooks_dir=tools.layout.playbooks_dir,
+            dcmanager=tools.dcmanager,
+        )
+        self._inspections = Inspections(tools.inspections)
+        self._held = HeldRuns(tools)
+        self._first_contact = FirstContact(
+            self._host_keys,
+            self._inspections,
+            self._held,
+            start=self._start_claimed,
+            stopped=self._stopped_report,
+            # Set later.
+            freed=lambda: self.slot_freed(),  # noqa: PLW0108
+        )
+        self._draining = False
+        # Whether the playbooks can be run; none is started while they cannot.
+        self.playbooks = tools.playbooks
+        self._is_ending = False
+        # What playbooks say while they go on.
+        self.live = LiveRuns(tools.database, tools.owner)
+        self._runner: Runner | None = None
+        # Wakes the loop that takes waiting runs when a slot, or a place for an inspection, is free again.
+        self.slot_freed: Callable[[], None] = lambda: None
+
+    def attach(self, runner: Runner) -> None:
+        """Give the worker the runner for its playbooks, before it is started."""
+        self._runner = runner
+        runner.watch(self.live)
+
+    @property
+    def runner(self) -> Runner:
+        """Return the runner.
+
+        Raises:
+            RuntimeError: None was attached.
+        """
+        if self._runner is None:
+            raise RuntimeError("no runner is attached to this worker")
+        return self._runner
+
+    def held(self) -> frozenset[int]:
+        """Return the runs that this process works on now."""
+        return self._held.ids()
+
+    def unsettled(self) -> frozenset[int]:
+        """Return the runs whose claim or end is under way to the database."""
+        return self._held.unsettled()
+
+    def claimed_at(self, run_id: int) -> float | None:
+        """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
+        return self._held.claimed_at(run_id)
+
+    def context(self, run_id: int) -> RunContext:
+        """Return what is known of a run, if this process works on it."""
+        return self._held.context(run_id)
+
+    def give_up(self, run_id: int) -> None:
+        """Report a run as lost that the store says is ours and that nobody here works on."""
+        self._tools.reporter.add(_report(run_id, RunOutcome.LOST, ""))
+
+    @property
+    def precheck_count(self) -> int:
+        """How many sites are asked for their facts now."""
+        return self._tools.inspections - self._inspections.free
+
+    @property
+    def playbook_count(self) -> int:
+        """How many playbooks run now, each on a slot."""
+        return max(0, len(self._held.ids()) - self.precheck_count)
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether no more runs are taken."""
+        return self._draining
+
+    def drain(self) -> None:
+        """Take no more runs; those that are being worked on go on. Repeating it does nothing."""
+        self._draining = True
+
+    def undrain(self) -> None:
+        """Take runs again; a process that is stopping does not. Repeating it does nothing."""
+        if self._is_ending:
+            return
+        self._draining = False
+        # What waited meanwhile is taken at once.
+        self.slot_freed()
+
+    def end(self) -> None:
+        """Take no more runs until the process ends."""
+        self._is_ending = True
+        self._draining = True
+
+    def cancel(self, run_id: int, reason: str) -> None:
+        """Stop a run; unknown and ended ones are ignored. Callable from any thread."""
+        self._inspections.cancel(run_id)
+        self.runner.cancel(run_id, reason)
+
+    def stop(self) -> None:
+        """Stop everything that goes on and record it as handed over. Repeating it does nothing."""
+        self._inspections.stop()
+        self.runner.stop()
+
+    def inspect(self, run_id: int) -> bool:
+        """Begin a precheck, or carry it out where nobody need be asked; False: all places are taken, and it waits.
+
+        A run that is taken, or withdrawn, is left alone.
+        """
+        if self._draining or not self._inspections.reserve():
+            return False
+        is_asking = False
+        try:
+            is_asking = self._inspect(run_id)
+        finally:
+            if not is_asking:
+                self._inspections.release()
+        return True
+
+    def _inspect(self, run_id: int) -> bool:
+        """Return whether the site is being asked now."""
+        assignment = self._held.claim(run_id, lambda: self._draining)
+        if assignment is None:
+            return False
+        with self.context(run_id).bound():
+            return self._inspect_claimed(assignment)
+
+    def _inspect_claimed(self, assignment: Assignment) -> bool:
+        try:
+            report = self._precheck.without_asking(assignment)
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            _log.exception("precheck.broke")
+            report = broke(assignment.run_id, error)
+        if report is not None:
+            self._held.finish(report)
+            return False
+        asking = self._precheck.ask(assignment)
+        self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
+        return True
+
+    def _inspected(self, assignment: Assignment, answer: Future[Report]) -> None:
+        with self.context(assignment.run_id).bound():
+            report = self._reading_report(assignment, answer)
+            self._inspections.release()
+            self._held.finish(report)
+        self.slot_freed()
+
+    def _reading_report(self, assignment: Assignment, answer: Future[Report]) -> Report:
+        if answer.cancelled():
+            return self._stopped_report(assignment.run_id)
+        try:
+            return self._precheck.after_asking(assignment, answer)
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            _log.exception("precheck.broke")
+            return broke(assignment.run_id, error)
+
+    def _stopped_report(self, run_id: int) -> Report:
+        """Return the report of a run that was stopped, as that of a playbook: see `_outcome`."""
+        return _report(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST, "")
+
+    def start_playbook(self, run_id: int) -> bool:
+        """Start the playbook of a run; False when no slot is free, or no playbook can be run: then the run waits.
+
+        A run that is taken, or withdrawn, is left alone.
+        """
+        if self._draining or self.runner.free_slots <= 0 or self.playbooks.obstacle() is not None:
+            return False
+        assignment = self._held.claim(run_id, lambda: self._draining)
+        if assignment is None:
+            return True
+        with self.context(run_id).bound():
+            return self._start_claimed(assignment)
+
+    def _start_claimed(self, assignment: Assignment) -> bool:
+        run_id = assignment.run_id
+        if self._first_contact.is_needed(assignment):
+            return self._first_contact.begin(assignment)
+        try:
+            started = self._start(assignment)
+        except (UnsealingError, NoUnstagePlaybookError) as error:
+            self._held.finish(_report(run_id, RunOutcome.FAILED, str(error)))
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            _log.exception("playbook.not-started")
+            reason = f"The playbook could not be started: {type(error).__name__}."
+            self._held.finish(_report(run_id, RunOutcome.FAILED, reason))
+        else:
+            if not started:
+                self._held.hand_back(run_id)
+            return started
+        return True
+
+    def room(self, phases: Collection[StepState]) -> int:
+        """Return how many more runs of these phases, all prechecks or all playbooks, can be taken now."""
+        if self._draining:
+            return 0
+        if StepState.PRECHECK in phases:
+            return self._inspections.free
+        return self.runner.free_slots if self.playbooks.obstacle(within_s=LOOSE_S) is None else 0
+
+    def take_waiting(self) -> None:
+        """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
+        self._take(self._tools.phases & {StepState.PRECHECK}, self.inspect)
+        self._take(self._tools.phases - {StepState.PRECHECK}, self.start_playbook)
+
+    def _take(self, phases: frozenset[StepState], start: Callable[[int], bool]) -> None:
+        while phases and (free := self.room(phases)) > 0:
+            with self._tools.database.read() as connection:
+                waiting = queued_runs(connection, phases, free)
+            if not waiting or not all(start(run_id) for run_id in waiting):
+                return
+
+    def finished(self, result: RunResult) -> None:
+        """Report a playbook's end; called from the runner's thread."""
+        context = self.context(result.run_id)
+        with context.bound():
+            context.tell_tasks(result)
+            beyond, progress = self._beyond(result), self.live.ended(result.run_id)
+            self._held.finish(
+                Report(
+                    run_id=result.run_id,
+                    outcome=self._outcome(result, progress),
+                    details=result.details,
+                    facts=result.facts,
+                    output=result.output,
+                    left_out_at_bytes=result.left_out_at_bytes,
+                    left_out_bytes=result.left_out_bytes,
+                    beyond=beyond,
+                    progress=progress,
+                )
+            )
+        self.slot_freed()
+
+    def _beyond(self, result: RunResult) -> Beyond | None:
+        if result.cut_at_bytes is None:
+            return None
+        return Beyond(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
+
+    def _outcome(self, result: RunResult, progress: Mapping[str, Any] | None) -> RunOutcome:
+        if result.outcome == Outcome.STOPPED:
+            # A stop in good order is nobody's failure: it costs no attempt.
+            return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
+        if result.outcome == Outcome.FAILED and not _has_begun(progress) and self._is_about_playbooks(result.run_id):
+            return RunOutcome.DRAINED
+        return _OUTCOMES[result.outcome]
+
+    def _is_about_playbooks(self, run_id: int) -> bool:
+        """Tell whether a run that came to no play says nothing of its site: the set is broken, or to be looked at."""
+        if self.playbooks.obstacle() is not None:
+            return True
+        ids = self.context(run_id).ids
+        return self.playbooks.doubt((ids.get("step"), ids.get("phase")))
+
+    def _start(self, assignment: Assignment) -> bool:
+        if self.playbooks.obstacle() is not None:
+            # Since the run was claimed, as while the site's host key was asked for.
+            return False
+        fault = access_fault(assignment.subcloud)
+        if fault is not None:
+            self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
+            return True
+        playbooks = read_playbook_set(self._tools.layout.playbooks_dir)
+        order = PhaseOrder(
+            run_id=assignment.run_id,
+            phase=assignment.phase,
+            subcloud_name=assignment.subcloud["name"],
+            release=assignment.release,
+            from_version=assignment.from_version,
+            oam_address=assignment.oam_address,
+            connection=site_variables(
+                assignment.subcloud,
+                own_playbooks=playbooks.is_ours,
+                on_controller=assignment.phase == StepState.PREPARE,
+            ),
+            for_sw_deploy=assignment.for_sw_deploy,
+            software_list=self._software_list(assignment, playbooks),
+            protected_releases=self._protected_releases(assignment),
+        )
+        fault = release_fault(self._tools.layout, order)
+        if fault is not None:
+            self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
+            return True
+        idle = nothing_to_do(self._tools.layout, order)
+        if idle is not None:
+            output = compress((idle + mount_note(self._tools.layout, order)).encode())
+            self._held.finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
+            return True
+        order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
+        job = playbook_job(self._tools.layout, order, self._password(assignment))
+        if is_address_judged(assignment.subcloud, assignment.oam_address):
+            job = replace(job, judges_address=True)
+        traceparent = self.context(assignment.run_id).work.traceparent
+        if traceparent is not None:
+            job = replace(job, traceparent=traceparent)
+        try:
+            self.runner.submit(job)
+        except NoFreeSlotError:
+            return False
+        return True
+
+    def _software_list(self, assignment: Assignment, playbooks: PlaybookSet) -> Sequence[str]:
+        if assignment.phase != StepState.PACKAGES or not (assignment.for_sw_deploy and playbooks.takes_software_list):
+            return ()
+        return self._tools.software.lines(assignment)
+
+    def _protected_releases(self, assignment: Assignment) -> list[str]:
+        if not self._tools.layout.keep_releases:
+            return []
+        with self._tools.database.read() as connection:
+            return open_releases(connection, assignment.subcloud["id"])
+
+    def _password(self, assignment: Assignment) -> str:
+        if assignment.sealed is None:
+            raise UnsealingError
+        return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
+
+
+def _has_begun(progress: Mapping[str, Any] | None) -> bool:
+    return progress is not None and bool(progress["play"] or progress["tasks"])
+
+
+def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> Report:
+    return Report(run_id=run_id, outcome=outcome, details=details, facts={}, output=output)

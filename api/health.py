@@ -1,0 +1,56 @@
+"""What anybody may ask without a token: the versions, and whether this process is alive and ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from api.context import SERVICES
+from api.database_reader import encode, json_answer
+from messages.readiness import TOLD_BY_API, is_ready, readiness_body
+
+_log = structlog.get_logger(__name__)
+
+
+async def show_versions(request: web.Request) -> web.Response:
+    """Show the versions of this API, of which there is one."""
+    link = {"rel": "self", "href": f"{request.scheme}://{request.host}/v1.0/"}
+    version = {"status": "CURRENT", "id": "v1.0", "updated": "2017-10-2", "links": [link]}
+    return json_answer(encode({"versions": [version]}))
+
+
+async def show_alive(request: web.Request) -> web.Response:
+    """Tell that the process answers; nothing else is looked at."""
+    del request
+    return json_answer(encode({"alive": True}))
+
+
+async def show_ready(request: web.Request) -> web.Response:
+    """Show each check's result; 503 when one of them failed, but for those that are only told."""
+    checks = await _checks(request)
+    body = readiness_body(checks, "ready", TOLD_BY_API)
+    status = HTTPStatus.OK if is_ready(checks, TOLD_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE
+    return web.Response(status=status, body=encode(body), content_type="application/json")
+
+
+async def show_started(request: web.Request) -> web.Response:
+    """Tell whether this process was ready once; 503 while it is still starting."""
+    started = request.app[SERVICES].started()
+    status = HTTPStatus.OK if started else HTTPStatus.SERVICE_UNAVAILABLE
+    return web.Response(status=status, body=encode({"started": started}), content_type="application/json")
+
+
+async def _checks(request: web.Request) -> Mapping[str, str | None]:
+    services = request.app[SERVICES]
+    try:
+        async with asyncio.timeout(services.limits.readiness_s):
+            return await services.readiness()
+    except TimeoutError:
+        return {"readiness": f"no result within {services.limits.readiness_s:g} s"}
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, the answer is: not ready
+        _log.error("readiness check failed", error=type(error).__name__)
+        return {"readiness": "the check itself failed"}

@@ -1,0 +1,119 @@
+"""`GET …/steps/{name}/log?follow=1`: the output of a step while it is worked on. Not of dcmanager's API."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from api.context import LOG_FOLLOWERS, SERVICES
+from api.path_params import step_not_found
+from api.stream.log_followers import NO_ANSWER
+from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
+from api.stream.tail import Tail, Told
+from db import read_queries as listing
+
+_log = structlog.get_logger(__name__)
+
+# Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
+_SHORTEST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 4.0
+# The longest silence, in seconds: proxies close connections that say nothing, ours after 90 s.
+_SILENCE_S: Final = 60.0
+
+
+async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
+    """Tell what the step of a subcloud, or one phase of it, has printed and prints, until it has ended.
+
+    Raises:
+        ApiError: 404 without a step; 503 when too many follow, or the store does not answer.
+    """
+    with request.app[LOG_FOLLOWERS].place():
+        step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name, phase))
+        if step is None:
+            raise step_not_found()
+        response = web.StreamResponse(headers=stream_headers("text/plain"))
+        await response.prepare(request)
+        reader = _Reader(request, response, Tail(step_id=step["id"], phase=phase))
+        if not await serve(request, response, reader.run()):
+            _log.info("log.follower-gone", subcloud=name)
+        return response
+
+
+class _Reader:
+    """One who follows."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, tail: Tail) -> None:
+        self._request = request
+        self._response = response
+        self._tail = tail
+        self._told = Told()
+        self._sent_at = self._token_seen_at = monotonic()
+        self._pause_s = _SHORTEST_PAUSE_S
+
+    async def run(self) -> None:
+        """Send until there is nothing more to come, or a reason to stop.
+
+        Raises:
+            ConnectionError: The reader hung up.
+
+            TimeoutError: It takes nothing in.
+        """
+        is_due = True
+        while (reason := await self._why_not()) is None:
+            if is_due:
+                await self._look()
+            if self._told.is_over:
+                return
+            if monotonic() >= self._sent_at + _SILENCE_S:
+                await self._send_line(f"[... nothing new for {_SILENCE_S:g} s ...]")
+            is_due = await self._wait()
+        await self._send_line(f"=== {reason} ===")
+
+    async def _wait(self) -> bool:
+        """Wait a little; tell whether there may be something new."""
+        followers = self._request.app[LOG_FOLLOWERS]
+        if not self._told.is_ended:
+            return await followers.has_news(self._told.place[1], self._told.seen_bytes)
+        await followers.pause(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        return True
+
+    async def _look(self) -> None:
+        told = self._told
+        try:
+            content, told = await self._request.app[SERVICES].reads.run(
+                lambda connection: self._tail.after(connection, told)
+            )
+        except NO_ANSWER:
+            # What is printed meanwhile waits in it, or at the worker.
+            _log.warning("log.store-away")
+            return
+        if content:
+            self._pause_s = _SHORTEST_PAUSE_S
+            await self._send(content)
+        self._told = told
+
+    async def _why_not(self) -> str | None:
+        """Return why the reader gets no more; None: nothing speaks against it."""
+        if self._request.app[LOG_FOLLOWERS].is_closing:
+            return "the service is stopping; follow again"
+        if self._request.transport is None or self._request.transport.is_closing():
+            raise ConnectionError
+        if monotonic() >= self._token_seen_at + TOKEN_S:
+            self._token_seen_at = monotonic()
+            if not await is_still_known(self._request):
+                return "the token is no longer valid"
+        return None
+
+    async def _send_line(self, line: str) -> None:
+        """Send a line of our own."""
+        await self._send(f"{'' if self._told.is_line else chr(10)}{line}\n".encode())
+        self._told = replace(self._told, is_line=True)
+
+    async def _send(self, content: bytes) -> None:
+        await send(self._response, content)
+        self._sent_at = monotonic()

@@ -1,0 +1,123 @@
+"""A change becomes a command, its answer becomes the response."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+from uuid import uuid4
+
+from aiohttp import web
+
+from api.auth import ADMIN
+from api.context import CALLER, COMMAND, SERVICES
+from api.database_reader import encode, json_answer
+from api.errors import RETRY_AFTER, ApiError
+from api.passwords import Fault, seal_password
+from db.encryption import Sealer
+from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.secret_names import without_secrets
+from tracing.tracer import current
+
+_PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key
+_KEY_FORM: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
+_ID_LENGTH: Final = 255
+
+
+class Secret(Protocol):
+    """A secret other than a password, which goes along sealed."""
+
+    def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, Fault | None]:
+        """Return the sealed secret, or why there is none."""
+
+    def told(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body of a good answer as the caller shall see it."""
+
+
+async def ask(  # noqa: PLR0913 - all by name
+    request: web.Request,
+    command_type: CommandType,
+    *,
+    subject: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    with_password: bool = False,
+    secret: Secret | None = None,
+    note: str | None = None,
+) -> web.Response:
+    """Send a command and return the coordinator's answer.
+
+    Args:
+        request: Whence the caller and the Idempotency-Key come.
+
+        command_type: What is asked.
+
+        subject: Name or id of what it is about.
+
+        data: The body as the caller wrote it; secrets are taken out here.
+
+        with_password: The command needs the body's `sysadmin_password`; it goes along sealed.
+
+        secret: What goes along sealed in its place.
+
+        note: The `info_message` of a good answer; None: it has none, but for the coordinator's.
+
+    Raises:
+        ApiError: Whatever the coordinator refused; 503 when nothing was handed over; 504 when no answer came.
+    """
+    services = request.app[SERVICES]
+    command_id = _command_id(request)
+    sealed, fault = _sealed(request, command_id, data) if with_password else (None, None)
+    if secret is not None:
+        sealed, fault = secret.seal(services.sealer, bound_to=command_id)
+    command = Command(
+        id=command_id,
+        type=command_type,
+        subject=subject,
+        data=without_secrets(dict(data or {})),
+        sealed_password=sealed,
+        password_fault=fault,
+        requested_by=request[CALLER].name,
+        origin=request.remote or "",
+        by_administrator=request[CALLER].may(ADMIN) or None,
+        traceparent=current(),
+    )
+    request[COMMAND] = command_id
+    try:
+        answer = await services.transport.request(command)
+    except TransportUnavailableError:
+        detail = "The command was not handed over, nothing was changed; try again."
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_AFTER) from None
+    except NoAnswerInTimeError:
+        detail = f"Command {command_id} was handed over, but not answered in time; it may still be carried out."
+        raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, detail) from None
+    if secret is not None and answer.status == HTTPStatus.OK:
+        answer = answer.model_copy(update={"body": secret.told(answer.body)})
+    if note is not None and answer.status == HTTPStatus.OK:
+        answer = answer.model_copy(update={"body": {**answer.body, "info_message": note}})
+    return _response(answer)
+
+
+def _sealed(request: web.Request, command_id: str, data: Mapping[str, Any] | None) -> tuple[str | None, Fault | None]:
+    return seal_password((data or {}).get(_PASSWORD), request.app[SERVICES].sealer, bound_to=command_id)
+
+
+def _response(answer: Answer) -> web.Response:
+    if answer.status != HTTPStatus.OK:
+        headers = RETRY_AFTER if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+        raise ApiError(answer.status, answer.detail, headers)
+    return json_answer(encode(answer.body))
+
+
+def _command_id(request: web.Request) -> str:
+    """Return the id under which a repeat is recognised; callers cannot meet each other's."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return str(uuid4())
+    if not _KEY_FORM.fullmatch(key):
+        raise ApiError(HTTPStatus.BAD_REQUEST, "Idempotency-Key must have 1 to 200 printable ASCII characters")
+    # The name is quoted, so the first slash ends it.
+    command_id = f"{quote(request[CALLER].name, safe='')}/{key}"
+    return command_id if len(command_id) <= _ID_LENGTH else sha256(command_id.encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""Bodies and queries that the API itself judges: by their models, in the contract's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from api.errors import ApiError
+from api.request_body import read_object
+from messages.requests.base import Request, RequestFault, read, taken_names
+from messages.requests.names import refuse_unknown, unknown_text
+
+_R = TypeVar("_R", bound=Request)
+
+
+def judged(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> _R:
+    """Return what `data` holds.
+
+    Raises:
+        ApiError: With `status`, for the first fault in the model's order.
+    """
+    try:
+        return read(model, data)
+    except RequestFault as fault:
+        raise ApiError(status, str(fault)) from None
+
+
+def known(model: type[Request], names: Iterable[str]) -> None:
+    """Do nothing where `model` takes, or at least knows, the names of every field of a body.
+
+    Raises:
+        ApiError: 400, naming the first that is not known and the nearest that is.
+    """
+    try:
+        refuse_unknown(model, names)
+    except RequestFault as fault:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(fault)) from None
+
+
+async def read_known(request: web.Request, model: type[Request], *, empty_allowed: bool = False) -> dict[str, Any]:
+    """Return the JSON object of a body whose every name `model` takes or knows. Its values are not judged.
+
+    Raises:
+        ApiError: 400 for an unknown name; else as `read_object` does.
+    """
+    body = await read_object(request, empty_allowed=empty_allowed)
+    known(model, body)
+    return body
+
+
+def refuse_parameters(request: web.Request, model: type[Request]) -> None:
+    """Do nothing where `model` takes every parameter of the query.
+
+    Raises:
+        ApiError: 400, naming the first that it does not take and the nearest that it does.
+    """
+    taken = taken_names(model)
+    unknown = sorted(set(request.query) - taken)
+    if unknown:
+        raise ApiError(HTTPStatus.BAD_REQUEST, unknown_text(unknown[0], taken, "parameter"))
+
+
+def read_query(model: type[_R], request: web.Request, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> _R:
+    """Return what the query asks for; of a repeated parameter the first counts.
+
+    Raises:
+        ApiError: With `status`, for the first fault in the model's order.
+    """
+    return judged(model, {key: request.query[key] for key in request.query}, status)

@@ -1,0 +1,1 @@
+"""Documents made from routes, models and types: OpenAPI, AsyncAPI, and a page of HTML."""

@@ -1,0 +1,105 @@
+"""The routes of the active strategy and its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp.typedefs import Handler
+
+from api import steps, strategies
+from apidocs.openapi.envelopes import StepList
+from apidocs.openapi.operation import Body, Operation, Shown
+from messages.requests.queries import StepLogQuery, TypeQuery
+from messages.requests.strategy import ActionRequest, StrategyBody
+from messages.schemas import CreatedStrategy, Step, Strategy
+
+_TAG: Final = "Strategy"
+_SUBCLOUD_NAME: Final = ("Name of the subcloud; an id is not accepted.", "edge-12")
+_PASSWORD: Final = "c2VjcmV0"  # noqa: S105 - an example
+
+STRATEGIES: Final[Mapping[Handler, Operation]] = {
+    strategies.show: Operation(
+        id="show-strategy",
+        tag=_TAG,
+        query=TypeQuery,
+        shown=Shown(description="The strategy.", type=Strategy),
+        refusals={404: "There is no strategy, or none of that type."},
+    ),
+    strategies.create: Operation(
+        id="create-strategy",
+        tag=_TAG,
+        is_command=True,
+        body=Body(
+            model=StrategyBody,
+            examples={
+                "a group, stopping at the first failure": {
+                    "type": "prestage",
+                    "subcloud_group": "north",
+                    "stop-on-failure": "true",
+                    "sysadmin_password": _PASSWORD,
+                },
+                "all subclouds, ten at a time, with a release": {
+                    "type": "prestage",
+                    "subcloud-apply-type": "parallel",
+                    "max-parallel-subclouds": 10,
+                    "release": "23.09",
+                    "sysadmin_password": _PASSWORD,
+                },
+            },
+        ),
+        shown=Shown(description="The new strategy; `excluded-subclouds` tells who is left out.", type=CreatedStrategy),
+        refusals={
+            400: "The first field that is wrong, in the order of the fields.",
+            422: "There is a strategy already, the subcloud may not be prestaged, none is left to prestage, or no"
+            " worker can run the playbooks.",
+        },
+        notes="Nothing runs until it is applied. There is one strategy at a time.",
+    ),
+    strategies.delete: Operation(
+        id="delete-strategy",
+        tag=_TAG,
+        is_command=True,
+        query=TypeQuery,
+        shown=Shown(description="The strategy, `deleting`. It is history from now on.", type=Strategy),
+        refusals={422: "There is no such strategy, or it is being worked on."},
+    ),
+    strategies.act: Operation(
+        id="act-on-strategy",
+        tag=_TAG,
+        is_command=True,
+        query=TypeQuery,
+        body=Body(model=ActionRequest, examples={"start": {"action": "apply"}, "stop": {"action": "abort"}}),
+        shown=Shown(description="The strategy in its new state.", type=Strategy),
+        refusals={
+            400: "`action required` or `action invalid`.",
+            422: "There is no such strategy, or its state does not allow the action.",
+        },
+        notes="An abort lets running steps finish all their phases and aborts those that wait.",
+    ),
+    steps.show_all: Operation(
+        id="list-steps", tag=_TAG, shown=Shown(description="The steps in the order of their ids.", type=StepList)
+    ),
+    steps.show: Operation(
+        id="show-step",
+        tag=_TAG,
+        ref=_SUBCLOUD_NAME,
+        shown=Shown(description="The step.", type=Step),
+        refusals={404: "There is no strategy, or it has no step of that subcloud."},
+    ),
+    steps.show_log: Operation(
+        id="show-step-log",
+        tag=_TAG,
+        ref=_SUBCLOUD_NAME,
+        query=StepLogQuery,
+        shown=Shown(
+            description="The output. Of all phases, each has a line with its name before it.",
+            type=str,
+            media_type="text/plain",
+        ),
+        refusals={
+            400: "`follow` is neither 1 nor 0.",
+            404: "There is no step of that subcloud, no such phase, or, unless it is followed, no output of it yet.",
+        },
+    ),
+}

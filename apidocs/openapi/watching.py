@@ -1,0 +1,110 @@
+"""The routes of those who watch: the stream, history, the audit, and what needs no token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp.typedefs import Handler
+
+from api import docs_routes as documents
+from api import events, history, workers
+from api import health as public
+from apidocs.openapi.envelopes import (
+    Alive,
+    AuditPage,
+    Ready,
+    Started,
+    StepPage,
+    StrategyPage,
+    StreamMessage,
+    Versions,
+    WorkerList,
+)
+from apidocs.openapi.operation import Header, Operation, Shown
+from messages.requests.queries import AuditQuery, EventsQuery, PageQuery
+from messages.schemas import PastStrategy
+
+_EVENTS: Final = "Events"
+_HISTORY: Final = "History and audit"
+_PROCESSES: Final = "Processes"
+_PROCESS: Final = "The process itself"
+_STRATEGY: Final = ("Id of the strategy.", "1")
+_NO_STRATEGY: Final = {404: "There is no such strategy."}
+
+WATCHING: Final[Mapping[Handler, Operation]] = {
+    events.stream: Operation(
+        id="stream-events",
+        tag=_EVENTS,
+        query=EventsQuery,
+        headers=(
+            Header(
+                name="Last-Event-ID",
+                description="Go on after the event of this number. An empty one is as good as none.",
+                schema={"type": "string", "pattern": "^[0-9]{0,18}$"},
+            ),
+        ),
+        shown=Shown(
+            description="Server-Sent Events without an end: a `snapshot`, then the CloudEvents that are published over"
+            " AMQP too, and a `dropped` with a reason where the server ends the stream.",
+            type=StreamMessage,
+            media_type="text/event-stream",
+        ),
+    ),
+    history.show_strategies: Operation(
+        id="list-past-strategies",
+        tag=_HISTORY,
+        query=PageQuery,
+        shown=Shown(description="A page of strategies.", type=StrategyPage),
+    ),
+    history.show_strategy: Operation(
+        id="show-past-strategy",
+        tag=_HISTORY,
+        ref=_STRATEGY,
+        shown=Shown(description="The strategy.", type=PastStrategy),
+        refusals=_NO_STRATEGY,
+    ),
+    history.show_steps: Operation(
+        id="list-past-steps",
+        tag=_HISTORY,
+        ref=_STRATEGY,
+        query=PageQuery,
+        shown=Shown(description="A page of steps.", type=StepPage),
+        refusals=_NO_STRATEGY,
+    ),
+    history.show_audit: Operation(
+        id="list-audit",
+        tag=_HISTORY,
+        query=AuditQuery,
+        shown=Shown(description="A page of the audit.", type=AuditPage),
+    ),
+    workers.show_all: Operation(
+        id="list-workers",
+        tag=_PROCESSES,
+        shown=Shown(description="The processes by role and name.", type=WorkerList),
+    ),
+    public.show_versions: Operation(
+        id="list-versions", tag=_PROCESS, shown=Shown(description="The versions.", type=Versions)
+    ),
+    public.show_alive: Operation(id="is-alive", tag=_PROCESS, shown=Shown(description="It is alive.", type=Alive)),
+    public.show_ready: Operation(
+        id="is-ready",
+        tag=_PROCESS,
+        shown=Shown(description="It is ready.", type=Ready),
+        also_shown={503: Shown(description="It is not ready.", type=Ready)},
+    ),
+    public.show_started: Operation(
+        id="is-started",
+        tag=_PROCESS,
+        shown=Shown(description="It was ready once.", type=Started),
+        also_shown={503: Shown(description="It is still starting.", type=Started)},
+    ),
+    documents.show_document: Operation(
+        id="show-document",
+        tag=_PROCESS,
+        shown=Shown(description="An OpenAPI 3.1 document.", type=dict[str, object]),
+    ),
+    documents.show_page: Operation(
+        id="show-page", tag=_PROCESS, shown=Shown(description="The page.", type=str, media_type="text/html")
+    ),
+}

@@ -1,0 +1,1 @@
+"""Transport of messages between processes or within one; knows no command and no run."""

@@ -1,0 +1,218 @@
+"""Dead letters as an operator handles them: looked at where they are, put back one by one, or thrown away.
+
+Called by the command line. Looking takes letters from the broker without settling them, so for that moment another
+looker does not see them; they are back, in their order, when the look ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
+from pika.spec import Basic
+
+from broker.amqp.dead_lettering import PUBLISHED_BY, REASON, publisher_of
+from broker.amqp.errors import short_connection
+from broker.amqp.publisher import Outgoing, Publisher
+from broker.amqp.topology import WORK_QUEUES, dead_letters_of
+from messages.queues import COMMANDS
+
+_TIMEOUT_S: Final = 10
+# The same for those who watch, and ask again soon.
+_WATCHED_S: Final = 2
+_NOT_FOUND: Final = 404
+# What RabbitMQ's own reasons mean here.
+_MEANINGS: Final[Mapping[str, str]] = {
+    "rejected": "rejected: the actor that took it failed",
+    "expired": "expired: nobody took it as long as its sender wanted to wait; it never ran",
+    "delivery_limit": "delivery_limit: whoever took it died, as often as the queue allows",
+    "maxlen": "maxlen: its queue was full",
+}
+# Headers of its death; a letter that is put back starts anew.
+_OF_DEATH: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", REASON)
+# The first digits of a body's checksum stand for an id that is missing.
+_DIGITS: Final = 12
+
+
+class MailboxError(Exception):
+    """The broker does not let the dead letters be handled; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """One message that nobody could deal with."""
+
+    # Queue that it was meant for.
+    queue: str
+    properties: pika.BasicProperties
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """Return its message id, or where it has none `sha256:` and the first digits of its body's checksum."""
+        return self.properties.message_id or f"sha256:{sha256(self.body).hexdigest()[:_DIGITS]}"
+
+    @property
+    def type(self) -> str:
+        """Return what its sender called it."""
+        return self.properties.type or ""
+
+    @property
+    def reason(self) -> str:
+        """Return why it is here."""
+        reason = self._headers.get(REASON)
+        if reason is not None:
+            return str(reason)
+        word = str(self._death.get("reason", "unknown"))
+        return _MEANINGS.get(word, word)
+
+    @property
+    def died_at(self) -> datetime | None:
+        """Return when it came here (UTC)."""
+        at = self._death.get("time")
+        if isinstance(at, datetime):
+            return at.astimezone(UTC)
+        # One that we turned away is a message of its own, stamped then.
+        seconds = self.properties.timestamp
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+    @property
+    def _headers(self) -> Mapping[str, Any]:
+        return self.properties.headers or {}
+
+    @property
+    def _death(self) -> Mapping[str, Any]:
+        deaths = self._headers.get("x-death")
+        return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+
+    def put_back(self, user: str) -> Outgoing:
+        """Return the message as `user` publishes it to its queue once more: the same id, nothing of its death.
+
+        A command keeps the user that published it first: it is part of the command's id.
+        """
+        properties = self.properties
+        headers = {name: value for name, value in self._headers.items() if not name.startswith(_OF_DEATH)}
+        if self.queue == COMMANDS:
+            headers[PUBLISHED_BY] = publisher_of(properties, user)
+        return Outgoing(
+            # Straight to the queue: a dead letter is of this queue, however it was routed then.
+            exchange="",
+            routing_key=self.queue,
+            body=self.body,
+            message_id=properties.message_id or "",
+            type=self.type,
+            content_type=properties.content_type or "application/json",
+            correlation_id=properties.correlation_id,
+            reply_to=properties.reply_to,
+            # Nobody may speak for another user.
+            user_id=user if self.queue == COMMANDS or properties.user_id == user else None,
+            headers=headers,
+        )
+
+
+class Mailbox:
+    """The dead letters of one broker; made by `open_mailbox`."""
+
+    def __init__(self, connection: pika.BlockingConnection) -> None:
+        self._connection = connection
+
+    def counts(self) -> dict[str, int | None]:
+        """Return how many letters each queue has; None for a queue that was never made."""
+        return {queue.name: self._count(dead_letters_of(queue.name)) for queue in WORK_QUEUES}
+
+    def first(self, queue: str, limit: int) -> list[DeadLetter]:
+        """Return the oldest letters of a queue."""
+        with self._look(queue) as letters:
+            return [letter for _, letter in zip(range(limit), letters, strict=False)]
+
+    def find(self, queue: str, letter_id: str) -> DeadLetter | None:
+        """Return the oldest letter of a queue with that id."""
+        with self._look(queue) as letters:
+            return next((letter for letter in letters if letter.id == letter_id), None)
+
+    def replay(self, queue: str, letter_id: str, publisher: Publisher) -> DeadLetter | None:
+        """Put the oldest letter with that id back into its queue, then remove it; None when there is none.
+
+        A crash in between leaves it in both places, which does no harm: whoever takes it knows a repeat.
+
+        Raises:
+            PublishError: The broker did not confirm; the letter is still here.
+        """
+        with self._channel() as channel:
+            for method, letter in _letters(channel, queue):
+                if letter.id == letter_id:
+                    publisher.publish([letter.put_back(publisher.user)])
+                    channel.basic_ack(method.delivery_tag)
+                    return letter
+        return None
+
+    def purge(self, queue: str) -> int:
+        """Remove all letters of a queue for good and return how many they were."""
+        with self._channel() as channel:
+            return int(channel.queue_purge(dead_letters_of(queue)).method.message_count)
+
+    def _count(self, name: str) -> int | None:
+        try:
+            with self._channel() as channel:
+                return int(channel.queue_declare(name, passive=True).method.message_count)
+        except ChannelClosedByBroker as error:
+            if error.reply_code == _NOT_FOUND:
+                return None
+            raise
+
+    @contextmanager
+    def _look(self, queue: str) -> Iterator[Iterator[DeadLetter]]:
+        with self._channel() as channel:
+            yield (letter for _, letter in _letters(channel, queue))
+
+    @contextmanager
+    def _channel(self) -> Iterator[BlockingChannel]:
+        """Give a channel; what was taken by it and not settled goes back when it closes."""
+        channel = self._connection.channel()
+        try:
+            yield channel
+        finally:
+            if channel.is_open:
+                channel.close()
+
+
+def _letters(channel: BlockingChannel, queue: str) -> Iterator[tuple[Basic.GetOk, DeadLetter]]:
+    """Take what is there, oldest first. A quorum queue's own count lags, so only an empty answer is the end."""
+    name = dead_letters_of(queue)
+    while True:
+        method, properties, body = channel.basic_get(name)
+        if method is None or properties is None:
+            return
+        yield method, DeadLetter(queue=queue, properties=properties, body=body or b"")
+
+
+def count_dead_letters(url: str) -> dict[str, int | None]:
+    """Return how many dead letters each queue has, for those who watch: a silent broker is given up within seconds.
+
+    Raises:
+        BrokerUnavailableError, MailboxError: As `open_mailbox`.
+    """
+    with open_mailbox(url, timeout_s=_WATCHED_S, heartbeat_s=_WATCHED_S) as mailbox:
+        return mailbox.counts()
+
+
+@contextmanager
+def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | None = None) -> Iterator[Mailbox]:
+    """Connect for one task; where `heartbeat_s` is None, RabbitMQ proposes it.
+
+    Raises:
+        BrokerUnavailableError: The broker is out of reach, or refuses the user.
+        MailboxError: It has no such queue, or the user has no right to it.
+    """
+    with short_connection(url, "prestager dead-letters", timeout_s=timeout_s, heartbeat_s=heartbeat_s) as connection:
+        try:
+            yield Mailbox(connection)
+        except ChannelClosedByBroker as error:
+            raise MailboxError(error.reply_text) from error

@@ -1,0 +1,65 @@
+"""Carries a command of an operator out at once, by the handler that serves the API, and writes it into the audit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from getpass import getuser
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import select
+
+from actors.coordinator.context import CoordinatorRules, Desk
+from actors.coordinator.coordinator import Handler
+from actors.coordinator.errors import Refused
+from db.audit import record
+from db.database import Database
+from db.schema import controller
+from db.unit_of_work import Journal
+from messages.commands import Answer, Command
+from service.errors import CommandError
+from sites.inspector import DeclaredInspector
+
+
+def carry_out(database: Database, handler: Handler, command: Command) -> Any:
+    """Return the body of the answer.
+
+    Raises:
+        CommandError: It was refused; nothing was changed.
+    """
+    journal = Journal(at := datetime.now(UTC))
+    asked = command.model_copy(update={"requested_by": shell_caller()})
+    with database.write() as connection:
+        # In turn with the coordinator's transactions.
+        connection.execute(select(controller.c.id).with_for_update())
+        desk = Desk(
+            connection=connection,
+            journal=journal,
+            at=at,
+            rules=CoordinatorRules(release=None),
+            inspector=DeclaredInspector(),
+        )
+        answer = _handled(desk, handler, asked)
+        record(connection, asked, answer, at)
+        journal.write(connection)
+    if answer.status != HTTPStatus.OK:
+        raise CommandError(f"{answer.detail.removesuffix('.')}.")
+    return answer.body
+
+
+def _handled(desk: Desk, handler: Handler, command: Command) -> Answer:
+    try:
+        with desk.connection.begin_nested():
+            body = handler(desk, command)
+    except Refused as refusal:
+        return Answer(status=refusal.status, detail=refusal.detail)
+    return Answer(status=HTTPStatus.OK, body=body)
+
+
+def shell_caller() -> str:
+    """Return what the audit calls an operator who runs a command on this machine, such as `shell/root`."""
+    try:
+        return f"shell/{getuser()}"
+    except (KeyError, OSError):
+        # A container may have no name for its user.
+        return "shell/unknown"

@@ -1,0 +1,150 @@
+"""`prestager demo`: makes a fleet, prestages it, and tells whether everything came out as it must."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from cli.demo.client import DemoClient
+from cli.demo.progress import progress_view
+from cli.demo.service import run_command, running_service
+from cli.demo.sites import directory_sites, require_ssh, ssh_sites
+from cli.demo.verdict import SiteVerdict, judge_sites, strategy_fault
+from cli.demo.workplace import Workplace, environment
+from cli.tables import output, print_table
+from service.errors import CommandError
+from simulator.demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
+from statemachine.states import MOVING_STRATEGIES
+
+_DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
+_LOOK_S: Final = 0.5
+# Several times what two slow cores need.
+_LONGEST_S: Final = 900.0
+
+
+def demo(
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Where everything is made; a former demonstration there is removed.")
+    ] = _DIRECTORY,
+    *,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Six sites, one for each way in which a site can end: a minute less.")
+    ] = False,
+    without_ssh: Annotated[
+        bool, typer.Option("--without-ssh", help="Take directories as sites, for a machine without ssh.")
+    ] = False,
+) -> None:
+    """Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.
+
+    Needs no network, no root and no other service, but ssh: the sites are behind SSH servers with a password, on
+    addresses of the loopback network, and end with this command. Exits with 0 when every site ended as it must.
+    """
+    console = output()
+    began = time.monotonic()
+    place = Workplace(directory.absolute())
+    if not without_ssh:
+        require_ssh()
+    place.prepare()
+    names = QUICK_SITE_NAMES if quick else SITE_NAMES
+    console.print(f"Making a system controller and {len(names)} sites in {_near(place.root)}", soft_wrap=True)
+    with directory_sites() if without_ssh else ssh_sites(place.root, names) as sites:
+        console.print(f"  {sites.description}", soft_wrap=True)
+        fleet = build_fleet(place.root, reach=sites.reach, names=names)
+        settings = place.settings(
+            release=fleet.feeds.target, feed_dir=fleet.feeds.root, deploy_dir=fleet.deploy_directory
+        )
+        place.write_settings(settings)
+        strategy, steps, excluded = _prestage(console, place, fleet, environment(settings), sites.password)
+    verdicts = judge_sites(fleet.expected, steps, excluded)
+    _show_sites(console, verdicts)
+    console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
+    _propose(console, place, verdicts)
+    faults = [f"{one.name} ended {one.outcome}, expected was {one.instead_of}" for one in verdicts if one.instead_of]
+    fault = strategy_fault(fleet.expected, strategy["state"])
+    if fault is not None:
+        faults.append(fault)
+    if faults:
+        raise CommandError(f"The demonstration did not come out as expected; see {place.service_log}.", faults)
+    console.print("\nEvery site and the strategy ended as expected.")
+
+
+def _prestage(
+    console: Console, place: Workplace, fleet: DemoFleet, settings: dict[str, str], password: str
+) -> tuple[dict[str, Any], Sequence[dict[str, Any]], list[dict[str, str]]]:
+    """Run the service and a strategy over the whole fleet; return the strategy, its steps and who was left out."""
+    console.print("$ prestager up")
+    with running_service(settings, place.service_log) as url:
+        console.print(f"  listens on {url}")
+        console.print("$ prestager token create demo --role admin")
+        token = run_command(["token", "create", "demo", "--role", "admin"], settings)
+        place.keep_token(token)
+        console.print(f"$ prestager subcloud import {_near(fleet.inventory)}", soft_wrap=True)
+        console.print(f"  {run_command(['subcloud', 'import', str(fleet.inventory)], settings)}")
+        client = DemoClient(url, token)
+        console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
+        excluded = client.create_strategy(password)["excluded-subclouds"]
+        console.print('POST /v1.0/sw-update-strategy/actions: {"action": "apply"}\n')
+        client.apply_strategy()
+        strategy = _watch(console, client)
+        return strategy, client.steps(), excluded
+
+
+def _watch(console: Console, client: DemoClient) -> dict[str, Any]:
+    """Show the strategy until it has ended, and return it."""
+    limit = time.monotonic() + _LONGEST_S
+    with progress_view(console) as view:
+        while time.monotonic() < limit:
+            # In this order: a strategy that has ended has no step that still changes.
+            strategy = client.strategy()
+            view.show(client.steps())
+            if strategy["state"] not in MOVING_STRATEGIES:
+                return strategy
+            time.sleep(_LOOK_S)
+    raise CommandError(f"The strategy did not end within {_LONGEST_S:g} s.")
+
+
+def _show_sites(console: Console, verdicts: Sequence[SiteVerdict]) -> None:
+    console.print()
+    print_table(
+        ("SITE", "STAGE", "OUTCOME", "AS EXPECTED", "REASON"),
+        [
+            (
+                one.name,
+                "" if one.stage is None else str(one.stage),
+                one.outcome,
+                "yes" if one.is_as_expected else f"no: {one.instead_of}",
+                one.reason,
+            )
+            for one in verdicts
+        ],
+    )
+
+
+def _propose(console: Console, place: Workplace, verdicts: Sequence[SiteVerdict]) -> None:
+    """Print what to try next."""
+    told = [one.name for one in verdicts if one.outcome == DemoOutcome.FAILED] or [verdicts[0].name]
+    strategy = "http://127.0.0.1:8119/v1.0/sw-update-strategy"
+    curl = f'curl -s -H "X-Auth-Token: $(cat {_near(place.token_file)})"'
+    log = _near(place.service_log)
+    console.print(f"\nEverything is kept in {_near(place.root)}; the service's log is {log}.", soft_wrap=True)
+    console.print("To look around, start the service again, and ask it from another shell:\n")
+    for line in (
+        f"  ( . {_near(place.settings_file)} && {_near(Path(sys.executable).with_name('prestager'))} up )",
+        f"  {curl} {strategy}",
+        *(f"  {curl} {strategy}/steps/{name}" for name in told),
+        f"  {curl} {strategy}/steps/{told[-1]}/log",
+    ):
+        console.print(line, soft_wrap=True)
+    console.print("\nIts sites are stopped. Sites that stay, to work with: docs/quickstart.md")
+
+
+def _near(path: Path) -> Path:
+    """Return a path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,169 @@
+"""Carry out what the plan decided: set statements, one transaction, events and messages with it.
+
+Every write is guarded by what the decision was made on; when a row has changed since, nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import singledispatchmethod
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from db.apply_step_moves import StaleDecisionError, StepMoves
+from db.dispatch_runs import add_runs, consume, new_run
+from db.live_output import tell_progress
+from db.schema import preparations, runs, secrets, steps, strategies
+from db.unit_of_work import Journal
+from messages.event_types import AbortedStep, Nothing, StepsAborted
+from statemachine.actions import (
+    AbortWaiting,
+    Action,
+    EndPreparation,
+    ExpireRun,
+    MoveStep,
+    MoveStrategy,
+    OpenPreparation,
+    RetryPreparation,
+)
+from statemachine.states import (
+    PreparationState,
+    RunOutcome,
+    RunState,
+    StepState,
+    StrategyState,
+)
+
+
+class Decisions:
+    """Carries out the actions of one plan inside the caller's transaction.
+
+    `at` is the moment that rows and events are stamped with (UTC).
+    """
+
+    def __init__(self, connection: Connection, journal: Journal, at: datetime) -> None:
+        self._connection = connection
+        self._journal = journal
+        self._at = at
+
+    def carry_out(self, actions: Iterable[Action]) -> None:
+        """Carry out `actions`.
+
+        Raises:
+            StaleDecisionError: A row has changed since the plan was made; the caller rolls back and plans again.
+        """
+        moves: list[MoveStep] = []
+        for action in actions:
+            if isinstance(action, MoveStep):
+                moves.append(action)
+            else:
+                self._do(action)
+        if moves:
+            StepMoves(self._connection, self._journal, self._at).carry_out(moves)
+
+    @singledispatchmethod
+    def _do(self, action: Action) -> None:
+        raise TypeError(f"no way to carry out {type(action).__name__}")
+
+    @_do.register
+    def _abort_waiting(self, action: AbortWaiting) -> None:
+        waiting = (steps.c.strategy_id == action.strategy_id) & (steps.c.state == StepState.INITIAL)
+        withdrawn = self._connection.execute(
+            update(runs)
+            .where(runs.c.state == RunState.QUEUED, runs.c.step_id.in_(select(steps.c.id).where(waiting)))
+            .values(state=RunState.FINISHED, outcome=RunOutcome.WITHDRAWN, consumed=True, finished_at=self._at)
+            .returning(runs.c.id)
+        )
+        self._journal.concluded += withdrawn.scalars()
+        rows = self._connection.execute(
+            update(steps)
+            .where(waiting)
+            .values(
+                state=StepState.ABORTED,
+                details="",
+                run_id=None,
+                finished_at=self._at,
+                updated_at=self._at,
+                version=steps.c.version + 1,
+            )
+            .returning(steps.c.id, steps.c.subcloud_name)
+        )
+        # PostgreSQL returns rows in the order it met them.
+        aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in sorted(rows, key=lambda row: row.id)]
+        if aborted:
+            self._journal.tell("step.prestage.aborted", f"strategy/{action.strategy_id}", StepsAborted(steps=aborted))
+
+    @_do.register
+    def _move_strategy(self, action: MoveStrategy) -> None:
+        ended = action.to_state in (StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED)
+        self._expect_one(
+            update(strategies)
+            .where(strategies.c.id == action.strategy_id, strategies.c.state == action.from_state)
+            .values(state=action.to_state, updated_at=self._at, **({"finished_at": self._at} if ended else {}))
+        )
+        if ended:
+            self._connection.execute(delete(secrets).where(secrets.c.strategy_id == action.strategy_id))
+        self._journal.tell(
+            f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", Nothing()
+        )
+
+    @_do.register
+    def _open_preparation(self, action: OpenPreparation) -> None:
+        strategy_id, step_id = action.owner
+        preparation_id = self._connection.execute(
+            insert(preparations)
+            .values(
+                strategy_id=strategy_id,
+                step_id=step_id,
+                release=action.release,
+                from_version=action.from_version,
+                opened_by_step_id=action.opened_by_step_id,
+                state=PreparationState.RUNNING,
+                details="",
+                created_at=self._at,
+            )
+            .returning(preparations.c.id)
+        ).scalar_one()
+        self._run_preparation(preparation_id, attempt=1)
+
+    @_do.register
+    def _retry_preparation(self, action: RetryPreparation) -> None:
+        consume(self._connection, self._journal, [action.consumed_run_id])
+        self._run_preparation(action.preparation_id, attempt=action.attempt)
+
+    def _run_preparation(self, preparation_id: int, *, attempt: int) -> None:
+        run = new_run(StepState.PREPARE, attempt, preparation_id=preparation_id)
+        (added,) = add_runs(self._connection, self._journal, [run])
+        self._connection.execute(
+            update(preparations).where(preparations.c.id == preparation_id).values(run_id=added.id)
+        )
+
+    @_do.register
+    def _end_preparation(self, action: EndPreparation) -> None:
+        consume(self._connection, self._journal, [action.consumed_run_id])
+        self._expect_one(
+            update(preparations)
+            .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.RUNNING)
+            .values(state=action.state, details=action.details, finished_at=self._at)
+        )
+
+    @_do.register
+    def _expire_run(self, action: ExpireRun) -> None:
+        # A lease that was renewed after the look keeps its run: then nothing matches, and nothing is wrong.
+        expired = self._connection.execute(
+            update(runs)
+            .where(
+                runs.c.id == action.run_id,
+                runs.c.state == RunState.RUNNING,
+                runs.c.lease_until == action.lease_until,
+            )
+            .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, finished_at=self._at)
+        ).rowcount
+        if expired:
+            tell_progress(self._connection, self._journal, [action.run_id])
+
+    def _expect_one(self, statement: Any) -> None:
+        if self._connection.execute(statement).rowcount != 1:
+            raise StaleDecisionError

@@ -1,1 +1,0 @@
-"""Simulated sites: what a StarlingX subcloud, or a system controller, answers over SSH and on its own APIs."""

@@ -1,0 +1,160 @@
+"""Values of a subcloud's fields that a JSON Schema alone cannot judge, and the words for wrong ones."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+from messages.connection_variables import ConnectionVariableError, read_callers_variables
+from messages.host_names import is_reserved_host_name, reserved_name_text
+from messages.requests.base import fault, shown
+from messages.secret_names import secret_names
+from messages.site_addresses import REFUSED, is_site_address
+from statemachine.releases import is_release
+
+RELEASE: Final = r"^[0-9]{1,4}\.[0-9]{1,4}$"
+_TEXT_LENGTH: Final = 255
+_CONNECTION_BYTES: Final = 16_384
+
+NO_NAME: Final = "name required"
+_BAD_NAME: Final = "name must have at most 255 letters, digits, dots, dashes and underscores"
+_NAME_WITHOUT_LETTERS: Final = "name must contain alphabetic characters"
+NO_TEXT: Final = f"Invalid {{key}}: give a text of at most {_TEXT_LENGTH} characters"
+NO_ADDRESS: Final = "Invalid {key}: {value} is not an IP address"
+NO_ADDRESS_OR_NETWORK: Final = "Invalid {key}: {value} is not an IP address or network"
+REFUSED_ADDRESS: Final = f"Invalid {{key}}: {REFUSED}"
+NO_RELEASE: Final = "Invalid {key}: give the version as MM.mm, such as 22.12"
+NOT_SERVED: Final = "Invalid option: {key}: Prestager does not serve it; dcmanager's own API does"
+NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
+
+
+def name_text(value: Any) -> str:
+    """Return the words for a name that is refused."""
+    if not value:
+        return NO_NAME
+    if not isinstance(value, str) or not any(char.isalpha() for char in value):
+        return _NAME_WITHOUT_LETTERS
+    return _BAD_NAME
+
+
+def name(value: str) -> str:
+    """Return a name: it becomes part of paths on the controller and of the inventory."""
+    if not any(char.isalpha() for char in value):
+        raise fault(_NAME_WITHOUT_LETTERS)
+    if not all(char.isalnum() or char in "._-" for char in value) or value[0] in ".-":
+        raise fault(_BAD_NAME)
+    if is_reserved_host_name(value):
+        raise fault(reserved_name_text(value))
+    return value
+
+
+def text(value: str | float) -> str:
+    """Return a text, or a number as one."""
+    if len(str(value)) > _TEXT_LENGTH:
+        raise fault(NO_TEXT)
+    return str(value)
+
+
+def host(value: str) -> str:
+    """Return an address as it was written."""
+    return _checked(value, ip_address)
+
+
+def network(value: str) -> str:
+    """Return a network as it was written; bits of a host in it do not matter."""
+    return _checked(value, lambda written: ip_network(written, strict=False))
+
+
+def site_host(value: str) -> str:
+    """Return an address of a site as it was written; this machine's own are refused."""
+    return _elsewhere(host(value))
+
+
+def first_site_address(value: str) -> str:
+    """Return an OAM address that a caller may set; see `first_address`."""
+    return _elsewhere(first_address(value))
+
+
+def first_address(value: str) -> str:
+    """Return an OAM address; one per stack may be given, separated by commas, and the first is the primary."""
+    written = value.split(",", maxsplit=1)[0].strip()
+    try:
+        return str(ip_address(written))
+    except ValueError:
+        raise fault(NO_ADDRESS, shown(written) or "''") from None
+
+
+def release(value: str | float) -> str:
+    """Return a version, which YAML may have made a number of."""
+    if not is_release(str(value)):
+        raise fault(NO_RELEASE)
+    return str(value)
+
+
+def connection(value: dict[str, Any] | str) -> dict[str, Any]:
+    """Return the connection variables of a caller, in the form in which they are kept.
+
+    A secret among them is refused, for they are kept and shown; so is what only the operator's import may bring.
+    """
+    variables = _mapping(value)
+    secret = next((place.rpartition(".")[2] for place in secret_names(variables)), None)
+    if secret is not None:
+        raise fault(
+            "Invalid connection: {value} looks like a secret; passwords come with each prestage command",
+            shown(secret),
+        )
+    try:
+        return read_callers_variables(variables)
+    except ConnectionVariableError as error:
+        # A fault without a value would be shown the whole field.
+        refusal = fault(f"Invalid connection: {{value}} {error.reason}", shown(error.variable) or "''")
+    raise refusal
+
+
+def imported_connection(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the connection variables of the operator's import: any, but for secrets, which the import leaves out."""
+    variables = _named(value)
+    size = _size(variables)
+    if size > _CONNECTION_BYTES:
+        largest = max(variables, key=lambda name: _size(variables[name]))
+        raise fault(
+            f"Its variables for Ansible take {size:,} bytes, and at most {_CONNECTION_BYTES:,} are kept; the largest is"
+            f" {{value}} with {_size(variables[largest]):,} bytes. Leave it out, or have playbooks read it from a file",
+            shown(largest),
+        )
+    return variables
+
+
+def _mapping(value: dict[str, Any] | str) -> dict[str, Any]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise fault(NO_CONNECTION) from None
+    if not isinstance(value, dict) or _size(value) > _CONNECTION_BYTES:
+        raise fault(f"{NO_CONNECTION}, at most 16 KiB")
+    return _named(value)
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    return {str(key): given for key, given in value.items()}
+
+
+def _size(value: Any) -> int:
+    """Return how many bytes a value takes in the database."""
+    return len(json.dumps(value))
+
+
+def _elsewhere(address: str) -> str:
+    if not is_site_address(address):
+        raise fault(REFUSED_ADDRESS)
+    return address
+
+
+def _checked(value: str, parse: Any) -> str:
+    try:
+        parse(value)
+    except ValueError:
+        raise fault(NO_ADDRESS_OR_NETWORK) from None
+    return value

@@ -1,0 +1,210 @@
+"""Rows as the JSON objects of the wire (contract 3.1, 3.2, 4.1, 5).
+
+Used by the API for what it reads and by the coordinator for what it answers, so that both show the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, overload
+
+from messages.schemas import AuditEntry, Delivery, Group, PastStep, PastStrategy, Step, Strategy, Subcloud, Webhook
+from statemachine.states import StrategyState
+
+# Upstream spells moments in two ways: "read" for what comes from its database, "told" for what travelled by message
+# (contract 2.5). The client prints them untouched.
+Spelling = Literal["read", "told"]
+
+# A row of the database by column name; SQLAlchemy types its keys loosely.
+Row = Mapping[Any, Any]
+
+NO_ERRORS: Final = "No errors present"
+
+# Among the facts of a run: what its playbook says is on the site now, in upstream's words.
+PRESTAGE_VERSIONS: Final = "prestage_versions"
+
+
+@overload
+def moment(value: datetime, spelling: Spelling) -> str: ...
+@overload
+def moment(value: datetime | None, spelling: Spelling) -> str | None: ...
+def moment(value: datetime | None, spelling: Spelling) -> str | None:
+    """Return a UTC moment in one of upstream's two spellings, without a zone; None stays None."""
+    if value is None:
+        return None
+    naive = value.replace(tzinfo=None)
+    if spelling == "told":
+        return naive.isoformat(timespec="microseconds")
+    return naive.isoformat(sep=" ")
+
+
+def strategy_resource(row: Row, spelling: Spelling, *, state: StrategyState | None = None) -> Strategy:
+    """Return a strategy; `state` overrides the row's. The password is not a key of `extra-args` in any form."""
+    return {
+        "id": row["id"],
+        "type": row["type"],
+        "subcloud-apply-type": row["subcloud_apply_type"],
+        "max-parallel-subclouds": row["max_parallel_subclouds"],
+        "stop-on-failure": bool(row["stop_on_failure"]),
+        "state": state or row["state"],
+        "created-at": moment(row["created_at"], spelling),
+        "updated-at": moment(row["updated_at"], spelling),
+        "extra-args": {
+            "force": bool(row["force"]),
+            "prestage-software-version": row["release"],
+            "for_sw_deploy": bool(row["for_sw_deploy"]),
+        },
+        # Ours: what create left out and why; the client ignores keys it does not know.
+        "excluded-subclouds": row["excluded"],
+    }
+
+
+def step_resource(row: Row) -> Step:
+    """Return a step of the active strategy."""
+    return {
+        "id": row["id"],
+        "cloud": row["subcloud_name"],
+        "stage": row["stage"],
+        "state": row["state"],
+        "details": row["details"],
+        "started-at": moment(row["started_at"], "read"),
+        "finished-at": moment(row["finished_at"], "read"),
+        "created-at": moment(row["created_at"], "read"),
+        "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> PastStrategy:
+    """Return a strategy of any time.
+
+    `counts` tells how many of its steps are in each state, `first_start` when the first of them began.
+    """
+    return {
+        **strategy_resource(row, "read"),
+        "requested-by": row["requested_by"],
+        "steps": dict(sorted(counts.items())),
+        "started-at": moment(first_start, "read"),
+        "finished-at": moment(row["finished_at"], "read"),
+        "deleted-at": moment(row["deleted_at"], "read"),
+        "duration-s": _seconds(first_start, row["finished_at"]),
+    }
+
+
+def past_step_resource(row: Row) -> PastStep:
+    """Return a step of a strategy of any time."""
+    return {
+        **step_resource(row),
+        "release": row["release"],
+        "from-version": row["from_version"],
+        "duration-s": _seconds(row["started_at"], row["finished_at"]),
+    }
+
+
+def audit_resource(row: Row) -> AuditEntry:
+    """Return one entry of the audit."""
+    return {
+        "id": row["id"],
+        "at": moment(row["at"], "read"),
+        "caller": row["caller"],
+        "origin": row["origin"] or None,
+        "user-id": row["user_id"],
+        "command-id": row["command_id"],
+        "type": row["type"],
+        "subject": row["subject"],
+        "status": row["status"],
+        "detail": row["detail"],
+    }
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else round((end - start).total_seconds(), 3)
+
+
+def subcloud_resource(row: Row, spelling: Spelling = "read") -> Subcloud:
+    """Return a subcloud with every key that the client's constructor needs."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "location": row["location"],
+        "software-version": row["software_version"],
+        "management-state": row["management_state"],
+        "availability-status": row["availability_status"],
+        "deploy-status": row["deploy_status"],
+        "prestage-status": row["prestage_status"],
+        "prestage-versions": row[PRESTAGE_VERSIONS],
+        "error-description": row["error_description"],
+        "region-name": row["region_name"],
+        "management-subnet": row["management_subnet"],
+        "management-start-ip": row["management_start_ip"],
+        "management-end-ip": row["management_end_ip"],
+        "management-gateway-ip": row["management_gateway_ip"],
+        "systemcontroller-gateway-ip": row["systemcontroller_gateway_ip"],
+        "openstack-installed": row["openstack_installed"],
+        "group_id": row["group_id"],
+        "data_install": row["data_install"],
+        "system-mode": row["system_mode"],
+        "management-alarms": row["management_alarms"],
+        "created-at": moment(row["created_at"], spelling),
+        "updated-at": moment(row["updated_at"], spelling),
+        "backup-status": None,
+        "backup-datetime": None,
+        "data_upgrade": None,
+    }
+
+
+def group_resource(row: Row) -> Group:
+    """Return a subcloud group."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "description": row["description"],
+        "update_apply_type": row["update_apply_type"],
+        "max_parallel_subclouds": row["max_parallel_subclouds"],
+        "created-at": moment(row["created_at"], "read"),
+        "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def webhook_resource(row: Row) -> Webhook:
+    """Return a webhook."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "url": row["url"],
+        "types": row["types"],
+        "subcloud": row["subcloud"],
+        "enabled": bool(row["enabled"]),
+        "disabled-at": moment(row["disabled_at"], "read"),
+        "disabled-reason": row["disabled_reason"] or None,
+        "failing-since": _clock_moment(row["failing_since"]),
+        "old-secret-until": _clock_moment(row["old_until"]),
+        "created-at": moment(row["created_at"], "read"),
+        "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def delivery_resource(row: Row) -> Delivery:
+    """Return one entry of the delivery log."""
+    return {
+        "id": row["id"],
+        "webhook-id": row["webhook_id"],
+        "event-id": row["event_id"],
+        "type": row["type"],
+        "subject": row["subject"],
+        "cause": row["cause"],
+        "state": row["state"],
+        "attempts": row["attempts"],
+        "next-attempt-at": _clock_moment(row["next_attempt_at"]),
+        "status": row["last_status"],
+        "error": row["error"] or None,
+        "duration-s": row["duration_s"],
+        "attempted-at": moment(row["attempted_at"], "read"),
+        "created-at": moment(row["created_at"], "read"),
+        "finished-at": moment(row["finished_at"], "read"),
+    }
+
+
+def _clock_moment(seconds: float | None) -> str | None:
+    return None if seconds is None else moment(datetime.fromtimestamp(seconds, UTC), "read")

@@ -1,0 +1,165 @@
+"""What the database says about the work, read at a scrape: by coordinators only, for each would say the same.
+
+A scrape never waits long and never fails: while the database is away its series are missing and
+`prestager_database_up` is 0. The answer is kept for a few seconds, so many scrapers cost no more than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import product
+from time import monotonic
+from typing import Any, Final
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+
+from db.database import Database
+from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
+from db.types import database_now
+from monitoring.cached_query import Question
+from statemachine.states import PHASES, RunState, StepState
+
+_KEPT_S: Final = 5.0
+
+# Name and help of a metric, its labels, and its values by those labels.
+Fact = tuple[str, str, tuple[str, ...], Mapping[tuple[str, ...], float]]
+Facts = list[Fact]
+
+
+class StoreFacts(Collector):
+    """Gauges from the database; `clock` gives seconds that never jump."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = monotonic) -> None:
+        self._database = database
+        self._question = Question(self._read, name="store-facts", kept_s=_KEPT_S, clock=clock)
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing beforehand: the registry would ask the database at the start."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the gauges."""
+        facts = self._question.answer()
+        up = GaugeMetricFamily("prestager_database_up", "Whether the database answered at this scrape.")
+        up.add_metric((), 0.0 if facts is None else 1.0)
+        yield up
+        for name, text, labels, values in facts or ():
+            family = GaugeMetricFamily(name, text, labels=labels)
+            for given, value in sorted(values.items()):
+                family.add_metric(given, value)
+            yield family
+
+    def close(self) -> None:
+        """Ask no more. Repeating it does nothing."""
+        self._question.close()
+
+    def _read(self) -> Facts:
+        with self._database.read() as connection:
+            return [
+                *_strategy(connection),
+                *_work(connection),
+                *_backlog(connection),
+                *_sites(connection),
+                *_webhooks(connection),
+            ]
+
+
+def _strategy(connection: Connection) -> Facts:
+    row = connection.execute(
+        select(strategies.c.id, strategies.c.state, strategies.c.created_at).where(strategies.c.deleted_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        return [("prestager_strategy", "The active strategy by its state; always 1.", ("state",), {})]
+    mine = steps.c.strategy_id == row.id
+    states = connection.execute(select(steps.c.state, func.count()).where(mine).group_by(steps.c.state))
+    stage = select(func.min(steps.c.stage)).where(mine, steps.c.finished_at.is_(None)).scalar_subquery()
+    begun: ColumnElement[bool] = and_(
+        steps.c.finished_at.is_(None), or_(steps.c.state != StepState.INITIAL, steps.c.run_id.is_not(None))
+    )
+    window = connection.execute(
+        select(func.count(), func.coalesce(func.sum(case((begun, 1), else_=0)), 0)).where(mine, steps.c.stage == stage)
+    ).one()
+    moved = connection.execute(
+        select(func.max(func.coalesce(steps.c.updated_at, steps.c.created_at), type_=steps.c.created_at.type)).where(
+            mine
+        )
+    ).scalar()
+    return [
+        ("prestager_strategy", "The active strategy by its state; always 1.", ("state",), {(row.state,): 1.0}),
+        (
+            "prestager_strategy_steps",
+            "Steps of the active strategy.",
+            ("state",),
+            {(state,): float(count) for state, count in states},
+        ),
+        ("prestager_window_limit", "Steps of the current stage.", (), {(): float(window[0])}),
+        ("prestager_window_used", "Steps of the current stage that are being worked on.", (), {(): float(window[1])}),
+        (
+            "prestager_strategy_progress_timestamp_seconds",
+            "When a step of the active strategy changed last.",
+            (),
+            {(): (moved or row.created_at).timestamp()},
+        ),
+    ]
+
+
+def _work(connection: Connection) -> Facts:
+    found = connection.execute(
+        select(runs.c.phase, runs.c.state, func.count())
+        .where(~runs.c.consumed, runs.c.state.in_((RunState.QUEUED, RunState.RUNNING)))
+        .group_by(runs.c.phase, runs.c.state)
+    )
+    # A series that is missing looks like nobody asked.
+    counts: dict[tuple[str, ...], float] = dict.fromkeys(product(PHASES, (RunState.QUEUED, RunState.RUNNING)), 0.0)
+    counts |= {(phase, state): float(count) for phase, state, count in found}
+    workers = connection.execute(
+        select(func.count(func.distinct(runs.c.owner))).where(~runs.c.consumed, runs.c.state == RunState.RUNNING)
+    ).scalar_one()
+    return [
+        ("prestager_runs", "Runs that wait for a worker or are being worked on.", ("phase", "state"), counts),
+        ("prestager_workers_at_work", "Workers that hold a run.", (), {(): float(workers)}),
+    ]
+
+
+def _backlog(connection: Connection) -> Facts:
+    rows, age = connection.execute(
+        select(func.count(), func.coalesce(func.max(database_now() - outbox.c.written_at), 0.0)).select_from(outbox)
+    ).one()
+    unpublished = connection.execute(select(func.count()).select_from(events).where(~events.c.published)).scalar_one()
+    return [
+        ("prestager_outbox_rows", "Messages that were decided and not published yet.", (), {(): float(rows)}),
+        ("prestager_outbox_lag_seconds", "Age of the oldest of them.", (), {(): max(0.0, float(age))}),
+        ("prestager_events_unpublished", "Events that were not published yet.", (), {(): float(unpublished)}),
+    ]
+
+
+def _sites(connection: Connection) -> Facts:
+    columns: tuple[Any, ...] = (subclouds.c.management_state, subclouds.c.availability_status)
+    found = connection.execute(select(*columns, func.count()).group_by(*columns))
+    counts: dict[tuple[str, ...], float] = {(row[0], row[1]): float(row[2]) for row in found}
+    return [("prestager_subclouds", "Subclouds.", ("management_state", "availability_status"), counts)]
+
+
+def _webhooks(connection: Connection) -> Facts:
+    kind = case(
+        (webhooks.c.enabled, "enabled"), (webhooks.c.disabled_reason != "", "given-up"), else_="disabled"
+    ).label("kind")
+    kinds: dict[tuple[str, ...], float] = {("enabled",): 0.0, ("disabled",): 0.0, ("given-up",): 0.0}
+    kinds |= {(row[0],): float(row[1]) for row in connection.execute(select(kind, func.count()).group_by(kind))}
+    waiting = webhook_deliveries.c.next_attempt_at.is_not(None)
+    made_at = webhook_deliveries.c.created_at
+    count, oldest = connection.execute(select(func.count(), func.min(made_at, type_=made_at.type)).where(waiting)).one()
+    age = 0.0 if oldest is None else (datetime.now(UTC) - oldest).total_seconds()
+    return [
+        (
+            "prestager_webhooks",
+            "Webhooks: enabled, disabled by somebody, given up because nothing was taken in.",
+            ("state",),
+            kinds,
+        ),
+        ("prestager_webhook_deliveries_open", "Deliveries that are still to be made.", (), {(): float(count)}),
+        ("prestager_webhook_oldest_open_seconds", "Age of the oldest of them.", (), {(): max(0.0, age)}),
+    ]

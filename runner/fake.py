@@ -1,0 +1,158 @@
+"""A runner that runs nothing: for tests of what stands around it, and for benchmarks."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from runner.interface import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, TaskTime, Unwatched
+from runner.progress import Progress
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoopEnd:
+    """How a job pretends to end."""
+
+    outcome: Outcome = Outcome.SUCCEEDED
+    details: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    # Seconds until the end.
+    delay_s: float = 0.0
+    # What the job prints at once, and how far it comes then.
+    says: str = ""
+    progress: Progress | None = None
+    tasks: Sequence[TaskTime] = ()
+
+
+class NoopRunner:
+    """Ends every job as `decide` says, at once by default; behaves like Supervisor in everything else.
+
+    Args:
+        slots: most jobs at once.
+
+        on_finished: gets each result, from the runner's own thread.
+
+        decide: says how a job ends; called in `submit`, must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        on_finished: OnFinished,
+        decide: Callable[[PlaybookJob], NoopEnd] = lambda _: NoopEnd(),
+    ) -> None:
+        self._slots = slots
+        self._on_finished = on_finished
+        self._decide = decide
+        self._watch: RunWatch = Unwatched()
+        self._changed = threading.Condition()
+        self._open = False
+        # Jobs by run id, and the monotonic times at which they end.
+        self._jobs: dict[int, tuple[PlaybookJob, NoopEnd]] = {}
+        self._due: list[tuple[float, int, int]] = []
+        self._thread = threading.Thread(target=self._work, name="noop-runner", daemon=True)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more jobs `submit` accepts now."""
+        with self._changed:
+            return self._slots - len(self._jobs) if self._open else 0
+
+    def watch(self, watch: RunWatch) -> None:
+        """Tell `watch` what jobs pretend to print, and how far they pretend to be."""
+        self._watch = watch
+
+    def start(self) -> None:
+        """Take jobs from now on."""
+        with self._changed:
+            self._open = True
+        self._thread.start()
+
+    def submit(self, job: PlaybookJob) -> None:
+        """Begin to pretend.
+
+        Raises:
+            NoFreeSlotError: All slots are taken, a job with this run id is going on, or the runner is not open.
+        """
+        with self._changed:
+            if not self._open or len(self._jobs) >= self._slots or job.run_id in self._jobs:
+                raise NoFreeSlotError(f"no slot for run {job.run_id}")
+            end = self._decide(job)
+            if end.delay_s > job.deadline_s:
+                late = f"did not finish within {job.deadline_s:g} s"
+                end = NoopEnd(outcome=Outcome.FAILED, details=late, delay_s=job.deadline_s)
+            self._jobs[job.run_id] = (job, end)
+            self._tell(job.run_id, end)
+            self._end_after(job, end.delay_s)
+
+    def cancel(self, run_id: int, reason: str) -> None:
+        """End the job as STOPPED; unknown ids are ignored."""
+        with self._changed:
+            job, end = self._jobs.get(run_id, (None, None))
+            if job is not None and end is not None and end.outcome is not Outcome.STOPPED:
+                self._jobs[run_id] = (job, replace(end, outcome=Outcome.STOPPED, details=reason, facts={}))
+                self._end_after(job, 0.0)
+
+    def stop(self) -> None:
+        """End all jobs as STOPPED and wait until their results are delivered. Repeating it does nothing."""
+        with self._changed:
+            self._open = False
+            going_on = list(self._jobs)
+            self._changed.notify_all()
+        for run_id in going_on:
+            self.cancel(run_id, "the worker is stopping")
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _tell(self, run_id: int, end: NoopEnd) -> None:
+        if end.says:
+            self._watch.said(run_id, 0, end.says.encode())
+        if end.progress is not None:
+            self._watch.advanced(run_id, end.progress)
+
+    def _end_after(self, job: PlaybookJob, delay_s: float) -> None:
+        heapq.heappush(self._due, (time.monotonic() + delay_s, job.run_id, job.token))
+        self._changed.notify_all()
+
+    def _work(self) -> None:
+        while (result := self._next_result()) is not None:
+            try:
+                self._on_finished(result)
+            # As in Supervisor: the receiver's trouble does not end the runner.
+            except Exception:  # noqa: BLE001
+                _log.exception("the result of run %s was not taken", result.run_id)
+
+    def _next_result(self) -> RunResult | None:
+        """Wait for the next job that ends; None when the runner is closed and empty."""
+        with self._changed:
+            while self._open or self._jobs:
+                wait_s = self._due[0][0] - time.monotonic() if self._due else None
+                if wait_s is not None and wait_s <= 0:
+                    _, run_id, token = heapq.heappop(self._due)
+                    job, _ = self._jobs.get(run_id, (None, None))
+                    if job is not None and job.token == token:
+                        return self._result(*self._jobs.pop(run_id))
+                else:
+                    self._changed.wait(wait_s)
+        return None
+
+    @staticmethod
+    def _result(job: PlaybookJob, end: NoopEnd) -> RunResult:
+        return RunResult(
+            run_id=job.run_id,
+            token=job.token,
+            outcome=end.outcome,
+            details=end.details,
+            output=zlib.compress(end.says.encode()),
+            facts=end.facts,
+            tasks=end.tasks if job.traceparent is not None else (),
+        )

@@ -1,0 +1,156 @@
+"""The lines that a supervisor and its child say to each other, one JSON object per line in each direction.
+
+The supervisor writes orders to the child's standard input and reads reports from its standard output. Secrets pass
+here and nowhere else: never in arguments, environment, or logs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from runner.interface import TaskEnd, TaskTime
+from runner.progress import Progress
+from runner.ssh_arguments import KnownHost
+
+# Longest line either side reads, in bytes; facts and output pieces are cut far below it.
+LINE_LIMIT_BYTES = 8 * 1024 * 1024
+
+# A child ends with this code when it gave up on its supervisor and could not report.
+ABANDONED_EXIT_CODE = 3
+
+
+class Ending(StrEnum):
+    """How the child saw its playbook end."""
+
+    # The playbook ran to its end without an error that counts.
+    SUCCEEDED = "succeeded"
+    # The playbook, or what hosts it, failed.
+    FAILED = "failed"
+    # The tree was stopped before the playbook ended.
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Order: run this playbook. Sent once, at most."""
+
+    # Absolute path of the playbook.
+    playbook: str
+    host: str
+    host_vars: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(repr=False)
+    extra_vars: Mapping[str, Any]
+    # Whether the playbook is of our set.
+    is_ours: bool = False
+    # Whether the address of the host is judged first.
+    judges_address: bool = False
+    # The host's SSH keys; None: they are not checked.
+    known_host: KnownHost | None = None
+    # Where the run is in a trace; None: it is not traced.
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ping:
+    """Order: go on living; silence means that the supervisor is dead or frozen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Order: stop the tree, asking politely for `grace_s` seconds, and report how far the playbook came."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """Report: the job arrived; from here on something may have happened on the site."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announced:
+    """Report: the bytes that the run brings to the site, as far as its tasks have announced them."""
+
+    transfer_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Report: the next piece of what the playbook printed, already masked."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """Report: for those who follow, some of what is held back of the output until the end; masked."""
+
+    # Its place in all that the playbook printed; what is missing before it was too much to tell.
+    at_bytes: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """Report: a piece of the end of the output, which was held back."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """Report: the last one; no process of the run but the child itself is left."""
+
+    ending: Ending
+    # Empty on success; on failure a sentence; on a stop what was going on, or why the child stopped by itself.
+    details: str
+    facts: Mapping[str, Any]
+    # Where something of the output is left out, and how much.
+    left_out_at_bytes: int = 0
+    left_out_bytes: int = 0
+    # If the run is traced.
+    tasks: Sequence[TaskTime] = ()
+
+
+Order = Start | Ping | Stop
+Report = Accepted | Announced | Output | Glimpse | Progress | Rest | Ended
+
+_ORDERS: dict[str, type[Order]] = {"start": Start, "ping": Ping, "stop": Stop}
+_REPORTS: dict[str, type[Report]] = {
+    "accepted": Accepted,
+    "announced": Announced,
+    "output": Output,
+    "glimpse": Glimpse,
+    "progress": Progress,
+    "rest": Rest,
+    "ended": Ended,
+}
+_KINDS = {cls: kind for kind, cls in (*_ORDERS.items(), *_REPORTS.items())}
+
+
+def encode(message: Order | Report) -> bytes:
+    """Return `message` as one line, newline included. Mappings in it must hold JSON values only."""
+    fields = {"kind": _KINDS[type(message)], **asdict(message)}
+    return json.dumps(fields, ensure_ascii=True).encode() + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """Parse a line from the supervisor; ValueError or TypeError when it is none of the orders."""
+    fields = json.loads(line)
+    if fields.get("known_host") is not None:
+        fields["known_host"] = KnownHost(**fields["known_host"])
+    return _ORDERS[fields.pop("kind")](**fields)
+
+
+def decode_report(line: bytes) -> Report:
+    """Parse a line from the child; ValueError, KeyError or TypeError when it is none of the reports."""
+    fields = json.loads(line)
+    report = _REPORTS[fields.pop("kind")](**fields)
+    if isinstance(report, Ended):
+        tasks = tuple(TaskTime(**{**task, "result": TaskEnd(task["result"])}) for task in fields.get("tasks", ()))
+        return replace(report, ending=Ending(report.ending), tasks=tasks)
+    return report

@@ -1,0 +1,78 @@
+"""The listener for those who watch this process: its metrics and its health, where PRESTAGER_MONITOR_LISTEN says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from api.server import create_site
+from broker.amqp.dead_letter_admin import count_dead_letters
+from monitoring.database_metrics import StoreFacts
+from monitoring.dead_letter_metrics import DeadLetters
+from monitoring.http_server import Health, create_monitor
+from service.connection_limits import MONITOR
+from service.errors import StartError, system_reason
+from service.periodic_thread import dead_loops
+from service.roles import Role
+from service.wiring import Installation
+
+_log = structlog.get_logger(__name__)
+
+
+def is_alive() -> Mapping[str, str | None]:
+    """Tell whether this process can go on; only a bug keeps it from that."""
+    dead = dead_loops()
+    return {"loops": f"{', '.join(dead)} ended; start this process anew" if dead else None}
+
+
+@asynccontextmanager
+async def monitoring(installation: Installation, roles: frozenset[Role], health: Health) -> AsyncIterator[None]:
+    """Listen until the end of the block, if the settings say where.
+
+    Raises:
+        StartError: The address cannot be listened on.
+    """
+    settings = installation.settings
+    if settings.monitor_listen is None:
+        yield
+        return
+    watching = _watch(installation, roles)
+    runner = web.AppRunner(create_monitor(installation.meters.registry, health), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    host, _, port = settings.monitor_listen.rpartition(":")
+    try:
+        try:
+            await create_site(runner, host.strip("[]"), int(port), bounds=MONITOR).start()
+        except OSError as error:
+            raise StartError(
+                f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {system_reason(error)}."
+                " Stop what uses it, or set another address."
+            ) from error
+        _log.info("monitor.ready", url=f"http://{host}:{runner.addresses[0][1]}")
+        yield
+    finally:
+        await runner.cleanup()
+        for asking in watching:
+            asking.close()
+
+
+def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[StoreFacts | DeadLetters]:
+    """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
+    registry, settings = installation.meters.registry, installation.settings
+    runner = installation.runner
+    if runner is not None:
+        installation.meters.watch_slots(settings.slots, lambda: runner.free_slots)
+    if Role.COORDINATOR not in roles:
+        return []
+    facts = StoreFacts(installation.database)
+    registry.register(facts)
+    watching: list[StoreFacts | DeadLetters] = [facts]
+    if settings.broker_url is not None:
+        letters = DeadLetters(partial(count_dead_letters, settings.broker_url.get_secret_value()))
+        registry.register(letters)
+        watching.append(letters)
+    return watching

@@ -1,0 +1,37 @@
+"""How a process traces."""
+
+from __future__ import annotations
+
+from messages.version import program_version
+from service.errors import StartError
+from service.roles import Role
+from service.settings import Settings
+from tracing.collector import read_headers
+from tracing.opening import TracingUnavailableError, open_tracer
+from tracing.tracer import UNTRACED, Tracer
+
+
+def role_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Tracer:
+    """Return the tracer of a process; `owner` tells it from all others.
+
+    Raises:
+        StartError: Traces are wanted and the extra for them, or what it needs, is not there.
+    """
+    if settings.tracing == "off":
+        return UNTRACED
+    # Known by its role too: many processes are one service.
+    resource = {
+        "service.name": "prestager",
+        "service.version": program_version(),
+        "service.instance.id": owner,
+        "prestager.role": "+".join(sorted(roles)),
+    }
+    try:
+        return open_tracer(
+            endpoint=settings.tracing_endpoint,
+            headers=read_headers(settings.tracing_headers_file.read_text()) if settings.tracing_headers_file else {},
+            ratio=settings.tracing_ratio,
+            resource=resource,
+        )
+    except TracingUnavailableError as error:
+        raise StartError(f"PRESTAGER_TRACING=otlp: {error}") from error

@@ -1,0 +1,243 @@
+"""One process of an installation, built from the settings."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import uuid4
+
+from actors.coordinator.context import CoordinatorRules
+from actors.coordinator.coordinator import Coordinator
+from actors.worker.controller_software import ControllerSoftware
+from actors.worker.dependencies import WorkerTools
+from actors.worker.result_writer import Reporter
+from db.database import Database
+from db.encryption import Sealer
+from db.heartbeats import ProcessIdentity
+from db.inventory import installation_id
+from db.retention import Retention
+from db.runs import PLAYBOOK_PHASES
+from messages.events import source_of
+from messages.version import program_version
+from monitoring.metrics import ProcessMeters
+from runner.controller_content import ControllerSurvey
+from runner.interface import OnFinished, Runner
+from runner.load_check import LoadCheck
+from runner.playbook_check import PlaybookCheck
+from runner.playbook_readiness import PlaybookReadiness
+from runner.supervisor import Supervisor
+from service.controller import ansible_installation, controller_layout, machine_id
+from service.database import open_database, prepare_schema
+from service.distributed import AmqpActors, AmqpMessages, amqp_relay
+from service.embedded import EmbeddedActors, InProcessMessages
+from service.errors import StartError
+from service.heartbeat import ReportedProcess
+from service.periodic_thread import Loop
+from service.roles import ALL_ROLES, Role, phases_of
+from service.secret_key import load_sealer
+from service.settings import Settings
+from service.site_access import controller_check, dcmanager_operations, site_inspector, software_lister
+from service.tracing import role_tracer
+from service.webhook_sender_thread import Sending
+from sites.host_key_scan import ScanLimits
+from statemachine.eligibility import Rules
+from statemachine.snapshot import Limits
+from tracing.tracer import Tracer
+from webhooks.http_client import Receivers
+from webhooks.repository import Book
+from webhooks.sender import WebhookSender
+
+_DAY_S: Final = 86400.0
+
+RunnerFactory = Callable[[OnFinished], Runner]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """The parts of one process, built and not started."""
+
+    settings: Settings
+    database: Database
+    sealer: Sealer
+    actors: EmbeddedActors | AmqpActors
+    # None in a process without a worker.
+    runner: Runner | None
+    meters: ProcessMeters
+    # To be stopped last.
+    tracer: Tracer
+
+
+def build(
+    settings: Settings, roles: frozenset[Role] = ALL_ROLES, runner_factory: RunnerFactory | None = None
+) -> Installation:
+    """Build one process; `runner_factory` takes the place of the Ansible supervisor.
+
+    Without a broker one process does everything, and the caller holds `only_instance`.
+
+    Raises:
+        StartError: A setting makes a start impossible.
+    """
+    database = open_database(settings)
+    prepare_schema(database)
+    if settings.broker_url is None and roles != ALL_ROLES:
+        raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
+    parts = _Parts(settings, database, load_sealer(settings), roles, has_ansible=runner_factory is None)
+    if settings.broker_url is None:
+        return parts.embedded(runner_factory or parts.supervisor)
+    return parts.distributed(settings.broker_url.get_secret_value(), roles, runner_factory or parts.supervisor)
+
+
+class _Parts:
+    """Builds the parts of one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        sealer: Sealer,
+        roles: frozenset[Role] = ALL_ROLES,
+        *,
+        has_ansible: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._sealer = sealer
+        self._meters = ProcessMeters()
+        self._inspector = site_inspector(settings)
+        self._site_rules = Rules(simplex_only=not settings.allow_duplex)
+        self._retention = Retention(
+            history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days)
+        )
+        # Two machines may have one host name; a worker takes back only what a process of its own machine left.
+        self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
+        self._tracer = role_tracer(settings, roles, self._owner)
+        self._layout = controller_layout(settings, database)
+        # One for the whole process: its coordinator and its worker share what was asked.
+        self._dcmanager = dcmanager_operations(settings, self._layout.origin)
+        self._roles = roles
+        self._has_ansible = has_ansible
+
+    def embedded(self, factory: RunnerFactory) -> Installation:
+        messages = InProcessMessages(self._database, self._owner, self._tracer)
+        coordinator = self._coordinator(messages.relay)
+        tools = self._tools(messages.relay)
+        actors = EmbeddedActors(
+            self._database, messages, coordinator, tools, self._retention, self._webhooks(), self._process()
+        )
+        return self._installation(actors, factory(actors.worker.finished))
+
+    def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
+        with self._database.read() as connection:
+            source = source_of(installation_id(connection))
+        name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
+        messages = AmqpMessages(url, name=name, source=source, tracer=self._tracer)
+        relay = amqp_relay(self._database, messages, self._owner)
+        actors = AmqpActors(
+            self._database,
+            messages,
+            relay=relay,
+            retention=self._retention,
+            coordinator=self._coordinator(relay) if Role.COORDINATOR in roles else None,
+            tools=self._tools(relay) if Role.WORKER in roles else None,
+            webhooks=self._webhooks() if Role.COORDINATOR in roles else None,
+            process=self._process(),
+        )
+        return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
+
+    def supervisor(self, on_finished: OnFinished) -> Runner:
+        return Supervisor(
+            slots=self._settings.slots,
+            worker=self._settings.worker_name,
+            on_finished=on_finished,
+            ansible=ansible_installation(self._settings),
+        )
+
+    def _installation(self, actors: EmbeddedActors | AmqpActors, runner: Runner | None) -> Installation:
+        return Installation(
+            settings=self._settings,
+            database=self._database,
+            sealer=self._sealer,
+            actors=actors,
+            runner=runner,
+            meters=self._meters,
+            tracer=self._tracer,
+        )
+
+    def _process(self) -> ReportedProcess:
+        settings, is_worker = self._settings, Role.WORKER in self._roles
+        identity = ProcessIdentity(
+            process=self._owner,
+            name=settings.worker_name,
+            host=socket.gethostname(),
+            version=program_version(),
+            roles=tuple(sorted(self._roles)),
+            queues=tuple(sorted(settings.served_queues)) if is_worker else (),
+            slots=settings.slots if is_worker else None,
+        )
+        survey = ControllerSurvey(self._layout)
+        return ReportedProcess(identity=identity, sealer=self._sealer, look=survey.look)
+
+    def _coordinator(self, relay: Loop) -> Coordinator:
+        rules = CoordinatorRules(
+            release=self._settings.release,
+            site=self._site_rules,
+            limits=Limits(max_attempts=self._settings.max_attempts),
+        )
+        return Coordinator(
+            self._database,
+            self._inspector,
+            rules,
+            relay.wake,
+            self._owner,
+            # The last try may take some seconds, and the caller must get its answer.
+            patience_s=self._settings.command_timeout_s / 2,
+            controller_check=controller_check(self._settings),
+            dcmanager=self._dcmanager,
+            meters=self._meters,
+            tracer=self._tracer,
+        )
+
+    def _webhooks(self) -> Sending:
+        settings = self._settings
+        book = Book(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
+
+        def make() -> WebhookSender:
+            receivers = Receivers(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
+            return WebhookSender(book, self._sealer, receivers, self._meters)
+
+        return Sending(make)
+
+    def _playbooks(self, *, runs_playbooks: bool) -> PlaybookReadiness:
+        settings = self._settings
+        directory, loader = settings.playbooks_dir, None
+        if runs_playbooks and self._has_ansible:
+            loader = LoadCheck(directory, ansible_installation(settings), worker=settings.worker_name)
+        return PlaybookReadiness(PlaybookCheck(directory), loader)
+
+    def _tools(self, relay: Loop) -> WorkerTools:
+        phases = phases_of(self._settings.served_queues)
+        self._meters.expect_runs(phases)
+        return WorkerTools(
+            database=self._database,
+            inspector=self._inspector,
+            dcmanager=self._dcmanager,
+            sealer=self._sealer,
+            reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
+            meters=self._meters,
+            layout=self._layout,
+            playbooks=self._playbooks(runs_playbooks=not phases.isdisjoint(PLAYBOOK_PHASES)),
+            rules=self._site_rules,
+            host_keys=self._settings.host_keys,
+            host_key_limits=ScanLimits(
+                connect_s=self._settings.site_connect_timeout_s,
+                deadline_s=self._settings.site_connect_timeout_s + self._settings.site_read_timeout_s,
+            ),
+            owner=self._owner,
+            phases=phases,
+            inspections=self._settings.inspections,
+            software=ControllerSoftware(software_lister(self._settings), self._settings.release),
+            tracer=self._tracer,
+        )

@@ -1,0 +1,1 @@
+"""Simulated sites: the answers of a StarlingX subcloud or system controller over SSH and its own APIs."""

@@ -1,0 +1,1 @@
+"""Network access to subclouds and the system controller: inspectors, probes, host keys, sysinv and USM."""

@@ -1,0 +1,145 @@
+"""Asks dcmanager which operations go on: one list of all subclouds for everybody in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Lock, Thread
+from time import monotonic
+from typing import Final
+
+from messages.version import INSTALLATION_HEADER
+from sites.dcmanager.interpretation import DcmanagerSubclouds, read_subclouds
+from sites.inspector import InspectionError
+from sites.sysinv.client import Access, Address, SiteSession
+from sites.sysinv.errors import FaultKind, SiteFaultError
+
+# dcmanager's list has neither limit nor marker: all subclouds come in one answer.
+SUBCLOUDS: Final = "/subclouds/"
+# The list has the install and rehome values of each subcloud, a few KiB; dcmanager has 5,000 subclouds at most.
+LONGEST_LIST: Final = 64 * 1024 * 1024
+# Oldest list that is used, in seconds since it was asked for; a failure holds as long after it was told: a thousand
+# commands in a row must not wait for a dcmanager that is silent one after the other.
+_FRESH_S: Final = 10.0
+# Whoever waits for a command gives up after half a minute.
+_LONGEST_S: Final = 15.0
+_ITSELF: Final = (
+    "PRESTAGER_DCMANAGER_URL leads to this Prestager itself: set it to dcmanager's own address, such as"
+    " http://192.168.204.2:8119/v1.0, or leave it empty."
+)
+
+_Answer = DcmanagerSubclouds | InspectionError
+
+
+class DcmanagerOperations:
+    """The operations of one dcmanager, for one process.
+
+    All who ask within 10 s of a question share its answer, a failure too; those who come while it is being asked wait
+    for it. A question takes at most `longest_s` seconds; it may hang longer in a look-up of names, but nobody waits
+    longer. `address.service_url` has the version of the API; `installation` tells a Prestager that is asked whether it
+    asks itself.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        address: Address,
+        *,
+        installation: str = "",
+        longest_s: float = _LONGEST_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._access = access
+        self._address = address
+        self._headers = {"User-Agent": "prestager"} | ({INSTALLATION_HEADER: installation} if installation else {})
+        self._longest_s = longest_s
+        self._clock = clock
+        self._lock = Lock()
+        self._question: Future[_Answer] | None = None
+        self._asked_at = float("-inf")
+        self._fresh_until = float("-inf")
+
+    def ask(self) -> None:
+        """Begin to ask where nothing fresh is known; returns at once. `read` raises what keeps it from being asked."""
+        with suppress(InspectionError):
+            self._current()
+
+    def read(self) -> DcmanagerSubclouds:
+        """Return what dcmanager says. Callable from any thread, never inside a transaction.
+
+        Raises:
+            InspectionError: It gave no usable answer in time.
+        """
+        try:
+            return _raised(self._current().result(self._left_s()))
+        except TimeoutError:
+            raise self._late() from None
+
+    async def read_async(self) -> DcmanagerSubclouds:
+        """Return what dcmanager says, as `read`, without a thread that waits.
+
+        Raises:
+            InspectionError: It gave no usable answer in time.
+        """
+        try:
+            question = self._current()
+            if question.done():
+                return _raised(question.result())
+            async with asyncio.timeout(self._left_s()):
+                return _raised(await asyncio.wrap_future(question))
+        except TimeoutError:
+            raise self._late() from None
+
+    def _current(self) -> Future[_Answer]:
+        with self._lock:
+            # One that hangs in a look-up of names, which nothing can cancel, is not joined by another.
+            if self._question is not None and (not self._question.done() or self._clock() < self._fresh_until):
+                return self._question
+            question: Future[_Answer] = Future()
+            # One who waits and is cancelled must not cancel it for the others.
+            question.set_running_or_notify_cancel()
+            asked_at = self._asked_at = self._clock()
+            try:
+                Thread(target=self._answer, args=(question, asked_at), name="dcmanager", daemon=True).start()
+            except RuntimeError:
+                # The next who asks tries again.
+                raise InspectionError("dcmanager cannot be asked: this machine starts no more threads.") from None
+            self._question = question
+            return question
+
+    def _left_s(self) -> float:
+        """Return how long the question is waited for from now on, in seconds."""
+        return max(0.0, self._asked_at + self._longest_s - self._clock())
+
+    def _answer(self, question: Future[_Answer], asked_at: float) -> None:
+        try:
+            answer = asyncio.run(self._look())
+        except Exception as error:  # noqa: BLE001 - the top of a thread, told to those who wait
+            answer = InspectionError(f"GET {SUBCLOUDS} broke: {type(error).__name__}.")
+        is_told = isinstance(answer, DcmanagerSubclouds)
+        self._fresh_until = (asked_at if is_told else self._clock()) + _FRESH_S
+        question.set_result(answer)
+
+    async def _look(self) -> _Answer:
+        try:
+            async with (
+                asyncio.timeout(self._longest_s),
+                SiteSession(self._access, self._address, longest_body=LONGEST_LIST, headers=self._headers) as session,
+            ):
+                return read_subclouds(await session.get(SUBCLOUDS))
+        except SiteFaultError as fault:
+            return InspectionError(_ITSELF) if fault.kind is FaultKind.LOOP else fault
+        except TimeoutError:
+            return self._late()
+
+    def _late(self) -> InspectionError:
+        return InspectionError(f"GET {SUBCLOUDS} was not answered within {self._longest_s:g} s.")
+
+
+def _raised(answer: _Answer) -> DcmanagerSubclouds:
+    if isinstance(answer, InspectionError):
+        # A new one each time: threads that raise the same would share its traceback.
+        raise InspectionError(str(answer))
+    return answer

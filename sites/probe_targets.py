@@ -1,0 +1,137 @@
+"""What one probe of one site is: a TCP connection, or what StarlingX's own audit asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import structlog
+
+from messages.connection_variables import site_variables
+from sites.sysinv.client import Access, Address, SiteSession
+from sites.sysinv.endpoints import SiteAddresses
+from sites.sysinv.errors import NOT_THE_SITES, FaultKind, SiteFaultError
+from sites.sysinv.interpretation import is_serving, read_system
+
+_log = structlog.get_logger(__name__)
+
+_SSH_PORT: Final = 22
+_LARGEST_PORT: Final = 65_535
+
+
+class Answer(StrEnum):
+    """What came of one probe."""
+
+    # The site is online.
+    GOOD = "good"
+    # The site answered, and is not online.
+    BAD = "bad"
+    # Nothing came from the site.
+    SILENT = "silent"
+    # Nothing can be said of the site: our login was refused, our trust is outdated, our network is down.
+    UNSURE = "unsure"
+
+
+class Target(Protocol):
+    """A site as a probe sees it."""
+
+    async def ask(self) -> Answer:
+        """Return what the site says now. Bounded in time; never raises but when cancelled."""
+
+    async def version(self) -> str | None:
+        """Return what the site runs, None where it is not told. Bounded and safe as `ask`."""
+
+
+# Returns the target of a subcloud, by its row; None when nothing leads there.
+Aim = Callable[[Mapping[Any, Any]], Target | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TcpTarget:
+    """The place that playbooks connect to: good when it takes a connection within `timeout_s` seconds."""
+
+    host: str
+    port: int
+    timeout_s: float
+
+    async def ask(self) -> Answer:
+        """Connect and hang up."""
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                _, writer = await asyncio.open_connection(self.host, self.port)
+        # A name that cannot be encoded for the resolver is a UnicodeError.
+        except (OSError, TimeoutError, UnicodeError):
+            return Answer.SILENT
+        # Nothing is sent, so nothing is worth waiting for.
+        writer.transport.abort()
+        return Answer.GOOD
+
+    async def version(self) -> None:
+        """Return None: a port tells no version."""
+
+
+def aim_tcp(timeout_s: float) -> Aim:
+    """Return what aims at the SSH port of a site; one of the local connection, or without address, has none."""
+
+    def aim(row: Mapping[Any, Any]) -> TcpTarget | None:
+        connection = site_variables(row)
+        host = connection.get("ansible_host") or row["oam_floating_ip"]
+        if not isinstance(host, str) or connection.get("ansible_connection") == "local":
+            return None
+        return TcpTarget(host=host, port=_port(connection.get("ansible_port")), timeout_s=timeout_s)
+
+    return aim
+
+
+@dataclass(frozen=True, kw_only=True)
+class SysinvTarget:
+    """A site's sysinv: good when each of its service groups is active, asked within `timeout_s` seconds."""
+
+    name: str
+    access: Access
+    address: Address
+    timeout_s: float
+
+    async def ask(self) -> Answer:
+        """Log in and ask for the service groups, as StarlingX's audit does."""
+        try:
+            async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
+                return Answer.GOOD if is_serving(await site.get("/v1/servicegroup")) else Answer.BAD
+        except TimeoutError:
+            return Answer.SILENT
+        except SiteFaultError as fault:
+            if fault.kind in NOT_THE_SITES:
+                _log.info("probe.not-told", subcloud=self.name, cause=str(fault))
+                return Answer.UNSURE
+            return Answer.SILENT if fault.kind in {FaultKind.UNREACHABLE, FaultKind.REFUSED} else Answer.BAD
+
+    async def version(self) -> str | None:
+        """Ask for the system, as the precheck does; a fault says nothing of the version."""
+        try:
+            async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
+                return read_system(await site.get("/v1/isystems")).software_version
+        except (TimeoutError, SiteFaultError) as fault:
+            _log.info("probe.no-version", subcloud=self.name, cause=str(fault))
+            return None
+
+
+def aim_sysinv(access: Access, addresses: SiteAddresses, timeout_s: float) -> Aim:
+    """Return what aims at the sysinv of a site; one whose management address nobody knows has none."""
+
+    def aim(row: Mapping[Any, Any]) -> SysinvTarget | None:
+        address = addresses.find(row["name"], row["management_start_ip"])
+        if address is None:
+            return None
+        return SysinvTarget(name=row["name"], access=access, address=address, timeout_s=timeout_s)
+
+    return aim
+
+
+def _port(value: object) -> int:
+    text = str(value)
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:6]) <= _LARGEST_PORT:
+        return _SSH_PORT
+    return int(text)

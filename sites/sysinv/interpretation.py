@@ -1,0 +1,180 @@
+"""What the answers of sysinv and USM mean; texts and rules are those of StarlingX. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final
+
+from sites.sysinv.errors import FaultKind, SiteFaultError
+from statemachine.releases import is_release, release_order
+from statemachine.site_operations import USM_AT_REST
+
+# Both are searched for anywhere in the report, as upstream does: its other lines differ between releases.
+_ALARM_CHECK_FAILED: Final = "No alarms: [Fail]"
+_NONE_AFFECTS_MANAGEMENT: Final = "[0] of which are management affecting"
+_ACTIVE_CONTROLLER: Final = "Controller-Active"
+# Of what a site may have written, in a message of ours.
+_SHOWN: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What a system is."""
+
+    # simplex, duplex or duplex-direct.
+    mode: str
+    # MM.mm.
+    software_version: str
+
+
+def read_system(body: Any) -> System:
+    """Return the system that `GET /v1/isystems` lists.
+
+    Raises:
+        SiteFaultError: It lists none, or one without mode or version.
+    """
+    system = _first(body, "isystems", "system")
+    version = _text(system, "software_version", "system")
+    if not is_release(version):
+        raise _unusable(f"The system's software_version is {version[:_SHOWN]!r}, not of the form MM.mm.")
+    return System(mode=_text(system, "system_mode", "system"), software_version=version)
+
+
+def read_health(body: Any) -> str:
+    """Return the report of `GET /v1/health`, which is one text.
+
+    Raises:
+        SiteFaultError: It is none.
+    """
+    if not isinstance(body, str):
+        raise _unusable("The system's health is not a text.")
+    return body
+
+
+def has_blocking_alarms(report: str) -> bool:
+    """Tell whether the report has alarms that affect management (contract 8.10).
+
+    Alarms of expiring certificates are not among them, and no other failed check of the report counts.
+    """
+    return _ALARM_CHECK_FAILED in report and _NONE_AFFECTS_MANAGEMENT not in report
+
+
+def read_oam_address(body: Any) -> str:
+    """Return the floating OAM address that `GET /v1/iextoam` lists.
+
+    Raises:
+        SiteFaultError: It lists none, or what is no address.
+    """
+    text = _text(_first(body, "iextoams", "OAM network"), "oam_floating_ip", "OAM network")
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise _unusable(f"The OAM network's oam_floating_ip is {text[:_SHOWN]!r}, not an IP address.") from None
+
+
+def is_active_controller(body: Any) -> bool:
+    """Tell whether the host of `GET /v1/ihosts/<name>` is the active controller.
+
+    Raises:
+        SiteFaultError: It does not say what it is.
+    """
+    capabilities = body.get("capabilities") if isinstance(body, Mapping) else None
+    if not isinstance(capabilities, Mapping):
+        raise _unusable("The host has no capabilities.")
+    return _text(capabilities, "Personality", "host") == _ACTIVE_CONTROLLER
+
+
+def is_serving(body: Any) -> bool:
+    """Tell whether a site is online by `GET /v1/servicegroup`: each of its groups is active on some node.
+
+    Raises:
+        SiteFaultError: There is no list of groups.
+    """
+    groups = _list(body, "sm_servicegroup")
+    names = [_text(group, "service_group_name", "service group") for group in groups]
+    active = {name for name, group in zip(names, groups, strict=True) if group.get("state") == "active"}
+    return bool(names) and active == set(names)
+
+
+def has_upgrade(body: Any) -> bool:
+    """Tell whether `GET /v1/upgrade` of a controller's sysinv lists an upgrade, in whatever state.
+
+    Raises:
+        SiteFaultError: There is no list.
+    """
+    return bool(_list(body, "upgrades"))
+
+
+def has_deploy(body: Any) -> bool:
+    """Tell whether `GET /v1/deploy` of a controller's USM lists a deploy, in whatever state.
+
+    Raises:
+        SiteFaultError: There is no list; USM tells its errors as an object.
+    """
+    return bool(_deploys(body))
+
+
+def deploy_in_transition(body: Any) -> str | None:
+    """Return the state of the deploy in transition that `GET /v1/deploy` of a site's USM lists; None: there is none.
+
+    Raises:
+        SiteFaultError: There is no list, or a deploy without a state; USM tells its errors as an object.
+    """
+    deploys = _deploys(body)
+    if not all(isinstance(one, Mapping) for one in deploys):
+        raise _unusable("GET /v1/deploy gave no list of deploys.")
+    states = [_text(one, "state", "software deploy") for one in deploys]
+    return next((state[:_SHOWN] for state in states if state not in USM_AT_REST), None)
+
+
+def _deploys(body: Any) -> list[Any]:
+    if isinstance(body, Mapping) and body.get("error"):
+        raise SiteFaultError(FaultKind.SERVER, "GET /v1/deploy told an error.")
+    if not isinstance(body, list):
+        raise _unusable("GET /v1/deploy gave no list of deploys.")
+    return body
+
+
+# States in which a release of USM can be installed on a site.
+_INSTALLABLE: Final = frozenset({"available", "deployed", "unavailable"})
+
+
+def read_releases(body: Any) -> tuple[str, ...]:
+    """Return the releases (MM.mm), oldest first, that `GET /v1/release` of a controller's USM lists as installable.
+
+    Raises:
+        SiteFaultError: There is no list of releases.
+    """
+    if not isinstance(body, list) or not all(isinstance(one, Mapping) for one in body):
+        raise _unusable("GET /v1/release gave no list of releases.")
+    # A release of USM is a patch of one of ours, such as 24.09.1 of 24.09.
+    versions = (str(one.get("sw_version")) for one in body if one.get("state") in _INSTALLABLE)
+    found = {".".join(version.split(".")[:2]) for version in versions}
+    return tuple(sorted(filter(is_release, found), key=release_order))
+
+
+def _list(body: Any, key: str) -> list[Mapping[str, Any]]:
+    found = body.get(key) if isinstance(body, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+        raise _unusable(f"The answer has no list {key}.")
+    return found
+
+
+def _first(body: Any, key: str, what: str) -> Mapping[str, Any]:
+    found = _list(body, key)
+    if not found:
+        raise _unusable(f"The site lists no {what}.")
+    return found[0]
+
+
+def _text(values: Mapping[str, Any], key: str, what: str) -> str:
+    value = values.get(key)
+    if not isinstance(value, str) or not value:
+        raise _unusable(f"The {what} has no {key}.")
+    return value
+
+
+def _unusable(text: str) -> SiteFaultError:
+    return SiteFaultError(FaultKind.UNUSABLE, text)

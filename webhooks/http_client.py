@@ -1,0 +1,152 @@
+"""Posts to receivers: bounded in time, without redirects, proxies and cookies; nothing that they say is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, Self
+
+import aiohttp
+
+from messages.version import program_version
+from webhooks.address_policy import REFUSED, AddressRefusedError, Network, socket_maker
+from webhooks.dns import Names
+from webhooks.retry_policy import Reply, read_retry_after
+
+# Longest try: connect, send and answer together.
+TIMEOUT_S: Final = 10.0
+# Tries of all webhooks at once.
+AT_ONCE: Final = 32
+# What of an answer's body is read, so that its connection can be used again, and for how long.
+_BODY_BYTES: Final = 1024
+_BODY_S: Final = 1.0
+# How long a connection is kept for the next event, in seconds: less than receivers keep theirs, for one that they
+# close at that moment is a failed try.
+_KEPT_S: Final = 2.0
+
+# OpenSSL's codes of a certificate for another name and another address; their text holds the one in the URL.
+_OF_ANOTHER: Final = (62, 64)
+
+
+class Receivers:
+    """The receivers of all webhooks; used on one event loop, as a context.
+
+    `ca_file` holds the authorities of their certificates instead of the system's; `allowed` are networks that may be
+    reached though they are this machine's own.
+    """
+
+    def __init__(
+        self, *, ca_file: Path | None = None, allowed: Sequence[Network] = (), timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._ca_file = ca_file
+        self._allowed = tuple(allowed)
+        self._timeout_s = timeout_s
+        self._is_open = False
+        self._session: aiohttp.ClientSession | None = None
+        self._making = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Begin; nothing connects yet."""
+        self._is_open = True
+        return self
+
+    async def _made(self) -> aiohttp.ClientSession:
+        """Return the session. Made with the first post: to read the system's authorities takes a while."""
+        async with self._making:
+            if self._session is None:
+                self._session = await self._make()
+            return self._session
+
+    async def _make(self) -> aiohttp.ClientSession:
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
+        connector = aiohttp.TCPConnector(
+            limit=AT_ONCE,
+            ssl=context,
+            resolver=Names(),
+            socket_factory=socket_maker(self._allowed),
+            keepalive_timeout=_KEPT_S,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            headers={"User-Agent": f"Prestager/{program_version()}"},
+            auto_decompress=False,
+        )
+
+    async def __aexit__(self, *ended: object) -> None:
+        """Close every connection."""
+        self._is_open = False
+        if self._session is not None:
+            await self._session.close()
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Post once and return what came back; never raises for what a receiver or the network does.
+
+        Raises:
+            RuntimeError: Outside of the context.
+        """
+        if not self._is_open:
+            raise RuntimeError("receivers are used as a context")
+        session = await self._made()
+        started = monotonic()
+        status: int | None = None
+        retry_after_s: float | None = None
+        fault = ""
+        try:
+            async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+                status = answer.status
+                retry_after_s = read_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+                took_s = monotonic() - started
+                # The status says it all; a body that drags on only costs the connection.
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    await asyncio.wait_for(answer.content.read(_BODY_BYTES), _BODY_S)
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            took_s = monotonic() - started
+            fault = _fault(error, self._timeout_s) if status is None else ""
+        return Reply(status=status, fault=fault, retry_after_s=retry_after_s, took_s=took_s)
+
+
+# The first kind that fits. The errors' own texts hold the URL, and go nowhere.
+_FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any, float], str]], ...]] = (
+    (AddressRefusedError, lambda _error, _s: REFUSED),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        lambda error, _s: f"The receiver's certificate is not trusted: {_reason(error.certificate_error)}.",
+    ),
+    (aiohttp.ClientConnectorDNSError, lambda _error, _s: "The receiver's name cannot be resolved."),
+    (aiohttp.ClientSSLError, lambda _error, _s: "The receiver does not speak TLS as it should."),
+    (aiohttp.ClientConnectorError, lambda error, _s: f"The receiver cannot be connected to: {_strerror(error)}."),
+    (TimeoutError, lambda _error, timeout_s: f"The receiver did not answer within {timeout_s:g} s."),
+    (aiohttp.InvalidURL, lambda _error, _s: "The url cannot be posted to."),
+    (aiohttp.ServerDisconnectedError, lambda _error, _s: "The receiver hung up without an answer."),
+    (OSError, lambda _error, _s: "The receiver hung up without an answer."),
+)
+
+
+def _fault(error: Exception, timeout_s: float) -> str:
+    """Return why there was no answer."""
+    cause = getattr(error, "os_error", None)
+    told = cause if isinstance(cause, AddressRefusedError) else error
+    for kind, sentence in _FAULTS:
+        if isinstance(told, kind):
+            return sentence(told, timeout_s)
+    return f"The receiver's answer cannot be read ({type(error).__name__})."
+
+
+def _strerror(error: aiohttp.ClientConnectorError) -> str:
+    # The error's own text names the address.
+    number = error.os_error.errno
+    return os.strerror(number) if number else "no address answers"
+
+
+def _reason(error: Exception) -> str:
+    if getattr(error, "verify_code", 0) in _OF_ANOTHER:
+        return "it is for another name or address"
+    return str(getattr(error, "verify_message", "") or type(error).__name__)
