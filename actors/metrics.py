@@ -1,4 +1,4 @@
-"""What is counted while the actors work; the numbers go to whatever implements it."""
+"""Interface of the counters that the actors increment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who calls, and what the caller may do (contract 2.2)."""
+"""Authentication of callers and their roles (contract 2.2)."""
 
 from __future__ import annotations
 

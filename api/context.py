@@ -1,4 +1,4 @@
-"""What every handler finds at its request and its application."""
+"""Objects that handlers find at the application and at a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this API is, for programs and for people: the OpenAPI document and a page made of it. Needs no token."""
+"""Routes of the OpenAPI document and its HTML page, without a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What anybody may ask without a token: the versions, and whether this process is alive and ready."""
+"""Routes without a token: versions, liveness, readiness."""
 
 from __future__ import annotations
 

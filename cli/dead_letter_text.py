@@ -1,4 +1,4 @@
-"""What of a dead letter may be printed: strangers wrote it, and it may hold a secret. Pure."""
+"""Printable parts of a dead letter: others wrote it, and it may hold a secret. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asked what, from where, and what was answered: written with the answer, never changed, forgotten by age only."""
+"""The audit of answered commands: caller, origin, subject and answer; never changed, deleted by age only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs that go on print, and how far they are: written by their workers about once a second.
+"""Output and progress of running playbooks, written by their workers about once a second.
 
 Every write is for runs that `hold` has just found to be the worker's own, in the same transaction. When a run ends in
 good order its output takes the place of the pieces here; those of a lost one stay, for they are all there is, and those

@@ -1,4 +1,4 @@
-"""Where phases are in traces: reserved when a run is handed out, told when it is concluded.
+"""Trace spans of phases: reserved when a run is dispatched, emitted when it is completed.
 
 A phase of a strategy's step is a trace of its own, linked to that of the command that applied the strategy: a trace of
 a thousand sites would be of no use to anybody. The phases of a standalone prestage are in the trace of its command.

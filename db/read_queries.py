@@ -1,4 +1,4 @@
-"""What the API shows, read with Core statements: rows in, no rendering.
+"""Queries of the API in SQLAlchemy Core: rows, no rendering.
 
 Every function takes a connection of `Database.read()`; none of them writes.
 A `ref` is an id when it is all digits, otherwise a name (contract 2.1).

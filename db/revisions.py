@@ -1,4 +1,4 @@
-"""Where a database's schema stands, and which revisions this program knows.
+"""Revision of a database's schema, and the revisions that this program knows.
 
 Without Alembic, which takes longer to load than the rest of the database's code: most processes find the newest schema
 and never migrate.

@@ -1,4 +1,4 @@
-"""What the runs of a step printed: the kept output of those that ended, what there is so far of those that go on."""
+"""Output of the runs of a step: stored for those that ended, live for those that go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which living workers serve which queue, from the heartbeats; one rule for doctor, readiness, queues and create."""
+"""Living workers of each queue, from the heartbeats; one rule for doctor, readiness, queues and create."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transaction has to tell: events for whoever listens, calls of actors through the outbox.
+"""Events and messages of one transaction: events for listeners, calls of actors through the outbox.
 
 Collected while the transaction runs and written by it at its end, in one statement each.
 """

@@ -1,1 +1,1 @@
-"""What travels between the API, the coordinator and foreign publishers: commands, answers, resources."""
+"""Messages between the API, the coordinator and other publishers: commands, answers, resources."""

@@ -1,4 +1,4 @@
-"""What happens, by type: the table that the documents are made of, and what the data of each type holds.
+"""Event types: the table that the documents are made of, and the data of each type.
 
 Whoever tells an event builds its data as one of these types, so mypy holds the code to the documents.
 """

@@ -1,4 +1,4 @@
-"""What happened, as a CloudEvent: the same object on the events exchange and in the stream of the API."""
+"""An event as a CloudEvent: the same object on the events exchange and in the stream of the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dcmanager's API serves and Prestager does not, and the sentence that says so."""
+"""Parts of dcmanager's API that Prestager does not serve, and the sentence that says so."""
 
 from __future__ import annotations
 

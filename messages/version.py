@@ -1,4 +1,4 @@
-"""What this program calls itself to others: in documents, metrics, traces and requests of its own."""
+"""Name and version of this program in documents, metrics, traces and its own requests."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a process tells about itself: counters and gauges for Prometheus, and whether it lives and is ready."""
+"""Metrics for Prometheus, and the health of a process."""

@@ -1,4 +1,4 @@
-"""What the database says about the work, read at a scrape: by coordinators only, for each would say the same.
+"""Metrics read from the database at a scrape, by coordinators only: each process would count the same.
 
 A scrape never waits long and never fails: while the database is away its series are missing and
 `prestager_database_up` is 0. The answer is kept for a few seconds, so many scrapers cost no more than one.

@@ -1,4 +1,4 @@
-"""How many dead letters each queue has, asked of the broker seldom: they should be none.
+"""Number of dead letters in each queue, read from the broker seldom.
 
 A scrape never waits long and never fails: while the broker is away the gauges are missing and `prestager_broker_up`
 is 0.

@@ -1,4 +1,4 @@
-"""What a worker hands to a runner and what it gets back.
+"""Interface between worker and runner: jobs and results.
 
 Written by the step actors, read by every runner. Holds values only: no process, no file, no database.
 """

@@ -1,4 +1,4 @@
-"""What decides whether Ansible can load a set of playbooks, as a digest of names, times and sizes of files.
+"""Digest of all that decides whether Ansible can load a playbook set: names, times and sizes of files.
 
 No file is read. Kept in the directory for runs, a digest lets later processes of the same user know a set that loaded.
 """

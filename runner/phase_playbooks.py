@@ -1,4 +1,4 @@
-"""Which playbook a phase runs, with which variables (contract 8.9 and 10).
+"""Playbook and variables of each phase (contract 8.9 and 10).
 
 Names and extra variables are upstream's, so that a StarlingX controller can bring its own playbooks: those of the seed
 for our set and for one of that time, those of today for a set that has no prepare playbook any more.

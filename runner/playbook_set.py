@@ -1,4 +1,4 @@
-"""Tells which set of playbooks a directory holds: ours, or StarlingX's of the time of its first prestage or of today.
+"""Recognise the playbook set of a directory: ours, or StarlingX's of 2022 or of today.
 
 Looked at for each run, so that a set may be exchanged while the service runs. Never runs or parses a playbook.
 """

@@ -1,4 +1,4 @@
-"""How far a playbook has come, by ansible-runner's events: what it is at, and how its tasks ended so far."""
+"""Progress of a playbook from ansible-runner's events: play, task, and how tasks ended so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a run may take for the bytes that it brings to a site."""
+"""Deadline of a run by the bytes that it brings to a site."""
 
 from __future__ import annotations
 

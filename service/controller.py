@@ -1,4 +1,4 @@
-"""What there is on this machine."""
+"""Machine id and directories of the system controller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a process does not start."""
+"""Errors that keep a process or a command from going on."""
 
 from __future__ import annotations
 

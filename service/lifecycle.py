@@ -1,4 +1,4 @@
-"""What moves in one process: a coordinator, a worker, or both, over whatever transport the broker is."""
+"""Start and stop the background threads of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells whoever started the process that it is ready, that it lives, and that it stops.
+"""Signal readiness, liveness and stop to the process's starter, by systemd's protocol or a file.
 
 Two ways: systemd's notifications, where systemd asks for them, and a file that exists while the service is ready and
 whose time is renewed, for scripts. Used by `service.process`; without either nothing is told.

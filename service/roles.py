@@ -1,4 +1,4 @@
-"""What a process can be of an installation."""
+"""Roles of a process in an installation."""
 
 from __future__ import annotations
 

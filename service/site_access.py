@@ -1,4 +1,4 @@
-"""Who is asked for facts, and how: the sites, the system controller and dcmanager."""
+"""Wiring of access to sites, the system controller and dcmanager."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be right before sites, the system controller or dcmanager can be asked over REST. Changes nothing."""
+"""Checks of the settings for access to sites, the system controller and dcmanager. Changes nothing."""
 
 from __future__ import annotations
 

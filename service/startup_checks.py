@@ -1,4 +1,4 @@
-"""What must be right before the service starts, beyond the form of the settings. Looks at files; changes nothing."""
+"""Checks before the service starts, beyond the form of the settings. Looks at files; changes nothing."""
 
 from __future__ import annotations
 

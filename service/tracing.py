@@ -1,4 +1,4 @@
-"""How a process traces."""
+"""Open the tracer that the settings name."""
 
 from __future__ import annotations
 

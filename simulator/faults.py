@@ -1,4 +1,4 @@
-"""What may go wrong with one operation of a simulated site.
+"""Faults of one operation of a simulated site.
 
 Bodies are those of the real servers: Keystone's and sysinv's errors are JSON, a proxy's are HTML pages.
 """

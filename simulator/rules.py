@@ -1,4 +1,4 @@
-"""Which sites of a simulated fleet have which fault: rules of an operator, drawn by a seed.
+"""Rules that give faults to the sites of a simulated fleet, drawn by a seed.
 
 A rule is `KIND=WHICH` or `KIND:SECONDS=WHICH`. The same seed, rules and names always give the same faults; a rule's
 draw does not depend on the other rules.

@@ -1,4 +1,4 @@
-"""What a simulated site is; every fact may be changed while it is served."""
+"""Facts of a simulated site; each may be changed while it is served."""
 
 from __future__ import annotations
 

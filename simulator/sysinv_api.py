@@ -1,4 +1,4 @@
-"""What sysinv answers about one system, and USM on a system controller: plain values in, JSON values out.
+"""Answers of sysinv about one system, and of USM: plain values in, JSON values out.
 
 Texts and shapes are those of StarlingX; only what an inspector may read is told.
 """

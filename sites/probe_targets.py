@@ -1,4 +1,4 @@
-"""What one probe of one site is: a TCP connection, or what StarlingX's own audit asks."""
+"""One probe of one site: a TCP connection, or the questions of StarlingX's own audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plan asks for: values that somebody else carries out, in order, in one transaction."""
+"""Actions of the plan: values to be carried out in order, in one transaction."""
 
 from __future__ import annotations
 

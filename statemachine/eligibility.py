@@ -1,4 +1,4 @@
-"""Why a subcloud may not be prestaged: one reason text each (contract 3.3.3 and 4.3).
+"""Reasons why a subcloud may not be prestaged, one text each (contract 3.3.3 and 4.3).
 
 The same functions serve strategy create, the precheck phase and the standalone prestage, so that the three never
 disagree.

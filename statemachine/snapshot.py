@@ -1,4 +1,4 @@
-"""What the plan looks at: rows as values.
+"""Rows as values: the input of the plan.
 
 A snapshot may hold every open step or only those that need a look; the plan decides the same. Times are seconds
 since the epoch by the database's clock.

@@ -1,4 +1,4 @@
-"""What a subcloud shows as staged, and when that ends."""
+"""The staged release that a subcloud shows, and when that ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which stage each subcloud of a strategy belongs to (contract 8.1)."""
+"""Stage numbers of the subclouds of a strategy (contract 8.1)."""
 
 from __future__ import annotations
 

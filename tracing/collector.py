@@ -1,4 +1,4 @@
-"""Where the collector is, and the headers that it wants to see, as a rule its credentials. Pure."""
+"""Address of the trace collector and the headers for it, usually credentials. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every log line of a piece of work says: the ids of what it is about, and where it is in a trace.
+"""Ids that all log lines of a piece of work carry, and its place in a trace.
 
 The names are the same everywhere: strategy, step, subcloud, phase, attempt, run, command, request, trace, span.
 """

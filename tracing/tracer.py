@@ -1,4 +1,4 @@
-"""What the parts of the service know of traces: how to begin a span, and where one is now.
+"""Tracing interface of the service: begin a span, read the active one.
 
 Whoever begins a span that goes on elsewhere hands its `traceparent` on. `Untraced` takes the tracer's place when
 traces are off: it stores nothing and costs next to nothing.

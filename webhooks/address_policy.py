@@ -1,4 +1,4 @@
-"""Which addresses a webhook may lead to: judged when the socket is made, after the name was resolved.
+"""Addresses that a webhook may lead to: checked when the socket is made, after the name was resolved.
 
 Whoever may make webhooks shall not thereby reach what only this machine reaches: its own services, and the metadata
 services of clouds, which hand out credentials. Private networks are allowed, for there the receivers are.

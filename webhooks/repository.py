@@ -1,4 +1,4 @@
-"""What a sender reads and writes: one look at the database for everything that is to be done, in a thread."""
+"""Database access of the webhook sender: one poll for everything that is due, in a thread."""
 
 from __future__ import annotations
 

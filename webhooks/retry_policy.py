@@ -1,4 +1,4 @@
-"""What comes of one try: delivered, tried again later, or given up. Pure: chance comes in as an argument."""
+"""Retry policy of webhook deliveries: delivered, tried again later, or given up. Pure: chance is an argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one try posts: the CloudEvent, and the headers that sign it."""
+"""Body and signed headers of one webhook request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command handler works with: one transaction, its journal, its moment, the rules."""
+"""Context of a command handler: one transaction, its events and messages, its moment, the rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command is turned down: a status, a sentence, and nothing changed."""
+"""Refusals of commands: a status, a sentence, and nothing changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a passed lease counts: only after it stood unchanged for a while on our own clock.
+"""Expiry of leases: a passed lease counts only after it stood unchanged for a while on this process's own clock.
 
 A jump of the wall clock makes every lease look passed at once; a living worker renews it within seconds, a dead one
 does not. So a run is taken away only when its passed lease was seen, and seen again unchanged later.

@@ -1,4 +1,4 @@
-"""What one worker process works with."""
+"""Dependencies of one worker process."""
 
 from __future__ import annotations
 

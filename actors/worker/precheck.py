@@ -1,4 +1,4 @@
-"""What a precheck finds: from what the controller knows, and from what was read at the site."""
+"""The precheck of one subcloud, from rows and from the facts read at the site."""
 
 from __future__ import annotations
 

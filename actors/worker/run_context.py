@@ -1,4 +1,4 @@
-"""What goes with a run through a worker process: the ids that log lines say, and its spans.
+"""Context of a run in a worker process: the ids of its log lines, and its spans.
 
 A run is begun in one thread and ends in another, so nothing here is left to what a thread knows by itself.
 """

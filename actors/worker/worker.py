@@ -1,4 +1,4 @@
-"""What a worker does with a run: claim it, carry the phase out, report how it ended.
+"""The worker: claims runs, carries their phases out and reports their ends.
 
 An actor calls `inspect` or `start_playbook` and is done in well under a second: inspections of sites and playbooks go
 on in this process, and their end is reported from there.

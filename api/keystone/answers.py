@@ -1,4 +1,4 @@
-"""What Keystone says of a valid token, read into a caller (contract 2.2, 12.2)."""
+"""Read a caller from Keystone's answer about a valid token (contract 2.2, 12.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the streams of the API have in common: how long a listener may take, and whether it may still listen."""
+"""Common rules of the streams: how long a listener may take to read, and whether it may still listen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How things stand now: the first thing that a listener hears, and again when he cannot resume."""
+"""Snapshot of strategy, steps and runs: the first message of a stream, repeated when a listener cannot resume."""
 
 from __future__ import annotations
 

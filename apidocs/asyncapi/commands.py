@@ -1,4 +1,4 @@
-"""What each command holds and is answered with, as the document tells it. One row for each type."""
+"""Content and answer of each command type for the AsyncAPI document, one row each."""
 
 from __future__ import annotations
 

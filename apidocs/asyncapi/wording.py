@@ -1,4 +1,4 @@
-"""What the document says in words, and where its servers are. Values only."""
+"""Texts and servers of the AsyncAPI document. Values only."""
 
 from __future__ import annotations
 

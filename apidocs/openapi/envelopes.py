@@ -1,4 +1,4 @@
-"""What the API alone wraps around the objects of the wire."""
+"""Types of answers that only the API has, around the objects of the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents tell of one route beside what its handler's docstring, its models and its types say."""
+"""Description of one route beyond its handler's docstring, models and types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the API brings commands to the coordinator over RabbitMQ and gets the answers: direct reply-to, bounded waits."""
+"""Commands from the API to the coordinator over RabbitMQ, and their answers: direct reply-to, bounded waits."""
 
 from __future__ import annotations
 

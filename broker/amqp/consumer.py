@@ -1,4 +1,4 @@
-"""What Dramatiq's worker reads a queue through: validates each body, and settles a delivery on its own channel only.
+"""Consumer for Dramatiq's worker: validates each body, and settles a delivery on its own channel only.
 
 Dramatiq's own consumer acknowledges by number; after a reconnect the numbers start again, and an actor that began
 before acknowledges a stranger's message, which is then lost if the worker dies. Here each delivery knows the consumer

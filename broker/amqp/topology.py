@@ -1,4 +1,4 @@
-"""What exists on RabbitMQ, by name and with its arguments. Values only; `declare` in the publisher makes it.
+"""Exchanges and queues on RabbitMQ with their arguments. Values only; `declare` in the publisher makes them.
 
 Written for RabbitMQ 4 and run on 3.10: every queue is a quorum queue, and dead letters are moved at least once.
 """

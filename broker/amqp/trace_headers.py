@@ -1,4 +1,4 @@
-"""Where a message belongs in a trace, as its AMQP header `traceparent` says (W3C), and the span of its publishing."""
+"""The AMQP header `traceparent` of a message (W3C), and the span of its publishing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of each site, and whether that is what was expected. Pure."""
+"""Compare how each site ended with the expected end. Pure."""
 
 from __future__ import annotations
 

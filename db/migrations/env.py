@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: always through an engine given by `db.migrate`.
+"""Alembic's environment: connects through an engine given by `db.migrate`.
 
 Parts of one installation that start together migrate in turn; whoever comes second finds the work done.
 """

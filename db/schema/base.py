@@ -1,4 +1,4 @@
-"""Where all tables are gathered, and how their constraints are named."""
+"""Metadata of all tables and the names of their constraints."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What callers send: models that judge in the contract's order and words; the documents are made of them."""
+"""Request models: they validate in the contract's order and words, and the documents are made of them."""

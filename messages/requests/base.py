@@ -1,4 +1,4 @@
-"""How a request is judged: types and constraints decide, and each field brings the words for what it refuses.
+"""Validation of requests: types and constraints decide, and each field brings the words of its errors.
 
 The JSON Schema of the documents is made from the same types and constraints, so it promises what is accepted.
 """

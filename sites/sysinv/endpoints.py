@@ -1,4 +1,4 @@
-"""Where each site's Keystone, sysinv and USM are: at its first management address, or where the operator's file says.
+"""Addresses of each site's Keystone, sysinv and USM: at its first management address, or as the operator's file says.
 
 The file belongs to whoever runs the service, and not to callers of the API: a URL is where the account's password goes.
 """

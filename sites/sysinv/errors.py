@@ -1,4 +1,4 @@
-"""What can go wrong when a site is asked, and what follows from it."""
+"""Errors of asking a site, and whether to try again."""
 
 from __future__ import annotations
 

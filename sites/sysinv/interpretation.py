@@ -1,4 +1,4 @@
-"""What the answers of sysinv and USM mean; texts and rules are those of StarlingX. Pure."""
+"""Interpretation of the answers of sysinv and USM; texts and rules are those of StarlingX. Pure."""
 
 from __future__ import annotations
 

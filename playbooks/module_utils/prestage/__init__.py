@@ -1,1 +1,1 @@
-"""What the prestage modules share; copied to the site with each of them, so only the standard library is used."""
+"""Shared code of the prestage modules; copied to the site with each, so only the standard library is used."""

@@ -1,4 +1,4 @@
-"""Where a run puts the archive that it brings to a site: one file per run, so that no two runs share one."""
+"""Place of the archive that a run brings to a site: one file per run, so that no two runs share one."""
 
 import os
 import re

@@ -1,5 +1,5 @@
 """
-Who holds a site, and whether a caller may go on: values in, a decision out.
+The record of a site's lock: its holder, and whether a caller may go on. Values in, a decision out.
 
 Called by lock.py under the file lock; never reads a clock or a file.
 """
