@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults e2e compose-test setup lint types bench bench-callers bench-watching soak pictures documents api-fuzz fmt lock
+.PHONY: help run test faults e2e compose-test setup lint types bench bench-callers bench-watching soak pictures documents house api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ soak: ## Follow the stream of events with many listeners who come back at random
 pictures: ## Draw the pictures of docs/ from the code
 	@bin/setup dev
 	@.venv/bin/python -m docs.pictures
+
+house: ## Measure packages, imports, names and docstrings
+	@bin/setup dev
+	@.venv/bin/python -m docs.house
 
 documents: ## Write the documents of docs/ that are made from the code
 	@bin/setup dev
