@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test faults e2e compose-test setup lint types bench bench-callers bench-watching soak pictures documents house api-fuzz fmt lock
+.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-watching soak pictures documents house api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -9,8 +9,14 @@ run: ## Prestage a demonstration fleet on this machine, from nothing
 	@bin/setup run
 	@.venv/bin/prestager demo
 
-test: ## Check style, types and imports, and run all tests
+test: ## Check style, types and imports, and run the quick lane of the tests: under five minutes
 	@bin/check
+
+test-all: test test-rest ## Run everything that a change must pass
+
+test-rest: ## Run the tests that make test leaves out
+	@bin/setup test
+	@bin/tests --lane rest
 
 faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test

@@ -1,4 +1,4 @@
-"""What tests of several folders share, and which tests stay together in one of the processes that run them."""
+"""Lanes of the tests, fixtures that folders share, and the tests that stay together in one process."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ _TOGETHER: Final = {
 }
 
 
+# Folders of the quick lane, `make test`: seconds of processor time a file. Single tests of others are marked `quick`.
+_QUICK: Final = ("unit", "property", "integration/actors", "integration/api", "integration/db", "integration/sysinv")
+# Files of these folders that take longer.
+_NOT_QUICK: Final = frozenset(
+    {
+        "integration/actors/test_own_playbooks.py",
+        "integration/actors/test_strategy_endings.py",
+        "integration/actors/test_sysinv_strategy.py",
+        "integration/api/test_api_undecodable.py",
+        "integration/db/test_db_first_start.py",
+        "integration/db/test_db_loader.py",
+        "integration/db/test_db_unavailable.py",
+    }
+)
+
 # They take minutes, so they begin first; what is short fills the end.
 _FIRST: Final = ("faults", "acceptance", "integration/amqp", "integration/keystone", "integration/kit")
 
@@ -41,10 +56,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return _Grouped(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of a lane."""
+    parser.addoption("--lane", choices=("quick", "rest"), help="only the quick lane, or only the tests outside of it")
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Have what takes minutes begin first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Keep the tests of the lane, and have what takes minutes begin first."""
     yield
+    lane = config.getoption("lane")
+    if lane is not None:
+        left_out = [item for item in items if is_quick(item) != (lane == "quick")]
+        items[:] = [item for item in items if is_quick(item) == (lane == "quick")]
+        config.hook.pytest_deselected(items=left_out)
     # In each half the order stays as it is: at random.
     items.sort(key=lambda item: not inside_tests(item.path).startswith(_FIRST))
 
@@ -52,6 +77,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 def inside_tests(path: Path) -> str:
     """Return the path of a file of tests from their folder."""
     return str(path.relative_to(Path(__file__).parent))
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Return whether a test belongs to the quick lane."""
+    inside = inside_tests(item.path)
+    return item.get_closest_marker("quick") is not None or (inside.startswith(_QUICK) and inside not in _NOT_QUICK)
 
 
 def group_of(path: Path) -> str:

@@ -100,6 +100,7 @@ def test_killed_at_random_moments_it_ends_as_it_would_have(service: ServiceProce
     assert [] == service.playbook_processes()
 
 
+@pytest.mark.quick
 def test_no_orphan_outlives_the_service(service: ServiceProcess, tmp_path: Path) -> None:
     """After kill -9 in the middle of playbooks no process of theirs is left within five seconds."""
     service.start()

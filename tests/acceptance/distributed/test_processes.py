@@ -72,6 +72,7 @@ def state(installation: InstallationProcesses) -> Any:
     return installation.api.get(STRATEGY)[1]["state"]
 
 
+@pytest.mark.quick
 def test_a_strategy_runs_over_three_processes(
     installation: InstallationProcesses, begin: Callable[[int], None], rabbitmq: RabbitmqServer, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ def tasks(*lines: str) -> str:
     return HEAD + "".join(f"    - {line}\n" for line in lines)
 
 
+@pytest.mark.quick
 def test_success_brings_facts_and_output(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
     """Values of set_stats come back as facts, of all tasks together, and the output is what Ansible prints."""
     playbook = tasks(
