@@ -33,11 +33,12 @@ def row(operators: dict[str, Any], caller: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", IMPORT_ONLY)
 @pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
 def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> None:
-    """Callers may set none but the listed variables, new or known site; the refusal names the variable."""
+    """Callers may set none but the listed variables, new or known site; the refusal names the variable on one line."""
     with pytest.raises(RequestFault) as refused:
         read(model, {"name": "a", "connection": {"ansible_port": 22, name: "x"}})
 
-    assert str(refused.value).startswith(f"Invalid connection: {name[:62]}")
+    shown = name[:62].replace("\n", "\\n")
+    assert str(refused.value).startswith(f"Invalid connection: {shown}")
     assert "can only come by prestager subcloud import" in str(refused.value)
 
 
