@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 
-class Meters(Protocol):
+class Metrics(Protocol):
     """Counts. Called from any thread on the way of every run, so it takes microseconds and never raises."""
 
     def expect_runs(self, phases: Iterable[str]) -> None:
@@ -28,7 +28,7 @@ class Meters(Protocol):
         """Count a result that was dropped because its run was no longer this worker's."""
 
 
-class Unmeasured:
+class NullMetrics:
     """Counts nothing."""
 
     def expect_runs(self, phases: Iterable[str]) -> None:

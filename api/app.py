@@ -8,8 +8,8 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import Authenticator
-from api.context import FOLLOWER, LOG_FOLLOWERS, SERVICES, Limits, Readiness, RequestMeters, Services
-from api.database_reader import Reads
+from api.context import FOLLOWER, LOG_FOLLOWERS, SERVICES, Limits, Readiness, RequestMetrics, Services
+from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
 from api.middleware import log_access, render_errors
 from api.routes import add_routes
@@ -21,7 +21,7 @@ from db.encryption import Sealer
 from db.inventory import installation_id
 from messages.commands import CommandTransport
 from messages.events import source_of
-from tracing.tracer import UNTRACED, Tracer
+from tracing.tracer import NULL_TRACER, Tracer
 
 
 def create_app(  # noqa: PLR0913 - everything that the API works with, by name
@@ -34,8 +34,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     documents: Documents,
     started: Callable[[], bool] = lambda: True,
     limits: Limits | None = None,
-    meters: RequestMeters | None = None,
-    tracer: Tracer = UNTRACED,
+    meters: RequestMetrics | None = None,
+    tracer: Tracer = NULL_TRACER,
 ) -> web.Application:
     """Return the application.
 
@@ -66,7 +66,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     if tracer.is_on:
         app.on_response_prepare.append(tell_trace)
     services = Services(
-        reads=Reads(database),
+        reads=DatabaseReader(database),
         transport=transport,
         sealer=sealer,
         authenticator=authenticator,

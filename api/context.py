@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from api.auth import Authenticator, Caller
-from api.database_reader import Reads
+from api.database_reader import DatabaseReader
 from api.stream.follower import Follower
 from api.stream.log_followers import LogFollowers
 from db.encryption import Sealer
@@ -37,7 +37,7 @@ class Limits:
     readiness_s: float = 5.0
 
 
-class RequestMeters(Protocol):
+class RequestMetrics(Protocol):
     """Counts requests. Quick, and never raises."""
 
     def request_answered(self, method: str, route: str, status: int, took_s: float) -> None:
@@ -48,7 +48,7 @@ class RequestMeters(Protocol):
 class Services:
     """What the handlers work with."""
 
-    reads: Reads
+    reads: DatabaseReader
     transport: CommandTransport
     sealer: Sealer
     authenticator: Authenticator
@@ -57,7 +57,7 @@ class Services:
     started: Callable[[], bool]
     limits: Limits
     # None: nobody counts.
-    meters: RequestMeters | None = None
+    meters: RequestMetrics | None = None
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -23,7 +23,7 @@ _THREADS: Final = 4
 STORE_PATIENCE_S: Final = 5.0
 
 
-class Reads:
+class DatabaseReader:
     """Runs queries in a few threads of its own. No thread starts before the first query."""
 
     def __init__(self, database: Database) -> None:

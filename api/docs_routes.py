@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from aiohttp import hdrs, web
 
 
-class Made(NamedTuple):
+class ApiDocuments(NamedTuple):
     """The documents as they are sent."""
 
     # OpenAPI, as JSON.
@@ -24,11 +24,11 @@ class Made(NamedTuple):
 class Documents:
     """Makes the documents when somebody asks first, and keeps them."""
 
-    def __init__(self, make: Callable[[], Made]) -> None:
+    def __init__(self, make: Callable[[], ApiDocuments]) -> None:
         self._make = make
 
     @cached_property
-    def made(self) -> Made:
+    def made(self) -> ApiDocuments:
         """Return the documents; takes a while the first time."""
         return self._make()
 
@@ -57,5 +57,5 @@ async def show_page(request: web.Request) -> web.Response:
     return web.Response(text=made.page, content_type="text/html", headers=headers)
 
 
-async def _made(request: web.Request) -> Made:
+async def _made(request: web.Request) -> ApiDocuments:
     return await asyncio.to_thread(lambda: request.app[DOCUMENTS].made)

@@ -16,7 +16,7 @@ from api.validation import read_query
 from db import audit, history
 from db.read_queries import Row
 from messages.requests.queries import AuditQuery, PageQuery
-from messages.schemas import PastStrategy
+from messages.schemas import HistoricStrategy
 from messages.serializers import audit_resource, past_step_resource, past_strategy_resource
 
 
@@ -68,7 +68,7 @@ async def show_audit(request: web.Request) -> web.Response:
     return json_answer(await request.app[SERVICES].reads.run(read))
 
 
-def _with_counts(connection: Connection, rows: list[Row]) -> list[PastStrategy]:
+def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
     counts, starts = history.step_counts(connection, ids), history.first_starts(connection, ids)
     return [past_strategy_resource(row, counts.get(row["id"], {}), starts.get(row["id"])) for row in rows]

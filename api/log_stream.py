@@ -13,7 +13,7 @@ from api.context import LOG_FOLLOWERS, SERVICES
 from api.path_params import step_not_found
 from api.stream.log_followers import NO_ANSWER
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
-from api.stream.tail import Tail, Told
+from api.stream.tail import ShownOutput, Tail
 from db import read_queries as listing
 
 _log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class _Reader:
         self._request = request
         self._response = response
         self._tail = tail
-        self._told = Told()
+        self._told = ShownOutput()
         self._sent_at = self._token_seen_at = monotonic()
         self._pause_s = _SHORTEST_PAUSE_S
 

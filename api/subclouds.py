@@ -27,7 +27,7 @@ from messages.requests.names import unused_fields, unused_note
 from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
-from messages.schemas import DetailedSubcloud, ListedSubcloud, ShownSubcloud
+from messages.schemas import DetailedSubcloud, ListedSubcloud, SubcloudDetail
 from messages.serializers import subcloud_resource
 from messages.version import INSTALLATION_HEADER
 
@@ -125,7 +125,7 @@ async def _read_for(request: web.Request, ref: str, reading: Awaitable[_Body]) -
         raise
 
 
-async def _show(request: web.Request, render: Callable[[Row], ShownSubcloud]) -> web.Response:
+async def _show(request: web.Request, render: Callable[[Row], SubcloudDetail]) -> web.Response:
     ref = path_ref(request, subcloud_not_found())
 
     def read(connection: Connection) -> bytes:
@@ -141,7 +141,7 @@ def _listed(row: Row) -> ListedSubcloud:
     return {**_single(row), "sync_status": "unknown"}
 
 
-def _single(row: Row) -> ShownSubcloud:
+def _single(row: Row) -> SubcloudDetail:
     return {**subcloud_resource(row), "endpoint_sync_status": []}
 
 

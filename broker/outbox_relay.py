@@ -42,7 +42,7 @@ def one_by_one(publish: Callable[[str, int | None, str | None], None]) -> Callab
     return publish_all
 
 
-class Relay:
+class OutboxRelay:
     """Publishes outbox rows through `publish(calls)`, which returns once all of them are handed over.
 
     Each process relays at once what it wrote itself (`writer`), and what another left lying for a few seconds; so

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from actors.coordinator.context import CoordinatorRules, Desk
+from actors.coordinator.context import CommandContext, CoordinatorRules
 from actors.coordinator.coordinator import Handler
-from actors.coordinator.errors import Refused
+from actors.coordinator.errors import CommandRefusedError
 from db.audit import record
 from db.database import Database
 from db.schema import controller
@@ -32,14 +32,14 @@ def carry_out(database: Database, handler: Handler, command: Command) -> Any:
     with database.write() as connection:
         # In turn with the coordinator's transactions.
         connection.execute(select(controller.c.id).with_for_update())
-        desk = Desk(
+        context = CommandContext(
             connection=connection,
             journal=journal,
             at=at,
             rules=CoordinatorRules(release=None),
             inspector=DeclaredInspector(),
         )
-        answer = _handled(desk, handler, asked)
+        answer = _handled(context, handler, asked)
         record(connection, asked, answer, at)
         journal.write(connection)
     if answer.status != HTTPStatus.OK:
@@ -47,11 +47,11 @@ def carry_out(database: Database, handler: Handler, command: Command) -> Any:
     return answer.body
 
 
-def _handled(desk: Desk, handler: Handler, command: Command) -> Answer:
+def _handled(context: CommandContext, handler: Handler, command: Command) -> Answer:
     try:
-        with desk.connection.begin_nested():
-            body = handler(desk, command)
-    except Refused as refusal:
+        with context.connection.begin_nested():
+            body = handler(context, command)
+    except CommandRefusedError as refusal:
         return Answer(status=refusal.status, detail=refusal.detail)
     return Answer(status=HTTPStatus.OK, body=body)
 

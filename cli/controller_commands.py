@@ -14,7 +14,7 @@ from service.load_settings import read_settings
 app = typer.Typer(no_args_is_help=True, help="Declare the state of the system controller.")
 
 
-class Wish(StrEnum):
+class UpgradingAction(StrEnum):
     """What to do about the declaration."""
 
     ON = "on"
@@ -24,13 +24,13 @@ class Wish(StrEnum):
 
 @app.command()
 def upgrading(
-    wish: Annotated[Wish, typer.Argument(help="on: an upgrade goes on; off: none does; show: only look.")],
+    wish: Annotated[UpgradingAction, typer.Argument(help="on: an upgrade goes on; off: none does; show: only look.")],
 ) -> None:
     """Declare whether the system controller is being upgraded; while it is, no prestage starts."""
     with store(read_settings()) as database:
-        if wish is not Wish.SHOW:
+        if wish is not UpgradingAction.SHOW:
             with database.write() as connection:
-                declare_upgrading(connection, wish is Wish.ON)
+                declare_upgrading(connection, wish is UpgradingAction.ON)
         with database.read() as connection:
             declared = declared_upgrading(connection)
     typer.echo(f"upgrading {'on' if declared else 'off'}")

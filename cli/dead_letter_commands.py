@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from broker.amqp.dead_letter_admin import DeadLetter, Mailbox, MailboxError, open_mailbox
+from broker.amqp.dead_letter_admin import DeadLetter, DeadLetterAdmin, DeadLetterAdminError, open_mailbox
 from broker.amqp.publisher import Publisher, PublishError
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
 from cli.dead_letter_text import age_text, printable, shown_body
@@ -105,11 +105,11 @@ def purge(
 
 
 @contextmanager
-def _mailbox() -> Iterator[Mailbox]:
+def _mailbox() -> Iterator[DeadLetterAdmin]:
     try:
         with open_mailbox(_broker_url()) as mailbox:
             yield mailbox
-    except MailboxError as error:
+    except DeadLetterAdminError as error:
         raise CommandError(
             f"The broker does not let the dead letters be handled: {error}. A queue that is missing is made by the"
             " next start of a coordinator or worker; rights are given by: rabbitmqctl set_permissions"

@@ -17,7 +17,7 @@ from db.dispatch_runs import add_runs, consume, new_run
 from db.live_output import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.unit_of_work import Journal
-from messages.event_types import AbortedStep, Nothing, StepsAborted
+from messages.event_types import AbortedStep, EmptyData, StepsAborted
 from statemachine.actions import (
     AbortWaiting,
     Action,
@@ -106,7 +106,7 @@ class Decisions:
         if ended:
             self._connection.execute(delete(secrets).where(secrets.c.strategy_id == action.strategy_id))
         self._journal.tell(
-            f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", Nothing()
+            f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", EmptyData()
         )
 
     @_do.register

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert
 
 from db.schema import live_outputs, preparations, runs, steps
 from db.unit_of_work import Journal, RunIds
-from messages.event_types import RunTold
+from messages.event_types import RunEventData
 from statemachine.states import RunState
 
 
@@ -36,7 +36,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beyond:
+class UnsavedTail:
     """What a run printed behind the output that is kept of it: told live, and by nothing else."""
 
     # Where that output ends.
@@ -92,7 +92,7 @@ def end_live(
     connection: Connection,
     journal: Journal,
     progress: Mapping[int, Mapping[str, Any]],
-    beyond: Mapping[int, Beyond] | None = None,
+    beyond: Mapping[int, UnsavedTail] | None = None,
 ) -> None:
     """Conclude runs that were watched and have just been finished, given how far each came.
 
@@ -107,7 +107,7 @@ def end_live(
         tell_progress(connection, journal, progress)
 
 
-def _keep_beyond(connection: Connection, run_id: int, beyond: Beyond) -> None:
+def _keep_beyond(connection: Connection, run_id: int, beyond: UnsavedTail) -> None:
     if beyond.pieces:
         forget_from(connection, run_id, beyond.pieces[0].at_bytes)
         add_pieces(connection, beyond.pieces)
@@ -123,7 +123,7 @@ def tell_progress(connection: Connection, journal: Journal, run_ids: Iterable[in
         journal.tell(f"run.{row.type}.{row.phase}", f"run/{row.id}", _about(row), run=run)
 
 
-def running_runs(connection: Connection) -> list[tuple[int, RunTold]]:
+def running_runs(connection: Connection) -> list[tuple[int, RunEventData]]:
     """Return the id of each run that goes on and what its events tell, in the order of ids."""
     query = _watched().where(~runs.c.consumed, runs.c.state == RunState.RUNNING).order_by(runs.c.id)
     return [(row.id, _about(row)) for row in connection.execute(query)]
@@ -152,8 +152,8 @@ def _watched() -> Select[Any]:
     )
 
 
-def _about(row: Any) -> RunTold:
-    about: RunTold = {
+def _about(row: Any) -> RunEventData:
+    about: RunEventData = {
         "strategy": row.strategy_id,
         "subcloud": row.subcloud_name,
         "stage": row.stage,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from db.inventory import WORK
-from db.live_output import Beyond
+from db.live_output import UnsavedTail
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
 from db.unit_of_work import Journal, RunIds
@@ -80,7 +80,7 @@ class Report:
     # How far it came, of a run that told something while it went on.
     progress: Mapping[str, Any] | None = None
     # Of such a run whose process died: what its output lacks.
-    beyond: Beyond | None = None
+    beyond: UnsavedTail | None = None
 
 
 def claim(  # noqa: PLR0913 - all by name where it matters

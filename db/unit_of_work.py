@@ -17,7 +17,7 @@ from db.schema import events, outbox
 from db.types import database_now
 from messages.events import subject_ids
 from tracing.traceparent import trace_of
-from tracing.tracer import UNTRACED, Tracer, current
+from tracing.tracer import NULL_TRACER, Tracer, current
 
 # Key of the advisory lock on PostgreSQL: "prestev" as a number.
 _EVENTS_LOCK: Final = 0x70726573746576
@@ -48,7 +48,7 @@ class Journal:
         concluded: ids of runs that it has drawn its conclusion from.
     """
 
-    def __init__(self, at: datetime, writer: str = "", tracer: Tracer = UNTRACED) -> None:
+    def __init__(self, at: datetime, writer: str = "", tracer: Tracer = NULL_TRACER) -> None:
         self.tracer = tracer
         self.handed_out: list[RunIds] = []
         self.concluded: list[int] = []

@@ -47,7 +47,7 @@ class Event(TypedDict):
     data: Mapping[str, Any]
 
 
-class Nothing(TypedDict):
+class EmptyData(TypedDict):
     """Nothing beside type and subject."""
 
 
@@ -57,7 +57,7 @@ class StrategyCreated(TypedDict):
     steps: Annotated[int, Field(ge=0, description="How many steps it has.")]
 
 
-class StepTold(TypedDict):
+class StepEventData(TypedDict):
     """A step came to a state."""
 
     strategy: Annotated[int | None, Field(description="Null for a step without a strategy.")]
@@ -91,7 +91,7 @@ class RunResults(TypedDict):
     ignored: Count
 
 
-class RunTold(StepTold):
+class RunEventData(StepEventData):
     """How far a run is; a preparation is told as the work of the step that it was opened for."""
 
     step: int
@@ -183,7 +183,7 @@ class WebhookPing(TypedDict):
     webhook: str
 
 
-class RunningRun(RunTold):
+class RunningRun(RunEventData):
     """A run that goes on."""
 
     run: int
@@ -244,7 +244,7 @@ def _removal_states() -> tuple[EventType, ...]:
         EventType(
             name=f"step.{StepType.UNSTAGE}.{state}",
             subject="step",
-            data=StepTold,
+            data=StepEventData,
             summary=f"The removal of a staged release is now: {state}.",
         )
         for state in (StepState.INITIAL, *PHASES_OF[StepType.UNSTAGE], *ended)
@@ -253,7 +253,9 @@ def _removal_states() -> tuple[EventType, ...]:
 
 def _runs_of(step_type: StepType) -> tuple[EventType, ...]:
     return tuple(
-        EventType(name=f"run.{step_type}.{one}", subject="run", data=RunTold, summary=f"A run of {one} is further.")
+        EventType(
+            name=f"run.{step_type}.{one}", subject="run", data=RunEventData, summary=f"A run of {one} is further."
+        )
         for one in PHASES_OF[step_type]
     )
 
@@ -267,9 +269,11 @@ _STEP_STATES: Final = (
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = (
     *_states("strategy", StrategyCreated, StrategyState.INITIAL),
-    *_states("strategy", Nothing, *_LATER_STATES),
-    EventType(name="strategy.prestage.deleted", subject="strategy", data=Nothing, summary="A strategy is history now."),
-    *_states("step", StepTold, *_STEP_STATES),
+    *_states("strategy", EmptyData, *_LATER_STATES),
+    EventType(
+        name="strategy.prestage.deleted", subject="strategy", data=EmptyData, summary="A strategy is history now."
+    ),
+    *_states("step", StepEventData, *_STEP_STATES),
     EventType(
         name="step.prestage.aborted",
         subject="strategy",
@@ -304,9 +308,9 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
         data=HostKeyForgotten,
         summary="The SSH host keys of a subcloud were forgotten.",
     ),
-    EventType(name="subcloud.deleted", subject="subcloud", data=Nothing, summary="A subcloud was removed."),
-    EventType(name="subcloud.online", subject="subcloud", data=Nothing, summary="The probe found that it answers."),
-    EventType(name="subcloud.offline", subject="subcloud", data=Nothing, summary="The probe found it silent."),
+    EventType(name="subcloud.deleted", subject="subcloud", data=EmptyData, summary="A subcloud was removed."),
+    EventType(name="subcloud.online", subject="subcloud", data=EmptyData, summary="The probe found that it answers."),
+    EventType(name="subcloud.offline", subject="subcloud", data=EmptyData, summary="The probe found it silent."),
     EventType(name="webhook.disabled", subject="webhook", data=WebhookDisabled, summary="A receiver takes nothing in."),
     EventType(
         name=RESTORED,

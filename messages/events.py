@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from messages.event_types import Event, StepTold
+from messages.event_types import Event, StepEventData
 
 # A CloudEvent in structured JSON, over AMQP and to webhooks.
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -38,9 +38,9 @@ def cloud_event(row: Mapping[Any, Any], source: str) -> Event:
     return event
 
 
-def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepTold:
+def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepEventData:
     """Return what an event of a step tells beside its state; a standalone prestage has no strategy."""
-    told: StepTold = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
+    told: StepEventData = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
     if details:
         told["details"] = details
     return told

@@ -90,7 +90,7 @@ _Past = TypedDict(
 )
 
 
-class PastStrategy(Strategy, _Past):
+class HistoricStrategy(Strategy, _Past):
     """A strategy of any time."""
 
 
@@ -111,7 +111,7 @@ Step = TypedDict(
 _PastStep = TypedDict("_PastStep", {"release": str, "from-version": str | None, "duration-s": Seconds | None})
 
 
-class PastStep(Step, _PastStep):
+class HistoricStep(Step, _PastStep):
     """A step of a strategy of any time."""
 
 
@@ -157,19 +157,19 @@ class ChangedSubcloud(Subcloud):
     info_message: NotRequired[Annotated[str, Field(description="Names the fields that were sent and are not used.")]]
 
 
-class ShownSubcloud(Subcloud):
+class SubcloudDetail(Subcloud):
     """A subcloud as it is shown by itself. Nothing is synchronised with sites."""
 
     endpoint_sync_status: Annotated[list[dict[str, Any]], Field(max_length=0)]
 
 
-class ListedSubcloud(ShownSubcloud):
+class ListedSubcloud(SubcloudDetail):
     """A subcloud in the list of all."""
 
     sync_status: Literal["unknown"]
 
 
-class DetailedSubcloud(ShownSubcloud):
+class DetailedSubcloud(SubcloudDetail):
     """A subcloud with what the client prints for `--detail`."""
 
     oam_floating_ip: Annotated[str, Field(description="`unavailable` where it is not known.")]
@@ -283,7 +283,7 @@ class TaggedWebhook(Webhook, _Tagged):
     """A webhook whose secret has just been stored, as the coordinator answers."""
 
 
-class MadeWebhook(Webhook):
+class WebhookCreated(Webhook):
     """A webhook that was created or changed."""
 
     secret: NotRequired[

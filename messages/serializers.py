@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, overload
 
-from messages.schemas import AuditEntry, Delivery, Group, PastStep, PastStrategy, Step, Strategy, Subcloud, Webhook
+from messages.schemas import (
+    AuditEntry,
+    Delivery,
+    Group,
+    HistoricStep,
+    HistoricStrategy,
+    Step,
+    Strategy,
+    Subcloud,
+    Webhook,
+)
 from statemachine.states import StrategyState
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "told" for what travelled by message
@@ -75,7 +85,7 @@ def step_resource(row: Row) -> Step:
     }
 
 
-def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> PastStrategy:
+def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> HistoricStrategy:
     """Return a strategy of any time.
 
     `counts` tells how many of its steps are in each state, `first_start` when the first of them began.
@@ -91,7 +101,7 @@ def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: dat
     }
 
 
-def past_step_resource(row: Row) -> PastStep:
+def past_step_resource(row: Row) -> HistoricStep:
     """Return a step of a strategy of any time."""
     return {
         **step_resource(row),

@@ -29,7 +29,7 @@ Fact = tuple[str, str, tuple[str, ...], Mapping[tuple[str, ...], float]]
 Facts = list[Fact]
 
 
-class StoreFacts(Collector):
+class DatabaseMetrics(Collector):
     """Gauges from the database; `clock` gives seconds that never jump."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = monotonic) -> None:

@@ -21,7 +21,7 @@ _REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _OUTCOMES: Final = ("succeeded", "failed")
 
 
-class ProcessMeters:
+class ProcessMetrics:
     """The counters of one process in a registry of its own; implements `actors.metrics.Meters`."""
 
     def __init__(self) -> None:

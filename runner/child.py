@@ -20,7 +20,7 @@ from runner.memory_limit import limit_memory
 from runner.private_dir import PrivateDir
 from runner.processes import RUN_OPTION
 from runner.protocol import ABANDONED_EXIT_CODE, Accepted
-from runner.watchdog import Leash
+from runner.watchdog import SupervisorWatchdog
 
 # A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
 _LAST_REPORT_S = 2.0
@@ -54,26 +54,26 @@ def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Pat
         place.remove()
         os._exit(ABANDONED_EXIT_CODE)
 
-    leash = Leash(orders, silence_limit_s=silence_limit_s, on_abandoned=leave)
-    leash.start()
+    watchdog = SupervisorWatchdog(orders, silence_limit_s=silence_limit_s, on_abandoned=leave)
+    watchdog.start()
     # A handler, not SIG_IGN: an ignored signal would stay ignored in ansible-playbook.
-    signal.signal(signal.SIGTERM, lambda *_: leash.terminate())
+    signal.signal(signal.SIGTERM, lambda *_: watchdog.terminate())
     os.chdir(place.path)
     # Imported here, after the leash: this takes a third of a second, the better part of a start.
     import ansible_runner  # noqa: PLC0415
 
     from runner.playbook import PlaybookRun  # noqa: PLC0415
 
-    job = leash.wait_for_job()
+    job = watchdog.wait_for_job()
     if job is None:
-        leash.returned.set()
+        watchdog.returned.set()
         place.remove()
         return
     join_trace(job.traceparent)
     join_set(is_ours=job.is_ours)
     reporter = Reporter(reports)
     reporter.send(Accepted())
-    ended = PlaybookRun(job, place, leash, reporter, ansible_playbook).run(ansible_runner.run)
+    ended = PlaybookRun(job, place, watchdog, reporter, ansible_playbook).run(ansible_runner.run)
     place.remove()
     reporter.send(ended)
     reporter.close()

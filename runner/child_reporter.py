@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from runner.progress import Progress
-from runner.protocol import Glimpse, Report, encode
+from runner.protocol import OutputPreview, Report, encode
 
 # Pause between two reports of what passes, in seconds: a playbook that prints for hours costs its supervisor little.
 _PASSING_EVERY_S = 0.5
@@ -39,7 +39,7 @@ class Reporter:
         self._queue: SimpleQueue[bytes | _Wake] = SimpleQueue()
         self._lock = threading.Lock()
         self._progress: Progress | None = None
-        self._glimpses: deque[Glimpse] = deque()
+        self._glimpses: deque[OutputPreview] = deque()
         self._glimpses_length = 0
         self._told_at = -_PASSING_EVERY_S
         self._thread = threading.Thread(target=self._write_all, name="reports", daemon=True)
@@ -59,7 +59,7 @@ class Reporter:
         """Tell some of the held back output, soon; of much the newest."""
         with self._lock:
             self._wake_for_passing()
-            self._glimpses.append(Glimpse(at_bytes=at_bytes, text=text))
+            self._glimpses.append(OutputPreview(at_bytes=at_bytes, text=text))
             self._glimpses_length += len(text)
             while self._glimpses_length > _GLIMPSES_LENGTH:
                 self._glimpses_length -= len(self._glimpses.popleft().text)

@@ -19,7 +19,7 @@ _VERSIONS_TOLD = f"{PRESTAGE_VERSIONS}:"
 _REMEMBERED_LINES = 200
 
 
-class Digest:
+class EventCollector:
     """Reads events one by one; `say` gets each masked piece of output that may be passed on now.
 
     `hold` gets each masked piece that is held back until the end, and its place in all that was printed, in bytes.

@@ -11,14 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.interface import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, TaskTime, Unwatched
+from runner.interface import (
+    NoFreeSlotError,
+    NullRunWatch,
+    OnFinished,
+    Outcome,
+    PlaybookJob,
+    RunResult,
+    RunWatch,
+    TaskTime,
+)
 from runner.progress import Progress
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoopEnd:
+class FakeRunEnd:
     """How a job pretends to end."""
 
     outcome: Outcome = Outcome.SUCCEEDED
@@ -32,7 +41,7 @@ class NoopEnd:
     tasks: Sequence[TaskTime] = ()
 
 
-class NoopRunner:
+class FakeRunner:
     """Ends every job as `decide` says, at once by default; behaves like Supervisor in everything else.
 
     Args:
@@ -48,16 +57,16 @@ class NoopRunner:
         *,
         slots: int,
         on_finished: OnFinished,
-        decide: Callable[[PlaybookJob], NoopEnd] = lambda _: NoopEnd(),
+        decide: Callable[[PlaybookJob], FakeRunEnd] = lambda _: FakeRunEnd(),
     ) -> None:
         self._slots = slots
         self._on_finished = on_finished
         self._decide = decide
-        self._watch: RunWatch = Unwatched()
+        self._watch: RunWatch = NullRunWatch()
         self._changed = threading.Condition()
         self._open = False
         # Jobs by run id, and the monotonic times at which they end.
-        self._jobs: dict[int, tuple[PlaybookJob, NoopEnd]] = {}
+        self._jobs: dict[int, tuple[PlaybookJob, FakeRunEnd]] = {}
         self._due: list[tuple[float, int, int]] = []
         self._thread = threading.Thread(target=self._work, name="noop-runner", daemon=True)
 
@@ -89,7 +98,7 @@ class NoopRunner:
             end = self._decide(job)
             if end.delay_s > job.deadline_s:
                 late = f"did not finish within {job.deadline_s:g} s"
-                end = NoopEnd(outcome=Outcome.FAILED, details=late, delay_s=job.deadline_s)
+                end = FakeRunEnd(outcome=Outcome.FAILED, details=late, delay_s=job.deadline_s)
             self._jobs[job.run_id] = (job, end)
             self._tell(job.run_id, end)
             self._end_after(job, end.delay_s)
@@ -113,7 +122,7 @@ class NoopRunner:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _tell(self, run_id: int, end: NoopEnd) -> None:
+    def _tell(self, run_id: int, end: FakeRunEnd) -> None:
         if end.says:
             self._watch.said(run_id, 0, end.says.encode())
         if end.progress is not None:
@@ -146,7 +155,7 @@ class NoopRunner:
         return None
 
     @staticmethod
-    def _result(job: PlaybookJob, end: NoopEnd) -> RunResult:
+    def _result(job: PlaybookJob, end: FakeRunEnd) -> RunResult:
         return RunResult(
             run_id=job.run_id,
             token=job.token,

@@ -122,7 +122,7 @@ class RunWatch(Protocol):
         """Take in how far a run is."""
 
 
-class Unwatched:
+class NullRunWatch:
     """Nobody wants to know."""
 
     def said(self, run_id: int, at_bytes: int, content: bytes) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.child_reporter import Reporter
-from runner.event_collector import Digest
+from runner.event_collector import EventCollector
 from runner.failure_file import read_failures
 from runner.failure_text import joined, sentence, with_remark
 from runner.host_work import HostWork
@@ -25,11 +25,11 @@ from runner.memory_limit import memory_remark, take_reserve
 from runner.private_dir import PrivateDir
 from runner.processes import descendants, end_processes
 from runner.progress import ProgressCounter
-from runner.protocol import Announced, Ended, Ending, Output, Rest, Start
+from runner.protocol import Announced, Ended, Ending, Output, OutputTail, Start
 from runner.site_address import SiteAddressError, with_judged_address
 from runner.task_times import TaskTimes
 from runner.transfer import AnnouncedBytes
-from runner.watchdog import Leash
+from runner.watchdog import SupervisorWatchdog
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
 _EXPECT_TIMEOUT_S = 1
@@ -63,14 +63,16 @@ def runner_arguments(job: Start, place: PrivateDir, inventory: list[str], ansibl
 class PlaybookRun:
     """One playbook from the job's arrival to its last report; everything happens in the main thread but the guard."""
 
-    def __init__(self, job: Start, place: PrivateDir, leash: Leash, reporter: Reporter, ansible_playbook: Path) -> None:
+    def __init__(
+        self, job: Start, place: PrivateDir, watchdog: SupervisorWatchdog, reporter: Reporter, ansible_playbook: Path
+    ) -> None:
         self._job = job
         self._ansible_playbook = ansible_playbook
         self._place = place
-        self._leash = leash
+        self._leash = watchdog
         self._masker = Masker(job.secrets.values(), public=[job.host, str(job.host_vars.get("ansible_user", ""))])
         self._reporter = reporter
-        self._digest = Digest(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
+        self._digest = EventCollector(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
         self._work = HostWork(job.host)
         self._progress = ProgressCounter(self._masker)
         self._announced = AnnouncedBytes()
@@ -137,7 +139,7 @@ class PlaybookRun:
         ending, details = self._judge(status, reason)
         self._reporter.settle()
         for piece in self._digest.finish():
-            self._reporter.send(Rest(text=piece))
+            self._reporter.send(OutputTail(text=piece))
         at_bytes, left_out_bytes = self._digest.left_out
         return Ended(
             ending=ending,

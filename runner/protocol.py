@@ -86,7 +86,7 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Glimpse:
+class OutputPreview:
     """Report: for those who follow, some of what is held back of the output until the end; masked."""
 
     # Its place in all that the playbook printed; what is missing before it was too much to tell.
@@ -95,7 +95,7 @@ class Glimpse:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rest:
+class OutputTail:
     """Report: a piece of the end of the output, which was held back."""
 
     text: str
@@ -117,16 +117,16 @@ class Ended:
 
 
 Order = Start | Ping | Stop
-Report = Accepted | Announced | Output | Glimpse | Progress | Rest | Ended
+Report = Accepted | Announced | Output | OutputPreview | Progress | OutputTail | Ended
 
 _ORDERS: dict[str, type[Order]] = {"start": Start, "ping": Ping, "stop": Stop}
 _REPORTS: dict[str, type[Report]] = {
     "accepted": Accepted,
     "announced": Announced,
     "output": Output,
-    "glimpse": Glimpse,
+    "glimpse": OutputPreview,
     "progress": Progress,
-    "rest": Rest,
+    "rest": OutputTail,
     "ended": Ended,
 }
 _KINDS = {cls: kind for kind, cls in (*_ORDERS.items(), *_REPORTS.items())}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess, describe_exit
 from runner.failure_text import sentence
-from runner.interface import Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
+from runner.interface import NullRunWatch, Outcome, PlaybookJob, RunResult, RunWatch
 from runner.masking import Masker
 from runner.progress import Progress
 from runner.protocol import (
@@ -21,10 +21,10 @@ from runner.protocol import (
     Announced,
     Ended,
     Ending,
-    Glimpse,
     Output,
+    OutputPreview,
+    OutputTail,
     Report,
-    Rest,
     Start,
     Stop,
 )
@@ -61,7 +61,7 @@ class RunSession:
 
     def __init__(self, job: PlaybookJob, *, stop_grace_s: float, watch: RunWatch | None = None) -> None:
         self.job = job
-        self._watch = watch or Unwatched()
+        self._watch = watch or NullRunWatch()
         # What whoever submits it knows of the run, such as the ids that log lines say.
         self.context = copy_context()
         self._stop_grace_s = stop_grace_s
@@ -136,11 +136,11 @@ class RunSession:
                 content = self._keep(text)
                 self._tell(lambda: self._watch.said(self.job.run_id, self._said_bytes, content))
                 self._said_bytes += len(content)
-            case Glimpse(at_bytes=at_bytes, text=text):
+            case OutputPreview(at_bytes=at_bytes, text=text):
                 self._tell(lambda: self._watch.said(self.job.run_id, at_bytes, _utf8(text)))
             case Progress():
                 self._tell(lambda: self._watch.advanced(self.job.run_id, report))
-            case Rest(text=text):
+            case OutputTail(text=text):
                 self._is_whole = True
                 self._keep(text)
             case Ended():

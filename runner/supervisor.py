@@ -19,7 +19,7 @@ from runner.ansible_installation import AnsibleInstallation
 from runner.capacity import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess
-from runner.interface import NoFreeSlotError, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch, Unwatched
+from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value
 from runner.run_session import RunSession, StopRequest
@@ -99,7 +99,7 @@ class Supervisor:
         self._memory_floor_bytes = memory_floor_bytes
         self._process_memory = process_memory or process_memory_bytes(slots)
         self._available_memory = available_memory
-        self._watch: RunWatch = Unwatched()
+        self._watch: RunWatch = NullRunWatch()
         self._lock = threading.Lock()
         self._state = _State.NEW
         self._sessions: dict[int, RunSession] = {}

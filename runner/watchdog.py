@@ -22,7 +22,7 @@ ABANDONED_GRACE_S = 2.0
 _READ_BYTES = 64 * 1024
 
 
-class Leash:
+class SupervisorWatchdog:
     """Watches the supervisor and carries out its orders.
 
     Attributes:

@@ -13,9 +13,9 @@ from dramatiq import Message
 from actors.actors import Actors
 from actors.coordinator.coordinator import Coordinator
 from actors.message_spans import MessageSpans, in_trace
-from actors.worker.dependencies import WorkerTools
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.worker import StepWorker
-from broker.amqp.command_ingress import Ingress
+from broker.amqp.command_ingress import CommandIngress
 from broker.amqp.command_transport import AmqpTransport
 from broker.amqp.consumer import Reader
 from broker.amqp.dead_lettering import turn_away
@@ -23,10 +23,10 @@ from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing
 from broker.amqp.envelope import BadEnvelopeError, read_envelope
 from broker.amqp.event_publisher import EventPublisher
 from broker.amqp.publisher import Outgoing, Publisher
-from broker.amqp.topology_check import TopologyUpkeep
+from broker.amqp.topology_check import TopologyCheck
 from broker.amqp.trace_headers import header_trace, publishing, trace_header
 from broker.amqp.worker_control import HintKind, Listener
-from broker.outbox_relay import Call, Relay
+from broker.outbox_relay import Call, OutboxRelay
 from db.database import Database
 from db.dispatch_runs import ACTOR_OF_PHASE
 from db.retention import Retention
@@ -35,8 +35,8 @@ from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
 from service.periodic_thread import Loop
-from service.webhook_sender_thread import Sending
-from tracing.tracer import UNTRACED, Tracer
+from service.webhook_sender_thread import WebhookSenderThread
+from tracing.tracer import NULL_TRACER, Tracer
 
 # Seconds between two looks at the topology, and at the connection.
 _RETRY_S: Final = 2.0
@@ -47,7 +47,7 @@ _EVENTS_S: Final = 0.5
 class AmqpMessages:
     """RabbitMQ as one process sees it; `name` is what RabbitMQ shows of its connections, `source` our CloudEvents'."""
 
-    def __init__(self, url: str, *, name: str, source: str, tracer: Tracer = UNTRACED) -> None:
+    def __init__(self, url: str, *, name: str, source: str, tracer: Tracer = NULL_TRACER) -> None:
         self.tracer = tracer
         self.url = url
         self.name = name
@@ -84,13 +84,13 @@ class AmqpActors:
         relay: Loop,
         retention: Retention,
         coordinator: Coordinator | None = None,
-        tools: WorkerTools | None = None,
-        webhooks: Sending | None = None,
+        tools: WorkerDependencies | None = None,
+        webhooks: WebhookSenderThread | None = None,
         process: ReportedProcess | None = None,
     ) -> None:
         self._messages = messages
-        self._ingress = Ingress(messages.publisher, messages.source, messages.tracer)
-        self._upkeep = TopologyUpkeep(messages.publisher)
+        self._ingress = CommandIngress(messages.publisher, messages.source, messages.tracer)
+        self._upkeep = TopologyCheck(messages.publisher)
         self._broker = PrestagerBroker(
             messages.url,
             messages.name,
@@ -219,4 +219,4 @@ class AmqpActors:
 
 def amqp_relay(database: Database, messages: AmqpMessages, writer: str) -> Loop:
     """Return the loop that publishes what this process has to say."""
-    return Loop("outbox-relay", Relay(database, messages.publish, writer).relay, LOOK_S)
+    return Loop("outbox-relay", OutboxRelay(database, messages.publish, writer).relay, LOOK_S)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from actors.actors import Actors
 from actors.coordinator.coordinator import Coordinator
 from actors.message_spans import MessageSpans
-from actors.worker.dependencies import WorkerTools
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.worker import StepWorker
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
-from broker.outbox_relay import Relay, one_by_one
+from broker.outbox_relay import OutboxRelay, one_by_one
 from db.database import Database
 from db.retention import Retention
 from db.unit_of_work import forget_unpublished
@@ -16,19 +16,19 @@ from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
 from service.periodic_thread import Loop
-from service.webhook_sender_thread import Sending
-from tracing.tracer import UNTRACED, Tracer
+from service.webhook_sender_thread import WebhookSenderThread
+from tracing.tracer import NULL_TRACER, Tracer
 
 
 class InProcessMessages:
     """The broker of one process, its actors, and the loop that publishes what `writer`, the process, has to say."""
 
-    def __init__(self, database: Database, writer: str, tracer: Tracer = UNTRACED) -> None:
+    def __init__(self, database: Database, writer: str, tracer: Tracer = NULL_TRACER) -> None:
         self.broker = InProcessBroker()
         if tracer.is_on:
             self.broker.add_middleware(MessageSpans(tracer))
         self.actors = Actors(self.broker)
-        relay = Relay(database, one_by_one(self.actors.publish), writer)
+        relay = OutboxRelay(database, one_by_one(self.actors.publish), writer)
         self.relay = Loop("outbox-relay", relay.relay, LOOK_S)
 
 
@@ -40,9 +40,9 @@ class EmbeddedActors:
         database: Database,
         messages: InProcessMessages,
         coordinator: Coordinator,
-        tools: WorkerTools,
+        tools: WorkerDependencies,
         retention: Retention,
-        webhooks: Sending | None = None,
+        webhooks: WebhookSenderThread | None = None,
         process: ReportedProcess | None = None,
     ) -> None:
         self.coordinator = coordinator

@@ -12,8 +12,8 @@ from dramatiq import Broker, Worker
 
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.history_retention import PURGE_S, HistoryRetention
-from actors.worker.dependencies import WorkerTools
-from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, HeldRuns, Leases
+from actors.worker.dependencies import WorkerDependencies
+from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, ClaimedRuns, Leases
 from actors.worker.live_output import LIVE_S
 from actors.worker.worker import StepWorker
 from db.database import Database
@@ -25,7 +25,7 @@ from runner.interface import Runner
 from service.heartbeat import Heartbeat
 from service.periodic_thread import Loop
 from service.playbook_checks import PlaybookChecks
-from service.webhook_sender_thread import Sending
+from service.webhook_sender_thread import WebhookSenderThread
 
 _log = structlog.get_logger(__name__)
 
@@ -42,11 +42,11 @@ _WAKE_UP_MS: Final = 200
 class WorkerLoops:
     """The loops beside a worker's actors: results, leases, what runs say, and runs that wait for a slot."""
 
-    def __init__(self, database: Database, worker: StepWorker, tools: WorkerTools) -> None:
+    def __init__(self, database: Database, worker: StepWorker, tools: WorkerDependencies) -> None:
         self._database = database
         self._worker = worker
         self._tools = tools
-        held = HeldRuns(
+        held = ClaimedRuns(
             held=worker.held,
             pending=lambda: tools.reporter.pending() | worker.unsettled(),
             claimed_at=worker.claimed_at,
@@ -111,7 +111,7 @@ class Engine:
     # How long history is kept.
     retention: Retention
     # What sends events to webhooks; None in a process without a coordinator.
-    webhooks: Sending | None = None
+    webhooks: WebhookSenderThread | None = None
     # Reports this process to all others.
     heartbeat: Heartbeat | None = None
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from api.server import create_site
 from broker.amqp.dead_letter_admin import count_dead_letters
-from monitoring.database_metrics import StoreFacts
+from monitoring.database_metrics import DatabaseMetrics
 from monitoring.dead_letter_metrics import DeadLetters
 from monitoring.http_server import Health, create_monitor
 from service.connection_limits import MONITOR
@@ -60,7 +60,7 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
             asking.close()
 
 
-def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[StoreFacts | DeadLetters]:
+def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[DatabaseMetrics | DeadLetters]:
     """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
     registry, settings = installation.meters.registry, installation.settings
     runner = installation.runner
@@ -68,9 +68,9 @@ def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[Store
         installation.meters.watch_slots(settings.slots, lambda: runner.free_slots)
     if Role.COORDINATOR not in roles:
         return []
-    facts = StoreFacts(installation.database)
+    facts = DatabaseMetrics(installation.database)
     registry.register(facts)
-    watching: list[StoreFacts | DeadLetters] = [facts]
+    watching: list[DatabaseMetrics | DeadLetters] = [facts]
     if settings.broker_url is not None:
         letters = DeadLetters(partial(count_dead_letters, settings.broker_url.get_secret_value()))
         registry.register(letters)

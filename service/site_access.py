@@ -12,8 +12,8 @@ from service.settings import Settings
 from sites.dcmanager.operations import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredInspector, DeclaredOnly, Inspector
 from sites.probe_targets import Aim, aim_sysinv, aim_tcp
-from sites.sysinv.auth import Account, TokenStore, Trust
-from sites.sysinv.client import Access, Address, Patience
+from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.sysinv.client import Access, Address, Timeouts
 from sites.sysinv.controller import AskedController
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.errors import SiteFaultError
@@ -22,9 +22,9 @@ from sites.sysinv.inspector import SysinvInspector
 # How long a probe of either kind may take, in seconds.
 _TCP_PROBE_S: Final = 5.0
 _SYSINV_PROBE_S: Final = 30.0
-_SHORT_PATIENCE: Final = Patience(connect_s=2.0, read_s=4.0, pause_s=0.5)
+_SHORT_PATIENCE: Final = Timeouts(connect_s=2.0, read_s=4.0, pause_s=0.5)
 # dcmanager reads its whole database before it answers with the first byte.
-_DCMANAGER_PATIENCE: Final = Patience(connect_s=2.0, read_s=12.0, pause_s=0.5)
+_DCMANAGER_PATIENCE: Final = Timeouts(connect_s=2.0, read_s=12.0, pause_s=0.5)
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
 
 
@@ -60,7 +60,7 @@ def check_site_authority(settings: Settings) -> None:
     if not file.is_file():
         raise StartError(f"PRESTAGER_SITE_CA_FILE {file} is not a file.")
     try:
-        _ = Trust(file).context()
+        _ = TlsTrust(file).context()
     except SiteFaultError:
         raise StartError(f"No certificate in PEM can be read from PRESTAGER_SITE_CA_FILE {file}.") from None
 
@@ -82,8 +82,8 @@ def site_access(settings: Settings) -> Access:
             user_domain=settings.site_user_domain,
             project_domain=settings.site_project_domain,
         ),
-        trust=Trust(settings.site_ca_file),
-        patience=Patience(connect_s=settings.site_connect_timeout_s, read_s=settings.site_read_timeout_s),
+        trust=TlsTrust(settings.site_ca_file),
+        patience=Timeouts(connect_s=settings.site_connect_timeout_s, read_s=settings.site_read_timeout_s),
         tokens=TokenStore(),
     )
 

@@ -8,7 +8,7 @@ from service.roles import Role
 from service.settings import Settings
 from tracing.collector import read_headers
 from tracing.opening import TracingUnavailableError, open_tracer
-from tracing.tracer import UNTRACED, Tracer
+from tracing.tracer import NULL_TRACER, Tracer
 
 
 def role_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Tracer:
@@ -18,7 +18,7 @@ def role_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Trace
         StartError: Traces are wanted and the extra for them, or what it needs, is not there.
     """
     if settings.tracing == "off":
-        return UNTRACED
+        return NULL_TRACER
     # Known by its role too: many processes are one service.
     resource = {
         "service.name": "prestager",

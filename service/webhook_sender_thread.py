@@ -14,7 +14,7 @@ from webhooks.sender import WebhookSender
 _RETRY_S: Final = 1.0
 
 
-class Sending:
+class WebhookSenderThread:
     """Sends from `start` to `stop`, once each; `make` makes the sender, on the thread's own event loop."""
 
     def __init__(self, make: Callable[[], WebhookSender]) -> None:

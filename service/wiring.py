@@ -12,7 +12,7 @@ from uuid import uuid4
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.worker.controller_software import ControllerSoftware
-from actors.worker.dependencies import WorkerTools
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.result_writer import Reporter
 from db.database import Database
 from db.encryption import Sealer
@@ -22,7 +22,7 @@ from db.retention import Retention
 from db.runs import PLAYBOOK_PHASES
 from messages.events import source_of
 from messages.version import program_version
-from monitoring.metrics import ProcessMeters
+from monitoring.metrics import ProcessMetrics
 from runner.controller_content import ControllerSurvey
 from runner.interface import OnFinished, Runner
 from runner.load_check import LoadCheck
@@ -41,13 +41,13 @@ from service.secret_key import load_sealer
 from service.settings import Settings
 from service.site_access import controller_check, dcmanager_operations, site_inspector, software_lister
 from service.tracing import role_tracer
-from service.webhook_sender_thread import Sending
+from service.webhook_sender_thread import WebhookSenderThread
 from sites.host_key_scan import ScanLimits
 from statemachine.eligibility import Rules
 from statemachine.snapshot import Limits
 from tracing.tracer import Tracer
 from webhooks.http_client import Receivers
-from webhooks.repository import Book
+from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
 
 _DAY_S: Final = 86400.0
@@ -65,7 +65,7 @@ class Installation:
     actors: EmbeddedActors | AmqpActors
     # None in a process without a worker.
     runner: Runner | None
-    meters: ProcessMeters
+    meters: ProcessMetrics
     # To be stopped last.
     tracer: Tracer
 
@@ -105,7 +105,7 @@ class _Parts:
         self._settings = settings
         self._database = database
         self._sealer = sealer
-        self._meters = ProcessMeters()
+        self._meters = ProcessMetrics()
         self._inspector = site_inspector(settings)
         self._site_rules = Rules(simplex_only=not settings.allow_duplex)
         self._retention = Retention(
@@ -200,15 +200,15 @@ class _Parts:
             tracer=self._tracer,
         )
 
-    def _webhooks(self) -> Sending:
+    def _webhooks(self) -> WebhookSenderThread:
         settings = self._settings
-        book = Book(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
+        book = WebhookRepository(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
 
         def make() -> WebhookSender:
             receivers = Receivers(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
             return WebhookSender(book, self._sealer, receivers, self._meters)
 
-        return Sending(make)
+        return WebhookSenderThread(make)
 
     def _playbooks(self, *, runs_playbooks: bool) -> PlaybookReadiness:
         settings = self._settings
@@ -217,10 +217,10 @@ class _Parts:
             loader = LoadCheck(directory, ansible_installation(settings), worker=settings.worker_name)
         return PlaybookReadiness(PlaybookCheck(directory), loader)
 
-    def _tools(self, relay: Loop) -> WorkerTools:
+    def _tools(self, relay: Loop) -> WorkerDependencies:
         phases = phases_of(self._settings.served_queues)
         self._meters.expect_runs(phases)
-        return WorkerTools(
+        return WorkerDependencies(
             database=self._database,
             inspector=self._inspector,
             dcmanager=self._dcmanager,

@@ -30,7 +30,7 @@ _SHUTDOWN_S: Final = 0.2
 # Turns of the loop in which a connection that was dropped lets go of its socket.
 _LAST_TURNS: Final = 5
 
-Work = Callable[["ServedSite", web.Request], Awaitable[web.StreamResponse]]
+DueDeliveries = Callable[["ServedSite", web.Request], Awaitable[web.StreamResponse]]
 
 
 class ServedSite:
@@ -130,7 +130,7 @@ async def _drop(connections: WeakSet[asyncio.Transport]) -> None:
 def _application(
     sites: Mapping[tuple[str, int], ServedSite], connections: WeakSet[asyncio.Transport]
 ) -> web.Application:
-    def at_site(operation: str, work: Work) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def at_site(operation: str, work: DueDeliveries) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             transport = request.transport
             if transport is None:
@@ -168,7 +168,7 @@ async def _with_faults(site: ServedSite, operation: str, request: web.Request) -
     return faulty_response(kind) if kind is not None else None
 
 
-def _guarded(answer: Callable[[SiteSpec, web.Request], web.Response]) -> Work:
+def _guarded(answer: Callable[[SiteSpec, web.Request], web.Response]) -> DueDeliveries:
     """Let in whoever has a token with a role that may read."""
 
     async def handle(site: ServedSite, request: web.Request) -> web.StreamResponse:

@@ -22,7 +22,7 @@ from db.schema import subclouds
 from db.staged import end_outlived
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
-from messages.event_types import Nothing
+from messages.event_types import EmptyData
 from sites.probe_targets import Aim, Answer, Target
 from statemachine.staged import is_staged
 from statemachine.states import Availability
@@ -136,7 +136,7 @@ class AvailabilityProbe:
             _set(connection, changes.lost, {"probe_failures": self._rules.failures})
             for ids, status in ((changes.good, Availability.ONLINE), (changes.lost, Availability.OFFLINE)):
                 for name in _turn(connection, ids, status, at):
-                    journal.tell(f"subcloud.{status}", f"subcloud/{name}", Nothing())
+                    journal.tell(f"subcloud.{status}", f"subcloud/{name}", EmptyData())
                     _log.info(f"subcloud.{status}", subcloud=name)
             journal.write(connection)
 

@@ -31,7 +31,7 @@ def plan(snapshot: Snapshot, now: float, limits: Limits) -> list[Action]:
     `now` is the database's clock in seconds since the epoch. Carrying the actions out and planning again reaches a
     state in which nothing is left to do. An action whose `unlocks` is true may let others move: plan again.
     """
-    desk = _Desk(
+    context = _PlanningContext(
         strategy=snapshot.strategy,
         preparations={preparation.key: preparation for preparation in snapshot.preparations},
         now=now,
@@ -39,14 +39,14 @@ def plan(snapshot: Snapshot, now: float, limits: Limits) -> list[Action]:
     )
     actions: list[Action] = [*_strategy_actions(snapshot.strategy)]
     for preparation in snapshot.preparations:
-        actions += _preparation_actions(preparation, desk)
+        actions += _preparation_actions(preparation, context)
     for step in snapshot.steps:
-        actions += _step_actions(step, desk)
+        actions += _step_actions(step, context)
     return actions
 
 
 @dataclass(kw_only=True)
-class _Desk:
+class _PlanningContext:
     """What every decision of one planning may look at."""
 
     strategy: StrategyView | None
@@ -91,11 +91,11 @@ def _ending(strategy: StrategyView) -> str:
     return "abort_done" if strategy.any_aborted else "complete"
 
 
-def _run_upkeep(run: RunView, desk: _Desk) -> Iterator[Action]:
+def _run_upkeep(run: RunView, context: _PlanningContext) -> Iterator[Action]:
     """Take a run that has no outcome from a dead worker. Workers look for waiting ones by themselves."""
     if run.state != RunState.RUNNING or run.lease_until is None:
         return
-    if desk.limits.is_lease_over(run.lease_until, desk.now):
+    if context.limits.is_lease_over(run.lease_until, context.now):
         yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
 
 
@@ -108,13 +108,13 @@ def _next_attempt(run: RunView, limits: Limits) -> int | None:
     return None
 
 
-def _preparation_actions(preparation: PreparationView, desk: _Desk) -> Iterator[Action]:
+def _preparation_actions(preparation: PreparationView, context: _PlanningContext) -> Iterator[Action]:
     run = preparation.run
     if run is None or preparation.state != PreparationState.RUNNING:
         return
     if run.state != RunState.FINISHED:
-        yield from _run_upkeep(run, desk)
-    elif (attempt := _next_attempt(run, desk.limits)) is not None:
+        yield from _run_upkeep(run, context)
+    elif (attempt := _next_attempt(run, context.limits)) is not None:
         yield RetryPreparation(preparation_id=preparation.id, attempt=attempt, consumed_run_id=run.id)
     elif run.outcome == RunOutcome.SUCCEEDED:
         yield EndPreparation(
@@ -130,17 +130,17 @@ def _preparation_actions(preparation: PreparationView, desk: _Desk) -> Iterator[
         )
 
 
-def _step_actions(step: StepView, desk: _Desk) -> Iterator[Action]:
+def _step_actions(step: StepView, context: _PlanningContext) -> Iterator[Action]:
     run = step.run
     if run is None:
         if step.state == StepState.INITIAL:
-            yield from _start(step, desk.strategy)
+            yield from _start(step, context.strategy)
         elif step.state == StepState.PREPARE:
-            yield from _unpark(step, desk)
+            yield from _unpark(step, context)
     elif run.state != RunState.FINISHED:
-        yield from _run_upkeep(run, desk)
+        yield from _run_upkeep(run, context)
     elif run.phase == step.state:
-        yield _consume(step, run, desk.limits)
+        yield _consume(step, run, context.limits)
 
 
 def _start(step: StepView, strategy: StrategyView | None) -> Iterator[Action]:
@@ -240,14 +240,14 @@ def _advance(step: StepView, run: RunView) -> MoveStep:
     return _end(step, run, "complete", "")
 
 
-def _unpark(step: StepView, desk: _Desk) -> Iterator[Action]:
+def _unpark(step: StepView, context: _PlanningContext) -> Iterator[Action]:
     """Move a step that needs a preparation: open it, wait for it, or go on by how it ended."""
     from_version = step.from_version or ""
     key = (step.owner, step.release, from_version)
-    preparation = desk.preparations.get(key)
+    preparation = context.preparations.get(key)
     if preparation is None:
-        if key not in desk.opened:
-            desk.opened.add(key)
+        if key not in context.opened:
+            context.opened.add(key)
             yield OpenPreparation(
                 owner=step.owner, release=step.release, from_version=from_version, opened_by_step_id=step.id
             )

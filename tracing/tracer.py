@@ -1,6 +1,6 @@
 """Tracing interface of the service: begin a span, read the active one.
 
-Whoever begins a span that goes on elsewhere hands its `traceparent` on. `Untraced` takes the tracer's place when
+Whoever begins a span that goes on elsewhere hands its `traceparent` on. `NullTracer` takes the tracer's place when
 traces are off: it stores nothing and costs next to nothing.
 """
 
@@ -120,7 +120,7 @@ class _NoSpan:
 NO_SPAN: Final[Span] = _NoSpan()
 
 
-class Untraced:
+class NullTracer:
     """A tracer that traces nothing."""
 
     is_on: Final = False
@@ -140,7 +140,7 @@ class Untraced:
         """Do nothing."""
 
 
-UNTRACED: Final[Tracer] = Untraced()
+NULL_TRACER: Final[Tracer] = NullTracer()
 
 # Set by spans; others ask `current`.
 HERE: Final[ContextVar[str | None]] = ContextVar("prestager_traceparent", default=None)

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 _NUMERIC: Final = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
-class Names(AbstractResolver):
+class Resolver(AbstractResolver):
     """Resolves names as the system does. One thread for each name at once: aiohttp has others wait for it."""
 
     async def resolve(

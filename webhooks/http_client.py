@@ -16,7 +16,7 @@ import aiohttp
 
 from messages.version import program_version
 from webhooks.address_policy import REFUSED, AddressRefusedError, Network, socket_maker
-from webhooks.dns import Names
+from webhooks.dns import Resolver
 from webhooks.retry_policy import Reply, read_retry_after
 
 # Longest try: connect, send and answer together.
@@ -68,7 +68,7 @@ class Receivers:
         connector = aiohttp.TCPConnector(
             limit=AT_ONCE,
             ssl=context,
-            resolver=Names(),
+            resolver=Resolver(),
             socket_factory=socket_maker(self._allowed),
             keepalive_timeout=_KEPT_S,
         )

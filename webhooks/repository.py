@@ -37,7 +37,7 @@ _DAY_S: Final = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class DueDeliveries:
     """What one look found."""
 
     # The webhooks that this process sends for, by id.
@@ -56,7 +56,7 @@ def wants(webhook: Mapping[Any, Any], event: Mapping[Any, Any]) -> bool:
     )
 
 
-class Book:
+class WebhookRepository:
     """The webhooks and deliveries as the process `owner` works with them.
 
     A webhook whose every try has failed for `give_up_s` seconds is disabled, when they were more than a few.
@@ -72,7 +72,9 @@ class Book:
         with self._database.read() as connection:
             return installation_id(connection)
 
-    def look(self, tries: Sequence[Tried], lanes: Collection[int], busy: Mapping[int, Collection[int]]) -> Work:
+    def look(
+        self, tries: Sequence[Tried], lanes: Collection[int], busy: Mapping[int, Collection[int]]
+    ) -> DueDeliveries:
         """Write down what came of `tries`, make deliveries of new events, and return what is to be sent.
 
         `lanes` are the webhooks whose first tries are in hand, `busy` the other deliveries in hand of each webhook.
@@ -81,14 +83,14 @@ class Book:
             self.record(tries)
         held = self._claim()
         if not held:
-            return Work()
+            return DueDeliveries()
         self._follow(list(held.values()))
         with self._database.read() as connection:
             due = with_something_due(connection, held)
             in_order = {one: next_in_order(connection, one, IN_ORDER) for one in due - set(lanes)}
             room = {one: AGAIN - len(busy.get(one, ())) for one in due}
             again = {one: due_again(connection, one, busy.get(one, ()), room[one]) for one in due if room[one] > 0}
-        return Work(held=held, in_order=in_order, again=again)
+        return DueDeliveries(held=held, in_order=in_order, again=again)
 
     def release(self) -> None:
         """Let others send at once."""

@@ -23,7 +23,7 @@ from db.read_queries import Row
 from db.unavailable import DatabaseUnavailableError
 from db.webhook_deliveries import Cause, DeliveryState, Tried
 from webhooks.http_client import AT_ONCE, Receivers
-from webhooks.repository import Book, Work
+from webhooks.repository import DueDeliveries, WebhookRepository
 from webhooks.retry_policy import Reply, judge
 from webhooks.signing import open_secrets, signed_request
 
@@ -45,7 +45,7 @@ NO_SECRET: Final = (
 )
 
 
-class SendMeters(Protocol):
+class SendMetrics(Protocol):
     """Counts tries. Quick, and never raises."""
 
     def webhook_tried(self, outcome: str) -> None:
@@ -57,10 +57,10 @@ class WebhookSender:
 
     def __init__(
         self,
-        book: Book,
+        book: WebhookRepository,
         sealer: Sealer,
         receivers: Receivers,
-        meters: SendMeters | None = None,
+        meters: SendMetrics | None = None,
         *,
         chance: Callable[[], float] = random,
     ) -> None:
@@ -72,7 +72,7 @@ class WebhookSender:
         self._installation = ""
         self._places = asyncio.Semaphore(AT_ONCE)
         self._woken = asyncio.Event()
-        self._work = Work()
+        self._work = DueDeliveries()
         self._may_begin_until = 0.0
         # What came of tries and is not written down yet.
         self._tried: list[Tried] = []

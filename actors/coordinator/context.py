@@ -41,7 +41,7 @@ class ControllerState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
+class CommandContext:
     """One command's transaction."""
 
     connection: Connection

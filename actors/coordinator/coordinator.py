@@ -16,18 +16,18 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection, insert, select
 
-from actors.coordinator.context import ControllerState, CoordinatorRules, Desk
+from actors.coordinator.context import CommandContext, ControllerState, CoordinatorRules
 from actors.coordinator.create_strategy import create_strategy
-from actors.coordinator.errors import Refused
+from actors.coordinator.errors import CommandRefusedError
 from actors.coordinator.groups import create_group, delete_group, update_group
-from actors.coordinator.lease_expiry import OverdueLeases
+from actors.coordinator.lease_expiry import LeaseExpiry
 from actors.coordinator.phase_spans import PhaseSpans
 from actors.coordinator.prestage_subcloud import prestage_subcloud
 from actors.coordinator.staged_releases import forget_staged, unstage_release
 from actors.coordinator.strategy_actions import abort_strategy, apply_strategy, delete_strategy
 from actors.coordinator.subclouds import add_subcloud, delete_subcloud, update_subcloud
 from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
-from actors.metrics import Meters, Unmeasured
+from actors.metrics import Metrics, NullMetrics
 from db.apply_plan import Decisions
 from db.apply_step_moves import StaleDecisionError
 from db.audit import record
@@ -41,11 +41,11 @@ from sites.dcmanager.operations import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
 from statemachine.plan import plan
 from tracing.log_context import about
-from tracing.tracer import UNTRACED, Kind, Tracer
+from tracing.tracer import NULL_TRACER, Kind, Tracer
 
 _log = structlog.get_logger(__name__)
 
-Handler = Callable[[Desk, Command], Any]
+Handler = Callable[[CommandContext, Command], Any]
 
 _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     CommandType.STRATEGY_CREATE: create_strategy,
@@ -109,19 +109,19 @@ class Coordinator:
         patience_s: float = _PATIENCE_S,
         controller_check: ControllerCheck | None = None,
         dcmanager: DcmanagerOperations | None = None,
-        meters: Meters | None = None,
-        tracer: Tracer = UNTRACED,
+        meters: Metrics | None = None,
+        tracer: Tracer = NULL_TRACER,
     ) -> None:
         self._database = database
         self._inspector = inspector
         self._rules = rules
         self._wake_relay = wake_relay
-        self._overdue = OverdueLeases()
+        self._overdue = LeaseExpiry()
         self._writer = writer
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredOnly()
         self._dcmanager = dcmanager
-        self._meters = meters or Unmeasured()
+        self._meters = meters or NullMetrics()
         self._tracer = tracer
         self._phase_spans = PhaseSpans(database, tracer)
 
@@ -249,7 +249,7 @@ class Coordinator:
                 record(connection, command, conflict, at)
                 return conflict
             return Answer.model_validate(stored.answer)
-        desk = Desk(
+        context = CommandContext(
             connection=connection,
             journal=journal,
             at=at,
@@ -257,7 +257,7 @@ class Coordinator:
             inspector=self._inspector,
             controller=state,
         )
-        answer = self._handle(desk, command)
+        answer = self._handle(context, command)
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             # Nobody's fault and soon over: the same command may be tried again.
             record(connection, command, answer, at)
@@ -272,18 +272,18 @@ class Coordinator:
                 created_at=at,
             )
         )
-        record(connection, command, answer, at, desk.notes)
+        record(connection, command, answer, at, context.notes)
         if answer.status == HTTPStatus.OK and command.type not in _NO_WORK:
             self._plan(connection, journal, at)
         return answer
 
     @staticmethod
-    def _handle(desk: Desk, command: Command) -> Answer:
+    def _handle(context: CommandContext, command: Command) -> Answer:
         try:
             # A handler that refuses half-way leaves nothing behind.
-            with desk.connection.begin_nested():
-                body = _HANDLERS[command.type](desk, command)
-        except Refused as refusal:
+            with context.connection.begin_nested():
+                body = _HANDLERS[command.type](context, command)
+        except CommandRefusedError as refusal:
             return Answer(status=refusal.status, detail=refusal.detail)
         return Answer(status=HTTPStatus.OK, body=body)
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, insert, select, update
 
-from actors.coordinator.context import Desk
-from actors.coordinator.errors import Refused, bad_request, unprocessable
+from actors.coordinator.context import CommandContext
+from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
 from actors.coordinator.known_releases import require_release
 from actors.coordinator.playbook_workers import require_playbooks
 from actors.coordinator.validation import read_body, read_release
@@ -43,7 +43,7 @@ _DCMANAGER_REMEDY: Final = (
 _DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
 
 
-def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
+def create_strategy(context: CommandContext, command: Command) -> CreatedStrategy:
     """Create the strategy and its steps; nothing runs until it is applied.
 
     `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.
@@ -52,20 +52,20 @@ def create_strategy(desk: Desk, command: Command) -> CreatedStrategy:
         Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
     """
     request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
-    group = _find_group(desk, request.group)
+    group = _find_group(context, request.group)
     require_password(command, missing="subcloud sysadmin_password required")
-    release = read_release(command.data, desk.rules.release)
-    note = require_release(desk, release, for_sw_deploy=request.for_sw_deploy)
-    _refuse_second_strategy(desk)
-    chosen, excluded = _choose(desk, request, group, release)
-    playbooks = require_playbooks(desk, f"{_CANNOT} ")
+    release = read_release(command.data, context.rules.release)
+    note = require_release(context, release, for_sw_deploy=request.for_sw_deploy)
+    _refuse_second_strategy(context)
+    chosen, excluded = _choose(context, request, group, release)
+    playbooks = require_playbooks(context, f"{_CANNOT} ")
     strategy = _insert_strategy(
-        desk, request, group, excluded, {"release": release, "requested_by": command.requested_by}
+        context, request, group, excluded, {"release": release, "requested_by": command.requested_by}
     )
-    _insert_steps(desk, request, chosen, strategy)
-    seal(desk, command, strategy_id=strategy["id"])
-    desk.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
-    notes = joined_notes(note, playbooks, *_missing_workers(desk), unused_note(StrategyCommand, command.data))
+    _insert_steps(context, request, chosen, strategy)
+    seal(context, command, strategy_id=strategy["id"])
+    context.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
+    notes = joined_notes(note, playbooks, *_missing_workers(context), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "told"), "info_message": notes}
 
 
@@ -74,11 +74,11 @@ def joined_notes(*notes: str | None) -> str | None:
     return "\n".join(filter(None, notes)) or None
 
 
-def _missing_workers(desk: Desk) -> list[str]:
+def _missing_workers(context: CommandContext) -> list[str]:
     """Return what keeps the strategy from going on once it is applied; in one process there is a worker always."""
-    if not has_broker(desk.connection):
+    if not has_broker(context.connection):
         return []
-    return missing_workers(served_queues(desk.connection))
+    return missing_workers(served_queues(context.connection))
 
 
 def require_password(command: Command, *, missing: str) -> None:
@@ -93,82 +93,84 @@ def require_password(command: Command, *, missing: str) -> None:
         raise bad_request(missing)
 
 
-def seal(desk: Desk, command: Command, *, strategy_id: int | None = None, step_id: int | None = None) -> None:
+def seal(
+    context: CommandContext, command: Command, *, strategy_id: int | None = None, step_id: int | None = None
+) -> None:
     """Keep the command's sealed password for its owner, whose end wipes it."""
-    desk.connection.execute(
+    context.connection.execute(
         insert(secrets).values(
             strategy_id=strategy_id,
             step_id=step_id,
             sealed=command.sealed_password,
             bound_to=command.id,
-            created_at=desk.at,
+            created_at=context.at,
         )
     )
 
 
-def controller_is_upgrading(desk: Desk) -> bool:
+def controller_is_upgrading(context: CommandContext) -> bool:
     """Tell whether the system controller is busy.
 
     Raises:
         Refused: 503; it could not be told, and then nothing is started.
     """
-    if declared_upgrading(desk.connection):
+    if declared_upgrading(context.connection):
         return True
-    if desk.controller.fault is not None:
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {desk.controller.fault}")
-    return desk.controller.is_upgrading
+    if context.controller.fault is not None:
+        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {context.controller.fault}")
+    return context.controller.is_upgrading
 
 
-def dcmanager_operations(desk: Desk) -> Mapping[str, SiteOperation]:
+def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]:
     """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
 
     Raises:
         Refused: 503; they could not be told, and then nothing is started.
     """
-    fault = desk.controller.operations_fault
+    fault = context.controller.operations_fault
     if fault is not None:
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
-    return desk.controller.operations
+        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
+    return context.controller.operations
 
 
-def _find_group(desk: Desk, ref: str | None) -> RowMapping | None:
+def _find_group(context: CommandContext, ref: str | None) -> RowMapping | None:
     if ref is None:
         return None
-    group = find_group(desk.connection, ref)
+    group = find_group(context.connection, ref)
     if group is None:
         raise bad_request("Invalid group_id")
     return group
 
 
-def _cannot(reason: str) -> Refused:
+def _cannot(reason: str) -> CommandRefusedError:
     return unprocessable(f"{_CANNOT} {reason}")
 
 
-def _refuse_second_strategy(desk: Desk) -> None:
-    existing = desk.connection.execute(select(strategies.c.type).where(strategies.c.deleted_at.is_(None))).scalar()
+def _refuse_second_strategy(context: CommandContext) -> None:
+    existing = context.connection.execute(select(strategies.c.type).where(strategies.c.deleted_at.is_(None))).scalar()
     if existing is not None:
         raise _cannot(f"Strategy of type: '{existing}' already exists")
 
 
 def _choose(
-    desk: Desk, request: StrategyRequest, group: RowMapping | None, release: str
+    context: CommandContext, request: StrategyRequest, group: RowMapping | None, release: str
 ) -> tuple[Sequence[RowMapping], list[dict[str, str]]]:
     """Return the eligible subclouds, and the others with their reasons."""
     single = None
     if request.cloud is not None:
-        single = find_subcloud(desk.connection, request.cloud)
+        single = find_subcloud(context.connection, request.cloud)
         if single is None:
             raise _cannot(f"Subcloud {request.cloud} does not exist")
-    if controller_is_upgrading(desk):
+    if controller_is_upgrading(context):
         raise _cannot(CONTROLLER_UPGRADING)
-    operations = dcmanager_operations(desk)
+    operations = dcmanager_operations(context)
     if single is not None:
         refusal = _judge_release(request, single, release)
         if refusal is not None:
             raise _cannot(refusal.text)
     eligible, excluded = [], []
     for row in candidates(
-        desk.connection,
+        context.connection,
         group_id=group["id"] if group is not None else None,
         subcloud_id=single["id"] if single is not None else None,
     ):
@@ -194,7 +196,7 @@ def _judge_release(request: StrategyRequest, subcloud: RowMapping, release: str)
 
 
 def _insert_strategy(
-    desk: Desk,
+    context: CommandContext,
     request: StrategyRequest,
     group: RowMapping | None,
     excluded: list[dict[str, str]],
@@ -215,14 +217,16 @@ def _insert_strategy(
             for_sw_deploy=request.for_sw_deploy,
             state=StrategyState.INITIAL,
             excluded=excluded,
-            created_at=desk.at,
+            created_at=context.at,
         )
         .returning(strategies)
     )
-    return desk.connection.execute(statement).mappings().one()
+    return context.connection.execute(statement).mappings().one()
 
 
-def _insert_steps(desk: Desk, request: StrategyRequest, chosen: Sequence[RowMapping], strategy: RowMapping) -> None:
+def _insert_steps(
+    context: CommandContext, request: StrategyRequest, chosen: Sequence[RowMapping], strategy: RowMapping
+) -> None:
     names = {row["id"]: row["name"] for row in chosen}
     stages = number_stages(
         (
@@ -237,24 +241,24 @@ def _insert_steps(desk: Desk, request: StrategyRequest, chosen: Sequence[RowMapp
         apply_type=request.apply_type,
         max_parallel=request.max_parallel,
     )
-    desk.connection.execute(
+    context.connection.execute(
         insert(steps),
         [
-            new_step(desk, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
+            new_step(context, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
             | {"for_sw_deploy": strategy["for_sw_deploy"]}
             | {"strategy_id": strategy["id"], "stage": stage}
             for subcloud_id, stage in stages
         ],
     )
     in_strategy = select(steps.c.subcloud_id).where(steps.c.strategy_id == strategy["id"])
-    desk.connection.execute(
+    context.connection.execute(
         update(subclouds)
         .where(subclouds.c.id.in_(in_strategy), subclouds.c.error_description != NO_ERRORS)
         .values(error_description=NO_ERRORS)
     )
 
 
-def new_step(desk: Desk, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
+def new_step(context: CommandContext, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
     """Return the values of a step that waits, without strategy and stage."""
     return {
         "subcloud_id": subcloud_id,
@@ -264,5 +268,5 @@ def new_step(desk: Desk, subcloud_id: int, name: str, release: str, *, force: bo
         "release": release,
         "force": force,
         "version": 1,
-        "created_at": desk.at,
+        "created_at": context.at,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class CommandRefusedError(Exception):
     """The command cannot be carried out.
 
     Attributes:
@@ -20,21 +20,21 @@ class Refused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
         self.detail = detail
 
 
-def bad_request(detail: str) -> Refused:
+def bad_request(detail: str) -> CommandRefusedError:
     """Return the refusal of a request that is wrong in itself."""
-    return Refused(HTTPStatus.BAD_REQUEST, detail)
+    return CommandRefusedError(HTTPStatus.BAD_REQUEST, detail)
 
 
-def unprocessable(detail: str) -> Refused:
+def unprocessable(detail: str) -> CommandRefusedError:
     """Return the refusal of a request that does not fit the present state."""
-    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    return CommandRefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
-def not_found(detail: str) -> Refused:
+def not_found(detail: str) -> CommandRefusedError:
     """Return the refusal of a request about something that is not there."""
-    return Refused(HTTPStatus.NOT_FOUND, detail)
+    return CommandRefusedError(HTTPStatus.NOT_FOUND, detail)
 
 
-def conflict(detail: str) -> Refused:
+def conflict(detail: str) -> CommandRefusedError:
     """Return the refusal of a request whose name or id is taken."""
-    return Refused(HTTPStatus.CONFLICT, detail)
+    return CommandRefusedError(HTTPStatus.CONFLICT, detail)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request, not_found
 from actors.coordinator.validation import read_body
 from db.inventory import add, change, find_group, group_is_empty, is_taken
@@ -18,49 +18,51 @@ from messages.schemas import Group
 from messages.serializers import group_resource
 
 
-def create_group(desk: Desk, command: Command) -> Group:
+def create_group(context: CommandContext, command: Command) -> Group:
     """Create a group.
 
     Raises:
         Refused: 400 with the contract's text for the first wrong field.
     """
-    values = {**read_body(GroupRequest, command.data).model_dump(), "created_at": desk.at}
-    if is_taken(desk.connection, subcloud_groups, values["name"]):
+    values = {**read_body(GroupRequest, command.data).model_dump(), "created_at": context.at}
+    if is_taken(context.connection, subcloud_groups, values["name"]):
         raise bad_request("A subcloud group with this name already exists")
-    return group_resource(add(desk.connection, subcloud_groups, values))
+    return group_resource(add(context.connection, subcloud_groups, values))
 
 
-def update_group(desk: Desk, command: Command) -> Group:
+def update_group(context: CommandContext, command: Command) -> Group:
     """Change a group; a strategy that exists keeps the stages it has.
 
     Raises:
         Refused: 404, or 400 with the contract's text for the first fault.
     """
-    group = _find(desk, command)
+    group = _find(context, command)
     values = _read_changes(command.data, group)
     if not values:
         raise bad_request("nothing to update")
-    if "name" in values and is_taken(desk.connection, subcloud_groups, values["name"], but_id=group["id"]):
+    if "name" in values and is_taken(context.connection, subcloud_groups, values["name"], but_id=group["id"]):
         raise bad_request("A subcloud group with this name already exists")
-    return group_resource(change(desk.connection, subcloud_groups, group["id"], {**values, "updated_at": desk.at}))
+    return group_resource(
+        change(context.connection, subcloud_groups, group["id"], {**values, "updated_at": context.at})
+    )
 
 
-def delete_group(desk: Desk, command: Command) -> None:
+def delete_group(context: CommandContext, command: Command) -> None:
     """Remove an empty group.
 
     Raises:
         Refused: 404; 400 for the Default group and for one with members.
     """
-    group = _find(desk, command)
+    group = _find(context, command)
     if group["name"] == DEFAULT_GROUP:
         raise bad_request("Default Subcloud Group may not be deleted")
-    if not group_is_empty(desk.connection, group["id"]):
+    if not group_is_empty(context.connection, group["id"]):
         raise bad_request("Subcloud Group not empty")
-    desk.connection.execute(delete(subcloud_groups).where(subcloud_groups.c.id == group["id"]))
+    context.connection.execute(delete(subcloud_groups).where(subcloud_groups.c.id == group["id"]))
 
 
-def _find(desk: Desk, command: Command) -> RowMapping:
-    group = find_group(desk.connection, command.subject or "")
+def _find(context: CommandContext, command: Command) -> RowMapping:
+    group = find_group(context.connection, command.subject or "")
     if group is None:
         raise not_found("Subcloud Group not found")
     return group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request
 from db.heartbeats import living_processes
 from messages.queues import PREPARE
@@ -43,14 +43,14 @@ class KnownReleases:
         return f"Whether the system controller has release {release} is not known: {self.why_unknown}."
 
 
-def known_releases(desk: Desk) -> KnownReleases:
+def known_releases(context: CommandContext) -> KnownReleases:
     """Return the releases that the controller itself lists.
 
     Where it is not asked, those that the living workers of the prepare queue see, as a deploy directory or a feed.
     """
-    if desk.controller.releases is not None:
-        return KnownReleases(names=desk.controller.releases)
-    workers = [row for row in living_processes(desk.connection) if PREPARE in row["queues"]]
+    if context.controller.releases is not None:
+        return KnownReleases(names=context.controller.releases)
+    workers = [row for row in living_processes(context.connection) if PREPARE in row["queues"]]
     if not workers:
         return KnownReleases(why_unknown="no worker that prepares releases is alive")
     seen = {release for row in workers for release in (*(row["releases"] or ()), *(row["feeds"] or ()))}
@@ -60,11 +60,11 @@ def known_releases(desk: Desk) -> KnownReleases:
     return KnownReleases(names=tuple(sorted(seen, key=release_order)))
 
 
-def require_release(desk: Desk, release: str, *, for_sw_deploy: bool, prefix: str = "") -> str | None:
+def require_release(context: CommandContext, release: str, *, for_sw_deploy: bool, prefix: str = "") -> str | None:
     """Return a warning where nobody can say whether the controller has the release, or None.
 
     Args:
-        desk: The transaction.
+        context: The transaction.
 
         release: The release to stage (MM.mm).
 
@@ -78,7 +78,7 @@ def require_release(desk: Desk, release: str, *, for_sw_deploy: bool, prefix: st
     fault = judge_reason(release, for_sw_deploy=for_sw_deploy)
     if fault is not None:
         raise bad_request(prefix + fault)
-    known = known_releases(desk)
+    known = known_releases(context)
     if known.lacks(release):
         fault = _NOT_FOR_SW_DEPLOY if for_sw_deploy else _NOT_FOR_INSTALL
         raise bad_request(
@@ -87,13 +87,13 @@ def require_release(desk: Desk, release: str, *, for_sw_deploy: bool, prefix: st
     return known.warning(release)
 
 
-def require_supported_release(desk: Desk, release: str, own: str | None) -> None:
+def require_supported_release(context: CommandContext, release: str, own: str | None) -> None:
     """Do nothing when a site may run `release` under a controller of the release `own`.
 
     Raises:
         Refused: 400; the controller does not have it, or it is newer than the controller's own.
     """
-    known = known_releases(desk)
+    known = known_releases(context)
     supported = {*(known.names or ()), *([own] if own else ())}
     newer = own is not None and is_older(own, release)
     if release not in supported and (known.names is not None or newer):

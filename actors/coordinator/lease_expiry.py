@@ -17,7 +17,7 @@ from statemachine.actions import Action, ExpireRun
 _PATIENCE_S: Final = 12.0
 
 
-class OverdueLeases:
+class LeaseExpiry:
     """Remembers passed leases; `clock` gives seconds that never jump, `patience_s` how long one must stand."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, patience_s: float = _PATIENCE_S) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import unprocessable
 from db.heartbeats import living_processes
 from messages.queues import PREPARE, SUBCLOUDS
@@ -14,7 +14,7 @@ _QUEUES: Final = (PREPARE, SUBCLOUDS)
 _MOST_NAMES: Final = 5
 
 
-def require_playbooks(desk: Desk, prefix: str = "") -> str | None:
+def require_playbooks(context: CommandContext, prefix: str = "") -> str | None:
     """Return a warning that names workers that cannot run playbooks while others can; None: all can, or none is alive.
 
     A worker that has not checked its playbooks yet counts as one that can; one that drains does not count.
@@ -22,7 +22,7 @@ def require_playbooks(desk: Desk, prefix: str = "") -> str | None:
     Raises:
         Refused: 422; workers of a queue are alive and none of them can run playbooks. `prefix` begins the sentence.
     """
-    alive = [row for row in living_processes(desk.connection) if not row["draining"]]
+    alive = [row for row in living_processes(context.connection) if not row["draining"]]
     for queue in _QUEUES:
         errors = [row["playbooks_error"] for row in alive if queue in row["queues"]]
         if errors and all(errors):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, insert
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.create_strategy import (
     controller_is_upgrading,
     dcmanager_operations,
@@ -42,36 +42,36 @@ from statemachine.states import PrestageStatus, StepState, StepType
 from tracing.tracer import current
 
 
-def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
+def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSubcloud:
     """Start a prestage of the subcloud that the command names.
 
     Raises:
         Refused: 404 or 400 with the contract's text for the first fault in its order, 422 where no worker can run the
             playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was changed.
     """
-    subcloud = find_subcloud(desk.connection, command.subject or "")
+    subcloud = find_subcloud(context.connection, command.subject or "")
     if subcloud is None:
         raise not_found("Subcloud not found")
     require_password(command, missing="sysadmin_password is required.")
     request = read_body(PrestageRequest, command.data, whole=PrestageCommand)
-    if controller_is_upgrading(desk):
+    if controller_is_upgrading(context):
         raise bad_request(CONTROLLER_UPGRADING)
-    release = read_release(command.data, desk.rules.release)
+    release = read_release(command.data, context.rules.release)
     note = require_release(
-        desk,
+        context,
         release,
         for_sw_deploy=request.for_sw_deploy,
         prefix=f"Prestage failed '{subcloud['name']}': ",
     )
-    refusal = _judge(desk, subcloud, release, request)
+    refusal = _judge(context, subcloud, release, request)
     if refusal is not None:
         raise bad_request(refusal.text)
-    playbooks = require_playbooks(desk, f"Prestage failed '{subcloud['name']}': ")
-    step = new_step(desk, subcloud["id"], subcloud["name"], release, force=request.force)
-    add_standalone_step(desk, command, {**step, "for_sw_deploy": request.for_sw_deploy})
+    playbooks = require_playbooks(context, f"Prestage failed '{subcloud['name']}': ")
+    step = new_step(context, subcloud["id"], subcloud["name"], release, force=request.force)
+    add_standalone_step(context, command, {**step, "for_sw_deploy": request.for_sw_deploy})
     # From the answer on nobody may take the last result for this one's.
-    values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": desk.at}
-    changed = change(desk.connection, subclouds, subcloud["id"], values)
+    values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": context.at}
+    changed = change(context.connection, subclouds, subcloud["id"], values)
     return {
         **subcloud_resource(changed),
         "prestage-software-version": release,
@@ -79,29 +79,29 @@ def prestage_subcloud(desk: Desk, command: Command) -> PrestagedSubcloud:
     }
 
 
-def _judge(desk: Desk, subcloud: RowMapping, release: str, request: PrestageRequest) -> Refusal | None:
+def _judge(context: CommandContext, subcloud: RowMapping, release: str, request: PrestageRequest) -> Refusal | None:
     """Judge as the precheck will; what has to be asked at the site itself is left to it."""
     name = subcloud["name"]
-    (row,) = candidates(desk.connection, subcloud_id=subcloud["id"])
+    (row,) = candidates(context.connection, subcloud_id=subcloud["id"])
     refusal = judge_release(
         name, release, subcloud["software_version"], for_sw_deploy=request.for_sw_deploy
     ) or judge_status(site_status(row))
-    refusal = refusal or judge_operation(name, dcmanager_operations(desk).get(name))
+    refusal = refusal or judge_operation(name, dcmanager_operations(context).get(name))
     if refusal is not None:
         return refusal
     try:
-        facts = desk.inspector.known({**subcloud})
+        facts = context.inspector.known({**subcloud})
     except InspectionError as error:
         return unreachable(name, str(error))
-    return None if facts is None else judge_facts(name, facts, force=request.force, rules=desk.rules.site)
+    return None if facts is None else judge_facts(name, facts, force=request.force, rules=context.rules.site)
 
 
-def add_standalone_step(desk: Desk, command: Command, values: Mapping[str, Any]) -> None:
+def add_standalone_step(context: CommandContext, command: Command, values: Mapping[str, Any]) -> None:
     """Add a step without a strategy, from the columns in `values`, with the command's password."""
-    step_id = desk.connection.execute(
+    step_id = context.connection.execute(
         insert(steps).values(**values, strategy_id=None, stage=1, trace=current()).returning(steps.c.id)
     ).scalar_one()
-    seal(desk, command, step_id=step_id)
+    seal(context, command, step_id=step_id)
     about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
-    desk.journal.tell(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)
+    context.journal.tell(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request
 from messages.connection_variables import is_host_from_caller, is_reached_by_ssh, site_variables
 from messages.event_types import SubcloudAddressChanged
@@ -103,11 +103,11 @@ def is_moved(subcloud: Mapping[Any, Any], values: Mapping[str, Any]) -> bool:
     return after["name"] != subcloud["name"] or _addresses(after) != _addresses(subcloud)
 
 
-def note_address_change(desk: Desk, before: Mapping[Any, Any], after: RowMapping, caller: str) -> None:
+def note_address_change(context: CommandContext, before: Mapping[Any, Any], after: RowMapping, caller: str) -> None:
     """Tell an event and note for the audit when a site is reached elsewhere than before.
 
     Args:
-        desk: The transaction that changed it.
+        context: The transaction that changed it.
 
         before: Its row before the change.
 
@@ -124,9 +124,9 @@ def note_address_change(desk: Desk, before: Mapping[Any, Any], after: RowMapping
         before={name: old.get(name) for name in changed},
         after={name: new.get(name) for name in changed},
     )
-    desk.journal.tell("subcloud.address-changed", f"subcloud/{after['name']}", data)
+    context.journal.tell("subcloud.address-changed", f"subcloud/{after['name']}", data)
     changes = (f"{name} from {old.get(name) or 'none'} to {new.get(name) or 'none'}" for name in changed)
-    desk.notes.append(f"address changed: {', '.join(changes)}")
+    context.notes.append(f"address changed: {', '.join(changes)}")
 
 
 def _addresses(row: Mapping[Any, Any]) -> dict[str, str | None]:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, select, update
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import unprocessable
 from db.schema import secrets, steps, strategies
 from messages.commands import Command
-from messages.event_types import Nothing
+from messages.event_types import EmptyData
 from messages.not_served import with_not_served
 from messages.requests.base import shown
 from messages.schemas import Strategy
@@ -22,66 +22,66 @@ from tracing.tracer import current
 _PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
 
 
-def apply_strategy(desk: Desk, command: Command) -> Strategy:
+def apply_strategy(context: CommandContext, command: Command) -> Strategy:
     """Start the strategy: the first stage is handed out in the same transaction.
 
     Raises:
         Refused: 422; there is no such strategy, or it is not `initial`.
     """
-    return _move(desk, command, "apply")
+    return _move(context, command, "apply")
 
 
-def abort_strategy(desk: Desk, command: Command) -> Strategy:
+def abort_strategy(context: CommandContext, command: Command) -> Strategy:
     """Stop the strategy: no step starts after the answer, running ones finish all their phases.
 
     Raises:
         Refused: 422; there is no such strategy, or it is not `applying`.
     """
-    return _move(desk, command, "abort")
+    return _move(context, command, "abort")
 
 
-def delete_strategy(desk: Desk, command: Command) -> Strategy:
+def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     """Make the strategy history: the answer shows it `deleting`, the next look finds none.
 
     Raises:
         Refused: 422; there is no such strategy, or it still moves.
     """
-    strategy = _find(desk, command, "delete")
+    strategy = _find(context, command, "delete")
     _fire(strategy, "delete")
     # History keeps the state that the strategy came to; `deleting` lives in the answer only.
-    desk.connection.execute(
-        update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=desk.at, updated_at=desk.at)
+    context.connection.execute(
+        update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=context.at, updated_at=context.at)
     )
     # Steps that a failure kept from starting stay `initial` in history, and are nobody's work any more.
-    desk.connection.execute(
+    context.connection.execute(
         update(steps)
         .where(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
-        .values(finished_at=desk.at)
+        .values(finished_at=context.at)
     )
-    desk.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
-    desk.journal.tell("strategy.prestage.deleted", f"strategy/{strategy['id']}", Nothing())
-    answer = {**strategy, "updated_at": desk.at}
+    context.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
+    context.journal.tell("strategy.prestage.deleted", f"strategy/{strategy['id']}", EmptyData())
+    answer = {**strategy, "updated_at": context.at}
     return strategy_resource(answer, "told", state=StrategyState.DELETING)
 
 
-def _move(desk: Desk, command: Command, verb: str) -> Strategy:
-    strategy = _find(desk, command, verb)
+def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
+    strategy = _find(context, command, verb)
     state = _fire(strategy, verb)
-    values: dict[str, Any] = {"state": state, "updated_at": desk.at}
+    values: dict[str, Any] = {"state": state, "updated_at": context.at}
     if verb == "apply":
         # The traces of all its phases lead back to this one.
         values["trace"] = current()
-    desk.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
-    desk.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", Nothing())
-    return strategy_resource({**strategy, "updated_at": desk.at}, "told", state=state)
+    context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
+    context.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", EmptyData())
+    return strategy_resource({**strategy, "updated_at": context.at}, "told", state=state)
 
 
-def _find(desk: Desk, command: Command, verb: str) -> RowMapping:
+def _find(context: CommandContext, command: Command, verb: str) -> RowMapping:
     wanted = command.data.get("type")
     query = select(strategies).where(strategies.c.deleted_at.is_(None))
     if wanted is not None:
         query = query.where(strategies.c.type == str(wanted))
-    strategy = desk.connection.execute(query).mappings().one_or_none()
+    strategy = context.connection.execute(query).mappings().one_or_none()
     if strategy is None:
         raise unprocessable(_missing(verb, wanted))
     return strategy

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, select, update
 
-from actors.coordinator.context import Desk
-from actors.coordinator.errors import Refused, bad_request, conflict, not_found, unprocessable
+from actors.coordinator.context import CommandContext
+from actors.coordinator.errors import CommandRefusedError, bad_request, conflict, not_found, unprocessable
 from actors.coordinator.known_releases import require_supported_release
 from actors.coordinator.site_access import check_callers_access, is_moved, note_address_change, still_removed
 from actors.coordinator.validation import read_body, read_request
 from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
-from messages.event_types import Nothing, SubcloudUpdated
+from messages.event_types import EmptyData, SubcloudUpdated
 from messages.requests.base import Request
 from messages.requests.names import unused_note
 from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
@@ -28,7 +28,7 @@ from statemachine.states import Availability, ManagementState
 _NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "management_start_ip", "management_end_ip"})
 
 
-def add_subcloud(desk: Desk, command: Command) -> Subcloud:
+def add_subcloud(context: CommandContext, command: Command) -> Subcloud:
     """Register a site that is deployed already.
 
     It is `unmanaged` and `offline` until told or probed otherwise, and its deploy status `complete`, unless given.
@@ -36,15 +36,15 @@ def add_subcloud(desk: Desk, command: Command) -> Subcloud:
     Raises:
         Refused: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
     """
-    values = read_new(command.data, default_version=desk.rules.release or "")
+    values = read_new(command.data, default_version=context.rules.release or "")
     if command.data.get("release") is not None:
-        require_supported_release(desk, values["software_version"], desk.rules.release)
+        require_supported_release(context, values["software_version"], context.rules.release)
     check_callers_access(values)
     values["version_by_administrator"] = bool(command.by_administrator)
-    values["group_id"] = _group_id(desk, command.data.get("group_id"), "Invalid group_id", default="1")
-    if is_taken(desk.connection, subclouds, values["name"]):
+    values["group_id"] = _group_id(context, command.data.get("group_id"), "Invalid group_id", default="1")
+    if is_taken(context.connection, subclouds, values["name"]):
         raise conflict(f"Subcloud with name={values['name']} already exists")
-    added = add(desk.connection, subclouds, {**values, "created_at": desk.at})
+    added = add(context.connection, subclouds, {**values, "created_at": context.at})
     return _with_note(subcloud_resource(added), unused_note(NewSubcloud, command.data))
 
 
@@ -56,13 +56,13 @@ def _with_note(subcloud: Subcloud, note: str | None) -> Subcloud:
     return changed
 
 
-def update_subcloud(desk: Desk, command: Command) -> Subcloud:
+def update_subcloud(context: CommandContext, command: Command) -> Subcloud:
     """Change a subcloud, or manage or unmanage it.
 
     Raises:
         Refused: 404; 400 or 422 with the contract's text; nothing was changed.
     """
-    subcloud = _find(desk, command)
+    subcloud = _find(context, command)
     values = read_changes(command.data)
     _refuse_network_of_managed(subcloud, values)
     check_callers_access(values, subcloud)
@@ -71,22 +71,22 @@ def update_subcloud(desk: Desk, command: Command) -> Subcloud:
     if is_moved(subcloud, values):
         # A caller who leads Prestager to another site's version must not explain a changed key by it.
         values["host_keys_version"] = None
-    changed = _change(desk, command, subcloud, values)
+    changed = _change(context, command, subcloud, values)
     return _with_note(changed, unused_note(SubcloudChange, command.data))
 
 
-def update_imported_subcloud(desk: Desk, command: Command) -> Subcloud:
+def update_imported_subcloud(context: CommandContext, command: Command) -> Subcloud:
     """Change a subcloud as the operator's file says, whose connection variables and addresses may be any.
 
     Raises:
         Refused: As `update_subcloud`.
     """
-    return _change(desk, command, _find(desk, command), read_imported_changes(command.data))
+    return _change(context, command, _find(context, command), read_imported_changes(command.data))
 
 
-def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str, Any]) -> Subcloud:
+def _change(context: CommandContext, command: Command, subcloud: RowMapping, values: dict[str, Any]) -> Subcloud:
     if command.data.get("group_id") is not None:
-        values["group_id"] = _group_id(desk, command.data["group_id"], "Invalid group")
+        values["group_id"] = _group_id(context, command.data["group_id"], "Invalid group")
     force = values.pop("force", None)
     wanted = values.get("management_state")
     if force is not None and wanted != ManagementState.MANAGED:
@@ -100,59 +100,61 @@ def _change(desk: Desk, command: Command, subcloud: RowMapping, values: dict[str
         values["version_by_administrator"] = bool(command.by_administrator)
     if wanted is not None:
         _check_management(subcloud, values, force=bool(force))
-    if "name" in values and is_taken(desk.connection, subclouds, values["name"], but_id=subcloud["id"]):
+    if "name" in values and is_taken(context.connection, subclouds, values["name"], but_id=subcloud["id"]):
         raise conflict(f"Subcloud with name={values['name']} already exists")
-    row = change(desk.connection, subclouds, subcloud["id"], {**values, "updated_at": desk.at})
+    row = change(context.connection, subclouds, subcloud["id"], {**values, "updated_at": context.at})
     if "name" in values:
-        _rename_open_steps(desk, row)
+        _rename_open_steps(context, row)
     given = sorted(
         {"connection" if name == "caller_connection" else name for name in values}
         - {"removed_variables", "version_by_administrator", "host_keys_version"}
     )
-    desk.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
-    note_address_change(desk, subcloud, row, command.requested_by)
+    context.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
+    note_address_change(context, subcloud, row, command.requested_by)
     return subcloud_resource(row, "told")
 
 
-def _rename_open_steps(desk: Desk, row: RowMapping) -> None:
+def _rename_open_steps(context: CommandContext, row: RowMapping) -> None:
     """Have the steps that are shown go by the subcloud's new name; history keeps the old one."""
     shown = select(strategies.c.id).where(strategies.c.deleted_at.is_(None))
-    desk.connection.execute(
+    context.connection.execute(
         update(steps)
         .where(steps.c.subcloud_id == row["id"], steps.c.finished_at.is_(None) | steps.c.strategy_id.in_(shown))
         .values(subcloud_name=row["name"])
     )
 
 
-def delete_subcloud(desk: Desk, command: Command) -> None:
+def delete_subcloud(context: CommandContext, command: Command) -> None:
     """Remove a subcloud, and its step from a strategy that was not applied.
 
     Raises:
         Refused: 404; 400 for a managed one and for one that is being worked on; 422 for one that is online.
     """
-    subcloud = _find(desk, command)
+    subcloud = _find(context, command)
     if subcloud["management_state"] == ManagementState.MANAGED:
         raise bad_request("Cannot delete a subcloud that is 'managed' status")
-    if has_work(desk.connection, subcloud["id"]):
+    if has_work(context.connection, subcloud["id"]):
         raise bad_request("Cannot delete a subcloud during an active operation.")
     if subcloud["availability_status"] == Availability.ONLINE:
         raise unprocessable("Subcloud must be powered down to perform this operation.")
-    desk.connection.execute(delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None)))
-    desk.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
-    desk.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", Nothing())
+    context.connection.execute(
+        delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None))
+    )
+    context.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
+    context.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", EmptyData())
 
 
-def _find(desk: Desk, command: Command) -> RowMapping:
-    subcloud = find_subcloud(desk.connection, command.subject or "")
+def _find(context: CommandContext, command: Command) -> RowMapping:
+    subcloud = find_subcloud(context.connection, command.subject or "")
     if subcloud is None:
         raise not_found("Subcloud not found")
     return subcloud
 
 
-def _group_id(desk: Desk, ref: Any, fault: str, *, default: str | None = None) -> int:
+def _group_id(context: CommandContext, ref: Any, fault: str, *, default: str | None = None) -> int:
     """Return the id of a group given by id or name; the client sends the name (contract 4.2)."""
     chosen = default if ref in (None, "") else str(ref)
-    group = find_group(desk.connection, chosen or "")
+    group = find_group(context.connection, chosen or "")
     if group is None:
         raise bad_request(fault)
     return int(group["id"])
@@ -182,7 +184,7 @@ def _refuse_network_of_managed(subcloud: RowMapping, values: dict[str, Any]) -> 
         raise unprocessable("A subcloud must be unmanaged to perform network reconfiguration")
 
 
-def _bad_subcloud(reason: str) -> Refused:
+def _bad_subcloud(reason: str) -> CommandRefusedError:
     return unprocessable(f"Bad subcloud request: {reason}")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import RowMapping, delete, select
 
-from actors.coordinator.context import Desk
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request, not_found, unprocessable
 from actors.coordinator.validation import read_body
 from db.events import newest_id
@@ -39,7 +39,7 @@ _TAKEN: Final = "A webhook with this name already exists"
 _R = TypeVar("_R", bound=Request)
 
 
-def create_webhook(desk: Desk, command: Command) -> TaggedWebhook:
+def create_webhook(context: CommandContext, command: Command) -> TaggedWebhook:
     """Create a webhook; it gets what happens from now on.
 
     Raises:
@@ -49,28 +49,28 @@ def create_webhook(desk: Desk, command: Command) -> TaggedWebhook:
     secret = _secret(command)
     if not secret:
         raise bad_request(SECRET_NEEDED)
-    if is_taken(desk.connection, webhooks, wanted.name):
+    if is_taken(context.connection, webhooks, wanted.name):
         raise bad_request(_TAKEN)
-    if webhook_count(desk.connection) >= _MOST_WEBHOOKS:
+    if webhook_count(context.connection) >= _MOST_WEBHOOKS:
         raise unprocessable(f"There are {_MOST_WEBHOOKS} webhooks already; delete one first")
     values = {
         **wanted.model_dump(),
         **secret,
-        "disabled_at": None if wanted.enabled else desk.at,
+        "disabled_at": None if wanted.enabled else context.at,
         "disabled_reason": "",
-        "cursor": newest_id(desk.connection),
-        "created_at": desk.at,
+        "cursor": newest_id(context.connection),
+        "created_at": context.at,
     }
-    return _tagged(add(desk.connection, webhooks, values))
+    return _tagged(add(context.connection, webhooks, values))
 
 
-def update_webhook(desk: Desk, command: Command) -> Webhook:
+def update_webhook(context: CommandContext, command: Command) -> Webhook:
     """Change a webhook; what is still to be sent goes out as it is then.
 
     Raises:
         Refused: 404, or 400 with the sentence for the first fault.
     """
-    webhook = _found(desk, command)
+    webhook = _found(context, command)
     wanted = _read(WebhookChange, command)
     secret = _secret(command)
     if wanted.rotate and not secret:
@@ -78,78 +78,78 @@ def update_webhook(desk: Desk, command: Command) -> Webhook:
     given = wanted.model_dump(exclude_unset=True, exclude={"rotate"})
     if not given and not secret:
         raise bad_request("nothing to update")
-    if "name" in given and is_taken(desk.connection, webhooks, given["name"], but_id=webhook["id"]):
+    if "name" in given and is_taken(context.connection, webhooks, given["name"], but_id=webhook["id"]):
         raise bad_request(_TAKEN)
     is_enabled = given.pop("enabled", webhook["enabled"])
-    values = {**given, **(_turned(webhook, secret) if secret else {}), "updated_at": desk.at}
+    values = {**given, **(_turned(webhook, secret) if secret else {}), "updated_at": context.at}
     if "url" in given:
         # What failed was another receiver.
         values["failing_since"] = None
     if is_enabled and not webhook["enabled"]:
-        values |= _enabled(desk)
-    changed = change(desk.connection, webhooks, webhook["id"], values)
+        values |= _enabled(context)
+    changed = change(context.connection, webhooks, webhook["id"], values)
     if webhook["enabled"] and not is_enabled:
-        disable(desk.connection, desk.journal, webhook["id"], "", desk.at)
-        changed = _found(desk, command.model_copy(update={"subject": str(webhook["id"])}))
+        disable(context.connection, context.journal, webhook["id"], "", context.at)
+        changed = _found(context, command.model_copy(update={"subject": str(webhook["id"])}))
     return _tagged(changed) if secret else webhook_resource(changed)
 
 
-def delete_webhook(desk: Desk, command: Command) -> None:
+def delete_webhook(context: CommandContext, command: Command) -> None:
     """Remove a webhook with its secret and its log.
 
     Raises:
         Refused: 404.
     """
-    webhook = _found(desk, command)
-    desk.connection.execute(delete(webhooks).where(webhooks.c.id == webhook["id"]))
+    webhook = _found(context, command)
+    context.connection.execute(delete(webhooks).where(webhooks.c.id == webhook["id"]))
 
 
-def ping_webhook(desk: Desk, command: Command) -> Delivery:
+def ping_webhook(context: CommandContext, command: Command) -> Delivery:
     """Have a test sent to one webhook, whatever its filters; return the delivery to watch.
 
     Raises:
         Refused: 404; 422 for a webhook that is disabled.
     """
-    webhook = _found_enabled(desk, command)
+    webhook = _found_enabled(context, command)
     ping = {"id": None, "type": "webhook.ping", "subject": f"webhook/{webhook['name']}"}
-    made = add_delivery(desk.connection, new_delivery(webhook["id"], ping, Cause.PING, desk.at))
+    made = add_delivery(context.connection, new_delivery(webhook["id"], ping, Cause.PING, context.at))
     return delivery_resource(made)
 
 
-def redeliver(desk: Desk, command: Command) -> Delivery:
+def redeliver(context: CommandContext, command: Command) -> Delivery:
     """Have an event sent once more, under the same `webhook-id`; an open delivery is due at once instead.
 
     Raises:
         Refused: 404; 400; 422 for a webhook that is disabled, or an event that is no longer kept.
     """
-    webhook = _found_enabled(desk, command)
+    webhook = _found_enabled(context, command)
     wanted = _read(RedeliveryRequest, command)
-    found = find_delivery(desk.connection, webhook["id"], wanted.delivery)
+    found = find_delivery(context.connection, webhook["id"], wanted.delivery)
     if found is None:
         raise not_found("Delivery not found")
     if found["state"] == DeliveryState.PENDING:
-        return delivery_resource(hurry(desk.connection, found["id"]))
+        return delivery_resource(hurry(context.connection, found["id"]))
     if found["event_id"] is None:
         raise unprocessable("A ping is not sent again; send another one")
-    event = desk.connection.execute(select(events).where(events.c.id == found["event_id"])).mappings().one_or_none()
+    event = context.connection.execute(select(events).where(events.c.id == found["event_id"])).mappings().one_or_none()
     if event is None:
         raise unprocessable(f"Event {found['event_id']} is no longer kept")
-    again = new_delivery(webhook["id"], event, Cause.REDELIVERY, desk.at)
-    return delivery_resource(add_delivery(desk.connection, again))
+    again = new_delivery(webhook["id"], event, Cause.REDELIVERY, context.at)
+    return delivery_resource(add_delivery(context.connection, again))
 
 
-def _found(desk: Desk, command: Command) -> RowMapping:
-    webhook = find(desk.connection, webhooks, command.subject or "")
+def _found(context: CommandContext, command: Command) -> RowMapping:
+    webhook = find(context.connection, webhooks, command.subject or "")
     if webhook is None:
         raise not_found("Webhook not found")
     return webhook
 
 
-def _found_enabled(desk: Desk, command: Command) -> RowMapping:
+def _found_enabled(context: CommandContext, command: Command) -> RowMapping:
     """Return an enabled webhook, which stays so until the transaction ends: nothing else is added to one."""
-    lock(desk.connection, [_found(desk, command)["id"]])
+    lock(context.connection, [_found(context, command)["id"]])
     # A sender may have disabled it meanwhile, and ended what was open before this is added.
-    webhook = _found(desk, command)
+    webhook = _found(context, command)
     if not webhook["enabled"]:
         raise unprocessable(f"Webhook {webhook['name']} is disabled; enable it first")
     return webhook
@@ -180,14 +180,14 @@ def _turned(webhook: RowMapping, secret: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _enabled(desk: Desk) -> dict[str, Any]:
+def _enabled(context: CommandContext) -> dict[str, Any]:
     """Return the columns of a webhook that is enabled: what happened meanwhile is not sent."""
     return {
         "enabled": True,
         "disabled_at": None,
         "disabled_reason": "",
         "failing_since": None,
-        "cursor": newest_id(desk.connection),
+        "cursor": newest_id(context.connection),
     }
 
 

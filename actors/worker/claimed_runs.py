@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from actors.worker.dependencies import WorkerTools
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.run_context import UNKNOWN, RunContext, context_of
 from db.runs import Assignment, Report, claim, hand_back
 from db.unavailable import DatabaseUnavailableError
@@ -41,10 +41,10 @@ class _Held:
     context: RunContext
 
 
-class HeldRuns:
+class ClaimedRuns:
     """What this process works on. Every method can be called from any thread."""
 
-    def __init__(self, tools: WorkerTools) -> None:
+    def __init__(self, tools: WorkerDependencies) -> None:
         self._tools = tools
         self._held: dict[int, _Held] = {}
         # Runs that a thread is claiming.

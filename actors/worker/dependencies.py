@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actors.metrics import Meters, Unmeasured
+from actors.metrics import Metrics, NullMetrics
 from actors.worker.controller_software import ControllerSoftware
 from actors.worker.result_writer import Reporter
 from db.database import Database
@@ -18,11 +18,11 @@ from sites.inspector import Inspector
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import StepState
-from tracing.tracer import UNTRACED, Tracer
+from tracing.tracer import NULL_TRACER, Tracer
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerTools:
+class WorkerDependencies:
     """What one worker process works with."""
 
     database: Database
@@ -45,8 +45,8 @@ class WorkerTools:
     software: ControllerSoftware = field(default_factory=lambda: ControllerSoftware(None, None))
     # Sites that are asked for their facts at once.
     inspections: int = 250
-    meters: Meters = field(default_factory=Unmeasured)
-    tracer: Tracer = UNTRACED
+    meters: Metrics = field(default_factory=NullMetrics)
+    tracer: Tracer = NULL_TRACER
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from actors.worker.claimed_runs import HeldRuns
+from actors.worker.claimed_runs import ClaimedRuns
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
 from actors.worker.inspections import Inspections
 from db.runs import Assignment, Report
@@ -34,7 +34,7 @@ class FirstContact:
         self,
         host_keys: HostKeyCheck,
         inspections: Inspections,
-        held: HeldRuns,
+        held: ClaimedRuns,
         *,
         start: Callable[[Assignment], bool],
         stopped: Callable[[int], Report],

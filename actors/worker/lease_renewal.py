@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from actors.metrics import Meters, Unmeasured
+from actors.metrics import Metrics, NullMetrics
 from actors.worker.run_context import UNKNOWN, RunContext
 from db.database import Database
 from db.runs import renew
@@ -26,7 +26,7 @@ _GIVE_UP_S: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldRuns:
+class ClaimedRuns:
     """What the leases ask of the worker; all callable from any thread."""
 
     # Ids of the runs that this process works on.
@@ -41,13 +41,15 @@ class HeldRuns:
     claimed_at: Callable[[int], float | None] = lambda _: None
     # What log lines say of a run.
     context: Callable[[int], RunContext] = lambda _: UNKNOWN
-    meters: Meters = field(default_factory=Unmeasured)
+    meters: Metrics = field(default_factory=NullMetrics)
 
 
 class Leases:
     """Renews all leases of one worker process in one statement; `clock` gives seconds that never jump."""
 
-    def __init__(self, database: Database, owner: str, runs: HeldRuns, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, database: Database, owner: str, runs: ClaimedRuns, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._database = database
         self._owner = owner
         self._runs = runs

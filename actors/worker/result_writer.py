@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from actors.metrics import Meters, Unmeasured
+from actors.metrics import Metrics, NullMetrics
 from actors.worker.run_context import UNKNOWN, RunContext
 from db.database import Database
 from db.live_output import end_live
@@ -42,12 +42,12 @@ class Reporter:
     """
 
     def __init__(
-        self, database: Database, owner: str, wake_relay: Callable[[], None], meters: Meters | None = None
+        self, database: Database, owner: str, wake_relay: Callable[[], None], meters: Metrics | None = None
     ) -> None:
         self._database = database
         self._owner = owner
         self._wake_relay = wake_relay
-        self._meters = meters or Unmeasured()
+        self._meters = meters or NullMetrics()
         self._queue: SimpleQueue[_Reported] = SimpleQueue()
         self._unwritten: list[_Reported] = []
         # The loop and a stopping service may flush at the same time.

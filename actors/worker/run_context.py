@@ -14,7 +14,7 @@ from db.runs import Assignment
 from runner.interface import RunResult, TaskEnd
 from statemachine.states import RunOutcome, StepState
 from tracing.log_context import about
-from tracing.tracer import NO_SPAN, UNTRACED, Span, Tracer
+from tracing.tracer import NO_SPAN, NULL_TRACER, Span, Tracer
 
 # How these ends are told where the report has no sentence.
 _FAILURES: Final[Mapping[RunOutcome, str]] = {RunOutcome.FAILED: "failed", RunOutcome.LOST: "lost"}
@@ -25,7 +25,7 @@ class RunContext:
     """One run in this process."""
 
     ids: Mapping[str, int | str] = field(default_factory=dict)
-    tracer: Tracer = UNTRACED
+    tracer: Tracer = NULL_TRACER
     # The traceparent of its phase.
     phase: str | None = None
     # What this worker does for it, from the claim to the end.

@@ -15,8 +15,8 @@ from zlib import compress
 import structlog
 
 from actors.coordinator.site_access import access_fault, is_address_judged
-from actors.worker.claimed_runs import HeldRuns
-from actors.worker.dependencies import WorkerTools
+from actors.worker.claimed_runs import ClaimedRuns
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.first_contact import FirstContact
 from actors.worker.host_key_check import HostKeyCheck
 from actors.worker.inspections import Inspections
@@ -24,7 +24,7 @@ from actors.worker.live_output import LiveRuns
 from actors.worker.precheck import Precheck, broke
 from actors.worker.run_context import RunContext
 from db.encryption import UnsealingError
-from db.live_output import Beyond
+from db.live_output import UnsavedTail
 from db.open_releases import open_releases
 from db.runs import Assignment, Report, queued_runs
 from messages.connection_variables import site_variables
@@ -49,7 +49,7 @@ _OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
 class StepWorker:
     """Carries runs out for one worker process; `runner` is attached before the first run."""
 
-    def __init__(self, tools: WorkerTools) -> None:
+    def __init__(self, tools: WorkerDependencies) -> None:
         self._tools = tools
         self._host_keys = HostKeyCheck(
             tools.database,
@@ -67,7 +67,7 @@ class StepWorker:
             dcmanager=tools.dcmanager,
         )
         self._inspections = Inspections(tools.inspections)
-        self._held = HeldRuns(tools)
+        self._held = ClaimedRuns(tools)
         self._first_contact = FirstContact(
             self._host_keys,
             self._inspections,
@@ -293,10 +293,10 @@ class StepWorker:
             )
         self.slot_freed()
 
-    def _beyond(self, result: RunResult) -> Beyond | None:
+    def _beyond(self, result: RunResult) -> UnsavedTail | None:
         if result.cut_at_bytes is None:
             return None
-        return Beyond(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
+        return UnsavedTail(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
 
     def _outcome(self, result: RunResult, progress: Mapping[str, Any] | None) -> RunOutcome:
         if result.outcome == Outcome.STOPPED:

@@ -21,7 +21,7 @@ _BEFORE_ALL: Final = (-1, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ShownOutput:
     """How much of a log was told; at first nothing."""
 
     # Place of the run that was told of last.
@@ -43,7 +43,7 @@ class Tail:
     step_id: int
     phase: str | None
 
-    def after(self, connection: Connection, told: Told) -> tuple[bytes, Told]:
+    def after(self, connection: Connection, told: ShownOutput) -> tuple[bytes, ShownOutput]:
         """Return what is new since `told`, and what is told with it."""
         # Before the runs: when the step is over, all of them are there.
         step = listing.followed_step(connection, self.step_id)
@@ -59,12 +59,12 @@ class Tail:
             content.append(self._last_line(step, runs))
         return b"".join(content), told
 
-    def _tell(self, connection: Connection, run: PhaseRun, told: Told) -> tuple[bytes, Told]:
+    def _tell(self, connection: Connection, run: PhaseRun, told: ShownOutput) -> tuple[bytes, ShownOutput]:
         head, has_outcome = b"", False
         if told.place != run.place:
             # One phase is told as it is; that another attempt of it begins is told all the same.
             has_header = self.phase is None or told.place != _BEFORE_ALL
-            told = Told(place=run.place, is_ended=False)
+            told = ShownOutput(place=run.place, is_ended=False)
             if has_header and not run.is_running and not run.has_text:
                 # It ended without a word, as most prechecks do.
                 return b"", replace(told, is_ended=True)
@@ -76,7 +76,7 @@ class Tail:
         if run.is_running:
             return content, replace(told, seen_bytes=text.end_bytes, is_line=is_line)
         end = b"" if has_outcome else _end(run)
-        return content + (b"" if is_line else b"\n") + end, Told(place=run.place)
+        return content + (b"" if is_line else b"\n") + end, ShownOutput(place=run.place)
 
     def _is_over(self, step: Row, runs: list[PhaseRun]) -> bool:
         if any(run.is_running for run in runs):
@@ -106,7 +106,7 @@ def _end(run: PhaseRun) -> bytes:
     return f"=== {run.phase}, attempt {run.attempt}, {run.outcome}{details} ===\n".encode()
 
 
-def _to_tell(runs: list[PhaseRun], told: Told) -> list[PhaseRun]:
+def _to_tell(runs: list[PhaseRun], told: ShownOutput) -> list[PhaseRun]:
     """Return the runs whose ends were not told; at first each phase begins with its newest run that printed."""
     if told.place == _BEFORE_ALL:
         newest = {run.phase: run.place for run in runs if run.has_text}

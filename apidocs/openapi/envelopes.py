@@ -12,9 +12,9 @@ from messages.schemas import (
     CountedGroup,
     CountedWebhook,
     Delivery,
+    HistoricStep,
+    HistoricStrategy,
     ListedSubcloud,
-    PastStep,
-    PastStrategy,
     Step,
     Subcloud,
     Worker,
@@ -55,14 +55,14 @@ class GroupMembers(TypedDict):
 class StrategyPage(TypedDict):
     """A page of past and present strategies, newest first."""
 
-    strategies: list[PastStrategy]
+    strategies: list[HistoricStrategy]
     next: _Next
 
 
 class StepPage(TypedDict):
     """A page of the steps of one strategy."""
 
-    steps: list[PastStep]
+    steps: list[HistoricStep]
     next: _Next
 
 

@@ -19,8 +19,8 @@ from messages.schemas import (
     DetailedSubcloud,
     Group,
     PrestagedSubcloud,
-    ShownSubcloud,
     Subcloud,
+    SubcloudDetail,
     UnstagedSubcloud,
 )
 
@@ -70,7 +70,7 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         id="show-subcloud",
         tag=_SUBCLOUDS,
         ref=_SUBCLOUD,
-        shown=Shown(description="The subcloud.", type=ShownSubcloud),
+        shown=Shown(description="The subcloud.", type=SubcloudDetail),
         refusals=_NO_SUBCLOUD,
     ),
     subclouds.change: Operation(

@@ -23,7 +23,7 @@ from apidocs.openapi.envelopes import (
 )
 from apidocs.openapi.operation import Header, Operation, Shown
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery
-from messages.schemas import PastStrategy
+from messages.schemas import HistoricStrategy
 
 _EVENTS: Final = "Events"
 _HISTORY: Final = "History and audit"
@@ -61,7 +61,7 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         id="show-past-strategy",
         tag=_HISTORY,
         ref=_STRATEGY,
-        shown=Shown(description="The strategy.", type=PastStrategy),
+        shown=Shown(description="The strategy.", type=HistoricStrategy),
         refusals=_NO_STRATEGY,
     ),
     history.show_steps: Operation(

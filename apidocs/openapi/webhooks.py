@@ -11,7 +11,7 @@ from api import webhooks
 from apidocs.openapi.envelopes import DeliveryPage, WebhookList
 from apidocs.openapi.operation import Body, Operation, Shown
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
-from messages.schemas import CountedWebhook, Delivery, MadeWebhook
+from messages.schemas import CountedWebhook, Delivery, WebhookCreated
 
 _TAG: Final = "Webhooks"
 _WEBHOOK: Final = ("Name of the webhook, or its id.", "ops")
@@ -41,7 +41,7 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
                 }
             },
         ),
-        shown=Shown(description="The new webhook; it gets what happens from now on.", type=MadeWebhook),
+        shown=Shown(description="The new webhook; it gets what happens from now on.", type=WebhookCreated),
         refusals={**_WRONG, 422: "There are too many."},
         notes=_ONCE,
     ),
@@ -58,7 +58,7 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_WEBHOOK,
         body=Body(model=WebhookChangeBody, examples={"pause": {"enabled": False}, "a new secret": {"rotate": True}}),
-        shown=Shown(description="The webhook as it is now.", type=MadeWebhook),
+        shown=Shown(description="The webhook as it is now.", type=WebhookCreated),
         refusals={**_WRONG, **_NO_WEBHOOK},
         notes=_ONCE,
     ),

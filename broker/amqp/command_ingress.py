@@ -17,7 +17,7 @@ from broker.amqp.topology import DIRECT_REPLY, REPLIES, is_direct_reply, is_repl
 from broker.amqp.trace_headers import header_trace, trace_header
 from messages.commands import Answer, Command, ReplyAddress
 from messages.queues import COMMANDS
-from tracing.tracer import UNTRACED, Tracer
+from tracing.tracer import NULL_TRACER, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -26,14 +26,14 @@ _NOT_YOURS: Final = (
 )
 
 
-class Ingress:
+class CommandIngress:
     """Reads the commands queue for one process; `own_source` is the CloudEvents source of our own API.
 
     A message is our API's only when RabbitMQ vouches that our own user published it: whoever else names its source
     could carry out commands in the name of anybody.
     """
 
-    def __init__(self, publisher: Publisher, own_source: str, tracer: Tracer = UNTRACED) -> None:
+    def __init__(self, publisher: Publisher, own_source: str, tracer: Tracer = NULL_TRACER) -> None:
         self._publisher = publisher
         self._tracer = tracer
         self._own_source = own_source

@@ -13,13 +13,13 @@ from aio_pika.exceptions import DeliveryError
 from pydantic import ValidationError
 
 from broker.amqp.cloudevents import from_command
-from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
+from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, BrokerConnection, is_cancelled, user_of
 from broker.amqp.topology import DIRECT_REPLY
 from broker.amqp.trace_headers import publishing, trace_header
 from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
 from messages.events import CONTENT_TYPE
 from messages.queues import COMMANDS
-from tracing.tracer import UNTRACED, Tracer
+from tracing.tracer import NULL_TRACER, Tracer
 
 _log = structlog.get_logger(__name__)
 
@@ -31,8 +31,8 @@ class AmqpTransport:
     there never runs. `source` is the CloudEvents source of our API; `name` is what RabbitMQ shows of the connection.
     """
 
-    def __init__(self, url: str, *, name: str, source: str, timeout_s: float, tracer: Tracer = UNTRACED) -> None:
-        self._link = Link(url, name, self._listen)
+    def __init__(self, url: str, *, name: str, source: str, timeout_s: float, tracer: Tracer = NULL_TRACER) -> None:
+        self._link = BrokerConnection(url, name, self._listen)
         self._user = user_of(url)
         self._source = source
         self._timeout_s = timeout_s

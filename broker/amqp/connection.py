@@ -49,7 +49,7 @@ class BlockedError(Exception):
         super().__init__("the broker takes nothing in: its memory or disk is short")
 
 
-class Link:
+class BrokerConnection:
     """A connection with one channel, for one event loop; `name` is what RabbitMQ shows of it.
 
     `prepare` is done with each new channel before anybody gets it.

@@ -41,7 +41,7 @@ _OF_DEATH: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-co
 _DIGITS: Final = 12
 
 
-class MailboxError(Exception):
+class DeadLetterAdminError(Exception):
     """The broker does not let the dead letters be handled; the text says why."""
 
 
@@ -117,7 +117,7 @@ class DeadLetter:
         )
 
 
-class Mailbox:
+class DeadLetterAdmin:
     """The dead letters of one broker; made by `open_mailbox`."""
 
     def __init__(self, connection: pika.BlockingConnection) -> None:
@@ -204,7 +204,7 @@ def count_dead_letters(url: str) -> dict[str, int | None]:
 
 
 @contextmanager
-def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | None = None) -> Iterator[Mailbox]:
+def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | None = None) -> Iterator[DeadLetterAdmin]:
     """Connect for one task; where `heartbeat_s` is None, RabbitMQ proposes it.
 
     Raises:
@@ -213,6 +213,6 @@ def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | No
     """
     with short_connection(url, "prestager dead-letters", timeout_s=timeout_s, heartbeat_s=heartbeat_s) as connection:
         try:
-            yield Mailbox(connection)
+            yield DeadLetterAdmin(connection)
         except ChannelClosedByBroker as error:
-            raise MailboxError(error.reply_text) from error
+            raise DeadLetterAdminError(error.reply_text) from error

@@ -20,7 +20,7 @@ from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, DeliveryError
 from aiormq.exceptions import ChannelAccessRefused
 
-from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, Link, is_cancelled, user_of
+from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, BrokerConnection, is_cancelled, user_of
 from broker.amqp.errors import BrokerProblem, explain_broker_error
 from broker.amqp.topology import EXCHANGES, QUEUES
 
@@ -76,13 +76,13 @@ class Publisher:
         self.user = user_of(url)
         self._url = url
         self._name = name
-        self._link = Link(url, name)
+        self._link = BrokerConnection(url, name)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="amqp-publisher", daemon=True)
 
     def prepare(self, work: Callable[[AbstractChannel], Awaitable[None]]) -> None:
         """Have `work` done with every channel that is opened; to be called before the start."""
-        self._link = Link(self._url, self._name, work)
+        self._link = BrokerConnection(self._url, self._name, work)
 
     def start(self) -> None:
         """Start the loop; nothing connects yet."""

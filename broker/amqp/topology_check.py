@@ -18,7 +18,7 @@ _AGAIN_S: Final = 60.0
 _LOGGED_S: Final = 60.0
 
 
-class TopologyUpkeep:
+class TopologyCheck:
     """Makes the topology; `look` is called every few seconds, `clock` gives seconds that never jump.
 
     Attributes:

@@ -13,8 +13,8 @@ from cli.inventory_import.ansible_inventory import Hosts
 from service.errors import CommandError
 from sites.dcmanager.interpretation import listed_objects
 from sites.dcmanager.operations import LONGEST_LIST, SUBCLOUDS
-from sites.sysinv.auth import GivenToken, Token, TokenStore, Trust
-from sites.sysinv.client import Access, Address, Patience, SiteSession
+from sites.sysinv.auth import GivenToken, TlsTrust, Token, TokenStore
+from sites.sysinv.client import Access, Address, SiteSession, Timeouts
 from sites.sysinv.errors import FaultKind, SiteFaultError
 
 # dcmanager answers within 90 s or not at all.
@@ -79,7 +79,7 @@ async def _read(
     """
     tokens = TokenStore()
     tokens.keep(address.keystone_url, Token(text=token, renew_at=inf))
-    access = Access(account=GivenToken(), trust=Trust(), patience=Patience(read_s=_ANSWER_S, tries=1), tokens=tokens)
+    access = Access(account=GivenToken(), trust=TlsTrust(), patience=Timeouts(read_s=_ANSWER_S, tries=1), tokens=tokens)
     async with SiteSession(access, address, longest_body=LONGEST_LIST, connections=_AT_ONCE) as session:
         groups = listed_objects(await session.get(_GROUPS), "subcloud_groups")
         sites = listed_objects(await session.get(SUBCLOUDS), "subclouds")

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, insert, select
 
-from actors.coordinator.context import CoordinatorRules, Desk
-from actors.coordinator.errors import Refused
+from actors.coordinator.context import CommandContext, CoordinatorRules
+from actors.coordinator.errors import CommandRefusedError
 from actors.coordinator.groups import create_group, update_group
 from actors.coordinator.subclouds import read_imported_changes, read_new_imported, update_imported_subcloud
 from cli.command_context import shell_caller
@@ -70,14 +70,14 @@ def register(database: Database, wanted: Wanted, rules: ImportRules) -> Register
     with database.write() as connection, connection.begin_nested() as savepoint:
         # In turn with the coordinator's transactions, as every change of the inventory.
         connection.execute(select(controller.c.id).with_for_update())
-        desk = Desk(
+        context = CommandContext(
             connection=connection,
             journal=journal,
             at=at,
             rules=CoordinatorRules(release=rules.default_version),
             inspector=DeclaredInspector(),
         )
-        work = _Import(desk, wanted, rules, done)
+        work = _Import(context, wanted, rules, done)
         work.run()
         record_shell_action(connection, ShellAction.SET_HOST_KEY, work.keys_given, caller=shell_caller(), at=at)
         journal.write(connection)
@@ -89,8 +89,8 @@ def register(database: Database, wanted: Wanted, rules: ImportRules) -> Register
 class _Import:
     """One import, inside its transaction."""
 
-    def __init__(self, desk: Desk, wanted: Wanted, rules: ImportRules, done: Registered) -> None:
-        self._desk = desk
+    def __init__(self, context: CommandContext, wanted: Wanted, rules: ImportRules, done: Registered) -> None:
+        self._desk = context
         self._wanted = wanted
         self._rules = rules
         self._done = done
@@ -117,7 +117,7 @@ class _Import:
         """Return what `work` makes; a refusal is one more fault, and None."""
         try:
             return work()
-        except Refused as refusal:
+        except CommandRefusedError as refusal:
             self._done.faults.append(f"{readable(name)}: {refusal.detail.removesuffix('.')}.")
             return None
 
@@ -181,9 +181,9 @@ class _Import:
         keys = self._wanted.host_keys.get(name)
         if keys is None:
             return False
-        desk = self._desk
-        row = desk.connection.execute(select(subclouds).where(subclouds.c.name == name)).mappings().one()
-        is_new = give_host_keys(desk.connection, desk.journal, row, keys, desk.at)
+        context = self._desk
+        row = context.connection.execute(select(subclouds).where(subclouds.c.name == name)).mappings().one()
+        is_new = give_host_keys(context.connection, context.journal, row, keys, context.at)
         if is_new:
             self.keys_given.append(name)
         return is_new

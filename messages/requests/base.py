@@ -67,7 +67,7 @@ def taken_names(model: type[Request]) -> set[str]:
     return names
 
 
-class Sent:
+class AcceptedAs:
     """Marks a field that is sent in other forms than it is kept in: `forms` come in, `into` makes the value of them."""
 
     def __init__(self, forms: Any, into: Callable[[Any], Any]) -> None:
@@ -80,7 +80,7 @@ class Sent:
         return core_schema.no_info_after_validator_function(self._into, handler.generate_schema(self._forms))
 
 
-class Saying:
+class ErrorMessage:
     """Marks a field with what is said when it is wrong.
 
     Args:
@@ -149,6 +149,6 @@ def _text(model: type[Request], error: ErrorDetails) -> str:
     return str(text).replace("{key}", key).replace("{value}", context["value"])
 
 
-def _sayings(model: type[Request], key: str) -> list[Saying]:
+def _sayings(model: type[Request], key: str) -> list[ErrorMessage]:
     fields = (field for name, field in model.model_fields.items() if key in {name, field.alias})
-    return [one for field in fields for one in field.metadata if isinstance(one, Saying)]
+    return [one for field in fields for one in field.metadata if isinstance(one, ErrorMessage)]

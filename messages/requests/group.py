@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
-from messages.requests.base import Request, Saying, Sent, fault
+from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
 
 DEFAULT_GROUP: Final = "Default"
 MAX_PARALLEL: Final = 500
@@ -43,10 +43,10 @@ _Width = (
     | Annotated[str, Field(pattern=r"^0*([1-9][0-9]?|[1-4][0-9][0-9]|500)$", max_length=4)]
 )
 
-_NAME_SAYING: Final = Saying(_BAD_NAME, missing=_BAD_NAME)
-_DESCRIPTION_SAYING: Final = Saying("Invalid group description", missing="Invalid group description")
-_APPLY_TYPE_SAYING: Final = Saying("Invalid group update_apply_type")
-_WIDTH_SAYING: Final = Saying("Invalid group max_parallel_subclouds")
+_NAME_SAYING: Final = ErrorMessage(_BAD_NAME, missing=_BAD_NAME)
+_DESCRIPTION_SAYING: Final = ErrorMessage("Invalid group description", missing="Invalid group description")
+_APPLY_TYPE_SAYING: Final = ErrorMessage("Invalid group update_apply_type")
+_WIDTH_SAYING: Final = ErrorMessage("Invalid group max_parallel_subclouds")
 
 _NAME: Final = "Neither a number nor `Default` in any case, and without `/` and `.*+?|()[]{}^$`; unique."
 _APPLY: Final = "Whether its subclouds go through a strategy in parallel or one by one."
@@ -61,7 +61,9 @@ class GroupRequest(Request):
     name: Annotated[_Name, _NAME_SAYING] = Field(description=_NAME)
     description: Annotated[_Description, _DESCRIPTION_SAYING] = Field(description="What the group is for.")
     update_apply_type: Annotated[_ApplyType, _APPLY_TYPE_SAYING] = Field("parallel", description=_APPLY)
-    max_parallel_subclouds: Annotated[int, Sent(_Width, int), _WIDTH_SAYING] = Field(_DEFAULT_WIDTH, description=_WIDTH)
+    max_parallel_subclouds: Annotated[int, AcceptedAs(_Width, int), _WIDTH_SAYING] = Field(
+        _DEFAULT_WIDTH, description=_WIDTH
+    )
 
 
 class GroupChange(Request):
@@ -73,5 +75,5 @@ class GroupChange(Request):
     description: Annotated[_Description | None, _DESCRIPTION_SAYING] = Field(None, description="What the group is for.")
     update_apply_type: Annotated[_ApplyType | None, _APPLY_TYPE_SAYING] = Field(None, description=_APPLY)
     max_parallel_subclouds: Annotated[
-        int | None, Sent(_Width | None, lambda value: None if value is None else int(value)), _WIDTH_SAYING
+        int | None, AcceptedAs(_Width | None, lambda value: None if value is None else int(value)), _WIDTH_SAYING
     ] = Field(None, description=_WIDTH)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from messages.requests.base import Request, Saying, Sent, fault
+from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
 from statemachine.states import PHASES
 
 PAGE_LENGTH: Final = 100
@@ -37,12 +37,12 @@ def _or_none(text: Any) -> Any:
 _NO_MOMENT: Final = "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
 _NO_FOLLOW: Final = "follow must be 1 or 0"
 _Id = Annotated[int, Field(ge=0, le=10**_ID_DIGITS - 1), BeforeValidator(_digits)]
-_NO_NUL: Final = Saying("{key} must not have a NUL")
+_NO_NUL: Final = ErrorMessage("{key} must not have a NUL")
 # PostgreSQL compares nothing with a text that has a NUL.
 _Comparable = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 _Text = Annotated[_Comparable | None, _NO_NUL]
 # Where an empty text is as good as none.
-_Word = Annotated[str | None, Sent(_Comparable, _or_none), _NO_NUL]
+_Word = Annotated[str | None, AcceptedAs(_Comparable, _or_none), _NO_NUL]
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 
@@ -51,17 +51,17 @@ class PageQuery(Request):
 
     limit: Annotated[
         Annotated[int, Field(ge=1, le=_LONGEST_PAGE), BeforeValidator(_digits)],
-        Saying(f"limit must be a number from 1 to {_LONGEST_PAGE}"),
+        ErrorMessage(f"limit must be a number from 1 to {_LONGEST_PAGE}"),
     ] = Field(PAGE_LENGTH, description="Most entries of the page.")
-    marker: Annotated[_Id, Saying("marker must be the id of the last entry seen, as `next` gives it")] | None = Field(
-        None, description="Id of the last entry of the page before; the path in `next` has it."
+    marker: Annotated[_Id, ErrorMessage("marker must be the id of the last entry seen, as `next` gives it")] | None = (
+        Field(None, description="Id of the last entry of the page before; the path in `next` has it.")
     )
 
 
 class AuditQuery(PageQuery):
     """Which entries of the audit are asked for."""
 
-    since: Annotated[datetime | None, Sent(Annotated[str, WithJsonSchema(_MOMENT_SCHEMA)], _moment)] = Field(
+    since: Annotated[datetime | None, AcceptedAs(Annotated[str, WithJsonSchema(_MOMENT_SCHEMA)], _moment)] = Field(
         None, description="Nothing before this moment, in UTC unless it says otherwise."
     )
     caller: _Text = Field(None, description="What this caller asked.")
@@ -81,7 +81,7 @@ class LogQuery(Request):
         Literal["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images", "unstaging"]
         | None,
         BeforeValidator(_or_none),
-        Saying(f"Unknown phase '{{value}}'; the phases are: {', '.join(PHASES)}"),
+        ErrorMessage(f"Unknown phase '{{value}}'; the phases are: {', '.join(PHASES)}"),
     ] = Field(None, description="Only the newest run of this phase; otherwise all phases one after the other.")
 
 
@@ -89,18 +89,20 @@ class StepLogQuery(LogQuery):
     """Which part of a step's output is asked for, and whether it is followed."""
 
     follow: Annotated[
-        bool, Sent(Literal["0", "1", "false", "true"], lambda text: text in {"1", "true"}), Saying(_NO_FOLLOW)
+        bool,
+        AcceptedAs(Literal["0", "1", "false", "true"], lambda text: text in {"1", "true"}),
+        ErrorMessage(_NO_FOLLOW),
     ] = Field(False, description="Go on with what is printed from now on, until the phase or the step has ended.")
 
 
 class EventsQuery(Request):
     """Which events are listened to."""
 
-    strategy: Annotated[_Id, Saying("strategy must be the id of a strategy")] | None = Field(
+    strategy: Annotated[_Id, ErrorMessage("strategy must be the id of a strategy")] | None = Field(
         None, description="What belongs to the strategy with this id."
     )
     subcloud: _Text = Field(None, description="What belongs to the subcloud of this name.")
     type: _Text = Field(None, description="Events whose type begins so, such as `step.prestage`.")
-    last_event_id: Annotated[_Id, Saying("Last-Event-ID must be the number of an event of this stream")] | None = Field(
-        None, description="For clients that cannot set the header `Last-Event-ID`, which counts before this."
-    )
+    last_event_id: (
+        Annotated[_Id, ErrorMessage("Last-Event-ID must be the number of an event of this stream")] | None
+    ) = Field(None, description="For clients that cannot set the header `Last-Event-ID`, which counts before this.")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from messages.requests.base import Request, Saying
+from messages.requests.base import ErrorMessage, Request
 from messages.requests.strategy import PasswordRequest
 
 _NO_RELEASE: Final = "Specified release format is not supported. Version format must be MM.mm."
@@ -14,7 +14,7 @@ _NO_RELEASE: Final = "Specified release format is not supported. Version format 
 
 _Release = Annotated[
     Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")],
-    Saying(_NO_RELEASE, missing="release required"),
+    ErrorMessage(_NO_RELEASE, missing="release required"),
 ]
 
 
@@ -38,5 +38,5 @@ class StagedRequest(Request):
     release: _Release = Field(description="The release, as MM.mm.")
     verdict: Annotated[
         Literal["unknown"],
-        Saying("Invalid verdict: {value}; give unknown", missing="verdict required: give unknown"),
+        ErrorMessage("Invalid verdict: {value}; give unknown", missing="verdict required: give unknown"),
     ] = Field(description="`unknown`: whether the release is staged has to be found out by the next prestage.")

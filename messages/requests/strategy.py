@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validat
 
 from messages.dcmanager_fields import STRATEGY_FIELDS
 from messages.not_served import with_not_served
-from messages.requests.base import Request, Saying, Sent, fault
+from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
 from messages.requests.fields import Force, GroupRef, Option
 
 STRATEGY_TYPE: Final = "prestage"
@@ -44,16 +44,16 @@ class StrategyRequest(Request):
 
     type: Annotated[
         Literal["prestage"],
-        Saying(
+        ErrorMessage(
             lambda value: with_not_served("type invalid", value) if value else "type required",
             missing="type required",
         ),
     ] = Field(description="The strategy's type.")
-    apply_type: Annotated[Literal["parallel", "serial"] | None, Saying("subcloud-apply-type invalid")] = Field(
+    apply_type: Annotated[Literal["parallel", "serial"] | None, ErrorMessage("subcloud-apply-type invalid")] = Field(
         None, alias="subcloud-apply-type", description="Instead of what each group says."
     )
     max_parallel: Annotated[
-        int | None, Sent(_Width, lambda value: None if value is None else int(value)), Saying(_width_text)
+        int | None, AcceptedAs(_Width, lambda value: None if value is None else int(value)), ErrorMessage(_width_text)
     ] = Field(
         None,
         alias="max-parallel-subclouds",
@@ -61,11 +61,11 @@ class StrategyRequest(Request):
     )
     stop_on_failure: Annotated[
         bool,
-        Sent(StrictBool | Literal["true", "false"] | None, lambda value: value in (True, "true")),
-        Saying("stop-on-failure invalid"),
+        AcceptedAs(StrictBool | Literal["true", "false"] | None, lambda value: value in (True, "true")),
+        ErrorMessage("stop-on-failure invalid"),
     ] = Field(False, alias="stop-on-failure", description="Start nothing more once a subcloud failed.")
     force: Force = Field(False, description="Prestage in spite of alarms that affect management.")
-    cloud: Annotated[Annotated[str, Field(min_length=1)] | None, Saying("cloud_name invalid")] = Field(
+    cloud: Annotated[Annotated[str, Field(min_length=1)] | None, ErrorMessage("cloud_name invalid")] = Field(
         None, alias="cloud_name", description="Name or id of the only subcloud; without it and a group, all are meant."
     )
     subcloud_group: GroupRef = Field(
@@ -138,7 +138,7 @@ class ReleaseRequest(Request):
 
     release: Annotated[
         Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")] | None,
-        Saying("Specified release format is not supported. Version format must be MM.mm."),
+        ErrorMessage("Specified release format is not supported. Version format must be MM.mm."),
     ] = Field(None, description="The release to stage; that of the system controller where none is given.")
 
 
@@ -160,11 +160,11 @@ class PasswordRequest(Request):
 
     sysadmin_password: Annotated[
         str,
-        Sent(
+        AcceptedAs(
             Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64", "format": "password"})],
             _decoded,
         ),
-        Saying(lambda value: _MISSING if value is None or value == "" else _UNDECODABLE, missing=_MISSING),
+        ErrorMessage(lambda value: _MISSING if value is None or value == "" else _UNDECODABLE, missing=_MISSING),
     ] = Field(repr=False, description="The password of the sites' account: UTF-8 in base64. It is kept sealed.")
 
 
@@ -189,7 +189,7 @@ class ActionRequest(Request):
 
     action: Annotated[
         Literal["apply", "abort"],
-        Saying(lambda value: "action invalid" if value else "action required", missing="action required"),
+        ErrorMessage(lambda value: "action invalid" if value else "action required", missing="action required"),
     ] = Field(description="`apply` starts the strategy; `abort` lets running steps end and starts no more.")
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt
 from messages.connection_variables import callers_schema
 from messages.dcmanager_fields import SUBCLOUD_FIELDS
 from messages.requests import subcloud_fields as values
-from messages.requests.base import Request, Saying, Sent
+from messages.requests.base import AcceptedAs, ErrorMessage, Request
 from messages.requests.fields import GroupRef, NewGroupRef, SubcloudForce
 
 _TEXT_LENGTH: Final = 255
@@ -25,25 +25,31 @@ def _unless_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 # YAML makes a number of a text that looks like one.
 _Text = Annotated[
     str | None,
-    Sent(_ShortText | _NUMBER | None, _unless_none(values.text)),
-    Saying(values.NO_TEXT),
+    AcceptedAs(_ShortText | _NUMBER | None, _unless_none(values.text)),
+    ErrorMessage(values.NO_TEXT),
 ]
-_Host = Annotated[str | None, Sent(_ShortText | None, _unless_none(values.host)), Saying(values.NO_ADDRESS_OR_NETWORK)]
+_Host = Annotated[
+    str | None, AcceptedAs(_ShortText | None, _unless_none(values.host)), ErrorMessage(values.NO_ADDRESS_OR_NETWORK)
+]
 _Network = Annotated[
-    str | None, Sent(_ShortText | None, _unless_none(values.network)), Saying(values.NO_ADDRESS_OR_NETWORK)
+    str | None, AcceptedAs(_ShortText | None, _unless_none(values.network)), ErrorMessage(values.NO_ADDRESS_OR_NETWORK)
 ]
 _SiteHost = Annotated[
-    str | None, Sent(_ShortText | None, _unless_none(values.site_host)), Saying(values.NO_ADDRESS_OR_NETWORK)
+    str | None,
+    AcceptedAs(_ShortText | None, _unless_none(values.site_host)),
+    ErrorMessage(values.NO_ADDRESS_OR_NETWORK),
 ]
-_Address = Annotated[str | None, Sent(str | None, _unless_none(values.first_site_address)), Saying(values.NO_ADDRESS)]
+_Address = Annotated[
+    str | None, AcceptedAs(str | None, _unless_none(values.first_site_address)), ErrorMessage(values.NO_ADDRESS)
+]
 _ImportedAddress = Annotated[
-    str | None, Sent(str | None, _unless_none(values.first_address)), Saying(values.NO_ADDRESS)
+    str | None, AcceptedAs(str | None, _unless_none(values.first_address)), ErrorMessage(values.NO_ADDRESS)
 ]
 _Variables = Annotated[dict[str, Any], WithJsonSchema(callers_schema())]
 _ImportedVariables = Annotated[
     dict[str, Any] | None,
-    Sent(dict[str, Any] | None, _unless_none(values.imported_connection)),
-    Saying(values.NO_CONNECTION),
+    AcceptedAs(dict[str, Any] | None, _unless_none(values.imported_connection)),
+    ErrorMessage(values.NO_CONNECTION),
 ]
 _Name = Annotated[
     str,
@@ -56,14 +62,16 @@ _Name = Annotated[
 ]
 _Release = Annotated[
     str | None,
-    Sent(Annotated[str, Field(pattern=values.RELEASE)] | _NUMBER | None, _unless_none(values.release)),
-    Saying(values.NO_RELEASE),
+    AcceptedAs(Annotated[str, Field(pattern=values.RELEASE)] | _NUMBER | None, _unless_none(values.release)),
+    ErrorMessage(values.NO_RELEASE),
 ]
 # An option of dcmanager's client that asks for what is not done here; null and the words for "not" ask for nothing.
-_NotServed = Annotated[None, Sent(Literal["false", "none"] | None, lambda _: None), Saying(values.NOT_SERVED)]
+_NotServed = Annotated[
+    None, AcceptedAs(Literal["false", "none"] | None, lambda _: None), ErrorMessage(values.NOT_SERVED)
+]
 _NOT_SERVED: Final = "Refused, but for `false` and `none`: dcmanager's own API serves it."
 _VERSION: Final = "What the site runs, as MM.mm."
-_SAYING_NAME: Final = Saying(values.name_text, missing=values.NO_NAME)
+_SAYING_NAME: Final = ErrorMessage(values.name_text, missing=values.NO_NAME)
 _NAME: Final = "Letters, digits, dots, dashes and underscores, one letter at least; unique."
 
 
@@ -110,7 +118,7 @@ class _SubcloudFields(Request):
     )
     deploy_status: Annotated[
         Annotated[str, Field(pattern=r"^[a-z][a-z\-]{0,63}$")] | None,
-        Saying("Invalid {key}: give a status such as complete, at most 64 small letters and dashes"),
+        ErrorMessage("Invalid {key}: give a status such as complete, at most 64 small letters and dashes"),
     ] = Field(None, alias="deploy-status", description="How its deployment ended, such as `complete`.")
     oam_floating_ip: _Address = Field(
         None,
@@ -123,30 +131,30 @@ class _SubcloudFields(Request):
         validation_alias=AliasChoices("bootstrap-address", "bootstrap_address"),
         description="Where the site is reached, if `oam_floating_ip` is not given beside it.",
     )
-    management_state: Annotated[Literal["managed", "unmanaged"] | None, Saying("Invalid management-state")] = Field(
-        None, alias="management-state", description="Whether the controller may work on it."
+    management_state: Annotated[Literal["managed", "unmanaged"] | None, ErrorMessage("Invalid management-state")] = (
+        Field(None, alias="management-state", description="Whether the controller may work on it.")
     )
     availability_status: Annotated[
-        Literal["online", "offline"] | None, Saying("Invalid availability-status: give online or offline")
+        Literal["online", "offline"] | None, ErrorMessage("Invalid availability-status: give online or offline")
     ] = Field(None, alias="availability-status", description="Whether it answers.")
     system_mode: Annotated[
         Literal["simplex", "duplex", "duplex-direct"] | None,
-        Saying("Invalid system_mode: give one of simplex, duplex, duplex-direct"),
+        ErrorMessage("Invalid system_mode: give one of simplex, duplex, duplex-direct"),
     ] = Field(
         None, validation_alias=AliasChoices("system-mode", "system_mode"), description="How many controllers it has."
     )
     management_alarms: Annotated[
         int | None,
-        Sent(
+        AcceptedAs(
             Annotated[StrictInt, Field(ge=0, le=9999)] | Annotated[str, Field(pattern="^[0-9]{1,4}$")] | None,
             _unless_none(int),
         ),
-        Saying("Invalid management-alarms: give the number of management-affecting alarms"),
+        ErrorMessage("Invalid management-alarms: give the number of management-affecting alarms"),
     ] = Field(None, alias="management-alarms", description="How many of its alarms affect management.")
     connection: Annotated[
         dict[str, Any] | None,
-        Sent(_Variables | str | None, _unless_none(values.connection)),
-        Saying(values.NO_CONNECTION),
+        AcceptedAs(_Variables | str | None, _unless_none(values.connection)),
+        ErrorMessage(values.NO_CONNECTION),
     ] = Field(
         None,
         description="Ansible connection variables, as an object or as the text of one, at most 16 KiB; they replace"

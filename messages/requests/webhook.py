@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from messages.requests.base import Request, Saying
+from messages.requests.base import ErrorMessage, Request
 from messages.requests.queries import PageQuery
 from messages.webhook_secrets import key_of
 
@@ -64,7 +64,7 @@ _NO_DELIVERY: Final = "Invalid delivery: give the id of a delivery"
 Name = Annotated[
     str,
     Field(pattern=_NAME_FORM, max_length=255, description="Name of the webhook, unique."),
-    Saying(_NO_NAME, missing=_NO_NAME),
+    ErrorMessage(_NO_NAME, missing=_NO_NAME),
 ]
 Url = Annotated[
     str,
@@ -74,20 +74,20 @@ Url = Annotated[
         description="Where events are posted to: a host, and no user, password or fragment.",
     ),
     AfterValidator(_url),
-    Saying(_NO_URL, missing=_NO_URL),
+    ErrorMessage(_NO_URL, missing=_NO_URL),
 ]
 Types = Annotated[
     list[Annotated[str, Field(pattern=_TYPE_FORM, max_length=64)]],
     Field(max_length=_MOST_TYPES, description="Beginnings of the types of events that are wanted; none: every type."),
-    Saying(_NO_TYPES),
+    ErrorMessage(_NO_TYPES),
 ]
 Subcloud = Annotated[
     Annotated[str, Field(min_length=1, max_length=255)] | None,
     Field(description="Name of the only subcloud whose events are wanted; null: all."),
-    Saying("Invalid webhook subcloud: give the name of a subcloud, or null for all"),
+    ErrorMessage("Invalid webhook subcloud: give the name of a subcloud, or null for all"),
 ]
 Enabled = Annotated[
-    bool, Field(description="Whether events are sent."), Saying("Invalid webhook enabled: give true or false")
+    bool, Field(description="Whether events are sent."), ErrorMessage("Invalid webhook enabled: give true or false")
 ]
 
 
@@ -119,7 +119,7 @@ class WebhookChange(_WebhookRequest):
     rotate: Annotated[
         bool,
         Field(description="Have a new secret made; the old one signs too for a day."),
-        Saying("Invalid webhook rotate: give true or false"),
+        ErrorMessage("Invalid webhook rotate: give true or false"),
     ] = False
 
 
@@ -139,7 +139,7 @@ class SecretRequest(Request):
             ),
         ]
         | None,
-        Saying(SECRET_FAULT),
+        ErrorMessage(SECRET_FAULT),
     ] = Field(None, repr=False, description="`whsec_` and 24 to 64 bytes in base64; where none is given, one is made.")
 
 
@@ -159,7 +159,7 @@ class RedeliveryRequest(_WebhookRequest):
     """The delivery whose event shall be sent once more."""
 
     delivery: Annotated[
-        int, Field(ge=1, lt=10**18, description="Id of a delivery."), Saying(_NO_DELIVERY, missing=_NO_DELIVERY)
+        int, Field(ge=1, lt=10**18, description="Id of a delivery."), ErrorMessage(_NO_DELIVERY, missing=_NO_DELIVERY)
     ]
 
 
@@ -167,5 +167,6 @@ class DeliveryQuery(PageQuery):
     """Which deliveries are asked for."""
 
     state: Annotated[
-        Literal["pending", "delivered", "failed"] | None, Saying("state must be one of pending, delivered, failed")
+        Literal["pending", "delivered", "failed"] | None,
+        ErrorMessage("state must be one of pending, delivered, failed"),
     ] = Field(None, description="Only deliveries in this state.")

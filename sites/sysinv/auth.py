@@ -113,7 +113,7 @@ class TokenStore:
             del self._tokens[keystone_url]
 
 
-class Trust:
+class TlsTrust:
     """The authorities whose certificates are good: those of a file, or the system's.
 
     The file is read again when it has changed: the authority of a distributed cloud is renewed while services run, and

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from sites.sysinv.auth import Account, GivenToken, Token, TokenStore, Trust, read_token
+from sites.sysinv.auth import Account, GivenToken, TlsTrust, Token, TokenStore, read_token
 from sites.sysinv.errors import PASSING, FaultKind, SiteFaultError
 
 # What a real answer stays far below, in bytes.
@@ -39,7 +39,7 @@ _BY_STATUS: Final[Mapping[int, FaultKind]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class Timeouts:
     """How long is waited, in seconds."""
 
     # For a connection, its TLS included.
@@ -69,8 +69,8 @@ class Access:
     """What all sessions share."""
 
     account: Account | GivenToken
-    trust: Trust
-    patience: Patience
+    trust: TlsTrust
+    patience: Timeouts
     tokens: TokenStore
 
 

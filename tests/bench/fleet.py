@@ -32,7 +32,7 @@ from actors.coordinator.subclouds import read_new
 from db.schema import runs, steps, strategies, subclouds
 from messages.commands import Answer, Command, CommandType
 from monitoring.logging import configure_logs
-from runner.fake import NoopEnd, NoopRunner
+from runner.fake import FakeRunEnd, FakeRunner
 from service.settings import Settings
 from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
@@ -134,10 +134,10 @@ def _service(directory: Path, delay_s: float) -> Iterator[Installation]:
         deploy_dir=directory / "deploy",
         feed_dir=directory / "feed",
     )
-    end = NoopEnd(delay_s=delay_s)
+    end = FakeRunEnd(delay_s=delay_s)
     service = build(
         settings,
-        runner_factory=lambda on_finished: NoopRunner(slots=WIDTH, on_finished=on_finished, decide=lambda _: end),
+        runner_factory=lambda on_finished: FakeRunner(slots=WIDTH, on_finished=on_finished, decide=lambda _: end),
     )
     service.actors.start(service.runner)
     try:

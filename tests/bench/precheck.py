@@ -27,7 +27,7 @@ from sqlalchemy import select
 from db.schema import steps
 from messages.commands import CommandType
 from runner.capacity import raise_descriptor_limit
-from runner.fake import NoopRunner
+from runner.fake import FakeRunner
 from service.settings import Settings
 from service.wiring import Installation, build
 from simulator.certificates import Authority
@@ -90,7 +90,7 @@ def _service(directory: Path) -> Iterator[Installation]:
         site_ca_file=directory / "ca.pem",
         site_urls_file=directory / "urls.toml",
     )
-    service = build(settings, runner_factory=lambda on_finished: NoopRunner(slots=WIDTH, on_finished=on_finished))
+    service = build(settings, runner_factory=lambda on_finished: FakeRunner(slots=WIDTH, on_finished=on_finished))
     service.actors.start(service.runner)
     try:
         yield service

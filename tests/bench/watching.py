@@ -18,8 +18,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from actors.metrics import Unmeasured
-from monitoring.database_metrics import StoreFacts
+from actors.metrics import NullMetrics
+from monitoring.database_metrics import DatabaseMetrics
 from monitoring.logging import configure_logs
 from service import wiring as installation
 from tests.bench.fleet import measure
@@ -32,7 +32,7 @@ GOAL: Final = 1.03
 SCRAPE_S: Final = 5.0
 
 
-class NotWatched(Unmeasured):
+class NotWatched(NullMetrics):
     """In place of a process's counters."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ def _in_own_process(way: str, sites: int) -> float:
 
 def _alone(sites: int) -> float:
     configure_logs("json", "warning")
-    installation.ProcessMeters = NotWatched  # type: ignore[misc,assignment]
+    installation.ProcessMetrics = NotWatched  # type: ignore[misc,assignment]
     return measure(sites, WIDTH, 0).cpu_ms_per_phase
 
 
@@ -99,7 +99,7 @@ def _watched(sites: int) -> float:
 @contextmanager
 def _scraped(service: installation.Installation) -> Iterator[None]:
     """Ask for the metrics again and again, as Prometheus does."""
-    registry, facts, ended = service.meters.registry, StoreFacts(service.database), Event()
+    registry, facts, ended = service.meters.registry, DatabaseMetrics(service.database), Event()
     registry.register(facts)
 
     def scrape() -> None:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import insert
 
 from db.schema import runs, steps, strategies, subclouds
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from tests.faults.fault_rig import scaled, seeded
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
@@ -36,11 +36,11 @@ class Playbooks:
         self._lock = Lock()
         self.hosts: set[str] = set()
 
-    def decide(self, job: PlaybookJob) -> NoopEnd:
+    def decide(self, job: PlaybookJob) -> FakeRunEnd:
         """Say how long a job takes."""
         with self._lock:
             self.hosts.add(job.host)
-            return NoopEnd(delay_s=self._random.uniform(0, 0.1))
+            return FakeRunEnd(delay_s=self._random.uniform(0, 0.1))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from db.schema import steps, strategies
 from messages.commands import CommandType, NoAnswerInTimeError, TransportUnavailableError
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.supervisor import Supervisor
 from tests.faults.conftest import StrictRabbitmq
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
@@ -109,7 +109,7 @@ def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], Node]
 def test_a_broker_without_memory(tmp_path: Path, host: VirtualHost, rabbitmq: StrictRabbitmq) -> None:
     """During a memory alarm a command is turned down within 5 s, and the strategy goes on to its end."""
     # Six sites, one after the other, are still at it when the alarm is raised.
-    node = Node(tmp_path, host.url(), decide=lambda _: NoopEnd(delay_s=0.4))
+    node = Node(tmp_path, host.url(), decide=lambda _: FakeRunEnd(delay_s=0.4))
     try:
         for name in "abcdef":
             node.add_site(name)

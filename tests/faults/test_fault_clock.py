@@ -20,8 +20,8 @@ from sqlalchemy import event, select
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
-from actors.coordinator.lease_expiry import OverdueLeases
-from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, HeldRuns, Leases
+from actors.coordinator.lease_expiry import LeaseExpiry
+from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, ClaimedRuns, Leases
 from db.database import Database
 from db.encryption import Sealer
 from db.migrate import upgrade
@@ -75,13 +75,13 @@ class Fleet:
         upgrade(self.database)
         rules = CoordinatorRules(release="23.09")
         self.coordinator = Coordinator(self.database, DeclaredInspector(), rules, lambda: None)
-        self.coordinator._overdue = OverdueLeases(self.clocks.steady)
+        self.coordinator._overdue = LeaseExpiry(self.clocks.steady)
         for place in range(SITES):
             self._prestage(f"site{place}")
         self.held = frozenset(run_id for run_id in self._run_ids() if self._claim(run_id))
         # What the worker gave up or stopped, and why.
         self.stopped: list[str] = []
-        hands = HeldRuns(
+        hands = ClaimedRuns(
             held=lambda: self.held,
             pending=frozenset,
             cancel=lambda run_id, reason: self.stopped.append(f"{run_id}: {reason}"),

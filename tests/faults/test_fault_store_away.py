@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from actors.actors import Actors
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
-from actors.worker.dependencies import WorkerTools
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.result_writer import Reporter
 from actors.worker.worker import StepWorker
 from broker.in_process import InProcessBroker
@@ -157,7 +157,7 @@ def worker(store: MovingStore) -> StepWorker:
     layout = ControllerLayout(
         playbooks_dir=nowhere, deploy_dir=nowhere, feed_dir=nowhere, ssh_user="sysadmin", origin="here", deadlines_s={}
     )
-    tools = WorkerTools(
+    tools = WorkerDependencies(
         database=store,
         inspector=DeclaredInspector(),
         sealer=Sealer(b"k" * 32),

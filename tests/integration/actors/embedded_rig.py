@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from db.schema import events, run_outputs, runs, steps, strategies
 from messages.commands import Answer, Command
-from runner.fake import NoopEnd, NoopRunner
+from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, Outcome, PlaybookJob
 from service.settings import Settings
 from service.wiring import Installation, build
@@ -22,8 +22,8 @@ from tests.waiting import wait_for
 
 DEADLINE_S = 30.0
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
-FAILS = NoopEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
-LOST = NoopEnd(outcome=Outcome.STOPPED, details="stopped")
+FAILS = FakeRunEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
+LOST = FakeRunEnd(outcome=Outcome.STOPPED, details="stopped")
 ALL_STATES = [
     "prestage-precheck",
     "prestage-prepare",
@@ -39,21 +39,21 @@ class Stage:
     def __init__(self) -> None:
         self.jobs: list[PlaybookJob] = []
         self.most_at_once = 0
-        self._ends: dict[tuple[str, str], NoopEnd] = {}
+        self._ends: dict[tuple[str, str], FakeRunEnd] = {}
         self._lock = Lock()
         self._going_on: set[int] = set()
 
-    def end(self, host: str, playbook: str, end: NoopEnd) -> None:
+    def end(self, host: str, playbook: str, end: FakeRunEnd) -> None:
         """Have a playbook of a host end like this from now on."""
         self._ends[host, playbook] = end
 
-    def decide(self, job: PlaybookJob) -> NoopEnd:
+    def decide(self, job: PlaybookJob) -> FakeRunEnd:
         """Say how a job ends."""
         with self._lock:
             self.jobs.append(job)
             self._going_on.add(job.run_id)
             self.most_at_once = max(self.most_at_once, len(self._going_on))
-        return self._ends.get((job.host, job.playbook.stem), NoopEnd(delay_s=0.002))
+        return self._ends.get((job.host, job.playbook.stem), FakeRunEnd(delay_s=0.002))
 
     def ended(self, run_id: int) -> None:
         """Note that a job ended."""
@@ -83,13 +83,13 @@ class Rig(House):
         self.embedded.actors.start(self.embedded.runner)
         self._transport = self.embedded.actors.transport(DEADLINE_S)
 
-    def _runner(self, slots: int) -> Callable[[OnFinished], NoopRunner]:
-        def build(on_finished: OnFinished) -> NoopRunner:
+    def _runner(self, slots: int) -> Callable[[OnFinished], FakeRunner]:
+        def build(on_finished: OnFinished) -> FakeRunner:
             def finished(result: Any) -> None:
                 self.stage.ended(result.run_id)
                 on_finished(result)
 
-            return NoopRunner(slots=slots, on_finished=finished, decide=self.stage.decide)
+            return FakeRunner(slots=slots, on_finished=finished, decide=self.stage.decide)
 
         return build
 

@@ -6,7 +6,7 @@ import pytest
 from coordinator_house import House
 
 from actors.coordinator import coordinator
-from actors.coordinator.errors import Refused
+from actors.coordinator.errors import CommandRefusedError
 from db.schema import audit, strategies
 from messages.commands import Command, CommandType
 
@@ -39,7 +39,7 @@ def test_what_carries_nothing_out_is_recorded_too(house: House, monkeypatch: pyt
     house.execute(first.model_copy(update={"data": {**GROUP, "name": "other"}}))
 
     def refuse(*_: object) -> None:
-        raise Refused(503, "The controller is silent.")
+        raise CommandRefusedError(503, "The controller is silent.")
 
     for number, handler in ((2, refuse), (3, lambda *_: 1 / 0)):
         monkeypatch.setitem(coordinator._HANDLERS, CommandType.GROUP_CREATE, handler)

@@ -10,7 +10,7 @@ from embedded_rig import PACKAGES, PREPARE, Rig, Stage
 from db.heartbeats import all_processes
 from db.schema import runs
 from messages.commands import CommandType
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import Outcome
 from runner.playbook_readiness import PlaybookReadiness
 from statemachine.states import StepState
@@ -82,12 +82,12 @@ def test_a_set_that_breaks_under_a_run(build: Callable[..., Rig], stage: Stage) 
     """A run that comes to no play because the set broke meanwhile waits for another try; it costs no attempt."""
     loader = Loader()
 
-    def breaks(job: object) -> NoopEnd:
+    def breaks(job: object) -> FakeRunEnd:
         stage.jobs.append(job)
         if len(stage.played("a")) != 2:
-            return NoopEnd(delay_s=0.002)
+            return FakeRunEnd(delay_s=0.002)
         loader.change(ERROR)
-        return NoopEnd(outcome=Outcome.FAILED, details="couldn't resolve module/action 'xml'", delay_s=0.6)
+        return FakeRunEnd(outcome=Outcome.FAILED, details="couldn't resolve module/action 'xml'", delay_s=0.6)
 
     stage.decide = breaks
     rig = build(max_attempts=1)
@@ -111,7 +111,7 @@ def test_a_failure_with_a_good_set_stands(build: Callable[..., Rig], stage: Stag
     rig = build()
     rig.add_site("a")
     load_with(rig, Loader())
-    stage.end("a", PACKAGES, NoopEnd(outcome=Outcome.FAILED, details="no inventory", delay_s=0.002))
+    stage.end("a", PACKAGES, FakeRunEnd(outcome=Outcome.FAILED, details="no inventory", delay_s=0.002))
 
     assert "failed" == rig.run_strategy()
     assert [PREPARE, PACKAGES] == stage.played("a")

@@ -17,7 +17,7 @@ from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import Reporter
-from broker.outbox_relay import Relay
+from broker.outbox_relay import OutboxRelay
 from db.runs import Report
 from db.schema import live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
@@ -26,7 +26,7 @@ from service.periodic_thread import Loop
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 from tests.waiting import wait_for
-from webhooks.repository import Book
+from webhooks.repository import WebhookRepository
 
 pytestmark = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
@@ -91,8 +91,8 @@ def test_relay_and_webhooks_go_on_afterwards(house: House) -> None:
     house.create()
     house.verb("apply")
     published: list[Any] = []
-    relay = Relay(house.database, published.extend)
-    book = Book(house.database, OWNER, 3600.0)
+    relay = OutboxRelay(house.database, published.extend)
+    book = WebhookRepository(house.database, OWNER, 3600.0)
     with read_only(house), pytest.raises(DatabaseUnavailableError):
         relay.relay()
     relay.relay()

@@ -20,7 +20,7 @@ from db.schema import heartbeats
 from db.secret_keys import sealing_ages
 from messages.version import program_version
 from runner.controller_content import ControllerContent
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from service.heartbeat import Heartbeat, ReportedProcess
 from tests.postgres_server import PostgresServer
 from tests.tcp_proxy import HOST, TcpProxy
@@ -82,7 +82,7 @@ def test_what_changes_is_reported(build: Callable[..., Rig], stage: Stage) -> No
     """A heartbeat counts the playbooks that run now, and tells that a worker drains."""
     rig = build()
     rig.add_site("site")
-    stage.end("site", "prestage_sw_packages", NoopEnd(delay_s=3600))
+    stage.end("site", "prestage_sw_packages", FakeRunEnd(delay_s=3600))
     assert rig.create().status == 200
     assert rig.verb("apply").status == 200
     wait_for(lambda: "prestage_sw_packages" in stage.played("site"))

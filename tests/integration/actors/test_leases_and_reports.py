@@ -12,8 +12,8 @@ from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
-from actors.metrics import Unmeasured
-from actors.worker.lease_renewal import HeldRuns, Leases
+from actors.metrics import NullMetrics
+from actors.worker.lease_renewal import ClaimedRuns, Leases
 from actors.worker.result_writer import Reporter
 from db.runs import Report, claim
 from db.schema import run_outputs, runs
@@ -44,7 +44,7 @@ class Clock:
         return self.now
 
 
-class Hands(Unmeasured):
+class Hands(NullMetrics):
     """A worker's hands: what it holds, what it reports, what it was told to stop, how many runs it lost."""
 
     def __init__(self, *held: int) -> None:
@@ -59,9 +59,9 @@ class Hands(Unmeasured):
         """Count."""
         self.lost += 1
 
-    def runs(self) -> HeldRuns:
+    def runs(self) -> ClaimedRuns:
         """Return what the leases ask for."""
-        return HeldRuns(
+        return ClaimedRuns(
             held=lambda: frozenset(self.holding),
             pending=lambda: frozenset(self.reporting),
             cancel=lambda run_id, _: self.stopped.append(run_id),

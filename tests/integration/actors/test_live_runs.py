@@ -15,11 +15,11 @@ from coordinator_house import House
 from sqlalchemy import Connection, select
 
 from actors.worker import live_output as live_module
-from actors.worker.dependencies import WorkerTools
+from actors.worker.dependencies import WorkerDependencies
 from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import Reporter
 from actors.worker.worker import StepWorker
-from db.live_output import Beyond, Piece, add_pieces, end_live, hold
+from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
 from db.runs import Report, claim, finish
 from db.schema import events, live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
@@ -255,7 +255,7 @@ def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, mon
             facts={},
             output=compress(b"a"),
             progress=live.ended(run_id),
-            beyond=Beyond(at_bytes=1, pieces=in_hand),
+            beyond=UnsavedTail(at_bytes=1, pieces=in_hand),
         )
     )
     reporter.flush()
@@ -269,7 +269,7 @@ def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, mon
 @pytest.mark.parametrize(("cut_at", "kept"), [(None, None), (1, [(0, b"abc")])])
 def test_the_report_of_a_dead_process_has_what_waits(house: House, cut_at: int | None, kept: object) -> None:
     """A worker reports what is not in the store yet of a run whose process died, and of no other."""
-    tools = WorkerTools(
+    tools = WorkerDependencies(
         database=house.database,
         inspector=DeclaredInspector(),
         sealer=house.sealer,

@@ -20,8 +20,8 @@ from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.availability_probe import AvailabilityProbe, ProbeRules, Site, judge, site_of
 from sites.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
-from sites.sysinv.auth import Account, TokenStore, Trust
-from sites.sysinv.client import Access, Patience
+from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.sysinv.client import Access, Timeouts
 from sites.sysinv.endpoints import SiteAddresses
 from tests.migrated_store import place_migrated
 from tests.waiting import wait_for
@@ -308,7 +308,7 @@ class TestSysinv:
             user_domain="Default",
             project_domain="Default",
         )
-        access = Access(account=account, trust=Trust(), patience=Patience(tries=1), tokens=TokenStore())
+        access = Access(account=account, trust=TlsTrust(), patience=Timeouts(tries=1), tokens=TokenStore())
         return AvailabilityProbe(database, RULES, aim_sysinv(access, SiteAddresses(file=urls), 0.5))
 
     async def test_active_groups_make_a_site_online(

@@ -8,7 +8,7 @@ import pytest
 from coordinator_house import House
 from sqlalchemy import update
 
-from broker.outbox_relay import Relay, one_by_one
+from broker.outbox_relay import OutboxRelay, one_by_one
 from db.schema import outbox
 from db.unit_of_work import Journal
 
@@ -24,7 +24,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        Relay(house.database, one_by_one(lambda actor, argument, _: said.append((actor, argument)))).relay()
+        OutboxRelay(house.database, one_by_one(lambda actor, argument, _: said.append((actor, argument)))).relay()
 
         assert [("coordinate", None), ("stage_content", 7)] == said
         assert [] == house.rows(outbox)
@@ -40,7 +40,7 @@ class TestRelay:
             raise ConnectionError
 
         with pytest.raises(ConnectionError):
-            Relay(house.database, one_by_one(broken)).relay()
+            OutboxRelay(house.database, one_by_one(broken)).relay()
 
         assert [("coordinate", None)] == house.messages()
 
@@ -56,7 +56,7 @@ class TestRelay:
         def publish(actor: str, *_: int | str | None) -> None:
             {"coordinate": said.append}[actor](actor)
 
-        Relay(house.database, one_by_one(publish)).relay()
+        OutboxRelay(house.database, one_by_one(publish)).relay()
 
         assert ["coordinate"] == said
         assert [] == house.messages()
@@ -69,7 +69,7 @@ class TestRelay:
         with house.database.write() as connection:
             journal.write(connection)
 
-        Relay(house.database, one_by_one(lambda _, argument, __: said.append(argument))).relay()
+        OutboxRelay(house.database, one_by_one(lambda _, argument, __: said.append(argument))).relay()
 
         assert list(range(1, 1201)) == said
 
@@ -85,7 +85,7 @@ class TestRelay:
             journal.call("stage_content", [argument])
             with house.database.write() as connection:
                 journal.write(connection)
-        relay = Relay(house.database, one_by_one(lambda _, argument, __: said.append(argument)), "mine")
+        relay = OutboxRelay(house.database, one_by_one(lambda _, argument, __: said.append(argument)), "mine")
 
         relay.relay()
         with house.database.write() as connection:

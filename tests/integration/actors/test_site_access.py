@@ -14,7 +14,7 @@ from cli.command_context import shell_caller
 from db.schema import audit, events, subclouds
 from messages.commands import Command, CommandType
 from messages.connection_variables import site_variables
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.machine_addresses import own_addresses, own_names
 from tests.imported_sites import READY, import_sites
 from tests.waiting import wait_for
@@ -195,7 +195,7 @@ def test_no_run_of_a_step_that_had_begun(build: Callable[..., Rig], stage: Stage
     """A step that passed its precheck before the upgrade goes no further either."""
     rig = build()
     rig.add_site("a")
-    stage.end("a", PREPARE, NoopEnd(delay_s=1.0))
+    stage.end("a", PREPARE, FakeRunEnd(delay_s=1.0))
     assert 200 == rig.create().status
     assert 200 == rig.verb("apply").status
     wait_for(lambda: stage.jobs)

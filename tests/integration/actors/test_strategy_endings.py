@@ -9,7 +9,7 @@ from embedded_rig import ALL_STATES, FAILS, LOST, PACKAGES, PREPARE, Rig, Stage
 
 from db.schema import outbox, runs, secrets, steps
 from messages.commands import CommandType
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from tests.waiting import wait_for
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
@@ -101,7 +101,7 @@ class TestAbort:
         rig = build()
         for name in "abc":
             rig.add_site(name)
-        stage.end("a", PACKAGES, NoopEnd(delay_s=0.3))
+        stage.end("a", PACKAGES, FakeRunEnd(delay_s=0.3))
         rig.create(**{"subcloud-apply-type": "serial"})
         rig.verb("apply")
         wait_for(lambda: rig.step("a")["state"] == "prestaging-packages")
@@ -118,7 +118,7 @@ class TestAbort:
         """An abort that finds no waiting step ends in `complete`."""
         rig = build()
         rig.add_site("a")
-        stage.end("a", PREPARE, NoopEnd(delay_s=0.3))
+        stage.end("a", PREPARE, FakeRunEnd(delay_s=0.3))
         rig.create()
         rig.verb("apply")
         wait_for(lambda: rig.step("a")["state"] == "prestage-prepare")
@@ -146,7 +146,7 @@ class TestStandalone:
         rig.add_site("a")
         rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
         wait_for(lambda: rig.site("a")["prestage_status"] == "complete")
-        stage.end("a", PREPARE, NoopEnd(delay_s=0.3))
+        stage.end("a", PREPARE, FakeRunEnd(delay_s=0.3))
 
         answer = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
 
@@ -174,13 +174,13 @@ class TestRestart:
         for name in "abcd":
             rig.add_site(name)
         for name in "abcd":
-            stage.end(name, PACKAGES, NoopEnd(delay_s=0.5))
+            stage.end(name, PACKAGES, FakeRunEnd(delay_s=0.5))
         rig.create(**{"max-parallel-subclouds": 2})
         rig.verb("apply")
         wait_for(lambda: rig.step("a")["state"] == "prestaging-packages")
         rig.stop()
         for name in "abcd":
-            stage.end(name, PACKAGES, NoopEnd())
+            stage.end(name, PACKAGES, FakeRunEnd())
 
         second = build()
 
@@ -189,7 +189,7 @@ class TestRestart:
 
     def test_clean_restarts_cost_no_attempt(self, build: Callable[..., Rig], stage: Stage) -> None:
         """However often the service is stopped in good order, a long playbook is tried until it ends."""
-        stage.end("a", PACKAGES, NoopEnd(delay_s=30))
+        stage.end("a", PACKAGES, FakeRunEnd(delay_s=30))
         for start in range(4):
             rig = build(max_attempts=2)
             if start == 0:
@@ -198,7 +198,7 @@ class TestRestart:
                 rig.verb("apply")
             wait_for(lambda rig=rig, start=start: stage.played("a").count(PACKAGES) > start)
             if start == 3:
-                stage.end("a", PACKAGES, NoopEnd())
+                stage.end("a", PACKAGES, FakeRunEnd())
             rig.stop()
 
         last = build(max_attempts=2)
@@ -209,11 +209,11 @@ class TestRestart:
         """A standalone prestage goes on after a restart."""
         rig = build()
         rig.add_site("a")
-        stage.end("a", PREPARE, NoopEnd(delay_s=0.5))
+        stage.end("a", PREPARE, FakeRunEnd(delay_s=0.5))
         rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
         wait_for(lambda: rig.step("a")["state"] == "prestage-prepare")
         rig.stop()
-        stage.end("a", PREPARE, NoopEnd())
+        stage.end("a", PREPARE, FakeRunEnd())
 
         second = build()
         wait_for(lambda: second.step("a")["finished_at"] is not None)

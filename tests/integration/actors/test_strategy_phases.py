@@ -10,7 +10,7 @@ from embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stag
 
 from db.schema import events, preparations, secrets
 from messages.commands import CommandType
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from runner.progress import Progress
 from tests.waiting import wait_for
@@ -53,7 +53,7 @@ class TestPhases:
         rig.add_site("a")
         upload_list(rig)
         progress = Progress(play="Stage", task="Take packages", tasks=2)
-        stage.end("a", PACKAGES, NoopEnd(says="it went well\n", progress=progress, delay_s=0.002))
+        stage.end("a", PACKAGES, FakeRunEnd(says="it went well\n", progress=progress, delay_s=0.002))
 
         assert "complete" == rig.run_strategy()
         told = [row for row in rig.rows(events) if row["type"].startswith("run.")]
@@ -239,7 +239,7 @@ class TestPrepare:
         stage.end("a", PREPARE, FAILS)
         first = rig.run_strategy()
         rig.verb("delete")
-        stage.end("a", PREPARE, NoopEnd())
+        stage.end("a", PREPARE, FakeRunEnd())
 
         assert ("failed", "complete") == (first, rig.run_strategy())
         assert ["failed", "complete"] == [row["state"] for row in rig.rows(preparations)]

@@ -19,7 +19,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.schema import commands, events, steps
 from messages.commands import CommandType
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import Outcome
 from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
@@ -128,7 +128,7 @@ def test_a_version_that_a_precheck_finds_ends_what_was_staged(
         sites[name].spec.software_version = "23.09"
     sites["duplex"].spec.system_mode = "duplex"
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
-    stage.end("well", "prestage_sw_packages", NoopEnd(outcome=Outcome.FAILED, details="full"))
+    stage.end("well", "prestage_sw_packages", FakeRunEnd(outcome=Outcome.FAILED, details="full"))
 
     assert "failed" == rig.run_strategy()
     after = {name: (rig.site(name)["prestage_status"], rig.site(name)["prestage_versions"]) for name in names}

@@ -13,12 +13,12 @@ from actors.coordinator.coordinator import Coordinator
 from db.schema import events, runs, steps, strategies
 from messages.commands import CommandType
 from messages.serializers import step_resource, strategy_resource, subcloud_resource
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from sites.inspector import DeclaredInspector
 from tests.waiting import wait_for
 
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
-FOREVER = NoopEnd(delay_s=3600.0)
+FOREVER = FakeRunEnd(delay_s=3600.0)
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +44,9 @@ def test_an_abort_leaves_finished_steps_alone(build: Callable[..., Rig], stage: 
     rig = build()
     for name in "abcd":
         rig.add_site(name)
-    stage.end("a", PACKAGES, NoopEnd())
-    stage.end("b", PACKAGES, NoopEnd(delay_s=0.05))
-    stage.end("c", PACKAGES, NoopEnd(delay_s=0.4))
+    stage.end("a", PACKAGES, FakeRunEnd())
+    stage.end("b", PACKAGES, FakeRunEnd(delay_s=0.05))
+    stage.end("c", PACKAGES, FakeRunEnd(delay_s=0.4))
     rig.create(**{"subcloud-apply-type": "serial"})
     rig.verb("apply")
     wait_for(lambda: rig.step("c")["state"] == "prestaging-packages")
@@ -64,7 +64,7 @@ def test_no_site_is_worked_on_twice_at_once(build: Callable[..., Rig], stage: St
     for name in "abcdef":
         rig.add_site(name)
     for name in "abcdef":
-        stage.end(name, PACKAGES, NoopEnd(delay_s=0.05))
+        stage.end(name, PACKAGES, FakeRunEnd(delay_s=0.05))
     rig.create(**{"max-parallel-subclouds": 6})
     rig.verb("apply")
 
@@ -85,7 +85,7 @@ def test_a_site_of_a_strategy_is_not_prestaged_beside_it(build: Callable[..., Ri
     """A site that a strategy works on is refused to a standalone prestage, and is staged once."""
     rig = build()
     rig.add_site("a")
-    stage.end("a", PACKAGES, NoopEnd(delay_s=0.3))
+    stage.end("a", PACKAGES, FakeRunEnd(delay_s=0.3))
     rig.create()
     rig.verb("apply")
     wait_for(lambda: rig.step("a")["state"] == "prestaging-packages")
@@ -179,7 +179,7 @@ def test_a_restart_fails_nobody(build: Callable[..., Rig], stage: Stage) -> None
     wait_for(lambda: all(rig.step(name)["state"] == "prestaging-packages" for name in "ab"))
     rig.stop()
     for name in "ab":
-        stage.end(name, PACKAGES, NoopEnd())
+        stage.end(name, PACKAGES, FakeRunEnd())
 
     second = build()
 
@@ -197,7 +197,7 @@ def test_a_failed_prepare_is_forgotten(build: Callable[..., Rig], stage: Stage) 
     stage.end("a", PREPARE, FOREVER)
     assert "failed" == rig.run_strategy()
     rig.verb("delete")
-    stage.end("a", PREPARE, NoopEnd())
+    stage.end("a", PREPARE, FakeRunEnd())
 
     assert "complete" == rig.run_strategy()
     rig.verb("delete")

@@ -20,7 +20,7 @@ from broker.amqp.command_transport import AmqpTransport
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import QUEUES, dead_letters_of
 from messages.commands import Answer, Command
-from runner.fake import NoopEnd, NoopRunner
+from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, PlaybookJob
 from service.roles import ALL_ROLES, Role
 from service.settings import Settings
@@ -148,13 +148,13 @@ class Node(House):
         url: str | None,
         *,
         roles: frozenset[Role] = ALL_ROLES,
-        decide: Callable[[PlaybookJob], NoopEnd] = lambda _: NoopEnd(delay_s=0.002),
+        decide: Callable[[PlaybookJob], FakeRunEnd] = lambda _: FakeRunEnd(delay_s=0.002),
         slots: int = 50,
         runner_factory: RunnerFactory | None = None,
         **settings: Any,
     ) -> None:
-        def pretend(done: OnFinished) -> NoopRunner:
-            return NoopRunner(slots=slots, on_finished=done, decide=decide)
+        def pretend(done: OnFinished) -> FakeRunner:
+            return FakeRunner(slots=slots, on_finished=done, decide=decide)
 
         given = {
             "release": "23.09",

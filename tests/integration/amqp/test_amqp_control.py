@@ -14,7 +14,7 @@ from broker.amqp.topology import CONTROL
 from broker.amqp.worker_control import ControlError, Hint, HintAnswer, HintKind, ask_workers
 from db.heartbeats import all_processes
 from db.schema import steps, strategies
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
@@ -58,10 +58,10 @@ def test_a_draining_worker_finishes_and_takes_nothing(
     """A worker that drains finishes its playbooks and takes no more; another one does the rest."""
     first_jobs: list[PlaybookJob] = []
 
-    def held(job: PlaybookJob) -> NoopEnd:
+    def held(job: PlaybookJob) -> FakeRunEnd:
         first_jobs.append(job)
         gate.wait(60)
-        return NoopEnd(delay_s=0.0)
+        return FakeRunEnd(delay_s=0.0)
 
     node = start(roles=NOT_WORKER)
     start(roles=WORKER, worker_name="first", decide=held, slots=1)

@@ -25,7 +25,7 @@ from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.event_types import EVENT_TYPES, Dropped
 from messages.queues import COMMANDS
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import Outcome, PlaybookJob
 from runner.progress import COUNTED, Progress
 from tests.integration.amqp.amqp_rig import TYPE, Node, Requester, VirtualHost, command_event
@@ -70,7 +70,7 @@ def closed(part: Any) -> Any:
     return {**found, "additionalProperties": False} if part.get("type") == "object" and "properties" in part else found
 
 
-class Book:
+class WebhookRepository:
     """The document as a judge."""
 
     def __init__(self) -> None:
@@ -86,9 +86,9 @@ class Book:
 
 
 @pytest.fixture(scope="module")
-def book() -> Book:
+def book() -> WebhookRepository:
     """Give the judge."""
-    return Book()
+    return WebhookRepository()
 
 
 def headers_of(properties: pika.BasicProperties) -> dict[str, Any]:
@@ -106,13 +106,13 @@ def headers_of(properties: pika.BasicProperties) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def decide(job: PlaybookJob) -> NoopEnd:
+def decide(job: PlaybookJob) -> FakeRunEnd:
     """Fail at one site, and take long at another."""
     if job.playbook.stem not in {"prestage_sw_packages", "unstage_release"}:
-        return NoopEnd(delay_s=0.002, progress=PROGRESS)
+        return FakeRunEnd(delay_s=0.002, progress=PROGRESS)
     if job.host == "broken":
-        return NoopEnd(outcome=Outcome.FAILED, details="no space left", progress=PROGRESS)
-    return NoopEnd(delay_s=0.5 if job.host == "slow" else 0.002, progress=PROGRESS)
+        return FakeRunEnd(outcome=Outcome.FAILED, details="no space left", progress=PROGRESS)
+    return FakeRunEnd(delay_s=0.5 if job.host == "slow" else 0.002, progress=PROGRESS)
 
 
 class Talk:
@@ -245,7 +245,7 @@ def captured(channel: BlockingChannel, queue: str) -> list[tuple[pika.BasicPrope
 
 
 def test_what_travels_is_what_is_documented(
-    start: Callable[..., Node], host: VirtualHost, requester: Requester, book: Book, tmp_path: Path
+    start: Callable[..., Node], host: VirtualHost, requester: Requester, book: WebhookRepository, tmp_path: Path
 ) -> None:
     """Every command, answer, event and message of the stream fits its description, and each has been seen."""
     (tmp_path / "deploy" / "23.09").mkdir(parents=True)
@@ -292,7 +292,7 @@ def test_what_travels_is_what_is_documented(
     assert any("preparation" in document["data"] for _, document in told)
 
 
-def test_what_is_not_documented_is_a_fault(book: Book) -> None:
+def test_what_is_not_documented_is_a_fault(book: WebhookRepository) -> None:
     """The check above would see a key too many, one too few, and a wrong value, however deep."""
     event = {
         "specversion": "1.0",

@@ -28,7 +28,7 @@ from broker.amqp.topology import EVENTS
 from db.schema import events, outbox, runs, steps, strategies
 from db.tokens import TokenStore
 from messages.commands import Command, CommandType
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import Outcome, PlaybookJob, TaskEnd, TaskTime
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
@@ -40,10 +40,10 @@ PHASES = ["prestage-precheck", "prestage-prepare", "prestaging-packages", "prest
 PASSWORD = "hush-2f7c"
 
 
-def decide(job: PlaybookJob) -> NoopEnd:
+def decide(job: PlaybookJob) -> FakeRunEnd:
     """Fail at one site."""
     fails = job.host == "broken" and job.playbook.stem == "prestage_sw_packages"
-    return NoopEnd(outcome=Outcome.FAILED, details="no space left on broken") if fails else NoopEnd(delay_s=0.002)
+    return FakeRunEnd(outcome=Outcome.FAILED, details="no space left on broken") if fails else FakeRunEnd(delay_s=0.002)
 
 
 @pytest.fixture
@@ -299,7 +299,7 @@ def test_tasks_of_a_playbook_are_below_it(collector: Collector, tmp_path: Path) 
         TaskTime(name="Look", began_at=1000.0, ended_at=1002.5, result=TaskEnd.OK),
         TaskTime(name="Take", began_at=1002.5, ended_at=1003.0, result=TaskEnd.FAILED),
     )
-    node = Node(tmp_path, None, decide=lambda _: NoopEnd(tasks=times), **traced(collector))
+    node = Node(tmp_path, None, decide=lambda _: FakeRunEnd(tasks=times), **traced(collector))
     node.add_site("edge")
     assert 200 == node.ask(CommandType.SUBCLOUD_PRESTAGE, subject="edge").status
     wait_for(lambda: node.step("edge")["state"] == "complete")

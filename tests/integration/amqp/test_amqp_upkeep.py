@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import EVENTS, QUEUES
-from broker.amqp.topology_check import TopologyUpkeep
+from broker.amqp.topology_check import TopologyCheck
 from messages.commands import Command, CommandType, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
 from service.distributed import AmqpActors
@@ -75,7 +75,7 @@ def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., N
 def test_the_topology_is_made_again_each_minute(host: VirtualHost, publisher: Publisher) -> None:
     """What is lost and missed by no consumer, such as an exchange, is there again within a minute."""
     now = [0.0]
-    upkeep = TopologyUpkeep(publisher, lambda: now[0])
+    upkeep = TopologyCheck(publisher, lambda: now[0])
     upkeep.look()
     with host.channel() as channel:
         channel.exchange_delete(EVENTS)

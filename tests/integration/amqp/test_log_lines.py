@@ -11,7 +11,7 @@ import structlog
 
 from db.schema import runs
 from messages.commands import CommandType
-from runner.fake import NoopEnd
+from runner.fake import FakeRunEnd
 from runner.interface import Outcome
 from tests.integration.amqp.amqp_rig import Node
 from tests.integration.amqp.test_amqp_traces import is_over, traced
@@ -50,8 +50,8 @@ def run_strategy(node: Node) -> None:
 
 def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
     """And those of no other run, though threads work on many in turn; lines of a command name it."""
-    fails = NoopEnd(outcome=Outcome.FAILED, details="no space left")
-    node = Node(tmp_path, None, decide=lambda job: fails if job.host == "edge-2" else NoopEnd(delay_s=0.002))
+    fails = FakeRunEnd(outcome=Outcome.FAILED, details="no space left")
+    node = Node(tmp_path, None, decide=lambda job: fails if job.host == "edge-2" else FakeRunEnd(delay_s=0.002))
     run_strategy(node)
     stored = {row["id"]: row for row in node.rows(runs)}
     site_of = {node.step(name)["id"]: name for name in SITES}

@@ -21,7 +21,7 @@ from broker.amqp.publisher import Publisher
 from broker.amqp.topology import QUEUES
 from db.database import Database
 from db.schema import strategies
-from runner.fake import NoopRunner
+from runner.fake import FakeRunner
 from service.roles import Role
 from service.settings import Settings
 from service.wiring import Installation, build
@@ -74,7 +74,7 @@ class House:
     def start(self) -> None:
         """Start a coordinator and a worker whose playbooks do nothing; returns when commands are consumed."""
         roles = frozenset({Role.COORDINATOR, Role.WORKER})
-        installation = build(self.settings, roles, lambda done: NoopRunner(slots=4, on_finished=done))
+        installation = build(self.settings, roles, lambda done: FakeRunner(slots=4, on_finished=done))
         self.installation = installation
         installation.actors.start(installation.runner)
 

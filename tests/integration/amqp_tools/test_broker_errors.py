@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from broker.amqp.dramatiq_broker import PrestagerBroker
 from broker.amqp.errors import BrokerUnavailableError, explain_broker_error, short_connection
 from broker.amqp.publisher import Publisher, PublishError
-from broker.amqp.topology_check import TopologyUpkeep
+from broker.amqp.topology_check import TopologyCheck
 from monitoring.logging import configure_logs
 from tests.server_certificates import make_certificate
 from tests.tcp_proxy import HOST
@@ -148,7 +148,7 @@ def test_the_log_of_a_process(house: House) -> None:
     now = [0.0]
     publisher = Publisher(with_password(house), "test")
     publisher.start()
-    upkeep = TopologyUpkeep(publisher, lambda: now[0])
+    upkeep = TopologyCheck(publisher, lambda: now[0])
     try:
         with capture_logs() as logs:
             upkeep.look()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from api import database_reader as reads
 from api.auth import AuthenticatorUnavailableError, TokenAuthenticator
-from api.database_reader import Reads
+from api.database_reader import DatabaseReader
 from api.errors import ApiError
 from db.database import Database
 from db.tokens import Role, TokenStore
@@ -33,7 +33,7 @@ async def test_a_silent_store_is_answered_503(
 ) -> None:
     """A query that never returns is answered 503 with Retry-After; when the store is back queries work again."""
     monkeypatch.setattr(reads, "STORE_PATIENCE_S", 0.05)
-    mine = Reads(database)
+    mine = DatabaseReader(database)
 
     def wait(_: Connection) -> None:
         silence.wait(20)

@@ -23,7 +23,7 @@ from apidocs.openapi.making import make_documents
 from db.schema import strategies
 from db.tokens import Role, TokenStore
 from messages.commands import Command, CommandType
-from runner.fake import NoopEnd, NoopRunner
+from runner.fake import FakeRunEnd, FakeRunner
 from service.settings import Settings
 from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
@@ -59,8 +59,8 @@ def served_installation(data_dir: Path) -> Iterator[Served]:
             deploy_dir=data_dir / "deploy",
             feed_dir=data_dir / "feed",
         ),
-        runner_factory=lambda on_finished: NoopRunner(
-            slots=4, on_finished=on_finished, decide=lambda _job: NoopEnd(delay_s=0.01)
+        runner_factory=lambda on_finished: FakeRunner(
+            slots=4, on_finished=on_finished, decide=lambda _job: FakeRunEnd(delay_s=0.01)
         ),
     )
     try:

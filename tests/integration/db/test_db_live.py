@@ -11,8 +11,8 @@ from db_rows import AT, OWNER, Rig
 from sqlalchemy import Connection, delete, insert, select, update
 
 from db.live_output import (
-    Beyond,
     Piece,
+    UnsavedTail,
     add_pieces,
     end_live,
     forget_between,
@@ -60,7 +60,7 @@ def end(
     output: bytes,
     progress: Mapping[str, Any] | None = None,
     *,
-    beyond: Beyond | None = None,
+    beyond: UnsavedTail | None = None,
     **report: int,
 ) -> None:
     """Finish a run as its worker does."""
@@ -181,7 +181,7 @@ def test_the_end_of_what_a_dead_process_printed_stays(rig: Rig, seen_bytes: int)
     say(rig, run_id, "ab", "cdef")
     say(rig, run_id, "uv", at_bytes=16)
     pieces = [Piece(run_id=run_id, at_bytes=16, content=b"uvw"), Piece(run_id=run_id, at_bytes=19, content=b"xyz")]
-    end(rig, run_id, b"abcd", FAR, beyond=Beyond(at_bytes=4, pieces=pieces))
+    end(rig, run_id, b"abcd", FAR, beyond=UnsavedTail(at_bytes=4, pieces=pieces))
     end(rig, rig.running()[0], b"", FAR)
     note = "\n[... {} bytes of output left out here ...]\n"
     expected = {

@@ -22,9 +22,9 @@ from db.database import Database
 from db.schema import steps, webhook_deliveries, webhooks
 from db.unavailable import DatabaseUnavailableError
 from monitoring import cached_query as question
-from monitoring.database_metrics import StoreFacts
+from monitoring.database_metrics import DatabaseMetrics
 from monitoring.dead_letter_metrics import DeadLetters
-from monitoring.metrics import ProcessMeters
+from monitoring.metrics import ProcessMetrics
 from tests.waiting import wait_for
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
@@ -48,9 +48,9 @@ def clock() -> list[float]:
 
 
 @pytest.fixture
-def facts(database: Database, clock: list[float]) -> Iterator[StoreFacts]:
+def facts(database: Database, clock: list[float]) -> Iterator[DatabaseMetrics]:
     """Give the collector."""
-    facts = StoreFacts(database, lambda: clock[0])
+    facts = DatabaseMetrics(database, lambda: clock[0])
     yield facts
     facts.close()
 
@@ -66,7 +66,7 @@ def at_work(database: Database) -> None:
         rig.claim(rig.queued()[0])
 
 
-def test_the_work(database: Database, facts: StoreFacts) -> None:
+def test_the_work(database: Database, facts: DatabaseMetrics) -> None:
     """Strategy, steps, window, runs and subclouds are told as the rows have them."""
     at_work(database)
     registry = CollectorRegistry()
@@ -92,7 +92,7 @@ def test_the_work(database: Database, facts: StoreFacts) -> None:
     assert found["prestager_events_unpublished", ()] > 0
 
 
-def test_webhooks(database: Database, facts: StoreFacts) -> None:
+def test_webhooks(database: Database, facts: DatabaseMetrics) -> None:
     """Webhooks are told by what became of them, deliveries that are still to be made by number and age; no name is."""
     now = datetime.now(UTC)
     webhook = {
@@ -127,7 +127,7 @@ def test_webhooks(database: Database, facts: StoreFacts) -> None:
     assert "name1" not in generate_latest(registry).decode()
 
 
-def test_nothing_to_tell(facts: StoreFacts) -> None:
+def test_nothing_to_tell(facts: DatabaseMetrics) -> None:
     """Without a strategy there is none in what is told."""
     registry = CollectorRegistry()
     registry.register(facts)
@@ -135,7 +135,7 @@ def test_nothing_to_tell(facts: StoreFacts) -> None:
     assert not [name for name, _ in scraped(registry) if name.startswith(("prestager_strategy", "prestager_window"))]
 
 
-def test_asked_once_for_many(database: Database, facts: StoreFacts, clock: list[float]) -> None:
+def test_asked_once_for_many(database: Database, facts: DatabaseMetrics, clock: list[float]) -> None:
     """Scrapes within five seconds get the same answer; later ones a new one."""
     registry = CollectorRegistry()
     registry.register(facts)
@@ -149,7 +149,7 @@ def test_asked_once_for_many(database: Database, facts: StoreFacts, clock: list[
     assert ("prestager_strategy", ("applying",)) in later
 
 
-def test_a_store_that_is_away(database: Database, facts: StoreFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away(database: Database, facts: DatabaseMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the database breaks, a scrape says so and tells nothing else of it; afterwards it tells all again."""
     registry = CollectorRegistry()
     registry.register(facts)
@@ -166,7 +166,7 @@ def test_a_store_that_is_away(database: Database, facts: StoreFacts, monkeypatch
 
 
 def test_a_store_that_says_nothing(
-    database: Database, facts: StoreFacts, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    database: Database, facts: DatabaseMetrics, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrape waits a bounded time, and the next ones do not ask once more while the first question is open."""
     monkeypatch.setattr(question, "_PATIENCE_S", 0.2)
@@ -226,10 +226,10 @@ def test_a_broker_that_says_nothing(clock: list[float], monkeypatch: pytest.Monk
     wait_for(lambda: scraped(registry).get(("prestager_dead_letters", ("a",))) == 2.0)
 
 
-def test_names_in_alerts_and_dashboards(database: Database, facts: StoreFacts) -> None:
+def test_names_in_alerts_and_dashboards(database: Database, facts: DatabaseMetrics) -> None:
     """Every metric of ours that an alert or a dashboard names is told by some process."""
     at_work(database)
-    meters = ProcessMeters()
+    meters = ProcessMetrics()
     meters.registry.register(facts)
     meters.registry.register(DeadLetters(lambda: {"a": 0}))
     meters.watch_slots(4, lambda: 3)

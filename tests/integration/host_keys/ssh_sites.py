@@ -20,7 +20,7 @@ from cli.inventory_import.registering import ImportRules, register
 from db.database import Database
 from db.schema import events, steps, subclouds
 from messages.commands import Answer, Command, CommandType
-from runner.fake import NoopEnd, NoopRunner
+from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, PlaybookJob
 from service.settings import Settings
 from service.wiring import Installation, build
@@ -148,13 +148,13 @@ class Prestager:
         self.installation.actors.start(self.installation.runner)
         self._transport = self.installation.actors.transport(END_S)
 
-    def _pretending(self, done: OnFinished) -> NoopRunner:
-        def decide(job: PlaybookJob) -> NoopEnd:
+    def _pretending(self, done: OnFinished) -> FakeRunner:
+        def decide(job: PlaybookJob) -> FakeRunEnd:
             self.jobs.append(job)
             self.on_job()
-            return NoopEnd(delay_s=0.002)
+            return FakeRunEnd(delay_s=0.002)
 
-        return NoopRunner(slots=8, on_finished=done, decide=decide)
+        return FakeRunner(slots=8, on_finished=done, decide=decide)
 
     @property
     def now(self) -> datetime:

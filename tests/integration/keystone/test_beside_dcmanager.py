@@ -15,8 +15,8 @@ from db.schema import subclouds
 from service.settings import Settings
 from sites.dcmanager.operations import DcmanagerOperations
 from sites.inspector import InspectionError
-from sites.sysinv.auth import Account, TokenStore, Trust
-from sites.sysinv.client import Access, Address, Patience
+from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.sysinv.client import Access, Address, Timeouts
 from statemachine.site_operations import SiteOperation
 from tests.keystone_server import KeystoneServer
 
@@ -31,7 +31,7 @@ def access(keystone: KeystoneServer) -> Access:
         user_domain="Default",
         project_domain="Default",
     )
-    return Access(account=account, trust=Trust(), patience=Patience(pause_s=0.01), tokens=TokenStore())
+    return Access(account=account, trust=TlsTrust(), patience=Timeouts(pause_s=0.01), tokens=TokenStore())
 
 
 def url_of(rig: KeystoneRig) -> str:

@@ -16,7 +16,7 @@ from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
 from apidocs.openapi.making import make_documents
-from runner.fake import NoopRunner
+from runner.fake import FakeRunner
 from service.settings import Settings
 from service.wiring import build
 from statemachine.host_keys import HostKeyPolicy
@@ -52,7 +52,7 @@ class Service:
             data_dir=directory, release="23.09", feed_dir=directory / "feed", host_keys=HostKeyPolicy.IGNORE
         )
         self.port = free_port()
-        self._installation = build(settings, runner_factory=lambda finished: NoopRunner(slots=10, on_finished=finished))
+        self._installation = build(settings, runner_factory=lambda finished: FakeRunner(slots=10, on_finished=finished))
         self._installation.actors.start(self._installation.runner)
         self._authenticator = KeystoneAuthenticator(identity(keystone), timeout_s=4.0, cache_s=60.0)
         self._loop = asyncio.new_event_loop()

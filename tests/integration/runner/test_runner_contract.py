@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from run_watch import PATIENCE_S, Results
 
-from runner.fake import NoopEnd, NoopRunner
+from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import NoFreeSlotError, Outcome, PlaybookJob, Runner, RunResult
 from runner.supervisor import Supervisor
 
@@ -26,13 +26,13 @@ def make_runner(request: pytest.FixtureRequest, worker: str, run_root: Path, res
     """Makes a started runner of each kind; slow jobs are those whose playbook sleeps."""
     made: list[Runner] = []
 
-    def decide(job: PlaybookJob) -> NoopEnd:
-        return NoopEnd(delay_s=300.0 if "sleep" in job.playbook.read_text() else 0.0)
+    def decide(job: PlaybookJob) -> FakeRunEnd:
+        return FakeRunEnd(delay_s=300.0 if "sleep" in job.playbook.read_text() else 0.0)
 
     def make(on_finished: Callable[[RunResult], None] = results, **options: Any) -> Runner:
         runner: Runner
         if request.param == "noop":
-            runner = NoopRunner(on_finished=on_finished, decide=decide, **options)
+            runner = FakeRunner(on_finished=on_finished, decide=decide, **options)
         else:
             runner = Supervisor(worker=worker, run_root=run_root, on_finished=on_finished, stop_grace_s=1, **options)
         runner.start()

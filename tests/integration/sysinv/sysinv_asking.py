@@ -9,12 +9,12 @@ from typing import Any
 from simulator.site_spec import Account as SiteAccount
 from simulator.sites_api import ServedSite
 from sites.inspector import Reading
-from sites.sysinv.auth import Account, TokenStore, Trust
-from sites.sysinv.client import Access, Address, Patience, SiteSession
+from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.sysinv.client import Access, Address, SiteSession, Timeouts
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector
 
-PATIENCE = Patience(connect_s=2.0, read_s=2.0, pause_s=0.01)
+PATIENCE = Timeouts(connect_s=2.0, read_s=2.0, pause_s=0.01)
 
 
 def account(password: str | Path = SiteAccount.password) -> Account:
@@ -44,8 +44,8 @@ class Asker:
     """An account with its tokens."""
 
     account: Account = field(default_factory=account)
-    trust: Trust = field(default_factory=Trust)
-    patience: Patience = PATIENCE
+    trust: TlsTrust = field(default_factory=TlsTrust)
+    patience: Timeouts = PATIENCE
     tokens: TokenStore = field(default_factory=TokenStore)
 
     @property

@@ -17,8 +17,8 @@ from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from sites.sysinv.auth import Token, TokenStore, Trust, read_token
-from sites.sysinv.client import Patience
+from sites.sysinv.auth import TlsTrust, Token, TokenStore, read_token
+from sites.sysinv.client import Timeouts
 from sites.sysinv.errors import FaultKind as Kind
 from sites.sysinv.errors import SiteFaultError
 
@@ -180,7 +180,7 @@ async def test_a_refused_connection_is_tried_once_more(
 async def test_silence_ends_after_the_read_timeout(asker: Asker, site: ServedSite) -> None:
     """A site that does not answer is not waited for longer than set, twice."""
     site.spec.faults["isystems"] = Fault(kind=FaultKind.SLOW, delay_s=30)
-    asker.patience = Patience(read_s=0.1, pause_s=0.01)
+    asker.patience = Timeouts(read_s=0.1, pause_s=0.01)
     fault = await fault_of(asker, site)
 
     assert (Kind.UNREACHABLE, "GET /v1/isystems was not answered in time.") == (fault.kind, str(fault))
@@ -215,7 +215,7 @@ class TestTls:
     @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
     async def test_a_known_authority(self, authority: Authority, asker: Asker, host: str) -> None:
         """A site whose certificate comes of the file's authority is trusted, by IPv4 and IPv6."""
-        asker.trust = Trust(authority.ca_file)
+        asker.trust = TlsTrust(authority.ca_file)
         async with serve_sites([SiteSpec(name="a", host=host)], ssl_context=authority.server_context()) as sites:
             assert "isystems" in await asker.get(sites["a"])
 
@@ -223,7 +223,7 @@ class TestTls:
         """A site of another authority is not told the password, and not tried again."""
         other = tmp_path / "other"
         other.mkdir()
-        asker.trust = Trust(Authority(other).ca_file)
+        asker.trust = TlsTrust(Authority(other).ca_file)
         async with serve_sites([SiteSpec(name="a")], ssl_context=authority.server_context()) as sites:
             fault = await fault_of(asker, sites["a"])
 
@@ -233,7 +233,7 @@ class TestTls:
 
     async def test_another_address(self, authority: Authority, asker: Asker) -> None:
         """A certificate for another address is not good."""
-        asker.trust = Trust(authority.ca_file)
+        asker.trust = TlsTrust(authority.ca_file)
         async with serve_sites([SiteSpec(name="a")], ssl_context=authority.server_context(["10.0.0.1"])) as sites:
             assert "IP address mismatch" in str(await fault_of(asker, sites["a"]))
 
@@ -242,7 +242,7 @@ class TestTls:
         other = tmp_path / "other"
         other.mkdir()
         renewed = Authority(other)
-        asker.trust = Trust(authority.ca_file)
+        asker.trust = TlsTrust(authority.ca_file)
         async with serve_sites([SiteSpec(name="a")], ssl_context=renewed.server_context()) as sites:
             assert Kind.CERTIFICATE == (await fault_of(asker, sites["a"])).kind
             renewed.ca_file.replace(authority.ca_file)
@@ -250,7 +250,7 @@ class TestTls:
 
     async def test_no_tls_at_all(self, authority: Authority, asker: Asker, site: ServedSite) -> None:
         """A server without TLS gets neither password nor token."""
-        asker.trust = Trust(authority.ca_file)
+        asker.trust = TlsTrust(authority.ca_file)
         plain = type("Site", (), {"keystone_url": site.keystone_url.replace("http:", "https:"), "sysinv_url": ""})
         fault = await fault_of(asker, plain)
 
@@ -265,7 +265,7 @@ class TestTls:
         file = tmp_path / "broken.pem"
         if content is not None:
             file.write_text(content)
-        asker.trust = Trust(file)
+        asker.trust = TlsTrust(file)
         async with serve_sites([SiteSpec(name="a")], ssl_context=authority.server_context()) as sites:
             fault = await fault_of(asker, sites["a"])
 
@@ -273,7 +273,7 @@ class TestTls:
 
     def test_the_systems_authorities(self) -> None:
         """Without a file the system's authorities count."""
-        assert ssl.CERT_REQUIRED == Trust().context().verify_mode
+        assert ssl.CERT_REQUIRED == TlsTrust().context().verify_mode
 
 
 async def test_no_network_is_not_the_sites_fault(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:

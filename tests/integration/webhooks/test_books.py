@@ -17,7 +17,7 @@ from db.schema import events, webhook_deliveries, webhooks
 from db.webhook_deliveries import DeliveryState, Tried
 from db.webhooks import LEASE_S, enabled_webhooks, follow
 from messages.commands import CommandType
-from webhooks.repository import Book, wants
+from webhooks.repository import WebhookRepository, wants
 
 URL = "http://receiver.example/hook"
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def look(house: House, owner: str = "me", *tries: Tried) -> dict[int, list[int]]:
     """Look as `owner`; return the ids of due deliveries by webhook, first tries first."""
-    work = Book(house.database, owner, 5 * 86400).look(tries, frozenset(), {})
+    work = WebhookRepository(house.database, owner, 5 * 86400).look(tries, frozenset(), {})
     found: dict[int, list[int]] = {one: [] for one in work.held}
     for part in (work.in_order, work.again):
         for one, rows in part.items():
@@ -53,7 +53,7 @@ class TestClaims:
         """What one process sends for no other does, until it lets go."""
         house.add("ops", URL)
         first, second = look(house, "a"), look(house, "b")
-        Book(house.database, "a", 1.0).release()
+        WebhookRepository(house.database, "a", 1.0).release()
         third = look(house, "b")
 
         assert ([1], [], [1]) == (list(first), list(second), list(third))

@@ -13,7 +13,7 @@ from webhook_house import SECRET
 
 from db.schema import webhooks
 from messages.commands import Answer, Command, CommandType
-from runner.fake import NoopRunner
+from runner.fake import FakeRunner
 from service.periodic_thread import dead_loops
 from service.settings import Settings
 from service.wiring import Installation, build
@@ -37,7 +37,7 @@ def test_a_service_sends(tmp_path: Path) -> None:
         feed_dir=tmp_path,
         webhook_allow_networks="127.0.0.1/32",
     )
-    installation = build(settings, runner_factory=lambda done: NoopRunner(slots=1, on_finished=done))
+    installation = build(settings, runner_factory=lambda done: FakeRunner(slots=1, on_finished=done))
     installation.actors.start(installation.runner)
     try:
         with verifying(SECRET) as receiver:

@@ -17,7 +17,7 @@ from db.schema import events, webhook_deliveries, webhooks
 from db.unit_of_work import Journal
 from messages.commands import Answer, Command, CommandType
 from webhooks.http_client import Receivers
-from webhooks.repository import Book
+from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -84,7 +84,7 @@ class House:
     ) -> WebhookSender:
         """Return a sender; its receivers are a context of the test's own."""
         receivers = Receivers(ca_file=ca_file, allowed=allowed, timeout_s=timeout_s)
-        book = Book(self.database, owner, GIVE_UP_S)
+        book = WebhookRepository(self.database, owner, GIVE_UP_S)
         return WebhookSender(book, self.sealer, receivers, self.meters, chance=lambda: 0.0)
 
     async def send(self, **options: Any) -> None:

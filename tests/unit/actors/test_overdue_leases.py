@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from actors.coordinator.lease_expiry import OverdueLeases
+from actors.coordinator.lease_expiry import LeaseExpiry
 from statemachine.actions import AbortWaiting, Action, ExpireRun
 
 EXPIRE = ExpireRun(run_id=1, lease_until=100.0)
@@ -17,12 +17,12 @@ class Clock:
         return self.now
 
 
-def _leases() -> tuple[OverdueLeases, Clock]:
+def _leases() -> tuple[LeaseExpiry, Clock]:
     clock = Clock()
-    return OverdueLeases(clock, patience_s=10.0), clock
+    return LeaseExpiry(clock, patience_s=10.0), clock
 
 
-def _at(leases: OverdueLeases, clock: Clock, now: float, *actions: Action) -> list[Action]:
+def _at(leases: LeaseExpiry, clock: Clock, now: float, *actions: Action) -> list[Action]:
     clock.now = now
     return leases.confirmed(actions)
 
@@ -97,7 +97,7 @@ def test_memory_does_not_grow() -> None:
 
 def test_usual_patience_is_longer_than_a_renewal() -> None:
     """By default a living worker has renewed before its lease is taken."""
-    leases = OverdueLeases(clock := Clock())
+    leases = LeaseExpiry(clock := Clock())
 
     assert _at(leases, clock, 0.0, EXPIRE) == []
     assert _at(leases, clock, 10.0, EXPIRE) == []

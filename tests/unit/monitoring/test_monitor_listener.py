@@ -10,7 +10,7 @@ from aiohttp import ClientSession, web
 
 from monitoring import http_server as listener_module
 from monitoring.http_server import Health, create_monitor
-from monitoring.metrics import ProcessMeters
+from monitoring.metrics import ProcessMetrics
 
 Ask = Callable[[str], Awaitable[tuple[int, str]]]
 
@@ -45,7 +45,7 @@ def process() -> Process:
 @pytest.fixture
 async def ask(process: Process) -> AsyncIterator[Ask]:
     """Give a function that asks the listener."""
-    meters = ProcessMeters()
+    meters = ProcessMetrics()
     meters.command_answered("strategy.apply", 200)
     runner = web.AppRunner(create_monitor(meters.registry, process.health()))
     await runner.setup()

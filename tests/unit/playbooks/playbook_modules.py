@@ -13,7 +13,7 @@ from simulator.demo.feed import DemoFeeds, build_feeds
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 
-Work = Callable[[dict[str, Any]], dict[str, Any]]
+DueDeliveries = Callable[[dict[str, Any]], dict[str, Any]]
 
 LOCK_PARAMS = {
     "origin": "",
@@ -26,14 +26,14 @@ LOCK_PARAMS = {
 }
 
 
-def load_work(name: str) -> Work:
+def load_work(name: str) -> DueDeliveries:
     """Return the `work` function of a module of library/."""
     spec = importlib.util.spec_from_file_location(f"playbook_module_{name}", PLAYBOOKS / "library" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    work: Work = module.work
+    work: DueDeliveries = module.work
     return work
 
 

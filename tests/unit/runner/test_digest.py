@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.event_collector import Digest
+from runner.event_collector import EventCollector
 from runner.masking import Masker
 
 
-def digest_of(*events: dict[str, Any]) -> tuple[Digest, str]:
+def digest_of(*events: dict[str, Any]) -> tuple[EventCollector, str]:
     """Return the digest of `events` and its output."""
     said: list[str] = []
-    digest = Digest(Masker(["hush"]), said.append)
+    digest = EventCollector(Masker(["hush"]), said.append)
     for event in events:
         digest.take(event)
     said += digest.finish()
@@ -40,7 +40,7 @@ def test_a_secret_on_the_border_of_two_pieces_is_masked() -> None:
     """Output is cut into pieces after it was masked: whoever follows never gets a secret in two halves."""
     said: list[str] = []
     held: list[str] = []
-    digest = Digest(Masker(["hush"]), said.append, lambda _at, piece: held.append(piece))
+    digest = EventCollector(Masker(["hush"]), said.append, lambda _at, piece: held.append(piece))
     for length in (32 * 1024 - 2, 2 * 1024 * 1024 - 2):
         digest.take({"event": "verbose", "stdout": "x" * length + "hush" + "y" * 40_000})
 

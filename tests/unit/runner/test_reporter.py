@@ -10,7 +10,7 @@ import pytest
 from runner import child_reporter as reporter_module
 from runner.child_reporter import Reporter
 from runner.progress import Progress
-from runner.protocol import Glimpse, Output, Report, decode_report
+from runner.protocol import Output, OutputPreview, Report, decode_report
 
 
 class Pipe:
@@ -84,7 +84,7 @@ def test_what_was_said_goes_before_what_passes(monkeypatch: pytest.MonkeyPatch) 
     found = [pipe.next() for _ in range(501)]
 
     assert [Output(text=f"{place}") for place in range(500)] == found[:500]
-    assert Glimpse(at_bytes=500, text="500") == found[500]
+    assert OutputPreview(at_bytes=500, text="500") == found[500]
     assert [] == pipe.rest()
     pipe.end()
 
