@@ -98,7 +98,7 @@ class AmqpActors:
             self._reader,
             self._has_room,
             # The first one is none to doubt for, but making the topology twice at the start costs nothing.
-            on_consumer=self._upkeep.doubt,
+            on_consumer=self._doubt,
         )
         if messages.tracer.is_on:
             self._broker.add_middleware(MessageSpans(messages.tracer))
@@ -182,6 +182,10 @@ class AmqpActors:
         """Ask the broker and return why it cannot be used now; None when it can."""
         return self._messages.publisher.fault() or self._upkeep.fault
 
+    def _doubt(self) -> None:
+        self._upkeep.doubt()
+        self._topology.wake()
+
     def _reader(self, broker: PrestagerBroker, queue: str) -> Reader:
         if queue == COMMANDS:
             return self._ingress.read
@@ -202,6 +206,8 @@ class AmqpActors:
 
     def _has_room(self, queue: str) -> bool:
         """Leave work in the queue while it cannot be done: there whoever watches sees it, and others can take it."""
+        if not self._upkeep.may_consume():
+            return False
         if self._worker is None or queue not in WORKER_QUEUES:
             return True
         return self._worker.room({phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] == queue}) > 0

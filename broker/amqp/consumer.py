@@ -56,7 +56,7 @@ class AmqpConsumer(Consumer):
     closes the channel of a consumer that holds a delivery for too long.
 
     Raises:
-        ConnectionClosed: At construction and in `__next__`; Dramatiq then makes a new consumer after a second.
+        ConnectionClosed: At construction and in `__next__`; Dramatiq then makes a new consumer after 3 s.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place

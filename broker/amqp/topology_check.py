@@ -16,6 +16,8 @@ _log = structlog.get_logger(__name__)
 _AGAIN_S: Final = 60.0
 # Seconds after which it is logged again that the topology cannot be made, while the reason stays the same.
 _LOGGED_S: Final = 60.0
+# Seconds that a connected consumer waits for its queue to be made, at most.
+_PATIENCE_S: Final = 15.0
 
 
 class TopologyCheck:
@@ -32,14 +34,30 @@ class TopologyCheck:
         self._made_at = float("-inf")
         self._doubted = False
         self._logged_at = float("-inf")
+        # Whether the broker has made the topology, or said that it does not.
+        self._is_answered = False
+        # When the first consumer was connected.
+        self._awaited_since: float | None = None
 
     def doubt(self) -> None:
         """Have the topology made at the next look: something points to a queue that is gone. Callable from any thread.
 
         A volume that was lost, a node that was reset, or a queue that somebody deleted, would else stop all that
-        consume for good.
+        consume for good. Each new consumer is a reason to doubt.
         """
         self._doubted = True
+        if self._awaited_since is None:
+            self._awaited_since = self._clock()
+
+    def may_consume(self) -> bool:
+        """Tell whether consumers may read their queues: for good, once these were made or the broker refused to.
+
+        A consumer of a queue that is not there fails, and is made anew only seconds later. From the first doubt on it
+        is no longer than 15 s: what is there is consumed even where the line is too slow to make all of it in time.
+        """
+        if self._is_answered:
+            return True
+        return self._awaited_since is not None and self._clock() - self._awaited_since >= _PATIENCE_S
 
     def look(self) -> None:
         """Make the topology unless it was made a short while ago and nobody doubts it."""
@@ -50,8 +68,11 @@ class TopologyCheck:
         try:
             self._publisher.declare()
         except PublishError as error:
+            # A broker that can be used, and refused.
+            self._is_answered |= error.problem is None
             self._note(error)
             return
+        self._is_answered = True
         self._made_at = self._clock()
         if self.fault is not None:
             self.fault = None

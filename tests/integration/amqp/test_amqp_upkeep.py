@@ -12,7 +12,8 @@ from broker.amqp.publisher import Publisher
 from broker.amqp.topology import EVENTS, QUEUES
 from broker.amqp.topology_check import TopologyCheck
 from messages.commands import Command, CommandType, TransportUnavailableError
-from messages.queues import COMMANDS, PREPARE
+from messages.queues import COMMANDS, PREPARE, WORKER_QUEUES
+from messages.queues import COORDINATOR as COORDINATOR_QUEUE
 from service.distributed import AmqpActors
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
@@ -70,6 +71,27 @@ def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., N
 
     wait_for(lambda: answers(node), END_S)
     wait_for(lambda: broker_fault(node) is None, END_S)
+
+
+def test_the_first_start_consumes_what_is_there(
+    host: VirtualHost, start: Callable[..., Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    """On an empty broker each part reads its queues at once: none reads a queue before it is made, and fails for it."""
+    delete(host, *(queue.name for queue in QUEUES))
+    start()
+    served = (COMMANDS, COORDINATOR_QUEUE, *WORKER_QUEUES)
+    wait_for(lambda: all(consumers(host, queue) == 1 for queue in served), END_S)
+
+    assert [] == [record.message for record in caplog.records if "connection error" in record.message]
+
+
+def consumers(host: VirtualHost, queue: str) -> int:
+    """Return how many consumers a queue has; none when it is not there."""
+    with host.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue, passive=True).method.consumer_count)
+        except ChannelClosedByBroker:
+            return 0
 
 
 def test_the_topology_is_made_again_each_minute(host: VirtualHost, publisher: Publisher) -> None:
