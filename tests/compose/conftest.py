@@ -57,9 +57,12 @@ def fleet(project: Installation, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="session")
 def running(project: Installation, fleet: Fleet) -> Iterator[Installation]:
-    """Give the services of docker-compose.yml, healthy, with two workers and the fleet imported."""
+    """Give the services of docker-compose.yml, healthy, with a worker added to the first and the fleet imported."""
     try:
-        project.up(workers=2)
+        project.up()
+        first = project.inspect("worker")["Id"]
+        project.scale(2)
+        assert first == project.inspect("worker")["Id"], "scaling replaced the worker that ran"
         project.create_token()
         project.import_inventory(project.inventory)
         yield project

@@ -35,6 +35,8 @@ _PROGRAMS: Final = {
     "/usr/lib/podman/aardvark-dns": "aardvark-dns",
     "/usr/libexec/podman/catatonit": "catatonit",
 }
+# Where podman, its networks' name server and runc note what runs, whatever their configuration says.
+_NOTED: Final = ("/run/containers", "/run/libpod", "/run/netns", "/run/runc")
 _CAP_SYS_RESOURCE: Final = 24
 _CLONE_NEWNET: Final = 0x40000000
 _COMMAND_S: Final = 120.0
@@ -198,8 +200,13 @@ def is_inside() -> bool:
 
 
 def enter(module: str, engine: Engine, arguments: Sequence[str]) -> int:
-    """Run a module as the first process of new namespaces of processes and mounts; return its exit status."""
-    mounts = 'mkdir -p /run/netns && mount -t tmpfs tmpfs "$0" && mount -t tmpfs tmpfs /run/netns && exec "$@"'
+    """Run a module as the first process of new namespaces of processes and mounts; return its exit status.
+
+    What containers leave in /run is in memory and ends with them: addresses of an earlier run, which the name server
+    would go on giving, among it.
+    """
+    places = " ".join(["$0", *_NOTED])
+    mounts = f'for place in {places}; do mkdir -p "$place" && mount -t tmpfs tmpfs "$place" || exit 1; done; exec "$@"'
     return subprocess.run(
         [
             *("unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"),

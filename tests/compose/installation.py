@@ -23,7 +23,8 @@ ROOT: Final = Path(__file__).parents[2]
 RELEASE: Final = "23.09"
 # Of the services that run the image.
 USER: Final = 10001
-OURS: Final = ("schema", "api", "coordinator", "worker")
+PRESTAGER: Final = ("api", "coordinator", "worker")
+OURS: Final = ("schema", *PRESTAGER)
 STORES: Final = ("postgres", "rabbitmq")
 # Names the directory of a project whose image is built.
 PROJECT_VARIABLE: Final = "PRESTAGER_COMPOSE_PROJECT"
@@ -92,8 +93,8 @@ class Installation:
             PRESTAGER_FEED=str(self.feed),
         ).stdout
 
-    def up(self, *, workers: int) -> None:
-        """Bring everything up and wait until it is healthy.
+    def up(self) -> None:
+        """Bring everything up, with one worker, and wait until it is healthy.
 
         In the order of docs/containers.md for podman before 4.6, which waits for no health and loses its way in what
         depends on what.
@@ -102,24 +103,28 @@ class Installation:
         for name in STORES:
             self.wait_for_health(name)
         self.compose("run", "--rm", "--no-deps", "schema")
-        self.scale(workers)
+        self.compose("up", "--detach", "--no-deps", "api", "coordinator", "worker")
+        for name in PRESTAGER:
+            self.wait_for_health(name)
 
     def scale(self, workers: int) -> None:
-        """Have so many workers, and wait until all that is ours is healthy."""
-        self.compose("up", "--detach", "--no-deps", "--scale", f"worker={workers}", "api", "coordinator", "worker")
-        for name in ("api", "coordinator"):
-            self.wait_for_health(name)
+        """Add workers to those that run until there are so many, and wait until all are healthy."""
+        self.compose("up", "--detach", "--no-deps", "--no-recreate", "--scale", f"worker={workers}", "worker")
         for number in range(1, workers + 1):
             self.wait_for_health("worker", number)
 
     def down(self) -> None:
-        """End and remove everything that the file describes, with its volumes."""
-        self.compose("--profile", "monitoring", "down", "--volumes")
+        """End and remove everything that the file describes, with its volumes and the workers that were added."""
+        self.compose("--profile", "monitoring", "down", "--volumes", "--remove-orphans")
 
     def leftovers(self) -> str:
-        """Return the ids and names of containers, pods and volumes that are still there, of whatever project."""
-        kinds = (["ps", "--all"], ["pod", "ps"], ["volume", "ls"])
-        return " ".join(self.engine.podman(*kind, "--quiet") for kind in kinds).strip()
+        """Return the names of containers, pods and volumes that are still there, of whatever project."""
+        kinds = {"container": "{{.Names}}", "pod": "{{.Name}}", "volume": "{{.Name}}"}
+        found = {
+            kind: self.engine.podman(kind, "ls", *(["--all"] if kind == "container" else []), "--format", name)
+            for kind, name in kinds.items()
+        }
+        return "; ".join(f"{kind} {' '.join(names.split())}" for kind, names in found.items() if names.strip())
 
     def is_healthy(self, service: str, number: int = 1) -> bool:
         """Run the health check of the file once; podman itself has it run by systemd."""

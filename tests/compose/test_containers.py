@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from simulator.simulation import Fleet
-from tests.compose.installation import RELEASE, USER, Installation
+from tests.compose.installation import PRESTAGER, RELEASE, USER, Installation
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.compose
 
-SERVICES = ("api", "coordinator", "worker", "rabbitmq", "postgres")
-PRESTAGER = ("api", "coordinator", "worker")
+SERVICES = (*PRESTAGER, "rabbitmq", "postgres")
 STRATEGY = "/v1.0/sw-update-strategy"
 MOVING = ("applying", "abort requested", "aborting")
 END_S = 600.0
@@ -79,6 +78,18 @@ def test_two_workers_are_at_work(running: Installation) -> None:
 def workers(running: Installation) -> list[Any]:
     """Return the processes that take playbooks."""
     return [one for one in running.ask_until("/v1.0/workers")["workers"] if one.get("slots")]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_name_leads_to_living_containers_alone(running: Installation, service: str) -> None:
+    """The name of a service has the addresses of its containers and no other, whatever ran and died before."""
+    numbers = (1, 2) if service == "worker" else (1,)
+    networks = [running.inspect(service, number)["NetworkSettings"]["Networks"] for number in numbers]
+    found = running.execute("coordinator", "getent", "ahostsv4", service)
+
+    assert {one["IPAddress"] for each in networks for one in each.values()} == {
+        line.split()[0] for line in found.splitlines()
+    }
 
 
 @pytest.mark.parametrize("service", SERVICES)
