@@ -17,6 +17,9 @@ _log = structlog.get_logger(__name__)
 
 # The bound of connecting and of publishing, in seconds.
 PUBLISH_S: Final = 5.0
+# After so many seconds without an answer of one address of the broker's name the next one is tried beside it: of a
+# machine that is gone nothing comes, and waiting for it would take all of the bound, each time again.
+_NEXT_ADDRESS_S: Final = 0.5
 # How long a connection that may be broken is given to close, in seconds.
 _CLOSE_S: Final = 0.3
 
@@ -78,7 +81,10 @@ class BrokerConnection:
             if self._channel is None or self._channel.is_closed:
                 await self.drop()
                 self._connection = await connect(
-                    self._url, timeout=PUBLISH_S, client_properties={"connection_name": self._name}
+                    self._url,
+                    timeout=PUBLISH_S,
+                    client_properties={"connection_name": self._name},
+                    happy_eyeballs_delay=_NEXT_ADDRESS_S,
                 )
                 channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
                 if self._prepare is not None:
