@@ -19,9 +19,9 @@ from typing import Annotated, Final
 import typer
 
 from cli.tables import output
+from demo.feed import DemoFeeds, build_feeds
+from demo.images import build_images
 from service.errors import CommandError
-from simulator.demo.feed import DemoFeeds, build_feeds
-from simulator.demo.images import build_images
 from simulator.inventory import write_inventory, write_site_urls
 from simulator.rules import GRAMMAR, FaultRule, RuleError, SiteFault, read_rule
 from simulator.simulation import FIRST_ADDRESS, MOST_SITES, Fleet, FleetPlan, serve_fleet

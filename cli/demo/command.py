@@ -18,8 +18,8 @@ from cli.demo.sites import directory_sites, require_ssh, ssh_sites
 from cli.demo.verdict import SiteVerdict, judge_sites, strategy_fault
 from cli.demo.workplace import Workplace, environment
 from cli.tables import output, print_table
+from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
 from service.errors import CommandError
-from simulator.demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
 from statemachine.states import MOVING_STRATEGIES
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from demo.sites_content import OTHER_PASSWORD_NAMES
 from service.errors import CommandError
-from simulator.demo.sites_content import OTHER_PASSWORD_NAMES
 from simulator.host_keys import kept_host_key
 from simulator.simulation import FIRST_ADDRESS
 from simulator.site_tree import LOGIN, SiteTree, write_programs

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from simulator.demo.sites_content import DemoOutcome, Expected
+from demo.sites_content import DemoOutcome, Expected
 from statemachine.states import StepState, StrategyState
 
 # A site that is in neither list: nobody said what became of it.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.demo.feed import build_feeds
-from simulator.demo.images import build_images
+from demo.feed import build_feeds
+from demo.images import build_images
 from simulator.inventory import write_inventory
 from simulator.simulation import Fleet
 from tests.compose.engine import Engine, cache_directory

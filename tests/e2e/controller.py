@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from simulator.demo.images import build_image
+from demo.images import build_image
 from simulator.inventory import write_inventory, write_site_urls
 from simulator.simulation import Fleet
 from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation

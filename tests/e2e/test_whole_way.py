@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.demo.feed import build_feeds
+from demo.feed import build_feeds
 from simulator.simulation import Fleet
 from tests.e2e.controller import IMAGES, Controller, image_registry, running_controller, upload_images
 from tests.keystone_server import KeystoneServer

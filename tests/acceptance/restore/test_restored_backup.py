@@ -17,8 +17,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from simulator.demo.feed import build_feeds
-from simulator.demo.images import build_images
+from demo.feed import build_feeds
+from demo.images import build_images
 from tests.postgres_server import PostgresServer
 from tests.service_process import ServiceProcess
 from tests.waiting import wait_for

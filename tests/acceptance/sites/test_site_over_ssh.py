@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from simulator.demo.feed import DemoFeeds, build_feeds
-from simulator.demo.images import build_images
+from demo.feed import DemoFeeds, build_feeds
+from demo.images import build_images
 from tests.imported_sites import READY, import_sites_at
 from tests.service_process import ServiceProcess
 from tests.ssh_server import SshServer, ssh_server

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playbook_site import PlaybookSite
 
-from simulator.demo.sites_content import DemoFleet, DemoOutcome, build_fleet
+from demo.sites_content import DemoFleet, DemoOutcome, build_fleet
 
 
 @pytest.fixture

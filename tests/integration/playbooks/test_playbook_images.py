@@ -8,7 +8,7 @@ import tarfile
 import pytest
 from playbook_site import PlaybookSite, tree
 
-from simulator.demo.images import DemoImages, build_images, corrupt_copy
+from demo.images import DemoImages, build_images, corrupt_copy
 
 
 @pytest.fixture

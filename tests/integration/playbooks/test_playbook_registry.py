@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from playbook_site import PlaybookSite
 
-from simulator.demo.images import build_image
+from demo.images import build_image
 
 START_DEADLINE_S = 15.0
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

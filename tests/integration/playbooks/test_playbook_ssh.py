@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from playbook_site import PlaybookSite
 
-from simulator.demo.feed import DemoPackage, write_feed
-from simulator.demo.images import build_images
+from demo.feed import DemoPackage, write_feed
+from demo.images import build_images
 from tests.ssh_server import SshServer
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from run_watch import Results
 
+from demo.feed import build_feeds
+from demo.images import build_images
 from runner.interface import RunResult
 from runner.phase_playbooks import ControllerLayout, PhaseOrder, playbook_job
 from runner.supervisor import Supervisor
-from simulator.demo.feed import build_feeds
-from simulator.demo.images import build_images
 from statemachine.states import StepState
 from tests.ssh_server import SshServer
 

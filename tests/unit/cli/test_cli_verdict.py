@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.demo.verdict import judge_sites, strategy_fault
-from simulator.demo.sites_content import DemoOutcome, Expected
+from demo.sites_content import DemoOutcome, Expected
 
 
 def step(name: str, state: str, details: str = "", stage: int = 1) -> dict[str, Any]:

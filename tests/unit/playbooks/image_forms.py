@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible.module_utils.prestage.platforms import own_architecture
 
-from simulator.demo.images import build_image
+from demo.images import build_image
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

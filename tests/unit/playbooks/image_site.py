@@ -8,7 +8,7 @@ from typing import Any
 
 from playbook_modules import LOCK_PARAMS, load_work
 
-from simulator.demo.images import DemoImages, build_images
+from demo.images import DemoImages, build_images
 
 
 class ImageSite:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from simulator.demo.feed import DemoFeeds, build_feeds
+from demo.feed import DemoFeeds, build_feeds
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 

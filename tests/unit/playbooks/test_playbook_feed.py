@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.feed import own_manifest, read_feed
 
-from simulator.demo.feed import build_feeds
+from demo.feed import build_feeds
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from ansible.module_utils.prestage.rpm_metadata import BoundedXml
 from ansible.module_utils.prestage.safe_names import LARGEST_SIZE, SHA256, relative_path, release_number
 from playbook_modules import LOCK_PARAMS, Controller, load_work
 
-from simulator.demo.feed import write_metadata
+from demo.feed import write_metadata
 
 HEX = "a" * 64
 RUN = "0123456789abcdef" * 2

@@ -14,7 +14,7 @@ from ansible.module_utils.prestage.image_list import Reference, parse_list
 from ansible.module_utils.prestage.oci_layout import Layout
 from image_site import ImageSite
 
-from simulator.demo.images import DemoImages, build_images, corrupt_copy
+from demo.images import DemoImages, build_images, corrupt_copy
 
 HEX = "a" * 64
 MARKER = "23.09/prestage_images_complete.json"

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from simulator.demo.feed import DemoFeeds, build_feeds
-from simulator.demo.images import DemoImages, build_images
+from demo.feed import DemoFeeds, build_feeds
+from demo.images import DemoImages, build_images
 
 INVENTORY_NAME = "fleet.yml"
 # Small enough for any machine; the default is meant for a real backup partition.
