@@ -287,7 +287,8 @@ def test_off_costs_nothing(tmp_path: Path) -> None:
         for table in (strategies, steps, runs, outbox, events):
             assert [] == connection.execute(select(table.c.id).where(table.c.trace.is_not(None))).all()
 
-    program = "import sys, cli.main, service.process, cli.dramatiq_process; sys.exit('opentelemetry' in sys.modules)"
+    imports = "import sys, cli.main, service.process, service.dramatiq_process"
+    program = f"{imports}; sys.exit('opentelemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], env={"PATH": os.environ["PATH"]}, check=False)
 
     assert 0 == done.returncode

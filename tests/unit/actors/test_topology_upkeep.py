@@ -8,7 +8,7 @@ import pytest
 
 from broker.amqp.errors import BrokerProblem
 from broker.amqp.publisher import Publisher, PublishError
-from broker.amqp.topology_check import TopologyUpkeep
+from broker.amqp.topology_check import TopologyCheck
 
 SILENT = PublishError("the broker does not answer", BrokerProblem(reason="does not answer", remedy="See to it."))
 
@@ -25,7 +25,7 @@ class Broker:
             raise self.error
 
 
-class Upkeep(TopologyUpkeep):
+class Upkeep(TopologyCheck):
     """An upkeep whose broker and time the test sets."""
 
     def __init__(self, error: PublishError | None = None) -> None:
