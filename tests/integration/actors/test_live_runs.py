@@ -275,7 +275,7 @@ def test_the_report_of_a_dead_process_has_what_waits(house: House, cut_at: int |
         sealer=house.sealer,
         reporter=Mock(),
         layout=Mock(),
-        playbooks=Mock(obstacle=lambda: None, doubt=lambda: False),
+        playbooks=Mock(obstacle=lambda: None, doubt=lambda _: False),
         rules=Mock(),
         owner=OWNER,
     )
