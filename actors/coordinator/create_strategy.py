@@ -49,7 +49,7 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.
 
     Raises:
-        Refused: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
+        CommandRefusedError: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
     """
     request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
     group = _find_group(context, request.group)
@@ -85,7 +85,7 @@ def require_password(command: Command, *, missing: str) -> None:
     """Refuse a command without a usable password.
 
     Raises:
-        Refused: 400; with the text `missing`, which differs between the verbs, when there is none.
+        CommandRefusedError: 400; with the text `missing`, which differs between the verbs, when there is none.
     """
     if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
         raise bad_request(_DECODE_FAULT)
@@ -112,7 +112,7 @@ def controller_is_upgrading(context: CommandContext) -> bool:
     """Tell whether the system controller is busy.
 
     Raises:
-        Refused: 503; it could not be told, and then nothing is started.
+        CommandRefusedError: 503; it could not be told, and then nothing is started.
     """
     if declared_upgrading(context.connection):
         return True
@@ -125,7 +125,7 @@ def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]
     """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
 
     Raises:
-        Refused: 503; they could not be told, and then nothing is started.
+        CommandRefusedError: 503; they could not be told, and then nothing is started.
     """
     fault = context.controller.operations_fault
     if fault is not None:

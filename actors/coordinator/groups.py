@@ -22,7 +22,7 @@ def create_group(context: CommandContext, command: Command) -> Group:
     """Create a group.
 
     Raises:
-        Refused: 400 with the contract's text for the first wrong field.
+        CommandRefusedError: 400 with the contract's text for the first wrong field.
     """
     values = {**read_body(GroupRequest, command.data).model_dump(), "created_at": context.at}
     if is_taken(context.connection, subcloud_groups, values["name"]):
@@ -34,7 +34,7 @@ def update_group(context: CommandContext, command: Command) -> Group:
     """Change a group; a strategy that exists keeps the stages it has.
 
     Raises:
-        Refused: 404, or 400 with the contract's text for the first fault.
+        CommandRefusedError: 404, or 400 with the contract's text for the first fault.
     """
     group = _find(context, command)
     values = _read_changes(command.data, group)
@@ -51,7 +51,7 @@ def delete_group(context: CommandContext, command: Command) -> None:
     """Remove an empty group.
 
     Raises:
-        Refused: 404; 400 for the Default group and for one with members.
+        CommandRefusedError: 404; 400 for the Default group and for one with members.
     """
     group = _find(context, command)
     if group["name"] == DEFAULT_GROUP:

@@ -73,7 +73,7 @@ def require_release(context: CommandContext, release: str, *, for_sw_deploy: boo
         prefix: What the sentence of a refusal begins with.
 
     Raises:
-        Refused: 400; the release cannot be deployed like that, or the controller does not have it.
+        CommandRefusedError: 400; the release cannot be deployed like that, or the controller does not have it.
     """
     fault = judge_reason(release, for_sw_deploy=for_sw_deploy)
     if fault is not None:
@@ -91,7 +91,7 @@ def require_supported_release(context: CommandContext, release: str, own: str | 
     """Do nothing when a site may run `release` under a controller of the release `own`.
 
     Raises:
-        Refused: 400; the controller does not have it, or it is newer than the controller's own.
+        CommandRefusedError: 400; the controller does not have it, or it is newer than the controller's own.
     """
     known = known_releases(context)
     supported = {*(known.names or ()), *([own] if own else ())}

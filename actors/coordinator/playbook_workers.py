@@ -20,7 +20,8 @@ def require_playbooks(context: CommandContext, prefix: str = "") -> str | None:
     A worker that has not checked its playbooks yet counts as one that can; one that drains does not count.
 
     Raises:
-        Refused: 422; workers of a queue are alive and none of them can run playbooks. `prefix` begins the sentence.
+        CommandRefusedError: 422; workers of a queue are alive and none of them can run playbooks. `prefix` begins the
+            sentence.
     """
     alive = [row for row in living_processes(context.connection) if not row["draining"]]
     for queue in _QUEUES:

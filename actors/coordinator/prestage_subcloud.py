@@ -46,8 +46,9 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
     """Start a prestage of the subcloud that the command names.
 
     Raises:
-        Refused: 404 or 400 with the contract's text for the first fault in its order, 422 where no worker can run the
-            playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was changed.
+        CommandRefusedError: 404 or 400 with the contract's text for the first fault in its order, 422 where no worker
+            can run the playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was
+            changed.
     """
     subcloud = find_subcloud(context.connection, command.subject or "")
     if subcloud is None:

@@ -31,7 +31,8 @@ def check_callers_access(values: Mapping[str, Any], subcloud: Mapping[Any, Any] 
         subcloud: The row that they change; None for a new one.
 
     Raises:
-        Refused: 400; an address is one of this machine, or the operator's import decides how the site is reached.
+        CommandRefusedError: 400; an address is one of this machine, or the operator's import decides how the site is
+            reached.
     """
     connection = values.get("caller_connection", {})
     given = {name: values[name] for name in _COLUMNS if values.get(name) is not None}

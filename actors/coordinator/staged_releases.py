@@ -29,7 +29,7 @@ def forget_staged(context: CommandContext, command: Command) -> Subcloud:
     A subcloud that shows another release, or none, stays as it is, and so does one after a repeat.
 
     Raises:
-        Refused: 404; 400 for a wrong field, and while the subcloud is being worked on.
+        CommandRefusedError: 404; 400 for a wrong field, and while the subcloud is being worked on.
     """
     subcloud = _find(context, command)
     release = read_body(StagedRequest, command.data).release
@@ -47,8 +47,8 @@ def unstage_release(context: CommandContext, command: Command) -> UnstagedSubclo
     """Start the removal of a staged release from a site; it is shown as staged until the removal begins there.
 
     Raises:
-        Refused: 404; 400 for the first wrong field, while the subcloud is being worked on, or why it may not be done;
-            422 where no worker can run the playbooks.
+        CommandRefusedError: 404; 400 for the first wrong field, while the subcloud is being worked on, or why it may
+            not be done; 422 where no worker can run the playbooks.
     """
     subcloud = _find(context, command)
     require_password(command, missing="sysadmin_password is required.")

@@ -26,7 +26,7 @@ def apply_strategy(context: CommandContext, command: Command) -> Strategy:
     """Start the strategy: the first stage is handed out in the same transaction.
 
     Raises:
-        Refused: 422; there is no such strategy, or it is not `initial`.
+        CommandRefusedError: 422; there is no such strategy, or it is not `initial`.
     """
     return _move(context, command, "apply")
 
@@ -35,7 +35,7 @@ def abort_strategy(context: CommandContext, command: Command) -> Strategy:
     """Stop the strategy: no step starts after the answer, running ones finish all their phases.
 
     Raises:
-        Refused: 422; there is no such strategy, or it is not `applying`.
+        CommandRefusedError: 422; there is no such strategy, or it is not `applying`.
     """
     return _move(context, command, "abort")
 
@@ -44,7 +44,7 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     """Make the strategy history: the answer shows it `deleting`, the next look finds none.
 
     Raises:
-        Refused: 422; there is no such strategy, or it still moves.
+        CommandRefusedError: 422; there is no such strategy, or it still moves.
     """
     strategy = _find(context, command, "delete")
     _fire(strategy, "delete")

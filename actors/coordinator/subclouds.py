@@ -34,7 +34,7 @@ def add_subcloud(context: CommandContext, command: Command) -> Subcloud:
     It is `unmanaged` and `offline` until told or probed otherwise, and its deploy status `complete`, unless given.
 
     Raises:
-        Refused: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
+        CommandRefusedError: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
     """
     values = read_new(command.data, default_version=context.rules.release or "")
     if command.data.get("release") is not None:
@@ -60,7 +60,7 @@ def update_subcloud(context: CommandContext, command: Command) -> Subcloud:
     """Change a subcloud, or manage or unmanage it.
 
     Raises:
-        Refused: 404; 400 or 422 with the contract's text; nothing was changed.
+        CommandRefusedError: 404; 400 or 422 with the contract's text; nothing was changed.
     """
     subcloud = _find(context, command)
     values = read_changes(command.data)
@@ -79,7 +79,7 @@ def update_imported_subcloud(context: CommandContext, command: Command) -> Subcl
     """Change a subcloud as the operator's file says, whose connection variables and addresses may be any.
 
     Raises:
-        Refused: As `update_subcloud`.
+        CommandRefusedError: As `update_subcloud`.
     """
     return _change(context, command, _find(context, command), read_imported_changes(command.data))
 
@@ -128,7 +128,7 @@ def delete_subcloud(context: CommandContext, command: Command) -> None:
     """Remove a subcloud, and its step from a strategy that was not applied.
 
     Raises:
-        Refused: 404; 400 for a managed one and for one that is being worked on; 422 for one that is online.
+        CommandRefusedError: 404; 400 for a managed one and for one that is being worked on; 422 for one that is online.
     """
     subcloud = _find(context, command)
     if subcloud["management_state"] == ManagementState.MANAGED:
@@ -192,7 +192,7 @@ def read_new(data: Mapping[str, Any], *, default_version: str) -> dict[str, Any]
     """Return the columns of a new subcloud, without its group and times.
 
     Raises:
-        Refused: 400 naming the first wrong field.
+        CommandRefusedError: 400 naming the first wrong field.
     """
     return _new(_called(_given(read_body(NewSubcloud, data))), default_version)
 
@@ -201,7 +201,7 @@ def read_new_imported(data: Mapping[str, Any], *, default_version: str) -> dict[
     """Return the columns of a new subcloud of the operator's file, without its group and times.
 
     Raises:
-        Refused: 400 naming the first wrong field.
+        CommandRefusedError: 400 naming the first wrong field.
     """
     return _new(_imported(_given(read_request(ImportedSubcloud, data))), default_version)
 
@@ -210,7 +210,7 @@ def read_imported_changes(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that the operator's file changes; unknown keys are ignored.
 
     Raises:
-        Refused: 400 naming the first wrong field.
+        CommandRefusedError: 400 naming the first wrong field.
     """
     return _imported(_given(read_request(ImportedSubcloudChange, data)))
 
@@ -259,7 +259,7 @@ def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns that `data` changes, and `force` where it is given.
 
     Raises:
-        Refused: 400 naming the first wrong field.
+        CommandRefusedError: 400 naming the first wrong field.
     """
     return _called(_given(read_body(SubcloudChange, data)))
 

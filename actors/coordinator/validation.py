@@ -17,7 +17,7 @@ def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
     """Return the request.
 
     Raises:
-        Refused: 400 with the contract's text for the first fault in its order.
+        CommandRefusedError: 400 with the contract's text for the first fault in its order.
     """
     try:
         return read(model, data)
@@ -36,7 +36,7 @@ def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] 
         whole: Takes all fields of the body, where `model` takes a part of them.
 
     Raises:
-        Refused: 400 naming the first name that is not known; else as `read_request` does.
+        CommandRefusedError: 400 naming the first name that is not known; else as `read_request` does.
     """
     try:
         refuse_unknown(whole or model, data)
@@ -49,7 +49,7 @@ def read_release(data: Mapping[str, Any], default: str | None) -> str:
     """Return the release to stage.
 
     Raises:
-        Refused: 400; not of the form MM.mm, or none given and none configured.
+        CommandRefusedError: 400; not of the form MM.mm, or none given and none configured.
     """
     requested = read_request(ReleaseRequest, data).release or default
     if requested is None:

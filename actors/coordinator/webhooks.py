@@ -43,7 +43,7 @@ def create_webhook(context: CommandContext, command: Command) -> TaggedWebhook:
     """Create a webhook; it gets what happens from now on.
 
     Raises:
-        Refused: 400 with the sentence for the first wrong field; 422 when there are too many.
+        CommandRefusedError: 400 with the sentence for the first wrong field; 422 when there are too many.
     """
     wanted = _read(WebhookRequest, command)
     secret = _secret(command)
@@ -68,7 +68,7 @@ def update_webhook(context: CommandContext, command: Command) -> Webhook:
     """Change a webhook; what is still to be sent goes out as it is then.
 
     Raises:
-        Refused: 404, or 400 with the sentence for the first fault.
+        CommandRefusedError: 404, or 400 with the sentence for the first fault.
     """
     webhook = _found(context, command)
     wanted = _read(WebhookChange, command)
@@ -98,7 +98,7 @@ def delete_webhook(context: CommandContext, command: Command) -> None:
     """Remove a webhook with its secret and its log.
 
     Raises:
-        Refused: 404.
+        CommandRefusedError: 404.
     """
     webhook = _found(context, command)
     context.connection.execute(delete(webhooks).where(webhooks.c.id == webhook["id"]))
@@ -108,7 +108,7 @@ def ping_webhook(context: CommandContext, command: Command) -> Delivery:
     """Have a test sent to one webhook, whatever its filters; return the delivery to watch.
 
     Raises:
-        Refused: 404; 422 for a webhook that is disabled.
+        CommandRefusedError: 404; 422 for a webhook that is disabled.
     """
     webhook = _found_enabled(context, command)
     ping = {"id": None, "type": "webhook.ping", "subject": f"webhook/{webhook['name']}"}
@@ -120,7 +120,7 @@ def redeliver(context: CommandContext, command: Command) -> Delivery:
     """Have an event sent once more, under the same `webhook-id`; an open delivery is due at once instead.
 
     Raises:
-        Refused: 404; 400; 422 for a webhook that is disabled, or an event that is no longer kept.
+        CommandRefusedError: 404; 400; 422 for a webhook that is disabled, or an event that is no longer kept.
     """
     webhook = _found_enabled(context, command)
     wanted = _read(RedeliveryRequest, command)
