@@ -1,4 +1,4 @@
-"""The HTTP application. Built by the bootstrap; building it connects to nothing."""
+"""The HTTP application. Built by `service.process`; building it connects to nothing."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _OUTCOMES: Final = ("succeeded", "failed")
 
 
 class ProcessMetrics:
-    """The counters of one process in a registry of its own; implements `actors.metrics.Meters`."""
+    """The counters of one process in a registry of its own; implements `actors.metrics.Metrics`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -1,6 +1,6 @@
 """Settings: `PRESTAGER_*` environment variables, or a file of the same names.
 
-Read once by the bootstrap; nothing else looks at the environment.
+Read once at the start by `service.load_settings`; nothing else looks at the environment.
 """
 
 from __future__ import annotations

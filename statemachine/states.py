@@ -1,6 +1,6 @@
 """The words of the wire for states, as enums.
 
-Every other room uses these names; the values are what dcmanager's client prints (contract 7.1 and 7.2).
+Every other package uses these names; the values are what dcmanager's client prints (contract 7.1 and 7.2).
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def count_dead_letters(url: str) -> dict[str, int | None]:
     """Return how many dead letters each queue has, for those who watch: a silent broker is given up within seconds.
 
     Raises:
-        BrokerUnavailableError, MailboxError: As `open_mailbox`.
+        BrokerUnavailableError, DeadLetterAdminError: As `open_mailbox`.
     """
     with open_mailbox(url, timeout_s=_WATCHED_S, heartbeat_s=_WATCHED_S) as mailbox:
         return mailbox.counts()
@@ -209,7 +209,7 @@ def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | No
 
     Raises:
         BrokerUnavailableError: The broker is out of reach, or refuses the user.
-        MailboxError: It has no such queue, or the user has no right to it.
+        DeadLetterAdminError: It has no such queue, or the user has no right to it.
     """
     with short_connection(url, "prestager dead-letters", timeout_s=timeout_s, heartbeat_s=heartbeat_s) as connection:
         try:
