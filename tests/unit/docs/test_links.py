@@ -1,4 +1,4 @@
-"""Links of the documents."""
+"""Links of the documents, and the settings that they name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from service.settings import Settings
+
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("playbooks/*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+SETTING = re.compile(r"\bPRESTAGER_[A-Z_]*[A-Z]")
+# Names of the settings' file, of directories in docker-compose.yml, and of what only tests read.
+NOT_SETTINGS = {
+    "PRESTAGER_CONFIG",
+    "PRESTAGER_DEPLOY",
+    "PRESTAGER_FEED",
+    "PRESTAGER_COMPOSE_CACHE",
+    "PRESTAGER_TEST_ANSIBLE_PLAYBOOK",
+}
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -38,3 +49,13 @@ def test_every_document_is_in_the_index() -> None:
     assert [
         path.name for path in (ROOT / "docs").glob("*.md") if path.name != "index.md" and f"({path.name})" not in text
     ] == []
+
+
+def test_settings_that_are_named_exist() -> None:
+    """Each `PRESTAGER_` name in a document about the program of today is a setting."""
+    known = {f"PRESTAGER_{name}".upper() for name in Settings.model_fields} | NOT_SETTINGS
+    of_today = [path for path in DOCUMENTS if path.name != "CHANGELOG.md" and "decisions" not in path.parts]
+    named = {name for path in of_today for name in SETTING.findall(path.read_text(encoding="utf-8"))}
+
+    assert set() == named - known
+    assert "PRESTAGER_BROKER_URL" in named
