@@ -78,7 +78,7 @@ class Authenticator(Protocol):
 class TokenAuthenticator:
     """Knows callers by the tokens of this installation.
 
-    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. A store that
+    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. A database that
     says nothing is waited for `patience_s` seconds. The threads are its own, so that nothing else keeps callers out.
     """
 
@@ -103,7 +103,7 @@ class TokenAuthenticator:
         return Caller(name=known.name, roles=frozenset({known.role}), project="admin")
 
     def close(self) -> None:
-        """Ask no more; what waits for the store ends by itself. Repeating it does nothing."""
+        """Ask no more; what waits for the database ends by itself. Repeating it does nothing."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, token: str) -> Token | None:

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 # Reads at once; the rest wait their turn. Small, for rendering holds Python's lock anyway.
 _THREADS: Final = 4
-# How long a store that says nothing is waited for, in seconds: behind a partition it says nothing for ever.
+# How long a database that says nothing is waited for, in seconds: behind a partition it says nothing for ever.
 STORE_PATIENCE_S: Final = 5.0
 
 
@@ -34,7 +34,7 @@ class DatabaseReader:
         """Return what `query` makes of a reading connection, in a thread; its exceptions come through.
 
         Raises:
-            ApiError: 503 when the store did not answer in time; the thread comes back when the store does.
+            ApiError: 503 when the database did not answer in time; the thread comes back when the database does.
         """
         try:
             async with asyncio.timeout(STORE_PATIENCE_S):

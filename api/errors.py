@@ -8,7 +8,7 @@ from typing import Final
 
 MALFORMED: Final = "Request body is malformed."
 BODY_REQUIRED: Final = "Body required"
-# How long a client should wait when the store or the broker is away, in seconds.
+# How long a client should wait when the database or the broker is away, in seconds.
 RETRY_AFTER: Final = {"Retry-After": "5"}
 
 

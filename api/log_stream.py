@@ -29,7 +29,7 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
     """Tell what the step of a subcloud, or one phase of it, has printed and prints, until it has ended.
 
     Raises:
-        ApiError: 404 without a step; 503 when too many follow, or the store does not answer.
+        ApiError: 404 without a step; 503 when too many follow, or the database does not answer.
     """
     with request.app[LOG_FOLLOWERS].place():
         step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name, phase))

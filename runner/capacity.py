@@ -29,7 +29,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open files to the hard one and return it; each run takes four, the store and API more."""
+    """Raise the soft limit of open files to the hard one and return it; each run takes four, database and API more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

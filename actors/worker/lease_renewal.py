@@ -35,7 +35,7 @@ class ClaimedRuns:
     pending: Callable[[], frozenset[int]]
     # Stops a run for a reason.
     cancel: Callable[[int, str], None]
-    # Reports a run that the store says is ours and that nobody here works on.
+    # Reports a run that the database says is ours and that nobody here works on.
     give_up: Callable[[int], None]
     # When the claim of a run was asked for, by the clock of the leases; None: not known.
     claimed_at: Callable[[int], float | None] = lambda _: None
@@ -78,7 +78,7 @@ class Leases:
         self._give_up_strays(renewal.held)
 
     def watch(self) -> None:
-        """Stop the runs whose last renewal, or claim, was asked for too long ago; never waits for the store."""
+        """Stop the runs whose last renewal, or claim, was asked for too long ago; never waits for the database."""
         now, (renewed_at, renewed) = self._clock(), self._renewed
         late = {one for one in self._runs.held() if now - self._leased_at(one, renewed_at, renewed) > _GIVE_UP_S}
         if late:
@@ -90,7 +90,7 @@ class Leases:
         return renewed_at if claimed_at is None else claimed_at
 
     def _give_up_strays(self, ours: frozenset[int]) -> None:
-        """Report runs that are ours by the store and were nobody's work at two renewals in a row.
+        """Report runs that are ours by the database and were nobody's work at two renewals in a row.
 
         Such a run comes of a claim whose commit arrived and whose answer did not.
         """

@@ -34,7 +34,7 @@ _TELL_S: Final = 2.0
 _TELL_MOST: Final = 20
 # The most that waits of one run, in bytes; the newest. A whole head fits, which may come at once.
 _WAITING_BYTES: Final = HEAD_LIMIT_BYTES
-# Longest piece in the store, in bytes.
+# Longest piece in the database, in bytes.
 _PIECE_BYTES: Final = 256 * 1024
 # How much a run adds before what is too much of it is taken away, in bytes.
 _TRIM_BYTES: Final = 512 * 1024
@@ -49,15 +49,15 @@ class _Run:
     # Pieces that are being written now.
     in_hand: Sequence[tuple[int, bytes]] = ()
     progress: Progress = field(default_factory=Progress)
-    # The store does not know the newest progress.
+    # The database does not know the newest progress.
     is_unwritten: bool = False
     # Nobody was told the newest progress.
     is_untold: bool = False
     # When progress was last told; None: never.
     told_at: float | None = None
-    # Added to the store since it was last trimmed.
+    # Added to the database since it was last trimmed.
     untrimmed_bytes: int = 0
-    # A try to write ended without an answer: some of what waits may be in the store already.
+    # A try to write ended without an answer: some of what waits may be in the database already.
     is_unsure: bool = False
 
     @property
@@ -111,7 +111,7 @@ class LiveRuns:
             run.is_unwritten = run.is_untold = True
 
     def unwritten(self, run_id: int) -> list[Piece]:
-        """Return what a run printed last that is not surely in the store, in its order. Quick, from any thread."""
+        """Return what a run printed last that is not surely in the database, in its order. Quick, from any thread."""
         with self._lock:
             run = self._runs.get(run_id)
             return [] if run is None else _joined(run_id, [*run.in_hand, *run.pieces])

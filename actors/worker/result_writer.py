@@ -88,7 +88,7 @@ class Reporter:
         try:
             self._write(collected)
         except DatabaseUnavailableError:
-            # The store is away, and what it did not take is written when it is back.
+            # The database is away, and what it did not take is written when it is back.
             raise
         except Exception:  # noqa: BLE001 - one report must not hold up the others
             _log.exception("reports.unwritable", count=len(collected))

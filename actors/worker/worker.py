@@ -120,7 +120,7 @@ class StepWorker:
         return self._held.context(run_id)
 
     def give_up(self, run_id: int) -> None:
-        """Report a run as lost that the store says is ours and that nobody here works on."""
+        """Report a run as lost that the database says is ours and that nobody here works on."""
         self._tools.reporter.add(_report(run_id, RunOutcome.LOST, ""))
 
     @property

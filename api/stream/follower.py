@@ -30,7 +30,7 @@ class Read(Protocol):
         """Return what the query makes of a connection.
 
         Raises:
-            ApiError: 503; the store does not answer.
+            ApiError: 503; the database does not answer.
         """
 
 
@@ -123,7 +123,7 @@ class Follower:
         """Return a listener that gets every event after number `seen`.
 
         Raises:
-            ApiError: 503; the store does not answer.
+            ApiError: 503; the database does not answer.
         """
         await self._begin()
         # From here on he is handed what comes; what was before is put in front of it.
@@ -181,7 +181,7 @@ class Follower:
                 while frames := await self._frames_after(self._seen):
                     self._hand_out(frames)
             except (ApiError, DatabaseUnavailableError):
-                # The store is away; the events wait in it.
+                # The database is away; the events wait in it.
                 _log.warning("stream.store-away")
             except Exception:  # noqa: BLE001 - the top of a task
                 _log.exception("stream.failed")

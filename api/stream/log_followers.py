@@ -17,7 +17,7 @@ from db.unavailable import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)
 
-# The store does not answer, or not in time.
+# The database does not answer, or not in time.
 NO_ANSWER: Final = (ApiError, DatabaseUnavailableError)
 
 # Each is a connection.
