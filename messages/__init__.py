@@ -1,1 +1,1 @@
-"""Messages between the API, the coordinator and other publishers: commands, answers, resources."""
+"""Objects that cross a process border: commands, answers, events, models of requests, JSON of rows, names of queues."""

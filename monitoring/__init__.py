@@ -1,1 +1,1 @@
-"""Metrics for Prometheus, and the health of a process."""
+"""Metrics for Prometheus and their HTTP server; the log, and the redaction of secrets in it."""

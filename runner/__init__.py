@@ -1,1 +1,1 @@
-"""Playbook runs: the supervisor, its child processes, inventories, and inspectors that read a site's facts."""
+"""Playbook runs: the supervisor, its child processes, inventories, masking, and whether a set of playbooks loads."""
