@@ -1,1 +1,1 @@
-"""Metrics for Prometheus and their HTTP server; the log, and the redaction of secrets in it."""
+"""Metrics for Prometheus and health with an HTTP server of their own; the log, and the redaction of secrets in it."""
