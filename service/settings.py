@@ -145,8 +145,8 @@ class Settings(BaseSettings):
     playbooks_dir: Path = Field(_OUR_PLAYBOOKS, description="Directory of the playbooks.")
     ansible: Path | None = Field(
         None,
-        description="Path of the ansible-playbook that runs the playbooks ([own-playbooks.md](own-playbooks.md#which-"
-        " ansible-it-needs)).",
+        description="Path of the ansible-playbook that runs the playbooks"
+        " ([own-playbooks.md](own-playbooks.md#which-ansible-it-needs)).",
     )
     ansible_collections: PathList = Field(
         "", description="Directories of Ansible collections, with colons between them; default Ansible's own."

@@ -11,7 +11,7 @@ from service.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("playbooks/*.md")])
-LINK = re.compile(r"\]\(([^)\s]+)\)")
+LINK = re.compile(r"\]\(([^)]+)\)")
 SETTING = re.compile(r"\bPRESTAGER_[A-Z_]*[A-Z]")
 # Names of the settings' file, of directories in docker-compose.yml, and of what only tests read.
 NOT_SETTINGS = {
