@@ -13,7 +13,7 @@ from dramatiq import Broker, Worker
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.history_retention import PURGE_S, HistoryRetention
 from actors.worker.dependencies import WorkerDependencies
-from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, ClaimedRuns, Leases
+from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, LeasedRuns, Leases
 from actors.worker.live_output import LIVE_S
 from actors.worker.worker import StepWorker
 from db.database import Database
@@ -46,7 +46,7 @@ class WorkerLoops:
         self._database = database
         self._worker = worker
         self._tools = tools
-        held = ClaimedRuns(
+        held = LeasedRuns(
             held=worker.held,
             pending=lambda: tools.reporter.pending() | worker.unsettled(),
             claimed_at=worker.claimed_at,

@@ -26,8 +26,8 @@ _GIVE_UP_S: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClaimedRuns:
-    """What the leases ask of the worker; all callable from any thread."""
+class LeasedRuns:
+    """Questions and orders of the lease renewal to the worker; all callable from any thread."""
 
     # Ids of the runs that this process works on.
     held: Callable[[], frozenset[int]]
@@ -48,7 +48,7 @@ class Leases:
     """Renews all leases of one worker process in one statement; `clock` gives seconds that never jump."""
 
     def __init__(
-        self, database: Database, owner: str, runs: ClaimedRuns, clock: Callable[[], float] = monotonic
+        self, database: Database, owner: str, runs: LeasedRuns, clock: Callable[[], float] = monotonic
     ) -> None:
         self._database = database
         self._owner = owner

@@ -21,7 +21,7 @@ from sqlalchemy import event, select
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.lease_expiry import LeaseExpiry
-from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, ClaimedRuns, Leases
+from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, LeasedRuns, Leases
 from db.database import Database
 from db.encryption import Sealer
 from db.migrate import upgrade
@@ -81,7 +81,7 @@ class Fleet:
         self.held = frozenset(run_id for run_id in self._run_ids() if self._claim(run_id))
         # What the worker gave up or stopped, and why.
         self.stopped: list[str] = []
-        hands = ClaimedRuns(
+        hands = LeasedRuns(
             held=lambda: self.held,
             pending=frozenset,
             cancel=lambda run_id, reason: self.stopped.append(f"{run_id}: {reason}"),

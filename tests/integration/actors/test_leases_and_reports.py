@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
 from actors.metrics import NullMetrics
-from actors.worker.lease_renewal import ClaimedRuns, Leases
+from actors.worker.lease_renewal import LeasedRuns, Leases
 from actors.worker.result_writer import Reporter
 from db.runs import Report, claim
 from db.schema import run_outputs, runs
@@ -59,9 +59,9 @@ class Hands(NullMetrics):
         """Count."""
         self.lost += 1
 
-    def runs(self) -> ClaimedRuns:
+    def runs(self) -> LeasedRuns:
         """Return what the leases ask for."""
-        return ClaimedRuns(
+        return LeasedRuns(
             held=lambda: frozenset(self.holding),
             pending=lambda: frozenset(self.reporting),
             cancel=lambda run_id, _: self.stopped.append(run_id),
