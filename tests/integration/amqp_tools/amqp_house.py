@@ -8,19 +8,21 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 from sqlalchemy import Select, func, select
 
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import QUEUES
 from db.database import Database
 from db.schema import strategies
+from messages.queues import COMMANDS
 from runner.fake import FakeRunner
 from service.roles import Role
 from service.settings import Settings
@@ -77,6 +79,7 @@ class House:
         installation = build(self.settings, roles, lambda done: FakeRunner(slots=4, on_finished=done))
         self.installation = installation
         installation.actors.start(installation.runner)
+        wait_for(lambda: self._consumers(COMMANDS), END_S)
 
     def stop(self) -> None:
         """End both."""
@@ -109,6 +112,11 @@ class House:
         """Return how many messages wait in a queue."""
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    def _consumers(self, queue: str) -> int:
+        with suppress(ChannelClosedByBroker), self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.consumer_count)
+        return 0
 
     def await_count(self, queue: str, count: int) -> None:
         """Wait until so many messages wait in a queue."""
