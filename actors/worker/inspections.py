@@ -78,7 +78,7 @@ class Inspections:
             future.cancel()
         if loop is None or thread is None:
             return
-        asyncio.run_coroutine_threadsafe(_all_ended(), loop).result(_STOP_S)
+        asyncio.run_coroutine_threadsafe(_all_ended(was_cut_off=bool(going_on)), loop).result(_STOP_S)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_STOP_S)
         loop.close()
@@ -91,12 +91,12 @@ class Inspections:
         return self._loop
 
 
-async def _all_ended() -> None:
-    """Wait until every connection of the inspections is closed."""
+async def _all_ended(*, was_cut_off: bool) -> None:
+    """Wait until every connection of the inspections is closed; some that were cut off may have ended already."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    if others:
+    if others or was_cut_off:
         # TLS connections that are dropped say so to the other side before they let go of their sockets.
         await asyncio.sleep(_FAREWELL_S)
