@@ -22,12 +22,17 @@ _HEX = "[0-9A-Fa-f]"
 _PERCENT = "%(?:25)*"
 # All backslashes of a run, begun with its first one: from each of them a long run would be searched to its end again.
 _BACKSLASHES = r"(?<!\\)\\++"
+# Backslashes, if there are any.
+_QUOTING = r"\\*+"
 _BYTE = rf"{_BACKSLASHES}x"
 
 
-def _utf8(prefix: str) -> str:
-    """Return a pattern for a character in UTF-8, or a byte that is none; each byte is hexadecimal after a prefix."""
-    tail = f"{prefix}[89ABab]{_HEX}"
+def _utf8(prefix: str, between: str = "") -> str:
+    """Return a pattern for a character in UTF-8, or a byte that is none; each byte is hexadecimal after a prefix.
+
+    `between` is a pattern of what may stand in front of each byte but the first.
+    """
+    tail = f"{between}{prefix}[89ABab]{_HEX}"
     return (
         f"{prefix}[CDcd]{_HEX}{tail}|{prefix}[Ee]{_HEX}(?:{tail}){{2}}|{prefix}[Ff][0-4](?:{tail}){{3}}"
         f"|{prefix}{_HEX}{_HEX}"
@@ -41,7 +46,8 @@ _ESCAPE: Final = re.compile(
     rf"{_BACKSLASHES}u(?P<high>[Dd][89ABab]{_HEX}{{2}}){_BACKSLASHES}u(?P<low>[Dd][C-Fc-f]{_HEX}{{2}})"
     rf"|{_BACKSLASHES}(?:u(?P<four>{_HEX}{{4}})|u\{{(?P<braced>{_HEX}{{1,6}})\}}|U(?P<eight>{_HEX}{{8}}))"
     rf"|(?P<bytes>{_utf8(_BYTE)})"
-    rf"|(?P<percent>{_utf8(_PERCENT)})"
+    # Shells put a backslash in front of a percent sign: it does not part the bytes of a character.
+    rf"|(?P<percent>{_utf8(_PERCENT, between=_QUOTING)})"
     rf"|(?P<octal>{_BACKSLASHES}3[0-3][0-7]{_OCTAL_TAIL}|{_BACKSLASHES}3[45][0-7](?:{_OCTAL_TAIL}){{2}}"
     rf"|{_BACKSLASHES}36[0-4](?:{_OCTAL_TAIL}){{3}}|{_BACKSLASHES}[0-3][0-7]{{2}})"
     rf"|(?P<blank>{_BACKSLASHES}[nrtbfve0a])"

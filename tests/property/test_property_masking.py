@@ -133,6 +133,9 @@ def test_every_spelling(encode: Encoder, secret: str) -> None:
 
 @settings(deadline=None)
 @given(secret=SECRETS, names=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=2, max_size=3))
+@example(secret="000001\u00a12", names=["encodeURIComponent", "shell, backslashes"])
+@example(secret="000001\u20ac2", names=["encodeURIComponent", "shell, backslashes"])
+@example(secret="00001\U0001f5122", names=["encodeURIComponent", "shell, backslashes"])
 @example(secret="0\U00010000h¡¡¡¡\U00010000\U00010000\U00010000", names=["base64 in lines", "shell, backslashes"])
 def test_one_spelling_within_another(secret: str, names: Sequence[str]) -> None:
     """The same holds for JSON in a URL, HTML in JSON, and so on, with base64 as the innermost."""
