@@ -18,7 +18,7 @@ from api.errors import RETRY_AFTER, ApiError
 from api.tracing import PROBES, route_of
 from db.unavailable import DatabaseUnavailableError
 from messages.not_served import not_served_path
-from tracing.log_context import about
+from tracing.log_context import LogContext
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
     """Write one line per request: never a body, a header or a query."""
     started = perf_counter()
     status = _CLIENT_GONE
-    with about({"request": token_hex(6)}):
+    with LogContext({"request": token_hex(6)}):
         try:
             response = await handler(request)
             status = response.status

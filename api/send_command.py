@@ -20,7 +20,7 @@ from api.passwords import Fault, seal_password
 from db.encryption import Sealer
 from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
 from messages.secret_names import without_secrets
-from tracing.tracer import current
+from tracing.tracer import active_traceparent
 
 _PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key
 _KEY_FORM: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
@@ -82,7 +82,7 @@ async def ask(  # noqa: PLR0913 - all by name
         requested_by=request[CALLER].name,
         origin=request.remote or "",
         by_administrator=request[CALLER].may(ADMIN) or None,
-        traceparent=current(),
+        traceparent=active_traceparent(),
     )
     request[COMMAND] = command_id
     try:

@@ -7,8 +7,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from tracing.traceparent import well_formed
-from tracing.tracer import Kind, Tracer
+from tracing.tracer import Kind, Tracer, parse_traceparent
 
 # Asked every few seconds by machines.
 PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
@@ -32,7 +31,7 @@ def trace_requests(tracer: Tracer) -> Middleware:
         route = route_of(request)
         span = tracer.begin(
             f"{method} {route}",
-            parent=well_formed(request.headers.get("traceparent")),
+            parent=parse_traceparent(request.headers.get("traceparent")),
             kind=Kind.SERVER,
             attributes={"http.request.method": method, "http.route": route},
         )
@@ -40,7 +39,7 @@ def trace_requests(tracer: Tracer) -> Middleware:
             request[_TRACE] = span.traceparent
         with span:
             response = await handler(request)
-            span.note({"http.response.status_code": response.status})
+            span.set_attributes({"http.response.status_code": response.status})
             if response.status >= _SERVER_ERRORS:
                 span.fail(f"HTTP {response.status}")
             return response

@@ -16,8 +16,7 @@ from db.database import has_broker
 from db.schema import events, outbox
 from db.types import database_now
 from messages.events import subject_ids
-from tracing.traceparent import trace_of
-from tracing.tracer import NULL_TRACER, Tracer, current
+from tracing.tracer import NULL_TRACER, Tracer, active_traceparent, trace_of
 
 # Key of the advisory lock on PostgreSQL: "prestev" as a number.
 _EVENTS_LOCK: Final = 0x70726573746576
@@ -60,7 +59,7 @@ class Journal:
 
     def tell(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
         """Record that something happened, with the run that it is about; the work does not need anybody to hear it."""
-        trace = run.trace if run is not None and run.trace is not None else current()
+        trace = run.trace if run is not None and run.trace is not None else active_traceparent()
         self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at, "trace": trace})
         self._runs.append(run)
 
@@ -81,7 +80,9 @@ class Journal:
 
     def call(self, actor: str, arguments: Iterable[int | None] = (None,), *, trace: str | None = None) -> None:
         """Ask for one message to `actor` per argument, once the transaction is committed."""
-        self._calls += [{"actor": actor, "argument": argument, "trace": trace or current()} for argument in arguments]
+        self._calls += [
+            {"actor": actor, "argument": argument, "trace": trace or active_traceparent()} for argument in arguments
+        ]
 
     def write(self, connection: Connection) -> bool:
         """Write what was collected; return whether there are messages to publish.

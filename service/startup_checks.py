@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.site_checks import site_faults
 from service.tls_checks import tls_doubts, tls_fault
 from statemachine.host_keys import HostKeyPolicy
-from tracing.opening import HOW_TO_INSTALL, is_installed
+from tracing.collector import HOW_TO_INSTALL, is_installed
 
 
 def startable_settings(**given: int | str) -> Settings:

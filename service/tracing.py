@@ -6,8 +6,7 @@ from messages.version import program_version
 from service.errors import StartError
 from service.roles import Role
 from service.settings import Settings
-from tracing.collector import read_headers
-from tracing.opening import TracingUnavailableError, open_tracer
+from tracing.collector import TracingUnavailableError, open_tracer, read_headers
 from tracing.tracer import NULL_TRACER, Tracer
 
 

@@ -1,4 +1,4 @@
-"""Traces and the context of log lines: where one is, carried from HTTP over AMQP and the database to the playbook.
+"""Traces and the context of log lines, carried from HTTP over AMQP and the database to the playbook.
 
-Nothing of OpenTelemetry is imported here but by `tracing.otlp`, which `tracing.opening` loads when it is asked for.
+Nothing of OpenTelemetry is imported here but by `tracing.otlp`, which `tracing.collector` loads when it is asked for.
 """

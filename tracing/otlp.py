@@ -24,8 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 
-from tracing.traceparent import compose, is_sampled, span_of, trace_of
-from tracing.tracer import HERE, Attributes, Kind
+from tracing.tracer import ACTIVE, Attributes, Kind, compose, is_sampled, span_of, trace_of
 
 _log = structlog.get_logger(__name__)
 
@@ -50,11 +49,11 @@ class OtlpTracer:
     is_on: Final = True
 
     def __init__(self, exporter: SpanExporter, *, ratio: float, resource: Mapping[str, str]) -> None:
-        self._chosen = _ChosenIds()
+        self._chosen = _IdGenerator()
         self._sampler = TraceIdRatioBased(ratio)
         self._provider = TracerProvider(
             resource=Resource(dict(resource)).merge(OTELResourceDetector().detect()),
-            sampler=_AsChosen(self._chosen, ParentBased(self._sampler)),
+            sampler=_ReservedSampler(self._chosen, ParentBased(self._sampler)),
             id_generator=self._chosen,
             span_limits=SpanLimits(max_attribute_length=_ATTRIBUTE_LENGTH),
             # The process itself says when it ends.
@@ -62,7 +61,7 @@ class OtlpTracer:
         )
         self._provider.add_span_processor(
             BatchSpanProcessor(
-                _Quietly(exporter),
+                _QuietExporter(exporter),
                 # None: the library looks at the environment.
                 max_queue_size=None if "OTEL_BSP_MAX_QUEUE_SIZE" in os.environ else _QUEUE,
                 schedule_delay_millis=None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else _SEND_EVERY_MS,
@@ -78,7 +77,7 @@ class OtlpTracer:
         parent: str | None = None,
         kind: Kind = Kind.INTERNAL,
         attributes: Attributes | None = None,
-        began_at: float | None = None,
+        began_epoch: float | None = None,
     ) -> _OtlpSpan:
         """Begin a span below `parent`, or a new trace without one."""
         return _OtlpSpan(
@@ -87,37 +86,37 @@ class OtlpTracer:
                 _context(parent),
                 _KINDS[kind],
                 attributes,
-                start_time=None if began_at is None else int(began_at * _NANOSECONDS),
+                start_time=None if began_epoch is None else int(began_epoch * _NANOSECONDS),
             )
         )
 
-    def tell(  # noqa: PLR0913 - what there is to tell of a span
+    def record(  # noqa: PLR0913 - the facts of a span
         self,
         name: str,
         *,
         parent: str | None,
-        began_at: float,
-        ended_at: float | None = None,
+        began_epoch: float,
+        ended_epoch: float | None = None,
         own: str | None = None,
         link: str | None = None,
         attributes: Attributes | None = None,
         failure: str | None = None,
     ) -> None:
-        """Tell of a span that is over."""
+        """Record a span that is over."""
         if own is not None and not is_sampled(own):
             return
         links = [api.Link(_span_context(link))] if link is not None and is_sampled(link) else None
         with self._chosen.use(own):
             span = self._tracer.start_span(
-                name, _context(parent), attributes=attributes, links=links, start_time=int(began_at * _NANOSECONDS)
+                name, _context(parent), attributes=attributes, links=links, start_time=int(began_epoch * _NANOSECONDS)
             )
         if failure is not None:
             span.set_status(api.StatusCode.ERROR, failure)
         # Clocks of two machines may differ.
-        span.end(None if ended_at is None else int(max(began_at, ended_at) * _NANOSECONDS))
+        span.end(None if ended_epoch is None else int(max(began_epoch, ended_epoch) * _NANOSECONDS))
 
     def reserve(self, parent: str | None = None) -> str | None:
-        """Return the ids of a span to be told later."""
+        """Return the ids of a span that is recorded later."""
         span = self._chosen.generate_span_id()
         if parent is not None:
             return compose(int(trace_of(parent), 16), span, sampled=is_sampled(parent))
@@ -143,9 +142,9 @@ def open_otlp(
 
     Nothing connects before there is something to send.
     """
-    # Each failed request would be a line or two; `_Quietly` says it once.
+    # Each failed request would be a line or two; `_QuietExporter` says it once.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
-    logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(_Once())
+    logging.getLogger("opentelemetry.sdk._shared_internal").addFilter(_OncePerMessage())
     exporter = OTLPSpanExporter(endpoint=endpoint, headers=dict(headers) or None)
     return OtlpTracer(exporter, ratio=ratio, resource=resource)
 
@@ -164,12 +163,12 @@ class _OtlpSpan:
         self._token: Token[str | None] | None = None
         self._ended = False
 
-    def note(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Keep facts about it."""
         self._span.set_attributes(attributes)
 
     def fail(self, reason: str) -> None:
-        """Have it end as a failure."""
+        """Mark it as failed."""
         self._span.set_status(api.StatusCode.ERROR, reason)
 
     def end(self) -> None:
@@ -179,30 +178,30 @@ class _OtlpSpan:
             self._span.end()
 
     def __enter__(self) -> Self:
-        """Be within it."""
-        self._token = HERE.set(self.traceparent)
+        """Make it the active span."""
+        self._token = ACTIVE.set(self.traceparent)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave it and end it."""
+        """End it."""
         if self._token is not None:
-            HERE.reset(self._token)
+            ACTIVE.reset(self._token)
         if kind is not None:
-            # Its text may hold what nobody shall see.
+            # Its text may hold a secret.
             self.fail(kind.__name__)
         self.end()
 
 
-class _ChosenIds(IdGenerator):
-    """Random ids, but for a span that others know already."""
+class _IdGenerator(IdGenerator):
+    """Random ids, but for spans whose ids were reserved."""
 
     def __init__(self) -> None:
         self._random = RandomIdGenerator()
         self._local = local()
 
-    def use(self, own: str | None) -> _ChosenIds:
+    def use(self, own: str | None) -> _IdGenerator:
         """Give the next span of this thread these ids; as a context manager."""
         self._local.own = own
         return self
@@ -230,10 +229,10 @@ class _ChosenIds(IdGenerator):
         return self._random.generate_trace_id() if own is None else int(trace_of(own), 16)
 
 
-class _AsChosen(Sampler):
-    """Keeps what was reserved as sampled, whatever this process would have drawn; asks another about the rest."""
+class _ReservedSampler(Sampler):
+    """Samples spans that were reserved as sampled; asks another sampler about the rest."""
 
-    def __init__(self, chosen: _ChosenIds, other: Sampler) -> None:
+    def __init__(self, chosen: _IdGenerator, other: Sampler) -> None:
         self._chosen = chosen
         self._other = other
 
@@ -257,8 +256,8 @@ class _AsChosen(Sampler):
         return self._other.get_description()
 
 
-class _Quietly(SpanExporter):
-    """Says once that spans cannot be sent, and once that they can be again."""
+class _QuietExporter(SpanExporter):
+    """Logs once that spans cannot be sent, and once that they can be again."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -291,15 +290,15 @@ class _Quietly(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-class _Once(logging.Filter):
-    """Lets each message of a library through once."""
+class _OncePerMessage(logging.Filter):
+    """Passes each message of a library once."""
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record passes."""
+        """Return whether a record passes."""
         is_new = str(record.msg) not in self._seen
         self._seen.add(str(record.msg))
         return is_new
@@ -315,7 +314,7 @@ def _span_context(traceparent: str) -> api.SpanContext:
 
 
 def _context(parent: str | None) -> Context:
-    """Return what a span is begun in; never the library's own idea of where one is."""
+    """Return the context that a span begins in; never the library's own active one."""
     if parent is None:
         return Context()
     return api.set_span_in_context(api.NonRecordingSpan(_span_context(parent)), Context())

@@ -1,27 +1,33 @@
-"""Tracing interface of the service: begin a span, read the active one.
+"""Tracing interface of the service: begin a span, read the active one, parse a traceparent.
 
-Whoever begins a span that goes on elsewhere hands its `traceparent` on. `NullTracer` takes the tracer's place when
-traces are off: it stores nothing and costs next to nothing.
+A traceparent is the W3C trace context in one text of 55 characters: the trace, the span in it, and whether it is
+recorded. It travels as a header of HTTP and AMQP, as an attribute of CloudEvents, in rows of the database, and in the
+environment of a playbook. `NullTracer` takes the tracer's place when traces are off: it stores nothing and costs next
+to nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import Enum, auto
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+_FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_INVALID_VERSION: Final = "ff"
+_SAMPLED: Final = 1
+
 Attributes = Mapping[str, str | int | float | bool]
 
 
 class Kind(Enum):
-    """What a span is to those beside it."""
+    """Kind of a span, as in OpenTelemetry."""
 
     # Work within one process.
     INTERNAL = auto()
-    # A request that somebody waits for.
+    # A request that is answered.
     SERVER = auto()
     # A message that leaves.
     PRODUCER = auto()
@@ -30,36 +36,36 @@ class Kind(Enum):
 
 
 class Span(Protocol):
-    """Something that takes time. As a context manager it is where one is until the end of the block, and ends there."""
+    """A piece of work that takes time. As a context manager it is the active span of the block, and ends with it."""
 
     @property
     def traceparent(self) -> str | None:
-        """Where one is within this span; None when nothing is traced."""
+        """Its ids, the parent of spans within it; None when nothing is traced."""
 
-    def note(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Keep facts about it; never a secret."""
 
     def fail(self, reason: str) -> None:
-        """Have it end as a failure, for a reason that holds no secret."""
+        """Mark it as failed, for a reason that holds no secret."""
 
     def end(self) -> None:
         """End it now. Repeating it does nothing."""
 
     def __enter__(self) -> Self:
-        """Be within it."""
+        """Make it the active span."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Leave it and end it; after an exception as a failure, of which only the type is told."""
+        """End it; after an exception as a failure, of which only the type is kept."""
 
 
 class Tracer(Protocol):
-    """Begins spans. Moments are seconds since the epoch."""
+    """Begins and records spans."""
 
     @property
     def is_on(self) -> bool:
-        """Tell whether anything is traced."""
+        """Return whether anything is traced."""
 
     def begin(
         self,
@@ -68,37 +74,40 @@ class Tracer(Protocol):
         parent: str | None = None,
         kind: Kind = Kind.INTERNAL,
         attributes: Attributes | None = None,
-        began_at: float | None = None,
+        began_epoch: float | None = None,
     ) -> Span:
         """Begin a span below `parent`, or a new trace without one."""
 
-    def tell(  # noqa: PLR0913 - what there is to tell of a span
+    def record(  # noqa: PLR0913 - the facts of a span
         self,
         name: str,
         *,
         parent: str | None,
-        began_at: float,
-        ended_at: float | None = None,
+        began_epoch: float,
+        ended_epoch: float | None = None,
         own: str | None = None,
         link: str | None = None,
         attributes: Attributes | None = None,
         failure: str | None = None,
     ) -> None:
-        """Tell of a span that is over, with the ids of `own` if others know it by them, and linked to another trace."""
+        """Record a span that is over.
+
+        `own` are the ids that `reserve` gave it; `link` is a span of another trace.
+        """
 
     def reserve(self, parent: str | None = None) -> str | None:
-        """Return the ids of a span to be told later, below `parent` or as the root of a new trace; None: untraced."""
+        """Return the ids of a span that is recorded later, below `parent` or as a root; None when nothing is traced."""
 
     def stop(self) -> None:
-        """Hand on what was collected, within two seconds. Repeating it does nothing."""
+        """Send collected spans, within two seconds. Repeating it does nothing."""
 
 
-class _NoSpan:
-    """A span of nothing."""
+class _NullSpan:
+    """The span of a tracer that traces nothing."""
 
     traceparent: Final = None
 
-    def note(self, attributes: Attributes) -> None:
+    def set_attributes(self, attributes: Attributes) -> None:
         """Do nothing."""
 
     def fail(self, reason: str) -> None:
@@ -117,7 +126,7 @@ class _NoSpan:
         """Do nothing."""
 
 
-NO_SPAN: Final[Span] = _NoSpan()
+NULL_SPAN: Final[Span] = _NullSpan()
 
 
 class NullTracer:
@@ -125,12 +134,12 @@ class NullTracer:
 
     is_on: Final = False
 
-    def begin(self, name: str, **told: object) -> Span:
-        """Return the span of nothing."""
-        del name, told
-        return NO_SPAN
+    def begin(self, name: str, **facts: object) -> Span:
+        """Return the null span."""
+        del name, facts
+        return NULL_SPAN
 
-    def tell(self, name: str, **told: object) -> None:
+    def record(self, name: str, **facts: object) -> None:
         """Do nothing."""
 
     def reserve(self, parent: str | None = None) -> None:
@@ -142,23 +151,44 @@ class NullTracer:
 
 NULL_TRACER: Final[Tracer] = NullTracer()
 
-# Set by spans; others ask `current`.
-HERE: Final[ContextVar[str | None]] = ContextVar("prestager_traceparent", default=None)
+# Traceparent of the active span. Set by spans and log contexts, read by `active_traceparent`.
+ACTIVE: Final[ContextVar[str | None]] = ContextVar("prestager_traceparent", default=None)
 
 
-def current() -> str | None:
-    """Return the traceparent of the span that this thread or task is within."""
-    return HERE.get()
+def active_traceparent() -> str | None:
+    """Return the traceparent of the active span of this thread or task; None outside of a span."""
+    return ACTIVE.get()
 
 
-@contextmanager
-def within(traceparent: str | None) -> Iterator[None]:
-    """Be within a span that somebody else ends; None changes nothing."""
-    if traceparent is None:
-        yield
-        return
-    token = HERE.set(traceparent)
-    try:
-        yield
-    finally:
-        HERE.reset(token)
+def parse_traceparent(text: object) -> str | None:
+    """Return a traceparent of foreign origin in version 00; None when it is malformed.
+
+    A later version may have more at its end, which is left out, as the specification says.
+    """
+    found = _FORM.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return None
+    version, trace, span, flags, more = found.groups()
+    if version == _INVALID_VERSION or (version == "00" and more) or not int(trace, 16) or not int(span, 16):
+        return None
+    return f"00-{trace}-{span}-{int(flags, 16) & _SAMPLED:02x}"
+
+
+def compose(trace: int, span: int, *, sampled: bool) -> str:
+    """Return the traceparent of these ids."""
+    return f"00-{trace:032x}-{span:016x}-{int(sampled):02x}"
+
+
+def trace_of(traceparent: str) -> str:
+    """Return the id of the trace, 32 hexadecimal digits."""
+    return traceparent[3:35]
+
+
+def span_of(traceparent: str) -> str:
+    """Return the id of the span, 16 hexadecimal digits."""
+    return traceparent[36:52]
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Return whether the trace is recorded."""
+    return traceparent.endswith("1")

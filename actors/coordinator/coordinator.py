@@ -40,7 +40,7 @@ from messages.commands import Answer, Command, CommandType
 from sites.dcmanager.operations import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
 from statemachine.plan import plan
-from tracing.log_context import about
+from tracing.log_context import LogContext
 from tracing.tracer import NULL_TRACER, Kind, Tracer
 
 _log = structlog.get_logger(__name__)
@@ -133,13 +133,13 @@ class Coordinator:
         """
         facts = {"prestager.command.id": command.id, "prestager.command.type": str(command.type)}
         with (
-            about(_ids(command)),
+            LogContext(_ids(command)),
             self._tracer.begin(
                 f"execute {command.type}", parent=command.traceparent, kind=Kind.CONSUMER, attributes=facts
             ) as span,
         ):
             answer = self._answer(command, is_awaited=is_awaited)
-            span.note({"prestager.status": answer.status})
+            span.set_attributes({"prestager.status": answer.status})
             if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 span.fail(answer.detail)
         self._meters.command_answered(command.type, answer.status)

@@ -43,7 +43,7 @@ class PhaseSpans:
             return
         for run in journal.handed_out:
             if run.trace is not None:
-                self._tracer.tell("dispatch", parent=run.trace, began_at=run.dispatched_at)
+                self._tracer.record("dispatch", parent=run.trace, began_epoch=run.dispatched_at)
         if journal.concluded:
             try:
                 self._tell_concluded(journal.concluded, began_at)
@@ -54,14 +54,14 @@ class PhaseSpans:
         with self._database.read() as connection:
             phases, now = concluded_phases(connection, run_ids)
         for phase in phases:
-            self._tracer.tell("conclude", parent=phase.trace, began_at=began_at)
-            self._tracer.tell(
+            self._tracer.record("conclude", parent=phase.trace, began_epoch=began_at)
+            self._tracer.record(
                 f"phase {phase.phase}",
                 parent=phase.parent,
                 own=phase.trace,
                 link=phase.link,
-                began_at=phase.dispatched_at,
-                ended_at=now,
+                began_epoch=phase.dispatched_at,
+                ended_epoch=now,
                 attributes=_attributes(phase),
                 failure=phase.details or _FAILURES[phase.outcome] if phase.outcome in _FAILURES else None,
             )

@@ -39,7 +39,7 @@ from statemachine.eligibility import (
 )
 from statemachine.site_operations import judge_operation
 from statemachine.states import PrestageStatus, StepState, StepType
-from tracing.tracer import current
+from tracing.tracer import active_traceparent
 
 
 def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSubcloud:
@@ -100,7 +100,7 @@ def _judge(context: CommandContext, subcloud: RowMapping, release: str, request:
 def add_standalone_step(context: CommandContext, command: Command, values: Mapping[str, Any]) -> None:
     """Add a step without a strategy, from the columns in `values`, with the command's password."""
     step_id = context.connection.execute(
-        insert(steps).values(**values, strategy_id=None, stage=1, trace=current()).returning(steps.c.id)
+        insert(steps).values(**values, strategy_id=None, stage=1, trace=active_traceparent()).returning(steps.c.id)
     ).scalar_one()
     seal(context, command, step_id=step_id)
     about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)

@@ -17,7 +17,7 @@ from messages.schemas import Strategy
 from messages.serializers import strategy_resource
 from statemachine.machines import IllegalTransitionError, fire_strategy
 from statemachine.states import StrategyState
-from tracing.tracer import current
+from tracing.tracer import active_traceparent
 
 _PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
 
@@ -70,7 +70,7 @@ def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
     values: dict[str, Any] = {"state": state, "updated_at": context.at}
     if verb == "apply":
         # The traces of all its phases lead back to this one.
-        values["trace"] = current()
+        values["trace"] = active_traceparent()
     context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
     context.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", EmptyData())
     return strategy_resource({**strategy, "updated_at": context.at}, "told", state=state)

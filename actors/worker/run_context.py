@@ -13,8 +13,8 @@ from typing import Final
 from db.runs import Assignment
 from runner.interface import RunResult, TaskEnd
 from statemachine.states import RunOutcome, StepState
-from tracing.log_context import about
-from tracing.tracer import NO_SPAN, NULL_TRACER, Span, Tracer
+from tracing.log_context import LogContext
+from tracing.tracer import NULL_SPAN, NULL_TRACER, Span, Tracer
 
 # How these ends are told where the report has no sentence.
 _FAILURES: Final[Mapping[RunOutcome, str]] = {RunOutcome.FAILED: "failed", RunOutcome.LOST: "lost"}
@@ -29,21 +29,21 @@ class RunContext:
     # The traceparent of its phase.
     phase: str | None = None
     # What this worker does for it, from the claim to the end.
-    work: Span = NO_SPAN
+    work: Span = NULL_SPAN
 
-    def bound(self) -> about:
+    def bound(self) -> LogContext:
         """Be about this run, within its work, for a block."""
-        return about(self.ids, self.work.traceparent)
+        return LogContext(self.ids, self.work.traceparent)
 
     def reporting(self) -> Span:
         """Begin to report."""
-        return NO_SPAN if self.phase is None else self.tracer.begin("report", parent=self.phase)
+        return NULL_SPAN if self.phase is None else self.tracer.begin("report", parent=self.phase)
 
     def ended(self, outcome: RunOutcome, details: str) -> None:
         """End the work."""
         if self.phase is None:
             return
-        self.work.note({"prestager.outcome": outcome})
+        self.work.set_attributes({"prestager.outcome": outcome})
         if outcome in _FAILURES:
             self.work.fail(details or _FAILURES[outcome])
         self.work.end()
@@ -51,11 +51,11 @@ class RunContext:
     def tell_tasks(self, result: RunResult) -> None:
         """Tell of the tasks of its playbook."""
         for task in result.tasks:
-            self.tracer.tell(
+            self.tracer.record(
                 f"task {task.name}",
                 parent=self.work.traceparent,
-                began_at=task.began_at,
-                ended_at=task.ended_at,
+                began_epoch=task.began_at,
+                ended_epoch=task.ended_at,
                 attributes={"prestager.task.result": task.result},
                 failure="The task failed." if task.result == TaskEnd.FAILED else None,
             )
@@ -79,7 +79,7 @@ def context_of(assignment: Assignment, tracer: Tracer, worker: str) -> RunContex
     if assignment.trace is None or not tracer.is_on:
         return RunContext(ids=ids)
     now = time()
-    tracer.tell("wait for a worker", parent=assignment.trace, began_at=now - assignment.waited_s, ended_at=now)
+    tracer.record("wait for a worker", parent=assignment.trace, began_epoch=now - assignment.waited_s, ended_epoch=now)
     name = "inspect site" if assignment.phase == StepState.PRECHECK else "run playbook"
     work = tracer.begin(
         name,

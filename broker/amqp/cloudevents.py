@@ -17,7 +17,7 @@ from broker.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
 from messages.json_limits import check
 from messages.secret_names import without_secrets
-from tracing.traceparent import well_formed
+from tracing.tracer import parse_traceparent
 
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
 TYPE_PREFIX: Final = "io.prestager.command."
@@ -59,7 +59,7 @@ class CommandEvent(BaseModel):
     subject: str | None = Field(None, max_length=255)
     time: datetime | None = None
     # The distributed tracing extension; what is none in form is as if it were not there.
-    traceparent: Annotated[str | None, BeforeValidator(well_formed)] = None
+    traceparent: Annotated[str | None, BeforeValidator(parse_traceparent)] = None
     data: _CommandData = Field(default_factory=_CommandData)
 
 

@@ -6,8 +6,7 @@ from typing import Final
 
 import pika
 
-from tracing.traceparent import well_formed
-from tracing.tracer import Kind, Span, Tracer
+from tracing.tracer import Kind, Span, Tracer, parse_traceparent
 
 _HEADER: Final = "traceparent"
 
@@ -20,7 +19,7 @@ def trace_header(traceparent: str | None) -> dict[str, str]:
 def header_trace(properties: pika.BasicProperties, tracer: Tracer) -> str | None:
     """Return where a message belongs; None when it does not say so in good form, or nothing is traced."""
     headers = properties.headers
-    return well_formed(headers.get(_HEADER)) if tracer.is_on and isinstance(headers, dict) else None
+    return parse_traceparent(headers.get(_HEADER)) if tracer.is_on and isinstance(headers, dict) else None
 
 
 def publishing(tracer: Tracer, destination: str, parent: str | None) -> Span:

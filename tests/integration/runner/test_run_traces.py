@@ -10,7 +10,7 @@ from run_watch import Results
 
 from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
-from tracing.log_context import about, add_context
+from tracing.log_context import LogContext, add_context
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAYBOOK = """
@@ -60,7 +60,7 @@ def test_lines_of_the_supervisor_say_whose_run_it_is(
     log, handler = logging.getLogger("runner.run_session"), Keep()
     log.addHandler(handler)
     for number in (1, 2):
-        with about({"run": number, "subcloud": f"s{number}"}):
+        with LogContext({"run": number, "subcloud": f"s{number}"}):
             supervisor.submit(make_job(PLAYBOOK, run_id=number))
         results.wait(number)
     log.removeHandler(handler)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from threading import Thread
 
-from tracing.log_context import about, add_context
-from tracing.tracer import current, within
+from tracing.log_context import LogContext, add_context
+from tracing.tracer import active_traceparent
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -18,8 +18,8 @@ def said() -> dict[str, object]:
 
 def test_the_ids_are_said_within_the_block_only() -> None:
     """What was bound before is back afterwards, also after an error."""
-    with about({"run": 1, "step": 2}):
-        with suppress(ZeroDivisionError), about({"run": 7, "phase": "p"}):
+    with LogContext({"run": 1, "step": 2}):
+        with suppress(ZeroDivisionError), LogContext({"run": 7, "phase": "p"}):
             assert {"run": 7, "step": 2, "phase": "p"} == said()
             raise ZeroDivisionError
         assert {"run": 1, "step": 2} == said()
@@ -30,8 +30,8 @@ def test_the_ids_are_said_within_the_block_only() -> None:
 def test_another_thread_says_none_of_them() -> None:
     """Ids are of one thread: nothing leaks into what goes on elsewhere."""
     found: list[object] = []
-    with about({"run": 1}, HERE):
-        thread = Thread(target=lambda: found.extend([said(), current()]))
+    with LogContext({"run": 1}, HERE):
+        thread = Thread(target=lambda: found.extend([said(), active_traceparent()]))
         thread.start()
         thread.join()
 
@@ -40,7 +40,7 @@ def test_another_thread_says_none_of_them() -> None:
 
 def test_a_line_says_where_it_is_in_a_trace() -> None:
     """Trace and span are said where there is one; a line about another trace keeps that, and no foreign span."""
-    with within(HERE):
+    with LogContext({}, HERE):
         assert {"trace": HERE[3:35], "span": HERE[36:52]} == add_context(None, "", {})
         assert {"trace": "other"} == add_context(None, "", {"trace": "other"})
 

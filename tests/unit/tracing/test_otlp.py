@@ -15,9 +15,8 @@ from service.errors import StartError
 from service.settings import Settings
 from service.startup_checks import start_faults
 from service.wiring import build
-from tracing.otlp import OtlpTracer, _Quietly
-from tracing.traceparent import is_sampled, span_of, trace_of
-from tracing.tracer import current
+from tracing.otlp import OtlpTracer, _QuietExporter
+from tracing.tracer import active_traceparent, is_sampled, span_of, trace_of
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = HERE[:-1] + "0"
@@ -48,8 +47,8 @@ class TestOtlpTracer:
         own = traces.reserve()
         assert own is not None
         with traces.begin("child", parent=own):
-            assert own[3:35] == trace_of(current() or "")
-        traces.tell("root", parent=None, own=own, link=HERE, began_at=10.0, ended_at=9.0, failure="broken")
+            assert own[3:35] == trace_of(active_traceparent() or "")
+        traces.record("root", parent=None, own=own, link=HERE, began_epoch=10.0, ended_epoch=9.0, failure="broken")
         traces.stop()
 
         child, root = kept.spans
@@ -60,7 +59,7 @@ class TestOtlpTracer:
         assert root.parent is None
         assert [trace_of(HERE)] == [f"{link.context.trace_id:032x}" for link in root.links]
         assert ("broken", 10_000_000_000, 10_000_000_000) == (root.status.description, root.start_time, root.end_time)
-        assert current() is None
+        assert active_traceparent() is None
 
     def test_what_is_not_recorded_is_told_nowhere(self) -> None:
         """A trace that somebody left out stays out, a link to it too, and what is drawn is kept to by all processes."""
@@ -70,10 +69,10 @@ class TestOtlpTracer:
         assert below is not None
         with traces.begin("a", parent=UNSAMPLED) as span:
             assert not is_sampled(span.traceparent or "")
-        traces.tell("b", parent=UNSAMPLED, own=below, began_at=1.0)
-        traces.tell("c", parent=None, own=traces.reserve(), link=UNSAMPLED, began_at=1.0)
+        traces.record("b", parent=UNSAMPLED, own=below, began_epoch=1.0)
+        traces.record("c", parent=None, own=traces.reserve(), link=UNSAMPLED, began_epoch=1.0)
         unwanted, wanted = never.reserve(), traces.reserve()
-        traces.tell("d", parent=None, own=unwanted, began_at=1.0)
+        traces.record("d", parent=None, own=unwanted, began_epoch=1.0)
         traces.stop()
         never.stop()
 
@@ -99,7 +98,7 @@ def test_a_collector_that_is_away_is_one_line() -> None:
     """And so is its return, with the number of spans that were lost."""
     kept = Kept()
     kept.result = SpanExportResult.FAILURE
-    quiet = _Quietly(kept)
+    quiet = _QuietExporter(kept)
     span = tracer(Kept()).begin("a")._span
     assert isinstance(span, ReadableSpan)
     with capture_logs() as lines:
@@ -116,7 +115,7 @@ def test_a_collector_that_is_away_is_one_line() -> None:
 def test_without_the_extra_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of the settings tells it, and so does a start."""
     monkeypatch.setitem(sys.modules, "tracing.otlp", None)
-    monkeypatch.setattr("tracing.opening.find_spec", lambda _: None)
+    monkeypatch.setattr("tracing.collector.find_spec", lambda _: None)
     settings = Settings(data_dir=tmp_path, release="23.09", tracing="otlp")
 
     (fault,) = start_faults(settings)

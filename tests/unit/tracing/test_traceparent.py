@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracing.traceparent import compose, is_sampled, span_of, trace_of, well_formed
+from tracing.tracer import compose, is_sampled, parse_traceparent, span_of, trace_of
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 GOOD = f"00-{TRACE}-{SPAN}-01"
@@ -24,7 +24,7 @@ class TestWellFormed:
     )
     def test_what_is_one_is_taken(self, given: str, wanted: str) -> None:
         """A good one of any version is taken, as one of ours."""
-        assert wanted == well_formed(given)
+        assert wanted == parse_traceparent(given)
 
     @pytest.mark.parametrize(
         "given",
@@ -46,7 +46,7 @@ class TestWellFormed:
     )
     def test_what_is_none_is_as_if_it_were_not_there(self, given: object) -> None:
         """Nonsense, and ids of zeros only, are nothing."""
-        assert well_formed(given) is None
+        assert parse_traceparent(given) is None
 
 
 def test_its_parts() -> None:
