@@ -28,7 +28,7 @@ PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
+class RunAssignment:
     """A run that this worker holds, with everything it needs to carry it out."""
 
     run_id: int
@@ -62,7 +62,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class RunResult:
     """How a run ended, as its worker tells it."""
 
     run_id: int
@@ -85,7 +85,7 @@ class Report:
 
 def claim(  # noqa: PLR0913 - all by name where it matters
     connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime, *, again: bool = False
-) -> Assignment | None:
+) -> RunAssignment | None:
     """Take a queued run under a lease and start its step; None when somebody has it, or nobody shall.
 
     A repeated message for the same run finds it taken and changes nothing. With `again` a run that `owner` holds is
@@ -136,7 +136,7 @@ def _start_step(connection: Connection, journal: Journal, step_id: int, at: date
 
 def _assignment(
     connection: Connection, run_id: int, phase: StepState, step_id: int | None, preparation_id: int | None
-) -> Assignment:
+) -> RunAssignment:
     from_version = None
     if preparation_id is not None:
         preparation = connection.execute(select(preparations).where(preparations.c.id == preparation_id)).one()
@@ -153,7 +153,7 @@ def _assignment(
     busy_with = None
     if phase == StepState.PRECHECK:
         busy_with = other_work(connection, step.subcloud_id, step.id)
-    return Assignment(
+    return RunAssignment(
         run_id=run_id,
         phase=phase,
         step_id=step_id,
@@ -204,7 +204,7 @@ def hand_back(connection: Connection, run_id: int, owner: str) -> None:
     )
 
 
-def finish(connection: Connection, report: Report, owner: str, at: datetime) -> bool:
+def finish(connection: Connection, report: RunResult, owner: str, at: datetime) -> bool:
     """Record how a run ended; False when the run is no longer this worker's, and then nothing is written."""
     done = connection.execute(
         update(runs)

@@ -17,7 +17,7 @@ from runner.interface import (
     OnFinished,
     Outcome,
     PlaybookJob,
-    RunResult,
+    RunEnded,
     RunWatch,
     TaskTime,
 )
@@ -140,7 +140,7 @@ class FakeRunner:
             except Exception:  # noqa: BLE001
                 _log.exception("the result of run %s was not taken", result.run_id)
 
-    def _next_result(self) -> RunResult | None:
+    def _next_result(self) -> RunEnded | None:
         """Wait for the next job that ends; None when the runner is closed and empty."""
         with self._changed:
             while self._open or self._jobs:
@@ -155,8 +155,8 @@ class FakeRunner:
         return None
 
     @staticmethod
-    def _result(job: PlaybookJob, end: FakeRunEnd) -> RunResult:
-        return RunResult(
+    def _result(job: PlaybookJob, end: FakeRunEnd) -> RunEnded:
+        return RunEnded(
             run_id=job.run_id,
             token=job.token,
             outcome=end.outcome,

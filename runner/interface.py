@@ -83,7 +83,7 @@ class TaskTime:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
+class RunEnded:
     """What came of one job."""
 
     run_id: int
@@ -160,4 +160,4 @@ class Runner(Protocol):
 
 
 # Called from the runner's own thread, once per submitted job; must return quickly.
-OnFinished = Callable[[RunResult], None]
+OnFinished = Callable[[RunEnded], None]

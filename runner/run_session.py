@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess, describe_exit
 from runner.failure_text import sentence
-from runner.interface import NullRunWatch, Outcome, PlaybookJob, RunResult, RunWatch
+from runner.interface import NullRunWatch, Outcome, PlaybookJob, RunEnded, RunWatch
 from runner.masking import Masker
 from runner.progress import Progress
 from runner.protocol import (
@@ -85,7 +85,7 @@ class RunSession:
             self._stop = request
             self._send_stop()
 
-    async def run(self, pool: ChildPool) -> RunResult:
+    async def run(self, pool: ChildPool) -> RunEnded:
         """Run the job to its end; never raises but for cancellation of the task."""
         # asyncio's clock is monotonic: a jump of the wall clock ends no run.
         self._began_at = asyncio.get_running_loop().time()
@@ -203,14 +203,14 @@ class RunSession:
         masked = Masker(self.job.secrets.values()).text(text)
         self._ended = Ended(ending=Ending.FAILED, details=sentence(masked), facts={})
 
-    def _result(self) -> RunResult:
+    def _result(self) -> RunEnded:
         ended = self._ended or Ended(ending=Ending.FAILED, details="the run was lost", facts={})
         outcome, details = _OUTCOMES[ended.ending], ended.details
         if ended.ending is Ending.STOPPED and self._stop is not None:
             outcome, details = self._stop.outcome, self._stop.reason
             if outcome is Outcome.FAILED and ended.details:
                 details = f"{details}; {ended.details}"
-        return RunResult(
+        return RunEnded(
             run_id=self.job.run_id,
             token=self.job.token,
             outcome=outcome,

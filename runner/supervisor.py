@@ -19,7 +19,7 @@ from runner.ansible_installation import AnsibleInstallation
 from runner.capacity import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess
-from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, Outcome, PlaybookJob, RunResult, RunWatch
+from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, Outcome, PlaybookJob, RunEnded, RunWatch
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value
 from runner.run_session import RunSession, StopRequest
@@ -229,7 +229,7 @@ class Supervisor:
     async def _host(self, session: RunSession, pool: ChildPool) -> None:
         self._deliver(await session.run(pool))
 
-    def _deliver(self, result: RunResult) -> None:
+    def _deliver(self, result: RunEnded) -> None:
         with self._lock:
             del self._sessions[result.run_id]
         try:

@@ -14,7 +14,7 @@ import structlog
 
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.run_context import UNKNOWN, RunContext, context_of
-from db.runs import Assignment, Report, claim, hand_back
+from db.runs import RunAssignment, RunResult, claim, hand_back
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
 from statemachine.states import RunOutcome, StepState
@@ -75,7 +75,7 @@ class ClaimedRuns:
             held = self._held.get(run_id)
         return UNKNOWN if held is None else held.context
 
-    def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> Assignment | None:
+    def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> RunAssignment | None:
         """Claim a run; None: it is taken or withdrawn. While the database is away it is tried for some seconds.
 
         A claim whose commit arrived though its answer did not is found by the next try. A run that this process is
@@ -95,7 +95,7 @@ class ClaimedRuns:
             with self._lock:
                 self._claiming.discard(run_id)
 
-    def _claim_once(self, run_id: int, *, again: bool) -> Assignment | None:
+    def _claim_once(self, run_id: int, *, again: bool) -> RunAssignment | None:
         at, asked_at = datetime.now(UTC), monotonic()
         journal = Journal(at, self._tools.owner)
         with self._tools.database.write() as connection:
@@ -110,12 +110,12 @@ class ClaimedRuns:
             self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
         return assignment
 
-    def finish(self, report: Report) -> None:
+    def finish(self, report: RunResult) -> None:
         """Let a run go and report how it ended."""
         with self._let_go(report.run_id) as held:
             self._finish(report, held)
 
-    def _finish(self, report: Report, held: _Held | None) -> None:
+    def _finish(self, report: RunResult, held: _Held | None) -> None:
         context = UNKNOWN if held is None else held.context
         if held is not None:
             self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from db.runs import Assignment
+from db.runs import RunAssignment
 from sites.inspector import InspectionError
 from sites.sysinv.software_list import ListedSoftware, software_lines
 
@@ -54,7 +54,7 @@ class ControllerSoftware:
         self._asking = Lock()
         self._answers: dict[Hashable, _Answer] = {}
 
-    def lines(self, assignment: Assignment) -> Sequence[str]:
+    def lines(self, assignment: RunAssignment) -> Sequence[str]:
         """Return what is listed of the release to stage; empty: nothing is, and the playbook asks for itself.
 
         The first run of a strategy may wait some seconds for the controller, and the others for that one.

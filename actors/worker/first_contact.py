@@ -15,7 +15,7 @@ import structlog
 from actors.worker.claimed_runs import ClaimedRuns
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
 from actors.worker.inspections import Inspections
-from db.runs import Assignment, Report
+from db.runs import RunAssignment, RunResult
 from db.unavailable import DatabaseUnavailableError
 from messages.host_keys import host_key_lines
 from statemachine.states import RunOutcome
@@ -36,8 +36,8 @@ class FirstContact:
         inspections: Inspections,
         held: ClaimedRuns,
         *,
-        start: Callable[[Assignment], bool],
-        stopped: Callable[[int], Report],
+        start: Callable[[RunAssignment], bool],
+        stopped: Callable[[int], RunResult],
         freed: Callable[[], None],
     ) -> None:
         self._host_keys = host_keys
@@ -47,11 +47,11 @@ class FirstContact:
         self._stopped = stopped
         self._freed = freed
 
-    def is_needed(self, assignment: Assignment) -> bool:
+    def is_needed(self, assignment: RunAssignment) -> bool:
         """Tell whether no usable key of the run's site is recorded."""
         return self._host_keys.must_come_first(assignment.subcloud)
 
-    def begin(self, assignment: Assignment) -> bool:
+    def begin(self, assignment: RunAssignment) -> bool:
         """Have the key recorded, then the playbook started, and return at once; the run is a claimed one.
 
         False: as many sites as possible are being asked, and the run was handed back.
@@ -63,7 +63,7 @@ class FirstContact:
         self._inspections.begin(run_id, self._meet(assignment), lambda answer: self._met(run_id, answer))
         return True
 
-    async def _meet(self, assignment: Assignment) -> Report | None:
+    async def _meet(self, assignment: RunAssignment) -> RunResult | None:
         """Return how the run ends where the site is refused; None: its playbook was started."""
         found = FoundSite(oam_address=assignment.oam_address, version=assignment.from_version, is_verified=False)
         checked = await self._host_keys.check(assignment.subcloud, found)
@@ -74,7 +74,7 @@ class FirstContact:
             await asyncio.to_thread(self._start, known)
         return None
 
-    def _met(self, run_id: int, answer: Future[Report | None]) -> None:
+    def _met(self, run_id: int, answer: Future[RunResult | None]) -> None:
         """Give the place back and report the end of a run whose playbook was not started."""
         self._inspections.release()
         report = self._stopped(run_id) if answer.cancelled() else self._report(run_id, answer)
@@ -83,16 +83,16 @@ class FirstContact:
         self._freed()
 
     @staticmethod
-    def _report(run_id: int, answer: Future[Report | None]) -> Report | None:
+    def _report(run_id: int, answer: Future[RunResult | None]) -> RunResult | None:
         error = answer.exception()
         if error is None:
             return answer.result()
         _log.error("host-key.not-checked", exc_info=error)
         if isinstance(error, DatabaseUnavailableError):
             # No failure of the site: the run is begun again.
-            return Report(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
+            return RunResult(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
         return _failed(run_id, f"Its SSH host key could not be checked: {type(error).__name__}.")
 
 
-def _failed(run_id: int, details: str) -> Report:
-    return Report(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+def _failed(run_id: int, details: str) -> RunResult:
+    return RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})

@@ -15,7 +15,7 @@ from actors.coordinator.site_access import access_fault, is_address_given
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
 from db.database import Database
 from db.inventory import declared_upgrading, site_status
-from db.runs import Assignment, Report
+from db.runs import RunAssignment, RunResult
 from db.unavailable import DatabaseUnavailableError
 from messages.site_addresses import REFUSED
 from runner.machine_addresses import is_elsewhere
@@ -60,7 +60,7 @@ class Precheck:
         self._host_keys = host_keys
         self._dcmanager = dcmanager
 
-    def without_asking(self, assignment: Assignment) -> Report | None:
+    def without_asking(self, assignment: RunAssignment) -> RunResult | None:
         """Return how the precheck ends where the site need not be asked; None: it must be."""
         refusal = self._refuse_before_asking(assignment)
         if refusal is not None:
@@ -79,7 +79,7 @@ class Precheck:
             return _refused(assignment, refusal, reading)
         return None if self._host_keys.applies_to(assignment.subcloud) else _succeeded(assignment, reading)
 
-    async def ask(self, assignment: Assignment) -> Report:
+    async def ask(self, assignment: RunAssignment) -> RunResult:
         """Ask what dcmanager does on the site, then read its facts and its host key, and return how the precheck ends.
 
         Raises:
@@ -119,7 +119,7 @@ class Precheck:
         return "", judge_operation(name, operations.get(name))
 
     @staticmethod
-    def after_asking(assignment: Assignment, answer: Future[Report]) -> Report:
+    def after_asking(assignment: RunAssignment, answer: Future[RunResult]) -> RunResult:
         """Return how the precheck ends with what `ask` gave; `answer` is done and not cancelled."""
         error = answer.exception()
         if error is None:
@@ -131,7 +131,7 @@ class Precheck:
         _log.info("site.not-read", cause=str(error))
         return _refused(assignment, unreachable(name, str(error)))
 
-    def _refuse_before_asking(self, assignment: Assignment) -> Refusal | None:
+    def _refuse_before_asking(self, assignment: RunAssignment) -> Refusal | None:
         refusal = self._judge_known(assignment)
         if refusal is not None:
             return refusal
@@ -146,7 +146,7 @@ class Precheck:
             upgrading = declared_upgrading(connection)
         return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
 
-    def _judge_known(self, assignment: Assignment) -> Refusal | None:
+    def _judge_known(self, assignment: RunAssignment) -> Refusal | None:
         status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
         if assignment.type != StepType.UNSTAGE:
             return judge_status(status)
@@ -156,7 +156,7 @@ class Precheck:
             return Refusal(skip=False, text=str(error))
         return judge_unstage(status, assignment.release, assignment.subcloud["software_version"])
 
-    def _judge(self, assignment: Assignment, reading: Reading) -> Refusal | None:
+    def _judge(self, assignment: RunAssignment, reading: Reading) -> Refusal | None:
         name, facts = assignment.subcloud["name"], reading.facts
         declared = assignment.subcloud["software_version"]
         if facts.software_version != declared:
@@ -174,7 +174,7 @@ class Precheck:
         )
 
 
-def _is_for_install(assignment: Assignment) -> bool:
+def _is_for_install(assignment: RunAssignment) -> bool:
     return assignment.type == StepType.PRESTAGE and not assignment.for_sw_deploy
 
 
@@ -186,16 +186,16 @@ def _judge_address(subcloud: Mapping[str, Any], told: str) -> Refusal | None:
     return Refusal(skip=False, text=text)
 
 
-def broke(run_id: int, error: BaseException) -> Report:
+def broke(run_id: int, error: BaseException) -> RunResult:
     """Return the report of a precheck that failed by a fault of ours; while the database is away it is tried again."""
     if isinstance(error, DatabaseUnavailableError):
-        return Report(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
+        return RunResult(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
     details = f"The precheck itself broke: {type(error).__name__}."
-    return Report(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+    return RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
 
 
-def _succeeded(assignment: Assignment, reading: Reading) -> Report:
-    return Report(
+def _succeeded(assignment: RunAssignment, reading: Reading) -> RunResult:
+    return RunResult(
         run_id=assignment.run_id,
         outcome=RunOutcome.SUCCEEDED,
         details="",
@@ -206,11 +206,11 @@ def _succeeded(assignment: Assignment, reading: Reading) -> Report:
     )
 
 
-def _refused(assignment: Assignment, refusal: Refusal, reading: Reading | None = None) -> Report:
+def _refused(assignment: RunAssignment, refusal: Refusal, reading: Reading | None = None) -> RunResult:
     """Return the report of a site that is refused; what it runs, if it was read, may end what it shows as staged."""
     if assignment.type == StepType.UNSTAGE:
         refusal = as_unstage(refusal)
-    return Report(
+    return RunResult(
         run_id=assignment.run_id,
         outcome=RunOutcome.SKIPPED if refusal.skip else RunOutcome.FAILED,
         details=refusal.text,

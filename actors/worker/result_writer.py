@@ -15,7 +15,7 @@ from actors.metrics import Metrics, NullMetrics
 from actors.worker.run_context import UNKNOWN, RunContext
 from db.database import Database
 from db.live_output import end_live
-from db.runs import Report, finish
+from db.runs import RunResult, finish
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
 from statemachine.states import RunOutcome
@@ -30,7 +30,7 @@ _BATCH: Final = 200
 class _Reported:
     """A report that waits to be written."""
 
-    report: Report
+    report: RunResult
     context: RunContext
     span: Span
 
@@ -56,7 +56,7 @@ class Reporter:
         self._counting = Lock()
         self.wake: Callable[[], None] = lambda: None
 
-    def add(self, report: Report, context: RunContext = UNKNOWN) -> None:
+    def add(self, report: RunResult, context: RunContext = UNKNOWN) -> None:
         """Take a report; it is written soon. Callable from any thread, and quick."""
         with self._counting:
             self._pending.add(report.run_id)
@@ -108,7 +108,7 @@ class Reporter:
         except Exception:  # noqa: BLE001 - its run ends all the same
             _log.exception("report.unwritable", run=run_id)
             reason = "The result of the run could not be stored."
-            failed = Report(run_id=run_id, outcome=RunOutcome.FAILED, details=reason, facts={})
+            failed = RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=reason, facts={})
             self._write([replace(one, report=failed)])
 
     def _write(self, collected: Sequence[_Reported]) -> None:

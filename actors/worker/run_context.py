@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Final
 
-from db.runs import Assignment
-from runner.interface import RunResult, TaskEnd
+from db.runs import RunAssignment
+from runner.interface import RunEnded, TaskEnd
 from statemachine.states import RunOutcome, StepState
 from tracing.log_context import LogContext
 from tracing.tracer import NULL_SPAN, NULL_TRACER, Span, Tracer
@@ -48,7 +48,7 @@ class RunContext:
             self.work.fail(details or _FAILURES[outcome])
         self.work.end()
 
-    def tell_tasks(self, result: RunResult) -> None:
+    def tell_tasks(self, result: RunEnded) -> None:
         """Tell of the tasks of its playbook."""
         for task in result.tasks:
             self.tracer.record(
@@ -65,7 +65,7 @@ class RunContext:
 UNKNOWN: Final = RunContext()
 
 
-def context_of(assignment: Assignment, tracer: Tracer, worker: str) -> RunContext:
+def context_of(assignment: RunAssignment, tracer: Tracer, worker: str) -> RunContext:
     """Return the context of a run that was just claimed, its work begun."""
     ids: dict[str, int | str] = {
         "run": assignment.run_id,

@@ -26,9 +26,9 @@ from actors.worker.run_context import RunContext
 from db.encryption import UnsealingError
 from db.live_output import UnsavedTail
 from db.open_releases import open_releases
-from db.runs import Assignment, Report, queued_runs
+from db.runs import RunAssignment, RunResult, queued_runs
 from messages.connection_variables import site_variables
-from runner.interface import NoFreeSlotError, Outcome, Runner, RunResult
+from runner.interface import NoFreeSlotError, Outcome, RunEnded, Runner
 from runner.phase_playbooks import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_readiness import LOOSE_S
 from runner.playbook_set import PlaybookSet, read_playbook_set
@@ -188,7 +188,7 @@ class StepWorker:
         with self.context(run_id).bound():
             return self._inspect_claimed(assignment)
 
-    def _inspect_claimed(self, assignment: Assignment) -> bool:
+    def _inspect_claimed(self, assignment: RunAssignment) -> bool:
         try:
             report = self._precheck.without_asking(assignment)
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
@@ -201,14 +201,14 @@ class StepWorker:
         self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
         return True
 
-    def _inspected(self, assignment: Assignment, answer: Future[Report]) -> None:
+    def _inspected(self, assignment: RunAssignment, answer: Future[RunResult]) -> None:
         with self.context(assignment.run_id).bound():
             report = self._reading_report(assignment, answer)
             self._inspections.release()
             self._held.finish(report)
         self.slot_freed()
 
-    def _reading_report(self, assignment: Assignment, answer: Future[Report]) -> Report:
+    def _reading_report(self, assignment: RunAssignment, answer: Future[RunResult]) -> RunResult:
         if answer.cancelled():
             return self._stopped_report(assignment.run_id)
         try:
@@ -217,7 +217,7 @@ class StepWorker:
             _log.exception("precheck.broke")
             return broke(assignment.run_id, error)
 
-    def _stopped_report(self, run_id: int) -> Report:
+    def _stopped_report(self, run_id: int) -> RunResult:
         """Return the report of a run that was stopped, as that of a playbook: see `_outcome`."""
         return _report(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST, "")
 
@@ -234,7 +234,7 @@ class StepWorker:
         with self.context(run_id).bound():
             return self._start_claimed(assignment)
 
-    def _start_claimed(self, assignment: Assignment) -> bool:
+    def _start_claimed(self, assignment: RunAssignment) -> bool:
         run_id = assignment.run_id
         if self._first_contact.is_needed(assignment):
             return self._first_contact.begin(assignment)
@@ -272,14 +272,14 @@ class StepWorker:
             if not waiting or not all(start(run_id) for run_id in waiting):
                 return
 
-    def finished(self, result: RunResult) -> None:
+    def finished(self, result: RunEnded) -> None:
         """Report a playbook's end; called from the runner's thread."""
         context = self.context(result.run_id)
         with context.bound():
             context.tell_tasks(result)
             beyond, progress = self._beyond(result), self.live.ended(result.run_id)
             self._held.finish(
-                Report(
+                RunResult(
                     run_id=result.run_id,
                     outcome=self._outcome(result, progress),
                     details=result.details,
@@ -293,12 +293,12 @@ class StepWorker:
             )
         self.slot_freed()
 
-    def _beyond(self, result: RunResult) -> UnsavedTail | None:
+    def _beyond(self, result: RunEnded) -> UnsavedTail | None:
         if result.cut_at_bytes is None:
             return None
         return UnsavedTail(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
 
-    def _outcome(self, result: RunResult, progress: Mapping[str, Any] | None) -> RunOutcome:
+    def _outcome(self, result: RunEnded, progress: Mapping[str, Any] | None) -> RunOutcome:
         if result.outcome == Outcome.STOPPED:
             # A stop in good order is nobody's failure: it costs no attempt.
             return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
@@ -313,7 +313,7 @@ class StepWorker:
         ids = self.context(run_id).ids
         return self.playbooks.doubt((ids.get("step"), ids.get("phase")))
 
-    def _start(self, assignment: Assignment) -> bool:
+    def _start(self, assignment: RunAssignment) -> bool:
         if self.playbooks.obstacle() is not None:
             # Since the run was claimed, as while the site's host key was asked for.
             return False
@@ -360,18 +360,18 @@ class StepWorker:
             return False
         return True
 
-    def _software_list(self, assignment: Assignment, playbooks: PlaybookSet) -> Sequence[str]:
+    def _software_list(self, assignment: RunAssignment, playbooks: PlaybookSet) -> Sequence[str]:
         if assignment.phase != StepState.PACKAGES or not (assignment.for_sw_deploy and playbooks.takes_software_list):
             return ()
         return self._tools.software.lines(assignment)
 
-    def _protected_releases(self, assignment: Assignment) -> list[str]:
+    def _protected_releases(self, assignment: RunAssignment) -> list[str]:
         if not self._tools.layout.keep_releases:
             return []
         with self._tools.database.read() as connection:
             return open_releases(connection, assignment.subcloud["id"])
 
-    def _password(self, assignment: Assignment) -> str:
+    def _password(self, assignment: RunAssignment) -> str:
         if assignment.sealed is None:
             raise UnsealingError
         return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
@@ -381,5 +381,5 @@ def _has_begun(progress: Mapping[str, Any] | None) -> bool:
     return progress is not None and bool(progress["play"] or progress["tasks"])
 
 
-def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> Report:
-    return Report(run_id=run_id, outcome=outcome, details=details, facts={}, output=output)
+def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> RunResult:
+    return RunResult(run_id=run_id, outcome=outcome, details=details, facts={}, output=output)

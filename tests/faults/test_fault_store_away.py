@@ -21,7 +21,7 @@ from actors.worker.worker import StepWorker
 from broker.in_process import InProcessBroker
 from db.database import Database
 from db.encryption import Sealer
-from db.runs import Report
+from db.runs import RunResult
 from db.schema import commands, runs
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
@@ -220,7 +220,7 @@ def test_a_run_that_was_let_go_is_not_found_again(
     assert held.claim(run_id, lambda: False)
     with ExitStack() as letting_go:
         if end == "reported":
-            held.finish(Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
+            held.finish(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
         else:
             letting_go.enter_context(held._let_go(run_id))
         store.is_away = True

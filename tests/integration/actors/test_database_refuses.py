@@ -18,7 +18,7 @@ from actors.coordinator.coordinator import Coordinator
 from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import Reporter
 from broker.outbox_relay import OutboxRelay
-from db.runs import Report
+from db.runs import RunResult
 from db.schema import live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import CommandType
@@ -75,7 +75,7 @@ def test_what_a_worker_has_in_hand_waits(house: House) -> None:
     with read_only(house), pytest.raises(DatabaseUnavailableError):
         live.flush()
     live.flush()
-    reporter.add(Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
+    reporter.add(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
     with read_only(house), pytest.raises(DatabaseUnavailableError):
         reporter.flush()
     reporter.flush()

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from actors.metrics import NullMetrics
 from actors.worker.lease_renewal import LeasedRuns, Leases
 from actors.worker.result_writer import Reporter
-from db.runs import Report, claim
+from db.runs import RunResult, claim
 from db.schema import run_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
@@ -24,9 +24,9 @@ from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
 
 
-def report(run_id: int) -> Report:
+def report(run_id: int) -> RunResult:
     """Return a report of success."""
-    return Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, output=b"zz")
+    return RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, output=b"zz")
 
 
 def away() -> None:
@@ -280,7 +280,7 @@ class TestReporter:
         with house.database.write() as connection:
             for run_id in (first, second):
                 assert claim(connection, Journal(at), run_id, OWNER, at)
-        bad = Report(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
+        bad = RunResult(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
         reporter = Reporter(house.database, OWNER, lambda: None)
 
         reporter.add(bad)

@@ -20,11 +20,11 @@ from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import Reporter
 from actors.worker.worker import StepWorker
 from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
-from db.runs import Report, claim, finish
+from db.runs import RunResult, claim, finish
 from db.schema import events, live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
-from runner.interface import Outcome, RunResult
+from runner.interface import Outcome, RunEnded
 from runner.progress import Progress
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
@@ -211,7 +211,7 @@ def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(house: House, live: L
     progress = live.ended(run_id)
     reporter = Reporter(house.database, OWNER, lambda: None)
     reporter.add(
-        Report(
+        RunResult(
             run_id=run_id,
             outcome=RunOutcome.FAILED,
             details="no",
@@ -248,7 +248,7 @@ def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, mon
     waiting = live.unwritten(run_id)
     reporter = Reporter(house.database, OWNER, lambda: None)
     reporter.add(
-        Report(
+        RunResult(
             run_id=run_id,
             outcome=RunOutcome.FAILED,
             details="died",
@@ -283,7 +283,7 @@ def test_the_report_of_a_dead_process_has_what_waits(house: House, cut_at: int |
     worker.attach(Mock(free_slots=0))
     worker.live.said(7, 0, b"abc")
     worker.finished(
-        RunResult(run_id=7, token=1, outcome=Outcome.FAILED, details="", output=b"", facts={}, cut_at_bytes=cut_at)
+        RunEnded(run_id=7, token=1, outcome=Outcome.FAILED, details="", output=b"", facts={}, cut_at_bytes=cut_at)
     )
     beyond = tools.reporter.add.call_args.args[0].beyond
 
@@ -323,7 +323,7 @@ def test_a_piece_never_outlives_the_end_of_its_run(house: House, live: LiveRuns,
     (run_id,) = claimed(house)
     live.said(run_id, 0, b"abc")
     live.flush()
-    report = Report(
+    report = RunResult(
         run_id=run_id,
         outcome=RunOutcome.SUCCEEDED,
         details="",

@@ -14,7 +14,7 @@ from apidocs.asyncapi.assembly import build_document
 from db.events import newest_id
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.restored import RestoreError, continue_after_restore, refused_by_sites
-from db.runs import Report, claim, finish
+from db.runs import RunResult, claim, finish
 from db.schema import audit, events, heartbeats, runs, steps, strategies
 from db.unit_of_work import Journal
 from messages.events import cloud_event
@@ -42,7 +42,7 @@ def begun(house: House, run_id: int) -> None:
 
 def ended(house: House, run_id: int, outcome: RunOutcome = RunOutcome.SUCCEEDED, details: str = "") -> None:
     """Have the worker report a run."""
-    report = Report(run_id=run_id, outcome=outcome, details=details, facts={})
+    report = RunResult(run_id=run_id, outcome=outcome, details=details, facts={})
     with house.database.write() as connection:
         assert finish(connection, report, OWNER, now())
     house.coordinator.coordinate()

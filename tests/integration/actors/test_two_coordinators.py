@@ -16,7 +16,7 @@ from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from db.database import Database
 from db.encryption import Sealer
-from db.runs import Report, claim, finish
+from db.runs import RunResult, claim, finish
 from db.schema import events, runs, steps, strategies
 from db.unit_of_work import Journal
 from messages.commands import Answer
@@ -66,7 +66,7 @@ def work(house: House, owner: str) -> None:
         if taken is None:
             continue
         passed = {"from_version": "22.12", "oam_address": "10.10.10.2"} if taken.phase == WALK[0] else {}
-        report = Report(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, **passed)
+        report = RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, **passed)
         with house.database.write() as connection:
             assert finish(connection, report, owner, at)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, event, func, insert, select, upd
 
 from db.apply_plan import Decisions
 from db.load_snapshot import database_time, load_snapshot
-from db.runs import Report, claim, finish
+from db.runs import RunResult, claim, finish
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, subclouds
 from db.unit_of_work import Journal
 from statemachine.actions import Action
@@ -124,7 +124,7 @@ class Rig:
         facts: Mapping[str, Any] | None = None,
     ) -> bool:
         """Report a run; return whether it was still the owner's."""
-        report = Report(
+        report = RunResult(
             run_id=run_id,
             outcome=outcome,
             details=details,

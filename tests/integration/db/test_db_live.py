@@ -23,7 +23,7 @@ from db.live_output import (
     tell_progress,
 )
 from db.run_output import outputs, phase_runs, text_after
-from db.runs import Report, finish, lose_runs_of
+from db.runs import RunResult, finish, lose_runs_of
 from db.schema import events, live_outputs, run_outputs, runs, steps
 from db.unit_of_work import Journal
 from statemachine.actions import ExpireRun
@@ -65,7 +65,7 @@ def end(
 ) -> None:
     """Finish a run as its worker does."""
     journal = Journal(AT)
-    told = Report(
+    told = RunResult(
         run_id=run_id,
         outcome=RunOutcome.SUCCEEDED,
         details="",

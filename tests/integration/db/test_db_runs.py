@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, update
 from db.load_snapshot import database_time
 from db.runs import (
     PLAYBOOK_PHASES,
-    Report,
+    RunResult,
     claim,
     finish,
     hand_back,
@@ -132,7 +132,7 @@ class TestFinish:
         """A report is kept with its output, and what precheck read goes to the step."""
         run_id = rig.queued()[0]
         rig.claim(run_id)
-        report = Report(
+        report = RunResult(
             run_id=run_id,
             outcome=RunOutcome.SUCCEEDED,
             details="",
@@ -161,7 +161,7 @@ class TestFinish:
         run_id = rig.queued()[0]
         rig.claim(run_id)
         before = rig.run(run_id), rig.step(1)
-        report = Report(
+        report = RunResult(
             run_id=run_id,
             outcome=RunOutcome.FAILED,
             details="no",

@@ -15,7 +15,7 @@ import pytest
 from ssh_sites import Prestager, SshServerThread, line_of, new_key
 
 from messages.host_keys import parse_host_keys, signature_algorithms
-from runner.interface import PlaybookJob, RunResult
+from runner.interface import PlaybookJob, RunEnded
 from runner.ssh_arguments import KnownHost
 from runner.supervisor import Supervisor
 from tests.waiting import wait_for
@@ -40,13 +40,13 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def results() -> Queue[RunResult]:
+def results() -> Queue[RunEnded]:
     """Give where results arrive."""
     return Queue()
 
 
 @pytest.fixture
-def supervisor(results: Queue[RunResult]) -> Iterator[Supervisor]:
+def supervisor(results: Queue[RunEnded]) -> Iterator[Supervisor]:
     """Give a supervisor of its own."""
     root = Path(tempfile.mkdtemp(prefix="pt-", dir="/dev/shm"))
     running = Supervisor(slots=1, worker=f"test-{uuid.uuid4().hex[:8]}", on_finished=results.put, run_root=root, warm=0)
@@ -81,7 +81,7 @@ def job(directory: Path, port: int, known_host: KnownHost | None, **variables: A
 
 @pytest.mark.parametrize("variables", OVERRIDES.values(), ids=OVERRIDES)
 def test_another_server_gets_no_password(
-    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunResult], tmp_path: Path, variables: Any
+    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunEnded], tmp_path: Path, variables: Any
 ) -> None:
     """A server without the recorded key gets neither user nor password; no variable of the host changes that."""
     port, log = servers.listen(new_key())
@@ -94,7 +94,7 @@ def test_another_server_gets_no_password(
 
 
 def test_the_recorded_server_gets_the_password(
-    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunResult], tmp_path: Path
+    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunEnded], tmp_path: Path
 ) -> None:
     """One of several recorded keys is enough, also where the server has others that clients like better."""
     key = new_key("ssh-rsa")
@@ -106,7 +106,7 @@ def test_the_recorded_server_gets_the_password(
 
 
 def test_without_a_known_key_nothing_is_checked(
-    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunResult], tmp_path: Path
+    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunEnded], tmp_path: Path
 ) -> None:
     """With PRESTAGER_HOST_KEYS=ignore whoever answers gets the password."""
     port, log = servers.listen(new_key())
@@ -117,7 +117,7 @@ def test_without_a_known_key_nothing_is_checked(
 
 
 def test_the_operators_own_arguments_stay(
-    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunResult], tmp_path: Path
+    servers: SshServerThread, supervisor: Supervisor, results: Queue[RunEnded], tmp_path: Path
 ) -> None:
     """Arguments that the operator wrote for ssh still count beside ours."""
     key = new_key()

@@ -15,7 +15,7 @@ from run_watch import Results
 
 from demo.feed import build_feeds
 from demo.images import build_images
-from runner.interface import RunResult
+from runner.interface import RunEnded
 from runner.phase_playbooks import ControllerLayout, PhaseOrder, playbook_job
 from runner.supervisor import Supervisor
 from statemachine.states import StepState
@@ -71,7 +71,7 @@ class HostileSite:
         """Have the site go on answering a module for ever."""
         (self._answers / f"{module}.endless").touch()
 
-    def run(self, phase: StepState) -> RunResult:
+    def run(self, phase: StepState) -> RunEnded:
         """Run our playbook of a phase as the service does."""
         self._run_id += 1
         layout = ControllerLayout(

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from runner.interface import PlaybookJob, RunResult
+from runner.interface import PlaybookJob, RunEnded
 from tests.waiting import wait_for
 
 # Longest wait for anything, in seconds; generous, because tests share the machine.
@@ -25,27 +25,27 @@ class Results:
     """Takes results from a runner's thread."""
 
     def __init__(self) -> None:
-        self.all: list[RunResult] = []
+        self.all: list[RunEnded] = []
         self._changed = threading.Condition()
 
-    def __call__(self, result: RunResult) -> None:
+    def __call__(self, result: RunEnded) -> None:
         """Take a result: this is the `on_finished` callback."""
         with self._changed:
             self.all.append(result)
             self._changed.notify_all()
 
-    def wait(self, run_id: int = 1) -> RunResult:
+    def wait(self, run_id: int = 1) -> RunEnded:
         """Return the result of a run once it is there."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.find(run_id), PATIENCE_S), f"no result of run {run_id}"
         return self.find(run_id)[0]
 
-    def find(self, run_id: int) -> list[RunResult]:
+    def find(self, run_id: int) -> list[RunEnded]:
         """Return the results of a run so far."""
         return [result for result in self.all if result.run_id == run_id]
 
 
-def text(result: RunResult) -> str:
+def text(result: RunEnded) -> str:
     """Return the output of a run."""
     return zlib.decompress(result.output).decode()
 

@@ -11,7 +11,7 @@ import pytest
 from run_watch import PATIENCE_S, Results
 
 from runner.fake import FakeRunEnd, FakeRunner
-from runner.interface import NoFreeSlotError, Outcome, PlaybookJob, Runner, RunResult
+from runner.interface import NoFreeSlotError, Outcome, PlaybookJob, RunEnded, Runner
 from runner.supervisor import Supervisor
 
 QUICK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: hello}}]\n"
@@ -29,7 +29,7 @@ def make_runner(request: pytest.FixtureRequest, worker: str, run_root: Path, res
     def decide(job: PlaybookJob) -> FakeRunEnd:
         return FakeRunEnd(delay_s=300.0 if "sleep" in job.playbook.read_text() else 0.0)
 
-    def make(on_finished: Callable[[RunResult], None] = results, **options: Any) -> Runner:
+    def make(on_finished: Callable[[RunEnded], None] = results, **options: Any) -> Runner:
         runner: Runner
         if request.param == "noop":
             runner = FakeRunner(on_finished=on_finished, decide=decide, **options)
@@ -126,7 +126,7 @@ def test_contract_a_raising_receiver_harms_nobody(make_runner: MakeRunner, make_
     """An error in the callback is logged, and later results still arrive."""
     seen = threading.Event()
 
-    def receive(result: RunResult) -> None:
+    def receive(result: RunEnded) -> None:
         seen.set()
         if result.run_id == 1:
             raise RuntimeError("receiver broke")
