@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 from db.encryption import Sealer
-from messages.requests.base import RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import read
 from messages.requests.strategy import PasswordRequest
 
 Fault = Literal["missing", "undecodable"]
@@ -23,6 +24,6 @@ def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | N
     """
     try:
         plain = read(PasswordRequest, {"sysadmin_password": value}).sysadmin_password
-    except RequestFault as fault:
+    except RequestError as fault:
         return None, cast("Fault", str(fault))
     return sealer.seal(plain, bound_to=bound_to), None

@@ -18,7 +18,8 @@ from api.database_reader import encode, json_answer
 from api.errors import RETRY_AFTER, ApiError
 from api.passwords import Fault, seal_password
 from db.encryption import Sealer
-from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import Answer, Command, CommandType
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.secret_names import without_secrets
 from tracing.tracer import active_traceparent
 

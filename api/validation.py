@@ -10,7 +10,8 @@ from aiohttp import web
 
 from api.errors import ApiError
 from api.request_body import read_object
-from messages.requests.base import Request, RequestFault, read, taken_names
+from messages.errors import RequestError
+from messages.requests.base import Request, read, taken_names
 from messages.requests.names import refuse_unknown, unknown_text
 
 _R = TypeVar("_R", bound=Request)
@@ -24,7 +25,7 @@ def judged(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPSt
     """
     try:
         return read(model, data)
-    except RequestFault as fault:
+    except RequestError as fault:
         raise ApiError(status, str(fault)) from None
 
 
@@ -36,7 +37,7 @@ def known(model: type[Request], names: Iterable[str]) -> None:
     """
     try:
         refuse_unknown(model, names)
-    except RequestFault as fault:
+    except RequestError as fault:
         raise ApiError(HTTPStatus.BAD_REQUEST, str(fault)) from None
 
 

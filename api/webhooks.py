@@ -23,7 +23,8 @@ from db.read_queries import Row
 from db.schema import webhooks
 from db.webhooks import all_webhooks
 from messages.commands import CommandType
-from messages.requests.base import RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import read
 from messages.requests.webhook import SECRET_KEY, DeliveryQuery, SecretRequest, WebhookBody, WebhookChangeBody
 from messages.schemas import CountedWebhook
 from messages.serializers import delivery_resource, webhook_resource
@@ -48,7 +49,7 @@ class _SigningSecret:
             return None, None
         try:
             read(SecretRequest, {SECRET_KEY: self._secret})
-        except RequestFault:
+        except RequestError:
             return None, "undecodable"
         self._sealed = sealer.seal(self._secret, bound_to=bound_to)
         return self._sealed, None

@@ -19,7 +19,8 @@ from dramatiq import Consumer, Message, MessageProxy
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import DecodeError, QueueNotFound
 
-from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import Answer, Command
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 
 _log = structlog.get_logger(__name__)
 

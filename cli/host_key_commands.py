@@ -23,7 +23,8 @@ from db.inventory import find_group, find_subcloud
 from db.schema import controller, subcloud_groups, subclouds
 from db.unit_of_work import Journal
 from messages.commands import ShellAction
-from messages.host_keys import HostKey, HostKeyError, parse_host_keys, stored_host_keys
+from messages.errors import HostKeyError
+from messages.host_keys import HostKey, parse_host_keys, stored_host_keys
 from messages.serializers import subcloud_resource
 from service.errors import CommandError
 from service.load_settings import did_you_mean, read_settings

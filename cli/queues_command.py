@@ -108,7 +108,10 @@ def _served(settings: Settings) -> dict[str, ServedQueue]:
     except (CommandError, StartError) as error:
         typer.echo(f"Warning: who serves the queues is not known. {error}", err=True)
     except SQLAlchemyError as error:
-        typer.echo(f"Warning: who serves the queues is not known. {explain_database_error(error).sentence}", err=True)
+        typer.echo(
+            f"Warning: who serves the queues is not known. {explain_database_error(error).sentence('The database')}",
+            err=True,
+        )
     return {}
 
 

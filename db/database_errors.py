@@ -7,80 +7,58 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from db.unavailable import DatabaseUnavailableError, driver_reason, sqlite_code, sqlstate, why_unavailable
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatabaseProblem:
-    """Why the database cannot be used, and what to do about it.
-
-    Attributes:
-        reason: The end of a sentence that begins with the database, such as `refuses the user or its password`.
-
-        remedy: A whole sentence.
-    """
-
-    reason: str
-    remedy: str
-
-    @property
-    def sentence(self) -> str:
-        """Return both as one text."""
-        return f"The database {self.reason}. {self.remedy}"
-
+from messages.errors import Explanation
 
 _URL: Final = "PRESTAGER_DATABASE_URL"
 _FILE: Final = "prestager.db in PRESTAGER_DATA_DIR"
-_LOGIN: Final = DatabaseProblem(
-    reason="refuses the user or its password", remedy=f"Correct user and password in {_URL}."
-)
-_MISSING: Final = DatabaseProblem(
+_LOGIN: Final = Explanation(reason="refuses the user or its password", remedy=f"Correct user and password in {_URL}.")
+_MISSING: Final = Explanation(
     reason="is not there: the server has none of this name", remedy=f"Correct the name in {_URL}, or make it: createdb"
 )
-_REFUSED: Final = DatabaseProblem(
+_REFUSED: Final = Explanation(
     reason="takes no connection: nothing listens at this port",
     remedy=f"Start PostgreSQL, or correct host and port in {_URL}.",
 )
-_NAME: Final = DatabaseProblem(
+_NAME: Final = Explanation(
     reason="cannot be found: its host name is not known",
     remedy=f"Correct the host in {_URL}, or the name service of this machine.",
 )
-_NOT_LET_IN: Final = DatabaseProblem(
+_NOT_LET_IN: Final = Explanation(
     reason="does not let this user in from this machine",
     remedy="Add a line to its pg_hba.conf, and have it read again.",
 )
-_TLS: Final = DatabaseProblem(
+_TLS: Final = Explanation(
     reason="and this program do not agree about TLS",
     remedy=f"Correct sslmode and sslrootcert in {_URL}, or the server's certificate.",
 )
-_SILENT: Final = DatabaseProblem(
+_SILENT: Final = Explanation(
     reason="does not answer", remedy=f"Correct host and port in {_URL}, and see that no firewall is in between."
 )
-_STARTING: Final = DatabaseProblem(reason="is starting or shutting down", remedy="Try again in a moment.")
-_NO_FILE_DATABASE: Final = DatabaseProblem(
+_STARTING: Final = Explanation(reason="is starting or shutting down", remedy="Try again in a moment.")
+_NO_FILE_DATABASE: Final = Explanation(
     reason="is damaged, or the file is no database",
     remedy=f"Put {_FILE} back from a backup, or set PRESTAGER_DATA_DIR to another directory.",
 )
-_FULL: Final = DatabaseProblem(
+_FULL: Final = Explanation(
     reason="cannot be written: the disk is full",
     remedy="Make room, or set PRESTAGER_DATA_DIR to a directory on another disk.",
 )
-_NO_RIGHTS: Final = DatabaseProblem(
+_NO_RIGHTS: Final = Explanation(
     reason="cannot be opened or written by this user",
     remedy=f"Give this user {_FILE} and the directory, or set PRESTAGER_DATA_DIR to a directory that it can write.",
 )
-_DISK: Final = DatabaseProblem(
+_DISK: Final = Explanation(
     reason="cannot be read or written: its file system has a fault or is full",
     remedy="Look at the disk of PRESTAGER_DATA_DIR and at the kernel's log.",
 )
-_BUSY: Final = DatabaseProblem(
+_BUSY: Final = Explanation(
     reason="is being written by another process", remedy="Try again in a moment, or stop the service before."
 )
 
-_SQLITE: Final[Mapping[int, DatabaseProblem]] = {
+_SQLITE: Final[Mapping[int, Explanation]] = {
     sqlite3.SQLITE_NOTADB: _NO_FILE_DATABASE,
     sqlite3.SQLITE_CORRUPT: _NO_FILE_DATABASE,
     sqlite3.SQLITE_FULL: _FULL,
@@ -91,12 +69,12 @@ _SQLITE: Final[Mapping[int, DatabaseProblem]] = {
     sqlite3.SQLITE_BUSY: _BUSY,
     sqlite3.SQLITE_LOCKED: _BUSY,
 }
-_SQLSTATES: Final[Mapping[str, DatabaseProblem]] = {
+_SQLSTATES: Final[Mapping[str, Explanation]] = {
     "28P01": _LOGIN,
     "28000": _NOT_LET_IN,
     "3D000": _MISSING,
     "57P03": _STARTING,
-    "53100": DatabaseProblem(reason="cannot be written: its disk is full", remedy="Make room on its machine."),
+    "53100": Explanation(reason="cannot be written: its disk is full", remedy="Make room on its machine."),
 }
 # A login that fails has no code, but for the server's words, which are English unless lc_messages says otherwise. What
 # fits nothing is told by its code or, at last, in the driver's words.
@@ -117,7 +95,7 @@ _WORDS: Final = (
 )
 
 
-def explain_database_error(error: BaseException) -> DatabaseProblem:
+def explain_database_error(error: BaseException) -> Explanation:
     """Return what an error of SQLAlchemy's, or our `DatabaseUnavailableError`, means."""
     original = _original(error)
     state, code = sqlstate(original), sqlite_code(original)
@@ -131,7 +109,7 @@ def explain_database_error(error: BaseException) -> DatabaseProblem:
         found = next((problem for words, problem in _WORDS if words in said), None)
         if found is not None:
             return found
-    return DatabaseProblem(
+    return Explanation(
         reason=f"cannot be used: {why_unavailable(error) or text}",
         remedy=f"Check {_URL} and that the server runs; see: prestager doctor",
     )

@@ -109,14 +109,6 @@ class ReplyAddress:
     traceparent: str | None = None
 
 
-class TransportUnavailableError(Exception):
-    """The command was not handed over; nothing was changed."""
-
-
-class NoAnswerInTimeError(Exception):
-    """The command was handed over and no answer came in time; it may still be carried out."""
-
-
 class CommandTransport(Protocol):
     """Carries a command to the coordinator and brings the answer back."""
 

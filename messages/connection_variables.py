@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from messages.errors import ConnectionVariableError
 from messages.site_addresses import HOST_PATTERN, REFUSED, is_site_address
 
 _PORTS: Final = (1, 65_535)
@@ -135,21 +136,6 @@ _OWN: Final = frozenset(
 # First letters of the names that Ansible and our playbooks use of a site's own variables, and names without them.
 _USED_PREFIXES: Final = ("ansible_", "prestage_", "site_")
 _USED: Final = frozenset({"platform_backup_dir"})
-
-
-class ConnectionVariableError(ValueError):
-    """A caller may not set a variable, or not to this value.
-
-    Attributes:
-        variable: Its name as it was given, of any length.
-
-        reason: The sentence that follows the name; it repeats no value.
-    """
-
-    def __init__(self, variable: str, reason: str) -> None:
-        super().__init__(f"{variable} {reason}")
-        self.variable = variable
-        self.reason = reason
 
 
 def read_callers_variables(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
+from messages.errors import HostKeyError
+
 # More keys than any server has; the longest RSA key in use (16384 bits) takes 2,800 characters.
 _MOST_KEYS: Final = 16
 _LONGEST_LINE: Final = 8192
@@ -30,10 +32,6 @@ _TYPES: Final = frozenset(
         "sk-ecdsa-sha2-nistp256@openssh.com",
     }
 )
-
-
-class HostKeyError(ValueError):
-    """A text holds no host key that can be used; the message says why."""
 
 
 @dataclass(frozen=True)

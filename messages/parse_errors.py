@@ -10,6 +10,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from messages.errors import TomlError
+
 _TOML_PLACE: Final = re.compile(r"\(at line ([0-9]+), column ([0-9]+)\)$")
 _IN_QUOTES: Final = 'write a text in quotes: name = "value"'
 # What a line looks like, and what is to be written; the first that fits. Tried on the line that the parser names.
@@ -37,10 +39,6 @@ _PLAIN: Final[Mapping[str, str]] = {
     "a valid path": "a path",
     "not a valid path": "a path",
 }
-
-
-class TomlError(ValueError):
-    """A text is not TOML; the message says where and what to write, and repeats nothing of it."""
 
 
 def read_toml(text: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def error_sentence(error: Exception) -> tuple[str, Sequence[str]] | None:
         case StartError() | BrokerUnavailableError():
             return str(error), ()
         case DBAPIError() | DatabaseUnavailableError():
-            return explain_database_error(error).sentence, ()
+            return explain_database_error(error).sentence("The database"), ()
         case UnicodeEncodeError():
             # What Python makes of bytes that are no UTF-8, which no database, broker or name service takes.
             return "A text that was given is not UTF-8. Correct the arguments and the settings, or the locale.", ()

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 
-from messages.parse_errors import TomlError, line_of, plain_validation_text, read_toml
+from messages.errors import TomlError
+from messages.parse_errors import line_of, plain_validation_text, read_toml
 from messages.secret_names import is_secret_name
 from service.errors import CommandError
 from service.settings import CONFIG_FILE_VARIABLE, Settings

@@ -18,7 +18,8 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-from messages.host_keys import HostKey, HostKeyError, parse_host_keys, signature_algorithms
+from messages.errors import HostKeyError
+from messages.host_keys import HostKey, parse_host_keys, signature_algorithms
 from runner.ansible_installation import base_environment
 from runner.ssh_arguments import SshTarget, host_key_options
 

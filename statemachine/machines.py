@@ -11,22 +11,8 @@ from typing import Any, Final
 
 from transitions import Machine, MachineError
 
+from statemachine.errors import IllegalTransitionError
 from statemachine.states import StepState, StrategyState
-
-
-class IllegalTransitionError(Exception):
-    """The machine has no such transition from this state.
-
-    Attributes:
-        state: The state in which the trigger was fired.
-
-        trigger: The name of the trigger.
-    """
-
-    def __init__(self, state: str, trigger: str) -> None:
-        super().__init__(f"no transition {trigger!r} from state {state!r}")
-        self.state = state
-        self.trigger = trigger
 
 
 class _Row:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from statemachine.errors import PrestagerError
 
-class CommandRefusedError(Exception):
+
+class CommandRefusedError(PrestagerError):
     """The command cannot be carried out.
 
     Attributes:

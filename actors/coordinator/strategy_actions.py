@@ -15,7 +15,8 @@ from messages.not_served import with_not_served
 from messages.requests.base import shown
 from messages.schemas import Strategy
 from messages.serializers import strategy_resource
-from statemachine.machines import IllegalTransitionError, fire_strategy
+from statemachine.errors import IllegalTransitionError
+from statemachine.machines import fire_strategy
 from statemachine.states import StrategyState
 from tracing.tracer import active_traceparent
 

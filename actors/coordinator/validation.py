@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from actors.coordinator.errors import bad_request
-from messages.requests.base import Request, RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import Request, read
 from messages.requests.names import refuse_unknown
 from messages.requests.strategy import ReleaseRequest
 
@@ -21,7 +22,7 @@ def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
     """
     try:
         return read(model, data)
-    except RequestFault as fault:
+    except RequestError as fault:
         raise bad_request(str(fault)) from None
 
 
@@ -40,7 +41,7 @@ def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] 
     """
     try:
         refuse_unknown(whole or model, data)
-    except RequestFault as fault:
+    except RequestError as fault:
         raise bad_request(str(fault)) from None
     return read_request(model, data)
 

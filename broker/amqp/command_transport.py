@@ -16,7 +16,8 @@ from broker.amqp.cloudevents import from_command
 from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, BrokerConnection, is_cancelled, user_of
 from broker.amqp.topology import DIRECT_REPLY
 from broker.amqp.trace_headers import publishing, trace_header
-from messages.commands import Answer, Command, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import Answer, Command
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.events import CONTENT_TYPE
 from messages.queues import COMMANDS
 from tracing.tracer import NULL_TRACER, Tracer

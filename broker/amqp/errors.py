@@ -9,7 +9,6 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import aiormq.exceptions
@@ -17,77 +16,66 @@ import pika
 import pika.exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
 
+from messages.errors import Explanation
+from statemachine.errors import PrestagerError
+
 # What pika raises while a broker cannot be reached; an unanswered handshake is the second, which is none of the first.
 UNREACHABLE: Final = (pika.exceptions.AMQPError, AMQPConnectorException, OSError)
 
 _DEFAULT_PORTS: Final = {False: 5672, True: 5671}
 
 
-@dataclass(frozen=True, kw_only=True)
-class BrokerProblem:
-    """Why the broker cannot be used, and what to do about it.
-
-    Attributes:
-        reason: The end of a sentence that begins with the broker, such as `refuses the user or its password`.
-
-        remedy: A whole sentence.
-    """
-
-    reason: str
-    remedy: str
-
-
-class BrokerUnavailableError(Exception):
+class BrokerUnavailableError(PrestagerError):
     """The broker cannot be used now; the message is a sentence with its address and the remedy, without a password."""
 
-    def __init__(self, url: str, problem: BrokerProblem) -> None:
-        super().__init__(f"The broker at {broker_address(url)} {problem.reason}. {problem.remedy}")
+    def __init__(self, url: str, problem: Explanation) -> None:
+        super().__init__(problem.sentence(f"The broker at {broker_address(url)}"))
         self.problem = problem
 
 
-_LOGIN: Final = BrokerProblem(
+_LOGIN: Final = Explanation(
     reason="refuses the user or its password",
     remedy="Correct user and password in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.",
 )
-_NO_VHOST: Final = BrokerProblem(
+_NO_VHOST: Final = Explanation(
     reason="has no such virtual host",
     remedy="Correct what follows the port in PRESTAGER_BROKER_URL (/%2F is the default one), or make it:"
     " rabbitmqctl add_vhost NAME",
 )
-_NO_RIGHTS: Final = BrokerProblem(
+_NO_RIGHTS: Final = Explanation(
     reason="does not let this user into the virtual host",
     remedy="Allow it: rabbitmqctl set_permissions -p VHOST USER '.*' '.*' '.*'",
 )
-_VHOST: Final = BrokerProblem(
+_VHOST: Final = Explanation(
     reason="refuses the virtual host",
     remedy="Correct what follows the port in PRESTAGER_BROKER_URL (/%2F is the default one), or make it and allow the"
     " user: rabbitmqctl add_vhost, set_permissions",
 )
-_NAME: Final = BrokerProblem(
+_NAME: Final = Explanation(
     reason="cannot be found: its host name is not known",
     remedy="Correct the host in PRESTAGER_BROKER_URL, or the name service of this machine.",
 )
-_CERTIFICATE: Final = BrokerProblem(
+_CERTIFICATE: Final = Explanation(
     reason="shows a certificate that this machine does not trust",
     remedy="Name a host that the certificate is for in PRESTAGER_BROKER_URL, and its authority in SSL_CERT_FILE.",
 )
-_NO_TLS: Final = BrokerProblem(
+_NO_TLS: Final = Explanation(
     reason="does not speak TLS at this port",
     remedy="Give the port for TLS in PRESTAGER_BROKER_URL, usually 5671, or write amqp:// in place of amqps://.",
 )
-_REFUSED: Final = BrokerProblem(
+_REFUSED: Final = Explanation(
     reason="takes no connection: nothing listens at this port",
     remedy="Start RabbitMQ, or correct host and port in PRESTAGER_BROKER_URL.",
 )
-_ENDED: Final = BrokerProblem(
+_ENDED: Final = Explanation(
     reason="ended the connection",
     remedy="See that RabbitMQ runs; where the port is for TLS, write amqps:// in PRESTAGER_BROKER_URL.",
 )
-_SILENT: Final = BrokerProblem(
+_SILENT: Final = Explanation(
     reason="does not answer",
     remedy="Correct host and port in PRESTAGER_BROKER_URL, and see that RabbitMQ is well and no firewall in between.",
 )
-_OTHER: Final = BrokerProblem(
+_OTHER: Final = Explanation(
     reason="cannot be used", remedy="Correct PRESTAGER_BROKER_URL, and see that RabbitMQ runs and what its log says."
 )
 
@@ -119,7 +107,7 @@ _RULES: Final = (
 )
 
 
-def explain_broker_error(error: BaseException) -> BrokerProblem:
+def explain_broker_error(error: BaseException) -> Explanation:
     """Return what an error of either library means; `cannot be used` where it says little."""
     chain = tuple(_chain(error))
     return next((problem for fits, problem in _RULES if any(map(fits, chain))), _OTHER)

@@ -21,8 +21,9 @@ from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, DeliveryEr
 from aiormq.exceptions import ChannelAccessRefused
 
 from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, BrokerConnection, is_cancelled, user_of
-from broker.amqp.errors import BrokerProblem, explain_broker_error
+from broker.amqp.errors import explain_broker_error
 from broker.amqp.topology import EXCHANGES, QUEUES
+from messages.errors import Explanation
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ class PublishError(Exception):
         problem: What keeps the broker from being used, and what to do; None: it can be used, and refused the message.
     """
 
-    def __init__(self, text: str, problem: BrokerProblem | None = None) -> None:
+    def __init__(self, text: str, problem: Explanation | None = None) -> None:
         super().__init__(text)
         self.problem = problem
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from messages.parse_errors import TomlError, read_toml
+from messages.errors import TomlError
+from messages.parse_errors import read_toml
 from service.errors import CommandError
 
 _HEAD: Final = "\n# From dcmanager's configuration.\n"

@@ -13,7 +13,8 @@ from typing import Any, Final
 from cli.inventory_import.ansible_inventory import Hosts
 from cli.inventory_import.connection import PREFIX, KeepRule, Omissions, connection_variables
 from cli.inventory_import.host_variables import present, readable, unusable_variables
-from messages.host_keys import HostKey, HostKeyError, parse_host_keys
+from messages.errors import HostKeyError
+from messages.host_keys import HostKey, parse_host_keys
 from messages.secret_names import is_secret_name
 from service.load_settings import did_you_mean
 

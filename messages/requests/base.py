@@ -13,13 +13,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, GetCoreSchemaHandler, 
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
+from messages.errors import RequestError
+
 _FAULT: Final = "request-fault"
 # Enough to recognise a value that a text repeats, in characters.
 _SHOWN: Final = 64
-
-
-class RequestFault(Exception):  # noqa: N818 - it is the sender's, not ours
-    """The first thing that is wrong with a request; the message is what its sender is told."""
 
 
 class Request(BaseModel):
@@ -129,14 +127,14 @@ def read(model: type[_R], data: Mapping[str, Any]) -> _R:
     """Return the request that `data` holds.
 
     Raises:
-        RequestFault: With the words for the first field in the model's order that is wrong.
+        RequestError: With the words for the first field in the model's order that is wrong.
     """
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
         text = _text(model, error.errors(include_url=False)[0])
     # Outside of the block, for the cause would hold what was sent.
-    raise RequestFault(text)
+    raise RequestError(text)
 
 
 def _text(model: type[Request], error: ErrorDetails) -> str:

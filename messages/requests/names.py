@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-from messages.requests.base import Request, RequestFault, shown, taken_names
+from messages.errors import RequestError
+from messages.requests.base import Request, shown, taken_names
 
 # How alike the nearest name has to be, from 0 to 1: one letter too many or too few in a short name still is.
 _LIKENESS: Final = 0.6
@@ -28,7 +29,7 @@ def refuse_unknown(model: type[Request], names: Iterable[str], *, noun: str = "f
         noun: What each of them is the name of.
 
     Raises:
-        RequestFault: Names the first, in the order of the alphabet, that is not known, and the nearest that is: one
+        RequestError: Names the first, in the order of the alphabet, that is not known, and the nearest that is: one
             that is taken, if any is near.
     """
     if model.unused_names is None:
@@ -36,7 +37,7 @@ def refuse_unknown(model: type[Request], names: Iterable[str], *, noun: str = "f
     taken = taken_names(model)
     unknown = sorted(set(names) - taken - model.unused_names)
     if unknown:
-        raise RequestFault(unknown_text(unknown[0], taken, noun, model.unused_names))
+        raise RequestError(unknown_text(unknown[0], taken, noun, model.unused_names))
 
 
 def unknown_text(name: str, taken: Iterable[str], noun: str = "field", unused: Iterable[str] = ()) -> str:

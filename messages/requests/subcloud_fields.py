@@ -6,7 +6,8 @@ import json
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
-from messages.connection_variables import ConnectionVariableError, read_callers_variables
+from messages.connection_variables import read_callers_variables
+from messages.errors import ConnectionVariableError
 from messages.host_names import is_reserved_host_name, reserved_name_text
 from messages.requests.base import fault, shown
 from messages.secret_names import secret_names

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from messages.parse_errors import TomlError, read_toml
+from messages.errors import TomlError
+from messages.parse_errors import read_toml
 from sites.inspector import InspectionError
 from sites.sysinv.client import Address
 

@@ -14,7 +14,8 @@ from time import monotonic
 import pytest
 
 from db.schema import steps, strategies
-from messages.commands import CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import CommandType
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from runner.fake import FakeRunEnd
 from runner.supervisor import Supervisor
 from tests.faults.conftest import StrictRabbitmq

@@ -12,7 +12,8 @@ from plan_coordinator import LEASE_S, MOVING
 from plan_rows import RELEASE, Preparation, Run, Step, Strategy
 from plan_workers import WorkerSide
 
-from statemachine.machines import IllegalTransitionError, fire_strategy
+from statemachine.errors import IllegalTransitionError
+from statemachine.machines import fire_strategy
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import RunState, StepState, StrategyState
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 import structlog
 from alembic import op
 
-from messages.connection_variables import ConnectionVariableError, read_callers_variable, site_variables
+from messages.connection_variables import read_callers_variable, site_variables
+from messages.errors import ConnectionVariableError
 from messages.site_addresses import is_site_address
 
 revision = "0009"

@@ -14,7 +14,8 @@ from embedded_rig import Rig
 
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from db.schema import events
-from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import Answer, Command, CommandType
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from service.lifecycle import Engine, EngineRun
 from service.periodic_thread import Loop
 

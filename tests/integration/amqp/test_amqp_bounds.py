@@ -15,7 +15,8 @@ from broker.amqp import publisher as publisher_module
 from broker.amqp.command_transport import AmqpTransport
 from broker.amqp.publisher import Outgoing, Publisher, PublishError
 from db.schema import commands
-from messages.commands import Command, CommandType, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import Command, CommandType
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, VirtualHost

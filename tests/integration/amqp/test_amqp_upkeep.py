@@ -11,7 +11,8 @@ from pika.exceptions import ChannelClosedByBroker
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import EVENTS, QUEUES
 from broker.amqp.topology_check import TopologyCheck
-from messages.commands import Command, CommandType, TransportUnavailableError
+from messages.commands import Command, CommandType
+from messages.errors import TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE, WORKER_QUEUES
 from messages.queues import COORDINATOR as COORDINATOR_QUEUE
 from service.distributed import AmqpActors

@@ -10,7 +10,8 @@ import pytest
 
 from db.schema import commands
 from db.schema import subcloud_groups as groups
-from messages.commands import Answer, Command, CommandType, NoAnswerInTimeError
+from messages.commands import Answer, Command, CommandType
+from messages.errors import NoAnswerInTimeError
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
 

@@ -4,7 +4,8 @@ import pytest
 from api_rig import Rig
 from structlog.testing import capture_logs
 
-from messages.commands import Answer, NoAnswerInTimeError, TransportUnavailableError
+from messages.commands import Answer
+from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 
 PATH = "/v1.0/sw-update-strategy"
 BODY = {"type": "prestage"}

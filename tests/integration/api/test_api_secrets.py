@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from api_rig import Rig, multipart
 
-from messages.commands import Answer, TransportUnavailableError
+from messages.commands import Answer
+from messages.errors import TransportUnavailableError
 
 PLAIN, ENCODED = "Li69nux*", "TGk2OW51eCo="
 GOOD = {"type": "prestage", "sysadmin_password": ENCODED}

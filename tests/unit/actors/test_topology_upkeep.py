@@ -6,11 +6,11 @@ from typing import cast
 
 import pytest
 
-from broker.amqp.errors import BrokerProblem
 from broker.amqp.publisher import Publisher, PublishError
 from broker.amqp.topology_check import TopologyCheck
+from messages.errors import Explanation
 
-SILENT = PublishError("the broker does not answer", BrokerProblem(reason="does not answer", remedy="See to it."))
+SILENT = PublishError("the broker does not answer", Explanation(reason="does not answer", remedy="See to it."))
 
 
 class Broker:

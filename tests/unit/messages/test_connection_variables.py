@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from messages.connection_variables import is_set_by_prestager, site_variables
-from messages.requests.base import RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import read
 from messages.requests.subcloud import ImportedSubcloudChange, NewSubcloud, SubcloudChange
 
 IMPORT_ONLY = [
@@ -34,7 +35,7 @@ def row(operators: dict[str, Any], caller: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
 def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> None:
     """Callers may set none but the listed variables, new or known site; the refusal names the variable on one line."""
-    with pytest.raises(RequestFault) as refused:
+    with pytest.raises(RequestError) as refused:
         read(model, {"name": "a", "connection": {"ansible_port": 22, name: "x"}})
 
     shown = name[:62].replace("\n", "\\n")
@@ -44,7 +45,7 @@ def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> 
 
 def test_a_variable_without_a_name() -> None:
     """The refusal of a variable without a name repeats none of the values, which may be secret."""
-    with pytest.raises(RequestFault, match=r"^Invalid connection: '' can only come") as refused:
+    with pytest.raises(RequestError, match=r"^Invalid connection: '' can only come") as refused:
         read(SubcloudChange, {"connection": {"": "Li69nux*"}})
 
     assert "Li69nux*" not in str(refused.value)
@@ -98,7 +99,7 @@ def test_forms_of_the_variables(name: str, value: Any, kept: Any) -> None:
 )
 def test_wrong_forms(name: str, value: Any) -> None:
     """Anything else than the form of a variable is refused, in the whole and by its name, without the value."""
-    with pytest.raises(RequestFault) as refused:
+    with pytest.raises(RequestError) as refused:
         callers({name: value})
 
     assert str(refused.value).startswith(f"Invalid connection: {name} must be ")
@@ -116,7 +117,7 @@ def test_wrong_forms(name: str, value: Any) -> None:
 )
 def test_secrets_are_refused(variables: Any) -> None:
     """A secret anywhere in the variables is refused as one, by HTTP and by AMQP alike, and not repeated."""
-    with pytest.raises(RequestFault, match=r"looks like a secret; passwords come with") as refused:
+    with pytest.raises(RequestError, match=r"looks like a secret; passwords come with") as refused:
         callers(variables)
 
     assert "hunter2" not in str(refused.value)
@@ -125,7 +126,7 @@ def test_secrets_are_refused(variables: Any) -> None:
 @pytest.mark.parametrize("text", ["", "no json", "[]", "22", '{"ansible_port"', "[" * 100_000])
 def test_texts_that_hold_no_variables(text: str) -> None:
     """A text must be a JSON object; the refusal says so and repeats nothing."""
-    with pytest.raises(RequestFault, match=r"^Invalid connection: give a JSON object of Ansible variables"):
+    with pytest.raises(RequestError, match=r"^Invalid connection: give a JSON object of Ansible variables"):
         callers(text)
 
 

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from messages.host_keys import (
-    HostKeyError,
-    host_key_lines,
-    parse_host_keys,
-    signature_algorithms,
-    stored_host_keys,
-)
+from messages.errors import HostKeyError
+from messages.host_keys import host_key_lines, parse_host_keys, signature_algorithms, stored_host_keys
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJu0YTJvPpgCLGzVQ1hSqtBMgOJVc1VRkTvAyYV4Ff1j"
 OF_ANOTHER_TYPE = ED25519.replace("ssh-ed25519 ", "ecdsa-sha2-nistp256 ", 1)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from messages.errors import RequestError
 from messages.host_names import is_reserved_host_name
-from messages.requests.base import RequestFault, read
+from messages.requests.base import read
 from messages.requests.subcloud import ImportedSubcloud, NewSubcloud, SubcloudChange
 
 RESERVED = ["localhost", "all", "ungrouped"]
@@ -27,7 +28,7 @@ ORDINARY = [
 @pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange, ImportedSubcloud])
 def test_reserved_names(model: type[NewSubcloud], name: str) -> None:
     """No subcloud may be called so, new or renamed, by a caller or by an import; the refusal says why."""
-    with pytest.raises(RequestFault, match=f"^name {name} is reserved by Ansible; choose another one$"):
+    with pytest.raises(RequestError, match=f"^name {name} is reserved by Ansible; choose another one$"):
         read(model, {"name": name})
 
 

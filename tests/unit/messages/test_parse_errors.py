@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from messages.parse_errors import TomlError, line_of, plain_validation_text, read_toml
+from messages.errors import TomlError
+from messages.parse_errors import line_of, plain_validation_text, read_toml
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from messages.requests.base import Request, RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import Request, read
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.staged import StagedRequest, UnstageBody
@@ -109,7 +110,7 @@ def test_the_schema_promises_what_is_accepted(model: type[Request], key: str) ->
 def _is_accepted(model: type[Request], data: dict[str, Any]) -> bool:
     try:
         read(model, data)
-    except RequestFault:
+    except RequestError:
         return False
     return True
 
@@ -149,7 +150,7 @@ def test_the_parameters_of_queries_are_described(model: type[Request]) -> None:
 )
 def test_numbers_of_a_query_are_digits(query: dict[str, str], text: str) -> None:
     """A number is digits and nothing else, and the first wrong parameter is named."""
-    with pytest.raises(RequestFault) as found:
+    with pytest.raises(RequestError) as found:
         read(PageQuery, query)
 
     assert text == str(found.value)
@@ -160,7 +161,7 @@ def test_numbers_of_a_query_are_digits(query: dict[str, str], text: str) -> None
 )
 def test_a_moment_is_one_in_utc(since: str) -> None:
     """A moment that is none, or none in UTC for the calendar begins after it or ends before it, is told."""
-    with pytest.raises(RequestFault, match=r"^since must be a moment such as 2026-11-22T08:00:00"):
+    with pytest.raises(RequestError, match=r"^since must be a moment such as 2026-11-22T08:00:00"):
         read(AuditQuery, {"since": since})
 
 
@@ -184,21 +185,21 @@ def test_moments(since: str, moment: str) -> None:
 @pytest.mark.parametrize("model", [AuditQuery, TypeQuery, EventsQuery])
 def test_a_text_without_meaning(model: type[Request]) -> None:
     """A NUL, which PostgreSQL cannot compare with, is refused before anybody asks."""
-    with pytest.raises(RequestFault, match=r"^type must not have a NUL$"):
+    with pytest.raises(RequestError, match=r"^type must not have a NUL$"):
         read(model, {"type": "a\0"})
 
 
 def test_faults_come_in_the_order_of_the_fields() -> None:
     """Of several faults the first field's is told, whatever the order in which they were sent."""
-    with pytest.raises(RequestFault, match=r"^subcloud-apply-type invalid$"):
+    with pytest.raises(RequestError, match=r"^subcloud-apply-type invalid$"):
         read(StrategyRequest, {"force": "x", "subcloud-apply-type": "x", "type": "prestage"})
 
 
 def test_a_fault_repeats_no_more_than_a_value_and_no_names() -> None:
     """What looks like a place-holder in a value stays what it is, and a long value is cut."""
-    with pytest.raises(RequestFault) as braces:
+    with pytest.raises(RequestError) as braces:
         read(StrategyRequest, {"type": "prestage", "force": "{key}{value}"})
-    with pytest.raises(RequestFault) as long:
+    with pytest.raises(RequestError) as long:
         read(StrategyRequest, {"type": "prestage", "force": "x" * 1000})
 
     assert "Invalid value '{key}{value}' for force" in str(braces.value)
@@ -212,7 +213,7 @@ def test_a_fault_repeats_no_more_than_a_value_and_no_names() -> None:
 )
 def test_a_value_that_is_no_text(model: type[Request], data: dict[str, str]) -> None:
     """Bytes that are not UTF-8 arrive as halves of pairs, which no answer can hold: they are a fault like others."""
-    with pytest.raises(RequestFault) as found:
+    with pytest.raises(RequestError) as found:
         read(model, data)
 
     assert str(found.value).encode()
@@ -220,7 +221,7 @@ def test_a_value_that_is_no_text(model: type[Request], data: dict[str, str]) -> 
 
 def test_a_fault_holds_nothing_that_was_sent() -> None:
     """Neither cause nor context of a fault has the request, for a log may show them."""
-    with pytest.raises(RequestFault) as found:
+    with pytest.raises(RequestError) as found:
         read(StrategyBody, {"type": "x", "sysadmin_password": "aHVudGVyMg=="})
 
     assert (None, None) == (found.value.__cause__, found.value.__context__)
@@ -242,7 +243,7 @@ def test_two_spellings_of_a_field(data: dict[str, Any], subnet: str) -> None:
 
 def test_a_fault_names_the_spelling_that_was_sent() -> None:
     """Whoever wrote underscores reads of underscores."""
-    with pytest.raises(RequestFault, match=r"^Invalid management_subnet: there is not an IP address or network$"):
+    with pytest.raises(RequestError, match=r"^Invalid management_subnet: there is not an IP address or network$"):
         read(SubcloudChange, {"management_subnet": "there"})
 
 
@@ -272,7 +273,7 @@ def test_the_release_of_a_new_subcloud_is_its_software_version() -> None:
 @pytest.mark.parametrize("release", ["24.09.1", "", "nightly", "24"])
 def test_the_release_of_a_new_subcloud_is_a_release(release: str) -> None:
     """A release that is none is refused under the name by which it was sent."""
-    with pytest.raises(RequestFault, match=r"^Invalid release: give the version as MM\.mm, such as 22\.12$"):
+    with pytest.raises(RequestError, match=r"^Invalid release: give the version as MM\.mm, such as 22\.12$"):
         read(NewSubcloud, {"name": "a", "release": release})
 
 
@@ -281,7 +282,7 @@ def test_the_release_of_a_new_subcloud_is_a_release(release: str) -> None:
 def test_options_that_are_not_served_are_refused(model: type[Request], option: str) -> None:
     """An option that asks for what is not done here is refused by name, and says what serves it."""
     assert _is_accepted(model, {**MODELS[model], option: "false"})
-    with pytest.raises(RequestFault, match=f"^Invalid option: {option}: Prestager does not serve it; dcmanager's own"):
+    with pytest.raises(RequestError, match=f"^Invalid option: {option}: Prestager does not serve it; dcmanager's own"):
         read(model, {**MODELS[model], option: "true"})
 
 

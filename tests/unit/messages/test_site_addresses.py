@@ -7,7 +7,8 @@ from socket import AF_INET, AF_INET6, getaddrinfo
 
 import pytest
 
-from messages.requests.base import RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import read
 from messages.requests.subcloud import ImportedSubcloudChange, NewSubcloud, SubcloudChange
 from messages.site_addresses import is_site_address
 
@@ -33,9 +34,9 @@ def test_this_machine_is_no_site(text: str) -> None:
 def test_callers_cannot_lead_a_password_here(text: str) -> None:
     """No field of a site by which it is reached takes such an address from a caller; the operator's import may."""
     for name in ("oam_floating_ip", "external_oam_floating_address", "management-start-ip", "bootstrap-address"):
-        with pytest.raises(RequestFault, match=f"^Invalid {name}: "):
+        with pytest.raises(RequestError, match=f"^Invalid {name}: "):
             read(NewSubcloud, {"name": "a", name: text})
-    with pytest.raises(RequestFault, match=r"^Invalid connection: ansible_host must be"):
+    with pytest.raises(RequestError, match=r"^Invalid connection: ansible_host must be"):
         read(SubcloudChange, {"connection": {"ansible_host": text}})
 
 

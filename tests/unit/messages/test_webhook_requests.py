@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from messages.requests.base import RequestFault, read
+from messages.errors import RequestError
+from messages.requests.base import read
 from messages.requests.names import refuse_unknown
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 
@@ -61,7 +62,7 @@ FAULTS = [
 @pytest.mark.parametrize("model", [WebhookRequest, WebhookChange])
 def test_first_fault(model: Any, data: dict[str, Any], sentence: str) -> None:
     """What is wrong is told by the sentence of the first wrong field, when making and when changing."""
-    with pytest.raises(RequestFault) as fault:
+    with pytest.raises(RequestError) as fault:
         read(model, {**GOOD, **data})
 
     assert sentence == str(fault.value)
@@ -71,14 +72,14 @@ def test_first_fault(model: Any, data: dict[str, Any], sentence: str) -> None:
 def test_unknown_fields(model: Any) -> None:
     """A key that is none is refused, and so is a secret, which travels sealed or not at all."""
     for name in ("secret", "type"):
-        with pytest.raises(RequestFault, match=rf"^Unknown field: {name}; "):
+        with pytest.raises(RequestError, match=rf"^Unknown field: {name}; "):
             refuse_unknown(model, {**GOOD, name: "x"})
 
 
 @pytest.mark.parametrize(("missing", "sentence"), [("name", NAME), ("url", URL)])
 def test_what_must_be_given(missing: str, sentence: str) -> None:
     """A new webhook needs a name and a URL."""
-    with pytest.raises(RequestFault) as fault:
+    with pytest.raises(RequestError) as fault:
         read(WebhookRequest, {key: value for key, value in GOOD.items() if key != missing})
 
     assert sentence == str(fault.value)
@@ -104,5 +105,5 @@ def test_good_urls(url: str) -> None:
 @pytest.mark.parametrize("value", [None, "5", 0, True, 10**18, 1.0])
 def test_redelivery(value: object) -> None:
     """A redelivery needs the number of a delivery."""
-    with pytest.raises(RequestFault, match="Invalid delivery: give the id of a delivery"):
+    with pytest.raises(RequestError, match="Invalid delivery: give the id of a delivery"):
         read(RedeliveryRequest, {"delivery": value})

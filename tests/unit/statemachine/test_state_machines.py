@@ -4,7 +4,8 @@ from itertools import product
 
 import pytest
 
-from statemachine.machines import IllegalTransitionError, fire_step, fire_strategy
+from statemachine.errors import IllegalTransitionError
+from statemachine.machines import fire_step, fire_strategy
 from statemachine.states import (
     DELETABLE_STRATEGIES,
     MOVING_STRATEGIES,
