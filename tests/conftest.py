@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.rabbitmq_server import RabbitmqServer
+from tests.support.rabbitmq_server import RabbitmqServer
 
 # Folders whose tests use one server, which takes seconds to start: they are run by one process, so that it starts once.
 _TOGETHER: Final = {

@@ -29,7 +29,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.migrate import upgrade
 from messages.commands import Answer, Command
-from tests.keystone_server import KeystoneServer
+from tests.support.keystone_server import KeystoneServer
 
 REQUESTS: Final = 1000
 ROUNDS: Final = 3

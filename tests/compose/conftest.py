@@ -16,7 +16,7 @@ from simulator.inventory import write_inventory
 from simulator.simulation import Fleet
 from tests.compose.engine import Engine, cache_directory
 from tests.compose.installation import PROJECT_VARIABLE, RELEASE, USER, Installation
-from tests.simulated_fleet import simulated_fleet
+from tests.support.simulated_fleet import simulated_fleet
 
 SITES = 10
 _FORMER = "22.12"

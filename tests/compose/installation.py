@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 from tests.compose.engine import COMPOSE, Engine, settable_limits
 from tests.compose.images import build_inputs
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 ROOT: Final = Path(__file__).parents[2]
 RELEASE: Final = "23.09"

@@ -12,7 +12,7 @@ import pytest
 
 from simulator.simulation import Fleet
 from tests.compose.installation import PRESTAGER, RELEASE, USER, Installation
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.compose
 

@@ -17,9 +17,9 @@ from demo.images import build_image
 from simulator.inventory import write_inventory, write_site_urls
 from simulator.simulation import Fleet
 from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
-from tests.keystone_server import KeystoneServer
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.support.keystone_server import KeystoneServer
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 IMAGES = ("keystone", "node-agent")

@@ -14,11 +14,11 @@ import pytest
 from demo.feed import build_feeds
 from simulator.simulation import Fleet
 from tests.e2e.controller import IMAGES, Controller, image_registry, running_controller, upload_images
-from tests.keystone_server import KeystoneServer
-from tests.postgres_server import PostgresServer
-from tests.rabbitmq_server import RabbitmqServer
-from tests.simulated_fleet import simulated_fleet
-from tests.waiting import wait_for
+from tests.support.keystone_server import KeystoneServer
+from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.simulated_fleet import simulated_fleet
+from tests.support.waiting import wait_for
 
 COUNT = 25
 FAILING, SKIPPED = "edge-004", "edge-005"

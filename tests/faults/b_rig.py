@@ -21,7 +21,7 @@ from api.server import create_runner
 from apidocs.openapi.making import make_documents
 from db.tokens import Role, TokenStore
 from tests.integration.amqp.amqp_rig import Node
-from tests.tcp_proxy import HOST
+from tests.support.tcp_proxy import HOST
 
 # What a change of bytes likes to put in.
 _SPICES = (

@@ -17,7 +17,7 @@ from db.tokens import Role, TokenStore
 from tests.faults.fault_parts import StrictRabbitmq
 from tests.faults.fault_rig import FaultInstallation
 from tests.integration.amqp.amqp_rig import VirtualHost, new_virtual_host
-from tests.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
 
 NewInstallation = Callable[..., FaultInstallation]
 

@@ -11,7 +11,7 @@ from db.schema import commands, outbox, preparations, runs, steps, strategies, s
 from tests.faults.fault_caller import Caller
 from tests.faults.fault_parts import START_S
 from tests.faults.fault_rig import FaultInstallation
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 def violations(installation: FaultInstallation, caller: Caller | None = None) -> list[str]:

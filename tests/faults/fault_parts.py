@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 from runner.processes import marked
-from tests.rabbitmq_server import RabbitmqServer
+from tests.support.rabbitmq_server import RabbitmqServer
 
 # Deadline of a start or a stop, generous for a busy machine, in seconds.
 START_S: Final = 60.0

@@ -18,10 +18,10 @@ from sqlalchemy import Row, select
 from db.database import Database
 from db.schema import strategies
 from tests.faults.fault_parts import START_S, Part
-from tests.imported_sites import READY, import_sites
-from tests.journal_playbooks import journal_lines, write_playbooks
-from tests.service_process import ServiceProcess
-from tests.waiting import wait_for
+from tests.support.imported_sites import READY, import_sites
+from tests.support.journal_playbooks import journal_lines, write_playbooks
+from tests.support.service_process import ServiceProcess
+from tests.support.waiting import wait_for
 
 T = TypeVar("T")
 

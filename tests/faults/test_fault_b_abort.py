@@ -19,7 +19,7 @@ from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from tests.faults.fault_rig import scaled, seeded
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

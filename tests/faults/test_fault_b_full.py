@@ -20,7 +20,7 @@ from runner.fake import FakeRunEnd
 from runner.supervisor import Supervisor
 from tests.faults.conftest import StrictRabbitmq
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 from tests.faults.conftest import NewInstallation, StrictRabbitmq
 from tests.faults.fault_checks import violations
 from tests.faults.fault_rig import FaultInstallation, scaled
-from tests.postgres_server import PostgresServer
-from tests.tcp_proxy import TcpProxy
-from tests.waiting import wait_for
+from tests.support.postgres_server import PostgresServer
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

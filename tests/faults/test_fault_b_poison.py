@@ -25,7 +25,7 @@ from messages.queues import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS
 from tests.faults.b_rig import exchange, mutated, served
 from tests.faults.fault_rig import scaled, seeded
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

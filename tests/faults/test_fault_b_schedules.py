@@ -23,11 +23,9 @@ def test_random_schedules_break_no_rule() -> None:
     """Schedules with losses, repeats and crashes, a hundred thousand of them in a minute, break no rule."""
     first = random.SystemRandom().randrange(10**9)
     count = scaled(4_000, 100_000)
-    script = ROOT / "tests" / "property" / "simulate.py"
     before = cpu_s()
     done = subprocess.run(
-        [sys.executable, script, "--first", str(first), "--schedules", str(count)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "tests.property.simulate", "--first", str(first), "--schedules", str(count)],
         cwd=ROOT,
         check=False,
         capture_output=True,

@@ -24,8 +24,8 @@ from tests.faults.b_rig import files_with, processes_with
 from tests.faults.conftest import NewInstallation, StrictRabbitmq
 from tests.faults.fault_rig import LONG, STRATEGY, FaultInstallation, seeded
 from tests.integration.amqp.amqp_rig import VirtualHost
-from tests.postgres_server import PostgresServer
-from tests.waiting import wait_for
+from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

@@ -12,7 +12,7 @@ from broker.amqp.envelope import read_envelope
 from broker.amqp.publisher import Publisher
 from messages.queues import SUBCLOUDS
 from tests.faults.fault_parts import START_S, StrictRabbitmq
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

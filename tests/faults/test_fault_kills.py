@@ -13,7 +13,7 @@ from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import violations
 from tests.faults.fault_parts import START_S, StrictRabbitmq, orphans
 from tests.faults.fault_rig import ORPHAN_S, FaultInstallation, scaled, seeded
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

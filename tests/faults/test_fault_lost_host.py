@@ -20,7 +20,7 @@ from tests.faults.conftest import NewInstallation
 from tests.faults.fault_checks import violations
 from tests.faults.fault_parts import START_S, Part
 from tests.faults.fault_rig import LONG, FaultInstallation
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not LONG, reason="lasts longer than a lease: make faults")]
 

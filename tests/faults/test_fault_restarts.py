@@ -19,8 +19,8 @@ from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import restarts, violations
 from tests.faults.fault_parts import START_S, StrictRabbitmq
 from tests.faults.fault_rig import ACCEPTED_AGAIN_S, LONG, FaultInstallation, scaled, seeded
-from tests.postgres_server import PostgresServer
-from tests.waiting import wait_for
+from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

@@ -33,8 +33,8 @@ from sites.inspector import DeclaredInspector
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import RunOutcome
-from tests.migrated_store import place_migrated
-from tests.waiting import wait_for
+from tests.support.migrated_database import place_migrated
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 

@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from db.database import Database
 from db.migrate import upgrade
 from db.schema import metadata
-from tests.migrated_store import place_migrated
-from tests.postgres_server import PostgresServer
+from tests.support.migrated_database import place_migrated
+from tests.support.postgres_server import PostgresServer
 
 
 class StoreMaker(Protocol):

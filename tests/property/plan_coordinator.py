@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from plan_rows import RELEASE, Preparation, Run, Step, Strategy, Subcloud, Worker
-
 from statemachine.actions import (
     AbortWaiting,
     Action,
@@ -19,6 +17,7 @@ from statemachine.actions import (
 from statemachine.plan import plan
 from statemachine.snapshot import Limits, Snapshot, StrategyView
 from statemachine.states import MOVING_STRATEGIES, TERMINAL_STEPS, RunOutcome, RunState, StepState, StrategyState
+from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy, Subcloud, Worker
 
 LEASE_S = 40.0
 GIVE_UP_S = 30.0

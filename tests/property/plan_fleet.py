@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from plan_coordinator import LEASE_S, MOVING
-from plan_rows import RELEASE, Preparation, Run, Step, Strategy
-from plan_workers import WorkerSide
-
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import RunState, StepState, StrategyState
+from tests.property.plan_coordinator import LEASE_S, MOVING
+from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy
+from tests.property.plan_workers import WorkerSide
 
 
 class Fleet(WorkerSide):

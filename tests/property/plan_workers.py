@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from plan_coordinator import GIVE_UP_S, LEASE_S, PLAYBOOKS, CoordinatorSide
-from plan_rows import Run, Step, Worker
-
 from statemachine.states import RunOutcome, RunState, StepState
+from tests.property.plan_coordinator import GIVE_UP_S, LEASE_S, PLAYBOOKS, CoordinatorSide
+from tests.property.plan_rows import Run, Step, Worker
 
 
 class WorkerSide(CoordinatorSide):

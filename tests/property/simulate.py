@@ -1,7 +1,7 @@
 """Thousands of random schedules, each made from its seed alone.
 
 Run more than the suite does, from the project's folder, with
-`PYTHONPATH=. python tests/property/simulate.py --schedules 100000`; `--first N` starts at another seed, and
+`python -m tests.property.simulate --schedules 100000`; `--first N` starts at another seed, and
 `--first N --schedules 1` repeats one.
 """
 
@@ -18,13 +18,12 @@ from random import Random
 from time import perf_counter
 from unittest.mock import patch
 
-from plan_coordinator import StaleError
-from plan_fleet import FROM_VERSIONS, Fleet
-from plan_rows import Run
-
 from statemachine.machines import fire_step, fire_strategy
 from statemachine.snapshot import Limits
 from statemachine.states import RunOutcome, StepState
+from tests.property.plan_coordinator import StaleError
+from tests.property.plan_fleet import FROM_VERSIONS, Fleet
+from tests.property.plan_rows import Run
 
 _CHUNK = 1000
 _EVENTS = 24

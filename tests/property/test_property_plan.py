@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from plan_coordinator import StaleError
-from plan_fleet import FROM_VERSIONS, Fleet
-from plan_rows import Run, Worker
-from simulate import remembered_transitions, simulate
 
 from statemachine.snapshot import Limits
 from statemachine.states import RunOutcome, StepState
+from tests.property.plan_coordinator import StaleError
+from tests.property.plan_fleet import FROM_VERSIONS, Fleet
+from tests.property.plan_rows import Run, Worker
+from tests.property.simulate import remembered_transitions, simulate
 
 # About twenty seconds on two cores; PRESTAGER_EXAMPLES raises it for a long search.
 EXAMPLES = int(os.environ.get("PRESTAGER_EXAMPLES", "500"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 DEADLINE_S = 60.0
 

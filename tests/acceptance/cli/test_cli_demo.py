@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from service_process import ServiceProcess, clean_environment
+
+from tests.acceptance.cli.service_process import ServiceProcess, clean_environment
 
 
 def demonstration(place: Path, *options: str) -> subprocess.CompletedProcess[str]:

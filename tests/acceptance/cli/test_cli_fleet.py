@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from service_process import clean_environment
 
-from tests.waiting import wait_for
+from tests.acceptance.cli.service_process import clean_environment
+from tests.support.waiting import wait_for
 
 READY_S = 60.0
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unprivileged import needs_two_users, python_as_user
-from tests.waiting import wait_for
+from tests.support.unprivileged import needs_two_users, python_as_user
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {

@@ -14,12 +14,12 @@ from time import monotonic
 
 import psutil
 import pytest
-from service_process import ServiceProcess
 
-from tests.rabbitmq_server import RabbitmqServer
-from tests.server_certificates import make_certificate
-from tests.tcp_proxy import TcpProxy
-from tests.waiting import wait_for
+from tests.acceptance.cli.service_process import ServiceProcess
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.server_certificates import make_certificate
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import wait_for
 
 HOST = "127.0.0.1"
 DESCRIPTORS = 400

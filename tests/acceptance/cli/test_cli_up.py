@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from service_process import ServiceProcess
 
-from tests.waiting import wait_for
+from tests.acceptance.cli.service_process import ServiceProcess
+from tests.support.waiting import wait_for
 
 Start = Callable[..., ServiceProcess]
 

@@ -10,9 +10,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.imported_sites import READY, import_sites_at
-from tests.journal_playbooks import write_playbooks
-from tests.service_process import ServiceProcess
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.journal_playbooks import write_playbooks
+from tests.support.service_process import ServiceProcess
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = ROOT / ".venv-client/bin"
@@ -63,7 +63,7 @@ def test_strategy_and_log(service: ServiceProcess, tmp_path: Path) -> None:
     generate(url, tmp_path)
 
     done = subprocess.run(
-        [PROGRAMS / "python", ROOT / "tests/generated_client.py", url, service.token],
+        [PROGRAMS / "python", ROOT / "tests/support/generated_client.py", url, service.token],
         env={"PYTHONPATH": str(tmp_path)},
         check=False,
         capture_output=True,

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.unprivileged import USER, as_user, gid, give, needs_two_users, uid
-from tests.waiting import wait_for
+from tests.support.unprivileged import USER, as_user, gid, give, needs_two_users, uid
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 AGENT = ROOT / "deploy/ocf/prestager"

@@ -15,7 +15,7 @@ from time import monotonic
 import psutil
 import pytest
 
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 AGENT = Path(__file__).parents[3] / "deploy/ocf/prestager"
 # Exit codes of the OCF standard.

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unprivileged import give, needs_two_users, python_as_user, uid
-from tests.waiting import wait_for
+from tests.support.unprivileged import give, needs_two_users, python_as_user, uid
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 OWN = f"prestager-{os.getuid()}"

@@ -11,10 +11,10 @@ from threading import Event
 
 import pytest
 
-from tests.imported_sites import READY, import_sites_at
-from tests.journal_playbooks import journal_lines, write_playbooks
-from tests.service_process import ServiceProcess
-from tests.waiting import wait_for
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.journal_playbooks import journal_lines, write_playbooks
+from tests.support.service_process import ServiceProcess
+from tests.support.waiting import wait_for
 
 SITES = 3
 KILLS = 4

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.service_process import ServiceProcess
-from tests.waiting import wait_for
+from tests.support.service_process import ServiceProcess
+from tests.support.waiting import wait_for
 
 _START_S = 30.0
 _STOP_S = 60.0

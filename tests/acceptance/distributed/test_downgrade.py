@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installation_processes import InstallationProcesses, new_installation
 
 from db.revisions import known_revisions
-from tests.postgres_server import PostgresServer
-from tests.rabbitmq_server import RabbitmqServer
-from tests.waiting import wait_for
+from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
+from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.waiting import wait_for
 
 OLDER = known_revisions()[-2]
 

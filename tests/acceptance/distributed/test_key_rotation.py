@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from installation_processes import InstallationProcesses, new_installation
 from sqlalchemy import select
 
 from db.database import Database
 from db.encryption import sealed_with
 from db.schema import secrets
-from tests.imported_sites import READY, import_sites_at
-from tests.journal_playbooks import write_playbooks
-from tests.postgres_server import PostgresServer
-from tests.rabbitmq_server import RabbitmqServer
-from tests.waiting import wait_for
+from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.journal_playbooks import write_playbooks
+from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PASSWORD = b64encode(b"Li69nux*").decode()

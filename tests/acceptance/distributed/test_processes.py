@@ -11,14 +11,14 @@ from typing import IO, Any
 from urllib.request import urlopen
 
 import pytest
-from installation_processes import InstallationProcesses, new_installation
 
-from tests.imported_sites import READY, import_sites_at
-from tests.journal_playbooks import journal_lines, write_playbooks
-from tests.postgres_server import PostgresServer
-from tests.rabbitmq_server import RabbitmqServer
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.journal_playbooks import journal_lines, write_playbooks
+from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PASSWORD = b64encode(b"Li69nux*").decode()

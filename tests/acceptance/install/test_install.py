@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from installed_tree import ROOT, Tree, new_tree, next_release
 
 from db.revisions import head_revision
+from tests.acceptance.install.installed_tree import ROOT, Tree, new_tree, next_release
 
 HEAD = str(head_revision())
 NOVELTY = 'op.create_table("novelties", sa.Column("id", sa.Integer(), primary_key=True))'

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from installed_tree import ROOT, Tree
+
+from tests.acceptance.install.installed_tree import ROOT, Tree
 
 PROGRAM = """#!/bin/sh
 case "$*" in

@@ -19,9 +19,9 @@ import pytest
 
 from demo.feed import build_feeds
 from demo.images import build_images
-from tests.postgres_server import PostgresServer
-from tests.service_process import ServiceProcess
-from tests.waiting import wait_for
+from tests.support.postgres_server import PostgresServer
+from tests.support.service_process import ServiceProcess
+from tests.support.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PASSWORD = b64encode(b"Li69nux*").decode()

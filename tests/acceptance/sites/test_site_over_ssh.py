@@ -14,10 +14,10 @@ import pytest
 
 from demo.feed import DemoFeeds, build_feeds
 from demo.images import build_images
-from tests.imported_sites import READY, import_sites_at
-from tests.service_process import ServiceProcess
-from tests.ssh_server import SshServer, ssh_server
-from tests.waiting import wait_for
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.service_process import ServiceProcess
+from tests.support.ssh_server import SshServer, ssh_server
+from tests.support.waiting import wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 END_S = 90.0

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import structlog
-from coordinator_house import House
-from embedded_rig import Rig, Stage
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from db.database import Database
 from db.encryption import Sealer
 from sites.inspector import DeclaredInspector
+from tests.integration.actors.coordinator_house import House
+from tests.integration.actors.embedded_rig import Rig, Stage
 
 
 @pytest.fixture(scope="session", autouse=True)

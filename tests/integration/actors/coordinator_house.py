@@ -15,7 +15,7 @@ from db.runs import claim
 from db.schema import outbox, runs, steps, strategies, subclouds
 from db.unit_of_work import Journal
 from messages.commands import Answer, Command, CommandType
-from tests.imported_sites import import_sites
+from tests.support.imported_sites import import_sites
 
 # The process that the tests stand for.
 OWNER = "worker/1"

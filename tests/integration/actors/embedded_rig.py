@@ -9,7 +9,6 @@ from threading import Lock
 from typing import Any
 from zlib import decompress
 
-from coordinator_house import House
 from sqlalchemy import select
 
 from db.schema import events, run_outputs, runs, steps, strategies
@@ -18,7 +17,8 @@ from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, Outcome, PlaybookJob
 from service.settings import Settings
 from service.wiring import Installation, build
-from tests.waiting import wait_for
+from tests.integration.actors.coordinator_house import House
+from tests.support.waiting import wait_for
 
 DEADLINE_S = 30.0
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"

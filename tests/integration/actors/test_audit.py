@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from coordinator_house import House
 
 from actors.coordinator import coordinator
 from actors.coordinator.errors import CommandRefusedError
 from db.schema import audit, strategies
 from messages.commands import Command, CommandType
+from tests.integration.actors.coordinator_house import House
 
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 

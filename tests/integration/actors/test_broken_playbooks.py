@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from embedded_rig import PACKAGES, PREPARE, Rig, Stage
 
 from db.heartbeats import all_processes
 from db.schema import runs
@@ -14,7 +13,8 @@ from runner.fake import FakeRunEnd
 from runner.interface import Outcome
 from runner.playbook_readiness import PlaybookReadiness
 from statemachine.states import StepState
-from tests.waiting import wait_for
+from tests.integration.actors.embedded_rig import PACKAGES, PREPARE, Rig, Stage
+from tests.support.waiting import wait_for
 
 ON_ONE_STORE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 ERROR = "x.yml, line 3, needs the module xml."

@@ -6,11 +6,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from coordinator_house import House
 
 from db.inventory import declare_upgrading
 from db.schema import secrets, strategies
 from messages.commands import CommandType
+from tests.integration.actors.coordinator_house import House
 
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."

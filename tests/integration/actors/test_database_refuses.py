@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event, text
 from structlog.testing import capture_logs
 
@@ -25,7 +24,8 @@ from messages.commands import CommandType
 from service.periodic_thread import Loop
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
-from tests.waiting import wait_for
+from tests.integration.actors.coordinator_house import OWNER, House, claimed
+from tests.support.waiting import wait_for
 from webhooks.repository import WebhookRepository
 
 pytestmark = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)

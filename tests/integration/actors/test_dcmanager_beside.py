@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from coordinator_house import House
-from embedded_rig import Rig
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
@@ -19,8 +17,10 @@ from simulator.site_spec import EVERYTHING, SiteSpec
 from sites.dcmanager.interpretation import DcmanagerSubclouds
 from sites.inspector import DeclaredInspector, InspectionError
 from statemachine.site_operations import SiteOperation
-from tests.simulated_sites import SitesThread, sites_in_thread
-from tests.waiting import wait_for
+from tests.integration.actors.coordinator_house import House
+from tests.integration.actors.embedded_rig import Rig
+from tests.support.simulated_sites import SitesThread, sites_in_thread
+from tests.support.waiting import wait_for
 
 BUSY = (
     "Prestage skipped 'busy': Subcloud busy current backup_status in dcmanager is 'backing-up'. "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coordinator_house import House
 
 from messages.commands import CommandType
+from tests.integration.actors.coordinator_house import House
 
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
 WAITING = (

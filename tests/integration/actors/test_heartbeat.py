@@ -9,7 +9,6 @@ from threading import Event
 from typing import Any
 
 import pytest
-from embedded_rig import Rig, Stage
 from sqlalchemy import delete, event, text
 from structlog.testing import capture_logs
 
@@ -22,9 +21,10 @@ from messages.version import program_version
 from runner.controller_content import ControllerContent
 from runner.fake import FakeRunEnd
 from service.heartbeat import Heartbeat, ReportedProcess
-from tests.postgres_server import PostgresServer
-from tests.tcp_proxy import HOST, TcpProxy
-from tests.waiting import wait_for
+from tests.integration.actors.embedded_rig import Rig, Stage
+from tests.support.postgres_server import PostgresServer
+from tests.support.tcp_proxy import HOST, TcpProxy
+from tests.support.waiting import wait_for
 
 IDENTITY = ProcessIdentity(process="w@m/1", name="w", host="h", version="1", roles=("worker",), slots=3)
 CONTENT = ControllerContent(releases=("22.12",), feeds=("22.12",))

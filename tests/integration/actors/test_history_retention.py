@@ -6,8 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from coordinator_house import House
-from embedded_rig import Rig
 from sqlalchemy import func, insert, select
 from structlog.testing import capture_logs
 
@@ -16,6 +14,8 @@ from db.database import Database
 from db.retention import Retention
 from db.schema import audit, commands, events
 from messages.commands import CommandType
+from tests.integration.actors.coordinator_house import House
+from tests.integration.actors.embedded_rig import Rig
 
 KEPT = Retention(history=timedelta(days=90), audit=timedelta(days=365))
 HOUR_S = 3600.0

@@ -10,7 +10,6 @@ from unittest.mock import Mock
 
 import pytest
 from dramatiq import Message
-from embedded_rig import Rig
 
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from db.schema import events
@@ -18,6 +17,7 @@ from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from service.lifecycle import Engine, EngineRun
 from service.periodic_thread import Loop
+from tests.integration.actors.embedded_rig import Rig
 
 
 class TestInProcessTransport:

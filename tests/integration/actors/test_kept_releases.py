@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from embedded_rig import Rig, Stage
+
+from tests.integration.actors.embedded_rig import Rig, Stage
 
 REMOVAL = ("prestage_keep_releases", "prestage_protected_releases")
 

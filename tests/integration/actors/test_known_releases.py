@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from coordinator_house import House
 
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.schema import steps, strategies, subclouds
 from messages.commands import CommandType
 from messages.queues import PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
+from tests.integration.actors.coordinator_house import House
 
 NOT_HERE = "The requested release is not ready to be installed. The system controller does not have 25.03; it has "
 NOT_DEPLOYED = (

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from unittest.mock import Mock
 
 import pytest
-from coordinator_house import OWNER, House, claimed
 from sqlalchemy import Connection, event
 from structlog.testing import capture_logs
 
@@ -22,6 +21,7 @@ from db.unit_of_work import Journal
 from service.periodic_thread import Loop
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
+from tests.integration.actors.coordinator_house import OWNER, House, claimed
 
 
 def report(run_id: int) -> RunResult:

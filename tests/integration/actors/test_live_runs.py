@@ -11,7 +11,6 @@ from unittest.mock import Mock
 from zlib import compress
 
 import pytest
-from coordinator_house import House
 from sqlalchemy import Connection, select
 
 from actors.worker import live_output as live_module
@@ -28,6 +27,7 @@ from runner.interface import Outcome, RunEnded
 from runner.progress import Progress
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
+from tests.integration.actors.coordinator_house import House
 
 OWNER = "worker/1"
 # Rules of what is handed over and when, which no store changes.

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded_rig import ALL_STATES, Rig, Stage, upload_list
 
 from db.run_output import outputs
 from runner.interface import OnFinished, Runner
 from runner.supervisor import Supervisor
 from service.controller import ansible_installation
 from simulator.simulation import Fleet
-from tests.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
-from tests.imported_sites import READY, import_sites
-from tests.simulated_fleet import simulated_fleet
+from tests.integration.actors.embedded_rig import ALL_STATES, Rig, Stage, upload_list
+from tests.support.foreign_playbooks import VERSIONS, ForeignPlaybooks, newer_set, seed_set, set_between
+from tests.support.imported_sites import READY, import_sites
+from tests.support.simulated_fleet import simulated_fleet
 
 PASSWORD = "Li69nux*{{ no }}"
 # A site that is a directory of this machine; what the operator says of a site is passed on.

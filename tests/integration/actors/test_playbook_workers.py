@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coordinator_house import House
 from sqlalchemy import update
 
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.schema import heartbeats, steps, strategies
 from messages.commands import Answer, CommandType
 from messages.queues import PRECHECKS, PREPARE, SUBCLOUDS
+from tests.integration.actors.coordinator_house import House
 
 ERROR = "x.yml, line 3, needs the module xml, which this Ansible does not have. Install prestager[starlingx]."
 CANNOT = "Unable to create strategy of type 'prestage': Bad strategy request: "

@@ -23,8 +23,8 @@ from sites.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
 from sites.sysinv.auth import Account, TlsTrust, TokenStore
 from sites.sysinv.client import Access, Timeouts
 from sites.sysinv.endpoints import SiteAddresses
-from tests.migrated_store import place_migrated
-from tests.waiting import wait_for
+from tests.support.migrated_database import place_migrated
+from tests.support.waiting import wait_for
 
 RULES = ProbeRules(interval_s=0.05, failures=2, concurrency=10)
 TCP = aim_tcp(2)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from coordinator_house import House
 from sqlalchemy import update
 
 from broker.outbox_relay import OutboxRelay, one_by_one
 from db.schema import outbox
 from db.unit_of_work import Journal
+from tests.integration.actors.coordinator_house import House
 
 
 class TestRelay:

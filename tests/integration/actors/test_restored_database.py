@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from coordinator_house import House
 from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select, update
 
@@ -19,6 +18,7 @@ from db.schema import audit, events, heartbeats, runs, steps, strategies
 from db.unit_of_work import Journal
 from messages.events import cloud_event
 from statemachine.states import RunOutcome
+from tests.integration.actors.coordinator_house import House
 
 OWNER = "worker/1"
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from coordinator_house import House
-from embedded_rig import PACKAGES, PREPARE, Rig, Stage
 from sqlalchemy import update
 
 from cli.command_context import shell_caller
@@ -16,8 +14,10 @@ from messages.commands import Command, CommandType
 from messages.connection_variables import site_variables
 from runner.fake import FakeRunEnd
 from runner.machine_addresses import own_addresses, own_names
-from tests.imported_sites import READY, import_sites
-from tests.waiting import wait_for
+from tests.integration.actors.coordinator_house import House
+from tests.integration.actors.embedded_rig import PACKAGES, PREPARE, Rig, Stage
+from tests.support.imported_sites import READY, import_sites
+from tests.support.waiting import wait_for
 
 JUMP = {"ansible_ssh_common_args": "-J jump.example.com", "ansible_port": 2222}
 

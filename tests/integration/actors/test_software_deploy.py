@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from embedded_rig import PACKAGES, Rig, Stage
 
 from sites.sysinv.software_list import read_software
-from tests.foreign_playbooks import newer_set
+from tests.integration.actors.embedded_rig import PACKAGES, Rig, Stage
+from tests.support.foreign_playbooks import newer_set
 
 ON_ONE_STORE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 SOFTWARE = [{"release_id": "s-24.09.1", "sw_version": "24.09.1", "state": "deployed", "reboot_required": False}]

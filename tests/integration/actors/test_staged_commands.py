@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coordinator_house import House
 from sqlalchemy import update
 
 from db.schema import subclouds
 from messages.commands import CommandType
-from tests.imported_sites import READY, import_sites
+from tests.integration.actors.coordinator_house import House
+from tests.support.imported_sites import READY, import_sites
 
 SHOWN = "for-install: 23.09 - for-sw-deploy: None"
 

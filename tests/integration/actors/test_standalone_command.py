@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coordinator_house import House
 from sqlalchemy import update
 
 from db.inventory import declare_upgrading
 from db.schema import secrets, steps, subclouds
 from messages.commands import CommandType
 from messages.serializers import subcloud_resource
+from tests.integration.actors.coordinator_house import House
 
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
 WAITING = (

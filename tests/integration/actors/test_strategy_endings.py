@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from embedded_rig import ALL_STATES, FAILS, LOST, PACKAGES, PREPARE, Rig, Stage
 
 from db.schema import outbox, runs, secrets, steps
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
-from tests.waiting import wait_for
+from tests.integration.actors.embedded_rig import ALL_STATES, FAILS, LOST, PACKAGES, PREPARE, Rig, Stage
+from tests.support.waiting import wait_for
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 

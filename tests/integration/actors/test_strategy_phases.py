@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stage, upload_list
 
 from db.schema import events, preparations, secrets
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from runner.progress import Progress
-from tests.waiting import wait_for
+from tests.integration.actors.embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stage, upload_list
+from tests.support.waiting import wait_for
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coordinator_house import House
 
 from db.schema import commands, secrets, steps, strategies
 from messages.commands import Command, CommandType
 from messages.not_served import NOT_SERVED
+from tests.integration.actors.coordinator_house import House
 
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."

@@ -9,8 +9,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from coordinator_house import House
-from embedded_rig import Rig, Stage
 from sqlalchemy import event
 
 from actors.coordinator.context import CoordinatorRules
@@ -25,8 +23,10 @@ from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from sites.inspector import DeclaredInspector, InspectionError
-from tests.simulated_sites import SitesThread, sites_in_thread
-from tests.waiting import wait_for
+from tests.integration.actors.coordinator_house import House
+from tests.integration.actors.embedded_rig import Rig, Stage
+from tests.support.simulated_sites import SitesThread, sites_in_thread
+from tests.support.waiting import wait_for
 
 NAMES = ("well", "duplex", "alarmed", "gone", "older", "moved")
 UNREADABLE = "Failed to retrieve subcloud system mode and system health."

@@ -10,7 +10,6 @@ from random import Random
 from threading import Barrier, Event
 
 import pytest
-from coordinator_house import House
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
@@ -22,6 +21,7 @@ from db.unit_of_work import Journal
 from messages.commands import Answer
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
+from tests.integration.actors.coordinator_house import House
 
 CALLERS = 4
 COMMANDS = 25

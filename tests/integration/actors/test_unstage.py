@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from coordinator_house import House
-from embedded_rig import FAILS, LOST, Rig, Stage
 from sqlalchemy import update
 
 from db.schema import events, runs, secrets, steps, subclouds
 from messages.commands import Answer, CommandType
-from tests.foreign_playbooks import newer_set
-from tests.waiting import wait_for
+from tests.integration.actors.coordinator_house import House
+from tests.integration.actors.embedded_rig import FAILS, LOST, Rig, Stage
+from tests.support.foreign_playbooks import newer_set
+from tests.support.waiting import wait_for
 
 UNSTAGE = "unstage_release"
 SHOWN = ("complete", "for-install: 23.09 - for-sw-deploy: None")

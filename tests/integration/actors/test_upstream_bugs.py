@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from embedded_rig import Rig, Stage
 
 from actors.coordinator.coordinator import Coordinator
 from db.schema import events, runs, steps, strategies
@@ -15,7 +14,8 @@ from messages.commands import CommandType
 from messages.serializers import step_resource, strategy_resource, subcloud_resource
 from runner.fake import FakeRunEnd
 from sites.inspector import DeclaredInspector
-from tests.waiting import wait_for
+from tests.integration.actors.embedded_rig import Rig, Stage
+from tests.support.waiting import wait_for
 
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
 FOREVER = FakeRunEnd(delay_s=3600.0)

@@ -26,10 +26,10 @@ from service.roles import ALL_ROLES, Role
 from service.settings import Settings
 from service.wiring import Installation, RunnerFactory, build
 from tests.integration.actors.coordinator_house import House
-from tests.migrated_store import place_migrated
-from tests.rabbitmq_server import RabbitmqServer
-from tests.tcp_proxy import HOST
-from tests.waiting import wait_for
+from tests.support.migrated_database import place_migrated
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.tcp_proxy import HOST
+from tests.support.waiting import wait_for
 
 END_S = 30.0
 TYPE = "io.prestager.command."

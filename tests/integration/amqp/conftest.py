@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, new_virtual_host
-from tests.rabbitmq_server import RabbitmqServer
+from tests.support.rabbitmq_server import RabbitmqServer
 
 
 @pytest.fixture(scope="module")

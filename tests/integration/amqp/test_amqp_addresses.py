@@ -11,7 +11,7 @@ import pytest
 
 from broker.amqp.publisher import Publisher
 from tests.integration.amqp.amqp_rig import VirtualHost
-from tests.tcp_proxy import HOST
+from tests.support.tcp_proxy import HOST
 
 NAME = "broker.test"
 # On loopback, and nobody else's.

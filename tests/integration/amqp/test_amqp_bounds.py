@@ -20,8 +20,8 @@ from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
-from tests.tcp_proxy import TcpProxy
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import wait_for
 
 # The bound of these tests, which would else wait for minutes; tests/faults has the real one.
 BOUND_S = 1.0

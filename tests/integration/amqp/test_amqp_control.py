@@ -18,8 +18,8 @@ from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
-from tests.tcp_proxy import HOST, TcpProxy
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import HOST, TcpProxy
+from tests.support.waiting import wait_for
 
 WORKER = frozenset({Role.WORKER})
 NOT_WORKER = frozenset({Role.COORDINATOR})

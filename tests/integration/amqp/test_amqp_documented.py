@@ -30,8 +30,8 @@ from runner.interface import Outcome, PlaybookJob
 from runner.progress import COUNTED, Progress
 from tests.integration.amqp.amqp_rig import TYPE, Node, Requester, VirtualHost, command_event
 from tests.integration.amqp.test_amqp_traces import end, traced
-from tests.otlp_collector import Collector
-from tests.waiting import wait_for
+from tests.support.otlp_collector import Collector
+from tests.support.waiting import wait_for
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

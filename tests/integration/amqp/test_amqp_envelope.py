@@ -13,7 +13,7 @@ from broker.amqp.dead_lettering import REASON
 from broker.amqp.envelope import BadEnvelopeError, read_envelope
 from messages.queues import COORDINATOR, PRECHECKS
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 CANARY = "Li69nux-canary"
 GOOD: dict[str, Any] = {

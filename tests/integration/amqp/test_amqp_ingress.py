@@ -23,7 +23,7 @@ from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, TYPE, Node, Requester, VirtualHost, command_event
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 COORDINATOR_ONLY = frozenset({Role.COORDINATOR})

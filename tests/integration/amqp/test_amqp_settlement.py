@@ -18,8 +18,8 @@ from broker.amqp.dramatiq_broker import PrestagerBroker
 from broker.amqp.publisher import Publisher
 from messages.queues import PREPARE
 from tests.integration.amqp.amqp_rig import VirtualHost
-from tests.tcp_proxy import HOST, TcpProxy
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import HOST, TcpProxy
+from tests.support.waiting import wait_for
 
 
 def read(_: Basic.Deliver, __: pika.BasicProperties, body: bytes) -> Message[None]:

@@ -32,8 +32,8 @@ from runner.fake import FakeRunEnd
 from runner.interface import Outcome, PlaybookJob, TaskEnd, TaskTime
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
-from tests.otlp_collector import Collector, Received
-from tests.waiting import wait_for
+from tests.support.otlp_collector import Collector, Received
+from tests.support.waiting import wait_for
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PHASES = ["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images"]

@@ -18,7 +18,7 @@ from messages.queues import COORDINATOR as COORDINATOR_QUEUE
 from service.distributed import AmqpActors
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 COORDINATOR = frozenset({Role.COORDINATOR})
 API = frozenset({Role.API})

@@ -18,9 +18,9 @@ from monitoring.http_server import Health
 from service.monitoring import is_alive, monitoring
 from service.roles import ALL_ROLES
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
-from tests.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.support.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 SETTINGS = CONFIGURATION.parent / "rabbitmq" / "10-prestager.conf"
 PLUGINS = CONFIGURATION.parent / "rabbitmq" / "enabled_plugins"

@@ -15,8 +15,8 @@ from runner.fake import FakeRunEnd
 from runner.interface import Outcome
 from tests.integration.amqp.amqp_rig import Node
 from tests.integration.amqp.test_amqp_traces import is_over, traced
-from tests.otlp_collector import Collector
-from tests.waiting import wait_for
+from tests.support.otlp_collector import Collector
+from tests.support.waiting import wait_for
 from tracing.log_context import add_context
 
 SITES = ("edge-1", "edge-2", "edge-3")

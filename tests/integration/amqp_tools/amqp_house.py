@@ -28,9 +28,9 @@ from service.roles import Role
 from service.settings import Settings
 from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
-from tests.rabbitmq_server import RabbitmqServer
-from tests.tcp_proxy import HOST
-from tests.waiting import wait_for
+from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.tcp_proxy import HOST
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 END_S = 30.0

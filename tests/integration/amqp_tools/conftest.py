@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from amqp_house import Ended, House, Prestager, house_at
 
 from cli.main import main
-from tests.rabbitmq_server import RabbitmqServer
+from tests.integration.amqp_tools.amqp_house import Ended, House, Prestager, house_at
+from tests.support.rabbitmq_server import RabbitmqServer
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from typing import Final
 
 import pytest
 import structlog
-from amqp_house import House, Prestager
 from dramatiq.errors import ConnectionClosed
 from structlog.testing import capture_logs
 
@@ -22,8 +21,9 @@ from broker.amqp.errors import BrokerUnavailableError, explain_broker_error, sho
 from broker.amqp.publisher import Publisher, PublishError
 from broker.amqp.topology_check import TopologyCheck
 from monitoring.logging import configure_logs
-from tests.server_certificates import make_certificate
-from tests.tcp_proxy import HOST
+from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.support.server_certificates import make_certificate
+from tests.support.tcp_proxy import HOST
 
 NAMES: Final = ("Error:", "Exception", "AMQP", "Probable", "errno", "Errno", "_ssl", "Connector", "hunter2")
 

@@ -8,13 +8,13 @@ from time import monotonic
 
 import pika
 import pytest
-from amqp_house import House, Prestager
 
 from broker.amqp.dead_letter_admin import count_dead_letters
 from broker.amqp.errors import BrokerUnavailableError
 from broker.amqp.topology import dead_letters_of
 from messages.queues import COMMANDS, SUBCLOUDS
-from tests.tcp_proxy import HOST
+from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.support.tcp_proxy import HOST
 
 XQ = dead_letters_of(COMMANDS)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from time import time
 
 import pytest
-from amqp_house import Ended, House, Prestager
 
 from broker.amqp.topology import EXCHANGES, QUEUES, dead_letters_of
 from cli.doctor import broker_checks
@@ -15,7 +14,8 @@ from cli.doctor import database_checks as store_checks
 from cli.doctor.finding import Level
 from db.database import Database
 from messages.queues import COMMANDS, PREPARE
-from tests.tcp_proxy import HOST
+from tests.integration.amqp_tools.amqp_house import Ended, House, Prestager
+from tests.support.tcp_proxy import HOST
 
 OURS = next(dict(queue.arguments) for queue in QUEUES if queue.name == PREPARE)
 

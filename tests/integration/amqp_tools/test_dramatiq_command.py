@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from amqp_house import END_S, ROOT, House
 
 from db.database import Database
 from db.heartbeats import all_processes
-from tests.imported_sites import READY, import_sites_at
-from tests.journal_playbooks import journal_lines, write_playbooks
-from tests.waiting import wait_for
+from tests.integration.amqp_tools.amqp_house import END_S, ROOT, House
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.journal_playbooks import journal_lines, write_playbooks
+from tests.support.waiting import wait_for
 
 DRAMATIQ = [sys.executable, "-m", "dramatiq", "actors.dramatiq_entry", "-p", "1", "-t", "8"]
 

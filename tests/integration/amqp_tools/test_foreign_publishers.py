@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 
 import pika
 import pytest
-from amqp_house import ROOT, House, Prestager
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from broker.amqp.topology import EVENTS, dead_letters_of
 from db.schema import commands, strategies, subclouds
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
-from tests.verifying_receiver import verifying
+from tests.integration.amqp_tools.amqp_house import ROOT, House, Prestager
+from tests.support.verifying_receiver import verifying
 
 SOURCE = "//ci.example.net/night"
 SECRET = "whsec_" + "c2VjcmV0" * 4

@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 
 import pytest
-from amqp_house import House, Prestager
 
 from broker.amqp.topology import dead_letters_of
 from cli import queues_command
 from cli.queues_command import State, verdict
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, SUBCLOUDS
-from tests.tcp_proxy import HOST
-from tests.waiting import wait_for
+from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.support.tcp_proxy import HOST
+from tests.support.waiting import wait_for
 
 
 def lines(text: str) -> dict[str, list[str]]:

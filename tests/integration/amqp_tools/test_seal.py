@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from amqp_house import House, Prestager
 
 from broker.amqp.cloudevents import to_command
 from db.encryption import UnsealingError
 from messages.commands import Command
 from service.secret_key import load_sealer
+from tests.integration.amqp_tools.amqp_house import House, Prestager
 
 SOURCE = "//ci.example.net/night job"
 

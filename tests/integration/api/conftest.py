@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from api_rig import BOUNDS, RecordingTransport, Rig, serve
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
@@ -15,7 +14,8 @@ from apidocs.openapi.making import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
-from tests.migrated_store import place_migrated
+from tests.support.migrated_database import place_migrated
+from tests.support.served_api import BOUNDS, RecordingTransport, Rig, serve
 
 KEY = b"k" * 32
 

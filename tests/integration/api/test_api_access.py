@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from api_rig import Rig
 
 from api.auth import READ, Caller
 from db.tokens import TokenStore
+from tests.support.served_api import Rig
 
 READS = [
     "/v1.0/sw-update-strategy/steps",

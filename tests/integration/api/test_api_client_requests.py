@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import api_rows
 import pytest
-from api_rig import Rig, multipart
 
 from db.encryption import Sealer
 from db.schema import steps, strategies, subclouds
+from tests.support import api_rows
+from tests.support.served_api import Rig, multipart
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PRESTAGE = {"type": "prestage"}

@@ -8,13 +8,13 @@ import socket
 from contextlib import suppress
 from time import monotonic
 
-import api_rows
 import pytest
-from api_rig import Rig
 from structlog.testing import capture_logs
 
 from api.connections import ConnectionBounds, ConnectionCounts, TooManyConnectionsError
 from db.schema import events
+from tests.support import api_rows
+from tests.support.served_api import Rig
 
 DEADLINE_S = 10.0
 HEAD_S = 0.4

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from api_rig import RecordingTransport, Rig, serve
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
@@ -14,6 +13,7 @@ from apidocs.openapi.making import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
+from tests.support.served_api import RecordingTransport, Rig, serve
 
 DOCS = Path(__file__).parents[3] / "docs"
 

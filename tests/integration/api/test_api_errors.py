@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from api_rig import Rig
 from structlog.testing import capture_logs
 
 from messages.commands import Answer
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
+from tests.support.served_api import Rig
 
 PATH = "/v1.0/sw-update-strategy"
 BODY = {"type": "prestage"}

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import api_rows
 import pytest
-from api_rig import Rig
 
 from db.schema import subcloud_groups, subclouds
 from messages.commands import Answer, CommandType
+from tests.support import api_rows
+from tests.support.served_api import Rig
 
 BASE = "/v1.0/subcloud-groups"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import api_rows
 import pytest
-from api_rig import Rig
 
 from db.schema import audit, steps, strategies
+from tests.support import api_rows
+from tests.support.served_api import Rig
 
 STRATEGIES = "/v1.0/strategies"
 AUDIT = "/v1.0/audit"

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from api_rig import Rig
 
 from db.tokens import Role, TokenStore
+from tests.support.served_api import Rig
 
 PATH = "/v1.0/sw-update-strategy"
 BODY = {"type": "prestage", "sysadmin_password": "TGk2OW51eCo="}

@@ -4,11 +4,11 @@ import asyncio
 import zlib
 
 import pytest
-from api_rig import Rig, multipart
 from structlog.testing import capture_logs
 
 from api.context import Limits
 from messages.dcmanager_fields import SUBCLOUD_FIELDS
+from tests.support.served_api import Rig, multipart
 
 PATH = "/v1.0/sw-update-strategy"
 

@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import api_rows
 import pytest
-from api_rig import Rig
 from sqlalchemy import delete, insert, update
 
 from api import log_stream as follow_module
@@ -20,7 +18,9 @@ from api.stream import serving as serving_module
 from db.schema import live_outputs, preparations, run_outputs, runs, steps, strategies
 from db.tokens import TokenStore
 from db.unavailable import DatabaseUnavailableError
-from tests.waiting import wait_for
+from tests.support import api_rows
+from tests.support.served_api import Rig
+from tests.support.waiting import wait_for
 
 BASE = "/v1.0/sw-update-strategy/steps"
 PREPARE, PACKAGES, IMAGES = "prestage-prepare", "prestaging-packages", "prestaging-images"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from api_rig import Rig
 
 from api.routes import GUARDED, own_query
 from apidocs.openapi.assembly import OPERATIONS
+from tests.support.served_api import Rig
 
 CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strategy/steps")
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
-from api_rig import RecordingTransport, Rig, serve
 
 from api.app import create_app
 from api.auth import AuthenticatorUnavailableError, Caller, TokenAuthenticator
@@ -14,6 +13,7 @@ from apidocs.openapi.making import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
+from tests.support.served_api import RecordingTransport, Rig, serve
 
 
 async def test_versions(rig: Rig) -> None:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from api_rig import Rig, multipart
 
 from messages.commands import Answer
 from messages.errors import TransportUnavailableError
+from tests.support.served_api import Rig, multipart
 
 PLAIN, ENCODED = "Li69nux*", "TGk2OW51eCo="
 GOOD = {"type": "prestage", "sysadmin_password": ENCODED}

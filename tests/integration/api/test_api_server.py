@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 
 import pytest
-from api_rig import RecordingTransport, Rig
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
@@ -13,6 +12,7 @@ from apidocs.openapi.making import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
+from tests.support.served_api import RecordingTransport, Rig
 
 
 @pytest.mark.parametrize("value", ["hid\x01den-token", "den-token" * 2000])

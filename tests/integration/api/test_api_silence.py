@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from api_rig import Rig, multipart
 from sqlalchemy import Connection
 
 from api import database_reader as reads
@@ -18,6 +17,7 @@ from api.database_reader import DatabaseReader
 from api.errors import ApiError
 from db.database import Database
 from db.tokens import Role, TokenStore
+from tests.support.served_api import Rig, multipart
 
 
 @pytest.fixture

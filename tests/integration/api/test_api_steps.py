@@ -3,13 +3,13 @@ from __future__ import annotations
 import zlib
 from datetime import timedelta
 
-import api_rows
 import pytest
-from api_rig import Rig
 
 from db import run_output as printed
 from db.schema import preparations, run_outputs, runs, steps, strategies
 from statemachine.states import PHASES
+from tests.support import api_rows
+from tests.support.served_api import Rig
 
 BASE = "/v1.0/sw-update-strategy/steps"
 PACKAGES = "prestaging-packages"

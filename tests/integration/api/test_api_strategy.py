@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import api_rows
 import pytest
-from api_rig import Rig
 
 from db.encryption import Sealer
 from db.schema import strategies
 from messages.commands import Answer, CommandType
+from tests.support import api_rows
+from tests.support.served_api import Rig
 
 BASE = "/v1.0/sw-update-strategy"
 

@@ -9,9 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import api_rows
 import pytest
-from api_rig import Rig
 from sqlalchemy import delete
 
 from api import events as stream_module
@@ -19,7 +17,9 @@ from api.stream import follower as follower_module
 from api.stream import serving as serving_module
 from db.schema import events, runs, steps, strategies
 from db.tokens import TokenStore
-from tests.waiting import wait_for
+from tests.support import api_rows
+from tests.support.served_api import Rig
+from tests.support.waiting import wait_for
 
 PATH = "/v1.0/events"
 DEADLINE_S = 10.0

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import api_rows
 import pytest
-from api_rig import Rig, multipart
 from sqlalchemy import event
 
 from db.encryption import Sealer
@@ -15,6 +13,8 @@ from messages.host_keys import parse_host_keys
 from messages.version import INSTALLATION_HEADER
 from sites.dcmanager.interpretation import read_subclouds
 from statemachine.site_operations import SiteOperation
+from tests.support import api_rows
+from tests.support.served_api import Rig, multipart
 
 BASE = "/v1.0/subclouds"
 # What the client's constructor cannot do without (contract 4.1).

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from api_rig import BOUNDS, RecordingTransport
 from structlog.testing import capture_logs
 
 from api.app import create_app
@@ -23,7 +22,8 @@ from apidocs.openapi.making import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
-from tests.server_certificates import make_certificate, write_key
+from tests.support.served_api import BOUNDS, RecordingTransport
+from tests.support.server_certificates import make_certificate, write_key
 
 DEADLINE_S = 10.0
 ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"

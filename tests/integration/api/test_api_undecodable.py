@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import pytest
-from api_rig import Rig
 from structlog.testing import capture_logs
+
+from tests.support.served_api import Rig
 
 PATH = "/v1.0/sw-update-strategy"
 GOOD = b'{"type": "prestage"}'

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import api_rows
 import pytest
-from api_rig import Rig
 
 from api.webhooks import _SHOWN_ALREADY
 from db.encryption import Sealer
 from db.schema import webhook_deliveries, webhooks
 from messages.commands import Answer, CommandType
 from messages.webhook_secrets import key_of, seal_tag
+from tests.support import api_rows
+from tests.support.served_api import Rig
 
 BASE = "/v1.0/webhooks"
 SECRET = "whsec_" + "c2VjcmV0" * 4

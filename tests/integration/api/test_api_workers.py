@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from api_rig import Rig
 
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
+from tests.support.served_api import Rig
 
 WORKERS = "/v1.0/workers"
 

@@ -27,7 +27,7 @@ from runner.fake import FakeRunEnd, FakeRunner
 from service.settings import Settings
 from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 _COMMAND_S = 20.0
 _SITE = {

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 import structlog
-from served_installation import Served, served_installation
 
 from apidocs.openapi.assembly import OPERATIONS, build_document
+from tests.integration.api_document.served_installation import Served, served_installation
 
 # Requests of the fuzzer for each operation; None: the few of the test run.
 EXAMPLES = os.environ.get("PRESTAGER_FUZZ_EXAMPLES")

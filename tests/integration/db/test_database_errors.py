@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
 from db.database_errors import explain_database_error
-from tests.postgres_server import PostgresServer
-from tests.tcp_proxy import HOST
+from tests.support.postgres_server import PostgresServer
+from tests.support.tcp_proxy import HOST
 
 POSTGRESQL = {
     "password": ({"password": "hunter2"}, "refuses the user or its password", "Correct user and password"),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from db_rows import AT, LIMITS, Rig
 from sqlalchemy import Connection, func, inspect, select, update
 
 from db.apply_step_moves import StaleDecisionError
@@ -19,6 +18,7 @@ from statemachine.actions import (
 )
 from statemachine.plan import plan
 from statemachine.states import PreparationState, RunOutcome, StepState, StrategyState
+from tests.integration.db.db_rows import AT, LIMITS, Rig
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from db_rows import AT, OWNER, Rig
 from sqlalchemy import Connection, delete, insert, select, update
 
 from db.live_output import (
@@ -28,6 +27,7 @@ from db.schema import events, live_outputs, run_outputs, runs, steps
 from db.unit_of_work import Journal
 from statemachine.actions import ExpireRun
 from statemachine.states import RunOutcome
+from tests.integration.db.db_rows import AT, OWNER, Rig
 
 FAR = {"play": "p", "task": "t", "tasks": 3, "results": {"ok": 2}}
 

@@ -4,7 +4,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from db_rows import AT, LIMITS, Rig
 from sqlalchemy import Connection, select, update
 
 from db.load_snapshot import database_time, load_all_open, load_snapshot
@@ -12,6 +11,7 @@ from db.runs import hand_back, lose_runs_of, renew
 from db.schema import steps, strategies, subclouds
 from statemachine.plan import plan
 from statemachine.states import RunOutcome
+from tests.integration.db.db_rows import AT, LIMITS, Rig
 
 SITES = 9
 OPERATIONS = 45

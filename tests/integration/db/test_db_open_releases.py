@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from db_rows import AT, Rig
 from sqlalchemy import Connection, update
 
 from db.open_releases import open_releases
 from db.schema import steps, strategies
+from tests.integration.db.db_rows import AT, Rig
 
 
 @pytest.fixture

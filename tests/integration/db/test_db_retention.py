@@ -14,7 +14,7 @@ from db.database import Database
 from db.events import newest_id, oldest_id
 from db.retention import Retention, purge
 from db.schema import audit, commands, events, run_outputs, runs, steps, strategies, webhook_deliveries, webhooks
-from tests.migrated_store import place_migrated
+from tests.support.migrated_database import place_migrated
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OLD, NEW = NOW - timedelta(days=100), NOW - timedelta(days=1)

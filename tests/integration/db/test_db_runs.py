@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from db_rows import AT, OWNER, Rig
 from sqlalchemy import Connection, select, update
 
 from db.load_snapshot import database_time
@@ -20,6 +19,7 @@ from db.schema import run_outputs, runs
 from db.unit_of_work import Journal
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome, StepState
+from tests.integration.db.db_rows import AT, OWNER, Rig
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from db_rows import AT, LIMITS, Rig, sent_statements
 from sqlalchemy import Connection, insert, select, update
 
 from db.apply_plan import Decisions
@@ -17,6 +16,7 @@ from db.schema import runs, steps
 from db.unit_of_work import Journal
 from statemachine.actions import AbortWaiting
 from statemachine.plan import plan
+from tests.integration.db.db_rows import AT, LIMITS, Rig, sent_statements
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 LARGE = 5000

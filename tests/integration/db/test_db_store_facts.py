@@ -12,7 +12,6 @@ from threading import Event
 from time import monotonic
 
 import pytest
-from db_rows import AT, Rig
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -25,7 +24,8 @@ from monitoring import cached_query as question
 from monitoring.database_metrics import DatabaseMetrics
 from monitoring.dead_letter_metrics import DeadLetters
 from monitoring.metrics import ProcessMetrics
-from tests.waiting import wait_for
+from tests.integration.db.db_rows import AT, Rig
+from tests.support.waiting import wait_for
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
 Values = dict[tuple[str, tuple[str, ...]], float]

@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from db.database import Database
 from db.schema import controller, subcloud_groups
 from db.unavailable import DatabaseUnavailableError, driver_reason, unavailable_as_one_error
-from tests.postgres_server import PostgresServer
-from tests.waiting import wait_for
+from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import wait_for
 
 ON_POSTGRESQL = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from db_rows import AT, Rig, new_step
 from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
@@ -14,6 +13,7 @@ from db.database import Database
 from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
 from db.unit_of_work import Journal
+from tests.integration.db.db_rows import AT, Rig, new_step
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 THREADS = 4

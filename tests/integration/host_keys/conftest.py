@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ssh_sites import Prestager, SshServerThread, ssh_servers
+
+from tests.integration.host_keys.ssh_sites import Prestager, SshServerThread, ssh_servers
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, PlaybookJob
 from service.settings import Settings
 from service.wiring import Installation, build
-from tests.migrated_store import place_migrated
-from tests.waiting import wait_for
+from tests.support.migrated_database import place_migrated
+from tests.support.waiting import wait_for
 
 END_S = 60.0
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ssh_sites import Prestager
-
 from simulator.host_keys import kept_host_key, remove_all_but_host_keys
 from simulator.inventory import write_site_urls
 from simulator.simulation import Fleet
 from simulator.site_spec import Account, SiteSpec
-from tests.simulated_fleet import simulated_fleet
-from tests.simulated_sites import sites_in_thread
+from tests.integration.host_keys.ssh_sites import Prestager
+from tests.support.simulated_fleet import simulated_fleet
+from tests.support.simulated_sites import sites_in_thread
 
 NAME = "edge-001"
 DONE = ("complete", "")

@@ -12,13 +12,13 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from ssh_sites import Prestager, SshServerThread, line_of, new_key
 
 from messages.host_keys import parse_host_keys, signature_algorithms
 from runner.interface import PlaybookJob, RunEnded
 from runner.ssh_arguments import KnownHost
 from runner.supervisor import Supervisor
-from tests.waiting import wait_for
+from tests.integration.host_keys.ssh_sites import Prestager, SshServerThread, line_of, new_key
+from tests.support.waiting import wait_for
 
 PASSWORD = "Li69nux*"
 END_S = 60.0

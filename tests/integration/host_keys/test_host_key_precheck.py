@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from ssh_sites import Prestager, SshServerThread, line_of, new_key
 
 from db.host_keys import HostKeyContact, forget_host_keys, give_host_keys, settle
 from db.inventory import find_subcloud
@@ -19,8 +18,9 @@ from messages.commands import CommandType
 from messages.host_keys import parse_host_keys
 from runner.processes import marked
 from statemachine.host_keys import HostKeyPolicy
-from tests.tcp_proxy import TcpProxy, free_port
-from tests.waiting import wait_for
+from tests.integration.host_keys.ssh_sites import Prestager, SshServerThread, line_of, new_key
+from tests.support.tcp_proxy import TcpProxy, free_port
+from tests.support.waiting import wait_for
 
 Start = Callable[..., Prestager]
 DONE = ("complete", "")

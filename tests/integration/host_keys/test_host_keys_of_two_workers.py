@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select
-from ssh_sites import line_of, new_key
 
 from actors.coordinator.subclouds import read_new
 from apidocs.asyncapi.assembly import build_document
@@ -23,6 +22,7 @@ from db.unit_of_work import Journal
 from messages.events import cloud_event
 from messages.host_keys import HostKey, parse_host_keys
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict
+from tests.integration.host_keys.ssh_sites import line_of, new_key
 
 WORKERS = 8
 

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from db.database import Database
-from tests.keystone_server import KeystoneServer
-from tests.migrated_store import place_migrated
-
-# The rig of the API's tests serves here too.
-sys.path.append(str(Path(__file__).parents[1] / "api"))
-
-from keystone_rig import KeystoneRig, serve_with_keystone
+from tests.integration.keystone.keystone_rig import KeystoneRig, serve_with_keystone
+from tests.support.keystone_server import KeystoneServer
+from tests.support.migrated_database import place_migrated
 
 
 @pytest.fixture(scope="session")

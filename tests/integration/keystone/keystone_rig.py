@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from api_rig import RecordingTransport, Reply, Rig, serve
-
 from api.app import create_app
 from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
@@ -16,7 +14,8 @@ from api.keystone.identity import KeystoneIdentity, ServiceAccount
 from apidocs.openapi.making import make_documents
 from db.database import Database
 from db.encryption import Sealer
-from tests.keystone_server import KeystoneServer, Seen
+from tests.support.keystone_server import KeystoneServer, Seen
+from tests.support.served_api import RecordingTransport, Reply, Rig, serve
 
 VALIDATION = Seen(method="GET", path="/v3/auth/tokens", status=200)
 LOGIN = Seen(method="POST", path="/v3/auth/tokens", status=201)

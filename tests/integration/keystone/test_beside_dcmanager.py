@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import api_rows
 import pytest
-from keystone_rig import KeystoneRig
 
 from cli.doctor.dcmanager_checks import dcmanager_findings
 from cli.doctor.finding import Level
@@ -18,7 +16,9 @@ from sites.inspector import InspectionError
 from sites.sysinv.auth import Account, TlsTrust, TokenStore
 from sites.sysinv.client import Access, Address, Timeouts
 from statemachine.site_operations import SiteOperation
-from tests.keystone_server import KeystoneServer
+from tests.integration.keystone.keystone_rig import KeystoneRig
+from tests.support import api_rows
+from tests.support.keystone_server import KeystoneServer
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from keystone_rig import KeystoneRig, identity
 
 from api.app import create_app
 from api.docs_routes import Documents
@@ -20,10 +19,11 @@ from runner.fake import FakeRunner
 from service.settings import Settings
 from service.wiring import build
 from statemachine.host_keys import HostKeyPolicy
-from tests.dcmanager_client import CommandFailedError, DcmanagerClient
-from tests.keystone_server import KeystoneServer
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.integration.keystone.keystone_rig import KeystoneRig, identity
+from tests.support.dcmanager_client import CommandFailedError, DcmanagerClient
+from tests.support.keystone_server import KeystoneServer
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 Client = Callable[[str], DcmanagerClient]
 VALUES = """

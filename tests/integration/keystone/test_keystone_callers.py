@@ -7,10 +7,10 @@ import logging
 from time import monotonic
 
 import pytest
-from keystone_rig import LOGIN, VALIDATION, KeystoneRig, serve_with_keystone
 
 from db.database import Database
-from tests.keystone_server import KeystoneServer
+from tests.integration.keystone.keystone_rig import LOGIN, VALIDATION, KeystoneRig, serve_with_keystone
+from tests.support.keystone_server import KeystoneServer
 
 STRATEGY = "/v1.0/sw-update-strategy"
 READS = (f"{STRATEGY}/steps", "/v1.0/subclouds", "/v1.0/subcloud-groups")

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 
 import pytest
-from api_rig import Reply
-from keystone_rig import LOGIN, VALIDATION, KeystoneRig, identity, serve_with_keystone
 
 from api.auth import AuthenticatorUnavailableError
 from api.keystone.authenticator import KeystoneAuthenticator
 from db.database import Database
-from tests.keystone_server import KeystoneServer
-from tests.tcp_proxy import TcpProxy
+from tests.integration.keystone.keystone_rig import LOGIN, VALIDATION, KeystoneRig, identity, serve_with_keystone
+from tests.support.keystone_server import KeystoneServer
+from tests.support.served_api import Reply
+from tests.support.tcp_proxy import TcpProxy
 
 HASTE_S = 1.5
 # For all of a crowd together, on a machine that is busy with other tests; one after the other would take minutes.

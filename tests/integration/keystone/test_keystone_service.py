@@ -8,14 +8,14 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from keystone_rig import KeystoneRig
 
 from cli.doctor.finding import Level
 from cli.doctor.keystone_checks import keystone_findings
 from service.settings import Settings
-from tests.dcmanager_client import DcmanagerClient
-from tests.keystone_server import KeystoneServer
-from tests.service_process import ServiceProcess
+from tests.integration.keystone.keystone_rig import KeystoneRig
+from tests.support.dcmanager_client import DcmanagerClient
+from tests.support.keystone_server import KeystoneServer
+from tests.support.service_process import ServiceProcess
 
 
 def account(keystone: KeystoneServer, **changes: Any) -> dict[str, Any]:

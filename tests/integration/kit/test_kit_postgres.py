@@ -13,17 +13,17 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests import postgres_server
-from tests.postgres_server import PostgresServer, PostgresUnavailableError
-from tests.tcp_proxy import HOST
-from tests.waiting import wait_for
+from tests.support import postgres_server
+from tests.support.postgres_server import PostgresServer, PostgresUnavailableError
+from tests.support.tcp_proxy import HOST
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 # The first thing that a client asks: may it speak TLS? Every answer has one byte.
 TLS_QUESTION = bytes.fromhex("0000000804d2162f")
 DIES = """
 import os, signal
-from tests.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
 print(PostgresServer().data_dir, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -8,8 +8,8 @@ from time import monotonic
 
 import pytest
 
-from tests.tcp_proxy import HOST, ProxyMode, TcpProxy, free_port
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import HOST, ProxyMode, TcpProxy, free_port
+from tests.support.waiting import wait_for
 
 
 class Echo(BaseRequestHandler):

@@ -19,16 +19,16 @@ import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.exceptions import ProbableAuthenticationError
 
-from tests.rabbitmq_server import QueueState, RabbitmqServer, RabbitmqUnavailableError
-from tests.tcp_proxy import HOST
-from tests.waiting import wait_for
+from tests.support.rabbitmq_server import QueueState, RabbitmqServer, RabbitmqUnavailableError
+from tests.support.tcp_proxy import HOST
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 PERSISTENT = Message(b"prestage", delivery_mode=DeliveryMode.PERSISTENT)
 QUORUM: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 5}
 DIES = """
 import os, signal
-from tests.rabbitmq_server import RabbitmqServer
+from tests.support.rabbitmq_server import RabbitmqServer
 server = RabbitmqServer()
 print(server.data_dir, server.port, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

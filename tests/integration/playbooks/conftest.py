@@ -1,20 +1,14 @@
-"""Makes the demonstration content and this folder importable, and gives each test a site of its own."""
+"""Fixtures of the playbooks' tests: a site for each test, one SSH server for all."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-for folder in (Path(__file__).resolve().parents[3], Path(__file__).resolve().parent):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-from playbook_site import PlaybookSite, build_site  # noqa: E402
-
-from tests.ssh_server import SshServer, ssh_server  # noqa: E402
+from tests.integration.playbooks.playbook_site import PlaybookSite, build_site
+from tests.support.ssh_server import SshServer, ssh_server
 
 
 @pytest.fixture

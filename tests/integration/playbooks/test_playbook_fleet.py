@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from playbook_site import PlaybookSite
 
 from demo.sites_content import DemoFleet, DemoOutcome, build_fleet
+from tests.integration.playbooks.playbook_site import PlaybookSite
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import json
 import tarfile
 
 import pytest
-from playbook_site import PlaybookSite, tree
 
 from demo.images import DemoImages, build_images, corrupt_copy
+from tests.integration.playbooks.playbook_site import PlaybookSite, tree
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from playbook_site import PlaybookSite, build_site, flip_byte, tree
+from tests.integration.playbooks.playbook_site import PlaybookSite, build_site, flip_byte, tree
 
 LOCK = ".prestage.lock"
 

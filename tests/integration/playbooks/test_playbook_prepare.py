@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
-from playbook_site import PlaybookSite, flip_byte, tree
+from tests.integration.playbooks.playbook_site import PlaybookSite, flip_byte, tree
 
 
 def test_prepare_builds_the_set_once(site: PlaybookSite) -> None:

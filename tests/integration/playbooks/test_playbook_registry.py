@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playbook_site import PlaybookSite
 
 from demo.images import build_image
+from tests.integration.playbooks.playbook_site import PlaybookSite
 
 START_DEADLINE_S = 15.0
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

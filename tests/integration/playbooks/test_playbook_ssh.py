@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playbook_site import PlaybookSite
 
 from demo.feed import DemoPackage, write_feed
 from demo.images import build_images
-from tests.ssh_server import SshServer
+from tests.integration.playbooks.playbook_site import PlaybookSite
+from tests.support.ssh_server import SshServer
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
 
 from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
-from tests.ssh_server import SshServer, ssh_server
+from tests.integration.runner.run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
+from tests.support.ssh_server import SshServer, ssh_server
 
 
 @pytest.fixture

@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from run_watch import Results
-
 from demo.feed import build_feeds
 from demo.images import build_images
 from runner.interface import RunEnded
 from runner.phase_playbooks import ControllerLayout, PhaseOrder, playbook_job
 from runner.supervisor import Supervisor
 from statemachine.states import StepState
-from tests.ssh_server import SshServer
+from tests.integration.runner.run_watch import Results
+from tests.support.ssh_server import SshServer
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 # Names a module by its file; what has no answer is run, so that Ansible's own modules for the transfer work.

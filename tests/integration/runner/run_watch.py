@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from runner.interface import PlaybookJob, RunEnded
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 # Longest wait for anything, in seconds; generous, because tests share the machine.
 PATIENCE_S = 60.0

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from run_watch import Results, Waiting
 
 from runner.processes import marked
 from runner.supervisor import Supervisor, WorkerNameTakenError
-from tests.waiting import wait_for
+from tests.integration.runner.run_watch import Results, Waiting
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_site import HostileSite
-from run_watch import LOCAL_HOST_VARS, Results, text
 
 from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
 from statemachine.states import StepState
-from tests.ssh_server import SshServer
+from tests.integration.runner.hostile_site import HostileSite
+from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, text
+from tests.support.ssh_server import SshServer
 
 # Less than in service, so that an answer without end is over soon.
 PROCESS_BYTES = 128 * 1024 * 1024

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from runner.playbook_set import PLAYBOOKS
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 

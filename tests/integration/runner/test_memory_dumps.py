@@ -15,12 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from run_watch import Waiting
-from test_dead_supervisor import SERVICE
 
 from runner.processes import marked
-from tests.unprivileged import as_user, give, python_as_user
-from tests.waiting import wait_for
+from tests.integration.runner.run_watch import Waiting
+from tests.integration.runner.test_dead_supervisor import SERVICE
+from tests.support.unprivileged import as_user, give, python_as_user
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 DUMP = "import os; {before}; secret = 'S3cr3t' * 1000; os.abort()"

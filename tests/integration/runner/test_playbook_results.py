@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_watch import LOCAL_HOST_VARS, Results, text
 
 from runner.ansible_installation import AnsibleInstallation
 from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
+from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, text
 
 MakeJob = Callable[..., PlaybookJob]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from run_watch import Results, text
 
 from messages.site_addresses import is_site_address
 from runner.interface import Outcome, PlaybookJob
 from runner.site_address import SiteAddressError, with_judged_address
 from runner.supervisor import Supervisor
+from tests.integration.runner.run_watch import Results, text
 
 MakeJob = Callable[..., PlaybookJob]
 PLAY = "- {hosts: all, gather_facts: false, tasks: [{command: 'true'}]}\n"

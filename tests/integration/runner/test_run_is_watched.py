@@ -6,12 +6,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from run_watch import Results, text
-
 from runner.interface import Outcome, PlaybookJob
 from runner.progress import Progress
 from runner.supervisor import Supervisor
-from tests.waiting import wait_for
+from tests.integration.runner.run_watch import Results, text
+from tests.support.waiting import wait_for
 
 MakeJob = Callable[..., PlaybookJob]
 

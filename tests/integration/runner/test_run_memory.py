@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from run_watch import Results, text
 
 from runner.capacity import process_memory_bytes
 from runner.interface import Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
+from tests.integration.runner.run_watch import Results, text
 
 MIB = 1024 * 1024
 LIMIT_BYTES = 256 * MIB

@@ -13,12 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from run_watch import PATIENCE_S, Results, Waiting
 
 from runner.interface import NoFreeSlotError, Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
-from tests.waiting import wait_for
+from tests.integration.runner.run_watch import PATIENCE_S, Results, Waiting
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_watch import Results, text
 
 from runner.interface import Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
-from tests.waiting import wait_for
+from tests.integration.runner.run_watch import Results, text
+from tests.support.waiting import wait_for
 
 MakeJob = Callable[..., PlaybookJob]
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from run_watch import Results, Waiting, text
 
 from runner.interface import Outcome, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
-from tests.waiting import wait_for
+from tests.integration.runner.run_watch import Results, Waiting, text
+from tests.support.waiting import wait_for
 
 
 def hosting_child(worker: str) -> psutil.Process:

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from run_watch import Results
 
 from runner.interface import Outcome, PlaybookJob
 from runner.supervisor import Supervisor
+from tests.integration.runner.run_watch import Results
 from tracing.log_context import LogContext, add_context
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_watch import PATIENCE_S, Results
 
 from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import NoFreeSlotError, Outcome, PlaybookJob, RunEnded, Runner
 from runner.supervisor import Supervisor
+from tests.integration.runner.run_watch import PATIENCE_S, Results
 
 QUICK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: hello}}]\n"
 SLOW = "- hosts: all\n  gather_facts: false\n  tasks: [{command: sleep 300}]\n"

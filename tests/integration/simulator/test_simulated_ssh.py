@@ -18,8 +18,8 @@ from runner.ansible_installation import AnsibleInstallation
 from simulator.inventory import write_inventory
 from simulator.rules import RuleError, read_rule
 from simulator.simulation import SSH_PORT, Fleet, FleetPlan, SimulatedSite, serve_fleet
-from tests.simulated_fleet import simulated_fleet
-from tests.waiting import wait_for
+from tests.support.simulated_fleet import simulated_fleet
+from tests.support.waiting import wait_for
 
 LONGEST_S = 90
 # The second of a fleet that no other test has.

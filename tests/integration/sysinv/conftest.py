@@ -6,10 +6,10 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from sysinv_asking import Asker
 
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
+from tests.integration.sysinv.sysinv_asking import Asker
 
 
 @pytest.fixture

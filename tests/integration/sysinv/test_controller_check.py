@@ -8,13 +8,13 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sysinv_asking import Asker, address_of
 
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import EVERYTHING, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.inspector import DeclaredOnly, InspectionError
 from sites.sysinv.controller import AskedController
+from tests.integration.sysinv.sysinv_asking import Asker, address_of
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sysinv_asking import Asker, address_of
 
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import EVERYTHING, SiteSpec
@@ -20,6 +19,7 @@ from sites.dcmanager.operations import DcmanagerOperations
 from sites.inspector import InspectionError
 from sites.sysinv.client import Address
 from statemachine.site_operations import SiteOperation
+from tests.integration.sysinv.sysinv_asking import Asker, address_of
 
 BACKUP = SiteOperation(key="backup-status", status="backing-up")
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sysinv_asking import Asker, FixedAddresses, address_of
 
 from simulator.faults import Fault, FaultKind
 from simulator.sites_api import ServedSite
 from sites.inspector import InspectionError, Reading
 from sites.sysinv.inspector import SysinvInspector
+from tests.integration.sysinv.sysinv_asking import Asker, FixedAddresses, address_of
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sysinv_asking import Asker, FixedAddresses
 
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
@@ -16,6 +15,7 @@ from sites.sysinv.client import Address
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector
 from statemachine.eligibility import SiteFacts
+from tests.integration.sysinv.sysinv_asking import Asker, FixedAddresses
 
 WELL = SiteFacts(
     system_mode="simplex", oam_address="10.10.10.2", management_affecting_alarms=False, software_version="22.12"

@@ -11,7 +11,6 @@ from time import monotonic
 
 import pytest
 from aiohttp import web
-from sysinv_asking import Asker, account
 
 from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
@@ -21,6 +20,7 @@ from sites.sysinv.auth import TlsTrust, Token, TokenStore, read_token
 from sites.sysinv.client import Timeouts
 from sites.sysinv.errors import FaultKind as Kind
 from sites.sysinv.errors import SiteFaultError
+from tests.integration.sysinv.sysinv_asking import Asker, account
 
 
 async def fault_of(asker: Asker, site: ServedSite, path: str = "/v1/isystems") -> SiteFaultError:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import structlog
-from receiver import Receiver, receiving
-from webhook_house import House
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from db.database import Database
 from db.encryption import Sealer
 from sites.inspector import DeclaredInspector
-from tests.server_certificates import make_certificate
+from tests.integration.webhooks.receiver import Receiver, receiving
+from tests.integration.webhooks.webhook_house import House
+from tests.support.server_certificates import make_certificate
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,14 +9,14 @@ from time import time
 from typing import Any
 
 import pytest
-from receiver import Receiver
-from webhook_house import House
 
 from db.retention import Retention, purge
 from db.schema import events, webhook_deliveries, webhooks
 from db.webhook_deliveries import DeliveryState, Tried
 from db.webhooks import LEASE_S, enabled_webhooks, follow
 from messages.commands import CommandType
+from tests.integration.webhooks.receiver import Receiver
+from tests.integration.webhooks.webhook_house import House
 from webhooks.repository import WebhookRepository, wants
 
 URL = "http://receiver.example/hook"

@@ -20,14 +20,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from receiver import Got, Receiver, receiving
 from sqlalchemy import delete
-from webhook_house import LOOPBACK, SECRET, House
 
 from db.encryption import Sealer
 from db.inventory import installation_id
 from db.schema import events, webhook_deliveries, webhooks
 from messages.commands import CommandType
+from tests.integration.webhooks.receiver import Got, Receiver, receiving
+from tests.integration.webhooks.webhook_house import LOOPBACK, SECRET, House
 from webhooks.address_policy import REFUSED
 
 # What the sender does is the same on both; what its statements do is tested on both in test_books.

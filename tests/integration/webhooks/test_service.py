@@ -9,7 +9,6 @@ from urllib.error import HTTPError
 
 import pytest
 from sqlalchemy import select
-from webhook_house import SECRET
 
 from db.schema import webhooks
 from messages.commands import Answer, Command, CommandType
@@ -17,7 +16,8 @@ from runner.fake import FakeRunner
 from service.periodic_thread import dead_loops
 from service.settings import Settings
 from service.wiring import Installation, build
-from tests.verifying_receiver import verifying
+from tests.integration.webhooks.webhook_house import SECRET
+from tests.support.verifying_receiver import verifying
 
 
 def ask(installation: Installation, kind: CommandType, subject: str | None = None, **data: object) -> Answer:

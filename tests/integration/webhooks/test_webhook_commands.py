@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, text
-from webhook_house import SECRET, House
 
 from broker.amqp.cloudevents import to_command
 from db.schema import audit, commands, events, webhook_deliveries, webhooks
@@ -18,7 +17,8 @@ from db.unit_of_work import Journal
 from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.webhook_secrets import seal_tag
-from tests.waiting import wait_for
+from tests.integration.webhooks.webhook_house import SECRET, House
+from tests.support.waiting import wait_for
 
 # The statements are tried on both databases by one test; the rules are the same on both.
 on_sqlite = pytest.mark.parametrize("store_kind", ["sqlite"])

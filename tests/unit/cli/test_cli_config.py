@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.foreign_playbooks import newer_set
+from tests.support.foreign_playbooks import newer_set
 
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 

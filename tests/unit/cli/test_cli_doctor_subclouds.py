@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from db.schema import subclouds
-from tests.imported_sites import READY, import_sites
+from tests.support.imported_sites import READY, import_sites
 
 
 def test_what_keeps_subclouds_from_being_prestaged(prestager, database) -> None:

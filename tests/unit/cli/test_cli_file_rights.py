@@ -12,7 +12,7 @@ import pytest
 
 from service.file_rights import SECRET_FILES, file_right_warnings
 from service.settings import Settings
-from tests.server_certificates import make_certificate
+from tests.support.server_certificates import make_certificate
 
 
 @pytest.fixture

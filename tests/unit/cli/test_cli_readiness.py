@@ -11,7 +11,7 @@ import pytest
 
 from service import ready_file as readiness
 from service.ready_file import Readiness
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from service.site_access import dcmanager_operations, probe_aim, site_inspector
 from service.site_checks import site_faults
 from simulator.site_spec import Account, SiteSpec
 from sites.dcmanager.operations import DcmanagerOperations
-from tests.server_certificates import make_certificate
-from tests.simulated_sites import sites_in_thread
+from tests.support.server_certificates import make_certificate
+from tests.support.simulated_sites import sites_in_thread
 
 Make = Callable[..., Settings]
 

@@ -12,7 +12,7 @@ from service import connection_limits
 from service.connection_limits import api_bounds
 from service.roles import ALL_ROLES, Role
 from service.settings import Settings
-from tests.server_certificates import make_certificate, write_key
+from tests.support.server_certificates import make_certificate, write_key
 
 
 @pytest.fixture

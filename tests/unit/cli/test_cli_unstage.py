@@ -16,7 +16,7 @@ from db.dispatch_runs import new_run
 from db.encryption import Sealer
 from db.schema import audit, runs, secrets, steps, subclouds
 from statemachine.states import StepState
-from tests.imported_sites import READY, import_sites
+from tests.support.imported_sites import READY, import_sites
 
 KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
 Unstage = Callable[..., Any]

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 import yaml
-from deploy_files import ROOT
+
+from tests.unit.deploy.deploy_files import ROOT
 
 DIRECTORY = ROOT / "deploy" / "monitoring"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import typer
-from deploy_files import ROOT, compose, ours, services, source_of
 
 from cli.main import application
 from service.settings import Settings
+from tests.unit.deploy.deploy_files import ROOT, compose, ours, services, source_of
 
 OURS = sorted(ours())
 ALL = sorted(services())

@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from deploy_files import ROOT, compose
 from sqlalchemy.engine import make_url
 
 from service.secret_key import load_sealer
 from service.settings import Settings
+from tests.unit.deploy.deploy_files import ROOT, compose
 
 
 def make(directory: Path) -> subprocess.CompletedProcess[str]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import typer
-from deploy_files import ROOT
 
 from broker.amqp.topology import EXCHANGES, QUEUES
 from cli.main import application
 from messages.commands import CommandType
 from service.settings import Settings
+from tests.unit.deploy.deploy_files import ROOT
 
 GUIDES = [
     ROOT / "docs" / name

@@ -14,9 +14,9 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from deploy_files import ROOT
 
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
+from tests.unit.deploy.deploy_files import ROOT
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import typer
-from deploy_files import ROOT
 
 from cli.main import application
 from service.ready_file import BEAT_S
 from service.settings import Settings
+from tests.unit.deploy.deploy_files import ROOT
 
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
 OURS = [unit for unit in UNITS if "User=prestager" in unit.read_text()]

@@ -1,23 +1,18 @@
-"""Makes the modules of the playbooks importable as Ansible makes them on a site, and the demonstration content."""
+"""Makes the modules of the playbooks importable as Ansible makes them on a site."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import ansible.module_utils
 import pytest
 
-HERE = Path(__file__).resolve().parent
-PROJECT = HERE.parents[2]
+MODULES = str(Path(__file__).parents[3] / "playbooks" / "module_utils")
 
-for folder in (PROJECT, HERE):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-if str(PROJECT / "playbooks" / "module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(PROJECT / "playbooks" / "module_utils"))
+if MODULES not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(MODULES)
 
-from playbook_modules import Controller  # noqa: E402
+from tests.unit.playbooks.playbook_modules import Controller  # noqa: E402
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from playbook_modules import LOCK_PARAMS, load_work
-
 from demo.images import DemoImages, build_images
+from tests.unit.playbooks.playbook_modules import LOCK_PARAMS, load_work
 
 
 class ImageSite:

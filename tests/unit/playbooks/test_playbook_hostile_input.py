@@ -27,9 +27,9 @@ from ansible.module_utils.prestage.oci_layout import Layout
 from ansible.module_utils.prestage.prepared_set import set_directory
 from ansible.module_utils.prestage.rpm_metadata import BoundedXml
 from ansible.module_utils.prestage.safe_names import LARGEST_SIZE, SHA256, relative_path, release_number
-from playbook_modules import LOCK_PARAMS, Controller, load_work
 
 from demo.feed import write_metadata
+from tests.unit.playbooks.playbook_modules import LOCK_PARAMS, Controller, load_work
 
 HEX = "a" * 64
 RUN = "0123456789abcdef" * 2

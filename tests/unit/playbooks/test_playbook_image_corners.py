@@ -12,9 +12,9 @@ import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.image_list import Reference, parse_list
 from ansible.module_utils.prestage.oci_layout import Layout
-from image_site import ImageSite
 
 from demo.images import DemoImages, build_images, corrupt_copy
+from tests.unit.playbooks.image_site import ImageSite
 
 HEX = "a" * 64
 MARKER = "23.09/prestage_images_complete.json"

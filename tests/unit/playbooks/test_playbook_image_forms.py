@@ -8,13 +8,25 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import image_forms as forms
 import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.image_list import parse_list
 from ansible.module_utils.prestage.oci_layout import Image, Layout
-from image_forms import Form, Workshop, archive, changed, index_of, layout, old_docker_save, own, sized, top
-from image_site import ImageSite
+
+from tests.unit.playbooks import image_forms as forms
+from tests.unit.playbooks.image_forms import (
+    Form,
+    Workshop,
+    archive,
+    changed,
+    index_of,
+    layout,
+    old_docker_save,
+    own,
+    sized,
+    top,
+)
+from tests.unit.playbooks.image_site import ImageSite
 
 ARCHIVE = "23.09/prestage_images.tar"
 MARKER = "23.09/prestage_images_complete.json"

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.prestage.errors import PrestageError
-from playbook_modules import Controller, load_work
+
+from tests.unit.playbooks.playbook_modules import Controller, load_work
 
 MARKER = "prestage_packages_complete.json"
 HUGE = 1 << 60

@@ -11,8 +11,9 @@ import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.feed import read_feed
 from ansible.module_utils.prestage.placed_files import RECORD
-from playbook_modules import Controller
-from real_feeds import LAYOUTS, PROGRAMS, Layout, build_packages, flat, folder, make_metadata
+
+from tests.unit.playbooks.playbook_modules import Controller
+from tests.unit.playbooks.real_feeds import LAYOUTS, PROGRAMS, Layout, build_packages, flat, folder, make_metadata
 
 OLD = ["kept-1.rpm", "changed-1.rpm", "withdrawn-1.rpm"]
 NEW = ["kept-1.rpm", "changed-2.rpm", "withdrawn-1.rpm", "new-1.rpm"]

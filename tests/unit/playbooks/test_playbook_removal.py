@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.staged_releases import outdated_releases, remove_release, staged_releases
-from playbook_modules import LOCK_PARAMS, Controller, load_work
+
+from tests.unit.playbooks.playbook_modules import LOCK_PARAMS, Controller, load_work
 
 
 def mark(backup: Path, release: str, marker: str = "prestage_packages_complete.json") -> Path:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from playbook_modules import load_work
+
+from tests.unit.playbooks.playbook_modules import load_work
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 SOURCES = sorted([*PLAYBOOKS.glob("library/*.py"), *PLAYBOOKS.glob("module_utils/prestage/*.py")])

@@ -9,7 +9,8 @@ import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 from ansible.module_utils.prestage.results import sentence
 from ansible.module_utils.prestage.space import nearest_directory
-from playbook_modules import load_work
+
+from tests.unit.playbooks.playbook_modules import load_work
 
 
 def test_a_transfer_without_room_is_refused(tmp_path: Path) -> None:

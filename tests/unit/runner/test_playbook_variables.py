@@ -11,7 +11,7 @@ import pytest
 from runner.phase_playbooks import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_set import read_playbook_set
 from statemachine.states import StepState
-from tests.foreign_playbooks import newer_set, seed_set, set_between
+from tests.support.foreign_playbooks import newer_set, seed_set, set_between
 
 OURS = Path(__file__).parents[3] / "playbooks"
 PREPARE, PACKAGES, IMAGES = StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES

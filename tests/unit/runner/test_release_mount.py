@@ -9,7 +9,7 @@ import pytest
 from runner.phase_playbooks import ControllerLayout, PhaseOrder
 from runner.release_mount import mount_note, release_fault
 from statemachine.states import StepState
-from tests.foreign_playbooks import newer_set, seed_set
+from tests.support.foreign_playbooks import newer_set, seed_set
 
 PREPARE, PACKAGES, IMAGES = StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES
 

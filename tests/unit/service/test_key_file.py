@@ -14,7 +14,7 @@ from service.errors import StartError
 from service.key_file import KeyFile, make_key_file, parse_keys, write_keys
 from service.secret_key import load_sealer
 from service.settings import Settings
-from tests import unprivileged
+from tests.support import unprivileged
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
 IDS = tuple(map(key_id, (A, B, C)))

@@ -20,8 +20,8 @@ from db.migrate import upgrade
 from db.revisions import current_revision
 from db.tokens import Role, TokenStore
 from runner.processes import marked
-from tests.migrated_store import place_migrated
-from tests.waiting import wait_for
+from tests.support.migrated_database import place_migrated
+from tests.support.waiting import wait_for
 
 _START_S = 30.0
 

@@ -27,11 +27,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 DEADLINE_S = 60.0
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 _PYTHON = _ROOT / ".venv-keystone/bin/python"
 _PROCESS = Path(__file__).with_name("keystone_process.py")
 _KEY_DIRECTORIES = ("fernet", "receipts", "credentials")

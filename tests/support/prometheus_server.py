@@ -13,10 +13,10 @@ from urllib.request import urlopen
 
 import yaml
 
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
-CONFIGURATION: Final = Path(__file__).parents[1] / "deploy" / "monitoring"
+CONFIGURATION: Final = Path(__file__).parents[2] / "deploy" / "monitoring"
 
 
 class Prometheus:

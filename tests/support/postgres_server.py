@@ -21,8 +21,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 DEADLINE_S = 30.0
 USER = "postgres"

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.rabbitmq_console import RabbitmqConsole
-from tests.tcp_proxy import HOST, free_port
-from tests.waiting import wait_for
+from tests.support.rabbitmq_console import RabbitmqConsole
+from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import wait_for
 
 DEADLINE_S = 60.0
 # The scripts behind Debian's wrappers, which insist on the user and the directories of the system's service.

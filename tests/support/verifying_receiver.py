@@ -14,7 +14,7 @@ from queue import Queue
 from threading import Thread
 from typing import IO, Any
 
-_PROGRAM = Path(__file__).parents[1] / "examples" / "verify_webhook.py"
+_PROGRAM = Path(__file__).parents[2] / "examples" / "verify_webhook.py"
 _DEADLINE_S = 30.0
 
 
