@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 import typer
 
-from broker.amqp.dead_letter_admin import DeadLetter, DeadLetterAdmin, DeadLetterAdminError, open_mailbox
-from broker.amqp.publisher import Publisher, PublishError
+from broker.amqp.dead_letters import DeadLetter, DeadLetterAdmin, open_dead_letters
+from broker.amqp.errors import DeadLetterAdminError, PublishError
+from broker.amqp.publisher import Publisher
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
 from cli.dead_letter_text import age_text, printable, shown_body
 from cli.tables import print_table
@@ -33,9 +34,9 @@ def list_letters(
 ) -> None:
     """List the dead letters: how many each queue has, and why the oldest are there."""
     wanted = None if queue is None else _queue_of(queue)
-    with _mailbox() as mailbox:
-        counts = {name: count for name, count in mailbox.counts().items() if wanted in (None, name)}
-        found = {name: mailbox.first(name, limit) for name, count in counts.items() if count is not None}
+    with _dead_letters() as dead_letters:
+        counts = {name: count for name, count in dead_letters.counts().items() if wanted in (None, name)}
+        found = {name: dead_letters.first(name, limit) for name, count in counts.items() if count is not None}
     print_table(("QUEUE", "DEAD LETTERS"), [(name, _count_text(counts[name], found.get(name))) for name in counts])
     letters = [letter for some in found.values() for letter in some]
     if not letters:
@@ -49,8 +50,8 @@ def list_letters(
 def show(queue: Queue, letter_id: LetterId) -> None:
     """Print one dead letter; secrets in it are hidden."""
     name = _queue_of(queue)
-    with _mailbox() as mailbox:
-        letter = mailbox.find(name, letter_id)
+    with _dead_letters() as dead_letters:
+        letter = dead_letters.find(name, letter_id)
     if letter is None:
         raise _missing(name, letter_id)
     properties = letter.properties
@@ -78,9 +79,9 @@ def replay(queue: Queue, letter_id: LetterId) -> None:
     A command that ran after all is known by its id and only answered again.
     """
     name = _queue_of(queue)
-    with _mailbox() as mailbox, _publisher() as publisher:
+    with _dead_letters() as dead_letters, _publisher() as publisher:
         try:
-            letter = mailbox.replay(name, letter_id, publisher)
+            letter = dead_letters.replay(name, letter_id, publisher)
         except PublishError as error:
             raise CommandError(f"The letter is still in {dead_letters_of(name)}: {error}. Try again.") from error
     if letter is None:
@@ -95,20 +96,20 @@ def purge(
 ) -> None:
     """Throw away all dead letters of one queue, for good."""
     name = _queue_of(queue)
-    with _mailbox() as mailbox:
-        count = mailbox.counts()[name]
+    with _dead_letters() as dead_letters:
+        count = dead_letters.counts()[name]
         if count is None:
             raise CommandError(f"The broker has no {dead_letters_of(name)}; a coordinator or worker makes it.")
         if not yes and not typer.confirm(f"Throw away {count} dead letters of {name}?"):
             raise CommandError("Nothing was thrown away.")
-        typer.echo(f"{mailbox.purge(name)} dead letters of {name} are gone.")
+        typer.echo(f"{dead_letters.purge(name)} dead letters of {name} are gone.")
 
 
 @contextmanager
-def _mailbox() -> Iterator[DeadLetterAdmin]:
+def _dead_letters() -> Iterator[DeadLetterAdmin]:
     try:
-        with open_mailbox(_broker_url()) as mailbox:
-            yield mailbox
+        with open_dead_letters(_broker_url()) as dead_letters:
+            yield dead_letters
     except DeadLetterAdminError as error:
         raise CommandError(
             f"The broker does not let the dead letters be handled: {error}. A queue that is missing is made by the"

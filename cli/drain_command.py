@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from broker.amqp.worker_control import ControlError, Hint, HintAnswer, HintKind, ask_workers
+from broker.amqp.errors import ControlError
+from broker.amqp.worker_control import Hint, HintAnswer, HintKind, ask_workers
 from cli.database import store
 from cli.tables import print_table
 from db.heartbeats import living_processes

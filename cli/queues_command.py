@@ -10,7 +10,7 @@ import typer
 from pika.exceptions import ChannelClosedByBroker
 from sqlalchemy.exc import SQLAlchemyError
 
-from broker.amqp.errors import short_connection
+from broker.amqp.connection import short_connection
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
 from cli.database import store
 from cli.tables import print_table

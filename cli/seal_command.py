@@ -9,7 +9,8 @@ from typing import Annotated, Final
 
 import typer
 
-from broker.amqp.cloudevents import TYPE_PREFIX, MalformedCommandError, to_command
+from broker.amqp.cloudevents import TYPE_PREFIX, to_command
+from broker.amqp.errors import MalformedCommandError
 from db.encryption import Sealer
 from messages.commands import CommandType
 from service.errors import CommandError

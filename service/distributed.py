@@ -18,14 +18,13 @@ from actors.worker.worker import StepWorker
 from broker.amqp.command_ingress import CommandIngress
 from broker.amqp.command_transport import AmqpTransport
 from broker.amqp.consumer import Reader
-from broker.amqp.dead_lettering import turn_away
-from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing
-from broker.amqp.envelope import BadEnvelopeError, read_envelope
+from broker.amqp.dead_letters import keep_dead_letter
+from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing, read_envelope
+from broker.amqp.errors import BadEnvelopeError
 from broker.amqp.event_publisher import EventPublisher
-from broker.amqp.publisher import Outgoing, Publisher
+from broker.amqp.publisher import Outgoing, Publisher, publish_span, read_trace_header, trace_header
 from broker.amqp.topology_check import TopologyCheck
-from broker.amqp.trace_headers import header_trace, publishing, trace_header
-from broker.amqp.worker_control import HintKind, Listener
+from broker.amqp.worker_control import HintKind, HintListener
 from broker.outbox_relay import Call, OutboxRelay
 from db.database import Database
 from db.dispatch_runs import ACTOR_OF_PHASE
@@ -69,7 +68,7 @@ class AmqpMessages:
         message: Message[None] = Message(queue_name=queue, actor_name=call.actor, args=args, kwargs={}, options={})
         if call.trace is None:
             return outgoing(message)
-        span = spans.enter_context(publishing(self.tracer, queue, call.trace))
+        span = spans.enter_context(publish_span(self.tracer, queue, call.trace))
         return replace(outgoing(message), headers=trace_header(span.traceparent))
 
 
@@ -90,15 +89,15 @@ class AmqpActors:
     ) -> None:
         self._messages = messages
         self._ingress = CommandIngress(messages.publisher, messages.source, messages.tracer)
-        self._upkeep = TopologyCheck(messages.publisher)
+        self._topology_check = TopologyCheck(messages.publisher)
         self._broker = PrestagerBroker(
             messages.url,
             messages.name,
             messages.publisher,
             self._reader,
             self._has_room,
-            # The first one is none to doubt for, but making the topology twice at the start costs nothing.
-            on_consumer=self._doubt,
+            # Not needed for the first one, but declaring the topology twice at the start costs nothing.
+            on_consumer=self._request_topology,
         )
         if messages.tracer.is_on:
             self._broker.add_middleware(MessageSpans(messages.tracer))
@@ -110,7 +109,7 @@ class AmqpActors:
             publisher = EventPublisher(database, messages.publisher, messages.source)
             self._events = Loop("events", publisher.publish, _EVENTS_S)
         if self._worker is not None and tools is not None:
-            messages.publisher.prepare(Listener(tools.name, self._obey).listen)
+            messages.publisher.prepare(HintListener(tools.name, self._obey).listen)
             actors.declare_worker(self._worker, {QUEUE_OF[ACTOR_OF_PHASE[phase]] for phase in tools.phases})
         self._heartbeat = Heartbeat(database, process, self._worker) if process is not None else None
         self._engine = Engine(
@@ -123,7 +122,7 @@ class AmqpActors:
             webhooks=webhooks,
             heartbeat=self._heartbeat,
         )
-        self._topology = Loop("topology", self._upkeep.look, _RETRY_S)
+        self._topology = Loop("topology", self._topology_check.check, _RETRY_S)
         self._connection = Loop("connection", messages.publisher.connect, _RETRY_S)
         self._run: EngineRun | None = None
 
@@ -180,10 +179,10 @@ class AmqpActors:
 
     def broker_fault(self) -> str | None:
         """Ask the broker and return why it cannot be used now; None when it can."""
-        return self._messages.publisher.fault() or self._upkeep.fault
+        return self._messages.publisher.unavailable_reason() or self._topology_check.missing_reason
 
-    def _doubt(self) -> None:
-        self._upkeep.doubt()
+    def _request_topology(self) -> None:
+        self._topology_check.request()
         self._topology.wake()
 
     def _reader(self, broker: PrestagerBroker, queue: str) -> Reader:
@@ -196,17 +195,17 @@ class AmqpActors:
             served_here = {name for name, actor in broker.actors.items() if actor.queue_name == queue}
             try:
                 return in_trace(
-                    read_envelope(body, queue, served_here), header_trace(properties, self._messages.tracer)
+                    read_envelope(body, queue, served_here), read_trace_header(properties, self._messages.tracer)
                 )
             except BadEnvelopeError as error:
-                turn_away(self._messages.publisher, queue, properties, body, str(error))
+                keep_dead_letter(self._messages.publisher, queue, properties, body, str(error))
                 return None
 
         return read
 
     def _has_room(self, queue: str) -> bool:
         """Leave work in the queue while it cannot be done: there whoever watches sees it, and others can take it."""
-        if not self._upkeep.may_consume():
+        if not self._topology_check.may_consume():
             return False
         if self._worker is None or queue not in WORKER_QUEUES:
             return True

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from api.server import create_site
-from broker.amqp.dead_letter_admin import count_dead_letters
+from broker.amqp.dead_letters import count_dead_letters
 from monitoring.database_metrics import DatabaseMetrics
 from monitoring.dead_letter_metrics import DeadLetters
 from monitoring.http_server import Health, create_monitor

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from broker.amqp.errors import MalformedCommandError
 from broker.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
 from messages.json_limits import check
@@ -26,14 +27,8 @@ _ID_LENGTH: Final = 255
 _FOREIGN: Final = "amqp:"
 # What is kept of a message, beside what has a form of its own.
 _KEPT: Final = frozenset({"id", "source", "subject", "request", "sealed_password", "requested_by", "origin"})
-
-
 # The field of a subcloud that holds Ansible's connection variables.
 _VARIABLES: Final = "connection"
-
-
-class MalformedCommandError(Exception):
-    """The message is no command; the text says why, and never repeats a value."""
 
 
 class _CommandData(BaseModel):
@@ -100,10 +95,10 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -
     try:
         event = CommandEvent.model_validate_json(body)
         prefix, kind_name = event.type[: len(TYPE_PREFIX)], event.type[len(TYPE_PREFIX) :]
-        # No command's name is empty, so a type of somebody else's is none of ours.
+        # No command's name is empty, so a foreign type is none of ours.
         kind = CommandType(kind_name if prefix == TYPE_PREFIX else "")
     except (ValidationError, RecursionError) as error:
-        raise MalformedCommandError(_faults(error)) from None
+        raise MalformedCommandError(_describe(error)) from None
     except ValueError:
         raise MalformedCommandError(f"type is none of {TYPE_PREFIX}{{{','.join(CommandType)}}}") from None
     _check_storable(event)
@@ -141,7 +136,7 @@ def _kept(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_storable(event: CommandEvent) -> None:
-    """Turn away what the API turns away too: the database refuses it, so that no repeat would ever be stored."""
+    """Raise for values that the API refuses too: the database cannot store them, so no repeat would ever succeed."""
     for name, value in (*event, *event.data):
         if name in _KEPT:
             try:
@@ -150,12 +145,12 @@ def _check_storable(event: CommandEvent) -> None:
                 raise MalformedCommandError(f"{name}: {error}") from None
 
 
-def _faults(error: ValidationError | RecursionError) -> str:
+def _describe(error: ValidationError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "the message is nested too deep"
     places = (
-        ".".join(map(str, fault["loc"])) or "body" for fault in error.errors(include_input=False, include_url=False)
+        ".".join(map(str, problem["loc"])) or "body" for problem in error.errors(include_input=False, include_url=False)
     )
     return "the message is no CloudEvent with a command: " + "; ".join(
-        f"{place}: {fault['msg']}" for place, fault in zip(places, error.errors(include_input=False), strict=True)
+        f"{place}: {problem['msg']}" for place, problem in zip(places, error.errors(include_input=False), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Commands from RabbitMQ: read, answered in order, and turned away with a reason when they are none."""
+"""Read commands from RabbitMQ, answer them in order, and turn malformed ones away with a reason."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import structlog
 from dramatiq import Message
 from pika.spec import Basic
 
-from broker.amqp.cloudevents import MalformedCommandError, to_command
-from broker.amqp.dead_lettering import publisher_of, turn_away
-from broker.amqp.publisher import Outgoing, Publisher, PublishError
+from broker.amqp.cloudevents import to_command
+from broker.amqp.dead_letters import keep_dead_letter, publisher_of
+from broker.amqp.errors import MalformedCommandError, PublishError
+from broker.amqp.publisher import Outgoing, Publisher, read_trace_header, trace_header
 from broker.amqp.topology import DIRECT_REPLY, REPLIES, is_direct_reply, is_reply_queue_of
-from broker.amqp.trace_headers import header_trace, trace_header
 from messages.commands import Answer, Command, ReplyAddress
 from messages.queues import COMMANDS
 from tracing.tracer import NULL_TRACER, Tracer
@@ -29,8 +29,8 @@ _NOT_YOURS: Final = (
 class CommandIngress:
     """Reads the commands queue for one process; `own_source` is the CloudEvents source of our own API.
 
-    A message is our API's only when RabbitMQ vouches that our own user published it: whoever else names its source
-    could carry out commands in the name of anybody.
+    A message is our API's only when RabbitMQ vouches that our own user published it: any other publisher
+    that names its source could act in the name of any user.
     """
 
     def __init__(self, publisher: Publisher, own_source: str, tracer: Tracer = NULL_TRACER) -> None:
@@ -50,12 +50,12 @@ class CommandIngress:
             command = to_command(body, self._own_source, is_ours=user == self._publisher.user, user=user)
             _check_key(method, command)
         except MalformedCommandError as error:
-            turn_away(self._publisher, COMMANDS, properties, body, str(error))
+            keep_dead_letter(self._publisher, COMMANDS, properties, body, str(error))
             answer = Answer(status=HTTPStatus.BAD_REQUEST, detail=str(error))
             self.reply(ReplyAddress(command_id="", queue=reply_to, mark=properties.correlation_id), answer)
             return None
-        # The header tells the way of the message, the CloudEvent where it began.
-        trace = header_trace(properties, self._tracer) or command.traceparent if self._tracer.is_on else None
+        # The header has the span of the publish, the CloudEvent that of its origin.
+        trace = read_trace_header(properties, self._tracer) or command.traceparent if self._tracer.is_on else None
         return Message(
             queue_name=COMMANDS,
             actor_name="execute_command",
@@ -69,7 +69,7 @@ class CommandIngress:
         )
 
     def reply(self, address: ReplyAddress, answer: Answer) -> None:
-        """Answer a command; a requester that is gone, or never wanted an answer, is nobody's trouble."""
+        """Answer a command; does nothing when the requester is gone or never wanted an answer."""
         if not address.queue:
             return
         try:
@@ -96,7 +96,7 @@ def _reply_address(address: str | None, user: str) -> str | None:
     """Return where the answer goes, None for nowhere.
 
     Raises:
-        MalformedCommandError: It is not the publisher's own: an answer would be put into a queue of somebody else's.
+        MalformedCommandError: It is not the publisher's own: an answer would be put into a foreign queue.
     """
     if not address:
         return None

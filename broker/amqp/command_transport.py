@@ -13,9 +13,10 @@ from aio_pika.exceptions import DeliveryError
 from pydantic import ValidationError
 
 from broker.amqp.cloudevents import from_command
-from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, BrokerConnection, is_cancelled, user_of
+from broker.amqp.connection import BROKEN, PUBLISH_S, BrokerConnection, is_cancelled, user_of
+from broker.amqp.errors import BlockedError
+from broker.amqp.publisher import publish_span, trace_header
 from broker.amqp.topology import DIRECT_REPLY
-from broker.amqp.trace_headers import publishing, trace_header
 from messages.commands import Answer, Command
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.events import CONTENT_TYPE
@@ -29,11 +30,11 @@ class AmqpTransport:
     """Carries commands over one connection of the running event loop; see `messages.commands.CommandTransport`.
 
     `timeout_s` is how long an answer is waited for, and how long the command may wait in the queue: one that expired
-    there never runs. `source` is the CloudEvents source of our API; `name` is what RabbitMQ shows of the connection.
+    there never runs. `source` is the CloudEvents source of our API; `name` is the connection's name in RabbitMQ.
     """
 
     def __init__(self, url: str, *, name: str, source: str, timeout_s: float, tracer: Tracer = NULL_TRACER) -> None:
-        self._link = BrokerConnection(url, name, self._listen)
+        self._connection = BrokerConnection(url, name, self._listen)
         self._user = user_of(url)
         self._source = source
         self._timeout_s = timeout_s
@@ -54,7 +55,7 @@ class AmqpTransport:
         request_id = str(uuid4())
         self._waiting[request_id] = future
         try:
-            with publishing(self._tracer, COMMANDS, command.traceparent) as span:
+            with publish_span(self._tracer, COMMANDS, command.traceparent) as span:
                 await self._hand_over(command.model_copy(update={"traceparent": span.traceparent}), request_id)
             async with asyncio.timeout(max(0.0, self._timeout_s - (monotonic() - began))):
                 return await future
@@ -67,7 +68,7 @@ class AmqpTransport:
         has_left = False
         try:
             async with asyncio.timeout(PUBLISH_S):
-                channel = await self._link.open()
+                channel = await self._connection.open()
                 exchange = await channel.get_exchange(COMMANDS, ensure=False)
                 has_left = True
                 await exchange.publish(self._message(command, request_id), routing_key=command.type, mandatory=True)
@@ -81,7 +82,7 @@ class AmqpTransport:
         except BlockedError as error:
             raise TransportUnavailableError from error
         except BROKEN as error:
-            await self._link.give_up()
+            await self._connection.give_up()
             raise (NoAnswerInTimeError if has_left else TransportUnavailableError) from error
 
     def _message(self, command: Command, request_id: str) -> Message:
@@ -118,4 +119,4 @@ class AmqpTransport:
 
     async def close(self) -> None:
         """Close the connection. Repeating it does nothing."""
-        await self._link.drop()
+        await self._connection.drop()

@@ -1,17 +1,22 @@
-"""One confirmed channel to RabbitMQ, opened at the first use and again after a fault; for publisher and transport."""
+"""Connections to RabbitMQ: a lasting one with a confirmed channel (aio-pika), and one for a short task (pika)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+import pika
+import pika.exceptions
 import structlog
 from aio_pika import connect
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from yarl import URL
+
+from broker.amqp.errors import BlockedError, BrokerUnavailableError, explain_broker_error
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +31,9 @@ _CLOSE_S: Final = 0.3
 # RabbitMQ's user where a URL names none.
 _DEFAULT_USER: Final = "guest"
 
+# What pika raises while a broker cannot be reached; an unanswered handshake is the second, which is none of the first.
+_UNREACHABLE: Final = (pika.exceptions.AMQPError, AMQPConnectorException, OSError)
+
 # What a broken connection raises; a refused delivery, an AMQPError too, is to be caught before.
 BROKEN: Final = (TimeoutError, AMQPError, OSError, RuntimeError)
 
@@ -36,7 +44,7 @@ def user_of(url: str) -> str:
 
 
 def is_cancelled() -> bool:
-    """Tell whether it is the running task that somebody cancels.
+    """Return whether the running task itself is cancelled.
 
     aio-pika cancels what waits for a confirm when the connection is dropped, for instance because another publish had
     waited too long; that is a failed publish and no reason to end the task.
@@ -45,17 +53,10 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-class BlockedError(Exception):
-    """The broker takes nothing in now: its memory or disk is short."""
-
-    def __init__(self) -> None:
-        super().__init__("the broker takes nothing in: its memory or disk is short")
-
-
 class BrokerConnection:
     """A connection with one channel, for one event loop; `name` is what RabbitMQ shows of it.
 
-    `prepare` is done with each new channel before anybody gets it.
+    `prepare` is called with each new channel before its first use.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class BrokerConnection:
             await channel.close()
 
     async def is_blocked(self) -> bool:
-        """Tell whether the broker has said that it takes nothing in, as during a memory or disk alarm."""
+        """Return whether the broker has said that it takes nothing in, as during a memory or disk alarm."""
         transport = None if self._connection is None else self._connection.transport
         if transport is None:
             return False
@@ -135,3 +136,33 @@ class BrokerConnection:
                     await connection.close()
             except BROKEN:
                 _log.debug("amqp.dropped")
+
+
+@contextmanager
+def short_connection(
+    url: str, name: str, *, timeout_s: float, heartbeat_s: int | None = None
+) -> Iterator[pika.BlockingConnection]:
+    """Give a connection for a short task of a command.
+
+    Args:
+        url: Of the broker, with user and password.
+
+        name: What RabbitMQ shows of the connection.
+
+        timeout_s: How long the connection and, while RabbitMQ blocks publishers, each step may take, in seconds.
+
+        heartbeat_s: Bounds an answer that never comes, in seconds; None: as RabbitMQ proposes.
+
+    Raises:
+        BrokerUnavailableError: The broker is out of reach, refuses the user, or breaks the connection.
+    """
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = timeout_s
+    if heartbeat_s is not None:
+        parameters.heartbeat = heartbeat_s
+    parameters.client_properties = {"connection_name": name}
+    try:
+        with pika.BlockingConnection(parameters) as connection:
+            yield connection
+    except _UNREACHABLE as error:
+        raise BrokerUnavailableError(url, explain_broker_error(error)) from error

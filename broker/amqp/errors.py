@@ -1,6 +1,6 @@
-"""Explain errors of the broker's clients, pika and aio-pika, in words for operators.
+"""Exceptions of this package, and explanations of errors of pika and aio-pika for operators.
 
-The libraries' own words name classes and internals, and leave out what to do. Nothing here repeats a password.
+The libraries' own texts name classes and internals, and leave out the remedy. Nothing here repeats a password.
 """
 
 from __future__ import annotations
@@ -8,19 +8,15 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import aiormq.exceptions
 import pika
 import pika.exceptions
-from pika.adapters.utils.connection_workflow import AMQPConnectorException, AMQPConnectorStackTimeout
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 from messages.errors import Explanation
 from statemachine.errors import PrestagerError
-
-# What pika raises while a broker cannot be reached; an unanswered handshake is the second, which is none of the first.
-UNREACHABLE: Final = (pika.exceptions.AMQPError, AMQPConnectorException, OSError)
 
 _DEFAULT_PORTS: Final = {False: 5672, True: 5671}
 
@@ -31,6 +27,41 @@ class BrokerUnavailableError(PrestagerError):
     def __init__(self, url: str, problem: Explanation) -> None:
         super().__init__(problem.sentence(f"The broker at {broker_address(url)}"))
         self.problem = problem
+
+
+class PublishError(PrestagerError):
+    """The broker did not confirm in time, refused the message, or cannot route it; it may have arrived all the same.
+
+    Attributes:
+        problem: What keeps the broker from being used, and what to do; None: it can be used, and refused the message.
+    """
+
+    def __init__(self, text: str, problem: Explanation | None = None) -> None:
+        super().__init__(text)
+        self.problem = problem
+
+
+class BlockedError(PrestagerError):
+    """The broker takes nothing in now: its memory or disk is short."""
+
+    def __init__(self) -> None:
+        super().__init__("the broker takes nothing in: its memory or disk is short")
+
+
+class MalformedCommandError(PrestagerError):
+    """The message is no command; the text gives the reason, and never repeats a value."""
+
+
+class BadEnvelopeError(PrestagerError):
+    """The message is not one of ours; the text gives the reason, and never repeats a value."""
+
+
+class ControlError(PrestagerError):
+    """The hint could not be given; the text gives the reason."""
+
+
+class DeadLetterAdminError(PrestagerError):
+    """The broker does not let the dead letters be handled; the text gives the reason."""
 
 
 _LOGIN: Final = Explanation(
@@ -108,7 +139,7 @@ _RULES: Final = (
 
 
 def explain_broker_error(error: BaseException) -> Explanation:
-    """Return what an error of either library means; `cannot be used` where it says little."""
+    """Return the problem behind an error of either library; `cannot be used` where it says little."""
     chain = tuple(_chain(error))
     return next((problem for fits, problem in _RULES if any(map(fits, chain))), _OTHER)
 
@@ -132,33 +163,3 @@ def broker_address(url: str) -> str:
     parameters = pika.URLParameters(url)
     host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
     return f"{host}:{parameters.port or _DEFAULT_PORTS[url.startswith('amqps:')]}"
-
-
-@contextmanager
-def short_connection(
-    url: str, name: str, *, timeout_s: float, heartbeat_s: int | None = None
-) -> Iterator[pika.BlockingConnection]:
-    """Give a connection for a short task of a command.
-
-    Args:
-        url: Of the broker, with user and password.
-
-        name: What RabbitMQ shows of the connection.
-
-        timeout_s: How long the connection and, while RabbitMQ blocks publishers, each step may take, in seconds.
-
-        heartbeat_s: Bounds an answer that never comes, in seconds; None: as RabbitMQ proposes.
-
-    Raises:
-        BrokerUnavailableError: The broker is out of reach, refuses the user, or breaks the connection.
-    """
-    parameters = pika.URLParameters(url)
-    parameters.socket_timeout = parameters.blocked_connection_timeout = parameters.stack_timeout = timeout_s
-    if heartbeat_s is not None:
-        parameters.heartbeat = heartbeat_s
-    parameters.client_properties = {"connection_name": name}
-    try:
-        with pika.BlockingConnection(parameters) as connection:
-            yield connection
-    except UNREACHABLE as error:
-        raise BrokerUnavailableError(url, explain_broker_error(error)) from error

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row, select, update
 
-from broker.amqp.publisher import Outgoing, Publisher
+from broker.amqp.publisher import Outgoing, Publisher, trace_header
 from broker.amqp.topology import EVENTS
-from broker.amqp.trace_headers import trace_header
 from db.database import Database
 from db.schema import events
 from messages.events import CONTENT_TYPE, cloud_event
@@ -18,7 +17,7 @@ _BATCH: Final = 200
 
 
 class EventPublisher:
-    """Publishes what was not published yet; `source` is the CloudEvents source of this installation."""
+    """Publishes events that were not published yet; `source` is the CloudEvents source of this installation."""
 
     def __init__(self, database: Database, publisher: Publisher, source: str) -> None:
         self._database = database
@@ -26,10 +25,10 @@ class EventPublisher:
         self._source = source
 
     def publish(self) -> None:
-        """Publish everything that waits, in order.
+        """Publish all unpublished events, in order.
 
         Raises:
-            PublishError: The broker did not confirm; what waits is published later, perhaps once more.
+            PublishError: The broker did not confirm; the events are published later, perhaps once more.
         """
         while self._publish_batch() == _BATCH:
             pass
@@ -55,6 +54,6 @@ class EventPublisher:
             type=row.type,
             content_type=CONTENT_TYPE,
             headers=trace_header(row.trace),
-            # Nobody need listen.
+            # There may be no listener.
             mandatory=False,
         )

@@ -1,7 +1,7 @@
 """Publishes to RabbitMQ from any thread: confirmed, mandatory, and never blocking a caller for longer than 5 s.
 
-One connection in one event loop of its own, so a partition or a memory alarm that blocks the broker blocks nobody
-here; measured, pika's own blocking publish waits as long as the fault lasts.
+One connection in one event loop of its own, so a partition or a memory alarm that blocks the broker blocks no
+caller; measured, pika's own blocking publish waits as long as the fault lasts.
 """
 
 from __future__ import annotations
@@ -14,36 +14,27 @@ from datetime import UTC, datetime
 from threading import Thread
 from typing import Any, Final, TypeVar
 
+import pika
 import structlog
 from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractExchange
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, DeliveryError
 from aiormq.exceptions import ChannelAccessRefused
 
-from broker.amqp.connection import BROKEN, PUBLISH_S, BlockedError, BrokerConnection, is_cancelled, user_of
-from broker.amqp.errors import explain_broker_error
+from broker.amqp.connection import BROKEN, PUBLISH_S, BrokerConnection, is_cancelled, user_of
+from broker.amqp.errors import BlockedError, PublishError, explain_broker_error
 from broker.amqp.topology import EXCHANGES, QUEUES
-from messages.errors import Explanation
+from tracing.tracer import Kind, Span, Tracer, parse_traceparent
 
 _log = structlog.get_logger(__name__)
 
 _APP_ID: Final = "prestager"
-# How long the broker is waited for by whoever asks whether it is there, in seconds: readiness takes 5 s in all.
+# Header of the W3C trace context.
+_TRACE_HEADER: Final = "traceparent"
+# Bound of the check whether the broker answers, in seconds: readiness takes 5 s in all.
 _ANSWER_S: Final = 3.0
 
 T = TypeVar("T")
-
-
-class PublishError(Exception):
-    """The broker did not confirm in time, refused the message, or cannot route it; it may have arrived all the same.
-
-    Attributes:
-        problem: What keeps the broker from being used, and what to do; None: it can be used, and refused the message.
-    """
-
-    def __init__(self, text: str, problem: Explanation | None = None) -> None:
-        super().__init__(text)
-        self.problem = problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +59,7 @@ class Outgoing:
 
 
 class Publisher:
-    """A connection for publishing; connects at the first use and again after a fault.
+    """A connection for publishing; connects at the first use and again after an error.
 
     `name` is what RabbitMQ shows of the connection.
     """
@@ -77,13 +68,13 @@ class Publisher:
         self.user = user_of(url)
         self._url = url
         self._name = name
-        self._link = BrokerConnection(url, name)
+        self._connection = BrokerConnection(url, name)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="amqp-publisher", daemon=True)
 
     def prepare(self, work: Callable[[AbstractChannel], Awaitable[None]]) -> None:
         """Have `work` done with every channel that is opened; to be called before the start."""
-        self._link = BrokerConnection(self._url, self._name, work)
+        self._connection = BrokerConnection(self._url, self._name, work)
 
     def start(self) -> None:
         """Start the loop; nothing connects yet."""
@@ -94,7 +85,7 @@ class Publisher:
         if not self._thread.is_alive():
             return
         try:
-            self._wait(self._link.drop(), PUBLISH_S)
+            self._wait(self._connection.drop(), PUBLISH_S)
         except PublishError:
             _log.warning("amqp.close-failed")
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -102,7 +93,7 @@ class Publisher:
         self._loop.close()
 
     def declare(self) -> None:
-        """Make every exchange and queue that is not there.
+        """Declare every exchange and queue.
 
         Raises:
             PublishError: The broker is out of reach, has a queue of the same name with other arguments, or does not
@@ -119,14 +110,14 @@ class Publisher:
         self._wait(self._publish_all(messages), PUBLISH_S)
 
     def connect(self) -> bool:
-        """Connect unless it is done, and tell whether it is. A connection that stands may be broken: see `fault`."""
+        """Connect unless connected; return whether it is. It may be broken all the same: see `unavailable_reason`."""
         try:
             self._wait(self._connect(), PUBLISH_S)
         except PublishError:
             return False
         return True
 
-    def fault(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Ask the broker and return why it does not answer now, or within 3 s; None when it does.
 
         A connection that stands says nothing: behind a partition it does so until heartbeats are missed, for minutes.
@@ -151,7 +142,7 @@ class Publisher:
             async with asyncio.timeout(bound_s):
                 return await work
         except TimeoutError as error:
-            await self._link.give_up()
+            await self._connection.give_up()
             raise _unanswered(bound_s, error) from error
         except asyncio.CancelledError:
             if is_cancelled():
@@ -162,15 +153,15 @@ class Publisher:
         except BlockedError as error:
             raise PublishError(str(error)) from error
         except ChannelClosed as error:
-            # By the broker, which tells why; the connection is sound.
+            # By the broker, which gives the reason; the connection is sound.
             raise PublishError(f"the broker refused: {error}") from error
         except BROKEN as error:
-            await self._link.drop()
+            await self._connection.drop()
             problem = explain_broker_error(error)
             raise PublishError(f"the broker {problem.reason}", problem) from error
 
     async def _publish_all(self, messages: Sequence[Outgoing]) -> None:
-        channel = await self._link.open()
+        channel = await self._connection.open()
         await asyncio.gather(*(self._publish(channel, message) for message in messages))
 
     async def _publish(self, channel: AbstractChannel, outgoing: Outgoing) -> None:
@@ -198,25 +189,25 @@ class Publisher:
         return await channel.get_exchange(name, ensure=False)
 
     async def _connect(self) -> None:
-        _ = await self._link.open()
+        _ = await self._connection.open()
 
     async def _ask(self) -> None:
-        # A channel is the cheapest thing to ask for, and nobody else's.
-        async with self._link.aside():
+        # A channel is the cheapest thing to ask for, and disturbs no other one.
+        async with self._connection.aside():
             pass
 
     async def _declare(self) -> None:
         # What is refused closes its channel, and no other one.
-        async with self._link.aside() as channel:
+        async with self._connection.aside() as channel:
             try:
                 await self._make(channel)
             except ChannelAccessRefused as refused:
-                # Who may not make what is there already can still use it.
+                # A user that may not make queues can still use those that exist.
                 if not await self._is_made():
                     raise refused from None
 
     async def _is_made(self) -> bool:
-        async with self._link.aside() as channel:
+        async with self._connection.aside() as channel:
             try:
                 for exchange in EXCHANGES:
                     _ = await channel.get_exchange(exchange.name)
@@ -238,3 +229,20 @@ class Publisher:
 
 def _unanswered(bound_s: float, error: Exception) -> PublishError:
     return PublishError(f"the broker does not answer within {bound_s:g} s", explain_broker_error(error))
+
+
+def trace_header(traceparent: str | None) -> dict[str, str]:
+    """Return the headers of a message within this span; none when it is not traced."""
+    return {} if traceparent is None else {_TRACE_HEADER: traceparent}
+
+
+def read_trace_header(properties: pika.BasicProperties, tracer: Tracer) -> str | None:
+    """Return the traceparent of a message; None when it has none in good form, or nothing is traced."""
+    headers = properties.headers
+    return parse_traceparent(headers.get(_TRACE_HEADER)) if tracer.is_on and isinstance(headers, dict) else None
+
+
+def publish_span(tracer: Tracer, destination: str, parent: str | None) -> Span:
+    """Begin the span of a publish; it ends when the broker has confirmed."""
+    attributes = {"messaging.system": "rabbitmq", "messaging.destination.name": destination}
+    return tracer.begin(f"publish {destination}", parent=parent, kind=Kind.PRODUCER, attributes=attributes)

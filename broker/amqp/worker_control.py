@@ -1,4 +1,4 @@
-"""Hints to workers: each one alive has a queue of its own at the control exchange, and answers what it is asked.
+"""Hints to workers: each one alive has a queue of its own at the control exchange, and answers each hint.
 
 A hint is lost when its worker is away; nothing is stored, and nothing depends on it.
 """
@@ -20,7 +20,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import UnroutableError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from broker.amqp.errors import short_connection
+from broker.amqp.connection import short_connection
+from broker.amqp.errors import ControlError
 from broker.amqp.topology import CONTROL, DIRECT_REPLY, is_direct_reply
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +37,7 @@ HintKind = Literal["drain", "undrain"]
 
 
 class Hint(BaseModel):
-    """What workers are asked."""
+    """A request to one worker or to all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,19 +48,15 @@ class Hint(BaseModel):
 
 
 class HintAnswer(BaseModel):
-    """What a worker says to a hint."""
+    """Answer of one worker to a hint."""
 
     worker: str
     # Runs that it works on now.
     running: int
 
 
-class ControlError(Exception):
-    """The hint could not be given; the text says why."""
-
-
-class Listener:
-    """Takes hints for one worker; `obey` does what a hint of this kind says and returns how many runs it works on."""
+class HintListener:
+    """Takes hints for one worker; `obey` carries out a hint of this kind and returns how many runs it works on."""
 
     def __init__(self, worker: str, obey: Callable[[HintKind], int]) -> None:
         self._worker = worker
@@ -87,7 +84,7 @@ class Listener:
             return
         answer = HintAnswer(worker=self._worker, running=self._obey(hint.kind))
         _log.info("worker.draining" if hint.kind == "drain" else "worker.undrained", running=answer.running)
-        # Any other address could be a queue of somebody else's.
+        # Any other address could be a foreign queue.
         if message.reply_to and is_direct_reply(message.reply_to):
             body = Message(
                 answer.model_dump_json().encode(),
@@ -101,9 +98,9 @@ class Listener:
 
 
 def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:
-    """Give a hint and return what the workers said, in the order of their names.
+    """Give a hint and return the answers, in the order of the workers' names.
 
-    One that is named is waited for two seconds at most; all of them for two seconds, for nobody knows their number.
+    A named worker is waited for two seconds at most; all of them for two seconds, for their number is not known.
 
     Raises:
         BrokerUnavailableError: The broker is out of reach.

@@ -14,7 +14,8 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ChannelWrongStateError
 
-from broker.amqp.errors import BrokerUnavailableError, broker_address, short_connection
+from broker.amqp.connection import short_connection
+from broker.amqp.errors import BrokerUnavailableError, broker_address
 from broker.amqp.topology import EXCHANGES, QUEUES, WORK_QUEUES, ExchangeSpec, QueueSpec, dead_letters_of
 from cli.doctor.finding import Finding, fail, ok, warn
 from messages.queues import COMMANDS

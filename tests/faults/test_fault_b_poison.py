@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from broker.amqp.cloudevents import MalformedCommandError, to_command
-from broker.amqp.dead_lettering import REASON
-from broker.amqp.envelope import BadEnvelopeError, read_envelope
+from broker.amqp.cloudevents import to_command
+from broker.amqp.dead_letters import REASON
+from broker.amqp.dramatiq_broker import read_envelope
+from broker.amqp.errors import BadEnvelopeError, MalformedCommandError
 from broker.amqp.topology import dead_letters_of
 from db.schema import commands, strategies
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS

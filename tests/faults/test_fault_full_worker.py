@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 from dramatiq import Message
 
-from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing
-from broker.amqp.envelope import read_envelope
+from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing, read_envelope
 from broker.amqp.publisher import Publisher
 from messages.queues import SUBCLOUDS
 from tests.faults.fault_parts import START_S, StrictRabbitmq

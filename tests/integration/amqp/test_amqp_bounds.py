@@ -13,7 +13,8 @@ import pytest
 from broker.amqp import command_transport as transport_module
 from broker.amqp import publisher as publisher_module
 from broker.amqp.command_transport import AmqpTransport
-from broker.amqp.publisher import Outgoing, Publisher, PublishError
+from broker.amqp.errors import PublishError
+from broker.amqp.publisher import Outgoing, Publisher
 from db.schema import commands
 from messages.commands import Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
@@ -119,17 +120,17 @@ class TestPublisher:
     def test_readiness_asks_the_broker(self, proxy: TcpProxy, publisher: Publisher) -> None:
         """Though the connection stands, a broker that does not answer is told within the bound; so is one that does."""
         publisher.publish([outgoing("before")])
-        well = publisher.fault()
+        well = publisher.unavailable_reason()
         proxy.swallow()
         began = monotonic()
-        told = publisher.fault()
+        told = publisher.unavailable_reason()
         took = monotonic() - began
         proxy.pass_on()
 
         assert well is None
         assert "does not answer within 1 s" in (told or "")
         assert took < LONGEST_S
-        wait_for(lambda: publisher.fault() is None)
+        wait_for(lambda: publisher.unavailable_reason() is None)
 
     def test_one_after_another(self, proxy: TcpProxy, publisher: Publisher) -> None:
         """Who publishes on a connection that another one's failure ends is told in the same way."""

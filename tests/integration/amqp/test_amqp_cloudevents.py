@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from broker.amqp.cloudevents import MalformedCommandError, from_command, to_command
+from broker.amqp.cloudevents import from_command, to_command
+from broker.amqp.errors import MalformedCommandError
 from messages.commands import Command, CommandType
 
 OURS = "/prestager/1"

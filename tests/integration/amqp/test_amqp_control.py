@@ -9,9 +9,9 @@ from threading import Event
 import pytest
 
 from broker.amqp import worker_control as control
-from broker.amqp.errors import BrokerUnavailableError
+from broker.amqp.errors import BrokerUnavailableError, ControlError
 from broker.amqp.topology import CONTROL
-from broker.amqp.worker_control import ControlError, Hint, HintAnswer, HintKind, ask_workers
+from broker.amqp.worker_control import Hint, HintAnswer, HintKind, ask_workers
 from db.heartbeats import all_processes
 from db.schema import steps, strategies
 from runner.fake import FakeRunEnd

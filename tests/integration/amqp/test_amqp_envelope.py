@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from actors.worker.worker import StepWorker
-from broker.amqp.dead_lettering import REASON
-from broker.amqp.envelope import BadEnvelopeError, read_envelope
+from broker.amqp.dead_letters import REASON
+from broker.amqp.dramatiq_broker import read_envelope
+from broker.amqp.errors import BadEnvelopeError
 from messages.queues import COORDINATOR, PRECHECKS
 from tests.integration.amqp.amqp_rig import Node, VirtualHost
 from tests.support.waiting import wait_for

@@ -12,10 +12,10 @@ import pika
 import pytest
 from pika.exceptions import AMQPError
 
-from broker.amqp.dead_letter_admin import open_mailbox
-from broker.amqp.dead_lettering import PUBLISHED_BY, REASON
+from broker.amqp.dead_letters import PUBLISHED_BY, REASON, open_dead_letters
+from broker.amqp.errors import PublishError
 from broker.amqp.event_publisher import EventPublisher
-from broker.amqp.publisher import Outgoing, Publisher, PublishError
+from broker.amqp.publisher import Outgoing, Publisher
 from broker.amqp.topology import EVENTS, QUEUES, dead_letters_of
 from db.schema import audit, commands, events, strategies
 from db.schema import subcloud_groups as groups
@@ -185,9 +185,9 @@ class TestIngress:
         wait_for(lambda: host.count(dead_letters_of(COMMANDS)) == 2)
         publisher = Publisher(host.url(), "test")
         publisher.start()
-        with open_mailbox(host.url()) as mailbox:
-            for letter in mailbox.first(COMMANDS, 2):
-                mailbox.replay(COMMANDS, letter.id, publisher)
+        with open_dead_letters(host.url()) as dead_letters:
+            for letter in dead_letters.first(COMMANDS, 2):
+                dead_letters.replay(COMMANDS, letter.id, publisher)
         publisher.stop()
         node = start(roles=COORDINATOR_ONLY)
         wait_for(lambda: len(node.rows(commands)) == 2)

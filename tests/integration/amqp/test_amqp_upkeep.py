@@ -99,14 +99,14 @@ def test_the_topology_is_made_again_each_minute(host: VirtualHost, publisher: Pu
     """What is lost and missed by no consumer, such as an exchange, is there again within a minute."""
     now = [0.0]
     upkeep = TopologyCheck(publisher, lambda: now[0])
-    upkeep.look()
+    upkeep.check()
     with host.channel() as channel:
         channel.exchange_delete(EVENTS)
-    upkeep.look()
+    upkeep.check()
     with host.channel() as channel, pytest.raises(ChannelClosedByBroker):
         channel.exchange_declare(EVENTS, passive=True)
     now[0] = 60.0
-    upkeep.look()
+    upkeep.check()
 
     with host.channel() as channel:
         channel.exchange_declare(EVENTS, passive=True)

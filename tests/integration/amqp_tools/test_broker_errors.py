@@ -16,9 +16,10 @@ import structlog
 from dramatiq.errors import ConnectionClosed
 from structlog.testing import capture_logs
 
+from broker.amqp.connection import short_connection
 from broker.amqp.dramatiq_broker import PrestagerBroker
-from broker.amqp.errors import BrokerUnavailableError, explain_broker_error, short_connection
-from broker.amqp.publisher import Publisher, PublishError
+from broker.amqp.errors import BrokerUnavailableError, PublishError, explain_broker_error
+from broker.amqp.publisher import Publisher
 from broker.amqp.topology_check import TopologyCheck
 from monitoring.logging import configure_logs
 from tests.integration.amqp_tools.amqp_house import House, Prestager
@@ -151,10 +152,10 @@ def test_the_log_of_a_process(house: House) -> None:
     upkeep = TopologyCheck(publisher, lambda: now[0])
     try:
         with capture_logs() as logs:
-            upkeep.look()
-            upkeep.look()
+            upkeep.check()
+            upkeep.check()
             now[0] = 61.0
-            upkeep.look()
+            upkeep.check()
     finally:
         publisher.stop()
 

@@ -9,7 +9,7 @@ from time import monotonic
 import pika
 import pytest
 
-from broker.amqp.dead_letter_admin import count_dead_letters
+from broker.amqp.dead_letters import count_dead_letters
 from broker.amqp.errors import BrokerUnavailableError
 from broker.amqp.topology import dead_letters_of
 from messages.queues import COMMANDS, SUBCLOUDS

@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from broker.amqp.publisher import Publisher, PublishError
+from broker.amqp.errors import PublishError
+from broker.amqp.publisher import Publisher
 from broker.amqp.topology_check import TopologyCheck
 from messages.errors import Explanation
 
@@ -36,9 +37,9 @@ class Upkeep(TopologyCheck):
 def test_nothing_is_consumed_before_the_queues_are_made() -> None:
     """A consumer that is connected waits until the queues are made."""
     upkeep = Upkeep()
-    upkeep.doubt()
+    upkeep.request()
     before = upkeep.may_consume()
-    upkeep.look()
+    upkeep.check()
 
     assert (False, True) == (before, upkeep.may_consume())
 
@@ -46,9 +47,9 @@ def test_nothing_is_consumed_before_the_queues_are_made() -> None:
 def test_a_broker_that_is_out_of_reach_is_waited_for() -> None:
     """While the broker cannot be used no consumer reads a queue, however long that lasts before one is connected."""
     upkeep = Upkeep(SILENT)
-    upkeep.look()
+    upkeep.check()
     upkeep.now += 3600
-    upkeep.look()
+    upkeep.check()
 
     assert not upkeep.may_consume()
 
@@ -56,7 +57,7 @@ def test_a_broker_that_is_out_of_reach_is_waited_for() -> None:
 def test_a_refusal_ends_the_waiting() -> None:
     """Where the broker refuses to make the queues, or is full, what is there of them is consumed."""
     upkeep = Upkeep(PublishError("the broker takes nothing in"))
-    upkeep.look()
+    upkeep.check()
 
     assert upkeep.may_consume()
 
@@ -65,10 +66,10 @@ def test_a_refusal_ends_the_waiting() -> None:
 def test_a_connected_consumer_waits_for_15_s_at_most(waited_s: float, expected: bool) -> None:
     """Over a line on which queues are never made in time, those that are there are consumed all the same."""
     upkeep = Upkeep(SILENT)
-    upkeep.doubt()
+    upkeep.request()
     upkeep.now += 5
-    upkeep.look()
-    upkeep.doubt()
+    upkeep.check()
+    upkeep.request()
     upkeep.now += waited_s - 5
 
     assert expected == upkeep.may_consume()
@@ -77,9 +78,9 @@ def test_a_connected_consumer_waits_for_15_s_at_most(waited_s: float, expected: 
 def test_what_was_made_once_is_consumed() -> None:
     """A later failure, as while the broker is away, holds no consumer up."""
     upkeep = Upkeep()
-    upkeep.look()
+    upkeep.check()
     upkeep.broker.error = SILENT
-    upkeep.doubt()
-    upkeep.look()
+    upkeep.request()
+    upkeep.check()
 
     assert upkeep.may_consume()

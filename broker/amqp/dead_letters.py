@@ -1,7 +1,7 @@
-"""Dead letters as an operator handles them: looked at where they are, put back one by one, or thrown away.
+"""Dead letters: keep unreadable messages with the reason; list, put back and purge them for the command line.
 
-Called by the command line. Looking takes letters from the broker without settling them, so for that moment another
-looker does not see them; they are back, in their order, when the look ends.
+Listing takes letters from the broker without settling them, so for that moment another reader does not see them; they
+are back, in their order, when it ends.
 """
 
 from __future__ import annotations
@@ -14,19 +14,28 @@ from hashlib import sha256
 from typing import Any, Final
 
 import pika
+import structlog
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 from pika.spec import Basic
 
-from broker.amqp.dead_lettering import PUBLISHED_BY, REASON, publisher_of
-from broker.amqp.errors import short_connection
+from broker.amqp.connection import short_connection
+from broker.amqp.errors import DeadLetterAdminError
 from broker.amqp.publisher import Outgoing, Publisher
-from broker.amqp.topology import WORK_QUEUES, dead_letters_of
+from broker.amqp.topology import MAX_BODY_BYTES, WORK_QUEUES, dead_letters_of
 from messages.queues import COMMANDS
 
+_log = structlog.get_logger(__name__)
+
+# Header with the reason why a message became a dead letter.
+REASON: Final = "x-prestager-reason"
+# Header of a message that we publish again for its publisher: the user that RabbitMQ vouched for then, empty for none.
+PUBLISHED_BY: Final = "x-prestager-published-by"
+_TEXT_LENGTH: Final = 255
+
 _TIMEOUT_S: Final = 10
-# The same for those who watch, and ask again soon.
-_WATCHED_S: Final = 2
+# The same for metrics, which are read again soon.
+_METRICS_S: Final = 2
 _NOT_FOUND: Final = 404
 # What RabbitMQ's own reasons mean here.
 _MEANINGS: Final[Mapping[str, str]] = {
@@ -41,13 +50,46 @@ _OF_DEATH: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-co
 _DIGITS: Final = 12
 
 
-class DeadLetterAdminError(Exception):
-    """The broker does not let the dead letters be handled; the text says why."""
+def publisher_of(properties: pika.BasicProperties, own_user: str) -> str:
+    """Return the user that published a message first, as RabbitMQ vouches for it; empty when it does for none.
+
+    The header is believed only of what our own user published: a message that was put back after it was a dead letter.
+    """
+    user = properties.user_id or ""
+    if user != own_user:
+        return user
+    headers = properties.headers or {}
+    return str(headers[PUBLISHED_BY]) if PUBLISHED_BY in headers else user
+
+
+def keep_dead_letter(
+    publisher: Publisher, queue: str, properties: pika.BasicProperties, body: bytes, reason: str
+) -> None:
+    """Keep a message as a dead letter of `queue`; the caller acknowledges it then. A longer body is cut.
+
+    Raises:
+        PublishError: It could not be kept; it stays in its queue.
+    """
+    publisher.publish(
+        [
+            Outgoing(
+                exchange="",
+                routing_key=dead_letters_of(queue),
+                body=body[:MAX_BODY_BYTES],
+                message_id=(properties.message_id or "")[:_TEXT_LENGTH],
+                type="unreadable",
+                content_type=(properties.content_type or "application/octet-stream")[:_TEXT_LENGTH],
+                user_id=publisher.user,
+                headers={REASON: reason[:1000], PUBLISHED_BY: publisher_of(properties, publisher.user)},
+            )
+        ]
+    )
+    _log.warning("message.turned-away", queue=queue, reason=reason[:300])
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """One message that nobody could deal with."""
+    """One message that could not be processed."""
 
     # Queue that it was meant for.
     queue: str
@@ -61,7 +103,7 @@ class DeadLetter:
 
     @property
     def type(self) -> str:
-        """Return what its sender called it."""
+        """Return the type that its sender gave it; empty for none."""
         return self.properties.type or ""
 
     @property
@@ -111,14 +153,14 @@ class DeadLetter:
             content_type=properties.content_type or "application/json",
             correlation_id=properties.correlation_id,
             reply_to=properties.reply_to,
-            # Nobody may speak for another user.
+            # RabbitMQ refuses the name of another user.
             user_id=user if self.queue == COMMANDS or properties.user_id == user else None,
             headers=headers,
         )
 
 
 class DeadLetterAdmin:
-    """The dead letters of one broker; made by `open_mailbox`."""
+    """The dead letters of one broker; made by `open_dead_letters`."""
 
     def __init__(self, connection: pika.BlockingConnection) -> None:
         self._connection = connection
@@ -129,18 +171,18 @@ class DeadLetterAdmin:
 
     def first(self, queue: str, limit: int) -> list[DeadLetter]:
         """Return the oldest letters of a queue."""
-        with self._look(queue) as letters:
+        with self._letters_of(queue) as letters:
             return [letter for _, letter in zip(range(limit), letters, strict=False)]
 
     def find(self, queue: str, letter_id: str) -> DeadLetter | None:
         """Return the oldest letter of a queue with that id."""
-        with self._look(queue) as letters:
+        with self._letters_of(queue) as letters:
             return next((letter for letter in letters if letter.id == letter_id), None)
 
     def replay(self, queue: str, letter_id: str, publisher: Publisher) -> DeadLetter | None:
         """Put the oldest letter with that id back into its queue, then remove it; None when there is none.
 
-        A crash in between leaves it in both places, which does no harm: whoever takes it knows a repeat.
+        A crash in between leaves it in both places, which does no harm: receivers recognise a repeat.
 
         Raises:
             PublishError: The broker did not confirm; the letter is still here.
@@ -168,7 +210,7 @@ class DeadLetterAdmin:
             raise
 
     @contextmanager
-    def _look(self, queue: str) -> Iterator[Iterator[DeadLetter]]:
+    def _letters_of(self, queue: str) -> Iterator[Iterator[DeadLetter]]:
         with self._channel() as channel:
             yield (letter for _, letter in _letters(channel, queue))
 
@@ -194,17 +236,19 @@ def _letters(channel: BlockingChannel, queue: str) -> Iterator[tuple[Basic.GetOk
 
 
 def count_dead_letters(url: str) -> dict[str, int | None]:
-    """Return how many dead letters each queue has, for those who watch: a silent broker is given up within seconds.
+    """Return how many dead letters each queue has, for metrics: a silent broker is given up after 2 s.
 
     Raises:
-        BrokerUnavailableError, DeadLetterAdminError: As `open_mailbox`.
+        BrokerUnavailableError, DeadLetterAdminError: As `open_dead_letters`.
     """
-    with open_mailbox(url, timeout_s=_WATCHED_S, heartbeat_s=_WATCHED_S) as mailbox:
-        return mailbox.counts()
+    with open_dead_letters(url, timeout_s=_METRICS_S, heartbeat_s=_METRICS_S) as dead_letters:
+        return dead_letters.counts()
 
 
 @contextmanager
-def open_mailbox(url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | None = None) -> Iterator[DeadLetterAdmin]:
+def open_dead_letters(
+    url: str, *, timeout_s: int = _TIMEOUT_S, heartbeat_s: int | None = None
+) -> Iterator[DeadLetterAdmin]:
     """Connect for one task; where `heartbeat_s` is None, RabbitMQ proposes it.
 
     Raises:
