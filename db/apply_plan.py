@@ -17,7 +17,7 @@ from db.dispatch_runs import add_runs, consume, new_run
 from db.live_output import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.unit_of_work import Journal
-from messages.event_types import AbortedStep, EmptyData, StepsAborted
+from messages.event_types import EmptyData
 from statemachine.actions import (
     AbortWaiting,
     Action,
@@ -47,6 +47,7 @@ class Decisions:
         self._connection = connection
         self._journal = journal
         self._at = at
+        self._moves = StepMoves(connection, journal, at)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
         """Carry out `actions`.
@@ -61,7 +62,7 @@ class Decisions:
             else:
                 self._do(action)
         if moves:
-            StepMoves(self._connection, self._journal, self._at).carry_out(moves)
+            self._moves.carry_out(moves)
 
     @singledispatchmethod
     def _do(self, action: Action) -> None:
@@ -69,7 +70,7 @@ class Decisions:
 
     @_do.register
     def _abort_waiting(self, action: AbortWaiting) -> None:
-        waiting = (steps.c.strategy_id == action.strategy_id) & (steps.c.state == StepState.INITIAL)
+        waiting = (steps.c.strategy_id == action.strategy_id) & (steps.c.state == action.change.from_state)
         withdrawn = self._connection.execute(
             update(runs)
             .where(runs.c.state == RunState.QUEUED, runs.c.step_id.in_(select(steps.c.id).where(waiting)))
@@ -77,23 +78,7 @@ class Decisions:
             .returning(runs.c.id)
         )
         self._journal.concluded += withdrawn.scalars()
-        rows = self._connection.execute(
-            update(steps)
-            .where(waiting)
-            .values(
-                state=StepState.ABORTED,
-                details="",
-                run_id=None,
-                finished_at=self._at,
-                updated_at=self._at,
-                version=steps.c.version + 1,
-            )
-            .returning(steps.c.id, steps.c.subcloud_name)
-        )
-        # PostgreSQL returns rows in the order it met them.
-        aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in sorted(rows, key=lambda row: row.id)]
-        if aborted:
-            self._journal.tell("step.prestage.aborted", f"strategy/{action.strategy_id}", StepsAborted(steps=aborted))
+        self._moves.abort(action.strategy_id, action.change)
 
     @_do.register
     def _move_strategy(self, action: MoveStrategy) -> None:
@@ -126,15 +111,15 @@ class Decisions:
             )
             .returning(preparations.c.id)
         ).scalar_one()
-        self._run_preparation(preparation_id, attempt=1)
+        self._run_preparation(preparation_id, action.phase, attempt=1)
 
     @_do.register
     def _retry_preparation(self, action: RetryPreparation) -> None:
         consume(self._connection, self._journal, [action.consumed_run_id])
-        self._run_preparation(action.preparation_id, attempt=action.attempt)
+        self._run_preparation(action.preparation_id, action.phase, attempt=action.attempt)
 
-    def _run_preparation(self, preparation_id: int, *, attempt: int) -> None:
-        run = new_run(StepState.PREPARE, attempt, preparation_id=preparation_id)
+    def _run_preparation(self, preparation_id: int, phase: StepState, *, attempt: int) -> None:
+        run = new_run(phase, attempt, preparation_id=preparation_id)
         (added,) = add_runs(self._connection, self._journal, [run])
         self._connection.execute(
             update(preparations).where(preparations.c.id == preparation_id).values(run_id=added.id)

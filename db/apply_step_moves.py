@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, bindparam, case, delete, func, select, update
 
 from db.dispatch_runs import add_runs, consume, new_run
 from db.schema import runs, secrets, steps, subclouds
 from db.staged import end_outlived, end_staged
 from db.unit_of_work import Journal, RunIds
+from messages.event_types import AbortedStep, StepsAborted
 from messages.events import about_step
 from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
-from statemachine.actions import MoveStep
+from statemachine.actions import MoveStep, StepChange
+from statemachine.phases import STRATEGY_TYPES, Effect
 from statemachine.releases import names_release
 from statemachine.snapshot import RunView
-from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState, StepType
+from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState
 
 # What the playbooks of a step said is on its site now, the newest word of it.
 _TOLD = runs.c.facts[PRESTAGE_VERSIONS].as_string()
@@ -84,10 +86,40 @@ class StepMoves:
             self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
         moved = self._moved([move for move in moves if move.path])
         self._end_outlived(moved)
-        self._show_prestages([one for one in moved if one.step.type == StepType.PRESTAGE])
-        self._show_removals([one for one in moved if one.step.type == StepType.UNSTAGE])
+        self._show_prestages([one for one in moved if _effect(one) is Effect.STAGES])
+        self._show_removals([one for one in moved if _effect(one) is Effect.REMOVES])
         self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
         self._tell_moves(moved, run_of)
+
+    def start(self, step_id: int, change: StepChange, run: RunIds) -> None:
+        """Change the state of a step whose first run was claimed; a step in another state stays as it is."""
+        row = self._connection.execute(
+            self._change(change, steps.c.id == step_id)
+            .values(started_at=self._at)
+            .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
+        ).one_or_none()
+        if row is not None:
+            about = about_step(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
+            self._journal.tell(f"step.{row.type}.{change.to_state}", f"step/{step_id}", about, run=run)
+
+    def abort(self, strategy_id: int, change: StepChange) -> None:
+        """Change the state of all steps of a strategy that have not started, with one event for all of them."""
+        rows = self._connection.execute(
+            self._change(change, steps.c.strategy_id == strategy_id)
+            .values(details="", run_id=None, finished_at=self._at)
+            .returning(steps.c.id, steps.c.subcloud_name)
+        )
+        # PostgreSQL returns rows in the order it met them.
+        aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in sorted(rows, key=lambda row: row.id)]
+        if aborted:
+            self._journal.tell("step.prestage.aborted", f"strategy/{strategy_id}", StepsAborted(steps=aborted))
+
+    def _change(self, change: StepChange, of: ColumnElement[bool]) -> Update:
+        return (
+            update(steps)
+            .where(of, steps.c.state == change.from_state)
+            .values(state=change.to_state, updated_at=self._at, version=steps.c.version + 1)
+        )
 
     def _update_steps(self, moves: Sequence[tuple[MoveStep, int | None]], with_path: bool, ended: bool) -> None:  # noqa: FBT001
         if not moves:
@@ -143,8 +175,8 @@ class StepMoves:
         found = {
             one.step.subcloud_id: one.step.from_version
             for one in moved
-            if one.move.concluded is not None
-            and one.move.concluded.phase == StepState.PRECHECK
+            if one.move.completed_run is not None
+            and one.move.completed_run.phase == STRATEGY_TYPES[one.step.type].states[0]
             and one.step.from_version is not None
             and one.step.subcloud_id is not None
         }
@@ -152,7 +184,7 @@ class StepMoves:
 
     def _show_removals(self, moved: Sequence[_Moved]) -> None:
         """Show no longer as staged what is being removed: from its begin on nobody knows what is left."""
-        begun = {one.step.subcloud_id: one.step.release for one in moved if StepState.UNSTAGING in one.move.path}
+        begun = {one.step.subcloud_id: one.step.release for one in moved if _begins_work(one)}
         end_staged(
             self._connection,
             self._journal,
@@ -169,7 +201,7 @@ class StepMoves:
     def _show_prestages(self, moved: Sequence[_Moved]) -> None:
         """Show on the subcloud what its step came to; a skipped one keeps what it showed (contract 8.7)."""
         moves = [one.move for one in moved]
-        begun = [move.step_id for move in moves if StepState.PREPARE in move.path]
+        begun = [one.move.step_id for one in moved if _begins_work(one)]
         done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and not move.details]
         failed = [(move.step_id, move.details) for move in moves if move.path[-1] == StepState.FAILED]
         # Accepted at once as prestaging, and passed over after all.
@@ -218,7 +250,7 @@ class StepMoves:
     def _tell_moves(self, moved: Sequence[_Moved], run_of: Mapping[int, RunIds]) -> None:
         if not moved:
             return
-        ended_runs = self._ended_runs([one.move.concluded for one in moved if one.move.concluded is not None])
+        ended_runs = self._ended_runs([one.move.completed_run for one in moved if one.move.completed_run is not None])
         for one in moved:
             move, row = one.move, one.step
             about = about_step(
@@ -239,6 +271,14 @@ class StepMoves:
             view.id: RunIds(id=view.id, phase=view.phase, attempt=view.attempt, trace=traces.get(view.id))
             for view in views
         }
+
+
+def _effect(moved: _Moved) -> Effect:
+    return STRATEGY_TYPES[moved.step.type].effect
+
+
+def _begins_work(moved: _Moved) -> bool:
+    return STRATEGY_TYPES[moved.step.type].work_state in moved.move.path
 
 
 def _shape(move: MoveStep) -> tuple[bool, bool]:

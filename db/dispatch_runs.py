@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -11,16 +11,8 @@ from db.phase_spans import reserve_traces
 from db.schema import runs
 from db.types import database_now
 from db.unit_of_work import Journal, RunIds
+from statemachine.phases import PHASES
 from statemachine.states import RunState, StepState
-
-# The actor that a queued run is handed to. Prepare has its own, for it needs a controller that has the feeds.
-ACTOR_OF_PHASE: Final = {
-    StepState.PRECHECK: "inspect_site",
-    StepState.PREPARE: "prepare_release",
-    StepState.PACKAGES: "stage_content",
-    StepState.IMAGES: "stage_content",
-    StepState.UNSTAGING: "stage_content",
-}
 
 
 def new_run(
@@ -54,7 +46,7 @@ def add_runs(connection: Connection, journal: Journal, rows: Sequence[dict[str, 
         for row, run_id in zip(values, ids, strict=True)
     ]
     for run in added:
-        journal.call(ACTOR_OF_PHASE[StepState(run.phase)], [run.id], trace=run.trace)
+        journal.call(PHASES[run.phase].actor, [run.id], trace=run.trace)
     journal.handed_out += added
     return added
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 
 from db.schema import preparations, runs, steps, strategies, subclouds
 from db.types import database_now
+from statemachine.phases import SHARED_PHASES
 from statemachine.snapshot import Limits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
     MOVING_STRATEGIES,
@@ -148,7 +149,7 @@ def _attention(strategy: StrategyView | None, now: float, limits: Limits) -> Ite
             preparations.c.from_version == steps.c.from_version,
             preparations.c.state == PreparationState.RUNNING,
         )
-        yield _STEPS.where(of_strategy, steps.c.state == StepState.PREPARE, steps.c.run_id.is_(None), ~waits)
+        yield _STEPS.where(of_strategy, steps.c.state.in_(SHARED_PHASES), steps.c.run_id.is_(None), ~waits)
 
 
 def _load_preparations(connection: Connection, strategy: StrategyView | None) -> tuple[PreparationView, ...]:

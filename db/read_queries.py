@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from sqlalchemy import ColumnElement, Connection, Select, Table, false, func, or_, select
 
 from db.schema import steps, strategies, subcloud_groups, subclouds
-from statemachine.states import types_with
+from statemachine.phases import types_with
 
 Row = Mapping[str, Any]
 

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or
 from db.read_queries import Row
 from db.schema import live_outputs, preparations, run_outputs, runs
 from messages.truncation import left_out_note
-from statemachine.states import PHASES, RunState
+from statemachine.phases import PHASES
+from statemachine.states import RunState
 
 # The most of one run's output that is shown, in bytes; what is beyond is left out with a note.
 OUTPUT_LIMIT_BYTES: Final = 32 * 1024 * 1024
@@ -57,7 +58,7 @@ class Text:
     end_bytes: int
 
 
-_ORDER: Final = {str(phase): place for place, phase in enumerate(PHASES)}
+_ORDER: Final = {phase: place for place, phase in enumerate(PHASES)}
 
 
 def outputs(connection: Connection, step: Row, phase: str | None) -> list[PhaseOutput]:

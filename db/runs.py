@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
+from db.apply_step_moves import StepMoves
 from db.inventory import WORK
 from db.live_output import UnsavedTail
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
 from db.unit_of_work import Journal, RunIds
-from messages.events import about_step
-from statemachine.machines import fire_step
+from statemachine.phases import PHASES
+from statemachine.plan import start_of
 from statemachine.snapshot import LEASE_S
 from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState, StepType
-
-# Phases that take a playbook slot.
-PLAYBOOK_PHASES: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES, StepState.UNSTAGING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,29 +107,12 @@ def claim(  # noqa: PLR0913 - all by name where it matters
     ).one_or_none()
     if taken is None:
         return None
-    if taken.step_id is not None and taken.phase == StepState.PRECHECK:
+    change = start_of(taken.phase)
+    if taken.step_id is not None and change is not None:
         run = RunIds(id=run_id, phase=taken.phase, attempt=taken.attempt, trace=taken.trace)
-        _start_step(connection, journal, taken.step_id, at, run)
+        StepMoves(connection, journal, at).start(taken.step_id, change, run)
     assignment = _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
     return replace(assignment, attempt=taken.attempt, trace=taken.trace, waited_s=float(taken.waited))
-
-
-def _start_step(connection: Connection, journal: Journal, step_id: int, at: datetime, run: RunIds) -> None:
-    """Fire `start`; a step that is in precheck already (a second attempt) stays there."""
-    started = connection.execute(
-        update(steps)
-        .where(steps.c.id == step_id, steps.c.state == StepState.INITIAL)
-        .values(
-            state=fire_step(StepState.INITIAL, "start"),
-            started_at=at,
-            updated_at=at,
-            version=steps.c.version + 1,
-        )
-        .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
-    ).one_or_none()
-    if started is not None:
-        about = about_step(strategy_id=started.strategy_id, subcloud=started.subcloud_name, stage=started.stage)
-        journal.tell(f"step.{started.type}.{StepState.PRECHECK}", f"step/{step_id}", about, run=run)
 
 
 def _assignment(
@@ -151,7 +132,7 @@ def _assignment(
         )
     ).one_or_none()
     busy_with = None
-    if phase == StepState.PRECHECK:
+    if not PHASES[phase].needs_slot:
         busy_with = other_work(connection, step.subcloud_id, step.id)
     return RunAssignment(
         run_id=run_id,

@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.amqp.topology import EVENTS, EXCHANGES, QUEUES, dead_letters_of
 from messages.queues import COMMANDS, COORDINATOR, QUEUE_OF, WORKER_QUEUES
-from statemachine.machines import PRESTAGE_TRANSITIONS, STRATEGY_TRANSITIONS
+from statemachine.machines import STEP, STRATEGY_TRANSITIONS
 from statemachine.states import StepState, StrategyState
 
 
@@ -64,7 +64,7 @@ def page() -> str:
     parts = (
         ("Processes and queues", architecture()),
         ("A strategy", state_diagram(StrategyState, STRATEGY_TRANSITIONS)),
-        ("A step: one subcloud within a strategy", state_diagram(StepState, PRESTAGE_TRANSITIONS)),
+        ("A step: one subcloud within a strategy", state_diagram(StepState, STEP.transitions)),
     )
     text = "\n\n".join(f"## {title}\n\n{_block(picture)}" for title, picture in parts)
     return f"# Pictures\n\nDrawn from the code by `make pictures`; a test fails when they differ.\n\n{text}\n"

@@ -5,7 +5,7 @@ Whoever tells an event builds its data as one of these types, so mypy holds the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -16,14 +16,13 @@ from typing_extensions import TypedDict
 
 from messages.schemas import Count, Step, Strategy
 from statemachine.host_keys import HostKeyOrigin
+from statemachine.phases import STRATEGY_TYPES, StrategyType
 from statemachine.states import (
-    PHASES_OF,
     Availability,
     ManagementState,
     PrestageStatus,
     RunOutcome,
     StepState,
-    StepType,
     StrategyState,
 )
 
@@ -229,60 +228,49 @@ class EventType:
     summary: str
 
 
-def _states(of: Literal["strategy", "step"], data: Any, *states: StrategyState | StepState) -> tuple[EventType, ...]:
-    return tuple(
-        EventType(
-            name=f"{of}.prestage.{state.replace(' ', '-')}", subject=of, data=data, summary=f"A {of} is now: {state}."
-        )
-        for state in states
+def _strategy_events(kind: StrategyType) -> Iterator[EventType]:
+    # A strategy comes to `deleting` only in the answer to its deletion.
+    for state in StrategyState:
+        if state != StrategyState.DELETING:
+            yield EventType(
+                name=f"strategy.{kind.name}.{state.replace(' ', '-')}",
+                subject="strategy",
+                data=StrategyCreated if state == StrategyState.INITIAL else EmptyData,
+                summary=f"A strategy is now: {state}.",
+            )
+    yield EventType(
+        name=f"strategy.{kind.name}.deleted", subject="strategy", data=EmptyData, summary="A strategy is history now."
     )
 
 
-def _removal_states() -> tuple[EventType, ...]:
-    ended = (StepState.COMPLETE, StepState.FAILED)
-    return tuple(
-        EventType(
-            name=f"step.{StepType.UNSTAGE}.{state}",
+def _step_events(kind: StrategyType) -> Iterator[EventType]:
+    for state in (StepState.INITIAL, *kind.states, StepState.COMPLETE, StepState.FAILED):
+        yield EventType(
+            name=f"step.{kind.name}.{state}",
             subject="step",
             data=StepEventData,
-            summary=f"The removal of a staged release is now: {state}.",
+            summary=f"{kind.wording} is now: {state}.",
         )
-        for state in (StepState.INITIAL, *PHASES_OF[StepType.UNSTAGE], *ended)
-    )
-
-
-def _runs_of(step_type: StepType) -> tuple[EventType, ...]:
-    return tuple(
-        EventType(
-            name=f"run.{step_type}.{one}", subject="run", data=RunEventData, summary=f"A run of {one} is further."
+    if kind.is_strategy:
+        yield EventType(
+            name=f"step.{kind.name}.{StepState.ABORTED}",
+            subject="strategy",
+            data=StepsAborted,
+            summary="The steps of a strategy that waited were aborted: told once for all of them.",
         )
-        for one in PHASES_OF[step_type]
-    )
 
 
-# Every state of a strategy is told when it comes to it, but for `deleting`, which lives in an answer only.
-_LATER_STATES: Final = tuple(one for one in StrategyState if one not in {StrategyState.INITIAL, StrategyState.DELETING})
-_STEP_STATES: Final = (
-    *(StepState.INITIAL, *PHASES_OF[StepType.PRESTAGE]),
-    *(StepState.COMPLETE, StepState.FAILED),
-)
+def _run_events(kind: StrategyType) -> Iterator[EventType]:
+    for state in kind.states:
+        yield EventType(
+            name=f"run.{kind.name}.{state}", subject="run", data=RunEventData, summary=f"A run of {state} is further."
+        )
+
 
 EVENT_TYPES: Final[tuple[EventType, ...]] = (
-    *_states("strategy", StrategyCreated, StrategyState.INITIAL),
-    *_states("strategy", EmptyData, *_LATER_STATES),
-    EventType(
-        name="strategy.prestage.deleted", subject="strategy", data=EmptyData, summary="A strategy is history now."
-    ),
-    *_states("step", StepEventData, *_STEP_STATES),
-    EventType(
-        name="step.prestage.aborted",
-        subject="strategy",
-        data=StepsAborted,
-        summary="The steps of a strategy that waited were aborted: told once for all of them.",
-    ),
-    *_removal_states(),
-    *_runs_of(StepType.PRESTAGE),
-    *_runs_of(StepType.UNSTAGE),
+    *(event for kind in STRATEGY_TYPES.values() if kind.is_strategy for event in _strategy_events(kind)),
+    *(event for kind in STRATEGY_TYPES.values() for event in _step_events(kind)),
+    *(event for kind in STRATEGY_TYPES.values() for event in _run_events(kind)),
     EventType(name="subcloud.updated", subject="subcloud", data=SubcloudUpdated, summary="A subcloud was changed."),
     EventType(
         name="subcloud.address-changed",

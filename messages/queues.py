@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
+
+from statemachine.phases import PHASES
+from statemachine.states import StepState
 
 # Commands, from the API and from foreign publishers.
 COMMANDS: Final = "prestager.commands"
@@ -27,3 +30,13 @@ QUEUE_OF: Final[Mapping[str, str]] = {
     "stage_content": SUBCLOUDS,
     "prepare_release": PREPARE,
 }
+
+
+def queue_of_phase(phase: str) -> str:
+    """Return the queue by which runs of a phase reach their workers."""
+    return QUEUE_OF[PHASES[phase].actor]
+
+
+def phases_of_queues(queues: Collection[str]) -> frozenset[StepState]:
+    """Return the phases that a worker of these queues carries out."""
+    return frozenset(phase.state for phase in PHASES.values() if QUEUE_OF[phase.actor] in queues)

@@ -20,7 +20,8 @@ from db.database import Database
 from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
 from db.types import database_now
 from monitoring.cached_query import Question
-from statemachine.states import PHASES, RunState, StepState
+from statemachine.phases import PHASES
+from statemachine.states import RunState, StepState
 
 _KEPT_S: Final = 5.0
 

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from statemachine.phases import PHASES, PRESTAGE
 from statemachine.states import StepState
 
+# The file name of each phase's playbook.
 PLAYBOOKS: Final[Mapping[StepState, str]] = {
-    StepState.PREPARE: "prepare_prestage_packages.yml",
-    StepState.PACKAGES: "prestage_sw_packages.yml",
-    StepState.IMAGES: "prestage_images.yml",
-    StepState.UNSTAGING: "unstage_release.yml",
+    phase.state: phase.playbook for phase in PHASES.values() if phase.playbook is not None
 }
 # What stages a release, and so tells whose a set is.
-_STAGING: Final = (StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES)
+_STAGING: Final = tuple(phase.state for phase in PRESTAGE.phases if phase.needs_slot)
 # What only a playbook says that wants variables of ours.
 _OURS: Final = "prestager_"
 # What upstream's playbooks have asked for since a site is prestaged for an install or for a software deploy.

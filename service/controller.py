@@ -12,7 +12,7 @@ from db.inventory import installation_id
 from runner.ansible_installation import AnsibleInstallation
 from runner.phase_playbooks import ControllerLayout
 from service.settings import Settings
-from statemachine.states import StepState
+from statemachine.phases import PHASES
 
 
 def machine_id() -> str:
@@ -47,11 +47,7 @@ def controller_layout(settings: Settings, database: Database) -> ControllerLayou
         ssh_user=settings.ssh_user,
         origin=origin,
         deadlines_s={
-            StepState.PREPARE: settings.prepare_deadline_s,
-            StepState.PACKAGES: settings.packages_deadline_s,
-            StepState.IMAGES: settings.images_deadline_s,
-            # Less work than to bring the packages.
-            StepState.UNSTAGING: settings.packages_deadline_s,
+            phase.state: getattr(settings, phase.deadline_setting) for phase in PHASES.values() if phase.needs_slot
         },
         floor_rate_mbit_s=settings.floor_rate_mbit_s,
         keep_releases=settings.keep_releases,

@@ -27,9 +27,8 @@ from broker.amqp.topology_check import TopologyCheck
 from broker.amqp.worker_control import HintKind, HintListener
 from broker.outbox_relay import Call, OutboxRelay
 from db.database import Database
-from db.dispatch_runs import ACTOR_OF_PHASE
 from db.retention import Retention
-from messages.queues import COMMANDS, QUEUE_OF, WORKER_QUEUES
+from messages.queues import COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues, queue_of_phase
 from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
@@ -110,7 +109,7 @@ class AmqpActors:
             self._events = Loop("events", publisher.publish, _EVENTS_S)
         if self._worker is not None and tools is not None:
             messages.publisher.prepare(HintListener(tools.name, self._obey).listen)
-            actors.declare_worker(self._worker, {QUEUE_OF[ACTOR_OF_PHASE[phase]] for phase in tools.phases})
+            actors.declare_worker(self._worker, {queue_of_phase(phase) for phase in tools.phases})
         self._heartbeat = Heartbeat(database, process, self._worker) if process is not None else None
         self._engine = Engine(
             database=database,
@@ -209,7 +208,7 @@ class AmqpActors:
             return False
         if self._worker is None or queue not in WORKER_QUEUES:
             return True
-        return self._worker.room({phase for phase, actor in ACTOR_OF_PHASE.items() if QUEUE_OF[actor] == queue}) > 0
+        return self._worker.room(phases_of_queues({queue})) > 0
 
     def _obey(self, kind: HintKind) -> int:
         if kind == "drain":

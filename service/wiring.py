@@ -19,8 +19,8 @@ from db.encryption import Sealer
 from db.heartbeats import ProcessIdentity
 from db.inventory import installation_id
 from db.retention import Retention
-from db.runs import PLAYBOOK_PHASES
 from messages.events import source_of
+from messages.queues import phases_of_queues
 from messages.version import program_version
 from monitoring.metrics import ProcessMetrics
 from runner.controller_content import ControllerSurvey
@@ -36,7 +36,7 @@ from service.embedded import EmbeddedActors, InProcessMessages
 from service.errors import StartError
 from service.heartbeat import ReportedProcess
 from service.periodic_thread import Loop
-from service.roles import ALL_ROLES, Role, phases_of
+from service.roles import ALL_ROLES, Role
 from service.secret_key import load_sealer
 from service.settings import Settings
 from service.site_access import controller_check, dcmanager_operations, site_inspector, software_lister
@@ -44,6 +44,7 @@ from service.tracing import role_tracer
 from service.webhook_sender_thread import WebhookSenderThread
 from sites.host_key_scan import ScanLimits
 from statemachine.eligibility import Rules
+from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.snapshot import Limits
 from tracing.tracer import Tracer
 from webhooks.http_client import Receivers
@@ -218,7 +219,7 @@ class _Parts:
         return PlaybookReadiness(PlaybookCheck(directory), loader)
 
     def _tools(self, relay: Loop) -> WorkerDependencies:
-        phases = phases_of(self._settings.served_queues)
+        phases = phases_of_queues(self._settings.served_queues)
         self._meters.expect_runs(phases)
         return WorkerDependencies(
             database=self._database,

@@ -9,10 +9,19 @@ from statemachine.states import PreparationState, StepState, StrategyState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StepChange:
+    """A transition of steps that are in `from_state`; those in another state stay."""
+
+    from_state: StepState
+    to_state: StepState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AbortWaiting:
     """Abort every step of the strategy that has not started, and withdraw runs that no worker took."""
 
     strategy_id: int
+    change: StepChange
     unlocks = True
 
 
@@ -41,8 +50,8 @@ class MoveStep:
     attempt: int = 1
     # The finished run this decision comes from; it is never looked at again.
     consumed_run_id: int | None = None
-    # The same run, for whoever tells of it; decides nothing.
-    concluded: RunView | None = field(default=None, compare=False)
+    # The same run, for the events of the move; decides nothing.
+    completed_run: RunView | None = field(default=None, compare=False)
 
     @property
     def unlocks(self) -> bool:
@@ -55,6 +64,8 @@ class OpenPreparation:
     """Start the preparation that a step needs first."""
 
     owner: PreparationOwner
+    # The phase that is prepared in; a preparation is one run of it.
+    phase: StepState
     release: str
     from_version: str
     opened_by_step_id: int
@@ -66,6 +77,7 @@ class RetryPreparation:
     """Run a preparation again whose worker was lost."""
 
     preparation_id: int
+    phase: StepState
     attempt: int
     consumed_run_id: int
     unlocks = False

@@ -7,11 +7,13 @@ effects are data that the plan returns.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from transitions import Machine, MachineError
 
 from statemachine.errors import IllegalTransitionError
+from statemachine.phases import STRATEGY_TYPES, StrategyType, phases_of
 from statemachine.states import StepState, StrategyState
 
 
@@ -24,12 +26,12 @@ class _Row:
         self.state = state
 
 
-def _transitions(*rows: tuple[str, str | list[str], str]) -> list[dict[str, Any]]:
+def _transitions(*rows: tuple[str, str | Sequence[str], str]) -> list[dict[str, Any]]:
     """Turn (trigger, source or sources, destination) into what `transitions` takes; enums become plain words."""
     return [
         {
             "trigger": trigger,
-            "source": [str(one) for one in source] if isinstance(source, list) else str(source),
+            "source": str(source) if isinstance(source, str) else [str(one) for one in source],
             "dest": str(dest),
         }
         for trigger, source, dest in rows
@@ -48,20 +50,25 @@ STRATEGY_TRANSITIONS: Final = _transitions(
     ("delete", [_S.INITIAL, _S.COMPLETE, _S.FAILED, _S.ABORTED], _S.DELETING),
 )
 
-PRESTAGE_TRANSITIONS: Final = _transitions(
-    ("start", _T.INITIAL, _T.PRECHECK),
-    ("prepare", _T.PRECHECK, _T.PREPARE),
-    ("stage_packages", _T.PREPARE, _T.PACKAGES),
-    ("stage_images", _T.PACKAGES, _T.IMAGES),
-    ("unstage", _T.PRECHECK, _T.UNSTAGING),
-    ("complete", [_T.IMAGES, _T.UNSTAGING], _T.COMPLETE),
-    ("skip", _T.PRECHECK, _T.COMPLETE),
-    ("fail", [_T.INITIAL, _T.PRECHECK, _T.PREPARE, _T.PACKAGES, _T.IMAGES, _T.UNSTAGING], _T.FAILED),
-    ("abort", _T.INITIAL, _T.ABORTED),
-)
+
+def _step_transitions(types: Iterable[StrategyType]) -> list[dict[str, Any]]:
+    """Return the transitions of steps of all types; a type only adds to those of the others."""
+    types = list(types)
+    entries = dict.fromkeys(
+        (phase.trigger, source, phase.state)
+        for one in types
+        for source, phase in zip((_T.INITIAL, *one.states), one.phases, strict=False)
+    )
+    return _transitions(
+        *entries,
+        ("complete", [one.states[-1] for one in types], _T.COMPLETE),
+        *dict.fromkeys(("skip", one.states[0], _T.COMPLETE) for one in types if one.may_skip),
+        ("fail", [_T.INITIAL, *phases_of(types)], _T.FAILED),
+        ("abort", _T.INITIAL, _T.ABORTED),
+    )
 
 
-def _machine(states: type[StrategyState | StepState], rows: list[dict[str, Any]], name: str) -> Machine:
+def _machine(states: Iterable[str], rows: list[dict[str, Any]], name: str) -> Machine:
     return Machine(
         model=None,
         states=[str(state) for state in states],
@@ -70,10 +77,6 @@ def _machine(states: type[StrategyState | StepState], rows: list[dict[str, Any]]
         auto_transitions=False,
         name=name,
     )
-
-
-STRATEGY: Final = _machine(StrategyState, STRATEGY_TRANSITIONS, "strategy")
-PRESTAGE: Final = _machine(StepState, PRESTAGE_TRANSITIONS, "prestage step")
 
 
 def _fire(machine: Machine, state: str, trigger: str) -> str:
@@ -88,6 +91,38 @@ def _fire(machine: Machine, state: str, trigger: str) -> str:
     return row.state
 
 
+class StepMachine:
+    """The machine of steps of some types, made from their rows in `phases.py`.
+
+    Attributes:
+        types: The types by name.
+
+        phases: Their phases by state, in order.
+
+        transitions: Its rows, as `transitions` takes them.
+    """
+
+    def __init__(self, types: Mapping[str, StrategyType]) -> None:
+        self.types = types
+        self.transitions = _step_transitions(types.values())
+        self.phases = phases_of(types.values())
+        phases = [phase.state for phase in self.phases.values()]
+        self._states: dict[str, StepState] = {str(state): state for state in (*StepState, *phases)}
+        self._machine = _machine(self._states, self.transitions, "step")
+
+    def fire(self, state: str, trigger: str) -> StepState:
+        """Return the state that `trigger` leads a step to.
+
+        Raises:
+            IllegalTransitionError: `state` is unknown or has no such transition; nothing changed.
+        """
+        return self._states[_fire(self._machine, state, trigger)]
+
+
+STRATEGY: Final = _machine(StrategyState, STRATEGY_TRANSITIONS, "strategy")
+STEP: Final = StepMachine(STRATEGY_TYPES)
+
+
 def fire_strategy(state: str, trigger: str) -> StrategyState:
     """Return the state that `trigger` leads a strategy to.
 
@@ -98,9 +133,9 @@ def fire_strategy(state: str, trigger: str) -> StrategyState:
 
 
 def fire_step(state: str, trigger: str) -> StepState:
-    """Return the state that `trigger` leads a prestage step to.
+    """Return the state that `trigger` leads a step of the served types to.
 
     Raises:
         IllegalTransitionError: `state` is unknown or has no such transition; nothing changed.
     """
-    return StepState(_fire(PRESTAGE, state, trigger))
+    return STEP.fire(state, trigger)

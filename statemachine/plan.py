@@ -7,7 +7,7 @@ are one and the same case. Called after every command, every finished run, at st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from statemachine.actions import (
     AbortWaiting,
@@ -18,31 +18,48 @@ from statemachine.actions import (
     MoveStrategy,
     OpenPreparation,
     RetryPreparation,
+    StepChange,
 )
-from statemachine.machines import fire_step, fire_strategy
+from statemachine.machines import STEP, StepMachine, fire_strategy
+from statemachine.phases import Phase
 from statemachine.snapshot import Limits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
-from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StepType, StrategyState
+from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StrategyState
 from statemachine.step_details import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
 
 
-def plan(snapshot: Snapshot, now: float, limits: Limits) -> list[Action]:
+def plan(snapshot: Snapshot, now: float, limits: Limits, machine: StepMachine = STEP) -> list[Action]:
     """Return what to do now, in order; an empty list means that nothing is to be done before something changes.
 
-    `now` is the database's clock in seconds since the epoch. Carrying the actions out and planning again reaches a
-    state in which nothing is left to do. An action whose `unlocks` is true may let others move: plan again.
+    `now` is the database's clock in seconds since the epoch; `machine` has the types of steps that are served.
+    Carrying the actions out and planning again reaches a state in which nothing is left to do. An action whose
+    `unlocks` is true may let others move: plan again.
     """
     context = _PlanningContext(
         strategy=snapshot.strategy,
         preparations={preparation.key: preparation for preparation in snapshot.preparations},
         now=now,
         limits=limits,
+        machine=machine,
     )
-    actions: list[Action] = [*_strategy_actions(snapshot.strategy)]
+    actions: list[Action] = [*_strategy_actions(snapshot.strategy, context)]
     for preparation in snapshot.preparations:
         actions += _preparation_actions(preparation, context)
     for step in snapshot.steps:
         actions += _step_actions(step, context)
     return actions
+
+
+def start_of(phase: str, machine: StepMachine = STEP) -> StepChange | None:
+    """Return the change of a step whose run of `phase` a worker claims; None for all phases but the first.
+
+    A repeat finds the step in its new state and changes nothing.
+    """
+    is_first = any(phase == kind.states[0] for kind in machine.types.values())
+    return _change(StepState.INITIAL, "start", machine) if is_first else None
+
+
+def _change(state: StepState, trigger: str, machine: StepMachine) -> StepChange:
+    return StepChange(from_state=state, to_state=machine.fire(state, trigger))
 
 
 @dataclass(kw_only=True)
@@ -53,15 +70,16 @@ class _PlanningContext:
     preparations: dict[PreparationKey, PreparationView]
     now: float
     limits: Limits
+    machine: StepMachine
     # Preparations that this planning asks for already.
     opened: set[PreparationKey] = field(default_factory=set)
 
 
-def _strategy_actions(strategy: StrategyView | None) -> Iterator[Action]:
+def _strategy_actions(strategy: StrategyView | None, context: _PlanningContext) -> Iterator[Action]:
     if strategy is None:
         return
     if strategy.state == StrategyState.ABORT_REQUESTED:
-        yield AbortWaiting(strategy_id=strategy.id)
+        yield AbortWaiting(strategy_id=strategy.id, change=_change(StepState.INITIAL, "abort", context.machine))
         yield _strategy_move(strategy, "abort_waiting")
     elif strategy.state in (StrategyState.APPLYING, StrategyState.ABORTING) and _is_over(strategy):
         yield _strategy_move(strategy, _ending(strategy))
@@ -115,7 +133,12 @@ def _preparation_actions(preparation: PreparationView, context: _PlanningContext
     if run.state != RunState.FINISHED:
         yield from _run_upkeep(run, context)
     elif (attempt := _next_attempt(run, context.limits)) is not None:
-        yield RetryPreparation(preparation_id=preparation.id, attempt=attempt, consumed_run_id=run.id)
+        yield RetryPreparation(
+            preparation_id=preparation.id,
+            phase=context.machine.phases[run.phase].state,
+            attempt=attempt,
+            consumed_run_id=run.id,
+        )
     elif run.outcome == RunOutcome.SUCCEEDED:
         yield EndPreparation(
             preparation_id=preparation.id, state=PreparationState.COMPLETE, details="", consumed_run_id=run.id
@@ -132,29 +155,26 @@ def _preparation_actions(preparation: PreparationView, context: _PlanningContext
 
 def _step_actions(step: StepView, context: _PlanningContext) -> Iterator[Action]:
     run = step.run
+    phase = context.machine.types[step.type].phase_in(step.state)
     if run is None:
         if step.state == StepState.INITIAL:
-            yield from _start(step, context.strategy)
-        elif step.state == StepState.PREPARE:
-            yield from _unpark(step, context)
+            yield from _start(step, context)
+        elif phase is not None and phase.once_per_strategy:
+            yield from _unpark(step, phase, context)
     elif run.state != RunState.FINISHED:
         yield from _run_upkeep(run, context)
-    elif run.phase == step.state:
-        yield _consume(step, run, context.limits)
+    elif phase is not None and run.phase == phase.state:
+        yield _move_of_ended_run(step, phase, run, context)
 
 
-def _start(step: StepView, strategy: StrategyView | None) -> Iterator[Action]:
-    if step.strategy_id is not None and not _may_start(step, strategy):
+def _start(step: StepView, context: _PlanningContext) -> Iterator[Action]:
+    """Dispatch the first run of a step; the step itself moves when a worker claims that run (`start_of`)."""
+    if step.strategy_id is not None and not _may_start(step, context.strategy):
         return
     if step.managed:
-        yield MoveStep(step_id=step.id, version=step.version, run_phase=StepState.PRECHECK)
+        yield replace(_move(step, None), run_phase=context.machine.types[step.type].states[0])
     else:
-        yield MoveStep(
-            step_id=step.id,
-            version=step.version,
-            path=(fire_step(step.state, "fail"),),
-            details=unmanaged(step.subcloud_name),
-        )
+        yield _end(step, None, "fail", unmanaged(step.subcloud_name), context.machine)
 
 
 def _may_start(step: StepView, strategy: StrategyView | None) -> bool:
@@ -167,80 +187,53 @@ def _may_start(step: StepView, strategy: StrategyView | None) -> bool:
     )
 
 
-def _consume(step: StepView, run: RunView, limits: Limits) -> MoveStep:
+def _move_of_ended_run(step: StepView, phase: Phase, run: RunView, context: _PlanningContext) -> MoveStep:
     """Decide what follows from a finished run of the step's current phase."""
+    kind = context.machine.types[step.type]
     if run.outcome == RunOutcome.SUCCEEDED:
-        return _advance(step, run)
-    if run.outcome == RunOutcome.SKIPPED and step.state == StepState.PRECHECK and step.type == StepType.PRESTAGE:
-        return _end(step, run, "skip", shorten(run.details))
-    attempt = _next_attempt(run, limits)
+        return _advance(step, phase, run, context.machine)
+    if run.outcome == RunOutcome.SKIPPED and kind.may_skip and phase == kind.phases[0]:
+        return _end(step, run, "skip", shorten(run.details), context.machine)
+    attempt = _next_attempt(run, context.limits)
     if attempt is not None:
-        return MoveStep(
-            step_id=step.id,
-            version=step.version,
-            run_phase=StepState(step.state),
-            attempt=attempt,
-            consumed_run_id=run.id,
-            concluded=run,
-        )
-    # Only the precheck of a prestage may pass a site over: a later phase that says so has not done its work, nor has a
-    # removal whose precheck was judged as a prestage, by a worker that knows no removals.
+        return replace(_move(step, run), run_phase=phase.state, attempt=attempt)
+    # Only the first phase of some types may pass a site over: a later phase that says so has not done its work, nor
+    # has a removal whose precheck was judged as a prestage, by a worker that knows no removals.
     reason = lost_too_often(run.attempt) if run.outcome == RunOutcome.LOST else run.details
-    return _end(step, run, "fail", phase_failed(step.state, step.subcloud_name, reason))
+    details = phase_failed(phase.state, step.subcloud_name, reason, context.machine.phases)
+    return _end(step, run, "fail", details, context.machine)
 
 
-def _end(step: StepView, run: RunView | None, trigger: str, details: str) -> MoveStep:
+def _end(step: StepView, run: RunView | None, trigger: str, details: str, machine: StepMachine) -> MoveStep:
+    return replace(_move(step, run), path=(machine.fire(step.state, trigger),), details=details)
+
+
+def _advance(step: StepView, phase: Phase, run: RunView | None, machine: StepMachine) -> MoveStep:
+    """Move a step to the next phase that has work for it; after the last one it is complete."""
+    path: list[StepState] = []
+    state: str = step.state
+    for following in machine.types[step.type].phases_after(phase):
+        state = machine.fire(state, following.trigger)
+        path.append(state)
+        if not following.once_per_strategy:
+            return replace(_move(step, run), path=tuple(path), run_phase=state)
+        if step.from_version != step.release:
+            return replace(_move(step, run), path=tuple(path))
+        # A reinstall takes everything from the site itself: nothing to prepare (contract 8.9).
+    return replace(_move(step, run), path=(*path, machine.fire(state, "complete")))
+
+
+def _move(step: StepView, run: RunView | None) -> MoveStep:
+    """Return a move that leaves the step where it is; `run` is the finished run that the move comes from."""
     return MoveStep(
         step_id=step.id,
         version=step.version,
-        path=(fire_step(step.state, trigger),),
-        details=details,
         consumed_run_id=run.id if run else None,
-        concluded=run,
+        completed_run=run,
     )
 
 
-def _advance(step: StepView, run: RunView) -> MoveStep:
-    if step.state == StepState.PRECHECK and step.type == StepType.UNSTAGE:
-        unstaging = fire_step(step.state, "unstage")
-        return MoveStep(
-            step_id=step.id,
-            version=step.version,
-            path=(unstaging,),
-            run_phase=unstaging,
-            consumed_run_id=run.id,
-            concluded=run,
-        )
-    if step.state == StepState.PRECHECK:
-        prepare = fire_step(step.state, "prepare")
-        if step.from_version != step.release:
-            return MoveStep(
-                step_id=step.id, version=step.version, path=(prepare,), consumed_run_id=run.id, concluded=run
-            )
-        # A reinstall takes everything from the site itself: nothing to prepare (contract 8.9).
-        packages = fire_step(prepare, "stage_packages")
-        return MoveStep(
-            step_id=step.id,
-            version=step.version,
-            path=(prepare, packages),
-            run_phase=packages,
-            consumed_run_id=run.id,
-            concluded=run,
-        )
-    if step.state == StepState.PACKAGES:
-        images = fire_step(step.state, "stage_images")
-        return MoveStep(
-            step_id=step.id,
-            version=step.version,
-            path=(images,),
-            run_phase=images,
-            consumed_run_id=run.id,
-            concluded=run,
-        )
-    return _end(step, run, "complete", "")
-
-
-def _unpark(step: StepView, context: _PlanningContext) -> Iterator[Action]:
+def _unpark(step: StepView, phase: Phase, context: _PlanningContext) -> Iterator[Action]:
     """Move a step that needs a preparation: open it, wait for it, or go on by how it ended."""
     from_version = step.from_version or ""
     key = (step.owner, step.release, from_version)
@@ -249,16 +242,20 @@ def _unpark(step: StepView, context: _PlanningContext) -> Iterator[Action]:
         if key not in context.opened:
             context.opened.add(key)
             yield OpenPreparation(
-                owner=step.owner, release=step.release, from_version=from_version, opened_by_step_id=step.id
+                owner=step.owner,
+                phase=phase.state,
+                release=step.release,
+                from_version=from_version,
+                opened_by_step_id=step.id,
             )
     elif preparation.state == PreparationState.COMPLETE:
-        packages = fire_step(step.state, "stage_packages")
-        yield MoveStep(step_id=step.id, version=step.version, path=(packages,), run_phase=packages)
+        yield _advance(step, phase, None, context.machine)
     elif preparation.state == PreparationState.FAILED:
-        yield _end(step, None, "fail", _preparation_failed(step, preparation))
+        details = _preparation_failed(step, preparation, context.machine)
+        yield _end(step, None, "fail", details, context.machine)
 
 
-def _preparation_failed(step: StepView, preparation: PreparationView) -> str:
+def _preparation_failed(step: StepView, preparation: PreparationView, machine: StepMachine) -> str:
     if preparation.opened_by_step_id == step.id:
-        return phase_failed(step.state, step.subcloud_name, preparation.details)
+        return phase_failed(step.state, step.subcloud_name, preparation.details, machine.phases)
     return earlier_preparation_failed()

@@ -5,7 +5,6 @@ Every other package uses these names; the values are what dcmanager's client pri
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -127,20 +126,5 @@ class Availability(StrEnum):
 
 
 TERMINAL_STEPS: Final = frozenset({StepState.COMPLETE, StepState.FAILED, StepState.ABORTED})
-# The phases of each type of step, in their order.
-PHASES_OF: Final[Mapping[StepType, tuple[StepState, ...]]] = {
-    StepType.PRESTAGE: (StepState.PRECHECK, StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES),
-    StepType.UNSTAGE: (StepState.PRECHECK, StepState.UNSTAGING),
-}
-PHASES: Final = (*PHASES_OF[StepType.PRESTAGE], StepState.UNSTAGING)
 # A strategy in one of these is being worked on.
 MOVING_STRATEGIES: Final = frozenset({StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING})
-# A strategy in one of these may be deleted (contract 3.5).
-DELETABLE_STRATEGIES: Final = frozenset(
-    {StrategyState.INITIAL, StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED}
-)
-
-
-def types_with(phase: str | None) -> tuple[StepType, ...]:
-    """Return the types of steps that have a phase; all of them for None."""
-    return tuple(kind for kind, phases in PHASES_OF.items() if phase is None or phase in phases)

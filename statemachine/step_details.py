@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from statemachine.phases import PHASES, Phase
 from statemachine.states import StepState
 
 # Longest text a step's details hold, in characters (contract 3.2, HEAD).
 DETAILS_LENGTH: Final = 1000
 
-_WORK: Final = {
-    StepState.PREPARE: "Prestaging prepare",
-    StepState.PACKAGES: "Prestaging packages",
-    StepState.IMAGES: "Prestaging images",
-    StepState.UNSTAGING: "Removing the staged release",
-}
 
-
-def phase_failed(phase: str, name: str, reason: str) -> str:
-    """Return the details of a step that failed in `phase`.
+def phase_failed(phase: str, name: str, reason: str, phases: Mapping[str, Phase] = PHASES) -> str:
+    """Return the details of a step that failed in `phase`, one of `phases`.
 
     A playbook phase names the failed subcloud, where its full output is read, and the reason; precheck gives its
     reason alone, for it has no output.
+
+    Raises:
+        ValueError: `phase` is not one of `phases`.
     """
-    work = _WORK.get(StepState(phase))
-    if work is None:
+    if phase not in phases:
+        raise ValueError(f"{phase!r} is not a phase")
+    work = phases[phase].wording
+    if not work:
         return shorten(f"{phase}: {reason}")
     log = f"/v1.0/sw-update-strategy/steps/{name}/log?phase={phase}"
     where = f"check individual log at {log} for detailed output."

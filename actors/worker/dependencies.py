@@ -9,7 +9,6 @@ from actors.worker.controller_software import ControllerSoftware
 from actors.worker.result_writer import Reporter
 from db.database import Database
 from db.encryption import Sealer
-from db.runs import PLAYBOOK_PHASES
 from runner.phase_playbooks import ControllerLayout
 from runner.playbook_readiness import PlaybookReadiness
 from sites.dcmanager.operations import DcmanagerOperations
@@ -17,6 +16,7 @@ from sites.host_key_scan import ScanLimits
 from sites.inspector import Inspector
 from statemachine.eligibility import Rules
 from statemachine.host_keys import HostKeyPolicy
+from statemachine.phases import PHASES
 from statemachine.states import StepState
 from tracing.tracer import NULL_TRACER, Tracer
 
@@ -36,7 +36,7 @@ class WorkerDependencies:
     # Stable name of the worker and this process of it, as `name/incarnation`.
     owner: str
     # Phases that this worker carries out: prepare needs a controller that has the feeds.
-    phases: frozenset[StepState] = frozenset({StepState.PRECHECK, *PLAYBOOK_PHASES})
+    phases: frozenset[StepState] = frozenset(phase.state for phase in PHASES.values())
     host_keys: HostKeyPolicy = HostKeyPolicy.ACCEPT_NEW
     host_key_limits: ScanLimits = field(default_factory=ScanLimits)
     # What knows the operations of a dcmanager beside us; None: it is not asked.

@@ -12,7 +12,8 @@ from typing import Final
 
 from db.runs import RunAssignment
 from runner.interface import RunEnded, TaskEnd
-from statemachine.states import RunOutcome, StepState
+from statemachine.phases import PHASES
+from statemachine.states import RunOutcome
 from tracing.log_context import LogContext
 from tracing.tracer import NULL_SPAN, NULL_TRACER, Span, Tracer
 
@@ -80,7 +81,7 @@ def context_of(assignment: RunAssignment, tracer: Tracer, worker: str) -> RunCon
         return RunContext(ids=ids)
     now = time()
     tracer.record("wait for a worker", parent=assignment.trace, began_epoch=now - assignment.waited_s, ended_epoch=now)
-    name = "inspect site" if assignment.phase == StepState.PRECHECK else "run playbook"
+    name = "run playbook" if PHASES[assignment.phase].needs_slot else "inspect site"
     work = tracer.begin(
         name,
         parent=assignment.trace,

@@ -6,7 +6,7 @@ on in this process, and their end is reported from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
@@ -35,6 +35,7 @@ from runner.playbook_set import PlaybookSet, read_playbook_set
 from runner.processes import MARKER
 from runner.release_mount import mount_note, release_fault
 from sites.host_key_scan import HostKeyScanner
+from statemachine.phases import PHASES, PLAYBOOK_PHASES
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -252,18 +253,18 @@ class StepWorker:
             return started
         return True
 
-    def room(self, phases: Collection[StepState]) -> int:
+    def room(self, phases: frozenset[StepState]) -> int:
         """Return how many more runs of these phases, all prechecks or all playbooks, can be taken now."""
         if self._draining:
             return 0
-        if StepState.PRECHECK in phases:
+        if phases.isdisjoint(PLAYBOOK_PHASES):
             return self._inspections.free
         return self.runner.free_slots if self.playbooks.obstacle(within_s=LOOSE_S) is None else 0
 
     def take_waiting(self) -> None:
         """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
-        self._take(self._tools.phases & {StepState.PRECHECK}, self.inspect)
-        self._take(self._tools.phases - {StepState.PRECHECK}, self.start_playbook)
+        self._take(self._tools.phases.difference(PLAYBOOK_PHASES), self.inspect)
+        self._take(self._tools.phases.intersection(PLAYBOOK_PHASES), self.start_playbook)
 
     def _take(self, phases: frozenset[StepState], start: Callable[[int], bool]) -> None:
         while phases and (free := self.room(phases)) > 0:
@@ -332,7 +333,7 @@ class StepWorker:
             connection=site_variables(
                 assignment.subcloud,
                 own_playbooks=playbooks.is_ours,
-                on_controller=assignment.phase == StepState.PREPARE,
+                on_controller=PHASES[assignment.phase].once_per_strategy,
             ),
             for_sw_deploy=assignment.for_sw_deploy,
             software_list=self._software_list(assignment, playbooks),

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from db import read_queries as listing
 from db.read_queries import Row
 from db.run_output import PhaseRun, phase_runs, text_after
-from statemachine.states import PHASES, RunOutcome, StepState
+from statemachine.phases import is_after
+from statemachine.states import RunOutcome, StepState
 
 # After these a phase is not tried again.
 _CONCLUSIVE: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED, RunOutcome.FAILED})
@@ -86,7 +87,7 @@ class Tail:
         if runs and runs[-1].outcome in _CONCLUSIVE:
             return True
         # A step may be past a phase that had no run.
-        return step["state"] in PHASES and PHASES.index(step["state"]) > PHASES.index(StepState(self.phase))
+        return is_after(step["state"], self.phase)
 
     def _last_line(self, step: Row, runs: list[PhaseRun]) -> bytes:
         if self.phase is not None and runs:

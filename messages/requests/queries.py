@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
-from statemachine.states import PHASES
+from statemachine.phases import PHASES
 
 PAGE_LENGTH: Final = 100
 _LONGEST_PAGE: Final = 1000
@@ -28,6 +28,12 @@ def _moment(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise fault(_NO_MOMENT) from None
+
+
+def _phase(text: str) -> str:
+    if text not in PHASES:
+        raise ValueError("no phase")
+    return text
 
 
 def _or_none(text: Any) -> Any:
@@ -78,8 +84,7 @@ class LogQuery(Request):
     """Which part of a step's output is asked for."""
 
     phase: Annotated[
-        Literal["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images", "unstaging"]
-        | None,
+        Annotated[str, AfterValidator(_phase), WithJsonSchema({"type": "string", "enum": list(PHASES)})] | None,
         BeforeValidator(_or_none),
         ErrorMessage(f"Unknown phase '{{value}}'; the phases are: {', '.join(PHASES)}"),
     ] = Field(None, description="Only the newest run of this phase; otherwise all phases one after the other.")

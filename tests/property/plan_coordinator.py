@@ -14,6 +14,7 @@ from statemachine.actions import (
     OpenPreparation,
     RetryPreparation,
 )
+from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
 from statemachine.snapshot import Limits, Snapshot, StrategyView
 from statemachine.states import MOVING_STRATEGIES, TERMINAL_STEPS, RunOutcome, RunState, StepState, StrategyState
@@ -21,7 +22,7 @@ from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy, 
 
 LEASE_S = 40.0
 GIVE_UP_S = 30.0
-PLAYBOOKS = frozenset({StepState.PREPARE, StepState.PACKAGES, StepState.IMAGES})
+PLAYBOOKS = frozenset(PLAYBOOK_PHASES)
 MOVING = frozenset(str(state) for state in MOVING_STRATEGIES)
 # States that no command of the moment may disturb.
 ENDED = frozenset({StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED})

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from db.dispatch_runs import ACTOR_OF_PHASE
 from messages.queues import WORKER_QUEUES
 from monitoring.http_server import Health
 from service.monitoring import is_alive, monitoring
 from service.roles import ALL_ROLES
+from statemachine.phases import PHASES
 from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
 from tests.support.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
 from tests.support.tcp_proxy import HOST, free_port
@@ -120,7 +120,7 @@ def test_what_we_ship_works_with_a_real_prometheus(prometheus: Prometheus) -> No
     assert [] == nameless_series(prometheus)
     # No phase failed here: an increase from nothing is none, so the first failures must have a zero before them.
     failed = prometheus.ask("query", query='prestager_phase_duration_seconds_count{outcome="failed"} == 0')["result"]
-    assert set(ACTOR_OF_PHASE) == {series["metric"]["phase"] for series in failed}
+    assert set(PHASES) == {series["metric"]["phase"] for series in failed}
     queues = prometheus.ask("query", query="count by (queue) (rabbitmq_queue_messages_ready)")["result"]
     assert set(WORKER_QUEUES) <= {series["metric"]["queue"] for series in queues}
 

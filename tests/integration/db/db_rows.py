@@ -14,15 +14,16 @@ from db.load_snapshot import database_time, load_snapshot
 from db.runs import RunResult, claim, finish
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, subclouds
 from db.unit_of_work import Journal
-from statemachine.actions import Action
+from statemachine.actions import Action, StepChange
 from statemachine.plan import plan
 from statemachine.snapshot import Limits
-from statemachine.states import RunOutcome, RunState
+from statemachine.states import RunOutcome, RunState, StepState
 
 AT = datetime(2022, 3, 3, 10, 0, 0, tzinfo=UTC)
 LIMITS = Limits(max_attempts=2)
 RELEASE = "22.12"
 OWNER = "worker1/1"
+ABORT = StepChange(from_state=StepState.INITIAL, to_state=StepState.ABORTED)
 
 
 class Rig:

@@ -18,7 +18,7 @@ from statemachine.actions import (
 )
 from statemachine.plan import plan
 from statemachine.states import PreparationState, RunOutcome, StepState, StrategyState
-from tests.integration.db.db_rows import AT, LIMITS, Rig
+from tests.integration.db.db_rows import ABORT, AT, LIMITS, Rig
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ class TestAbort:
         """An abort that finds nobody waiting aborts nobody, and tells of nobody."""
         strategy_id = rig.add_strategy({1: 1})
         rig.connection.execute(update(steps).values(state="prestaging-images"))
-        rig.carry_out(AbortWaiting(strategy_id=strategy_id))
+        rig.carry_out(AbortWaiting(strategy_id=strategy_id, change=ABORT))
 
         assert rig.states() == ["prestaging-images"]
         assert rig.told() == []
@@ -326,6 +326,7 @@ class TestPreparations:
         rig.carry_out(
             OpenPreparation(
                 owner=(strategy_id, None),
+                phase=StepState.PREPARE,
                 release="22.12",
                 from_version="21.12",
                 opened_by_step_id=rig.step(1).id,
@@ -356,7 +357,9 @@ class TestPreparations:
     def test_retry(self, rig: Rig) -> None:
         """A lost run is consumed and another takes its place."""
         preparation_id, first = self.open_one(rig)
-        rig.carry_out(RetryPreparation(preparation_id=preparation_id, attempt=2, consumed_run_id=first))
+        rig.carry_out(
+            RetryPreparation(preparation_id=preparation_id, phase=StepState.PREPARE, attempt=2, consumed_run_id=first)
+        )
         (row,) = rig.preparations()
 
         assert rig.run(first).consumed

@@ -5,7 +5,6 @@ from sqlalchemy import Connection, select, update
 
 from db.load_snapshot import database_time
 from db.runs import (
-    PLAYBOOK_PHASES,
     RunResult,
     claim,
     finish,
@@ -17,6 +16,7 @@ from db.runs import (
 )
 from db.schema import run_outputs, runs
 from db.unit_of_work import Journal
+from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome, StepState
 from tests.integration.db.db_rows import AT, OWNER, Rig

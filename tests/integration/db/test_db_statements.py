@@ -11,12 +11,13 @@ from db.live_output import end_live, hold, running_runs
 from db.load_snapshot import database_time, load_snapshot
 from db.read_queries import followed_step
 from db.run_output import ends_of, outputs
-from db.runs import PLAYBOOK_PHASES, lose_runs_of, queued_runs, renew
+from db.runs import lose_runs_of, queued_runs, renew
 from db.schema import runs, steps
 from db.unit_of_work import Journal
 from statemachine.actions import AbortWaiting
+from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
-from tests.integration.db.db_rows import AT, LIMITS, Rig, sent_statements
+from tests.integration.db.db_rows import ABORT, AT, LIMITS, Rig, sent_statements
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
 LARGE = 5000
@@ -39,7 +40,7 @@ def fill(rig: Rig, count: int) -> int:
 
 def abort(rig: Rig, strategy_id: int) -> None:
     """Abort all that wait."""
-    rig.carry_out(AbortWaiting(strategy_id=strategy_id))
+    rig.carry_out(AbortWaiting(strategy_id=strategy_id, change=ABORT))
 
 
 def look(rig: Rig, _strategy_id: int) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from actors.coordinator.lease_expiry import LeaseExpiry
-from statemachine.actions import AbortWaiting, Action, ExpireRun
+from statemachine.actions import AbortWaiting, Action, ExpireRun, StepChange
+from statemachine.states import StepState
 
 EXPIRE = ExpireRun(run_id=1, lease_until=100.0)
-OTHER = AbortWaiting(strategy_id=2)
+ABORT = StepChange(from_state=StepState.INITIAL, to_state=StepState.ABORTED)
+OTHER = AbortWaiting(strategy_id=2, change=ABORT)
 
 
 class Clock:

@@ -13,6 +13,7 @@ from statemachine.actions import (
     MoveStrategy,
     OpenPreparation,
     RetryPreparation,
+    StepChange,
 )
 from statemachine.plan import plan
 from statemachine.snapshot import Limits, PreparationView, RunView, Snapshot, StepView, StrategyView
@@ -20,6 +21,8 @@ from statemachine.states import PreparationState, StepState, StrategyState
 from statemachine.step_details import DETAILS_LENGTH
 
 NOW = 1000.0
+PREPARE = StepState.PREPARE
+ABORT = StepChange(from_state=StepState.INITIAL, to_state=StepState.ABORTED)
 LIMITS = Limits(max_attempts=3)
 STRATEGY = StrategyView(
     id=1, state="applying", stop_on_failure=False, open_stage=1, failed_stage=None, any_aborted=False
@@ -93,7 +96,7 @@ class TestStrategy:
     def test_abort(self) -> None:
         """A requested abort stops the waiting steps and goes on to `aborting`; nothing starts."""
         expected = [
-            AbortWaiting(strategy_id=1),
+            AbortWaiting(strategy_id=1, change=ABORT),
             MoveStrategy(strategy_id=1, from_state="abort requested", to_state=StrategyState.ABORTING),
         ]
 
@@ -358,15 +361,23 @@ class TestPreparation:
         steps = [PARKED, replace(PARKED, id=12), replace(PARKED, id=13, from_version="22.06"), alone]
 
         expected = [
-            OpenPreparation(owner=(1, None), release="22.12", from_version="21.12", opened_by_step_id=11),
-            OpenPreparation(owner=(1, None), release="22.12", from_version="22.06", opened_by_step_id=13),
-            OpenPreparation(owner=(None, 14), release="22.12", from_version="21.12", opened_by_step_id=14),
+            OpenPreparation(
+                owner=(1, None), phase=PREPARE, release="22.12", from_version="21.12", opened_by_step_id=11
+            ),
+            OpenPreparation(
+                owner=(1, None), phase=PREPARE, release="22.12", from_version="22.06", opened_by_step_id=13
+            ),
+            OpenPreparation(
+                owner=(None, 14), phase=PREPARE, release="22.12", from_version="21.12", opened_by_step_id=14
+            ),
         ]
         assert expected == decide(*steps)
 
     def test_unknown_version_is_a_version(self) -> None:
         """A site whose version nobody knows is prepared for as such."""
-        expected = OpenPreparation(owner=(1, None), release="22.12", from_version="", opened_by_step_id=11)
+        expected = OpenPreparation(
+            owner=(1, None), phase=PREPARE, release="22.12", from_version="", opened_by_step_id=11
+        )
 
         assert [expected] == decide(replace(PARKED, from_version=None))
 
@@ -427,14 +438,14 @@ class TestPreparation:
         """Only a lost attempt is repeated."""
         run = finished("prestage-prepare", "lost", attempt=2)
 
-        expected = RetryPreparation(preparation_id=31, attempt=3, consumed_run_id=21)
+        expected = RetryPreparation(preparation_id=31, phase=PREPARE, attempt=3, consumed_run_id=21)
         assert [expected] == decide(preparations=(replace(PREPARATION, run=run),))
 
     def test_run_drained(self) -> None:
         """A preparation whose worker was stopped in good order goes on, even at the last attempt."""
         run = finished("prestage-prepare", "drained", attempt=3)
 
-        expected = RetryPreparation(preparation_id=31, attempt=3, consumed_run_id=21)
+        expected = RetryPreparation(preparation_id=31, phase=PREPARE, attempt=3, consumed_run_id=21)
         assert [expected] == decide(preparations=(replace(PREPARATION, run=run),))
 
     def test_run_lost_too_often(self) -> None:
@@ -469,13 +480,16 @@ class TestUnlocks:
     @pytest.mark.parametrize(
         ("action", "expected"),
         [
-            (AbortWaiting(strategy_id=1), True),
+            (AbortWaiting(strategy_id=1, change=ABORT), True),
             (MoveStrategy(strategy_id=1, from_state="initial", to_state=StrategyState.APPLYING), False),
             (MoveStep(step_id=1, version=1, path=(StepState.FAILED,)), True),
             (MoveStep(step_id=1, version=1, path=(StepState.IMAGES,), run_phase=StepState.IMAGES), False),
             (MoveStep(step_id=1, version=1, run_phase=StepState.PRECHECK), False),
-            (OpenPreparation(owner=(1, None), release="1.0", from_version="", opened_by_step_id=1), False),
-            (RetryPreparation(preparation_id=1, attempt=2, consumed_run_id=1), False),
+            (
+                OpenPreparation(owner=(1, None), phase=PREPARE, release="1.0", from_version="", opened_by_step_id=1),
+                False,
+            ),
+            (RetryPreparation(preparation_id=1, phase=PREPARE, attempt=2, consumed_run_id=1), False),
             (EndPreparation(preparation_id=1, state=PreparationState.FAILED, details="", consumed_run_id=1), True),
             (ExpireRun(run_id=1, lease_until=1.0), True),
         ],
