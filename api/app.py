@@ -8,14 +8,13 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import Authenticator
-from api.context import FOLLOWER, LOG_FOLLOWERS, SERVICES, Limits, Readiness, RequestMetrics, Services
+from api.context import SERVICES, Limits, Readiness, RequestMetrics, Services
 from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
-from api.middleware import log_access, render_errors
+from api.log_stream import LOG_FOLLOWERS, LogFollowers
+from api.middleware import log_access, render_errors, tell_trace, trace_requests
 from api.routes import add_routes
-from api.stream.follower import Follower
-from api.stream.log_followers import LogFollowers
-from api.tracing import tell_trace, trace_requests
+from api.stream.follower import FOLLOWER, Follower
 from db.database import Database
 from db.encryption import Sealer
 from db.inventory import installation_id

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Protocol
 
-from api.database_reader import STORE_PATIENCE_S
+from api.database_reader import DATABASE_TIMEOUT_S
+from api.errors import ApiError
 from db.tokens import Role, Token, TokenStore
 
 # Reads of tokens at once.
@@ -35,6 +37,16 @@ class Caller:
     def may(self, allowed: frozenset[Role]) -> bool:
         """Tell whether one of the allowed roles is held, in a project that may use this service."""
         return self.project in _PROJECTS and not self.roles.isdisjoint(allowed)
+
+
+def require_role(caller: Caller, allowed: frozenset[Role]) -> None:
+    """Do nothing for a caller with one of the roles.
+
+    Raises:
+        ApiError: 403 for anybody else.
+    """
+    if not caller.may(allowed):
+        raise ApiError(HTTPStatus.FORBIDDEN)
 
 
 class AuthenticationError(Exception):
@@ -82,7 +94,7 @@ class TokenAuthenticator:
     says nothing is waited for `patience_s` seconds. The threads are its own, so that nothing else keeps callers out.
     """
 
-    def __init__(self, store: TokenStore, patience_s: float = STORE_PATIENCE_S) -> None:
+    def __init__(self, store: TokenStore, patience_s: float = DATABASE_TIMEOUT_S) -> None:
         self._store = store
         self._patience_s = patience_s
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="token")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.streams import StreamReader
 
-from api.error_page import error_page, last_answer
+from api.error_response import error_response, last_answer
 
 # A provider gives each customer at least so much of IPv6, so that one caller has all addresses of such a network.
 _IPV6_HOST_BITS: Final = 64
@@ -144,7 +144,7 @@ class BoundedHandler(web.RequestHandler):
         """
         # For the log, and for who may not be answered; its text repeats what was sent.
         _ = super().handle_error(request, status, exc, message)
-        page = error_page(request, status, _UNREADABLE if status == HTTPStatus.BAD_REQUEST else "", {})
+        page = error_response(request, status, _UNREADABLE if status == HTTPStatus.BAD_REQUEST else "", {})
         page.force_close()
         return page
 
@@ -153,7 +153,7 @@ class BoundedHandler(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; what aiohttp itself refuses, such as an unknown `Expect`, as an error page."""
         if isinstance(resp, web.HTTPError):
-            resp = error_page(request, resp.status, "", {})
+            resp = error_response(request, resp.status, "", {})
         return await super().finish_response(request, resp, start_time)
 
     def pause_writing(self) -> None:

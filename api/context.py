@@ -10,8 +10,6 @@ from aiohttp import web
 
 from api.auth import Authenticator, Caller
 from api.database_reader import DatabaseReader
-from api.stream.follower import Follower
-from api.stream.log_followers import LogFollowers
 from db.encryption import Sealer
 from messages.commands import CommandTransport
 
@@ -61,8 +59,6 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
-FOLLOWER: Final = web.AppKey("follower", Follower)
-LOG_FOLLOWERS: Final = web.AppKey("log-followers", LogFollowers)
 CALLER: Final = web.RequestKey("caller", Caller)
 # Id of the command that the request became.
 COMMAND: Final = web.RequestKey("command", str)

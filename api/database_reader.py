@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from aiohttp import web
 from sqlalchemy import Connection
 
 from api.errors import RETRY_AFTER, ApiError
 from db.database import Database
+from db.unavailable import DatabaseUnavailableError
 
 _T = TypeVar("_T")
 
 # Reads at once; the rest wait their turn. Small, for rendering holds Python's lock anyway.
 _THREADS: Final = 4
 # How long a database that says nothing is waited for, in seconds: behind a partition it says nothing for ever.
-STORE_PATIENCE_S: Final = 5.0
+DATABASE_TIMEOUT_S: Final = 5.0
+
+# Errors of a database that does not answer, or not in time.
+DATABASE_ERRORS: Final = (ApiError, DatabaseUnavailableError)
+
+
+class Read(Protocol):
+    """Runs a query in a thread, in bounded time."""
+
+    def __call__(self, query: Callable[[Connection], _T]) -> Awaitable[_T]:
+        """Return the result of the query.
+
+        Raises:
+            ApiError: 503; the database does not answer.
+        """
 
 
 class DatabaseReader:
@@ -37,7 +50,7 @@ class DatabaseReader:
             ApiError: 503 when the database did not answer in time; the thread comes back when the database does.
         """
         try:
-            async with asyncio.timeout(STORE_PATIENCE_S):
+            async with asyncio.timeout(DATABASE_TIMEOUT_S):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
         except TimeoutError:
             detail = "The database does not answer."
@@ -50,21 +63,3 @@ class DatabaseReader:
     def close(self) -> None:
         """Let running queries end and take no more. Repeating it does nothing."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-
-
-def encode(value: Any) -> bytes:
-    """Return a value as JSON."""
-    return json.dumps(value).encode()
-
-
-def encode_list(key: str, items: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return `{key: [items]}` as JSON, item by item.
-
-    One call for thousands of items would hold Python's lock, and with it the event loop, for tens of milliseconds.
-    """
-    return b"{%s: [%s]}" % (encode(key), b", ".join(encode(item) for item in items))
-
-
-def json_answer(body: bytes) -> web.Response:
-    """Return the answer 200 with JSON that is encoded already."""
-    return web.Response(body=body, content_type="application/json")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.context import SERVICES
-from api.database_reader import encode, encode_list, json_answer
-from api.path_params import group_not_found, path_ref
+from api.responses import database_response, encode, encode_list
 from api.send_command import ask
-from api.validation import read_known
+from api.validation import group_not_found, path_ref, read_known
 from db import read_queries as listing
 from db.read_queries import Row
 from messages.commands import CommandType
@@ -24,7 +22,7 @@ async def show_all(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         return encode_list("subcloud_groups", map(_counted, listing.all_groups(connection)))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -34,7 +32,7 @@ async def show(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         return encode(group_resource(_found(connection, ref)))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show_subclouds(request: web.Request) -> web.Response:
@@ -45,7 +43,7 @@ async def show_subclouds(request: web.Request) -> web.Response:
         members = listing.subclouds_of_group(connection, _found(connection, ref)["id"])
         return encode_list("subclouds", map(subcloud_resource, members))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def create(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Routes without a token: versions, liveness, readiness."""
+"""Routes about processes: versions, liveness, readiness, and the list of workers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import web
+from sqlalchemy import Connection
 
 from api.context import SERVICES
-from api.database_reader import encode, json_answer
+from api.responses import database_response, encode, encode_list, json_response
+from db.heartbeats import all_processes
 from messages.readiness import TOLD_BY_API, is_ready, readiness_body
+from messages.worker_resources import worker_resource
 
 _log = structlog.get_logger(__name__)
 
@@ -20,13 +23,13 @@ async def show_versions(request: web.Request) -> web.Response:
     """Show the versions of this API, of which there is one."""
     link = {"rel": "self", "href": f"{request.scheme}://{request.host}/v1.0/"}
     version = {"status": "CURRENT", "id": "v1.0", "updated": "2017-10-2", "links": [link]}
-    return json_answer(encode({"versions": [version]}))
+    return json_response(encode({"versions": [version]}))
 
 
 async def show_alive(request: web.Request) -> web.Response:
     """Tell that the process answers; nothing else is looked at."""
     del request
-    return json_answer(encode({"alive": True}))
+    return json_response(encode({"alive": True}))
 
 
 async def show_ready(request: web.Request) -> web.Response:
@@ -34,14 +37,14 @@ async def show_ready(request: web.Request) -> web.Response:
     checks = await _checks(request)
     body = readiness_body(checks, "ready", TOLD_BY_API)
     status = HTTPStatus.OK if is_ready(checks, TOLD_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE
-    return web.Response(status=status, body=encode(body), content_type="application/json")
+    return json_response(encode(body), status)
 
 
 async def show_started(request: web.Request) -> web.Response:
     """Tell whether this process was ready once; 503 while it is still starting."""
     started = request.app[SERVICES].started()
     status = HTTPStatus.OK if started else HTTPStatus.SERVICE_UNAVAILABLE
-    return web.Response(status=status, body=encode({"started": started}), content_type="application/json")
+    return json_response(encode({"started": started}), status)
 
 
 async def _checks(request: web.Request) -> Mapping[str, str | None]:
@@ -54,3 +57,12 @@ async def _checks(request: web.Request) -> Mapping[str, str | None]:
     except Exception as error:  # noqa: BLE001 - whatever is wrong, the answer is: not ready
         _log.error("readiness check failed", error=type(error).__name__)
         return {"readiness": "the check itself failed"}
+
+
+async def show_workers(request: web.Request) -> web.Response:
+    """Show every process of the installation as it reported itself last; the dead are forgotten after a day."""
+
+    def read(connection: Connection) -> bytes:
+        return encode_list("workers", map(worker_resource, all_processes(connection)))
+
+    return await database_response(request, read)

@@ -7,12 +7,9 @@ from http import HTTPStatus
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.context import SERVICES
-from api.database_reader import encode, json_answer
 from api.errors import ApiError
-from api.paging import page_body
-from api.path_params import path_number
-from api.validation import read_query
+from api.responses import database_response, encode, encode_page
+from api.validation import path_number, read_query
 from db import audit, history
 from db.read_queries import Row
 from messages.requests.queries import AuditQuery, PageQuery
@@ -27,9 +24,9 @@ async def show_strategies(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         rows = history.strategies_page(connection, before=page.marker, limit=page.limit)
         items = [encode(one) for one in _with_counts(connection, rows)]
-        return page_body(request, "strategies", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "strategies", items, last=rows[-1]["id"] if rows else None, page=page)
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show_strategy(request: web.Request) -> web.Response:
@@ -39,7 +36,7 @@ async def show_strategy(request: web.Request) -> web.Response:
         (found,) = _with_counts(connection, [_strategy(connection, request)])
         return encode(found)
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show_steps(request: web.Request) -> web.Response:
@@ -50,9 +47,9 @@ async def show_steps(request: web.Request) -> web.Response:
         found = _strategy(connection, request)
         rows = history.steps_page(connection, found["id"], after=page.marker or 0, limit=page.limit)
         items = [encode(past_step_resource(row)) for row in rows]
-        return page_body(request, "steps", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, page=page)
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show_audit(request: web.Request) -> web.Response:
@@ -63,9 +60,9 @@ async def show_audit(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         rows = audit.entries(connection, wanted, before=page.marker, limit=page.limit)
         items = [encode(audit_resource(row)) for row in rows]
-        return page_body(request, "audit", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "audit", items, last=rows[-1]["id"] if rows else None, page=page)
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:

@@ -1,28 +1,113 @@
-"""`GET …/steps/{name}/log?follow=1`: the output of a step while it is worked on. Not of dcmanager's API."""
+"""`GET …/steps/{name}/log?follow=1`: the output of a step while it runs. Not of dcmanager's API."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from time import monotonic
 from typing import Final
 
 import structlog
 from aiohttp import web
 
-from api.context import LOG_FOLLOWERS, SERVICES
-from api.path_params import step_not_found
-from api.stream.log_followers import NO_ANSWER
+from api.context import SERVICES
+from api.database_reader import DATABASE_ERRORS, Read
+from api.errors import RETRY_AFTER, ApiError
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.stream.tail import ShownOutput, Tail
+from api.validation import step_not_found
 from db import read_queries as listing
+from db.run_output import ends_of
 
 _log = structlog.get_logger(__name__)
+
+# Each is a connection.
+_MOST: Final = 100
+# Pause between two looks, in seconds.
+_PAUSE_S: Final = 0.5
+
+
+class LogFollowers:
+    """Counts followers, looks for news of the runs that they wait for, and tells them when the service stops."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._count = 0
+        self._closing = asyncio.Event()
+        self._wanted: set[int] = set()
+        self._looking: asyncio.Task[Mapping[int, int | None]] | None = None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place.
+
+        Raises:
+            ApiError: 503; all are taken.
+        """
+        if self._count >= _MOST:
+            detail = "Too many follow logs already; try again later."
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_AFTER)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._count
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the service stops."""
+        return self._closing.is_set()
+
+    async def has_news(self, run_id: int, seen_bytes: int) -> bool:
+        """Wait for the next look; tell whether a run has printed more than its first `seen_bytes` bytes, or ended."""
+        self._wanted.add(run_id)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        # Shared: who hangs up must not take it from the others.
+        ends = await asyncio.shield(self._looking)
+        end = ends.get(run_id, seen_bytes)
+        return end is None or end > seen_bytes
+
+    async def _look(self) -> Mapping[int, int | None]:
+        await self.pause(_PAUSE_S)
+        wanted, self._wanted, self._looking = self._wanted, set(), None
+        if self.is_closing:
+            return {}
+        try:
+            return await self._read(lambda connection: ends_of(connection, wanted))
+        except DATABASE_ERRORS:
+            _log.warning("log.store-away")
+            return {}
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than the service goes on."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        """Have all followers leave."""
+        self._closing.set()
+
 
 # Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
 _SHORTEST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 4.0
 # The longest silence, in seconds: proxies close connections that say nothing, ours after 90 s.
 _SILENCE_S: Final = 60.0
+
+
+LOG_FOLLOWERS: Final = web.AppKey("log-followers", LogFollowers)
 
 
 async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
@@ -88,7 +173,7 @@ class _Reader:
             content, told = await self._request.app[SERVICES].reads.run(
                 lambda connection: self._tail.after(connection, told)
             )
-        except NO_ANSWER:
+        except DATABASE_ERRORS:
             # What is printed meanwhile waits in it, or at the worker.
             _log.warning("log.store-away")
             return

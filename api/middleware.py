@@ -1,4 +1,4 @@
-"""The outermost handlers of every request: one access line, and one error page for whatever went wrong."""
+"""Handlers around every request: its span, one line of the access log, and the answer when it fails."""
 
 from __future__ import annotations
 
@@ -10,15 +10,66 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from api.context import CALLER, COMMAND, SERVICES
-from api.error_page import error_page
+from api.error_response import error_response
 from api.errors import RETRY_AFTER, ApiError
-from api.tracing import PROBES, route_of
 from db.unavailable import DatabaseUnavailableError
 from messages.not_served import not_served_path
 from tracing.log_context import LogContext
+from tracing.tracer import Kind, Tracer, parse_traceparent
+
+# Asked every few seconds by machines.
+PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Names as OpenTelemetry's conventions have them.
+_OTHER: Final = "_OTHER"
+_SERVER_ERRORS: Final = 500
+# A response is prepared after the handlers are done, or for a stream in the midst of them.
+_TRACE: Final = web.RequestKey("trace", str)
+
+
+def trace_requests(tracer: Tracer) -> Middleware:
+    """Return the outermost handler of every request."""
+
+    @web.middleware
+    async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in PROBES:
+            return await handler(request)
+        # A method may be any word, and a path too: neither makes names of its own.
+        method = request.method if request.method in _METHODS else _OTHER
+        route = route_of(request)
+        span = tracer.begin(
+            f"{method} {route}",
+            parent=parse_traceparent(request.headers.get("traceparent")),
+            kind=Kind.SERVER,
+            attributes={"http.request.method": method, "http.route": route},
+        )
+        if span.traceparent is not None:
+            request[_TRACE] = span.traceparent
+        with span:
+            response = await handler(request)
+            span.set_attributes({"http.response.status_code": response.status})
+            if response.status >= _SERVER_ERRORS:
+                span.fail(f"HTTP {response.status}")
+            return response
+
+    return trace
+
+
+async def tell_trace(request: web.Request, response: web.StreamResponse) -> None:
+    """Tell the caller where in which trace the request was (W3C `traceresponse`); a signal handler of aiohttp."""
+    here = request.get(_TRACE)
+    if here is not None:
+        response.headers["traceresponse"] = here
+
+
+def route_of(request: web.Request) -> str:
+    """Return the template of the path, for its values are as many as callers like; a method may be any word."""
+    resource = request.match_info.route.resource
+    return "unknown" if resource is None else resource.canonical
+
 
 _log = structlog.get_logger(__name__)
 
@@ -65,17 +116,17 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except ApiError as error:
-        return error_page(request, error.status, error.detail, error.headers)
+        return error_response(request, error.status, error.detail, error.headers)
     except web.HTTPException as error:
         # Of aiohttp itself: an unknown path, a wrong method, too large a body.
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return error_page(request, error.status, _about_path(request, error), allow)
+        return error_response(request, error.status, _about_path(request, error), allow)
     except DatabaseUnavailableError as error:
         _log.warning("request.database-unavailable", reason=error.reason)
-        return error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is not available.", RETRY_AFTER)
+        return error_response(request, HTTPStatus.SERVICE_UNAVAILABLE, "The database is not available.", RETRY_AFTER)
     except Exception as error:  # noqa: BLE001 - the one broad catch of the API: logged once, answered without details
         _log_failure(request, error)
-        return error_page(request, HTTPStatus.INTERNAL_SERVER_ERROR, "", {})
+        return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, "", {})
 
 
 def _about_path(request: web.Request, error: web.HTTPException) -> str:

@@ -1,31 +1,28 @@
-"""Every path, its handler, and who may call it."""
+"""Every path with its handler and the roles that may call it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import (
-    docs_routes as documents,
+from api import docs_routes, events, groups, health, history, strategies, subclouds, webhooks
+from api.auth import (
+    ADMIN,
+    CHANGE,
+    MANAGE,
+    READ,
+    AuthenticationError,
+    AuthenticatorUnavailableError,
+    Caller,
+    require_role,
 )
-from api import (
-    events,
-    groups,
-    history,
-    steps,
-    strategies,
-    subclouds,
-    webhooks,
-    workers,
-)
-from api import (
-    health as public,
-)
-from api.access import guard
-from api.auth import ADMIN, CHANGE, MANAGE, READ
+from api.context import CALLER, SERVICES
+from api.errors import RETRY_AFTER, ApiError
+from api.validation import refuse_parameters
 from db.tokens import Role
 from messages.requests.base import Request
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery
@@ -45,9 +42,9 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
     (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
     (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, CHANGE),
-    (hdrs.METH_GET, f"{_STRATEGY}/steps", steps.show_all, READ),
-    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", steps.show, READ),
-    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", steps.show_log, READ),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps", strategies.show_steps, READ),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", strategies.show_step, READ),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", strategies.show_step_log, READ),
     (hdrs.METH_GET, _SUBCLOUDS, subclouds.show_all, READ),
     (hdrs.METH_POST, _SUBCLOUDS, subclouds.add, CHANGE),
     (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}", subclouds.show, READ),
@@ -62,7 +59,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
-    (hdrs.METH_GET, f"{_VERSION}/workers", workers.show_all, READ),
+    (hdrs.METH_GET, f"{_VERSION}/workers", health.show_workers, READ),
     (hdrs.METH_GET, _GROUPS, groups.show_all, READ),
     (hdrs.METH_POST, _GROUPS, groups.create, CHANGE),
     (hdrs.METH_GET, f"{_GROUPS}/{{ref}}", groups.show, READ),
@@ -94,7 +91,7 @@ _OWN: Final = (
     _WEBHOOKS,
 )
 _QUERIES: Final[Mapping[Handler, type[Request]]] = {
-    steps.show_log: StepLogQuery,
+    strategies.show_step_log: StepLogQuery,
     events.stream: EventsQuery,
     history.show_strategies: PageQuery,
     history.show_steps: PageQuery,
@@ -104,12 +101,12 @@ _QUERIES: Final[Mapping[Handler, type[Request]]] = {
 
 # For anybody, without a token.
 PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
-    ("/", public.show_versions),
-    ("/livez", public.show_alive),
-    ("/readyz", public.show_ready),
-    ("/startupz", public.show_started),
-    ("/openapi.json", documents.show_document),
-    ("/docs", documents.show_page),
+    ("/", health.show_versions),
+    ("/livez", health.show_alive),
+    ("/readyz", health.show_ready),
+    ("/startupz", health.show_started),
+    ("/openapi.json", docs_routes.show_document),
+    ("/docs", docs_routes.show_page),
 )
 
 
@@ -127,3 +124,37 @@ def add_routes(router: web.UrlDispatcher) -> None:
         guarded = guard(handler, allowed, own_query(path, handler))
         router.add_route(method, path, guarded)
         router.add_route(method, f"{path}/", guarded)
+
+
+def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | None = None) -> Handler:
+    """Return `handler` for callers who hold one of the allowed roles only.
+
+    Args:
+        handler: Answers a request.
+
+        allowed: The roles.
+
+        query: Takes every parameter that may be sent; None: any may be.
+    """
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        caller = await _authenticate(request)
+        request[CALLER] = caller
+        require_role(caller, allowed)
+        if query is not None:
+            refuse_parameters(request, query)
+        return await handler(request)
+
+    return guarded
+
+
+async def _authenticate(request: web.Request) -> Caller:
+    # X-Project-Id and X-User-Id come from the caller: who believes them lets anybody be anybody.
+    token = request.headers.get("X-Auth-Token") or None
+    try:
+        return await request.app[SERVICES].authenticator.authenticate(token)
+    except AuthenticationError as error:
+        raise ApiError(HTTPStatus.UNAUTHORIZED, str(error)) from None
+    except AuthenticatorUnavailableError:
+        detail = "The identity service is not available."
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_AFTER) from None

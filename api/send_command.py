@@ -1,4 +1,4 @@
-"""A change becomes a command, its answer becomes the response."""
+"""Send a change to the coordinator as a command, and answer with its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -14,14 +14,35 @@ from aiohttp import web
 
 from api.auth import ADMIN
 from api.context import CALLER, COMMAND, SERVICES
-from api.database_reader import encode, json_answer
 from api.errors import RETRY_AFTER, ApiError
-from api.passwords import Fault, seal_password
+from api.responses import encode, json_response
 from db.encryption import Sealer
 from messages.commands import Answer, Command, CommandType
-from messages.errors import NoAnswerInTimeError, TransportUnavailableError
+from messages.errors import NoAnswerInTimeError, RequestError, TransportUnavailableError
+from messages.requests.base import read
+from messages.requests.strategy import PasswordRequest
 from messages.secret_names import without_secrets
 from tracing.tracer import active_traceparent
+
+Fault = Literal["missing", "undecodable"]
+
+
+def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | None, Fault | None]:
+    """Return the sealed password, or why there is none.
+
+    Args:
+        value: What the body holds for `sysadmin_password`: base64 of UTF-8.
+
+        sealer: Seals it.
+
+        bound_to: Id of the command that carries it.
+    """
+    try:
+        plain = read(PasswordRequest, {"sysadmin_password": value}).sysadmin_password
+    except RequestError as fault:
+        return None, cast("Fault", str(fault))
+    return sealer.seal(plain, bound_to=bound_to), None
+
 
 _PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key
 _KEY_FORM: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
@@ -109,7 +130,7 @@ def _response(answer: Answer) -> web.Response:
     if answer.status != HTTPStatus.OK:
         headers = RETRY_AFTER if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
         raise ApiError(answer.status, answer.detail, headers)
-    return json_answer(encode(answer.body))
+    return json_response(encode(answer.body))
 
 
 def _command_id(request: web.Request) -> str:

@@ -1,4 +1,4 @@
-"""/v1.0/sw-update-strategy: one strategy at a time (contract 3.1, 3.3 to 3.5)."""
+"""/v1.0/sw-update-strategy: the active strategy, its steps and their output (contract 3.1 to 3.5)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.context import SERVICES
-from api.database_reader import encode, json_answer
 from api.errors import ApiError
+from api.log_stream import follow
 from api.request_body import read_object
+from api.responses import database_response, encode, encode_list
 from api.send_command import ask
-from api.validation import judged, read_known, read_query
+from api.stream.tail import header
+from api.validation import judged, path_ref, read_known, read_query, step_not_found
 from db import read_queries as listing
+from db.run_output import PhaseOutput, outputs
 from messages.commands import CommandType
 from messages.not_served import with_not_served
 from messages.requests.base import shown
-from messages.requests.queries import TypeQuery
+from messages.requests.queries import LogQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
-from messages.serializers import strategy_resource
+from messages.serializers import step_resource, strategy_resource
 
 _ACTIONS: Final = {"apply": CommandType.STRATEGY_APPLY, "abort": CommandType.STRATEGY_ABORT}
 
@@ -35,7 +38,7 @@ async def show(request: web.Request) -> web.Response:
             raise _not_found(wanted)
         return encode(strategy_resource(row, "read"))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def create(request: web.Request) -> web.Response:
@@ -66,3 +69,59 @@ def _not_found(wanted: str | None) -> ApiError:
         else with_not_served(f"Strategy of type '{shown(wanted)}' not found", wanted)
     )
     return ApiError(HTTPStatus.NOT_FOUND, detail)
+
+
+async def show_steps(request: web.Request) -> web.Response:
+    """Show the steps of the active strategy; an empty list without one."""
+
+    def read(connection: Connection) -> bytes:
+        return encode_list("strategy-steps", map(step_resource, listing.active_steps(connection)))
+
+    return await database_response(request, read)
+
+
+async def show_step(request: web.Request) -> web.Response:
+    """Show the step of one subcloud, by name only."""
+    name = path_ref(request, step_not_found())
+
+    def read(connection: Connection) -> bytes:
+        row = listing.active_step(connection, name)
+        if row is None:
+            raise step_not_found()
+        return encode(step_resource(row))
+
+    return await database_response(request, read)
+
+
+async def show_step_log(request: web.Request) -> web.StreamResponse:
+    """Show what the newest run of one phase printed so far, or of all phases one after the other.
+
+    With `follow` it goes on with what is printed from now on. Serves the step that started last, of any strategy or
+    standalone, and for a phase the last that has it: details of past steps point here too.
+    """
+    name = path_ref(request, step_not_found())
+    phase = read_query(LogQuery, request, HTTPStatus.NOT_FOUND).phase
+
+    if read_query(StepLogQuery, request).follow:
+        return await follow(request, name, phase)
+
+    def read(connection: Connection) -> bytes:
+        step = listing.latest_step(connection, name, phase)
+        if step is None:
+            raise step_not_found()
+        return _render_log(outputs(connection, step, phase), name, phase)
+
+    text = await request.app[SERVICES].reads.run(read)
+    return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+
+def _render_log(found: list[PhaseOutput], name: str, phase: str | None) -> bytes:
+    if not found:
+        what = f"phase '{phase}'" if phase else "any phase"
+        raise ApiError(HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name} yet")
+    return found[0].content if phase else b"".join(map(_with_header, found))
+
+
+def _with_header(output: PhaseOutput) -> bytes:
+    end = b"" if output.content.endswith(b"\n") else b"\n"
+    return header(output.run) + output.content + end

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+import yaml
 from aiohttp import BodyPartReader, web
 
-from api.bootstrap_values import BootstrapValuesError, parse_bootstrap_values
 from api.context import SERVICES, Limits
 from api.errors import ApiError, body_required, malformed
 from api.request_body import parse_object, patience, read_object, refuse_early, too_large
@@ -18,6 +19,80 @@ from messages.json_limits import check
 from messages.requests.base import Request, taken_names
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.secret_names import secret_names, without_secrets
+
+_FAULT: Final = "bootstrap_values"
+_DEPTH: Final = 16
+
+
+class BootstrapValuesError(Exception):
+    """The file cannot be read; the message says why and where, and repeats nothing of the content."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """Knows null, true/false and decimal whole numbers; all else is text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+
+
+def _know(tag: str, pattern: str, first: str) -> None:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+
+_know("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
+_know("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
+_know("int", r"^-?(?:0|[1-9][0-9]{0,17})$", "-0123456789")
+# An empty scalar has no first character; PyYAML looks it up under the empty string.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
+
+
+def parse_bootstrap_values(content: bytes) -> dict[str, Any]:
+    """Return the mapping of a bootstrap values file, values nested as written.
+
+    Raises:
+        BootstrapValuesError: It is not UTF-8, not YAML, no mapping, nested too deeply, or uses aliases.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        _refuse_costly(text)
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        raise BootstrapValuesError(f"{_FAULT} is not valid YAML{_place(error)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raise BootstrapValuesError(f"{_FAULT} is not valid YAML") from None
+    except ValueError:
+        raise BootstrapValuesError(f"{_FAULT} holds a value that cannot be read") from None
+    return _mapping(values)
+
+
+def _mapping(values: object) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise BootstrapValuesError(f"{_FAULT} must be a mapping of names to values")
+    fields = {str(key): value for key, value in values.items()}
+    try:
+        check(fields)
+    except ValueError:
+        raise BootstrapValuesError(f"{_FAULT} holds a value that cannot be read") from None
+    return fields
+
+
+def _refuse_costly(text: str) -> None:
+    """Refuse what grows out of proportion: aliases multiply, depth exhausts the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise BootstrapValuesError(f"{_FAULT} must not use aliases")
+        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            depth -= 1
+        if depth > _DEPTH:
+            raise BootstrapValuesError(f"{_FAULT} is nested too deeply")
+
+
+def _place(error: yaml.MarkedYAMLError) -> str:
+    return f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+
 
 _FILE: Final = "bootstrap_values"
 # Ansible connection variables of a site; the one field that is a mapping.

@@ -9,15 +9,13 @@ from typing import Final, TypeVar
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.access import require
-from api.auth import CHANGE
+from api.auth import CHANGE, require_role
 from api.context import CALLER, SERVICES
-from api.database_reader import encode, encode_list, json_answer
 from api.errors import ApiError
-from api.path_params import path_ref, subcloud_not_found
+from api.responses import database_response, encode, encode_list
 from api.send_command import ask
 from api.subcloud_body import read_new_subcloud, read_subcloud_change
-from api.validation import read_known
+from api.validation import path_ref, read_known, subcloud_not_found
 from db import read_queries as listing
 from db.inventory import installation_id
 from db.read_queries import Row
@@ -46,7 +44,7 @@ async def show_all(request: web.Request) -> web.Response:
             raise ApiError(HTTPStatus.LOOP_DETECTED, "This Prestager asks itself for what dcmanager does.")
         return encode_list("subclouds", map(_listed, listing.all_subclouds(connection)))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -71,7 +69,7 @@ async def change(request: web.Request) -> web.Response:
     ref = path_ref(request, subcloud_not_found())
     form = await _read_for(request, ref, read_subcloud_change(request))
     if _STATE not in form.names or not _MANAGING.issuperset(form.names):
-        require(request[CALLER], CHANGE)
+        require_role(request[CALLER], CHANGE)
     note = unused_note(SubcloudChange, form.names)
     if form.names.issubset(unused_fields(SubcloudChange, form.names)):
         await _require_subcloud(request, ref)
@@ -134,7 +132,7 @@ async def _show(request: web.Request, render: Callable[[Row], SubcloudDetail]) -
             raise subcloud_not_found()
         return encode(render(row))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 def _listed(row: Row) -> ListedSubcloud:

@@ -1,18 +1,61 @@
-"""Bodies and queries that the API itself judges: by their models, in the contract's words."""
+"""Validation of paths, queries and bodies of requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
 from api.errors import ApiError
 from api.request_body import read_object
 from messages.errors import RequestError
+from messages.json_limits import is_storable
 from messages.requests.base import Request, read, taken_names
 from messages.requests.names import refuse_unknown, unknown_text
+
+# Longest name of a subcloud or group, in characters.
+_NAME_LENGTH: Final = 255
+# The longest run of digits that surely fits the database's integers.
+_ID_DIGITS: Final = 18
+
+
+def subcloud_not_found() -> ApiError:
+    """Return the error of an unknown subcloud."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Subcloud not found")
+
+
+def group_not_found() -> ApiError:
+    """Return the error of an unknown group."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Subcloud Group not found")
+
+
+def step_not_found() -> ApiError:
+    """Return the error of an unknown step."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Strategy step not found")
+
+
+def webhook_not_found() -> ApiError:
+    """Return the error of an unknown webhook."""
+    return ApiError(HTTPStatus.NOT_FOUND, "Webhook not found")
+
+
+def path_number(request: web.Request, name: str, otherwise: ApiError) -> int:
+    """Return the number in the path at `name`, or raise `otherwise`."""
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
+        raise otherwise
+    return int(text)
+
+
+def path_ref(request: web.Request, otherwise: ApiError) -> str:
+    """Return the name or id in the path, or raise `otherwise`."""
+    ref = request.match_info["ref"]
+    if len(ref) > _NAME_LENGTH or not is_storable(ref):
+        raise otherwise
+    return ref
+
 
 _R = TypeVar("_R", bound=Request)
 

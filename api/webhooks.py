@@ -8,14 +8,10 @@ from typing import Any, Final
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.context import SERVICES
-from api.database_reader import encode, encode_list, json_answer
 from api.errors import ApiError
-from api.paging import page_body
-from api.passwords import Fault
-from api.path_params import path_number, path_ref, webhook_not_found
-from api.send_command import ask
-from api.validation import read_known, read_query
+from api.responses import database_response, encode, encode_list, encode_page
+from api.send_command import Fault, ask
+from api.validation import path_number, path_ref, read_known, read_query, webhook_not_found
 from db import webhook_deliveries as deliveries
 from db.encryption import Sealer
 from db.inventory import find
@@ -71,7 +67,7 @@ async def show_all(request: web.Request) -> web.Response:
         rows = all_webhooks(connection)
         return encode_list("webhooks", _counted(connection, rows))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -82,7 +78,7 @@ async def show(request: web.Request) -> web.Response:
         (found,) = _counted(connection, [_found(connection, ref)])
         return encode(found)
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def create(request: web.Request) -> web.Response:
@@ -128,9 +124,9 @@ async def show_deliveries(request: web.Request) -> web.Response:
             connection, webhook_id, state=page.state, before=page.marker, limit=page.limit
         )
         items = [encode(delivery_resource(row)) for row in rows]
-        return page_body(request, "deliveries", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "deliveries", items, last=rows[-1]["id"] if rows else None, page=page)
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 async def show_delivery(request: web.Request) -> web.Response:
@@ -143,7 +139,7 @@ async def show_delivery(request: web.Request) -> web.Response:
             raise _delivery_not_found()
         return encode(delivery_resource(found))
 
-    return json_answer(await request.app[SERVICES].reads.run(read))
+    return await database_response(request, read)
 
 
 def _found(connection: Connection, ref: str) -> Row:

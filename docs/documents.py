@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from apidocs.asyncapi.assembly import document_text as asyncapi_text
-from apidocs.openapi.making import document_text as openapi_text
+from apidocs.openapi.assembly import document_text as openapi_text
 from docs.settings_page import settings_text
 
 _DOCS: Final = Path(__file__).parent

@@ -21,9 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.app import create_app
 from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
-from api.listener import BoundedSite
-from api.server import create_runner, create_site
-from apidocs.openapi.making import make_documents
+from api.server import BoundedSite, create_runner, create_site
+from apidocs.openapi.assembly import make_documents
 from db.revisions import current_revision, head_revision
 from db.schema import controller
 from db.served_queues import missing_workers, served_queues

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from api.listener import TlsContext, in_the_clear
+from api.server import TlsContext, in_the_clear
 from api.tls import CertificateError, ServerCertificate
 from service.errors import StartError
 from service.settings import Settings

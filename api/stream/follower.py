@@ -1,38 +1,79 @@
-"""Reads the events table once for all listeners of this process, and hands each event to those who want it.
-
-One loop looks for new events while anybody listens. What a listener gets is serialised once; a listener who does not
-take it in time is dropped with a reason, and never slows the others.
-"""
+"""Read the events table once for all listeners of this process, and send each event to those whose filter it passes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeVar
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import structlog
+from aiohttp import web
 from sqlalchemy import Connection
 
-from api.errors import ApiError
-from api.stream.frames import Filter, Frame, event_frame
+from api.database_reader import DATABASE_ERRORS, Read
 from db import events as happenings
-from db.unavailable import DatabaseUnavailableError
+from messages.events import cloud_event, subclouds_of
+
+# Nothing is told by it; it keeps the connection alive through proxies that close silent ones.
+HEARTBEAT: Final = b": still here\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One event, ready to be sent to any number of listeners."""
+
+    id: int
+    type: str
+    strategy_id: int | None
+    subclouds: frozenset[str]
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """What a listener wants to hear; None: everything."""
+
+    strategy_id: int | None = None
+    subcloud: str | None = None
+    # Beginning of an event's type, such as step.prestage.
+    type: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Tell whether nothing is left out."""
+        return self.strategy_id is None and self.subcloud is None and self.type is None
+
+    def wants(self, frame: Frame) -> bool:
+        """Tell whether an event passes."""
+        return (
+            (self.strategy_id is None or frame.strategy_id == self.strategy_id)
+            and (self.subcloud is None or self.subcloud in frame.subclouds)
+            and (self.type is None or frame.type.startswith(self.type))
+        )
+
+
+def event_frame(row: Mapping[Any, Any], source: str) -> Frame:
+    """Return the frame of an event's row."""
+    kind, _, name = row["subject"].partition("/")
+    strategy = int(name) if kind == "strategy" else row["data"].get("strategy")
+    return Frame(
+        id=row["id"],
+        type=row["type"],
+        strategy_id=strategy,
+        subclouds=subclouds_of(row),
+        content=frame(row["type"], cloud_event(row, source), event_id=row["id"]),
+    )
+
+
+def frame(event: str, data: Mapping[str, Any], *, event_id: int | None = None) -> bytes:
+    """Return one message of the stream; with `event_id` a listener resumes after it."""
+    number = b"" if event_id is None else b"id: %d\n" % event_id
+    return b"%sevent: %s\ndata: %s\n\n" % (number, event.encode(), json.dumps(data, separators=(",", ":")).encode())
+
 
 _log = structlog.get_logger(__name__)
-
-_T = TypeVar("_T")
-
-
-class Read(Protocol):
-    """Runs a query in a thread, in bounded time."""
-
-    def __call__(self, query: Callable[[Connection], _T]) -> Awaitable[_T]:
-        """Return what the query makes of a connection.
-
-        Raises:
-            ApiError: 503; the database does not answer.
-        """
-
 
 # Events read at once.
 _BATCH: Final = 500
@@ -180,7 +221,7 @@ class Follower:
             try:
                 while frames := await self._frames_after(self._seen):
                     self._hand_out(frames)
-            except (ApiError, DatabaseUnavailableError):
+            except DATABASE_ERRORS:
                 # The database is away; the events wait in it.
                 _log.warning("stream.store-away")
             except Exception:  # noqa: BLE001 - the top of a task
@@ -192,3 +233,6 @@ class Follower:
         everything = b"".join(one.content for one in frames)
         for listener in self._listeners:
             listener.hand(frames, everything)
+
+
+FOLLOWER: Final = web.AppKey("follower", Follower)

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from apidocs.asyncapi.commands import COMMANDS, answer_payload, command_payload
-from apidocs.asyncapi.events import STREAM_TYPES, event_payload
+from apidocs.asyncapi.messages import COMMANDS, STREAM_TYPES, answer_payload, command_payload, event_payload
 from apidocs.asyncapi.wording import ABOUT, CHANNELS, HEADERS, SERVERS, SERVERS_SECURITY
 from apidocs.json_schemas import Generator, Schemas
 from broker.amqp import topology

@@ -1,23 +1,25 @@
-"""The OpenAPI document, put together from routes, operations, models and types. Pure, and the same every time."""
+"""Build the OpenAPI document and its HTML page from routes, operations, models and types; the same every time."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from aiohttp import hdrs
 from aiohttp.typedefs import Handler
 
+from api.docs_routes import ApiDocuments
 from api.routes import GUARDED, PUBLIC
 from apidocs.json_schemas import Schemas
-from apidocs.openapi.answers import answers, shared_answers
 from apidocs.openapi.envelopes import ErrorPage
 from apidocs.openapi.inventory import GROUPS, SUBCLOUDS
-from apidocs.openapi.operation import Body, Operation
-from apidocs.openapi.parameters import parameters
+from apidocs.openapi.operation import Body, Operation, answers, parameters, shared_answers
+from apidocs.openapi.page import STYLE_SOURCE, render_page
 from apidocs.openapi.strategies import STRATEGIES
 from apidocs.openapi.watching import WATCHING
 from apidocs.openapi.webhooks import WEBHOOKS
@@ -170,3 +172,15 @@ def _form(body: Body, schema: dict[str, Any], schemas: Schemas) -> dict[str, Any
         "properties": {**fields["properties"], name: file},
         "anyOf": [{"required": fields["required"]}, {"required": [name]}],
     }
+
+
+@cache
+def make_documents() -> ApiDocuments:
+    """Return the documents, made once in a process: every application of it has the same."""
+    document = build_document()
+    return ApiDocuments(document_text(), render_page(document), STYLE_SOURCE)
+
+
+def document_text() -> str:
+    """Return the OpenAPI document, to be read by people too."""
+    return json.dumps(build_document(), indent=2, ensure_ascii=False) + "\n"

@@ -1,11 +1,13 @@
-"""Description of one route beyond its handler's docstring, models and types."""
+"""Description of one route beyond its handler's docstring, and its parameters and answers in OpenAPI."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from apidocs.json_schemas import Generator, Schemas
+from apidocs.openapi.envelopes import ErrorPage
 from messages.requests.base import Request
 
 
@@ -65,3 +67,107 @@ class Operation:
     is_command: bool = False
     # Sentences beside the docstring, for readers of the document.
     notes: str = ""
+
+
+def parameters(query: type[Request]) -> list[dict[str, Any]]:
+    """Return the parameters of a query; each may be left out."""
+    properties = query.model_json_schema(schema_generator=Generator)["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema.pop("description"),
+            "schema": _as_sent(_without_null(schema)),
+        }
+        for name, schema in properties.items()
+    ]
+
+
+def _as_sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with a default that is kept as a flag in the word that is sent for it."""
+    if schema.get("type") == "string" and isinstance(schema.get("default"), bool):
+        return {**schema, "default": str(schema["default"]).lower()}
+    return schema
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that is there: text stands for everything but null."""
+    others = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    return others[0] if len(others) == 1 else schema
+
+
+_RETRY: Final = {
+    "Retry-After": {"description": "How long to wait, in seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
+}
+# What is the same for all routes, by status.
+_SHARED: Final = {
+    401: ("Unauthorized", "There is no token, or it is not known."),
+    403: ("Forbidden", "The token's role may not do this."),
+    408: ("RequestTimeout", "The body did not come in time."),
+    413: ("TooLarge", "The body is too large."),
+    500: ("InternalServerError", "Something is wrong with the program; its log has the details."),
+    503: ("Unavailable", "The database, the broker or the identity service is away. Nothing was changed; try again."),
+    504: ("GatewayTimeout", "The command was handed over, but not answered in time; it may still be carried out."),
+}
+_PARAMETER: Final = "A parameter is wrong."
+_BODY: Final = "The body is missing or cannot be read."
+_KEY: Final = "The Idempotency-Key is malformed."
+_REUSED: Final = "The Idempotency-Key was used for something else."
+
+
+def shared_answers() -> dict[str, Any]:
+    """Return the answers that routes refer to, by name."""
+    return {name: _refusal(text, status) for status, (name, text) in _SHARED.items()}
+
+
+def answers(operation: Operation, schemas: Schemas, *, is_guarded: bool) -> dict[str, Any]:
+    """Return the answers of a route by status."""
+    found: dict[int, Any] = {200: _shown(operation.shown, schemas)}
+    found |= {status: _shown(shown, schemas) for status, shown in operation.also_shown.items()}
+    found |= {status: _refusal(text, status) for status, text in _reasons(operation).items()}
+    for status in _common(operation, is_guarded=is_guarded):
+        found.setdefault(status, {"$ref": f"#/components/responses/{_SHARED[status][0]}"})
+    return {str(status): found[status] for status in sorted(found)}
+
+
+def _reasons(operation: Operation) -> dict[int, str]:
+    """Return when the route itself refuses, by status."""
+    reasons: dict[int, list[str]] = {}
+    if operation.query is not None:
+        reasons[400] = [_PARAMETER]
+    if operation.body is not None:
+        reasons.setdefault(400, []).append(_BODY)
+    for status, text in operation.refusals.items():
+        reasons.setdefault(status, []).append(text)
+    if operation.is_command:
+        reasons.setdefault(400, []).append(_KEY)
+        reasons.setdefault(409, []).append(_REUSED)
+    return {status: " Or: ".join(texts) for status, texts in reasons.items()}
+
+
+def _common(operation: Operation, *, is_guarded: bool) -> set[int]:
+    found = {500}
+    if is_guarded:
+        found |= {401, 403, 503}
+    if operation.is_command:
+        found |= {504}
+    if operation.body is not None:
+        found |= {408, 413}
+    return found
+
+
+def _shown(shown: Shown, schemas: Schemas) -> dict[str, Any]:
+    schema = schemas.of_type(shown.type)
+    return {"description": shown.description, "content": {shown.media_type: {"schema": schema}}}
+
+
+def _refusal(text: str, status: int) -> dict[str, Any]:
+    content = {
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorPage.__name__}"}},
+        "text/html": {"schema": {"type": "string"}},
+    }
+    answer: dict[str, Any] = {"description": text, "content": content}
+    if status == 503:  # noqa: PLR2004 - the one that is worth trying again
+        answer["headers"] = _RETRY
+    return answer

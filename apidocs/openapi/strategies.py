@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
-from api import steps, strategies
+from api import strategies
 from apidocs.openapi.envelopes import StepList
 from apidocs.openapi.operation import Body, Operation, Shown
 from messages.requests.queries import StepLogQuery, TypeQuery
@@ -77,17 +77,17 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         },
         notes="An abort lets running steps finish all their phases and aborts those that wait.",
     ),
-    steps.show_all: Operation(
+    strategies.show_steps: Operation(
         id="list-steps", tag=_TAG, shown=Shown(description="The steps in the order of their ids.", type=StepList)
     ),
-    steps.show: Operation(
+    strategies.show_step: Operation(
         id="show-step",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,
         shown=Shown(description="The step.", type=Step),
         refusals={404: "There is no strategy, or it has no step of that subcloud."},
     ),
-    steps.show_log: Operation(
+    strategies.show_step_log: Operation(
         id="show-step-log",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,

@@ -7,9 +7,7 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
-from api import docs_routes as documents
-from api import events, history, workers
-from api import health as public
+from api import docs_routes, events, health, history
 from apidocs.openapi.envelopes import (
     Alive,
     AuditPage,
@@ -78,33 +76,33 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         query=AuditQuery,
         shown=Shown(description="A page of the audit.", type=AuditPage),
     ),
-    workers.show_all: Operation(
+    health.show_workers: Operation(
         id="list-workers",
         tag=_PROCESSES,
         shown=Shown(description="The processes by role and name.", type=WorkerList),
     ),
-    public.show_versions: Operation(
+    health.show_versions: Operation(
         id="list-versions", tag=_PROCESS, shown=Shown(description="The versions.", type=Versions)
     ),
-    public.show_alive: Operation(id="is-alive", tag=_PROCESS, shown=Shown(description="It is alive.", type=Alive)),
-    public.show_ready: Operation(
+    health.show_alive: Operation(id="is-alive", tag=_PROCESS, shown=Shown(description="It is alive.", type=Alive)),
+    health.show_ready: Operation(
         id="is-ready",
         tag=_PROCESS,
         shown=Shown(description="It is ready.", type=Ready),
         also_shown={503: Shown(description="It is not ready.", type=Ready)},
     ),
-    public.show_started: Operation(
+    health.show_started: Operation(
         id="is-started",
         tag=_PROCESS,
         shown=Shown(description="It was ready once.", type=Started),
         also_shown={503: Shown(description="It is still starting.", type=Started)},
     ),
-    documents.show_document: Operation(
+    docs_routes.show_document: Operation(
         id="show-document",
         tag=_PROCESS,
         shown=Shown(description="An OpenAPI 3.1 document.", type=dict[str, object]),
     ),
-    documents.show_page: Operation(
+    docs_routes.show_page: Operation(
         id="show-page", tag=_PROCESS, shown=Shown(description="The page.", type=str, media_type="text/html")
     ),
 }

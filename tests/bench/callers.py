@@ -24,7 +24,7 @@ from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
 from api.server import create_runner
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.migrate import upgrade

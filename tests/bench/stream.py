@@ -26,7 +26,7 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.docs_routes import Documents
 from api.server import create_runner
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.migrate import upgrade

@@ -18,7 +18,7 @@ from api.auth import TokenAuthenticator
 from api.context import Limits
 from api.docs_routes import Documents
 from api.server import create_runner
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.tokens import Role, TokenStore
 from tests.integration.amqp.amqp_rig import Node
 from tests.support.tcp_proxy import HOST

@@ -14,8 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pika.adapters.blocking_connection import BlockingChannel
 
-from api.stream.frames import Filter, event_frame, frame
-from api.stream.snapshot import snapshot
+from api.events import snapshot
+from api.stream.follower import Filter, event_frame, frame
 from apidocs.asyncapi.assembly import build_document
 from broker.amqp.topology import EVENTS
 from db import events as happenings

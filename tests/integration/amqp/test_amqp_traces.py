@@ -23,7 +23,7 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.docs_routes import Documents
 from api.server import create_runner
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from broker.amqp.topology import EVENTS
 from db.schema import events, outbox, runs, steps, strategies
 from db.tokens import TokenStore

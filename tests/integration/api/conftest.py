@@ -10,7 +10,7 @@ from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
 from api.context import Limits
 from api.docs_routes import Documents
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore

@@ -9,7 +9,7 @@ import pytest
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.docs_routes import Documents
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from api import log_stream as follow_module
-from api.context import LOG_FOLLOWERS, SERVICES
-from api.stream import log_followers as followers_module
+from api import log_stream as followers_module
+from api.context import SERVICES
+from api.log_stream import LOG_FOLLOWERS
 from api.stream import serving as serving_module
 from db.schema import live_outputs, preparations, run_outputs, runs, steps, strategies
 from db.tokens import TokenStore

@@ -9,7 +9,7 @@ from api.app import create_app
 from api.auth import AuthenticatorUnavailableError, Caller, TokenAuthenticator
 from api.context import Limits, Readiness
 from api.docs_routes import Documents
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore

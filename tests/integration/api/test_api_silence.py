@@ -32,7 +32,7 @@ async def test_a_silent_store_is_answered_503(
     database: Database, silence: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A query that never returns is answered 503 with Retry-After; when the store is back queries work again."""
-    monkeypatch.setattr(reads, "STORE_PATIENCE_S", 0.05)
+    monkeypatch.setattr(reads, "DATABASE_TIMEOUT_S", 0.05)
     mine = DatabaseReader(database)
 
     def wait(_: Connection) -> None:
@@ -43,7 +43,7 @@ async def test_a_silent_store_is_answered_503(
             await mine.run(wait)
         assert (503, {"Retry-After": "5"}) == (refusal.value.status, refusal.value.headers)
     silence.set()
-    monkeypatch.setattr(reads, "STORE_PATIENCE_S", 5.0)
+    monkeypatch.setattr(reads, "DATABASE_TIMEOUT_S", 5.0)
 
     assert 1 == await mine.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
     mine.close()

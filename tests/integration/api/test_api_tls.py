@@ -18,7 +18,7 @@ from api.connections import ConnectionBounds
 from api.docs_routes import Documents
 from api.server import create_runner, create_site
 from api.tls import CertificateError, ServerCertificate, server_context
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore

@@ -16,10 +16,11 @@ from sqlalchemy import select
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.context import FOLLOWER, Limits
+from api.context import Limits
 from api.docs_routes import Documents
 from api.server import create_runner
-from apidocs.openapi.making import make_documents
+from api.stream.follower import FOLLOWER
+from apidocs.openapi.assembly import make_documents
 from db.schema import strategies
 from db.tokens import Role, TokenStore
 from messages.commands import Command, CommandType

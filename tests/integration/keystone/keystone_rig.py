@@ -11,7 +11,7 @@ from api.app import create_app
 from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from tests.support.keystone_server import KeystoneServer, Seen

@@ -14,7 +14,7 @@ from api.app import create_app
 from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import create_runner
-from apidocs.openapi.making import make_documents
+from apidocs.openapi.assembly import make_documents
 from runner.fake import FakeRunner
 from service.settings import Settings
 from service.wiring import build
@@ -39,7 +39,7 @@ external_oam_gateway_address: 10.10.10.1
 external_oam_floating_address: 10.10.10.12
 """
 DEADLINE_S = 20.0
-# What makes an error one that the client can read; see `api.negotiation`.
+# What makes an error one that the client can read; see `api.error_response`.
 CLIENT = {"Accept": "*/*", "X-Project-Id": "0af7651916cd43dd8448eb211c80319c"}
 FORBIDDEN = "ERROR (app) Access was denied to this resource.\nDetails: "
 

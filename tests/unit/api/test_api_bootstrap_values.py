@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.bootstrap_values import BootstrapValuesError, parse_bootstrap_values
+from api.subcloud_body import BootstrapValuesError, parse_bootstrap_values
 
 
 def test_real_file() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.keystone.answers import is_refusal, read_token
+from api.keystone.identity import is_refusal, read_token
 
 HOME = {"id": "p", "name": "admin", "domain": {"id": "default", "name": "Default"}}
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api.auth import Caller
-from api.keystone.answers import ValidToken
-from api.keystone.cache import ValidationCache
+from api.keystone.authenticator import ValidationCache
+from api.keystone.identity import ValidToken
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

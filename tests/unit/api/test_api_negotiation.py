@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from api.negotiation import wants_html
+from api.error_response import wants_html
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 import pytest
 
-from api.passwords import seal_password
+from api.send_command import seal_password
 from db.encryption import Sealer, UnsealingError
 
 SEALER = Sealer(b"k" * 32)

@@ -9,8 +9,7 @@ import pytest
 
 from api.stream import follower as follower_module
 from api.stream import serving as serving_module
-from api.stream.follower import Listener
-from api.stream.frames import Filter, Frame
+from api.stream.follower import Filter, Frame, Listener
 from api.stream.serving import CHUNK_BYTES, send, serve
 
 

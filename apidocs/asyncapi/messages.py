@@ -1,4 +1,4 @@
-"""Content and answer of each command type for the AsyncAPI document, one row each."""
+"""Payloads of commands, answers and events for the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 from apidocs.json_schemas import Generator, Schemas
-from broker.amqp.cloudevents import TYPE_PREFIX, CommandEvent
+from broker.amqp.cloudevents import TYPE_PREFIX as COMMAND_PREFIX
+from broker.amqp.cloudevents import CommandEvent
 from messages.commands import Answer, CommandType
+from messages.event_types import Dropped, Event, EventType, Snapshot
+from messages.events import TYPE_PREFIX as EVENT_PREFIX
 from messages.requests.base import Request
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.staged import StagedRequest, UnstageRequest
@@ -119,7 +122,7 @@ def command_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
     envelope = CommandEvent.model_json_schema(schema_generator=Generator)
     (data,) = envelope.pop("$defs").values()
     properties = envelope["properties"]
-    properties["type"] = {"const": TYPE_PREFIX + kind}
+    properties["type"] = {"const": COMMAND_PREFIX + kind}
     properties["time"]["description"] = "When it was asked for."
     properties["traceparent"]["description"] = "Where it was asked for in a trace (W3C)."
     if told.subject is None:
@@ -180,3 +183,19 @@ def answer_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
             for properties in (done, refused)
         ]
     }
+
+
+# What is told by the stream alone, by the name of the message.
+STREAM_TYPES: Final[Mapping[str, Any]] = {"snapshot": Snapshot, "dropped": Dropped}
+
+
+def event_payload(one: EventType, schemas: Schemas) -> dict[str, Any]:
+    """Return the schema of an event: the CloudEvent, with what the type says more."""
+    envelope = schemas.components[Event.__name__]
+    number = r"[0-9]+" if one.subject in {"strategy", "step", "run"} else ".+"
+    own = {
+        "type": {"const": EVENT_PREFIX + one.name},
+        "subject": {"type": "string", "pattern": f"^{one.subject}/{number}$"},
+        "data": schemas.of_type(one.data),
+    }
+    return {"type": "object", "properties": {**envelope["properties"], **own}, "required": envelope["required"]}

@@ -1,0 +1,62 @@
+"""JSON responses: encoded values, lists and pages, read from the database off the event loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from api.context import SERVICES
+from messages.requests.queries import PageQuery
+
+
+def encode(value: Any) -> bytes:
+    """Return a value as JSON."""
+    return json.dumps(value).encode()
+
+
+def encode_list(key: str, items: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return `{key: [items]}` as JSON, item by item.
+
+    One call for thousands of items would hold Python's lock, and with it the event loop, for tens of milliseconds.
+    """
+    return b"{%s: [%s]}" % (encode(key), b", ".join(encode(item) for item in items))
+
+
+def encode_page(request: web.Request, key: str, items: list[bytes], *, last: int | None, page: PageQuery) -> bytes:
+    """Return `{key: [items], "next": path of the next page or null}` as JSON.
+
+    Args:
+        request: Its path and query are those of the next page, but for the marker.
+
+        key: Name of the list.
+
+        items: Encoded items of this page.
+
+        last: Id of the last item; None: the page is empty.
+
+        page: Limit of the page.
+    """
+    following = None
+    if last is not None and len(items) == page.limit:
+        query = {**request.query, "limit": str(page.limit), "marker": str(last)}
+        following = f"{request.path}?{urlencode(query)}"
+    return b'{%s: [%s], "next": %s}' % (encode(key), b", ".join(items), encode(following))
+
+
+def json_response(body: bytes, status: int = 200) -> web.Response:
+    """Return a response with JSON that is encoded already."""
+    return web.Response(status=status, body=body, content_type="application/json")
+
+
+async def database_response(request: web.Request, query: Callable[[Connection], bytes]) -> web.Response:
+    """Return the response 200 with the JSON that `query` makes of a reading connection, in a thread.
+
+    Raises:
+        ApiError: 503 when the database did not answer in time; else as `query` does.
+    """
+    return json_response(await request.app[SERVICES].reads.run(query))
