@@ -14,7 +14,7 @@ from typing import Final
 import typer
 from typer.exceptions import Abort, TyperException
 
-from runner.memory_dumps import forbid_memory_dumps
+from runner.process_limits import forbid_memory_dumps
 from service.error_sentences import error_sentence, usage_sentence
 
 # Where each command is. Only the one that is asked for is read: all of them together take a third longer.

@@ -7,23 +7,24 @@ its whole tree when told to, when the supervisor is gone, and when the playbook 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import threading
 from pathlib import Path
 
+from runner.ansible_installation import set_environment
 from runner.child_reporter import Reporter
-from runner.child_setup import adopt_orphans, take_pipes
-from runner.environment import join_set, join_trace
-from runner.memory_dumps import forbid_memory_dumps
-from runner.memory_limit import limit_memory
 from runner.private_dir import PrivateDir
+from runner.process_limits import forbid_memory_dumps, limit_memory
 from runner.processes import RUN_OPTION
 from runner.protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.watchdog import SupervisorWatchdog
 
 # A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
 _LAST_REPORT_S = 2.0
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
@@ -78,6 +79,43 @@ def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Pat
     reporter.send(ended)
     reporter.close()
     reported.set()
+
+
+def adopt_orphans() -> None:
+    """Become the new parent of every orphan below this process, instead of init.
+
+    Ansible starts its workers in sessions of their own, and tasks may clear their environment; so that the tree stays
+    complete whatever they do, kinship must not be lost. Best effort: the marker is the second way to find them.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def take_pipes() -> tuple[int, int]:
+    """Move the pipes from the supervisor off standard input and output, where Ansible could find them.
+
+    Returns:
+        The descriptors for orders (read) and reports (write); neither is inherited by any process.
+    """
+    orders, reports = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    return orders, reports
+
+
+def join_trace(traceparent: str | None) -> None:
+    """Have the playbook of this process know where it is in a trace, by the name that Ansible's own callback reads.
+
+    By the order to start and not when the child is made: that was before there was a run for it.
+    """
+    if traceparent is not None:
+        os.environ["TRACEPARENT"] = traceparent
+
+
+def join_set(*, is_ours: bool) -> None:
+    """Have the playbook of this process run as its set needs it; known no sooner than the order to start."""
+    os.environ.update(set_environment(is_ours=is_ours))
 
 
 if __name__ == "__main__":

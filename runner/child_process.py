@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from runner.ansible_installation import AnsibleInstallation
-from runner.environment import child_environment
+from runner.failure_text import FAILURES_VARIABLE
 from runner.private_dir import PrivateDir, private_dir
-from runner.processes import RUN_OPTION, end_processes, marked, marker_value
+from runner.processes import MARKER, RUN_OPTION, end_processes, marked, marker_value
 from runner.protocol import LINE_LIMIT_BYTES, Order, Ping, Report, decode_report, encode
 
 # Where `python -m` finds the runner package, without a PYTHONPATH that Ansible would inherit.
@@ -221,6 +221,16 @@ class _LastBytes(asyncio.Protocol):
         whole = self._data + data
         self._data = whole[-_STDERR_KEPT_BYTES:]
         self._is_cut = self._is_cut or len(whole) > _STDERR_KEPT_BYTES
+
+
+def child_environment(*, worker: str, child_id: str, place: PrivateDir, ansible: AnsibleInstallation) -> dict[str, str]:
+    """Return the whole environment of one child, and so of its playbook and local tasks; ansible-runner adds to it."""
+    return {
+        **ansible.environment(place.tmp),
+        FAILURES_VARIABLE: str(place.failures_file),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place.control),
+        MARKER: marker_value(worker, child_id),
+    }
 
 
 def describe_exit(code: int | None) -> str:

@@ -1,10 +1,17 @@
-"""Makes the one sentence about a failed run out of what its tasks answered; never out of scraped output."""
+"""The sentence about a failed run, made of what its tasks answered; never out of scraped output.
+
+Also reads the file in which our Ansible callback keeps the failures that are the reason of a failed run.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+from runner.masking import Masker
 
 # Longest sentence, in characters.
 DETAILS_LIMIT = 800
@@ -35,6 +42,10 @@ _REFUSED_BY_SSHPASS = ("Invalid/incorrect password:", "Invalid/incorrect usernam
 _OTHER_PASSWORD = "Try again with the site's own as sysadmin_password"  # noqa: S105 - what to do
 _PASSWORD_METHODS = frozenset({"password", "keyboard-interactive"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# Environment variable that names the file to the callback; also in callback_plugins/prestager_failures.py, which
+# imports nothing of ours because Ansible loads it.
+FAILURES_VARIABLE: Final = "PRESTAGER_FAILURES_FILE"
 
 
 def failure_sentence(task: Mapping[str, Any], result: Mapping[str, Any], *, is_unreachable: bool) -> str:
@@ -175,3 +186,19 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_text, value))
     return str(value)
+
+
+def read_failures(file: Path, masker: Masker) -> list[str]:
+    """Return a sentence for each failure, oldest first, without secrets. No file means no failure.
+
+    Records are masked whole: a sentence is made of parts, and in a part half a secret would not be known.
+    """
+    try:
+        records = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return []
+    return [_sentence(masker.value(record)) for record in records]
+
+
+def _sentence(record: Mapping[str, Any]) -> str:
+    return failure_sentence(record, record["result"], is_unreachable=record["unreachable"])

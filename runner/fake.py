@@ -11,17 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.interface import (
-    NoFreeSlotError,
-    NullRunWatch,
-    OnFinished,
-    Outcome,
-    PlaybookJob,
-    RunEnded,
-    RunWatch,
-    TaskTime,
-)
-from runner.progress import Progress
+from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, Outcome, PlaybookJob, RunEnded, RunWatch
+from runner.progress import Progress, TaskTime
 
 _log = logging.getLogger(__name__)
 

@@ -9,11 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from runner.progress import Progress
+from runner.progress import Progress, TaskTime
 from runner.ssh_arguments import KnownHost
-from runner.transfer import DEFAULT_FLOOR_RATE_MBIT_S
+
+# Floor of the rate of links to sites, in Mbit/s.
+DEFAULT_FLOOR_RATE_MBIT_S: Final = 2.0
+# Time of a run beside its transfer, in seconds.
+_BESIDE_S: Final = 600.0
+# Longest deadline that announced bytes can give, in seconds: a site may announce any number.
+LONGEST_S: Final = 7 * 86400.0
+_BITS: Final = 8
+_MEGA: Final = 1_000_000
 
 
 class Outcome(StrEnum):
@@ -62,26 +70,6 @@ class PlaybookJob:
     traceparent: str | None = None
 
 
-class TaskEnd(StrEnum):
-    """What came of one task of a playbook on its host."""
-
-    OK = "ok"
-    SKIPPED = "skipped"
-    # Whether or not the play went on.
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskTime:
-    """One task of a playbook; moments are seconds since the epoch."""
-
-    # Secrets masked, cut.
-    name: str
-    began_at: float
-    ended_at: float
-    result: TaskEnd
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunEnded:
     """What came of one job."""
@@ -107,6 +95,12 @@ class RunEnded:
 
 class NoFreeSlotError(Exception):
     """All playbook slots of this worker are taken; leave the run queued."""
+
+
+def deadline_for(setting_s: float, transfer_bytes: int, floor_rate_mbit_s: float) -> float:
+    """Return the longest time of a run in seconds: its setting, or more for many bytes over a slow link."""
+    needed_s = _BESIDE_S + transfer_bytes * _BITS / (floor_rate_mbit_s * _MEGA) if transfer_bytes else 0.0
+    return max(setting_s, min(needed_s, LONGEST_S))
 
 
 class RunWatch(Protocol):

@@ -1,18 +1,21 @@
-"""Addresses and names of the machine that this process runs on."""
+"""Addresses and names of the machine that this process runs on; no site may be at one of them."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from ipaddress import IPv4Address, ip_address
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
-from messages.site_addresses import Address, is_site_address, read_address
+from messages.site_addresses import REFUSED, Address, is_site_address, read_address
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 # Nothing is sent: the port only completes the address.
 _DISCARD_PORT: Final = 9
+
+_HOST: Final = "ansible_host"
 
 
 def own_addresses() -> frozenset[Address]:
@@ -53,3 +56,31 @@ def _is_routed_here(address: Address) -> bool:
     except OSError:
         # No route at all.
         return False
+
+
+class SiteAddressError(Exception):
+    """A site would be looked for at this machine; the message says so."""
+
+
+def with_judged_address(host_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables with the address that the host name resolves to now, so that ssh asks for no other one.
+
+    A name that does not resolve stays: ssh says what is wrong with it. May wait as long as the resolver does.
+
+    Raises:
+        SiteAddressError: The address, or one of those that the name resolves to, is one of this machine.
+    """
+    host = str(host_vars[_HOST])
+    addresses = [host] if read_address(host) is not None else _resolved(host)
+    for address in addresses:
+        if not is_elsewhere(address):
+            raise SiteAddressError(f"{host} leads to {address}, but {REFUSED}")
+    return {**host_vars, _HOST: addresses[0] if addresses else host}
+
+
+def _resolved(name: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(one[4][0]) for one in found]

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runner.interface import PlaybookJob
+from runner.interface import DEFAULT_FLOOR_RATE_MBIT_S, PlaybookJob
 from runner.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
 from runner.ssh_arguments import KnownHost
-from runner.transfer import DEFAULT_FLOOR_RATE_MBIT_S
 from statemachine.states import StepState
 
 _IMAGE_LIST: Final = "prestage_images"

@@ -15,20 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from runner.child_reporter import Reporter
-from runner.event_collector import EventCollector
-from runner.failure_file import read_failures
-from runner.failure_text import joined, sentence, with_remark
-from runner.host_work import HostWork
+from runner.event_collector import EventCollector, HostWork
+from runner.failure_text import joined, read_failures, sentence, with_remark
 from runner.inventory import write_job
+from runner.machine_addresses import SiteAddressError, with_judged_address
 from runner.masking import Masker
-from runner.memory_limit import memory_remark, take_reserve
 from runner.private_dir import PrivateDir
+from runner.process_limits import memory_remark, take_reserve
 from runner.processes import descendants, end_processes
-from runner.progress import ProgressCounter
+from runner.progress import AnnouncedBytes, ProgressCounter, TaskTimes
 from runner.protocol import Announced, Ended, Ending, Output, OutputTail, Start
-from runner.site_address import SiteAddressError, with_judged_address
-from runner.task_times import TaskTimes
-from runner.transfer import AnnouncedBytes
 from runner.watchdog import SupervisorWatchdog
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.

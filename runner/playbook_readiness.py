@@ -12,7 +12,7 @@ from threading import Lock
 from time import monotonic
 from typing import Final, Protocol
 
-from runner.playbook_check import PlaybookCheck
+from runner.playbook_set import PlaybookCheck
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 

@@ -58,7 +58,7 @@ def marked(worker: str, child_id: str = "") -> list[psutil.Process]:
 
 
 def descendants() -> list[psutil.Process]:
-    """Return the living processes below this one. Complete for orphans only in a subreaper (see child_setup)."""
+    """Return the living processes below this one. Complete for orphans only in a subreaper (see `adopt_orphans`)."""
     return [process for process in psutil.Process().children(recursive=True) if _is_alive(process)]
 
 

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from runner.interface import TaskEnd, TaskTime
-from runner.progress import Progress
+from runner.progress import Progress, TaskEnd, TaskTime
 from runner.ssh_arguments import KnownHost
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess, describe_exit
 from runner.failure_text import sentence
-from runner.interface import NullRunWatch, Outcome, PlaybookJob, RunEnded, RunWatch
+from runner.interface import NullRunWatch, Outcome, PlaybookJob, RunEnded, RunWatch, deadline_for
 from runner.masking import Masker
 from runner.progress import Progress
 from runner.protocol import (
@@ -28,7 +28,6 @@ from runner.protocol import (
     Start,
     Stop,
 )
-from runner.transfer import deadline_for
 
 _log = logging.getLogger(__name__)
 

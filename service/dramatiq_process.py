@@ -12,8 +12,8 @@ from dramatiq import Broker, Middleware, Worker
 
 from monitoring.logging import configure_logs
 from runner.capacity import raise_descriptor_limit
-from runner.memory_dumps import forbid_memory_dumps
 from runner.private_dir import NoRunRootError
+from runner.process_limits import forbid_memory_dumps
 from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
 from service.distributed import AmqpActors

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Final
 
 from runner.load_check import LoadCheck
-from runner.playbook_check import PlaybookCheck
+from runner.playbook_set import PlaybookCheck
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 from service.controller import ansible_installation

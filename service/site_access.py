@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from runner.machine_addresses import is_elsewhere
 from service.errors import StartError
 from service.settings import Settings
-from sites.dcmanager.operations import DcmanagerOperations
+from sites.dcmanager import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredInspector, DeclaredOnly, Inspector
 from sites.probe_targets import Aim, aim_sysinv, aim_tcp
 from sites.sysinv.auth import Account, TlsTrust, TokenStore

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from db.database import Database
-from runner.playbook_check import missing_playbooks
+from runner.playbook_set import missing_playbooks
 from runner.private_dir import NoRunRootError, choose_run_root
 from service.errors import CommandError, StartError
 from service.file_rights import file_right_warnings

@@ -26,8 +26,8 @@ from monitoring.metrics import ProcessMetrics
 from runner.controller_content import ControllerSurvey
 from runner.interface import OnFinished, Runner
 from runner.load_check import LoadCheck
-from runner.playbook_check import PlaybookCheck
 from runner.playbook_readiness import PlaybookReadiness
+from runner.playbook_set import PlaybookCheck
 from runner.supervisor import Supervisor
 from service.controller import ansible_installation, controller_layout, machine_id
 from service.database import open_database, prepare_schema

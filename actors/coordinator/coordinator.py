@@ -37,7 +37,7 @@ from db.schema import commands, controller
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
 from messages.commands import Answer, Command, CommandType
-from sites.dcmanager.operations import DcmanagerOperations
+from sites.dcmanager import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
 from statemachine.plan import plan
 from tracing.log_context import LogContext

@@ -11,7 +11,7 @@ import structlog
 
 from db.runs import RunAssignment
 from sites.inspector import InspectionError
-from sites.sysinv.software_list import ListedSoftware, software_lines
+from sites.sysinv.interpretation import ListedSoftware, software_lines
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from db.database import Database
 from db.encryption import Sealer
 from runner.phase_playbooks import ControllerLayout
 from runner.playbook_readiness import PlaybookReadiness
-from sites.dcmanager.operations import DcmanagerOperations
+from sites.dcmanager import DcmanagerOperations
 from sites.host_key_scan import ScanLimits
 from sites.inspector import Inspector
 from statemachine.eligibility import Rules

@@ -1,28 +1,36 @@
-"""Check the SSH host key of a site: before any password is sent to it, and for each of its playbooks."""
+"""Check the SSH host key of a site: before any password is sent to it, and for each of its playbooks.
+
+A site that precheck recorded no key of has it recorded before its playbook starts.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import select
 
-from actors.worker.claimed_runs import patiently
+from actors.worker.claimed_runs import ClaimedRuns, patiently
+from actors.worker.inspections import Inspections
 from db.database import Database
 from db.host_keys import HostKeyContact, SettledHostKey, good_host_keys, settle
+from db.runs import RunAssignment, RunResult
 from db.schema import subclouds
+from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
 from messages.connection_variables import is_reached_by_ssh, site_variables
-from messages.host_keys import HostKey, signature_algorithms, stored_host_keys
+from messages.host_keys import HostKey, host_key_lines, signature_algorithms, stored_host_keys
 from runner.phase_playbooks import connection_vars
 from runner.ssh_arguments import KnownHost, SshArgumentsError, SshTarget, ssh_target, uses_unchecked_ssh
 from sites.host_key_scan import HostKeyScanError, HostKeyScanner
 from statemachine.eligibility import Refusal, failed
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict, changed_key_reason, missing_key_reason
+from statemachine.states import RunOutcome
 
 _log = structlog.get_logger(__name__)
 
@@ -168,3 +176,78 @@ def _checked(name: str, key: HostKey, settled: SettledHostKey | None) -> Checked
 def _alias(subcloud: Mapping[str, Any]) -> str:
     """Return the id: a site that moves to another address is still the same."""
     return str(subcloud["id"])
+
+
+class FirstContact:
+    """Meets sites for one worker process.
+
+    `start` starts the playbook of a run whose site is known; `stopped` returns the report of a run that was stopped;
+    `freed` is called when a place is free again.
+    """
+
+    def __init__(  # noqa: PLR0913 - made in one place
+        self,
+        host_keys: HostKeyCheck,
+        inspections: Inspections,
+        held: ClaimedRuns,
+        *,
+        start: Callable[[RunAssignment], bool],
+        stopped: Callable[[int], RunResult],
+        freed: Callable[[], None],
+    ) -> None:
+        self._host_keys = host_keys
+        self._inspections = inspections
+        self._held = held
+        self._start = start
+        self._stopped = stopped
+        self._freed = freed
+
+    def is_needed(self, assignment: RunAssignment) -> bool:
+        """Tell whether no usable key of the run's site is recorded."""
+        return self._host_keys.must_come_first(assignment.subcloud)
+
+    def begin(self, assignment: RunAssignment) -> bool:
+        """Have the key recorded, then the playbook started, and return at once; the run is a claimed one.
+
+        False: as many sites as possible are being asked, and the run was handed back.
+        """
+        run_id = assignment.run_id
+        if not self._inspections.reserve():
+            self._held.hand_back(run_id)
+            return False
+        self._inspections.begin(run_id, self._meet(assignment), lambda answer: self._met(run_id, answer))
+        return True
+
+    async def _meet(self, assignment: RunAssignment) -> RunResult | None:
+        """Return how the run ends where the site is refused; None: its playbook was started."""
+        found = FoundSite(oam_address=assignment.oam_address, version=assignment.from_version, is_verified=False)
+        checked = await self._host_keys.check(assignment.subcloud, found)
+        if checked.refusal is not None:
+            return _failed(assignment.run_id, checked.refusal.text)
+        known = replace(assignment, subcloud={**assignment.subcloud, "host_keys": host_key_lines(checked.keys)})
+        with self._held.context(assignment.run_id).bound():
+            await asyncio.to_thread(self._start, known)
+        return None
+
+    def _met(self, run_id: int, answer: Future[RunResult | None]) -> None:
+        """Give the place back and report the end of a run whose playbook was not started."""
+        self._inspections.release()
+        report = self._stopped(run_id) if answer.cancelled() else self._report(run_id, answer)
+        if report is not None:
+            self._held.finish(report)
+        self._freed()
+
+    @staticmethod
+    def _report(run_id: int, answer: Future[RunResult | None]) -> RunResult | None:
+        error = answer.exception()
+        if error is None:
+            return answer.result()
+        _log.error("host-key.not-checked", exc_info=error)
+        if isinstance(error, DatabaseUnavailableError):
+            # No failure of the site: the run is begun again.
+            return RunResult(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
+        return _failed(run_id, f"Its SSH host key could not be checked: {type(error).__name__}.")
+
+
+def _failed(run_id: int, details: str) -> RunResult:
+    return RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})

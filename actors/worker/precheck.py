@@ -20,7 +20,7 @@ from db.unavailable import DatabaseUnavailableError
 from messages.site_addresses import REFUSED
 from runner.machine_addresses import is_elsewhere
 from runner.phase_playbooks import NoUnstagePlaybookError, require_unstage_playbook
-from sites.dcmanager.operations import DcmanagerOperations
+from sites.dcmanager import DcmanagerOperations
 from sites.inspector import InspectionError, Inspector, Reading
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,

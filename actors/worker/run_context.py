@@ -11,7 +11,8 @@ from time import time
 from typing import Final
 
 from db.runs import RunAssignment
-from runner.interface import RunEnded, TaskEnd
+from runner.interface import RunEnded
+from runner.progress import TaskEnd
 from statemachine.phases import PHASES
 from statemachine.states import RunOutcome
 from tracing.log_context import LogContext

@@ -17,8 +17,7 @@ import structlog
 from actors.coordinator.site_access import access_fault, is_address_judged
 from actors.worker.claimed_runs import ClaimedRuns
 from actors.worker.dependencies import WorkerDependencies
-from actors.worker.first_contact import FirstContact
-from actors.worker.host_key_check import HostKeyCheck
+from actors.worker.host_key_check import FirstContact, HostKeyCheck
 from actors.worker.inspections import Inspections
 from actors.worker.live_output import LiveRuns
 from actors.worker.precheck import Precheck, broke
@@ -28,12 +27,12 @@ from db.live_output import UnsavedTail
 from db.open_releases import open_releases
 from db.runs import RunAssignment, RunResult, queued_runs
 from messages.connection_variables import site_variables
+from runner.controller_content import mount_note, release_fault
 from runner.interface import NoFreeSlotError, Outcome, RunEnded, Runner
 from runner.phase_playbooks import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_readiness import LOOSE_S
 from runner.playbook_set import PlaybookSet, read_playbook_set
 from runner.processes import MARKER
-from runner.release_mount import mount_note, release_fault
 from sites.host_key_scan import HostKeyScanner
 from statemachine.phases import PHASES, PLAYBOOK_PHASES
 from statemachine.states import RunOutcome, StepState

@@ -11,8 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from cli.inventory_import.ansible_inventory import Hosts
 from service.errors import CommandError
-from sites.dcmanager.interpretation import listed_objects
-from sites.dcmanager.operations import LONGEST_LIST, SUBCLOUDS
+from sites.dcmanager import LONGEST_LIST, SUBCLOUDS, listed_objects
 from sites.sysinv.auth import GivenToken, TlsTrust, Token, TokenStore
 from sites.sysinv.client import Access, Address, SiteSession, Timeouts
 from sites.sysinv.errors import FaultKind, SiteFaultError

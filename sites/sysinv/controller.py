@@ -13,8 +13,7 @@ from typing import Any, Final, Literal
 from sites.inspector import InspectionError
 from sites.sysinv.client import Access, Address, SiteSession
 from sites.sysinv.errors import SiteFaultError
-from sites.sysinv.interpretation import has_deploy, has_upgrade, read_releases
-from sites.sysinv.software_list import ListedSoftware, read_software
+from sites.sysinv.interpretation import ListedSoftware, has_deploy, has_upgrade, read_releases, read_software
 
 # The path that tells, and what its answer means.
 _WAYS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {

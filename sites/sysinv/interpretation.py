@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
 from sites.sysinv.errors import FaultKind, SiteFaultError
-from statemachine.releases import is_release, release_order
+from statemachine.releases import is_older, is_release, release_order
 from statemachine.site_operations import USM_AT_REST
 
 # Both are searched for anywhere in the report, as upstream does: its other lines differ between releases.
@@ -17,6 +18,11 @@ _NONE_AFFECTS_MANAGEMENT: Final = "[0] of which are management affecting"
 _ACTIVE_CONTROLLER: Final = "Controller-Active"
 # Of what a site may have written, in a message of ours.
 _SHOWN: Final = 64
+
+_DEPLOYED: Final = "deployed"
+# Ansible evaluates what it is given: nothing but plain names is passed on.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_MOST: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,3 +184,50 @@ def _text(values: Mapping[str, Any], key: str, what: str) -> str:
 
 def _unusable(text: str) -> SiteFaultError:
     return SiteFaultError(FaultKind.UNUSABLE, text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedSoftware:
+    """One release of USM, such as `starlingx-24.09.1`."""
+
+    release_id: str
+    # MM.mm.p
+    sw_version: str
+    state: str
+    # True or False.
+    reboot_required: str
+
+    @property
+    def release(self) -> str:
+        """The release (MM.mm) that it belongs to."""
+        return ".".join(self.sw_version.split(".")[:2])
+
+    @property
+    def line(self) -> str:
+        """The line that `software list` prints of it, without blanks."""
+        return f"|{self.release_id}|{self.reboot_required}|{self.state}|"
+
+
+def read_software(body: Any) -> tuple[ListedSoftware, ...]:
+    """Return what `GET /v1/release` lists, in its order; entries of another form are left out."""
+    entries = body if isinstance(body, list) else []
+    return tuple(found for entry in entries[:_MOST] if (found := _listed(entry)) is not None)
+
+
+def software_lines(software: Iterable[ListedSoftware], release: str, own: str | None) -> list[str]:
+    """Return the lines about one release (MM.mm), as dcmanager chooses them.
+
+    Of a release older than `own`, the controller's, all count, of others those that are deployed.
+    """
+    takes_all = own is not None and is_older(release, own)
+    return [one.line for one in software if one.release == release and (takes_all or one.state == _DEPLOYED)]
+
+
+def _listed(entry: Any) -> ListedSoftware | None:
+    if not isinstance(entry, Mapping):
+        return None
+    texts = [str(entry.get(key, "")) for key in ("release_id", "sw_version", "state", "reboot_required")]
+    if not all(_PLAIN.fullmatch(text) for text in texts):
+        return None
+    release_id, version, state, reboot = texts
+    return ListedSoftware(release_id=release_id, sw_version=version, state=state, reboot_required=reboot)

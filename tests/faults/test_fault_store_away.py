@@ -26,8 +26,8 @@ from db.schema import commands, runs
 from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
 from runner.phase_playbooks import ControllerLayout
-from runner.playbook_check import PlaybookCheck
 from runner.playbook_readiness import PlaybookReadiness
+from runner.playbook_set import PlaybookCheck
 from service.periodic_thread import Loop
 from sites.inspector import DeclaredInspector
 from statemachine.eligibility import Rules

@@ -14,7 +14,7 @@ from db.schema import commands, steps, strategies
 from messages.commands import CommandType
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import EVERYTHING, SiteSpec
-from sites.dcmanager.interpretation import DcmanagerSubclouds
+from sites.dcmanager import DcmanagerSubclouds
 from sites.inspector import DeclaredInspector, InspectionError
 from statemachine.site_operations import SiteOperation
 from tests.integration.actors.coordinator_house import House

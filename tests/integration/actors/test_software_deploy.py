@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sites.sysinv.software_list import read_software
+from sites.sysinv.interpretation import read_software
 from tests.integration.actors.embedded_rig import PACKAGES, Rig, Stage
 from tests.support.foreign_playbooks import newer_set
 

@@ -29,7 +29,8 @@ from db.schema import events, outbox, runs, steps, strategies
 from db.tokens import TokenStore
 from messages.commands import Command, CommandType
 from runner.fake import FakeRunEnd
-from runner.interface import Outcome, PlaybookJob, TaskEnd, TaskTime
+from runner.interface import Outcome, PlaybookJob
+from runner.progress import TaskEnd, TaskTime
 from service.roles import Role
 from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
 from tests.support.otlp_collector import Collector, Received

@@ -11,7 +11,7 @@ from db.schema import subclouds
 from messages.commands import Answer, CommandType
 from messages.host_keys import parse_host_keys
 from messages.version import INSTALLATION_HEADER
-from sites.dcmanager.interpretation import read_subclouds
+from sites.dcmanager import read_subclouds
 from statemachine.site_operations import SiteOperation
 from tests.support import api_rows
 from tests.support.served_api import Rig, multipart

@@ -11,7 +11,7 @@ from cli.doctor.finding import Level
 from db.inventory import installation_id
 from db.schema import subclouds
 from service.settings import Settings
-from sites.dcmanager.operations import DcmanagerOperations
+from sites.dcmanager import DcmanagerOperations
 from sites.inspector import InspectionError
 from sites.sysinv.auth import Account, TlsTrust, TokenStore
 from sites.sysinv.client import Access, Address, Timeouts

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 DUMP = "import os; {before}; secret = 'S3cr3t' * 1000; os.abort()"
-FORBID = "from runner.memory_dumps import forbid_memory_dumps; forbid_memory_dumps()"
+FORBID = "from runner.process_limits import forbid_memory_dumps; forbid_memory_dumps()"
 # What starts when a service of the same worker starts: the sweep, and no run.
 SWEEP = """
 import sys

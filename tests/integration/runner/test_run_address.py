@@ -10,7 +10,7 @@ import pytest
 
 from messages.site_addresses import is_site_address
 from runner.interface import Outcome, PlaybookJob
-from runner.site_address import SiteAddressError, with_judged_address
+from runner.machine_addresses import SiteAddressError, with_judged_address
 from runner.supervisor import Supervisor
 from tests.integration.runner.run_watch import Results, text
 

@@ -13,9 +13,8 @@ import pytest
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import EVERYTHING, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from sites.dcmanager import operations as module
-from sites.dcmanager.interpretation import DcmanagerSubclouds
-from sites.dcmanager.operations import DcmanagerOperations
+from sites import dcmanager as module
+from sites.dcmanager import DcmanagerOperations, DcmanagerSubclouds
 from sites.inspector import InspectionError
 from sites.sysinv.client import Address
 from statemachine.site_operations import SiteOperation

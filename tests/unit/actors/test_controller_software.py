@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 from actors.worker.controller_software import ControllerSoftware
 from sites.inspector import InspectionError
-from sites.sysinv.software_list import ListedSoftware
+from sites.sysinv.interpretation import ListedSoftware
 
 SOFTWARE = (
     ListedSoftware(release_id="s-24.09.0", sw_version="24.09.0", state="deployed", reboot_required="True"),

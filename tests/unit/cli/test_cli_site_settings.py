@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.site_access import dcmanager_operations, probe_aim, site_inspector
 from service.site_checks import site_faults
 from simulator.site_spec import Account, SiteSpec
-from sites.dcmanager.operations import DcmanagerOperations
+from sites.dcmanager import DcmanagerOperations
 from tests.support.server_certificates import make_certificate
 from tests.support.simulated_sites import sites_in_thread
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sites.dcmanager.interpretation import DcmanagerSubclouds, read_subclouds
+from sites.dcmanager import DcmanagerSubclouds, read_subclouds
 from sites.sysinv.errors import SiteFaultError
 from statemachine.site_operations import SiteOperation
 

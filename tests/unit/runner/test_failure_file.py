@@ -6,7 +6,7 @@ import base64
 import json
 from pathlib import Path
 
-from runner.failure_file import read_failures
+from runner.failure_text import read_failures
 from runner.masking import Masker
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.playbook_check import PlaybookCheck
-from runner.playbook_set import PLAYBOOKS
+from runner.playbook_set import PLAYBOOKS, PlaybookCheck
 
 OURS = Path(__file__).parents[3] / "playbooks"
 GOOD = "- hosts: all\n  vars: {prestager_x: !vault x}\n  tasks: []\n"

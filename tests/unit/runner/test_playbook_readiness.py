@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.playbook_check import PlaybookCheck
 from runner.playbook_readiness import BEING_CHECKED, PlaybookReadiness
-from runner.playbook_set import PLAYBOOKS
+from runner.playbook_set import PLAYBOOKS, PlaybookCheck
 
 ERROR = "x.yml, line 1, needs the module xml."
 

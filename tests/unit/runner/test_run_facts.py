@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from runner.json_facts import json_safe, size_bytes
+from runner.event_collector import json_safe, size_bytes
 
 
 def test_json_values_stay_as_they_are() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sites.sysinv.software_list import read_software, software_lines
+from sites.sysinv.interpretation import read_software, software_lines
 
 
 def entry(version: str, state: str = "deployed", **fields: Any) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.transfer import LONGEST_S, AnnouncedBytes, deadline_for
+from runner.interface import LONGEST_S, deadline_for
+from runner.progress import AnnouncedBytes
 
 GB = 1_000_000_000
 

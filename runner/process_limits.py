@@ -1,10 +1,12 @@
-"""Limits the memory of a run's processes, and finds out whether one of them met its limit.
+"""Limits of a run's processes: no memory dumps, a limit of memory, and whether one of them met it.
 
 The memory that an answer of a site takes in Ansible is many times its size, and a site chooses what it answers.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import resource
 from typing import Final
 
@@ -23,6 +25,8 @@ _WORDS: Final = (
     "dead state",
     "killed by a signal",
 )
+
+_PR_SET_DUMPABLE: Final = 4
 
 
 def limit_memory(limit_bytes: int) -> None:
@@ -62,3 +66,18 @@ def memory_remark(reason: str) -> str:
         f"a process of the run came to its limit of {limit_bytes // _MIB} MiB of memory: what the site answered, or "
         "what the playbook makes of it, is too large"
     )
+
+
+def forbid_memory_dumps() -> None:
+    """Forbid core files for this process and all that it starts, and make itself not dumpable.
+
+    A process that is not dumpable cannot be traced, nor its memory or environment be read, but by root; that ends when
+    it executes another program, which then has the limit alone. A kernel that pipes core files to a program passes
+    over the limit (core(5)); systemd-coredump, for one, keeps to it by itself. Repeating it does nothing.
+
+    Raises:
+        OSError: The kernel refuses.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "PR_SET_DUMPABLE")

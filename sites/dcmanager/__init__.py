@@ -1,1 +1,0 @@
-"""Reads dcmanager's list of subclouds over REST."""
