@@ -1,6 +1,6 @@
-"""A small HTTP server of each process for those who watch it. It needs no token: it tells no secret and no site.
+"""HTTP server of each process for metrics and health. It needs no token: it shows no secret and no site.
 
-Bind it to an address that only they reach.
+Bind it to an address that only monitoring reaches.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _READINESS_S: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What a process knows of itself; each returns None for what is well, else one sentence."""
+    """Health checks of a process; each returns None for a check that is well, else one sentence."""
 
-    # Whether it is beyond repair and should be started anew; what is away outside does not count.
+    # Whether it is beyond repair and should be started anew; database and broker do not count.
     alive: Callable[[], Mapping[str, str | None]]
     ready: Callable[[], Awaitable[Mapping[str, str | None]]]
     started: Callable[[], bool]
@@ -49,7 +49,7 @@ def create_monitor(registry: CollectorRegistry, health: Health) -> web.Applicati
                 return _checks(await health.ready())
         except TimeoutError:
             return _checks({"readiness": f"no result within {_READINESS_S:g} s"})
-        except Exception as error:  # noqa: BLE001 - whatever is wrong, the answer is: not ready
+        except Exception as error:  # noqa: BLE001 - any error means: not ready
             _log.error("readiness check failed", error=type(error).__name__)
             return _checks({"readiness": "the check itself failed"})
 

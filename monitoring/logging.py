@@ -16,15 +16,15 @@ from structlog.types import Processor
 from monitoring.redaction import redact
 from tracing.log_context import add_context
 
-# These tell more than an operator wants to know unless something is wrong.
+# Their records below warning are of no use to operators.
 _QUIET: Final = (
     *("dramatiq", "aiohttp", "alembic", "asyncio", "keystoneauth", "urllib3"),
     # Ten lines of the same for each line of ours about a step.
     "transitions",
 )
-# What they log they raise as well, and it is logged in our words: `broker.not-ready`.
+# They raise what they log, and it is logged as `broker.not-ready`.
 _SILENT: Final = ("pika", "aio_pika", "aiormq")
-# Dramatiq's consumers say so at each try, several in a second.
+# Dramatiq's consumers log each try to connect, several in a second.
 _REPEATED: Final = "dramatiq.worker.ConsumerThread"
 _REPEATED_S: Final = 60.0
 
@@ -41,7 +41,7 @@ def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
         )
     )
     handler.addFilter(_OncePerMinute())
-    # aio-pika's connections that were refused say so when they are forgotten, on standard error.
+    # aio-pika's refused connections warn on standard error when they are collected.
     warnings.filterwarnings("ignore", "coroutine 'Connection.close' was never awaited", RuntimeWarning)
     logging.basicConfig(handlers=[handler], level=number, force=True)
     for name in _QUIET:
@@ -61,7 +61,7 @@ def configure_logs(form: Literal["auto", "json", "text"], level: str) -> None:
 
 
 class _OncePerMinute(logging.Filter):
-    """Lets a line of Dramatiq's consumers pass when it differs from the last one of its logger, or a minute later."""
+    """Passes a line of Dramatiq's consumers when it differs from the last one of its logger, or a minute later."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Counters of one process, for Prometheus. No site is a label: there may be thousands."""
+"""Metrics of one process for Prometheus: counters and histograms. No site is a label: there may be thousands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from messages.version import program_version
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
-# From a precheck that asks nobody to images over a thin line.
+# From a precheck without network to images over a slow line.
 _PHASE_BUCKETS: Final = (0.1, 0.5, 1, 5, 15, 30, _MINUTE, 150, 300, 600, 1200, 1800, _HOUR, 2 * _HOUR, 4 * _HOUR)
 _WAIT_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, _MINUTE, 300, 900, _HOUR, 4 * _HOUR)
 _REQUEST_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

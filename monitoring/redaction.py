@@ -1,6 +1,6 @@
-"""Takes secrets out of the log, whoever wrote the line: by the name of a field, and by the look of a value.
+"""Redaction of log lines: secrets are masked by the name of a field, and by the form of a value.
 
-The last line of defence: no code of ours logs a secret. Libraries, and what callers send, may.
+The last line of defence: this program logs no secret. Libraries and texts of callers may hold one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from messages.secret_names import SIGNS, is_secret_name, mask_fields
 
 MASK: Final = "********"
 
-# Values that are secrets, wherever they stand. Each gives what may stay as its groups. Strangers choose the text: what
-# is a name is looked at once, from its beginning, or a line of 8 kB would take ten seconds.
+# Values that are secrets, wherever they stand. The first group of each stays. Callers choose the text: a pattern that
+# looks at a name more than once, from each of its letters, takes ten seconds for a line of 8 kB.
 _SECRET_VALUES: Final = (
     # Our own tokens, the secrets of webhooks, and Keystone's tokens (Fernet).
     re.compile(r"()\b(?:prst_[A-Za-z0-9_-]{20,}|whsec_[A-Za-z0-9+/=]{20,}|gAAAA[A-Za-z0-9_=-]{40,})"),
@@ -43,7 +43,7 @@ def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappin
 
 
 def redact_text(text: str) -> str:
-    """Return `text` without what looks like a secret."""
+    """Return `text` with secrets masked."""
     if not _has_sign(text):
         return text
     for pattern in _SECRET_VALUES:
@@ -52,7 +52,7 @@ def redact_text(text: str) -> str:
 
 
 def _is_innocent(event: Mapping[str, Any]) -> bool:
-    """Tell at little cost that there is nothing to hide, as in nearly all of our own lines."""
+    """Return, at little cost, whether there is surely no secret, as in nearly all lines of this program."""
     texts = []
     for key, value in event.items():
         if isinstance(value, str):

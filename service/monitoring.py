@@ -11,9 +11,8 @@ from aiohttp import web
 
 from api.server import create_site
 from broker.amqp.dead_letters import count_dead_letters
-from monitoring.database_metrics import DatabaseMetrics
-from monitoring.dead_letter_metrics import DeadLetters
 from monitoring.http_server import Health, create_monitor
+from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
 from service.connection_limits import MONITOR
 from service.errors import StartError, system_reason
 from service.periodic_thread import dead_loops
@@ -60,7 +59,7 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
             asking.close()
 
 
-def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[DatabaseMetrics | DeadLetters]:
+def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[DatabaseMetrics | DeadLetterMetrics]:
     """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
     registry, settings = installation.meters.registry, installation.settings
     runner = installation.runner
@@ -70,9 +69,9 @@ def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[Datab
         return []
     facts = DatabaseMetrics(installation.database)
     registry.register(facts)
-    watching: list[DatabaseMetrics | DeadLetters] = [facts]
+    watching: list[DatabaseMetrics | DeadLetterMetrics] = [facts]
     if settings.broker_url is not None:
-        letters = DeadLetters(partial(count_dead_letters, settings.broker_url.get_secret_value()))
+        letters = DeadLetterMetrics(partial(count_dead_letters, settings.broker_url.get_secret_value()))
         registry.register(letters)
         watching.append(letters)
     return watching

@@ -47,7 +47,7 @@ from statemachine.eligibility import Rules
 from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.snapshot import Limits
 from tracing.tracer import Tracer
-from webhooks.http_client import Receivers
+from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
 
@@ -206,7 +206,7 @@ class _Parts:
         book = WebhookRepository(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
 
         def make() -> WebhookSender:
-            receivers = Receivers(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
+            receivers = WebhookClient(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
             return WebhookSender(book, self._sealer, receivers, self._meters)
 
         return WebhookSenderThread(make)

@@ -1,4 +1,4 @@
-"""Posts to receivers: bounded in time, without redirects, proxies and cookies; nothing that they say is kept."""
+"""HTTP client of the webhook sender: bounded in time, without redirects, proxies and cookies; no answer is kept."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from typing import Any, Final, Self
 import aiohttp
 
 from messages.version import program_version
-from webhooks.address_policy import REFUSED, AddressRefusedError, Network, socket_maker
-from webhooks.dns import Resolver
+from webhooks.addresses import NOT_ALLOWED, AddressNotAllowedError, Network, Resolver, socket_factory
 from webhooks.retry_policy import Reply, read_retry_after
 
 # Longest try: connect, send and answer together.
 TIMEOUT_S: Final = 10.0
 # Tries of all webhooks at once.
 AT_ONCE: Final = 32
-# What of an answer's body is read, so that its connection can be used again, and for how long.
+# Bytes of an answer's body that are read, so that its connection can be used again, and for how many seconds.
 _BODY_BYTES: Final = 1024
 _BODY_S: Final = 1.0
 # How long a connection is kept for the next event, in seconds: less than receivers keep theirs, for one that they
@@ -34,8 +33,8 @@ _KEPT_S: Final = 2.0
 _OF_ANOTHER: Final = (62, 64)
 
 
-class Receivers:
-    """The receivers of all webhooks; used on one event loop, as a context.
+class WebhookClient:
+    """Posts to the receivers of all webhooks; used on one event loop, as a context.
 
     `ca_file` holds the authorities of their certificates instead of the system's; `allowed` are networks that may be
     reached though they are this machine's own.
@@ -56,20 +55,20 @@ class Receivers:
         self._is_open = True
         return self
 
-    async def _made(self) -> aiohttp.ClientSession:
+    async def _open_session(self) -> aiohttp.ClientSession:
         """Return the session. Made with the first post: to read the system's authorities takes a while."""
         async with self._making:
             if self._session is None:
-                self._session = await self._make()
+                self._session = await self._new_session()
             return self._session
 
-    async def _make(self) -> aiohttp.ClientSession:
+    async def _new_session(self) -> aiohttp.ClientSession:
         context = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
         connector = aiohttp.TCPConnector(
             limit=AT_ONCE,
             ssl=context,
             resolver=Resolver(),
-            socket_factory=socket_maker(self._allowed),
+            socket_factory=socket_factory(self._allowed),
             keepalive_timeout=_KEPT_S,
         )
         return aiohttp.ClientSession(
@@ -87,35 +86,35 @@ class Receivers:
             await self._session.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Post once and return what came back; never raises for what a receiver or the network does.
+        """Post once and return the reply; errors of receiver and network are in it.
 
         Raises:
             RuntimeError: Outside of the context.
         """
         if not self._is_open:
-            raise RuntimeError("receivers are used as a context")
-        session = await self._made()
+            raise RuntimeError("the client is used as a context")
+        session = await self._open_session()
         started = monotonic()
         status: int | None = None
         retry_after_s: float | None = None
-        fault = ""
+        error_text = ""
         try:
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 status = answer.status
                 retry_after_s = read_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
                 took_s = monotonic() - started
-                # The status says it all; a body that drags on only costs the connection.
+                # The status is enough; a body that drags on only costs the connection.
                 with suppress(aiohttp.ClientError, TimeoutError):
                     await asyncio.wait_for(answer.content.read(_BODY_BYTES), _BODY_S)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             took_s = monotonic() - started
-            fault = _fault(error, self._timeout_s) if status is None else ""
-        return Reply(status=status, fault=fault, retry_after_s=retry_after_s, took_s=took_s)
+            error_text = _sentence(error, self._timeout_s) if status is None else ""
+        return Reply(status=status, error=error_text, retry_after_s=retry_after_s, took_s=took_s)
 
 
 # The first kind that fits. The errors' own texts hold the URL, and go nowhere.
-_FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any, float], str]], ...]] = (
-    (AddressRefusedError, lambda _error, _s: REFUSED),
+_SENTENCES: Final[tuple[tuple[type[BaseException], Callable[[Any, float], str]], ...]] = (
+    (AddressNotAllowedError, lambda _error, _s: NOT_ALLOWED),
     (
         aiohttp.ClientConnectorCertificateError,
         lambda error, _s: f"The receiver's certificate is not trusted: {_reason(error.certificate_error)}.",
@@ -130,13 +129,13 @@ _FAULTS: Final[tuple[tuple[type[BaseException], Callable[[Any, float], str]], ..
 )
 
 
-def _fault(error: Exception, timeout_s: float) -> str:
-    """Return why there was no answer."""
+def _sentence(error: Exception, timeout_s: float) -> str:
+    """Return the sentence for an error that left a try without an answer."""
     cause = getattr(error, "os_error", None)
-    told = cause if isinstance(cause, AddressRefusedError) else error
-    for kind, sentence in _FAULTS:
-        if isinstance(told, kind):
-            return sentence(told, timeout_s)
+    reason = cause if isinstance(cause, AddressNotAllowedError) else error
+    for kind, sentence in _SENTENCES:
+        if isinstance(reason, kind):
+            return sentence(reason, timeout_s)
     return f"The receiver's answer cannot be read ({type(error).__name__})."
 
 

@@ -38,18 +38,18 @@ _DAY_S: Final = 86400.0
 
 @dataclass(frozen=True, kw_only=True)
 class DueDeliveries:
-    """What one look found."""
+    """Result of one poll."""
 
     # The webhooks that this process sends for, by id.
     held: Mapping[int, Row] = field(default_factory=dict)
     # First tries of each webhook in the order of events; none for one whose first tries are in hand.
     in_order: Mapping[int, Sequence[Row]] = field(default_factory=dict)
-    # What else is due.
+    # Further tries that are due.
     again: Mapping[int, Sequence[Row]] = field(default_factory=dict)
 
 
 def wants(webhook: Mapping[Any, Any], event: Mapping[Any, Any]) -> bool:
-    """Tell whether a webhook wants an event; both are rows."""
+    """Return whether a webhook subscribes to an event; both are rows."""
     types: list[str] = webhook["types"]
     return (not types or event["type"].startswith(tuple(types))) and (
         webhook["subcloud"] is None or webhook["subcloud"] in subclouds_of(event)
@@ -57,7 +57,7 @@ def wants(webhook: Mapping[Any, Any], event: Mapping[Any, Any]) -> bool:
 
 
 class WebhookRepository:
-    """The webhooks and deliveries as the process `owner` works with them.
+    """Webhooks and deliveries of the process `owner`.
 
     A webhook whose every try has failed for `give_up_s` seconds is disabled, when they were more than a few.
     """
@@ -72,10 +72,10 @@ class WebhookRepository:
         with self._database.read() as connection:
             return installation_id(connection)
 
-    def look(
+    def poll(
         self, tries: Sequence[Tried], lanes: Collection[int], busy: Mapping[int, Collection[int]]
     ) -> DueDeliveries:
-        """Write down what came of `tries`, make deliveries of new events, and return what is to be sent.
+        """Store the results of `tries`, make deliveries of new events, and return those that are due.
 
         `lanes` are the webhooks whose first tries are in hand, `busy` the other deliveries in hand of each webhook.
         """
@@ -93,7 +93,7 @@ class WebhookRepository:
         return DueDeliveries(held=held, in_order=in_order, again=again)
 
     def release(self) -> None:
-        """Let others send at once."""
+        """Release the webhooks of this process, so that others can send at once."""
         with self._database.write() as connection:
             release(connection, self._owner)
 
@@ -122,7 +122,7 @@ class WebhookRepository:
                 )
 
     def record(self, tries: Sequence[Tried]) -> None:
-        """Write down what came of tries, and disable what takes nothing in any more."""
+        """Store the results of tries, and disable webhooks whose every try has failed for too long."""
         journal = Journal(at := datetime.now(UTC))
         last = {one.webhook_id: one for one in tries if one.took_s is not None}
         worked = {one.webhook_id for one in tries if one.state is DeliveryState.DELIVERED}
@@ -144,5 +144,5 @@ class WebhookRepository:
     def _is_hopeless(self, connection: Connection, webhook_id: int, since: datetime, at: datetime) -> bool:
         if (at - since).total_seconds() < self._give_up_s:
             return False
-        # One that is seldom used shall not end with the first failure after long.
+        # A webhook that is seldom used must not be disabled at the first failure after a long time.
         return tries_since(connection, webhook_id, since) >= _TRIES

@@ -15,16 +15,16 @@ from messages.webhook_secrets import key_of, signatures
 
 
 def open_secrets(sealer: Sealer, webhook: Row) -> list[str]:
-    """Return what signs for a webhook: its secret, and the one before while that still counts and can be opened.
+    """Return the signing secrets of a webhook: its own, and the one before while that is valid and can be opened.
 
     Raises:
         UnsealingError: The secret cannot be opened.
 
-        ValueError: It is none.
+        ValueError: It is malformed.
     """
     secrets = [_opened(sealer, webhook["sealed"], webhook["bound_to"])]
     if webhook["old_counts"]:
-        # One that cannot be opened may be just why the secret was changed.
+        # A lost key may be the reason why the secret was changed.
         with suppress(UnsealingError, ValueError):
             secrets.append(_opened(sealer, webhook["old_sealed"], webhook["old_bound_to"]))
     return secrets
@@ -32,7 +32,7 @@ def open_secrets(sealer: Sealer, webhook: Row) -> list[str]:
 
 def _opened(sealer: Sealer, sealed: str, bound_to: str) -> str:
     secret = sealer.open(sealed, bound_to=bound_to)
-    # Looked at here: what comes of a wrong one is not what comes of a failed try.
+    # Raises here for a malformed secret, which is not a failed try.
     key_of(secret)
     return secret
 
@@ -40,7 +40,7 @@ def _opened(sealer: Sealer, sealed: str, bound_to: str) -> str:
 def signed_request(installation: str, webhook: Row, row: Row, secrets: Sequence[str]) -> tuple[dict[str, str], bytes]:
     """Return headers and body of a try to deliver `row`, a delivery with its event, signed as of now."""
     number = row["event_id"] if row["event"] is not None else f"ping-{row['id']}"
-    # Without a full stop, which separates what is signed.
+    # Without a full stop, which separates the signed parts.
     message_id = f"{installation}/{webhook['id']}/{number}"
     timestamp = int(time())
     body = json.dumps(_document(installation, webhook, row), separators=(",", ":")).encode()

@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from actors.metrics import NullMetrics
-from monitoring.database_metrics import DatabaseMetrics
 from monitoring.logging import configure_logs
+from monitoring.scrape_metrics import DatabaseMetrics
 from service import wiring as installation
 from tests.bench.fleet import measure
 

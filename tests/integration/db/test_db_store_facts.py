@@ -20,10 +20,9 @@ from sqlalchemy import Connection, insert, update
 from db.database import Database
 from db.schema import steps, webhook_deliveries, webhooks
 from db.unavailable import DatabaseUnavailableError
-from monitoring import cached_query as question
-from monitoring.database_metrics import DatabaseMetrics
-from monitoring.dead_letter_metrics import DeadLetters
+from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
+from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
 from tests.integration.db.db_rows import AT, Rig
 from tests.support.waiting import wait_for
 
@@ -169,7 +168,7 @@ def test_a_store_that_says_nothing(
     database: Database, facts: DatabaseMetrics, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrape waits a bounded time, and the next ones do not ask once more while the first question is open."""
-    monkeypatch.setattr(question, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(question, "_WAIT_S", 0.2)
     registry = CollectorRegistry()
     registry.register(facts)
     answers, asked = Event(), []
@@ -195,7 +194,7 @@ def test_dead_letters(clock: list[float]) -> None:
     """Dead letters are told by queue, asked for once a minute; a broker that is away is told."""
     counts: list[Callable[[], dict[str, int | None]]] = [lambda: {"a": 2, "never made": None}]
     registry = CollectorRegistry()
-    registry.register(DeadLetters(lambda: counts[-1](), lambda: clock[0]))  # noqa: PLW0108 - the last one counts
+    registry.register(DeadLetterMetrics(lambda: counts[-1](), lambda: clock[0]))  # noqa: PLW0108 - the last one counts
     first = scraped(registry)
     counts.append(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     second = scraped(registry)
@@ -207,7 +206,7 @@ def test_dead_letters(clock: list[float]) -> None:
 
 def test_a_broker_that_says_nothing(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """A scrape waits a bounded time for the broker, tells that it is away, and when it answers tells all again."""
-    monkeypatch.setattr(question, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(question, "_WAIT_S", 0.2)
     answers = Event()
 
     def silent() -> dict[str, int | None]:
@@ -215,7 +214,7 @@ def test_a_broker_that_says_nothing(clock: list[float], monkeypatch: pytest.Monk
         return {"a": 2}
 
     registry = CollectorRegistry()
-    registry.register(DeadLetters(silent, lambda: clock[0]))
+    registry.register(DeadLetterMetrics(silent, lambda: clock[0]))
     began = monotonic()
     silence = [scraped(registry), scraped(registry)]
     took = monotonic() - began
@@ -231,7 +230,7 @@ def test_names_in_alerts_and_dashboards(database: Database, facts: DatabaseMetri
     at_work(database)
     meters = ProcessMetrics()
     meters.registry.register(facts)
-    meters.registry.register(DeadLetters(lambda: {"a": 0}))
+    meters.registry.register(DeadLetterMetrics(lambda: {"a": 0}))
     meters.watch_slots(4, lambda: 3)
     meters.command_answered("strategy.apply", 200)
     meters.run_claimed("prestaging-images", 0.1)

@@ -25,7 +25,7 @@ AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def look(house: House, owner: str = "me", *tries: Tried) -> dict[int, list[int]]:
     """Look as `owner`; return the ids of due deliveries by webhook, first tries first."""
-    work = WebhookRepository(house.database, owner, 5 * 86400).look(tries, frozenset(), {})
+    work = WebhookRepository(house.database, owner, 5 * 86400).poll(tries, frozenset(), {})
     found: dict[int, list[int]] = {one: [] for one in work.held}
     for part in (work.in_order, work.again):
         for one, rows in part.items():
@@ -209,8 +209,8 @@ async def test_a_restart_loses_nothing(house: House, receiver: Receiver) -> None
     house.add("ops", receiver.url)
     numbers = house.tell(5)
     dying = house.sender("a")
-    async with dying._receivers:
-        await dying.look()
+    async with dying._client:
+        await dying.poll()
         await receiver.taken(2)
         for task in list(dying._tasks):
             task.cancel()
@@ -255,7 +255,7 @@ async def test_a_database_that_is_away(house: House, receiver: Receiver, monkeyp
         def away(_: object) -> None:
             raise OSError("away")
 
-        patched.setattr(sender._book, "record", away)
+        patched.setattr(sender._repository, "record", away)
         receiver.hold.set()
         while not sender._tried:  # noqa: ASYNC110 - the try is another task's
             await asyncio.sleep(0.005)

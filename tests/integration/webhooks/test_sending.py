@@ -28,7 +28,7 @@ from db.schema import events, webhook_deliveries, webhooks
 from messages.commands import CommandType
 from tests.integration.webhooks.receiver import Got, Receiver, receiving
 from tests.integration.webhooks.webhook_house import LOOPBACK, SECRET, House
-from webhooks.address_policy import REFUSED
+from webhooks.addresses import NOT_ALLOWED
 
 # What the sender does is the same on both; what its statements do is tested on both in test_books.
 pytestmark = pytest.mark.parametrize("store_kind", ["sqlite"])
@@ -47,11 +47,11 @@ async def during_a_try(house: House, receiver: Receiver) -> AsyncIterator[None]:
     """Be within the first try, whose answer comes only after the sender has looked once more."""
     receiver.hold.clear()
     sender = house.sender()
-    async with sender._receivers:
-        await sender.look()
+    async with sender._client:
+        await sender.poll()
         await receiver.busy(1)
         yield
-        await sender.look()
+        await sender.poll()
         receiver.hold.set()
         await sender.settle()
 
@@ -329,7 +329,7 @@ class TestAnswers:
         async def post(_: object, url: str, *rest: object) -> None:
             raise KeyError(url)
 
-        monkeypatch.setattr("webhooks.http_client.Receivers.post", post)
+        monkeypatch.setattr("webhooks.http_client.WebhookClient.post", post)
         house.add("ops", "http://receiver.example/t0ken")
         house.tell()
         await house.send()
@@ -371,7 +371,7 @@ class TestAnswers:
         await house.send(allowed=())
 
         assert [] == receiver.got
-        assert [("pending", REFUSED)] == [(row["state"], row["error"]) for row in house.rows()]
+        assert [("pending", NOT_ALLOWED)] == [(row["state"], row["error"]) for row in house.rows()]
 
 
 class TestOrder:
@@ -403,8 +403,8 @@ class TestOrder:
             house.add("quick", receiver.url)
             house.tell(20)
             sender = house.sender()
-            async with sender._receivers:
-                await sender.look()
+            async with sender._client:
+                await sender.poll()
                 await slow.busy(1)
                 await receiver.taken(20)
                 slow.hold.set()

@@ -16,7 +16,7 @@ from db.encryption import Sealer
 from db.schema import events, webhook_deliveries, webhooks
 from db.unit_of_work import Journal
 from messages.commands import Answer, Command, CommandType
-from webhooks.http_client import Receivers
+from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
 
@@ -83,16 +83,16 @@ class House:
         timeout_s: float = 5.0,
     ) -> WebhookSender:
         """Return a sender; its receivers are a context of the test's own."""
-        receivers = Receivers(ca_file=ca_file, allowed=allowed, timeout_s=timeout_s)
+        receivers = WebhookClient(ca_file=ca_file, allowed=allowed, timeout_s=timeout_s)
         book = WebhookRepository(self.database, owner, GIVE_UP_S)
         return WebhookSender(book, self.sealer, receivers, self.meters, chance=lambda: 0.0)
 
     async def send(self, **options: Any) -> None:
         """Look until nothing is due any more, as one sender, which then stops."""
         sender = self.sender(**options)
-        async with sender._receivers:
+        async with sender._client:
             while True:
-                await sender.look()
+                await sender.poll()
                 if not sender._tasks:
                     break
                 await sender.settle()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from webhooks.address_policy import AddressRefusedError, is_allowed, socket_maker
+from webhooks.addresses import AddressNotAllowedError, is_allowed, socket_factory
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_this_machine(own: str) -> None:
 
 _IN_A_NAMESPACE = """
 import subprocess, sys
-from webhooks.address_policy import is_allowed
+from webhooks.addresses import is_allowed
 subprocess.run("ip link set lo up && ip addr add 10.1.1.1/32 dev lo && ip addr add 10.1.2.1/24 dev lo"
     " && ip addr add 10.1.2.2/24 dev lo && ip -6 addr add fd77::7/128 dev lo && ip route add local 10.9.0.0/16 dev lo",
     shell=True, check=True)
@@ -134,9 +134,9 @@ def test_by_setting() -> None:
 
 def test_no_socket_for_a_refused_address() -> None:
     """A refused address gets no socket: whatever its name resolved to is judged, not the name."""
-    make = socket_maker(())
+    make = socket_factory(())
     entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
 
-    with pytest.raises(AddressRefusedError):
+    with pytest.raises(AddressNotAllowedError):
         make((*entry, ("127.0.0.1", 80)))
     make((*entry, ("10.0.0.7", 80))).close()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from db.webhook_deliveries import DeliveryState
-from webhooks.retry_policy import PAUSES_S, Reply, judge, read_retry_after
+from webhooks.retry_policy import PAUSES_S, Reply, decide, read_retry_after
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -15,29 +15,29 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_taken(status: int) -> None:
     """Every 2xx means that it was taken."""
-    verdict = judge(Reply(status=status), 3, 0.5)
+    decision = decide(Reply(status=status), 3, 0.5)
 
     assert (DeliveryState.DELIVERED, None, "", "") == (
-        verdict.state,
-        verdict.delay_s,
-        verdict.error,
-        verdict.disable,
+        decision.state,
+        decision.delay_s,
+        decision.error,
+        decision.disable,
     )
 
 
 @pytest.mark.parametrize("status", [100, 199, 300, 302, 400, 401, 404, 408, 429, 500, 503, 599, 999, None])
 def test_tried_again(status: int | None) -> None:
     """Everything else is tried again, no answer as well."""
-    verdict = judge(Reply(status=status, fault="The receiver hung up."), 0, 0.0)
+    decision = decide(Reply(status=status, error="The receiver hung up."), 0, 0.0)
 
-    assert (DeliveryState.PENDING, 5.0, "") == (verdict.state, verdict.delay_s, verdict.disable)
-    assert verdict.error.endswith(".")
+    assert (DeliveryState.PENDING, 5.0, "") == (decision.state, decision.delay_s, decision.disable)
+    assert decision.error.endswith(".")
 
 
 def test_pauses_grow() -> None:
     """Pauses grow from five seconds to eight hours; after a day it is given up."""
-    pauses = [judge(Reply(status=500), attempts, 0.0).delay_s for attempts in range(len(PAUSES_S))]
-    last = judge(Reply(status=500), len(PAUSES_S), 0.0)
+    pauses = [decide(Reply(status=500), attempts, 0.0).delay_s for attempts in range(len(PAUSES_S))]
+    last = decide(Reply(status=500), len(PAUSES_S), 0.0)
 
     assert list(PAUSES_S) == pauses == sorted(PAUSES_S)
     assert 23 * 3600 < sum(PAUSES_S) <= 24 * 3600
@@ -46,13 +46,13 @@ def test_pauses_grow() -> None:
 
 def test_chance() -> None:
     """What failed together does not come again together: chance stretches a pause by up to a fifth."""
-    assert [5.0, 5.5, 6.0] == [judge(Reply(status=500), 0, chance).delay_s for chance in (0.0, 0.5, 1.0)]
+    assert [5.0, 5.5, 6.0] == [decide(Reply(status=500), 0, chance).delay_s for chance in (0.0, 0.5, 1.0)]
 
 
 @pytest.mark.parametrize(("asked", "delay_s"), [(None, 5), (1, 5), (60, 60), (1e6, 3600)])
 def test_patience(asked: float | None, delay_s: float) -> None:
     """What a receiver asks for counts when it is longer than our own pause, up to an hour."""
-    assert delay_s == judge(Reply(status=429, retry_after_s=asked), 0, 0.0).delay_s
+    assert delay_s == decide(Reply(status=429, retry_after_s=asked), 0, 0.0).delay_s
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
-"""Metrics read from the database at a scrape, by coordinators only: each process would count the same.
+"""Metrics read from database and broker at a scrape, by coordinators only: each process would count the same.
 
 A scrape never waits long and never fails: while the database is away its series are missing and
-`prestager_database_up` is 0. The answer is kept for a few seconds, so many scrapers cost no more than one.
+`prestager_database_up` is 0, and likewise `prestager_broker_up` for the broker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import UTC, datetime
 from itertools import product
+from threading import Lock
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -19,15 +22,65 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 from db.database import Database
 from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
 from db.types import database_now
-from monitoring.cached_query import Question
 from statemachine.phases import PHASES
 from statemachine.states import RunState, StepState
 
-_KEPT_S: Final = 5.0
+# How long a result is good, in seconds.
+_DATABASE_KEPT_S: Final = 5.0
+_BROKER_KEPT_S: Final = 60.0
+# Prometheus waits 10 s for all metrics of a scrape.
+_WAIT_S: Final = 3.0
+
+_T = TypeVar("_T")
 
 # Name and help of a metric, its labels, and its values by those labels.
 Fact = tuple[str, str, tuple[str, ...], Mapping[tuple[str, ...], float]]
 Facts = list[Fact]
+
+
+class CachedQuery(Generic[_T]):
+    """Calls `read` in a thread of its own; a result is good for `kept_s` seconds, so many scrapers cost one query.
+
+    A scrape that waits too long is given up by Prometheus, with all metrics of this process. So it waits for 3 s at
+    most. `name` is that of the thread, `clock` gives seconds that never jump.
+    """
+
+    def __init__(
+        self, read: Callable[[], _T], *, name: str, kept_s: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._read = read
+        self._kept_s = kept_s
+        self._clock = clock
+        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._pending: Future[_T] | None = None
+        self._known: _T | None = None
+        self._read_at = float("-inf")
+
+    def result(self) -> _T | None:
+        """Return the result; None when reading fails or takes more than 3 s, and the next call reads again."""
+        with self._lock:
+            if self._known is not None and self._clock() - self._read_at < self._kept_s:
+                return self._known
+            # A result that did not come in time is still waited for: one query at a time.
+            if self._pending is None:
+                self._pending = self._thread.submit(self._read)
+            try:
+                self._known = self._pending.result(_WAIT_S)
+            except FutureTimeoutError:
+                if not self._pending.done():
+                    return None
+                # The query itself raised it.
+                self._known = None
+            except Exception:  # noqa: BLE001 - whatever is wrong, a scrape goes on
+                self._known = None
+            self._pending = None
+            self._read_at = self._clock()
+            return self._known
+
+    def close(self) -> None:
+        """Read no more. Repeating it does nothing."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class DatabaseMetrics(Collector):
@@ -35,15 +88,15 @@ class DatabaseMetrics(Collector):
 
     def __init__(self, database: Database, clock: Callable[[], float] = monotonic) -> None:
         self._database = database
-        self._question = Question(self._read, name="store-facts", kept_s=_KEPT_S, clock=clock)
+        self._query = CachedQuery(self._read, name="database-metrics", kept_s=_DATABASE_KEPT_S, clock=clock)
 
     def describe(self) -> Iterable[Metric]:
-        """Say nothing beforehand: the registry would ask the database at the start."""
+        """Return nothing: the registry would query the database at the start."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges."""
-        facts = self._question.answer()
+        facts = self._query.result()
         up = GaugeMetricFamily("prestager_database_up", "Whether the database answered at this scrape.")
         up.add_metric((), 0.0 if facts is None else 1.0)
         yield up
@@ -54,8 +107,8 @@ class DatabaseMetrics(Collector):
             yield family
 
     def close(self) -> None:
-        """Ask no more. Repeating it does nothing."""
-        self._question.close()
+        """Read no more. Repeating it does nothing."""
+        self._query.close()
 
     def _read(self) -> Facts:
         with self._database.read() as connection:
@@ -66,6 +119,33 @@ class DatabaseMetrics(Collector):
                 *_sites(connection),
                 *_webhooks(connection),
             ]
+
+
+class DeadLetterMetrics(Collector):
+    """Gauges of the dead letters, read from the broker at most once a minute; `counts` raises while it is away."""
+
+    def __init__(self, counts: Callable[[], Mapping[str, int | None]], clock: Callable[[], float] = monotonic) -> None:
+        self._query = CachedQuery(counts, name="dead-letters", kept_s=_BROKER_KEPT_S, clock=clock)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the registry would query the broker at the start."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the gauges; none while the broker is away."""
+        known = self._query.result()
+        up = GaugeMetricFamily("prestager_broker_up", "Whether the broker answered when it was asked last.")
+        up.add_metric((), 0.0 if known is None else 1.0)
+        yield up
+        letters = GaugeMetricFamily("prestager_dead_letters", "Messages nobody could deal with.", labels=("queue",))
+        for queue, count in (known or {}).items():
+            if count is not None:
+                letters.add_metric((queue,), float(count))
+        yield letters
+
+    def close(self) -> None:
+        """Read no more. Repeating it does nothing."""
+        self._query.close()
 
 
 def _strategy(connection: Connection) -> Facts:
@@ -113,7 +193,7 @@ def _work(connection: Connection) -> Facts:
         .where(~runs.c.consumed, runs.c.state.in_((RunState.QUEUED, RunState.RUNNING)))
         .group_by(runs.c.phase, runs.c.state)
     )
-    # A series that is missing looks like nobody asked.
+    # A series that is missing looks like a scrape that failed.
     counts: dict[tuple[str, ...], float] = dict.fromkeys(product(PHASES, (RunState.QUEUED, RunState.RUNNING)), 0.0)
     counts |= {(phase, state): float(count) for phase, state, count in found}
     workers = connection.execute(
