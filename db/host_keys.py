@@ -22,7 +22,7 @@ from statemachine.host_keys import (
     HostKeyPolicy,
     HostKeyVerdict,
     RecordedHostKeys,
-    judge_host_key,
+    classify_host_key,
 )
 
 _FORGOTTEN: Final[Mapping[str, None]] = {
@@ -88,7 +88,7 @@ def settle(
         return None
     recorded = stored_host_keys(row["host_keys"])
     trusted = contact.version if contact.is_verified else _declared_version(row)
-    verdict = judge_host_key(
+    verdict = classify_host_key(
         contact.key.line,
         RecordedHostKeys(
             keys=[key.line for key in recorded],

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 from db.schema import preparations, runs, steps, strategies, subclouds
 from db.types import database_now
 from statemachine.phases import SHARED_PHASES
-from statemachine.snapshot import Limits, PreparationView, RunView, Snapshot, StepView, StrategyView
+from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
     MOVING_STRATEGIES,
     ManagementState,
@@ -62,7 +62,7 @@ def database_time(connection: Connection) -> float:
     return float(connection.execute(select(database_now())).scalar_one())
 
 
-def load_snapshot(connection: Connection, now: float, limits: Limits) -> Snapshot:
+def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Snapshot:
     """Return the rows that may need a decision at `now` (the database's clock)."""
     strategy = _load_strategy(connection)
     rows: dict[int, AnyRow] = {}
@@ -112,7 +112,7 @@ def _load_strategy(connection: Connection) -> StrategyView | None:
     )
 
 
-def _attention(strategy: StrategyView | None, now: float, limits: Limits) -> Iterator[Select[Any]]:
+def _attention(strategy: StrategyView | None, now: float, limits: PlanLimits) -> Iterator[Select[Any]]:
     overdue = or_(
         runs.c.state == RunState.FINISHED,
         and_(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, func, select, update
 from db.schema import subclouds
 from db.unit_of_work import Journal
 from messages.event_types import SubcloudUpdated
-from statemachine.staged import NOTHING_STAGED, is_outlived
+from statemachine.releases import NOTHING_STAGED, is_outlived
 from statemachine.states import PrestageStatus
 
 # What a rule about it looks at.

@@ -43,9 +43,9 @@ from service.site_access import controller_check, dcmanager_operations, site_ins
 from service.tracing import role_tracer
 from service.webhook_sender_thread import WebhookSenderThread
 from sites.host_key_scan import ScanLimits
-from statemachine.eligibility import Rules
+from statemachine.eligibility import EligibilityRules
 from statemachine.phases import PLAYBOOK_PHASES
-from statemachine.snapshot import Limits
+from statemachine.snapshot import PlanLimits
 from tracing.tracer import Tracer
 from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
@@ -108,7 +108,7 @@ class _Parts:
         self._sealer = sealer
         self._meters = ProcessMetrics()
         self._inspector = site_inspector(settings)
-        self._site_rules = Rules(simplex_only=not settings.allow_duplex)
+        self._site_rules = EligibilityRules(simplex_only=not settings.allow_duplex)
         self._retention = Retention(
             history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days)
         )
@@ -185,7 +185,7 @@ class _Parts:
         rules = CoordinatorRules(
             release=self._settings.release,
             site=self._site_rules,
-            limits=Limits(max_attempts=self._settings.max_attempts),
+            limits=PlanLimits(max_attempts=self._settings.max_attempts),
         )
         return Coordinator(
             self._database,

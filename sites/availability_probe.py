@@ -24,7 +24,7 @@ from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import Journal
 from messages.event_types import EmptyData
 from sites.probe_targets import Aim, Answer, Target
-from statemachine.staged import is_staged
+from statemachine.releases import is_staged
 from statemachine.states import Availability
 
 _log = structlog.get_logger(__name__)

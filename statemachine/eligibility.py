@@ -1,7 +1,6 @@
-"""Reasons why a subcloud may not be prestaged, one text each (contract 3.3.3 and 4.3).
+"""Eligibility of subclouds: the reasons against a prestage or a removal, one sentence each (contract 3.3.3 and 4.3).
 
-The same functions serve strategy create, the precheck phase and the standalone prestage, so that the three never
-disagree.
+Strategy create, the precheck phase and the standalone prestage share these functions, so that they never disagree.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ CONTROLLER_UPGRADING: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class SiteStatus:
-    """What the controller itself knows of a subcloud."""
+    """Status of a subcloud as the database of the controller has it."""
 
     name: str
     availability_status: str
@@ -45,7 +44,7 @@ class SiteStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteFacts:
-    """What an inspector read at the site."""
+    """Facts that an inspector read at the site."""
 
     # simplex, duplex or duplex-direct.
     system_mode: str
@@ -62,15 +61,15 @@ class SiteFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What the operator allows beyond the default."""
+class EligibilityRules:
+    """Settings of the operator that change which subclouds are eligible."""
 
-    # Skip what is not simplex, as the seed did.
+    # Skip duplex sites, as the seed did.
     simplex_only: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class Ineligibility:
     """Why a subcloud is not prestaged now.
 
     Attributes:
@@ -83,18 +82,18 @@ class Refusal:
     text: str
 
 
-def skipped(name: str, reason: str) -> Refusal:
-    """Return the refusal that passes a subcloud over."""
-    return Refusal(skip=True, text=f"{_SKIPPED} '{name}': {reason}")
+def skipped(name: str, reason: str) -> Ineligibility:
+    """Return a reason that skips a subcloud."""
+    return Ineligibility(skip=True, text=f"{_SKIPPED} '{name}': {reason}")
 
 
-def failed(name: str, reason: str) -> Refusal:
-    """Return the refusal that fails a subcloud."""
-    return Refusal(skip=False, text=f"{_FAILED} '{name}': {reason}")
+def failed(name: str, reason: str) -> Ineligibility:
+    """Return a reason that fails a subcloud."""
+    return Ineligibility(skip=False, text=f"{_FAILED} '{name}': {reason}")
 
 
-def judge_status(site: SiteStatus) -> Refusal | None:
-    """Judge what the controller knows; None means eligible. The first reason in the contract's order counts."""
+def check_status(site: SiteStatus) -> Ineligibility | None:
+    """Return the first reason, in the contract's order, in the status of a subcloud; None: it is eligible."""
     reason = _status_reason(site)
     return None if reason is None else skipped(site.name, reason)
 
@@ -128,13 +127,13 @@ def _busy_reason(name: str, state: str) -> str:
     )
 
 
-def judge_unstage(site: SiteStatus, release: str, version: str) -> Refusal | None:
-    """Judge whether a staged release may be removed from a site that runs `version`; None means that it may.
+def check_unstage(site: SiteStatus, release: str, version: str) -> Ineligibility | None:
+    """Return the reason against removing a staged release from a site that runs `version`; None: it may be removed.
 
-    What is not removed has failed: nothing is passed over.
+    A reason always fails the removal; a removal is never skipped.
     """
     reason = _status_reason(site) or _running_reason(release, version)
-    return None if reason is None else Refusal(skip=False, text=f"{_UNSTAGE_FAILED} '{site.name}': {reason}")
+    return None if reason is None else Ineligibility(skip=False, text=f"{_UNSTAGE_FAILED} '{site.name}': {reason}")
 
 
 def _running_reason(release: str, version: str) -> str | None:
@@ -143,7 +142,7 @@ def _running_reason(release: str, version: str) -> str | None:
     return f"The subcloud runs release {release}, which is never removed."
 
 
-def judge_reason(release: str, *, for_sw_deploy: bool) -> str | None:
+def reason_against_sw_deploy(release: str, *, for_sw_deploy: bool) -> str | None:
     """Return why a release cannot be staged for a deployment of software on any subcloud; None: it can."""
     if for_sw_deploy and is_older(release, _FIRST_FOR_SW_DEPLOY):
         return (
@@ -153,8 +152,11 @@ def judge_reason(release: str, *, for_sw_deploy: bool) -> str | None:
     return None
 
 
-def judge_release(name: str, release: str, from_version: str, *, for_sw_deploy: bool) -> Refusal | None:
-    """Refuse to deploy a release that is older than what the subcloud runs; it may be installed anew with it."""
+def check_release(name: str, release: str, from_version: str, *, for_sw_deploy: bool) -> Ineligibility | None:
+    """Return the reason against deploying a release that is older than the subcloud's; None: it is eligible.
+
+    An older release may still be installed anew.
+    """
     if for_sw_deploy and is_older(release, from_version):
         return failed(
             name,
@@ -164,8 +166,8 @@ def judge_release(name: str, release: str, from_version: str, *, for_sw_deploy: 
     return None
 
 
-def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Refusal | None:
-    """Judge what was read at the site; None means eligible.
+def check_facts(name: str, facts: SiteFacts, *, force: bool, rules: EligibilityRules) -> Ineligibility | None:
+    """Return the first reason in the facts of the site; None: it is eligible.
 
     `force` passes over management-affecting alarms and nothing else (contract 8.10).
     """
@@ -173,7 +175,7 @@ def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Re
         return skipped(name, "Prestage operation is only accepted for a simplex subcloud.")
     if facts.controller_0_active is False:
         return skipped(name, "Prestage for install on duplex subclouds is only allowed when controller-0 is active.")
-    in_transition = judge_deploy(name, facts)
+    in_transition = check_deploy(name, facts)
     if in_transition is not None:
         return in_transition
     if facts.management_affecting_alarms and not force:
@@ -185,8 +187,8 @@ def judge_facts(name: str, facts: SiteFacts, *, force: bool, rules: Rules) -> Re
     return None
 
 
-def judge_deploy(name: str, facts: SiteFacts) -> Refusal | None:
-    """Pass a site over while its own software is being deployed, perhaps from what is staged."""
+def check_deploy(name: str, facts: SiteFacts) -> Ineligibility | None:
+    """Return a skip while the site deploys software by itself, perhaps the staged release; None: it is eligible."""
     if facts.deploy_in_transition is None:
         return None
     return skipped(
@@ -196,14 +198,14 @@ def judge_deploy(name: str, facts: SiteFacts) -> Refusal | None:
     )
 
 
-def as_unstage(refusal: Refusal) -> Refusal:
-    """Return the refusal of a removal for what passes a prestage over or fails it: nothing was removed."""
-    reason = refusal.text.removeprefix(_SKIPPED).removeprefix(_FAILED)
-    text = refusal.text if reason == refusal.text else f"{_UNSTAGE_FAILED}{reason}"
-    return Refusal(skip=False, text=text)
+def as_unstage(found: Ineligibility) -> Ineligibility:
+    """Return the same reason for a removal, which fails where a prestage is skipped: nothing was removed."""
+    reason = found.text.removeprefix(_SKIPPED).removeprefix(_FAILED)
+    text = found.text if reason == found.text else f"{_UNSTAGE_FAILED}{reason}"
+    return Ineligibility(skip=False, text=text)
 
 
-def unreachable(name: str, cause: str = "") -> Refusal:
-    """Return the refusal for a site whose facts could not be read; the contract's sentence first, then the cause."""
+def unreachable(name: str, cause: str = "") -> Ineligibility:
+    """Return the reason of a site whose facts could not be read: the contract's sentence, then `cause`."""
     text = "Failed to retrieve subcloud system mode and system health."
     return failed(name, f"{text} {cause}".rstrip())

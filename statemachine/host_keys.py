@@ -64,7 +64,7 @@ class RecordedHostKeys:
     are_given: bool = False
 
 
-def judge_host_key(
+def classify_host_key(
     presented: str, recorded: RecordedHostKeys, *, trusted_version: str | None, policy: HostKeyPolicy
 ) -> HostKeyVerdict:
     """Return what to make of the key that a site presents.

@@ -22,12 +22,12 @@ from statemachine.actions import (
 )
 from statemachine.machines import STEP, StepMachine, fire_strategy
 from statemachine.phases import Phase
-from statemachine.snapshot import Limits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
+from statemachine.snapshot import PlanLimits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StrategyState
 from statemachine.step_details import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
 
 
-def plan(snapshot: Snapshot, now: float, limits: Limits, machine: StepMachine = STEP) -> list[Action]:
+def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachine = STEP) -> list[Action]:
     """Return what to do now, in order; an empty list means that nothing is to be done before something changes.
 
     `now` is the database's clock in seconds since the epoch; `machine` has the types of steps that are served.
@@ -69,7 +69,7 @@ class _PlanningContext:
     strategy: StrategyView | None
     preparations: dict[PreparationKey, PreparationView]
     now: float
-    limits: Limits
+    limits: PlanLimits
     machine: StepMachine
     # Preparations that this planning asks for already.
     opened: set[PreparationKey] = field(default_factory=set)
@@ -117,7 +117,7 @@ def _run_upkeep(run: RunView, context: _PlanningContext) -> Iterator[Action]:
         yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
 
 
-def _next_attempt(run: RunView, limits: Limits) -> int | None:
+def _next_attempt(run: RunView, limits: PlanLimits) -> int | None:
     """Return the number of the attempt that follows a run which says nothing about the site; None when none does."""
     if run.outcome == RunOutcome.DRAINED:
         return run.attempt

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from statemachine.eligibility import Refusal, skipped
+from statemachine.eligibility import Ineligibility, skipped
 
 # Statuses of an operation that goes on, by the key of dcmanager's subcloud, in the order in which the first one counts.
 # Source: starlingx/distcloud, dcmanager/common/consts.py. HEAD 8ae0182346: TRANSITORY_PRESTAGE_STATES,
@@ -91,8 +91,8 @@ def find_operation(statuses: Mapping[str, str | None]) -> SiteOperation | None:
     return None
 
 
-def judge_operation(name: str, operation: SiteOperation | None) -> Refusal | None:
-    """Pass a subcloud over while dcmanager works on it; None means eligible."""
+def check_operation(name: str, operation: SiteOperation | None) -> Ineligibility | None:
+    """Return a skip while dcmanager works on a subcloud; None: it is eligible."""
     if operation is None:
         return None
     return skipped(

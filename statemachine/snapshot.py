@@ -114,7 +114,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class PlanLimits:
     """Settings that the plan obeys."""
 
     # How often a phase is tried when its worker is lost.

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from db.unit_of_work import Journal
 from sites.inspector import Inspector
-from statemachine.eligibility import Rules
+from statemachine.eligibility import EligibilityRules
 from statemachine.site_operations import SiteOperation
-from statemachine.snapshot import Limits
+from statemachine.snapshot import PlanLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class CoordinatorRules:
 
     # The system controller's release (MM.mm); None: every request must name one.
     release: str | None
-    site: Rules = field(default_factory=Rules)
-    limits: Limits = field(default_factory=Limits)
+    site: EligibilityRules = field(default_factory=EligibilityRules)
+    limits: PlanLimits = field(default_factory=PlanLimits)
 
 
 @dataclass(frozen=True, kw_only=True)

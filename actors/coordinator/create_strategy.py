@@ -27,11 +27,11 @@ from statemachine.eligibility import (
     CONTROLLER_UNKNOWN,
     CONTROLLER_UPGRADING,
     DCMANAGER_UNKNOWN,
-    Refusal,
-    judge_release,
-    judge_status,
+    Ineligibility,
+    check_release,
+    check_status,
 )
-from statemachine.site_operations import SiteOperation, judge_operation
+from statemachine.site_operations import SiteOperation, check_operation
 from statemachine.stages import Candidate, number_stages
 from statemachine.states import StepState, StrategyState
 
@@ -175,8 +175,8 @@ def _choose(
         subcloud_id=single["id"] if single is not None else None,
     ):
         refusal = (
-            judge_status(site_status(row))
-            or judge_operation(row["name"], operations.get(row["name"]))
+            check_status(site_status(row))
+            or check_operation(row["name"], operations.get(row["name"]))
             or _judge_release(request, row, release)
         )
         if refusal is None:
@@ -190,9 +190,9 @@ def _choose(
     return eligible, excluded
 
 
-def _judge_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Refusal | None:
+def _judge_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Ineligibility | None:
     name, version = subcloud["name"], subcloud["software_version"]
-    return judge_release(name, release, version, for_sw_deploy=request.for_sw_deploy)
+    return check_release(name, release, version, for_sw_deploy=request.for_sw_deploy)
 
 
 def _insert_strategy(

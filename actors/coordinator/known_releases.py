@@ -9,7 +9,7 @@ from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request
 from db.heartbeats import living_processes
 from messages.queues import PREPARE
-from statemachine.eligibility import judge_reason
+from statemachine.eligibility import reason_against_sw_deploy
 from statemachine.releases import is_older, release_order
 
 _NOT_FOR_INSTALL: Final = "The requested release is not ready to be installed."
@@ -75,7 +75,7 @@ def require_release(context: CommandContext, release: str, *, for_sw_deploy: boo
     Raises:
         CommandRefusedError: 400; the release cannot be deployed like that, or the controller does not have it.
     """
-    fault = judge_reason(release, for_sw_deploy=for_sw_deploy)
+    fault = reason_against_sw_deploy(release, for_sw_deploy=for_sw_deploy)
     if fault is not None:
         raise bad_request(prefix + fault)
     known = known_releases(context)

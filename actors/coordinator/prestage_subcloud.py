@@ -31,13 +31,13 @@ from messages.serializers import subcloud_resource
 from sites.inspector import InspectionError
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
-    Refusal,
-    judge_facts,
-    judge_release,
-    judge_status,
+    Ineligibility,
+    check_facts,
+    check_release,
+    check_status,
     unreachable,
 )
-from statemachine.site_operations import judge_operation
+from statemachine.site_operations import check_operation
 from statemachine.states import PrestageStatus, StepState, StepType
 from tracing.tracer import active_traceparent
 
@@ -80,21 +80,23 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
     }
 
 
-def _judge(context: CommandContext, subcloud: RowMapping, release: str, request: PrestageRequest) -> Refusal | None:
+def _judge(
+    context: CommandContext, subcloud: RowMapping, release: str, request: PrestageRequest
+) -> Ineligibility | None:
     """Judge as the precheck will; what has to be asked at the site itself is left to it."""
     name = subcloud["name"]
     (row,) = candidates(context.connection, subcloud_id=subcloud["id"])
-    refusal = judge_release(
+    refusal = check_release(
         name, release, subcloud["software_version"], for_sw_deploy=request.for_sw_deploy
-    ) or judge_status(site_status(row))
-    refusal = refusal or judge_operation(name, dcmanager_operations(context).get(name))
+    ) or check_status(site_status(row))
+    refusal = refusal or check_operation(name, dcmanager_operations(context).get(name))
     if refusal is not None:
         return refusal
     try:
         facts = context.inspector.known({**subcloud})
     except InspectionError as error:
         return unreachable(name, str(error))
-    return None if facts is None else judge_facts(name, facts, force=request.force, rules=context.rules.site)
+    return None if facts is None else check_facts(name, facts, force=request.force, rules=context.rules.site)
 
 
 def add_standalone_step(context: CommandContext, command: Command, values: Mapping[str, Any]) -> None:

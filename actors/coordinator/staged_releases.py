@@ -17,9 +17,8 @@ from messages.event_types import SubcloudUpdated
 from messages.requests.staged import StagedRequest, UnstageRequest
 from messages.schemas import Subcloud, UnstagedSubcloud
 from messages.serializers import subcloud_resource
-from statemachine.eligibility import judge_unstage
-from statemachine.releases import names_release
-from statemachine.staged import NOTHING_STAGED, is_staged
+from statemachine.eligibility import check_unstage
+from statemachine.releases import NOTHING_STAGED, is_staged, names_release
 from statemachine.states import StepType
 
 
@@ -54,7 +53,7 @@ def unstage_release(context: CommandContext, command: Command) -> UnstagedSubclo
     require_password(command, missing="sysadmin_password is required.")
     release = read_body(UnstageRequest, command.data).release
     (row,) = candidates(context.connection, subcloud_id=subcloud["id"])
-    refusal = judge_unstage(site_status(row), release, subcloud["software_version"])
+    refusal = check_unstage(site_status(row), release, subcloud["software_version"])
     if refusal is not None:
         raise bad_request(refusal.text)
     require_playbooks(context, f"Unstage failed '{subcloud['name']}': ")

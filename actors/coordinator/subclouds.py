@@ -22,7 +22,7 @@ from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange,
 from messages.schemas import ChangedSubcloud, Subcloud
 from messages.serializers import NO_ERRORS, subcloud_resource
 from statemachine.eligibility import DEPLOYED
-from statemachine.staged import NOTHING_STAGED, is_outlived
+from statemachine.releases import NOTHING_STAGED, is_outlived
 from statemachine.states import Availability, ManagementState
 
 _NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "management_start_ip", "management_end_ip"})

@@ -14,7 +14,7 @@ from runner.playbook_readiness import PlaybookReadiness
 from sites.dcmanager import DcmanagerOperations
 from sites.host_key_scan import ScanLimits
 from sites.inspector import Inspector
-from statemachine.eligibility import Rules
+from statemachine.eligibility import EligibilityRules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.phases import PHASES
 from statemachine.states import StepState
@@ -32,7 +32,7 @@ class WorkerDependencies:
     layout: ControllerLayout
     # Whether the playbooks can be run.
     playbooks: PlaybookReadiness
-    rules: Rules
+    rules: EligibilityRules
     # Stable name of the worker and this process of it, as `name/incarnation`.
     owner: str
     # Phases that this worker carries out: prepare needs a controller that has the feeds.

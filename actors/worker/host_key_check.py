@@ -28,7 +28,7 @@ from messages.host_keys import HostKey, host_key_lines, signature_algorithms, st
 from runner.phase_playbooks import connection_vars
 from runner.ssh_arguments import KnownHost, SshArgumentsError, SshTarget, ssh_target, uses_unchecked_ssh
 from sites.host_key_scan import HostKeyScanError, HostKeyScanner
-from statemachine.eligibility import Refusal, failed
+from statemachine.eligibility import Ineligibility, failed
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict, changed_key_reason, missing_key_reason
 from statemachine.states import RunOutcome
 
@@ -66,7 +66,7 @@ class FoundSite:
 class CheckedHostKey:
     """The end of a check: why the site is refused; else its keys, and a line for the log of its precheck."""
 
-    refusal: Refusal | None = None
+    refusal: Ineligibility | None = None
     keys: Sequence[HostKey] = ()
     log: str = ""
 

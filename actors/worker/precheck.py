@@ -24,17 +24,17 @@ from sites.dcmanager import DcmanagerOperations
 from sites.inspector import InspectionError, Inspector, Reading
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
-    Refusal,
-    Rules,
+    EligibilityRules,
+    Ineligibility,
     as_unstage,
-    judge_deploy,
-    judge_facts,
-    judge_release,
-    judge_status,
-    judge_unstage,
+    check_deploy,
+    check_facts,
+    check_release,
+    check_status,
+    check_unstage,
     unreachable,
 )
-from statemachine.site_operations import judge_operation
+from statemachine.site_operations import check_operation
 from statemachine.states import RunOutcome, StepType
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Precheck:
         self,
         database: Database,
         inspector: Inspector,
-        rules: Rules,
+        rules: EligibilityRules,
         host_keys: HostKeyCheck,
         *,
         playbooks_dir: Path,
@@ -104,7 +104,7 @@ class Precheck:
             return _refused(assignment, checked.refusal, reading)
         return _succeeded(assignment, reading)
 
-    async def _ask_dcmanager(self, name: str) -> tuple[str, Refusal | None]:
+    async def _ask_dcmanager(self, name: str) -> tuple[str, Ineligibility | None]:
         """Return a warning for the log of the precheck, and why the site is passed over.
 
         A step that was let in at create is not turned down half-way because dcmanager does not answer.
@@ -116,7 +116,7 @@ class Precheck:
         except InspectionError as error:
             _log.warning("dcmanager.not-read", cause=str(error))
             return f"Warning: whether dcmanager works on the site is not known. {error}\n", None
-        return "", judge_operation(name, operations.get(name))
+        return "", check_operation(name, operations.get(name))
 
     @staticmethod
     def after_asking(assignment: RunAssignment, answer: Future[RunResult]) -> RunResult:
@@ -131,32 +131,32 @@ class Precheck:
         _log.info("site.not-read", cause=str(error))
         return _refused(assignment, unreachable(name, str(error)))
 
-    def _refuse_before_asking(self, assignment: RunAssignment) -> Refusal | None:
+    def _refuse_before_asking(self, assignment: RunAssignment) -> Ineligibility | None:
         refusal = self._judge_known(assignment)
         if refusal is not None:
             return refusal
         text = access_fault(assignment.subcloud)
         if text is not None:
-            return Refusal(skip=False, text=text)
+            return Ineligibility(skip=False, text=text)
         if assignment.type == StepType.UNSTAGE:
             return None
         # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
         # was let in is not turned down half-way because the controller does not answer.
         with self._database.read() as connection:
             upgrading = declared_upgrading(connection)
-        return Refusal(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
+        return Ineligibility(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
 
-    def _judge_known(self, assignment: RunAssignment) -> Refusal | None:
+    def _judge_known(self, assignment: RunAssignment) -> Ineligibility | None:
         status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
         if assignment.type != StepType.UNSTAGE:
-            return judge_status(status)
+            return check_status(status)
         try:
             require_unstage_playbook(self._playbooks_dir)
         except NoUnstagePlaybookError as error:
-            return Refusal(skip=False, text=str(error))
-        return judge_unstage(status, assignment.release, assignment.subcloud["software_version"])
+            return Ineligibility(skip=False, text=str(error))
+        return check_unstage(status, assignment.release, assignment.subcloud["software_version"])
 
-    def _judge(self, assignment: RunAssignment, reading: Reading) -> Refusal | None:
+    def _judge(self, assignment: RunAssignment, reading: Reading) -> Ineligibility | None:
         name, facts = assignment.subcloud["name"], reading.facts
         declared = assignment.subcloud["software_version"]
         if facts.software_version != declared:
@@ -165,12 +165,12 @@ class Precheck:
         if assignment.type == StepType.UNSTAGE:
             status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
             return (
-                moved or judge_deploy(name, facts) or judge_unstage(status, assignment.release, facts.software_version)
+                moved or check_deploy(name, facts) or check_unstage(status, assignment.release, facts.software_version)
             )
         return (
             moved
-            or judge_facts(name, facts, force=assignment.force, rules=self._rules)
-            or judge_release(name, assignment.release, facts.software_version, for_sw_deploy=assignment.for_sw_deploy)
+            or check_facts(name, facts, force=assignment.force, rules=self._rules)
+            or check_release(name, assignment.release, facts.software_version, for_sw_deploy=assignment.for_sw_deploy)
         )
 
 
@@ -178,12 +178,12 @@ def _is_for_install(assignment: RunAssignment) -> bool:
     return assignment.type == StepType.PRESTAGE and not assignment.for_sw_deploy
 
 
-def _judge_address(subcloud: Mapping[str, Any], told: str) -> Refusal | None:
+def _judge_address(subcloud: Mapping[str, Any], told: str) -> Ineligibility | None:
     """Refuse an address that the site told and that is one of this machine: passwords would be sent there."""
     if told == subcloud["oam_floating_ip"] or is_address_given(subcloud) or is_elsewhere(told):
         return None
     text = f"{subcloud['name']} says that its OAM address is {told}, but {REFUSED}."
-    return Refusal(skip=False, text=text)
+    return Ineligibility(skip=False, text=text)
 
 
 def broke(run_id: int, error: BaseException) -> RunResult:
@@ -206,7 +206,7 @@ def _succeeded(assignment: RunAssignment, reading: Reading) -> RunResult:
     )
 
 
-def _refused(assignment: RunAssignment, refusal: Refusal, reading: Reading | None = None) -> RunResult:
+def _refused(assignment: RunAssignment, refusal: Ineligibility, reading: Reading | None = None) -> RunResult:
     """Return the report of a site that is refused; what it runs, if it was read, may end what it shows as staged."""
     if assignment.type == StepType.UNSTAGE:
         refusal = as_unstage(refusal)

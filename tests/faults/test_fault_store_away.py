@@ -30,7 +30,7 @@ from runner.playbook_readiness import PlaybookReadiness
 from runner.playbook_set import PlaybookCheck
 from service.periodic_thread import Loop
 from sites.inspector import DeclaredInspector
-from statemachine.eligibility import Rules
+from statemachine.eligibility import EligibilityRules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import RunOutcome
 from tests.support.migrated_database import place_migrated
@@ -164,7 +164,7 @@ def worker(store: MovingStore) -> StepWorker:
         reporter=Reporter(store, "w/1", lambda: None),
         layout=layout,
         playbooks=PlaybookReadiness(PlaybookCheck(nowhere), None),
-        rules=Rules(),
+        rules=EligibilityRules(),
         host_keys=HostKeyPolicy.IGNORE,
         owner="w/1",
     )

@@ -16,7 +16,7 @@ from statemachine.actions import (
 )
 from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
-from statemachine.snapshot import Limits, Snapshot, StrategyView
+from statemachine.snapshot import PlanLimits, Snapshot, StrategyView
 from statemachine.states import MOVING_STRATEGIES, TERMINAL_STEPS, RunOutcome, RunState, StepState, StrategyState
 from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy, Subcloud, Worker
 
@@ -36,7 +36,7 @@ class CoordinatorSide:
     """The installation. `limits` is what the plan obeys; `groups` gives the (apply type, width) of each group."""
 
     def __init__(
-        self, *, subclouds: int, groups: list[tuple[str, int]], workers: list[int], limits: Limits, thorough: bool
+        self, *, subclouds: int, groups: list[tuple[str, int]], workers: list[int], limits: PlanLimits, thorough: bool
     ) -> None:
         self.now = 1000.0
         self.limits = limits

@@ -19,7 +19,7 @@ from time import perf_counter
 from unittest.mock import patch
 
 from statemachine.machines import StepMachine, fire_strategy
-from statemachine.snapshot import Limits
+from statemachine.snapshot import PlanLimits
 from statemachine.states import RunOutcome, StepState
 from tests.property.plan_coordinator import StaleError
 from tests.property.plan_fleet import FROM_VERSIONS, Fleet
@@ -62,7 +62,7 @@ class _Schedule:
             subclouds=1 + self.pick(5),
             groups=groups,
             workers=[1 + self.pick(3) for _ in range(1 + self.pick(2))],
-            limits=Limits(max_attempts=1 + self.pick(3)),
+            limits=PlanLimits(max_attempts=1 + self.pick(3)),
             thorough=seed % 16 == 0,
         )
         # Some schedules are calm, so that all goes far; in some nearly everything fails.

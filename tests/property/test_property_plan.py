@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from statemachine.snapshot import Limits
+from statemachine.snapshot import PlanLimits
 from statemachine.states import RunOutcome, StepState
 from tests.property.plan_coordinator import StaleError
 from tests.property.plan_fleet import FROM_VERSIONS, Fleet
@@ -50,7 +50,7 @@ class PlanMachine(RuleBasedStateMachine):
             subclouds=subclouds,
             groups=groups,
             workers=workers,
-            limits=Limits(max_attempts=attempts),
+            limits=PlanLimits(max_attempts=attempts),
             thorough=True,
         )
         self.fleet.create(chosen=range(subclouds), apply_type=None, width=None, stop=stop)

@@ -16,11 +16,11 @@ from db.schema import events, outbox, preparations, runs, secrets, steps, strate
 from db.unit_of_work import Journal
 from statemachine.actions import Action, StepChange
 from statemachine.plan import plan
-from statemachine.snapshot import Limits
+from statemachine.snapshot import PlanLimits
 from statemachine.states import RunOutcome, RunState, StepState
 
 AT = datetime(2022, 3, 3, 10, 0, 0, tzinfo=UTC)
-LIMITS = Limits(max_attempts=2)
+LIMITS = PlanLimits(max_attempts=2)
 RELEASE = "22.12"
 OWNER = "worker1/1"
 ABORT = StepChange(from_state=StepState.INITIAL, to_state=StepState.ABORTED)

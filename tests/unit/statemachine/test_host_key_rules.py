@@ -9,7 +9,7 @@ from statemachine.host_keys import (
     HostKeyVerdict,
     RecordedHostKeys,
     changed_key_reason,
-    judge_host_key,
+    classify_host_key,
     missing_key_reason,
 )
 
@@ -23,7 +23,7 @@ ACCEPT_NEW, STRICT = HostKeyPolicy.ACCEPT_NEW, HostKeyPolicy.STRICT
 @pytest.mark.parametrize("presented", [OLD, OTHER])
 def test_any_recorded_key_matches(policy: HostKeyPolicy, presented: str) -> None:
     """A site may have several keys; each of them is good, whatever version it runs."""
-    verdict = judge_host_key(presented, RECORDED, trusted_version="23.09", policy=policy)
+    verdict = classify_host_key(presented, RECORDED, trusted_version="23.09", policy=policy)
 
     assert HostKeyVerdict.MATCHES is verdict
 
@@ -31,7 +31,7 @@ def test_any_recorded_key_matches(policy: HostKeyPolicy, presented: str) -> None
 @pytest.mark.parametrize(("policy", "verdict"), [(ACCEPT_NEW, HostKeyVerdict.RECORD), (STRICT, HostKeyVerdict.MISSING)])
 def test_the_first_key(policy: HostKeyPolicy, verdict: HostKeyVerdict) -> None:
     """A key that nothing is known of is recorded with accept-new and refused with strict."""
-    assert verdict is judge_host_key(NEW, NOTHING, trusted_version="22.12", policy=policy)
+    assert verdict is classify_host_key(NEW, NOTHING, trusted_version="22.12", policy=policy)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_the_first_key(policy: HostKeyPolicy, verdict: HostKeyVerdict) -> None:
 )
 def test_another_key(policy: HostKeyPolicy, trusted_version: str | None, verdict: HostKeyVerdict) -> None:
     """Another key counts as the first one only with accept-new and a trusted version that is not that of the record."""
-    assert verdict is judge_host_key(NEW, RECORDED, trusted_version=trusted_version, policy=policy)
+    assert verdict is classify_host_key(NEW, RECORDED, trusted_version=trusted_version, policy=policy)
 
 
 @pytest.mark.parametrize("presented", [OLD, NEW])
 def test_keys_of_a_first_contact_are_not_given(presented: str) -> None:
     """With strict a key that was recorded at a first contact is not good, neither is any other."""
     recorded = RecordedHostKeys(keys=[OLD], version="22.12")
-    verdict = judge_host_key(presented, recorded, trusted_version="23.09", policy=STRICT)
+    verdict = classify_host_key(presented, recorded, trusted_version="23.09", policy=STRICT)
 
     assert HostKeyVerdict.MISSING is verdict
 
@@ -62,7 +62,7 @@ def test_keys_of_a_first_contact_are_not_given(presented: str) -> None:
 def test_a_version_that_is_not_known_has_not_changed() -> None:
     """Keys without a trusted version beside them are not replaced, whatever version the site has now."""
     recorded = RecordedHostKeys(keys=[OLD], version=None)
-    verdict = judge_host_key(NEW, recorded, trusted_version="23.09", policy=ACCEPT_NEW)
+    verdict = classify_host_key(NEW, recorded, trusted_version="23.09", policy=ACCEPT_NEW)
 
     assert HostKeyVerdict.CHANGED is verdict
 

@@ -16,14 +16,14 @@ from statemachine.actions import (
     StepChange,
 )
 from statemachine.plan import plan
-from statemachine.snapshot import Limits, PreparationView, RunView, Snapshot, StepView, StrategyView
+from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import PreparationState, StepState, StrategyState
 from statemachine.step_details import DETAILS_LENGTH
 
 NOW = 1000.0
 PREPARE = StepState.PREPARE
 ABORT = StepChange(from_state=StepState.INITIAL, to_state=StepState.ABORTED)
-LIMITS = Limits(max_attempts=3)
+LIMITS = PlanLimits(max_attempts=3)
 STRATEGY = StrategyView(
     id=1, state="applying", stop_on_failure=False, open_stage=1, failed_stage=None, any_aborted=False
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.releases import is_older, is_release
+from statemachine.releases import is_older, is_outlived, is_release
 
 
 @pytest.mark.parametrize("text", ["22.12", "1.0", "0.0", "9999.9999"])
@@ -32,3 +32,29 @@ def test_older(release: str, than: str) -> None:
 def test_not_older(release: str, than: str) -> None:
     """Nothing is older than itself, and a text that is no release is older than nothing."""
     assert not is_older(release, than)
+
+
+# Status, what the site ran when it was staged, what it is declared to run, what it runs now.
+Shown = tuple[str | None, str | None, str, str]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (("complete", "22.12", "22.12", "22.12"), False),
+        (("complete", "22.12", "22.12", "23.09"), True),
+        (("complete", "22.12", "23.09", "22.12"), False),
+        (("complete", "23.09", "22.12", "23.09"), False),
+        (("complete", None, "22.12", "22.12"), False),
+        (("complete", None, "22.12", "23.09"), True),
+        (("prestaging", "22.12", "22.12", "23.09"), False),
+        (("failed", "22.12", "22.12", "23.09"), False),
+        ((None, None, "22.12", "23.09"), False),
+    ],
+)
+def test_a_changed_version_ends_complete(shown: Shown, expected: bool) -> None:
+    """Only a complete prestage ends, by another version than the site ran then, or was declared to run."""
+    status, then, declared, now = shown
+    row = {"prestage_status": status, "prestage_from_version": then, "software_version": declared}
+
+    assert expected is is_outlived(row, now)

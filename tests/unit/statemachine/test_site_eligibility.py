@@ -7,17 +7,17 @@ import pytest
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
     DEPLOYED,
-    Refusal,
-    Rules,
+    EligibilityRules,
+    Ineligibility,
     SiteFacts,
     SiteStatus,
     as_unstage,
+    check_facts,
+    check_release,
+    check_status,
+    check_unstage,
     failed,
-    judge_facts,
-    judge_reason,
-    judge_release,
-    judge_status,
-    judge_unstage,
+    reason_against_sw_deploy,
     skipped,
     unreachable,
 )
@@ -28,30 +28,30 @@ GOOD = SiteStatus(
 FACTS = SiteFacts(
     system_mode="simplex", oam_address="10.10.10.12", management_affecting_alarms=False, software_version="21.12"
 )
-OFFLINE = Refusal(skip=True, text="Prestage skipped 'site1': Subcloud is offline.")
-UNMANAGED = Refusal(skip=True, text="Prestage skipped 'site1': Subcloud is not managed.")
-BUSY = Refusal(
+OFFLINE = Ineligibility(skip=True, text="Prestage skipped 'site1': Subcloud is offline.")
+UNMANAGED = Ineligibility(skip=True, text="Prestage skipped 'site1': Subcloud is not managed.")
+BUSY = Ineligibility(
     skip=True,
     text=(
         "Prestage skipped 'site1': Subcloud site1 current prestage_status is 'prestaging'. "
         "Please wait until it finishes before running this operation."
     ),
 )
-WAITING = Refusal(
+WAITING = Ineligibility(
     skip=True,
     text=(
         "Prestage skipped 'site1': Subcloud site1 has a step in a strategy that has not been worked on. "
         "Please wait for the strategy to end, or delete it, before running this operation."
     ),
 )
-DEPLOYING = Refusal(
+DEPLOYING = Ineligibility(
     skip=True,
     text="Prestage skipped 'site1': Prestage operation is not allowed when subcloud deploy is in progress.",
 )
-NOT_SIMPLEX = Refusal(
+NOT_SIMPLEX = Ineligibility(
     skip=True, text="Prestage skipped 'site1': Prestage operation is only accepted for a simplex subcloud."
 )
-ALARMS = Refusal(
+ALARMS = Ineligibility(
     skip=False,
     text=(
         "Prestage failed 'site1': Subcloud has management affecting alarm(s). "
@@ -63,7 +63,7 @@ ALARMS = Refusal(
 class TestStatus:
     def test_eligible(self) -> None:
         """A managed, online, deployed subcloud with nothing to do is eligible."""
-        assert judge_status(GOOD) is None
+        assert check_status(GOOD) is None
 
     @pytest.mark.parametrize(
         ("changes", "expected"),
@@ -78,9 +78,9 @@ class TestStatus:
             ({"deploy_status": "installing"}, DEPLOYING),
         ],
     )
-    def test_each_reason(self, changes: dict[str, str], expected: Refusal) -> None:
+    def test_each_reason(self, changes: dict[str, str], expected: Ineligibility) -> None:
         """Each reason alone skips the subcloud with the contract's text (3.3.3)."""
-        assert expected == judge_status(replace(GOOD, **changes))
+        assert expected == check_status(replace(GOOD, **changes))
 
     def test_order(self) -> None:
         """Of many reasons the first in the contract's order counts: offline, not managed, busy, not deployed."""
@@ -98,36 +98,36 @@ class TestStatus:
             replace(everything, availability_status="online", management_state="managed", busy_with=None),
         ]
 
-        assert [OFFLINE, UNMANAGED, BUSY, DEPLOYING] == [judge_status(site) for site in steps]
+        assert [OFFLINE, UNMANAGED, BUSY, DEPLOYING] == [check_status(site) for site in steps]
 
     @pytest.mark.parametrize("deploy_status", DEPLOYED)
     def test_deployed(self, deploy_status: str) -> None:
         """What earlier prestages left in the deploy status counts as deployed."""
-        assert judge_status(replace(GOOD, deploy_status=deploy_status)) is None
+        assert check_status(replace(GOOD, deploy_status=deploy_status)) is None
 
     @pytest.mark.parametrize("deploy_status", ["prestage-prepare", "prestaging-packages", "not-deployed", ""])
     def test_not_deployed(self, deploy_status: str) -> None:
         """A deploy that is under way, or never was, is a reason."""
-        assert judge_status(replace(GOOD, deploy_status=deploy_status)) == DEPLOYING
+        assert check_status(replace(GOOD, deploy_status=deploy_status)) == DEPLOYING
 
 
 class TestFacts:
     @pytest.mark.parametrize("force", [True, False])
     def test_eligible(self, force: bool) -> None:
         """A healthy simplex site is eligible, with or without force."""
-        assert judge_facts("site1", FACTS, force=force, rules=Rules()) is None
+        assert check_facts("site1", FACTS, force=force, rules=EligibilityRules()) is None
 
     @pytest.mark.parametrize("force", [True, False])
     def test_a_software_deploy_in_transition_is_skipped(self, force: bool) -> None:
         """A site whose own software deploy is in transition is skipped, with its state; force does not change that."""
         facts = replace(FACTS, deploy_in_transition="host", management_affecting_alarms=True)
-        expected = Refusal(
+        expected = Ineligibility(
             skip=True,
             text="Prestage skipped 'site1': Subcloud site1 current state of its own software deploy (USM) is 'host'. "
             "Please wait until it finishes before running this operation.",
         )
 
-        assert expected == judge_facts("site1", facts, force=force, rules=Rules())
+        assert expected == check_facts("site1", facts, force=force, rules=EligibilityRules())
 
     @pytest.mark.parametrize("force", [True, False])
     @pytest.mark.parametrize("mode", ["duplex", "duplex-direct", "", "Simplex"])
@@ -135,13 +135,13 @@ class TestFacts:
         """What is not simplex is skipped, and force does not change that (8.10)."""
         facts = replace(FACTS, system_mode=mode, management_affecting_alarms=True)
 
-        assert judge_facts("site1", facts, force=force, rules=Rules()) == NOT_SIMPLEX
+        assert check_facts("site1", facts, force=force, rules=EligibilityRules()) == NOT_SIMPLEX
 
     def test_duplex_by_rule(self) -> None:
         """The operator may allow duplex sites."""
         facts = replace(FACTS, system_mode="duplex")
 
-        assert judge_facts("site1", facts, force=False, rules=Rules(simplex_only=False)) is None
+        assert check_facts("site1", facts, force=False, rules=EligibilityRules(simplex_only=False)) is None
 
     @pytest.mark.parametrize(
         ("is_active", "refusal"),
@@ -150,7 +150,7 @@ class TestFacts:
             (None, None),
             (
                 False,
-                Refusal(
+                Ineligibility(
                     skip=True,
                     text=(
                         "Prestage skipped 'site1': Prestage for install on duplex subclouds is only allowed when"
@@ -160,23 +160,23 @@ class TestFacts:
             ),
         ],
     )
-    def test_controller_0_must_be_active(self, is_active: bool | None, refusal: Refusal | None) -> None:
+    def test_controller_0_must_be_active(self, is_active: bool | None, refusal: Ineligibility | None) -> None:
         """Where the active controller matters, a site on its second controller is skipped."""
         facts = replace(FACTS, system_mode="duplex", controller_0_active=is_active)
 
-        assert refusal == judge_facts("site1", facts, force=False, rules=Rules(simplex_only=False))
+        assert refusal == check_facts("site1", facts, force=False, rules=EligibilityRules(simplex_only=False))
 
     def test_alarm_fails(self) -> None:
         """A management-affecting alarm fails the subcloud; it does not skip it (8.7)."""
         facts = replace(FACTS, management_affecting_alarms=True)
 
-        assert judge_facts("site1", facts, force=False, rules=Rules()) == ALARMS
+        assert check_facts("site1", facts, force=False, rules=EligibilityRules()) == ALARMS
 
     def test_force_passes_over_alarms(self) -> None:
         """Force passes over alarms."""
         facts = replace(FACTS, management_affecting_alarms=True)
 
-        assert judge_facts("site1", facts, force=True, rules=Rules()) is None
+        assert check_facts("site1", facts, force=True, rules=EligibilityRules()) is None
 
 
 class TestRelease:
@@ -185,29 +185,29 @@ class TestRelease:
     )
     def test_newer_same_or_unknown(self, release: str, current: str) -> None:
         """A newer release, the same one, and one that cannot be compared are let through."""
-        assert judge_release("site1", release, current, for_sw_deploy=True) is None
+        assert check_release("site1", release, current, for_sw_deploy=True) is None
 
     def test_older_for_an_install(self) -> None:
         """A site may be installed anew with an older release."""
-        assert judge_release("site1", "9.9", "9.10", for_sw_deploy=False) is None
+        assert check_release("site1", "9.9", "9.10", for_sw_deploy=False) is None
 
     @pytest.mark.parametrize("release", ["22.12", "24.08", "9.10"])
     def test_too_old_for_a_deployment(self, release: str) -> None:
         """No site takes a release before 24.09 as a deployment of software; any may be installed."""
-        fault = judge_reason(release, for_sw_deploy=True)
+        fault = reason_against_sw_deploy(release, for_sw_deploy=True)
 
         assert fault is not None
         assert fault.startswith("The requested software version is not supported, cannot prestage for software deploy.")
-        assert judge_reason(release, for_sw_deploy=False) is None
+        assert reason_against_sw_deploy(release, for_sw_deploy=False) is None
 
     @pytest.mark.parametrize("release", ["24.09", "24.10", "25.03", "100.01"])
     def test_new_enough_for_a_deployment(self, release: str) -> None:
         """Sites take a release from 24.09 on as a deployment of software."""
-        assert judge_reason(release, for_sw_deploy=True) is None
+        assert reason_against_sw_deploy(release, for_sw_deploy=True) is None
 
     def test_older(self) -> None:
         """A release that is older than the site's is not deployed there, with the contract's text (4.3)."""
-        expected = Refusal(
+        expected = Ineligibility(
             skip=False,
             text=(
                 "Prestage failed 'site1': The requested software version (9.9) is lower than the current subcloud "
@@ -215,7 +215,7 @@ class TestRelease:
             ),
         )
 
-        assert expected == judge_release("site1", "9.9", "9.10", for_sw_deploy=True)
+        assert expected == check_release("site1", "9.9", "9.10", for_sw_deploy=True)
 
 
 class TestSentences:
@@ -223,7 +223,7 @@ class TestSentences:
         """A site whose facts cannot be read fails with the contract's sentence alone."""
         expected = "Prestage failed 'site1': Failed to retrieve subcloud system mode and system health."
 
-        assert Refusal(skip=False, text=expected) == unreachable("site1")
+        assert Ineligibility(skip=False, text=expected) == unreachable("site1")
 
     def test_unreachable_with_a_cause(self) -> None:
         """The cause follows the contract's sentence."""
@@ -233,8 +233,8 @@ class TestSentences:
 
     def test_prefixes(self) -> None:
         """Skipping and failing differ in the prefix and in the kind."""
-        assert Refusal(skip=True, text="Prestage skipped 'a': b") == skipped("a", "b")
-        assert Refusal(skip=False, text="Prestage failed 'a': b") == failed("a", "b")
+        assert Ineligibility(skip=True, text="Prestage skipped 'a': b") == skipped("a", "b")
+        assert Ineligibility(skip=False, text="Prestage failed 'a': b") == failed("a", "b")
 
     def test_controller_upgrading(self) -> None:
         """The text for a controller that is busy is the contract's (3.3.2, row 15)."""
@@ -250,7 +250,7 @@ class TestUnstage:
     @pytest.mark.parametrize("changes", [{"availability_status": "offline"}, {"busy_with": "prestaging-images"}])
     def test_a_site_that_is_not_ready_fails(self, changes: dict[str, str]) -> None:
         """A removal needs what a prestage needs of the site's status; where it is lacking it fails, and is no skip."""
-        refusal = judge_unstage(replace(GOOD, **changes), "23.09", "22.12")
+        refusal = check_unstage(replace(GOOD, **changes), "23.09", "22.12")
 
         assert refusal is not None
         assert (False, f"Unstage failed '{GOOD.name}': ") == (refusal.skip, refusal.text[: len(GOOD.name) + 19])
@@ -258,13 +258,13 @@ class TestUnstage:
     @pytest.mark.parametrize(("version", "is_refused"), [("23.09", True), ("23.09.1", True), ("22.12", False)])
     def test_the_running_release_stays(self, version: str, is_refused: bool) -> None:
         """The release that the site runs, or of which it runs a patch, is not removed."""
-        refusal = judge_unstage(GOOD, "23.09", version)
+        refusal = check_unstage(GOOD, "23.09", version)
 
         assert is_refused is (refusal is not None and "which is never removed" in refusal.text)
 
     def test_a_removal_is_named_to_others(self) -> None:
         """A prestage of a site that a release is being removed from is refused with that reason."""
-        refusal = judge_status(replace(GOOD, busy_with="unstaging"))
+        refusal = check_status(replace(GOOD, busy_with="unstaging"))
 
         assert refusal is not None
         assert "A staged release is being removed" in refusal.text
@@ -279,4 +279,4 @@ class TestUnstage:
     )
     def test_what_passes_a_prestage_over_fails_a_removal(self, text: str, expected: str) -> None:
         """A removal that was not done is never complete, and its sentence speaks of a removal."""
-        assert Refusal(skip=False, text=expected) == as_unstage(Refusal(skip=True, text=text))
+        assert Ineligibility(skip=False, text=expected) == as_unstage(Ineligibility(skip=True, text=text))

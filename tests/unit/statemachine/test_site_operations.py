@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.eligibility import Refusal
-from statemachine.site_operations import IN_TRANSITION, SiteOperation, find_operation, judge_operation
+from statemachine.eligibility import Ineligibility
+from statemachine.site_operations import IN_TRANSITION, SiteOperation, check_operation, find_operation
 
 
 @pytest.mark.parametrize(("key", "status"), [(key, status) for key, found in IN_TRANSITION.items() for status in found])
@@ -53,11 +53,11 @@ def test_the_first_operation_counts() -> None:
 
 def test_a_subcloud_with_an_operation_is_skipped() -> None:
     """The refusal skips the subcloud and names status and value; without an operation there is none."""
-    expected = Refusal(
+    expected = Ineligibility(
         skip=True,
         text="Prestage skipped 'edge-1': Subcloud edge-1 current backup_status in dcmanager is 'backing-up'. "
         "Please wait until it finishes before running this operation.",
     )
 
-    assert expected == judge_operation("edge-1", SiteOperation(key="backup-status", status="backing-up"))
-    assert judge_operation("edge-1", None) is None
+    assert expected == check_operation("edge-1", SiteOperation(key="backup-status", status="backing-up"))
+    assert check_operation("edge-1", None) is None
