@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from db.apply_step_moves import StaleDecisionError, StepMoves
-from db.dispatch_runs import add_runs, consume, new_run
+from db.apply_step_moves import StalePlanError, StepWriter
+from db.dispatch_runs import add_runs, mark_processed, new_run
 from db.live_output import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.unit_of_work import Journal
@@ -37,7 +37,7 @@ from statemachine.states import (
 )
 
 
-class Decisions:
+class PlanWriter:
     """Carries out the actions of one plan inside the caller's transaction.
 
     `at` is the moment that rows and events are stamped with (UTC).
@@ -47,13 +47,13 @@ class Decisions:
         self._connection = connection
         self._journal = journal
         self._at = at
-        self._moves = StepMoves(connection, journal, at)
+        self._moves = StepWriter(connection, journal, at)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
         """Carry out `actions`.
 
         Raises:
-            StaleDecisionError: A row has changed since the plan was made; the caller rolls back and plans again.
+            StalePlanError: A row has changed since the plan was made; the caller rolls back and plans again.
         """
         moves: list[MoveStep] = []
         for action in actions:
@@ -115,7 +115,7 @@ class Decisions:
 
     @_do.register
     def _retry_preparation(self, action: RetryPreparation) -> None:
-        consume(self._connection, self._journal, [action.consumed_run_id])
+        mark_processed(self._connection, self._journal, [action.consumed_run_id])
         self._run_preparation(action.preparation_id, action.phase, attempt=action.attempt)
 
     def _run_preparation(self, preparation_id: int, phase: StepState, *, attempt: int) -> None:
@@ -127,7 +127,7 @@ class Decisions:
 
     @_do.register
     def _end_preparation(self, action: EndPreparation) -> None:
-        consume(self._connection, self._journal, [action.consumed_run_id])
+        mark_processed(self._connection, self._journal, [action.consumed_run_id])
         self._expect_one(
             update(preparations)
             .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.RUNNING)
@@ -151,4 +151,4 @@ class Decisions:
 
     def _expect_one(self, statement: Any) -> None:
         if self._connection.execute(statement).rowcount != 1:
-            raise StaleDecisionError
+            raise StalePlanError

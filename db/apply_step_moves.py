@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Update, bindparam, case, delete, func, select, update
 
-from db.dispatch_runs import add_runs, consume, new_run
+from db.dispatch_runs import add_runs, mark_processed, new_run
 from db.schema import runs, secrets, steps, subclouds
 from db.staged import end_outlived, end_staged
 from db.unit_of_work import Journal, RunIds
@@ -17,6 +17,7 @@ from messages.event_types import AbortedStep, StepsAborted
 from messages.events import about_step
 from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep, StepChange
+from statemachine.errors import PrestagerError
 from statemachine.phases import STRATEGY_TYPES, Effect
 from statemachine.releases import names_release
 from statemachine.snapshot import RunView
@@ -42,7 +43,7 @@ _VERSIONS: Final = func.coalesce(
 )
 
 
-class StaleDecisionError(Exception):
+class StalePlanError(PrestagerError):
     """A row has changed since the decision was made; roll back, load again, decide again."""
 
 
@@ -55,7 +56,7 @@ class _Moved:
     step: Row[*tuple[Any, ...]]
 
 
-class StepMoves:
+class StepWriter:
     """Moves steps inside the caller's transaction; `at` is the moment that rows are stamped with (UTC)."""
 
     def __init__(self, connection: Connection, journal: Journal, at: datetime) -> None:
@@ -67,9 +68,9 @@ class StepMoves:
         """Move the steps.
 
         Raises:
-            StaleDecisionError: One of them has changed since the plan was made.
+            StalePlanError: One of them has changed since the plan was made.
         """
-        consume(
+        mark_processed(
             self._connection,
             self._journal,
             [move.consumed_run_id for move in moves if move.consumed_run_id is not None],
@@ -151,7 +152,7 @@ class StepMoves:
             ],
         )
         if result.rowcount != len(moves):
-            raise StaleDecisionError
+            raise StalePlanError
 
     def _moved(self, moves: Sequence[MoveStep]) -> list[_Moved]:
         if not moves:

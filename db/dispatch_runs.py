@@ -51,7 +51,7 @@ def add_runs(connection: Connection, journal: Journal, rows: Sequence[dict[str, 
     return added
 
 
-def consume(connection: Connection, journal: Journal, run_ids: Sequence[int]) -> None:
+def mark_processed(connection: Connection, journal: Journal, run_ids: Sequence[int]) -> None:
     """Mark finished runs as concluded: the plan never looks at them again."""
     if run_ids:
         connection.execute(

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
-from db.apply_step_moves import StepMoves
+from db.apply_step_moves import StepWriter
 from db.inventory import WORK
 from db.live_output import UnsavedTail
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
@@ -110,7 +110,7 @@ def claim(  # noqa: PLR0913 - all by name where it matters
     change = start_of(taken.phase)
     if taken.step_id is not None and change is not None:
         run = RunIds(id=run_id, phase=taken.phase, attempt=taken.attempt, trace=taken.trace)
-        StepMoves(connection, journal, at).start(taken.step_id, change, run)
+        StepWriter(connection, journal, at).start(taken.step_id, change, run)
     assignment = _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
     return replace(assignment, attempt=taken.attempt, trace=taken.trace, waited_s=float(taken.waited))
 

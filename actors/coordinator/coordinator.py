@@ -28,8 +28,8 @@ from actors.coordinator.strategy_actions import abort_strategy, apply_strategy, 
 from actors.coordinator.subclouds import add_subcloud, delete_subcloud, update_subcloud
 from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
 from actors.metrics import Metrics, NullMetrics
-from db.apply_plan import Decisions
-from db.apply_step_moves import StaleDecisionError
+from db.apply_plan import PlanWriter
+from db.apply_step_moves import StalePlanError
 from db.audit import record
 from db.database import Database
 from db.load_snapshot import database_time, load_snapshot
@@ -190,7 +190,7 @@ class Coordinator:
             attempt += 1
             try:
                 return self._once(work)
-            except StaleDecisionError:
+            except StalePlanError:
                 if attempt >= _TRIES:
                     raise
                 _log.warning("transaction.repeated", attempt=attempt)
@@ -289,12 +289,12 @@ class Coordinator:
 
     def _plan(self, connection: Connection, journal: Journal, at: datetime) -> None:
         """Plan and carry out until nothing is left to do."""
-        decisions = Decisions(connection, journal, at)
+        writer = PlanWriter(connection, journal, at)
         for _round in range(_ROUNDS):
             now = database_time(connection)
             actions = plan(load_snapshot(connection, now, self._rules.limits), now, self._rules.limits)
             actions = self._overdue.confirmed(actions)
-            decisions.carry_out(actions)
+            writer.carry_out(actions)
             if not any(action.unlocks for action in actions):
                 return
         # A long row of stages may end without any run, one a round: go on in a transaction of its own.

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, event, func, insert, select, update
 
-from db.apply_plan import Decisions
+from db.apply_plan import PlanWriter
 from db.load_snapshot import database_time, load_snapshot
 from db.runs import RunResult, claim, finish
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, subclouds
@@ -94,7 +94,7 @@ class Rig:
     def carry_out(self, *actions: Action) -> None:
         """Carry actions out and write the journal."""
         journal = Journal(AT)
-        Decisions(self.connection, journal, AT).carry_out(actions)
+        PlanWriter(self.connection, journal, AT).carry_out(actions)
         journal.write(self.connection)
 
     def coordinate(self, *, later_s: float = 0.0) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, func, inspect, select, update
 
-from db.apply_step_moves import StaleDecisionError
+from db.apply_step_moves import StalePlanError
 from db.database import Database
 from db.load_snapshot import database_time, load_snapshot
 from db.schema import events, outbox, preparations, runs, steps, strategies, subclouds
@@ -263,7 +263,7 @@ class TestStrategies:
         """A strategy whose state has changed since the plan is not moved."""
         strategy_id = rig.add_strategy({1: 1}, state="aborting")
 
-        with pytest.raises(StaleDecisionError):
+        with pytest.raises(StalePlanError):
             rig.carry_out(MoveStrategy(strategy_id=strategy_id, from_state="applying", to_state=StrategyState.COMPLETE))
 
 
@@ -375,7 +375,7 @@ class TestPreparations:
 
         assert (state, "why", AT) == (row.state, row.details, row.finished_at)
         assert rig.run(run_id).consumed
-        with pytest.raises(StaleDecisionError):
+        with pytest.raises(StalePlanError):
             rig.carry_out(end)
 
     def test_one_for_all_of_a_strategy(self, rig: Rig) -> None:
@@ -448,7 +448,7 @@ class TestStaleness:
             actions = plan(load_snapshot(connection, now, LIMITS), now, LIMITS)
             # Somebody else is quicker with one of the three.
             connection.execute(update(steps).where(steps.c.subcloud_id == 2).values(version=2))
-        with pytest.raises(StaleDecisionError), database.write() as connection:
+        with pytest.raises(StalePlanError), database.write() as connection:
             Rig(connection).carry_out(*actions)
 
         with database.read() as connection:

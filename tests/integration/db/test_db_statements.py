@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from db.apply_plan import Decisions
+from db.apply_plan import PlanWriter
 from db.database import Database
 from db.live_output import end_live, hold, running_runs
 from db.load_snapshot import database_time, load_snapshot
@@ -169,7 +169,7 @@ class TestQueryPlans:
         def one_pass() -> None:
             now = database_time(connection)
             actions = plan(load_snapshot(connection, now, LIMITS), now, LIMITS)
-            Decisions(connection, Journal(AT), AT).carry_out(actions)
+            PlanWriter(connection, Journal(AT), AT).carry_out(actions)
             done.extend(actions)
 
         assert [] == self.scans(database, connection, one_pass)
