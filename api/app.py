@@ -19,7 +19,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.inventory import installation_id
 from messages.commands import CommandTransport
-from messages.events import source_of
+from messages.events import event_source
 from tracing.tracer import NULL_TRACER, Tracer
 
 
@@ -85,7 +85,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
 
 
 def _source(connection: Connection) -> str:
-    return source_of(installation_id(connection))
+    return event_source(installation_id(connection))
 
 
 async def _end_streams(app: web.Application) -> None:

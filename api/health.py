@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from api.context import SERVICES
 from api.responses import database_response, encode, encode_list, json_response
 from db.heartbeats import all_processes
-from messages.readiness import TOLD_BY_API, is_ready, readiness_body
-from messages.worker_resources import worker_resource
+from messages.process_info import TOLD_BY_API, is_ready, readiness_body
+from messages.serializers import worker_resource
 
 _log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from api.context import CALLER, COMMAND, SERVICES
 from api.error_response import error_response
 from api.errors import RETRY_AFTER, ApiError
 from db.unavailable import DatabaseUnavailableError
-from messages.not_served import not_served_path
+from messages.dcmanager import not_served_path
 from tracing.log_context import LogContext
 from tracing.tracer import Kind, Tracer, parse_traceparent
 

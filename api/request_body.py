@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from api.context import SERVICES
 from api.errors import ApiError, body_required, malformed
-from messages.json_limits import check
+from messages.limits import check_json
 
 # From this size on a body is parsed in a thread; smaller ones take well under a millisecond.
 _LARGE_BYTES: Final = 16 * 1024
@@ -61,7 +61,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         # An exception's message may reach a log, so none of these repeats what was sent.
         raise ValueError("not an object")  # noqa: TRY004 - all that is wrong with a body is a ValueError
-    check(value)
+    check_json(value)
     return value
 
 

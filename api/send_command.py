@@ -19,7 +19,7 @@ from api.responses import encode, json_response
 from db.encryption import Sealer
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, RequestError, TransportUnavailableError
-from messages.requests.base import read
+from messages.requests.base import parse_request
 from messages.requests.strategy import PasswordRequest
 from messages.secret_names import without_secrets
 from tracing.tracer import active_traceparent
@@ -38,7 +38,7 @@ def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | N
         bound_to: Id of the command that carries it.
     """
     try:
-        plain = read(PasswordRequest, {"sysadmin_password": value}).sysadmin_password
+        plain = parse_request(PasswordRequest, {"sysadmin_password": value}).sysadmin_password
     except RequestError as fault:
         return None, cast("Fault", str(fault))
     return sealer.seal(plain, bound_to=bound_to), None

@@ -19,8 +19,8 @@ from api.validation import judged, path_ref, read_known, read_query, step_not_fo
 from db import read_queries as listing
 from db.run_output import PhaseOutput, outputs
 from messages.commands import CommandType
-from messages.not_served import with_not_served
-from messages.requests.base import shown
+from messages.dcmanager import with_not_served
+from messages.requests.base import truncate_for_error
 from messages.requests.queries import LogQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.serializers import step_resource, strategy_resource
@@ -66,7 +66,7 @@ def _not_found(wanted: str | None) -> ApiError:
     detail = (
         "Strategy not found"
         if wanted is None
-        else with_not_served(f"Strategy of type '{shown(wanted)}' not found", wanted)
+        else with_not_served(f"Strategy of type '{truncate_for_error(wanted)}' not found", wanted)
     )
     return ApiError(HTTPStatus.NOT_FOUND, detail)
 

@@ -15,7 +15,7 @@ from api.context import SERVICES, Limits
 from api.errors import ApiError, body_required, malformed
 from api.request_body import parse_object, patience, read_object, refuse_early, too_large
 from api.validation import known
-from messages.json_limits import check
+from messages.limits import check_json
 from messages.requests.base import Request, taken_names
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
 from messages.secret_names import secret_names, without_secrets
@@ -70,7 +70,7 @@ def _mapping(values: object) -> dict[str, Any]:
         raise BootstrapValuesError(f"{_FAULT} must be a mapping of names to values")
     fields = {str(key): value for key, value in values.items()}
     try:
-        check(fields)
+        check_json(fields)
     except ValueError:
         raise BootstrapValuesError(f"{_FAULT} holds a value that cannot be read") from None
     return fields
@@ -233,7 +233,7 @@ async def _bootstrap_values(document: tuple[bool, bytes], limits: Limits) -> dic
 def _texts(parts: dict[str, tuple[bool, bytes]]) -> dict[str, str]:
     try:
         texts = {name: content.decode() for name, (is_file, content) in parts.items() if not is_file}
-        check(texts)
+        check_json(texts)
     except ValueError:
         raise malformed() from None
     return texts

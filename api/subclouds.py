@@ -21,13 +21,12 @@ from db.inventory import installation_id
 from db.read_queries import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
-from messages.requests.names import unused_fields, unused_note
-from messages.requests.staged import StagedRequest, UnstageBody
+from messages.process_info import INSTALLATION_HEADER
+from messages.requests.base import unused_fields, unused_note
 from messages.requests.strategy import PrestageBody
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 from messages.schemas import DetailedSubcloud, ListedSubcloud, SubcloudDetail
 from messages.serializers import subcloud_resource
-from messages.version import INSTALLATION_HEADER
 
 # What an operator, who may only manage and unmanage, may send.
 _STATE: Final = "management-state"

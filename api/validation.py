@@ -11,9 +11,8 @@ from aiohttp import web
 from api.errors import ApiError
 from api.request_body import read_object
 from messages.errors import RequestError
-from messages.json_limits import is_storable
-from messages.requests.base import Request, read, taken_names
-from messages.requests.names import refuse_unknown, unknown_text
+from messages.limits import is_storable
+from messages.requests.base import Request, parse_request, reject_unknown, taken_names, unknown_text
 
 # Longest name of a subcloud or group, in characters.
 _NAME_LENGTH: Final = 255
@@ -67,7 +66,7 @@ def judged(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPSt
         ApiError: With `status`, for the first fault in the model's order.
     """
     try:
-        return read(model, data)
+        return parse_request(model, data)
     except RequestError as fault:
         raise ApiError(status, str(fault)) from None
 
@@ -79,7 +78,7 @@ def known(model: type[Request], names: Iterable[str]) -> None:
         ApiError: 400, naming the first that is not known and the nearest that is.
     """
     try:
-        refuse_unknown(model, names)
+        reject_unknown(model, names)
     except RequestError as fault:
         raise ApiError(HTTPStatus.BAD_REQUEST, str(fault)) from None
 

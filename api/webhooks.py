@@ -20,7 +20,7 @@ from db.schema import webhooks
 from db.webhooks import all_webhooks
 from messages.commands import CommandType
 from messages.errors import RequestError
-from messages.requests.base import read
+from messages.requests.base import parse_request
 from messages.requests.webhook import SECRET_KEY, DeliveryQuery, SecretRequest, WebhookBody, WebhookChangeBody
 from messages.schemas import CountedWebhook
 from messages.serializers import delivery_resource, webhook_resource
@@ -44,7 +44,7 @@ class _SigningSecret:
         if self._secret is None:
             return None, None
         try:
-            read(SecretRequest, {SECRET_KEY: self._secret})
+            parse_request(SecretRequest, {SECRET_KEY: self._secret})
         except RequestError:
             return None, "undecodable"
         self._sealed = sealer.seal(self._secret, bound_to=bound_to)
@@ -63,22 +63,22 @@ class _SigningSecret:
 async def show_all(request: web.Request) -> web.Response:
     """Show every webhook, with the number of its open deliveries."""
 
-    def read(connection: Connection) -> bytes:
+    def parse_request(connection: Connection) -> bytes:
         rows = all_webhooks(connection)
         return encode_list("webhooks", _counted(connection, rows))
 
-    return await database_response(request, read)
+    return await database_response(request, parse_request)
 
 
 async def show(request: web.Request) -> web.Response:
     """Show one webhook."""
     ref = path_ref(request, webhook_not_found())
 
-    def read(connection: Connection) -> bytes:
+    def parse_request(connection: Connection) -> bytes:
         (found,) = _counted(connection, [_found(connection, ref)])
         return encode(found)
 
-    return await database_response(request, read)
+    return await database_response(request, parse_request)
 
 
 async def create(request: web.Request) -> web.Response:
@@ -118,7 +118,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
     """Show what was and is to be sent to a webhook, newest first, page by page; `state` narrows it."""
     ref, page = path_ref(request, webhook_not_found()), read_query(DeliveryQuery, request)
 
-    def read(connection: Connection) -> bytes:
+    def parse_request(connection: Connection) -> bytes:
         webhook_id = _found(connection, ref)["id"]
         rows = deliveries.deliveries_page(
             connection, webhook_id, state=page.state, before=page.marker, limit=page.limit
@@ -126,20 +126,20 @@ async def show_deliveries(request: web.Request) -> web.Response:
         items = [encode(delivery_resource(row)) for row in rows]
         return encode_page(request, "deliveries", items, last=rows[-1]["id"] if rows else None, page=page)
 
-    return await database_response(request, read)
+    return await database_response(request, parse_request)
 
 
 async def show_delivery(request: web.Request) -> web.Response:
     """Show one delivery."""
     ref, delivery_id = path_ref(request, webhook_not_found()), _delivery_id(request)
 
-    def read(connection: Connection) -> bytes:
+    def parse_request(connection: Connection) -> bytes:
         found = deliveries.find_delivery(connection, _found(connection, ref)["id"], delivery_id)
         if found is None:
             raise _delivery_not_found()
         return encode(delivery_resource(found))
 
-    return await database_response(request, read)
+    return await database_response(request, parse_request)
 
 
 def _found(connection: Connection, ref: str) -> Row:

@@ -14,7 +14,7 @@ from db.schema import runs, secrets, steps, subclouds
 from db.staged import end_outlived, end_staged
 from db.unit_of_work import Journal, RunIds
 from messages.event_types import AbortedStep, StepsAborted
-from messages.events import about_step
+from messages.events import step_event_data
 from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep, StepChange
 from statemachine.errors import PrestagerError
@@ -100,7 +100,7 @@ class StepWriter:
             .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
         ).one_or_none()
         if row is not None:
-            about = about_step(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
+            about = step_event_data(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
             self._journal.tell(f"step.{row.type}.{change.to_state}", f"step/{step_id}", about, run=run)
 
     def abort(self, strategy_id: int, change: StepChange) -> None:
@@ -254,7 +254,7 @@ class StepWriter:
         ended_runs = self._ended_runs([one.move.completed_run for one in moved if one.move.completed_run is not None])
         for one in moved:
             move, row = one.move, one.step
-            about = about_step(
+            about = step_event_data(
                 strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage, details=move.details
             )
             for state in move.path:

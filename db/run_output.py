@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or
 
 from db.read_queries import Row
 from db.schema import live_outputs, preparations, run_outputs, runs
-from messages.truncation import left_out_note
+from messages.limits import left_out_note
 from statemachine.phases import PHASES
 from statemachine.states import RunState
 

@@ -12,7 +12,7 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 TYPE_PREFIX: Final = "io.prestager.event."
 
 
-def source_of(installation: str) -> str:
+def event_source(installation: str) -> str:
     """Return the CloudEvents source of an installation, for its commands and events."""
     return f"/prestager/{installation}"
 
@@ -38,7 +38,7 @@ def cloud_event(row: Mapping[Any, Any], source: str) -> Event:
     return event
 
 
-def about_step(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepEventData:
+def step_event_data(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepEventData:
     """Return what an event of a step tells beside its state; a standalone prestage has no strategy."""
     told: StepEventData = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
     if details:

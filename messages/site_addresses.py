@@ -1,6 +1,10 @@
-"""Addresses that a caller may give a site: hosts elsewhere, never this machine itself.
+"""Addresses that a caller may give a site, and names that no subcloud may have.
 
 Passwords are sent to a site's address, so each spelling of a loopback, link-local or multicast address is refused.
+
+A subcloud is the one host of its run's inventory. A host called `localhost` would take the tasks that belong on the
+controller, and one called like a group of Ansible's breaks the inventory. Other spellings, such as `Localhost`, are
+ordinary names to Ansible.
 """
 
 from __future__ import annotations
@@ -73,3 +77,22 @@ def _unwrapped(address: IPv6Address) -> Address:
     number = int(address)
     is_compatible = number > 1 and number >> _COMPATIBLE_BITS == 0
     return IPv4Address(number & _IPV4_MASK) if is_compatible or address in _NAT64 else address
+
+
+# Names of the implicit host (`ansible.constants.LOCALHOST`) and of the groups that each inventory has.
+_RESERVED: Final = frozenset({"localhost", "127.0.0.1", "::1", "all", "ungrouped"})
+
+
+def is_reserved_host_name(name: str) -> bool:
+    """Return whether Ansible gives the name a meaning of its own."""
+    return name in _RESERVED
+
+
+def rename_text(name: str) -> str:
+    """Return the sentence about a subcloud that got such a name in an earlier release."""
+    return f"The name {name} is reserved by Ansible; give the subcloud another one before it is prestaged."
+
+
+def reserved_name_text(name: str) -> str:
+    """Return the sentence that refuses the name, without its full stop."""
+    return f"name {name} is reserved by Ansible; choose another one"

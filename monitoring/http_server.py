@@ -18,7 +18,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from messages.readiness import is_ready, readiness_body
+from messages.process_info import is_ready, readiness_body
 
 _log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from messages.version import program_version
+from messages.process_info import program_version
 
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from messages.truncation import left_out_note
+from messages.limits import left_out_note
 
 HEAD_LIMIT_BYTES = 1024 * 1024
 TAIL_LIMIT_BYTES = 3 * 1024 * 1024

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from messages.version import program_version
+from messages.process_info import program_version
 from runner.ansible_installation import AnsibleInstallation
 
 # Files of a set that are looked at, StarlingX's have 1,600; and directories, for a link may lead out of it.

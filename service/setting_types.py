@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from messages.json_limits import is_storable
+from messages.limits import is_storable
 from messages.queues import WORKER_QUEUES
 from statemachine.releases import is_release
 from tracing.collector import read_headers, traces_url

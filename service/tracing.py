@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from messages.version import program_version
+from messages.process_info import program_version
 from service.errors import StartError
 from service.roles import Role
 from service.settings import Settings

@@ -19,9 +19,9 @@ from db.encryption import Sealer
 from db.heartbeats import ProcessIdentity
 from db.inventory import installation_id
 from db.retention import Retention
-from messages.events import source_of
+from messages.events import event_source
+from messages.process_info import program_version
 from messages.queues import phases_of_queues
-from messages.version import program_version
 from monitoring.metrics import ProcessMetrics
 from runner.controller_content import ControllerSurvey
 from runner.interface import OnFinished, Runner
@@ -132,7 +132,7 @@ class _Parts:
 
     def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
         with self._database.read() as connection:
-            source = source_of(installation_id(connection))
+            source = event_source(installation_id(connection))
         name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
         messages = AmqpMessages(url, name=name, source=source, tracer=self._tracer)
         relay = amqp_relay(self._database, messages, self._owner)

@@ -12,7 +12,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any, Final
 
-from messages.version import INSTALLATION_HEADER
+from messages.process_info import INSTALLATION_HEADER
 from sites.inspector import InspectionError
 from sites.sysinv.client import Access, Address, SiteSession
 from sites.sysinv.errors import FaultKind, SiteFaultError

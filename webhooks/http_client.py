@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-from messages.version import program_version
+from messages.process_info import program_version
 from webhooks.addresses import NOT_ALLOWED, AddressNotAllowedError, Network, Resolver, socket_factory
 from webhooks.retry_policy import Reply, read_retry_after
 

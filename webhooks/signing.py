@@ -10,7 +10,7 @@ from time import time
 from db.encryption import Sealer, UnsealingError
 from db.read_queries import Row
 from messages.event_types import Event, WebhookPing
-from messages.events import CONTENT_TYPE, cloud_event, source_of
+from messages.events import CONTENT_TYPE, cloud_event, event_source
 from messages.webhook_secrets import key_of, signatures
 
 
@@ -54,7 +54,7 @@ def signed_request(installation: str, webhook: Row, row: Row, secrets: Sequence[
 
 
 def _document(installation: str, webhook: Row, row: Row) -> Event:
-    source = source_of(installation)
+    source = event_source(installation)
     if row["event"] is not None:
         return cloud_event(row["event"], source)
     ping = {"id": f"ping-{row['id']}", "type": row["type"], "subject": row["subject"], "at": row["created_at"]}

@@ -19,7 +19,7 @@ from db.schema import secrets, steps, strategies, subclouds
 from db.served_queues import missing_workers, served_queues
 from messages.commands import Command
 from messages.event_types import StrategyCreated
-from messages.requests.names import unused_note
+from messages.requests.base import unused_note
 from messages.requests.strategy import STRATEGY_TYPE, StrategyCommand, StrategyRequest
 from messages.schemas import CreatedStrategy
 from messages.serializers import NO_ERRORS, strategy_resource

@@ -23,8 +23,8 @@ from actors.coordinator.validation import read_body, read_release
 from db.inventory import candidates, change, find_subcloud, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
-from messages.events import about_step
-from messages.requests.names import unused_note
+from messages.events import step_event_data
+from messages.requests.base import unused_note
 from messages.requests.strategy import PrestageCommand, PrestageRequest
 from messages.schemas import PrestagedSubcloud
 from messages.serializers import subcloud_resource
@@ -105,6 +105,6 @@ def add_standalone_step(context: CommandContext, command: Command, values: Mappi
         insert(steps).values(**values, strategy_id=None, stage=1, trace=active_traceparent()).returning(steps.c.id)
     ).scalar_one()
     seal(context, command, step_id=step_id)
-    about = about_step(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
+    about = step_event_data(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
     context.journal.tell(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)

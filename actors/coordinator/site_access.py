@@ -11,8 +11,7 @@ from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request
 from messages.connection_variables import is_host_from_caller, is_reached_by_ssh, site_variables
 from messages.event_types import SubcloudAddressChanged
-from messages.host_names import is_reserved_host_name, rename_text
-from messages.site_addresses import REFUSED, is_site_address
+from messages.site_addresses import REFUSED, is_reserved_host_name, is_site_address, rename_text
 from runner.machine_addresses import is_elsewhere
 
 _COLUMNS: Final = ("oam_floating_ip", "management_start_ip")

@@ -14,7 +14,7 @@ from db.inventory import candidates, change, find_subcloud, has_work, site_statu
 from db.schema import subclouds
 from messages.commands import Command
 from messages.event_types import SubcloudUpdated
-from messages.requests.staged import StagedRequest, UnstageRequest
+from messages.requests.subcloud import StagedRequest, UnstageRequest
 from messages.schemas import Subcloud, UnstagedSubcloud
 from messages.serializers import subcloud_resource
 from statemachine.eligibility import check_unstage

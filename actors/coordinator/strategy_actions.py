@@ -10,9 +10,9 @@ from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import unprocessable
 from db.schema import secrets, steps, strategies
 from messages.commands import Command
+from messages.dcmanager import with_not_served
 from messages.event_types import EmptyData
-from messages.not_served import with_not_served
-from messages.requests.base import shown
+from messages.requests.base import truncate_for_error
 from messages.schemas import Strategy
 from messages.serializers import strategy_resource
 from statemachine.errors import IllegalTransitionError
@@ -92,7 +92,7 @@ def _missing(verb: str, wanted: Any) -> str:
     """Return why a verb has no strategy to work on: there is none, or none of the type asked for."""
     if wanted is None:
         return f"Unable to {verb} strategy: There is no strategy."
-    kind = shown(wanted)
+    kind = truncate_for_error(wanted)
     return with_not_served(
         f"Unable to {verb} strategy of type '{kind}': Strategy with type {kind} doesn't exist.", wanted
     )

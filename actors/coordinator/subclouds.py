@@ -16,8 +16,7 @@ from db.inventory import add, change, find_group, find_subcloud, has_work, is_ta
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
 from messages.event_types import EmptyData, SubcloudUpdated
-from messages.requests.base import Request
-from messages.requests.names import unused_note
+from messages.requests.base import Request, unused_note
 from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
 from messages.schemas import ChangedSubcloud, Subcloud
 from messages.serializers import NO_ERRORS, subcloud_resource

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from actors.coordinator.errors import bad_request
 from messages.errors import RequestError
-from messages.requests.base import Request, read
-from messages.requests.names import refuse_unknown
+from messages.requests.base import Request, parse_request, reject_unknown
 from messages.requests.strategy import ReleaseRequest
 
 _R = TypeVar("_R", bound=Request)
@@ -21,7 +20,7 @@ def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
         CommandRefusedError: 400 with the contract's text for the first fault in its order.
     """
     try:
-        return read(model, data)
+        return parse_request(model, data)
     except RequestError as fault:
         raise bad_request(str(fault)) from None
 
@@ -40,7 +39,7 @@ def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] 
         CommandRefusedError: 400 naming the first name that is not known; else as `read_request` does.
     """
     try:
-        refuse_unknown(whole or model, data)
+        reject_unknown(whole or model, data)
     except RequestError as fault:
         raise bad_request(str(fault)) from None
     return read_request(model, data)

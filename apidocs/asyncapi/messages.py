@@ -16,9 +16,8 @@ from messages.event_types import Dropped, Event, EventType, Snapshot
 from messages.events import TYPE_PREFIX as EVENT_PREFIX
 from messages.requests.base import Request
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.staged import StagedRequest, UnstageRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 from messages.schemas import (
     CreatedStrategy,

@@ -24,7 +24,7 @@ from apidocs.openapi.strategies import STRATEGIES
 from apidocs.openapi.watching import WATCHING
 from apidocs.openapi.webhooks import WEBHOOKS
 from db.tokens import Role
-from messages.version import program_version
+from messages.process_info import program_version
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {**STRATEGIES, **SUBCLOUDS, **GROUPS, **WATCHING, **WEBHOOKS}
 

@@ -11,9 +11,8 @@ from api import groups, subclouds
 from apidocs.openapi.envelopes import GroupList, GroupMembers, SubcloudList
 from apidocs.openapi.operation import Body, Operation, Shown
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import PrestageBody
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 from messages.schemas import (
     ChangedSubcloud,
     DetailedSubcloud,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from broker.amqp.errors import MalformedCommandError
 from broker.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
-from messages.json_limits import check
+from messages.limits import check_json
 from messages.secret_names import without_secrets
 from tracing.tracer import parse_traceparent
 
@@ -140,7 +140,7 @@ def _check_storable(event: CommandEvent) -> None:
     for name, value in (*event, *event.data):
         if name in _KEPT:
             try:
-                check(value)
+                check_json(value)
             except ValueError as error:
                 raise MalformedCommandError(f"{name}: {error}") from None
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from cli.doctor.finding import Finding, warn
 from db.database import Database
 from db.schema import subclouds
-from messages.host_names import is_reserved_host_name, rename_text
+from messages.site_addresses import is_reserved_host_name, rename_text
 
 # Subclouds that are named in one finding.
 _MOST_NAMES: Final = 20

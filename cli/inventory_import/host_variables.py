@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from messages.json_limits import check
-from messages.requests.base import shown
+from messages.limits import check_json
+from messages.requests.base import truncate_for_error
 
 # As long as the name of a subcloud may be.
 _LONGEST_NAME: Final = 255
@@ -26,7 +26,7 @@ def unusable_variables(variables: Mapping[str, Any]) -> dict[str, str]:
 
 def _fault(variable: dict[str, Any]) -> str | None:
     try:
-        check(variable)
+        check_json(variable)
     except ValueError as error:
         return str(error)
     if _holds_byte_order_mark(variable):
@@ -36,7 +36,7 @@ def _fault(variable: dict[str, Any]) -> str | None:
 
 def readable(name: str) -> str:
     """Return the name of a host, group or variable as a sentence may hold it: what cannot be seen is escaped."""
-    return name if name.isprintable() and len(name) <= _LONGEST_NAME else shown(ascii(name))
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else truncate_for_error(ascii(name))
 
 
 def _holds_byte_order_mark(value: Any) -> bool:

@@ -6,10 +6,21 @@ The JSON Schema of the documents is made from the same types and constraints, so
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
@@ -17,14 +28,14 @@ from messages.errors import RequestError
 
 _FAULT: Final = "request-fault"
 # Enough to recognise a value that a text repeats, in characters.
-_SHOWN: Final = 64
+_MOST_SHOWN: Final = 64
 
 
 class Request(BaseModel):
-    """What somebody sends. The order of the fields is the order in which faults are told.
+    """Content of a command, a body or a query. Errors are looked for in the order of the fields.
 
     Attributes:
-        unused_names: Names that may be sent and are ignored; see `messages.requests.names`. None: any.
+        unused_names: Names that may be sent and are ignored. None: any.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -103,19 +114,19 @@ class ErrorMessage:
             own = next((one["ctx"] for one in error.errors(include_url=False) if one["type"] == _FAULT), None)
         # Outside of the block, for the cause would hold the value.
         text = own["text"] if own else self._text if isinstance(self._text, str) else self._text(value)
-        raise fault(text, (own and own["value"]) or shown(value))
+        raise validation_error(text, (own and own["value"]) or truncate_for_error(value))
 
 
-def fault(text: str, value: str = "") -> PydanticCustomError:
+def validation_error(text: str, value: str = "") -> PydanticCustomError:
     """Return what a function of a field raises; `{key}` stands for the field's name as sent, `{value}` for `value`."""
     return PydanticCustomError(_FAULT, "{text}", {"text": text, "value": value})
 
 
-def shown(value: Any) -> str:
+def truncate_for_error(value: Any) -> str:
     """Return a value as an error may repeat it: on one line, cut short, and without what cannot be encoded."""
     text = str(value).encode(errors="replace").decode()
     # Escaped after the cut, for text of any length may come; terminals and pages would obey what is not printable.
-    short = text if len(text) <= _SHOWN else text[: _SHOWN - 2] + ".."
+    short = text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 2] + ".."
     return short if short.isprintable() else "".join(map(_printable, short))
 
 
@@ -123,7 +134,7 @@ def _printable(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]
 
 
-def read(model: type[_R], data: Mapping[str, Any]) -> _R:
+def parse_request(model: type[_R], data: Mapping[str, Any]) -> _R:
     """Return the request that `data` holds.
 
     Raises:
@@ -150,3 +161,98 @@ def _text(model: type[Request], error: ErrorDetails) -> str:
 def _sayings(model: type[Request], key: str) -> list[ErrorMessage]:
     fields = (field for name, field in model.model_fields.items() if key in {name, field.alias})
     return [one for field in fields for one in field.metadata if isinstance(one, ErrorMessage)]
+
+
+# How alike the nearest name has to be, from 0 to 1: one letter too many or too few in a short name still is.
+_LIKENESS: Final = 0.6
+# Longer names are nobody's slip of the finger, in characters; comparing takes the square of it.
+_COMPARED: Final = 64
+# Names of which no two look alike, and that end where they seem to.
+_PLAIN: Final = re.compile(r"[!-~]+")
+
+
+def reject_unknown(model: type[Request], names: Iterable[str], *, noun: str = "field") -> None:
+    """Do nothing where `model` takes or at least knows every name.
+
+    Args:
+        model: Its `unused_names` are known though not taken; with None every name is.
+
+        names: As they were sent.
+
+        noun: What each of them is the name of.
+
+    Raises:
+        RequestError: Names the first, in the order of the alphabet, that is not known, and the nearest that is: one
+            that is taken, if any is near.
+    """
+    if model.unused_names is None:
+        return
+    taken = taken_names(model)
+    unknown = sorted(set(names) - taken - model.unused_names)
+    if unknown:
+        raise RequestError(unknown_text(unknown[0], taken, noun, model.unused_names))
+
+
+def unknown_text(name: str, taken: Iterable[str], noun: str = "field", unused: Iterable[str] = ()) -> str:
+    """Return the words for a name that is not known: with the nearest that is taken, else the nearest unused one."""
+    nearest = _nearest(name, taken) or _nearest(name, unused)
+    instead = f"did you mean {nearest}?" if nearest else f"GET /docs shows the {noun}s that there are"
+    return f"Unknown {noun}: {_quoted(name)}; {instead}"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    if len(name) > _COMPARED:
+        return None
+    return next(iter(get_close_matches(name.lower(), sorted(names), n=1, cutoff=_LIKENESS)), None)
+
+
+def _quoted(name: str) -> str:
+    """Return a name such that it looks like no other: with blanks at its ends or letters of elsewhere as escapes."""
+    text = truncate_for_error(name)
+    return text if _PLAIN.fullmatch(name) else f"'{text.encode('ascii', 'backslashreplace').decode()}'"
+
+
+def unused_fields(model: type[Request], names: Iterable[str]) -> list[str]:
+    """Return those of the names of a body's fields, sorted, that `model` does not take."""
+    return sorted(set(names) - taken_names(model))
+
+
+def unused_note(model: type[Request], names: Iterable[str]) -> str | None:
+    """Return the sentence about the fields that `model` does not take; None where it takes them all."""
+    unused = unused_fields(model, names)
+    return (
+        f"Prestager does not use, and did not keep: {', '.join(map(truncate_for_error, unused))}." if unused else None
+    )
+
+
+def _is_set(value: bool | str | None) -> bool:  # noqa: FBT001 - the value itself
+    return value.lower() in {"true", "t"} if isinstance(value, str) else bool(value)
+
+
+_WORD: Final = "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$"
+_WORD_OR_LETTER: Final = "^([Tt]([Rr][Uu][Ee])?|[Ff]([Aa][Ll][Ss][Ee])?)$"
+
+# `true` or `false` as a JSON boolean or as text in any case; null is false.
+_Flag = AcceptedAs(StrictBool | Annotated[str, Field(pattern=_WORD)] | None, _is_set)
+# As above, and `t` or `f`.
+_ShortFlag = AcceptedAs(StrictBool | Annotated[str, Field(pattern=_WORD_OR_LETTER)] | None, _is_set)
+
+Force = Annotated[bool, _Flag, ErrorMessage("Invalid value '{value}' for force - must be True/False or 'true'/'false'")]
+Option = Annotated[bool, _ShortFlag, ErrorMessage("Invalid value for {key} option: {value}")]
+SubcloudForce = Annotated[
+    bool | None,
+    AcceptedAs(
+        StrictBool | Annotated[str, Field(pattern=_WORD_OR_LETTER)] | None,
+        lambda value: None if value is None else _is_set(value),
+    ),
+    ErrorMessage("Invalid force value"),
+]
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+# Name or id of a group; null is none. Whether there is such a group is not seen here.
+GroupRef = Annotated[str | None, AcceptedAs(str | StrictInt | None, _as_text), ErrorMessage("Invalid group_id")]
+NewGroupRef = Annotated[str | None, AcceptedAs(str | StrictInt | None, _as_text), ErrorMessage("Invalid group")]

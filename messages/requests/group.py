@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
-from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
+from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 
 DEFAULT_GROUP: Final = "Default"
 MAX_PARALLEL: Final = 500
@@ -20,7 +20,7 @@ _BAD_NAME: Final = "Invalid group name"
 def _a_name(text: str) -> str:
     # A number would be taken for an id.
     if not text.strip() or text.isdigit() or text.casefold() == DEFAULT_GROUP.casefold():
-        raise fault(_BAD_NAME)
+        raise validation_error(_BAD_NAME)
     return text
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
+from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 from statemachine.phases import PHASES
 
 PAGE_LENGTH: Final = 100
@@ -27,7 +27,7 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise fault(_NO_MOMENT) from None
+        raise validation_error(_NO_MOMENT) from None
 
 
 def _phase(text: str) -> str:

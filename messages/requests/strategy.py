@@ -8,10 +8,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
 
-from messages.dcmanager_fields import STRATEGY_FIELDS
-from messages.not_served import with_not_served
-from messages.requests.base import AcceptedAs, ErrorMessage, Request, fault
-from messages.requests.fields import Force, GroupRef, Option
+from messages.dcmanager import STRATEGY_FIELDS, with_not_served
+from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
 
 STRATEGY_TYPE: Final = "prestage"
 MAX_PARALLEL: Final = 500
@@ -95,11 +93,11 @@ class StrategyRequest(Request):
         """Refuse targets that exclude each other; the seed's `group` does not exclude a width (contract 3.3.4)."""
         given = info.data.get
         if given("cloud") is not None and (given("subcloud_group") is not None or alias is not None):
-            raise fault("cloud_name and subcloud_group are mutually exclusive")
+            raise validation_error("cloud_name and subcloud_group are mutually exclusive")
         if given("subcloud_group") is not None and (
             given("apply_type") is not None or given("max_parallel") is not None
         ):
-            raise fault(
+            raise validation_error(
                 "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided"
             )
         return alias
@@ -147,11 +145,11 @@ def _decoded(text: str) -> str:
         # Strict, for the lenient decoder makes something of many a password that somebody forgot to encode.
         plain = b64decode("".join(text.split()), validate=True).decode()
     except ValueError:
-        raise fault(_UNDECODABLE) from None
+        raise validation_error(_UNDECODABLE) from None
     # That of `echo secret | base64`; a site would take it, and the password without it would not be masked.
     password = plain.removesuffix("\n").removesuffix("\r")
     if not password:
-        raise fault(_MISSING)
+        raise validation_error(_MISSING)
     return password
 
 
@@ -195,5 +193,5 @@ class ActionRequest(Request):
 
 def _one_reason(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
     if value and info.data.get("for_install"):
-        raise fault("for_install and for_sw_deploy are mutually exclusive")
+        raise validation_error("for_install and for_sw_deploy are mutually exclusive")
     return value

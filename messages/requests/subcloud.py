@@ -1,4 +1,4 @@
-"""Adding and changing a subcloud (contract 4.1, 4.2). The fields are named like the columns that they fill."""
+"""Adding and changing a subcloud, and its staged releases (contract 4.1, 4.2). Fields are named like their columns."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt, WithJsonSchema, model_validator
 
 from messages.connection_variables import callers_schema
-from messages.dcmanager_fields import SUBCLOUD_FIELDS
+from messages.dcmanager import SUBCLOUD_FIELDS
 from messages.requests import subcloud_fields as values
-from messages.requests.base import AcceptedAs, ErrorMessage, Request
-from messages.requests.fields import GroupRef, NewGroupRef, SubcloudForce
+from messages.requests.base import AcceptedAs, ErrorMessage, GroupRef, NewGroupRef, Request, SubcloudForce
+from messages.requests.strategy import PasswordRequest
 
 _TEXT_LENGTH: Final = 255
 _NUMBER: Final = StrictInt | StrictFloat
@@ -196,3 +196,34 @@ class ImportedSubcloudChange(SubcloudChange):
 
     oam_floating_ip: _ImportedAddress = None
     connection: _ImportedVariables = None
+
+
+_NO_RELEASE: Final = "Specified release format is not supported. Version format must be MM.mm."
+_StagedRelease = Annotated[
+    Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")],
+    ErrorMessage(_NO_RELEASE, missing="release required"),
+]
+
+
+class UnstageRequest(Request):
+    """A staged release to be removed from a subcloud, as the command holds it: the password travels apart."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    release: _StagedRelease = Field(description="The release to remove, as MM.mm.")
+
+
+class UnstageBody(PasswordRequest, UnstageRequest):
+    """A staged release to be removed from a subcloud, as it is sent."""
+
+
+class StagedRequest(Request):
+    """What is known now of a release on a subcloud, after a restored site for example."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    release: _StagedRelease = Field(description="The release, as MM.mm.")
+    verdict: Annotated[
+        Literal["unknown"],
+        ErrorMessage("Invalid verdict: {value}; give unknown", missing="verdict required: give unknown"),
+    ] = Field(description="`unknown`: whether the release is staged has to be found out by the next prestage.")

@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from messages.connection_variables import read_callers_variables
 from messages.errors import ConnectionVariableError
-from messages.host_names import is_reserved_host_name, reserved_name_text
-from messages.requests.base import fault, shown
+from messages.requests.base import truncate_for_error, validation_error
 from messages.secret_names import secret_names
-from messages.site_addresses import REFUSED, is_site_address
+from messages.site_addresses import REFUSED, is_reserved_host_name, is_site_address, reserved_name_text
 from statemachine.releases import is_release
 
 RELEASE: Final = r"^[0-9]{1,4}\.[0-9]{1,4}$"
@@ -42,18 +41,18 @@ def name_text(value: Any) -> str:
 def name(value: str) -> str:
     """Return a name: it becomes part of paths on the controller and of the inventory."""
     if not any(char.isalpha() for char in value):
-        raise fault(_NAME_WITHOUT_LETTERS)
+        raise validation_error(_NAME_WITHOUT_LETTERS)
     if not all(char.isalnum() or char in "._-" for char in value) or value[0] in ".-":
-        raise fault(_BAD_NAME)
+        raise validation_error(_BAD_NAME)
     if is_reserved_host_name(value):
-        raise fault(reserved_name_text(value))
+        raise validation_error(reserved_name_text(value))
     return value
 
 
 def text(value: str | float) -> str:
     """Return a text, or a number as one."""
     if len(str(value)) > _TEXT_LENGTH:
-        raise fault(NO_TEXT)
+        raise validation_error(NO_TEXT)
     return str(value)
 
 
@@ -83,13 +82,13 @@ def first_address(value: str) -> str:
     try:
         return str(ip_address(written))
     except ValueError:
-        raise fault(NO_ADDRESS, shown(written) or "''") from None
+        raise validation_error(NO_ADDRESS, truncate_for_error(written) or "''") from None
 
 
 def release(value: str | float) -> str:
     """Return a version, which YAML may have made a number of."""
     if not is_release(str(value)):
-        raise fault(NO_RELEASE)
+        raise validation_error(NO_RELEASE)
     return str(value)
 
 
@@ -101,15 +100,17 @@ def connection(value: dict[str, Any] | str) -> dict[str, Any]:
     variables = _mapping(value)
     secret = next((place.rpartition(".")[2] for place in secret_names(variables)), None)
     if secret is not None:
-        raise fault(
+        raise validation_error(
             "Invalid connection: {value} looks like a secret; passwords come with each prestage command",
-            shown(secret),
+            truncate_for_error(secret),
         )
     try:
         return read_callers_variables(variables)
     except ConnectionVariableError as error:
         # A fault without a value would be shown the whole field.
-        refusal = fault(f"Invalid connection: {{value}} {error.reason}", shown(error.variable) or "''")
+        refusal = validation_error(
+            f"Invalid connection: {{value}} {error.reason}", truncate_for_error(error.variable) or "''"
+        )
     raise refusal
 
 
@@ -119,10 +120,10 @@ def imported_connection(value: dict[str, Any]) -> dict[str, Any]:
     size = _size(variables)
     if size > _CONNECTION_BYTES:
         largest = max(variables, key=lambda name: _size(variables[name]))
-        raise fault(
+        raise validation_error(
             f"Its variables for Ansible take {size:,} bytes, and at most {_CONNECTION_BYTES:,} are kept; the largest is"
             f" {{value}} with {_size(variables[largest]):,} bytes. Leave it out, or have playbooks read it from a file",
-            shown(largest),
+            truncate_for_error(largest),
         )
     return variables
 
@@ -132,9 +133,9 @@ def _mapping(value: dict[str, Any] | str) -> dict[str, Any]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise fault(NO_CONNECTION) from None
+            raise validation_error(NO_CONNECTION) from None
     if not isinstance(value, dict) or _size(value) > _CONNECTION_BYTES:
-        raise fault(f"{NO_CONNECTION}, at most 16 KiB")
+        raise validation_error(f"{NO_CONNECTION}, at most 16 KiB")
     return _named(value)
 
 
@@ -149,7 +150,7 @@ def _size(value: Any) -> int:
 
 def _elsewhere(address: str) -> str:
     if not is_site_address(address):
-        raise fault(REFUSED_ADDRESS)
+        raise validation_error(REFUSED_ADDRESS)
     return address
 
 
@@ -157,5 +158,5 @@ def _checked(value: str, parse: Any) -> str:
     try:
         parse(value)
     except ValueError:
-        raise fault(NO_ADDRESS_OR_NETWORK) from None
+        raise validation_error(NO_ADDRESS_OR_NETWORK) from None
     return value

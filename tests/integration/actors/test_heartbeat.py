@@ -17,7 +17,7 @@ from db.encryption import Sealer
 from db.heartbeats import ProcessIdentity, ProcessReport, all_processes, living_processes, register_process
 from db.schema import heartbeats
 from db.secret_keys import sealing_ages
-from messages.version import program_version
+from messages.process_info import program_version
 from runner.controller_content import ControllerContent
 from runner.fake import FakeRunEnd
 from service.heartbeat import Heartbeat, ReportedProcess

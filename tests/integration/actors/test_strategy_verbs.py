@@ -8,7 +8,7 @@ import pytest
 
 from db.schema import commands, secrets, steps, strategies
 from messages.commands import Command, CommandType
-from messages.not_served import NOT_SERVED
+from messages.dcmanager import NOT_SERVED
 from tests.integration.actors.coordinator_house import House
 
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "

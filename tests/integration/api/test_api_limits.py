@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.context import Limits
-from messages.dcmanager_fields import SUBCLOUD_FIELDS
+from messages.dcmanager import SUBCLOUD_FIELDS
 from tests.support.served_api import Rig, multipart
 
 PATH = "/v1.0/sw-update-strategy"

@@ -10,7 +10,7 @@ from db.inventory import installation_id
 from db.schema import subclouds
 from messages.commands import Answer, CommandType
 from messages.host_keys import parse_host_keys
-from messages.version import INSTALLATION_HEADER
+from messages.process_info import INSTALLATION_HEADER
 from sites.dcmanager import read_subclouds
 from statemachine.site_operations import SiteOperation
 from tests.support import api_rows

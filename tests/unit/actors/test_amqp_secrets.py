@@ -9,7 +9,7 @@ import pytest
 
 from broker.amqp.cloudevents import TYPE_PREFIX, to_command
 from messages.errors import RequestError
-from messages.requests.base import read
+from messages.requests.base import parse_request
 from messages.requests.subcloud import NewSubcloud
 
 
@@ -38,6 +38,6 @@ def test_secrets_go_no_further() -> None:
 def test_a_secret_in_a_connection_is_refused(connection: dict[str, Any]) -> None:
     """A secret among connection variables is refused by its name, not dropped without a word."""
     with pytest.raises(RequestError, match="looks like a secret") as refused:
-        read(NewSubcloud, sent({"name": "a", "connection": connection}))
+        parse_request(NewSubcloud, sent({"name": "a", "connection": connection}))
 
     assert "hunter2" not in str(refused.value)

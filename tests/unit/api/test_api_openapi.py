@@ -21,7 +21,7 @@ from api.routes import GUARDED, PUBLIC, add_routes
 from apidocs.openapi.assembly import OPERATIONS, build_document
 from apidocs.openapi.page import STYLE_SOURCE, render_page
 from docs.documents import DOCUMENTS
-from messages.requests.base import read
+from messages.requests.base import parse_request
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -123,7 +123,7 @@ def test_examples_are_accepted(document: Mapping[str, Any]) -> None:
     for body in bodies:
         schema = {"$ref": f"urn:document#/components/schemas/{body.model.__name__}"}
         for example in body.examples.values():
-            read(body.model, example)
+            parse_request(body.model, example)
             Draft202012Validator(schema, registry=registry).validate(example)
     assert bodies
 

@@ -10,8 +10,8 @@ from cli.queues_command import verdict
 from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.served_queues import ServedQueue, missing_workers, served_queues
+from messages.process_info import TOLD_BY_API, is_ready, readiness_body
 from messages.queues import COMMANDS, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
-from messages.readiness import TOLD_BY_API, is_ready, readiness_body
 
 BROKER = "amqp://127.0.0.1:9/"
 

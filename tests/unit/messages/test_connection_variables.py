@@ -8,7 +8,7 @@ import pytest
 
 from messages.connection_variables import is_set_by_prestager, site_variables
 from messages.errors import RequestError
-from messages.requests.base import read
+from messages.requests.base import parse_request
 from messages.requests.subcloud import ImportedSubcloudChange, NewSubcloud, SubcloudChange
 
 IMPORT_ONLY = [
@@ -23,7 +23,7 @@ IMPORT_ONLY = [
 
 def callers(variables: Any) -> Any:
     """Return the variables that are kept of a caller's."""
-    return read(SubcloudChange, {"connection": variables}).connection
+    return parse_request(SubcloudChange, {"connection": variables}).connection
 
 
 def row(operators: dict[str, Any], caller: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def row(operators: dict[str, Any], caller: dict[str, Any]) -> dict[str, Any]:
 def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> None:
     """Callers may set none but the listed variables, new or known site; the refusal names the variable on one line."""
     with pytest.raises(RequestError) as refused:
-        read(model, {"name": "a", "connection": {"ansible_port": 22, name: "x"}})
+        parse_request(model, {"name": "a", "connection": {"ansible_port": 22, name: "x"}})
 
     shown = name[:62].replace("\n", "\\n")
     assert str(refused.value).startswith(f"Invalid connection: {shown}")
@@ -46,7 +46,7 @@ def test_what_only_the_import_may_bring(model: type[NewSubcloud], name: str) -> 
 def test_a_variable_without_a_name() -> None:
     """The refusal of a variable without a name repeats none of the values, which may be secret."""
     with pytest.raises(RequestError, match=r"^Invalid connection: '' can only come") as refused:
-        read(SubcloudChange, {"connection": {"": "Li69nux*"}})
+        parse_request(SubcloudChange, {"connection": {"": "Li69nux*"}})
 
     assert "Li69nux*" not in str(refused.value)
 
@@ -54,7 +54,7 @@ def test_a_variable_without_a_name() -> None:
 @pytest.mark.parametrize("name", IMPORT_ONLY)
 def test_the_import_brings_anything(name: str) -> None:
     """The operator's own file may hold every variable, with any value."""
-    assert {name: "-x"} == read(ImportedSubcloudChange, {"connection": {name: "-x"}}).connection
+    assert {name: "-x"} == parse_request(ImportedSubcloudChange, {"connection": {name: "-x"}}).connection
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from messages.errors import RequestError
-from messages.host_names import is_reserved_host_name
-from messages.requests.base import read
+from messages.requests.base import parse_request
 from messages.requests.subcloud import ImportedSubcloud, NewSubcloud, SubcloudChange
+from messages.site_addresses import is_reserved_host_name
 
 RESERVED = ["localhost", "all", "ungrouped"]
 # What might be special, and is not.
@@ -29,13 +29,13 @@ ORDINARY = [
 def test_reserved_names(model: type[NewSubcloud], name: str) -> None:
     """No subcloud may be called so, new or renamed, by a caller or by an import; the refusal says why."""
     with pytest.raises(RequestError, match=f"^name {name} is reserved by Ansible; choose another one$"):
-        read(model, {"name": name})
+        parse_request(model, {"name": name})
 
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_names(name: str) -> None:
     """A name that only looks special stays allowed."""
-    assert name == read(NewSubcloud, {"name": name}).name
+    assert name == parse_request(NewSubcloud, {"name": name}).name
 
 
 def test_the_names_are_ansibles() -> None:

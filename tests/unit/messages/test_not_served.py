@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from messages.not_served import NOT_SERVED, not_served_path, with_not_served
+from messages.dcmanager import NOT_SERVED, not_served_path, with_not_served
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from messages.errors import RequestError
-from messages.requests.base import Request, read
+from messages.requests.base import Request, parse_request
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
-from messages.requests.staged import StagedRequest, UnstageBody
 from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
 
 # With what each model is content, so that a single field can be looked at.
@@ -109,7 +108,7 @@ def test_the_schema_promises_what_is_accepted(model: type[Request], key: str) ->
 
 def _is_accepted(model: type[Request], data: dict[str, Any]) -> bool:
     try:
-        read(model, data)
+        parse_request(model, data)
     except RequestError:
         return False
     return True
@@ -151,7 +150,7 @@ def test_the_parameters_of_queries_are_described(model: type[Request]) -> None:
 def test_numbers_of_a_query_are_digits(query: dict[str, str], text: str) -> None:
     """A number is digits and nothing else, and the first wrong parameter is named."""
     with pytest.raises(RequestError) as found:
-        read(PageQuery, query)
+        parse_request(PageQuery, query)
 
     assert text == str(found.value)
 
@@ -162,7 +161,7 @@ def test_numbers_of_a_query_are_digits(query: dict[str, str], text: str) -> None
 def test_a_moment_is_one_in_utc(since: str) -> None:
     """A moment that is none, or none in UTC for the calendar begins after it or ends before it, is told."""
     with pytest.raises(RequestError, match=r"^since must be a moment such as 2026-11-22T08:00:00"):
-        read(AuditQuery, {"since": since})
+        parse_request(AuditQuery, {"since": since})
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_a_moment_is_one_in_utc(since: str) -> None:
 )
 def test_moments(since: str, moment: str) -> None:
     """A moment is in UTC unless it says otherwise."""
-    found = read(AuditQuery, {"since": since}).since
+    found = parse_request(AuditQuery, {"since": since}).since
 
     assert found is not None
     assert moment == found.isoformat()
@@ -186,21 +185,21 @@ def test_moments(since: str, moment: str) -> None:
 def test_a_text_without_meaning(model: type[Request]) -> None:
     """A NUL, which PostgreSQL cannot compare with, is refused before anybody asks."""
     with pytest.raises(RequestError, match=r"^type must not have a NUL$"):
-        read(model, {"type": "a\0"})
+        parse_request(model, {"type": "a\0"})
 
 
 def test_faults_come_in_the_order_of_the_fields() -> None:
     """Of several faults the first field's is told, whatever the order in which they were sent."""
     with pytest.raises(RequestError, match=r"^subcloud-apply-type invalid$"):
-        read(StrategyRequest, {"force": "x", "subcloud-apply-type": "x", "type": "prestage"})
+        parse_request(StrategyRequest, {"force": "x", "subcloud-apply-type": "x", "type": "prestage"})
 
 
 def test_a_fault_repeats_no_more_than_a_value_and_no_names() -> None:
     """What looks like a place-holder in a value stays what it is, and a long value is cut."""
     with pytest.raises(RequestError) as braces:
-        read(StrategyRequest, {"type": "prestage", "force": "{key}{value}"})
+        parse_request(StrategyRequest, {"type": "prestage", "force": "{key}{value}"})
     with pytest.raises(RequestError) as long:
-        read(StrategyRequest, {"type": "prestage", "force": "x" * 1000})
+        parse_request(StrategyRequest, {"type": "prestage", "force": "x" * 1000})
 
     assert "Invalid value '{key}{value}' for force" in str(braces.value)
     assert "x" * 62 + ".." in str(long.value)
@@ -214,7 +213,7 @@ def test_a_fault_repeats_no_more_than_a_value_and_no_names() -> None:
 def test_a_value_that_is_no_text(model: type[Request], data: dict[str, str]) -> None:
     """Bytes that are not UTF-8 arrive as halves of pairs, which no answer can hold: they are a fault like others."""
     with pytest.raises(RequestError) as found:
-        read(model, data)
+        parse_request(model, data)
 
     assert str(found.value).encode()
 
@@ -222,7 +221,7 @@ def test_a_value_that_is_no_text(model: type[Request], data: dict[str, str]) -> 
 def test_a_fault_holds_nothing_that_was_sent() -> None:
     """Neither cause nor context of a fault has the request, for a log may show them."""
     with pytest.raises(RequestError) as found:
-        read(StrategyBody, {"type": "x", "sysadmin_password": "aHVudGVyMg=="})
+        parse_request(StrategyBody, {"type": "x", "sysadmin_password": "aHVudGVyMg=="})
 
     assert (None, None) == (found.value.__cause__, found.value.__context__)
 
@@ -238,20 +237,20 @@ def test_a_fault_holds_nothing_that_was_sent() -> None:
 )
 def test_two_spellings_of_a_field(data: dict[str, Any], subnet: str) -> None:
     """Both spellings are read; of two the one with dashes counts, unless it is null."""
-    assert subnet == read(SubcloudChange, data).management_subnet
+    assert subnet == parse_request(SubcloudChange, data).management_subnet
 
 
 def test_a_fault_names_the_spelling_that_was_sent() -> None:
     """Whoever wrote underscores reads of underscores."""
     with pytest.raises(RequestError, match=r"^Invalid management_subnet: there is not an IP address or network$"):
-        read(SubcloudChange, {"management_subnet": "there"})
+        parse_request(SubcloudChange, {"management_subnet": "there"})
 
 
 @pytest.mark.parametrize("field", ["start", "end", "gateway"])
 @pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
 def test_network_fields_in_the_spelling_of_the_client(model: type[Request], field: str) -> None:
     """The client writes network fields with underscores; they count as those with dashes."""
-    given = read(model, {**MODELS[model], f"management_{field}_ip": "192.0.2.5"})
+    given = parse_request(model, {**MODELS[model], f"management_{field}_ip": "192.0.2.5"})
 
     assert "192.0.2.5" == getattr(given, f"management_{field}_ip")
 
@@ -260,12 +259,12 @@ def test_network_fields_in_the_spelling_of_the_client(model: type[Request], fiel
 @pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
 def test_the_bootstrap_address_in_both_spellings(model: type[Any], spelling: str) -> None:
     """The client writes a dash when it adds a subcloud, and an underscore when it changes one."""
-    assert "192.0.2.5" == read(model, {**MODELS[model], spelling: "192.0.2.5"}).bootstrap_address
+    assert "192.0.2.5" == parse_request(model, {**MODELS[model], spelling: "192.0.2.5"}).bootstrap_address
 
 
 def test_the_release_of_a_new_subcloud_is_its_software_version() -> None:
     """The release that is given for one site counts before the version in a file for many."""
-    given = read(NewSubcloud, {"name": "a", "release": "24.09", "software_version": "22.12"})
+    given = parse_request(NewSubcloud, {"name": "a", "release": "24.09", "software_version": "22.12"})
 
     assert "24.09" == given.software_version
 
@@ -274,7 +273,7 @@ def test_the_release_of_a_new_subcloud_is_its_software_version() -> None:
 def test_the_release_of_a_new_subcloud_is_a_release(release: str) -> None:
     """A release that is none is refused under the name by which it was sent."""
     with pytest.raises(RequestError, match=r"^Invalid release: give the version as MM\.mm, such as 22\.12$"):
-        read(NewSubcloud, {"name": "a", "release": release})
+        parse_request(NewSubcloud, {"name": "a", "release": release})
 
 
 @pytest.mark.parametrize("model", [NewSubcloud, SubcloudChange])
@@ -283,10 +282,10 @@ def test_options_that_are_not_served_are_refused(model: type[Request], option: s
     """An option that asks for what is not done here is refused by name, and says what serves it."""
     assert _is_accepted(model, {**MODELS[model], option: "false"})
     with pytest.raises(RequestError, match=f"^Invalid option: {option}: Prestager does not serve it; dcmanager's own"):
-        read(model, {**MODELS[model], option: "true"})
+        parse_request(model, {**MODELS[model], option: "true"})
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(True, True), (False, False), ("true", True), ("false", False)])
 def test_stop_on_failure_is_a_boolean_or_its_word(sent: bool | str, kept: bool) -> None:
     """A JSON boolean counts as the client's word for it."""
-    assert kept is read(StrategyRequest, {"type": "prestage", "stop-on-failure": sent}).stop_on_failure
+    assert kept is parse_request(StrategyRequest, {"type": "prestage", "stop-on-failure": sent}).stop_on_failure

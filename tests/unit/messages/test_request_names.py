@@ -6,14 +6,12 @@ from time import perf_counter
 
 import pytest
 
-from messages.dcmanager_fields import STRATEGY_FIELDS, SUBCLOUD_FIELDS
+from messages.dcmanager import STRATEGY_FIELDS, SUBCLOUD_FIELDS
 from messages.errors import RequestError
-from messages.requests.base import Request, taken_names
+from messages.requests.base import Request, reject_unknown, taken_names, unknown_text, unused_fields, unused_note
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.names import refuse_unknown, unknown_text, unused_fields, unused_note
-from messages.requests.staged import StagedRequest
 from messages.requests.strategy import ActionRequest, PrestageBody, PrestageCommand, StrategyBody, StrategyCommand
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange
 from messages.requests.webhook import WebhookBody, WebhookChangeBody
 
 STRATEGIES = (StrategyBody, StrategyCommand, PrestageBody, PrestageCommand)
@@ -46,7 +44,7 @@ SUBCLOUDS = (NewSubcloud, SubcloudChange)
 def test_nearest_name(model: type[Request], name: str, nearest: str) -> None:
     """The name that comes nearest to an unknown one is told; case does not matter for it."""
     with pytest.raises(RequestError) as refused:
-        refuse_unknown(model, [*taken_names(model), name])
+        reject_unknown(model, [*taken_names(model), name])
 
     assert f"Unknown field: {name}; did you mean {nearest}?" == str(refused.value)
 
@@ -65,7 +63,7 @@ def test_nearest_name(model: type[Request], name: str, nearest: str) -> None:
 def test_names_that_look_like_another(name: str, told: str) -> None:
     """What cannot be told from another name by eye, or moves a terminal's cursor, is quoted and escaped."""
     with pytest.raises(RequestError) as refused:
-        refuse_unknown(StrategyBody, [name])
+        reject_unknown(StrategyBody, [name])
 
     assert f"Unknown field: {told}" == str(refused.value)
 
@@ -74,7 +72,7 @@ def test_names_that_look_like_another(name: str, told: str) -> None:
 def test_nothing_near(name: str) -> None:
     """Where no name is near, the documents are named; what is sent is repeated in part and can be encoded."""
     with pytest.raises(RequestError) as refused:
-        refuse_unknown(StrategyBody, [name])
+        reject_unknown(StrategyBody, [name])
 
     told = str(refused.value)
     assert told.endswith("; GET /docs shows the fields that there are")
@@ -86,7 +84,7 @@ def test_what_dcmanager_knows(model: type[Request]) -> None:
     """Fields of any type of strategy, and of any deployment, are let in; each is one that we do not take."""
     known = STRATEGY_FIELDS if model in STRATEGIES else SUBCLOUD_FIELDS
 
-    refuse_unknown(model, known)
+    reject_unknown(model, known)
 
     assert sorted(known - {"sysadmin_password"}) == sorted(set(unused_fields(model, known)) - {"sysadmin_password"})
     assert set() == (known & taken_names(model))
@@ -96,26 +94,26 @@ def test_fields_of_another_kind_of_body() -> None:
     """What dcmanager knows of one kind of body is not known in another."""
     for model, name in ((GroupRequest, "rollback"), (StrategyBody, "install_values"), (NewSubcloud, "rollback")):
         with pytest.raises(RequestError, match=f"^Unknown field: {name}; "):
-            refuse_unknown(model, [name])
+            reject_unknown(model, [name])
 
 
 def test_bodies_of_the_contract_alone() -> None:
     """Where the contract ignores other names, so do we."""
-    refuse_unknown(ActionRequest, ["action", "anything"])
+    reject_unknown(ActionRequest, ["action", "anything"])
 
 
 def test_order_does_not_matter() -> None:
     """Of several unknown names the first in the alphabet is told, in whatever order they came."""
     for names in (["b1", "a1"], ["a1", "b1"]):
         with pytest.raises(RequestError, match=r"^Unknown field: a1; "):
-            refuse_unknown(GroupRequest, names)
+            reject_unknown(GroupRequest, names)
 
 
 def test_comparing_is_cheap() -> None:
     """Ten thousand long unknown names are refused as fast as one."""
     began = perf_counter()
     with pytest.raises(RequestError):
-        refuse_unknown(NewSubcloud, [f"{number:x>60}" for number in range(10_000)])
+        reject_unknown(NewSubcloud, [f"{number:x>60}" for number in range(10_000)])
 
     assert perf_counter() - began < 1.0
 

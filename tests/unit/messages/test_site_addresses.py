@@ -8,7 +8,7 @@ from socket import AF_INET, AF_INET6, getaddrinfo
 import pytest
 
 from messages.errors import RequestError
-from messages.requests.base import read
+from messages.requests.base import parse_request
 from messages.requests.subcloud import ImportedSubcloudChange, NewSubcloud, SubcloudChange
 from messages.site_addresses import is_site_address
 
@@ -35,16 +35,16 @@ def test_callers_cannot_lead_a_password_here(text: str) -> None:
     """No field of a site by which it is reached takes such an address from a caller; the operator's import may."""
     for name in ("oam_floating_ip", "external_oam_floating_address", "management-start-ip", "bootstrap-address"):
         with pytest.raises(RequestError, match=f"^Invalid {name}: "):
-            read(NewSubcloud, {"name": "a", name: text})
+            parse_request(NewSubcloud, {"name": "a", name: text})
     with pytest.raises(RequestError, match=r"^Invalid connection: ansible_host must be"):
-        read(SubcloudChange, {"connection": {"ansible_host": text}})
+        parse_request(SubcloudChange, {"connection": {"ansible_host": text}})
 
 
 def test_the_import_may_lead_anywhere() -> None:
     """The operator's own file may place a site on loopback, as simulated fleets are."""
     wanted = {"oam_floating_ip": "127.0.0.1", "connection": {"ansible_host": "127.0.0.1"}}
 
-    assert wanted == read(ImportedSubcloudChange, wanted).model_dump(exclude_none=True)
+    assert wanted == parse_request(ImportedSubcloudChange, wanted).model_dump(exclude_none=True)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from messages.errors import RequestError
-from messages.requests.base import read
-from messages.requests.names import refuse_unknown
+from messages.requests.base import parse_request, reject_unknown
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 
 NAME = "Invalid webhook name: give 1 to 255 letters, digits, dots, dashes and underscores, not digits alone"
@@ -63,7 +62,7 @@ FAULTS = [
 def test_first_fault(model: Any, data: dict[str, Any], sentence: str) -> None:
     """What is wrong is told by the sentence of the first wrong field, when making and when changing."""
     with pytest.raises(RequestError) as fault:
-        read(model, {**GOOD, **data})
+        parse_request(model, {**GOOD, **data})
 
     assert sentence == str(fault.value)
 
@@ -73,22 +72,22 @@ def test_unknown_fields(model: Any) -> None:
     """A key that is none is refused, and so is a secret, which travels sealed or not at all."""
     for name in ("secret", "type"):
         with pytest.raises(RequestError, match=rf"^Unknown field: {name}; "):
-            refuse_unknown(model, {**GOOD, name: "x"})
+            reject_unknown(model, {**GOOD, name: "x"})
 
 
 @pytest.mark.parametrize(("missing", "sentence"), [("name", NAME), ("url", URL)])
 def test_what_must_be_given(missing: str, sentence: str) -> None:
     """A new webhook needs a name and a URL."""
     with pytest.raises(RequestError) as fault:
-        read(WebhookRequest, {key: value for key, value in GOOD.items() if key != missing})
+        parse_request(WebhookRequest, {key: value for key, value in GOOD.items() if key != missing})
 
     assert sentence == str(fault.value)
 
 
 def test_defaults() -> None:
     """What is left out of a new webhook means everything, from now on; what is left out of a change is not in it."""
-    made = read(WebhookRequest, GOOD)
-    changed = read(WebhookChange, {"subcloud": None})
+    made = parse_request(WebhookRequest, GOOD)
+    changed = parse_request(WebhookChange, {"subcloud": None})
 
     assert ([], None, True) == (made.types, made.subcloud, made.enabled)
     assert {"subcloud": None} == changed.model_dump(exclude_unset=True)
@@ -99,11 +98,11 @@ def test_defaults() -> None:
 )
 def test_good_urls(url: str) -> None:
     """Names and addresses, ports, paths and queries are good."""
-    assert url == read(WebhookRequest, {**GOOD, "url": url}).url
+    assert url == parse_request(WebhookRequest, {**GOOD, "url": url}).url
 
 
 @pytest.mark.parametrize("value", [None, "5", 0, True, 10**18, 1.0])
 def test_redelivery(value: object) -> None:
     """A redelivery needs the number of a delivery."""
     with pytest.raises(RequestError, match="Invalid delivery: give the id of a delivery"):
-        read(RedeliveryRequest, {"delivery": value})
+        parse_request(RedeliveryRequest, {"delivery": value})

@@ -1,4 +1,4 @@
-"""Texts and values that can be stored and sent on: nothing else is taken in, by HTTP or by AMQP."""
+"""Limits of texts and values that come from outside: by HTTP, by AMQP, or from the output of a playbook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def is_storable(text: str) -> bool:
     return _text_fault(text) is None
 
 
-def check(value: Any) -> None:
+def check_json(value: Any) -> None:
     """Do nothing for a value that can be stored and sent on.
 
     Raises:
@@ -52,3 +52,8 @@ def _text_fault(text: str) -> str | None:
     except UnicodeEncodeError:
         return "a text with half of a character pair"
     return None
+
+
+def left_out_note(size_bytes: int) -> str:
+    """Return the line that stands for `size_bytes` bytes of output that are not there."""
+    return f"\n[... {size_bytes} bytes of output left out here ...]\n"

@@ -1,10 +1,23 @@
-"""Results of the checks behind `/readyz`, as both listeners of a process answer with them."""
+"""Name, version and readiness of a process, as documents, metrics, traces and health checks show them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
+
+# Of requests to dcmanager's API: id of the installation that asks, which must not ask itself.
+INSTALLATION_HEADER: Final = "Prestager-Installation"
+
+
+def program_version() -> str:
+    """Return the version that is installed; `unknown` in a folder of sources that never was."""
+    try:
+        return version("prestager")
+    except PackageNotFoundError:
+        return "unknown"
+
 
 # Checks that are told and do not make a process unready: it does its own work all the same.
 _TOLD: Final = frozenset({"workers"})
