@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from getpass import getuser
 from http import HTTPStatus
 from typing import Any
-
-from sqlalchemy import select
 
 from actors.coordinator.context import CommandContext, CoordinatorRules
 from actors.coordinator.coordinator import Handler
 from actors.coordinator.errors import CommandRefusedError
 from db.audit import record
 from db.database import Database
-from db.schema import controller
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command
 from service.errors import CommandError
 from sites.inspector import DeclaredInspector
@@ -27,21 +23,15 @@ def carry_out(database: Database, handler: Handler, command: Command) -> Any:
     Raises:
         CommandError: It was refused; nothing was changed.
     """
-    journal = Journal(at := datetime.now(UTC))
     asked = command.model_copy(update={"requested_by": shell_caller()})
-    with database.write() as connection:
-        # In turn with the coordinator's transactions.
-        connection.execute(select(controller.c.id).with_for_update())
+    with unit_of_work(database, as_coordinator=True) as work:
         context = CommandContext(
-            connection=connection,
-            journal=journal,
-            at=at,
+            work=work,
             rules=CoordinatorRules(release=None),
             inspector=DeclaredInspector(),
         )
         answer = _handled(context, handler, asked)
-        record(connection, asked, answer, at)
-        journal.write(connection)
+        record(work.connection, asked, answer, work.at)
     if answer.status != HTTPStatus.OK:
         raise CommandError(f"{answer.detail.removesuffix('.')}.")
     return answer.body

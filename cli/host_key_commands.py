@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,8 +19,8 @@ from cli.tables import print_table
 from db.audit import record_shell_action
 from db.host_keys import forget_host_keys, give_host_keys
 from db.inventory import find_group, find_subcloud
-from db.schema import controller, subcloud_groups, subclouds
-from db.unit_of_work import Journal
+from db.schema import subcloud_groups, subclouds
+from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.commands import ShellAction
 from messages.errors import HostKeyError
 from messages.host_keys import HostKey, parse_host_keys, stored_host_keys
@@ -55,14 +54,10 @@ def set_host_key(
 ) -> None:
     """Record the SSH host keys of a site in place of those that it has; its next prestage must find one of them."""
     keys = _read_keys(file)
-    at = datetime.now(UTC)
-    with store(read_settings()) as database, database.write() as connection:
-        # In turn with the coordinator's transactions.
-        connection.execute(select(controller.c.id).with_for_update())
-        row = _found(connection, ref)
-        journal = Journal(at)
-        is_new = give_host_keys(connection, journal, row, keys, at)
-        _finish(connection, journal, ShellAction.SET_HOST_KEY, [row["name"]] if is_new else [], at)
+    with store(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
+        row = _found(work.connection, ref)
+        is_new = give_host_keys(work, row, keys)
+        _finish(work, ShellAction.SET_HOST_KEY, [row["name"]] if is_new else [])
     state = "recorded" if is_new else "recorded already"
     typer.echo("\n".join(f"{row['name']}: {key.description} is {state}." for key in keys))
 
@@ -77,13 +72,10 @@ def forget_host_key(
     """
     if (ref is None) == (group is None):
         raise CommandError("Give the name of a subcloud, or --group with that of a group.")
-    at = datetime.now(UTC)
-    with store(read_settings()) as database, database.write() as connection:
-        connection.execute(select(controller.c.id).with_for_update())
-        rows = [_found(connection, ref)] if ref is not None else _of_group(connection, group or "")
-        journal = Journal(at)
-        forgotten = [row["name"] for row in rows if forget_host_keys(connection, journal, row)]
-        _finish(connection, journal, ShellAction.FORGET_HOST_KEY, forgotten, at)
+    with store(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
+        rows = [_found(work.connection, ref)] if ref is not None else _of_group(work.connection, group or "")
+        forgotten = [row["name"] for row in rows if forget_host_keys(work, row)]
+        _finish(work, ShellAction.FORGET_HOST_KEY, forgotten)
     if ref is not None:
         words = "is forgotten" if forgotten else "was not recorded"
         typer.echo(f"The SSH host key of {rows[0]['name']} {words}.")
@@ -91,9 +83,8 @@ def forget_host_key(
         typer.echo(f"The SSH host keys of {len(forgotten)} of {len(rows)} subclouds are forgotten.")
 
 
-def _finish(connection: Connection, journal: Journal, action: ShellAction, names: Sequence[str], at: datetime) -> None:
-    record_shell_action(connection, action, names, caller=shell_caller(), at=at)
-    journal.write(connection)
+def _finish(work: UnitOfWork, action: ShellAction, names: Sequence[str]) -> None:
+    record_shell_action(work.connection, action, names, caller=shell_caller(), at=work.at)
 
 
 def _found(connection: Connection, ref: str) -> RowMapping:

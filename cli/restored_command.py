@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from cli.database import opened, store
 from db.restored import Restored, RestoreError, continue_after_restore
 from db.revisions import current_revision
+from db.unit_of_work import unit_of_work
 from service.database import only_instance
 from service.errors import CommandError
 from service.load_settings import read_settings
@@ -34,8 +34,8 @@ def restored(
     alone = only_instance(settings.data_dir) if settings.data_dir.is_dir() else nullcontext()
     with alone, store(settings) as database:
         try:
-            with database.write() as connection:
-                done = continue_after_restore(connection, datetime.now(UTC), trust_clock=trust_clock)
+            with unit_of_work(database, as_coordinator=True) as work:
+                done = continue_after_restore(work, trust_clock=trust_clock)
         except RestoreError as error:
             raise CommandError(str(error)) from error
     _tell_restored(done)

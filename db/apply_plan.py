@@ -6,17 +6,16 @@ Every write is guarded by what the decision was made on; when a row has changed 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from functools import singledispatchmethod
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from db.apply_step_moves import StalePlanError, StepWriter
 from db.dispatch_runs import add_runs, mark_processed, new_run
 from db.live_output import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from messages.event_types import EmptyData
 from statemachine.actions import (
     AbortWaiting,
@@ -43,11 +42,11 @@ class PlanWriter:
     `at` is the moment that rows and events are stamped with (UTC).
     """
 
-    def __init__(self, connection: Connection, journal: Journal, at: datetime) -> None:
-        self._connection = connection
-        self._journal = journal
-        self._at = at
-        self._moves = StepWriter(connection, journal, at)
+    def __init__(self, work: UnitOfWork) -> None:
+        self._work = work
+        self._connection = work.connection
+        self._at = work.at
+        self._moves = StepWriter(work)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
         """Carry out `actions`.
@@ -77,7 +76,7 @@ class PlanWriter:
             .values(state=RunState.FINISHED, outcome=RunOutcome.WITHDRAWN, consumed=True, finished_at=self._at)
             .returning(runs.c.id)
         )
-        self._journal.concluded += withdrawn.scalars()
+        self._work.completed += withdrawn.scalars()
         self._moves.abort(action.strategy_id, action.change)
 
     @_do.register
@@ -90,7 +89,7 @@ class PlanWriter:
         )
         if ended:
             self._connection.execute(delete(secrets).where(secrets.c.strategy_id == action.strategy_id))
-        self._journal.tell(
+        self._work.emit(
             f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", EmptyData()
         )
 
@@ -115,19 +114,19 @@ class PlanWriter:
 
     @_do.register
     def _retry_preparation(self, action: RetryPreparation) -> None:
-        mark_processed(self._connection, self._journal, [action.consumed_run_id])
+        mark_processed(self._work, [action.consumed_run_id])
         self._run_preparation(action.preparation_id, action.phase, attempt=action.attempt)
 
     def _run_preparation(self, preparation_id: int, phase: StepState, *, attempt: int) -> None:
         run = new_run(phase, attempt, preparation_id=preparation_id)
-        (added,) = add_runs(self._connection, self._journal, [run])
+        (added,) = add_runs(self._work, [run])
         self._connection.execute(
             update(preparations).where(preparations.c.id == preparation_id).values(run_id=added.id)
         )
 
     @_do.register
     def _end_preparation(self, action: EndPreparation) -> None:
-        mark_processed(self._connection, self._journal, [action.consumed_run_id])
+        mark_processed(self._work, [action.consumed_run_id])
         self._expect_one(
             update(preparations)
             .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.RUNNING)
@@ -147,7 +146,7 @@ class PlanWriter:
             .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, finished_at=self._at)
         ).rowcount
         if expired:
-            tell_progress(self._connection, self._journal, [action.run_id])
+            tell_progress(self._work, [action.run_id])
 
     def _expect_one(self, statement: Any) -> None:
         if self._connection.execute(statement).rowcount != 1:

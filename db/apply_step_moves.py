@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Update, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, Update, bindparam, case, delete, func, select, update
 
 from db.dispatch_runs import add_runs, mark_processed, new_run
 from db.schema import runs, secrets, steps, subclouds
 from db.staged import end_outlived, end_staged
-from db.unit_of_work import Journal, RunIds
+from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted
 from messages.events import step_event_data
 from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
@@ -59,10 +58,10 @@ class _Moved:
 class StepWriter:
     """Moves steps inside the caller's transaction; `at` is the moment that rows are stamped with (UTC)."""
 
-    def __init__(self, connection: Connection, journal: Journal, at: datetime) -> None:
-        self._connection = connection
-        self._journal = journal
-        self._at = at
+    def __init__(self, work: UnitOfWork) -> None:
+        self._work = work
+        self._connection = work.connection
+        self._at = work.at
 
     def carry_out(self, moves: Sequence[MoveStep]) -> None:
         """Move the steps.
@@ -71,14 +70,12 @@ class StepWriter:
             StalePlanError: One of them has changed since the plan was made.
         """
         mark_processed(
-            self._connection,
-            self._journal,
+            self._work,
             [move.consumed_run_id for move in moves if move.consumed_run_id is not None],
         )
         starting = [move for move in moves if move.run_phase is not None]
         added = add_runs(
-            self._connection,
-            self._journal,
+            self._work,
             [new_run(move.run_phase, move.attempt, step_id=move.step_id) for move in starting if move.run_phase],
         )
         run_of = dict(zip((move.step_id for move in starting), added, strict=True))
@@ -101,7 +98,7 @@ class StepWriter:
         ).one_or_none()
         if row is not None:
             about = step_event_data(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
-            self._journal.tell(f"step.{row.type}.{change.to_state}", f"step/{step_id}", about, run=run)
+            self._work.emit(f"step.{row.type}.{change.to_state}", f"step/{step_id}", about, run=run)
 
     def abort(self, strategy_id: int, change: StepChange) -> None:
         """Change the state of all steps of a strategy that have not started, with one event for all of them."""
@@ -113,7 +110,7 @@ class StepWriter:
         # PostgreSQL returns rows in the order it met them.
         aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in sorted(rows, key=lambda row: row.id)]
         if aborted:
-            self._journal.tell("step.prestage.aborted", f"strategy/{strategy_id}", StepsAborted(steps=aborted))
+            self._work.emit("step.prestage.aborted", f"strategy/{strategy_id}", StepsAborted(steps=aborted))
 
     def _change(self, change: StepChange, of: ColumnElement[bool]) -> Update:
         return (
@@ -181,18 +178,16 @@ class StepWriter:
             and one.step.from_version is not None
             and one.step.subcloud_id is not None
         }
-        end_outlived(self._connection, self._journal, found, self._at)
+        end_outlived(self._work, found)
 
     def _show_removals(self, moved: Sequence[_Moved]) -> None:
         """Show no longer as staged what is being removed: from its begin on nobody knows what is left."""
         begun = {one.step.subcloud_id: one.step.release for one in moved if _begins_work(one)}
         end_staged(
-            self._connection,
-            self._journal,
+            self._work,
             begun.keys(),
             # Also below the failure of a later prestage, which keeps what was complete before it.
             lambda row: names_release(row["prestage_versions"] or "", begun[row["id"]]),
-            self._at,
         )
         failed = [one.move for one in moved if one.move.path[-1] == StepState.FAILED]
         self._set_status([move.step_id for move in failed], texts=[move.details for move in failed])
@@ -261,11 +256,11 @@ class StepWriter:
                 # A phase is about the run that it begins with, an end about the run that came to it.
                 begins = state == move.run_phase
                 run = run_of.get(move.step_id) if begins else ended_runs.get(move.consumed_run_id or 0)
-                self._journal.tell(f"step.{row.type}.{state}", f"step/{move.step_id}", about, run=run)
+                self._work.emit(f"step.{row.type}.{state}", f"step/{move.step_id}", about, run=run)
 
     def _ended_runs(self, views: Sequence[RunView]) -> dict[int, RunIds]:
         traces: dict[int, str | None] = {}
-        if self._journal.tracer.is_on:
+        if self._work.tracer.is_on:
             query = select(runs.c.id, runs.c.trace).where(runs.c.id.in_([view.id for view in views]))
             traces = {row.id: row.trace for row in self._connection.execute(query)}
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
@@ -44,7 +44,7 @@ _POSTGRESQL_BOUNDS: Final = {
 
 
 class Database:
-    """The store of one installation. No connection is made before the first use; safe for threads.
+    """The database of one installation. No connection is made before the first use; safe for threads.
 
     SQLite runs in WAL mode with `BEGIN IMMEDIATE` for writers: measured on the versions we use, anything else loses
     updates or fails with "database is locked" at once. Writers of this process queue on a lock, for SQLite's own
@@ -53,6 +53,10 @@ class Database:
 
     def __init__(self, url: str, *, has_broker: bool = True) -> None:
         self.url = make_url(url)
+        # Name of the process whose relay publishes the messages of this database's transactions.
+        self.writer = ""
+        # Called after a commit that left messages.
+        self.wake_relay: Callable[[], None] = _no_relay
         self._options = {_HAS_BROKER: has_broker}
         self._sqlite = self.url.get_backend_name() == "sqlite"
         self._writers: Engine = self._engine("BEGIN IMMEDIATE")
@@ -90,6 +94,13 @@ class Database:
         """The engine for writers, for migrations."""
         return self._writers
 
+    def attach_relay(self, writer: str, wake: Callable[[], None]) -> None:
+        """Have messages marked as those of the process `writer`, and its relay woken after commits that left some.
+
+        Without it relays of other processes publish them, some seconds later.
+        """
+        self.writer, self.wake_relay = writer, wake
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Give a connection inside a writing transaction; commit at the end, roll back on an exception.
@@ -117,6 +128,10 @@ class Database:
         """Close all connections that are not in use. Repeating it does nothing."""
         self._writers.dispose()
         self._readers.dispose()
+
+
+def _no_relay() -> None:
+    """Wake nothing."""
 
 
 def has_broker(connection: Connection) -> bool:

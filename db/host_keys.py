@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import RowMapping, select, update
 
 from db.schema import subclouds
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from messages.event_types import HostKeyChanged, HostKeyForgotten, HostKeyRecorded
 from messages.host_keys import HostKey, host_key_lines, stored_host_keys
 from statemachine.host_keys import (
@@ -72,15 +72,13 @@ def good_host_keys(row: Mapping[Any, Any], policy: HostKeyPolicy) -> tuple[HostK
     return stored_host_keys(row["host_keys"])
 
 
-def settle(
-    connection: Connection, journal: Journal, contact: HostKeyContact, policy: HostKeyPolicy, at: datetime
-) -> SettledHostKey | None:
+def settle(work: UnitOfWork, contact: HostKeyContact, policy: HostKeyPolicy) -> SettledHostKey | None:
     """Compare a presented key with those recorded, and record it where the policy says so, all in this transaction.
 
     Returns None when the subcloud was removed meanwhile. A repeat with the same key changes nothing.
     """
     row = (
-        connection.execute(select(subclouds).where(subclouds.c.id == contact.subcloud_id).with_for_update())
+        work.connection.execute(select(subclouds).where(subclouds.c.id == contact.subcloud_id).with_for_update())
         .mappings()
         .one_or_none()
     )
@@ -99,15 +97,15 @@ def settle(
         policy=policy,
     )
     if verdict is HostKeyVerdict.RECORD:
-        _record(connection, row["id"], [contact.key], HostKeyOrigin.FIRST_CONTACT, trusted, at)
-        _tell_recorded(journal, row["name"], [contact.key], HostKeyOrigin.FIRST_CONTACT)
+        _record(work, row["id"], [contact.key], HostKeyOrigin.FIRST_CONTACT, trusted)
+        _emit_recorded(work, row["name"], [contact.key], HostKeyOrigin.FIRST_CONTACT)
     elif verdict is HostKeyVerdict.REPLACE:
-        _record(connection, row["id"], [contact.key], HostKeyOrigin.REINSTALLED, trusted, at)
+        _record(work, row["id"], [contact.key], HostKeyOrigin.REINSTALLED, trusted)
     elif verdict is HostKeyVerdict.MATCHES and trusted not in {None, row["host_keys_version"]}:
         # The site kept its key over a change of version: a later change of the key has no reinstallation to explain it.
-        connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(host_keys_version=trusted))
+        work.connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(host_keys_version=trusted))
     if verdict in {HostKeyVerdict.REPLACE, HostKeyVerdict.CHANGED}:
-        journal.tell(
+        work.emit(
             "subcloud.host-key-changed",
             f"subcloud/{row['name']}",
             HostKeyChanged(
@@ -120,27 +118,25 @@ def settle(
     return SettledHostKey(verdict=verdict, recorded=recorded)
 
 
-def give_host_keys(
-    connection: Connection, journal: Journal, row: RowMapping, keys: Sequence[HostKey], at: datetime
-) -> bool:
+def give_host_keys(work: UnitOfWork, row: RowMapping, keys: Sequence[HostKey]) -> bool:
     """Record the keys that the operator gave in place of what a subcloud has; False: it has exactly these already.
 
     `row` is the subcloud's, read in this transaction.
     """
     if set(stored_host_keys(row["host_keys"])) == set(keys) and row["host_keys_origin"] == HostKeyOrigin.GIVEN:
         return False
-    _record(connection, row["id"], keys, HostKeyOrigin.GIVEN, _declared_version(row), at)
-    _tell_recorded(journal, row["name"], keys, HostKeyOrigin.GIVEN)
+    _record(work, row["id"], keys, HostKeyOrigin.GIVEN, _declared_version(row))
+    _emit_recorded(work, row["name"], keys, HostKeyOrigin.GIVEN)
     return True
 
 
-def forget_host_keys(connection: Connection, journal: Journal, row: RowMapping) -> bool:
+def forget_host_keys(work: UnitOfWork, row: RowMapping) -> bool:
     """Forget the keys of a subcloud; False: it has none. Its next precheck is a first contact."""
     keys = stored_host_keys(row["host_keys"])
     if not keys:
         return False
-    connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(_FORGOTTEN))
-    journal.tell(
+    work.connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(_FORGOTTEN))
+    work.emit(
         "subcloud.host-key-forgotten",
         f"subcloud/{row['name']}",
         HostKeyForgotten(keys=[key.description for key in keys]),
@@ -148,14 +144,12 @@ def forget_host_keys(connection: Connection, journal: Journal, row: RowMapping) 
     return True
 
 
-def new_host_key_columns(
-    journal: Journal, name: str, keys: Sequence[HostKey], version: str | None, at: datetime
-) -> dict[str, Any]:
+def new_host_key_columns(work: UnitOfWork, name: str, keys: Sequence[HostKey], version: str | None) -> dict[str, Any]:
     """Return the columns of a new subcloud for which the operator gave these keys, or none."""
     if not keys:
         return dict(_FORGOTTEN)
-    _tell_recorded(journal, name, keys, HostKeyOrigin.GIVEN)
-    return _columns(keys, HostKeyOrigin.GIVEN, version, at)
+    _emit_recorded(work, name, keys, HostKeyOrigin.GIVEN)
+    return _columns(keys, HostKeyOrigin.GIVEN, version, work.at)
 
 
 def _declared_version(row: RowMapping) -> str | None:
@@ -163,15 +157,16 @@ def _declared_version(row: RowMapping) -> str | None:
     return str(row["software_version"]) if row["version_by_administrator"] else None
 
 
-def _record(  # noqa: PLR0913, PLR0917 - the columns
-    connection: Connection,
+def _record(
+    work: UnitOfWork,
     row_id: int,
     keys: Sequence[HostKey],
     origin: HostKeyOrigin,
     version: str | None,
-    at: datetime,
 ) -> None:
-    connection.execute(update(subclouds).where(subclouds.c.id == row_id).values(_columns(keys, origin, version, at)))
+    work.connection.execute(
+        update(subclouds).where(subclouds.c.id == row_id).values(_columns(keys, origin, version, work.at))
+    )
 
 
 def _columns(keys: Sequence[HostKey], origin: HostKeyOrigin, version: str | None, at: datetime) -> dict[str, Any]:
@@ -183,8 +178,8 @@ def _columns(keys: Sequence[HostKey], origin: HostKeyOrigin, version: str | None
     }
 
 
-def _tell_recorded(journal: Journal, name: str, keys: Sequence[HostKey], origin: HostKeyOrigin) -> None:
-    journal.tell(
+def _emit_recorded(work: UnitOfWork, name: str, keys: Sequence[HostKey], origin: HostKeyOrigin) -> None:
+    work.emit(
         "subcloud.host-key-recorded",
         f"subcloud/{name}",
         HostKeyRecorded(keys=[key.description for key in keys], reason=origin),

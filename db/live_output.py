@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, null, select, update
 
 from db.schema import live_outputs, preparations, runs, steps
-from db.unit_of_work import Journal, RunIds
+from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import RunEventData
 from statemachine.states import RunState
 
@@ -89,8 +89,7 @@ def set_progress(connection: Connection, progress: Mapping[int, Mapping[str, Any
 
 
 def end_live(
-    connection: Connection,
-    journal: Journal,
+    work: UnitOfWork,
     progress: Mapping[int, Mapping[str, Any]],
     beyond: Mapping[int, UnsavedTail] | None = None,
 ) -> None:
@@ -100,11 +99,12 @@ def end_live(
     """
     cut = beyond or {}
     if progress:
+        connection = work.connection
         connection.execute(delete(live_outputs).where(live_outputs.c.run_id.in_(progress.keys() - cut.keys())))
         for run_id, what in cut.items():
             _keep_beyond(connection, run_id, what)
         set_progress(connection, progress)
-        tell_progress(connection, journal, progress)
+        tell_progress(work, progress)
 
 
 def _keep_beyond(connection: Connection, run_id: int, beyond: UnsavedTail) -> None:
@@ -115,12 +115,12 @@ def _keep_beyond(connection: Connection, run_id: int, beyond: UnsavedTail) -> No
     connection.execute(delete(live_outputs).where(*known))
 
 
-def tell_progress(connection: Connection, journal: Journal, run_ids: Iterable[int]) -> None:
+def tell_progress(work: UnitOfWork, run_ids: Iterable[int]) -> None:
     """Tell how far runs are, by their rows, and how those that have ended did; nothing of those that never told."""
     wanted = (runs.c.id.in_(list(run_ids)), runs.c.progress.is_not(null()))
-    for row in connection.execute(_watched().where(*wanted).order_by(runs.c.id)):
+    for row in work.connection.execute(_watched().where(*wanted).order_by(runs.c.id)):
         run = RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace)
-        journal.tell(f"run.{row.type}.{row.phase}", f"run/{row.id}", _about(row), run=run)
+        work.emit(f"run.{row.type}.{row.phase}", f"run/{row.id}", _about(row), run=run)
 
 
 def running_runs(connection: Connection) -> list[tuple[int, RunEventData]]:

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Table, delete, func, select, text, update
 
 from db.heartbeats import living_processes
 from db.inventory import installation_id
-from db.schema import audit, commands, controller, events, heartbeats, metadata, runs, steps
-from db.unit_of_work import Journal
+from db.schema import audit, commands, events, heartbeats, metadata, runs, steps
+from db.unit_of_work import UnitOfWork
 from messages.event_types import RESTORED, DatabaseRestored
 from statemachine.states import RunOutcome, RunState, StepState
 
@@ -42,17 +42,17 @@ class Restored:
     runs_begun_anew: int
 
 
-def continue_after_restore(connection: Connection, now: datetime, *, trust_clock: bool = False) -> Restored:
-    """Let all ids jump above those given before and after the backup, and begin unfinished runs anew; tell an event.
+def continue_after_restore(work: UnitOfWork, *, trust_clock: bool = False) -> Restored:
+    """Let all ids jump above those given before and after the backup, and begin unfinished runs anew; emit an event.
 
-    The number is `now` in milliseconds: ids that grow by less than 1,000 a second never reach it. Doing it again makes
-    another jump and harms nothing. With `trust_clock` rows of the future do not count: a clock was ahead once.
+    `work` has the coordinator's lock, so that no coordinator goes on beside. The number is its moment in milliseconds:
+    ids that grow by less than 1,000 a second never reach it. A repeat makes another jump and harms nothing. With
+    `trust_clock` rows of the future do not count: a clock was ahead once.
 
     Raises:
         RestoreError: A process of the service is alive, or the clock is behind the rows or behind an earlier jump.
     """
-    # As coordinators do, so that none goes on beside.
-    connection.execute(select(controller.c.id).with_for_update())
+    connection, now = work.connection, work.at
     _expect_stopped(connection)
     newest_at = _newest_at(connection)
     if newest_at is not None and now < newest_at and not trust_clock:
@@ -67,7 +67,7 @@ def continue_after_restore(connection: Connection, now: datetime, *, trust_clock
     for table in _numbered_tables():
         _jump(connection, table, ids_after)
     connection.execute(delete(heartbeats))
-    _tell(connection, now, newest_at)
+    _emit_restored(work, newest_at)
     return Restored(ids_after=ids_after, newest_at=newest_at, runs_begun_anew=begun_anew)
 
 
@@ -145,8 +145,6 @@ def _begin_anew(connection: Connection, now: datetime) -> int:
     return len(withdrawn) + drained
 
 
-def _tell(connection: Connection, now: datetime, newest_at: datetime | None) -> None:
-    journal = Journal(now)
-    subject = f"installation/{installation_id(connection)}"
-    journal.tell(RESTORED, subject, DatabaseRestored(newest_at=None if newest_at is None else newest_at.isoformat()))
-    journal.write(connection)
+def _emit_restored(work: UnitOfWork, newest_at: datetime | None) -> None:
+    subject = f"installation/{installation_id(work.connection)}"
+    work.emit(RESTORED, subject, DatabaseRestored(newest_at=None if newest_at is None else newest_at.isoformat()))

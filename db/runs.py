@@ -18,7 +18,7 @@ from db.inventory import WORK
 from db.live_output import UnsavedTail
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
-from db.unit_of_work import Journal, RunIds
+from db.unit_of_work import RunIds, UnitOfWork
 from statemachine.phases import PHASES
 from statemachine.plan import start_of
 from statemachine.snapshot import LEASE_S
@@ -81,9 +81,7 @@ class RunResult:
     beyond: UnsavedTail | None = None
 
 
-def claim(  # noqa: PLR0913 - all by name where it matters
-    connection: Connection, journal: Journal, run_id: int, owner: str, at: datetime, *, again: bool = False
-) -> RunAssignment | None:
+def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> RunAssignment | None:
     """Take a queued run under a lease and start its step; None when somebody has it, or nobody shall.
 
     A repeated message for the same run finds it taken and changes nothing. With `again` a run that `owner` holds is
@@ -92,10 +90,10 @@ def claim(  # noqa: PLR0913 - all by name where it matters
     free: ColumnElement[bool] = runs.c.state == RunState.QUEUED
     if again:
         free = or_(free, and_(runs.c.state == RunState.RUNNING, runs.c.owner == owner))
-    taken = connection.execute(
+    taken = work.connection.execute(
         update(runs)
         .where(runs.c.id == run_id, free)
-        .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=at)
+        .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=work.at)
         .returning(
             runs.c.phase,
             runs.c.step_id,
@@ -110,8 +108,8 @@ def claim(  # noqa: PLR0913 - all by name where it matters
     change = start_of(taken.phase)
     if taken.step_id is not None and change is not None:
         run = RunIds(id=run_id, phase=taken.phase, attempt=taken.attempt, trace=taken.trace)
-        StepWriter(connection, journal, at).start(taken.step_id, change, run)
-    assignment = _assignment(connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
+        StepWriter(work).start(taken.step_id, change, run)
+    assignment = _assignment(work.connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
     return replace(assignment, attempt=taken.attempt, trace=taken.trace, waited_s=float(taken.waited))
 
 

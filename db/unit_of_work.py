@@ -1,19 +1,21 @@
-"""Events and messages of one transaction: events for listeners, calls of actors through the outbox.
+"""Unit of work: one writing transaction with its events, its messages through the outbox and the coordinator's lock.
 
-Collected while the transaction runs and written by it at its end, in one statement each.
+Events and messages are collected while the transaction runs and written as the last thing before its commit, in one
+statement each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from db.database import has_broker
-from db.schema import events, outbox
+from db.database import Database, has_broker
+from db.schema import controller, events, outbox
 from db.types import database_now
 from messages.events import subject_ids
 from tracing.tracer import NULL_TRACER, Tracer, active_traceparent, trace_of
@@ -24,7 +26,7 @@ _EVENTS_LOCK: Final = 0x70726573746576
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunIds:
-    """What is known of a run wherever it is spoken of."""
+    """Ids of a run, for its events and traces."""
 
     id: int
     phase: str
@@ -35,41 +37,46 @@ class RunIds:
     dispatched_at: float = 0.0
 
 
-class Journal:
-    """Collects the events and calls of one transaction.
-
-    `at` is the moment that the events are stamped with (UTC), `writer` the process whose relay is woken for the calls,
-    `tracer` begins the traces of the runs that are handed out.
+class UnitOfWork:
+    """Events and messages of the transaction of `connection`; `unit_of_work` makes it and writes them.
 
     Attributes:
-        handed_out: runs that this transaction hands out.
+        connection: The connection, inside its transaction.
 
-        concluded: ids of runs that it has drawn its conclusion from.
+        at: The moment that rows and events are stamped with (UTC).
+
+        tracer: Begins the traces of the runs that are dispatched.
+
+        dispatched: Runs that this transaction dispatches.
+
+        completed: Ids of runs whose result this transaction has processed.
     """
 
-    def __init__(self, at: datetime, writer: str = "", tracer: Tracer = NULL_TRACER) -> None:
+    def __init__(self, connection: Connection, at: datetime, *, writer: str = "", tracer: Tracer = NULL_TRACER) -> None:
+        self.connection = connection
+        self.at = at
         self.tracer = tracer
-        self.handed_out: list[RunIds] = []
-        self.concluded: list[int] = []
-        self._at = at
+        self.dispatched: list[RunIds] = []
+        self.completed: list[int] = []
         self._writer = writer
         self._events: list[dict[str, Any]] = []
         self._runs: list[RunIds | None] = []
-        self._calls: list[dict[str, Any]] = []
+        self._messages: list[dict[str, Any]] = []
+        self._is_abandoned = False
 
-    def tell(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
-        """Record that something happened, with the run that it is about; the work does not need anybody to hear it."""
+    def emit(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
+        """Add an event, with the run that it is about. Work never depends on a listener."""
         trace = run.trace if run is not None and run.trace is not None else active_traceparent()
-        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self._at, "trace": trace})
+        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self.at, "trace": trace})
         self._runs.append(run)
 
     @property
-    def told(self) -> Sequence[Mapping[str, Any]]:
-        """Return what was told so far: `type`, `subject` and `data` of each event."""
+    def emitted(self) -> Sequence[Mapping[str, Any]]:
+        """Return the events so far: `type`, `subject` and `data` of each."""
         return self._events
 
-    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Return what was told as it is logged: the type of each event, and its data with all ids that are known."""
+    def log_lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Return the events as they are logged: the type of each, and its data with all known ids."""
         for event, run in zip(self._events, self._runs, strict=True):
             fields = {**subject_ids(event["subject"]), **event["data"]}
             if run is not None:
@@ -78,37 +85,68 @@ class Journal:
                     fields["trace"] = trace_of(run.trace)
             yield event["type"], {name: value for name, value in fields.items() if value is not None}
 
-    def call(self, actor: str, arguments: Iterable[int | None] = (None,), *, trace: str | None = None) -> None:
-        """Ask for one message to `actor` per argument, once the transaction is committed."""
-        self._calls += [
+    def enqueue(self, actor: str, arguments: Iterable[int | None] = (None,), *, trace: str | None = None) -> None:
+        """Add one message to `actor` per argument; it is sent once the transaction is committed."""
+        self._messages += [
             {"actor": actor, "argument": argument, "trace": trace or active_traceparent()} for argument in arguments
         ]
 
-    def write(self, connection: Connection) -> bool:
-        """Write what was collected; return whether there are messages to publish.
+    def abandon(self) -> None:
+        """Have everything rolled back at the end, events and messages too, as an ordinary end of the work."""
+        self._is_abandoned = True
+
+    def finish(self) -> bool:
+        """Write events and messages, or roll back what is abandoned; return whether there are messages to publish.
 
         The last thing that a transaction does: from here to its commit no other one writes events.
         """
+        if self._is_abandoned:
+            self.connection.rollback()
+            return False
         if self._events:
-            _in_order(connection)
-            # Without a broker nobody publishes: they would wait until one is set up, which would then be flooded.
-            connection.execute(insert(events).values(published=not has_broker(connection)), self._events)
-        if self._calls:
-            connection.execute(insert(outbox).values(writer=self._writer, written_at=database_now()), self._calls)
-        return bool(self._calls)
+            _in_order(self.connection)
+            # Without a broker nothing publishes: they would wait until one is set up, which would then be flooded.
+            self.connection.execute(insert(events).values(published=not has_broker(self.connection)), self._events)
+        if self._messages:
+            self.connection.execute(
+                insert(outbox).values(writer=self._writer, written_at=database_now()), self._messages
+            )
+        return bool(self._messages)
+
+
+@contextmanager
+def unit_of_work(
+    database: Database, at: datetime | None = None, *, as_coordinator: bool = False, tracer: Tracer = NULL_TRACER
+) -> Iterator[UnitOfWork]:
+    """Give a writing transaction, commit it with its events and messages, then wake the relay if there are messages.
+
+    `at` is now where it is not given. With `as_coordinator` the transaction waits for the coordinator's lock first:
+    such transactions follow one another, whichever process they are in. On an exception everything is rolled back.
+
+    Raises:
+        DatabaseUnavailableError: The database is away; whether a commit arrived is not known.
+    """
+    at = at or datetime.now(UTC)
+    with database.write() as connection:
+        if as_coordinator:
+            connection.execute(select(controller.c.id).with_for_update())
+        work = UnitOfWork(connection, at, writer=database.writer, tracer=tracer)
+        yield work
+        has_messages = work.finish()
+    if has_messages:
+        database.wake_relay()
 
 
 def forget_unpublished(connection: Connection) -> None:
-    """Let no event wait to be published: of an installation without a broker, which may have had one before.
+    """Mark all events as published, for an installation without a broker, which may have had one before.
 
-    What happened while nobody could listen is history, to be read from the API; a listener that comes later would take
-    it for news.
+    They are history, to be read from the API; a later listener would take them for news.
     """
     connection.execute(update(events).where(~events.c.published).values(published=True))
 
 
 def _in_order(connection: Connection) -> None:
-    """Give events their numbers in the order of commits: whoever has read up to a number has missed none below it.
+    """Give events their numbers in the order of commits: a reader up to a number has missed none below it.
 
     SQLite has one writer at a time anyway.
     """

@@ -15,7 +15,7 @@ from db.events import after, newest_id, oldest_id
 from db.read_queries import Row
 from db.schema import webhooks
 from db.types import database_now
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from db.webhook_deliveries import fail_open, insert_for_events, open_counts
 from messages.event_types import WebhookDisabled
 
@@ -139,20 +139,25 @@ def note_tries(connection: Connection, worked: Collection[int], failed: Collecti
     return {row[0]: float(row[1]) for row in connection.execute(since)}
 
 
-def disable(connection: Connection, journal: Journal, webhook_id: int, reason: str, at: datetime) -> bool:
+def disable(work: UnitOfWork, webhook_id: int, reason: str) -> bool:
     """Send nothing more to a webhook; what is open fails. Return whether it was enabled.
 
     With a `reason` nobody asked for it, so an event tells.
     """
     reason = reason[:_REASON_LENGTH]
     statement = update(webhooks).where(webhooks.c.id == webhook_id, webhooks.c.enabled)
-    values: dict[str, Any] = {"enabled": False, "disabled_at": at, "disabled_reason": reason, "updated_at": at}
-    name = connection.execute(statement.values(**values).returning(webhooks.c.name)).scalar()
+    values: dict[str, Any] = {
+        "enabled": False,
+        "disabled_at": work.at,
+        "disabled_reason": reason,
+        "updated_at": work.at,
+    }
+    name = work.connection.execute(statement.values(**values).returning(webhooks.c.name)).scalar()
     if name is None:
         return False
-    fail_open(connection, webhook_id, f"The webhook was disabled. {reason}".strip(), at)
+    fail_open(work.connection, webhook_id, f"The webhook was disabled. {reason}".strip(), work.at)
     if reason:
-        journal.tell("webhook.disabled", f"webhook/{name}", WebhookDisabled(webhook=name, reason=reason))
+        work.emit("webhook.disabled", f"webhook/{name}", WebhookDisabled(webhook=name, reason=reason))
     return True
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -20,7 +19,7 @@ from db.database import Database
 from db.live_output import tell_progress
 from db.retention import Retention
 from db.runs import lose_runs_of
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from runner.interface import Runner
 from service.heartbeat import Heartbeat
 from service.periodic_thread import Loop
@@ -71,12 +70,10 @@ class WorkerLoops:
         """Sweep what an earlier process of this worker left, take its runs back, and begin."""
         self._worker.attach(runner)
         runner.start()
-        name, at = self._tools.owner.partition("/")[0], datetime.now(UTC)
-        journal = Journal(at, self._tools.owner)
-        with self._database.write() as connection:
-            lost = lose_runs_of(connection, name, at)
-            tell_progress(connection, journal, lost)
-            journal.write(connection)
+        name = self._tools.owner.partition("/")[0]
+        with unit_of_work(self._database) as work:
+            lost = lose_runs_of(work.connection, name, work.at)
+            tell_progress(work, lost)
         _log.info("worker.recovered", lost_runs=len(lost))
         for loop in (self._playbooks, self._reports, self._renewals, self._lease_watch, self._waiting, self._live):
             loop.start()

@@ -35,7 +35,6 @@ from service.distributed import AmqpActors, AmqpMessages, amqp_relay
 from service.embedded import EmbeddedActors, InProcessMessages
 from service.errors import StartError
 from service.heartbeat import ReportedProcess
-from service.periodic_thread import Loop
 from service.roles import ALL_ROLES, Role
 from service.secret_key import load_sealer
 from service.settings import Settings
@@ -123,8 +122,9 @@ class _Parts:
 
     def embedded(self, factory: RunnerFactory) -> Installation:
         messages = InProcessMessages(self._database, self._owner, self._tracer)
-        coordinator = self._coordinator(messages.relay)
-        tools = self._tools(messages.relay)
+        self._database.attach_relay(self._owner, messages.relay.wake)
+        coordinator = self._coordinator()
+        tools = self._tools()
         actors = EmbeddedActors(
             self._database, messages, coordinator, tools, self._retention, self._webhooks(), self._process()
         )
@@ -136,13 +136,14 @@ class _Parts:
         name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
         messages = AmqpMessages(url, name=name, source=source, tracer=self._tracer)
         relay = amqp_relay(self._database, messages, self._owner)
+        self._database.attach_relay(self._owner, relay.wake)
         actors = AmqpActors(
             self._database,
             messages,
             relay=relay,
             retention=self._retention,
-            coordinator=self._coordinator(relay) if Role.COORDINATOR in roles else None,
-            tools=self._tools(relay) if Role.WORKER in roles else None,
+            coordinator=self._coordinator() if Role.COORDINATOR in roles else None,
+            tools=self._tools() if Role.WORKER in roles else None,
             webhooks=self._webhooks() if Role.COORDINATOR in roles else None,
             process=self._process(),
         )
@@ -181,7 +182,7 @@ class _Parts:
         survey = ControllerSurvey(self._layout)
         return ReportedProcess(identity=identity, sealer=self._sealer, look=survey.look)
 
-    def _coordinator(self, relay: Loop) -> Coordinator:
+    def _coordinator(self) -> Coordinator:
         rules = CoordinatorRules(
             release=self._settings.release,
             site=self._site_rules,
@@ -191,8 +192,6 @@ class _Parts:
             self._database,
             self._inspector,
             rules,
-            relay.wake,
-            self._owner,
             # The last try may take some seconds, and the caller must get its answer.
             patience_s=self._settings.command_timeout_s / 2,
             controller_check=controller_check(self._settings),
@@ -218,7 +217,7 @@ class _Parts:
             loader = LoadCheck(directory, ansible_installation(settings), worker=settings.worker_name)
         return PlaybookReadiness(PlaybookCheck(directory), loader)
 
-    def _tools(self, relay: Loop) -> WorkerDependencies:
+    def _tools(self) -> WorkerDependencies:
         phases = phases_of_queues(self._settings.served_queues)
         self._meters.expect_runs(phases)
         return WorkerDependencies(
@@ -226,7 +225,7 @@ class _Parts:
             inspector=self._inspector,
             dcmanager=self._dcmanager,
             sealer=self._sealer,
-            reporter=Reporter(self._database, self._owner, relay.wake, self._meters),
+            reporter=Reporter(self._database, self._owner, self._meters),
             meters=self._meters,
             layout=self._layout,
             playbooks=self._playbooks(runs_playbooks=not phases.isdisjoint(PLAYBOOK_PHASES)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -21,7 +21,7 @@ from db.database import Database
 from db.schema import subclouds
 from db.staged import end_outlived
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.event_types import EmptyData
 from sites.probe_targets import Aim, Answer, Target
 from statemachine.releases import is_staged
@@ -121,24 +121,21 @@ class AvailabilityProbe:
             return [site for row in rows if (site := site_of(row, self._aim)) is not None]
 
     def _end_outlived(self, versions: Mapping[int, str]) -> None:
-        journal = Journal(at := datetime.now(UTC))
-        with self._database.write() as connection:
-            end_outlived(connection, journal, versions, at)
-            journal.write(connection)
+        with unit_of_work(self._database) as work:
+            end_outlived(work, versions)
 
     def _write(self, changes: Changes) -> None:
-        journal = Journal(at := datetime.now(UTC))
         counting = {"probe_failures": subclouds.c.probe_failures + 1}
-        with self._database.write() as connection:
+        with unit_of_work(self._database) as work:
+            connection = work.connection
             _set(connection, changes.counted, counting)
             # A site may be good with failures counted and online all the while: only a change of status is news.
             _set(connection, changes.good, {"probe_failures": 0})
             _set(connection, changes.lost, {"probe_failures": self._rules.failures})
             for ids, status in ((changes.good, Availability.ONLINE), (changes.lost, Availability.OFFLINE)):
-                for name in _turn(connection, ids, status, at):
-                    journal.tell(f"subcloud.{status}", f"subcloud/{name}", EmptyData())
+                for name in _turn(connection, ids, status, work.at):
+                    work.emit(f"subcloud.{status}", f"subcloud/{name}", EmptyData())
                     _log.info(f"subcloud.{status}", subcloud=name)
-            journal.write(connection)
 
 
 _SITES: Final[Select[Any]] = select(

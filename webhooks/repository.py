@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from db.database import Database
 from db.inventory import installation_id
 from db.read_queries import Row
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from db.webhook_deliveries import (
     DeliveryState,
     Tried,
@@ -123,10 +123,10 @@ class WebhookRepository:
 
     def record(self, tries: Sequence[Tried]) -> None:
         """Store the results of tries, and disable webhooks whose every try has failed for too long."""
-        journal = Journal(at := datetime.now(UTC))
         last = {one.webhook_id: one for one in tries if one.took_s is not None}
         worked = {one.webhook_id for one in tries if one.state is DeliveryState.DELIVERED}
-        with self._database.write() as connection:
+        with unit_of_work(self._database) as work:
+            connection, at = work.connection, work.at
             lock(connection, {one.webhook_id for one in tries})
             record_tries(connection, tries)
             lasting = note_tries(connection, worked, last.keys() - worked)
@@ -136,9 +136,8 @@ class WebhookRepository:
                     days = f"{self._give_up_s / _DAY_S:g}"
                     ends.setdefault(one, f"Every try has failed for {days} days. {last[one].error}")
             for one, reason in ends.items():
-                disable(connection, journal, one, reason, at)
-            journal.write(connection)
-        for event in journal.told:
+                disable(work, one, reason)
+        for event in work.emitted:
             _log.warning(event["type"], **event["data"])
 
     def _is_hopeless(self, connection: Connection, webhook_id: int, since: datetime, at: datetime) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from sites.inspector import Inspector
 from statemachine.eligibility import EligibilityRules
 from statemachine.site_operations import SiteOperation
@@ -44,12 +44,19 @@ class ControllerState:
 class CommandContext:
     """One command's transaction."""
 
-    connection: Connection
-    journal: Journal
-    # The moment that rows are stamped with (UTC).
-    at: datetime
+    work: UnitOfWork
     rules: CoordinatorRules
     inspector: Inspector
     controller: ControllerState = field(default_factory=ControllerState)
     # Sentences about a change for the audit.
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, inside the command's transaction."""
+        return self.work.connection
+
+    @property
+    def at(self) -> datetime:
+        """The moment that rows are stamped with (UTC)."""
+        return self.work.at

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 
 from actors.coordinator.context import CommandContext, ControllerState, CoordinatorRules
 from actors.coordinator.create_strategy import create_strategy
@@ -33,9 +33,9 @@ from db.apply_step_moves import StalePlanError
 from db.audit import record
 from db.database import Database
 from db.load_snapshot import database_time, load_snapshot
-from db.schema import commands, controller
+from db.schema import commands
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.commands import Answer, Command, CommandType
 from sites.dcmanager import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
@@ -92,7 +92,6 @@ _ROUNDS: Final = 20
 class Coordinator:
     """Answers commands and plans; see the module.
 
-    `wake_relay` is called after a commit that left messages in the outbox; `writer` is the process that relays them;
     `patience_s` is how long a command waits for a database that is away; `controller_check` tells whether the system
     controller is being upgraded, beside what the operator declared; `dcmanager` tells what it does on subclouds;
     `tracer` is told of commands and phases.
@@ -103,8 +102,6 @@ class Coordinator:
         database: Database,
         inspector: Inspector,
         rules: CoordinatorRules,
-        wake_relay: Callable[[], None],
-        writer: str = "",
         *,
         patience_s: float = _PATIENCE_S,
         controller_check: ControllerCheck | None = None,
@@ -115,9 +112,7 @@ class Coordinator:
         self._database = database
         self._inspector = inspector
         self._rules = rules
-        self._wake_relay = wake_relay
         self._overdue = LeaseExpiry()
-        self._writer = writer
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredOnly()
         self._dcmanager = dcmanager
@@ -150,7 +145,7 @@ class Coordinator:
             # Before the transaction, which must not wait for the network.
             state = self._look_at_controller(command)
             answer: Answer = self._repeat(
-                lambda connection, journal, at: self._execute(connection, journal, at, command, state),
+                lambda work: self._execute(work, command, state),
                 self._patience_s if is_awaited else inf,
             )
         except DatabaseUnavailableError as error:
@@ -176,8 +171,8 @@ class Coordinator:
         """Do what the rows ask for now. Running it too often, or twice at once, does no harm."""
         self._repeat(self._plan)
 
-    def _repeat(self, work: Callable[[Connection, Journal, datetime], Any], patience_s: float = 0.0) -> Any:
-        """Run `work` in a transaction of its own, again when a row changed under it or the database is away.
+    def _repeat(self, do: Callable[[UnitOfWork], Any], patience_s: float = 0.0) -> Any:
+        """Run `do` in a transaction of its own, again when a row changed under it or the database is away.
 
         The latter for `patience_s` seconds, and at least once more: a connection may have ended, and a new one works.
 
@@ -189,7 +184,7 @@ class Coordinator:
         while True:
             attempt += 1
             try:
-                return self._once(work)
+                return self._once(do)
             except StalePlanError:
                 if attempt >= _TRIES:
                     raise
@@ -202,19 +197,12 @@ class Coordinator:
                 else:
                     sleep(min(_PAUSE_S, max(0.0, give_up_at - monotonic())))
 
-    def _once(self, work: Callable[[Connection, Journal, datetime], Any]) -> Any:
-        at = datetime.now(UTC)
-        journal = Journal(at, self._writer, self._tracer)
-        with self._database.write() as connection:
-            # Coordinator transactions wait here for each other, whichever process they are in.
-            connection.execute(select(controller.c.id).with_for_update())
-            result = work(connection, journal, at)
-            published = journal.write(connection)
-        for event, fields in journal.lines():
+    def _once(self, do: Callable[[UnitOfWork], Any]) -> Any:
+        with unit_of_work(self._database, as_coordinator=True, tracer=self._tracer) as work:
+            result = do(work)
+        for event, fields in work.log_lines():
             _log.info(event, **fields)
-        if published:
-            self._wake_relay()
-        self._phase_spans.tell(journal, at.timestamp())
+        self._phase_spans.tell(work)
         return result
 
     def _look_at_controller(self, command: Command) -> ControllerState:
@@ -239,20 +227,16 @@ class Coordinator:
         except InspectionError as error:
             return replace(state, operations_fault=str(error))
 
-    def _execute(
-        self, connection: Connection, journal: Journal, at: datetime, command: Command, state: ControllerState
-    ) -> Answer:
-        stored = connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
+    def _execute(self, work: UnitOfWork, command: Command, state: ControllerState) -> Answer:
+        stored = work.connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
         if stored is not None:
             if stored.digest != command.digest():
                 conflict = Answer(status=HTTPStatus.CONFLICT, detail="This command id was used for another command.")
-                record(connection, command, conflict, at)
+                record(work.connection, command, conflict, work.at)
                 return conflict
             return Answer.model_validate(stored.answer)
         context = CommandContext(
-            connection=connection,
-            journal=journal,
-            at=at,
+            work=work,
             rules=self._rules,
             inspector=self._inspector,
             controller=state,
@@ -260,21 +244,21 @@ class Coordinator:
         answer = self._handle(context, command)
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             # Nobody's fault and soon over: the same command may be tried again.
-            record(connection, command, answer, at)
+            record(work.connection, command, answer, work.at)
             return answer
-        connection.execute(
+        work.connection.execute(
             insert(commands).values(
                 id=command.id,
                 type=command.type,
                 digest=command.digest(),
                 status=answer.status,
                 answer=answer.model_dump(mode="json"),
-                created_at=at,
+                created_at=work.at,
             )
         )
-        record(connection, command, answer, at, context.notes)
+        record(work.connection, command, answer, work.at, context.notes)
         if answer.status == HTTPStatus.OK and command.type not in _NO_WORK:
-            self._plan(connection, journal, at)
+            self._plan(work)
         return answer
 
     @staticmethod
@@ -287,19 +271,19 @@ class Coordinator:
             return Answer(status=refusal.status, detail=refusal.detail)
         return Answer(status=HTTPStatus.OK, body=body)
 
-    def _plan(self, connection: Connection, journal: Journal, at: datetime) -> None:
+    def _plan(self, work: UnitOfWork) -> None:
         """Plan and carry out until nothing is left to do."""
-        writer = PlanWriter(connection, journal, at)
+        writer = PlanWriter(work)
         for _round in range(_ROUNDS):
-            now = database_time(connection)
-            actions = plan(load_snapshot(connection, now, self._rules.limits), now, self._rules.limits)
+            now = database_time(work.connection)
+            actions = plan(load_snapshot(work.connection, now, self._rules.limits), now, self._rules.limits)
             actions = self._overdue.confirmed(actions)
             writer.carry_out(actions)
             if not any(action.unlocks for action in actions):
                 return
         # A long row of stages may end without any run, one a round: go on in a transaction of its own.
         _log.info("plan.continues", rounds=_ROUNDS)
-        journal.call("coordinate")
+        work.enqueue("coordinate")
 
 
 def _ids(command: Command) -> dict[str, str]:

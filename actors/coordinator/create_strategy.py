@@ -64,7 +64,7 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     )
     _insert_steps(context, request, chosen, strategy)
     seal(context, command, strategy_id=strategy["id"])
-    context.journal.tell("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
+    context.work.emit("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
     notes = joined_notes(note, playbooks, *_missing_workers(context), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "told"), "info_message": notes}
 

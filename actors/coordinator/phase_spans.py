@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
 from db.phase_spans import ConcludedPhase, concluded_phases
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from statemachine.states import RunOutcome
 from tracing.tracer import Attributes, Tracer
 
@@ -34,21 +34,21 @@ class PhaseSpans:
         self._database = database
         self._tracer = tracer
 
-    def tell(self, journal: Journal, began_at: float) -> None:
-        """Tell what the transaction of `journal`, which began at `began_at`, handed out and concluded.
+    def tell(self, work: UnitOfWork) -> None:
+        """Write the spans of the runs that a unit of work dispatched and of the phases that it completed.
 
         Never raises: the transaction is committed.
         """
         if not self._tracer.is_on:
             return
-        for run in journal.handed_out:
+        for run in work.dispatched:
             if run.trace is not None:
                 self._tracer.record("dispatch", parent=run.trace, began_epoch=run.dispatched_at)
-        if journal.concluded:
+        if work.completed:
             try:
-                self._tell_concluded(journal.concluded, began_at)
+                self._tell_concluded(work.completed, work.at.timestamp())
             except SQLAlchemyError as error:
-                _log.warning("traces.incomplete", fault=type(error).__name__, runs=len(journal.concluded))
+                _log.warning("traces.incomplete", fault=type(error).__name__, runs=len(work.completed))
 
     def _tell_concluded(self, run_ids: Sequence[int], began_at: float) -> None:
         with self._database.read() as connection:

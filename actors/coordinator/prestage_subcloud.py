@@ -107,4 +107,4 @@ def add_standalone_step(context: CommandContext, command: Command, values: Mappi
     seal(context, command, step_id=step_id)
     about = step_event_data(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
-    context.journal.tell(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)
+    context.work.emit(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)

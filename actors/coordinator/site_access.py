@@ -124,7 +124,7 @@ def note_address_change(context: CommandContext, before: Mapping[Any, Any], afte
         before={name: old.get(name) for name in changed},
         after={name: new.get(name) for name in changed},
     )
-    context.journal.tell("subcloud.address-changed", f"subcloud/{after['name']}", data)
+    context.work.emit("subcloud.address-changed", f"subcloud/{after['name']}", data)
     changes = (f"{name} from {old.get(name) or 'none'} to {new.get(name) or 'none'}" for name in changed)
     context.notes.append(f"address changed: {', '.join(changes)}")
 

@@ -38,7 +38,7 @@ def forget_staged(context: CommandContext, command: Command) -> Subcloud:
         return subcloud_resource(subcloud)
     changed = change(context.connection, subclouds, subcloud["id"], {**NOTHING_STAGED, "updated_at": context.at})
     fields = SubcloudUpdated(fields=sorted(NOTHING_STAGED))
-    context.journal.tell("subcloud.updated", f"subcloud/{subcloud['name']}", fields)
+    context.work.emit("subcloud.updated", f"subcloud/{subcloud['name']}", fields)
     return subcloud_resource(changed)
 
 

@@ -60,7 +60,7 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
         .values(finished_at=context.at)
     )
     context.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
-    context.journal.tell("strategy.prestage.deleted", f"strategy/{strategy['id']}", EmptyData())
+    context.work.emit("strategy.prestage.deleted", f"strategy/{strategy['id']}", EmptyData())
     answer = {**strategy, "updated_at": context.at}
     return strategy_resource(answer, "told", state=StrategyState.DELETING)
 
@@ -73,7 +73,7 @@ def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
         # The traces of all its phases lead back to this one.
         values["trace"] = active_traceparent()
     context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
-    context.journal.tell(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", EmptyData())
+    context.work.emit(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", EmptyData())
     return strategy_resource({**strategy, "updated_at": context.at}, "told", state=state)
 
 

@@ -108,7 +108,7 @@ def _change(context: CommandContext, command: Command, subcloud: RowMapping, val
         {"connection" if name == "caller_connection" else name for name in values}
         - {"removed_variables", "version_by_administrator", "host_keys_version"}
     )
-    context.journal.tell("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
+    context.work.emit("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
     note_address_change(context, subcloud, row, command.requested_by)
     return subcloud_resource(row, "told")
 
@@ -140,7 +140,7 @@ def delete_subcloud(context: CommandContext, command: Command) -> None:
         delete(steps).where(steps.c.subcloud_id == subcloud["id"], steps.c.finished_at.is_(None))
     )
     context.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
-    context.journal.tell("subcloud.deleted", f"subcloud/{subcloud['name']}", EmptyData())
+    context.work.emit("subcloud.deleted", f"subcloud/{subcloud['name']}", EmptyData())
 
 
 def _find(context: CommandContext, command: Command) -> RowMapping:

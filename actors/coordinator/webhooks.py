@@ -89,7 +89,7 @@ def update_webhook(context: CommandContext, command: Command) -> Webhook:
         values |= _enabled(context)
     changed = change(context.connection, webhooks, webhook["id"], values)
     if webhook["enabled"] and not is_enabled:
-        disable(context.connection, context.journal, webhook["id"], "", context.at)
+        disable(context.work, webhook["id"], "")
         changed = _found(context, command.model_copy(update={"subject": str(webhook["id"])}))
     return _tagged(changed) if secret else webhook_resource(changed)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic, sleep
 from typing import Final, TypeVar
@@ -16,7 +15,7 @@ from actors.worker.dependencies import WorkerDependencies
 from actors.worker.run_context import UNKNOWN, RunContext, context_of
 from db.runs import RunAssignment, RunResult, claim, hand_back
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -96,11 +95,9 @@ class ClaimedRuns:
                 self._claiming.discard(run_id)
 
     def _claim_once(self, run_id: int, *, again: bool) -> RunAssignment | None:
-        at, asked_at = datetime.now(UTC), monotonic()
-        journal = Journal(at, self._tools.owner)
-        with self._tools.database.write() as connection:
-            assignment = claim(connection, journal, run_id, self._tools.owner, at, again=again)
-            journal.write(connection)
+        asked_at = monotonic()
+        with unit_of_work(self._tools.database) as work:
+            assignment = claim(work, run_id, self._tools.owner, again=again)
         if assignment is not None:
             context = context_of(assignment, self._tools.tracer, self._tools.owner)
             with self._lock:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -22,7 +21,7 @@ from db.host_keys import HostKeyContact, SettledHostKey, good_host_keys, settle
 from db.runs import RunAssignment, RunResult
 from db.schema import subclouds
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.connection_variables import is_reached_by_ssh, site_variables
 from messages.host_keys import HostKey, host_key_lines, signature_algorithms, stored_host_keys
 from runner.phase_playbooks import connection_vars
@@ -147,11 +146,9 @@ class HostKeyCheck:
         return () if row is None else good_host_keys(row, self._policy)
 
     def _settle(self, contact: HostKeyContact) -> SettledHostKey | None:
-        journal = Journal(at := datetime.now(UTC), self._owner)
-        with self._database.write() as connection:
-            settled = settle(connection, journal, contact, self._policy, at)
-            journal.write(connection)
-        for event, fields in journal.lines():
+        with unit_of_work(self._database) as work:
+            settled = settle(work, contact, self._policy)
+        for event, fields in work.log_lines():
             _log.info(event, **fields)
         return settled
 

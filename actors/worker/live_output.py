@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic
 from typing import Any, Final
@@ -20,7 +19,7 @@ from sqlalchemy import Connection
 from db.database import Database
 from db.live_output import Piece, add_pieces, forget_between, forget_from, hold, set_progress, tell_progress
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from runner.bounded_text import HEAD_LIMIT_BYTES, TAIL_LIMIT_BYTES
 from runner.progress import Progress
 
@@ -196,8 +195,8 @@ class LiveRuns:
                     run.told_at, run.is_untold = share.told_at, True
 
     def _write(self, shares: Sequence[_Share]) -> None:
-        journal = Journal(datetime.now(UTC), self._owner)
-        with self._database.write() as connection:
+        with unit_of_work(self._database) as work:
+            connection = work.connection
             ours = hold(connection, [share.run_id for share in shares], self._owner)
             mine = [share for share in shares if share.run_id in ours]
             for share in mine:
@@ -209,8 +208,7 @@ class LiveRuns:
                     _trim(connection, share)
             progress = {share.run_id: asdict(share.progress) for share in mine if share.progress is not None}
             set_progress(connection, progress)
-            tell_progress(connection, journal, [share.run_id for share in mine if share.is_told])
-            journal.write(connection)
+            tell_progress(work, [share.run_id for share in mine if share.is_told])
 
 
 def _joined(run_id: int, pieces: Iterable[tuple[int, bytes]]) -> list[Piece]:

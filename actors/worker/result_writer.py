@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Final
@@ -17,7 +16,7 @@ from db.database import Database
 from db.live_output import end_live
 from db.runs import RunResult, finish
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from statemachine.states import RunOutcome
 from tracing.tracer import Span
 
@@ -41,12 +40,9 @@ class Reporter:
     A report that cannot be written stays, and is tried again: a result is never lost while this process lives.
     """
 
-    def __init__(
-        self, database: Database, owner: str, wake_relay: Callable[[], None], meters: Metrics | None = None
-    ) -> None:
+    def __init__(self, database: Database, owner: str, meters: Metrics | None = None) -> None:
         self._database = database
         self._owner = owner
-        self._wake_relay = wake_relay
         self._meters = meters or NullMetrics()
         self._queue: SimpleQueue[_Reported] = SimpleQueue()
         self._unwritten: list[_Reported] = []
@@ -112,25 +108,21 @@ class Reporter:
             self._write([replace(one, report=failed)])
 
     def _write(self, collected: Sequence[_Reported]) -> None:
-        at = datetime.now(UTC)
-        journal = Journal(at, self._owner)
         kept: list[_Reported] = []
         fenced: list[_Reported] = []
-        with self._database.write() as connection:
+        with unit_of_work(self._database) as work:
             for one in collected:
-                (kept if finish(connection, one.report, self._owner, at) else fenced).append(one)
+                (kept if finish(work.connection, one.report, self._owner, work.at) else fenced).append(one)
             ended = {one.report.run_id: one.report.progress for one in kept}
             beyond = {one.report.run_id: one.report.beyond for one in kept}
             end_live(
-                connection,
-                journal,
+                work,
                 {run_id: told for run_id, told in ended.items() if told is not None},
                 {run_id: what for run_id, what in beyond.items() if what is not None},
             )
             if kept:
                 # One message for all of them, in the trace of the first.
-                journal.call("coordinate", trace=kept[0].span.traceparent)
-            journal.write(connection)
+                work.enqueue("coordinate", trace=kept[0].span.traceparent)
         for one in fenced:
             with one.context.bound():
                 _log.warning("run.fenced", run=one.report.run_id)
@@ -138,5 +130,3 @@ class Reporter:
             self._meters.result_fenced()
         for one in collected:
             one.span.end()
-        if kept:
-            self._wake_relay()

@@ -1,4 +1,4 @@
-"""Publish the journal's events on the events exchange, as CloudEvents, numbered, after commit, at least once."""
+"""Publish events on the events exchange, as CloudEvents, numbered, after commit, at least once."""
 
 from __future__ import annotations
 

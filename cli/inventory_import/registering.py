@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,8 +22,8 @@ from cli.inventory_import.reading import Wanted
 from db.audit import record, record_shell_action
 from db.database import Database
 from db.host_keys import give_host_keys, new_host_key_columns
-from db.schema import controller, subcloud_groups, subclouds
-from db.unit_of_work import Journal
+from db.schema import subcloud_groups, subclouds
+from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType, ShellAction
 from messages.requests.group import MAX_PARALLEL
 from sites.inspector import DeclaredInspector
@@ -64,25 +63,19 @@ class Registered:
 def register(database: Database, wanted: Wanted, rules: ImportRules) -> Registered:
     """Register the fleet; with faults, or on a dry run, nothing is changed."""
     done = Registered(faults=list(wanted.faults), warnings=list(wanted.warnings))
-    at = datetime.now(UTC)
-    journal = Journal(at)
-    # A savepoint, for leaving everything as it was is an ordinary end.
-    with database.write() as connection, connection.begin_nested() as savepoint:
-        # In turn with the coordinator's transactions, as every change of the inventory.
-        connection.execute(select(controller.c.id).with_for_update())
+    with unit_of_work(database, as_coordinator=True) as work:
         context = CommandContext(
-            connection=connection,
-            journal=journal,
-            at=at,
+            work=work,
             rules=CoordinatorRules(release=rules.default_version),
             inspector=DeclaredInspector(),
         )
-        work = _Import(context, wanted, rules, done)
-        work.run()
-        record_shell_action(connection, ShellAction.SET_HOST_KEY, work.keys_given, caller=shell_caller(), at=at)
-        journal.write(connection)
+        fleet = _Import(context, wanted, rules, done)
+        fleet.run()
+        record_shell_action(
+            work.connection, ShellAction.SET_HOST_KEY, fleet.keys_given, caller=shell_caller(), at=work.at
+        )
         if done.faults or rules.dry_run:
-            savepoint.rollback()
+            work.abandon()
     return done
 
 
@@ -137,7 +130,7 @@ class _Import:
             self.keys_given.append(name)
         return {
             **values,
-            **new_host_key_columns(self._desk.journal, name, keys, values["software_version"], self._desk.at),
+            **new_host_key_columns(self._desk.work, name, keys, values["software_version"]),
             # An import needs more rights than those of an administrator.
             "version_by_administrator": True,
             "group_id": group_id,
@@ -183,7 +176,7 @@ class _Import:
             return False
         context = self._desk
         row = context.connection.execute(select(subclouds).where(subclouds.c.name == name)).mappings().one()
-        is_new = give_host_keys(context.connection, context.journal, row, keys, context.at)
+        is_new = give_host_keys(context.work, row, keys)
         if is_new:
             self.keys_given.append(name)
         return is_new

@@ -27,7 +27,7 @@ from db.encryption import Sealer
 from db.migrate import upgrade
 from db.runs import claim
 from db.schema import runs
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from messages.commands import Command, CommandType
 from runner.child_pool import ChildPool
 from runner.interface import Outcome, PlaybookJob
@@ -74,7 +74,7 @@ class Fleet:
         event.listen(self.database.writer_engine, "connect", self._set_clock)
         upgrade(self.database)
         rules = CoordinatorRules(release="23.09")
-        self.coordinator = Coordinator(self.database, DeclaredInspector(), rules, lambda: None)
+        self.coordinator = Coordinator(self.database, DeclaredInspector(), rules)
         self.coordinator._overdue = LeaseExpiry(self.clocks.steady)
         for place in range(SITES):
             self._prestage(f"site{place}")
@@ -113,7 +113,7 @@ class Fleet:
     def _claim(self, run_id: int) -> bool:
         at = datetime.now(UTC)
         with self.database.write() as connection:
-            return claim(connection, Journal(at), run_id, "w/1", at) is not None
+            return claim(UnitOfWork(connection, at), run_id, "w/1") is not None
 
     def states(self) -> list[tuple[str, str | None]]:
         """Return state and outcome of the runs that the worker took."""

@@ -92,7 +92,7 @@ def new_coordinator(store: MovingStore) -> Callable[..., Coordinator]:
 
     def make(**options: Any) -> Coordinator:
         rules = CoordinatorRules(release="23.09")
-        return Coordinator(store, DeclaredInspector(), rules, lambda: None, **options)
+        return Coordinator(store, DeclaredInspector(), rules, **options)
 
     return make
 
@@ -161,7 +161,7 @@ def worker(store: MovingStore) -> StepWorker:
         database=store,
         inspector=DeclaredInspector(),
         sealer=Sealer(b"k" * 32),
-        reporter=Reporter(store, "w/1", lambda: None),
+        reporter=Reporter(store, "w/1"),
         layout=layout,
         playbooks=PlaybookReadiness(PlaybookCheck(nowhere), None),
         rules=EligibilityRules(),

@@ -33,7 +33,7 @@ def _plain_tracebacks() -> None:
 def house(new_store: Callable[..., str]) -> Iterator[House]:
     """Give an installation whose controller runs 23.09."""
     database = Database(new_store())
-    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None)
+    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
     yield House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
     database.close()
 

@@ -13,7 +13,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.runs import claim
 from db.schema import outbox, runs, steps, strategies, subclouds
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from messages.commands import Answer, Command, CommandType
 from tests.support.imported_sites import import_sites
 
@@ -112,5 +112,5 @@ def claimed(house: House, owner: str = OWNER) -> int:
     (run_id,) = house.queued()
     at = datetime.now(UTC)
     with house.database.write() as connection:
-        assert claim(connection, Journal(at), run_id, owner, at)
+        assert claim(UnitOfWork(connection, at), run_id, owner)
     return run_id

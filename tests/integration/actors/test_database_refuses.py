@@ -54,7 +54,7 @@ def read_only(house: House) -> Iterator[None]:
 def impatient(house: House) -> Coordinator:
     """Return a coordinator that waits for the database for a moment only."""
     rules = CoordinatorRules(release="23.09")
-    return Coordinator(house.database, DeclaredInspector(), rules, lambda: None, patience_s=0.1)
+    return Coordinator(house.database, DeclaredInspector(), rules, patience_s=0.1)
 
 
 def test_commands_are_answered_503(house: House) -> None:
@@ -70,7 +70,7 @@ def test_commands_are_answered_503(house: House) -> None:
 def test_what_a_worker_has_in_hand_waits(house: House) -> None:
     """Reports and live output wait while the database is read-only, and are stored afterwards, once."""
     run_id = claimed(house)
-    reporter, live = Reporter(house.database, OWNER, lambda: None), LiveRuns(house.database, OWNER)
+    reporter, live = Reporter(house.database, OWNER), LiveRuns(house.database, OWNER)
     live.said(run_id, 0, b"abc")
     with read_only(house), pytest.raises(DatabaseUnavailableError):
         live.flush()

@@ -56,9 +56,7 @@ def beside() -> Beside:
 def house_beside(new_store: Callable[..., str], beside: Beside) -> Iterator[House]:
     """Give an installation beside a dcmanager, with the subclouds `busy`, `free` and one that dcmanager has not."""
     database = Database(new_store())
-    coordinator = Coordinator(
-        database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None, dcmanager=beside
-    )
+    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), dcmanager=beside)
     house = House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
     for name in ("busy", "free", "elsewhere"):
         house.add_site(name)

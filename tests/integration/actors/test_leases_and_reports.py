@@ -17,7 +17,7 @@ from actors.worker.result_writer import Reporter
 from db.runs import RunResult, claim
 from db.schema import run_outputs, runs
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from service.periodic_thread import Loop
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
@@ -217,7 +217,8 @@ class TestReporter:
         """A report finishes its run, keeps its output, and calls the coordinator."""
         run_id = claimed(house)
         woken: list[bool] = []
-        reporter = Reporter(house.database, OWNER, lambda: woken.append(True))
+        house.database.attach_relay(OWNER, lambda: woken.append(True))
+        reporter = Reporter(house.database, OWNER)
 
         reporter.add(report(run_id))
         reporter.flush()
@@ -233,7 +234,7 @@ class TestReporter:
         """A report about a run that somebody else holds changes nothing."""
         run_id = claimed(house, owner="other/1")
         before = house.rows(runs)
-        reporter = Reporter(house.database, OWNER, lambda: None)
+        reporter = Reporter(house.database, OWNER)
 
         reporter.add(report(run_id))
         reporter.flush()
@@ -244,7 +245,7 @@ class TestReporter:
     def test_a_report_that_cannot_be_written_is_kept(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """While the store is away a report waits; it is written when the store is back."""
         run_id = claimed(house)
-        reporter = Reporter(house.database, OWNER, lambda: None)
+        reporter = Reporter(house.database, OWNER)
         reporter.add(report(run_id))
         monkeypatch.setattr(house.database, "write", away)
         with pytest.raises(DatabaseUnavailableError):
@@ -259,7 +260,7 @@ class TestReporter:
     def test_a_report_waits_for_a_connection(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """A good result is not stored as a failure because no connection was free for a while."""
         run_id = claimed(house)
-        reporter, real = Reporter(house.database, OWNER, lambda: None), house.database.write
+        reporter, real = Reporter(house.database, OWNER), house.database.write
         reporter.add(report(run_id))
         write = Mock(side_effect=[DatabaseUnavailableError(), DatabaseUnavailableError(), real()])
         monkeypatch.setattr(house.database, "write", write)
@@ -279,9 +280,9 @@ class TestReporter:
         at = datetime.now(UTC)
         with house.database.write() as connection:
             for run_id in (first, second):
-                assert claim(connection, Journal(at), run_id, OWNER, at)
+                assert claim(UnitOfWork(connection, at), run_id, OWNER)
         bad = RunResult(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
-        reporter = Reporter(house.database, OWNER, lambda: None)
+        reporter = Reporter(house.database, OWNER)
 
         reporter.add(bad)
         reporter.add(report(second))
@@ -302,8 +303,8 @@ class TestReporter:
         mine = house.queued()
         with house.database.write() as connection:
             for run_id in mine:
-                assert claim(connection, Journal(at), run_id, OWNER, at)
-        reporter = Reporter(house.database, OWNER, lambda: None)
+                assert claim(UnitOfWork(connection, at), run_id, OWNER)
+        reporter = Reporter(house.database, OWNER)
         loop = Loop("reports", reporter.flush, interval_s=5)
         reporter.wake = loop.wake
         loop.start()

@@ -22,7 +22,7 @@ from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
 from db.runs import RunResult, claim, finish
 from db.schema import events, live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from runner.interface import Outcome, RunEnded
 from runner.progress import Progress
 from sites.inspector import DeclaredInspector
@@ -65,7 +65,7 @@ def claimed(house: House, count: int = 1, owner: str = OWNER) -> list[int]:
     mine, at = house.queued(), datetime.now(UTC)
     with house.database.write() as connection:
         for run_id in mine:
-            assert claim(connection, Journal(at), run_id, owner, at)
+            assert claim(UnitOfWork(connection, at), run_id, owner)
     return mine
 
 
@@ -209,7 +209,7 @@ def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(house: House, live: L
     live.said(run_id, 3, b"def")
     live.advanced(run_id, Progress(tasks=2))
     progress = live.ended(run_id)
-    reporter = Reporter(house.database, OWNER, lambda: None)
+    reporter = Reporter(house.database, OWNER)
     reporter.add(
         RunResult(
             run_id=run_id,
@@ -246,7 +246,7 @@ def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, mon
     monkeypatch.setattr(live, "_write", write)
     live.flush()
     waiting = live.unwritten(run_id)
-    reporter = Reporter(house.database, OWNER, lambda: None)
+    reporter = Reporter(house.database, OWNER)
     reporter.add(
         RunResult(
             run_id=run_id,
@@ -331,14 +331,14 @@ def test_a_piece_never_outlives_the_end_of_its_run(house: House, live: LiveRuns,
         output=compress(b"abcdef"),
         progress=asdict(Progress()),
     )
-    reporter, at = Reporter(house.database, OWNER, lambda: None), datetime.now(UTC)
+    reporter, at = Reporter(house.database, OWNER), datetime.now(UTC)
     reporter.add(report)
     live.said(run_id, 3, b"def")
     with ThreadPoolExecutor(1) as other:
         with house.database.write() as connection:
             if is_report_first:
                 assert finish(connection, report, OWNER, at)
-                end_live(connection, Journal(at), {run_id: asdict(Progress())})
+                end_live(UnitOfWork(connection, at), {run_id: asdict(Progress())})
                 waiting = other.submit(live.flush)
             else:
                 assert hold(connection, [run_id], OWNER)

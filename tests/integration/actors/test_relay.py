@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from sqlalchemy import update
 
 from broker.outbox_relay import OutboxRelay, one_by_one
 from db.schema import outbox
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from tests.integration.actors.coordinator_house import House
 
 
@@ -17,12 +15,10 @@ class TestRelay:
     def test_what_was_published_is_forgotten(self, house: House) -> None:
         """The relay publishes in order, says the same thing once, and empties the outbox."""
         said: list[tuple[str, int | None]] = []
-        journal = Journal(datetime.now(UTC))
-        journal.call("coordinate")
-        journal.call("stage_content", [7])
-        journal.call("coordinate")
-        with house.database.write() as connection:
-            journal.write(connection)
+        with unit_of_work(house.database) as work:
+            work.enqueue("coordinate")
+            work.enqueue("stage_content", [7])
+            work.enqueue("coordinate")
 
         OutboxRelay(house.database, one_by_one(lambda actor, argument, _: said.append((actor, argument)))).relay()
 
@@ -31,10 +27,8 @@ class TestRelay:
 
     def test_what_could_not_be_published_stays(self, house: House) -> None:
         """A publish that fails leaves the outbox as it was: it is tried again."""
-        journal = Journal(datetime.now(UTC))
-        journal.call("coordinate")
-        with house.database.write() as connection:
-            journal.write(connection)
+        with unit_of_work(house.database) as work:
+            work.enqueue("coordinate")
 
         def broken(actor: str, argument: int | None, trace: str | None) -> None:
             raise ConnectionError
@@ -47,11 +41,9 @@ class TestRelay:
     def test_a_row_of_another_version_does_not_stop_it(self, house: House) -> None:
         """A call of an actor that nobody knows is dropped; the calls behind it are published."""
         said: list[str] = []
-        journal = Journal(datetime.now(UTC))
-        journal.call("from_the_future")
-        journal.call("coordinate")
-        with house.database.write() as connection:
-            journal.write(connection)
+        with unit_of_work(house.database) as work:
+            work.enqueue("from_the_future")
+            work.enqueue("coordinate")
 
         def publish(actor: str, *_: int | str | None) -> None:
             {"coordinate": said.append}[actor](actor)
@@ -64,10 +56,8 @@ class TestRelay:
     def test_a_large_outbox_is_emptied_in_batches(self, house: House) -> None:
         """More than one batch of messages is published whole."""
         said: list[int | None] = []
-        journal = Journal(datetime.now(UTC))
-        journal.call("stage_content", range(1, 1201))
-        with house.database.write() as connection:
-            journal.write(connection)
+        with unit_of_work(house.database) as work:
+            work.enqueue("stage_content", range(1, 1201))
 
         OutboxRelay(house.database, one_by_one(lambda _, argument, __: said.append(argument))).relay()
 
@@ -81,10 +71,9 @@ class TestRelay:
         """
         said: list[int | None] = []
         for writer, argument in (("mine", 1), ("other", 7)):
-            journal = Journal(datetime.now(UTC), writer)
-            journal.call("stage_content", [argument])
-            with house.database.write() as connection:
-                journal.write(connection)
+            house.database.attach_relay(writer, lambda: None)
+            with unit_of_work(house.database) as work:
+                work.enqueue("stage_content", [argument])
         relay = OutboxRelay(house.database, one_by_one(lambda _, argument, __: said.append(argument)), "mine")
 
         relay.relay()

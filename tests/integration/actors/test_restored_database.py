@@ -15,7 +15,7 @@ from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.restored import RestoreError, continue_after_restore, refused_by_sites
 from db.runs import RunResult, claim, finish
 from db.schema import audit, events, heartbeats, runs, steps, strategies
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.events import cloud_event
 from statemachine.states import RunOutcome
 from tests.integration.actors.coordinator_house import House
@@ -30,14 +30,14 @@ def now() -> datetime:
 
 def restored(house: House, **options: Any) -> Any:
     """Carry out what the command does."""
-    with house.database.write() as connection:
-        return continue_after_restore(connection, now(), **options)
+    with unit_of_work(house.database, as_coordinator=True) as work:
+        return continue_after_restore(work, **options)
 
 
 def begun(house: House, run_id: int) -> None:
     """Have a worker claim a run."""
     with house.database.write() as connection:
-        assert claim(connection, Journal(now()), run_id, OWNER, now())
+        assert claim(UnitOfWork(connection, now()), run_id, OWNER)
 
 
 def ended(house: House, run_id: int, outcome: RunOutcome = RunOutcome.SUCCEEDED, details: str = "") -> None:
@@ -163,8 +163,8 @@ def test_a_clock_behind_the_backup_is_refused(house: House) -> None:
 
 def test_a_clock_behind_an_earlier_jump_is_refused(house: House) -> None:
     """Ids that have jumped further than the clock of today are not followed by smaller ones."""
-    with house.database.write() as connection:
-        continue_after_restore(connection, now() + timedelta(days=300))
+    with unit_of_work(house.database, now() + timedelta(days=300), as_coordinator=True) as work:
+        continue_after_restore(work)
     house.add_site("a")
     with house.database.write() as connection:
         connection.execute(update(events).values(at=now()))
@@ -181,9 +181,10 @@ def test_sites_that_refused_are_counted_until_it_is_done(house: House) -> None:
     begun(house, run_id)
     ended(house, run_id, RunOutcome.FAILED, "x: Superseded by a newer run: this run has token 1")
     since = now() - timedelta(days=7)
-    with house.database.write() as connection:
-        before = refused_by_sites(connection, since)
-        continue_after_restore(connection, now())
+    with unit_of_work(house.database, as_coordinator=True) as work:
+        before = refused_by_sites(work.connection, since)
+        continue_after_restore(work)
+    with house.database.read() as connection:
         after = refused_by_sites(connection, since)
 
     assert (1, 0) == (before, after)

@@ -288,9 +288,7 @@ class Unreachable:
 def silent(new_store: Callable[..., str]) -> Iterator[tuple[House, Unreachable]]:
     """Give an installation whose controller is silent."""
     database, check = Database(new_store()), Unreachable()
-    coordinator = Coordinator(
-        database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None, controller_check=check
-    )
+    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), controller_check=check)
     yield House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)), check
     database.close()
 

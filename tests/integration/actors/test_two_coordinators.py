@@ -17,7 +17,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.runs import RunResult, claim, finish
 from db.schema import events, runs, steps, strategies
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.commands import Answer
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
@@ -35,7 +35,7 @@ def houses(new_store: Callable[..., str]) -> Iterator[list[House]]:
     made = []
     for _ in range(2):
         database = Database(url)
-        coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None)
+        coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
         made.append(House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)))
     for name in "abcdef":
         made[0].add_site(name)
@@ -58,17 +58,14 @@ def ask(house: House, random: Random) -> tuple[str, Answer]:
 def work(house: House, owner: str) -> None:
     """Do what waits for a worker, as a worker does."""
     for run_id in house.queued():
-        at = datetime.now(UTC)
-        journal = Journal(at)
-        with house.database.write() as connection:
-            taken = claim(connection, journal, run_id, owner, at)
-            journal.write(connection)
+        with unit_of_work(house.database) as transaction:
+            taken = claim(transaction, run_id, owner)
         if taken is None:
             continue
         passed = {"from_version": "22.12", "oam_address": "10.10.10.2"} if taken.phase == WALK[0] else {}
         report = RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, **passed)
         with house.database.write() as connection:
-            assert finish(connection, report, owner, at)
+            assert finish(connection, report, owner, datetime.now(UTC))
 
 
 def walks(house: House) -> dict[str, list[str]]:

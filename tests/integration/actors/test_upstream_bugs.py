@@ -214,7 +214,7 @@ def test_an_accepted_apply_is_driven_whoever_dies(build: Callable[..., Rig], sta
     rig.create()
     rig.stop()
     # The coordinator commits and the process dies: no message, no worker, no loop.
-    alone = Coordinator(rig.database, DeclaredInspector(), rig.embedded.actors.coordinator._rules, lambda: None)
+    alone = Coordinator(rig.database, DeclaredInspector(), rig.embedded.actors.coordinator._rules)
     rig.coordinator = alone
     rig.execute = alone.execute  # type: ignore[method-assign]
     assert 200 == rig.verb("apply").status

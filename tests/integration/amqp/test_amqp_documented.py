@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +19,7 @@ from apidocs.asyncapi.assembly import build_document
 from broker.amqp.topology import EVENTS
 from db import events as happenings
 from db.schema import events, strategies
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.event_types import EVENT_TYPES, Dropped
@@ -228,10 +227,8 @@ def webhooks(talk: Talk, node: Node) -> None:
     delivery = talk.ask(CommandType.WEBHOOK_PING, "ops")
     talk.publish(CommandType.WEBHOOK_REDELIVER, "w1", subject="ops", delivery=delivery["id"])
     talk.ask(CommandType.WEBHOOK_UPDATE, "ops", subcloud="edge")
-    with node.database.write() as connection:
-        journal = Journal(at := datetime.now(UTC))
-        assert disable(connection, journal, made["id"], "Every try has failed for five days.", at)
-        journal.write(connection)
+    with unit_of_work(node.database) as work:
+        assert disable(work, made["id"], "Every try has failed for five days.")
     talk.ask(CommandType.WEBHOOK_PING, "ops", status=422)
     talk.ask(CommandType.WEBHOOK_DELETE, "ops")
 

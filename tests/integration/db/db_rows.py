@@ -13,7 +13,7 @@ from db.apply_plan import PlanWriter
 from db.load_snapshot import database_time, load_snapshot
 from db.runs import RunResult, claim, finish
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, subclouds
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from statemachine.actions import Action, StepChange
 from statemachine.plan import plan
 from statemachine.snapshot import PlanLimits
@@ -92,10 +92,10 @@ class Rig:
         return step_id
 
     def carry_out(self, *actions: Action) -> None:
-        """Carry actions out and write the journal."""
-        journal = Journal(AT)
-        PlanWriter(self.connection, journal, AT).carry_out(actions)
-        journal.write(self.connection)
+        """Carry actions out and write their events and messages."""
+        work = UnitOfWork(self.connection, AT)
+        PlanWriter(work).carry_out(actions)
+        work.finish()
 
     def coordinate(self, *, later_s: float = 0.0) -> None:
         """Plan and carry out until nothing is unlocked; `later_s` moves the clock that is looked at."""
@@ -109,9 +109,9 @@ class Rig:
 
     def claim(self, run_id: int, owner: str = OWNER) -> bool:
         """Claim a run; return whether it was to be had."""
-        journal = Journal(AT)
-        taken = claim(self.connection, journal, run_id, owner, AT)
-        journal.write(self.connection)
+        work = UnitOfWork(self.connection, AT)
+        taken = claim(work, run_id, owner)
+        work.finish()
         return taken is not None
 
     def finish(

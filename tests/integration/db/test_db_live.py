@@ -24,7 +24,7 @@ from db.live_output import (
 from db.run_output import outputs, phase_runs, text_after
 from db.runs import RunResult, finish, lose_runs_of
 from db.schema import events, live_outputs, run_outputs, runs, steps
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from statemachine.actions import ExpireRun
 from statemachine.states import RunOutcome
 from tests.integration.db.db_rows import AT, OWNER, Rig
@@ -64,7 +64,7 @@ def end(
     **report: int,
 ) -> None:
     """Finish a run as its worker does."""
-    journal = Journal(AT)
+    work = UnitOfWork(rig.connection, AT)
     told = RunResult(
         run_id=run_id,
         outcome=RunOutcome.SUCCEEDED,
@@ -76,8 +76,8 @@ def end(
     )
     assert finish(rig.connection, told, OWNER, AT)
     cut = {} if beyond is None else {run_id: beyond}
-    end_live(rig.connection, journal, {} if progress is None else {run_id: progress}, cut)
-    journal.write(rig.connection)
+    end_live(work, {} if progress is None else {run_id: progress}, cut)
+    work.finish()
 
 
 def text_of(rig: Rig, step_id: int, seen_bytes: int = 0) -> tuple[str, int]:
@@ -201,11 +201,11 @@ def test_a_run_that_said_nothing_is_not_told_of(rig: Rig) -> None:
     """Runs without progress, as prechecks, tell neither beginning nor end: their steps do."""
     first, second = rig.running()
     end(rig, first, b"")
-    journal = Journal(AT)
-    tell_progress(rig.connection, journal, [first, second])
+    work = UnitOfWork(rig.connection, AT)
+    tell_progress(work, [first, second])
 
     assert [] == told(rig)
-    assert [] == list(journal.told)
+    assert [] == list(work.emitted)
 
 
 @pytest.mark.parametrize("how", ["expired", "restarted"])
@@ -217,9 +217,9 @@ def test_what_a_lost_run_printed_stays(rig: Rig, how: str) -> None:
     if how == "expired":
         rig.carry_out(ExpireRun(run_id=run_id, lease_until=rig.run(run_id).lease_until))
     else:
-        journal = Journal(AT)
-        tell_progress(rig.connection, journal, lose_runs_of(rig.connection, "worker1", AT))
-        journal.write(rig.connection)
+        work = UnitOfWork(rig.connection, AT)
+        tell_progress(work, lose_runs_of(rig.connection, "worker1", AT))
+        work.finish()
     step = rig.connection.execute(select(steps).where(steps.c.id == rig.step(1).id)).mappings().one()
     (found,) = outputs(rig.connection, step, None)
 
@@ -232,11 +232,11 @@ def test_progress_is_told_in_the_trace_of_its_phase(rig: Rig) -> None:
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
     run_id = rig.connection.execute(select(runs.c.id).order_by(runs.c.id)).scalars().first()
     rig.connection.execute(update(runs).where(runs.c.id == run_id).values(trace=trace, progress=FAR))
-    journal = Journal(AT)
+    work = UnitOfWork(rig.connection, AT)
 
-    tell_progress(rig.connection, journal, [run_id or 0])
+    tell_progress(work, [run_id or 0])
 
-    assert [trace] == [event["trace"] for event in journal.told]
+    assert [trace] == [event["trace"] for event in work.emitted]
 
 
 def test_the_work_of_a_preparation_is_told_with_the_step_that_opened_it(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from db.runs import (
     renew,
 )
 from db.schema import run_outputs, runs
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome, StepState
@@ -68,7 +68,7 @@ class TestClaim:
     def test_assignment(self, rig: Rig) -> None:
         """The worker gets all it needs, the sealed password and what it is bound to among it."""
         run_id = rig.queued()[0]
-        found = claim(rig.connection, Journal(AT), run_id, OWNER, AT)
+        found = claim(UnitOfWork(rig.connection, AT), run_id, OWNER)
 
         assert found is not None
         assert (run_id, "prestage-precheck", rig.step(1).id, "22.12", False) == (
@@ -93,7 +93,7 @@ class TestClaim:
             rig.finish(run_id, from_version=version)
         rig.coordinate()
         (preparation,) = rig.preparations()
-        found = claim(rig.connection, Journal(AT), preparation.run_id, OWNER, AT)
+        found = claim(UnitOfWork(rig.connection, AT), preparation.run_id, OWNER)
 
         assert found is not None
         assert (None, "prestage-prepare", "22.06", "site2") == (
@@ -108,8 +108,8 @@ class TestClaim:
         standalone = rig.add_standalone(1)
         rig.coordinate()
         first, *_rest, last = rig.queued()
-        mine = claim(rig.connection, Journal(AT), first, OWNER, AT)
-        other = claim(rig.connection, Journal(AT), last, OWNER, AT)
+        mine = claim(UnitOfWork(rig.connection, AT), first, OWNER)
+        other = claim(UnitOfWork(rig.connection, AT), last, OWNER)
 
         assert mine is not None
         assert other is not None

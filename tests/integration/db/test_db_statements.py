@@ -13,7 +13,7 @@ from db.read_queries import followed_step
 from db.run_output import ends_of, outputs
 from db.runs import lose_runs_of, queued_runs, renew
 from db.schema import runs, steps
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from statemachine.actions import AbortWaiting
 from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
@@ -169,7 +169,7 @@ class TestQueryPlans:
         def one_pass() -> None:
             now = database_time(connection)
             actions = plan(load_snapshot(connection, now, LIMITS), now, LIMITS)
-            PlanWriter(connection, Journal(AT), AT).carry_out(actions)
+            PlanWriter(UnitOfWork(connection, AT)).carry_out(actions)
             done.extend(actions)
 
         assert [] == self.scans(database, connection, one_pass)
@@ -194,15 +194,15 @@ class TestQueryPlans:
         for run_id in mine:
             rig.claim(run_id)
         step = connection.execute(select(steps).where(steps.c.id == rig.step(1).id)).mappings().one()
-        journal = Journal(AT)
+        work = UnitOfWork(connection, AT)
 
         def ask() -> None:
             hold(connection, mine, "worker1/1")
-            end_live(connection, journal, {run_id: {"tasks": 1} for run_id in mine})
+            end_live(work, {run_id: {"tasks": 1} for run_id in mine})
             assert len(mine) == len(running_runs(connection))
             followed_step(connection, step["id"])
             outputs(connection, step, None)
             assert dict.fromkeys(mine, 0) == ends_of(connection, mine)
 
         assert [] == self.scans(database, connection, ask)
-        assert len(mine) == len(journal.told)
+        assert len(mine) == len(work.emitted)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from db.database import Database
 from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork, unit_of_work
 from tests.integration.db.db_rows import AT, Rig, new_step
 
 ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
@@ -177,14 +177,14 @@ def test_removed_subcloud_leaves_its_history(database: Database) -> None:
         assert (None, "site1") == connection.execute(select(steps.c.subcloud_id, steps.c.subcloud_name)).one()
 
 
-def test_what_a_journal_stamps(connection: Connection) -> None:
+def test_what_a_unit_of_work_stamps(connection: Connection) -> None:
     """A message carries the process that wrote it and the database's own time; an event is not published yet."""
     before = database_time(connection)
-    journal = Journal(AT, "worker1/1")
-    journal.tell("something.happened", "site/1", {})
-    journal.call("coordinate")
-    journal.call("stage_content", [7, 8])
-    journal.write(connection)
+    work = UnitOfWork(connection, AT, writer="worker1/1")
+    work.emit("something.happened", "site/1", {})
+    work.enqueue("coordinate")
+    work.enqueue("stage_content", [7, 8])
+    work.finish()
     after = database_time(connection)
 
     said = connection.execute(select(outbox).order_by(outbox.c.id)).all()
@@ -285,10 +285,8 @@ def test_a_follower_misses_no_event(database: Database) -> None:
     def write() -> None:
         ready.wait()
         for _ in range(FOLLOWED):
-            journal = Journal(AT)
-            journal.tell("test", "test", {})
-            with database.write() as connection:
-                journal.write(connection)
+            with unit_of_work(database, AT) as work:
+                work.emit("test", "test", {})
 
     seen: list[int] = []
     with ThreadPoolExecutor(THREADS) as pool:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from db.host_keys import HostKeyContact, forget_host_keys, give_host_keys, settle
 from db.inventory import find_subcloud
 from db.schema import run_outputs
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.commands import CommandType
 from messages.host_keys import parse_host_keys
 from runner.processes import marked
@@ -33,22 +33,18 @@ def described(text: str) -> str:
 
 def forget(prestager: Prestager, name: str) -> None:
     """Forget the keys of a site, as the command does."""
-    journal = Journal(prestager.now)
-    with prestager.database.write() as connection:
-        row = find_subcloud(connection, name)
+    with unit_of_work(prestager.database, prestager.now) as work:
+        row = find_subcloud(work.connection, name)
         assert row is not None
-        assert forget_host_keys(connection, journal, row)
-        journal.write(connection)
+        assert forget_host_keys(work, row)
 
 
 def give(prestager: Prestager, name: str, *lines: str) -> None:
     """Record keys of a site, as the command does."""
-    journal = Journal(prestager.now)
-    with prestager.database.write() as connection:
-        row = find_subcloud(connection, name)
+    with unit_of_work(prestager.database, prestager.now) as work:
+        row = find_subcloud(work.connection, name)
         assert row is not None
-        assert give_host_keys(connection, journal, row, parse_host_keys("\n".join(lines)), prestager.now)
-        journal.write(connection)
+        assert give_host_keys(work, row, parse_host_keys("\n".join(lines)))
 
 
 def meet(prestager: Prestager, name: str, line: str) -> None:
@@ -56,8 +52,8 @@ def meet(prestager: Prestager, name: str, line: str) -> None:
     contact = HostKeyContact(
         subcloud_id=prestager.site(name)["id"], key=parse_host_keys(line)[0], version="22.12", is_verified=False
     )
-    with prestager.database.write() as connection:
-        settled = settle(connection, Journal(prestager.now), contact, HostKeyPolicy.ACCEPT_NEW, prestager.now)
+    with unit_of_work(prestager.database, prestager.now) as work:
+        settled = settle(work, contact, HostKeyPolicy.ACCEPT_NEW)
     assert settled is not None
     assert settled.is_accepted
 

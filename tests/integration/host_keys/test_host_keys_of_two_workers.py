@@ -18,7 +18,7 @@ from db.database import Database
 from db.host_keys import HostKeyContact, SettledHostKey, forget_host_keys, settle
 from db.inventory import find_subcloud
 from db.schema import events, subclouds
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.events import cloud_event
 from messages.host_keys import HostKey, parse_host_keys
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict
@@ -46,14 +46,11 @@ def key() -> HostKey:
 
 def meet(database: Database, presented: HostKey, *, is_verified: bool = False, version: str = "22.12") -> Any:
     """Settle a contact in a transaction of its own."""
-    journal = Journal(at := datetime.now(UTC))
-    with database.write() as connection:
-        row = find_subcloud(connection, "edge-1")
+    with unit_of_work(database) as work:
+        row = find_subcloud(work.connection, "edge-1")
         assert row is not None
         contact = HostKeyContact(subcloud_id=row["id"], key=presented, version=version, is_verified=is_verified)
-        settled = settle(connection, journal, contact, HostKeyPolicy.ACCEPT_NEW, at)
-        journal.write(connection)
-    return settled
+        return settle(work, contact, HostKeyPolicy.ACCEPT_NEW)
 
 
 def test_the_first_key_wins(database: Database) -> None:
@@ -130,22 +127,18 @@ def test_a_key_that_outlived_its_version_is_not_replaced(database: Database) -> 
 def test_a_removed_site_has_no_key(database: Database) -> None:
     """A contact with a subcloud that was removed meanwhile records nothing."""
     contact = HostKeyContact(subcloud_id=99, key=key(), version="22.12", is_verified=False)
-    with database.write() as connection:
-        journal = Journal(at := datetime.now(UTC))
-
-        assert settle(connection, journal, contact, HostKeyPolicy.ACCEPT_NEW, at) is None
+    with unit_of_work(database) as work:
+        assert settle(work, contact, HostKeyPolicy.ACCEPT_NEW) is None
 
 
 def test_events_are_as_documented(database: Database) -> None:
     """Each of the three events is what the AsyncAPI document says of it."""
     meet(database, key())
     meet(database, key())
-    journal = Journal(datetime.now(UTC))
-    with database.write() as connection:
-        row = find_subcloud(connection, "edge-1")
+    with unit_of_work(database) as work:
+        row = find_subcloud(work.connection, "edge-1")
         assert row is not None
-        forget_host_keys(connection, journal, row)
-        journal.write(connection)
+        forget_host_keys(work, row)
     with database.read() as connection:
         told = connection.execute(select(events).order_by(events.c.id)).mappings().all()
 
@@ -159,11 +152,10 @@ def test_events_are_as_documented(database: Database) -> None:
 def test_forgetting_twice_does_nothing(database: Database) -> None:
     """Only a site that has keys loses them, with an event."""
     meet(database, key())
-    journal = Journal(datetime.now(UTC))
-    with database.write() as connection:
+    with unit_of_work(database) as work:
         for expected in (True, False):
-            row = find_subcloud(connection, "edge-1")
+            row = find_subcloud(work.connection, "edge-1")
             assert row is not None
-            assert expected == forget_host_keys(connection, journal, row)
+            assert expected == forget_host_keys(work, row)
 
-    assert ["subcloud.host-key-forgotten"] == [event["type"] for event in journal.told]
+    assert ["subcloud.host-key-forgotten"] == [event["type"] for event in work.emitted]

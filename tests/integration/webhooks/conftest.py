@@ -50,7 +50,7 @@ _make_context = ssl.create_default_context
 def house(new_store: Callable[..., str]) -> Iterator[House]:
     """Give an installation."""
     database = Database(new_store())
-    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), lambda: None)
+    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
     yield House(database, coordinator, Sealer(b"k" * 32))
     database.close()
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, text
 
 from broker.amqp.cloudevents import to_command
 from db.schema import audit, commands, events, webhook_deliveries, webhooks
-from db.unit_of_work import Journal
+from db.unit_of_work import UnitOfWork
 from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.webhook_secrets import seal_tag
@@ -85,7 +85,7 @@ def test_disabled_at_this_moment(house: House, kind: CommandType) -> None:
     data = {} if kind is CommandType.WEBHOOK_PING else {"delivery": number}
     with ThreadPoolExecutor(1) as thread:
         with house.database.write() as connection:
-            disable(connection, Journal(AT), 1, "", AT)
+            disable(UnitOfWork(connection, AT), 1, "")
             answer = thread.submit(lambda: house.ask(kind, "ops", **data))
             wait_for(lambda: answer.done() or is_one_waiting(house), 10.0)
 

@@ -14,7 +14,7 @@ from actors.coordinator.coordinator import Coordinator
 from db.database import Database
 from db.encryption import Sealer
 from db.schema import events, webhook_deliveries, webhooks
-from db.unit_of_work import Journal
+from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType
 from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
@@ -66,11 +66,10 @@ class House:
 
     def tell(self, count: int = 1, kind: str = "step.prestage.complete", **data: Any) -> list[int]:
         """Have things happen; return the numbers of the events."""
-        with self.database.write() as connection:
-            journal = Journal(datetime(2026, 11, 22, 12, tzinfo=UTC))
+        with unit_of_work(self.database, datetime(2026, 11, 22, 12, tzinfo=UTC)) as work:
             for _ in range(count):
-                journal.tell(kind, "step/1", {"strategy": 1, "subcloud": "edge-1", "stage": 1, **data})
-            journal.write(connection)
+                work.emit(kind, "step/1", {"strategy": 1, "subcloud": "edge-1", "stage": 1, **data})
+        with self.database.read() as connection:
             newest = select(events.c.id).order_by(events.c.id.desc()).limit(count)
             return sorted(connection.execute(newest).scalars())
 
