@@ -1,7 +1,7 @@
 """The in-process transport: Dramatiq messages in memory, for an installation of one process.
 
-Nothing here is durable and nothing needs to be: the database is the truth, and what died with the process is planned
-again from it. Never use it across processes.
+Nothing here is durable and nothing needs to be: work that was lost with the process is planned again from the
+database. Never use it across processes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 
 _log = structlog.get_logger(__name__)
 
-# Dead letters kept for a look, per queue; Dramatiq's own list grows without bound.
+# Dead letters kept for inspection, per queue; Dramatiq's own list grows without bound.
 _DEAD_LETTERS_KEPT: Final = 100
-# Requests that may wait for an answer at once; a caller above that is told to come back.
+# Requests that may wait for an answer at once; a request above that is refused.
 _WAITING_REQUESTS: Final = 1000
 
 
@@ -83,7 +83,7 @@ class _InProcessConsumer(Consumer):
 
 
 class Replies:
-    """Brings answers from actor threads to the event loops that wait for them.
+    """Passes answers from actor threads to the event loops that wait for them.
 
     Answers are matched by request and not by command: two requests may use one command id with different content, and
     each gets its own answer.

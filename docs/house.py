@@ -27,7 +27,9 @@ _WALK_LIMITS: Final = {
     "Abort": 8,
 }
 # First words of a docstring that ask a question instead of naming the thing.
-_RIDDLES: Final = frozenset({"how", "what", "when", "where", "which", "who", "whose", "why"})
+_QUESTIONS: Final = frozenset({"how", "what", "when", "where", "which", "who", "whose", "why"})
+# Words that hide the person or the thing that is meant.
+_VAGUE: Final = re.compile(r"\b(whoever|nobody|somebody|tells|told|to oneself|he)\b", re.IGNORECASE)
 _HEADING: Final = re.compile(r"^### (.+)$")
 _PATH: Final = re.compile(r"`([\w/]+\.py)`")
 
@@ -53,7 +55,12 @@ class SourceTree:
     def __init__(self, root: Path = _ROOT) -> None:
         self._root = root
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-        self.packages: list[str] = project["tool"]["importlinter"]["root_packages"]
+        rules = project["tool"]["importlinter"]
+        self.packages: list[str] = rules["root_packages"]
+        layered = [contract for contract in rules.get("contracts", ()) if contract["type"] == "layers"]
+        lines = [line for contract in layered for line in contract["layers"]]
+        self._layers = {name.strip(): level for level, line in enumerate(lines) for name in line.split("|")}
+        self._exceptions = {import_ for contract in layered for import_ in contract.get("ignore_imports", ())}
 
     @cached_property
     def texts(self) -> Mapping[Path, str]:
@@ -94,9 +101,40 @@ class SourceTree:
             if len(text.splitlines()) < _SHORT_LINES and path.name != "__init__.py"
         ]
 
-    def riddles(self) -> list[Path]:
-        """Return files whose docstring begins with a question word."""
-        return [path for path, tree in self.trees.items() if _first_word(tree) in _RIDDLES]
+    def upward_imports(self) -> list[str]:
+        """Return imports between packages that do not lead to a lower layer, as `module -> module`.
+
+        Layers and their exceptions are those of the import rules in pyproject.toml; packages that are in none do not
+        count.
+        """
+        return [
+            f"{importer} -> {imported}"
+            for importer, imported in self._imports()
+            if f"{importer} -> {imported}" not in self._exceptions
+            and self._is_upward(importer.split(".")[0], imported.split(".")[0])
+        ]
+
+    def package_circles(self) -> list[tuple[str, str]]:
+        """Return pairs of packages that import each other, directly or through others."""
+        reached = {package: {package} for package in self.packages}
+        edges = {
+            (importer.split(".")[0], imported.split(".")[0])
+            for importer, imported in self._imports()
+            if f"{importer} -> {imported}" not in self._exceptions
+        }
+        for _ in self.packages:
+            for source, target in edges:
+                reached[source] |= reached[target]
+        return [(a, b) for a in self.packages for b in self.packages if a < b and b in reached[a] and a in reached[b]]
+
+    def riddles(self) -> list[str]:
+        """Return docstrings that begin with a question word or hold a vague one, as `path:line`."""
+        return [
+            f"{path}:{line}"
+            for path, tree in self.trees.items()
+            for line, text in _docstrings(tree)
+            if _first_word(text) in _QUESTIONS or _VAGUE.search(text)
+        ]
 
     def twice_named(self) -> dict[str, list[str]]:
         """Return public class names that more than one package defines, with the packages."""
@@ -106,6 +144,16 @@ class SourceTree:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     packages[node.name].add(path.parts[0])
         return {name: sorted(where) for name, where in packages.items() if len(where) > 1}
+
+    def _imports(self) -> Iterator[tuple[str, str]]:
+        for path, tree in self.trees.items():
+            importer = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+            yield from ((importer, imported) for imported in self._imported(tree))
+
+    def _is_upward(self, importer: str, imported: str) -> bool:
+        if importer == imported or not {importer, imported} <= self._layers.keys():
+            return False
+        return self._layers[imported] <= self._layers[importer]
 
     def _imported(self, tree: ast.Module) -> Iterator[str]:
         for node in ast.walk(tree):
@@ -139,7 +187,9 @@ def figures(tree: SourceTree, root: Path = _ROOT) -> list[Figure]:
         Figure(name="largest package, in % of all lines", value=largest, limit=14, goal=14),
         Figure(name="imports between modules per 1,000 lines", value=edges, limit=39, goal=24),
         Figure(name=f"files of fewer than {_SHORT_LINES} lines", value=len(tree.short_files()), limit=21, goal=12),
-        Figure(name="docstrings of modules that begin with a question", value=len(tree.riddles()), limit=0, goal=0),
+        Figure(name="imports of a package that is not below", value=len(tree.upward_imports()), limit=0, goal=0),
+        Figure(name="pairs of packages that import each other", value=len(tree.package_circles()), limit=0, goal=0),
+        Figure(name="docstrings that are a riddle", value=len(tree.riddles()), limit=275, goal=0),
         Figure(name="class names that two packages define", value=len(tree.twice_named()), limit=11, goal=0),
         Figure(name="lines of README.md", value=readme, limit=120, goal=120),
         *(
@@ -156,13 +206,29 @@ def main() -> None:
     for row in rows:
         over = "OVER" if row.is_over else ""
         print(f"{row.value:8.1f}  limit {row.limit:<4g} goal {row.goal:<4g} {over:5}{row.name}")  # noqa: T201
-    for title, found in (("question", tree.riddles()), ("short", tree.short_files()), ("twice", tree.twice_named())):
+    lists = {
+        "not below": tree.upward_imports(),
+        "circles": tree.package_circles(),
+        "riddles": tree.riddles(),
+        "short": tree.short_files(),
+        "twice": tree.twice_named(),
+    }
+    for title, found in lists.items():
         print(f"{title}: {', '.join(map(str, found)) or 'none'}")  # noqa: T201
     sys.exit(any(row.is_over for row in rows))
 
 
-def _first_word(tree: ast.Module) -> str:
-    words = (ast.get_docstring(tree) or "").split()
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield line and text of the docstrings of a module, its classes and its functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node, clean=False)
+            if text is not None:
+                yield node.body[0].lineno, text
+
+
+def _first_word(text: str) -> str:
+    words = text.split()
     return words[0].lower() if words else ""
 
 

@@ -1,8 +1,7 @@
 """Consumer for Dramatiq's worker: validates each body, and settles a delivery on its own channel only.
 
 Dramatiq's own consumer acknowledges by number; after a reconnect the numbers start again, and an actor that began
-before acknowledges a stranger's message, which is then lost if the worker dies. Here each delivery knows the consumer
-it came by.
+before acknowledges a foreign message, which is then lost if the worker dies. Here each delivery holds its consumer.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ _BROKEN: Final = (
     pika.exceptions.AMQPChannelError,
 )
 
-# What a reader makes of a delivery: the message for an actor; None when it has dealt with the delivery otherwise.
+# Returns the message for an actor; None when it has settled the delivery otherwise.
 Reader = Callable[[Basic.Deliver, pika.BasicProperties, bytes], Message[Any] | None]
 
 
 class Delivery(MessageProxy):
-    """A message with the consumer it came by and its number there."""
+    """A message with its consumer and its delivery tag there."""
 
     def __init__(self, message: Message[Any], consumer: AmqpConsumer, tag: int) -> None:
         super().__init__(message)
@@ -51,9 +50,9 @@ class Delivery(MessageProxy):
 class AmqpConsumer(Consumer):
     """Consumes one queue over a connection of its own.
 
-    `has_room` tells whether the process can take a message now; while it cannot, nothing is consumed: messages stay in
-    the queue, where whoever watches it sees them. What was delivered before is handed out all the same, for RabbitMQ
-    closes the channel of a consumer that holds a delivery for too long.
+    `has_room` returns whether the process can take a message now; while it cannot, nothing is consumed: messages stay
+    in the queue, where operators see them. Earlier deliveries are passed on all the same, for RabbitMQ closes the
+    channel of a consumer that holds a delivery for too long.
 
     Raises:
         ConnectionClosed: At construction and in `__next__`; Dramatiq then makes a new consumer after 3 s.
@@ -73,9 +72,9 @@ class AmqpConsumer(Consumer):
         self._has_room = has_room
         self._timeout_s = timeout_ms / 1000
         self._queue_name = queue_name
-        # Delivered, not handed out yet.
+        # Delivered, not passed to Dramatiq yet.
         self._arrived: deque[tuple[Basic.Deliver, pika.BasicProperties, bytes]] = deque()
-        # While consuming, the mark of it.
+        # Consumer tag; None while nothing is consumed.
         self._consuming: str | None = None
         try:
             self._connection = pika.BlockingConnection(parameters)
@@ -90,7 +89,7 @@ class AmqpConsumer(Consumer):
         try:
             self._consume_if(self._has_room())
             if not self._arrived:
-                # Heartbeats go on as well, and so do acknowledgements that wait.
+                # Sends heartbeats and pending acknowledgements too.
                 self._connection.process_data_events(time_limit=self._timeout_s)
         except _BROKEN as error:
             raise _closed(error) from None
@@ -109,7 +108,7 @@ class AmqpConsumer(Consumer):
         if wanted and self._consuming is None:
             self._consuming = self._channel.basic_consume(self._queue_name, self._arrive)
         elif not wanted and self._consuming is not None:
-            # Takes in what is on its way: pika sends back what it has not handed out when the consuming ends.
+            # Takes deliveries on their way: pika sends back those that it has not passed on when the consuming ends.
             self._connection.process_data_events(time_limit=0)
             self._channel.basic_cancel(self._consuming)
             self._consuming = None
@@ -153,10 +152,10 @@ class AmqpConsumer(Consumer):
             _log.warning("amqp.unsettled", fault=type(error).__name__)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Do nothing: what is not settled comes again when the connection closes."""
+        """Do nothing: unsettled deliveries come again when the connection closes."""
 
     def close(self) -> None:
-        """Settle what waits to be settled and close the connection; never raises, for that would end the thread."""
+        """Send pending settlements and close the connection; never raises, for that would end the thread."""
         if not self._connection.is_open:
             return
         try:

@@ -1,4 +1,4 @@
-"""Exchanges and queues on RabbitMQ with their arguments. Values only; `declare` in the publisher makes them.
+"""Exchanges and queues on RabbitMQ with their arguments. Values only; the publisher declares them.
 
 Written for RabbitMQ 4 and run on 3.10: every queue is a quorum queue, and dead letters are moved at least once.
 """
@@ -14,21 +14,21 @@ from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
 EVENTS: Final = "prestager.events"
 CONTROL: Final = "prestager.control"
 
-# Where RabbitMQ's direct reply-to delivers: no queue, but the channel of whoever asked, under a name nobody can guess.
+# RabbitMQ's direct reply-to: no queue, but the requester's channel, under a name that cannot be guessed.
 DIRECT_REPLY: Final = "amq.rabbitmq.reply-to"
 # Queues of foreign publishers for answers: `prestager.replies.<user>.<name>`.
 REPLIES: Final = "prestager.replies"
 
-# What a publisher may send at most, in bytes; RabbitMQ itself takes 16 MiB to 128 MiB.
+# Largest body of a foreign publisher, in bytes; RabbitMQ itself takes 16 MiB to 128 MiB.
 MAX_BODY_BYTES: Final = 65_536
 # A message that killed its consumer this often is a dead letter.
 _DELIVERY_LIMIT: Final = 5
-# Commands that may wait; a publisher above that is told no.
+# Commands that may wait; RabbitMQ refuses more.
 _MAX_COMMANDS: Final = 10_000
 _DEAD_LETTER_DAYS: Final = 14
 _DAY_MS: Final = 86_400_000
-# How often a dead letter may be looked at.
-_LOOKS: Final = 1_000_000_000
+# How often a dead letter may be listed.
+_LISTINGS: Final = 1_000_000_000
 
 
 def dead_letters_of(queue: str) -> str:
@@ -98,8 +98,8 @@ def _dead_letter_queue(name: str) -> QueueSpec:
     arguments = {
         "x-queue-type": "quorum",
         "x-message-ttl": _DEAD_LETTER_DAYS * _DAY_MS,
-        # RabbitMQ 4 would drop a letter that was looked at 20 times; 3.10 knows no word for "never".
-        "x-delivery-limit": _LOOKS,
+        # RabbitMQ 4 would drop a letter that was listed 20 times; 3.10 has no value for "never".
+        "x-delivery-limit": _LISTINGS,
     }
     return QueueSpec(name=dead_letters_of(name), arguments=arguments)
 

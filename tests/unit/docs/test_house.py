@@ -8,11 +8,21 @@ from pathlib import Path
 from docs.house import Figure, SourceTree, figures, walks
 
 ROOT = Path(__file__).parents[3]
+# Of the tree that the tests measure: `one` is above `two`.
+_RULES = """
+[tool.importlinter]
+root_packages = ["one", "two"]
+
+[[tool.importlinter.contracts]]
+type = "layers"
+layers = ["one", "two"]
+ignore_imports = ["two.allowed -> one.a"]
+"""
 
 
 def small_tree(root: Path, files: dict[str, str]) -> SourceTree:
     """Return a tree of two packages with these files."""
-    (root / "pyproject.toml").write_text('[tool.importlinter]\nroot_packages = ["one", "two"]\n')
+    (root / "pyproject.toml").write_text(_RULES)
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -54,7 +64,46 @@ def test_what_is_counted(tmp_path: Path) -> None:
     )
 
     assert tree.import_edges() == 2
-    assert tree.riddles() == [Path("one/a.py")]
+    assert tree.riddles() == ["one/a.py:1"]
     assert tree.short_files() == [Path("one/c.py")]
     assert tree.twice_named() == {"Thing": ["one", "two"]}
     assert tree.package_shares() == {"one": 36, "two": 34}
+
+
+def test_upward_imports_and_circles(tmp_path: Path) -> None:
+    """An import that does not lead to a lower package counts, and so do packages that import each other."""
+    tree = small_tree(
+        tmp_path,
+        {
+            "one/a.py": '"""A."""\nfrom two.b import b\n',
+            "two/b.py": '"""B."""\ndef late():\n    """Import late."""\n    from one.a import a\n',
+            "two/allowed.py": '"""Allowed."""\nfrom one.a import a\n',
+        },
+    )
+
+    assert tree.upward_imports() == ["two.b -> one.a"]
+    assert tree.package_circles() == [("one", "two")]
+
+
+def test_an_exception_of_the_import_rules(tmp_path: Path) -> None:
+    """An import that the import rules allow is neither upward nor part of a circle."""
+    tree = small_tree(
+        tmp_path, {"one/a.py": '"""A."""\nimport two.allowed\n', "two/allowed.py": '"""Allowed."""\nimport one.a\n'}
+    )
+
+    assert tree.upward_imports() == []
+    assert tree.package_circles() == []
+
+
+def test_riddles(tmp_path: Path) -> None:
+    """Docstrings of modules, classes and functions are riddles with a question first or a vague word inside."""
+    text = (
+        '"""A module."""\n'
+        'class A:\n    """Who asks."""\n'
+        '    def b(self):\n        """Return a name, for whoever asks."""\n'
+        'async def c():\n    """Return a shell."""\n'
+        'def d():\n    """Wait until it is told."""\n'
+    )
+    tree = small_tree(tmp_path, {"one/a.py": text})
+
+    assert tree.riddles() == ["one/a.py:3", "one/a.py:9", "one/a.py:5"]
