@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy import func, select
 
-from actors.coordinator.staged_releases import unstage_release
+from actors.coordinator.prestage_subcloud import unstage_release
 from cli.command_context import carry_out
 from cli.database import store
 from cli.seal_command import installation_sealer, read_password

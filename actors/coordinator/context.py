@@ -1,18 +1,34 @@
-"""Context of a command handler: one transaction, its events and messages, its moment, the rules."""
+"""Context of a command handler: its transaction, its validated request, and the steps that several handlers share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping, insert
 
+from actors.coordinator.errors import CommandRefusedError, bad_request, not_found
+from db.inventory import declared_upgrading, find_subcloud
+from db.schema import secrets
 from db.unit_of_work import UnitOfWork
+from messages.commands import Command
+from messages.errors import RequestError
+from messages.requests.base import Request, parse_request, reject_unknown
+from messages.requests.strategy import ReleaseRequest
 from sites.inspector import Inspector
-from statemachine.eligibility import EligibilityRules
+from statemachine.eligibility import CONTROLLER_UNKNOWN, DCMANAGER_UNKNOWN, EligibilityRules
 from statemachine.site_operations import SiteOperation
 from statemachine.snapshot import PlanLimits
+from statemachine.states import StepState
+
+_DCMANAGER_REMEDY: Final = (
+    "See that dcmanager runs at PRESTAGER_DCMANAGER_URL (prestager doctor looks at it) and try again; without that"
+    " setting it is not asked."
+)
+_DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +76,133 @@ class CommandContext:
     def at(self) -> datetime:
         """The moment that rows are stamped with (UTC)."""
         return self.work.at
+
+
+_R = TypeVar("_R", bound=Request)
+
+
+def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
+    """Return the request.
+
+    Raises:
+        CommandRefusedError: 400 with the contract's text for the first fault in its order.
+    """
+    try:
+        return parse_request(model, data)
+    except RequestError as fault:
+        raise bad_request(str(fault)) from None
+
+
+def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] | None = None) -> _R:
+    """Return the request of a body whose every name has to be known.
+
+    Args:
+        model: Takes the fields.
+
+        data: The body.
+
+        whole: Takes all fields of the body, where `model` takes a part of them.
+
+    Raises:
+        CommandRefusedError: 400 naming the first name that is not known; else as `read_request` does.
+    """
+    try:
+        reject_unknown(whole or model, data)
+    except RequestError as fault:
+        raise bad_request(str(fault)) from None
+    return read_request(model, data)
+
+
+def read_release(data: Mapping[str, Any], default: str | None) -> str:
+    """Return the release to stage.
+
+    Raises:
+        CommandRefusedError: 400; not of the form MM.mm, or none given and none configured.
+    """
+    requested = read_request(ReleaseRequest, data).release or default
+    if requested is None:
+        raise bad_request("release required: the system controller's own release is not configured (PRESTAGER_RELEASE)")
+    return requested
+
+
+def joined_notes(*notes: str | None) -> str | None:
+    """Return the notes beside an answer, one a line; None without any."""
+    return "\n".join(filter(None, notes)) or None
+
+
+def require_password(command: Command, *, missing: str) -> None:
+    """Refuse a command without a usable password.
+
+    Raises:
+        CommandRefusedError: 400; with the text `missing`, which differs between the verbs, when there is none.
+    """
+    if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
+        raise bad_request(_DECODE_FAULT)
+    if command.sealed_password is None:
+        raise bad_request(missing)
+
+
+def seal(
+    context: CommandContext, command: Command, *, strategy_id: int | None = None, step_id: int | None = None
+) -> None:
+    """Keep the command's sealed password for its owner, whose end wipes it."""
+    context.connection.execute(
+        insert(secrets).values(
+            strategy_id=strategy_id,
+            step_id=step_id,
+            sealed=command.sealed_password,
+            bound_to=command.id,
+            created_at=context.at,
+        )
+    )
+
+
+def controller_is_upgrading(context: CommandContext) -> bool:
+    """Tell whether the system controller is busy.
+
+    Raises:
+        CommandRefusedError: 503; it could not be told, and then nothing is started.
+    """
+    if declared_upgrading(context.connection):
+        return True
+    if context.controller.fault is not None:
+        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {context.controller.fault}")
+    return context.controller.is_upgrading
+
+
+def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]:
+    """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
+
+    Raises:
+        CommandRefusedError: 503; they could not be told, and then nothing is started.
+    """
+    fault = context.controller.operations_fault
+    if fault is not None:
+        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
+    return context.controller.operations
+
+
+def new_step(context: CommandContext, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
+    """Return the values of a step that waits, without strategy and stage."""
+    return {
+        "subcloud_id": subcloud_id,
+        "subcloud_name": name,
+        "state": StepState.INITIAL,
+        "details": "",
+        "release": release,
+        "force": force,
+        "version": 1,
+        "created_at": context.at,
+    }
+
+
+def require_subcloud(context: CommandContext, command: Command) -> RowMapping:
+    """Return the subcloud that a command names.
+
+    Raises:
+        CommandRefusedError: 404.
+    """
+    subcloud = find_subcloud(context.connection, command.subject or "")
+    if subcloud is None:
+        raise not_found("Subcloud not found")
+    return subcloud

@@ -5,11 +5,12 @@ Called by its actors; many instances may exist, for the order of their transacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from math import inf
+from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -20,10 +21,8 @@ from actors.coordinator.context import CommandContext, ControllerState, Coordina
 from actors.coordinator.create_strategy import create_strategy
 from actors.coordinator.errors import CommandRefusedError
 from actors.coordinator.groups import create_group, delete_group, update_group
-from actors.coordinator.lease_expiry import LeaseExpiry
 from actors.coordinator.phase_spans import PhaseSpans
-from actors.coordinator.prestage_subcloud import prestage_subcloud
-from actors.coordinator.staged_releases import forget_staged, unstage_release
+from actors.coordinator.prestage_subcloud import forget_staged, prestage_subcloud, unstage_release
 from actors.coordinator.strategy_actions import abort_strategy, apply_strategy, delete_strategy
 from actors.coordinator.subclouds import add_subcloud, delete_subcloud, update_subcloud
 from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
@@ -39,6 +38,7 @@ from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.commands import Answer, Command, CommandType
 from sites.dcmanager import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
+from statemachine.actions import Action, ExpireRun
 from statemachine.plan import plan
 from tracing.log_context import LogContext
 from tracing.tracer import NULL_TRACER, Kind, Tracer
@@ -85,6 +85,8 @@ _TRIES: Final = 5
 # Longest wait of a command for the database, in seconds, when a caller waits for the answer.
 _PATIENCE_S: Final = 15.0
 _PAUSE_S: Final = 0.5
+# How long a passed lease must stand: longer than a worker's pause between two renewals, in seconds.
+_LEASE_PATIENCE_S: Final = 12.0
 # Plans of one pass.
 _ROUNDS: Final = 20
 
@@ -299,3 +301,35 @@ def _strategy_of(command: Command, answer: Answer) -> dict[str, Any]:
     if answer.status != HTTPStatus.OK or not command.type.startswith("strategy."):
         return {}
     return {"strategy": answer.body["id"]}
+
+
+class LeaseExpiry:
+    """Remembers passed leases, so that a run is taken away only when its lease was seen passed twice.
+
+    A jump of the wall clock makes every lease look passed at once; a living worker renews its own within seconds, a
+    dead one does not. `clock` gives seconds that never jump, `patience_s` how long a passed lease must stand unchanged.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic, patience_s: float = _LEASE_PATIENCE_S) -> None:
+        self._clock = clock
+        self._patience_s = patience_s
+        self._lock = Lock()
+        self._first_seen: dict[tuple[int, float], float] = {}
+
+    def confirmed(self, actions: Iterable[Action]) -> list[Action]:
+        """Return the actions without those that expire a lease seen passed too recently."""
+        now = self._clock()
+        kept: list[Action] = []
+        with self._lock:
+            for action in actions:
+                if isinstance(action, ExpireRun):
+                    key = (action.run_id, action.lease_until)
+                    if now - self._first_seen.setdefault(key, now) < self._patience_s:
+                        continue
+                    self._first_seen.pop(key)
+                kept.append(action)
+            self._forget_before(now - 10 * self._patience_s)
+        return kept
+
+    def _forget_before(self, moment: float) -> None:
+        self._first_seen = {key: seen for key, seen in self._first_seen.items() if seen > moment}

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import RowMapping, insert, select, update
 
-from actors.coordinator.context import CommandContext
+from actors.coordinator.context import (
+    CommandContext,
+    controller_is_upgrading,
+    dcmanager_operations,
+    joined_notes,
+    new_step,
+    read_body,
+    read_release,
+    require_password,
+    seal,
+)
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
-from actors.coordinator.known_releases import require_release
-from actors.coordinator.playbook_workers import require_playbooks
-from actors.coordinator.validation import read_body, read_release
+from actors.coordinator.worker_checks import require_playbooks, require_release
 from db.database import has_broker
-from db.inventory import candidates, declared_upgrading, find_group, find_subcloud, site_status
-from db.schema import secrets, steps, strategies, subclouds
+from db.inventory import candidates, find_group, find_subcloud, site_status
+from db.schema import steps, strategies, subclouds
 from db.served_queues import missing_workers, served_queues
 from messages.commands import Command
 from messages.event_types import StrategyCreated
@@ -24,23 +31,16 @@ from messages.requests.strategy import STRATEGY_TYPE, StrategyCommand, StrategyR
 from messages.schemas import CreatedStrategy
 from messages.serializers import NO_ERRORS, strategy_resource
 from statemachine.eligibility import (
-    CONTROLLER_UNKNOWN,
     CONTROLLER_UPGRADING,
-    DCMANAGER_UNKNOWN,
     Ineligibility,
     check_release,
     check_status,
 )
-from statemachine.site_operations import SiteOperation, check_operation
+from statemachine.site_operations import check_operation
 from statemachine.stages import Candidate, number_stages
-from statemachine.states import StepState, StrategyState
+from statemachine.states import StrategyState
 
 _CANNOT: Final = f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request:"
-_DCMANAGER_REMEDY: Final = (
-    "See that dcmanager runs at PRESTAGER_DCMANAGER_URL (prestager doctor looks at it) and try again; without that"
-    " setting it is not asked."
-)
-_DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded"
 
 
 def create_strategy(context: CommandContext, command: Command) -> CreatedStrategy:
@@ -69,68 +69,11 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     return {**strategy_resource(strategy, "told"), "info_message": notes}
 
 
-def joined_notes(*notes: str | None) -> str | None:
-    """Return the notes beside an answer, one a line; None without any."""
-    return "\n".join(filter(None, notes)) or None
-
-
 def _missing_workers(context: CommandContext) -> list[str]:
     """Return what keeps the strategy from going on once it is applied; in one process there is a worker always."""
     if not has_broker(context.connection):
         return []
     return missing_workers(served_queues(context.connection))
-
-
-def require_password(command: Command, *, missing: str) -> None:
-    """Refuse a command without a usable password.
-
-    Raises:
-        CommandRefusedError: 400; with the text `missing`, which differs between the verbs, when there is none.
-    """
-    if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
-        raise bad_request(_DECODE_FAULT)
-    if command.sealed_password is None:
-        raise bad_request(missing)
-
-
-def seal(
-    context: CommandContext, command: Command, *, strategy_id: int | None = None, step_id: int | None = None
-) -> None:
-    """Keep the command's sealed password for its owner, whose end wipes it."""
-    context.connection.execute(
-        insert(secrets).values(
-            strategy_id=strategy_id,
-            step_id=step_id,
-            sealed=command.sealed_password,
-            bound_to=command.id,
-            created_at=context.at,
-        )
-    )
-
-
-def controller_is_upgrading(context: CommandContext) -> bool:
-    """Tell whether the system controller is busy.
-
-    Raises:
-        CommandRefusedError: 503; it could not be told, and then nothing is started.
-    """
-    if declared_upgrading(context.connection):
-        return True
-    if context.controller.fault is not None:
-        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {context.controller.fault}")
-    return context.controller.is_upgrading
-
-
-def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]:
-    """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
-
-    Raises:
-        CommandRefusedError: 503; they could not be told, and then nothing is started.
-    """
-    fault = context.controller.operations_fault
-    if fault is not None:
-        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
-    return context.controller.operations
 
 
 def _find_group(context: CommandContext, ref: str | None) -> RowMapping | None:
@@ -256,17 +199,3 @@ def _insert_steps(
         .where(subclouds.c.id.in_(in_strategy), subclouds.c.error_description != NO_ERRORS)
         .values(error_description=NO_ERRORS)
     )
-
-
-def new_step(context: CommandContext, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
-    """Return the values of a step that waits, without strategy and stage."""
-    return {
-        "subcloud_id": subcloud_id,
-        "subcloud_name": name,
-        "state": StepState.INITIAL,
-        "details": "",
-        "release": release,
-        "force": force,
-        "version": 1,
-        "created_at": context.at,
-    }

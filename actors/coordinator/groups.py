@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete
 
-from actors.coordinator.context import CommandContext
+from actors.coordinator.context import CommandContext, read_body
 from actors.coordinator.errors import bad_request, not_found
-from actors.coordinator.validation import read_body
 from db.inventory import add, change, find_group, group_is_empty, is_taken
 from db.schema import subcloud_groups
 from messages.commands import Command

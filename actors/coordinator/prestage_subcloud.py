@@ -1,4 +1,4 @@
-"""Prestage one subcloud by itself: a step without a strategy (contract 4.3)."""
+"""Prestage one subcloud by itself, remove a staged release from it, or forget one (contract 4.3)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import Any
 
 from sqlalchemy import RowMapping, insert
 
-from actors.coordinator.context import CommandContext
-from actors.coordinator.create_strategy import (
+from actors.coordinator.context import (
+    CommandContext,
     controller_is_upgrading,
     dcmanager_operations,
     joined_notes,
     new_step,
+    read_body,
+    read_release,
     require_password,
+    require_subcloud,
     seal,
 )
-from actors.coordinator.errors import bad_request, not_found
-from actors.coordinator.known_releases import require_release
-from actors.coordinator.playbook_workers import require_playbooks
-from actors.coordinator.validation import read_body, read_release
-from db.inventory import candidates, change, find_subcloud, site_status
+from actors.coordinator.errors import bad_request
+from actors.coordinator.worker_checks import require_playbooks, require_release
+from db.inventory import candidates, change, has_work, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
+from messages.event_types import SubcloudUpdated
 from messages.events import step_event_data
 from messages.requests.base import unused_note
 from messages.requests.strategy import PrestageCommand, PrestageRequest
-from messages.schemas import PrestagedSubcloud
+from messages.requests.subcloud import StagedRequest, UnstageRequest
+from messages.schemas import PrestagedSubcloud, Subcloud, UnstagedSubcloud
 from messages.serializers import subcloud_resource
 from sites.inspector import InspectionError
 from statemachine.eligibility import (
@@ -35,8 +38,10 @@ from statemachine.eligibility import (
     check_facts,
     check_release,
     check_status,
+    check_unstage,
     unreachable,
 )
+from statemachine.releases import NOTHING_STAGED, is_staged, names_release
 from statemachine.site_operations import check_operation
 from statemachine.states import PrestageStatus, StepState, StepType
 from tracing.tracer import active_traceparent
@@ -50,9 +55,7 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
             can run the playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was
             changed.
     """
-    subcloud = find_subcloud(context.connection, command.subject or "")
-    if subcloud is None:
-        raise not_found("Subcloud not found")
+    subcloud = require_subcloud(context, command)
     require_password(command, missing="sysadmin_password is required.")
     request = read_body(PrestageRequest, command.data, whole=PrestageCommand)
     if controller_is_upgrading(context):
@@ -108,3 +111,43 @@ def add_standalone_step(context: CommandContext, command: Command, values: Mappi
     about = step_event_data(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
     context.work.emit(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)
+
+
+def forget_staged(context: CommandContext, command: Command) -> Subcloud:
+    """Show no longer that a release is staged on a subcloud; the site is not asked, and nothing is removed there.
+
+    A subcloud that shows another release, or none, stays as it is, and so does one after a repeat.
+
+    Raises:
+        CommandRefusedError: 404; 400 for a wrong field, and while the subcloud is being worked on.
+    """
+    subcloud = require_subcloud(context, command)
+    release = read_body(StagedRequest, command.data).release
+    if has_work(context.connection, subcloud["id"]):
+        raise bad_request("Cannot change what is staged during an active operation.")
+    if not is_staged(subcloud) or not names_release(subcloud["prestage_versions"] or "", release):
+        return subcloud_resource(subcloud)
+    changed = change(context.connection, subclouds, subcloud["id"], {**NOTHING_STAGED, "updated_at": context.at})
+    fields = SubcloudUpdated(fields=sorted(NOTHING_STAGED))
+    context.work.emit("subcloud.updated", f"subcloud/{subcloud['name']}", fields)
+    return subcloud_resource(changed)
+
+
+def unstage_release(context: CommandContext, command: Command) -> UnstagedSubcloud:
+    """Start the removal of a staged release from a site; it is shown as staged until the removal begins there.
+
+    Raises:
+        CommandRefusedError: 404; 400 for the first wrong field, while the subcloud is being worked on, or why it may
+            not be done; 422 where no worker can run the playbooks.
+    """
+    subcloud = require_subcloud(context, command)
+    require_password(command, missing="sysadmin_password is required.")
+    release = read_body(UnstageRequest, command.data).release
+    (row,) = candidates(context.connection, subcloud_id=subcloud["id"])
+    refusal = check_unstage(site_status(row), release, subcloud["software_version"])
+    if refusal is not None:
+        raise bad_request(refusal.text)
+    require_playbooks(context, f"Unstage failed '{subcloud['name']}': ")
+    step = new_step(context, subcloud["id"], subcloud["name"], release, force=False)
+    add_standalone_step(context, command, {**step, "type": StepType.UNSTAGE, "for_sw_deploy": False})
+    return {**subcloud_resource(subcloud), "unstage-software-version": release}

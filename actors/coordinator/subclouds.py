@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, select, update
 
-from actors.coordinator.context import CommandContext
-from actors.coordinator.errors import CommandRefusedError, bad_request, conflict, not_found, unprocessable
-from actors.coordinator.known_releases import require_supported_release
+from actors.coordinator.context import CommandContext, read_body, read_request, require_subcloud
+from actors.coordinator.errors import CommandRefusedError, bad_request, conflict, unprocessable
 from actors.coordinator.site_access import check_callers_access, is_moved, note_address_change, still_removed
-from actors.coordinator.validation import read_body, read_request
-from db.inventory import add, change, find_group, find_subcloud, has_work, is_taken
+from actors.coordinator.worker_checks import require_supported_release
+from db.inventory import add, change, find_group, has_work, is_taken
 from db.schema import steps, strategies, subclouds
 from messages.commands import Command
 from messages.event_types import EmptyData, SubcloudUpdated
@@ -61,7 +60,7 @@ def update_subcloud(context: CommandContext, command: Command) -> Subcloud:
     Raises:
         CommandRefusedError: 404; 400 or 422 with the contract's text; nothing was changed.
     """
-    subcloud = _find(context, command)
+    subcloud = require_subcloud(context, command)
     values = read_changes(command.data)
     _refuse_network_of_managed(subcloud, values)
     check_callers_access(values, subcloud)
@@ -80,7 +79,7 @@ def update_imported_subcloud(context: CommandContext, command: Command) -> Subcl
     Raises:
         CommandRefusedError: As `update_subcloud`.
     """
-    return _change(context, command, _find(context, command), read_imported_changes(command.data))
+    return _change(context, command, require_subcloud(context, command), read_imported_changes(command.data))
 
 
 def _change(context: CommandContext, command: Command, subcloud: RowMapping, values: dict[str, Any]) -> Subcloud:
@@ -129,7 +128,7 @@ def delete_subcloud(context: CommandContext, command: Command) -> None:
     Raises:
         CommandRefusedError: 404; 400 for a managed one and for one that is being worked on; 422 for one that is online.
     """
-    subcloud = _find(context, command)
+    subcloud = require_subcloud(context, command)
     if subcloud["management_state"] == ManagementState.MANAGED:
         raise bad_request("Cannot delete a subcloud that is 'managed' status")
     if has_work(context.connection, subcloud["id"]):
@@ -141,13 +140,6 @@ def delete_subcloud(context: CommandContext, command: Command) -> None:
     )
     context.connection.execute(delete(subclouds).where(subclouds.c.id == subcloud["id"]))
     context.work.emit("subcloud.deleted", f"subcloud/{subcloud['name']}", EmptyData())
-
-
-def _find(context: CommandContext, command: Command) -> RowMapping:
-    subcloud = find_subcloud(context.connection, command.subject or "")
-    if subcloud is None:
-        raise not_found("Subcloud not found")
-    return subcloud
 
 
 def _group_id(context: CommandContext, ref: Any, fault: str, *, default: str | None = None) -> int:

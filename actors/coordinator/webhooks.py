@@ -6,9 +6,8 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import RowMapping, delete, select
 
-from actors.coordinator.context import CommandContext
+from actors.coordinator.context import CommandContext, read_body
 from actors.coordinator.errors import bad_request, not_found, unprocessable
-from actors.coordinator.validation import read_body
 from db.events import newest_id
 from db.inventory import add, change, find, is_taken
 from db.schema import events, webhooks

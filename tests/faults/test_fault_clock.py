@@ -19,8 +19,7 @@ import pytest
 from sqlalchemy import event, select
 
 from actors.coordinator.context import CoordinatorRules
-from actors.coordinator.coordinator import Coordinator
-from actors.coordinator.lease_expiry import LeaseExpiry
+from actors.coordinator.coordinator import Coordinator, LeaseExpiry
 from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, LeasedRuns, Leases
 from db.database import Database
 from db.encryption import Sealer

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from actors.coordinator.lease_expiry import LeaseExpiry
+from actors.coordinator.coordinator import LeaseExpiry
 from statemachine.actions import AbortWaiting, Action, ExpireRun, StepChange
 from statemachine.states import StepState
 
