@@ -37,7 +37,7 @@ _NOT_QUICK: Final = frozenset(
 )
 
 # They take minutes, so they begin first; what is short fills the end.
-_FIRST: Final = ("faults", "acceptance", "integration/amqp", "integration/keystone", "integration/kit")
+_FIRST: Final = ("faults", "acceptance", "integration/amqp", "integration/keystone", "integration/servers")
 
 
 class _Grouped(LoadScopeScheduling):

@@ -16,7 +16,7 @@ import yaml
 from demo.images import build_image
 from simulator.inventory import write_inventory, write_site_urls
 from simulator.simulation import Fleet
-from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
+from tests.support.installation_processes import InstallationProcesses, new_installation
 from tests.support.keystone_server import KeystoneServer
 from tests.support.tcp_proxy import HOST, free_port
 from tests.support.waiting import wait_for

@@ -14,10 +14,10 @@ from psycopg import sql
 from db.database import Database
 from db.migrate import upgrade
 from db.tokens import Role, TokenStore
+from tests.faults.fault_installation import FaultInstallation
 from tests.faults.fault_parts import StrictRabbitmq
-from tests.faults.fault_rig import FaultInstallation
-from tests.integration.amqp.amqp_rig import VirtualHost, new_virtual_host
 from tests.support.postgres_server import PostgresServer
+from tests.support.virtual_host import VirtualHost, new_virtual_host
 
 NewInstallation = Callable[..., FaultInstallation]
 

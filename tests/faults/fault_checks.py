@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from db.schema import commands, outbox, preparations, runs, steps, strategies, subcloud_groups
 from tests.faults.fault_caller import Caller
+from tests.faults.fault_installation import FaultInstallation
 from tests.faults.fault_parts import START_S
-from tests.faults.fault_rig import FaultInstallation
 from tests.support.waiting import wait_for
 
 

@@ -33,7 +33,7 @@ from runner.interface import Outcome, PlaybookJob
 from runner.protocol import Ended, Ending, Order, Report, Stop
 from runner.run_session import RunSession
 from sites.inspector import DeclaredInspector
-from tests.faults.fault_rig import scaled, seeded
+from tests.faults.fault_installation import scaled, seeded
 
 pytestmark = pytest.mark.faults
 

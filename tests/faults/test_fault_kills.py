@@ -11,8 +11,8 @@ import pytest
 from tests.faults.conftest import NewInstallation
 from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import violations
+from tests.faults.fault_installation import ORPHAN_S, FaultInstallation, scaled, seeded
 from tests.faults.fault_parts import START_S, StrictRabbitmq, orphans
-from tests.faults.fault_rig import ORPHAN_S, FaultInstallation, scaled, seeded
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults

@@ -18,8 +18,8 @@ from sqlalchemy import func, select
 from db.schema import runs
 from tests.faults.conftest import NewInstallation
 from tests.faults.fault_checks import violations
+from tests.faults.fault_installation import LONG, FaultInstallation
 from tests.faults.fault_parts import START_S, Part
-from tests.faults.fault_rig import LONG, FaultInstallation
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not LONG, reason="lasts longer than a lease: make faults")]

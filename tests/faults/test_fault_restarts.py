@@ -17,8 +17,8 @@ from statemachine.snapshot import LEASE_S
 from tests.faults.conftest import NewInstallation
 from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import restarts, violations
+from tests.faults.fault_installation import ACCEPTED_AGAIN_S, LONG, FaultInstallation, scaled, seeded
 from tests.faults.fault_parts import START_S, StrictRabbitmq
-from tests.faults.fault_rig import ACCEPTED_AGAIN_S, LONG, FaultInstallation, scaled, seeded
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import wait_for
 

@@ -20,14 +20,14 @@ from tests.support.migrated_database import place_migrated
 from tests.support.postgres_server import PostgresServer
 
 
-class StoreMaker(Protocol):
+class DatabaseMaker(Protocol):
     """Makes empty stores of one kind and takes them away again."""
 
     def store(self, *, migrated: bool = True) -> AbstractContextManager[str]:
         """Give the SQLAlchemy address of a new store, with the newest schema or with none."""
 
 
-class SqliteStores:
+class SqliteDatabases:
     """Makes files."""
 
     def __init__(self, directory: Path) -> None:
@@ -40,7 +40,7 @@ class SqliteStores:
         yield place_migrated(file) if migrated else f"sqlite:///{file}"
 
 
-class PostgresStores:
+class PostgresDatabases:
     """Gives databases as they were right after migration, over and over: a copy costs 0.2 s, emptying one 0.01 s."""
 
     def __init__(self, server: PostgresServer) -> None:
@@ -104,33 +104,33 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_stores(tmp_path_factory: pytest.TempPathFactory) -> SqliteStores:
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
     """Give the maker of files."""
-    return SqliteStores(tmp_path_factory.mktemp("stores"))
+    return SqliteDatabases(tmp_path_factory.mktemp("stores"))
 
 
 @pytest.fixture(scope="session")
-def postgresql_stores(postgres: PostgresServer) -> PostgresStores:
+def postgresql_databases(postgres: PostgresServer) -> PostgresDatabases:
     """Give the maker of PostgreSQL databases."""
-    return PostgresStores(postgres)
+    return PostgresDatabases(postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_kind(request: pytest.FixtureRequest) -> str:
+def database_kind(request: pytest.FixtureRequest) -> str:
     """Give the kind of store that the test runs on: each test runs on both, unless it is parametrised otherwise."""
     return str(request.param)
 
 
 @pytest.fixture
-def store_maker(request: pytest.FixtureRequest, store_kind: str) -> StoreMaker:
+def database_maker(request: pytest.FixtureRequest, database_kind: str) -> DatabaseMaker:
     """Give the maker of that kind."""
     # Asked for by name, so that a server starts only if a test needs it.
-    maker: StoreMaker = request.getfixturevalue(f"{store_kind}_stores")
+    maker: DatabaseMaker = request.getfixturevalue(f"{database_kind}_databases")
     return maker
 
 
 @pytest.fixture
-def new_store(store_maker: StoreMaker) -> Iterator[Callable[..., str]]:
+def new_database_url(database_maker: DatabaseMaker) -> Iterator[Callable[..., str]]:
     """Give a function that returns the address of a new store, `migrated` or empty; all are gone in the end."""
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(store_maker.store(**options))
+        yield lambda **options: stack.enter_context(database_maker.store(**options))

@@ -233,7 +233,7 @@ class KeystoneServer:
         self._http.delete(f"{self.url}/auth/tokens", headers=headers, timeout=DEADLINE_S).raise_for_status()
 
     def renew_admin(self) -> None:
-        """Log the administrator of this kit in anew, whose token died with the keys."""
+        """Log the administrator of this server in anew, whose token died with the keys."""
         self._admin = self.login("admin", "admin")
 
     def disable(self, user: str) -> None:

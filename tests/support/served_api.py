@@ -94,7 +94,7 @@ class _BodyText(HTMLParser):
 
 
 @dataclass
-class Rig:
+class ServedApi:
     """A running API and what a test needs around it."""
 
     host: str
@@ -171,14 +171,14 @@ class Rig:
 @asynccontextmanager
 async def serve(
     app: web.Application, database: Database, transport: RecordingTransport, bounds: ConnectionBounds = BOUNDS
-) -> AsyncIterator[Rig]:
+) -> AsyncIterator[ServedApi]:
     """Run the application in its real server on a free port."""
     runner = create_runner(app, shutdown_s=1.0)
     await runner.setup()
     await create_site(runner, "127.0.0.1", 0, bounds=bounds).start()
     host, port = runner.addresses[0][:2]
     try:
-        yield Rig(host, port, database, transport, app, runner)
+        yield ServedApi(host, port, database, transport, app, runner)
     finally:
         await runner.cleanup()
 

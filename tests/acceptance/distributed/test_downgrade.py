@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from db.revisions import known_revisions
-from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
+from tests.support.installation_processes import InstallationProcesses, new_installation
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.waiting import wait_for

@@ -14,8 +14,8 @@ from sqlalchemy import select
 from db.database import Database
 from db.encryption import sealed_with
 from db.schema import secrets
-from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
 from tests.support.imported_sites import READY, import_sites_at
+from tests.support.installation_processes import InstallationProcesses, new_installation
 from tests.support.journal_playbooks import write_playbooks
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitmqServer

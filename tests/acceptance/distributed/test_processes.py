@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.acceptance.distributed.installation_processes import InstallationProcesses, new_installation
 from tests.support.imported_sites import READY, import_sites_at
+from tests.support.installation_processes import InstallationProcesses, new_installation
 from tests.support.journal_playbooks import journal_lines, write_playbooks
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitmqServer

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from actors.coordinator.context import CoordinatorRules
-from actors.coordinator.coordinator import Coordinator
-from db.database import Database
-from db.encryption import Sealer
-from sites.inspector import DeclaredInspector
-from tests.integration.actors.coordinator_house import House
-from tests.integration.actors.embedded_rig import Rig, Stage
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import Installation, StartedInstallation
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,30 +25,32 @@ def _plain_tracebacks() -> None:
 
 
 @pytest.fixture
-def house(new_store: Callable[..., str]) -> Iterator[House]:
+def installation(new_database_url: Callable[..., str]) -> Iterator[Installation]:
     """Give an installation whose controller runs 23.09."""
-    database = Database(new_store())
-    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
-    yield House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
-    database.close()
+    installation = Installation.of_coordinator(new_database_url())
+    yield installation
+    installation.database.close()
 
 
 @pytest.fixture
-def stage() -> Stage:
+def fake_playbooks() -> FakePlaybooks:
     """Give what decides how playbooks end."""
-    return Stage()
+    return FakePlaybooks()
 
 
 @pytest.fixture
-def build(tmp_path: Path, stage: Stage, new_store: Callable[..., str]) -> Iterator[Callable[..., Rig]]:
+def build(
+    tmp_path: Path, fake_playbooks: FakePlaybooks, new_database_url: Callable[..., str]
+) -> Iterator[Callable[..., StartedInstallation]]:
     """Give a function that starts an installation, the same one again each time; all are stopped in the end."""
-    rigs: list[Rig] = []
-    store = {"database_url": new_store()}
+    started: list[StartedInstallation] = []
+    database_url = new_database_url()
 
-    def start(**options: object) -> Rig:
-        rigs.append(Rig(tmp_path, stage, **store, **options))
-        return rigs[-1]
+    def start(**options: object) -> StartedInstallation:
+        given = {"playbooks": fake_playbooks, "database_url": database_url, **options}
+        started.append(Installation.embedded(tmp_path, **given))
+        return started[-1]
 
     yield start
-    for rig in rigs:
-        rig.stop()
+    for installation in started:
+        installation.stop()

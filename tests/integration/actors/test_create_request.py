@@ -8,7 +8,7 @@ import pytest
 
 from db.schema import strategies
 from messages.commands import Command, CommandType
-from tests.integration.actors.coordinator_house import House
+from tests.support.installation import Installation
 
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
@@ -91,32 +91,32 @@ class TestCreateFields:
         ],
     )
     def test_wrong_fields_are_refused_with_the_contracts_text(
-        self, house: House, data: dict[str, Any], detail: str
+        self, installation: Installation, data: dict[str, Any], detail: str
     ) -> None:
         """A wrong field is a 400 with the exact text, and nothing is created."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        answer = house.create(**data)
+        answer = installation.create(**data)
 
         assert (400, detail) == (answer.status, answer.detail)
-        assert [] == house.rows(strategies)
+        assert [] == installation.rows(strategies)
 
-    def test_missing_password_is_named(self, house: House) -> None:
+    def test_missing_password_is_named(self, installation: Installation) -> None:
         """A create without a password is a 400 that names sysadmin_password."""
-        answer = house.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
+        answer = installation.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
 
         assert (400, "subcloud sysadmin_password required") == (answer.status, answer.detail)
 
-    def test_undecodable_password_is_named(self, house: House) -> None:
+    def test_undecodable_password_is_named(self, installation: Installation) -> None:
         """A password that is not base64 is a 400 that says so."""
         command = Command(type=CommandType.STRATEGY_CREATE, data={"type": "prestage"}, password_fault="undecodable")
 
-        answer = house.coordinator.execute(command)
+        answer = installation.coordinator.execute(command)
 
         assert 400 == answer.status
         assert "Failed to decode subcloud sysadmin_password, verify the password is base64 encoded" == answer.detail
 
-    def test_faults_are_reported_in_the_contracts_order(self, house: House) -> None:
+    def test_faults_are_reported_in_the_contracts_order(self, installation: Installation) -> None:
         """With everything wrong at once, each repaired field uncovers the next in the contract's order."""
         data: dict[str, Any] = {
             "type": "x",
@@ -138,11 +138,11 @@ class TestCreateFields:
             {"cloud_name": None},
             {"subcloud_group": None},
         ):
-            seen.append(house.ask(CommandType.STRATEGY_CREATE, password=None, **data).detail.split()[0])
+            seen.append(installation.ask(CommandType.STRATEGY_CREATE, password=None, **data).detail.split()[0])
             data |= repair
-        seen.append(house.ask(CommandType.STRATEGY_CREATE, password=None, **data).detail)
-        seen.append(house.ask(CommandType.STRATEGY_CREATE, **data).detail.split(".")[0])
-        seen.append(house.ask(CommandType.STRATEGY_CREATE, **(data | {"release": None})).detail)
+        seen.append(installation.ask(CommandType.STRATEGY_CREATE, password=None, **data).detail)
+        seen.append(installation.ask(CommandType.STRATEGY_CREATE, **data).detail.split(".")[0])
+        seen.append(installation.ask(CommandType.STRATEGY_CREATE, **(data | {"release": None})).detail)
 
         assert [
             "type",
@@ -157,24 +157,24 @@ class TestCreateFields:
             UNABLE + "Strategy has no steps to apply",
         ] == seen
 
-    def test_release_must_come_from_somewhere(self, house: House) -> None:
+    def test_release_must_come_from_somewhere(self, installation: Installation) -> None:
         """Without a configured release a request must name one."""
-        house.coordinator._rules = type(house.coordinator._rules)(release=None)
-        house.add_site("a")
+        installation.coordinator._rules = type(installation.coordinator._rules)(release=None)
+        installation.add_site("a")
 
-        assert 400 == house.create().status
-        assert 200 == house.create(release="24.09").status
+        assert 400 == installation.create().status
+        assert 200 == installation.create(release="24.09").status
 
 
-def test_fields_of_dcmanager_are_named(house: House) -> None:
+def test_fields_of_dcmanager_are_named(installation: Installation) -> None:
     """What dcmanager knows of other types of strategy is ignored and named in the answer; any other name is refused."""
-    house.add_site("a")
-    house.add_site("b")
+    installation.add_site("a")
+    installation.add_site("b")
 
-    refused = house.create(cloud_name="a", stop_on_failure="true")
-    created = house.create(cloud_name="a", rollback=False, **{"to-version": "v1.31"})
-    prestaged = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", snapshot="true")
-    changed = house.ask(CommandType.SUBCLOUD_UPDATE, subject="b", location="north", on_site="true")
+    refused = installation.create(cloud_name="a", stop_on_failure="true")
+    created = installation.create(cloud_name="a", rollback=False, **{"to-version": "v1.31"})
+    prestaged = installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", snapshot="true")
+    changed = installation.ask(CommandType.SUBCLOUD_UPDATE, subject="b", location="north", on_site="true")
 
     told = "Prestager does not use, and did not keep: "
     assert (400, "Unknown field: stop_on_failure; did you mean stop-on-failure?") == (refused.status, refused.detail)

@@ -24,117 +24,117 @@ from messages.commands import CommandType
 from service.periodic_thread import Loop
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
-from tests.integration.actors.coordinator_house import OWNER, House, claimed
+from tests.support.installation import OWNER, Installation, claimed
 from tests.support.waiting import wait_for
 from webhooks.repository import WebhookRepository
 
-pytestmark = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
+pytestmark = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 
 
-def run_as_administrator(house: House, statement: str) -> None:
+def run_as_administrator(installation: Installation, statement: str) -> None:
     """Run a statement whatever is read-only."""
-    address = house.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = installation.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True, options="-c default_transaction_read_only=off") as connection:
         connection.execute(statement.encode())
 
 
 @contextmanager
-def read_only(house: House) -> Iterator[None]:
+def read_only(installation: Installation) -> Iterator[None]:
     """Let the database be read-only for those who connect from now on, and have everybody connect anew."""
-    name = house.database.url.database
-    run_as_administrator(house, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    house.database.close()
+    name = installation.database.url.database
+    run_as_administrator(installation, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    installation.database.close()
     try:
         yield
     finally:
-        run_as_administrator(house, f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        run_as_administrator(installation, f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
 
 
-def impatient(house: House) -> Coordinator:
+def impatient(installation: Installation) -> Coordinator:
     """Return a coordinator that waits for the database for a moment only."""
     rules = CoordinatorRules(release="23.09")
-    return Coordinator(house.database, DeclaredInspector(), rules, patience_s=0.1)
+    return Coordinator(installation.database, DeclaredInspector(), rules, patience_s=0.1)
 
 
-def test_commands_are_answered_503(house: House) -> None:
+def test_commands_are_answered_503(installation: Installation) -> None:
     """A command to a read-only database is 503 and leaves nothing; the same one is carried out afterwards."""
-    house.coordinator = impatient(house)
-    with read_only(house):
-        refused = house.ask(CommandType.GROUP_CREATE, **GROUP)
+    installation.coordinator = impatient(installation)
+    with read_only(installation):
+        refused = installation.ask(CommandType.GROUP_CREATE, **GROUP)
 
     assert (503, "The database is not available; try again.") == (refused.status, refused.detail)
-    assert 200 == house.ask(CommandType.GROUP_CREATE, **GROUP).status
+    assert 200 == installation.ask(CommandType.GROUP_CREATE, **GROUP).status
 
 
-def test_what_a_worker_has_in_hand_waits(house: House) -> None:
+def test_what_a_worker_has_in_hand_waits(installation: Installation) -> None:
     """Reports and live output wait while the database is read-only, and are stored afterwards, once."""
-    run_id = claimed(house)
-    reporter, live = Reporter(house.database, OWNER), LiveRuns(house.database, OWNER)
+    run_id = claimed(installation)
+    reporter, live = Reporter(installation.database, OWNER), LiveRuns(installation.database, OWNER)
     live.said(run_id, 0, b"abc")
-    with read_only(house), pytest.raises(DatabaseUnavailableError):
+    with read_only(installation), pytest.raises(DatabaseUnavailableError):
         live.flush()
     live.flush()
     reporter.add(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
-    with read_only(house), pytest.raises(DatabaseUnavailableError):
+    with read_only(installation), pytest.raises(DatabaseUnavailableError):
         reporter.flush()
     reporter.flush()
 
-    assert [b"abc"] == [row["content"] for row in house_rows(house, live_outputs)]
-    assert ["succeeded"] == [row["outcome"] for row in house.rows(runs)]
+    assert [b"abc"] == [row["content"] for row in house_rows(installation, live_outputs)]
+    assert ["succeeded"] == [row["outcome"] for row in installation.rows(runs)]
     assert frozenset() == reporter.pending()
 
 
-def test_relay_and_webhooks_go_on_afterwards(house: House) -> None:
+def test_relay_and_webhooks_go_on_afterwards(installation: Installation) -> None:
     """Neither relay nor sender of webhooks loses anything while the database is read-only."""
-    house.add_site("a")
-    house.create()
-    house.verb("apply")
+    installation.add_site("a")
+    installation.create()
+    installation.verb("apply")
     published: list[Any] = []
-    relay = OutboxRelay(house.database, published.extend)
-    book = WebhookRepository(house.database, OWNER, 3600.0)
-    with read_only(house), pytest.raises(DatabaseUnavailableError):
+    relay = OutboxRelay(installation.database, published.extend)
+    book = WebhookRepository(installation.database, OWNER, 3600.0)
+    with read_only(installation), pytest.raises(DatabaseUnavailableError):
         relay.relay()
     relay.relay()
-    with read_only(house), pytest.raises(DatabaseUnavailableError):
+    with read_only(installation), pytest.raises(DatabaseUnavailableError):
         book.release()
     book.release()
 
     # Published again, for what was published could not be forgotten.
     assert {2} == {published.count(call) for call in published}
-    assert [] == house.messages()
+    assert [] == installation.messages()
 
 
-def test_a_transaction_that_idled_is_done_again(house: House) -> None:
+def test_a_transaction_that_idled_is_done_again(installation: Installation) -> None:
     """A command whose transaction PostgreSQL ended for idling (25P03) is carried out by the next try."""
     first = Event()
 
-    @event.listens_for(house.database.writer_engine, "before_cursor_execute")
+    @event.listens_for(installation.database.writer_engine, "before_cursor_execute")
     def _idle_once(connection: Connection, cursor: Any, statement: str, *_: object) -> None:
         if not statement.startswith("INSERT INTO subcloud_groups") or first.is_set():
             return
         first.set()
         pid = connection.connection.dbapi_connection.info.backend_pid
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 20")
-        wait_for(lambda: not alive(house, pid))
+        wait_for(lambda: not alive(installation, pid))
 
-    answer = house.ask(CommandType.GROUP_CREATE, **GROUP)
+    answer = installation.ask(CommandType.GROUP_CREATE, **GROUP)
 
     assert first.is_set()
     assert 200 == answer.status, answer.detail
 
 
-def alive(house: House, pid: int) -> bool:
+def alive(installation: Installation, pid: int) -> bool:
     """Tell whether a session is there."""
-    with house.database.read() as connection:
+    with installation.database.read() as connection:
         query = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
         return bool(connection.execute(query, {"pid": pid}).scalar_one())
 
 
-def test_a_loop_tells_in_one_line(house: House) -> None:
+def test_a_loop_tells_in_one_line(installation: Installation) -> None:
     """A loop that meets a database that is away says so once, without a traceback."""
-    with capture_logs() as logs, read_only(house):
-        failing = Loop("test", lambda: write(house), interval_s=0.05)
+    with capture_logs() as logs, read_only(installation):
+        failing = Loop("test", lambda: write(installation), interval_s=0.05)
         failing.start()
         wait_for(lambda: len(logs) > 1)
         failing.stop()
@@ -144,13 +144,13 @@ def test_a_loop_tells_in_one_line(house: House) -> None:
     assert all("exc_info" not in line for line in logs)
 
 
-def write(house: House) -> None:
+def write(installation: Installation) -> None:
     """Change something."""
-    with house.database.write() as connection:
+    with installation.database.write() as connection:
         connection.execute(text("UPDATE controller SET upgrading = false"))
 
 
-def house_rows(house: House, table: Any) -> list[dict[str, Any]]:
+def house_rows(installation: Installation, table: Any) -> list[dict[str, Any]]:
     """Return the rows of a table that has no id."""
-    with house.database.read() as connection:
+    with installation.database.read() as connection:
         return [dict(row) for row in connection.execute(table.select()).mappings()]

@@ -17,8 +17,7 @@ from simulator.site_spec import EVERYTHING, SiteSpec
 from sites.dcmanager import DcmanagerSubclouds
 from sites.inspector import DeclaredInspector, InspectionError
 from statemachine.site_operations import SiteOperation
-from tests.integration.actors.coordinator_house import House
-from tests.integration.actors.embedded_rig import Rig
+from tests.support.installation import Installation, StartedInstallation
 from tests.support.simulated_sites import SitesThread, sites_in_thread
 from tests.support.waiting import wait_for
 
@@ -53,18 +52,18 @@ def beside() -> Beside:
 
 
 @pytest.fixture
-def house_beside(new_store: Callable[..., str], beside: Beside) -> Iterator[House]:
+def house_beside(new_database_url: Callable[..., str], beside: Beside) -> Iterator[Installation]:
     """Give an installation beside a dcmanager, with the subclouds `busy`, `free` and one that dcmanager has not."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), dcmanager=beside)
-    house = House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
+    installation = Installation(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32))
     for name in ("busy", "free", "elsewhere"):
-        house.add_site(name)
-    yield house
+        installation.add_site(name)
+    yield installation
     database.close()
 
 
-def test_create_leaves_out_what_dcmanager_works_on(house_beside: House, beside: Beside) -> None:
+def test_create_leaves_out_what_dcmanager_works_on(house_beside: Installation, beside: Beside) -> None:
     """A strategy leaves a busy subcloud out with the reason; one that dcmanager does not know is taken."""
     created = house_beside.create()
 
@@ -74,14 +73,14 @@ def test_create_leaves_out_what_dcmanager_works_on(house_beside: House, beside: 
     assert 1 == beside.asked
 
 
-def test_create_for_one_busy_subcloud(house_beside: House) -> None:
+def test_create_for_one_busy_subcloud(house_beside: Installation) -> None:
     """A strategy for a busy subcloud alone is refused with the reason, as for any other reason."""
     created = house_beside.create(cloud_name="busy")
 
     assert (422, True) == (created.status, created.detail.endswith(BUSY))
 
 
-def test_a_standalone_prestage_of_a_busy_subcloud(house_beside: House) -> None:
+def test_a_standalone_prestage_of_a_busy_subcloud(house_beside: Installation) -> None:
     """A standalone prestage of a busy subcloud is refused with the reason; one of another is not."""
     refused = house_beside.ask(CommandType.SUBCLOUD_PRESTAGE, subject="busy")
 
@@ -89,7 +88,7 @@ def test_a_standalone_prestage_of_a_busy_subcloud(house_beside: House) -> None:
     assert 200 == house_beside.ask(CommandType.SUBCLOUD_PRESTAGE, subject="free").status
 
 
-def test_nothing_starts_while_dcmanager_is_away(house_beside: House, beside: Beside) -> None:
+def test_nothing_starts_while_dcmanager_is_away(house_beside: Installation, beside: Beside) -> None:
     """Both ways of starting work are 503 with cause, setting and remedy; nothing is stored."""
     beside.error = "192.0.2.1:8119 refused the connection."
     answers = [house_beside.create(), house_beside.ask(CommandType.SUBCLOUD_PRESTAGE, subject="free")]
@@ -102,7 +101,7 @@ def test_nothing_starts_while_dcmanager_is_away(house_beside: House, beside: Bes
     assert [] == house_beside.rows(steps)
 
 
-def test_other_commands_do_not_ask(house_beside: House, beside: Beside) -> None:
+def test_other_commands_do_not_ask(house_beside: Installation, beside: Beside) -> None:
     """A strategy can be applied, aborted and deleted while dcmanager is away."""
     house_beside.create()
     beside.error = "away"
@@ -111,7 +110,7 @@ def test_other_commands_do_not_ask(house_beside: House, beside: Beside) -> None:
     assert 1 == beside.asked
 
 
-def test_mistakes_in_the_request_are_told_first(house_beside: House, beside: Beside) -> None:
+def test_mistakes_in_the_request_are_told_first(house_beside: Installation, beside: Beside) -> None:
     """What is wrong with the request itself is told though dcmanager is away."""
     beside.error = "away"
     missing = house_beside.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
@@ -126,34 +125,34 @@ def sites() -> Iterator[SitesThread]:
 
 
 @pytest.fixture
-def rig(build: Callable[..., Rig], sites: SitesThread) -> Rig:
+def installation(build: Callable[..., StartedInstallation], sites: SitesThread) -> StartedInstallation:
     """Give a running installation beside a dcmanager that lists `one` and `two`."""
     controller = sites["controller"]
     controller.spec.subclouds = [{"name": name, "deploy-status": "complete"} for name in ("one", "two")]
-    rig = build(
+    installation = build(
         dcmanager_url=controller.dcmanager_url,
         controller_keystone_url=controller.keystone_url,
         controller_password=controller.spec.account.password,
     )
     for name in ("one", "two"):
-        rig.add_site(name)
-    return rig
+        installation.add_site(name)
+    return installation
 
 
-def _forget(rig: Rig) -> None:
+def _forget(installation: StartedInstallation) -> None:
     """Let the next who asks get a new list, as after 10 s."""
-    rig.embedded.actors.worker._precheck._dcmanager._question = None
+    installation.process.actors.worker._precheck._dcmanager._question = None
 
 
-def test_precheck_skips_what_dcmanager_has_begun_since(rig: Rig, sites: SitesThread) -> None:
+def test_precheck_skips_what_dcmanager_has_begun_since(installation: StartedInstallation, sites: SitesThread) -> None:
     """A site on which dcmanager began to work after the strategy was created is skipped in its precheck."""
-    rig.create()
+    installation.create()
     sites["controller"].spec.subclouds[0]["prestage-status"] = "prestaging"
-    _forget(rig)
-    rig.verb("apply")
+    _forget(installation)
+    installation.verb("apply")
 
-    assert "complete" == rig.ending()
-    details = {name: rig.step(name)["details"] for name in ("one", "two")}
+    assert "complete" == installation.ending()
+    details = {name: installation.step(name)["details"] for name in ("one", "two")}
     assert details["one"].startswith(
         "Prestage skipped 'one': Subcloud one current prestage_status in dcmanager is 'prestaging'. "
     )
@@ -161,31 +160,31 @@ def test_precheck_skips_what_dcmanager_has_begun_since(rig: Rig, sites: SitesThr
     assert 2 == sites["controller"].spec.requests["subclouds"]
 
 
-def test_create_and_precheck_share_a_list(rig: Rig, sites: SitesThread) -> None:
+def test_create_and_precheck_share_a_list(installation: StartedInstallation, sites: SitesThread) -> None:
     """Coordinator and worker of one process, and all sites, use one list as long as it is fresh."""
-    assert "complete" == rig.run_strategy()
+    assert "complete" == installation.run_strategy()
     assert 1 == sites["controller"].spec.requests["subclouds"]
 
 
-def test_precheck_goes_on_while_dcmanager_is_away(rig: Rig, sites: SitesThread) -> None:
+def test_precheck_goes_on_while_dcmanager_is_away(installation: StartedInstallation, sites: SitesThread) -> None:
     """A step that was let in is not turned down because dcmanager does not answer; its log has a warning."""
-    rig.create()
+    installation.create()
     sites["controller"].spec.faults[EVERYTHING] = Fault(kind=FaultKind.UNAVAILABLE)
-    _forget(rig)
-    rig.verb("apply")
+    _forget(installation)
+    installation.verb("apply")
 
-    assert "complete" == rig.ending()
-    assert rig.log("one", "prestage-precheck").startswith(
+    assert "complete" == installation.ending()
+    assert installation.log("one", "prestage-precheck").startswith(
         "Warning: whether dcmanager works on the site is not known. GET /subclouds/ was answered with 503.\n"
     )
 
 
-def test_a_standalone_prestage_beside_dcmanager(rig: Rig, sites: SitesThread) -> None:
+def test_a_standalone_prestage_beside_dcmanager(installation: StartedInstallation, sites: SitesThread) -> None:
     """A standalone prestage is prechecked against dcmanager too."""
     sites["controller"].spec.subclouds[0]["deploy-status"] = "installing"
-    refused = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="one")
-    taken = rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="two")
+    refused = installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="one")
+    taken = installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="two")
 
     assert (400, True) == (refused.status, "deploy_status in dcmanager is 'installing'" in refused.detail)
     assert 200 == taken.status
-    wait_for(lambda: rig.step("two")["state"] == "complete")
+    wait_for(lambda: installation.step("two")["state"] == "complete")

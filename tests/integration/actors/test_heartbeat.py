@@ -21,7 +21,8 @@ from messages.process_info import program_version
 from runner.controller_content import ControllerContent
 from runner.fake import FakeRunEnd
 from service.heartbeat import Heartbeat, ReportedProcess
-from tests.integration.actors.embedded_rig import Rig, Stage
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import StartedInstallation
 from tests.support.postgres_server import PostgresServer
 from tests.support.tcp_proxy import HOST, TcpProxy
 from tests.support.waiting import wait_for
@@ -42,57 +43,61 @@ def beating(database: Database, look: Callable[[], ControllerContent] = lambda: 
 
 
 @pytest.fixture
-def database(new_store: Callable[..., str]) -> Iterator[Database]:
+def database(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """An empty store, on SQLite and on PostgreSQL."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     yield database
     database.close()
 
 
-def test_a_process_reports_itself(build: Callable[..., Rig]) -> None:
+def test_a_process_reports_itself(build: Callable[..., StartedInstallation]) -> None:
     """From its start on a process shows who it is, what it can do and what it finds on the controller."""
-    rig = build()
+    installation = build()
     for name in ("deploy/22.12", "feed/rel-22.12", "feed/rel-23.09"):
-        (rig.settings.data_dir / name).mkdir(parents=True)
+        (installation.settings.data_dir / name).mkdir(parents=True)
 
-    (row,) = wait_for(lambda: [one for one in rows(rig.database) if one["releases"] is not None])
+    (row,) = wait_for(lambda: [one for one in rows(installation.database) if one["releases"] is not None])
 
     assert ("api+coordinator+worker", socket.gethostname(), program_version()) == (
         row["role"],
         row["host"],
         row["version"],
     )
-    assert (rig.settings.worker_name, rig.settings.slots, 0, 0, "") == tuple(
+    assert (installation.settings.worker_name, installation.settings.slots, 0, 0, "") == tuple(
         row[key] for key in ("name", "slots", "running", "prechecks", "playbooks_error")
     )
-    assert (True, False, list(rig.embedded.sealer.key_ids)) == (row["alive"], bool(row["draining"]), row["key_ids"])
-    assert sorted(rig.settings.served_queues) == row["queues"]
+    assert (True, False, list(installation.process.sealer.key_ids)) == (
+        row["alive"],
+        bool(row["draining"]),
+        row["key_ids"],
+    )
+    assert sorted(installation.settings.served_queues) == row["queues"]
 
 
-def test_a_stop_in_order_removes_the_row(build: Callable[..., Rig]) -> None:
+def test_a_stop_in_order_removes_the_row(build: Callable[..., StartedInstallation]) -> None:
     """A process that was asked to stop is not taken for a lost one."""
-    rig = build()
-    wait_for(lambda: rows(rig.database))
-    rig.embedded.actors.stop()
+    installation = build()
+    wait_for(lambda: rows(installation.database))
+    installation.process.actors.stop()
 
-    assert [] == rows(rig.database)
+    assert [] == rows(installation.database)
 
 
-def test_what_changes_is_reported(build: Callable[..., Rig], stage: Stage) -> None:
+def test_what_changes_is_reported(build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks) -> None:
     """A heartbeat counts the playbooks that run now, and tells that a worker drains."""
-    rig = build()
-    rig.add_site("site")
-    stage.end("site", "prestage_sw_packages", FakeRunEnd(delay_s=3600))
-    assert rig.create().status == 200
-    assert rig.verb("apply").status == 200
-    wait_for(lambda: "prestage_sw_packages" in stage.played("site"))
-    rig.embedded.actors.worker.drain()
-    heartbeat = rig.embedded.actors._engine.heartbeat
+    installation = build()
+    installation.add_site("site")
+    fake_playbooks.end("site", "prestage_sw_packages", FakeRunEnd(delay_s=3600))
+    assert installation.create().status == 200
+    assert installation.verb("apply").status == 200
+    wait_for(lambda: "prestage_sw_packages" in fake_playbooks.played("site"))
+    installation.process.actors.worker.drain()
+    heartbeat = installation.process.actors._engine.heartbeat
     assert heartbeat is not None
 
     heartbeat.beat()
 
-    (row,) = rows(rig.database)
+    (row,) = rows(installation.database)
     assert (1, 0, True) == (row["running"], row["prechecks"], bool(row["draining"]))
 
 
@@ -158,11 +163,11 @@ def test_a_look_that_hangs_holds_nothing_up(database: Database) -> None:
     assert [] == rows(database)
 
 
-@pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
-def test_a_database_that_is_away(new_store: Callable[..., str], postgres: PostgresServer) -> None:
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_a_database_that_is_away(new_database_url: Callable[..., str], postgres: PostgresServer) -> None:
     """A database that is away is logged once, not at each beat; when it is back the process is alive again."""
     with TcpProxy(postgres.port) as proxy:
-        direct = new_store()
+        direct = new_database_url()
         database = Database(direct.replace(f"{HOST}:{postgres.port}", f"{HOST}:{proxy.port}"))
         heartbeat = beating(database)
         heartbeat.beat()
@@ -185,7 +190,7 @@ def test_a_database_that_is_away(new_store: Callable[..., str], postgres: Postgr
         database.close()
 
 
-@pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 def test_a_database_without_the_table(database: Database) -> None:
     """A schema that was brought down beneath a running process does not end its reports."""
     heartbeat = beating(database)

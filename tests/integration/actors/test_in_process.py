@@ -17,7 +17,7 @@ from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from service.lifecycle import Engine, EngineRun
 from service.periodic_thread import Loop
-from tests.integration.actors.embedded_rig import Rig
+from tests.support.installation import StartedInstallation
 
 
 class TestInProcessTransport:
@@ -151,18 +151,18 @@ def test_webhooks_end_beside_playbooks() -> None:
     ]
 
 
-def test_without_a_broker_no_event_waits_for_one(build: Callable[..., Rig]) -> None:
+def test_without_a_broker_no_event_waits_for_one(build: Callable[..., StartedInstallation]) -> None:
     """Nobody is to be told by an exchange: no event waits to be published, and none that an older program left does.
 
     A broker that is set up later would else be flooded with all history.
     """
-    rig = build()
-    rig.add_site("a")
-    rig.create()
-    told = rig.rows(events)
-    with rig.database.write() as connection:
+    installation = build()
+    installation.add_site("a")
+    installation.create()
+    told = installation.rows(events)
+    with installation.database.write() as connection:
         connection.execute(events.update().values(published=False))
-    rig.stop()
+    installation.stop()
     again = build()
 
     assert told

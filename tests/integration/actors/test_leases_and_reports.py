@@ -21,7 +21,7 @@ from db.unit_of_work import UnitOfWork
 from service.periodic_thread import Loop
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
-from tests.integration.actors.coordinator_house import OWNER, House, claimed
+from tests.support.installation import OWNER, Installation, claimed
 
 
 def report(run_id: int) -> RunResult:
@@ -72,42 +72,42 @@ class Hands(NullMetrics):
 
 
 class TestLeases:
-    def test_a_held_run_stays(self, house: House) -> None:
+    def test_a_held_run_stays(self, installation: Installation) -> None:
         """A renewal moves the lease and stops nothing."""
-        run_id = claimed(house)
-        before = house.rows(runs)[0]["lease_until"]
+        run_id = claimed(installation)
+        before = installation.rows(runs)[0]["lease_until"]
         hands = Hands(run_id)
 
-        Leases(house.database, OWNER, hands.runs()).renew()
+        Leases(installation.database, OWNER, hands.runs()).renew()
 
         assert ([], []) == (hands.stopped, hands.given_up)
-        assert before < house.rows(runs)[0]["lease_until"]
+        assert before < installation.rows(runs)[0]["lease_until"]
 
-    def test_a_run_that_was_taken_away_is_stopped(self, house: House) -> None:
+    def test_a_run_that_was_taken_away_is_stopped(self, installation: Installation) -> None:
         """A run that is no longer this worker's is stopped."""
-        run_id = claimed(house, owner="other/1")
+        run_id = claimed(installation, owner="other/1")
         hands = Hands(run_id)
 
-        Leases(house.database, OWNER, hands.runs()).renew()
+        Leases(installation.database, OWNER, hands.runs()).renew()
 
         assert [run_id] == hands.stopped
 
-    def test_a_cancelled_run_is_stopped(self, house: House) -> None:
+    def test_a_cancelled_run_is_stopped(self, installation: Installation) -> None:
         """The renewal brings back what somebody wants stopped."""
-        run_id = claimed(house)
-        with house.database.write() as connection:
+        run_id = claimed(installation)
+        with installation.database.write() as connection:
             connection.execute(runs.update().values(cancel_requested=True))
         hands = Hands(run_id)
 
-        Leases(house.database, OWNER, hands.runs()).renew()
+        Leases(installation.database, OWNER, hands.runs()).renew()
 
         assert [run_id] == hands.stopped
 
-    def test_a_worker_that_cannot_renew_stops_its_runs(self, house: House) -> None:
+    def test_a_worker_that_cannot_renew_stops_its_runs(self, installation: Installation) -> None:
         """After 30 s without a renewal the worker stops its runs, even while a renewal hangs, before the lease ends."""
-        run_id = claimed(house)
+        run_id = claimed(installation)
         clock, hands = Clock(), Hands(run_id)
-        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        leases = Leases(installation.database, OWNER, hands.runs(), clock)
         leases.renew()
         seen = []
         for clock.now in (10.0, 30.0, 31.0):
@@ -117,18 +117,18 @@ class TestLeases:
         assert [[], [], [run_id]] == seen
         assert clock.now < LEASE_S
 
-    def test_a_lease_counts_from_before_its_renewal(self, house: House) -> None:
+    def test_a_lease_counts_from_before_its_renewal(self, installation: Installation) -> None:
         """A renewal whose answer takes 25 s leaves the lease 25 s shorter: its runs are stopped before it ends."""
-        run_id = claimed(house)
+        run_id = claimed(installation)
         clock, hands = Clock(), Hands(run_id)
-        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        leases = Leases(installation.database, OWNER, hands.runs(), clock)
 
-        @event.listens_for(house.database.writer_engine, "commit")
+        @event.listens_for(installation.database.writer_engine, "commit")
         def _answer_late(_: Connection) -> None:
             clock.now += 25.0
 
         leases.renew()
-        event.remove(house.database.writer_engine, "commit", _answer_late)
+        event.remove(installation.database.writer_engine, "commit", _answer_late)
         seen = []
         for clock.now in (29.0, 31.0):
             leases.watch()
@@ -136,14 +136,14 @@ class TestLeases:
 
         assert [[], [run_id]] == seen
 
-    def test_a_lease_counts_from_before_its_claim(self, house: House) -> None:
+    def test_a_lease_counts_from_before_its_claim(self, installation: Installation) -> None:
         """A claim that was answered after 25 s leaves the lease 25 s shorter, whatever else was renewed meanwhile."""
         clock, hands = Clock(), Hands()
-        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        leases = Leases(installation.database, OWNER, hands.runs(), clock)
         clock.now = 20.0
         leases.renew()
         clock.now = 25.0
-        run_id = claimed(house)
+        run_id = claimed(installation)
         hands.holding.add(run_id)
         hands.claimed_at[run_id] = 0.0
         seen = []
@@ -153,12 +153,12 @@ class TestLeases:
 
         assert [[], [run_id]] == seen
 
-    def test_a_renewed_claim_counts_from_its_renewal(self, house: House) -> None:
+    def test_a_renewed_claim_counts_from_its_renewal(self, installation: Installation) -> None:
         """Once a renewal has found a run, its claim no longer counts."""
-        run_id = claimed(house)
+        run_id = claimed(installation)
         clock, hands = Clock(), Hands(run_id)
         hands.claimed_at[run_id] = 0.0
-        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        leases = Leases(installation.database, OWNER, hands.runs(), clock)
         clock.now = 10.0
         leases.renew()
         seen = []
@@ -168,10 +168,10 @@ class TestLeases:
 
         assert [[], [run_id]] == seen
 
-    def test_a_run_is_lost_once(self, house: House) -> None:
+    def test_a_run_is_lost_once(self, installation: Installation) -> None:
         """A run that was lost is told and counted once, however often it is stopped until it ends."""
         hands, clock = Hands(1), Clock()
-        leases = Leases(house.database, OWNER, hands.runs(), clock)
+        leases = Leases(installation.database, OWNER, hands.runs(), clock)
         with capture_logs() as lines:
             for clock.now in (31.0, 33.0):
                 leases.watch()
@@ -187,11 +187,11 @@ class TestLeases:
         assert 3 == hands.lost
         assert [1, 2, 1] == [line["run"] for line in lines if line["event"] == "run.stopped"]
 
-    def test_a_run_that_nobody_works_on_is_given_up(self, house: House) -> None:
+    def test_a_run_that_nobody_works_on_is_given_up(self, installation: Installation) -> None:
         """A run of ours that nobody here works on at two renewals is reported lost: its claim was never heard of."""
-        run_id = claimed(house)
+        run_id = claimed(installation)
         hands = Hands()
-        leases = Leases(house.database, OWNER, hands.runs())
+        leases = Leases(installation.database, OWNER, hands.runs())
         seen = []
         for _ in range(2):
             leases.renew()
@@ -200,12 +200,12 @@ class TestLeases:
         assert [[], [run_id]] == seen
 
     @pytest.mark.parametrize("place", ["holding", "reporting"])
-    def test_a_run_in_hand_is_never_given_up(self, house: House, place: str) -> None:
+    def test_a_run_in_hand_is_never_given_up(self, installation: Installation, place: str) -> None:
         """A run that is worked on, or whose report waits to be written, is not given up."""
-        run_id = claimed(house)
+        run_id = claimed(installation)
         hands = Hands()
         getattr(hands, place).add(run_id)
-        leases = Leases(house.database, OWNER, hands.runs())
+        leases = Leases(installation.database, OWNER, hands.runs())
         for _ in range(3):
             leases.renew()
 
@@ -213,41 +213,43 @@ class TestLeases:
 
 
 class TestReporter:
-    def test_a_report_is_written_and_the_coordinator_called(self, house: House) -> None:
+    def test_a_report_is_written_and_the_coordinator_called(self, installation: Installation) -> None:
         """A report finishes its run, keeps its output, and calls the coordinator."""
-        run_id = claimed(house)
+        run_id = claimed(installation)
         woken: list[bool] = []
-        house.database.attach_relay(OWNER, lambda: woken.append(True))
-        reporter = Reporter(house.database, OWNER)
+        installation.database.attach_relay(OWNER, lambda: woken.append(True))
+        reporter = Reporter(installation.database, OWNER)
 
         reporter.add(report(run_id))
         reporter.flush()
 
-        row = house.rows(runs)[0]
+        row = installation.rows(runs)[0]
         assert ("finished", "succeeded") == (row["state"], row["outcome"])
-        assert ("coordinate", None) == house.messages()[-1]
+        assert ("coordinate", None) == installation.messages()[-1]
         assert [True] == woken
-        with house.database.read() as connection:
+        with installation.database.read() as connection:
             assert b"zz" == connection.execute(run_outputs.select()).one().content
 
-    def test_a_report_of_a_fenced_worker_is_dropped(self, house: House) -> None:
+    def test_a_report_of_a_fenced_worker_is_dropped(self, installation: Installation) -> None:
         """A report about a run that somebody else holds changes nothing."""
-        run_id = claimed(house, owner="other/1")
-        before = house.rows(runs)
-        reporter = Reporter(house.database, OWNER)
+        run_id = claimed(installation, owner="other/1")
+        before = installation.rows(runs)
+        reporter = Reporter(installation.database, OWNER)
 
         reporter.add(report(run_id))
         reporter.flush()
 
-        assert before == house.rows(runs)
-        assert ("coordinate", None) not in house.messages()
+        assert before == installation.rows(runs)
+        assert ("coordinate", None) not in installation.messages()
 
-    def test_a_report_that_cannot_be_written_is_kept(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_report_that_cannot_be_written_is_kept(
+        self, installation: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """While the store is away a report waits; it is written when the store is back."""
-        run_id = claimed(house)
-        reporter = Reporter(house.database, OWNER)
+        run_id = claimed(installation)
+        reporter = Reporter(installation.database, OWNER)
         reporter.add(report(run_id))
-        monkeypatch.setattr(house.database, "write", away)
+        monkeypatch.setattr(installation.database, "write", away)
         with pytest.raises(DatabaseUnavailableError):
             reporter.flush()
         monkeypatch.undo()
@@ -255,56 +257,56 @@ class TestReporter:
 
         reporter.flush()
 
-        assert "finished" == house.rows(runs)[0]["state"]
+        assert "finished" == installation.rows(runs)[0]["state"]
 
-    def test_a_report_waits_for_a_connection(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_report_waits_for_a_connection(self, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         """A good result is not stored as a failure because no connection was free for a while."""
-        run_id = claimed(house)
-        reporter, real = Reporter(house.database, OWNER), house.database.write
+        run_id = claimed(installation)
+        reporter, real = Reporter(installation.database, OWNER), installation.database.write
         reporter.add(report(run_id))
         write = Mock(side_effect=[DatabaseUnavailableError(), DatabaseUnavailableError(), real()])
-        monkeypatch.setattr(house.database, "write", write)
+        monkeypatch.setattr(installation.database, "write", write)
         while reporter.pending():
             with suppress(DatabaseUnavailableError):
                 reporter.flush()
 
-        assert "succeeded" == house.rows(runs)[0]["outcome"]
+        assert "succeeded" == installation.rows(runs)[0]["outcome"]
 
-    def test_one_unwritable_report_does_not_hold_up_the_others(self, house: House) -> None:
+    def test_one_unwritable_report_does_not_hold_up_the_others(self, installation: Installation) -> None:
         """A report that the store refuses ends its run as failed; the one behind it is written as it is."""
-        house.add_site("a")
-        house.add_site("b")
-        house.create()
-        house.verb("apply")
-        first, second = house.queued()
+        installation.add_site("a")
+        installation.add_site("b")
+        installation.create()
+        installation.verb("apply")
+        first, second = installation.queued()
         at = datetime.now(UTC)
-        with house.database.write() as connection:
+        with installation.database.write() as connection:
             for run_id in (first, second):
                 assert claim(UnitOfWork(connection, at), run_id, OWNER)
         bad = RunResult(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
-        reporter = Reporter(house.database, OWNER)
+        reporter = Reporter(installation.database, OWNER)
 
         reporter.add(bad)
         reporter.add(report(second))
         reporter.flush()
 
         assert [("failed", "The result of the run could not be stored."), ("succeeded", "")] == [
-            (row["outcome"], row["details"]) for row in house.rows(runs)
+            (row["outcome"], row["details"]) for row in installation.rows(runs)
         ]
         assert frozenset() == reporter.pending()
 
-    def test_two_flushes_at_once_lose_nothing(self, house: House) -> None:
+    def test_two_flushes_at_once_lose_nothing(self, installation: Installation) -> None:
         """A stopping service flushes while the loop still writes: every report is written."""
         for place in range(20):
-            house.add_site(f"s{place:02}")
-        house.create(**{"max-parallel-subclouds": 20})
-        house.verb("apply")
+            installation.add_site(f"s{place:02}")
+        installation.create(**{"max-parallel-subclouds": 20})
+        installation.verb("apply")
         at = datetime.now(UTC)
-        mine = house.queued()
-        with house.database.write() as connection:
+        mine = installation.queued()
+        with installation.database.write() as connection:
             for run_id in mine:
                 assert claim(UnitOfWork(connection, at), run_id, OWNER)
-        reporter = Reporter(house.database, OWNER)
+        reporter = Reporter(installation.database, OWNER)
         loop = Loop("reports", reporter.flush, interval_s=5)
         reporter.wake = loop.wake
         loop.start()
@@ -315,4 +317,4 @@ class TestReporter:
         loop.stop()
         reporter.flush()
 
-        assert {"finished"} == {row["state"] for row in house.rows(runs)}
+        assert {"finished"} == {row["state"] for row in installation.rows(runs)}

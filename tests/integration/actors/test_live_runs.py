@@ -27,11 +27,11 @@ from runner.interface import Outcome, RunEnded
 from runner.progress import Progress
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
-from tests.integration.actors.coordinator_house import House
+from tests.support.installation import Installation
 
 OWNER = "worker/1"
 # Rules of what is handed over and when, which no store changes.
-ON_ONE_STORE = pytest.mark.parametrize("store_kind", ["sqlite"])
+ON_ONE_STORE = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 
 class Clock:
@@ -51,40 +51,42 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def live(house: House, clock: Clock) -> LiveRuns:
+def live(installation: Installation, clock: Clock) -> LiveRuns:
     """Give the live runs of a worker."""
-    return LiveRuns(house.database, OWNER, clock)
+    return LiveRuns(installation.database, OWNER, clock)
 
 
-def claimed(house: House, count: int = 1, owner: str = OWNER) -> list[int]:
+def claimed(installation: Installation, count: int = 1, owner: str = OWNER) -> list[int]:
     """Return runs that `owner` holds."""
     for place in range(count):
-        house.add_site(f"s{place:02}")
-    house.create(**{"max-parallel-subclouds": count})
-    house.verb("apply")
-    mine, at = house.queued(), datetime.now(UTC)
-    with house.database.write() as connection:
+        installation.add_site(f"s{place:02}")
+    installation.create(**{"max-parallel-subclouds": count})
+    installation.verb("apply")
+    mine, at = installation.queued(), datetime.now(UTC)
+    with installation.database.write() as connection:
         for run_id in mine:
             assert claim(UnitOfWork(connection, at), run_id, owner)
     return mine
 
 
-def said(house: House) -> list[tuple[int, int, bytes]]:
+def said(installation: Installation) -> list[tuple[int, int, bytes]]:
     """Return the pieces in the store: run, end, content."""
     query = select(live_outputs).order_by(live_outputs.c.run_id, live_outputs.c.end_bytes)
-    with house.database.read() as connection:
+    with installation.database.read() as connection:
         return [tuple(row) for row in connection.execute(query)]
 
 
-def tasks_told(house: House) -> list[tuple[str, int]]:
+def tasks_told(installation: Installation) -> list[tuple[str, int]]:
     """Return the runs that were told of, and the tasks that had begun by then."""
-    return [(row["subject"], row["data"]["tasks"]) for row in house.rows(events) if row["type"].startswith("run.")]
+    return [
+        (row["subject"], row["data"]["tasks"]) for row in installation.rows(events) if row["type"].startswith("run.")
+    ]
 
 
 @contextmanager
-def away(house: House, *, after_commit: bool = False) -> Iterator[None]:
+def away(installation: Installation, *, after_commit: bool = False) -> Iterator[None]:
     """Have the store fail: at once, or after it took everything."""
-    real = house.database.write
+    real = installation.database.write
 
     @contextmanager
     def fail() -> Iterator[Connection]:
@@ -94,122 +96,128 @@ def away(house: House, *, after_commit: bool = False) -> Iterator[None]:
         raise DatabaseUnavailableError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(house.database, "write", fail)
+        patch.setattr(installation.database, "write", fail)
         yield
 
 
-def test_everything_of_all_runs_in_one_go(house: House, live: LiveRuns) -> None:
+def test_everything_of_all_runs_in_one_go(installation: Installation, live: LiveRuns) -> None:
     """One look writes the pieces of all runs, joined, and how far they are, and tells it."""
-    first, second = claimed(house, 2)
+    first, second = claimed(installation, 2)
     live.said(first, 0, b"one ")
     live.said(first, 4, b"two\n")
     live.said(second, 0, "ü\n".encode())
     live.advanced(first, Progress(task="t", tasks=1))
     live.flush()
 
-    assert [(first, 8, b"one two\n"), (second, 3, "ü\n".encode())] == said(house)
-    assert [asdict(Progress(task="t", tasks=1)), None] == [row["progress"] for row in house.rows(runs)]
-    assert [(f"run/{first}", 1)] == tasks_told(house)
+    assert [(first, 8, b"one two\n"), (second, 3, "ü\n".encode())] == said(installation)
+    assert [asdict(Progress(task="t", tasks=1)), None] == [row["progress"] for row in installation.rows(runs)]
+    assert [(f"run/{first}", 1)] == tasks_told(installation)
 
 
 @ON_ONE_STORE
-def test_progress_is_told_every_two_seconds_and_the_newest(house: House, live: LiveRuns, clock: Clock) -> None:
+def test_progress_is_told_every_two_seconds_and_the_newest(
+    installation: Installation, live: LiveRuns, clock: Clock
+) -> None:
     """The first is told at once, then one every 2 s; what was held back is told though nothing comes after it."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     for second in range(6):
         if second < 4:
             live.advanced(run_id, Progress(tasks=second))
         live.flush()
         clock.now += 1.0
 
-    assert [0, 2, 3] == [tasks for _, tasks in tasks_told(house)]
+    assert [0, 2, 3] == [tasks for _, tasks in tasks_told(installation)]
 
 
 @ON_ONE_STORE
-def test_few_are_told_at_once(house: House, live: LiveRuns, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_are_told_at_once(
+    installation: Installation, live: LiveRuns, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of many runs only some are told of at a time, those that have waited longest; first ones always."""
     monkeypatch.setattr(live_module, "_TELL_MOST", 2)
-    mine = claimed(house, 4)
+    mine = claimed(installation, 4)
     counts = []
     for look in range(3):
         for run_id in mine:
             live.advanced(run_id, Progress(tasks=look))
         live.flush()
-        counts.append(len(tasks_told(house)))
+        counts.append(len(tasks_told(installation)))
         clock.now += 2.0
 
     assert [4, 6, 8] == counts
-    assert {f"run/{run_id}" for run_id in mine} == {subject for subject, _ in tasks_told(house)[4:]}
+    assert {f"run/{run_id}" for run_id in mine} == {subject for subject, _ in tasks_told(installation)[4:]}
 
 
-def test_a_fenced_worker_writes_nothing(house: House, live: LiveRuns) -> None:
+def test_a_fenced_worker_writes_nothing(installation: Installation, live: LiveRuns) -> None:
     """Of a run that is somebody else's nothing is written and nothing told; of the others everything is."""
-    (run_id,) = claimed(house, owner="worker/2")
+    (run_id,) = claimed(installation, owner="worker/2")
     live.said(run_id, 0, b"abc")
     live.advanced(run_id, Progress(tasks=1))
     live.flush()
 
-    assert ([], [], None) == (said(house), tasks_told(house), house.rows(runs)[0]["progress"])
+    assert ([], [], None) == (said(installation), tasks_told(installation), installation.rows(runs)[0]["progress"])
 
 
 @pytest.mark.parametrize("after_commit", [False, True])
-def test_while_the_store_is_away_pieces_wait(house: House, live: LiveRuns, after_commit: bool) -> None:
+def test_while_the_store_is_away_pieces_wait(installation: Installation, live: LiveRuns, after_commit: bool) -> None:
     """What could not be written is written when the store is back, once, whether it took it before or not."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     live.said(run_id, 0, b"abc")
     live.advanced(run_id, Progress(tasks=1))
-    with away(house, after_commit=after_commit), pytest.raises(DatabaseUnavailableError):
+    with away(installation, after_commit=after_commit), pytest.raises(DatabaseUnavailableError):
         live.flush()
     live.said(run_id, 3, b"def")
     live.flush()
 
-    assert [(run_id, 6, b"abcdef")] == said(house)
-    assert 1 == house.rows(runs)[0]["progress"]["tasks"]
-    assert {(f"run/{run_id}", 1)} == set(tasks_told(house))
+    assert [(run_id, 6, b"abcdef")] == said(installation)
+    assert 1 == installation.rows(runs)[0]["progress"]["tasks"]
+    assert {(f"run/{run_id}", 1)} == set(tasks_told(installation))
 
 
 @ON_ONE_STORE
-def test_what_waits_is_bounded(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_bounded(installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the store is away, only the newest of what a run printed waits."""
     monkeypatch.setattr(live_module, "_WAITING_BYTES", 100)
-    (run_id,) = claimed(house)
-    with away(house):
+    (run_id,) = claimed(installation)
+    with away(installation):
         for place in range(50):
             live.said(run_id, place * 10, b"0123456789")
             with pytest.raises(DatabaseUnavailableError):
                 live.flush()
     live.flush()
 
-    ((_, end, content),) = said(house)
+    ((_, end, content),) = said(installation)
     assert (500, 100) == (end, len(content))
 
 
-def test_beginning_and_end_of_much_stay(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beginning_and_end_of_much_stay(
+    installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a run that prints without end the store keeps the beginning and the newest."""
     monkeypatch.setattr(live_module, "HEAD_LIMIT_BYTES", 20)
     monkeypatch.setattr(live_module, "TAIL_LIMIT_BYTES", 30)
     monkeypatch.setattr(live_module, "_TRIM_BYTES", 40)
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     for place in range(100):
         live.said(run_id, place * 10, b"0123456789")
         live.flush()
-    ends = [end for _, end, _ in said(house)]
+    ends = [end for _, end, _ in said(installation)]
 
     assert [10, 20] == ends[:2]
     assert 1000 == ends[-1]
     assert 10 >= len(ends)
 
 
-def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(house: House, live: LiveRuns) -> None:
+def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(installation: Installation, live: LiveRuns) -> None:
     """The report of a run that was heard of brings how far it came; what waited of it is forgotten."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     live.said(run_id, 0, b"abc")
     live.advanced(run_id, Progress(tasks=1))
     live.flush()
     live.said(run_id, 3, b"def")
     live.advanced(run_id, Progress(tasks=2))
     progress = live.ended(run_id)
-    reporter = Reporter(house.database, OWNER)
+    reporter = Reporter(installation.database, OWNER)
     reporter.add(
         RunResult(
             run_id=run_id,
@@ -223,17 +231,19 @@ def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(house: House, live: L
     reporter.flush()
     live.flush()
 
-    assert [] == said(house)
-    assert [(f"run/{run_id}", 1), (f"run/{run_id}", 2)] == tasks_told(house)
+    assert [] == said(installation)
+    assert [(f"run/{run_id}", 1), (f"run/{run_id}", 2)] == tasks_told(installation)
     assert [None, "failed"] == [
-        row["data"].get("outcome") for row in house.rows(events, type="run.prestage.prestage-precheck")
+        row["data"].get("outcome") for row in installation.rows(events, type="run.prestage.prestage-precheck")
     ]
 
 
 @ON_ONE_STORE
-def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_dead_process_said_last_is_kept(
+    installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What waits of a run, or is being written when it ends, comes along with the report that it was cut."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     live.said(run_id, 0, b"abc")
     live.flush()
     live.said(run_id, 3, b"def")
@@ -246,7 +256,7 @@ def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, mon
     monkeypatch.setattr(live, "_write", write)
     live.flush()
     waiting = live.unwritten(run_id)
-    reporter = Reporter(house.database, OWNER)
+    reporter = Reporter(installation.database, OWNER)
     reporter.add(
         RunResult(
             run_id=run_id,
@@ -261,18 +271,20 @@ def test_what_a_dead_process_said_last_is_kept(house: House, live: LiveRuns, mon
     reporter.flush()
 
     assert [Piece(run_id=run_id, at_bytes=6, content=b"ghi")] == waiting
-    assert [(run_id, 3, b"abc"), (run_id, 9, b"defghi")] == said(house)
+    assert [(run_id, 3, b"abc"), (run_id, 9, b"defghi")] == said(installation)
     assert [] == live.unwritten(run_id)
 
 
 @ON_ONE_STORE
 @pytest.mark.parametrize(("cut_at", "kept"), [(None, None), (1, [(0, b"abc")])])
-def test_the_report_of_a_dead_process_has_what_waits(house: House, cut_at: int | None, kept: object) -> None:
+def test_the_report_of_a_dead_process_has_what_waits(
+    installation: Installation, cut_at: int | None, kept: object
+) -> None:
     """A worker reports what is not in the store yet of a run whose process died, and of no other."""
     tools = WorkerDependencies(
-        database=house.database,
+        database=installation.database,
         inspector=DeclaredInspector(),
-        sealer=house.sealer,
+        sealer=installation.sealer,
         reporter=Mock(),
         layout=Mock(),
         playbooks=Mock(obstacle=lambda: None, doubt=lambda _: False),
@@ -291,12 +303,12 @@ def test_the_report_of_a_dead_process_has_what_waits(house: House, cut_at: int |
 
 
 @ON_ONE_STORE
-def test_nothing_is_written_of_silent_runs(house: House, live: LiveRuns) -> None:
+def test_nothing_is_written_of_silent_runs(installation: Installation, live: LiveRuns) -> None:
     """Without news no transaction is begun: a worker with nothing to say leaves the store alone."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     live.said(run_id, 0, b"abc")
     live.flush()
-    with away(house):
+    with away(installation):
         live.flush()
 
     assert live.ended(run_id) is not None
@@ -304,9 +316,11 @@ def test_nothing_is_written_of_silent_runs(house: House, live: LiveRuns) -> None
 
 
 @ON_ONE_STORE
-def test_what_the_store_refuses_is_dropped(house: House, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_store_refuses_is_dropped(
+    installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What cannot be written for another reason than a store that is away holds nothing up."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     live.said(run_id, 0, b"abc")
     with monkeypatch.context() as patch:
         patch.setattr(live_module, "hold", lambda *_: 1 / 0)
@@ -314,13 +328,15 @@ def test_what_the_store_refuses_is_dropped(house: House, live: LiveRuns, monkeyp
     live.said(run_id, 3, b"def")
     live.flush()
 
-    assert [(run_id, 6, b"def")] == said(house)
+    assert [(run_id, 6, b"def")] == said(installation)
 
 
 @pytest.mark.parametrize("is_report_first", [False, True])
-def test_a_piece_never_outlives_the_end_of_its_run(house: House, live: LiveRuns, is_report_first: bool) -> None:
+def test_a_piece_never_outlives_the_end_of_its_run(
+    installation: Installation, live: LiveRuns, is_report_first: bool
+) -> None:
     """A look and a report of one run at once, in either order, leave the output of the run and no piece."""
-    (run_id,) = claimed(house)
+    (run_id,) = claimed(installation)
     live.said(run_id, 0, b"abc")
     live.flush()
     report = RunResult(
@@ -331,11 +347,11 @@ def test_a_piece_never_outlives_the_end_of_its_run(house: House, live: LiveRuns,
         output=compress(b"abcdef"),
         progress=asdict(Progress()),
     )
-    reporter, at = Reporter(house.database, OWNER), datetime.now(UTC)
+    reporter, at = Reporter(installation.database, OWNER), datetime.now(UTC)
     reporter.add(report)
     live.said(run_id, 3, b"def")
     with ThreadPoolExecutor(1) as other:
-        with house.database.write() as connection:
+        with installation.database.write() as connection:
             if is_report_first:
                 assert finish(connection, report, OWNER, at)
                 end_live(UnitOfWork(connection, at), {run_id: asdict(Progress())})
@@ -347,5 +363,5 @@ def test_a_piece_never_outlives_the_end_of_its_run(house: House, live: LiveRuns,
             assert not waiting.done()
         waiting.result(30)
 
-    assert [] == said(house)
-    assert "finished" == house.rows(runs)[0]["state"]
+    assert [] == said(installation)
+    assert "finished" == installation.rows(runs)[0]["state"]

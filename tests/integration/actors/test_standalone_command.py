@@ -11,7 +11,7 @@ from db.inventory import declare_upgrading
 from db.schema import secrets, steps, subclouds
 from messages.commands import CommandType
 from messages.serializers import subcloud_resource
-from tests.integration.actors.coordinator_house import House
+from tests.support.installation import Installation
 
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
 WAITING = (
@@ -24,51 +24,53 @@ BUSY = (
 
 
 class TestStandalone:
-    def prestage(self, house: House, name: str = "a", **data: Any) -> Any:
+    def prestage(self, installation: Installation, name: str = "a", **data: Any) -> Any:
         """Ask for a standalone prestage."""
-        return house.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name, **data)
+        return installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name, **data)
 
-    def test_it_is_accepted_and_handed_out(self, house: House) -> None:
+    def test_it_is_accepted_and_handed_out(self, installation: Installation) -> None:
         """The answer is the subcloud, prestaging, with the release; the precheck is handed out."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        answer = self.prestage(house)
+        answer = self.prestage(installation)
 
         assert (200, "prestaging", "23.09") == (
             answer.status,
             answer.body["prestage-status"],
             answer.body["prestage-software-version"],
         )
-        assert 1 == len(house.queued())
-        assert None is house.step("a")["strategy_id"]
+        assert 1 == len(installation.queued())
+        assert None is installation.step("a")["strategy_id"]
 
     @pytest.mark.parametrize("before", [None, "failed", "complete"])
-    def test_it_shows_as_prestaging_at_once(self, house: House, before: str | None) -> None:
+    def test_it_shows_as_prestaging_at_once(self, installation: Installation, before: str | None) -> None:
         """From the answer on the subcloud is prestaging, before any worker looks: an old result is not taken for it."""
-        house.add_site("a")
-        with house.database.write() as connection:
+        installation.add_site("a")
+        with installation.database.write() as connection:
             connection.execute(update(subclouds).values(prestage_status=before))
 
-        answer = self.prestage(house)
+        answer = self.prestage(installation)
 
-        site = house.site("a")
-        assert ("initial", "prestaging") == (house.step("a")["state"], site["prestage_status"])
+        site = installation.site("a")
+        assert ("initial", "prestaging") == (installation.step("a")["state"], site["prestage_status"])
         assert answer.body["updated-at"] == subcloud_resource(site)["updated-at"]
 
-    def test_its_status_and_its_step_come_together(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_its_status_and_its_step_come_together(
+        self, installation: Installation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """When the status cannot be set there is no step, no secret and no message either."""
-        house.add_site("a")
+        installation.add_site("a")
 
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 
         monkeypatch.setattr("actors.coordinator.prestage_subcloud.change", broken)
 
-        answer = self.prestage(house)
+        answer = self.prestage(installation)
 
         assert 500 == answer.status
-        assert None is house.site("a")["prestage_status"]
-        assert ([], [], []) == (house.rows(steps), house.rows(secrets), house.messages())
+        assert None is installation.site("a")["prestage_status"]
+        assert ([], [], []) == (installation.rows(steps), installation.rows(secrets), installation.messages())
 
     @pytest.mark.parametrize(
         ("data", "for_sw_deploy"),
@@ -80,12 +82,12 @@ class TestStandalone:
             ({"for_sw_deploy": True, "for_install": False}, True),
         ],
     )
-    def test_what_it_is_for(self, house: House, data: dict[str, object], for_sw_deploy: bool) -> None:
+    def test_what_it_is_for(self, installation: Installation, data: dict[str, object], for_sw_deploy: bool) -> None:
         """A prestage is for an install unless it is said to be for a deploy."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        assert 200 == self.prestage(house, release="24.09", **data).status
-        assert for_sw_deploy is house.step("a")["for_sw_deploy"]
+        assert 200 == self.prestage(installation, release="24.09", **data).status
+        assert for_sw_deploy is installation.step("a")["for_sw_deploy"]
 
     @pytest.mark.parametrize(
         ("site", "data", "detail"),
@@ -131,75 +133,77 @@ class TestStandalone:
             ),
         ],
     )
-    def test_the_unfit_are_refused(self, house: House, site: dict[str, Any], data: dict[str, Any], detail: str) -> None:
+    def test_the_unfit_are_refused(
+        self, installation: Installation, site: dict[str, Any], data: dict[str, Any], detail: str
+    ) -> None:
         """What may not be prestaged is a 400 with the contract's text, and starts nothing."""
-        house.add_site("a", **site)
+        installation.add_site("a", **site)
 
-        answer = self.prestage(house, **data)
+        answer = self.prestage(installation, **data)
 
         assert (400, detail) == (answer.status, answer.detail)
-        assert [] == house.rows(steps)
-        assert None is house.site("a")["prestage_status"]
+        assert [] == installation.rows(steps)
+        assert None is installation.site("a")["prestage_status"]
 
-    def test_force_passes_over_alarms(self, house: House) -> None:
+    def test_force_passes_over_alarms(self, installation: Installation) -> None:
         """Force passes over management-affecting alarms and nothing else."""
-        house.add_site("a", **{"management-alarms": 3})
+        installation.add_site("a", **{"management-alarms": 3})
 
-        assert 200 == self.prestage(house, force="true").status
+        assert 200 == self.prestage(installation, force="true").status
 
-    def test_passwords_are_required(self, house: House) -> None:
+    def test_passwords_are_required(self, installation: Installation) -> None:
         """A missing password is a 400 with the text of this verb."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        answer = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a", password=None)
+        answer = installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a", password=None)
 
         assert (400, "sysadmin_password is required.") == (answer.status, answer.detail)
 
     @pytest.mark.parametrize(("applied", "reason"), [(False, WAITING), (True, BUSY)])
-    def test_a_subcloud_in_a_strategy_is_refused(self, house: House, applied: bool, reason: str) -> None:
+    def test_a_subcloud_in_a_strategy_is_refused(self, installation: Installation, applied: bool, reason: str) -> None:
         """While the subcloud has a step in a strategy that has not ended, a standalone prestage is rejected.
 
         The reason tells a step that nobody works on, which must be applied or deleted, from one that will end.
         """
-        house.add_site("a")
-        house.create()
+        installation.add_site("a")
+        installation.create()
         if applied:
-            house.verb("apply")
+            installation.verb("apply")
 
-        answer = self.prestage(house)
+        answer = self.prestage(installation)
 
         assert (400, f"Prestage skipped 'a': {reason}") == (answer.status, answer.detail)
-        assert None is house.site("a")["prestage_status"]
+        assert None is installation.site("a")["prestage_status"]
 
-    def test_a_second_one_is_refused(self, house: House) -> None:
+    def test_a_second_one_is_refused(self, installation: Installation) -> None:
         """A subcloud is prestaged once at a time."""
-        house.add_site("a")
-        self.prestage(house)
+        installation.add_site("a")
+        self.prestage(installation)
 
-        answer = self.prestage(house)
+        answer = self.prestage(installation)
 
         assert (400, f"Prestage skipped 'a': {BUSY}") == (answer.status, answer.detail)
-        assert 1 == len(house.rows(steps))
+        assert 1 == len(installation.rows(steps))
 
-    def test_an_upgrading_controller_refuses(self, house: House) -> None:
+    def test_an_upgrading_controller_refuses(self, installation: Installation) -> None:
         """While the system controller upgrades nothing is prestaged."""
-        house.add_site("a")
-        with house.database.write() as connection:
+        installation.add_site("a")
+        with installation.database.write() as connection:
             declare_upgrading(connection, upgrading=True)
 
-        answer = self.prestage(house)
+        answer = self.prestage(installation)
 
         assert 400 == answer.status
         assert "system controller upgrade is in progress" in answer.detail
 
-    def test_each_has_a_secret_of_its_own(self, house: House) -> None:
+    def test_each_has_a_secret_of_its_own(self, installation: Installation) -> None:
         """The passwords of two standalone prestages are kept apart, sealed."""
-        house.add_site("a")
-        house.add_site("b")
-        self.prestage(house, "a")
-        self.prestage(house, "b")
+        installation.add_site("a")
+        installation.add_site("b")
+        self.prestage(installation, "a")
+        self.prestage(installation, "b")
 
-        kept = house.rows(secrets)
+        kept = installation.rows(secrets)
         assert 2 == len({row["step_id"] for row in kept})
-        assert ["pw", "pw"] == [house.sealer.open(row["sealed"], bound_to=row["bound_to"]) for row in kept]
+        assert ["pw", "pw"] == [installation.sealer.open(row["sealed"], bound_to=row["bound_to"]) for row in kept]
         assert not any("pw" == row["sealed"] for row in kept)

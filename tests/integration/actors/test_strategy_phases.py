@@ -12,10 +12,11 @@ from messages.commands import CommandType
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from runner.progress import Progress
-from tests.integration.actors.embedded_rig import ALL_STATES, FAILS, IMAGES, PACKAGES, PREPARE, Rig, Stage, upload_list
+from tests.support.fake_playbooks import FAILS, IMAGES, PACKAGES, PREPARE, FakePlaybooks
+from tests.support.installation import ALL_STATES, StartedInstallation
 from tests.support.waiting import wait_for
 
-ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
 
 def upstream_vars(job: PlaybookJob) -> dict[str, Any]:
@@ -25,102 +26,112 @@ def upstream_vars(job: PlaybookJob) -> dict[str, Any]:
 
 
 class TestPhases:
-    def test_an_upgrade_goes_through_all_phases(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_an_upgrade_goes_through_all_phases(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """An upgrade with an image list runs prepare, packages and images, and its site shows what it holds."""
-        rig = build()
-        rig.add_site("a")
-        image_list = upload_list(rig)
+        installation = build()
+        installation.add_site("a")
+        image_list = installation.upload_image_list()
 
-        assert "complete" == rig.run_strategy()
-        assert ALL_STATES == rig.walk("a")
-        assert [PREPARE, PACKAGES, IMAGES] == stage.played("a")
-        prepare, packages, images = (upstream_vars(job) for job in stage.jobs[:3])
+        assert "complete" == installation.run_strategy()
+        assert ALL_STATES == installation.walk("a")
+        assert [PREPARE, PACKAGES, IMAGES] == fake_playbooks.played("a")
+        prepare, packages, images = (upstream_vars(job) for job in fake_playbooks.jobs[:3])
         assert {"current_software_version": "23.09", "previous_software_version": "22.12"} == prepare
         assert {"software_version": "23.09"} == packages
         assert {"software_version": "23.09", "image_list_file": str(image_list)} == images
-        site = rig.site("a")
+        site = installation.site("a")
         assert ("complete", "for-install: 23.09 - for-sw-deploy: None") == (
             site["prestage_status"],
             site["prestage_versions"],
         )
-        step = rig.step("a")
+        step = installation.step("a")
         assert step["started_at"] <= step["finished_at"]
 
     @ON_SQLITE
-    def test_a_playbook_tells_how_it_ended(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_a_playbook_tells_how_it_ended(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """The end of a playbook that reported progress is told once, and its output is kept whole; others tell none."""
-        rig = build()
-        rig.add_site("a")
-        upload_list(rig)
+        installation = build()
+        installation.add_site("a")
+        installation.upload_image_list()
         progress = Progress(play="Stage", task="Take packages", tasks=2)
-        stage.end("a", PACKAGES, FakeRunEnd(says="it went well\n", progress=progress, delay_s=0.002))
+        fake_playbooks.end("a", PACKAGES, FakeRunEnd(says="it went well\n", progress=progress, delay_s=0.002))
 
-        assert "complete" == rig.run_strategy()
-        told = [row for row in rig.rows(events) if row["type"].startswith("run.")]
+        assert "complete" == installation.run_strategy()
+        told = [row for row in installation.rows(events) if row["type"].startswith("run.")]
         assert {("run.prestage.prestaging-packages", "a", "Take packages")} == {
             (row["type"], row["data"]["subcloud"], row["data"]["task"]) for row in told
         }
         assert ["succeeded"] == [row["data"]["outcome"] for row in told if "outcome" in row["data"]]
-        assert "it went well\n" == rig.log("a", "prestaging-packages")
+        assert "it went well\n" == installation.log("a", "prestaging-packages")
 
-    def test_a_site_tells_what_it_was_prestaged_for(self, build: Callable[..., Rig]) -> None:
+    def test_a_site_tells_what_it_was_prestaged_for(self, build: Callable[..., StartedInstallation]) -> None:
         """After a prestage for a deploy the site shows the release as that, from a strategy and by itself alike."""
-        rig = build()
-        rig.add_site("a")
-        rig.add_site("b")
+        installation = build()
+        installation.add_site("a")
+        installation.add_site("b")
 
-        assert "complete" == rig.run_strategy(cloud_name="a", release="24.09", for_sw_deploy="true")
-        rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", release="24.09", for_sw_deploy=True)
-        wait_for(lambda: rig.step("b")["finished_at"])
+        assert "complete" == installation.run_strategy(cloud_name="a", release="24.09", for_sw_deploy="true")
+        installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b", release="24.09", for_sw_deploy=True)
+        wait_for(lambda: installation.step("b")["finished_at"])
         assert ["for-install: None - for-sw-deploy: 24.09"] * 2 == [
-            rig.site(name)["prestage_versions"] for name in "ab"
+            installation.site(name)["prestage_versions"] for name in "ab"
         ]
 
-    def test_without_an_image_list_an_upgrade_brings_no_images(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_without_an_image_list_an_upgrade_brings_no_images(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """No list: the images phase has nothing to do, the step is complete, and the log says why."""
-        rig = build()
-        rig.add_site("a")
+        installation = build()
+        installation.add_site("a")
 
-        assert "complete" == rig.run_strategy()
-        assert ALL_STATES == rig.walk("a")
-        assert [PREPARE, PACKAGES] == stage.played("a")
-        assert "there are no images to stage" in rig.log("a", "prestaging-images")
+        assert "complete" == installation.run_strategy()
+        assert ALL_STATES == installation.walk("a")
+        assert [PREPARE, PACKAGES] == fake_playbooks.played("a")
+        assert "there are no images to stage" in installation.log("a", "prestaging-images")
 
     def test_a_reinstall_prepares_nothing_and_brings_its_own_images(
-        self, build: Callable[..., Rig], stage: Stage
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
     ) -> None:
         """A site that runs the release already skips prepare; its images playbook gets no list."""
-        rig = build()
-        rig.add_site("a", software_version="23.09")
-        upload_list(rig)
+        installation = build()
+        installation.add_site("a", software_version="23.09")
+        installation.upload_image_list()
 
-        assert "complete" == rig.run_strategy()
-        assert ALL_STATES == rig.walk("a")
-        assert [PACKAGES, IMAGES] == stage.played("a")
-        assert {"software_version": "23.09"} == upstream_vars(stage.jobs[1])
+        assert "complete" == installation.run_strategy()
+        assert ALL_STATES == installation.walk("a")
+        assert [PACKAGES, IMAGES] == fake_playbooks.played("a")
+        assert {"software_version": "23.09"} == upstream_vars(fake_playbooks.jobs[1])
 
     @ON_SQLITE
-    def test_the_password_reaches_the_job_and_nothing_else(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_the_password_reaches_the_job_and_nothing_else(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """Each playbook gets the password as a secret; the store never holds it, and wipes it sealed at the end."""
-        rig = build()
-        rig.add_site("a")
-        rig.create(password="Li69nux*")
-        rig.verb("apply")
-        rig.ending()
+        installation = build()
+        installation.add_site("a")
+        installation.create(password="Li69nux*")
+        installation.verb("apply")
+        installation.ending()
 
-        assert {"ansible_ssh_pass": "Li69nux*", "ansible_become_pass": "Li69nux*"} == stage.jobs[0].secrets
-        assert [] == rig.rows(secrets)
-        rig.database.close()
-        files = b"".join(path.read_bytes() for path in rig.settings.data_dir.glob("prestager.db*"))
+        assert {"ansible_ssh_pass": "Li69nux*", "ansible_become_pass": "Li69nux*"} == fake_playbooks.jobs[0].secrets
+        assert [] == installation.rows(secrets)
+        installation.database.close()
+        files = b"".join(path.read_bytes() for path in installation.settings.data_dir.glob("prestager.db*"))
         assert b"Li69nux*" not in files
 
     @ON_SQLITE
-    def test_tokens_of_a_site_only_grow(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_tokens_of_a_site_only_grow(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """Each later run of a site carries a greater fencing token."""
-        rig = build()
-        rig.add_site("a")
-        rig.run_strategy()
-        tokens = [job.extra_vars["prestager_run_token"] for job in stage.jobs]
+        installation = build()
+        installation.add_site("a")
+        installation.run_strategy()
+        tokens = [job.extra_vars["prestager_run_token"] for job in fake_playbooks.jobs]
 
         assert sorted(set(tokens)) == tokens
 
@@ -136,110 +147,129 @@ class TestPrecheck:
         ],
     )
     def test_a_skipped_site_is_complete_with_the_reason(
-        self, build: Callable[..., Rig], stage: Stage, site: dict[str, str], details: str
+        self,
+        build: Callable[..., StartedInstallation],
+        fake_playbooks: FakePlaybooks,
+        site: dict[str, str],
+        details: str,
     ) -> None:
         """Skip: the step is complete with the reason, and the subcloud shows what it showed before."""
-        rig = build()
-        rig.add_site("a", **site)
+        installation = build()
+        installation.add_site("a", **site)
 
-        assert "complete" == rig.run_strategy()
-        assert ("complete", details) == (rig.step("a")["state"], rig.step("a")["details"])
-        assert None is rig.site("a")["prestage_status"]
-        assert [] == stage.jobs
+        assert "complete" == installation.run_strategy()
+        assert ("complete", details) == (installation.step("a")["state"], installation.step("a")["details"])
+        assert None is installation.site("a")["prestage_status"]
+        assert [] == fake_playbooks.jobs
 
     @ON_SQLITE
-    def test_a_site_that_went_offline_is_skipped(self, build: Callable[..., Rig]) -> None:
+    def test_a_site_that_went_offline_is_skipped(self, build: Callable[..., StartedInstallation]) -> None:
         """A subcloud that goes offline between create and its start is skipped."""
-        rig = build()
-        rig.add_site("a")
-        rig.create()
-        rig.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"availability-status": "offline"})
-        rig.verb("apply")
+        installation = build()
+        installation.add_site("a")
+        installation.create()
+        installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"availability-status": "offline"})
+        installation.verb("apply")
 
-        assert "complete" == rig.ending()
-        assert "Prestage skipped 'a': Subcloud is offline." == rig.step("a")["details"]
+        assert "complete" == installation.ending()
+        assert "Prestage skipped 'a': Subcloud is offline." == installation.step("a")["details"]
 
-    def test_an_unmanaged_site_fails(self, build: Callable[..., Rig]) -> None:
+    def test_an_unmanaged_site_fails(self, build: Callable[..., StartedInstallation]) -> None:
         """A subcloud unmanaged between create and its start fails with that reason."""
-        rig = build()
-        rig.add_site("a")
-        rig.create()
-        rig.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
-        rig.verb("apply")
+        installation = build()
+        installation.add_site("a")
+        installation.create()
+        installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+        installation.verb("apply")
 
-        assert "failed" == rig.ending()
-        assert ("failed", "Subcloud a is unmanaged.") == (rig.step("a")["state"], rig.step("a")["details"])
+        assert "failed" == installation.ending()
+        assert ("failed", "Subcloud a is unmanaged.") == (
+            installation.step("a")["state"],
+            installation.step("a")["details"],
+        )
 
     @ON_SQLITE
-    def test_alarms_fail_unless_forced(self, build: Callable[..., Rig]) -> None:
+    def test_alarms_fail_unless_forced(self, build: Callable[..., StartedInstallation]) -> None:
         """A management-affecting alarm fails the step; with force it passes."""
-        rig = build()
-        rig.add_site("a", **{"management-alarms": 1})
+        installation = build()
+        installation.add_site("a", **{"management-alarms": 1})
 
-        assert "failed" == rig.run_strategy()
-        assert rig.step("a")["details"].startswith("prestage-precheck: Prestage failed 'a': Subcloud has management")
-        rig.verb("delete")
-        assert "complete" == rig.run_strategy(force="true")
+        assert "failed" == installation.run_strategy()
+        assert installation.step("a")["details"].startswith(
+            "prestage-precheck: Prestage failed 'a': Subcloud has management"
+        )
+        installation.verb("delete")
+        assert "complete" == installation.run_strategy(force="true")
 
     @ON_SQLITE
-    def test_a_site_that_turns_out_newer_fails_and_harms_nobody(self, build: Callable[..., Rig]) -> None:
+    def test_a_site_that_turns_out_newer_fails_and_harms_nobody(
+        self, build: Callable[..., StartedInstallation]
+    ) -> None:
         """A site that is newer than what is to be deployed by the time of its precheck fails; the others go on."""
-        rig = build()
-        rig.add_site("a")
-        rig.add_site("b")
-        assert 200 == rig.create(release="24.09", for_sw_deploy="true").status
-        rig.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"software-version": "25.03"})
+        installation = build()
+        installation.add_site("a")
+        installation.add_site("b")
+        assert 200 == installation.create(release="24.09", for_sw_deploy="true").status
+        installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"software-version": "25.03"})
 
-        assert 200 == rig.verb("apply").status
-        assert "failed" == rig.ending()
-        assert "lower than the current subcloud software version (25.03)" in rig.step("a")["details"]
-        assert "complete" == rig.step("b")["state"]
+        assert 200 == installation.verb("apply").status
+        assert "failed" == installation.ending()
+        assert "lower than the current subcloud software version (25.03)" in installation.step("a")["details"]
+        assert "complete" == installation.step("b")["state"]
 
 
 class TestPrepare:
-    def test_it_runs_once_for_all_sites_of_a_version(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_it_runs_once_for_all_sites_of_a_version(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """Prepare runs once per from-version; all sites of that version wait for it and go on."""
-        rig = build()
+        installation = build()
         for name in "abcde":
-            rig.add_site(name)
+            installation.add_site(name)
         for name in "xyz":
-            rig.add_site(name, software_version="21.12")
+            installation.add_site(name, software_version="21.12")
 
-        assert "complete" == rig.run_strategy(**{"max-parallel-subclouds": 8})
-        prepared = [job.extra_vars["previous_software_version"] for job in stage.jobs if job.playbook.stem == PREPARE]
+        assert "complete" == installation.run_strategy(**{"max-parallel-subclouds": 8})
+        prepared = [
+            job.extra_vars["previous_software_version"] for job in fake_playbooks.jobs if job.playbook.stem == PREPARE
+        ]
         assert ["21.12", "22.12"] == sorted(prepared)
 
-    def test_its_failure_fails_all_who_need_it_at_once(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_its_failure_fails_all_who_need_it_at_once(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """The first site names the failure, later ones the earlier failure; reinstalls are untouched; no second try."""
-        rig = build()
+        installation = build()
         for name in "abc":
-            rig.add_site(name)
-        rig.add_site("z", software_version="23.09")
+            installation.add_site(name)
+        installation.add_site("z", software_version="23.09")
         for name in "abc":
-            stage.end(name, PREPARE, FAILS)
+            fake_playbooks.end(name, PREPARE, FAILS)
 
-        assert "failed" == rig.run_strategy(**{"max-parallel-subclouds": 2})
-        assert 1 == len([job for job in stage.jobs if job.playbook.stem == PREPARE])
+        assert "failed" == installation.run_strategy(**{"max-parallel-subclouds": 2})
+        assert 1 == len([job for job in fake_playbooks.jobs if job.playbook.stem == PREPARE])
         # Two are checked at once, and either may be through first.
-        first = "a" if "failed for subcloud a" in rig.step("a")["details"] else "b"
+        first = "a" if "failed for subcloud a" in installation.step("a")["details"] else "b"
         assert (
             f"prestage-prepare: Prestaging prepare failed for subcloud {first}, check individual log at "
             f"/v1.0/sw-update-strategy/steps/{first}/log?phase=prestage-prepare for detailed output. "
             "task 'Take packages' on a: no space left"
-        ) == rig.step(first)["details"]
+        ) == installation.step(first)["details"]
         assert {"prestage-prepare: Aborted due to previous prestage-prepare failure"} == {
-            rig.step(name)["details"] for name in "abc" if name != first
+            installation.step(name)["details"] for name in "abc" if name != first
         }
-        assert "complete" == rig.step("z")["state"]
+        assert "complete" == installation.step("z")["state"]
 
-    def test_a_failed_prepare_does_not_poison_the_next_strategy(self, build: Callable[..., Rig], stage: Stage) -> None:
+    def test_a_failed_prepare_does_not_poison_the_next_strategy(
+        self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
+    ) -> None:
         """A new application tries prepare anew."""
-        rig = build()
-        rig.add_site("a")
-        stage.end("a", PREPARE, FAILS)
-        first = rig.run_strategy()
-        rig.verb("delete")
-        stage.end("a", PREPARE, FakeRunEnd())
+        installation = build()
+        installation.add_site("a")
+        fake_playbooks.end("a", PREPARE, FAILS)
+        first = installation.run_strategy()
+        installation.verb("delete")
+        fake_playbooks.end("a", PREPARE, FakeRunEnd())
 
-        assert ("failed", "complete") == (first, rig.run_strategy())
-        assert ["failed", "complete"] == [row["state"] for row in rig.rows(preparations)]
+        assert ("failed", "complete") == (first, installation.run_strategy())
+        assert ["failed", "complete"] == [row["state"] for row in installation.rows(preparations)]

@@ -8,7 +8,7 @@ import pytest
 
 from db.schema import steps, subclouds
 from messages.commands import CommandType
-from tests.integration.actors.coordinator_house import House
+from tests.support.installation import Installation
 
 DEPLOYING = "Prestage operation is not allowed when subcloud deploy is in progress."
 WAITING = (
@@ -21,9 +21,9 @@ BUSY = (
 
 
 class TestAddSubcloud:
-    def test_a_site_is_registered_as_deployed(self, house: House) -> None:
+    def test_a_site_is_registered_as_deployed(self, installation: Installation) -> None:
         """Without more, a new subcloud is deployed, unmanaged, offline and in the Default group."""
-        answer = house.ask(CommandType.SUBCLOUD_ADD, name="a")
+        answer = installation.ask(CommandType.SUBCLOUD_ADD, name="a")
 
         assert 200 == answer.status
         assert {
@@ -38,9 +38,9 @@ class TestAddSubcloud:
             "region-name": "a",
         }.items() <= answer.body.items()
 
-    def test_bootstrap_values_fill_the_network_fields(self, house: House) -> None:
+    def test_bootstrap_values_fill_the_network_fields(self, installation: Installation) -> None:
         """The keys of upstream's bootstrap values land in the fields that the client shows."""
-        body = house.ask(
+        body = installation.ask(
             CommandType.SUBCLOUD_ADD,
             name="a",
             system_mode="duplex",
@@ -60,7 +60,7 @@ class TestAddSubcloud:
             "systemcontroller-gateway-ip": "192.168.204.101",
             "system-mode": "duplex",
         }.items() <= body.items()
-        assert "2620:10a::15" == house.site("a")["oam_floating_ip"]
+        assert "2620:10a::15" == installation.site("a")["oam_floating_ip"]
 
     @pytest.mark.parametrize(
         ("given", "address"),
@@ -72,46 +72,48 @@ class TestAddSubcloud:
             ({}, None),
         ],
     )
-    def test_the_bootstrap_address_stands_in(self, house: House, given: dict[str, str], address: str | None) -> None:
+    def test_the_bootstrap_address_stands_in(
+        self, installation: Installation, given: dict[str, str], address: str | None
+    ) -> None:
         """Without an OAM address the site is reached where it was to be bootstrapped."""
-        answer = house.ask(CommandType.SUBCLOUD_ADD, name="a", **given)
+        answer = installation.ask(CommandType.SUBCLOUD_ADD, name="a", **given)
 
         assert 200 == answer.status
-        assert address == house.site("a")["oam_floating_ip"]
+        assert address == installation.site("a")["oam_floating_ip"]
 
     @pytest.mark.parametrize("key", ["software_version", "software-version"])
     @pytest.mark.parametrize("version", ["nightly", "22", "22.", ".12", "22.12.1", " 22.12", "22.12\n", "22,12", ""])
-    def test_a_version_is_a_release(self, house: House, key: str, version: str) -> None:
+    def test_a_version_is_a_release(self, installation: Installation, key: str, version: str) -> None:
         """What is no release is refused on add and on change alike: it could not be compared."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        added = house.ask(CommandType.SUBCLOUD_ADD, name="b", **{key: version})
-        changed = house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{key: version})
+        added = installation.ask(CommandType.SUBCLOUD_ADD, name="b", **{key: version})
+        changed = installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{key: version})
 
         expected = (400, f"Invalid {key}: give the version as MM.mm, such as 22.12")
         assert [expected, expected] == [(answer.status, answer.detail) for answer in (added, changed)]
-        assert [("a", "22.12")] == [(row["name"], row["software_version"]) for row in house.rows(subclouds)]
+        assert [("a", "22.12")] == [(row["name"], row["software_version"]) for row in installation.rows(subclouds)]
 
     @pytest.mark.parametrize(
         "status", ["", "Complete", "-complete", "pre staging", "a_b", "v1", "complete\n", "x" * 65]
     )
-    def test_a_deploy_status_is_a_word(self, house: House, status: str) -> None:
+    def test_a_deploy_status_is_a_word(self, installation: Installation, status: str) -> None:
         """What no deploy can have come to is refused on add and on change alike."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        added = house.ask(CommandType.SUBCLOUD_ADD, name="b", **{"deploy-status": status})
-        changed = house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"deploy-status": status})
+        added = installation.ask(CommandType.SUBCLOUD_ADD, name="b", **{"deploy-status": status})
+        changed = installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"deploy-status": status})
 
         expected = (400, "Invalid deploy-status: give a status such as complete, at most 64 small letters and dashes")
         assert [expected, expected] == [(answer.status, answer.detail) for answer in (added, changed)]
-        assert [("a", "complete")] == [(row["name"], row["deploy_status"]) for row in house.rows(subclouds)]
+        assert [("a", "complete")] == [(row["name"], row["deploy_status"]) for row in installation.rows(subclouds)]
 
     @pytest.mark.parametrize("status", ["c", "rehome-pending", "pre-install-failed", "x" * 64])
-    def test_deploy_statuses(self, house: House, status: str) -> None:
+    def test_deploy_statuses(self, installation: Installation, status: str) -> None:
         """Small letters and dashes make a deploy status, up to 64 of them."""
-        house.add_site("a", **{"deploy-status": status})
+        installation.add_site("a", **{"deploy-status": status})
 
-        assert status == house.site("a")["deploy_status"]
+        assert status == installation.site("a")["deploy_status"]
 
     @pytest.mark.parametrize(
         ("data", "status", "fragment"),
@@ -131,38 +133,40 @@ class TestAddSubcloud:
             ({"name": "a"}, 409, "Subcloud with name=a already exists"),
         ],
     )
-    def test_wrong_fields_are_refused(self, house: House, data: dict[str, Any], status: int, fragment: str) -> None:
+    def test_wrong_fields_are_refused(
+        self, installation: Installation, data: dict[str, Any], status: int, fragment: str
+    ) -> None:
         """A wrong field is refused by name and adds nothing."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        answer = house.ask(CommandType.SUBCLOUD_ADD, **data)
+        answer = installation.ask(CommandType.SUBCLOUD_ADD, **data)
 
         assert status == answer.status
         assert fragment in answer.detail
-        assert 1 == len(house.rows(subclouds))
+        assert 1 == len(installation.rows(subclouds))
 
-    def test_the_group_is_given_by_id_or_name(self, house: House) -> None:
+    def test_the_group_is_given_by_id_or_name(self, installation: Installation) -> None:
         """Both spellings of a group are understood, for the client sends the name."""
-        house.add_group("edge")
-        house.add_site("a", group_id="edge")
-        house.add_site("b", group_id="2")
-        house.add_site("c", group_id=2)
+        installation.add_group("edge")
+        installation.add_site("a", group_id="edge")
+        installation.add_site("b", group_id="2")
+        installation.add_site("c", group_id=2)
 
-        assert [2, 2, 2] == [row["group_id"] for row in house.rows(subclouds)]
+        assert [2, 2, 2] == [row["group_id"] for row in installation.rows(subclouds)]
 
 
 class TestUpdateSubcloud:
-    def update(self, house: House, **data: Any) -> Any:
+    def update(self, installation: Installation, **data: Any) -> Any:
         """Change a subcloud."""
-        return house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **data)
+        return installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **data)
 
-    def test_fields_change(self, house: House) -> None:
+    def test_fields_change(self, installation: Installation) -> None:
         """Description, location, group, availability and deploy status are settable."""
-        house.add_group("edge")
-        house.add_site("a")
+        installation.add_group("edge")
+        installation.add_site("a")
 
         body = self.update(
-            house,
+            installation,
             description="d",
             location="l",
             group_id="edge",
@@ -174,12 +178,12 @@ class TestUpdateSubcloud:
         )
         assert "T" in body["updated-at"]
 
-    def test_the_network_of_an_unmanaged_one_changes(self, house: House) -> None:
+    def test_the_network_of_an_unmanaged_one_changes(self, installation: Installation) -> None:
         """The client's network options all reach their columns, and its bootstrap address is where the site is."""
-        house.add_site("a", **{"management-state": "unmanaged"})
+        installation.add_site("a", **{"management-state": "unmanaged"})
 
         answer = self.update(
-            house,
+            installation,
             management_subnet="192.168.103.0/24",
             management_gateway_ip="192.168.103.1",
             management_start_ip="192.168.103.2",
@@ -194,35 +198,35 @@ class TestUpdateSubcloud:
             "management_start_ip": "192.168.103.2",
             "management_end_ip": "192.168.103.50",
             "oam_floating_ip": "10.10.10.77",
-        }.items() <= house.site("a").items()
+        }.items() <= installation.site("a").items()
 
     @pytest.mark.parametrize(
         "field",
         ["management_subnet", "management-subnet", "management_gateway_ip", "management-start-ip", "management_end_ip"],
     )
-    def test_the_network_of_a_managed_one_stays(self, house: House, field: str) -> None:
+    def test_the_network_of_a_managed_one_stays(self, installation: Installation, field: str) -> None:
         """A managed subcloud refuses a change of its management network, also together with unmanaging it."""
-        house.add_site("a")
-        before = house.site("a")
+        installation.add_site("a")
+        before = installation.site("a")
 
-        alone = self.update(house, **{field: "192.168.103.0"})
-        together = self.update(house, **{field: "192.168.103.0", "management-state": "unmanaged"})
+        alone = self.update(installation, **{field: "192.168.103.0"})
+        together = self.update(installation, **{field: "192.168.103.0", "management-state": "unmanaged"})
 
         assert (422, "A subcloud must be unmanaged to perform network reconfiguration") == (alone.status, alone.detail)
         assert (422, "Management state and network reconfiguration must be updated separately") == (
             together.status,
             together.detail,
         )
-        assert before == house.site("a")
+        assert before == installation.site("a")
 
-    def test_a_managed_one_may_be_reached_elsewhere(self, house: House) -> None:
+    def test_a_managed_one_may_be_reached_elsewhere(self, installation: Installation) -> None:
         """A bootstrap address alone is no change of the network; an OAM address beside it counts before it."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        assert 200 == self.update(house, bootstrap_address="10.10.10.78").status
-        assert "10.10.10.78" == house.site("a")["oam_floating_ip"]
-        assert 200 == self.update(house, bootstrap_address="10.10.10.79", oam_floating_ip="10.10.10.80").status
-        assert "10.10.10.80" == house.site("a")["oam_floating_ip"]
+        assert 200 == self.update(installation, bootstrap_address="10.10.10.78").status
+        assert "10.10.10.78" == installation.site("a")["oam_floating_ip"]
+        assert 200 == self.update(installation, bootstrap_address="10.10.10.79", oam_floating_ip="10.10.10.80").status
+        assert "10.10.10.80" == installation.site("a")["oam_floating_ip"]
 
     @pytest.mark.parametrize(
         ("site", "change", "detail"),
@@ -247,88 +251,88 @@ class TestUpdateSubcloud:
         ],
     )
     def test_managing_has_conditions(
-        self, house: House, site: dict[str, str], change: dict[str, str], detail: str
+        self, installation: Installation, site: dict[str, str], change: dict[str, str], detail: str
     ) -> None:
         """Managing what is not ready is a 422 with the contract's text."""
-        house.add_site("a", **site)
+        installation.add_site("a", **site)
 
-        answer = self.update(house, **change)
+        answer = self.update(installation, **change)
 
         assert (422, detail) == (answer.status, answer.detail)
 
     @pytest.mark.parametrize("deploy_status", ["complete", "rehome-pending", "prestage-complete"])
-    def test_a_deployed_one_may_be_managed(self, house: House, deploy_status: str) -> None:
+    def test_a_deployed_one_may_be_managed(self, installation: Installation, deploy_status: str) -> None:
         """What is deployed, or waits to be taken over from another controller, may be managed."""
-        house.add_site("a", **{"management-state": "unmanaged", "deploy-status": deploy_status})
+        installation.add_site("a", **{"management-state": "unmanaged", "deploy-status": deploy_status})
 
-        answer = self.update(house, **{"management-state": "managed"})
+        answer = self.update(installation, **{"management-state": "managed"})
 
         assert (200, "managed") == (answer.status, answer.body["management-state"])
 
-    def test_rehoming_is_no_fit_state_for_a_prestage(self, house: House) -> None:
+    def test_rehoming_is_no_fit_state_for_a_prestage(self, installation: Installation) -> None:
         """A managed site that waits to be taken over is not prestaged."""
-        house.add_site("a", **{"deploy-status": "rehome-pending"})
+        installation.add_site("a", **{"deploy-status": "rehome-pending"})
 
-        answer = house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
+        answer = installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a")
 
         assert (400, f"Prestage skipped 'a': {DEPLOYING}") == (answer.status, answer.detail)
 
-    def test_a_new_name_shows_on_the_steps(self, house: House) -> None:
+    def test_a_new_name_shows_on_the_steps(self, installation: Installation) -> None:
         """The steps of the strategy that is shown, and what runs by itself, go by the new name."""
-        house.add_site("a")
-        house.add_site("b")
-        house.create(cloud_name="a")
-        house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b")
+        installation.add_site("a")
+        installation.add_site("b")
+        installation.create(cloud_name="a")
+        installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="b")
 
-        self.update(house, name="a2")
-        house.ask(CommandType.SUBCLOUD_UPDATE, subject="b", name="b2")
+        self.update(installation, name="a2")
+        installation.ask(CommandType.SUBCLOUD_UPDATE, subject="b", name="b2")
 
-        assert ["a2", "b2"] == [row["subcloud_name"] for row in house.rows(steps)]
+        assert ["a2", "b2"] == [row["subcloud_name"] for row in installation.rows(steps)]
 
-    def test_a_new_name_shows_on_ended_steps(self, house: House) -> None:
+    def test_a_new_name_shows_on_ended_steps(self, installation: Installation) -> None:
         """As long as an ended strategy is shown its steps go by the name that the subcloud has now."""
-        house.add_site("a")
-        house.create()
-        house.verb("apply")
-        house.verb("abort")
+        installation.add_site("a")
+        installation.create()
+        installation.verb("apply")
+        installation.verb("abort")
 
-        self.update(house, name="b")
+        self.update(installation, name="b")
 
-        assert [("b", "aborted")] == [(row["subcloud_name"], row["state"]) for row in house.rows(steps)]
+        assert [("b", "aborted")] == [(row["subcloud_name"], row["state"]) for row in installation.rows(steps)]
 
-    def test_a_new_name_leaves_history_and_others_alone(self, house: House) -> None:
+    def test_a_new_name_leaves_history_and_others_alone(self, installation: Installation) -> None:
         """Steps of past strategies keep the name of their time; those of other subclouds keep theirs."""
-        house.add_site("a")
-        house.add_site("other")
-        house.create()
-        house.verb("apply")
-        house.verb("abort")
-        house.verb("delete")
-        house.create()
+        installation.add_site("a")
+        installation.add_site("other")
+        installation.create()
+        installation.verb("apply")
+        installation.verb("abort")
+        installation.verb("delete")
+        installation.create()
 
-        self.update(house, name="b")
+        self.update(installation, name="b")
 
-        assert ["a", "other", "b", "other"] == [row["subcloud_name"] for row in house.rows(steps)]
+        assert ["a", "other", "b", "other"] == [row["subcloud_name"] for row in installation.rows(steps)]
 
-    def test_a_refused_name_renames_nothing(self, house: House) -> None:
+    def test_a_refused_name_renames_nothing(self, installation: Installation) -> None:
         """A name that is taken leaves the steps as they are."""
-        house.add_site("a")
-        house.add_site("b")
-        house.create()
+        installation.add_site("a")
+        installation.add_site("b")
+        installation.create()
 
-        answer = self.update(house, name="b")
+        answer = self.update(installation, name="b")
 
         assert 409 == answer.status
-        assert ["a", "b"] == [row["subcloud_name"] for row in house.rows(steps)]
+        assert ["a", "b"] == [row["subcloud_name"] for row in installation.rows(steps)]
 
-    def test_force_manages_all_the_same(self, house: House) -> None:
+    def test_force_manages_all_the_same(self, installation: Installation) -> None:
         """With force only `already managed` is checked."""
-        house.add_site("a", **{"management-state": "unmanaged", "availability-status": "offline"})
+        installation.add_site("a", **{"management-state": "unmanaged", "availability-status": "offline"})
 
-        answer = self.update(house, force="true", **{"management-state": "managed"})
+        answer = self.update(installation, force="true", **{"management-state": "managed"})
 
         assert 200 == answer.status
-        assert "managed" == house.site("a")["management_state"]
+        assert "managed" == installation.site("a")["management_state"]
 
     @pytest.mark.parametrize(
         ("change", "status", "detail"),
@@ -342,85 +346,87 @@ class TestUpdateSubcloud:
             ({"name": "b"}, 409, "Subcloud with name=b already exists"),
         ],
     )
-    def test_wrong_changes_are_refused(self, house: House, change: dict[str, str], status: int, detail: str) -> None:
+    def test_wrong_changes_are_refused(
+        self, installation: Installation, change: dict[str, str], status: int, detail: str
+    ) -> None:
         """A wrong change is refused with the contract's text and changes nothing."""
-        house.add_site("a")
-        house.add_site("b")
-        before = house.rows(subclouds)
+        installation.add_site("a")
+        installation.add_site("b")
+        before = installation.rows(subclouds)
 
-        answer = self.update(house, **change)
+        answer = self.update(installation, **change)
 
         assert (status, detail) == (answer.status, answer.detail)
-        assert before == house.rows(subclouds)
+        assert before == installation.rows(subclouds)
 
-    def test_an_unknown_subcloud_is_404(self, house: House) -> None:
+    def test_an_unknown_subcloud_is_404(self, installation: Installation) -> None:
         """A subcloud that is not there cannot be changed, removed or prestaged."""
         kinds = (CommandType.SUBCLOUD_UPDATE, CommandType.SUBCLOUD_DELETE, CommandType.SUBCLOUD_PRESTAGE)
 
         for kind in kinds:
-            answer = house.ask(kind, subject="ghost", description="x")
+            answer = installation.ask(kind, subject="ghost", description="x")
             assert (404, "Subcloud not found") == (answer.status, answer.detail)
 
 
 class TestDeleteSubcloud:
-    def test_a_managed_one_stays(self, house: House) -> None:
+    def test_a_managed_one_stays(self, installation: Installation) -> None:
         """A managed subcloud is not removed."""
-        house.add_site("a")
+        installation.add_site("a")
 
-        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+        answer = installation.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 
         assert (400, "Cannot delete a subcloud that is 'managed' status") == (answer.status, answer.detail)
 
-    def test_one_at_work_stays(self, house: House) -> None:
+    def test_one_at_work_stays(self, installation: Installation) -> None:
         """A subcloud with a step in a strategy that is applied is not removed."""
-        house.add_site("a")
-        house.create()
-        house.verb("apply")
-        house.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+        installation.add_site("a")
+        installation.create()
+        installation.verb("apply")
+        installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
 
-        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+        answer = installation.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 
         assert (400, "Cannot delete a subcloud during an active operation.") == (answer.status, answer.detail)
 
-    def test_an_online_one_stays(self, house: House) -> None:
+    def test_an_online_one_stays(self, installation: Installation) -> None:
         """A subcloud that answers is not removed."""
-        house.add_site("a", **{"management-state": "unmanaged"})
-        before = house.rows(subclouds)
+        installation.add_site("a", **{"management-state": "unmanaged"})
+        before = installation.rows(subclouds)
 
-        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+        answer = installation.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 
         assert (422, "Subcloud must be powered down to perform this operation.") == (answer.status, answer.detail)
-        assert before == house.rows(subclouds)
+        assert before == installation.rows(subclouds)
 
-    def test_its_waiting_step_goes_with_it(self, house: House) -> None:
+    def test_its_waiting_step_goes_with_it(self, installation: Installation) -> None:
         """A removed subcloud takes its step out of a strategy that was not applied."""
-        house.add_site("a")
-        house.add_site("b")
-        house.create()
-        house.ask(
+        installation.add_site("a")
+        installation.add_site("b")
+        installation.create()
+        installation.ask(
             CommandType.SUBCLOUD_UPDATE,
             subject="a",
             **{"management-state": "unmanaged", "availability-status": "offline"},
         )
 
-        answer = house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+        answer = installation.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 
         assert (200, None) == (answer.status, answer.body)
-        assert ["b"] == [row["subcloud_name"] for row in house.rows(steps)]
+        assert ["b"] == [row["subcloud_name"] for row in installation.rows(steps)]
 
-    def test_history_keeps_its_name(self, house: House) -> None:
+    def test_history_keeps_its_name(self, installation: Installation) -> None:
         """The steps of past strategies keep the name of a removed subcloud."""
-        house.add_site("a", **{"management-state": "managed"})
-        house.create()
-        house.verb("apply")
-        house.verb("abort")
-        house.verb("delete")
-        house.ask(
+        installation.add_site("a", **{"management-state": "managed"})
+        installation.create()
+        installation.verb("apply")
+        installation.verb("abort")
+        installation.verb("delete")
+        installation.ask(
             CommandType.SUBCLOUD_UPDATE,
             subject="a",
             **{"management-state": "unmanaged", "availability-status": "offline"},
         )
 
-        house.ask(CommandType.SUBCLOUD_DELETE, subject="a")
+        installation.ask(CommandType.SUBCLOUD_DELETE, subject="a")
 
-        assert [("a", None)] == [(row["subcloud_name"], row["subcloud_id"]) for row in house.rows(steps)]
+        assert [("a", None)] == [(row["subcloud_name"], row["subcloud_id"]) for row in installation.rows(steps)]

@@ -23,8 +23,8 @@ from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from sites.inspector import DeclaredInspector, InspectionError
-from tests.integration.actors.coordinator_house import House
-from tests.integration.actors.embedded_rig import Rig, Stage
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import Installation, StartedInstallation
 from tests.support.simulated_sites import SitesThread, sites_in_thread
 from tests.support.waiting import wait_for
 
@@ -49,12 +49,14 @@ def sites(context: ssl.SSLContext) -> Iterator[SitesThread]:
 
 
 @pytest.fixture
-def asking(build: Callable[..., Rig], sites: SitesThread, authority: Authority, tmp_path: Path) -> Callable[..., Rig]:
+def asking(
+    build: Callable[..., StartedInstallation], sites: SitesThread, authority: Authority, tmp_path: Path
+) -> Callable[..., StartedInstallation]:
     """Give a function that starts an installation which asks sites, and the controller by USM."""
     password = tmp_path / "password"
     password.write_text(sites["well"].spec.account.password)
 
-    def start(**settings: Any) -> Rig:
+    def start(**settings: Any) -> StartedInstallation:
         given = {
             "inspector": "sysinv",
             "site_password_file": password,
@@ -69,182 +71,194 @@ def asking(build: Callable[..., Rig], sites: SitesThread, authority: Authority, 
     return start
 
 
-def test_each_site_by_what_it_says(asking: Callable[..., Rig], sites: SitesThread, stage: Stage) -> None:
+def test_each_site_by_what_it_says(
+    asking: Callable[..., StartedInstallation], sites: SitesThread, fake_playbooks: FakePlaybooks
+) -> None:
     """A well site is staged at its own address, a duplex one is skipped, an alarmed or unreachable one fails."""
-    rig = asking()
+    installation = asking()
     for name in NAMES:
-        rig.add_site(name, system_mode="duplex", external_oam_floating_address="10.99.99.99")
+        installation.add_site(name, system_mode="duplex", external_oam_floating_address="10.99.99.99")
     sites["duplex"].spec.system_mode = "duplex"
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 2
     sites["gone"].spec.faults["login"] = Fault(kind=FaultKind.FORBIDDEN)
     sites["older"].spec.software_version = "25.03"
     sites["moved"].spec.software_version = "21.12"
 
-    assert "failed" == rig.run_strategy(release="24.09", for_sw_deploy="true")
-    details = {name: rig.step(name)["details"] for name in NAMES}
-    assert [True, True] == [rig.step(name)["state"] == "complete" for name in ("well", "moved")]
-    assert "10.10.10.2" == rig.step("well")["oam_address"]
-    assert {"10.10.10.2"} == {job.host_vars["ansible_host"] for job in stage.jobs}
+    assert "failed" == installation.run_strategy(release="24.09", for_sw_deploy="true")
+    details = {name: installation.step(name)["details"] for name in NAMES}
+    assert [True, True] == [installation.step(name)["state"] == "complete" for name in ("well", "moved")]
+    assert "10.10.10.2" == installation.step("well")["oam_address"]
+    assert {"10.10.10.2"} == {job.host_vars["ansible_host"] for job in fake_playbooks.jobs}
     assert details["duplex"].startswith("Prestage skipped 'duplex': Prestage operation is only accepted for a simplex")
-    assert "failed" == rig.step("alarmed")["state"]
+    assert "failed" == installation.step("alarmed")["state"]
     assert "Subcloud has management affecting alarm(s)." in details["alarmed"]
     assert f"Prestage failed 'gone': {UNREADABLE} The login at Keystone was answered with 403." in details["gone"]
     assert "(24.09) is lower than the current subcloud software version (25.03)" in details["older"]
-    assert "21.12" == rig.step("moved")["from_version"]
-    assert "[2] alarms found, [2] of which" in rig.log("alarmed", "prestage-precheck")
-    assert "The inventory says 22.12" in rig.log("moved", "prestage-precheck")
+    assert "21.12" == installation.step("moved")["from_version"]
+    assert "[2] alarms found, [2] of which" in installation.log("alarmed", "prestage-precheck")
+    assert "The inventory says 22.12" in installation.log("moved", "prestage-precheck")
 
 
-def test_a_site_whose_own_software_is_deployed(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_a_site_whose_own_software_is_deployed(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
     """A site with a software deploy in transition is skipped with its state, with force too; others are staged."""
-    rig = asking()
+    installation = asking()
     for name in ("well", "older"):
-        rig.add_site(name)
+        installation.add_site(name)
         sites[name].spec.software_version = "24.09"
     sites["well"].spec.deploys = [{"state": "host"}]
     sites["older"].spec.deploys = None
 
-    assert "complete" == rig.run_strategy(force="true")
-    assert rig.step("well")["details"].startswith(
+    assert "complete" == installation.run_strategy(force="true")
+    assert installation.step("well")["details"].startswith(
         "Prestage skipped 'well': Subcloud well current state of its own software deploy (USM) is 'host'."
     )
-    assert "Software deploy: host\n" in rig.log("well", "prestage-precheck")
-    assert "" == rig.step("older")["details"]
+    assert "Software deploy: host\n" in installation.log("well", "prestage-precheck")
+    assert "" == installation.step("older")["details"]
 
 
 def test_a_version_that_a_precheck_finds_ends_what_was_staged(
-    asking: Callable[..., Rig], sites: SitesThread, stage: Stage
+    asking: Callable[..., StartedInstallation], sites: SitesThread, fake_playbooks: FakePlaybooks
 ) -> None:
     """A site that runs another version than when it was staged shows nothing as staged, however the precheck ends."""
-    rig = asking()
+    installation = asking()
     names = ("well", "duplex", "alarmed")
     for name in names:
-        rig.add_site(name)
-    assert "complete" == rig.run_strategy()
-    shown = {name: (rig.site(name)["prestage_versions"], rig.site(name)["prestage_from_version"]) for name in names}
+        installation.add_site(name)
+    assert "complete" == installation.run_strategy()
+    shown = {
+        name: (installation.site(name)["prestage_versions"], installation.site(name)["prestage_from_version"])
+        for name in names
+    }
     assert dict.fromkeys(names, ("for-install: 23.09 - for-sw-deploy: None", "22.12")) == shown
-    rig.verb("delete")
+    installation.verb("delete")
     for name in names:
         sites[name].spec.software_version = "23.09"
     sites["duplex"].spec.system_mode = "duplex"
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
-    stage.end("well", "prestage_sw_packages", FakeRunEnd(outcome=Outcome.FAILED, details="full"))
+    fake_playbooks.end("well", "prestage_sw_packages", FakeRunEnd(outcome=Outcome.FAILED, details="full"))
 
-    assert "failed" == rig.run_strategy()
-    after = {name: (rig.site(name)["prestage_status"], rig.site(name)["prestage_versions"]) for name in names}
+    assert "failed" == installation.run_strategy()
+    after = {
+        name: (installation.site(name)["prestage_status"], installation.site(name)["prestage_versions"])
+        for name in names
+    }
     assert {"well": ("failed", None), "duplex": (None, None), "alarmed": ("failed", None)} == after
-    told = [row["subject"] for row in rig.rows(events, type="subcloud.updated")]
+    told = [row["subject"] for row in installation.rows(events, type="subcloud.updated")]
     assert sorted(f"subcloud/{name}" for name in names) == sorted(told)
 
 
-def test_the_same_version_ends_nothing(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_the_same_version_ends_nothing(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
     """A precheck that skips a site which runs what it ran leaves what is shown, whatever the inventory declares."""
-    rig = asking()
-    rig.add_site("well", software_version="21.12")
-    assert "complete" == rig.run_strategy()
-    rig.verb("delete")
+    installation = asking()
+    installation.add_site("well", software_version="21.12")
+    assert "complete" == installation.run_strategy()
+    installation.verb("delete")
     sites["well"].spec.system_mode = "duplex"
 
-    assert "complete" == rig.run_strategy()
-    assert "complete" == rig.site("well")["prestage_status"]
+    assert "complete" == installation.run_strategy()
+    assert "complete" == installation.site("well")["prestage_status"]
 
 
 def test_the_release_that_a_site_says_it_runs_is_not_removed(
-    asking: Callable[..., Rig], sites: SitesThread, stage: Stage
+    asking: Callable[..., StartedInstallation], sites: SitesThread, fake_playbooks: FakePlaybooks
 ) -> None:
     """A site that runs the release meanwhile, as it says itself, keeps it; no playbook runs."""
-    rig = asking()
-    rig.add_site("well")
+    installation = asking()
+    installation.add_site("well")
     sites["well"].spec.software_version = "23.09"
 
-    assert 200 == rig.ask(CommandType.SUBCLOUD_UNSTAGE, subject="well", release="23.09").status
-    wait_for(lambda: rig.step("well")["finished_at"] is not None)
-    assert "failed" == rig.step("well")["state"]
-    assert "The subcloud runs release 23.09, which is never removed." in rig.step("well")["details"]
-    assert [] == stage.jobs
+    assert 200 == installation.ask(CommandType.SUBCLOUD_UNSTAGE, subject="well", release="23.09").status
+    wait_for(lambda: installation.step("well")["finished_at"] is not None)
+    assert "failed" == installation.step("well")["state"]
+    assert "The subcloud runs release 23.09, which is never removed." in installation.step("well")["details"]
+    assert [] == fake_playbooks.jobs
 
 
 def test_what_a_deploy_may_be_using_is_not_removed(
-    asking: Callable[..., Rig], sites: SitesThread, stage: Stage
+    asking: Callable[..., StartedInstallation], sites: SitesThread, fake_playbooks: FakePlaybooks
 ) -> None:
     """A site whose own software deploy is in transition keeps what is staged: the removal fails with its state."""
-    rig = asking()
-    rig.add_site("well")
+    installation = asking()
+    installation.add_site("well")
     sites["well"].spec.software_version = "24.09"
     sites["well"].spec.deploys = [{"state": "host"}]
 
-    rig.ask(CommandType.SUBCLOUD_UNSTAGE, subject="well", release="23.09")
-    wait_for(lambda: rig.step("well")["finished_at"] is not None)
-    details = rig.step("well")["details"]
-    assert "failed" == rig.step("well")["state"]
+    installation.ask(CommandType.SUBCLOUD_UNSTAGE, subject="well", release="23.09")
+    wait_for(lambda: installation.step("well")["finished_at"] is not None)
+    details = installation.step("well")["details"]
+    assert "failed" == installation.step("well")["state"]
     assert "Unstage failed 'well': Subcloud well current state of its own software deploy (USM) is 'host'." in details
-    assert [] == stage.jobs
+    assert [] == fake_playbooks.jobs
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "169.254.1.1", "::ffff:127.0.0.1"])
 def test_a_site_that_calls_itself_this_machine(
-    asking: Callable[..., Rig], sites: SitesThread, stage: Stage, address: str
+    asking: Callable[..., StartedInstallation], sites: SitesThread, fake_playbooks: FakePlaybooks, address: str
 ) -> None:
     """A site that tells an address of the controller's own as its OAM address fails; no password is sent there."""
-    rig = asking()
-    rig.add_site("well")
+    installation = asking()
+    installation.add_site("well")
     sites["well"].spec.oam_floating_ip = address
 
-    assert "failed" == rig.run_strategy()
-    assert "says that its OAM address is " in rig.step("well")["details"]
-    assert [] == stage.jobs
+    assert "failed" == installation.run_strategy()
+    assert "says that its OAM address is " in installation.step("well")["details"]
+    assert [] == fake_playbooks.jobs
 
 
-def test_force_passes_over_alarms_and_not_over_silence(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_force_passes_over_alarms_and_not_over_silence(
+    asking: Callable[..., StartedInstallation], sites: SitesThread
+) -> None:
     """With force an alarm does not fail the site; a health that cannot be read does all the same."""
-    rig = asking()
+    installation = asking()
     for name in ("alarmed", "gone"):
-        rig.add_site(name)
+        installation.add_site(name)
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
     sites["gone"].spec.faults["health"] = Fault(kind=FaultKind.NOT_FOUND)
 
-    assert "failed" == rig.run_strategy(force="true")
-    assert ["complete", "failed"] == [rig.step(name)["state"] for name in ("alarmed", "gone")]
-    assert f"{UNREADABLE} GET /v1/health/ was answered with 404." in rig.step("gone")["details"]
+    assert "failed" == installation.run_strategy(force="true")
+    assert ["complete", "failed"] == [installation.step(name)["state"] for name in ("alarmed", "gone")]
+    assert f"{UNREADABLE} GET /v1/health/ was answered with 404." in installation.step("gone")["details"]
 
 
-def test_an_installation_of_a_duplex_site(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_an_installation_of_a_duplex_site(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
     """Where duplex is allowed, an installation needs controller-0; a deployment of software does not."""
-    rig = asking(allow_duplex=True)
-    rig.add_site("duplex")
+    installation = asking(allow_duplex=True)
+    installation.add_site("duplex")
     sites["duplex"].spec.system_mode, sites["duplex"].spec.active_controller = "duplex", "controller-1"
 
-    assert "complete" == rig.run_strategy(for_install="true")
-    assert "only allowed when controller-0 is active" in rig.step("duplex")["details"]
-    rig.verb("delete")
-    assert "complete" == rig.run_strategy(release="24.09", for_sw_deploy="true")
-    assert "" == rig.step("duplex")["details"]
+    assert "complete" == installation.run_strategy(for_install="true")
+    assert "only allowed when controller-0 is active" in installation.step("duplex")["details"]
+    installation.verb("delete")
+    assert "complete" == installation.run_strategy(release="24.09", for_sw_deploy="true")
+    assert "" == installation.step("duplex")["details"]
 
 
-def test_many_sites_are_asked_at_once_within_the_bound(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_many_sites_are_asked_at_once_within_the_bound(
+    asking: Callable[..., StartedInstallation], sites: SitesThread
+) -> None:
     """As many sites as set are asked at once, more than there are threads; the others wait without a claim."""
-    rig = asking(inspections=4)
+    installation = asking(inspections=4)
     for name in NAMES:
-        rig.add_site(name)
+        installation.add_site(name)
         sites[name].spec.faults["isystems"] = Fault(kind=FaultKind.SLOW, delay_s=60, times=1)
-    rig.create(**{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 10})
-    rig.verb("apply")
+    installation.create(**{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 10})
+    installation.verb("apply")
 
     wait_for(lambda: sum(sites[name].spec.requests["isystems"] for name in NAMES) >= 4)
-    states = sorted(row["state"] for row in rig.rows(steps))
+    states = sorted(row["state"] for row in installation.rows(steps))
     assert ["initial"] * 2 + ["prestage-precheck"] * 4 == states
 
 
-def test_a_stop_hands_inspections_over(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_a_stop_hands_inspections_over(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
     """A service that stops in the middle of a precheck does not wait for the site; the next one asks anew."""
-    rig = asking()
-    rig.add_site("well")
+    installation = asking()
+    installation.add_site("well")
     sites["well"].spec.faults["isystems"] = Fault(kind=FaultKind.SLOW, delay_s=60, times=1)
-    rig.create()
-    rig.verb("apply")
+    installation.create()
+    installation.verb("apply")
     wait_for(lambda: sites["well"].spec.requests["isystems"])
     began = monotonic()
-    rig.stop()
+    installation.stop()
     assert monotonic() - began < 20
 
     again = asking()
@@ -252,26 +266,28 @@ def test_a_stop_hands_inspections_over(asking: Callable[..., Rig], sites: SitesT
     assert 2 == sites["well"].spec.requests["isystems"]
 
 
-def test_standalone_is_asked_in_its_precheck(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_standalone_is_asked_in_its_precheck(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
     """A standalone prestage is accepted without waiting for the site, and judged by its precheck."""
-    rig = asking()
-    rig.add_site("alarmed")
+    installation = asking()
+    installation.add_site("alarmed")
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
 
-    assert 200 == rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="alarmed").status
-    wait_for(lambda: rig.step("alarmed")["state"] == "failed")
-    assert "management affecting alarm(s)" in rig.step("alarmed")["details"]
+    assert 200 == installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="alarmed").status
+    wait_for(lambda: installation.step("alarmed")["state"] == "failed")
+    assert "management affecting alarm(s)" in installation.step("alarmed")["details"]
 
 
-def test_a_controller_that_is_upgraded_starts_nothing(asking: Callable[..., Rig], sites: SitesThread) -> None:
+def test_a_controller_that_is_upgraded_starts_nothing(
+    asking: Callable[..., StartedInstallation], sites: SitesThread
+) -> None:
     """While the controller lists a deploy both ways of starting work are refused; while it is silent too, with 503."""
-    rig = asking()
-    rig.add_site("well")
+    installation = asking()
+    installation.add_site("well")
     sites["controller"].spec.deploys = [{"state": "start"}]
-    created = rig.create()
+    created = installation.create()
 
     assert (422, True) == (created.status, "system controller upgrade is in progress" in created.detail)
-    assert 400 == rig.ask(CommandType.SUBCLOUD_PRESTAGE, subject="well").status
+    assert 400 == installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="well").status
 
 
 class Unreachable:
@@ -285,42 +301,42 @@ class Unreachable:
 
 
 @pytest.fixture
-def silent(new_store: Callable[..., str]) -> Iterator[tuple[House, Unreachable]]:
+def silent(new_database_url: Callable[..., str]) -> Iterator[tuple[Installation, Unreachable]]:
     """Give an installation whose controller is silent."""
-    database, check = Database(new_store()), Unreachable()
+    database, check = Database(new_database_url()), Unreachable()
     coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"), controller_check=check)
-    yield House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)), check
+    yield Installation(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)), check
     database.close()
 
 
-def test_a_silent_controller_starts_nothing(silent: tuple[House, Unreachable]) -> None:
+def test_a_silent_controller_starts_nothing(silent: tuple[Installation, Unreachable]) -> None:
     """Whoever would start work is told 503 with the cause, nothing is stored, and other commands do not ask."""
-    house, check = silent
-    house.add_site("well")
+    installation, check = silent
+    installation.add_site("well")
     assert 0 == check.asked
-    answers = [house.create(), house.ask(CommandType.SUBCLOUD_PRESTAGE, subject="well")]
+    answers = [installation.create(), installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="well")]
 
     assert [503, 503] == [answer.status for answer in answers]
     assert all("system controller" in answer.detail and "refused the connection" in answer.detail for answer in answers)
-    assert ["subcloud.add"] == [row["type"] for row in house.rows(commands)]
-    assert [] == house.rows(steps)
+    assert ["subcloud.add"] == [row["type"] for row in installation.rows(commands)]
+    assert [] == installation.rows(steps)
 
 
-def test_the_declaration_counts_without_asking(silent: tuple[House, Unreachable]) -> None:
+def test_the_declaration_counts_without_asking(silent: tuple[Installation, Unreachable]) -> None:
     """What the operator declared counts even while the controller is silent, and other faults are told first."""
-    house, _ = silent
-    house.add_site("well")
-    missing = house.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
+    installation, _ = silent
+    installation.add_site("well")
+    missing = installation.ask(CommandType.STRATEGY_CREATE, password=None, type="prestage")
 
     assert (400, "subcloud sysadmin_password required") == (missing.status, missing.detail)
 
 
-def test_no_transaction_waits_for_the_controller(silent: tuple[House, Unreachable]) -> None:
+def test_no_transaction_waits_for_the_controller(silent: tuple[Installation, Unreachable]) -> None:
     """The controller is asked before the transaction begins."""
-    house, check = silent
-    house.add_site("well")
+    installation, check = silent
+    installation.add_site("well")
     begun: list[int] = []
-    event.listen(house.database.writer_engine, "begin", lambda _: begun.append(check.asked))
-    house.create()
+    event.listen(installation.database.writer_engine, "begin", lambda _: begun.append(check.asked))
+    installation.create()
 
     assert {1} == set(begun)

@@ -21,7 +21,7 @@ from db.unit_of_work import unit_of_work
 from messages.commands import Answer
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
-from tests.integration.actors.coordinator_house import House
+from tests.support.installation import Installation
 
 CALLERS = 4
 COMMANDS = 25
@@ -29,99 +29,103 @@ WALK = ["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestag
 
 
 @pytest.fixture
-def houses(new_store: Callable[..., str]) -> Iterator[list[House]]:
+def houses(new_database_url: Callable[..., str]) -> Iterator[list[Installation]]:
     """Give two coordinators with connections of their own to the same store, which has six sites."""
-    url = new_store()
+    url = new_database_url()
     made = []
     for _ in range(2):
         database = Database(url)
         coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
-        made.append(House(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)))
+        made.append(Installation(database=database, coordinator=coordinator, sealer=Sealer(b"k" * 32)))
     for name in "abcdef":
         made[0].add_site(name)
     yield made
-    for house in made:
-        house.database.close()
+    for installation in made:
+        installation.database.close()
 
 
-def ask(house: House, random: Random) -> tuple[str, Answer]:
+def ask(installation: Installation, random: Random) -> tuple[str, Answer]:
     """Ask for something."""
     verb = random.choice(["create", "apply", "apply", "abort", "delete", "coordinate"])
     if verb == "create":
-        return verb, house.create(**{"max-parallel-subclouds": random.choice([1, 2, 6])})
+        return verb, installation.create(**{"max-parallel-subclouds": random.choice([1, 2, 6])})
     if verb == "coordinate":
-        house.coordinator.coordinate()
+        installation.coordinator.coordinate()
         return verb, Answer(status=200)
-    return verb, house.verb(verb)
+    return verb, installation.verb(verb)
 
 
-def work(house: House, owner: str) -> None:
+def work(installation: Installation, owner: str) -> None:
     """Do what waits for a worker, as a worker does."""
-    for run_id in house.queued():
-        with unit_of_work(house.database) as transaction:
+    for run_id in installation.queued():
+        with unit_of_work(installation.database) as transaction:
             taken = claim(transaction, run_id, owner)
         if taken is None:
             continue
         passed = {"from_version": "22.12", "oam_address": "10.10.10.2"} if taken.phase == WALK[0] else {}
         report = RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, **passed)
-        with house.database.write() as connection:
+        with installation.database.write() as connection:
             assert finish(connection, report, owner, datetime.now(UTC))
 
 
-def walks(house: House) -> dict[str, list[str]]:
+def walks(installation: Installation) -> dict[str, list[str]]:
     """Return the events of each subject, in order."""
     found: dict[str, list[str]] = {}
-    for row in house.rows(events):
+    for row in installation.rows(events):
         found.setdefault(row["subject"], []).append(row["type"].rpartition(".")[2])
     return found
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_many_callers_at_once(houses: list[House], seed: int) -> None:
+def test_many_callers_at_once(houses: list[Installation], seed: int) -> None:
     """One strategy is active, applied once, each phase of a step runs once, and no command breaks."""
     ended = Event()
 
-    def labour(house: House) -> None:
+    def labour(installation: Installation) -> None:
         while not ended.is_set():
-            work(house, f"worker/{id(house)}")
+            work(installation, f"worker/{id(installation)}")
 
     def call(number: int) -> list[tuple[str, Answer]]:
         random = Random(f"{seed}-{number}")
         return [ask(houses[number % 2], random) for _ in range(COMMANDS)]
 
     with ThreadPoolExecutor(CALLERS + 2) as pool:
-        workers = [pool.submit(labour, house) for house in houses]
+        workers = [pool.submit(labour, installation) for installation in houses]
         answers = [answer for answers in pool.map(call, range(CALLERS)) for answer in answers]
         ended.set()
     for worker in workers:
         worker.result()
 
     assert {answer.status for _, answer in answers} <= {200, 422}
-    house = houses[0]
+    installation = houses[0]
     given = Counter(verb for verb, answer in answers if answer.status == 200)
-    assert given["create"] == len(house.rows(strategies)) > 0
-    assert len(house.rows(strategies, deleted_at=None)) <= 1
-    told = walks(house)
+    assert given["create"] == len(installation.rows(strategies)) > 0
+    assert len(installation.rows(strategies, deleted_at=None)) <= 1
+    told = walks(installation)
     of_strategies = [states for subject, states in told.items() if subject.startswith("strategy/")]
     assert given["apply"] == sum(states.count("applying") for states in of_strategies)
     assert all(states.count("applying") <= 1 for states in of_strategies)
     assert given["delete"] == sum(states.count("deleted") for states in of_strategies)
-    tried = Counter((row["step_id"], row["preparation_id"], row["phase"], row["attempt"]) for row in house.rows(runs))
+    tried = Counter(
+        (row["step_id"], row["preparation_id"], row["phase"], row["attempt"]) for row in installation.rows(runs)
+    )
     assert {1} == set(tried.values())
     for subject, states in told.items():
         if subject.startswith("step/"):
             assert states == [*WALK, "complete"][: len(states)]
 
 
-def test_the_same_moment(houses: list[House]) -> None:
+def test_the_same_moment(houses: list[Installation]) -> None:
     """Of an apply and a delete at the same moment each is answered, and what the rows say is what was answered."""
     for _ in range(8):
         assert houses[0].create().status == 200
         together = Barrier(2)
 
-        def act(house: House, verb: str, other: str | None = None, together: Barrier = together) -> tuple[str, Answer]:
+        def act(
+            installation: Installation, verb: str, other: str | None = None, together: Barrier = together
+        ) -> tuple[str, Answer]:
             together.wait(30)
-            return verb, house.verb(verb)
+            return verb, installation.verb(verb)
 
         with ThreadPoolExecutor(2) as pool:
             answers = dict(pool.map(act, houses, ("apply", "delete")))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, new_virtual_host
+from tests.support.installation import Installation, StartedInstallation
 from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.virtual_host import Requester, VirtualHost, new_virtual_host
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +28,12 @@ def host(shared_host: VirtualHost) -> VirtualHost:
 
 
 @pytest.fixture
-def start(tmp_path: Path, host: VirtualHost) -> Iterator[Callable[..., Node]]:
+def start(tmp_path: Path, host: VirtualHost) -> Iterator[Callable[..., StartedInstallation]]:
     """Give a function that starts a process of one installation; all are stopped in the end."""
-    nodes: list[Node] = []
+    nodes: list[StartedInstallation] = []
 
-    def begin(**options: Any) -> Node:
-        nodes.append(Node(tmp_path, options.pop("url", host.url()), **options))
+    def begin(**options: Any) -> StartedInstallation:
+        nodes.append(Installation.over_rabbitmq(tmp_path, options.pop("url", host.url()), **options))
         return nodes[-1]
 
     yield begin

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from broker.amqp.publisher import Publisher
-from tests.integration.amqp.amqp_rig import VirtualHost
 from tests.support.tcp_proxy import HOST
+from tests.support.virtual_host import VirtualHost
 
 NAME = "broker.test"
 # On loopback, and nobody else's.

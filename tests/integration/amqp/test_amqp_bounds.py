@@ -20,8 +20,9 @@ from messages.commands import Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
 from service.roles import Role
-from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.support.installation import StartedInstallation
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 # The bound of these tests, which would else wait for minutes; tests/faults has the real one.
@@ -196,7 +197,7 @@ class TestPublisher:
 
 class TestTransport:
     async def test_a_memory_alarm(
-        self, host: VirtualHost, transport: AmqpTransport, start: Callable[..., Node]
+        self, host: VirtualHost, transport: AmqpTransport, start: Callable[..., StartedInstallation]
     ) -> None:
         """The first request of an alarm may still be carried out; once the broker has spoken the next ones never left.
 
@@ -237,7 +238,7 @@ class TestTransport:
         assert monotonic() - began < LONGEST_S
 
     async def test_a_partition_after_the_command_left(
-        self, start: Callable[..., Node], proxy: TcpProxy, transport: AmqpTransport
+        self, start: Callable[..., StartedInstallation], proxy: TcpProxy, transport: AmqpTransport
     ) -> None:
         """A command whose bytes left may still arrive: the caller is not told that nothing was changed."""
         node = await asyncio.to_thread(start, roles=COORDINATOR)
@@ -261,7 +262,7 @@ class TestTransport:
         assert (await transport.request(add_group("fourth"))).status == 200
 
     async def test_a_command_that_expired_never_runs(
-        self, host: VirtualHost, start: Callable[..., Node], transport: AmqpTransport
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], transport: AmqpTransport
     ) -> None:
         """A command that waited in the queue longer than its caller becomes a dead letter and is never carried out."""
         transport._timeout_s = 0.3

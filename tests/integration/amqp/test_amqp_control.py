@@ -17,8 +17,10 @@ from db.schema import steps, strategies
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from service.roles import Role
-from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import StartedInstallation
 from tests.support.tcp_proxy import HOST, TcpProxy
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 WORKER = frozenset({Role.WORKER})
@@ -46,14 +48,14 @@ def control_queues(host: VirtualHost) -> list[str]:
     return [name for name in host.server.queues(host.name) if name.startswith(f"{CONTROL}.")]
 
 
-def reported_draining(node: Node) -> list[bool]:
+def reported_draining(node: StartedInstallation) -> list[bool]:
     """Return what the workers' heartbeats say."""
-    with node.installation.database.read() as connection:
+    with node.process.database.read() as connection:
         return [row["draining"] for row in all_processes(connection) if row["slots"] is not None]
 
 
 def test_a_draining_worker_finishes_and_takes_nothing(
-    host: VirtualHost, start: Callable[..., Node], gate: Event
+    host: VirtualHost, start: Callable[..., StartedInstallation], gate: Event
 ) -> None:
     """A worker that drains finishes its playbooks and takes no more; another one does the rest."""
     first_jobs: list[PlaybookJob] = []
@@ -64,7 +66,7 @@ def test_a_draining_worker_finishes_and_takes_nothing(
         return FakeRunEnd(delay_s=0.0)
 
     node = start(roles=NOT_WORKER)
-    start(roles=WORKER, worker_name="first", decide=held, slots=1)
+    start(roles=WORKER, worker_name="first", playbooks=FakePlaybooks(held), slots=1)
     node.add_site("a")
     node.add_site("b")
     node.create()
@@ -80,7 +82,7 @@ def test_a_draining_worker_finishes_and_takes_nothing(
     assert 1 == len(first_jobs)
 
 
-def test_an_undrained_worker_takes_runs_again(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_an_undrained_worker_takes_runs_again(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """What waited while a worker drained is done once it is undrained; repeating it changes nothing."""
     node = start(roles=NOT_WORKER)
     worker = start(roles=WORKER, worker_name="first")
@@ -99,10 +101,10 @@ def test_an_undrained_worker_takes_runs_again(host: VirtualHost, start: Callable
     assert (True, False) == (before, worker.installation.actors.worker.is_draining)
 
 
-def test_a_worker_that_stops_is_not_undrained(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_a_worker_that_stops_is_not_undrained(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """A hint that comes while a process stops does not have it take runs again."""
     node = start(roles=WORKER, worker_name="first")
-    worker = node.installation.actors.worker
+    worker = node.process.actors.worker
     worker.end()
 
     worker.undrain()
@@ -110,7 +112,7 @@ def test_a_worker_that_stops_is_not_undrained(host: VirtualHost, start: Callable
     assert worker.is_draining
 
 
-def test_only_who_is_meant(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_only_who_is_meant(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """Each worker alive has a queue; a hint for one is heard by that one, a hint for all by all."""
     start(roles=WORKER, worker_name="first")
     start(roles=WORKER, worker_name="second")
@@ -136,7 +138,7 @@ def test_a_broker_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ask_workers(f"amqp://{HOST}:{silent.getsockname()[1]}/", Hint(kind="drain"))
 
 
-def test_hints_are_heard_again_after_a_cut(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_hints_are_heard_again_after_a_cut(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """A worker whose connection broke listens again by itself, by one queue."""
     with TcpProxy(host.server.port) as proxy:
         start(roles=WORKER, worker_name="first", url=host.url(proxy.port))
@@ -149,7 +151,7 @@ def test_hints_are_heard_again_after_a_cut(host: VirtualHost, start: Callable[..
         assert 1 == len(control_queues(host))
 
 
-def test_what_is_no_hint(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_what_is_no_hint(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """A message that is no hint is dropped, and the next hint is heard."""
     start(roles=WORKER, worker_name="first")
     wait_for(lambda: control_queues(host))

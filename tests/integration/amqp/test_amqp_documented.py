@@ -27,9 +27,11 @@ from messages.queues import COMMANDS
 from runner.fake import FakeRunEnd
 from runner.interface import Outcome, PlaybookJob
 from runner.progress import COUNTED, Progress
-from tests.integration.amqp.amqp_rig import TYPE, Node, Requester, VirtualHost, command_event
 from tests.integration.amqp.test_amqp_traces import end, traced
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import StartedInstallation
 from tests.support.otlp_collector import Collector
+from tests.support.virtual_host import TYPE, Requester, VirtualHost, command_event
 from tests.support.waiting import wait_for
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -117,7 +119,7 @@ def decide(job: PlaybookJob) -> FakeRunEnd:
 class Talk:
     """Sends commands as the API and as a foreign publisher do, and keeps the answers as they came."""
 
-    def __init__(self, node: Node, requester: Requester) -> None:
+    def __init__(self, node: StartedInstallation, requester: Requester) -> None:
         self.answers: list[tuple[str, dict[str, Any]]] = []
         self.properties: list[tuple[str, dict[str, Any]]] = []
         self._node = node
@@ -161,7 +163,7 @@ class Talk:
         return None if method is None else (properties, body)
 
 
-def snapshot_of(node: Node) -> bytes:
+def snapshot_of(node: StartedInstallation) -> bytes:
     """Return the first message of a stream."""
     with node.database.read() as connection:
         return snapshot(connection, Filter(), "you have just come")[1]
@@ -173,7 +175,7 @@ def data_of(message: bytes) -> Any:
     return json.loads(line[len(b"data: ") :])
 
 
-def is_over(node: Node) -> bool:
+def is_over(node: StartedInstallation) -> bool:
     """Tell whether the newest strategy has ended."""
     return node.rows(strategies)[-1]["state"] in {"complete", "failed", "aborted"}
 
@@ -193,7 +195,7 @@ def inventory(talk: Talk) -> None:
     talk.ask(CommandType.GROUP_DELETE, "north")
 
 
-def work(talk: Talk, node: Node) -> list[bytes]:
+def work(talk: Talk, node: StartedInstallation) -> list[bytes]:
     """Have strategies end in every way; return snapshots that were taken meanwhile."""
     seen = [snapshot_of(node)]
     talk.ask(CommandType.STRATEGY_APPLY, status=422, type="prestage")
@@ -221,7 +223,7 @@ def work(talk: Talk, node: Node) -> list[bytes]:
     return [*seen, snapshot_of(node)]
 
 
-def webhooks(talk: Talk, node: Node) -> None:
+def webhooks(talk: Talk, node: StartedInstallation) -> None:
     """Use a webhook in every way, and have one disabled as its sender does after days of failures."""
     made = talk.ask(CommandType.WEBHOOK_CREATE, name="ops", url="http://127.0.0.1:9/", types=["webhook."])
     delivery = talk.ask(CommandType.WEBHOOK_PING, "ops")
@@ -242,13 +244,17 @@ def captured(channel: BlockingChannel, queue: str) -> list[tuple[pika.BasicPrope
 
 
 def test_what_travels_is_what_is_documented(
-    start: Callable[..., Node], host: VirtualHost, requester: Requester, book: WebhookRepository, tmp_path: Path
+    start: Callable[..., StartedInstallation],
+    host: VirtualHost,
+    requester: Requester,
+    book: WebhookRepository,
+    tmp_path: Path,
 ) -> None:
     """Every command, answer, event and message of the stream fits its description, and each has been seen."""
     (tmp_path / "deploy" / "23.09").mkdir(parents=True)
     (tmp_path / "deploy" / "23.09" / "prestage_images_list.txt").touch()
     with Collector() as collector, host.channel() as channel:
-        node = start(decide=decide, **traced(collector))
+        node = start(playbooks=FakePlaybooks(decide), **traced(collector))
         queues = [channel.queue_declare("", exclusive=True).method.queue for _ in range(2)]
         for queue, exchange in zip(queues, (COMMANDS, EVENTS), strict=True):
             channel.queue_bind(queue, exchange, "#")

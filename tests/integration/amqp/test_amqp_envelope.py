@@ -13,7 +13,8 @@ from broker.amqp.dead_letters import REASON
 from broker.amqp.dramatiq_broker import read_envelope
 from broker.amqp.errors import BadEnvelopeError
 from messages.queues import COORDINATOR, PRECHECKS
-from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.support.installation import StartedInstallation
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 CANARY = "Li69nux-canary"
@@ -86,7 +87,7 @@ def test_what_we_send_ourselves_passes() -> None:
 
 
 def test_no_shape_holds_up_the_next_message(
-    host: VirtualHost, start: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+    host: VirtualHost, start: Callable[..., StartedInstallation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every malformed message is kept as a dead letter with its reason, in order, and the good one behind is served."""
     served: list[int] = []
@@ -106,7 +107,7 @@ def test_no_shape_holds_up_the_next_message(
 
 
 def test_strange_properties_harm_nobody(
-    host: VirtualHost, start: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+    host: VirtualHost, start: Callable[..., StartedInstallation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the properties of a malformed message are, it is kept and the next one is served."""
     served: list[int] = []

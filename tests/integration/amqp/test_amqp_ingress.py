@@ -22,7 +22,8 @@ from db.schema import subcloud_groups as groups
 from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
 from service.roles import Role
-from tests.integration.amqp.amqp_rig import END_S, TYPE, Node, Requester, VirtualHost, command_event
+from tests.support.installation import StartedInstallation
+from tests.support.virtual_host import END_S, TYPE, Requester, VirtualHost, command_event
 from tests.support.waiting import wait_for
 
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
@@ -31,7 +32,7 @@ COORDINATOR_ONLY = frozenset({Role.COORDINATOR})
 
 class TestIngress:
     def test_a_bad_command_is_answered_and_kept(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """A message that is no command is answered 400 with the reason and kept with it; the next one is served."""
         start(roles=COORDINATOR_ONLY)
@@ -46,11 +47,11 @@ class TestIngress:
         assert b"{}" == body
 
     def test_nobody_speaks_for_the_api(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """The source of our own API is believed only where RabbitMQ vouches that our own user published."""
         node = start(roles=COORDINATOR_ONLY)
-        own = node.installation.actors._messages.source
+        own = node.process.actors._messages.source
         forged = requester.ask(command_event("group.create", source=own, **GROUP))
         marked = requester.ask(
             command_event("group.create", source=own, **GROUP), headers={PUBLISHED_BY: host.server.user}
@@ -66,7 +67,7 @@ class TestIngress:
         assert 2 == len(host.dead_letters(COMMANDS, 2))
 
     def test_the_routing_key_is_that_of_the_type(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """A command under another's routing key is refused, so topic permissions say which commands may be sent."""
         node = start(roles=COORDINATOR_ONLY)
@@ -92,7 +93,7 @@ class TestIngress:
         ],
     )
     def test_answers_go_to_the_publishers_own_queue_only(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester, queue: str, kind: str
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester, queue: str, kind: str
     ) -> None:
         """A command whose answer would go to a queue of another is a dead letter, and nothing is sent there."""
         node = start(roles=COORDINATOR_ONLY)
@@ -111,7 +112,7 @@ class TestIngress:
 
     @pytest.mark.parametrize("user_id", [None, "other"])
     def test_an_answer_queue_needs_the_user(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester, user_id: str | None
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester, user_id: str | None
     ) -> None:
         """An answer queue is the publisher's own only where RabbitMQ vouches for the user in its name."""
         start(roles=COORDINATOR_ONLY)
@@ -123,7 +124,9 @@ class TestIngress:
                 requester.send(command_event("group.create", **GROUP), user_id=user_id)
         assert 0 == host.count(COMMANDS)
 
-    def test_direct_reply_to(self, host: VirtualHost, start: Callable[..., Node], requester: Requester) -> None:
+    def test_direct_reply_to(
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
+    ) -> None:
         """An answer goes by direct reply-to, whether or not RabbitMQ vouches for the user."""
         start(roles=COORDINATOR_ONLY)
         answers: list[tuple[str, int]] = []
@@ -142,7 +145,7 @@ class TestIngress:
         assert [("0", 200), ("1", 200)] == answers
 
     def test_publishing_users_never_meet(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """One source and id of two users, of no user, and of a caller over HTTP are commands of their own."""
         node = start(roles=COORDINATOR_ONLY)
@@ -163,7 +166,7 @@ class TestIngress:
         assert {f"amqp:{requester.user}/ci/1", f"amqp:{other.user}/ci/1", "amqp:/ci/1", "ci/1"} == ids
 
     def test_the_audit_has_the_publishing_user(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """The audit has the user that RabbitMQ vouched for beside the source that the publisher claims."""
         node = start(roles=COORDINATOR_ONLY)
@@ -175,7 +178,7 @@ class TestIngress:
         assert [("admin", requester.user, ""), ("admin", None, ""), ("alice", None, "::1")] == found
 
     def test_a_put_back_command_is_the_same_command(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """A dead letter that is put back is the command of the user that published it, whatever it says itself."""
         lie = {PUBLISHED_BY: "somebody"}
@@ -197,7 +200,7 @@ class TestIngress:
         assert 2 == len(node.rows(commands))
 
     def test_who_wants_no_answer_gets_none(
-        self, host: VirtualHost, start: Callable[..., Node], requester: Requester
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """Without an address to answer to a bad message is kept and a good one carried out."""
         node = start(roles=COORDINATOR_ONLY)
@@ -211,7 +214,7 @@ class TestIngress:
         "address", ["prestager.replies.USER.nowhere", "amq.rabbitmq.reply-to.x", "prestager.replies.USER." + "x" * 220]
     )
     def test_an_address_that_leads_nowhere(
-        self, start: Callable[..., Node], requester: Requester, address: str
+        self, start: Callable[..., StartedInstallation], requester: Requester, address: str
     ) -> None:
         """An answer that nobody can get harms nobody: the command is carried out and the next one answered."""
         node = start(roles=COORDINATOR_ONLY)
@@ -220,7 +223,9 @@ class TestIngress:
         assert 400 == requester.ask(command_event("group.create", "2", **GROUP)).status
         assert 1 == len(node.rows(groups, name="edge"))
 
-    def test_commands_are_carried_out_in_their_order(self, start: Callable[..., Node], requester: Requester) -> None:
+    def test_commands_are_carried_out_in_their_order(
+        self, start: Callable[..., StartedInstallation], requester: Requester
+    ) -> None:
         """What one publisher sends without waiting for answers is carried out and answered one after another."""
         start(roles=COORDINATOR_ONLY)
         for place in range(0, 40, 2):
@@ -233,7 +238,7 @@ class TestIngress:
         assert [(str(place), 200) for place in range(40)] == [(mark, answer.status) for mark, answer in answers]
 
     def test_a_redelivered_command_gets_its_stored_answer(
-        self, start: Callable[..., Node], requester: Requester
+        self, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """The same source and id again is answered as the first time, though the state has changed since."""
         node = start(roles=COORDINATOR_ONLY)
@@ -263,7 +268,9 @@ class TestEvents:
             found.append((got[1], got[2]))
         return found
 
-    def test_numbered_and_in_order(self, host: VirtualHost, start: Callable[..., Node], requester: Requester) -> None:
+    def test_numbered_and_in_order(
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
+    ) -> None:
         """Whoever listens hears every event of a strategy once, in the order of its numbers, as a CloudEvent."""
         queue = self.listen(host, requester)
         node = start()
@@ -278,10 +285,12 @@ class TestEvents:
         assert [str(row["id"]) for row in rows] == [document["id"] for document in documents]
         assert [f"io.prestager.event.{row['type']}" for row in rows] == [document["type"] for document in documents]
         assert {"1.0"} == {document["specversion"] for document in documents}
-        assert {node.installation.actors._messages.source} == {document["source"] for document in documents}
+        assert {node.process.actors._messages.source} == {document["source"] for document in documents}
         assert "io.prestager.event.strategy.prestage.complete" == documents[-1]["type"]
 
-    def test_at_least_once(self, host: VirtualHost, start: Callable[..., Node], requester: Requester) -> None:
+    def test_at_least_once(
+        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
+    ) -> None:
         """What was not confirmed is published again under the same number; what was is not."""
         queue = self.listen(host, requester)
         node = start(roles=frozenset({Role.API}))
@@ -304,7 +313,9 @@ class TestEvents:
         # Once without a confirm, once with.
         assert ["1", "2", "1", "2"] == [properties.message_id for properties, _ in self.heard(requester, queue)]
 
-    def test_nothing_is_told_before_the_commit(self, host: VirtualHost, start: Callable[..., Node]) -> None:
+    def test_nothing_is_told_before_the_commit(
+        self, host: VirtualHost, start: Callable[..., StartedInstallation]
+    ) -> None:
         """An event of a transaction that is not committed is not published; one that is rolled back never is."""
         node = start(roles=frozenset({Role.API}))
         publisher = Unconfirmed(host.url(), "test", broken=False)

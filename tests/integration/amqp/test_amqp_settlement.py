@@ -17,8 +17,8 @@ from broker.amqp.consumer import AmqpConsumer, Delivery
 from broker.amqp.dramatiq_broker import PrestagerBroker
 from broker.amqp.publisher import Publisher
 from messages.queues import PREPARE
-from tests.integration.amqp.amqp_rig import VirtualHost
 from tests.support.tcp_proxy import HOST, TcpProxy
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 

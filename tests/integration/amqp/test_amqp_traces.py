@@ -32,8 +32,10 @@ from runner.fake import FakeRunEnd
 from runner.interface import Outcome, PlaybookJob
 from runner.progress import TaskEnd, TaskTime
 from service.roles import Role
-from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import Installation, StartedInstallation
 from tests.support.otlp_collector import Collector, Received
+from tests.support.virtual_host import Requester, VirtualHost, command_event
 from tests.support.waiting import wait_for
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -59,11 +61,11 @@ def traced(collector: Collector) -> dict[str, Any]:
     return {"tracing": "otlp", "tracing_endpoint": collector.endpoint}
 
 
-def end(*nodes: Node) -> None:
+def end(*nodes: StartedInstallation) -> None:
     """Stop processes and have them hand on their spans."""
     for node in nodes:
         node.stop()
-        node.installation.tracer.stop()
+        node.process.tracer.stop()
 
 
 def with_images(directory: Path) -> None:
@@ -72,7 +74,7 @@ def with_images(directory: Path) -> None:
     (directory / "deploy" / "23.09" / "prestage_images_list.txt").touch()
 
 
-def is_over(node: Node) -> bool:
+def is_over(node: StartedInstallation) -> bool:
     """Tell whether the strategy has ended."""
     return node.rows(strategies)[-1]["state"] in {"complete", "failed", "aborted"}
 
@@ -83,9 +85,9 @@ def children(spans: list[Received], parent: Received) -> dict[str, Received]:
 
 
 @contextmanager
-def http(node: Node) -> Iterator[Callable[..., tuple[int, Mapping[str, str]]]]:
+def http(node: StartedInstallation) -> Iterator[Callable[..., tuple[int, Mapping[str, str]]]]:
     """Serve the API of a process and give what sends a request to it."""
-    installation = node.installation
+    installation = node.process
     store = TokenStore(installation.database)
     token = store.create_token("me", "admin")
 
@@ -122,7 +124,7 @@ def http(node: Node) -> Iterator[Callable[..., tuple[int, Mapping[str, str]]]]:
 
 
 def test_a_standalone_prestage_is_one_trace_from_http_to_its_last_phase(
-    start: Callable[..., Node], collector: Collector, host: VirtualHost
+    start: Callable[..., StartedInstallation], collector: Collector, host: VirtualHost
 ) -> None:
     """The caller's trace goes on through API, RabbitMQ, coordinator and worker; each message and event carries it."""
     options = traced(collector)
@@ -172,7 +174,9 @@ def test_a_standalone_prestage_is_one_trace_from_http_to_its_last_phase(
 
 
 class TestForeignPublishers:
-    def test_their_trace_goes_on(self, start: Callable[..., Node], collector: Collector, requester: Requester) -> None:
+    def test_their_trace_goes_on(
+        self, start: Callable[..., StartedInstallation], collector: Collector, requester: Requester
+    ) -> None:
         """By the header, and without one by CloudEvents' attribute; the answer carries it too."""
         node = start(**traced(collector))
         inner = {**command_event("group.create", "1", name="a", description="a"), "traceparent": HERE}
@@ -188,7 +192,7 @@ class TestForeignPublishers:
         assert other == answered.headers["traceparent"]
 
     def test_nonsense_is_as_if_it_were_not_there(
-        self, start: Callable[..., Node], collector: Collector, requester: Requester
+        self, start: Callable[..., StartedInstallation], collector: Collector, requester: Requester
     ) -> None:
         """A traceparent that is none neither stops the command nor shows up anywhere."""
         node = start(**traced(collector))
@@ -208,7 +212,7 @@ def _next(requester: Requester) -> pika.BasicProperties | None:
 def test_each_phase_of_a_strategy_is_a_trace_of_its_own(collector: Collector, tmp_path: Path) -> None:
     """It is linked to the trace of the command that applied the strategy, and shows what failed; no secret is in it."""
     with_images(tmp_path)
-    node = Node(tmp_path, None, decide=decide, **traced(collector))
+    node = Installation.embedded(tmp_path, playbooks=FakePlaybooks(decide), **traced(collector))
     for name in ("fine", "broken"):
         node.add_site(name)
     assert 200 == node.create(password=PASSWORD).status
@@ -242,10 +246,10 @@ def test_the_collector_gets_what_it_wants_to_see(collector: Collector, tmp_path:
     """Headers come from the file, at the path of OTLP; a part of the traces is a part."""
     file = tmp_path / "headers"
     file.write_text("Authorization: Bearer abc\n")
-    node = Node(tmp_path, None, **traced(collector), tracing_headers_file=file)
+    node = Installation.embedded(tmp_path, **traced(collector), tracing_headers_file=file)
     node.add_group("a")
     end(node)
-    silent = Node(tmp_path, None, **traced(collector), tracing_ratio=0)
+    silent = Installation.embedded(tmp_path, **traced(collector), tracing_ratio=0)
     silent.add_group("b")
     before = len(collector.requests)
     end(silent)
@@ -262,14 +266,14 @@ def test_a_collector_that_is_away_costs_no_time(kind: str, tmp_path: Path, caplo
         if kind == "is silent":
             server.listen(50)
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-        node = Node(tmp_path, None, tracing="otlp", tracing_endpoint=endpoint)
+        node = Installation.embedded(tmp_path, tracing="otlp", tracing_endpoint=endpoint)
         for number in range(30):
             began = monotonic()
             assert 200 == node.add_group(f"g{number}").status
             assert monotonic() - began < 2
         node.stop()
         began = monotonic()
-        node.installation.tracer.stop()
+        node.process.tracer.stop()
 
         assert monotonic() - began < 3
         assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
@@ -277,7 +281,7 @@ def test_a_collector_that_is_away_costs_no_time(kind: str, tmp_path: Path, caplo
 
 def test_off_costs_nothing(tmp_path: Path) -> None:
     """By default nothing of OpenTelemetry is loaded, and nothing of a trace is stored, whatever callers send."""
-    node = Node(tmp_path, None)
+    node = Installation.embedded(tmp_path)
     node.add_site("edge")
     assert 200 == node.create().status
     apply = Command(type=CommandType.STRATEGY_APPLY, data={"type": "prestage"}, traceparent=HERE)
@@ -301,7 +305,9 @@ def test_tasks_of_a_playbook_are_below_it(collector: Collector, tmp_path: Path) 
         TaskTime(name="Look", began_at=1000.0, ended_at=1002.5, result=TaskEnd.OK),
         TaskTime(name="Take", began_at=1002.5, ended_at=1003.0, result=TaskEnd.FAILED),
     )
-    node = Node(tmp_path, None, decide=lambda _: FakeRunEnd(tasks=times), **traced(collector))
+    node = Installation.embedded(
+        tmp_path, playbooks=FakePlaybooks(lambda _: FakeRunEnd(tasks=times)), **traced(collector)
+    )
     node.add_site("edge")
     assert 200 == node.ask(CommandType.SUBCLOUD_PRESTAGE, subject="edge").status
     wait_for(lambda: node.step("edge")["state"] == "complete")

@@ -17,7 +17,8 @@ from messages.queues import COMMANDS, PREPARE, WORKER_QUEUES
 from messages.queues import COORDINATOR as COORDINATOR_QUEUE
 from service.distributed import AmqpActors
 from service.roles import Role
-from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
+from tests.support.installation import StartedInstallation
+from tests.support.virtual_host import END_S, VirtualHost
 from tests.support.waiting import wait_for
 
 COORDINATOR = frozenset({Role.COORDINATOR})
@@ -33,7 +34,7 @@ def publisher(host: VirtualHost) -> Iterator[Publisher]:
     made.stop()
 
 
-def answers(node: Node) -> bool:
+def answers(node: StartedInstallation) -> bool:
     """Tell whether a command reached the coordinator and was answered."""
     try:
         node.execute(Command(type=CommandType.GROUP_DELETE, subject="none"))
@@ -50,9 +51,9 @@ def outsider(host: VirtualHost) -> str:
     return host.url().replace(f"{host.server.user}:{host.server.password}", f"{user}:{password}")
 
 
-def broker_fault(node: Node) -> str | None:
+def broker_fault(node: StartedInstallation) -> str | None:
     """Return what readiness says of the broker."""
-    actors = node.installation.actors
+    actors = node.process.actors
     assert isinstance(actors, AmqpActors)
     return actors.broker_fault()
 
@@ -64,7 +65,7 @@ def delete(host: VirtualHost, *queues: str) -> None:
             channel.queue_delete(queue)
 
 
-def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """When RabbitMQ has lost its queues while Prestager runs, commands are answered again without a restart."""
     node = start(roles=COORDINATOR)
     wait_for(lambda: answers(node), END_S)
@@ -75,7 +76,7 @@ def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., N
 
 
 def test_the_first_start_consumes_what_is_there(
-    host: VirtualHost, start: Callable[..., Node], caplog: pytest.LogCaptureFixture
+    host: VirtualHost, start: Callable[..., StartedInstallation], caplog: pytest.LogCaptureFixture
 ) -> None:
     """On an empty broker each part reads its queues at once: none reads a queue before it is made, and fails for it."""
     delete(host, *(queue.name for queue in QUEUES))
@@ -112,7 +113,7 @@ def test_the_topology_is_made_again_each_minute(host: VirtualHost, publisher: Pu
         channel.exchange_declare(EVENTS, passive=True)
 
 
-def test_who_may_not_make_them(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_who_may_not_make_them(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """While a queue is missing that our user may not make, readiness says so; once it is there all is well."""
     delete(host, PREPARE)
     node = start(roles=API, url=outsider(host))
@@ -124,7 +125,7 @@ def test_who_may_not_make_them(host: VirtualHost, start: Callable[..., Node]) ->
     wait_for(lambda: broker_fault(node) is None, END_S)
 
 
-def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """While a queue has other arguments than ours, readiness names it."""
     delete(host, COMMANDS)
     with host.channel() as channel:

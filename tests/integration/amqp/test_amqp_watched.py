@@ -17,9 +17,10 @@ from monitoring.http_server import Health
 from service.monitoring import is_alive, monitoring
 from service.roles import ALL_ROLES
 from statemachine.phases import PHASES
-from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
+from tests.support.installation import StartedInstallation
 from tests.support.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
 from tests.support.tcp_proxy import HOST, free_port
+from tests.support.virtual_host import END_S, VirtualHost
 from tests.support.waiting import wait_for
 
 SETTINGS = CONFIGURATION.parent / "rabbitmq" / "10-prestager.conf"
@@ -33,7 +34,7 @@ def committed_settings() -> dict[str, str]:
 
 
 @pytest.fixture
-def watched(start: Callable[..., Node]) -> Iterator[str]:
+def watched(start: Callable[..., StartedInstallation]) -> Iterator[str]:
     """Give the address of the metrics of a service that has taken a strategy to its end."""
     port = free_port()
     node = start(monitor_listen=f"{HOST}:{port}")
@@ -43,14 +44,14 @@ def watched(start: Callable[..., Node]) -> Iterator[str]:
         return {}
 
     health = Health(alive=is_alive, ready=ready, started=lambda: True)
-    node.loop.do(stack.enter_async_context(monitoring(node.installation, ALL_ROLES, health)))
+    node.loop.do(stack.enter_async_context(monitoring(node.process, ALL_ROLES, health)))
     for name in ("edge-1", "edge-2"):
         node.add_site(name)
     assert [200, 200] == [node.create().status, node.verb("apply").status]
     wait_for(lambda: {"complete"} == {node.step(name)["state"] for name in ("edge-1", "edge-2")}, END_S)
     # There is no HTTP API in this process, and no webhook.
-    node.installation.meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
-    node.installation.meters.webhook_tried("delivered")
+    node.process.meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
+    node.process.meters.webhook_tried("delivered")
     yield f"{HOST}:{port}"
     node.loop.do(stack.aclose())
 

@@ -13,7 +13,8 @@ from db.schema import subcloud_groups as groups
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError
 from service.roles import Role
-from tests.integration.amqp.amqp_rig import END_S, Node, VirtualHost
+from tests.support.installation import StartedInstallation
+from tests.support.virtual_host import END_S, VirtualHost
 
 # Pairs of requests.
 PAIRS = 40
@@ -27,7 +28,7 @@ def creation(command_id: str, name: str) -> Command:
 
 
 @pytest.fixture(params=["embedded", "amqp"])
-def processes(request: pytest.FixtureRequest, start: Callable[..., Node]) -> list[Node]:
+def processes(request: pytest.FixtureRequest, start: Callable[..., StartedInstallation]) -> list[StartedInstallation]:
     """Give the processes that take requests: one with everything in it, or two APIs beside a coordinator."""
     if request.param == "embedded":
         return [start(url=None)]
@@ -35,10 +36,10 @@ def processes(request: pytest.FixtureRequest, start: Callable[..., Node]) -> lis
     return [coordinator, start(roles=frozenset({Role.API}))]
 
 
-def ask_at_once(processes: list[Node], asked: list[Command]) -> list[Answer]:
+def ask_at_once(processes: list[StartedInstallation], asked: list[Command]) -> list[Answer]:
     """Send all commands at once, in turn through the processes, and return their answers in the same order."""
 
-    async def ask(node: Node, mine: list[Command]) -> list[Answer]:
+    async def ask(node: StartedInstallation, mine: list[Command]) -> list[Answer]:
         return await asyncio.gather(*(node.transport.request(command) for command in mine))
 
     futures = [
@@ -51,7 +52,7 @@ def ask_at_once(processes: list[Node], asked: list[Command]) -> list[Answer]:
     return answers
 
 
-def test_other_content_at_once_is_a_conflict(processes: list[Node]) -> None:
+def test_other_content_at_once_is_a_conflict(processes: list[StartedInstallation]) -> None:
     """Of two requests at once under one id with different content one is carried out, and the other gets 409."""
     asked = [creation(f"alice/{pair}", f"g{pair}-{side}") for pair in range(PAIRS) for side in "ab"]
     answers = ask_at_once(processes, asked)
@@ -66,7 +67,7 @@ def test_other_content_at_once_is_a_conflict(processes: list[Node]) -> None:
     assert PAIRS == len(processes[0].rows(commands))
 
 
-def test_the_same_content_at_once_acts_once(processes: list[Node]) -> None:
+def test_the_same_content_at_once_acts_once(processes: list[StartedInstallation]) -> None:
     """Requests at once under one id with the same content act once, and all get the same answer."""
     answers = ask_at_once(processes, [creation("alice/same", "edge") for _ in range(PAIRS)])
 
@@ -75,7 +76,7 @@ def test_the_same_content_at_once_acts_once(processes: list[Node]) -> None:
     assert 1 == len(processes[0].rows(groups, name="edge"))
 
 
-def test_mixed_content_at_once(processes: list[Node]) -> None:
+def test_mixed_content_at_once(processes: list[StartedInstallation]) -> None:
     """Among many requests under one id, those with the content of the first get its answer and all others 409."""
     answers = ask_at_once(processes, [creation("alice/mixed", "mno"[place % 3] * 3) for place in range(PAIRS)])
     (made,) = {answer.body["name"] for answer in answers if answer.status == 200}
@@ -84,7 +85,7 @@ def test_mixed_content_at_once(processes: list[Node]) -> None:
         assert (200 if made == "mno"[place % 3] * 3 else 409) == answer.status
 
 
-def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """After a request that got no answer in time, other content under its id gets 409 and never the late answer."""
     api = start(roles=frozenset({Role.API}))
     hasty = api.installation.actors.transport(0.2)

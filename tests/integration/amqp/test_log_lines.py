@@ -13,8 +13,9 @@ from db.schema import runs
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
 from runner.interface import Outcome
-from tests.integration.amqp.amqp_rig import Node
 from tests.integration.amqp.test_amqp_traces import is_over, traced
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import Installation, StartedInstallation
 from tests.support.otlp_collector import Collector
 from tests.support.waiting import wait_for
 from tracing.log_context import add_context
@@ -38,7 +39,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     structlog.configure(**before)
 
 
-def run_strategy(node: Node) -> None:
+def run_strategy(node: StartedInstallation) -> None:
     """Bring all sites through a strategy."""
     for name in SITES:
         node.add_site(name)
@@ -51,7 +52,8 @@ def run_strategy(node: Node) -> None:
 def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
     """And those of no other run, though threads work on many in turn; lines of a command name it."""
     fails = FakeRunEnd(outcome=Outcome.FAILED, details="no space left")
-    node = Node(tmp_path, None, decide=lambda job: fails if job.host == "edge-2" else FakeRunEnd(delay_s=0.002))
+    playbooks = FakePlaybooks(lambda job: fails if job.host == "edge-2" else FakeRunEnd(delay_s=0.002))
+    node = Installation.embedded(tmp_path, playbooks=playbooks)
     run_strategy(node)
     stored = {row["id"]: row for row in node.rows(runs)}
     site_of = {node.step(name)["id"]: name for name in SITES}
@@ -81,9 +83,9 @@ def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict
 def test_lines_about_a_run_name_the_trace_of_its_phase(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
     """So that whoever reads one finds the phase's trace, also from a coordinator that is about something else."""
     with Collector() as collector:
-        node = Node(tmp_path, None, **traced(collector))
+        node = Installation.embedded(tmp_path, **traced(collector))
         run_strategy(node)
-        node.installation.tracer.stop()
+        node.process.tracer.stop()
         stored = {row["id"]: row for row in node.rows(runs)}
 
     about_runs = [line for line in lines if "run" in line]

@@ -9,35 +9,37 @@ from collections.abc import Iterator
 import pytest
 
 from cli.main import main
-from tests.integration.amqp_tools.amqp_house import Ended, House, Prestager, house_at
+from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Ended, Prestager, new_installation
 from tests.support.rabbitmq_server import RabbitmqServer
 
 
 @pytest.fixture(scope="module")
-def house(rabbitmq: RabbitmqServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def installation(rabbitmq: RabbitmqServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AmqpInstallation]:
     """Give an installation whose topology is declared and of which nothing runs."""
-    house = house_at(rabbitmq, tmp_path_factory.mktemp("house"))
-    yield house
-    rabbitmq.console.delete_vhost(house.vhost)
+    installation = new_installation(rabbitmq, tmp_path_factory.mktemp("installation"))
+    yield installation
+    rabbitmq.console.delete_vhost(installation.vhost)
 
 
 @pytest.fixture
-def running(house: House) -> Iterator[House]:
+def running(installation: AmqpInstallation) -> Iterator[AmqpInstallation]:
     """Give the installation with a coordinator and a worker whose playbooks do nothing."""
-    house.start()
-    yield house
-    house.stop()
+    installation.start()
+    yield installation
+    installation.stop()
 
 
 @pytest.fixture
-def prestager(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Prestager:
+def prestager(
+    installation: AmqpInstallation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Prestager:
     """Run `prestager` with arguments as the shell would, with the settings of the installation and given ones."""
 
     def run(*arguments: str, **settings: object) -> Ended:
         for name in [name for name in os.environ if name.startswith("PRESTAGER_")]:
             monkeypatch.delenv(name)
         for name, value in (
-            house.environment | {f"PRESTAGER_{name}": str(value) for name, value in settings.items()}
+            installation.environment | {f"PRESTAGER_{name}": str(value) for name, value in settings.items()}
         ).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["prestager", *arguments])

@@ -22,34 +22,34 @@ from broker.amqp.errors import BrokerUnavailableError, PublishError, explain_bro
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology_check import TopologyCheck
 from monitoring.logging import configure_logs
-from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 from tests.support.server_certificates import make_certificate
 from tests.support.tcp_proxy import HOST
 
 NAMES: Final = ("Error:", "Exception", "AMQP", "Probable", "errno", "Errno", "_ssl", "Connector", "hunter2")
 
-Url = Callable[[House], str]
+Url = Callable[[AmqpInstallation], str]
 
 
-def with_password(house: House) -> str:
+def with_password(installation: AmqpInstallation) -> str:
     """Return the address with a wrong password."""
-    return house.url_of(house.rabbitmq.user, "hunter2")
+    return installation.url_of(installation.rabbitmq.user, "hunter2")
 
 
-def with_vhost(house: House) -> str:
+def with_vhost(installation: AmqpInstallation) -> str:
     """Return the address of a virtual host that is not there."""
-    return f"amqp://{house.rabbitmq.user}:{house.rabbitmq.password}@{HOST}:{house.rabbitmq.port}/nowhere"
+    return f"amqp://{installation.rabbitmq.user}:{installation.rabbitmq.password}@{HOST}:{installation.rabbitmq.port}/nowhere"
 
 
-def without_rights(house: House) -> str:
+def without_rights(installation: AmqpInstallation) -> str:
     """Return the address for a user who may do nothing at the virtual host."""
-    house.rabbitmq.console.add_user("rightless", "hunter2")
-    return house.url_of("rightless", "hunter2")
+    installation.rabbitmq.console.add_user("rightless", "hunter2")
+    return installation.url_of("rightless", "hunter2")
 
 
-def over_tls(house: House) -> str:
+def over_tls(installation: AmqpInstallation) -> str:
     """Return the address with TLS at the port that has none."""
-    return house.url.replace("amqp://", "amqps://")
+    return installation.url.replace("amqp://", "amqps://")
 
 
 PROBLEMS: Final = {
@@ -67,10 +67,10 @@ PROBLEMS: Final = {
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_what_is_wrong_and_what_to_do(house: House, name: str) -> None:
+def test_what_is_wrong_and_what_to_do(installation: AmqpInstallation, name: str) -> None:
     """Both libraries' errors are one reason with one remedy, which name no class and no password."""
     url_of, reason, remedy = PROBLEMS[name]
-    url = url_of(house)
+    url = url_of(installation)
     publisher = Publisher(url, "test")
     publisher.start()
     try:
@@ -133,21 +133,21 @@ def test_what_nobody_foresaw(error: Exception) -> None:
     [("queues",), ("drain", "--all"), ("dead-letters", "list"), ("dead-letters", "purge", "commands", "--yes")],
     ids=" ".join,
 )
-def test_commands(house: House, prestager: Prestager, command: tuple[str, ...]) -> None:
+def test_commands(installation: AmqpInstallation, prestager: Prestager, command: tuple[str, ...]) -> None:
     """Each command that asks the broker ends with the same sentence, and nothing else, where the login is wrong."""
-    ended = prestager(*command, BROKER_URL=with_password(house))
+    ended = prestager(*command, BROKER_URL=with_password(installation))
 
     assert 1 == ended.code
     assert ended.err == (
-        f"Error: The broker at {HOST}:{house.rabbitmq.port} refuses the user or its password. Correct user and password"
-        " in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.\n"
+        f"Error: The broker at {HOST}:{installation.rabbitmq.port} refuses the user or its password. Correct user and"
+        " password in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.\n"
     )
 
 
-def test_the_log_of_a_process(house: House) -> None:
+def test_the_log_of_a_process(installation: AmqpInstallation) -> None:
     """A process that waits for the broker logs reason and remedy once, and again each minute."""
     now = [0.0]
-    publisher = Publisher(with_password(house), "test")
+    publisher = Publisher(with_password(installation), "test")
     publisher.start()
     upkeep = TopologyCheck(publisher, lambda: now[0])
     try:
@@ -168,11 +168,13 @@ def test_the_log_of_a_process(house: House) -> None:
     assert [expected, expected] == logs
 
 
-def test_the_log_of_consumers(house: House, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_of_consumers(
+    installation: AmqpInstallation, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What Dramatiq logs of a consumer is one line a minute in our words; the libraries below log nothing."""
-    publisher = Publisher(with_password(house), "test")
+    publisher = Publisher(with_password(installation), "test")
     publisher.start()
-    broker = PrestagerBroker(with_password(house), "test", publisher, lambda *_: lambda *_: None)
+    broker = PrestagerBroker(with_password(installation), "test", publisher, lambda *_: lambda *_: None)
     before, configured = logging.getLogger().handlers[:], structlog.get_config()
     configure = structlog.configure
     # A logger that is kept would outlive this test.

@@ -13,28 +13,28 @@ from broker.amqp.dead_letters import count_dead_letters
 from broker.amqp.errors import BrokerUnavailableError
 from broker.amqp.topology import dead_letters_of
 from messages.queues import COMMANDS, SUBCLOUDS
-from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 from tests.support.tcp_proxy import HOST
 
 XQ = dead_letters_of(COMMANDS)
 
 
 @pytest.fixture(autouse=True)
-def clean(house: House) -> None:
+def clean(installation: AmqpInstallation) -> None:
     """Begin with empty queues."""
-    house.purge()
+    installation.purge()
 
 
 def turned_away(
-    house: House, letter_id: str, body: bytes = b"{}", reason: str = "the message is no CloudEvent"
+    installation: AmqpInstallation, letter_id: str, body: bytes = b"{}", reason: str = "the message is no CloudEvent"
 ) -> None:
     """Put a letter as the ingress does."""
-    house.put(XQ, body, message_id=letter_id, type="unreadable", headers={"x-prestager-reason": reason})
+    installation.put(XQ, body, message_id=letter_id, type="unreadable", headers={"x-prestager-reason": reason})
 
 
-def rejected(house: House, queue: str, letter_id: str, body: bytes = b"{}") -> None:
+def rejected(installation: AmqpInstallation, queue: str, letter_id: str, body: bytes = b"{}") -> None:
     """Have the broker make a message a dead letter, as a failed actor does."""
-    house.put(
+    installation.put(
         queue,
         body,
         message_id=letter_id,
@@ -43,17 +43,17 @@ def rejected(house: House, queue: str, letter_id: str, body: bytes = b"{}") -> N
         content_type="application/json",
         headers={"traceparent": "00-1"},
     )
-    with house.channel() as channel:
+    with installation.channel() as channel:
         method, _, _ = channel.basic_get(queue)
         assert method is not None
         channel.basic_nack(method.delivery_tag, requeue=False)
-    house.await_count(dead_letters_of(queue), 1)
+    installation.await_count(dead_letters_of(queue), 1)
 
 
-def taken(house: House, queue: str) -> tuple[pika.BasicProperties, bytes]:
+def taken(installation: AmqpInstallation, queue: str) -> tuple[pika.BasicProperties, bytes]:
     """Take the only message of a queue."""
-    house.await_count(queue, 1)
-    with house.channel() as channel:
+    installation.await_count(queue, 1)
+    with installation.channel() as channel:
         # A queue with a single active consumer refuses a plain get.
         method, properties, body = next(channel.consume(queue, inactivity_timeout=10))
         assert method is not None
@@ -62,11 +62,11 @@ def taken(house: House, queue: str) -> tuple[pika.BasicProperties, bytes]:
     return properties, body or b""
 
 
-def test_list_says_how_many_and_why(house: House, prestager: Prestager) -> None:
+def test_list_says_how_many_and_why(installation: AmqpInstallation, prestager: Prestager) -> None:
     """The list has a count for each queue, and for the oldest letters the reason and how long they are there."""
-    turned_away(house, "first")
-    turned_away(house, "second", reason="type is none of ours")
-    rejected(house, SUBCLOUDS, "third")
+    turned_away(installation, "first")
+    turned_away(installation, "second", reason="type is none of ours")
+    rejected(installation, SUBCLOUDS, "third")
 
     ended = prestager("dead-letters", "list")
 
@@ -83,27 +83,27 @@ def test_list_says_how_many_and_why(house: House, prestager: Prestager) -> None:
     assert " 0 s " in third or " 1 s " in third
 
 
-def test_looking_changes_nothing(house: House, prestager: Prestager) -> None:
+def test_looking_changes_nothing(installation: AmqpInstallation, prestager: Prestager) -> None:
     """Listing and showing leave every letter where it is, in its order; one queue and a number narrow the list."""
     for number in range(5):
-        turned_away(house, f"letter-{number}")
+        turned_away(installation, f"letter-{number}")
 
     seen = [prestager("dead-letters", "list", "commands", "--limit", "3").out for _ in range(3)]
     prestager("dead-letters", "show", "commands", "letter-4")
 
     assert 1 == len({text.partition("AGE")[0] for text in seen})
     assert ["letter-0", "letter-1", "letter-2"] == [word for word in seen[-1].split() if word.startswith("letter-")]
-    house.await_count(XQ, 5)
-    with house.channel() as channel:
+    installation.await_count(XQ, 5)
+    with installation.channel() as channel:
         order = [channel.basic_get(XQ, auto_ack=True)[1] for _ in range(5)]
     assert [f"letter-{number}" for number in range(5)] == [one.message_id for one in order if one]
 
 
-def test_show_hides_secrets(house: House, prestager: Prestager) -> None:
+def test_show_hides_secrets(installation: AmqpInstallation, prestager: Prestager) -> None:
     """The body of a letter is shown without the sealed password in it."""
     sealed = "Zm9yIG5vYm9keQ=="
     body = {"id": "1", "data": {"sealed_password": sealed, "password_fault": "missing", "request": {"cloud": "edge"}}}
-    turned_away(house, "one", json.dumps(body).encode())
+    turned_away(installation, "one", json.dumps(body).encode())
 
     ended = prestager("dead-letters", "show", "prestager.commands.XQ", "one")
 
@@ -114,53 +114,55 @@ def test_show_hides_secrets(house: House, prestager: Prestager) -> None:
     assert "the message is no CloudEvent" in ended.out
 
 
-def test_replay_puts_one_back(house: House, prestager: Prestager) -> None:
+def test_replay_puts_one_back(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A replayed letter is in its queue as it was sent, without the marks of its death; the others stay."""
-    rejected(house, SUBCLOUDS, "one", b'{"a": 1}')
-    house.put(dead_letters_of(SUBCLOUDS), b"{}", message_id="other")
+    rejected(installation, SUBCLOUDS, "one", b'{"a": 1}')
+    installation.put(dead_letters_of(SUBCLOUDS), b"{}", message_id="other")
 
     ended = prestager("dead-letters", "replay", "subclouds", "one")
 
     assert 0 == ended.code, ended.err
-    properties, body = taken(house, SUBCLOUDS)
+    properties, body = taken(installation, SUBCLOUDS)
     assert b'{"a": 1}' == body
     assert ("one", "stage_content", "mark") == (properties.message_id, properties.type, properties.correlation_id)
     assert {"traceparent": "00-1"} == properties.headers
-    left, _ = taken(house, dead_letters_of(SUBCLOUDS))
+    left, _ = taken(installation, dead_letters_of(SUBCLOUDS))
     assert "other" == left.message_id
 
 
-def test_a_letter_without_id(house: House, prestager: Prestager) -> None:
+def test_a_letter_without_id(installation: AmqpInstallation, prestager: Prestager) -> None:
     """What has no id is named by the checksum of its body, and can be put back by that name."""
-    house.put(XQ, b"no json")
+    installation.put(XQ, b"no json")
     listed = prestager("dead-letters", "list", "commands").out
     name = next(word for word in listed.split() if word.startswith("sha256:"))
 
     ended = prestager("dead-letters", "replay", "commands", name)
 
     assert 0 == ended.code, ended.err
-    assert b"no json" == taken(house, COMMANDS)[1]
+    assert b"no json" == taken(installation, COMMANDS)[1]
 
 
-def test_a_replay_that_the_queue_refuses_loses_nothing(house: House, prestager: Prestager) -> None:
+def test_a_replay_that_the_queue_refuses_loses_nothing(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A letter whose queue is gone stays a dead letter, and the operator is told."""
-    house.put(dead_letters_of("prestager.prepare"), b"{}", message_id="one")
-    with house.channel() as channel:
+    installation.put(dead_letters_of("prestager.prepare"), b"{}", message_id="one")
+    with installation.channel() as channel:
         channel.queue_delete("prestager.prepare")
     try:
         ended = prestager("dead-letters", "replay", "prepare", "one")
     finally:
-        house.declare()
+        installation.declare()
 
     assert 1 == ended.code
     assert "still in prestager.prepare.XQ" in ended.err
-    house.await_count(dead_letters_of("prestager.prepare"), 1)
+    installation.await_count(dead_letters_of("prestager.prepare"), 1)
 
 
-def test_purge_asks_first(house: House, prestager: Prestager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_purge_asks_first(
+    installation: AmqpInstallation, prestager: Prestager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Letters are thrown away after a yes only, and of the named queue only."""
-    turned_away(house, "one")
-    rejected(house, SUBCLOUDS, "other")
+    turned_away(installation, "one")
+    rejected(installation, SUBCLOUDS, "other")
     monkeypatch.setattr("typer.confirm", lambda _question: False)
 
     refused = prestager("dead-letters", "purge", "commands")
@@ -168,7 +170,7 @@ def test_purge_asks_first(house: House, prestager: Prestager, monkeypatch: pytes
 
     assert (1, "Error: Nothing was thrown away.\n") == (refused.code, refused.err)
     assert (0, "1 dead letters of prestager.commands are gone.\n") == (done.code, done.out)
-    assert [0, 1] == [house.count(XQ), house.count(dead_letters_of(SUBCLOUDS))]
+    assert [0, 1] == [installation.count(XQ), installation.count(dead_letters_of(SUBCLOUDS))]
 
 
 @pytest.mark.parametrize(

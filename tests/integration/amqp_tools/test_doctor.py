@@ -14,7 +14,7 @@ from cli.doctor import database_checks as store_checks
 from cli.doctor.finding import Level
 from db.database import Database
 from messages.queues import COMMANDS, PREPARE
-from tests.integration.amqp_tools.amqp_house import Ended, House, Prestager
+from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Ended, Prestager
 from tests.support.tcp_proxy import HOST
 
 OURS = next(dict(queue.arguments) for queue in QUEUES if queue.name == PREPARE)
@@ -36,7 +36,7 @@ def schema(prestager: Prestager) -> None:
     assert 0 == prestager("db", "upgrade").code
 
 
-def test_all_is_well(running: House, prestager: Prestager) -> None:
+def test_all_is_well(running: AmqpInstallation, prestager: Prestager) -> None:
     """A running installation has no failing line, and the queues are as declared."""
     running.purge()
 
@@ -51,15 +51,15 @@ def test_all_is_well(running: House, prestager: Prestager) -> None:
     assert COMMANDS not in found, found[COMMANDS]
 
 
-def test_it_changes_nothing(house: House, prestager: Prestager, tmp_path: Path) -> None:
+def test_it_changes_nothing(installation: AmqpInstallation, prestager: Prestager, tmp_path: Path) -> None:
     """A queue and a database that are not there are said to be missing, and are missing afterwards."""
-    with house.channel() as channel:
+    with installation.channel() as channel:
         channel.queue_delete(PREPARE)
     try:
         ended = prestager("doctor", DATA_DIR=tmp_path / "new")
         again = prestager("doctor", DATA_DIR=tmp_path / "new")
     finally:
-        house.declare()
+        installation.declare()
 
     assert 0 == ended.code
     # The room for slots is the memory that is free right then.
@@ -70,17 +70,17 @@ def test_it_changes_nothing(house: House, prestager: Prestager, tmp_path: Path) 
     assert not (tmp_path / "new").exists()
 
 
-def test_a_queue_with_other_arguments(house: House, prestager: Prestager) -> None:
+def test_a_queue_with_other_arguments(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A queue that somebody made differently fails with the argument that differs and the way out."""
-    with house.channel() as channel:
+    with installation.channel() as channel:
         channel.queue_delete(PREPARE)
         channel.queue_declare(PREPARE, durable=True, arguments=OURS | {"x-delivery-limit": 3})
     try:
         ended = prestager("doctor")
     finally:
-        with house.channel() as channel:
+        with installation.channel() as channel:
             channel.queue_delete(PREPARE)
-        house.declare()
+        installation.declare()
 
     level, finding = lines(ended)[PREPARE]
     assert (1, "fail") == (ended.code, level)
@@ -88,11 +88,11 @@ def test_a_queue_with_other_arguments(house: House, prestager: Prestager) -> Non
     assert "delete it on the broker" in finding
 
 
-def test_dead_letters_and_missing_coordinators_are_told(house: House, prestager: Prestager) -> None:
+def test_dead_letters_and_missing_coordinators_are_told(installation: AmqpInstallation, prestager: Prestager) -> None:
     """What an operator should look at is a warning and no failure; a missing worker is the failure."""
-    house.purge()
-    house.put(dead_letters_of(COMMANDS), b"{}", message_id="one")
-    house.await_count(dead_letters_of(COMMANDS), 1)
+    installation.purge()
+    installation.put(dead_letters_of(COMMANDS), b"{}", message_id="one")
+    installation.await_count(dead_letters_of(COMMANDS), 1)
 
     ended = prestager("doctor")
 
@@ -118,9 +118,9 @@ def test_a_broker_that_says_nothing(prestager: Prestager, monkeypatch: pytest.Mo
     assert (1, "fail") == (ended.code, lines(ended)["broker"][0])
 
 
-def test_a_user_without_rights(house: House, prestager: Prestager) -> None:
+def test_a_user_without_rights(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A user who may not declare is told which rights it lacks."""
-    ended = prestager("doctor", BROKER_URL=house.outsider(read=".*"))
+    ended = prestager("doctor", BROKER_URL=installation.outsider(read=".*"))
 
     assert (1, "fail") == (ended.code, lines(ended)[PREPARE][0])
     assert "Give the broker's user" in lines(ended)[PREPARE][1]
@@ -144,10 +144,12 @@ def test_a_database_that_is_away(prestager: Prestager) -> None:
 
 
 @pytest.mark.parametrize(("skew_s", "level"), [(4.0, Level.OK), (6.0, Level.WARN), (-6.0, Level.WARN)])
-def test_the_clock(house: House, monkeypatch: pytest.MonkeyPatch, skew_s: float, level: Level) -> None:
+def test_the_clock(
+    installation: AmqpInstallation, monkeypatch: pytest.MonkeyPatch, skew_s: float, level: Level
+) -> None:
     """The database's clock may differ by 5 s from ours, to either side."""
     monkeypatch.setattr(store_checks, "time", lambda: time() + skew_s)
-    database = Database(house.settings.store_url)
+    database = Database(installation.settings.store_url)
     try:
         found = store_checks._skew(database)
     finally:

@@ -11,7 +11,7 @@ import pytest
 
 from db.database import Database
 from db.heartbeats import all_processes
-from tests.integration.amqp_tools.amqp_house import END_S, ROOT, House
+from tests.integration.amqp_tools.amqp_installation import END_S, ROOT, AmqpInstallation
 from tests.support.imported_sites import READY, import_sites_at
 from tests.support.journal_playbooks import journal_lines, write_playbooks
 from tests.support.waiting import wait_for
@@ -26,11 +26,11 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def process(house: House, tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(installation: AmqpInstallation, tmp_path: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Give the command, ready, with playbooks that write a journal."""
     write_playbooks(tmp_path / "playbooks", seconds=0.1)
     (tmp_path / "journal").mkdir()
-    environment = house.environment | {
+    environment = installation.environment | {
         "PRESTAGER_PLAYBOOKS_DIR": str(tmp_path / "playbooks"),
         "HOME": str(tmp_path),
     }
@@ -49,14 +49,14 @@ def process(house: House, tmp_path: Path, log: Path) -> Iterator[subprocess.Pope
 
 
 def test_it_takes_a_strategy_to_its_end(
-    house: House, process: subprocess.Popen[bytes], tmp_path: Path, log: Path
+    installation: AmqpInstallation, process: subprocess.Popen[bytes], tmp_path: Path, log: Path
 ) -> None:
     """Commands are answered, playbooks run, the strategy completes, and the process ends in order when asked.
 
     Meanwhile it reports itself like any other process, and afterwards no longer.
     """
     variables = {**READY, "ansible_connection": "local", "journal_dir": str(tmp_path / "journal")}
-    import_sites_at(house.settings.store_url, {"site0": variables})
+    import_sites_at(installation.settings.store_url, {"site0": variables})
     sealed = subprocess.run(
         [
             sys.executable,
@@ -68,9 +68,9 @@ def test_it_takes_a_strategy_to_its_end(
             "--id",
             "create",
             "--user",
-            house.rabbitmq.user,
+            installation.rabbitmq.user,
         ],
-        env=house.environment,
+        env=installation.environment,
         input="pw",
         capture_output=True,
         text=True,
@@ -78,16 +78,16 @@ def test_it_takes_a_strategy_to_its_end(
         timeout=60,
     ).stdout.strip()
 
-    created = house.send(house.url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
-    applied = house.send(house.url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
+    created = installation.send(installation.url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
+    applied = installation.send(installation.url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
     assert [200, 200] == [created[1]["status"], applied[1]["status"]], (created, applied)
-    wait_for(lambda: house.strategy_state() != "applying", 60, log.read_text)
-    database = Database(house.settings.store_url)
+    wait_for(lambda: installation.strategy_state() != "applying", 60, log.read_text)
+    database = Database(installation.settings.store_url)
     with database.read() as connection:
         reported = [(row["role"], bool(row["alive"])) for row in all_processes(connection)]
     process.terminate()
 
-    assert "complete" == house.strategy_state(), log.read_text()
+    assert "complete" == installation.strategy_state(), log.read_text()
     assert any(line.startswith("end prestage_sw") for line in journal_lines(tmp_path / "journal"))
     assert 0 == process.wait(60), log.read_text()
     assert "service.stopped" in log.read_text()
@@ -97,9 +97,9 @@ def test_it_takes_a_strategy_to_its_end(
     assert ([("coordinator+worker", True)], []) == (reported, left)
 
 
-def test_wrong_settings_are_told_without_values(house: House) -> None:
+def test_wrong_settings_are_told_without_values(installation: AmqpInstallation) -> None:
     """The command ends at once and names what is wrong, but never the value of a setting."""
-    environment = house.environment | {"PRESTAGER_BROKER_URL": "http://user:hidden@broker/"}
+    environment = installation.environment | {"PRESTAGER_BROKER_URL": "http://user:hidden@broker/"}
 
     done = subprocess.run(DRAMATIQ, env=environment, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
 

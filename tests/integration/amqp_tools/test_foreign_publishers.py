@@ -17,7 +17,7 @@ from pika.exceptions import ChannelClosedByBroker
 from broker.amqp.topology import EVENTS, dead_letters_of
 from db.schema import commands, strategies, subclouds
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
-from tests.integration.amqp_tools.amqp_house import ROOT, House, Prestager
+from tests.integration.amqp_tools.amqp_installation import ROOT, AmqpInstallation, Prestager
 from tests.support.verifying_receiver import verifying
 
 SOURCE = "//ci.example.net/night"
@@ -32,15 +32,17 @@ SITE = {
 
 
 @pytest.fixture(scope="module")
-def publisher(house: House) -> str:
+def publisher(installation: AmqpInstallation) -> str:
     """Give the address of a user that may write to the commands exchange and nothing else."""
-    return house.outsider(write=r"^prestager\.commands$")
+    return installation.outsider(write=r"^prestager\.commands$")
 
 
 @pytest.fixture
-def listener(house: House) -> Iterator[subprocess.Popen[str]]:
+def listener(installation: AmqpInstallation) -> Iterator[subprocess.Popen[str]]:
     """Give the example of a listener, which listens, as a user that may do nothing else."""
-    url = house.outsider(configure=r"^amq\.gen-.*", write=r"^amq\.gen-.*", read=r"^(amq\.gen-.*|prestager\.events)$")
+    url = installation.outsider(
+        configure=r"^amq\.gen-.*", write=r"^amq\.gen-.*", read=r"^(amq\.gen-.*|prestager\.events)$"
+    )
     process = subprocess.Popen(
         [sys.executable, ROOT / "examples" / "listen_events.py", "strategy.#", "subcloud.*"],
         env={"PATH": os.environ["PATH"], "AMQP_URL": url},
@@ -55,7 +57,7 @@ def listener(house: House) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_the_same_command_twice_acts_once(running: House, publisher: str) -> None:
+def test_the_same_command_twice_acts_once(running: AmqpInstallation, publisher: str) -> None:
     """The same source and id twice have one effect and get the same answer; another id meets what is there."""
     before = running.rows(subclouds)
 
@@ -69,7 +71,7 @@ def test_the_same_command_twice_acts_once(running: House, publisher: str) -> Non
     assert before + 1 == running.rows(subclouds)
 
 
-def test_an_id_belongs_to_its_source(running: House, publisher: str) -> None:
+def test_an_id_belongs_to_its_source(running: AmqpInstallation, publisher: str) -> None:
     """Two sources may use the same id; one source may not use an id for two commands."""
     before = running.rows(commands)
     group = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
@@ -83,7 +85,7 @@ def test_an_id_belongs_to_its_source(running: House, publisher: str) -> None:
     assert before + 2 == running.rows(commands)
 
 
-def test_a_strategy_from_outside(running: House, publisher: str, listener: subprocess.Popen[str]) -> None:
+def test_a_strategy_from_outside(running: AmqpInstallation, publisher: str, listener: subprocess.Popen[str]) -> None:
     """An outsider creates and applies a strategy with a password that is sealed for its command; a listener hears."""
     running.send(publisher, SOURCE, "site-1", "subcloud.add", json.dumps({**SITE, "name": "night0"}))
     user = pika.URLParameters(publisher).credentials.username
@@ -115,7 +117,7 @@ def test_a_strategy_from_outside(running: House, publisher: str, listener: subpr
     assert before + 1 == running.rows(strategies)
 
 
-def test_what_is_no_command_is_a_dead_letter(running: House, publisher: str) -> None:
+def test_what_is_no_command_is_a_dead_letter(running: AmqpInstallation, publisher: str) -> None:
     """A type that does not exist is answered 400 with what is wrong, and kept as a dead letter."""
     running.purge()
 
@@ -141,7 +143,7 @@ BAD = (
 
 
 @pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR, SUBCLOUDS, PREPARE])
-def test_hostile_messages_stop_nothing(running: House, publisher: str, queue: str) -> None:
+def test_hostile_messages_stop_nothing(running: AmqpInstallation, publisher: str, queue: str) -> None:
     """Whatever is put into a queue is a dead letter, and the next command is served."""
     running.purge()
     for body in BAD:
@@ -182,7 +184,7 @@ def test_an_outsider_can_do_nothing_else(publisher: str, attempt: Callable[[Bloc
 
 
 def test_a_webhook_by_message(
-    running: House, publisher: str, prestager: Prestager, monkeypatch: pytest.MonkeyPatch
+    running: AmqpInstallation, publisher: str, prestager: Prestager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program makes a webhook with a secret sealed for that one command, and what is sent is signed by it."""
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{SECRET}\n"))

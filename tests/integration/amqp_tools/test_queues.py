@@ -10,7 +10,7 @@ from broker.amqp.topology import dead_letters_of
 from cli import queues_command
 from cli.queues_command import State, verdict
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, SUBCLOUDS
-from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 from tests.support.tcp_proxy import HOST
 from tests.support.waiting import wait_for
 
@@ -24,7 +24,7 @@ def lines(text: str) -> dict[str, list[str]]:
     return {name: rest for name, *rest in cells}
 
 
-def test_a_running_installation(running: House, prestager: Prestager) -> None:
+def test_a_running_installation(running: AmqpInstallation, prestager: Prestager) -> None:
     """Every queue is shown with its consumers; dead letters are named with what to do."""
     running.purge()
     running.put(dead_letters_of(SUBCLOUDS), b"{}")
@@ -44,7 +44,7 @@ def test_a_running_installation(running: House, prestager: Prestager) -> None:
     ]
 
 
-def test_draining_and_taking_again(running: House, prestager: Prestager) -> None:
+def test_draining_and_taking_again(running: AmqpInstallation, prestager: Prestager) -> None:
     """A worker that drains is named with the way back; undrained it takes again; an unknown one is not found."""
     name = running.settings.worker_name
 
@@ -70,9 +70,9 @@ def test_draining_and_taking_again(running: House, prestager: Prestager) -> None
     assert f"did you mean {name}?" in unknown.err
 
 
-def test_nobody_runs(house: House, prestager: Prestager) -> None:
+def test_nobody_runs(installation: AmqpInstallation, prestager: Prestager) -> None:
     """Where nobody takes what waits, it is said what to start."""
-    house.purge()
+    installation.purge()
     found = lines(prestager("queues").out)
 
     assert ["0", "0"] == found[COMMANDS][:2]

@@ -12,7 +12,7 @@ from broker.amqp.cloudevents import to_command
 from db.encryption import UnsealingError
 from messages.commands import Command
 from service.secret_key import load_sealer
-from tests.integration.amqp_tools.amqp_house import House, Prestager
+from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 
 SOURCE = "//ci.example.net/night job"
 
@@ -24,18 +24,18 @@ def command(event_id: str, user: str = "") -> Command:
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, house: House) -> None:
+def typed(monkeypatch: pytest.MonkeyPatch, installation: AmqpInstallation) -> None:
     """Have a password on standard input, and a key."""
-    load_sealer(house.settings)
+    load_sealer(installation.settings)
     monkeypatch.setattr("sys.stdin", io.StringIO("Li69nux*\n"))
 
 
 @pytest.mark.usefixtures("typed")
-def test_it_opens_for_its_command_only(house: House, prestager: Prestager) -> None:
+def test_it_opens_for_its_command_only(installation: AmqpInstallation, prestager: Prestager) -> None:
     """What is printed is the password for the command that has the source and the id, and for no other."""
     ended = prestager("seal", "--source", SOURCE, "--id", "one")
 
-    sealer, sealed = load_sealer(house.settings), ended.out.strip()
+    sealer, sealed = load_sealer(installation.settings), ended.out.strip()
     assert (0, "") == (ended.code, ended.err)
     assert "Li69nux*" == sealer.open(sealed, bound_to=command("one").id)
     with pytest.raises(UnsealingError):
@@ -44,11 +44,11 @@ def test_it_opens_for_its_command_only(house: House, prestager: Prestager) -> No
 
 
 @pytest.mark.usefixtures("typed")
-def test_it_opens_for_its_user_only(house: House, prestager: Prestager) -> None:
+def test_it_opens_for_its_user_only(installation: AmqpInstallation, prestager: Prestager) -> None:
     """What is sealed for a user opens for a command that RabbitMQ says this user published, and for no other."""
     ended = prestager("seal", "--source", SOURCE, "--id", "one", "--user", "night/job")
 
-    sealer, sealed = load_sealer(house.settings), ended.out.strip()
+    sealer, sealed = load_sealer(installation.settings), ended.out.strip()
     assert "Li69nux*" == sealer.open(sealed, bound_to=command("one", "night/job").id)
     for user in ("", "night", "night%2Fjob"):
         with pytest.raises(UnsealingError):

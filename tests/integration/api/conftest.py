@@ -15,7 +15,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
 from tests.support.migrated_database import place_migrated
-from tests.support.served_api import BOUNDS, RecordingTransport, Rig, serve
+from tests.support.served_api import BOUNDS, RecordingTransport, ServedApi, serve
 
 KEY = b"k" * 32
 
@@ -53,9 +53,9 @@ def bounds() -> ConnectionBounds:
 
 
 @pytest.fixture
-async def rig(
+async def api(
     database: Database, sealer: Sealer, checks: dict[str, str | None], limits: Limits, bounds: ConnectionBounds
-) -> AsyncIterator[Rig]:
+) -> AsyncIterator[ServedApi]:
     """The running API."""
 
     async def readiness() -> Mapping[str, str | None]:
@@ -71,5 +71,5 @@ async def rig(
         readiness=readiness,
         limits=limits,
     )
-    async with serve(app, database, transport, bounds) as rig:
-        yield rig
+    async with serve(app, database, transport, bounds) as api:
+        yield api

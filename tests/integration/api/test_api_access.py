@@ -4,7 +4,7 @@ import pytest
 
 from api.auth import READ, Caller
 from db.tokens import TokenStore
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 READS = [
     "/v1.0/sw-update-strategy/steps",
@@ -31,72 +31,72 @@ MANAGING = {"management-state": "managed", "force": "true"}
 
 
 @pytest.mark.parametrize("role", ["reader", "operator", "configurator", "admin"])
-async def test_everybody_reads(rig: Rig, role: str) -> None:
+async def test_everybody_reads(api: ServedApi, role: str) -> None:
     """Every role reads everything."""
-    assert [200] * len(READS) == [(await rig.send("GET", path, role=role)).status for path in READS]
+    assert [200] * len(READS) == [(await api.send("GET", path, role=role)).status for path in READS]
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-async def test_who_changes(rig: Rig, method: str, path: str, body: dict[str, str] | None) -> None:
+async def test_who_changes(api: ServedApi, method: str, path: str, body: dict[str, str] | None) -> None:
     """Admin and configurator change things; reader and operator are refused and nothing is sent."""
     for role in ("reader", "operator"):
-        refused = await rig.send(method, path, body or b"", role=role)
+        refused = await api.send(method, path, body or b"", role=role)
         assert refused.status == 403
         assert refused.detail == "Access was denied to this resource."
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
     for role in ("configurator", "admin"):
-        assert (await rig.send(method, path, body or b"", role=role)).status == 200
-    assert [command.requested_by for command in rig.transport.commands] == ["configurator", "admin"]
+        assert (await api.send(method, path, body or b"", role=role)).status == 200
+    assert [command.requested_by for command in api.transport.commands] == ["configurator", "admin"]
 
 
 @pytest.mark.parametrize("body", [MANAGING, {"management-state": "unmanaged"}])
-async def test_operator_manages(rig: Rig, body: dict[str, str]) -> None:
+async def test_operator_manages(api: ServedApi, body: dict[str, str]) -> None:
     """An operator manages and unmanages."""
-    assert (await rig.send("PATCH", "/v1.0/subclouds/a", body, role="operator")).status == 200
-    assert rig.transport.only.data == body
+    assert (await api.send("PATCH", "/v1.0/subclouds/a", body, role="operator")).status == 200
+    assert api.transport.only.data == body
 
 
 @pytest.mark.parametrize("body", [{**MANAGING, "location": "x"}, {"force": "true"}])
-async def test_operator_only_manages(rig: Rig, body: dict[str, str]) -> None:
+async def test_operator_only_manages(api: ServedApi, body: dict[str, str]) -> None:
     """An operator changes nothing beside, nor sends force alone."""
-    assert (await rig.send("PATCH", "/v1.0/subclouds/a", body, role="operator")).status == 403
-    assert rig.transport.commands == []
+    assert (await api.send("PATCH", "/v1.0/subclouds/a", body, role="operator")).status == 403
+    assert api.transport.commands == []
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-async def test_role_before_body(rig: Rig, method: str, path: str, body: object) -> None:
+async def test_role_before_body(api: ServedApi, method: str, path: str, body: object) -> None:
     """Who may not change anything learns nothing about the body."""
-    assert (await rig.send(method, path, b"not json", role="reader")).status == 403
+    assert (await api.send(method, path, b"not json", role="reader")).status == 403
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Auth-Token": ""}, {"X-Project-Id": "admin", "X-User-Id": "admin"}])
-async def test_no_token(rig: Rig, headers: dict[str, str]) -> None:
+async def test_no_token(api: ServedApi, headers: dict[str, str]) -> None:
     """Without a token nothing is done; who the caller says to be does not matter."""
-    reply = await rig.send("DELETE", "/v1.0/sw-update-strategy", role=None, headers=headers)
+    reply = await api.send("DELETE", "/v1.0/sw-update-strategy", role=None, headers=headers)
 
     assert reply.status == 401
     assert reply.detail == "Failed to validate access token: Authentication required"
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
 
 @pytest.mark.parametrize("token", ["nonsense", "prst_" + "x" * 43, "prst_\xfc", "<b>"])
-async def test_bad_token(rig: Rig, token: str) -> None:
+async def test_bad_token(api: ServedApi, token: str) -> None:
     """An unknown token is refused and not repeated."""
-    reply = await rig.send("GET", "/v1.0/subclouds", role=None, headers={"X-Auth-Token": token})
+    reply = await api.send("GET", "/v1.0/subclouds", role=None, headers={"X-Auth-Token": token})
 
     assert reply.status == 401
     assert reply.detail == "Failed to validate access token: Auth token is invalid"
     assert token not in reply.text.replace("<br", "")
 
 
-async def test_revoked_token(rig: Rig) -> None:
+async def test_revoked_token(api: ServedApi) -> None:
     """A revoked token ends with the very next request."""
-    assert (await rig.send("GET", "/v1.0/subclouds", role="admin")).status == 200
+    assert (await api.send("GET", "/v1.0/subclouds", role="admin")).status == 200
 
-    TokenStore(rig.database).revoke("admin")
+    TokenStore(api.database).revoke("admin")
 
-    assert (await rig.send("GET", "/v1.0/subclouds", role="admin")).status == 401
+    assert (await api.send("GET", "/v1.0/subclouds", role="admin")).status == 401
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,22 @@ import pytest
 from db.encryption import Sealer
 from db.schema import steps, strategies, subclouds
 from tests.support import api_rows
-from tests.support.served_api import Rig, multipart
+from tests.support.served_api import ServedApi, multipart
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PRESTAGE = {"type": "prestage"}
 SECRET = '"sysadmin_password": "TGk2OW51eCo="'
 
 
-def as_the_client(rig: Rig, line: str, body: bytes = b"", **headers: str) -> bytes:
+def as_the_client(api: ServedApi, line: str, body: bytes = b"", **headers: str) -> bytes:
     """Return a request as python-requests writes it."""
     fields = {
-        "Host": f"{rig.host}:{rig.port}",
+        "Host": f"{api.host}:{api.port}",
         "User-Agent": "python-requests/2.34.2",
         "Accept-Encoding": "gzip, deflate",
         "Accept": "*/*",
         "Connection": "keep-alive",
-        "x-auth-token": rig.token("admin"),
+        "x-auth-token": api.token("admin"),
         "X-Project-Id": "0b2f1d2c",
         "X-User-Id": "66a1b2c3",
         **{name.replace("_", "-"): value for name, value in headers.items()},
@@ -89,12 +89,14 @@ def as_the_client(rig: Rig, line: str, body: bytes = b"", **headers: str) -> byt
         ),
     ],
 )
-async def test_json_requests(rig: Rig, sealer: Sealer, line: str, body: str, command: str, subject: str | None) -> None:
+async def test_json_requests(
+    api: ServedApi, sealer: Sealer, line: str, body: str, command: str, subject: str | None
+) -> None:
     """Each JSON request becomes its command, the password sealed and the rest as written."""
-    reply = await rig.send_raw(as_the_client(rig, line, body.encode(), Content_Type="application/json"))
+    reply = await api.send_raw(as_the_client(api, line, body.encode(), Content_Type="application/json"))
 
     assert (reply.status, reply.json) == (200, {"done": True})
-    sent = rig.transport.only
+    sent = api.transport.only
     fields = json.loads(body)
     password = fields.pop("sysadmin_password", None)
     assert (sent.type, sent.subject, sent.data) == (command, subject, fields)
@@ -114,13 +116,13 @@ async def test_json_requests(rig: Rig, sealer: Sealer, line: str, body: str, com
     ],
 )  # fmt: skip
 async def test_actions_and_deletes(
-    rig: Rig, line: str, body: bytes, command: str, subject: str | None, data: dict[str, Any]
+    api: ServedApi, line: str, body: bytes, command: str, subject: str | None, data: dict[str, Any]
 ) -> None:
     """Each action and delete becomes its command."""
     headers = {"Content_Type": "application/json"} if body else {}
 
-    assert (await rig.send_raw(as_the_client(rig, line, body, **headers))).status == 200
-    sent = rig.transport.only
+    assert (await api.send_raw(as_the_client(api, line, body, **headers))).status == 200
+    sent = api.transport.only
     assert (sent.type, sent.subject, sent.data) == (command, subject, data)
 
 
@@ -158,14 +160,14 @@ async def test_actions_and_deletes(
         ),
     ],
 )
-async def test_form_requests(rig: Rig, line: str, parts: list[Any], command: str, data: dict[str, str]) -> None:
+async def test_form_requests(api: ServedApi, line: str, parts: list[Any], command: str, data: dict[str, str]) -> None:
     """Each form becomes its command."""
     body, headers = multipart(*parts)
 
-    reply = await rig.send_raw(as_the_client(rig, line, body, Content_Type=headers["Content-Type"]))
+    reply = await api.send_raw(as_the_client(api, line, body, Content_Type=headers["Content-Type"]))
 
     assert reply.status == 200
-    assert (rig.transport.only.type, rig.transport.only.data) == (command, data)
+    assert (api.transport.only.type, api.transport.only.data) == (command, data)
 
 
 @pytest.mark.parametrize(
@@ -182,30 +184,30 @@ async def test_form_requests(rig: Rig, line: str, parts: list[Any], command: str
         ("/v1.0/subcloud-groups/Default/subclouds", "subclouds"),
     ],
 )
-async def test_reading_requests(rig: Rig, path: str, key: str) -> None:
+async def test_reading_requests(api: ServedApi, path: str, key: str) -> None:
     """Each read answers with 200 and JSON."""
-    rig.insert(subclouds, api_rows.subcloud(1, "subcloud1"))
-    rig.insert(strategies, api_rows.strategy(1))
-    rig.insert(steps, api_rows.step(1, "subcloud1", strategy_id=1))
+    api.insert(subclouds, api_rows.subcloud(1, "subcloud1"))
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, api_rows.step(1, "subcloud1", strategy_id=1))
 
-    reply = await rig.send_raw(as_the_client(rig, f"GET {path}"))
+    reply = await api.send_raw(as_the_client(api, f"GET {path}"))
 
     assert reply.status == 200
     assert key in reply.json
 
 
-def as_curl(rig: Rig, path: str, body: bytes) -> bytes:
+def as_curl(api: ServedApi, path: str, body: bytes) -> bytes:
     """Return a POST as curl -d writes it."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {rig.host}:{rig.port}\r\nUser-Agent: curl/7.64.0\r\n"
-        f"Accept: */*\r\nX-Auth-Token: {rig.token('admin')}\r\nContent-Length: {len(body)}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {api.host}:{api.port}\r\nUser-Agent: curl/7.64.0\r\n"
+        f"Accept: */*\r\nX-Auth-Token: {api.token('admin')}\r\nContent-Length: {len(body)}\r\n"
         "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
     )
     return head.encode() + body
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-async def test_continued_lines_of_curl(rig: Rig, end: bytes) -> None:
+async def test_continued_lines_of_curl(api: ServedApi, end: bytes) -> None:
     """The published sample keeps a backslash at the end of each line inside of its quotes, and works."""
     body = end.join(
         [
@@ -218,31 +220,31 @@ async def test_continued_lines_of_curl(rig: Rig, end: bytes) -> None:
         ]
     )
 
-    assert (await rig.send_raw(as_curl(rig, STRATEGY, body))).status == 200
-    assert rig.transport.only.data == {
+    assert (await api.send_raw(as_curl(api, STRATEGY, body))).status == 200
+    assert api.transport.only.data == {
         "type": "prestage",
         "subcloud-apply-type": "parallel",
         "max-parallel-subclouds": "50",
         "stop-on-failure": "true",
         "group": "Default",
     }
-    assert rig.transport.only.sealed_password is not None
+    assert api.transport.only.sealed_password is not None
 
 
-async def test_apply_sample_without_its_body(rig: Rig) -> None:
+async def test_apply_sample_without_its_body(api: ServedApi) -> None:
     """The published apply sample sends no body and no length; the answer says what is missing."""
     request = (
         f"POST {STRATEGY}/actions HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/7.64.0\r\nAccept: */*\r\n"
-        f"Content-Type: application/json\r\nX-Auth-Token: {rig.token('admin')}\r\n\r\n"
+        f"Content-Type: application/json\r\nX-Auth-Token: {api.token('admin')}\r\n\r\n"
     )
 
-    reply = await rig.send_raw(request.encode())
+    reply = await api.send_raw(request.encode())
 
     assert (reply.status, reply.detail) == (400, "Body required")
 
 
-async def test_malformed_sample(rig: Rig) -> None:
+async def test_malformed_sample(api: ServedApi) -> None:
     """The published sample of malformed data is a bad request."""
-    reply = await rig.send_raw(as_curl(rig, STRATEGY, b"abc"))
+    reply = await api.send_raw(as_curl(api, STRATEGY, b"abc"))
 
     assert (reply.status, reply.detail) == (400, "Request body is malformed.")

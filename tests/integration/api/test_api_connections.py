@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from api.connections import ConnectionBounds, ConnectionCounts, TooManyConnectionsError
 from db.schema import events
 from tests.support import api_rows
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 DEADLINE_S = 10.0
 HEAD_S = 0.4
@@ -29,9 +29,9 @@ def bounds() -> ConnectionBounds:
     return ConnectionBounds(total=6, per_address=4, head_s=HEAD_S, write_s=0.3)
 
 
-async def connect(rig: Rig, source: str = "127.0.0.1") -> Streams:
+async def connect(api: ServedApi, source: str = "127.0.0.1") -> Streams:
     """Connect from an address."""
-    return await asyncio.open_connection(rig.host, rig.port, local_addr=(source, 0))
+    return await asyncio.open_connection(api.host, api.port, local_addr=(source, 0))
 
 
 async def read_head(reader: asyncio.StreamReader) -> int:
@@ -61,27 +61,27 @@ async def all_that_comes(reader: asyncio.StreamReader) -> bytes:
     return found
 
 
-async def await_connections(rig: Rig, count: int) -> None:
+async def await_connections(api: ServedApi, count: int) -> None:
     """Wait until the server has so many connections."""
     end = monotonic() + DEADLINE_S
-    while rig.connections != count:
-        assert monotonic() < end, rig.connections
+    while api.connections != count:
+        assert monotonic() < end, api.connections
         await asyncio.sleep(0.01)
 
 
-async def test_nothing_is_said(rig: Rig) -> None:
+async def test_nothing_is_said(api: ServedApi) -> None:
     """A connection on which nothing comes ends within the time of a head, without an answer."""
-    reader, writer = await connect(rig)
+    reader, writer = await connect(api)
 
     assert b"" == await all_that_comes(reader)
-    await await_connections(rig, 0)
+    await await_connections(api, 0)
     writer.close()
 
 
 @pytest.mark.parametrize("head", [ALIVE[:-2] + b"X: " + b"y" * 1000, b"\r\n" * 500, b"GET /" + b"x" * 1000])
-async def test_a_dripping_head(rig: Rig, head: bytes) -> None:
+async def test_a_dripping_head(api: ServedApi, head: bytes) -> None:
     """A head that comes byte by byte is given up after its time, however lively the drip is."""
-    reader, writer = await connect(rig)
+    reader, writer = await connect(api)
     began = monotonic()
     dripping = asyncio.create_task(drip(writer, head))
     answer = await all_that_comes(reader)
@@ -90,17 +90,17 @@ async def test_a_dripping_head(rig: Rig, head: bytes) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.split()[1:2] == [b"408"]
     assert json.loads(body)["description"] == "The head of the request did not come in time."
-    await await_connections(rig, 0)
+    await await_connections(api, 0)
     dripping.cancel()
     writer.close()
 
 
-async def test_a_dripping_second_head(rig: Rig) -> None:
+async def test_a_dripping_second_head(api: ServedApi) -> None:
     """A connection may idle between requests; from the first byte of the next one on its head has its time."""
-    idle_reader, idle_writer = await connect(rig)
+    idle_reader, idle_writer = await connect(api)
     idle_writer.write(ALIVE)
     assert 200 == await read_head(idle_reader)
-    reader, writer = await connect(rig)
+    reader, writer = await connect(api)
     writer.write(ALIVE)
     assert 200 == await read_head(reader)
     dripping = asyncio.create_task(drip(writer, ALIVE[:-2] + b"X: " + b"y" * 1000))
@@ -113,23 +113,23 @@ async def test_a_dripping_second_head(rig: Rig) -> None:
         one.close()
 
 
-async def test_a_head_behind_a_request(rig: Rig) -> None:
+async def test_a_head_behind_a_request(api: ServedApi) -> None:
     """A head that never ends takes no answer from the request before it on the same connection."""
     may_answer = asyncio.Event()
-    answer_of = rig.transport.request
+    answer_of = api.transport.request
 
     async def late(command: object) -> object:
         await may_answer.wait()
         return await answer_of(command)  # type: ignore[arg-type]
 
-    rig.transport.request = late  # type: ignore[method-assign,assignment]
+    api.transport.request = late  # type: ignore[method-assign,assignment]
     body = b'{"type": "prestage"}'
-    head = f"POST /v1.0/sw-update-strategy HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {rig.token('admin')}\r\n"
-    reader, writer = await connect(rig)
+    head = f"POST /v1.0/sw-update-strategy HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {api.token('admin')}\r\n"
+    reader, writer = await connect(api)
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    await rig.await_requests(1)
+    await api.await_requests(1)
     dripping = asyncio.create_task(drip(writer, ALIVE[:-2]))
-    other_reader, other_writer = await connect(rig)
+    other_reader, other_writer = await connect(api)
     # Had the same time, and is over.
     await all_that_comes(other_reader)
     may_answer.set()
@@ -142,10 +142,10 @@ async def test_a_head_behind_a_request(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("authenticated", [True, False])
-async def test_a_dripping_body(rig: Rig, authenticated: bool) -> None:
+async def test_a_dripping_body(api: ServedApi, authenticated: bool) -> None:
     """A body that comes byte by byte is given up, whether or not somebody reads it."""
-    token = rig.token("admin") if authenticated else "prst_x"
-    reader, writer = await connect(rig)
+    token = api.token("admin") if authenticated else "prst_x"
+    reader, writer = await connect(api)
     head = (
         f"POST /v1.0/sw-update-strategy HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\nContent-Length: 100000\r\n\r\n"
     )
@@ -154,35 +154,35 @@ async def test_a_dripping_body(rig: Rig, authenticated: bool) -> None:
 
     assert (408 if authenticated else 401) == await read_head(reader)
     assert b"" == await all_that_comes(reader)
-    await await_connections(rig, 0)
+    await await_connections(api, 0)
     dripping.cancel()
     writer.close()
 
 
-async def test_nobody_hears_the_answer(rig: Rig) -> None:
+async def test_nobody_hears_the_answer(api: ServedApi) -> None:
     """A caller who takes nothing in is let go; what waits for it does not wait for ever."""
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(deaf, (rig.host, rig.port))
+        await asyncio.get_running_loop().sock_connect(deaf, (api.host, api.port))
         request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(deaf, request * 200))
-        await rig.await_requests(2)
-        await await_connections(rig, 0)
+        await api.await_requests(2)
+        await await_connections(api, 0)
         with suppress(ConnectionError):
             await sending
 
 
-async def test_one_address_has_its_part(rig: Rig) -> None:
+async def test_one_address_has_its_part(api: ServedApi) -> None:
     """Connections of one address beyond its number are refused; others are served, and a free place is given."""
-    held = [await connect(rig) for _ in range(4)]
+    held = [await connect(api) for _ in range(4)]
     for reader, writer in held:
         writer.write(ALIVE)
         assert 200 == await read_head(reader)
     with capture_logs() as logs:
-        reader, writer = await connect(rig)
+        reader, writer = await connect(api)
         refusal = await all_that_comes(reader)
-    other_reader, other_writer = await connect(rig, "127.0.0.2")
+    other_reader, other_writer = await connect(api, "127.0.0.2")
     other_writer.write(ALIVE)
 
     assert refusal == b"" or refusal.startswith(b"HTTP/1.1 503")
@@ -191,38 +191,38 @@ async def test_one_address_has_its_part(rig: Rig) -> None:
     ]
     assert 200 == await read_head(other_reader)
     held[0][1].close()
-    await await_connections(rig, 4)
-    again_reader, again_writer = await connect(rig)
+    await await_connections(api, 4)
+    again_reader, again_writer = await connect(api)
     again_writer.write(ALIVE)
     assert 200 == await read_head(again_reader)
     for one in (writer, other_writer, again_writer, *(one for _, one in held)):
         one.close()
 
 
-async def test_all_together_are_bounded(rig: Rig) -> None:
+async def test_all_together_are_bounded(api: ServedApi) -> None:
     """However many addresses there are, there are never more connections than the bound."""
-    held = [await connect(rig, f"127.0.0.{number}") for number in range(1, 31)]
-    assert 6 >= rig.connections
-    await await_connections(rig, 0)
-    reader, writer = await connect(rig)
+    held = [await connect(api, f"127.0.0.{number}") for number in range(1, 31)]
+    assert 6 >= api.connections
+    await await_connections(api, 0)
+    reader, writer = await connect(api)
     writer.write(ALIVE)
     assert 200 == await read_head(reader)
     for one in (writer, *(one for _, one in held)):
         one.close()
 
 
-async def test_long_answers_go_on(rig: Rig) -> None:
+async def test_long_answers_go_on(api: ServedApi) -> None:
     """The stream of events goes on for longer than any of the times, and counts as the one connection that it is."""
-    reader, writer = await connect(rig)
-    writer.write(f"GET /v1.0/events HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {rig.token('reader')}\r\n\r\n".encode())
+    reader, writer = await connect(api)
+    writer.write(f"GET /v1.0/events HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {api.token('reader')}\r\n\r\n".encode())
     await asyncio.wait_for(reader.readuntil(b"event: snapshot"), DEADLINE_S)
     for _ in range(2):
         # Ends when the time of a head is over.
-        other_reader, other_writer = await connect(rig)
+        other_reader, other_writer = await connect(api)
         await all_that_comes(other_reader)
         other_writer.close()
     happened = {"type": "subcloud.online", "subject": "subcloud/far", "data": {}, "at": api_rows.CREATED}
-    rig.insert(events, {**happened, "published": False})
+    api.insert(events, {**happened, "published": False})
 
     await asyncio.wait_for(reader.readuntil(b"subcloud/far"), DEADLINE_S)
     writer.close()

@@ -13,22 +13,22 @@ from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
-from tests.support.served_api import RecordingTransport, Rig, serve
+from tests.support.served_api import RecordingTransport, ServedApi, serve
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-async def test_the_document_is_served_as_committed(rig: Rig) -> None:
+async def test_the_document_is_served_as_committed(api: ServedApi) -> None:
     """Anybody reads the document, and it is the committed one, to the byte."""
-    reply = await rig.send("GET", "/openapi.json", role=None)
+    reply = await api.send("GET", "/openapi.json", role=None)
 
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json; charset=utf-8")
     assert reply.body == (DOCS / "openapi.json").read_bytes()
 
 
-async def test_the_page_is_served_with_a_strict_policy(rig: Rig) -> None:
+async def test_the_page_is_served_with_a_strict_policy(api: ServedApi) -> None:
     """Anybody reads the page; a browser runs nothing in it and fetches nothing for it."""
-    reply = await rig.send("GET", "/docs", role=None)
+    reply = await api.send("GET", "/docs", role=None)
 
     assert (reply.status, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "/v1.0/sw-update-strategy" in reply.text
@@ -39,12 +39,12 @@ async def test_the_page_is_served_with_a_strict_policy(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_documents_are_only_read(rig: Rig, path: str) -> None:
+async def test_documents_are_only_read(api: ServedApi, path: str) -> None:
     """Nothing but GET and HEAD is allowed, as the answer says."""
-    reply = await rig.send("POST", path, role=None)
+    reply = await api.send("POST", path, role=None)
 
     assert (reply.status, reply.headers["allow"]) == (405, "GET,HEAD")
-    assert (await rig.send("HEAD", path, role=None)).status == 200
+    assert (await api.send("HEAD", path, role=None)).status == 200
 
 
 @pytest.mark.parametrize(("started", "status"), [(True, 200), (False, 503)])
@@ -59,8 +59,8 @@ async def test_started(database: Database, sealer: Sealer, started: bool, status
         readiness=_never_asked,
         started=lambda: started,
     )
-    async with serve(app, database, RecordingTransport()) as rig:
-        reply = await rig.send("GET", "/startupz", role=None)
+    async with serve(app, database, RecordingTransport()) as api:
+        reply = await api.send("GET", "/startupz", role=None)
 
     assert (reply.status, reply.json) == (status, {"started": started})
 

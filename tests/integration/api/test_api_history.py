@@ -9,7 +9,7 @@ import pytest
 
 from db.schema import audit, steps, strategies
 from tests.support import api_rows
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 STRATEGIES = "/v1.0/strategies"
 AUDIT = "/v1.0/audit"
@@ -33,15 +33,15 @@ def entry(entry_id: int, **values: Any) -> dict[str, Any]:
     }
 
 
-async def test_past_and_present(rig: Rig) -> None:
+async def test_past_and_present(api: ServedApi) -> None:
     """Deleted and present strategies are shown, newest first, with how their steps ended and how long it took."""
     end = START + timedelta(seconds=90)
-    rig.insert(
+    api.insert(
         strategies,
         api_rows.strategy(1, state="failed", requested_by="night", finished_at=end, deleted_at=end),
         api_rows.strategy(2),
     )
-    rig.insert(
+    api.insert(
         steps,
         api_rows.step(1, "a", strategy_id=1, state="complete", started_at=START, finished_at=end),
         api_rows.step(2, "b", strategy_id=1, state="failed", started_at=START + timedelta(seconds=5), finished_at=end),
@@ -49,7 +49,7 @@ async def test_past_and_present(rig: Rig) -> None:
         api_rows.step(4, "alone"),
     )
 
-    reply = await rig.send("GET", STRATEGIES, role="reader")
+    reply = await api.send("GET", STRATEGIES, role="reader")
     present, past = reply.json["strategies"]
 
     assert ([2, 1], None) == ([present["id"], past["id"]], reply.json["next"])
@@ -61,13 +61,13 @@ async def test_past_and_present(rig: Rig) -> None:
         present["deleted-at"],
         present["steps"],
     )
-    assert past == (await rig.send("GET", f"{STRATEGIES}/1")).json
+    assert past == (await api.send("GET", f"{STRATEGIES}/1")).json
 
 
-async def test_steps_of_a_past_strategy(rig: Rig) -> None:
+async def test_steps_of_a_past_strategy(api: ServedApi) -> None:
     """The steps of a strategy come in the order of their ids with stage, reason and duration; others' do not."""
-    rig.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2))
-    rig.insert(
+    api.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2))
+    api.insert(
         steps,
         api_rows.step(
             2,
@@ -84,7 +84,7 @@ async def test_steps_of_a_past_strategy(rig: Rig) -> None:
         api_rows.step(3, "c", strategy_id=2),
     )
 
-    reply = await rig.send("GET", f"{STRATEGIES}/1/steps", role="reader")
+    reply = await api.send("GET", f"{STRATEGIES}/1/steps", role="reader")
     first, second = reply.json["steps"]
 
     assert ["a", "b"] == [first["cloud"], second["cloud"]]
@@ -98,31 +98,31 @@ async def test_steps_of_a_past_strategy(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("path", [STRATEGIES, AUDIT])
-async def test_pages_of_the_newest_first(rig: Rig, path: str) -> None:
+async def test_pages_of_the_newest_first(api: ServedApi, path: str) -> None:
     """Following `next` shows every row once, also when rows are added meanwhile; the last page has none."""
     deleted = api_rows.CREATED
-    rig.insert(strategies, *(api_rows.strategy(number, deleted_at=deleted) for number in range(1, 6)))
-    rig.insert(audit, *(entry(number) for number in range(1, 6)))
+    api.insert(strategies, *(api_rows.strategy(number, deleted_at=deleted) for number in range(1, 6)))
+    api.insert(audit, *(entry(number) for number in range(1, 6)))
     key = path.rpartition("/")[2]
     seen: list[int] = []
     following: str | None = f"{path}?limit=2" + ("&type=strategy.apply" if path == AUDIT else "")
     while following is not None:
-        page = (await rig.send("GET", following)).json
+        page = (await api.send("GET", following)).json
         seen += [row["id"] for row in page[key]]
         following = page["next"]
-        rig.insert(strategies, api_rows.strategy(100 + len(seen), deleted_at=deleted))
-        rig.insert(audit, entry(100 + len(seen)))
+        api.insert(strategies, api_rows.strategy(100 + len(seen), deleted_at=deleted))
+        api.insert(audit, entry(100 + len(seen)))
 
     assert [5, 4, 3, 2, 1] == seen
 
 
-async def test_pages_of_steps(rig: Rig) -> None:
+async def test_pages_of_steps(api: ServedApi) -> None:
     """Steps come page by page as well, the oldest first."""
-    rig.insert(strategies, api_rows.strategy(1))
-    rig.insert(steps, *(api_rows.step(number, f"s{number}", strategy_id=1) for number in range(1, 4)))
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, *(api_rows.step(number, f"s{number}", strategy_id=1) for number in range(1, 4)))
 
-    first = (await rig.send("GET", f"{STRATEGIES}/1/steps?limit=2")).json
-    second = (await rig.send("GET", first["next"])).json
+    first = (await api.send("GET", f"{STRATEGIES}/1/steps?limit=2")).json
+    second = (await api.send("GET", first["next"])).json
 
     assert ["s1", "s2", "s3"] == [step["cloud"] for step in first["steps"] + second["steps"]]
     assert second["next"] is None
@@ -131,24 +131,24 @@ async def test_pages_of_steps(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "limit=x", "marker=-1", "marker=x", "limit=", "limit=%C2%B2"]
 )
-async def test_what_is_no_page(rig: Rig, query: str) -> None:
+async def test_what_is_no_page(api: ServedApi, query: str) -> None:
     """A limit beyond 1 to 1000, or a marker that is no id, is refused and says what is right."""
-    reply = await rig.send("GET", f"{STRATEGIES}?{query}")
+    reply = await api.send("GET", f"{STRATEGIES}?{query}")
 
     assert 400 == reply.status
     assert "must be" in reply.detail
 
 
 @pytest.mark.parametrize("ref", ["9", "x", "9" * 30, "1.0"])
-async def test_no_such_strategy(rig: Rig, ref: str) -> None:
+async def test_no_such_strategy(api: ServedApi, ref: str) -> None:
     """A strategy that never was is not found, nor are its steps."""
     for path in (f"{STRATEGIES}/{ref}", f"{STRATEGIES}/{ref}/steps"):
-        assert (404, "Strategy not found") == ((reply := await rig.send("GET", path)).status, reply.detail)
+        assert (404, "Strategy not found") == ((reply := await api.send("GET", path)).status, reply.detail)
 
 
-async def test_the_audit(rig: Rig) -> None:
+async def test_the_audit(api: ServedApi) -> None:
     """An administrator sees who asked what from where and what was answered; since, caller and type narrow it."""
-    rig.insert(
+    api.insert(
         audit,
         entry(1, at=START - timedelta(days=1)),
         entry(
@@ -164,9 +164,9 @@ async def test_the_audit(rig: Rig) -> None:
         entry(3),
     )
 
-    newest, foreign, _ = (await rig.send("GET", AUDIT)).json["audit"]
+    newest, foreign, _ = (await api.send("GET", AUDIT)).json["audit"]
     narrowed = {
-        query: [row["id"] for row in (await rig.send("GET", f"{AUDIT}?{query}")).json["audit"]]
+        query: [row["id"] for row in (await api.send("GET", f"{AUDIT}?{query}")).json["audit"]]
         for query in ("caller=ci", "type=strategy.apply", f"since={START.isoformat().replace('+00:00', 'Z')}")
     }
 
@@ -179,21 +179,21 @@ async def test_the_audit(rig: Rig) -> None:
     assert [[2], [3, 1], [3, 2]] == list(narrowed.values())
 
 
-async def test_a_moment_that_is_none(rig: Rig) -> None:
+async def test_a_moment_that_is_none(api: ServedApi) -> None:
     """A `since` that is no moment is refused."""
-    reply = await rig.send("GET", f"{AUDIT}?since=yesterday")
+    reply = await api.send("GET", f"{AUDIT}?since=yesterday")
 
     assert (400, True) == (reply.status, "must be a moment" in reply.detail)
 
 
 @pytest.mark.parametrize("role", ["reader", "operator", "configurator"])
-async def test_the_audit_is_for_administrators(rig: Rig, role: str) -> None:
+async def test_the_audit_is_for_administrators(api: ServedApi, role: str) -> None:
     """Nobody but an administrator reads who asked what."""
-    assert 403 == (await rig.send("GET", AUDIT, role=role)).status
+    assert 403 == (await api.send("GET", AUDIT, role=role)).status
 
 
-async def test_the_origin_travels(rig: Rig) -> None:
+async def test_the_origin_travels(api: ServedApi) -> None:
     """A command carries the address that the API was called from, whatever headers say."""
-    await rig.send("DELETE", "/v1.0/sw-update-strategy", headers={"X-Forwarded-For": "1.2.3.4"})
+    await api.send("DELETE", "/v1.0/sw-update-strategy", headers={"X-Forwarded-For": "1.2.3.4"})
 
-    assert ("127.0.0.1", "admin") == (rig.transport.only.origin, rig.transport.only.requested_by)
+    assert ("127.0.0.1", "admin") == (api.transport.only.origin, api.transport.only.requested_by)

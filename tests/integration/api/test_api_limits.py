@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from api.context import Limits
 from messages.dcmanager import SUBCLOUD_FIELDS
-from tests.support.served_api import Rig, multipart
+from tests.support.served_api import ServedApi, multipart
 
 PATH = "/v1.0/sw-update-strategy"
 
@@ -24,17 +24,17 @@ def chunked(body: bytes) -> bytes:
     return f"{len(body):x}\r\n".encode() + body + b"\r\n"
 
 
-async def test_largest_body(rig: Rig) -> None:
+async def test_largest_body(api: ServedApi) -> None:
     """A body of the largest size is read."""
     body = b'{"type": "' + b"x" * (30_000 - 12) + b'"}'
 
     assert len(body) == 30_000
-    assert (await rig.send("POST", PATH, body)).status == 200
+    assert (await api.send("POST", PATH, body)).status == 200
 
 
-async def test_announced_too_large(rig: Rig) -> None:
+async def test_announced_too_large(api: ServedApi) -> None:
     """A body that says itself that it is too large is refused unread."""
-    reply = await rig.send("POST", PATH, b"", headers={"Content-Length": "30001"})
+    reply = await api.send("POST", PATH, b"", headers={"Content-Length": "30001"})
 
     assert reply.status == 413
     assert reply.json == {
@@ -45,18 +45,18 @@ async def test_announced_too_large(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_found_too_large(rig: Rig, compressed: bool) -> None:
+async def test_found_too_large(api: ServedApi, compressed: bool) -> None:
     """A body that says nothing of its size, or grows on unpacking, is refused once it is too large."""
     body = b" " * 100_000
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {rig.token('admin')}\r\nTransfer-Encoding: chunked\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {api.token('admin')}\r\nTransfer-Encoding: chunked\r\n"
     if compressed:
         head += "Content-Encoding: deflate\r\n"
         body = zlib.compress(body)
 
-    reply = await rig.send_raw(f"{head}\r\n".encode() + chunked(body) + b"0\r\n\r\n")
+    reply = await api.send_raw(f"{head}\r\n".encode() + chunked(body) + b"0\r\n\r\n")
 
     assert reply.status == 413
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
 
 @pytest.mark.parametrize(
@@ -72,28 +72,28 @@ async def test_found_too_large(rig: Rig, compressed: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("announced", [True, False])
-async def test_forms(rig: Rig, parts: list[tuple[str, str]], status: int, announced: bool) -> None:
+async def test_forms(api: ServedApi, parts: list[tuple[str, str]], status: int, announced: bool) -> None:
     """A form is bounded as a whole, in its YAML file, and in its number of parts."""
     body, headers = multipart(*parts)
     if announced:
-        reply = await rig.send("POST", "/v1.0/subclouds", body, headers=headers)
+        reply = await api.send("POST", "/v1.0/subclouds", body, headers=headers)
     else:
         head = (
-            f"POST /v1.0/subclouds HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {rig.token('admin')}\r\n"
+            f"POST /v1.0/subclouds HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {api.token('admin')}\r\n"
             f"Transfer-Encoding: chunked\r\nContent-Type: {headers['Content-Type']}\r\n\r\n"
         )
-        reply = await rig.send_raw(head.encode() + chunked(body) + b"0\r\n\r\n")
+        reply = await api.send_raw(head.encode() + chunked(body) + b"0\r\n\r\n")
 
     assert reply.status == status
-    assert len(rig.transport.commands) == (1 if status == 200 else 0)
+    assert len(api.transport.commands) == (1 if status == 200 else 0)
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=b"])
-async def test_slow_body(rig: Rig, content_type: str) -> None:
+async def test_slow_body(api: ServedApi, content_type: str) -> None:
     """A body that does not come is given up, and so is its connection."""
     headers = {"Content-Length": "1000", "Content-Type": content_type}
 
-    reply = await rig.send("POST", "/v1.0/subclouds", b"--b\r\n", headers=headers)
+    reply = await api.send("POST", "/v1.0/subclouds", b"--b\r\n", headers=headers)
 
     assert reply.status == 408
     assert reply.headers["connection"] == "close"
@@ -106,25 +106,25 @@ async def test_slow_body(rig: Rig, content_type: str) -> None:
         ("Transfer-Encoding: chunked", b"zz\r\n"),
     ],
 )
-async def test_broken_transfer(rig: Rig, headers: str, body: bytes) -> None:
+async def test_broken_transfer(api: ServedApi, headers: str, body: bytes) -> None:
     """A body that cannot be unpacked or breaks off is malformed."""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {rig.token('admin')}\r\n{headers}\r\n\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {api.token('admin')}\r\n{headers}\r\n\r\n"
 
-    assert (await rig.send_raw(head.encode() + body)).status == 400
-    assert rig.transport.commands == []
+    assert (await api.send_raw(head.encode() + body)).status == 400
+    assert api.transport.commands == []
 
 
-async def test_caller_leaves(rig: Rig) -> None:
+async def test_caller_leaves(api: ServedApi) -> None:
     """A caller who leaves in the middle of a body changes nothing, is no failure, and the next one is served."""
-    token = rig.token("admin")
+    token = api.token("admin")
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\nContent-Length: 100\r\n\r\n"
     with capture_logs() as logs:
-        _, writer = await asyncio.open_connection(rig.host, rig.port)
+        _, writer = await asyncio.open_connection(api.host, api.port)
         writer.write(head.encode() + b'{"type"')
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-        assert (await rig.send("GET", "/v1.0/subclouds")).status == 200
+        assert (await api.send("GET", "/v1.0/subclouds")).status == 200
 
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
     assert {entry["log_level"] for entry in logs} == {"info"}

@@ -6,7 +6,7 @@ import pytest
 
 from api.routes import GUARDED, own_query
 from apidocs.openapi.assembly import OPERATIONS
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strategy/steps")
 
@@ -25,22 +25,22 @@ CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strateg
         ("/v1.0/sw-update-strategy/steps/a/log?phases=x", "phases; did you mean phase?"),
     ],
 )
-async def test_unknown_parameters_of_ours(rig: Rig, path: str, told: str) -> None:
+async def test_unknown_parameters_of_ours(api: ServedApi, path: str, told: str) -> None:
     """A parameter that a route of our own does not take is refused with the nearest that it does."""
-    reply = await rig.send("GET", path)
+    reply = await api.send("GET", path)
 
     assert (reply.status, reply.detail) == (400, f"Unknown parameter: {told}")
 
 
 @pytest.mark.parametrize("path", CONTRACT)
-async def test_unknown_parameters_of_the_contract(rig: Rig, path: str) -> None:
+async def test_unknown_parameters_of_the_contract(api: ServedApi, path: str) -> None:
     """Where dcmanager's API has a route too, its clients' parameters are ignored."""
-    assert (await rig.send("GET", f"{path}?anything=1&limit=x")).status == 200
+    assert (await api.send("GET", f"{path}?anything=1&limit=x")).status == 200
 
 
-async def test_a_caller_comes_before_parameters(rig: Rig) -> None:
+async def test_a_caller_comes_before_parameters(api: ServedApi) -> None:
     """Nothing is told of parameters before the caller is known."""
-    assert (await rig.send("GET", "/v1.0/audit?x=1", role=None)).status == 401
+    assert (await api.send("GET", "/v1.0/audit?x=1", role=None)).status == 401
 
 
 def test_parameters_are_those_of_the_documents() -> None:

@@ -13,12 +13,12 @@ from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
-from tests.support.served_api import RecordingTransport, Rig, serve
+from tests.support.served_api import RecordingTransport, ServedApi, serve
 
 
-async def test_versions(rig: Rig) -> None:
+async def test_versions(api: ServedApi) -> None:
     """The root tells the only version, to anybody."""
-    assert (await rig.send("GET", "/", role=None)).json == {
+    assert (await api.send("GET", "/", role=None)).json == {
         "versions": [
             {
                 "status": "CURRENT",
@@ -30,35 +30,35 @@ async def test_versions(rig: Rig) -> None:
     }
 
 
-async def test_alive(rig: Rig) -> None:
+async def test_alive(api: ServedApi) -> None:
     """Being alive needs no token and no database."""
-    rig.database.close()
+    api.database.close()
 
-    assert (await rig.send("GET", "/livez", role=None)).json == {"alive": True}
+    assert (await api.send("GET", "/livez", role=None)).json == {"alive": True}
 
 
-async def test_ready(rig: Rig) -> None:
+async def test_ready(api: ServedApi) -> None:
     """Ready is 200 with each check's result."""
-    reply = await rig.send("GET", "/readyz", role=None)
+    reply = await api.send("GET", "/readyz", role=None)
 
     assert (reply.status, reply.json) == (200, {"ready": True, "checks": {"database": "ok", "broker": "ok"}})
 
 
-async def test_not_ready(rig: Rig, checks: dict[str, str | None]) -> None:
+async def test_not_ready(api: ServedApi, checks: dict[str, str | None]) -> None:
     """One failed check makes 503, and is named."""
     checks["broker"] = "not connected"
 
-    reply = await rig.send("GET", "/readyz", role=None)
+    reply = await api.send("GET", "/readyz", role=None)
 
     assert reply.status == 503
     assert reply.json == {"ready": False, "checks": {"database": "ok", "broker": "not connected"}}
 
 
-async def test_broken_playbooks(rig: Rig, checks: dict[str, str | None]) -> None:
+async def test_broken_playbooks(api: ServedApi, checks: dict[str, str | None]) -> None:
     """What a process says of its playbooks is told and makes no 503: its API serves all the same."""
     checks["playbooks"] = "x.yml is not valid YAML at line 1."
 
-    reply = await rig.send("GET", "/readyz", role=None)
+    reply = await api.send("GET", "/readyz", role=None)
 
     assert (reply.status, reply.json["ready"]) == (200, True)
     assert reply.json["checks"]["playbooks"] == checks["playbooks"]
@@ -87,8 +87,8 @@ async def test_check_that_fails_itself(database: Database, sealer: Sealer, readi
         readiness=readiness,
         limits=Limits(readiness_s=0.1),
     )
-    async with serve(app, database, RecordingTransport()) as rig:
-        reply = await rig.send("GET", "/readyz", role=None)
+    async with serve(app, database, RecordingTransport()) as api:
+        reply = await api.send("GET", "/readyz", role=None)
 
     assert reply.status == 503
     assert reply.json == {"ready": False, "checks": {"readiness": fault}}
@@ -111,8 +111,8 @@ async def test_authenticator_is_away(database: Database, sealer: Sealer) -> None
         authenticator=_Away(),
         readiness=_hang,
     )
-    async with serve(app, database, RecordingTransport()) as rig:
-        reply = await rig.send("GET", "/v1.0/subclouds")
+    async with serve(app, database, RecordingTransport()) as api:
+        reply = await api.send("GET", "/v1.0/subclouds")
 
     assert (reply.status, reply.headers["retry-after"]) == (503, "5")
     assert reply.detail == "The identity service is not available."

@@ -4,7 +4,7 @@ import pytest
 
 from messages.commands import Answer
 from messages.errors import TransportUnavailableError
-from tests.support.served_api import Rig, multipart
+from tests.support.served_api import ServedApi, multipart
 
 PLAIN, ENCODED = "Li69nux*", "TGk2OW51eCo="
 GOOD = {"type": "prestage", "sysadmin_password": ENCODED}
@@ -31,7 +31,7 @@ REQUESTS = [
 )
 @pytest.mark.parametrize(("method", "path", "body", "headers"), REQUESTS)
 async def test_passwords_stay_inside(
-    rig: Rig,
+    api: ServedApi,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     method: str,
@@ -41,14 +41,14 @@ async def test_passwords_stay_inside(
     answer: Answer | Exception,
 ) -> None:
     """A password, plain or base64, is in no message, no log and no answer, whatever becomes of the request."""
-    rig.transport.answer = answer
+    api.transport.answer = answer
 
-    reply = await rig.send(method, path, body, headers=headers)
+    reply = await api.send(method, path, body, headers=headers)
 
-    messages = [command.model_dump_json() for command in rig.transport.commands]
+    messages = [command.model_dump_json() for command in api.transport.commands]
     logs = [*capfd.readouterr(), caplog.text]
     for text in (*messages, *logs, reply.text, str(reply.headers)):
         assert PLAIN not in text
         assert ENCODED.rstrip("=") not in text
-        assert rig.token("admin") not in text
+        assert api.token("admin") not in text
     assert any("request" in log for log in logs)

@@ -12,17 +12,17 @@ from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.tokens import TokenStore
-from tests.support.served_api import RecordingTransport, Rig
+from tests.support.served_api import RecordingTransport, ServedApi
 
 
 @pytest.mark.parametrize("value", ["hid\x01den-token", "den-token" * 2000])
 async def test_unreadable_request_is_logged_without_its_bytes(
-    rig: Rig, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, value: str
+    api: ServedApi, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, value: str
 ) -> None:
     """What the server cannot read is a bad request, and leaves no token in the log."""
     caplog.set_level(logging.DEBUG)
 
-    reply = await rig.send("GET", "/", role=None, headers={"X-Auth-Token": value})
+    reply = await api.send("GET", "/", role=None, headers={"X-Auth-Token": value})
 
     assert (reply.status, reply.json["title"]) == (400, "Bad Request")
     assert reply.detail == "The request is no HTTP that can be read, or a header is too long."

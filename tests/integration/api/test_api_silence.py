@@ -17,7 +17,7 @@ from api.database_reader import DatabaseReader
 from api.errors import ApiError
 from db.database import Database
 from db.tokens import Role, TokenStore
-from tests.support.served_api import Rig, multipart
+from tests.support.served_api import ServedApi, multipart
 
 
 @pytest.fixture
@@ -96,12 +96,12 @@ async def test_no_more_callers_wait_than_can_be_served(silence: Event) -> None:
     "disposition",
     [b"form-data; name=", b"form-data; name", b'form-data; name="a"; name="b"', b'@; name="a"', b"form-data; n@=1; ;"],
 )
-async def test_a_part_with_a_wrong_head(rig: Rig, disposition: bytes) -> None:
+async def test_a_part_with_a_wrong_head(api: ServedApi, disposition: bytes) -> None:
     """A part whose head cannot be read is answered 400, and is no warning, which here would be an error."""
     body, headers = multipart(("bootstrap_values", "f.yml", b"name: a\n"))
     whole = body.replace(b'form-data; name="bootstrap_values"; filename="f.yml"', disposition)
     assert whole != body
 
-    reply = await rig.send("POST", "/v1.0/subclouds", whole, headers=headers)
+    reply = await api.send("POST", "/v1.0/subclouds", whole, headers=headers)
 
     assert 400 == reply.status

@@ -9,29 +9,29 @@ from db import run_output as printed
 from db.schema import preparations, run_outputs, runs, steps, strategies
 from statemachine.phases import PHASES
 from tests.support import api_rows
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 BASE = "/v1.0/sw-update-strategy/steps"
 PACKAGES = "prestaging-packages"
 
 
-def output(rig: Rig, run_id: int, content: bytes) -> None:
+def output(api: ServedApi, run_id: int, content: bytes) -> None:
     """Keep what a run printed."""
-    rig.insert(run_outputs, {"run_id": run_id, "content": zlib.compress(content)})
+    api.insert(run_outputs, {"run_id": run_id, "content": zlib.compress(content)})
 
 
-async def test_no_strategy(rig: Rig) -> None:
+async def test_no_strategy(api: ServedApi) -> None:
     """Without a strategy there are no steps; the type of the query is ignored."""
-    rig.insert(steps, api_rows.step(1, "standalone"))
+    api.insert(steps, api_rows.step(1, "standalone"))
 
     for path in (BASE, f"{BASE}/", f"{BASE}?type=x"):
-        assert (await rig.send("GET", path)).json == {"strategy-steps": []}
+        assert (await api.send("GET", path)).json == {"strategy-steps": []}
 
 
-async def test_steps_of_the_active_strategy(rig: Rig) -> None:
+async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
     """Steps are those of the active strategy in the order of ids; not history's, not standalone ones."""
-    rig.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2))
-    rig.insert(
+    api.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2))
+    api.insert(
         steps,
         api_rows.step(1, "old", strategy_id=1),
         api_rows.step(2, "alone"),
@@ -39,7 +39,7 @@ async def test_steps_of_the_active_strategy(rig: Rig) -> None:
         api_rows.step(3, "a", strategy_id=2, state=PACKAGES, started_at=api_rows.STARTED),
     )
 
-    reply = await rig.send("GET", BASE, role="reader")
+    reply = await api.send("GET", BASE, role="reader")
 
     assert reply.json["strategy-steps"][0] == {
         "id": 3,
@@ -55,26 +55,26 @@ async def test_steps_of_the_active_strategy(rig: Rig) -> None:
     assert [step["cloud"] for step in reply.json["strategy-steps"]] == ["a", "b"]
 
 
-async def test_one_step(rig: Rig) -> None:
+async def test_one_step(api: ServedApi) -> None:
     """One step is found by the name of its subcloud, dots and all, and by nothing else."""
-    rig.insert(strategies, api_rows.strategy(1))
-    rig.insert(steps, api_rows.step(7, "site.1", strategy_id=1), api_rows.step(8, "alone"))
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, api_rows.step(7, "site.1", strategy_id=1), api_rows.step(8, "alone"))
 
-    assert (await rig.send("GET", f"{BASE}/site.1")).json["id"] == 7
+    assert (await api.send("GET", f"{BASE}/site.1")).json["id"] == 7
     for name in ("7", "alone", "SystemController", "a%00b", "%ED%A0%80", "x" * 300):
-        reply = await rig.send("GET", f"{BASE}/{name}")
+        reply = await api.send("GET", f"{BASE}/{name}")
         assert (reply.status, reply.detail) == (404, "Strategy step not found")
 
 
-async def test_log_of_a_phase(rig: Rig) -> None:
+async def test_log_of_a_phase(api: ServedApi) -> None:
     """The log of a phase is the newest output of that step and phase, as plain text."""
-    rig.insert(strategies, api_rows.strategy(1))
-    rig.insert(
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(
         steps,
         api_rows.step(1, "a", strategy_id=1, started_at=api_rows.STARTED),
         api_rows.step(2, "b", strategy_id=1, started_at=api_rows.STARTED),
     )
-    rig.insert(
+    api.insert(
         runs,
         api_rows.run(1, PACKAGES, step_id=1, outcome="lost"),
         api_rows.run(2, PACKAGES, step_id=1, attempt=2),
@@ -82,86 +82,86 @@ async def test_log_of_a_phase(rig: Rig) -> None:
         api_rows.run(4, PACKAGES, step_id=1, attempt=3, state="running", outcome=None),
     )
     for run_id, content in ((1, b"first"), (2, "zweiter ü\n".encode()), (3, b"of b")):
-        output(rig, run_id, content)
+        output(api, run_id, content)
 
-    reply = await rig.send("GET", f"{BASE}/a/log?phase={PACKAGES}", role="reader")
+    reply = await api.send("GET", f"{BASE}/a/log?phase={PACKAGES}", role="reader")
 
     assert reply.status == 200
     assert reply.headers["content-type"] == "text/plain; charset=utf-8"
     assert reply.text == "zweiter ü\n"
 
 
-async def test_log_of_all_phases(rig: Rig) -> None:
+async def test_log_of_all_phases(api: ServedApi) -> None:
     """Without a phase all outputs follow each other, in the order of phases, each under a header."""
-    rig.insert(steps, api_rows.step(1, "a", started_at=api_rows.STARTED))
-    rig.insert(
+    api.insert(steps, api_rows.step(1, "a", started_at=api_rows.STARTED))
+    api.insert(
         runs,
         api_rows.run(1, "prestaging-images", step_id=1, outcome="failed"),
         api_rows.run(2, PACKAGES, step_id=1, attempt=2),
     )
-    output(rig, 1, b"images\n")
-    output(rig, 2, b"packages")
+    output(api, 1, b"images\n")
+    output(api, 2, b"packages")
 
-    assert (await rig.send("GET", f"{BASE}/a/log")).text == (
+    assert (await api.send("GET", f"{BASE}/a/log")).text == (
         "=== prestaging-packages, attempt 2, succeeded ===\npackages\n"
         "=== prestaging-images, attempt 1, failed ===\nimages\n"
     )
 
 
-async def test_log_of_a_shared_preparation(rig: Rig) -> None:
+async def test_log_of_a_shared_preparation(api: ServedApi) -> None:
     """The preparation that served a step is in its log, whichever step opened it; another version's is not."""
-    rig.insert(strategies, api_rows.strategy(1))
-    rig.insert(
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(
         steps,
         api_rows.step(1, "a", strategy_id=1, from_version="21.12", started_at=api_rows.STARTED),
         api_rows.step(2, "b", strategy_id=1, from_version="21.05", started_at=api_rows.STARTED),
         api_rows.step(3, "alone", from_version="21.12", started_at=api_rows.STARTED),
     )
-    rig.insert(preparations, api_rows.preparation(1, strategy_id=1), api_rows.preparation(2, step_id=3))
-    rig.insert(
+    api.insert(preparations, api_rows.preparation(1, strategy_id=1), api_rows.preparation(2, step_id=3))
+    api.insert(
         runs,
         api_rows.run(1, "prestage-prepare", preparation_id=1),
         api_rows.run(2, "prestage-prepare", preparation_id=2),
     )
-    output(rig, 1, b"shared")
-    output(rig, 2, b"own")
+    output(api, 1, b"shared")
+    output(api, 2, b"own")
 
     path = "log?phase=prestage-prepare"
-    assert (await rig.send("GET", f"{BASE}/a/{path}")).text == "shared"
-    assert (await rig.send("GET", f"{BASE}/alone/{path}")).text == "own"
-    assert (await rig.send("GET", f"{BASE}/b/{path}")).status == 404
+    assert (await api.send("GET", f"{BASE}/a/{path}")).text == "shared"
+    assert (await api.send("GET", f"{BASE}/alone/{path}")).text == "own"
+    assert (await api.send("GET", f"{BASE}/b/{path}")).status == 404
 
 
-async def test_log_is_of_the_step_that_started_last(rig: Rig) -> None:
+async def test_log_is_of_the_step_that_started_last(api: ServedApi) -> None:
     """A standalone prestage has a log too, until a later step of the same subcloud starts."""
-    rig.insert(strategies, api_rows.strategy(1, state="initial"))
-    rig.insert(
+    api.insert(strategies, api_rows.strategy(1, state="initial"))
+    api.insert(
         steps,
         api_rows.step(1, "a", started_at=api_rows.STARTED),
         api_rows.step(2, "a", strategy_id=1),
     )
-    rig.insert(runs, api_rows.run(1, PACKAGES, step_id=1))
-    output(rig, 1, b"standalone")
+    api.insert(runs, api_rows.run(1, PACKAGES, step_id=1))
+    output(api, 1, b"standalone")
 
-    assert (await rig.send("GET", f"{BASE}/a/log?phase={PACKAGES}")).text == "standalone"
+    assert (await api.send("GET", f"{BASE}/a/log?phase={PACKAGES}")).text == "standalone"
 
 
-async def test_a_removal_hides_no_log_of_a_prestage(rig: Rig) -> None:
+async def test_a_removal_hides_no_log_of_a_prestage(api: ServedApi) -> None:
     """A phase is that of the last step that has it, for the details of a failed prestage point to its log."""
     later = api_rows.STARTED + timedelta(hours=1)
     ended = {"state": "failed", "finished_at": later}
-    rig.insert(
+    api.insert(
         steps,
         api_rows.step(1, "a", **ended, type="prestage", started_at=api_rows.STARTED),
         api_rows.step(2, "a", **ended, type="unstage", started_at=later),
     )
-    rig.insert(runs, api_rows.run(1, PACKAGES, step_id=1), api_rows.run(2, "unstaging", step_id=2))
-    output(rig, 1, b"staged\n")
-    output(rig, 2, b"removed\n")
+    api.insert(runs, api_rows.run(1, PACKAGES, step_id=1), api_rows.run(2, "unstaging", step_id=2))
+    output(api, 1, b"staged\n")
+    output(api, 2, b"removed\n")
 
-    replies = [(await rig.send("GET", f"{BASE}/a/log?phase={phase}")).text for phase in (PACKAGES, "unstaging")]
+    replies = [(await api.send("GET", f"{BASE}/a/log?phase={phase}")).text for phase in (PACKAGES, "unstaging")]
     assert ["staged\n", "removed\n"] == replies
-    assert "staged" not in (await rig.send("GET", f"{BASE}/a/log")).text
+    assert "staged" not in (await api.send("GET", f"{BASE}/a/log")).text
 
 
 @pytest.mark.parametrize(
@@ -180,22 +180,22 @@ async def test_a_removal_hides_no_log_of_a_prestage(rig: Rig) -> None:
         ),
     ],
 )
-async def test_no_log(rig: Rig, path: str, detail: str) -> None:
+async def test_no_log(api: ServedApi, path: str, detail: str) -> None:
     """Where there is no log, the answer says why."""
-    rig.insert(steps, api_rows.step(1, "a"))
+    api.insert(steps, api_rows.step(1, "a"))
 
-    reply = await rig.send("GET", f"{BASE}/{path}")
+    reply = await api.send("GET", f"{BASE}/{path}")
 
     assert (reply.status, reply.detail) == (404, detail)
 
 
-async def test_endless_log(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_log(api: ServedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a huge output the beginning is shown, and that it is cut."""
     monkeypatch.setattr(printed, "OUTPUT_LIMIT_BYTES", 1000)
-    rig.insert(steps, api_rows.step(1, "a", started_at=api_rows.STARTED))
-    rig.insert(runs, api_rows.run(1, PACKAGES, step_id=1))
-    output(rig, 1, b"x" * 5000)
+    api.insert(steps, api_rows.step(1, "a", started_at=api_rows.STARTED))
+    api.insert(runs, api_rows.run(1, PACKAGES, step_id=1))
+    output(api, 1, b"x" * 5000)
 
-    text = (await rig.send("GET", f"{BASE}/a/log?phase={PACKAGES}")).text
+    text = (await api.send("GET", f"{BASE}/a/log?phase={PACKAGES}")).text
 
     assert text == "x" * 1000 + "\n[only the first 1000 bytes are shown]\n"

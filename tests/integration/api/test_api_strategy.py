@@ -6,20 +6,20 @@ from db.encryption import Sealer
 from db.schema import strategies
 from messages.commands import Answer, CommandType
 from tests.support import api_rows
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 BASE = "/v1.0/sw-update-strategy"
 
 
-async def test_show(rig: Rig) -> None:
+async def test_show(api: ServedApi) -> None:
     """The active strategy is shown with every key of the contract, times as the database's; never the password.
 
     Who was left out at create is part of it.
     """
     excluded = [{"name": "b", "reason": "Prestage skipped 'b': Subcloud is offline."}]
-    rig.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2, excluded=excluded))
+    api.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED), api_rows.strategy(2, excluded=excluded))
 
-    reply = await rig.send("GET", f"{BASE}?type=prestage", role="reader")
+    reply = await api.send("GET", f"{BASE}?type=prestage", role="reader")
 
     assert reply.json == {
         "id": 2,
@@ -34,8 +34,8 @@ async def test_show(rig: Rig) -> None:
         "excluded-subclouds": excluded,
     }
     assert reply.headers["content-type"] == "application/json"
-    assert (await rig.send("GET", f"{BASE}/")).json == reply.json
-    assert (await rig.send("GET", f"{BASE}?type=")).json == reply.json
+    assert (await api.send("GET", f"{BASE}/")).json == reply.json
+    assert (await api.send("GET", f"{BASE}?type=")).json == reply.json
 
 
 @pytest.mark.parametrize(
@@ -47,34 +47,34 @@ async def test_show(rig: Rig) -> None:
         ("?type=%ED%A0%80%FF", "Strategy of type '\ufffd\ufffd\ufffd\ufffd' not found"),
     ],
 )
-async def test_show_none(rig: Rig, query: str, detail: str) -> None:
+async def test_show_none(api: ServedApi, query: str, detail: str) -> None:
     """Without a strategy the answer is 404, naming the type where one was asked for; history does not count."""
-    rig.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED))
+    api.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED))
 
-    reply = await rig.send("GET", f"{BASE}{query}")
+    reply = await api.send("GET", f"{BASE}{query}")
 
     assert reply.status == 404
     assert reply.detail == detail
 
 
-async def test_show_other_type(rig: Rig) -> None:
+async def test_show_other_type(api: ServedApi) -> None:
     """A strategy of another type is not the one asked for."""
-    rig.insert(strategies, api_rows.strategy(1))
+    api.insert(strategies, api_rows.strategy(1))
 
-    reply = await rig.send("GET", f"{BASE}?type=kubernetes")
+    reply = await api.send("GET", f"{BASE}?type=kubernetes")
 
     sentence = "This is Prestager, which stages releases; dcmanager's own API serves this."
     assert (reply.status, reply.detail) == (404, f"Strategy of type 'kubernetes' not found. {sentence}")
 
 
-async def test_create(rig: Rig, sealer: Sealer) -> None:
+async def test_create(api: ServedApi, sealer: Sealer) -> None:
     """A create goes to the coordinator as written, with the password sealed under the command's id."""
-    rig.transport.answer = Answer(status=200, body={"state": "initial"})
+    api.transport.answer = Answer(status=200, body={"state": "initial"})
 
-    reply = await rig.send("POST", BASE, {"type": "nonsense", "force": [1, None], "sysadmin_password": "TGk2OW51eCo="})
+    reply = await api.send("POST", BASE, {"type": "nonsense", "force": [1, None], "sysadmin_password": "TGk2OW51eCo="})
 
     assert reply.json == {"state": "initial"}
-    command = rig.transport.only
+    command = api.transport.only
     assert command.type == CommandType.STRATEGY_CREATE
     assert command.subject is None
     assert command.data == {"type": "nonsense", "force": [1, None]}
@@ -83,63 +83,63 @@ async def test_create(rig: Rig, sealer: Sealer) -> None:
     assert sealer.open(command.sealed_password or "", bound_to=command.id) == "Li69nux*"
 
 
-async def test_create_with_an_unknown_field(rig: Rig) -> None:
+async def test_create_with_an_unknown_field(api: ServedApi) -> None:
     """A name that is not known goes nowhere, for it may be that of the password; the nearest is told."""
-    reply = await rig.send("POST", BASE, {"type": "prestage", "sysadmin_pasword": "TGk2OW51eCo="})
+    reply = await api.send("POST", BASE, {"type": "prestage", "sysadmin_pasword": "TGk2OW51eCo="})
 
     assert (reply.status, reply.detail) == (400, "Unknown field: sysadmin_pasword; did you mean sysadmin_password?")
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
 
-async def test_create_with_a_field_of_dcmanager(rig: Rig) -> None:
+async def test_create_with_a_field_of_dcmanager(api: ServedApi) -> None:
     """What dcmanager knows of another type of strategy is let through; the coordinator names it."""
-    reply = await rig.send("POST", BASE, {"type": "prestage", "rollback": False, "sysadmin_password": "TGk2OW51eCo="})
+    reply = await api.send("POST", BASE, {"type": "prestage", "rollback": False, "sysadmin_password": "TGk2OW51eCo="})
 
-    assert (reply.status, rig.transport.only.data) == (200, {"type": "prestage", "rollback": False})
+    assert (reply.status, api.transport.only.data) == (200, {"type": "prestage", "rollback": False})
 
 
 @pytest.mark.parametrize(
     ("password", "fault"),
     [({}, "missing"), ({"sysadmin_password": ""}, "missing"), ({"sysadmin_password": "abc"}, "undecodable")],
 )
-async def test_create_without_good_password(rig: Rig, password: dict[str, str], fault: str) -> None:
+async def test_create_without_good_password(api: ServedApi, password: dict[str, str], fault: str) -> None:
     """The fault of a password goes to the coordinator, which knows in which order faults are told."""
-    await rig.send("POST", BASE, {"type": "prestage", **password})
+    await api.send("POST", BASE, {"type": "prestage", **password})
 
-    assert rig.transport.only.password_fault == fault
-    assert rig.transport.only.sealed_password is None
-    assert rig.transport.only.data == {"type": "prestage"}
+    assert api.transport.only.password_fault == fault
+    assert api.transport.only.sealed_password is None
+    assert api.transport.only.data == {"type": "prestage"}
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{}"])
 @pytest.mark.parametrize("path", [BASE, f"{BASE}/actions"])
-async def test_nothing_in_the_body(rig: Rig, path: str, body: bytes) -> None:
+async def test_nothing_in_the_body(api: ServedApi, path: str, body: bytes) -> None:
     """An empty body or object is refused by name."""
-    reply = await rig.send("POST", path, body)
+    reply = await api.send("POST", path, body)
 
     assert (reply.status, reply.detail) == (400, "Body required")
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
 
 @pytest.mark.parametrize("body", [b"abc", b"[1]", b'"a"', b'{"type": NaN}', b'{"a": "\xff"}', b"{" * 100_000])
-async def test_unreadable_body(rig: Rig, body: bytes) -> None:
+async def test_unreadable_body(api: ServedApi, body: bytes) -> None:
     """What is no JSON object is refused by the same text everywhere."""
     for path in (BASE, f"{BASE}/actions", "/v1.0/subcloud-groups", "/v1.0/subclouds"):
-        reply = await rig.send("POST", path, body)
+        reply = await api.send("POST", path, body)
         assert (reply.status, reply.detail) == (400, "Request body is malformed.")
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
 
 @pytest.mark.parametrize(
     ("action", "command_type"), [("apply", CommandType.STRATEGY_APPLY), ("abort", CommandType.STRATEGY_ABORT)]
 )
-async def test_actions(rig: Rig, action: str, command_type: CommandType) -> None:
+async def test_actions(api: ServedApi, action: str, command_type: CommandType) -> None:
     """Apply and abort carry the type of the query, null without one."""
     for query in ("?type=prestage", ""):
-        assert (await rig.send("POST", f"{BASE}/actions{query}", {"action": action})).status == 200
+        assert (await api.send("POST", f"{BASE}/actions{query}", {"action": action})).status == 200
 
-    assert [c.type for c in rig.transport.commands] == [command_type] * 2
-    assert [c.data for c in rig.transport.commands] == [{"type": "prestage"}, {"type": None}]
+    assert [c.type for c in api.transport.commands] == [command_type] * 2
+    assert [c.data for c in api.transport.commands] == [{"type": "prestage"}, {"type": None}]
 
 
 @pytest.mark.parametrize(
@@ -153,20 +153,20 @@ async def test_actions(rig: Rig, action: str, command_type: CommandType) -> None
         ({"action": 1}, "action invalid"),
     ],
 )
-async def test_wrong_actions(rig: Rig, body: dict[str, object], detail: str) -> None:
+async def test_wrong_actions(api: ServedApi, body: dict[str, object], detail: str) -> None:
     """Only apply and abort are actions."""
-    reply = await rig.send("POST", f"{BASE}/actions", body)
+    reply = await api.send("POST", f"{BASE}/actions", body)
 
     assert (reply.status, reply.detail) == (400, detail)
-    assert rig.transport.commands == []
+    assert api.transport.commands == []
 
 
-async def test_delete(rig: Rig) -> None:
+async def test_delete(api: ServedApi) -> None:
     """A delete carries the type of the query, and its answer is what the coordinator says."""
-    rig.transport.answer = Answer(status=422, detail="Unable to delete strategy of type 'prestage': because")
+    api.transport.answer = Answer(status=422, detail="Unable to delete strategy of type 'prestage': because")
 
-    reply = await rig.send("DELETE", f"{BASE}?type=prestage")
+    reply = await api.send("DELETE", f"{BASE}?type=prestage")
 
     assert (reply.status, reply.detail) == (422, "Unable to delete strategy of type 'prestage': because")
-    assert rig.transport.only.type == CommandType.STRATEGY_DELETE
-    assert rig.transport.only.data == {"type": "prestage"}
+    assert api.transport.only.type == CommandType.STRATEGY_DELETE
+    assert api.transport.only.data == {"type": "prestage"}

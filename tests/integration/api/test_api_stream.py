@@ -18,7 +18,7 @@ from api.stream import serving as serving_module
 from db.schema import events, runs, steps, strategies
 from db.tokens import TokenStore
 from tests.support import api_rows
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 from tests.support.waiting import wait_for
 
 PATH = "/v1.0/events"
@@ -82,14 +82,14 @@ class Stream:
 
 @asynccontextmanager
 async def listening(
-    rig: Rig, query: str = "", *, role: str = "reader", limit: int = 2**22, **headers: str
+    api: ServedApi, query: str = "", *, role: str = "reader", limit: int = 2**22, **headers: str
 ) -> AsyncIterator[Stream]:
     """Listen until the end of the block."""
-    reader, writer = await asyncio.open_connection(rig.host, rig.port, limit=limit)
+    reader, writer = await asyncio.open_connection(api.host, api.port, limit=limit)
     lines = {
         "Host": "t",
         "Connection": "close",
-        "X-Auth-Token": rig.token(role),
+        "X-Auth-Token": api.token(role),
         **{k.replace("_", "-"): v for k, v in headers.items()},
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -102,19 +102,19 @@ async def listening(
         writer.close()
 
 
-def store(rig: Rig) -> None:
+def store(api: ServedApi) -> None:
     """Put a strategy with two steps and their sites into the store."""
-    rig.insert(strategies, api_rows.strategy(1))
-    rig.insert(steps, api_rows.step(1, "a", strategy_id=1), api_rows.step(2, "b", strategy_id=1))
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, api_rows.step(1, "a", strategy_id=1), api_rows.step(2, "b", strategy_id=1))
 
 
-async def test_first_how_things_stand_then_what_happens(rig: Rig) -> None:
+async def test_first_how_things_stand_then_what_happens(api: ServedApi) -> None:
     """A listener hears how things stand, numbered with the last event in it, and then every event as a CloudEvent."""
-    store(rig)
-    rig.insert(events, happening(), happening())
-    async with listening(rig) as stream:
+    store(api)
+    api.insert(events, happening(), happening())
+    async with listening(api) as stream:
         first = await stream.message()
-        rig.insert(events, happening("step/1", "step.prestage.prestage-precheck", strategy=1, subcloud="a", stage=1))
+        api.insert(events, happening("step/1", "step.prestage.prestage-precheck", strategy=1, subcloud="a", stage=1))
         second = await stream.message()
 
     snapshot, document = json.loads(first["data"]), json.loads(second["data"])
@@ -133,35 +133,35 @@ async def test_first_how_things_stand_then_what_happens(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
-async def test_resumed_without_gap_and_repeat(rig: Rig, how: str) -> None:
+async def test_resumed_without_gap_and_repeat(api: ServedApi, how: str) -> None:
     """With the number of the last event the stream goes on right after it, also over what is told meanwhile."""
-    rig.insert(events, *(happening() for _ in range(1200)))
+    api.insert(events, *(happening() for _ in range(1200)))
     given = {"Last_Event_ID": "7"} if how == "header" else {}
-    async with listening(rig, "" if how == "header" else "?last_event_id=7", **given) as stream:
-        rig.insert(events, *(happening() for _ in range(300)))
+    async with listening(api, "" if how == "header" else "?last_event_id=7", **given) as stream:
+        api.insert(events, *(happening() for _ in range(300)))
         assert list(range(8, 1501)) == await stream.ids(1493)
 
 
-async def test_several_listeners_at_different_places(rig: Rig) -> None:
+async def test_several_listeners_at_different_places(api: ServedApi) -> None:
     """Each listener hears what comes after his own last event, once."""
-    rig.insert(events, *(happening() for _ in range(20)))
-    async with listening(rig, "?last_event_id=20") as late, listening(rig, "?last_event_id=5") as early:
-        rig.insert(events, *(happening() for _ in range(3)))
-        async with listening(rig, "?last_event_id=22") as latest:
+    api.insert(events, *(happening() for _ in range(20)))
+    async with listening(api, "?last_event_id=20") as late, listening(api, "?last_event_id=5") as early:
+        api.insert(events, *(happening() for _ in range(3)))
+        async with listening(api, "?last_event_id=22") as latest:
             assert [21, 22, 23] == await late.ids(3)
             assert list(range(6, 24)) == await early.ids(18)
             assert [23] == await latest.ids(1)
 
 
-async def test_what_is_no_longer_kept(rig: Rig) -> None:
+async def test_what_is_no_longer_kept(api: ServedApi) -> None:
     """Who comes back too late, or with a number from elsewhere, hears how things stand and why."""
-    rig.insert(events, *(happening() for _ in range(5)))
-    with rig.database.write() as connection:
+    api.insert(events, *(happening() for _ in range(5)))
+    with api.database.write() as connection:
         connection.execute(delete(events).where(events.c.id <= 3))
 
     told = {}
     for last in ("1", "3", "9"):
-        async with listening(rig, f"?last_event_id={last}") as stream:
+        async with listening(api, f"?last_event_id={last}") as stream:
             told[last] = await stream.message()
 
     assert "is no longer kept" in json.loads(told["1"]["data"])["reason"]
@@ -169,15 +169,15 @@ async def test_what_is_no_longer_kept(rig: Rig) -> None:
     assert "is of another installation" in json.loads(told["9"]["data"])["reason"]
 
 
-async def test_what_a_restored_database_does_not_know(rig: Rig) -> None:
+async def test_what_a_restored_database_does_not_know(api: ServedApi) -> None:
     """Who has seen an event from before a restore hears how things stand; who has seen the restore goes on."""
     jump = 1_795_000_000_000
     restored = {**happening(), "type": "database.restored", "subject": "installation/x", "data": {"newest_at": None}}
-    rig.insert(events, *(happening() for _ in range(5)))
-    rig.insert(events, {**restored, "id": jump}, {**happening(), "id": jump + 1})
+    api.insert(events, *(happening() for _ in range(5)))
+    api.insert(events, {**restored, "id": jump}, {**happening(), "id": jump + 1})
     told = {}
     for last in (3, 9, jump):
-        async with listening(rig, f"?last_event_id={last}") as stream:
+        async with listening(api, f"?last_event_id={last}") as stream:
             told[last] = await stream.message()
 
     for last in (3, 9):
@@ -196,11 +196,11 @@ async def test_what_a_restored_database_does_not_know(rig: Rig) -> None:
         ("?subcloud=a&type=step", [1, 4]),
     ],
 )
-async def test_filters(rig: Rig, query: str, heard: list[int]) -> None:
+async def test_filters(api: ServedApi, query: str, heard: list[int]) -> None:
     """A listener may want one strategy, one subcloud, or one kind of events, and hears nothing else."""
-    async with listening(rig, f"{query}") as stream:
+    async with listening(api, f"{query}") as stream:
         await stream.message()
-        rig.insert(
+        api.insert(
             events,
             happening("step/1", "step.prestage.complete", strategy=1, subcloud="a", stage=1),
             happening("subcloud/a"),
@@ -213,12 +213,12 @@ async def test_filters(rig: Rig, query: str, heard: list[int]) -> None:
         assert heard == await stream.ids(len(heard))
 
 
-async def test_the_filter_of_the_snapshot(rig: Rig) -> None:
+async def test_the_filter_of_the_snapshot(api: ServedApi) -> None:
     """How things stand is told of what is wanted."""
-    store(rig)
-    async with listening(rig, "?subcloud=b") as stream:
+    store(api)
+    async with listening(api, "?subcloud=b") as stream:
         snapshot = json.loads((await stream.message())["data"])
-    async with listening(rig, "?strategy=2") as stream:
+    async with listening(api, "?strategy=2") as stream:
         other = json.loads((await stream.message())["data"])
 
     assert ["b"] == [step["cloud"] for step in snapshot["steps"]]
@@ -228,17 +228,17 @@ async def test_the_filter_of_the_snapshot(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("query", "shown"), [("", [1, 2]), ("?subcloud=b", [2]), ("?strategy=1", [1, 2]), ("?strategy=2", [])]
 )
-async def test_runs_that_go_on_are_in_the_snapshot(rig: Rig, query: str, shown: list[int]) -> None:
+async def test_runs_that_go_on_are_in_the_snapshot(api: ServedApi, query: str, shown: list[int]) -> None:
     """How things stand tells of what is wanted which runs go on, and how far they are, as their events do."""
-    store(rig)
+    store(api)
     going_on = {"state": "running", "outcome": None, "consumed": False, "attempt": 2}
-    rig.insert(
+    api.insert(
         runs,
         api_rows.run(1, "prestaging-packages", step_id=1, progress={"task": "t", "tasks": 3}, **going_on),
         api_rows.run(2, "prestaging-images", step_id=2, progress=None, **going_on),
         api_rows.run(3, "prestaging-packages", step_id=2, progress={"task": "t"}),
     )
-    async with listening(rig, query) as stream:
+    async with listening(api, query) as stream:
         found = json.loads((await stream.message())["data"])["runs"]
 
     assert shown == [run["run"] for run in found]
@@ -247,39 +247,39 @@ async def test_runs_that_go_on_are_in_the_snapshot(rig: Rig, query: str, shown: 
         assert {**about, "phase": "prestaging-packages", "attempt": 2, "task": "t", "tasks": 3} == found[0]
 
 
-async def test_silence_is_broken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silence_is_broken(api: ServedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing happens a comment comes by and by."""
     monkeypatch.setattr(stream_module, "_HEARTBEAT_S", 0.05)
-    async with listening(rig) as stream:
+    async with listening(api) as stream:
         await stream.message()
 
         assert ": still here" == await stream.comment()
 
 
-async def test_a_slow_listener_slows_nobody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_listener_slows_nobody(api: ServedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """One who takes nothing in is cut off in bounded time; the others hear everything meanwhile."""
     monkeypatch.setattr(follower_module, "_WAITING_BYTES", 400_000)
     monkeypatch.setattr(serving_module, "WRITE_S", 0.5)
     count = 100
-    async with listening(rig, limit=1024), listening(rig) as quick:
+    async with listening(api, limit=1024), listening(api) as quick:
         await quick.message()
         heard = []
         for _ in range(0, count, 5):
-            rig.insert(events, *(happening(details="x" * 60_000) for _ in range(5)))
+            api.insert(events, *(happening(details="x" * 60_000) for _ in range(5)))
             heard += await quick.ids(5)
         # Without a look at what he was sent, which would let his connection end by itself.
-        await asyncio.to_thread(wait_for, lambda: rig.connections == 1, 20.0)
+        await asyncio.to_thread(wait_for, lambda: api.connections == 1, 20.0)
 
     assert list(range(1, count + 1)) == heard
 
 
-async def test_a_revoked_token_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_revoked_token_ends_it(api: ServedApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after its token was revoked a stream ends with the reason."""
     monkeypatch.setattr(stream_module, "TOKEN_S", 0.05)
     monkeypatch.setattr(stream_module, "_HEARTBEAT_S", 0.05)
-    async with listening(rig) as stream:
+    async with listening(api) as stream:
         await stream.message()
-        TokenStore(rig.database).revoke("reader")
+        TokenStore(api.database).revoke("reader")
         last = await stream.message()
 
         assert ("dropped", "the token is no longer valid") == (last["event"], json.loads(last["data"])["reason"])
@@ -288,22 +288,22 @@ async def test_a_revoked_token_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("query", ["?last_event_id=x", "?last_event_id=-1", "?strategy=x", "?strategy="])
-async def test_what_cannot_be_asked(rig: Rig, query: str) -> None:
+async def test_what_cannot_be_asked(api: ServedApi, query: str) -> None:
     """A number that is none is refused before anything is told."""
-    assert 400 == (await rig.send("GET", f"{PATH}{query}")).status
+    assert 400 == (await api.send("GET", f"{PATH}{query}")).status
 
 
-async def test_without_a_token(rig: Rig) -> None:
+async def test_without_a_token(api: ServedApi) -> None:
     """Nobody listens without a token."""
-    assert 401 == (await rig.send("GET", PATH, role=None)).status
+    assert 401 == (await api.send("GET", PATH, role=None)).status
 
 
-async def test_nobody_listens_nothing_is_asked(rig: Rig) -> None:
+async def test_nobody_listens_nothing_is_asked(api: ServedApi) -> None:
     """When the last listener has gone the store is left alone, and the next one begins anew."""
-    async with listening(rig) as stream:
+    async with listening(api) as stream:
         await stream.message()
-    rig.insert(events, happening(), happening())
-    async with listening(rig) as stream:
+    api.insert(events, happening(), happening())
+    async with listening(api) as stream:
         assert "2" == (await stream.message())["id"]
-        rig.insert(events, {**happening(), "at": api_rows.CREATED + timedelta(seconds=1)})
+        api.insert(events, {**happening(), "at": api_rows.CREATED + timedelta(seconds=1)})
         assert [3] == await stream.ids(1)

@@ -15,7 +15,7 @@ from typing import Self
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 PATH = "/v1.0/sw-update-strategy"
 GOOD = b'{"type": "prestage"}'
@@ -123,10 +123,10 @@ class Conversation:
     body: bytes
 
     @classmethod
-    async def begin(cls, rig: Rig, line: str, kind: str, token: str) -> Self:
+    async def begin(cls, api: ServedApi, line: str, kind: str, token: str) -> Self:
         """Connect, and send nothing but the head."""
         headers, body = BODIES[kind]
-        reader, writer = await asyncio.open_connection(rig.host, rig.port)
+        reader, writer = await asyncio.open_connection(api.host, api.port)
         head = f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Auth-Token: {token}\r\n{headers}\r\n"
         writer.write(head.encode())
         return cls(reader, writer, body)
@@ -146,12 +146,12 @@ class Conversation:
         return status
 
 
-async def answers(rig: Rig, lines: Sequence[str], kind: str, token: str) -> list[int]:
+async def answers(api: ServedApi, lines: Sequence[str], kind: str, token: str) -> list[int]:
     """Send a body with each request line, with the head and when it is being handled or answered; return statuses."""
-    seen = rig.requests
-    late = [await Conversation.begin(rig, line, kind, token) for line in lines]
-    await rig.await_requests(seen + len(lines))
-    at_once = [await Conversation.begin(rig, line, kind, token) for line in lines]
+    seen = api.requests
+    late = [await Conversation.begin(api, line, kind, token) for line in lines]
+    await api.await_requests(seen + len(lines))
+    at_once = [await Conversation.begin(api, line, kind, token) for line in lines]
     return await asyncio.gather(*(one.end() for one in (*at_once, *late)))
 
 
@@ -162,31 +162,31 @@ def is_refused(kind: str, status: int) -> bool:
 
 @pytest.mark.usefixtures("nothing_is_wrong")
 @pytest.mark.parametrize("kind", BODIES)
-async def test_refused(rig: Rig, kind: str) -> None:
+async def test_refused(api: ServedApi, kind: str) -> None:
     """What cannot be decoded is the caller's fault: 4xx, nothing is sent on, and the log holds no traceback."""
-    found = await answers(rig, [f"POST {PATH}", "POST /v1.0/subclouds"], kind, rig.token("admin"))
+    found = await answers(api, [f"POST {PATH}", "POST /v1.0/subclouds"], kind, api.token("admin"))
 
     assert all(is_refused(kind, status) for status in found), found
-    assert [] == rig.transport.commands
+    assert [] == api.transport.commands
 
 
 @pytest.mark.usefixtures("nothing_is_wrong")
 @pytest.mark.parametrize("kind", BODIES)
-async def test_not_looked_at(rig: Rig, kind: str) -> None:
+async def test_not_looked_at(api: ServedApi, kind: str) -> None:
     """A body that nobody reads, of a stranger or of a GET, changes nothing of the answer, and logs no traceback."""
     asked = {f"POST {PATH}": 401, "GET /livez": 200, "POST /livez": 405}
-    found = await answers(rig, list(asked), kind, "prst_x")
+    found = await answers(api, list(asked), kind, "prst_x")
 
     assert all(status in {400, usual} for status, usual in zip(found, [*asked.values()] * 2, strict=True)), found
-    assert [] == rig.transport.commands
+    assert [] == api.transport.commands
 
 
 @pytest.mark.usefixtures("nothing_is_wrong")
-async def test_a_caller_who_stays(rig: Rig) -> None:
+async def test_a_caller_who_stays(api: ServedApi) -> None:
     """The end that the server makes by itself, some seconds after such a body, is as quiet."""
     kinds = ("no chunk size", "deflate in a bad chunk", "deflate cut off")
-    begun = [await Conversation.begin(rig, f"POST {PATH}", kind, rig.token("admin")) for kind in kinds]
-    await rig.await_requests(len(kinds))
+    begun = [await Conversation.begin(api, f"POST {PATH}", kind, api.token("admin")) for kind in kinds]
+    await api.await_requests(len(kinds))
 
     found = await asyncio.gather(*(one.end(stays=True) for one in begun))
 

@@ -13,7 +13,7 @@ from db.schema import webhook_deliveries, webhooks
 from messages.commands import Answer, CommandType
 from messages.webhook_secrets import key_of, seal_tag
 from tests.support import api_rows
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 BASE = "/v1.0/webhooks"
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -56,30 +56,30 @@ def delivery(delivery_id: int, **values: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def answered(rig: Rig) -> Rig:
+def answered(api: ServedApi) -> ServedApi:
     """The API with a coordinator that stores the secret that comes first, as the real one does."""
     stored: dict[str, str] = {}
 
     class Stored:
         def __init__(self) -> None:
-            self.commands = rig.transport.commands
+            self.commands = api.transport.commands
 
         async def request(self, command: Any) -> Answer:
             self.commands.append(command)
             tag = stored.setdefault(command.id, seal_tag(command.sealed_password or ""))
             return Answer(status=200, body={"name": "ops", "secret-tag": tag})
 
-    rig.transport.request = Stored().request  # type: ignore[method-assign]
-    return rig
+    api.transport.request = Stored().request  # type: ignore[method-assign]
+    return api
 
 
-def opened(rig: Rig, sealer: Sealer) -> str:
+def opened(api: ServedApi, sealer: Sealer) -> str:
     """Return the secret that the first command carried."""
-    command = rig.transport.commands[0]
+    command = api.transport.commands[0]
     return sealer.open(str(command.sealed_password), bound_to=command.id)
 
 
-async def test_made_secret(answered: Rig, sealer: Sealer) -> None:
+async def test_made_secret(answered: ServedApi, sealer: Sealer) -> None:
     """A secret that nobody gave is made, travels sealed for that command, and is in the answer."""
     reply = await answered.send("POST", BASE, NEW)
 
@@ -88,7 +88,7 @@ async def test_made_secret(answered: Rig, sealer: Sealer) -> None:
     assert (CommandType.WEBHOOK_CREATE, NEW) == (answered.transport.only.type, answered.transport.only.data)
 
 
-async def test_given_secret(answered: Rig, sealer: Sealer) -> None:
+async def test_given_secret(answered: ServedApi, sealer: Sealer) -> None:
     """A secret that the caller gave travels sealed, and is in no answer."""
     reply = await answered.send("POST", BASE, {**NEW, "secret": SECRET})
 
@@ -97,7 +97,7 @@ async def test_given_secret(answered: Rig, sealer: Sealer) -> None:
     assert NEW == answered.transport.only.data
 
 
-async def test_shown_once(answered: Rig) -> None:
+async def test_shown_once(answered: ServedApi) -> None:
     """A repeat by the same key gets the webhook without the secret, and a note that says what to do."""
     key = {"Idempotency-Key": "one"}
     first = await answered.send("POST", BASE, NEW, headers=key)
@@ -109,15 +109,15 @@ async def test_shown_once(answered: Rig) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "plain", "whsec_c2hvcnQ=", 5, ["whsec_"], True])
-async def test_secret_in_a_wrong_form(rig: Rig, secret: object) -> None:
+async def test_secret_in_a_wrong_form(api: ServedApi, secret: object) -> None:
     """A secret that is none goes on as that fact alone."""
-    await rig.send("POST", BASE, {**NEW, "secret": secret})
+    await api.send("POST", BASE, {**NEW, "secret": secret})
 
-    command = rig.transport.only
+    command = api.transport.only
     assert (None, "undecodable", NEW) == (command.sealed_password, command.password_fault, command.data)
 
 
-async def test_change(answered: Rig, sealer: Sealer) -> None:
+async def test_change(answered: ServedApi, sealer: Sealer) -> None:
     """A change goes on as written; with `rotate` a secret is made and shown, and without it none is."""
     plain = await answered.send("PATCH", f"{BASE}/ops", {"types": []})
     turned = await answered.send("PATCH", f"{BASE}/ops", {"rotate": True})
@@ -138,23 +138,23 @@ async def test_change(answered: Rig, sealer: Sealer) -> None:
         ("POST", "/ops/deliveries/12/redeliver", CommandType.WEBHOOK_REDELIVER, {"delivery": 12}),
     ],
 )
-async def test_wishes(rig: Rig, method: str, path: str, kind: CommandType, data: Mapping[str, Any]) -> None:
+async def test_wishes(api: ServedApi, method: str, path: str, kind: CommandType, data: Mapping[str, Any]) -> None:
     """Other wishes go on with the reference as written."""
-    await rig.send(method, BASE + path)
+    await api.send(method, BASE + path)
 
-    assert (kind, "ops", data) == (rig.transport.only.type, rig.transport.only.subject, rig.transport.only.data)
+    assert (kind, "ops", data) == (api.transport.only.type, api.transport.only.subject, api.transport.only.data)
 
 
-async def test_list_and_show(rig: Rig) -> None:
+async def test_list_and_show(api: ServedApi) -> None:
     """A webhook is shown with the number of its open deliveries, in the order of names, and never with its secret."""
-    rig.insert(webhooks, webhook(1, "ops", types=["step."], disabled_reason="gone", enabled=False), webhook(2, "b"))
-    rig.insert(webhook_deliveries, delivery(1, state="pending", next_attempt_at=5.0))
+    api.insert(webhooks, webhook(1, "ops", types=["step."], disabled_reason="gone", enabled=False), webhook(2, "b"))
+    api.insert(webhook_deliveries, delivery(1, state="pending", next_attempt_at=5.0))
 
-    listed = await rig.send("GET", f"{BASE}/", role="configurator")
-    shown = await rig.send("GET", f"{BASE}/1")
+    listed = await api.send("GET", f"{BASE}/", role="configurator")
+    shown = await api.send("GET", f"{BASE}/1")
 
     assert ["b", "ops"] == [one["name"] for one in listed.json["webhooks"]]
-    assert listed.json["webhooks"][1] == shown.json == (await rig.send("GET", f"{BASE}/ops")).json
+    assert listed.json["webhooks"][1] == shown.json == (await api.send("GET", f"{BASE}/ops")).json
     assert {
         "id": 1,
         "name": "ops",
@@ -173,24 +173,24 @@ async def test_list_and_show(rig: Rig) -> None:
     assert "sealed-thing" not in listed.text + shown.text
 
 
-async def test_deliveries(rig: Rig) -> None:
+async def test_deliveries(api: ServedApi) -> None:
     """The log is shown newest first, page by page, of one webhook alone, and by state when asked for."""
-    rig.insert(webhooks, webhook(1, "ops"), webhook(2, "b"))
+    api.insert(webhooks, webhook(1, "ops"), webhook(2, "b"))
     waiting = {"state": "pending", "next_attempt_at": 60.0, "error": "Away.", "last_status": 500, "duration_s": 0.5}
-    rig.insert(webhook_deliveries, *(delivery(number) for number in (1, 2)))
-    rig.insert(webhook_deliveries, delivery(3, **waiting))
-    rig.insert(webhook_deliveries, delivery(4, webhook_id=2))
+    api.insert(webhook_deliveries, *(delivery(number) for number in (1, 2)))
+    api.insert(webhook_deliveries, delivery(3, **waiting))
+    api.insert(webhook_deliveries, delivery(4, webhook_id=2))
 
-    first = (await rig.send("GET", f"{BASE}/ops/deliveries?limit=2")).json
-    second = (await rig.send("GET", first["next"])).json
-    pending = (await rig.send("GET", f"{BASE}/1/deliveries?state=pending")).json["deliveries"]
+    first = (await api.send("GET", f"{BASE}/ops/deliveries?limit=2")).json
+    second = (await api.send("GET", first["next"])).json
+    pending = (await api.send("GET", f"{BASE}/1/deliveries?state=pending")).json["deliveries"]
 
     assert ([3, 2], [1], None) == (
         [one["id"] for one in first["deliveries"]],
         [one["id"] for one in second["deliveries"]],
         second["next"],
     )
-    assert pending == [(await rig.send("GET", f"{BASE}/ops/deliveries/3")).json]
+    assert pending == [(await api.send("GET", f"{BASE}/ops/deliveries/3")).json]
     assert {
         "id": 3,
         "webhook-id": 1,
@@ -224,11 +224,11 @@ async def test_deliveries(rig: Rig) -> None:
         ("/ops/deliveries?limit=0", 400, "limit must be a number from 1 to 1000"),
     ],
 )
-async def test_faults(rig: Rig, path: str, status: int, detail: str) -> None:
+async def test_faults(api: ServedApi, path: str, status: int, detail: str) -> None:
     """What is not there is not found; what cannot be asked is told."""
-    rig.insert(webhooks, webhook(1, "ops"))
+    api.insert(webhooks, webhook(1, "ops"))
 
-    reply = await rig.send("GET", BASE + path)
+    reply = await api.send("GET", BASE + path)
 
     assert (status, detail) == (reply.status, reply.detail)
 
@@ -247,12 +247,12 @@ PATHS = (
 
 
 @pytest.mark.parametrize("role", ["reader", "operator"])
-async def test_rights(rig: Rig, role: str) -> None:
+async def test_rights(api: ServedApi, role: str) -> None:
     """Webhooks are for those who may change them, to read as well: a URL may hold a token."""
-    statuses = [(await rig.send(method, BASE + path, NEW, role=role)).status for method, path in PATHS]
+    statuses = [(await api.send(method, BASE + path, NEW, role=role)).status for method, path in PATHS]
 
     assert [403] * len(PATHS) == statuses
-    assert [] == rig.transport.commands
+    assert [] == api.transport.commands
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ async def test_rights(rig: Rig, role: str) -> None:
     "answer", [Answer(status=200, body={"secret-tag": "x"}), Answer(status=400, detail="no"), RuntimeError()]
 )
 async def test_secrets_stay_inside(
-    rig: Rig, capfd: pytest.CaptureFixture[str], body: Mapping[str, Any], answer: Answer | Exception
+    api: ServedApi, capfd: pytest.CaptureFixture[str], body: Mapping[str, Any], answer: Answer | Exception
 ) -> None:
     """A given secret is in no message, no log and no answer, whatever becomes of the request."""
-    rig.transport.answer = answer
+    api.transport.answer = answer
 
-    replies = [await rig.send(method, path, body) for method, path in (("POST", BASE), ("PATCH", f"{BASE}/ops"))]
+    replies = [await api.send(method, path, body) for method, path in (("POST", BASE), ("PATCH", f"{BASE}/ops"))]
 
-    messages = [command.model_dump_json() for command in rig.transport.commands]
+    messages = [command.model_dump_json() for command in api.transport.commands]
     for text in (*messages, *capfd.readouterr(), *(reply.text for reply in replies)):
         assert SECRET not in text

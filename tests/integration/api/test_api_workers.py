@@ -7,34 +7,34 @@ from datetime import UTC, datetime
 import pytest
 
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
-from tests.support.served_api import Rig
+from tests.support.served_api import ServedApi
 
 WORKERS = "/v1.0/workers"
 
 
-def register(rig: Rig, process: str, *roles: str, slots: int | None = None) -> None:
+def register(api: ServedApi, process: str, *roles: str, slots: int | None = None) -> None:
     """Put a process into the database."""
     identity = ProcessIdentity(process=process, name="one", host="ctrl-0", version="1.2", roles=roles, slots=slots)
     report = ProcessReport(
         key_ids=("aa", "bb"), running=None if slots is None else 1, releases=("22.12",), feeds=(), playbooks_error=""
     )
-    with rig.database.write() as connection:
+    with api.database.write() as connection:
         register_process(connection, identity, report)
 
 
-async def test_nothing_runs(rig: Rig) -> None:
+async def test_nothing_runs(api: ServedApi) -> None:
     """Without any process the list is empty."""
-    assert {"workers": []} == (await rig.send("GET", WORKERS)).json
+    assert {"workers": []} == (await api.send("GET", WORKERS)).json
 
 
-async def test_processes_are_shown(rig: Rig) -> None:
+async def test_processes_are_shown(api: ServedApi) -> None:
     """Each process is shown with everything that it reported, and with moments that have a zone."""
-    register(rig, "one@m/1", "api")
-    register(rig, "one@m/2", "coordinator", "worker", slots=4)
+    register(api, "one@m/1", "api")
+    register(api, "one@m/2", "coordinator", "worker", slots=4)
 
-    reply = await rig.send("GET", f"{WORKERS}/", role="reader")
+    reply = await api.send("GET", f"{WORKERS}/", role="reader")
 
-    api, both = reply.json["workers"]
+    of_api, both = reply.json["workers"]
     moments = [datetime.fromisoformat(both.pop(key)) for key in ("started-at", "last-seen-at")]
     assert all(abs((datetime.now(UTC) - moment).total_seconds()) < 30 for moment in moments)
     assert 0 <= both.pop("last-seen-s") < 30
@@ -55,15 +55,15 @@ async def test_processes_are_shown(rig: Rig) -> None:
         "key-ids": ["aa", "bb"],
         "alive": True,
     }
-    assert (["api"], None, None) == (api["roles"], api["slots"], api["running"])
+    assert (["api"], None, None) == (of_api["roles"], of_api["slots"], of_api["running"])
 
 
 @pytest.mark.parametrize("role", ["reader", "operator", "configurator", "admin"])
-async def test_every_role_may_look(rig: Rig, role: str) -> None:
+async def test_every_role_may_look(api: ServedApi, role: str) -> None:
     """Whoever may read anything may read this."""
-    assert 200 == (await rig.send("GET", WORKERS, role=role)).status
+    assert 200 == (await api.send("GET", WORKERS, role=role)).status
 
 
-async def test_without_a_token(rig: Rig) -> None:
+async def test_without_a_token(api: ServedApi) -> None:
     """Without a token nothing is shown."""
-    assert 401 == (await rig.send("GET", WORKERS, role=None)).status
+    assert 401 == (await api.send("GET", WORKERS, role=None)).status

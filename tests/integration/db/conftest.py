@@ -9,9 +9,9 @@ from db.database import Database
 
 
 @pytest.fixture
-def database(new_store: Callable[..., str]) -> Iterator[Database]:
+def database(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """An empty store of the test's own, on SQLite and on PostgreSQL."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     yield database
     database.close()
 

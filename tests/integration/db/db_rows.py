@@ -26,7 +26,7 @@ OWNER = "worker1/1"
 ABORT = StepChange(from_state=StepState.INITIAL, to_state=StepState.ABORTED)
 
 
-class Rig:
+class InstallationRows:
     """The rows of one connection's transaction."""
 
     def __init__(self, connection: Connection) -> None:

@@ -29,9 +29,9 @@ NEW: Final = {"caller_connection", "removed_variables"}
 
 
 @pytest.fixture
-def old(new_store: Callable[..., str]) -> Iterator[Database]:
+def old(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """A database of the release before."""
-    database = Database(new_store(migrated=False))
+    database = Database(new_database_url(migrated=False))
     upgrade(database, BEFORE)
     yield database
     database.close()

@@ -110,9 +110,9 @@ def test_a_process_that_goes_on(database: Database) -> None:
 
 
 @pytest.fixture
-def fresh(new_store: Callable[..., str]) -> Iterator[Database]:
+def fresh(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """A database without a schema."""
-    database = Database(new_store(migrated=False))
+    database = Database(new_database_url(migrated=False))
     yield database
     database.close()
 

@@ -36,9 +36,9 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(part, 0)[1]) for part in parts
 """
 
 
-def test_parts_that_start_together(new_store: Callable[..., str], tmp_path: Path) -> None:
+def test_parts_that_start_together(new_database_url: Callable[..., str], tmp_path: Path) -> None:
     """One part makes schema and key, the others wait for it and use them; no draft of a key is left."""
-    url, data_dir = new_store(migrated=False), tmp_path / "data"
+    url, data_dir = new_database_url(migrated=False), tmp_path / "data"
 
     ended = subprocess.run(
         [sys.executable, "-c", START, url, str(data_dir), str(PARTS)],

@@ -11,7 +11,7 @@ from db.runs import hand_back, lose_runs_of, renew
 from db.schema import steps, strategies, subclouds
 from statemachine.plan import plan
 from statemachine.states import RunOutcome
-from tests.integration.db.db_rows import AT, LIMITS, Rig
+from tests.integration.db.db_rows import AT, LIMITS, InstallationRows
 
 SITES = 9
 OPERATIONS = 45
@@ -21,9 +21,9 @@ class Dice:
     """A random history of one installation, through the functions that the processes use."""
 
     def __init__(self, connection: Connection, seed: int) -> None:
-        self.rig = Rig(connection)
+        self.installation = InstallationRows(connection)
         self.random = Random(seed)
-        self.rig.add_subclouds(SITES)
+        self.installation.add_subclouds(SITES)
         self.create()
 
     def happen(self) -> None:
@@ -37,18 +37,18 @@ class Dice:
         width = self.random.choice([2, 3])
         stages = {one: 1 + place // width for place, one in enumerate(range(1, SITES - 1))}
         state = self.random.choice(["initial", "applying", "applying", "applying"])
-        self.rig.add_strategy(stages, state=state, stop=self.random.random() < 0.5)
+        self.installation.add_strategy(stages, state=state, stop=self.random.random() < 0.5)
 
     def coordinate(self) -> None:
-        self.rig.coordinate(later_s=self.random.choice([0.0, 0.0, 0.0, 50.0, 100.0]))
+        self.installation.coordinate(later_s=self.random.choice([0.0, 0.0, 0.0, 50.0, 100.0]))
 
     def claim(self) -> None:
-        for run_id in self._some(self.rig.queued()):
-            self.rig.claim(run_id, self._owner())
+        for run_id in self._some(self.installation.queued()):
+            self.installation.claim(run_id, self._owner())
 
     def finish(self) -> None:
-        for run_id in self._some(self.rig.running()):
-            run = self.rig.run(run_id)
+        for run_id in self._some(self.installation.running()):
+            run = self.installation.run(run_id)
             precheck = run.phase == "prestage-precheck"
             outcome = self.random.choice(
                 [RunOutcome.SUCCEEDED] * 5
@@ -56,42 +56,44 @@ class Dice:
             )
             passed = precheck and outcome == RunOutcome.SUCCEEDED
             version = self.random.choice(["21.12", "22.06", "22.12"]) if passed else None
-            self.rig.finish(run_id, outcome, "it broke", owner=run.owner, from_version=version)
+            self.installation.finish(run_id, outcome, "it broke", owner=run.owner, from_version=version)
 
     def lose(self) -> None:
         if self.random.random() < 0.5:
-            lose_runs_of(self.rig.connection, self._owner().split("/")[0], AT)
-        for run_id in self._some(self.rig.running())[:1]:
-            hand_back(self.rig.connection, run_id, self.rig.run(run_id).owner)
+            lose_runs_of(self.installation.connection, self._owner().split("/")[0], AT)
+        for run_id in self._some(self.installation.running())[:1]:
+            hand_back(self.installation.connection, run_id, self.installation.run(run_id).owner)
 
     def renew(self) -> None:
-        renew(self.rig.connection, self._owner())
+        renew(self.installation.connection, self._owner())
 
     def command(self) -> None:
-        state = self.rig.strategy_state()
+        state = self.installation.strategy_state()
         if state is None:
             self.create()
         elif state == "initial":
-            self.rig.set_strategy("applying")
+            self.installation.set_strategy("applying")
         elif state == "applying" and self.random.random() < 0.3:
-            self.rig.set_strategy("abort requested")
+            self.installation.set_strategy("abort requested")
         elif state in ("complete", "failed", "aborted"):
             self._delete()
 
     def _delete(self) -> None:
         active = select(strategies.c.id).where(strategies.c.deleted_at.is_(None)).scalar_subquery()
         unfinished = steps.c.finished_at.is_(None)
-        connection = self.rig.connection
+        connection = self.installation.connection
         connection.execute(update(steps).where(steps.c.strategy_id == active, unfinished).values(finished_at=AT))
         connection.execute(update(strategies).where(strategies.c.deleted_at.is_(None)).values(deleted_at=AT))
 
     def standalone(self) -> None:
-        self.rig.add_standalone(self.random.choice([SITES - 1, SITES]))
+        self.installation.add_standalone(self.random.choice([SITES - 1, SITES]))
 
     def manage(self) -> None:
         one = self.random.randint(1, SITES)
         managed = self.random.choice(["managed", "unmanaged"])
-        self.rig.connection.execute(update(subclouds).where(subclouds.c.id == one).values(management_state=managed))
+        self.installation.connection.execute(
+            update(subclouds).where(subclouds.c.id == one).values(management_state=managed)
+        )
 
     def _owner(self) -> str:
         return self.random.choice(["worker1/1", "worker2/1"])
@@ -121,30 +123,30 @@ def test_the_loader_hides_nothing(connection: Connection, seed: int) -> None:
 def test_random_histories_come_to_rest(connection: Connection, seed: int) -> None:
     """Under fair scheduling every history of the database comes to an end, as those in memory do."""
     dice = Dice(connection, 100 + seed)
-    rig = dice.rig
+    installation = dice.installation
     for _ in range(OPERATIONS):
         dice.happen()
     for _ in range(60):
-        rig.coordinate(later_s=50.0)
-        for run_id in rig.queued():
-            rig.claim(run_id)
-        for run_id in rig.running():
-            run = rig.run(run_id)
+        installation.coordinate(later_s=50.0)
+        for run_id in installation.queued():
+            installation.claim(run_id)
+        for run_id in installation.running():
+            run = installation.run(run_id)
             version = "21.12" if run.phase == "prestage-precheck" else None
-            rig.finish(run_id, owner=run.owner, from_version=version)
-        rig.coordinate()
-        if not rig.queued() and not rig.running():
+            installation.finish(run_id, owner=run.owner, from_version=version)
+        installation.coordinate()
+        if not installation.queued() and not installation.running():
             break
 
-    assert rig.strategy_state() in {None, "initial", "complete", "failed", "aborted"}
+    assert installation.strategy_state() in {None, "initial", "complete", "failed", "aborted"}
     assert _plans(connection, database_time(connection)) == [([], [])]
 
 
 def test_stages_of_the_strategy(connection: Connection) -> None:
     """The loader tells the smallest open stage, the largest failed one, and whether any step was aborted."""
-    rig = Rig(connection)
-    rig.add_subclouds(5)
-    rig.add_strategy({1: 1, 2: 2, 3: 2, 4: 3, 5: 4})
+    installation = InstallationRows(connection)
+    installation.add_subclouds(5)
+    installation.add_strategy({1: 1, 2: 2, 3: 2, 4: 3, 5: 4})
     ended = {"finished_at": AT}
     connection.execute(update(steps).where(steps.c.stage <= 2).values(state="failed", **ended))
     connection.execute(update(steps).where(steps.c.stage == 4).values(state="aborted", **ended))
@@ -156,13 +158,13 @@ def test_stages_of_the_strategy(connection: Connection) -> None:
 
 def test_rows_become_views(connection: Connection) -> None:
     """What the plan is shown is what the rows say, run and management state with it."""
-    rig = Rig(connection)
-    rig.add_subclouds(2)
-    rig.add_strategy({1: 1, 2: 2}, stop=True)
+    installation = InstallationRows(connection)
+    installation.add_subclouds(2)
+    installation.add_strategy({1: 1, 2: 2}, stop=True)
     connection.execute(update(subclouds).where(subclouds.c.id == 1).values(management_state="unmanaged"))
-    rig.add_subclouds(1, first=3)
-    standalone = rig.add_standalone(3)
-    rig.coordinate()
+    installation.add_subclouds(1, first=3)
+    standalone = installation.add_standalone(3)
+    installation.coordinate()
     snapshot = load_all_open(connection)
 
     assert snapshot.strategy is not None

@@ -16,9 +16,9 @@ from db.schema import commands, controller, metadata, subcloud_groups
 
 
 @pytest.fixture
-def fresh(new_store: Callable[..., str]) -> Iterator[Database]:
+def fresh(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """A database without a schema."""
-    database = Database(new_store(migrated=False))
+    database = Database(new_database_url(migrated=False))
     yield database
     database.close()
 
@@ -133,7 +133,7 @@ def test_migrations_make_the_schema(database: Database) -> None:
     assert set(metadata.tables) | {"alembic_version"} == _tables(database)
 
 
-def test_index_of_the_one_active_strategy(database: Database, store_kind: str) -> None:
+def test_index_of_the_one_active_strategy(database: Database, database_kind: str) -> None:
     """The index that Alembic cannot see is there: unique, over a constant, of the rows that are not history."""
     definition = dict(_definitions(database))["uq_strategies_one_active"]
 
@@ -144,10 +144,10 @@ def test_index_of_the_one_active_strategy(database: Database, store_kind: str) -
             " WHERE (deleted_at IS NULL)"
         ),
     }
-    assert expected[store_kind] == " ".join(definition.split())
+    assert expected[database_kind] == " ".join(definition.split())
 
 
-def test_partial_indexes(database: Database, store_kind: str) -> None:
+def test_partial_indexes(database: Database, database_kind: str) -> None:
     """The partial indexes hold open steps and unconsumed runs only, in the words of SQLAlchemy's conditions."""
     definitions = dict(_definitions(database))
 
@@ -156,7 +156,7 @@ def test_partial_indexes(database: Database, store_kind: str) -> None:
         "postgresql": ("WHERE (finished_at IS NULL)", "WHERE (NOT consumed)", "WHERE (NOT published)"),
     }
     names = ("ix_steps_open", "ix_runs_unconsumed", "ix_events_unpublished")
-    assert expected[store_kind] == tuple(definitions[name][definitions[name].index("WHERE") :] for name in names)
+    assert expected[database_kind] == tuple(definitions[name][definitions[name].index("WHERE") :] for name in names)
 
 
 def test_what_a_new_installation_has(database: Database) -> None:

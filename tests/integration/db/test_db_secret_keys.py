@@ -141,7 +141,7 @@ def test_what_cannot_be_opened_stays(database: Database) -> None:
 
 
 # SQLite has one writer at a time: there nothing changes within a transaction.
-@pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 def test_a_text_that_changes_meanwhile(database: Database) -> None:
     """A secret that is replaced while it is sealed anew keeps its new content."""
     with database.write() as connection:

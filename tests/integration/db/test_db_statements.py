@@ -17,49 +17,49 @@ from db.unit_of_work import UnitOfWork
 from statemachine.actions import AbortWaiting
 from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
-from tests.integration.db.db_rows import ABORT, AT, LIMITS, Rig, sent_statements
+from tests.integration.db.db_rows import ABORT, AT, LIMITS, InstallationRows, sent_statements
 
-ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 LARGE = 5000
 STAGE = 100
 
 
 @pytest.fixture
-def second_database(new_store: Callable[..., str]) -> Iterator[Database]:
+def second_database(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """Another empty store, to compare with the first."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     yield database
     database.close()
 
 
-def fill(rig: Rig, count: int) -> int:
+def fill(installation: InstallationRows, count: int) -> int:
     """Add a strategy of `count` steps, a hundred to a stage, none begun; return its id."""
-    rig.add_subclouds(count)
-    return rig.add_strategy({one: 1 + (one - 1) // STAGE for one in range(1, count + 1)})
+    installation.add_subclouds(count)
+    return installation.add_strategy({one: 1 + (one - 1) // STAGE for one in range(1, count + 1)})
 
 
-def abort(rig: Rig, strategy_id: int) -> None:
+def abort(installation: InstallationRows, strategy_id: int) -> None:
     """Abort all that wait."""
-    rig.carry_out(AbortWaiting(strategy_id=strategy_id, change=ABORT))
+    installation.carry_out(AbortWaiting(strategy_id=strategy_id, change=ABORT))
 
 
-def look(rig: Rig, _strategy_id: int) -> None:
+def look(installation: InstallationRows, _strategy_id: int) -> None:
     """Look at what needs a decision."""
-    load_snapshot(rig.connection, database_time(rig.connection), LIMITS)
+    load_snapshot(installation.connection, database_time(installation.connection), LIMITS)
 
 
-def start(rig: Rig, _strategy_id: int) -> None:
+def start(installation: InstallationRows, _strategy_id: int) -> None:
     """Start the first stage, a hundred steps in either case."""
-    rig.coordinate()
+    installation.coordinate()
 
 
-def count_statements(database: Database, count: int, work: Callable[[Rig, int], None]) -> int:
+def count_statements(database: Database, count: int, work: Callable[[InstallationRows, int], None]) -> int:
     """Return how many statements `work` sends for a strategy of `count` steps."""
     with database.write() as connection:
-        rig = Rig(connection)
-        strategy_id = fill(rig, count)
+        installation = InstallationRows(connection)
+        strategy_id = fill(installation, count)
         with sent_statements(database.writer_engine) as sent:
-            work(rig, strategy_id)
+            work(installation, strategy_id)
     return _without_inserts(sent)
 
 
@@ -70,7 +70,7 @@ def _without_inserts(sent: list[tuple[str, object]]) -> int:
 
 @pytest.mark.parametrize(("work", "limit"), [(abort, 6), (look, 12), (start, 14)])
 def test_statements_do_not_grow_with_the_strategy(
-    database: Database, second_database: Database, work: Callable[[Rig, int], None], limit: int
+    database: Database, second_database: Database, work: Callable[[InstallationRows, int], None], limit: int
 ) -> None:
     """An abort, a look, and the start of a stage cost the same few statements for 100 steps and for 5,000."""
     small = count_statements(database, STAGE, work)
@@ -82,15 +82,15 @@ def test_statements_do_not_grow_with_the_strategy(
 def count_moves(database: Database, count: int) -> int:
     """Return how many statements a pass sends that brings `count` steps from packages to images."""
     with database.write() as connection:
-        rig = Rig(connection)
-        rig.add_subclouds(count)
-        rig.add_strategy(dict.fromkeys(range(1, count + 1), 1))
-        rig.coordinate()
+        installation = InstallationRows(connection)
+        installation.add_subclouds(count)
+        installation.add_strategy(dict.fromkeys(range(1, count + 1), 1))
+        installation.coordinate()
         connection.execute(update(steps).values(state="prestaging-packages"))
         connection.execute(update(runs).values(phase="prestaging-packages", state="finished", outcome="succeeded"))
         with sent_statements(database.writer_engine) as sent:
-            rig.coordinate()
-        assert {"prestaging-images"} == set(rig.states())
+            installation.coordinate()
+        assert {"prestaging-images"} == set(installation.states())
     return _without_inserts(sent)
 
 
@@ -101,10 +101,10 @@ def test_statements_do_not_grow_with_the_stage(database: Database, second_databa
 
 def test_abort_reaches_every_waiting_step(connection: Connection) -> None:
     """The few statements of an abort reach all of 5,000 steps."""
-    rig = Rig(connection)
-    abort(rig, fill(rig, LARGE))
+    installation = InstallationRows(connection)
+    abort(installation, fill(installation, LARGE))
 
-    assert ["aborted"] * LARGE == rig.states()
+    assert ["aborted"] * LARGE == installation.states()
 
 
 @ON_SQLITE
@@ -112,11 +112,11 @@ class TestQueryPlans:
     """What SQLite says that it will do: a strategy of 5,000 steps of which a hundred move, and as many old runs."""
 
     @pytest.fixture
-    def rig(self, connection: Connection) -> Rig:
+    def installation(self, connection: Connection) -> InstallationRows:
         """Return the large strategy, its first stage handed out."""
-        rig = Rig(connection)
-        fill(rig, LARGE)
-        rig.coordinate()
+        installation = InstallationRows(connection)
+        fill(installation, LARGE)
+        installation.coordinate()
         old = {
             "phase": "prestaging-images",
             "attempt": 1,
@@ -130,7 +130,7 @@ class TestQueryPlans:
         }
         ids = connection.execute(select(steps.c.id)).scalars()
         connection.execute(insert(runs), [old | {"step_id": one} for one in ids])
-        return rig
+        return installation
 
     @staticmethod
     def scans(database: Database, connection: Connection, work: Callable[[], object]) -> list[tuple[str, str]]:
@@ -149,20 +149,20 @@ class TestQueryPlans:
                     found.append((row.detail, statement))
         return found
 
-    def test_look(self, database: Database, rig: Rig) -> None:
+    def test_look(self, database: Database, installation: InstallationRows) -> None:
         """A look at a large strategy reads neither all its steps nor all runs."""
-        connection = rig.connection
+        connection = installation.connection
 
         assert [] == self.scans(
             database, connection, lambda: load_snapshot(connection, database_time(connection), LIMITS)
         )
 
     @pytest.mark.parametrize("outcome", ["succeeded", "failed", "lost"])
-    def test_pass(self, database: Database, rig: Rig, outcome: str) -> None:
+    def test_pass(self, database: Database, installation: InstallationRows, outcome: str) -> None:
         """Carrying a plan out finds its rows by their ids."""
-        connection = rig.connection
-        for run_id in rig.queued():
-            rig.claim(run_id)
+        connection = installation.connection
+        for run_id in installation.queued():
+            installation.claim(run_id)
         connection.execute(update(runs).where(~runs.c.consumed).values(state="finished", outcome=outcome))
         done = []
 
@@ -175,25 +175,25 @@ class TestQueryPlans:
         assert [] == self.scans(database, connection, one_pass)
         assert len(done) == STAGE
 
-    def test_workers(self, database: Database, rig: Rig) -> None:
+    def test_workers(self, database: Database, installation: InstallationRows) -> None:
         """What workers ask every few seconds reads what is in flight, whatever history there is."""
-        connection = rig.connection
+        connection = installation.connection
 
         def ask() -> None:
             renew(connection, "worker1/1")
             queued_runs(connection, PLAYBOOK_PHASES, 4)
             lose_runs_of(connection, "worker1", AT)
-            rig.claim(rig.queued()[0])
+            installation.claim(installation.queued()[0])
 
         assert [] == self.scans(database, connection, ask)
 
-    def test_what_is_live(self, database: Database, rig: Rig) -> None:
+    def test_what_is_live(self, database: Database, installation: InstallationRows) -> None:
         """What a worker writes of its runs, and what listeners and readers ask, finds its rows by their ids."""
-        connection = rig.connection
-        mine = rig.queued()[:4]
+        connection = installation.connection
+        mine = installation.queued()[:4]
         for run_id in mine:
-            rig.claim(run_id)
-        step = connection.execute(select(steps).where(steps.c.id == rig.step(1).id)).mappings().one()
+            installation.claim(run_id)
+        step = connection.execute(select(steps).where(steps.c.id == installation.step(1).id)).mappings().one()
         work = UnitOfWork(connection, AT)
 
         def ask() -> None:

@@ -22,8 +22,8 @@ from db.unavailable import DatabaseUnavailableError, driver_reason, unavailable_
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import wait_for
 
-ON_POSTGRESQL = pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
-ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 CHANGE = update(controller).values(upgrading=True)
 
 
@@ -272,9 +272,9 @@ def test_other_errors_pass() -> None:
 
 
 @ON_SQLITE
-def test_nothing_of_a_statement_is_told(new_store: Callable[..., str]) -> None:
+def test_nothing_of_a_statement_is_told(new_database_url: Callable[..., str]) -> None:
     """The error's text and reason hold neither the statement nor its values."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     with pytest.raises(DatabaseUnavailableError) as error:
         write(database, text("SELECT hidden FROM secret_things WHERE a = 'hidden-value'"))
     database.close()

@@ -13,9 +13,9 @@ from db.database import Database
 from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
 from db.unit_of_work import UnitOfWork, unit_of_work
-from tests.integration.db.db_rows import AT, Rig, new_step
+from tests.integration.db.db_rows import AT, InstallationRows, new_step
 
-ON_SQLITE = pytest.mark.parametrize("store_kind", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 THREADS = 4
 INCREMENTS = 150
 FOLLOWED = 100
@@ -49,7 +49,7 @@ def _write_and_break(connection: Connection) -> None:
 
 def _add_site(database: Database) -> None:
     with database.write() as connection:
-        Rig(connection).add_subclouds(1)
+        InstallationRows(connection).add_subclouds(1)
 
 
 def test_threads_lose_no_update(database: Database) -> None:
@@ -81,7 +81,7 @@ def test_one_of_many_creates_wins(database: Database) -> None:
         together.wait(30)
         try:
             with database.write() as connection:
-                Rig(connection).connection.execute(insert(strategies).values(**STRATEGY))
+                InstallationRows(connection).connection.execute(insert(strategies).values(**STRATEGY))
         except IntegrityError:
             return False
         return True
@@ -138,7 +138,7 @@ def test_reader_does_not_wait_for_a_writer(database: Database) -> None:
     assert _count(database) == 7
 
 
-@pytest.mark.parametrize("store_kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 def test_how_a_postgresql_connection_is_set(database: Database) -> None:
     """No transaction on PostgreSQL waits for ever: not for a lock, not in a statement, not for its own client."""
     expected = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
@@ -163,15 +163,15 @@ def test_how_a_connection_is_set(database: Database) -> None:
 def test_foreign_keys(database: Database) -> None:
     """A row cannot point nowhere."""
     with pytest.raises(IntegrityError), database.write() as connection:
-        Rig(connection).add_subclouds(1, group_id=99)
+        InstallationRows(connection).add_subclouds(1, group_id=99)
 
 
 def test_removed_subcloud_leaves_its_history(database: Database) -> None:
     """When a subcloud is removed its steps stay and keep its name."""
     with database.write() as connection:
-        rig = Rig(connection)
-        rig.add_subclouds(1)
-        rig.add_strategy({1: 1})
+        installation = InstallationRows(connection)
+        installation.add_subclouds(1)
+        installation.add_strategy({1: 1})
         connection.execute(subclouds.delete())
 
         assert (None, "site1") == connection.execute(select(steps.c.subcloud_id, steps.c.subcloud_name)).one()
@@ -206,7 +206,7 @@ def test_columns_that_must_be_told(connection: Connection, table: Table, column:
         "outbox": {"actor": "coordinate", "writer": "", "written_at": 0.0},
         "events": {"type": "t", "subject": "s", "data": {}, "at": AT, "published": False},
     }[table.name]
-    Rig(connection).add_subclouds(1)
+    InstallationRows(connection).add_subclouds(1)
     connection.execute(insert(table).values(whole))
 
     with pytest.raises(IntegrityError, match=column):
@@ -215,9 +215,9 @@ def test_columns_that_must_be_told(connection: Connection, table: Table, column:
 
 def test_an_id_is_never_given_twice(connection: Connection) -> None:
     """A row that is gone leaves its id unused: whoever still holds it finds nothing, rather than something else."""
-    rig = Rig(connection)
-    rig.add_subclouds(1, first=1000)
-    rig.add_strategy({1000: 1})
+    installation = InstallationRows(connection)
+    installation.add_subclouds(1, first=1000)
+    installation.add_strategy({1000: 1})
     tables = (subcloud_groups, subclouds, strategies, steps)
     rows = {table.name: dict(connection.execute(select(table)).mappings().one()) for table in tables}
     connection.execute(update(strategies).values(deleted_at=AT))

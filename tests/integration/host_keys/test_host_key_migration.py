@@ -30,9 +30,9 @@ _SITE = {
 }
 
 
-def test_known_sites_have_no_key_and_no_trusted_version(new_store: Callable[..., str]) -> None:
+def test_known_sites_have_no_key_and_no_trusted_version(new_database_url: Callable[..., str]) -> None:
     """After an upgrade each site is still to be met, and its version explains no changed key; a downgrade keeps it."""
-    database = Database(new_store(migrated=False))
+    database = Database(new_database_url(migrated=False))
     upgrade(database, _BEFORE)
     of_before = Table("subclouds", MetaData(), autoload_with=database.writer_engine)
     with database.write() as connection:

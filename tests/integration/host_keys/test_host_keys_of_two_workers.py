@@ -28,9 +28,9 @@ WORKERS = 8
 
 
 @pytest.fixture
-def database(new_store: Callable[..., str]) -> Iterator[Database]:
+def database(new_database_url: Callable[..., str]) -> Iterator[Database]:
     """Give a database with one site."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     at = datetime.now(UTC)
     values: dict[str, Any] = read_new({"name": "edge-1", "software_version": "22.12"}, default_version="")
     with database.write() as connection:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Database
-from tests.integration.keystone.keystone_rig import KeystoneRig, serve_with_keystone
+from tests.integration.keystone.keystone_api import KeystoneApi, serve_with_keystone
 from tests.support.keystone_server import KeystoneServer
 from tests.support.migrated_database import place_migrated
 
@@ -27,7 +27,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-async def rig(keystone: KeystoneServer, database: Database) -> AsyncIterator[KeystoneRig]:
+async def api(keystone: KeystoneServer, database: Database) -> AsyncIterator[KeystoneApi]:
     """The running API, which asks Keystone."""
-    async with serve_with_keystone(keystone, database) as rig:
-        yield rig
+    async with serve_with_keystone(keystone, database) as api:
+        yield api

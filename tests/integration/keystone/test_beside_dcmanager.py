@@ -16,7 +16,7 @@ from sites.inspector import InspectionError
 from sites.sysinv.auth import Account, TlsTrust, TokenStore
 from sites.sysinv.client import Access, Address, Timeouts
 from statemachine.site_operations import SiteOperation
-from tests.integration.keystone.keystone_rig import KeystoneRig
+from tests.integration.keystone.keystone_api import KeystoneApi
 from tests.support import api_rows
 from tests.support.keystone_server import KeystoneServer
 
@@ -34,35 +34,35 @@ def access(keystone: KeystoneServer) -> Access:
     return Access(account=account, trust=TlsTrust(), patience=Timeouts(pause_s=0.01), tokens=TokenStore())
 
 
-def url_of(rig: KeystoneRig) -> str:
-    return f"http://{rig.api.host}:{rig.api.port}/v1.0"
+def url_of(api: KeystoneApi) -> str:
+    return f"http://{api.served.host}:{api.served.port}/v1.0"
 
 
-async def test_the_list_of_another(rig: KeystoneRig, keystone: KeystoneServer, access: Access) -> None:
+async def test_the_list_of_another(api: KeystoneApi, keystone: KeystoneServer, access: Access) -> None:
     """With a token of Keystone the list is read, and what goes on is found in it."""
-    rig.api.insert(subclouds, api_rows.subcloud(1, "a"))
-    rig.api.insert(subclouds, api_rows.subcloud(2, "b", prestage_status="prestaging"))
-    asked = DcmanagerOperations(access, Address(keystone_url=keystone.url, service_url=url_of(rig)))
+    api.served.insert(subclouds, api_rows.subcloud(1, "a"))
+    api.served.insert(subclouds, api_rows.subcloud(2, "b", prestage_status="prestaging"))
+    asked = DcmanagerOperations(access, Address(keystone_url=keystone.url, service_url=url_of(api)))
     found = await asked.read_async()
 
     assert (2, {"b": SiteOperation(key="prestage-status", status="prestaging")}) == (found.count, found.operations)
 
 
-async def test_one_that_asks_itself(rig: KeystoneRig, keystone: KeystoneServer, access: Access) -> None:
+async def test_one_that_asks_itself(api: KeystoneApi, keystone: KeystoneServer, access: Access) -> None:
     """An installation whose URL leads to itself, by whatever way, is told so with the remedy."""
-    with rig.api.database.read() as connection:
+    with api.served.database.read() as connection:
         own = installation_id(connection)
-    address = Address(keystone_url=keystone.url, service_url=url_of(rig))
+    address = Address(keystone_url=keystone.url, service_url=url_of(api))
 
     with pytest.raises(InspectionError, match="leads to this Prestager itself: set it to dcmanager's own address"):
         await DcmanagerOperations(access, address, installation=own).read_async()
 
 
-async def test_doctor_finds_itself(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_doctor_finds_itself(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """Doctor fails where the URL leads to the installation that it looks at."""
     settings = Settings(
-        database_url=rig.api.database.url.render_as_string(hide_password=False),
-        dcmanager_url=url_of(rig),
+        database_url=api.served.database.url.render_as_string(hide_password=False),
+        dcmanager_url=url_of(api),
         controller_keystone_url=keystone.url,
         controller_username=keystone.service_user,
         controller_password=keystone.password,

@@ -19,7 +19,7 @@ from runner.fake import FakeRunner
 from service.settings import Settings
 from service.wiring import build
 from statemachine.host_keys import HostKeyPolicy
-from tests.integration.keystone.keystone_rig import KeystoneRig, identity
+from tests.integration.keystone.keystone_api import KeystoneApi, identity
 from tests.support.dcmanager_client import CommandFailedError, DcmanagerClient
 from tests.support.keystone_server import KeystoneServer
 from tests.support.tcp_proxy import HOST, free_port
@@ -238,17 +238,17 @@ def test_operator_manages(client: Client) -> None:
     ],
 )
 async def test_what_is_not_served(
-    rig: KeystoneRig, keystone: KeystoneServer, method: str, path: str, status: int
+    api: KeystoneApi, keystone: KeystoneServer, method: str, path: str, status: int
 ) -> None:
     """Commands for what is not ours end with a page that the client can read, and do nothing (docs/client.md)."""
-    reply = await rig.send(method, f"/v1.0{path}", token=keystone.token("admin"), headers=CLIENT)
+    reply = await api.send(method, f"/v1.0{path}", token=keystone.token("admin"), headers=CLIENT)
 
     assert status == reply.status
     assert "text/html" in reply.headers["content-type"]
     assert reply.lines[0].startswith(str(status))
     if status == 404:
         assert reply.detail.endswith("This is Prestager, which stages releases; dcmanager's own API serves this.")
-    assert rig.api.transport.commands == []
+    assert api.served.transport.commands == []
 
 
 @pytest.mark.parametrize(

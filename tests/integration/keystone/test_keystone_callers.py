@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from db.database import Database
-from tests.integration.keystone.keystone_rig import LOGIN, VALIDATION, KeystoneRig, serve_with_keystone
+from tests.integration.keystone.keystone_api import LOGIN, VALIDATION, KeystoneApi, serve_with_keystone
 from tests.support.keystone_server import KeystoneServer
 
 STRATEGY = "/v1.0/sw-update-strategy"
@@ -43,75 +43,75 @@ MANAGING = ("PATCH", "/v1.0/subclouds/a", {"management-state": "managed"})
     ],
 )
 async def test_who_may_do_what(
-    rig: KeystoneRig, keystone: KeystoneServer, user: str, reads: int, manages: int, changes: int
+    api: KeystoneApi, keystone: KeystoneServer, user: str, reads: int, manages: int, changes: int
 ) -> None:
     """Roles and projects of Keystone decide; who is refused has changed nothing."""
     token = keystone.token(user)
 
-    assert {reads} == {(await rig.send("GET", path, token=token)).status for path in READS}
-    assert manages == (await rig.send(*MANAGING, token=token)).status
-    assert {changes} == {(await rig.send(*change, token=token)).status for change in CHANGES}
+    assert {reads} == {(await api.send("GET", path, token=token)).status for path in READS}
+    assert manages == (await api.send(*MANAGING, token=token)).status
+    assert {changes} == {(await api.send(*change, token=token)).status for change in CHANGES}
     allowed = (manages == 200) + (changes == 200) * len(CHANGES)
-    assert allowed == len(rig.api.transport.commands)
+    assert allowed == len(api.served.transport.commands)
 
 
-async def test_callers_differ(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_callers_differ(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """A caller's name tells users apart for good: it holds the id, for names come back and repeat among domains."""
     tokens = [keystone.token("admin"), keystone.token("admin"), keystone.token("configurator")]
 
-    callers = [await rig.authenticator.authenticate(token) for token in tokens]
+    callers = [await api.authenticator.authenticate(token) for token in tokens]
 
     assert [f"admin ({keystone.id_of(tokens[0])})"] * 2 == [caller.name for caller in callers[:2]]
     assert f"configurator ({keystone.id_of(tokens[2])})" == callers[2].name
 
 
-async def test_project_of_another_domain(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_project_of_another_domain(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """A project that is only called admin, in a domain of somebody else, opens nothing."""
-    assert await rig.read(keystone.add_stranger_at("elsewhere")) == 403
+    assert await api.read(keystone.add_stranger_at("elsewhere")) == 403
 
 
 @pytest.mark.parametrize("token", ["nonsense", "gAAAAABrA4", "x" * 4000, "prst_\xfc", "<b>", "two words"])
-async def test_garbage(rig: KeystoneRig, token: str) -> None:
+async def test_garbage(api: KeystoneApi, token: str) -> None:
     """What is no token is refused and not repeated."""
-    reply = await rig.send("DELETE", STRATEGY, token=token)
+    reply = await api.send("DELETE", STRATEGY, token=token)
 
     assert (401, "Failed to validate access token: Auth token is invalid") == (reply.status, reply.detail)
-    assert rig.api.transport.commands == []
+    assert api.served.transport.commands == []
 
 
 async def test_revoked(keystone: KeystoneServer, database: Database) -> None:
     """A revoked token works until its answer is too old, and no longer."""
     token = keystone.token("admin")
-    async with serve_with_keystone(keystone, database, cache_s=1.0) as rig:
-        assert await rig.read(token) == 200
+    async with serve_with_keystone(keystone, database, cache_s=1.0) as api:
+        assert await api.read(token) == 200
         asked = monotonic()
         keystone.revoke(token)
 
-        while await rig.read(token) == 200:
+        while await api.read(token) == 200:
             assert monotonic() < asked + 5.0
-        refused = await rig.read(token)
+        refused = await api.read(token)
 
     assert refused == 401
     assert monotonic() > asked + 0.5
 
 
-async def test_expired(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_expired(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """A token that expires is refused at once, long before its answer is too old."""
     token, made = keystone.short_token("reader", 3.0), monotonic()
-    assert await rig.read(token) == 200
+    assert await api.read(token) == 200
 
-    while await rig.read(token) == 200:
+    while await api.read(token) == 200:
         assert monotonic() < made + 10.0
 
-    assert await rig.read(token) == 401
+    assert await api.read(token) == 401
 
 
-async def test_one_question(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_one_question(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """Many requests with one token make one validation, and later ones none."""
     token, before = keystone.token("admin"), len(keystone.seen())
 
-    statuses = await asyncio.gather(*(rig.read(token) for _ in range(20)))
-    statuses.append(await rig.read(token))
+    statuses = await asyncio.gather(*(api.read(token) for _ in range(20)))
+    statuses.append(await api.read(token))
 
     assert [200] * 21 == statuses
     assert [LOGIN, VALIDATION] == keystone.seen()[before:]
@@ -120,19 +120,19 @@ async def test_one_question(rig: KeystoneRig, keystone: KeystoneServer) -> None:
 async def test_no_cache(keystone: KeystoneServer, database: Database) -> None:
     """Without a cache each request asks, and a revoked token ends with the next."""
     token = keystone.token("admin")
-    async with serve_with_keystone(keystone, database, cache_s=0) as rig:
-        assert await rig.read(token) == 200
+    async with serve_with_keystone(keystone, database, cache_s=0) as api:
+        assert await api.read(token) == 200
         keystone.revoke(token)
 
-        assert await rig.read(token) == 401
+        assert await api.read(token) == 401
 
 
-async def test_no_token_is_told(rig: KeystoneRig, keystone: KeystoneServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_token_is_told(api: KeystoneApi, keystone: KeystoneServer, caplog: pytest.LogCaptureFixture) -> None:
     """Neither logs, also the most talkative, nor answers hold a token or our password."""
     caplog.set_level(logging.DEBUG)
     tokens = [keystone.token("admin"), keystone.token("nobody"), "nonsense-of-a-caller"]
 
-    replies = [await rig.send("GET", "/v1.0/subclouds", token=token) for token in tokens]
+    replies = [await api.send("GET", "/v1.0/subclouds", token=token) for token in tokens]
 
     told = caplog.text + "".join(reply.text for reply in replies)
     assert [200, 403, 401] == [reply.status for reply in replies]

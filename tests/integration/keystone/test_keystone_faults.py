@@ -12,7 +12,7 @@ import pytest
 from api.auth import AuthenticatorUnavailableError
 from api.keystone.authenticator import KeystoneAuthenticator
 from db.database import Database
-from tests.integration.keystone.keystone_rig import LOGIN, VALIDATION, KeystoneRig, identity, serve_with_keystone
+from tests.integration.keystone.keystone_api import LOGIN, VALIDATION, KeystoneApi, identity, serve_with_keystone
 from tests.support.keystone_server import KeystoneServer
 from tests.support.served_api import Reply
 from tests.support.tcp_proxy import TcpProxy
@@ -31,26 +31,26 @@ def proxy(keystone: KeystoneServer) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-async def hasty(keystone: KeystoneServer, database: Database) -> AsyncIterator[KeystoneRig]:
+async def hasty(keystone: KeystoneServer, database: Database) -> AsyncIterator[KeystoneApi]:
     """An API that waits for Keystone only a little, so that a test need not."""
-    async with serve_with_keystone(keystone, database, timeout_s=HASTE_S) as rig:
-        yield rig
+    async with serve_with_keystone(keystone, database, timeout_s=HASTE_S) as api:
+        yield api
 
 
-async def ask(rig: KeystoneRig, token: str) -> Reply:
+async def ask(api: KeystoneApi, token: str) -> Reply:
     """Return the answer to a change, which comes within five seconds."""
     async with asyncio.timeout(5.0):
-        return await rig.send("DELETE", "/v1.0/sw-update-strategy", token=token)
+        return await api.send("DELETE", "/v1.0/sw-update-strategy", token=token)
 
 
-def assert_away(rig: KeystoneRig, reply: Reply) -> None:
+def assert_away(api: KeystoneApi, reply: Reply) -> None:
     """Fail unless the caller was asked to come again, and nothing was done."""
     assert (503, AWAY) == (reply.status, reply.detail)
     assert reply.headers["retry-after"] == "5"
-    assert rig.api.transport.commands == []
+    assert api.served.transport.commands == []
 
 
-async def test_frozen(hasty: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_frozen(hasty: KeystoneApi, keystone: KeystoneServer) -> None:
     """A frozen Keystone lets nobody new in; whoever is remembered is served; all is well when it goes on."""
     known, new = keystone.token("reader"), keystone.token("admin")
     assert await hasty.read(known) == 200
@@ -69,32 +69,32 @@ async def test_frozen(hasty: KeystoneRig, keystone: KeystoneServer) -> None:
     assert reply.status == 200
 
 
-async def test_killed_and_without_memory(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_killed_and_without_memory(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """A Keystone that is gone lets nobody new in; back with new keys it knows nobody, and us after a new login."""
     old = keystone.token("admin")
-    assert await rig.read(keystone.token("reader")) == 200
+    assert await api.read(keystone.token("reader")) == 200
     keystone.kill()
     try:
-        reply = await ask(rig, old)
+        reply = await ask(api, old)
         keystone.renew_keys()
     finally:
         keystone.start()
     keystone.renew_admin()
 
-    assert_away(rig, reply)
-    assert await rig.read(old) == 401
-    assert (await ask(rig, keystone.token("admin"))).status == 200
+    assert_away(api, reply)
+    assert await api.read(old) == 401
+    assert (await ask(api, keystone.token("admin"))).status == 200
 
 
-async def test_stale_service_token(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_stale_service_token(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """When our own token has died, one new login and a repeat bring the answer, however many ask."""
-    assert await rig.read(keystone.token("reader")) == 200
+    assert await api.read(keystone.token("reader")) == 200
     callers = [keystone.token(user) for user in ("admin", "configurator", "operator", "member")]
     keystone.disable(keystone.service_user)
     keystone.enable(keystone.service_user)
     before = len(keystone.seen())
 
-    statuses = await asyncio.gather(*(rig.read(token) for token in callers))
+    statuses = await asyncio.gather(*(api.read(token) for token in callers))
 
     assert [200] * 4 == statuses
     seen = keystone.seen()[before:]
@@ -102,18 +102,18 @@ async def test_stale_service_token(rig: KeystoneRig, keystone: KeystoneServer) -
     assert 4 == seen.count(VALIDATION)
 
 
-async def test_refused_service_user(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_refused_service_user(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """A service user that Keystone no longer takes is our fault, not the caller's."""
     token = keystone.token("admin")
     keystone.disable(keystone.service_user)
     try:
-        reply = await ask(rig, token)
-        assert "Keystone refuses the service user" == await rig.authenticator.fault()
+        reply = await ask(api, token)
+        assert "Keystone refuses the service user" == await api.authenticator.fault()
     finally:
         keystone.enable(keystone.service_user)
 
-    assert_away(rig, reply)
-    assert (await ask(rig, token)).status == 200
+    assert_away(api, reply)
+    assert (await ask(api, token)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -127,43 +127,43 @@ async def test_refused_service_user(rig: KeystoneRig, keystone: KeystoneServer) 
 )
 async def test_wrong_service_user(keystone: KeystoneServer, database: Database, account: dict[str, str]) -> None:
     """A service user that cannot log in, or may not ask about tokens, lets nobody in."""
-    async with serve_with_keystone(keystone, database, **account) as rig:
-        assert_away(rig, await ask(rig, keystone.token("admin")))
-        assert "Keystone refuses the service user" == await rig.authenticator.fault()
+    async with serve_with_keystone(keystone, database, **account) as api:
+        assert_away(api, await ask(api, keystone.token("admin")))
+        assert "Keystone refuses the service user" == await api.authenticator.fault()
 
 
 @pytest.mark.parametrize("fault", ["swallow", "trickle", "reset"])
 async def test_network(keystone: KeystoneServer, database: Database, proxy: TcpProxy, fault: str) -> None:
     """A network that loses or drips is an answer in time, and forgotten when it is whole again."""
-    async with serve_with_keystone(keystone, database, port=proxy.port, timeout_s=HASTE_S) as rig:
+    async with serve_with_keystone(keystone, database, port=proxy.port, timeout_s=HASTE_S) as api:
         token = keystone.token("admin")
         getattr(proxy, fault)()
-        assert_away(rig, await ask(rig, token))
+        assert_away(api, await ask(api, token))
         proxy.pass_on()
 
         end = monotonic() + 10.0
-        while (await ask(rig, token)).status == 503:
+        while (await ask(api, token)).status == 503:
             assert monotonic() < end
 
-        assert (await ask(rig, token)).status == 200
+        assert (await ask(api, token)).status == 200
 
 
 async def test_slow(keystone: KeystoneServer, database: Database, proxy: TcpProxy) -> None:
     """A slow Keystone costs patience once; what it answers counts although nobody waited for it."""
-    async with serve_with_keystone(keystone, database, port=proxy.port, timeout_s=0.6) as rig:
+    async with serve_with_keystone(keystone, database, port=proxy.port, timeout_s=0.6) as api:
         token = keystone.token("admin")
         # Each call takes 0.4 s, so that a login and a question are too much at once.
         proxy.delay(200)
-        assert_away(rig, await ask(rig, token))
+        assert_away(api, await ask(api, token))
 
         end = monotonic() + 10.0
-        while (await ask(rig, token)).status == 503:
+        while (await ask(api, token)).status == 503:
             assert monotonic() < end
 
-        assert (await ask(rig, token)).status == 200
+        assert (await ask(api, token)).status == 200
 
 
-async def test_crowd_at_a_frozen_keystone(hasty: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_crowd_at_a_frozen_keystone(hasty: KeystoneApi, keystone: KeystoneServer) -> None:
     """A crowd with tokens of its own is turned away in time, and does not hold up those who come later."""
     token = keystone.token("admin")
     keystone.pause()
@@ -206,9 +206,9 @@ async def test_late_failures_are_nobodys(
 async def test_not_keystone(keystone: KeystoneServer, database: Database) -> None:
     """A page that is not found is no word about a token: the address is wrong."""
     wrong = f"{keystone.url.removesuffix('/v3')}/identity"
-    async with serve_with_keystone(keystone, database, auth_url=wrong) as rig:
-        assert_away(rig, await ask(rig, keystone.token("admin")))
-        assert "Keystone answers a login with HTTP 404" == await rig.authenticator.fault()
+    async with serve_with_keystone(keystone, database, auth_url=wrong) as api:
+        assert_away(api, await ask(api, keystone.token("admin")))
+        assert "Keystone answers a login with HTTP 404" == await api.authenticator.fault()
 
 
 @pytest.mark.parametrize(("trusted", "status"), [(True, 200), (False, 503)])
@@ -216,30 +216,30 @@ async def test_certificate(keystone: KeystoneServer, database: Database, *, trus
     """Over TLS Keystone's certificate must be trusted; otherwise neither password nor token is sent."""
     token, before = keystone.token("admin"), len(keystone.seen())
     ca_file = keystone.certificate if trusted else None
-    async with serve_with_keystone(keystone, database, auth_url=keystone.secure_url, ca_file=ca_file) as rig:
-        reply = await ask(rig, token)
+    async with serve_with_keystone(keystone, database, auth_url=keystone.secure_url, ca_file=ca_file) as api:
+        reply = await ask(api, token)
 
         assert status == reply.status
-        assert (None if trusted else "Keystone's certificate is not trusted") == await rig.authenticator.fault()
+        assert (None if trusted else "Keystone's certificate is not trusted") == await api.authenticator.fault()
     assert trusted == bool(keystone.seen()[before:])
 
 
-async def test_readiness(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_readiness(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """Readiness tells of Keystone, and asks it seldom, whoever asks how often."""
-    replies = await asyncio.gather(*(rig.api.send("GET", "/readyz", role=None) for _ in range(5)))
+    replies = await asyncio.gather(*(api.served.send("GET", "/readyz", role=None) for _ in range(5)))
 
     assert [200] * 5 == [reply.status for reply in replies]
     assert {"ready": True, "checks": {"keystone": "ok"}} == replies[0].json
     before = len(keystone.seen())
-    assert (await rig.api.send("GET", "/readyz", role=None)).status == 200
+    assert (await api.served.send("GET", "/readyz", role=None)).status == 200
     assert [] == keystone.seen()[before:]
 
 
 async def test_not_ready(keystone: KeystoneServer, database: Database, proxy: TcpProxy) -> None:
     """An API that cannot ask Keystone is not ready, and names no address."""
     proxy.reset()
-    async with serve_with_keystone(keystone, database, port=proxy.port) as rig:
-        reply = await rig.api.send("GET", "/readyz", role=None)
+    async with serve_with_keystone(keystone, database, port=proxy.port) as api:
+        reply = await api.served.send("GET", "/readyz", role=None)
 
     assert 503 == reply.status
     assert {"ready": False, "checks": {"keystone": "Keystone does not answer"}} == reply.json

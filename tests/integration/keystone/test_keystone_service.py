@@ -12,7 +12,7 @@ import pytest
 from cli.doctor.finding import Level
 from cli.doctor.keystone_checks import keystone_findings
 from service.settings import Settings
-from tests.integration.keystone.keystone_rig import KeystoneRig
+from tests.integration.keystone.keystone_api import KeystoneApi
 from tests.support.dcmanager_client import DcmanagerClient
 from tests.support.keystone_server import KeystoneServer
 from tests.support.service_process import ServiceProcess
@@ -83,14 +83,14 @@ def test_doctor(keystone: KeystoneServer, changes: dict[str, str], level: Level,
     assert keystone.password not in found.text
 
 
-async def test_remembered_callers_cost_nothing(rig: KeystoneRig, keystone: KeystoneServer) -> None:
+async def test_remembered_callers_cost_nothing(api: KeystoneApi, keystone: KeystoneServer) -> None:
     """A caller who is remembered costs less than a millisecond; in practice a hundredth of that."""
     token = keystone.token("admin")
-    await rig.authenticator.authenticate(token)
+    await api.authenticator.authenticate(token)
     asked, started = len(keystone.seen()), thread_time()
 
     for _ in range(1000):
-        await rig.authenticator.authenticate(token)
+        await api.authenticator.authenticate(token)
 
     assert thread_time() - started < 1.0
     assert asked == len(keystone.seen())

@@ -16,7 +16,7 @@ from db.database import Database
 from db.encryption import Sealer
 from sites.inspector import DeclaredInspector
 from tests.integration.webhooks.receiver import Receiver, receiving
-from tests.integration.webhooks.webhook_house import House
+from tests.integration.webhooks.webhook_installation import WebhookInstallation
 from tests.support.server_certificates import make_certificate
 
 
@@ -47,11 +47,11 @@ _make_context = ssl.create_default_context
 
 
 @pytest.fixture
-def house(new_store: Callable[..., str]) -> Iterator[House]:
+def installation(new_database_url: Callable[..., str]) -> Iterator[WebhookInstallation]:
     """Give an installation."""
-    database = Database(new_store())
+    database = Database(new_database_url())
     coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
-    yield House(database, coordinator, Sealer(b"k" * 32))
+    yield WebhookInstallation(database, coordinator, Sealer(b"k" * 32))
     database.close()
 
 

@@ -16,7 +16,7 @@ from runner.fake import FakeRunner
 from service.periodic_thread import dead_loops
 from service.settings import Settings
 from service.wiring import Installation, build
-from tests.integration.webhooks.webhook_house import SECRET
+from tests.integration.webhooks.webhook_installation import SECRET
 from tests.support.verifying_receiver import verifying
 
 

@@ -17,11 +17,11 @@ from db.unit_of_work import UnitOfWork
 from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.webhook_secrets import seal_tag
-from tests.integration.webhooks.webhook_house import SECRET, House
+from tests.integration.webhooks.webhook_installation import SECRET, WebhookInstallation
 from tests.support.waiting import wait_for
 
 # The statements are tried on both databases by one test; the rules are the same on both.
-on_sqlite = pytest.mark.parametrize("store_kind", ["sqlite"])
+on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 URL = "http://receiver.example/hook/t0ken"
@@ -39,16 +39,16 @@ def said(answer: Any) -> tuple[int, str]:
     return answer.status, answer.detail
 
 
-def test_life(house: House) -> None:
+def test_life(installation: WebhookInstallation) -> None:
     """A webhook is made, changed, tried, and removed with its log; each answer shows it without its secret."""
-    made = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url=URL, types=["step."])
-    changed = house.change("ops", name="night", subcloud="edge-1")
-    turned = house.change("night", rotate=True, secret=SECRET)
-    pinged = house.ask(CommandType.WEBHOOK_PING, "night")
-    hurried = house.ask(CommandType.WEBHOOK_REDELIVER, "1", delivery=pinged.body["id"])
-    disabled = house.change("night", enabled=False)
-    enabled = house.change("night", enabled=True)
-    removed = house.ask(CommandType.WEBHOOK_DELETE, "night")
+    made = installation.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url=URL, types=["step."])
+    changed = installation.change("ops", name="night", subcloud="edge-1")
+    turned = installation.change("night", rotate=True, secret=SECRET)
+    pinged = installation.ask(CommandType.WEBHOOK_PING, "night")
+    hurried = installation.ask(CommandType.WEBHOOK_REDELIVER, "1", delivery=pinged.body["id"])
+    disabled = installation.change("night", enabled=False)
+    enabled = installation.change("night", enabled=True)
+    removed = installation.ask(CommandType.WEBHOOK_DELETE, "night")
 
     assert {
         "id": 1,
@@ -71,83 +71,87 @@ def test_life(house: House) -> None:
     assert disabled.body["disabled-at"] is not None
     assert (True, None) == (enabled.body["enabled"], enabled.body["disabled-at"])
     assert (200, None) == (removed.status, removed.body)
-    assert ([], []) == (house.rows(webhooks), house.rows(webhook_deliveries))
+    assert ([], []) == (installation.rows(webhooks), installation.rows(webhook_deliveries))
 
 
-@pytest.mark.parametrize("store_kind", ["postgresql"])
+@pytest.mark.parametrize("database_kind", ["postgresql"])
 @pytest.mark.parametrize("kind", [CommandType.WEBHOOK_PING, CommandType.WEBHOOK_REDELIVER])
-def test_disabled_at_this_moment(house: House, kind: CommandType) -> None:
+def test_disabled_at_this_moment(installation: WebhookInstallation, kind: CommandType) -> None:
     """Nothing is added to a webhook that is being disabled by another process: it would stay open for ever."""
-    house.add("ops", URL)
-    house.tell()
-    number = house.ask(CommandType.WEBHOOK_PING, "ops").body["id"]
-    house.set(webhook_deliveries, state="failed", next_attempt_at=None, event_id=house.rows(events)[-1]["id"])
+    installation.add("ops", URL)
+    installation.tell()
+    number = installation.ask(CommandType.WEBHOOK_PING, "ops").body["id"]
+    installation.set(
+        webhook_deliveries, state="failed", next_attempt_at=None, event_id=installation.rows(events)[-1]["id"]
+    )
     data = {} if kind is CommandType.WEBHOOK_PING else {"delivery": number}
     with ThreadPoolExecutor(1) as thread:
-        with house.database.write() as connection:
+        with installation.database.write() as connection:
             disable(UnitOfWork(connection, AT), 1, "")
-            answer = thread.submit(lambda: house.ask(kind, "ops", **data))
-            wait_for(lambda: answer.done() or is_one_waiting(house), 10.0)
+            answer = thread.submit(lambda: installation.ask(kind, "ops", **data))
+            wait_for(lambda: answer.done() or is_one_waiting(installation), 10.0)
 
         assert DISABLED == said(answer.result(10))
-    assert [None] == [row["next_attempt_at"] for row in house.rows()]
+    assert [None] == [row["next_attempt_at"] for row in installation.rows()]
 
 
-def is_one_waiting(house: House) -> bool:
+def is_one_waiting(installation: WebhookInstallation) -> bool:
     """Tell whether a transaction waits for a row that another one holds."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with house.database.read() as connection:
+    with installation.database.read() as connection:
         return bool(connection.execute(text(waiting)).scalar_one())
 
 
 @on_sqlite
 class TestCreate:
-    def test_secret_is_needed(self, house: House) -> None:
+    def test_secret_is_needed(self, installation: WebhookInstallation) -> None:
         """Who sends by message gives the secret sealed: one that is made could not be told."""
-        assert (400, NO_SECRET) == said(house.ask(CommandType.WEBHOOK_CREATE, name="ops", url=URL))
+        assert (400, NO_SECRET) == said(installation.ask(CommandType.WEBHOOK_CREATE, name="ops", url=URL))
 
-    def test_secret_in_a_wrong_form(self, house: House) -> None:
+    def test_secret_in_a_wrong_form(self, installation: WebhookInstallation) -> None:
         """A secret whose form the API found wrong is refused in its turn."""
         data = {"name": "ops", "url": URL}
         command = Command(type=CommandType.WEBHOOK_CREATE, data=data, password_fault="undecodable")
         wrong_name = command.model_copy(update={"id": "2", "data": {**data, "name": "1"}})
 
-        assert house.coordinator.execute(command).detail.startswith("Invalid webhook secret: give whsec_ followed by")
-        assert house.coordinator.execute(wrong_name).detail.startswith("Invalid webhook name")
+        assert installation.coordinator.execute(command).detail.startswith(
+            "Invalid webhook secret: give whsec_ followed by"
+        )
+        assert installation.coordinator.execute(wrong_name).detail.startswith("Invalid webhook name")
 
-    def test_faults_are_refusals(self, house: House) -> None:
+    def test_faults_are_refusals(self, installation: WebhookInstallation) -> None:
         """A wrong body is a 400 with its sentence, and nothing is made."""
-        answer = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url="ftp://x")
+        answer = installation.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url="ftp://x")
 
         assert 400 == answer.status
         assert answer.detail.startswith("Invalid webhook url: ")
-        assert [] == house.rows(webhooks)
+        assert [] == installation.rows(webhooks)
 
-    def test_names_are_unique(self, house: House) -> None:
+    def test_names_are_unique(self, installation: WebhookInstallation) -> None:
         """A name that is taken is refused, when making and when changing; one's own is not."""
-        house.add("ops", URL)
-        house.add("night", URL)
+        installation.add("ops", URL)
+        installation.add("night", URL)
 
-        assert TAKEN == said(house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url=URL))
-        assert TAKEN == said(house.change("night", name="ops"))
-        assert 200 == house.change("ops", name="ops").status
+        assert TAKEN == said(installation.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="ops", url=URL))
+        assert TAKEN == said(installation.change("night", name="ops"))
+        assert 200 == installation.change("ops", name="ops").status
 
-    def test_not_too_many(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_not_too_many(self, installation: WebhookInstallation, monkeypatch: pytest.MonkeyPatch) -> None:
         """There are at most a hundred webhooks."""
         monkeypatch.setattr("actors.coordinator.webhooks._MOST_WEBHOOKS", 1)
-        house.add("ops", URL)
+        installation.add("ops", URL)
 
-        answer = house.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="night", url=URL)
+        answer = installation.ask(CommandType.WEBHOOK_CREATE, secret=SECRET, name="night", url=URL)
 
         assert (422, "There are 1 webhooks already; delete one first") == said(answer)
 
-    def test_made_disabled(self, house: House) -> None:
+    def test_made_disabled(self, installation: WebhookInstallation) -> None:
         """A webhook may be made disabled."""
-        house.add("ops", URL, enabled=False)
+        installation.add("ops", URL, enabled=False)
 
-        assert DISABLED == said(house.ask(CommandType.WEBHOOK_PING, "ops"))
+        assert DISABLED == said(installation.ask(CommandType.WEBHOOK_PING, "ops"))
 
-    def test_by_cloudevent(self, house: House) -> None:
+    def test_by_cloudevent(self, installation: WebhookInstallation) -> None:
         """A program makes a webhook over RabbitMQ with a secret that was sealed for that one command."""
         event = {
             "specversion": "1.0",
@@ -157,130 +161,130 @@ class TestCreate:
             "data": {"request": {"name": "ops", "url": URL}},
         }
         command = to_command(json.dumps(event).encode(), own_source="", is_ours=False)
-        event["data"]["sealed_password"] = house.sealer.seal(SECRET, bound_to=command.id)  # type: ignore[index]
-        answer = house.coordinator.execute(to_command(json.dumps(event).encode(), own_source="", is_ours=False))
+        event["data"]["sealed_password"] = installation.sealer.seal(SECRET, bound_to=command.id)  # type: ignore[index]
+        answer = installation.coordinator.execute(to_command(json.dumps(event).encode(), own_source="", is_ours=False))
 
-        row = house.webhook("ops")
+        row = installation.webhook("ops")
         assert 200 == answer.status
-        assert SECRET == house.sealer.open(row["sealed"], bound_to=row["bound_to"])
+        assert SECRET == installation.sealer.open(row["sealed"], bound_to=row["bound_to"])
 
 
 @on_sqlite
 class TestUpdate:
-    def test_unknown(self, house: House) -> None:
+    def test_unknown(self, installation: WebhookInstallation) -> None:
         """What is not there is not found."""
         for kind in (CommandType.WEBHOOK_UPDATE, CommandType.WEBHOOK_DELETE, CommandType.WEBHOOK_PING):
-            assert NOT_FOUND == said(house.ask(kind, "ops", name="x"))
-        assert NOT_FOUND == said(house.ask(CommandType.WEBHOOK_REDELIVER, None, delivery=1))
+            assert NOT_FOUND == said(installation.ask(kind, "ops", name="x"))
+        assert NOT_FOUND == said(installation.ask(CommandType.WEBHOOK_REDELIVER, None, delivery=1))
 
-    def test_nothing_to_update(self, house: House) -> None:
+    def test_nothing_to_update(self, installation: WebhookInstallation) -> None:
         """A change without a change is refused."""
-        house.add("ops", URL)
+        installation.add("ops", URL)
 
-        assert (400, "nothing to update") == said(house.change("ops"))
-        assert (400, "nothing to update") == said(house.change("ops", rotate=False))
+        assert (400, "nothing to update") == said(installation.change("ops"))
+        assert (400, "nothing to update") == said(installation.change("ops", rotate=False))
 
-    def test_rotation_needs_a_secret(self, house: House) -> None:
+    def test_rotation_needs_a_secret(self, installation: WebhookInstallation) -> None:
         """Who sends by message gives the new secret sealed, too."""
-        house.add("ops", URL)
+        installation.add("ops", URL)
 
-        assert (400, NO_SECRET) == said(house.change("ops", rotate=True))
+        assert (400, NO_SECRET) == said(installation.change("ops", rotate=True))
 
-    def test_new_secret(self, house: House) -> None:
+    def test_new_secret(self, installation: WebhookInstallation) -> None:
         """A new secret takes the place of the old one, which counts for a day more; the one before that is gone."""
-        house.add("ops", URL)
-        first = house.webhook("ops")
-        house.change("ops", secret=SECRET)
-        second = house.webhook("ops")
-        answer = house.change("ops", secret=SECRET)
-        third = house.webhook("ops")
+        installation.add("ops", URL)
+        first = installation.webhook("ops")
+        installation.change("ops", secret=SECRET)
+        second = installation.webhook("ops")
+        answer = installation.change("ops", secret=SECRET)
+        third = installation.webhook("ops")
 
         assert first["sealed"] == second["old_sealed"]
         assert second["sealed"] == third["old_sealed"]
         assert pytest.approx(time() + 86400, abs=60) == third["old_until"]
         assert seal_tag(third["sealed"]) == answer.body["secret-tag"]
 
-    def test_another_url_begins_anew(self, house: House) -> None:
+    def test_another_url_begins_anew(self, installation: WebhookInstallation) -> None:
         """With another URL what failed before does not count."""
-        house.add("ops", URL)
-        house.set(webhooks, failing_since=5.0)
-        kept = house.change("ops", types=[])
-        changed = house.change("ops", url=URL + "/new")
+        installation.add("ops", URL)
+        installation.set(webhooks, failing_since=5.0)
+        kept = installation.change("ops", types=[])
+        changed = installation.change("ops", url=URL + "/new")
 
         assert "1970-01-01 00:00:05" == kept.body["failing-since"]
         assert changed.body["failing-since"] is None
 
-    def test_enabled_again(self, house: House) -> None:
+    def test_enabled_again(self, installation: WebhookInstallation) -> None:
         """Enabled again it gets nothing of what happened meanwhile; enabling what is enabled changes nothing."""
-        house.add("ops", URL)
-        house.tell(2)
-        house.change("ops", enabled=True)
-        untouched = house.webhook("ops")["cursor"]
-        house.change("ops", enabled=False)
-        house.change("ops", enabled=True)
+        installation.add("ops", URL)
+        installation.tell(2)
+        installation.change("ops", enabled=True)
+        untouched = installation.webhook("ops")["cursor"]
+        installation.change("ops", enabled=False)
+        installation.change("ops", enabled=True)
 
-        assert (0, 2) == (untouched, house.webhook("ops")["cursor"])
+        assert (0, 2) == (untouched, installation.webhook("ops")["cursor"])
 
-    def test_no_event_of_a_wish(self, house: House) -> None:
+    def test_no_event_of_a_wish(self, installation: WebhookInstallation) -> None:
         """Who disables a webhook needs no event to know it."""
-        house.add("ops", URL)
-        house.change("ops", enabled=False)
+        installation.add("ops", URL)
+        installation.change("ops", enabled=False)
 
-        assert [] == house.rows(events)
+        assert [] == installation.rows(events)
 
 
 @on_sqlite
 class TestRedeliver:
-    def ended(self, house: House, cause: CommandType | None = None) -> int:
+    def ended(self, installation: WebhookInstallation, cause: CommandType | None = None) -> int:
         """Have a delivery end, of an event or a ping; return its id."""
-        house.tell()
-        made = house.ask(CommandType.WEBHOOK_PING, "ops").body["id"]
+        installation.tell()
+        made = installation.ask(CommandType.WEBHOOK_PING, "ops").body["id"]
         values = {"state": "failed", "next_attempt_at": None}
         if cause is None:
-            values |= {"event_id": house.rows(events)[-1]["id"]}
-        house.set(webhook_deliveries, **values)
+            values |= {"event_id": installation.rows(events)[-1]["id"]}
+        installation.set(webhook_deliveries, **values)
         return int(made)
 
-    def test_refusals(self, house: House) -> None:
+    def test_refusals(self, installation: WebhookInstallation) -> None:
         """What cannot be sent again is refused with the reason."""
-        house.add("ops", URL)
-        house.add("other", URL)
-        number = self.ended(house)
-        ask = lambda name, **data: said(house.ask(CommandType.WEBHOOK_REDELIVER, name, **data))  # noqa: E731
+        installation.add("ops", URL)
+        installation.add("other", URL)
+        number = self.ended(installation)
+        ask = lambda name, **data: said(installation.ask(CommandType.WEBHOOK_REDELIVER, name, **data))  # noqa: E731
         strange = ask("other", delivery=number)
-        with house.database.write() as connection:
+        with installation.database.write() as connection:
             connection.execute(delete(events))
         forgotten = ask("ops", delivery=number)
-        house.set(webhook_deliveries, event_id=None)
+        installation.set(webhook_deliveries, event_id=None)
         ping = ask("ops", delivery=number)
 
         assert (404, "Delivery not found") == strange == ask("ops", delivery=99)
         assert (422, "Event 1 is no longer kept") == forgotten
         assert (422, "A ping is not sent again; send another one") == ping
         assert (400, "Invalid delivery: give the id of a delivery") == ask("ops", delivery="1")
-        house.change("ops", enabled=False)
+        installation.change("ops", enabled=False)
         assert DISABLED == ask("ops", delivery=number)
 
 
 @on_sqlite
 class TestKept:
-    def test_secret_and_url(self, house: House) -> None:
+    def test_secret_and_url(self, installation: WebhookInstallation) -> None:
         """No secret is in the database in the clear, and no URL in audit and events."""
-        house.add("ops", URL)
-        house.change("ops", secret=SECRET)
-        house.ask(CommandType.WEBHOOK_DELETE, "ops", secret=SECRET)
+        installation.add("ops", URL)
+        installation.change("ops", secret=SECRET)
+        installation.ask(CommandType.WEBHOOK_DELETE, "ops", secret=SECRET)
 
-        kept = {table.name: str(house.rows(table)) for table in (webhooks, audit, commands, events)}
+        kept = {table.name: str(installation.rows(table)) for table in (webhooks, audit, commands, events)}
         assert SECRET not in "".join(kept.values())
         assert "t0ken" not in kept["audit"] + kept["events"]
 
-    def test_a_repeat_is_one(self, house: House) -> None:
+    def test_a_repeat_is_one(self, installation: WebhookInstallation) -> None:
         """The same command again is answered from what was stored, with the first seal's tag."""
         first = Command(
             id="a/1", type=CommandType.WEBHOOK_CREATE, data={"name": "ops", "url": URL}, sealed_password="first"
         )
         again = first.model_copy(update={"sealed_password": "second"})
 
-        assert seal_tag("first") == house.coordinator.execute(first).body["secret-tag"]
-        assert seal_tag("first") == house.coordinator.execute(again).body["secret-tag"]
-        assert "first" == house.webhook("ops")["sealed"]
+        assert seal_tag("first") == installation.coordinator.execute(first).body["secret-tag"]
+        assert seal_tag("first") == installation.coordinator.execute(again).body["secret-tag"]
+        assert "first" == installation.webhook("ops")["sealed"]

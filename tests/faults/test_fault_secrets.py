@@ -20,11 +20,11 @@ from sqlalchemy import select
 from broker.amqp.topology import QUEUES
 from db.schema import metadata, steps
 from runner.private_dir import default_run_root
-from tests.faults.b_rig import files_with, processes_with
 from tests.faults.conftest import NewInstallation, StrictRabbitmq
-from tests.faults.fault_rig import LONG, STRATEGY, FaultInstallation, seeded
-from tests.integration.amqp.amqp_rig import VirtualHost
+from tests.faults.fault_installation import LONG, STRATEGY, FaultInstallation, seeded
+from tests.faults.hostile_requests import files_with, processes_with
 from tests.support.postgres_server import PostgresServer
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults

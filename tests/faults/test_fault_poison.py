@@ -23,9 +23,10 @@ from broker.amqp.errors import BadEnvelopeError, MalformedCommandError
 from broker.amqp.topology import dead_letters_of
 from db.schema import commands, strategies
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS
-from tests.faults.b_rig import exchange, mutated, served
-from tests.faults.fault_rig import scaled, seeded
-from tests.integration.amqp.amqp_rig import Node, Requester, VirtualHost, command_event
+from tests.faults.fault_installation import scaled, seeded
+from tests.faults.hostile_requests import exchange, mutated, served
+from tests.support.installation import Installation, StartedInstallation
+from tests.support.virtual_host import Requester, VirtualHost, command_event
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -77,12 +78,12 @@ def poison(random: Random, queue: str, count: int) -> Iterator[bytes]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str | None], Node]]:
+def start(tmp_path: Path) -> Iterator[Callable[[str | None], StartedInstallation]]:
     """Give a function that starts an installation; it is stopped in the end."""
-    nodes: list[Node] = []
+    nodes: list[StartedInstallation] = []
 
-    def begin(url: str | None) -> Node:
-        nodes.append(Node(tmp_path, url))
+    def begin(url: str | None) -> StartedInstallation:
+        nodes.append(Installation.over_rabbitmq(tmp_path, url))
         return nodes[-1]
 
     yield begin
@@ -90,7 +91,9 @@ def start(tmp_path: Path) -> Iterator[Callable[[str | None], Node]]:
         node.stop()
 
 
-def test_malformed_messages(host: VirtualHost, start: Callable[[str], Node], caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_messages(
+    host: VirtualHost, start: Callable[[str], StartedInstallation], caplog: pytest.LogCaptureFixture
+) -> None:
     """Each malformed message is a dead letter with a reason; no thread is lost, and the next valid one is served."""
     random = seeded()
     node = start(host.url())
@@ -121,7 +124,7 @@ def test_malformed_messages(host: VirtualHost, start: Callable[[str], Node], cap
     assert [] == [record.getMessage() for record in caplog.records if record.levelno >= logging.CRITICAL]
 
 
-def run_strategy(node: Node) -> str:
+def run_strategy(node: StartedInstallation) -> str:
     """Run a strategy to its end and return its state."""
     assert node.create().status == 200
     assert node.verb("apply").status == 200
@@ -181,7 +184,7 @@ async def attack(port: int, random: Random, good: list[bytes], count: int) -> tu
     return statuses, broke
 
 
-def test_malformed_requests(start: Callable[[None], Node], caplog: pytest.LogCaptureFixture) -> None:
+def test_malformed_requests(start: Callable[[None], StartedInstallation], caplog: pytest.LogCaptureFixture) -> None:
     """No malformed request is answered with a fault of ours, none leaves a task behind, the next one is served."""
     random = seeded()
     node = start(None)

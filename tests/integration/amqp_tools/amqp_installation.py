@@ -49,13 +49,13 @@ Prestager = Callable[..., Ended]
 
 
 @dataclass
-class House:
+class AmqpInstallation:
     """One installation; see the module."""
 
     rabbitmq: RabbitmqServer
     vhost: str
     settings: Settings
-    installation: Installation | None = field(default=None)
+    process: Installation | None = field(default=None)
 
     @property
     def url(self) -> str:
@@ -76,17 +76,17 @@ class House:
     def start(self) -> None:
         """Start a coordinator and a worker whose playbooks do nothing; returns when commands are consumed."""
         roles = frozenset({Role.COORDINATOR, Role.WORKER})
-        installation = build(self.settings, roles, lambda done: FakeRunner(slots=4, on_finished=done))
-        self.installation = installation
-        installation.actors.start(installation.runner)
+        process = build(self.settings, roles, lambda done: FakeRunner(slots=4, on_finished=done))
+        self.process = process
+        process.actors.start(process.runner)
         wait_for(lambda: self._consumers(COMMANDS), END_S)
 
     def stop(self) -> None:
         """End both."""
-        if self.installation is not None:
-            self.installation.actors.stop()
-            self.installation.database.close()
-            self.installation = None
+        if self.process is not None:
+            self.process.actors.stop()
+            self.process.database.close()
+            self.process = None
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
@@ -173,16 +173,16 @@ class House:
         return done.returncode, json.loads(done.stdout)
 
 
-def house_at(rabbitmq: RabbitmqServer, directory: Path) -> House:
+def new_installation(rabbitmq: RabbitmqServer, directory: Path) -> AmqpInstallation:
     """Return an installation in a virtual host and a directory of its own, with its topology declared."""
-    vhost = f"house-{secrets.token_hex(4)}"
+    vhost = f"tools-{secrets.token_hex(4)}"
     rabbitmq.console.add_vhost(vhost, rabbitmq.user)
     for name in ("deploy", "feed"):
         (directory / name).mkdir()
-    house = House(rabbitmq=rabbitmq, vhost=vhost, settings=Settings(data_dir=directory / "data"))
-    house.settings = Settings(
+    installation = AmqpInstallation(rabbitmq=rabbitmq, vhost=vhost, settings=Settings(data_dir=directory / "data"))
+    installation.settings = Settings(
         data_dir=directory / "data",
-        broker_url=house.url,  # type: ignore[arg-type]
+        broker_url=installation.url,  # type: ignore[arg-type]
         release="23.09",
         host_keys=HostKeyPolicy.IGNORE,
         deploy_dir=directory / "deploy",
@@ -191,5 +191,5 @@ def house_at(rabbitmq: RabbitmqServer, directory: Path) -> House:
         slots=4,
         webhook_allow_networks="127.0.0.0/8",
     )
-    house.declare()
-    return house
+    installation.declare()
+    return installation

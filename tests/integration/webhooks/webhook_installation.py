@@ -36,7 +36,7 @@ class Counted:
 
 
 @dataclass
-class House:
+class WebhookInstallation:
     """One installation."""
 
     database: Database

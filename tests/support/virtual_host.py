@@ -1,32 +1,21 @@
-"""A virtual host of RabbitMQ to look into, and an installation over it whose playbooks only pretend."""
+"""A virtual host of RabbitMQ to look into, and a foreign publisher of commands."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Thread
 from time import monotonic
 from typing import Any, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from broker.amqp.command_transport import AmqpTransport
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import QUEUES, dead_letters_of
-from messages.commands import Answer, Command
-from runner.fake import FakeRunEnd, FakeRunner
-from runner.interface import OnFinished, PlaybookJob
-from service.roles import ALL_ROLES, Role
-from service.settings import Settings
-from service.wiring import Installation, RunnerFactory, build
-from tests.integration.actors.coordinator_house import House
-from tests.support.migrated_database import place_migrated
+from messages.commands import Answer
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.tcp_proxy import HOST
 from tests.support.waiting import wait_for
@@ -115,83 +104,6 @@ def new_virtual_host(server: RabbitmqServer) -> Iterator[VirtualHost]:
 def command_event(kind: str, event_id: str = "1", source: str = "/test", **data: Any) -> dict[str, Any]:
     """Return a command as a foreign publisher sends it."""
     return {"specversion": "1.0", "id": event_id, "source": source, "type": TYPE + kind, "data": {"request": data}}
-
-
-class LoopThread:
-    """An event loop that runs in a thread, for what is asynchronous."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for the result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(END_S * 2)
-
-    def close(self) -> None:
-        """End it."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(END_S)
-        self._loop.close()
-
-
-class Node(House):
-    """One started process of an installation; `House` gives commands and rows, `execute` sends through the transport.
-
-    `url` is the broker's; without one the installation is embedded.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        url: str | None,
-        *,
-        roles: frozenset[Role] = ALL_ROLES,
-        decide: Callable[[PlaybookJob], FakeRunEnd] = lambda _: FakeRunEnd(delay_s=0.002),
-        slots: int = 50,
-        runner_factory: RunnerFactory | None = None,
-        **settings: Any,
-    ) -> None:
-        def pretend(done: OnFinished) -> FakeRunner:
-            return FakeRunner(slots=slots, on_finished=done, decide=decide)
-
-        given = {
-            "release": "23.09",
-            "host_keys": "ignore",
-            "deploy_dir": directory / "deploy",
-            "feed_dir": directory / "feed",
-            **settings,
-        }
-        if "database_url" not in given:
-            # The file of an embedded database.
-            place_migrated(directory / "prestager.db")
-        self.settings = Settings(data_dir=directory, broker_url=url, **given)  # type: ignore[arg-type]
-        self.installation: Installation = build(self.settings, roles, runner_factory or pretend)
-        super().__init__(
-            database=self.installation.database,
-            coordinator=None,  # type: ignore[arg-type]
-            sealer=self.installation.sealer,
-        )
-        self.loop = LoopThread()
-        self.transport = self.installation.actors.transport(END_S)
-        self.installation.actors.start(self.installation.runner)
-        self._stopped = False
-
-    def execute(self, command: Command) -> Answer:
-        """Send a command through the broker and wait for the answer."""
-        return self.loop.do(self.transport.request(command))
-
-    def stop(self) -> None:
-        """Stop in good order. Repeating it does nothing."""
-        if self._stopped:
-            return
-        self._stopped = True
-        if isinstance(self.transport, AmqpTransport):
-            self.loop.do(self.transport.close())
-        self.loop.close()
-        self.installation.actors.stop()
-        self.database.close()
 
 
 def _key(document: dict[str, Any] | bytes) -> str:

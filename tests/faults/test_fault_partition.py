@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from tests.faults.conftest import NewInstallation, StrictRabbitmq
 from tests.faults.fault_checks import violations
-from tests.faults.fault_rig import FaultInstallation, scaled
+from tests.faults.fault_installation import FaultInstallation, scaled
 from tests.support.postgres_server import PostgresServer
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_for

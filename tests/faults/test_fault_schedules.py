@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fault_rig import scaled
+from tests.faults.fault_installation import scaled
 
 pytestmark = pytest.mark.faults
 

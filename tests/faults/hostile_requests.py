@@ -20,7 +20,7 @@ from api.docs_routes import Documents
 from api.server import create_runner
 from apidocs.openapi.assembly import make_documents
 from db.tokens import Role, TokenStore
-from tests.integration.amqp.amqp_rig import Node
+from tests.support.installation import StartedInstallation
 from tests.support.tcp_proxy import HOST
 
 # What a change of bytes likes to put in.
@@ -53,13 +53,13 @@ def mutated(random: Random, whole: bytes) -> bytes:
 class Server:
     """An API that runs in the loop of a node."""
 
-    node: Node
+    node: StartedInstallation
     port: int
     token: str
 
 
 @contextmanager
-def served(node: Node) -> Iterator[Server]:
+def served(node: StartedInstallation) -> Iterator[Server]:
     """Give the node an API on a free port of loopback."""
     token = TokenStore(node.database).create_token("faults", Role.ADMIN)
 

@@ -17,8 +17,10 @@ from sqlalchemy import insert
 from db.schema import runs, steps, strategies, subclouds
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
-from tests.faults.fault_rig import scaled, seeded
-from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.faults.fault_installation import scaled, seeded
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import StartedInstallation
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -44,12 +46,12 @@ class Playbooks:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., StartedInstallation]]:
     """Give a function that starts an installation with 250 sites; it is stopped in the end."""
-    nodes: list[Node] = []
+    nodes: list[StartedInstallation] = []
 
-    def begin(url: str | None, playbooks: Playbooks) -> Node:
-        node = Node(tmp_path, url, decide=playbooks.decide, slots=WIDTH)
+    def begin(url: str | None, playbooks: Playbooks) -> StartedInstallation:
+        node = StartedInstallation(tmp_path, url, playbooks=FakePlaybooks(playbooks.decide), slots=WIDTH)
         nodes.append(node)
         with node.database.write() as connection:
             connection.execute(insert(subclouds), [site(place) for place in range(SITES)])
@@ -81,13 +83,13 @@ def site(place: int) -> dict[str, Any]:
     }
 
 
-def states(node: Node) -> dict[str, str]:
+def states(node: StartedInstallation) -> dict[str, str]:
     """Return the state of each site's step in the newest strategy."""
     newest = node.rows(strategies)[-1]["id"]
     return {row["subcloud_name"]: row["state"] for row in node.rows(steps, strategy_id=newest)}
 
 
-def abort_once(node: Node, playbooks: Playbooks, after_s: float) -> None:
+def abort_once(node: StartedInstallation, playbooks: Playbooks, after_s: float) -> None:
     """Run a strategy, abort it after a while, and check what came of it."""
     playbooks.hosts.clear()
     assert node.create(**{"max-parallel-subclouds": WIDTH}).status == 200
@@ -117,7 +119,7 @@ def abort_once(node: Node, playbooks: Playbooks, after_s: float) -> None:
     assert node.verb("delete").status == 200
 
 
-def test_abort_at_random_moments(start: Callable[..., Node]) -> None:
+def test_abort_at_random_moments(start: Callable[..., StartedInstallation]) -> None:
     """No step starts after the abort was answered, whenever it comes; waiting steps are aborted within 2 s."""
     random = seeded()
     playbooks = Playbooks(random)
@@ -126,7 +128,7 @@ def test_abort_at_random_moments(start: Callable[..., Node]) -> None:
         abort_once(node, playbooks, random.uniform(0, 2.5))
 
 
-def test_abort_over_rabbitmq(host: VirtualHost, start: Callable[..., Node]) -> None:
+def test_abort_over_rabbitmq(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """The same with commands and steps as messages of RabbitMQ."""
     random = seeded()
     playbooks = Playbooks(random)

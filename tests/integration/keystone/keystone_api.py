@@ -15,7 +15,7 @@ from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from tests.support.keystone_server import KeystoneServer, Seen
-from tests.support.served_api import RecordingTransport, Reply, Rig, serve
+from tests.support.served_api import RecordingTransport, Reply, ServedApi, serve
 
 VALIDATION = Seen(method="GET", path="/v3/auth/tokens", status=200)
 LOGIN = Seen(method="POST", path="/v3/auth/tokens", status=201)
@@ -38,10 +38,10 @@ def identity(
 
 
 @dataclass
-class KeystoneRig:
+class KeystoneApi:
     """A running API and what its tests need around it."""
 
-    api: Rig
+    served: ServedApi
     authenticator: KeystoneAuthenticator
 
     async def send(
@@ -54,7 +54,7 @@ class KeystoneRig:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one request with a token."""
-        return await self.api.send(method, path, body, role=None, headers={"X-Auth-Token": token, **(headers or {})})
+        return await self.served.send(method, path, body, role=None, headers={"X-Auth-Token": token, **(headers or {})})
 
     async def read(self, token: str) -> int:
         """Return the status of a small read."""
@@ -64,7 +64,7 @@ class KeystoneRig:
 @asynccontextmanager
 async def serve_with_keystone(
     keystone: KeystoneServer, database: Database, *, cache_s: float = 60.0, timeout_s: float = 4.0, **account: Any
-) -> AsyncIterator[KeystoneRig]:
+) -> AsyncIterator[KeystoneApi]:
     """Run the API; `account` is what `identity` takes."""
     authenticator = KeystoneAuthenticator(
         identity(keystone, timeout_s=timeout_s, **account), timeout_s=timeout_s, cache_s=cache_s
@@ -82,8 +82,8 @@ async def serve_with_keystone(
         authenticator=authenticator,
         readiness=readiness,
     )
-    async with serve(app, database, transport) as rig:
+    async with serve(app, database, transport) as api:
         try:
-            yield KeystoneRig(rig, authenticator)
+            yield KeystoneApi(api, authenticator)
         finally:
             authenticator.close()

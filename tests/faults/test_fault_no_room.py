@@ -19,7 +19,9 @@ from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from runner.fake import FakeRunEnd
 from runner.supervisor import Supervisor
 from tests.faults.conftest import StrictRabbitmq
-from tests.integration.amqp.amqp_rig import Node, VirtualHost
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import Installation, StartedInstallation
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -55,19 +57,18 @@ def fill(room: Path) -> Path:
 
 
 @pytest.fixture
-def start_on(tmp_path: Path) -> Iterator[Callable[[Path], Node]]:
+def start_on(tmp_path: Path) -> Iterator[Callable[[Path], StartedInstallation]]:
     """Give a function that starts an embedded installation with real playbooks and a run directory."""
-    nodes: list[Node] = []
+    nodes: list[StartedInstallation] = []
 
-    def begin(room: Path) -> Node:
+    def begin(room: Path) -> StartedInstallation:
         playbooks = tmp_path / "playbooks"
         playbooks.mkdir()
         for name in ("prepare_prestage_packages.yml", "prestage_sw_packages.yml", "prestage_images.yml"):
             (playbooks / name).write_text(QUICK)
         nodes.append(
-            Node(
+            Installation.embedded(
                 tmp_path / "data",
-                None,
                 playbooks_dir=playbooks,
                 runner_factory=lambda done: Supervisor(
                     slots=2, worker=f"full-{os.getpid()}", on_finished=done, run_root=room, warm=0
@@ -81,7 +82,7 @@ def start_on(tmp_path: Path) -> Iterator[Callable[[Path], Node]]:
         node.stop()
 
 
-def run_strategy(node: Node) -> str:
+def run_strategy(node: StartedInstallation) -> str:
     """Run a strategy and return the state that it comes to."""
     if node.rows(strategies, deleted_at=None):
         assert node.verb("delete").status == 200
@@ -91,7 +92,7 @@ def run_strategy(node: Node) -> str:
     return str(node.rows(strategies)[-1]["state"])
 
 
-def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], Node]) -> None:
+def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], StartedInstallation]) -> None:
     """A run without room fails and says so; commands are answered all the while; with room the next run works."""
     node = start_on(small_room)
     node.add_site("a", connection={"ansible_connection": "local"})
@@ -110,7 +111,7 @@ def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], Node]
 def test_a_broker_without_memory(tmp_path: Path, host: VirtualHost, rabbitmq: StrictRabbitmq) -> None:
     """During a memory alarm a command is turned down within 5 s, and the strategy goes on to its end."""
     # Six sites, one after the other, are still at it when the alarm is raised.
-    node = Node(tmp_path, host.url(), decide=lambda _: FakeRunEnd(delay_s=0.4))
+    node = Installation.over_rabbitmq(tmp_path, host.url(), playbooks=FakePlaybooks(lambda _: FakeRunEnd(delay_s=0.4)))
     try:
         for name in "abcdef":
             node.add_site(name)

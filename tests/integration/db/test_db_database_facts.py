@@ -23,7 +23,7 @@ from db.unavailable import DatabaseUnavailableError
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
-from tests.integration.db.db_rows import AT, Rig
+from tests.integration.db.db_rows import AT, InstallationRows
 from tests.support.waiting import wait_for
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
@@ -57,12 +57,12 @@ def facts(database: Database, clock: list[float]) -> Iterator[DatabaseMetrics]:
 def at_work(database: Database) -> None:
     """Bring a strategy of two stages to where one of two sites is being staged."""
     with database.write() as connection:
-        rig = Rig(connection)
-        rig.add_subclouds(3)
-        rig.add_subclouds(1, first=9, availability_status="offline")
-        rig.add_strategy({1: 1, 2: 1, 3: 2})
-        rig.coordinate()
-        rig.claim(rig.queued()[0])
+        installation = InstallationRows(connection)
+        installation.add_subclouds(3)
+        installation.add_subclouds(1, first=9, availability_status="offline")
+        installation.add_strategy({1: 1, 2: 1, 3: 2})
+        installation.coordinate()
+        installation.claim(installation.queued()[0])
 
 
 def test_the_work(database: Database, facts: DatabaseMetrics) -> None:
