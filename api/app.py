@@ -8,11 +8,11 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import Authenticator
-from api.context import SERVICES, Limits, Readiness, RequestMetrics, Services
+from api.context import SERVICES, Readiness, RequestLimits, RequestMetrics, Services
 from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
 from api.log_stream import LOG_FOLLOWERS, LogFollowers
-from api.middleware import log_access, render_errors, tell_trace, trace_requests
+from api.middleware import add_trace_header, log_access, render_errors, trace_requests
 from api.routes import add_routes
 from api.stream.follower import FOLLOWER, Follower
 from db.database import Database
@@ -32,7 +32,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     readiness: Readiness,
     documents: Documents,
     started: Callable[[], bool] = lambda: True,
-    limits: Limits | None = None,
+    limits: RequestLimits | None = None,
     meters: RequestMetrics | None = None,
     tracer: Tracer = NULL_TRACER,
 ) -> web.Application:
@@ -59,11 +59,11 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
 
         tracer: Makes spans of requests.
     """
-    limits = limits or Limits()
+    limits = limits or RequestLimits()
     outermost = [trace_requests(tracer)] if tracer.is_on else []
     app = web.Application(middlewares=[*outermost, log_access, render_errors], client_max_size=limits.multipart_bytes)
     if tracer.is_on:
-        app.on_response_prepare.append(tell_trace)
+        app.on_response_prepare.append(add_trace_header)
     services = Services(
         reads=DatabaseReader(database),
         transport=transport,

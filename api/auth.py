@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final, Protocol
 
 from api.database_reader import DATABASE_TIMEOUT_S
-from api.errors import ApiError
+from api.errors import ApiError, AuthenticatorUnavailableError, InvalidTokenError, MissingTokenError
 from db.tokens import Role, Token, TokenStore
 
 # Reads of tokens at once.
@@ -49,28 +49,6 @@ def require_role(caller: Caller, allowed: frozenset[Role]) -> None:
         raise ApiError(HTTPStatus.FORBIDDEN)
 
 
-class AuthenticationError(Exception):
-    """The caller is not known; the message is what the caller is told."""
-
-
-class MissingTokenError(AuthenticationError):
-    """There is no token."""
-
-    def __init__(self) -> None:
-        super().__init__("Failed to validate access token: Authentication required")
-
-
-class InvalidTokenError(AuthenticationError):
-    """The token is unknown, expired or revoked. Upstream repeats it in the message; we do not."""
-
-    def __init__(self) -> None:
-        super().__init__("Failed to validate access token: Auth token is invalid")
-
-
-class AuthenticatorUnavailableError(Exception):
-    """The service that knows the callers does not answer; says nothing about the token."""
-
-
 class Authenticator(Protocol):
     """Knows callers by their tokens."""
 
@@ -91,12 +69,12 @@ class TokenAuthenticator:
     """Knows callers by the tokens of this installation.
 
     Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. A database that
-    says nothing is waited for `patience_s` seconds. The threads are its own, so that nothing else keeps callers out.
+    says nothing is waited for `timeout_s` seconds. The threads are its own, so that nothing else keeps callers out.
     """
 
-    def __init__(self, store: TokenStore, patience_s: float = DATABASE_TIMEOUT_S) -> None:
+    def __init__(self, store: TokenStore, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
         self._store = store
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="token")
         # Questions that run or wait for a thread.
         self._pending = 0
@@ -106,7 +84,7 @@ class TokenAuthenticator:
         if not token:
             raise MissingTokenError
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._timeout_s):
                 known = await self._ask(token)
         except TimeoutError:
             raise AuthenticatorUnavailableError from None

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.streams import StreamReader
 
 from api.error_response import error_response, last_answer
+from api.errors import TooManyConnectionsError
 
 # A provider gives each customer at least so much of IPv6, so that one caller has all addresses of such a network.
 _IPV6_HOST_BITS: Final = 64
@@ -34,10 +35,6 @@ class ConnectionBounds:
     head_s: float = 10.0
     # How long a caller who takes in less than 64 KiB of an answer is waited for, in seconds.
     write_s: float = 30.0
-
-
-class TooManyConnectionsError(Exception):
-    """A connection is one too many; the text says of whom."""
 
 
 class ConnectionCounts:

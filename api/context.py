@@ -18,7 +18,7 @@ Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RequestLimits:
     """How much of a caller's input is taken in."""
 
     # Largest JSON body, after decompression.
@@ -53,7 +53,7 @@ class Services:
     readiness: Readiness
     # Whether the process was ready once.
     started: Callable[[], bool]
-    limits: Limits
+    limits: RequestLimits
     # None: nobody counts.
     meters: RequestMetrics | None = None
 

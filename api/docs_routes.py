@@ -16,8 +16,8 @@ class ApiDocuments(NamedTuple):
     # OpenAPI, as JSON.
     document: str
     # HTML.
-    page: str
-    # The only style that the page may have, as a source of its Content-Security-Policy.
+    html: str
+    # The only style that the HTML page may have, as a source of its Content-Security-Policy.
     style_source: str
 
 
@@ -45,7 +45,7 @@ async def show_document(request: web.Request) -> web.Response:
     return web.Response(text=made.document, content_type="application/json", headers=_FRESH)
 
 
-async def show_page(request: web.Request) -> web.Response:
+async def show_html(request: web.Request) -> web.Response:
     """Show this document as a page for people, which needs no scripts and nothing from elsewhere."""
     made = await _made(request)
     # Nothing is fetched, run, framed or sent from the page, whatever a text may come to hold.
@@ -54,7 +54,7 @@ async def show_page(request: web.Request) -> web.Response:
         " frame-ancestors 'none'"
     )
     headers = {**_FRESH, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
-    return web.Response(text=made.page, content_type="text/html", headers=headers)
+    return web.Response(text=made.html, content_type="text/html", headers=headers)
 
 
 async def _made(request: web.Request) -> ApiDocuments:

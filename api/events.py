@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 
 from api.context import SERVICES
 from api.errors import RETRY_AFTER, ApiError
-from api.stream.follower import FOLLOWER, HEARTBEAT, Filter, Listener, frame
+from api.stream.follower import FOLLOWER, HEARTBEAT, EventListener, Filter, frame
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
-from api.validation import judged, read_query
-from db import events as happenings
-from db import live_output as live
-from db import read_queries as listing
+from api.validation import read_query, validated
+from db import read_queries
+from db.events import newest_id, oldest_id, was_restored_after
+from db.live_output import running_runs
 from messages.event_types import Dropped, Snapshot
 from messages.requests.queries import EventsQuery
 from messages.serializers import step_resource, strategy_resource
@@ -29,8 +29,8 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
     It may show a little more than that: whoever applies the events after that number comes to the same.
     """
     # Before everything else: what is committed meanwhile is told once more rather than never.
-    last = happenings.newest_id(connection)
-    strategy = listing.active_strategy(connection)
+    last = newest_id(connection)
+    strategy = read_queries.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
         strategy = None
     data: Snapshot = {
@@ -38,12 +38,12 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
         "strategy": None if strategy is None else strategy_resource(strategy, "read"),
         "steps": [
             step_resource(row)
-            for row in (listing.active_steps(connection) if strategy is not None else [])
+            for row in (read_queries.active_steps(connection) if strategy is not None else [])
             if wanted.subcloud in (None, row["subcloud_name"])
         ],
         "runs": [
             {"run": run_id, **about}
-            for run_id, about in live.running_runs(connection)
+            for run_id, about in running_runs(connection)
             if wanted.strategy_id in (None, about["strategy"]) and wanted.subcloud in (None, about["subcloud"])
         ],
         "subclouds": [
@@ -53,7 +53,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
                 "availability-status": row["availability_status"],
                 "prestage-status": row["prestage_status"],
             }
-            for row in listing.all_subclouds(connection)
+            for row in read_queries.all_subclouds(connection)
             if wanted.subcloud in (None, row["name"])
         ],
     }
@@ -91,7 +91,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _tell(request: web.Request, response: web.StreamResponse, listener: Listener, first: bytes) -> None:
+async def _tell(request: web.Request, response: web.StreamResponse, listener: EventListener, first: bytes) -> None:
     await response.prepare(request)
     await send(response, first or HEARTBEAT)
     look_at_token = monotonic() + TOKEN_S
@@ -110,7 +110,7 @@ async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> 
     """Return after which event the stream begins, and what is sent before it."""
     header = request.headers.get("Last-Event-ID")
     if header:
-        last = judged(EventsQuery, {"last_event_id": header}).last_event_id
+        last = validated(EventsQuery, {"last_event_id": header}).last_event_id
     reads = request.app[SERVICES].reads
     reason = "begin"
     if last is not None:
@@ -123,8 +123,8 @@ async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> 
 
 
 def _why_not_resume(connection: Connection, last: int) -> str | None:
-    oldest, newest = happenings.oldest_id(connection), happenings.newest_id(connection)
-    if happenings.was_restored_after(connection, last):
+    oldest, newest = oldest_id(connection), newest_id(connection)
+    if was_restored_after(connection, last):
         return f"the database was restored from a backup after event {last}"
     if last > newest:
         return f"there is no event {last} yet: the number is of another installation"

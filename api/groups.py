@@ -6,9 +6,9 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.responses import database_response, encode, encode_list
-from api.send_command import ask
+from api.send_command import send_command
 from api.validation import group_not_found, path_ref, read_known
-from db import read_queries as listing
+from db import read_queries
 from db.read_queries import Row
 from messages.commands import CommandType
 from messages.requests.group import GroupChange, GroupRequest
@@ -20,7 +20,7 @@ async def show_all(request: web.Request) -> web.Response:
     """Show every group, with the number of its subclouds."""
 
     def read(connection: Connection) -> bytes:
-        return encode_list("subcloud_groups", map(_counted, listing.all_groups(connection)))
+        return encode_list("subcloud_groups", map(_counted, read_queries.all_groups(connection)))
 
     return await database_response(request, read)
 
@@ -40,7 +40,7 @@ async def show_subclouds(request: web.Request) -> web.Response:
     ref = path_ref(request, group_not_found())
 
     def read(connection: Connection) -> bytes:
-        members = listing.subclouds_of_group(connection, _found(connection, ref)["id"])
+        members = read_queries.subclouds_of_group(connection, _found(connection, ref)["id"])
         return encode_list("subclouds", map(subcloud_resource, members))
 
     return await database_response(request, read)
@@ -48,22 +48,24 @@ async def show_subclouds(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Ask for a new group."""
-    return await ask(request, CommandType.GROUP_CREATE, data=await read_known(request, GroupRequest))
+    return await send_command(request, CommandType.GROUP_CREATE, data=await read_known(request, GroupRequest))
 
 
 async def change(request: web.Request) -> web.Response:
     """Ask to change a group."""
     ref = path_ref(request, group_not_found())
-    return await ask(request, CommandType.GROUP_UPDATE, subject=ref, data=await read_known(request, GroupChange))
+    return await send_command(
+        request, CommandType.GROUP_UPDATE, subject=ref, data=await read_known(request, GroupChange)
+    )
 
 
 async def delete(request: web.Request) -> web.Response:
     """Ask to remove a group."""
-    return await ask(request, CommandType.GROUP_DELETE, subject=path_ref(request, group_not_found()))
+    return await send_command(request, CommandType.GROUP_DELETE, subject=path_ref(request, group_not_found()))
 
 
 def _found(connection: Connection, ref: str) -> Row:
-    row = listing.group(connection, ref)
+    row = read_queries.group(connection, ref)
     if row is None:
         raise group_not_found()
     return row

@@ -17,9 +17,9 @@ from api.context import SERVICES
 from api.database_reader import DATABASE_ERRORS, Read
 from api.errors import RETRY_AFTER, ApiError
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
-from api.stream.tail import ShownOutput, Tail
+from api.stream.tail import LogPosition, LogTail
 from api.validation import step_not_found
-from db import read_queries as listing
+from db import read_queries
 from db.run_output import ends_of
 
 _log = structlog.get_logger(__name__)
@@ -117,12 +117,14 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
         ApiError: 404 without a step; 503 when too many follow, or the database does not answer.
     """
     with request.app[LOG_FOLLOWERS].place():
-        step = await request.app[SERVICES].reads.run(lambda connection: listing.step_to_follow(connection, name, phase))
+        step = await request.app[SERVICES].reads.run(
+            lambda connection: read_queries.step_to_follow(connection, name, phase)
+        )
         if step is None:
             raise step_not_found()
         response = web.StreamResponse(headers=stream_headers("text/plain"))
         await response.prepare(request)
-        reader = _Reader(request, response, Tail(step_id=step["id"], phase=phase))
+        reader = _Reader(request, response, LogTail(step_id=step["id"], phase=phase))
         if not await serve(request, response, reader.run()):
             _log.info("log.follower-gone", subcloud=name)
         return response
@@ -131,11 +133,11 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
 class _Reader:
     """One who follows."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, tail: Tail) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, tail: LogTail) -> None:
         self._request = request
         self._response = response
         self._tail = tail
-        self._told = ShownOutput()
+        self._told = LogPosition()
         self._sent_at = self._token_seen_at = monotonic()
         self._pause_s = _SHORTEST_PAUSE_S
 

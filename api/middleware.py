@@ -58,7 +58,7 @@ def trace_requests(tracer: Tracer) -> Middleware:
     return trace
 
 
-async def tell_trace(request: web.Request, response: web.StreamResponse) -> None:
+async def add_trace_header(request: web.Request, response: web.StreamResponse) -> None:
     """Tell the caller where in which trace the request was (W3C `traceresponse`); a signal handler of aiohttp."""
     here = request.get(_TRACE)
     if here is not None:

@@ -66,7 +66,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def patience(request: web.Request) -> AsyncIterator[None]:
+async def body_deadline(request: web.Request) -> AsyncIterator[None]:
     """Bound the reading of a body, and turn its failures into answers.
 
     Raises:
@@ -99,7 +99,7 @@ def too_large(limit_bytes: int) -> ApiError:
 async def _read(request: web.Request, limit_bytes: int) -> bytes:
     refuse_early(request, limit_bytes)
     body = bytearray()
-    async with patience(request):
+    async with body_deadline(request):
         while chunk := await request.content.readany():
             body += chunk
             if len(body) > limit_bytes:

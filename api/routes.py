@@ -15,13 +15,11 @@ from api.auth import (
     CHANGE,
     MANAGE,
     READ,
-    AuthenticationError,
-    AuthenticatorUnavailableError,
     Caller,
     require_role,
 )
 from api.context import CALLER, SERVICES
-from api.errors import RETRY_AFTER, ApiError
+from api.errors import RETRY_AFTER, ApiError, AuthenticationError, AuthenticatorUnavailableError
 from api.validation import refuse_parameters
 from db.tokens import Role
 from messages.requests.base import Request
@@ -106,7 +104,7 @@ PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
     ("/readyz", health.show_ready),
     ("/startupz", health.show_started),
     ("/openapi.json", docs_routes.show_document),
-    ("/docs", docs_routes.show_page),
+    ("/docs", docs_routes.show_html),
 )
 
 

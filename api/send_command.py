@@ -24,10 +24,10 @@ from messages.requests.strategy import PasswordRequest
 from messages.secret_names import without_secrets
 from tracing.tracer import active_traceparent
 
-Fault = Literal["missing", "undecodable"]
+UnsealedReason = Literal["missing", "undecodable"]
 
 
-def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | None, Fault | None]:
+def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | None, UnsealedReason | None]:
     """Return the sealed password, or why there is none.
 
     Args:
@@ -40,7 +40,7 @@ def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | N
     try:
         plain = parse_request(PasswordRequest, {"sysadmin_password": value}).sysadmin_password
     except RequestError as fault:
-        return None, cast("Fault", str(fault))
+        return None, cast("UnsealedReason", str(fault))
     return sealer.seal(plain, bound_to=bound_to), None
 
 
@@ -52,14 +52,14 @@ _ID_LENGTH: Final = 255
 class Secret(Protocol):
     """A secret other than a password, which goes along sealed."""
 
-    def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, Fault | None]:
+    def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, UnsealedReason | None]:
         """Return the sealed secret, or why there is none."""
 
     def told(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body of a good answer as the caller shall see it."""
 
 
-async def ask(  # noqa: PLR0913 - all by name
+async def send_command(  # noqa: PLR0913 - all by name
     request: web.Request,
     command_type: CommandType,
     *,
@@ -122,7 +122,9 @@ async def ask(  # noqa: PLR0913 - all by name
     return _response(answer)
 
 
-def _sealed(request: web.Request, command_id: str, data: Mapping[str, Any] | None) -> tuple[str | None, Fault | None]:
+def _sealed(
+    request: web.Request, command_id: str, data: Mapping[str, Any] | None
+) -> tuple[str | None, UnsealedReason | None]:
     return seal_password((data or {}).get(_PASSWORD), request.app[SERVICES].sealer, bound_to=command_id)
 
 

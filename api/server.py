@@ -17,8 +17,9 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from api.connections import BoundedHandler, ConnectionBounds, ConnectionCounts, TooManyConnectionsError
+from api.connections import BoundedHandler, ConnectionBounds, ConnectionCounts
 from api.error_response import last_answer
+from api.errors import TooManyConnectionsError
 
 _log = structlog.get_logger(__name__)
 
@@ -37,11 +38,11 @@ _REFUSED: Final = last_answer(503, "There are too many connections; try again la
 TlsContext = Callable[[], ssl.SSLContext | None]
 
 
-def in_the_clear() -> None:
+def no_tls() -> None:
     """Return no context: the connection is not encrypted."""
 
 
-class BoundedSite(web.BaseSite):
+class BoundedListener(web.BaseSite):
     """Listens at an address for a runner that was set up.
 
     Args:
@@ -61,7 +62,7 @@ class BoundedSite(web.BaseSite):
         *,
         bounds: ConnectionBounds,
         options: dict[str, Any],
-        tls: TlsContext = in_the_clear,
+        tls: TlsContext = no_tls,
     ) -> None:
         super().__init__(runner)
         self._host = host
@@ -251,9 +252,9 @@ def create_runner(app: web.Application, *, shutdown_s: float = 10.0) -> web.AppR
     return web.AppRunner(app, shutdown_timeout=shutdown_s, **_OPTIONS)
 
 
-def create_site(
-    runner: web.BaseRunner, host: str, port: int, *, bounds: ConnectionBounds, tls: TlsContext = in_the_clear
-) -> BoundedSite:
+def create_listener(
+    runner: web.BaseRunner, host: str, port: int, *, bounds: ConnectionBounds, tls: TlsContext = no_tls
+) -> BoundedListener:
     """Return the listener of a runner that was set up; the caller starts it.
 
     Args:
@@ -267,4 +268,4 @@ def create_site(
 
         tls: Returns the TLS context for the next connection; None: in the clear.
     """
-    return BoundedSite(runner, host, port, bounds=bounds, options=_OPTIONS, tls=tls)
+    return BoundedListener(runner, host, port, bounds=bounds, options=_OPTIONS, tls=tls)

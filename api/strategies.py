@@ -13,10 +13,10 @@ from api.errors import ApiError
 from api.log_stream import follow
 from api.request_body import read_object
 from api.responses import database_response, encode, encode_list
-from api.send_command import ask
+from api.send_command import send_command
 from api.stream.tail import header
-from api.validation import judged, path_ref, read_known, read_query, step_not_found
-from db import read_queries as listing
+from api.validation import path_ref, read_known, read_query, step_not_found, validated
+from db import read_queries
 from db.run_output import PhaseOutput, outputs
 from messages.commands import CommandType
 from messages.dcmanager import with_not_served
@@ -33,7 +33,7 @@ async def show(request: web.Request) -> web.Response:
     wanted = _asked_type(request)
 
     def read(connection: Connection) -> bytes:
-        row = listing.active_strategy(connection)
+        row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
             raise _not_found(wanted)
         return encode(strategy_resource(row, "read"))
@@ -44,18 +44,18 @@ async def show(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """Ask for a new strategy."""
     body = await read_known(request, StrategyBody)
-    return await ask(request, CommandType.STRATEGY_CREATE, data=body, with_password=True)
+    return await send_command(request, CommandType.STRATEGY_CREATE, data=body, with_password=True)
 
 
 async def act(request: web.Request) -> web.Response:
     """Ask to apply or to abort."""
-    wanted = judged(ActionRequest, await read_object(request))
-    return await ask(request, _ACTIONS[wanted.action], data={"type": _asked_type(request)})
+    wanted = validated(ActionRequest, await read_object(request))
+    return await send_command(request, _ACTIONS[wanted.action], data={"type": _asked_type(request)})
 
 
 async def delete(request: web.Request) -> web.Response:
     """Ask to remove the strategy."""
-    return await ask(request, CommandType.STRATEGY_DELETE, data={"type": _asked_type(request)})
+    return await send_command(request, CommandType.STRATEGY_DELETE, data={"type": _asked_type(request)})
 
 
 def _asked_type(request: web.Request) -> str | None:
@@ -75,7 +75,7 @@ async def show_steps(request: web.Request) -> web.Response:
     """Show the steps of the active strategy; an empty list without one."""
 
     def read(connection: Connection) -> bytes:
-        return encode_list("strategy-steps", map(step_resource, listing.active_steps(connection)))
+        return encode_list("strategy-steps", map(step_resource, read_queries.active_steps(connection)))
 
     return await database_response(request, read)
 
@@ -85,7 +85,7 @@ async def show_step(request: web.Request) -> web.Response:
     name = path_ref(request, step_not_found())
 
     def read(connection: Connection) -> bytes:
-        row = listing.active_step(connection, name)
+        row = read_queries.active_step(connection, name)
         if row is None:
             raise step_not_found()
         return encode(step_resource(row))
@@ -106,7 +106,7 @@ async def show_step_log(request: web.Request) -> web.StreamResponse:
         return await follow(request, name, phase)
 
     def read(connection: Connection) -> bytes:
-        step = listing.latest_step(connection, name, phase)
+        step = read_queries.latest_step(connection, name, phase)
         if step is None:
             raise step_not_found()
         return _render_log(outputs(connection, step, phase), name, phase)

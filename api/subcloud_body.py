@@ -11,10 +11,10 @@ from typing import Any, Final
 import yaml
 from aiohttp import BodyPartReader, web
 
-from api.context import SERVICES, Limits
-from api.errors import ApiError, body_required, malformed
-from api.request_body import parse_object, patience, read_object, refuse_early, too_large
-from api.validation import known
+from api.context import SERVICES, RequestLimits
+from api.errors import ApiError, BootstrapValuesError, body_required, malformed
+from api.request_body import body_deadline, parse_object, read_object, refuse_early, too_large
+from api.validation import refuse_unknown_names
 from messages.limits import check_json
 from messages.requests.base import Request, taken_names
 from messages.requests.subcloud import NewSubcloud, SubcloudChange
@@ -22,10 +22,6 @@ from messages.secret_names import secret_names, without_secrets
 
 _FAULT: Final = "bootstrap_values"
 _DEPTH: Final = 16
-
-
-class BootstrapValuesError(Exception):
-    """The file cannot be read; the message says why and where, and repeats nothing of the content."""
 
 
 class _Loader(yaml.CSafeLoader):
@@ -103,7 +99,7 @@ _INSTEAD: Final = "passwords come with each prestage command"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubcloudForm:
+class SubcloudBody:
     """What a body says of a subcloud.
 
     Attributes:
@@ -116,7 +112,7 @@ class SubcloudForm:
     names: frozenset[str]
 
 
-async def read_new_subcloud(request: web.Request) -> SubcloudForm:
+async def read_new_subcloud(request: web.Request) -> SubcloudBody:
     """Return a subcloud to add, flat: the fields of the bootstrap values, over them those of the form.
 
     Nested values, such as the registries of a bootstrap file with their passwords, are left out: they are no fields
@@ -129,10 +125,10 @@ async def read_new_subcloud(request: web.Request) -> SubcloudForm:
     flat = {
         key: value for key, value in form.fields.items() if key == _CONNECTION or not isinstance(value, dict | list)
     }
-    return SubcloudForm(fields=flat, names=form.names - {_FILE})
+    return SubcloudBody(fields=flat, names=form.names - {_FILE})
 
 
-async def read_subcloud_change(request: web.Request) -> SubcloudForm:
+async def read_subcloud_change(request: web.Request) -> SubcloudBody:
     """Return the changes of a subcloud.
 
     Raises:
@@ -141,18 +137,18 @@ async def read_subcloud_change(request: web.Request) -> SubcloudForm:
     return await _read_form(request, SubcloudChange, with_file=False)
 
 
-async def _read_form(request: web.Request, model: type[Request], *, with_file: bool) -> SubcloudForm:
+async def _read_form(request: web.Request, model: type[Request], *, with_file: bool) -> SubcloudBody:
     if request.content_type == "multipart/form-data":
         fields, names = await _read_multipart(request, model, with_file=with_file)
     else:
         fields = await read_object(request)
         names = frozenset(fields)
-    known(model, names)
+    refuse_unknown_names(model, names)
     # A file has many more, which are of the deployment.
     fields = {name: value for name, value in fields.items() if name in taken_names(model)}
     if fields.get(_CONNECTION) is not None:
         fields[_CONNECTION] = _read_connection(fields[_CONNECTION])
-    return SubcloudForm(fields=without_secrets(fields), names=names)
+    return SubcloudBody(fields=without_secrets(fields), names=names)
 
 
 def _read_connection(value: object) -> object:
@@ -177,7 +173,7 @@ async def _read_multipart(
     """Return the fields of a form, and the names of its parts."""
     limits = request.app[SERVICES].limits
     refuse_early(request, limits.multipart_bytes)
-    async with patience(request):
+    async with body_deadline(request):
         parts = await _read_parts(request, limits)
     if not parts:
         raise body_required()
@@ -190,7 +186,7 @@ async def _read_multipart(
     return {**values, **_texts(parts)}, names
 
 
-async def _read_parts(request: web.Request, limits: Limits) -> dict[str, tuple[bool, bytes]]:
+async def _read_parts(request: web.Request, limits: RequestLimits) -> dict[str, tuple[bool, bytes]]:
     """Return the parts, of a repeated name the last: whether it is a file, and its content.
 
     One without a name has the empty one, which no model knows.
@@ -220,7 +216,7 @@ def _refuse_files(parts: dict[str, tuple[bool, bytes]], model: type[Request]) ->
         raise ApiError(HTTPStatus.BAD_REQUEST, f"Invalid {file}: give a text, not a file")
 
 
-async def _bootstrap_values(document: tuple[bool, bytes], limits: Limits) -> dict[str, Any]:
+async def _bootstrap_values(document: tuple[bool, bytes], limits: RequestLimits) -> dict[str, Any]:
     content = document[1]
     if len(content) > limits.yaml_bytes:
         raise too_large(limits.yaml_bytes)

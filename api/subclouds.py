@@ -13,10 +13,10 @@ from api.auth import CHANGE, require_role
 from api.context import CALLER, SERVICES
 from api.errors import ApiError
 from api.responses import database_response, encode, encode_list
-from api.send_command import ask
+from api.send_command import send_command
 from api.subcloud_body import read_new_subcloud, read_subcloud_change
 from api.validation import path_ref, read_known, subcloud_not_found
-from db import read_queries as listing
+from db import read_queries
 from db.inventory import installation_id
 from db.read_queries import Row
 from messages.commands import CommandType
@@ -41,7 +41,7 @@ async def show_all(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         if asked_by is not None and asked_by == installation_id(connection):
             raise ApiError(HTTPStatus.LOOP_DETECTED, "This Prestager asks itself for what dcmanager does.")
-        return encode_list("subclouds", map(_listed, listing.all_subclouds(connection)))
+        return encode_list("subclouds", map(_listed, read_queries.all_subclouds(connection)))
 
     return await database_response(request, read)
 
@@ -60,7 +60,7 @@ async def add(request: web.Request) -> web.Response:
     """Ask to add a subcloud. It is deployed already, so its password is not needed and not kept."""
     form = await read_new_subcloud(request)
     note = unused_note(NewSubcloud, form.names)
-    return await ask(request, CommandType.SUBCLOUD_ADD, data=form.fields, note=_line(note))
+    return await send_command(request, CommandType.SUBCLOUD_ADD, data=form.fields, note=_line(note))
 
 
 async def change(request: web.Request) -> web.Response:
@@ -73,34 +73,34 @@ async def change(request: web.Request) -> web.Response:
     if form.names.issubset(unused_fields(SubcloudChange, form.names)):
         await _require_subcloud(request, ref)
         raise ApiError(HTTPStatus.BAD_REQUEST, f"nothing to update. {note}")
-    return await ask(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=form.fields, note=_line(note))
+    return await send_command(request, CommandType.SUBCLOUD_UPDATE, subject=ref, data=form.fields, note=_line(note))
 
 
 async def delete(request: web.Request) -> web.Response:
     """Ask to remove a subcloud."""
     ref = path_ref(request, subcloud_not_found())
-    return await ask(request, CommandType.SUBCLOUD_DELETE, subject=ref)
+    return await send_command(request, CommandType.SUBCLOUD_DELETE, subject=ref)
 
 
 async def prestage(request: web.Request) -> web.Response:
     """Ask to prestage one subcloud by itself."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, PrestageBody, empty_allowed=True))
-    return await ask(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
+    return await send_command(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
 
 
 async def forget_staged(request: web.Request) -> web.Response:
     """Ask to show no longer that a release is staged on a subcloud: nobody knows, after a restore for example."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, StagedRequest))
-    return await ask(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)
+    return await send_command(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)
 
 
 async def unstage(request: web.Request) -> web.Response:
     """Ask to remove a staged release from one subcloud."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, UnstageBody))
-    return await ask(request, CommandType.SUBCLOUD_UNSTAGE, subject=ref, data=body, with_password=True)
+    return await send_command(request, CommandType.SUBCLOUD_UNSTAGE, subject=ref, data=body, with_password=True)
 
 
 def _line(note: str | None) -> str | None:
@@ -109,7 +109,7 @@ def _line(note: str | None) -> str | None:
 
 
 async def _require_subcloud(request: web.Request, ref: str) -> None:
-    if await request.app[SERVICES].reads.run(lambda connection: listing.subcloud(connection, ref)) is None:
+    if await request.app[SERVICES].reads.run(lambda connection: read_queries.subcloud(connection, ref)) is None:
         raise subcloud_not_found()
 
 
@@ -126,7 +126,7 @@ async def _show(request: web.Request, render: Callable[[Row], SubcloudDetail]) -
     ref = path_ref(request, subcloud_not_found())
 
     def read(connection: Connection) -> bytes:
-        row = listing.subcloud(connection, ref)
+        row = read_queries.subcloud(connection, ref)
         if row is None:
             raise subcloud_not_found()
         return encode(render(row))

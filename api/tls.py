@@ -10,14 +10,12 @@ from typing import Final
 
 import structlog
 
+from api.errors import CertificateError
+
 _log = structlog.get_logger(__name__)
 
 # Pause between two looks at the files, in seconds.
 _PAUSE_S: Final = 2.0
-
-
-class CertificateError(Exception):
-    """The certificate and its key cannot be used; the sentence says why, and holds nothing of the key."""
 
 
 class ServerCertificate:

@@ -59,7 +59,7 @@ def path_ref(request: web.Request, otherwise: ApiError) -> str:
 _R = TypeVar("_R", bound=Request)
 
 
-def judged(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> _R:
+def validated(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> _R:
     """Return what `data` holds.
 
     Raises:
@@ -71,7 +71,7 @@ def judged(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPSt
         raise ApiError(status, str(fault)) from None
 
 
-def known(model: type[Request], names: Iterable[str]) -> None:
+def refuse_unknown_names(model: type[Request], names: Iterable[str]) -> None:
     """Do nothing where `model` takes, or at least knows, the names of every field of a body.
 
     Raises:
@@ -84,13 +84,13 @@ def known(model: type[Request], names: Iterable[str]) -> None:
 
 
 async def read_known(request: web.Request, model: type[Request], *, empty_allowed: bool = False) -> dict[str, Any]:
-    """Return the JSON object of a body whose every name `model` takes or knows. Its values are not judged.
+    """Return the JSON object of a body whose every name `model` takes or knows. Its values are not validated.
 
     Raises:
         ApiError: 400 for an unknown name; else as `read_object` does.
     """
     body = await read_object(request, empty_allowed=empty_allowed)
-    known(model, body)
+    refuse_unknown_names(model, body)
     return body
 
 
@@ -112,4 +112,4 @@ def read_query(model: type[_R], request: web.Request, status: HTTPStatus = HTTPS
     Raises:
         ApiError: With `status`, for the first fault in the model's order.
     """
-    return judged(model, {key: request.query[key] for key in request.query}, status)
+    return validated(model, {key: request.query[key] for key in request.query}, status)

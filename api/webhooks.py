@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from api.errors import ApiError
 from api.responses import database_response, encode, encode_list, encode_page
-from api.send_command import Fault, ask
+from api.send_command import UnsealedReason, send_command
 from api.validation import path_number, path_ref, read_known, read_query, webhook_not_found
 from db import webhook_deliveries as deliveries
 from db.encryption import Sealer
@@ -40,7 +40,7 @@ class _SigningSecret:
         self._secret = make_secret() if is_made else given
         self._sealed: str | None = None
 
-    def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, Fault | None]:
+    def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, UnsealedReason | None]:
         if self._secret is None:
             return None, None
         try:
@@ -86,7 +86,7 @@ async def create(request: web.Request) -> web.Response:
     body = await read_known(request, WebhookBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None)
-    return await ask(request, CommandType.WEBHOOK_CREATE, data=body, secret=secret)
+    return await send_command(request, CommandType.WEBHOOK_CREATE, data=body, secret=secret)
 
 
 async def change(request: web.Request) -> web.Response:
@@ -95,23 +95,23 @@ async def change(request: web.Request) -> web.Response:
     body = await read_known(request, WebhookChangeBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None and body.get("rotate") is True)
-    return await ask(request, CommandType.WEBHOOK_UPDATE, subject=ref, data=body, secret=secret)
+    return await send_command(request, CommandType.WEBHOOK_UPDATE, subject=ref, data=body, secret=secret)
 
 
 async def delete(request: web.Request) -> web.Response:
     """Ask to remove a webhook."""
-    return await ask(request, CommandType.WEBHOOK_DELETE, subject=path_ref(request, webhook_not_found()))
+    return await send_command(request, CommandType.WEBHOOK_DELETE, subject=path_ref(request, webhook_not_found()))
 
 
 async def ping(request: web.Request) -> web.Response:
     """Ask for a test to be sent."""
-    return await ask(request, CommandType.WEBHOOK_PING, subject=path_ref(request, webhook_not_found()))
+    return await send_command(request, CommandType.WEBHOOK_PING, subject=path_ref(request, webhook_not_found()))
 
 
 async def redeliver(request: web.Request) -> web.Response:
     """Ask for an event to be sent once more."""
     ref, data = path_ref(request, webhook_not_found()), {"delivery": _delivery_id(request)}
-    return await ask(request, CommandType.WEBHOOK_REDELIVER, subject=ref, data=data)
+    return await send_command(request, CommandType.WEBHOOK_REDELIVER, subject=ref, data=data)
 
 
 async def show_deliveries(request: web.Request) -> web.Response:

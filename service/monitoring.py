@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 from aiohttp import web
 
-from api.server import create_site
+from api.server import create_listener
 from broker.amqp.dead_letters import count_dead_letters
 from monitoring.http_server import Health, create_monitor
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
@@ -45,7 +45,7 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
     host, _, port = settings.monitor_listen.rpartition(":")
     try:
         try:
-            await create_site(runner, host.strip("[]"), int(port), bounds=MONITOR).start()
+            await create_listener(runner, host.strip("[]"), int(port), bounds=MONITOR).start()
         except OSError as error:
             raise StartError(
                 f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {system_reason(error)}."

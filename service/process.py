@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.app import create_app
 from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
-from api.server import BoundedSite, create_runner, create_site
+from api.server import BoundedListener, create_listener, create_runner
 from apidocs.openapi.assembly import make_documents
 from db.revisions import current_revision, head_revision
 from db.schema import controller
@@ -147,7 +147,7 @@ class _Service:
         try:
             async with server_certificate(settings) as tls:
                 bounds = api_bounds(settings, self._roles)
-                site = create_site(runner, settings.listen_host, settings.listen_port, bounds=bounds, tls=tls)
+                site = create_listener(runner, settings.listen_host, settings.listen_port, bounds=bounds, tls=tls)
                 await _listen(site, settings)
                 yield f"{'http' if tls() is None else 'https'}://{_shown_address(settings.listen_host, runner)}"
         finally:
@@ -213,7 +213,7 @@ class _Service:
                 blocking["workers"] = self._missing_workers
         if isinstance(self._authenticator, KeystoneAuthenticator):
             # An API that knows nobody serves nobody but those it remembers.
-            asynchronous["keystone"] = self._authenticator.fault
+            asynchronous["keystone"] = self._authenticator.unavailable_reason
         return SharedChecks(blocking, asynchronous)
 
     def _database_fault(self) -> str | None:
@@ -261,7 +261,7 @@ def probe_rules(settings: Settings) -> ProbeRules:
     )
 
 
-async def _listen(site: BoundedSite, settings: Settings) -> None:
+async def _listen(site: BoundedListener, settings: Settings) -> None:
     try:
         await site.start()
     except OSError as error:

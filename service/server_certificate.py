@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from api.server import TlsContext, in_the_clear
-from api.tls import CertificateError, ServerCertificate
+from api.errors import CertificateError
+from api.server import TlsContext, no_tls
+from api.tls import ServerCertificate
 from service.errors import StartError
 from service.settings import Settings
 
@@ -22,7 +23,7 @@ async def server_certificate(settings: Settings) -> AsyncIterator[TlsContext]:
         StartError: The files cannot be used.
     """
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
-        yield in_the_clear
+        yield no_tls
         return
     try:
         certificate = ServerCertificate(settings.tls_certificate_file, settings.tls_key_file)

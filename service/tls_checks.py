@@ -9,7 +9,8 @@ from typing import Final
 
 from cryptography import x509
 
-from api.tls import CertificateError, server_context
+from api.errors import CertificateError
+from api.tls import server_context
 from service.settings import Settings
 
 # So long before its end a certificate is worth a warning.

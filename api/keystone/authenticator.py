@@ -16,8 +16,9 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from api.auth import AuthenticatorUnavailableError, Caller, InvalidTokenError, MissingTokenError
-from api.keystone.identity import KeystoneUnavailableError, ValidToken
+from api.auth import Caller
+from api.errors import AuthenticatorUnavailableError, InvalidTokenError, KeystoneUnavailableError, MissingTokenError
+from api.keystone.identity import ValidToken
 
 # Tokens at once; about 1 KiB each.
 _SIZE: Final = 10_000
@@ -137,7 +138,7 @@ class KeystoneAuthenticator:
         # By digest: who comes with the same token meanwhile waits for the same answer.
         self._pending: dict[bytes, asyncio.Future[ValidToken | None]] = {}
         # What was last wrong with Keystone; None: nothing.
-        self._last_fault: str | None = None
+        self._last_reason: str | None = None
         self._checking = asyncio.Lock()
         self._checked_until = float("-inf")
 
@@ -150,7 +151,7 @@ class KeystoneAuthenticator:
         digest = sha256(token.encode()).digest()
         return self._cache.get(digest) or await self._ask(digest, token)
 
-    async def fault(self) -> str | None:
+    async def unavailable_reason(self) -> str | None:
         """Return why tokens cannot be validated at the moment, None when they can; asked every few seconds at most."""
         async with self._checking:
             if monotonic() >= self._checked_until:
@@ -164,7 +165,7 @@ class KeystoneAuthenticator:
                 else:
                     self._note(None)
                 self._checked_until = monotonic() + _CHECK_COUNTS_S
-            return self._last_fault
+            return self._last_reason
 
     def close(self) -> None:
         """Take no more questions; those on their way end by themselves. Repeating it does nothing."""
@@ -214,9 +215,9 @@ class KeystoneAuthenticator:
 
     def _note(self, fault: str | None) -> None:
         """Log what changed; a Keystone that is away is told once, not with each request."""
-        if fault == self._last_fault:
+        if fault == self._last_reason:
             return
-        self._last_fault = fault
+        self._last_reason = fault
         if fault is None:
             _log.info("keystone.back")
         else:

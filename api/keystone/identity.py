@@ -14,7 +14,8 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 from pydantic import AwareDatetime, BaseModel
 
-from api.auth import AuthenticatorUnavailableError, Caller
+from api.auth import Caller
+from api.errors import KeystoneUnavailableError
 
 # Keystone allows 255 characters, which with the id would be too long for an event's field.
 _SHOWN_NAME_LENGTH: Final = 100
@@ -56,16 +57,16 @@ class _Token(BaseModel):
     expires_at: AwareDatetime
 
 
-class _Answer(BaseModel):
+class _ValidationBody(BaseModel):
     token: _Token
 
 
-class _Fault(BaseModel):
+class _ErrorCode(BaseModel):
     code: int
 
 
-class _Refusal(BaseModel):
-    error: _Fault
+class _ErrorBody(BaseModel):
+    error: _ErrorCode
 
 
 def read_token(body: bytes, project_domain: str) -> ValidToken:
@@ -76,7 +77,7 @@ def read_token(body: bytes, project_domain: str) -> ValidToken:
     Raises:
         ValueError: The body is no such answer; its message may quote it.
     """
-    token = _Answer.model_validate_json(body).token
+    token = _ValidationBody.model_validate_json(body).token
     project = token.project
     at_home = (
         project is not None
@@ -95,10 +96,10 @@ def read_token(body: bytes, project_domain: str) -> ValidToken:
     )
 
 
-def is_refusal(body: bytes, code: int) -> bool:
+def is_keystone_error(body: bytes, code: int) -> bool:
     """Tell whether an error's body is Keystone's own, rather than that of something between."""
     try:
-        return _Refusal.model_validate_json(body).error.code == code
+        return _ErrorBody.model_validate_json(body).error.code == code
     except ValueError:
         return False
 
@@ -117,10 +118,6 @@ _REFUSED: Final = "Keystone refuses the service user"
 _REFUSALS: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 # Any of these lets a user ask about others, unless Keystone's policy was changed.
 USUAL_ROLES: Final = frozenset({"admin", "service"})
-
-
-class KeystoneUnavailableError(AuthenticatorUnavailableError):
-    """Keystone cannot tell; the message says why, without a secret or an address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +181,7 @@ class KeystoneIdentity:
                 return read_token(body, self._project_domain)
             except ValueError:
                 raise KeystoneUnavailableError("Keystone's answer cannot be understood") from None
-        if status == HTTPStatus.NOT_FOUND and is_refusal(body, status):
+        if status == HTTPStatus.NOT_FOUND and is_keystone_error(body, status):
             return None
         self._was_forbidden = status == HTTPStatus.FORBIDDEN
         raise KeystoneUnavailableError(_REFUSED if status in _REFUSALS else f"Keystone answers with HTTP {status}")

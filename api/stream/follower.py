@@ -13,7 +13,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.database_reader import DATABASE_ERRORS, Read
-from db import events as happenings
+from db import events
 from messages.events import cloud_event, subclouds_of
 
 # Nothing is told by it; it keeps the connection alive through proxies that close silent ones.
@@ -81,7 +81,7 @@ _BATCH: Final = 500
 _WAITING_BYTES: Final = 2 * 1024 * 1024
 
 
-class Listener:
+class EventListener:
     """One who listens: bytes that wait for him, or the reason why there will be no more."""
 
     def __init__(self, wanted: Filter, seen: int) -> None:
@@ -149,7 +149,7 @@ class Follower:
         self._source_of = source
         self._source: str | None = None
         self._pause_s = pause_s
-        self._listeners: set[Listener] = set()
+        self._listeners: set[EventListener] = set()
         self._task: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
         # Number of the last event that was handed out.
@@ -160,7 +160,7 @@ class Follower:
         """How many listen now."""
         return len(self._listeners)
 
-    async def attach(self, wanted: Filter, seen: int) -> Listener:
+    async def attach(self, wanted: Filter, seen: int) -> EventListener:
         """Return a listener that gets every event after number `seen`.
 
         Raises:
@@ -169,7 +169,7 @@ class Follower:
         await self._begin()
         # From here on he is handed what comes; what was before is put in front of it.
         known = self._seen
-        listener = Listener(wanted, max(seen, known))
+        listener = EventListener(wanted, max(seen, known))
         self._listeners.add(listener)
         try:
             await self._catch_up(listener, seen, known)
@@ -178,7 +178,7 @@ class Follower:
             raise
         return listener
 
-    def detach(self, listener: Listener) -> None:
+    def detach(self, listener: EventListener) -> None:
         """Hand nothing more to a listener. Repeating it does nothing."""
         self._listeners.discard(listener)
         if not self._listeners and self._task is not None:
@@ -196,10 +196,10 @@ class Follower:
             if self._source is None:
                 self._source = await self._read(self._source_of)
             if self._task is None:
-                self._seen = await self._read(happenings.newest_id)
+                self._seen = await self._read(events.newest_id)
                 self._task = asyncio.create_task(self._follow())
 
-    async def _catch_up(self, listener: Listener, seen: int, known: int) -> None:
+    async def _catch_up(self, listener: EventListener, seen: int, known: int) -> None:
         """Put the events between two numbers before what came meanwhile."""
         missed: list[Frame] = []
         while seen < known:
@@ -213,7 +213,7 @@ class Follower:
     async def _frames_after(self, seen: int) -> list[Frame]:
         source = self._source or ""
         return await self._read(
-            lambda connection: [event_frame(row, source) for row in happenings.after(connection, seen, _BATCH)]
+            lambda connection: [event_frame(row, source) for row in events.after(connection, seen, _BATCH)]
         )
 
     async def _follow(self) -> None:

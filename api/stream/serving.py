@@ -8,8 +8,9 @@ from typing import Final
 
 from aiohttp import web
 
-from api.auth import READ, AuthenticationError, AuthenticatorUnavailableError
+from api.auth import READ
 from api.context import SERVICES
+from api.errors import AuthenticationError, AuthenticatorUnavailableError
 from db.unavailable import DatabaseUnavailableError
 
 # Written at once, in bytes; so much a listener must take in within so many seconds.

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from db import read_queries as listing
+from db import read_queries
 from db.read_queries import Row
 from db.run_output import PhaseRun, phase_runs, text_after
 from statemachine.phases import is_after
@@ -22,7 +22,7 @@ _BEFORE_ALL: Final = (-1, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownOutput:
+class LogPosition:
     """How much of a log was told; at first nothing."""
 
     # Place of the run that was told of last.
@@ -38,16 +38,16 @@ class ShownOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tail:
+class LogTail:
     """The log of one step, or of one phase of it."""
 
     step_id: int
     phase: str | None
 
-    def after(self, connection: Connection, told: ShownOutput) -> tuple[bytes, ShownOutput]:
+    def after(self, connection: Connection, told: LogPosition) -> tuple[bytes, LogPosition]:
         """Return what is new since `told`, and what is told with it."""
         # Before the runs: when the step is over, all of them are there.
-        step = listing.followed_step(connection, self.step_id)
+        step = read_queries.followed_step(connection, self.step_id)
         if step is None:
             return b"", replace(told, is_over=True)
         runs = phase_runs(connection, step, self.phase)
@@ -60,12 +60,12 @@ class Tail:
             content.append(self._last_line(step, runs))
         return b"".join(content), told
 
-    def _tell(self, connection: Connection, run: PhaseRun, told: ShownOutput) -> tuple[bytes, ShownOutput]:
+    def _tell(self, connection: Connection, run: PhaseRun, told: LogPosition) -> tuple[bytes, LogPosition]:
         head, has_outcome = b"", False
         if told.place != run.place:
             # One phase is told as it is; that another attempt of it begins is told all the same.
             has_header = self.phase is None or told.place != _BEFORE_ALL
-            told = ShownOutput(place=run.place, is_ended=False)
+            told = LogPosition(place=run.place, is_ended=False)
             if has_header and not run.is_running and not run.has_text:
                 # It ended without a word, as most prechecks do.
                 return b"", replace(told, is_ended=True)
@@ -77,7 +77,7 @@ class Tail:
         if run.is_running:
             return content, replace(told, seen_bytes=text.end_bytes, is_line=is_line)
         end = b"" if has_outcome else _end(run)
-        return content + (b"" if is_line else b"\n") + end, ShownOutput(place=run.place)
+        return content + (b"" if is_line else b"\n") + end, LogPosition(place=run.place)
 
     def _is_over(self, step: Row, runs: list[PhaseRun]) -> bool:
         if any(run.is_running for run in runs):
@@ -107,7 +107,7 @@ def _end(run: PhaseRun) -> bytes:
     return f"=== {run.phase}, attempt {run.attempt}, {run.outcome}{details} ===\n".encode()
 
 
-def _to_tell(runs: list[PhaseRun], told: ShownOutput) -> list[PhaseRun]:
+def _to_tell(runs: list[PhaseRun], told: LogPosition) -> list[PhaseRun]:
     """Return the runs whose ends were not told; at first each phase begins with its newest run that printed."""
     if told.place == _BEFORE_ALL:
         newest = {run.phase: run.place for run in runs if run.has_text}

@@ -17,9 +17,9 @@ from api.docs_routes import ApiDocuments
 from api.routes import GUARDED, PUBLIC
 from apidocs.json_schemas import Schemas
 from apidocs.openapi.envelopes import ErrorPage
+from apidocs.openapi.html import STYLE_SOURCE, render_html
 from apidocs.openapi.inventory import GROUPS, SUBCLOUDS
-from apidocs.openapi.operation import Body, Operation, answers, parameters, shared_answers
-from apidocs.openapi.page import STYLE_SOURCE, render_page
+from apidocs.openapi.operation import Body, Operation, parameters, responses, shared_responses
 from apidocs.openapi.strategies import STRATEGIES
 from apidocs.openapi.watching import WATCHING
 from apidocs.openapi.webhooks import WEBHOOKS
@@ -76,7 +76,7 @@ def build_document() -> dict[str, Any]:
     operations = [route.operation for route in routes]
     schemas = Schemas(
         [operation.body.model for operation in operations if operation.body is not None],
-        [ErrorPage, *(shown.type for one in operations for shown in (one.shown, *one.also_shown.values()))],
+        [ErrorPage, *(shown.type for one in operations for shown in (one.response, *one.other_responses.values()))],
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -95,7 +95,7 @@ def build_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.components.items())),
-            "responses": shared_answers(),
+            "responses": shared_responses(),
             "securitySchemes": {_TOKEN: {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
         },
     }
@@ -119,7 +119,7 @@ def _operation(route: _Route, schemas: Schemas) -> dict[str, Any]:
         "summary": operation.id.replace("-", " ").capitalize(),
         "description": "\n\n".join(" ".join(note.split("\n")) for note in notes if note),
         "parameters": _parameters(operation),
-        "responses": answers(operation, schemas, is_guarded=route.allowed is not None),
+        "responses": responses(operation, schemas, is_guarded=route.allowed is not None),
         # An empty list means: without a token.
         "security": [{_TOKEN: []}] if route.allowed is not None else [],
     }
@@ -178,7 +178,7 @@ def _form(body: Body, schema: dict[str, Any], schemas: Schemas) -> dict[str, Any
 def make_documents() -> ApiDocuments:
     """Return the documents, made once in a process: every application of it has the same."""
     document = build_document()
-    return ApiDocuments(document_text(), render_page(document), STYLE_SOURCE)
+    return ApiDocuments(document_text(), render_html(document), STYLE_SOURCE)
 
 
 def document_text() -> str:

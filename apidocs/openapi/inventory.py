@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from api import groups, subclouds
 from apidocs.openapi.envelopes import GroupList, GroupMembers, SubcloudList
-from apidocs.openapi.operation import Body, Operation, Shown
+from apidocs.openapi.operation import Body, Operation, Response
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
@@ -38,7 +38,7 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
     subclouds.show_all: Operation(
         id="list-subclouds",
         tag=_SUBCLOUDS,
-        shown=Shown(description="The subclouds in the order of their ids.", type=SubcloudList),
+        response=Response(description="The subclouds in the order of their ids.", type=SubcloudList),
     ),
     subclouds.add: Operation(
         id="add-subcloud",
@@ -60,17 +60,17 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
                 "YAML with the fields as in upstream's bootstrap values; parts of the form count before them.",
             ),
         ),
-        shown=Shown(
+        response=Response(
             description="The subcloud: `unmanaged` and `offline`, unless given otherwise.", type=ChangedSubcloud
         ),
-        refusals={**_WRONG, **_TAKEN},
+        errors={**_WRONG, **_TAKEN},
     ),
     subclouds.show: Operation(
         id="show-subcloud",
         tag=_SUBCLOUDS,
         ref=_SUBCLOUD,
-        shown=Shown(description="The subcloud.", type=SubcloudDetail),
-        refusals=_NO_SUBCLOUD,
+        response=Response(description="The subcloud.", type=SubcloudDetail),
+        errors=_NO_SUBCLOUD,
     ),
     subclouds.change: Operation(
         id="change-subcloud",
@@ -85,8 +85,8 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
             },
             is_form=True,
         ),
-        shown=Shown(description="The subcloud as it is now.", type=ChangedSubcloud),
-        refusals={
+        response=Response(description="The subcloud as it is now.", type=ChangedSubcloud),
+        errors={
             **_WRONG,
             **_NO_SUBCLOUD,
             **_TAKEN,
@@ -100,8 +100,8 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         tag=_SUBCLOUDS,
         is_command=True,
         ref=_SUBCLOUD,
-        shown=Shown(description="It is gone.", type=None),
-        refusals={
+        response=Response(description="It is gone.", type=None),
+        errors={
             400: "The subcloud is managed, or being worked on.",
             **_NO_SUBCLOUD,
             422: "The subcloud is online.",
@@ -111,8 +111,8 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         id="show-subcloud-detail",
         tag=_SUBCLOUDS,
         ref=_SUBCLOUD,
-        shown=Shown(description="The subcloud.", type=DetailedSubcloud),
-        refusals=_NO_SUBCLOUD,
+        response=Response(description="The subcloud.", type=DetailedSubcloud),
+        errors=_NO_SUBCLOUD,
     ),
     subclouds.prestage: Operation(
         id="prestage-subcloud",
@@ -123,8 +123,8 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
             model=PrestageBody,
             examples={"the controller's release": {"sysadmin_password": _PASSWORD}},
         ),
-        shown=Shown(description="The subcloud, which is being prestaged from now on.", type=PrestagedSubcloud),
-        refusals={
+        response=Response(description="The subcloud, which is being prestaged from now on.", type=PrestagedSubcloud),
+        errors={
             400: "The first field that is wrong, or why the subcloud may not be prestaged.",
             **_NO_SUBCLOUD,
             422: _NO_PLAYBOOKS,
@@ -136,10 +136,10 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_SUBCLOUD,
         body=Body(model=StagedRequest, examples={"after a restore": {"release": "23.09", "verdict": "unknown"}}),
-        shown=Shown(
+        response=Response(
             description="The subcloud as it is now; one that shows another release is as it was.", type=Subcloud
         ),
-        refusals={400: "The first field that is wrong, or the subcloud is being worked on.", **_NO_SUBCLOUD},
+        errors={400: "The first field that is wrong, or the subcloud is being worked on.", **_NO_SUBCLOUD},
         notes="The site is not asked, and nothing is removed there.",
     ),
     subclouds.unstage: Operation(
@@ -148,12 +148,12 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_SUBCLOUD,
         body=Body(model=UnstageBody, examples={"a release": {"release": "23.09", "sysadmin_password": _PASSWORD}}),
-        shown=Shown(
+        response=Response(
             description="The subcloud as it is before the removal begins; `prestage-status` ends with that, and"
             " `error-description` says why a removal failed.",
             type=UnstagedSubcloud,
         ),
-        refusals={
+        errors={
             400: "The first field that is wrong, or why the release may not be removed.",
             **_NO_SUBCLOUD,
             422: _NO_PLAYBOOKS,
@@ -165,7 +165,9 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
 
 GROUPS: Final[Mapping[Handler, Operation]] = {
     groups.show_all: Operation(
-        id="list-groups", tag=_GROUPS, shown=Shown(description="The groups in the order of their ids.", type=GroupList)
+        id="list-groups",
+        tag=_GROUPS,
+        response=Response(description="The groups in the order of their ids.", type=GroupList),
     ),
     groups.create: Operation(
         id="create-group",
@@ -182,15 +184,15 @@ GROUPS: Final[Mapping[Handler, Operation]] = {
                 }
             },
         ),
-        shown=Shown(description="The new group.", type=Group),
-        refusals={400: "The first field that is wrong, or the name is taken."},
+        response=Response(description="The new group.", type=Group),
+        errors={400: "The first field that is wrong, or the name is taken."},
     ),
     groups.show: Operation(
         id="show-group",
         tag=_GROUPS,
         ref=_GROUP,
-        shown=Shown(description="The group.", type=Group),
-        refusals=_NO_GROUP,
+        response=Response(description="The group.", type=Group),
+        errors=_NO_GROUP,
     ),
     groups.change: Operation(
         id="change-group",
@@ -198,8 +200,8 @@ GROUPS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_GROUP,
         body=Body(model=GroupChange, examples={"one by one": {"update_apply_type": "serial"}}),
-        shown=Shown(description="The group as it is now.", type=Group),
-        refusals={400: "The first field that is wrong, the name is taken, or there is nothing to change.", **_NO_GROUP},
+        response=Response(description="The group as it is now.", type=Group),
+        errors={400: "The first field that is wrong, the name is taken, or there is nothing to change.", **_NO_GROUP},
         notes="A strategy that exists keeps the stages it has.",
     ),
     groups.delete: Operation(
@@ -207,14 +209,14 @@ GROUPS: Final[Mapping[Handler, Operation]] = {
         tag=_GROUPS,
         is_command=True,
         ref=_GROUP,
-        shown=Shown(description="It is gone.", type=None),
-        refusals={400: "It is the group `Default`, or has members.", **_NO_GROUP},
+        response=Response(description="It is gone.", type=None),
+        errors={400: "It is the group `Default`, or has members.", **_NO_GROUP},
     ),
     groups.show_subclouds: Operation(
         id="list-group-members",
         tag=_GROUPS,
         ref=_GROUP,
-        shown=Shown(description="The subclouds in the order of their ids.", type=GroupMembers),
-        refusals=_NO_GROUP,
+        response=Response(description="The subclouds in the order of their ids.", type=GroupMembers),
+        errors=_NO_GROUP,
     ),
 }

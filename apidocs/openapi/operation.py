@@ -35,7 +35,7 @@ class Header:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class Response:
     """What a route shows."""
 
     description: str
@@ -51,11 +51,11 @@ class Operation:
     # Unique, words with dashes between: its title, and what generated clients call it.
     id: str
     tag: str
-    shown: Shown
+    response: Response
     # Status → when it is answered. What every route of its kind may answer is added: see `answers`.
-    refusals: Mapping[int, str] = field(default_factory=dict)
+    errors: Mapping[int, str] = field(default_factory=dict)
     # Status → what is shown with it instead of an error page.
-    also_shown: Mapping[int, Shown] = field(default_factory=dict)
+    other_responses: Mapping[int, Response] = field(default_factory=dict)
     query: type[Request] | None = None
     headers: tuple[Header, ...] = ()
     body: Body | None = None
@@ -116,29 +116,29 @@ _KEY: Final = "The Idempotency-Key is malformed."
 _REUSED: Final = "The Idempotency-Key was used for something else."
 
 
-def shared_answers() -> dict[str, Any]:
+def shared_responses() -> dict[str, Any]:
     """Return the answers that routes refer to, by name."""
-    return {name: _refusal(text, status) for status, (name, text) in _SHARED.items()}
+    return {name: _error_response(text, status) for status, (name, text) in _SHARED.items()}
 
 
-def answers(operation: Operation, schemas: Schemas, *, is_guarded: bool) -> dict[str, Any]:
+def responses(operation: Operation, schemas: Schemas, *, is_guarded: bool) -> dict[str, Any]:
     """Return the answers of a route by status."""
-    found: dict[int, Any] = {200: _shown(operation.shown, schemas)}
-    found |= {status: _shown(shown, schemas) for status, shown in operation.also_shown.items()}
-    found |= {status: _refusal(text, status) for status, text in _reasons(operation).items()}
-    for status in _common(operation, is_guarded=is_guarded):
+    found: dict[int, Any] = {200: _response(operation.response, schemas)}
+    found |= {status: _response(shown, schemas) for status, shown in operation.other_responses.items()}
+    found |= {status: _error_response(text, status) for status, text in _error_descriptions(operation).items()}
+    for status in _common_statuses(operation, is_guarded=is_guarded):
         found.setdefault(status, {"$ref": f"#/components/responses/{_SHARED[status][0]}"})
     return {str(status): found[status] for status in sorted(found)}
 
 
-def _reasons(operation: Operation) -> dict[int, str]:
+def _error_descriptions(operation: Operation) -> dict[int, str]:
     """Return when the route itself refuses, by status."""
     reasons: dict[int, list[str]] = {}
     if operation.query is not None:
         reasons[400] = [_PARAMETER]
     if operation.body is not None:
         reasons.setdefault(400, []).append(_BODY)
-    for status, text in operation.refusals.items():
+    for status, text in operation.errors.items():
         reasons.setdefault(status, []).append(text)
     if operation.is_command:
         reasons.setdefault(400, []).append(_KEY)
@@ -146,7 +146,7 @@ def _reasons(operation: Operation) -> dict[int, str]:
     return {status: " Or: ".join(texts) for status, texts in reasons.items()}
 
 
-def _common(operation: Operation, *, is_guarded: bool) -> set[int]:
+def _common_statuses(operation: Operation, *, is_guarded: bool) -> set[int]:
     found = {500}
     if is_guarded:
         found |= {401, 403, 503}
@@ -157,12 +157,12 @@ def _common(operation: Operation, *, is_guarded: bool) -> set[int]:
     return found
 
 
-def _shown(shown: Shown, schemas: Schemas) -> dict[str, Any]:
+def _response(shown: Response, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.of_type(shown.type)
     return {"description": shown.description, "content": {shown.media_type: {"schema": schema}}}
 
 
-def _refusal(text: str, status: int) -> dict[str, Any]:
+def _error_response(text: str, status: int) -> dict[str, Any]:
     content = {
         "application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorPage.__name__}"}},
         "text/html": {"schema": {"type": "string"}},

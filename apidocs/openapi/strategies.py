@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from api import strategies
 from apidocs.openapi.envelopes import StepList
-from apidocs.openapi.operation import Body, Operation, Shown
+from apidocs.openapi.operation import Body, Operation, Response
 from messages.requests.queries import StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.schemas import CreatedStrategy, Step, Strategy
@@ -23,8 +23,8 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         id="show-strategy",
         tag=_TAG,
         query=TypeQuery,
-        shown=Shown(description="The strategy.", type=Strategy),
-        refusals={404: "There is no strategy, or none of that type."},
+        response=Response(description="The strategy.", type=Strategy),
+        errors={404: "There is no strategy, or none of that type."},
     ),
     strategies.create: Operation(
         id="create-strategy",
@@ -48,8 +48,10 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
                 },
             },
         ),
-        shown=Shown(description="The new strategy; `excluded-subclouds` tells who is left out.", type=CreatedStrategy),
-        refusals={
+        response=Response(
+            description="The new strategy; `excluded-subclouds` tells who is left out.", type=CreatedStrategy
+        ),
+        errors={
             400: "The first field that is wrong, in the order of the fields.",
             422: "There is a strategy already, the subcloud may not be prestaged, none is left to prestage, or no"
             " worker can run the playbooks.",
@@ -61,8 +63,8 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         tag=_TAG,
         is_command=True,
         query=TypeQuery,
-        shown=Shown(description="The strategy, `deleting`. It is history from now on.", type=Strategy),
-        refusals={422: "There is no such strategy, or it is being worked on."},
+        response=Response(description="The strategy, `deleting`. It is history from now on.", type=Strategy),
+        errors={422: "There is no such strategy, or it is being worked on."},
     ),
     strategies.act: Operation(
         id="act-on-strategy",
@@ -70,34 +72,34 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         query=TypeQuery,
         body=Body(model=ActionRequest, examples={"start": {"action": "apply"}, "stop": {"action": "abort"}}),
-        shown=Shown(description="The strategy in its new state.", type=Strategy),
-        refusals={
+        response=Response(description="The strategy in its new state.", type=Strategy),
+        errors={
             400: "`action required` or `action invalid`.",
             422: "There is no such strategy, or its state does not allow the action.",
         },
         notes="An abort lets running steps finish all their phases and aborts those that wait.",
     ),
     strategies.show_steps: Operation(
-        id="list-steps", tag=_TAG, shown=Shown(description="The steps in the order of their ids.", type=StepList)
+        id="list-steps", tag=_TAG, response=Response(description="The steps in the order of their ids.", type=StepList)
     ),
     strategies.show_step: Operation(
         id="show-step",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,
-        shown=Shown(description="The step.", type=Step),
-        refusals={404: "There is no strategy, or it has no step of that subcloud."},
+        response=Response(description="The step.", type=Step),
+        errors={404: "There is no strategy, or it has no step of that subcloud."},
     ),
     strategies.show_step_log: Operation(
         id="show-step-log",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,
         query=StepLogQuery,
-        shown=Shown(
+        response=Response(
             description="The output. Of all phases, each has a line with its name before it.",
             type=str,
             media_type="text/plain",
         ),
-        refusals={
+        errors={
             400: "`follow` is neither 1 nor 0.",
             404: "There is no step of that subcloud, no such phase, or, unless it is followed, no output of it yet.",
         },

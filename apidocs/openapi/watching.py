@@ -19,7 +19,7 @@ from apidocs.openapi.envelopes import (
     Versions,
     WorkerList,
 )
-from apidocs.openapi.operation import Header, Operation, Shown
+from apidocs.openapi.operation import Header, Operation, Response
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery
 from messages.schemas import HistoricStrategy
 
@@ -42,7 +42,7 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
                 schema={"type": "string", "pattern": "^[0-9]{0,18}$"},
             ),
         ),
-        shown=Shown(
+        response=Response(
             description="Server-Sent Events without an end: a `snapshot`, then the CloudEvents that are published over"
             " AMQP too, and a `dropped` with a reason where the server ends the stream.",
             type=StreamMessage,
@@ -53,56 +53,58 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         id="list-past-strategies",
         tag=_HISTORY,
         query=PageQuery,
-        shown=Shown(description="A page of strategies.", type=StrategyPage),
+        response=Response(description="A page of strategies.", type=StrategyPage),
     ),
     history.show_strategy: Operation(
         id="show-past-strategy",
         tag=_HISTORY,
         ref=_STRATEGY,
-        shown=Shown(description="The strategy.", type=HistoricStrategy),
-        refusals=_NO_STRATEGY,
+        response=Response(description="The strategy.", type=HistoricStrategy),
+        errors=_NO_STRATEGY,
     ),
     history.show_steps: Operation(
         id="list-past-steps",
         tag=_HISTORY,
         ref=_STRATEGY,
         query=PageQuery,
-        shown=Shown(description="A page of steps.", type=StepPage),
-        refusals=_NO_STRATEGY,
+        response=Response(description="A page of steps.", type=StepPage),
+        errors=_NO_STRATEGY,
     ),
     history.show_audit: Operation(
         id="list-audit",
         tag=_HISTORY,
         query=AuditQuery,
-        shown=Shown(description="A page of the audit.", type=AuditPage),
+        response=Response(description="A page of the audit.", type=AuditPage),
     ),
     health.show_workers: Operation(
         id="list-workers",
         tag=_PROCESSES,
-        shown=Shown(description="The processes by role and name.", type=WorkerList),
+        response=Response(description="The processes by role and name.", type=WorkerList),
     ),
     health.show_versions: Operation(
-        id="list-versions", tag=_PROCESS, shown=Shown(description="The versions.", type=Versions)
+        id="list-versions", tag=_PROCESS, response=Response(description="The versions.", type=Versions)
     ),
-    health.show_alive: Operation(id="is-alive", tag=_PROCESS, shown=Shown(description="It is alive.", type=Alive)),
+    health.show_alive: Operation(
+        id="is-alive", tag=_PROCESS, response=Response(description="It is alive.", type=Alive)
+    ),
     health.show_ready: Operation(
         id="is-ready",
         tag=_PROCESS,
-        shown=Shown(description="It is ready.", type=Ready),
-        also_shown={503: Shown(description="It is not ready.", type=Ready)},
+        response=Response(description="It is ready.", type=Ready),
+        other_responses={503: Response(description="It is not ready.", type=Ready)},
     ),
     health.show_started: Operation(
         id="is-started",
         tag=_PROCESS,
-        shown=Shown(description="It was ready once.", type=Started),
-        also_shown={503: Shown(description="It is still starting.", type=Started)},
+        response=Response(description="It was ready once.", type=Started),
+        other_responses={503: Response(description="It is still starting.", type=Started)},
     ),
     docs_routes.show_document: Operation(
         id="show-document",
         tag=_PROCESS,
-        shown=Shown(description="An OpenAPI 3.1 document.", type=dict[str, object]),
+        response=Response(description="An OpenAPI 3.1 document.", type=dict[str, object]),
     ),
-    docs_routes.show_page: Operation(
-        id="show-page", tag=_PROCESS, shown=Shown(description="The page.", type=str, media_type="text/html")
+    docs_routes.show_html: Operation(
+        id="show-page", tag=_PROCESS, response=Response(description="The page.", type=str, media_type="text/html")
     ),
 }

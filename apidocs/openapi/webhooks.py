@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from api import webhooks
 from apidocs.openapi.envelopes import DeliveryPage, WebhookList
-from apidocs.openapi.operation import Body, Operation, Shown
+from apidocs.openapi.operation import Body, Operation, Response
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
 from messages.schemas import CountedWebhook, Delivery, WebhookCreated
 
@@ -25,7 +25,7 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
     webhooks.show_all: Operation(
         id="list-webhooks",
         tag=_TAG,
-        shown=Shown(description="The webhooks in the order of their ids.", type=WebhookList),
+        response=Response(description="The webhooks in the order of their ids.", type=WebhookList),
     ),
     webhooks.create: Operation(
         id="create-webhook",
@@ -41,16 +41,16 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
                 }
             },
         ),
-        shown=Shown(description="The new webhook; it gets what happens from now on.", type=WebhookCreated),
-        refusals={**_WRONG, 422: "There are too many."},
+        response=Response(description="The new webhook; it gets what happens from now on.", type=WebhookCreated),
+        errors={**_WRONG, 422: "There are too many."},
         notes=_ONCE,
     ),
     webhooks.show: Operation(
         id="show-webhook",
         tag=_TAG,
         ref=_WEBHOOK,
-        shown=Shown(description="The webhook.", type=CountedWebhook),
-        refusals=_NO_WEBHOOK,
+        response=Response(description="The webhook.", type=CountedWebhook),
+        errors=_NO_WEBHOOK,
     ),
     webhooks.change: Operation(
         id="change-webhook",
@@ -58,8 +58,8 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_WEBHOOK,
         body=Body(model=WebhookChangeBody, examples={"pause": {"enabled": False}, "a new secret": {"rotate": True}}),
-        shown=Shown(description="The webhook as it is now.", type=WebhookCreated),
-        refusals={**_WRONG, **_NO_WEBHOOK},
+        response=Response(description="The webhook as it is now.", type=WebhookCreated),
+        errors={**_WRONG, **_NO_WEBHOOK},
         notes=_ONCE,
     ),
     webhooks.delete: Operation(
@@ -67,32 +67,32 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
         tag=_TAG,
         is_command=True,
         ref=_WEBHOOK,
-        shown=Shown(description="It is gone, with its secret and its log.", type=None),
-        refusals=_NO_WEBHOOK,
+        response=Response(description="It is gone, with its secret and its log.", type=None),
+        errors=_NO_WEBHOOK,
     ),
     webhooks.ping: Operation(
         id="ping-webhook",
         tag=_TAG,
         is_command=True,
         ref=_WEBHOOK,
-        shown=Shown(description="The delivery to watch.", type=Delivery),
-        refusals={**_NO_WEBHOOK, 422: "The webhook is disabled."},
+        response=Response(description="The delivery to watch.", type=Delivery),
+        errors={**_NO_WEBHOOK, 422: "The webhook is disabled."},
     ),
     webhooks.show_deliveries: Operation(
         id="list-deliveries",
         tag=_TAG,
         ref=_WEBHOOK,
         query=DeliveryQuery,
-        shown=Shown(description="A page of deliveries.", type=DeliveryPage),
-        refusals={400: "A parameter is wrong.", **_NO_WEBHOOK},
+        response=Response(description="A page of deliveries.", type=DeliveryPage),
+        errors={400: "A parameter is wrong.", **_NO_WEBHOOK},
     ),
     webhooks.show_delivery: Operation(
         id="show-delivery",
         tag=_TAG,
         ref=_WEBHOOK,
         number=_DELIVERY,
-        shown=Shown(description="The delivery.", type=Delivery),
-        refusals=_NO_DELIVERY,
+        response=Response(description="The delivery.", type=Delivery),
+        errors=_NO_DELIVERY,
     ),
     webhooks.redeliver: Operation(
         id="redeliver",
@@ -100,8 +100,8 @@ WEBHOOKS: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         ref=_WEBHOOK,
         number=_DELIVERY,
-        shown=Shown(description="The delivery to watch.", type=Delivery),
-        refusals={
+        response=Response(description="The delivery to watch.", type=Delivery),
+        errors={
             **_NO_DELIVERY,
             422: "The webhook is disabled, it was a ping, or the event is no longer kept.",
         },

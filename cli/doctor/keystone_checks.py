@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from api.keystone.identity import USUAL_ROLES, KeystoneUnavailableError
+from api.errors import KeystoneUnavailableError
+from api.keystone.identity import USUAL_ROLES
 from cli.doctor.finding import Finding, fail, ok, warn
 from service.authentication import keystone_identity
 from service.settings import Settings

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.context import Limits
+from api.context import RequestLimits
 from api.docs_routes import Documents
 from api.server import create_runner
 from apidocs.openapi.assembly import make_documents
@@ -74,7 +74,7 @@ def served(node: StartedInstallation) -> Iterator[Server]:
             sealer=node.sealer,
             authenticator=TokenAuthenticator(TokenStore(node.database)),
             readiness=ready,
-            limits=Limits(body_s=0.3),
+            limits=RequestLimits(body_s=0.3),
         )
         runner = create_runner(app, shutdown_s=1.0)
         # Seconds that aiohttp reads on after an answer whose request was not whole; its own 10 are long for a test.

@@ -14,7 +14,7 @@ from aiohttp import web
 from sqlalchemy import Table, insert
 
 from api.connections import ConnectionBounds
-from api.server import create_runner, create_site
+from api.server import create_listener, create_runner
 from db.database import Database
 from db.tokens import TokenStore
 from messages.commands import Answer, Command
@@ -175,7 +175,7 @@ async def serve(
     """Run the application in its real server on a free port."""
     runner = create_runner(app, shutdown_s=1.0)
     await runner.setup()
-    await create_site(runner, "127.0.0.1", 0, bounds=bounds).start()
+    await create_listener(runner, "127.0.0.1", 0, bounds=bounds).start()
     host, port = runner.addresses[0][:2]
     try:
         yield ServedApi(host, port, database, transport, app, runner)

@@ -8,7 +8,7 @@ import pytest
 from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
-from api.context import Limits
+from api.context import RequestLimits
 from api.docs_routes import Documents
 from apidocs.openapi.assembly import make_documents
 from db.database import Database
@@ -41,9 +41,9 @@ def checks() -> dict[str, str | None]:
 
 
 @pytest.fixture
-def limits() -> Limits:
+def limits() -> RequestLimits:
     """The usual limits, with short times."""
-    return Limits(body_s=0.5, readiness_s=0.2)
+    return RequestLimits(body_s=0.5, readiness_s=0.2)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def bounds() -> ConnectionBounds:
 
 @pytest.fixture
 async def api(
-    database: Database, sealer: Sealer, checks: dict[str, str | None], limits: Limits, bounds: ConnectionBounds
+    database: Database, sealer: Sealer, checks: dict[str, str | None], limits: RequestLimits, bounds: ConnectionBounds
 ) -> AsyncIterator[ServedApi]:
     """The running API."""
 

@@ -11,7 +11,8 @@ from time import monotonic
 import pytest
 from structlog.testing import capture_logs
 
-from api.connections import ConnectionBounds, ConnectionCounts, TooManyConnectionsError
+from api.connections import ConnectionBounds, ConnectionCounts
+from api.errors import TooManyConnectionsError
 from db.schema import events
 from tests.support import api_rows
 from tests.support.served_api import ServedApi

@@ -6,7 +6,7 @@ import zlib
 import pytest
 from structlog.testing import capture_logs
 
-from api.context import Limits
+from api.context import RequestLimits
 from messages.dcmanager import SUBCLOUD_FIELDS
 from tests.support.served_api import ServedApi, multipart
 
@@ -14,9 +14,9 @@ PATH = "/v1.0/sw-update-strategy"
 
 
 @pytest.fixture
-def limits() -> Limits:
+def limits() -> RequestLimits:
     """Small limits."""
-    return Limits(json_bytes=30_000, multipart_bytes=60_000, yaml_bytes=1000, part_count=5, body_s=0.3)
+    return RequestLimits(json_bytes=30_000, multipart_bytes=60_000, yaml_bytes=1000, part_count=5, body_s=0.3)
 
 
 def chunked(body: bytes) -> bytes:

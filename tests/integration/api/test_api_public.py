@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import pytest
 
 from api.app import create_app
-from api.auth import AuthenticatorUnavailableError, Caller, TokenAuthenticator
-from api.context import Limits, Readiness
+from api.auth import Caller, TokenAuthenticator
+from api.context import Readiness, RequestLimits
 from api.docs_routes import Documents
+from api.errors import AuthenticatorUnavailableError
 from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
@@ -85,7 +86,7 @@ async def test_check_that_fails_itself(database: Database, sealer: Sealer, readi
         sealer=sealer,
         authenticator=TokenAuthenticator(TokenStore(database)),
         readiness=readiness,
-        limits=Limits(readiness_s=0.1),
+        limits=RequestLimits(readiness_s=0.1),
     )
     async with serve(app, database, RecordingTransport()) as api:
         reply = await api.send("GET", "/readyz", role=None)

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Connection
 
 from api import database_reader as reads
-from api.auth import AuthenticatorUnavailableError, TokenAuthenticator
+from api.auth import TokenAuthenticator
 from api.database_reader import DatabaseReader
-from api.errors import ApiError
+from api.errors import ApiError, AuthenticatorUnavailableError
 from db.database import Database
 from db.tokens import Role, TokenStore
 from tests.support.served_api import ServedApi, multipart
@@ -57,7 +57,7 @@ async def test_a_silent_token_store_knows_nobody(silence: Event) -> None:
             silence.wait(20)
 
     with pytest.raises(AuthenticatorUnavailableError):
-        await TokenAuthenticator(Silent(), patience_s=0.05).authenticate("prst_x")  # type: ignore[arg-type]
+        await TokenAuthenticator(Silent(), timeout_s=0.05).authenticate("prst_x")  # type: ignore[arg-type]
 
 
 async def test_threads_of_their_own_for_tokens(database: Database, silence: Event) -> None:
@@ -80,7 +80,7 @@ async def test_no_more_callers_wait_than_can_be_served(silence: Event) -> None:
         def authenticate(self, _: str) -> Any:
             silence.wait(20)
 
-    authenticator = TokenAuthenticator(Silent(), patience_s=0.05)  # type: ignore[arg-type]
+    authenticator = TokenAuthenticator(Silent(), timeout_s=0.05)  # type: ignore[arg-type]
     waiting = [asyncio.create_task(authenticator.authenticate(f"prst_{number}")) for number in range(256)]
     found = await asyncio.gather(*waiting, return_exceptions=True)
     began = monotonic()

@@ -16,8 +16,9 @@ from api.app import create_app
 from api.auth import TokenAuthenticator
 from api.connections import ConnectionBounds
 from api.docs_routes import Documents
-from api.server import create_runner, create_site
-from api.tls import CertificateError, ServerCertificate, server_context
+from api.errors import CertificateError
+from api.server import create_listener, create_runner
+from api.tls import ServerCertificate, server_context
 from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
@@ -60,7 +61,7 @@ async def runner(
     )
     runner = create_runner(app, shutdown_s=1)
     await runner.setup()
-    await create_site(runner, "127.0.0.1", 0, bounds=bounds, tls=lambda: certificate.context).start()
+    await create_listener(runner, "127.0.0.1", 0, bounds=bounds, tls=lambda: certificate.context).start()
     yield runner
     await runner.cleanup()
 

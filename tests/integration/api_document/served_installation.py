@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from api.app import create_app
 from api.auth import TokenAuthenticator
-from api.context import Limits
+from api.context import RequestLimits
 from api.docs_routes import Documents
 from api.server import create_runner
 from api.stream.follower import FOLLOWER
@@ -88,7 +88,7 @@ def _app(installation: Installation) -> web.Application:
         sealer=installation.sealer,
         authenticator=TokenAuthenticator(TokenStore(installation.database)),
         readiness=readiness,
-        limits=Limits(body_s=2.0),
+        limits=RequestLimits(body_s=2.0),
     )
 
 

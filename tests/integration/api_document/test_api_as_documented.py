@@ -27,7 +27,7 @@ from tests.integration.api_document.served_installation import Served, served_in
 EXAMPLES = os.environ.get("PRESTAGER_FUZZ_EXAMPLES")
 SEED = int(os.environ.get("PRESTAGER_FUZZ_SEED", "0")) or (Random().getrandbits(32) if EXAMPLES else 1)
 GOOD_KEY = re.compile(r"[!-~]{1,100}")
-# What an operation must have answered at least once, or the run looked at nothing but refusals.
+# What an operation must have answered at least once, or the run looked at nothing but errors.
 REACHED = {
     "GET /v1.0/events": 200,
     "GET /v1.0/strategies/{ref}": 200,

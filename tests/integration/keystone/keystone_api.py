@@ -71,7 +71,7 @@ async def serve_with_keystone(
     )
 
     async def readiness() -> Mapping[str, str | None]:
-        return {"keystone": await authenticator.fault()}
+        return {"keystone": await authenticator.unavailable_reason()}
 
     transport = RecordingTransport()
     app = create_app(

@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from api.auth import AuthenticatorUnavailableError
+from api.errors import AuthenticatorUnavailableError
 from api.keystone.authenticator import KeystoneAuthenticator
 from db.database import Database
 from tests.integration.keystone.keystone_api import LOGIN, VALIDATION, KeystoneApi, identity, serve_with_keystone
@@ -108,7 +108,7 @@ async def test_refused_service_user(api: KeystoneApi, keystone: KeystoneServer) 
     keystone.disable(keystone.service_user)
     try:
         reply = await ask(api, token)
-        assert "Keystone refuses the service user" == await api.authenticator.fault()
+        assert "Keystone refuses the service user" == await api.authenticator.unavailable_reason()
     finally:
         keystone.enable(keystone.service_user)
 
@@ -129,7 +129,7 @@ async def test_wrong_service_user(keystone: KeystoneServer, database: Database, 
     """A service user that cannot log in, or may not ask about tokens, lets nobody in."""
     async with serve_with_keystone(keystone, database, **account) as api:
         assert_away(api, await ask(api, keystone.token("admin")))
-        assert "Keystone refuses the service user" == await api.authenticator.fault()
+        assert "Keystone refuses the service user" == await api.authenticator.unavailable_reason()
 
 
 @pytest.mark.parametrize("fault", ["swallow", "trickle", "reset"])
@@ -192,7 +192,7 @@ async def test_late_failures_are_nobodys(
     try:
         with pytest.raises(AuthenticatorUnavailableError):
             await authenticator.authenticate(token)
-        assert "Keystone does not answer in time" == await authenticator.fault()
+        assert "Keystone does not answer in time" == await authenticator.unavailable_reason()
         await asyncio.to_thread(authenticator._threads.shutdown)
     finally:
         keystone.resume()
@@ -208,7 +208,7 @@ async def test_not_keystone(keystone: KeystoneServer, database: Database) -> Non
     wrong = f"{keystone.url.removesuffix('/v3')}/identity"
     async with serve_with_keystone(keystone, database, auth_url=wrong) as api:
         assert_away(api, await ask(api, keystone.token("admin")))
-        assert "Keystone answers a login with HTTP 404" == await api.authenticator.fault()
+        assert "Keystone answers a login with HTTP 404" == await api.authenticator.unavailable_reason()
 
 
 @pytest.mark.parametrize(("trusted", "status"), [(True, 200), (False, 503)])
@@ -220,7 +220,9 @@ async def test_certificate(keystone: KeystoneServer, database: Database, *, trus
         reply = await ask(api, token)
 
         assert status == reply.status
-        assert (None if trusted else "Keystone's certificate is not trusted") == await api.authenticator.fault()
+        assert (
+            None if trusted else "Keystone's certificate is not trusted"
+        ) == await api.authenticator.unavailable_reason()
     assert trusted == bool(keystone.seen()[before:])
 
 

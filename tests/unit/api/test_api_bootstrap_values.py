@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.subcloud_body import BootstrapValuesError, parse_bootstrap_values
+from api.errors import BootstrapValuesError
+from api.subcloud_body import parse_bootstrap_values
 
 
 def test_real_file() -> None:

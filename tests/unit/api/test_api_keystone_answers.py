@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.keystone.identity import is_refusal, read_token
+from api.keystone.identity import is_keystone_error, read_token
 
 HOME = {"id": "p", "name": "admin", "domain": {"id": "default", "name": "Default"}}
 
@@ -87,4 +87,4 @@ def test_what_is_no_answer(body: bytes) -> None:
 )
 def test_whose_refusal(body: bytes, expected: bool) -> None:
     """Only Keystone's own page says that a token is unknown."""
-    assert expected == is_refusal(body, 404)
+    assert expected == is_keystone_error(body, 404)

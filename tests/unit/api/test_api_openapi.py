@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from api.routes import GUARDED, PUBLIC, add_routes
 from apidocs.openapi.assembly import OPERATIONS, build_document
-from apidocs.openapi.page import STYLE_SOURCE, render_page
+from apidocs.openapi.html import STYLE_SOURCE, render_html
 from docs.documents import DOCUMENTS
 from messages.requests.base import parse_request
 
@@ -161,7 +161,7 @@ def elements(page: str) -> _Elements:
 
 def test_the_page_needs_nothing_from_elsewhere(document: Mapping[str, Any]) -> None:
     """No script, no image, no frame, no form, no address of another host, no handler, no style beside the one."""
-    page = elements(render_page(document))
+    page = elements(render_html(document))
 
     assert page.tags.isdisjoint({"script", "img", "iframe", "form", "link", "object", "embed"})
     assert not [name for name in page.attributes if name.startswith("on") or name in {"style", "src"}]
@@ -170,7 +170,7 @@ def test_the_page_needs_nothing_from_elsewhere(document: Mapping[str, Any]) -> N
 
 def test_the_links_of_the_page_lead_somewhere(document: Mapping[str, Any]) -> None:
     """Every link within the page has its target, and every operation and schema is such a target once."""
-    page = elements(render_page(document))
+    page = elements(render_html(document))
 
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
     assert sorted(set(page.ids)) == sorted(page.ids)
@@ -180,7 +180,7 @@ def test_the_links_of_the_page_lead_somewhere(document: Mapping[str, Any]) -> No
 
 def test_only_the_style_of_the_page_is_allowed(document: Mapping[str, Any]) -> None:
     """The source for the Content-Security-Policy is the hash of the style as it stands in the page."""
-    style = render_page(document).partition("<style>")[2].partition("</style>")[0]
+    style = render_html(document).partition("<style>")[2].partition("</style>")[0]
 
     assert STYLE_SOURCE == f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'"
 
@@ -190,7 +190,7 @@ def test_texts_stay_texts(document: Mapping[str, Any]) -> None:
     evil = "<script>alert(1)</script>`</code><b>`\"'&"
     wild = _poisoned(copy.deepcopy(dict(document)), evil)
 
-    page = elements(render_page(wild))
+    page = elements(render_html(wild))
 
     assert page.tags.isdisjoint({"script", "b"})
     assert not [name for name in page.attributes if name.startswith("on")]

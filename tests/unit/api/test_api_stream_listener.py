@@ -9,7 +9,7 @@ import pytest
 
 from api.stream import follower as follower_module
 from api.stream import serving as serving_module
-from api.stream.follower import Filter, Frame, Listener
+from api.stream.follower import EventListener, Filter, Frame
 from api.stream.serving import CHUNK_BYTES, send, serve
 
 
@@ -18,7 +18,7 @@ def frames(*ids: int, kind: str = "step.prestage.complete") -> list[Frame]:
     return [Frame(id=one, type=kind, strategy_id=1, subclouds=frozenset({"a"}), content=b"%d;" % one) for one in ids]
 
 
-def hand(listener: Listener, *ids: int) -> None:
+def hand(listener: EventListener, *ids: int) -> None:
     """Hand events on as the follower does."""
     found = frames(*ids)
     listener.hand(found, b"".join(one.content for one in found))
@@ -26,7 +26,7 @@ def hand(listener: Listener, *ids: int) -> None:
 
 async def test_each_event_once_and_in_order() -> None:
     """What was handed before is not handed again, and what was missed comes before what waits."""
-    listener = Listener(Filter(), seen=2)
+    listener = EventListener(Filter(), seen=2)
     hand(listener, 1, 2, 3, 4)
     hand(listener, 3, 4)
     hand(listener, 4, 5)
@@ -38,7 +38,7 @@ async def test_each_event_once_and_in_order() -> None:
 
 async def test_what_is_not_wanted_counts_as_seen() -> None:
     """An event that the filter leaves out is passed over for good."""
-    listener = Listener(Filter(subcloud="b"), seen=0)
+    listener = EventListener(Filter(subcloud="b"), seen=0)
     hand(listener, 1, 2)
 
     assert (2, b"") == (listener.seen, await listener.take(0.01))
@@ -47,7 +47,7 @@ async def test_what_is_not_wanted_counts_as_seen() -> None:
 async def test_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """When more waits than is kept the listener's stream ends with that reason, and nothing is kept for him."""
     monkeypatch.setattr(follower_module, "_WAITING_BYTES", 5)
-    listener = Listener(Filter(), seen=0)
+    listener = EventListener(Filter(), seen=0)
     hand(listener, 1, 2)
     before = listener.ended
     hand(listener, 3)
@@ -59,7 +59,7 @@ async def test_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_first_reason_counts() -> None:
     """Why a stream ended is said once."""
-    listener = Listener(Filter(), seen=0)
+    listener = EventListener(Filter(), seen=0)
     listener.end("one")
     listener.end("two")
 

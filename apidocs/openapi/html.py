@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from apidocs.openapi.page_schemas import details, field_list, prose, schema_articles, type_text
+from apidocs.openapi.html_schemas import details, field_list, prose, schema_articles, type_text
 
 _STYLE: Final = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 # Allows this style and no other.
@@ -49,7 +49,7 @@ class _Route(NamedTuple):
     operation: Mapping[str, Any]
 
 
-def render_page(document: Mapping[str, Any]) -> str:
+def render_html(document: Mapping[str, Any]) -> str:
     """Return the page of an OpenAPI document of ours."""
     routes = [
         _Route(method, path, operation)
