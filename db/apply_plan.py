@@ -1,6 +1,6 @@
-"""Carry out what the plan decided: set statements, one transaction, events and messages with it.
+"""Write the actions of a plan: set statements in one transaction, with their events and messages.
 
-Every write is guarded by what the decision was made on; when a row has changed since, nothing is written.
+Every write is guarded by the values that the plan was made on; when a row has changed since, nothing is written.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
-from db.apply_step_moves import StalePlanError, StepWriter
-from db.dispatch_runs import add_runs, mark_processed, new_run
+from db.apply_step_moves import StalePlanError, StepWriter, add_runs, mark_processed, new_run
 from db.live_output import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.unit_of_work import UnitOfWork
-from messages.event_types import EmptyData
+from messages.event_types import EmptyData, event_name
 from statemachine.actions import (
     AbortWaiting,
     Action,
@@ -32,24 +31,22 @@ from statemachine.states import (
     RunOutcome,
     RunState,
     StepState,
+    StepType,
     StrategyState,
 )
 
 
 class PlanWriter:
-    """Carries out the actions of one plan inside the caller's transaction.
-
-    `at` is the moment that rows and events are stamped with (UTC).
-    """
+    """Writes the actions of one plan inside the transaction of `work`."""
 
     def __init__(self, work: UnitOfWork) -> None:
         self._work = work
         self._connection = work.connection
         self._at = work.at
-        self._moves = StepWriter(work)
+        self._steps = StepWriter(work)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
-        """Carry out `actions`.
+        """Write `actions`.
 
         Raises:
             StalePlanError: A row has changed since the plan was made; the caller rolls back and plans again.
@@ -61,7 +58,7 @@ class PlanWriter:
             else:
                 self._do(action)
         if moves:
-            self._moves.carry_out(moves)
+            self._steps.carry_out(moves)
 
     @singledispatchmethod
     def _do(self, action: Action) -> None:
@@ -77,7 +74,7 @@ class PlanWriter:
             .returning(runs.c.id)
         )
         self._work.completed += withdrawn.scalars()
-        self._moves.abort(action.strategy_id, action.change)
+        self._steps.abort(action.strategy_id, action.change)
 
     @_do.register
     def _move_strategy(self, action: MoveStrategy) -> None:
@@ -89,9 +86,8 @@ class PlanWriter:
         )
         if ended:
             self._connection.execute(delete(secrets).where(secrets.c.strategy_id == action.strategy_id))
-        self._work.emit(
-            f"strategy.prestage.{action.to_state.replace(' ', '-')}", f"strategy/{action.strategy_id}", EmptyData()
-        )
+        event = event_name("strategy", StepType.PRESTAGE, action.to_state)
+        self._work.emit(event, f"strategy/{action.strategy_id}", EmptyData())
 
     @_do.register
     def _open_preparation(self, action: OpenPreparation) -> None:

@@ -1,62 +1,35 @@
-"""Carry out what the plan decided for steps: few statements, however many steps move."""
+"""Write the states of steps and dispatch their runs, in few statements however many steps move.
+
+No other module writes the state of a step; every state comes from a transition that the core has fired.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Update, bindparam, delete, insert, select, update
 
-from db.dispatch_runs import add_runs, mark_processed, new_run
-from db.schema import runs, secrets, steps, subclouds
-from db.staged import end_outlived, end_staged
+from db.phase_spans import reserve_traces
+from db.schema import runs, secrets, steps
+from db.staged import MovedStep, show_moves
+from db.types import database_now
 from db.unit_of_work import RunIds, UnitOfWork
-from messages.event_types import AbortedStep, StepsAborted
+from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data
-from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep, StepChange
 from statemachine.errors import PrestagerError
-from statemachine.phases import STRATEGY_TYPES, Effect
-from statemachine.releases import names_release
+from statemachine.phases import PHASES
 from statemachine.snapshot import RunView
-from statemachine.states import TERMINAL_STEPS, PrestageStatus, RunOutcome, StepState
-
-# What the playbooks of a step said is on its site now, the newest word of it.
-_TOLD = runs.c.facts[PRESTAGE_VERSIONS].as_string()
-_VERSIONS_TOLD: Final = (
-    select(func.substr(_TOLD, 1, 255))
-    .where(runs.c.step_id == steps.c.id, runs.c.outcome == RunOutcome.SUCCEEDED, _TOLD.is_not(None))
-    .order_by(runs.c.id.desc())
-    .limit(1)
-    .correlate(steps)
-    .scalar_subquery()
-)
-# What a subcloud shows of its last prestage, in upstream's words; the case is for playbooks that do not tell.
-_VERSIONS: Final = func.coalesce(
-    _VERSIONS_TOLD,
-    case(
-        (steps.c.for_sw_deploy, "for-install: None - for-sw-deploy: " + steps.c.release),
-        else_="for-install: " + steps.c.release + " - for-sw-deploy: None",
-    ),
-)
+from statemachine.states import TERMINAL_STEPS, RunState, StepState
 
 
 class StalePlanError(PrestagerError):
-    """A row has changed since the decision was made; roll back, load again, decide again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Moved:
-    """A step that comes to another state."""
-
-    move: MoveStep
-    # Its row.
-    step: Row[*tuple[Any, ...]]
+    """A row has changed since the plan was made: roll the transaction back, load a snapshot and plan again."""
 
 
 class StepWriter:
-    """Moves steps inside the caller's transaction; `at` is the moment that rows are stamped with (UTC)."""
+    """The only writer of step states; it works inside the transaction of `work`."""
 
     def __init__(self, work: UnitOfWork) -> None:
         self._work = work
@@ -64,7 +37,7 @@ class StepWriter:
         self._at = work.at
 
     def carry_out(self, moves: Sequence[MoveStep]) -> None:
-        """Move the steps.
+        """Write moves that the plan decided, with their runs, events and effects on subclouds.
 
         Raises:
             StalePlanError: One of them has changed since the plan was made.
@@ -83,11 +56,9 @@ class StepWriter:
         for with_path, ended in ((False, False), (True, False), (True, True)):
             self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
         moved = self._moved([move for move in moves if move.path])
-        self._end_outlived(moved)
-        self._show_prestages([one for one in moved if _effect(one) is Effect.STAGES])
-        self._show_removals([one for one in moved if _effect(one) is Effect.REMOVES])
+        show_moves(self._work, moved)
         self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
-        self._tell_moves(moved, run_of)
+        self._emit_moves(moved, run_of)
 
     def start(self, step_id: int, change: StepChange, run: RunIds) -> None:
         """Change the state of a step whose first run was claimed; a step in another state stays as it is."""
@@ -98,19 +69,21 @@ class StepWriter:
         ).one_or_none()
         if row is not None:
             about = step_event_data(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
-            self._work.emit(f"step.{row.type}.{change.to_state}", f"step/{step_id}", about, run=run)
+            self._work.emit(event_name("step", row.type, change.to_state), f"step/{step_id}", about, run=run)
 
     def abort(self, strategy_id: int, change: StepChange) -> None:
         """Change the state of all steps of a strategy that have not started, with one event for all of them."""
         rows = self._connection.execute(
             self._change(change, steps.c.strategy_id == strategy_id)
             .values(details="", run_id=None, finished_at=self._at)
-            .returning(steps.c.id, steps.c.subcloud_name)
+            .returning(steps.c.id, steps.c.subcloud_name, steps.c.type)
         )
         # PostgreSQL returns rows in the order it met them.
-        aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in sorted(rows, key=lambda row: row.id)]
-        if aborted:
-            self._work.emit("step.prestage.aborted", f"strategy/{strategy_id}", StepsAborted(steps=aborted))
+        ordered = sorted(rows, key=lambda row: row.id)
+        if ordered:
+            aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in ordered]
+            event = event_name("step", ordered[0].type, change.to_state)
+            self._work.emit(event, f"strategy/{strategy_id}", StepsAborted(steps=aborted))
 
     def _change(self, change: StepChange, of: ColumnElement[bool]) -> Update:
         return (
@@ -151,7 +124,7 @@ class StepWriter:
         if result.rowcount != len(moves):
             raise StalePlanError
 
-    def _moved(self, moves: Sequence[MoveStep]) -> list[_Moved]:
+    def _moved(self, moves: Sequence[MoveStep]) -> list[MovedStep]:
         if not moves:
             return []
         query = select(
@@ -166,75 +139,7 @@ class StepWriter:
         )
         rows = self._connection.execute(query.where(steps.c.id.in_([move.step_id for move in moves])))
         known = {row.id: row for row in rows}
-        return [_Moved(move=move, step=known[move.step_id]) for move in moves]
-
-    def _end_outlived(self, moved: Sequence[_Moved]) -> None:
-        """Show no longer what a site had staged that runs another version now, however its precheck ended."""
-        found = {
-            one.step.subcloud_id: one.step.from_version
-            for one in moved
-            if one.move.completed_run is not None
-            and one.move.completed_run.phase == STRATEGY_TYPES[one.step.type].states[0]
-            and one.step.from_version is not None
-            and one.step.subcloud_id is not None
-        }
-        end_outlived(self._work, found)
-
-    def _show_removals(self, moved: Sequence[_Moved]) -> None:
-        """Show no longer as staged what is being removed: from its begin on nobody knows what is left."""
-        begun = {one.step.subcloud_id: one.step.release for one in moved if _begins_work(one)}
-        end_staged(
-            self._work,
-            begun.keys(),
-            # Also below the failure of a later prestage, which keeps what was complete before it.
-            lambda row: names_release(row["prestage_versions"] or "", begun[row["id"]]),
-        )
-        failed = [one.move for one in moved if one.move.path[-1] == StepState.FAILED]
-        self._set_status([move.step_id for move in failed], texts=[move.details for move in failed])
-        done = [one.move.step_id for one in moved if one.move.path[-1] == StepState.COMPLETE]
-        self._set_status(done, error_description=NO_ERRORS)
-
-    def _show_prestages(self, moved: Sequence[_Moved]) -> None:
-        """Show on the subcloud what its step came to; a skipped one keeps what it showed (contract 8.7)."""
-        moves = [one.move for one in moved]
-        begun = [one.move.step_id for one in moved if _begins_work(one)]
-        done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and not move.details]
-        failed = [(move.step_id, move.details) for move in moves if move.path[-1] == StepState.FAILED]
-        # Accepted at once as prestaging, and passed over after all.
-        passed_over = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and move.details]
-        self._set_status(
-            passed_over,
-            prestage_status=func.nullif(subclouds.c.prestage_status, PrestageStatus.PRESTAGING),
-        )
-        self._set_status(begun, prestage_status=PrestageStatus.PRESTAGING)
-        self._set_status(
-            done,
-            prestage_status=PrestageStatus.COMPLETE,
-            error_description=NO_ERRORS,
-            prestage_versions=select(_VERSIONS).where(steps.c.id == bindparam("for_step")).scalar_subquery(),
-            prestage_from_version=select(steps.c.from_version)
-            .where(steps.c.id == bindparam("for_step"))
-            .scalar_subquery(),
-        )
-        self._set_status(
-            [step_id for step_id, _ in failed],
-            texts=[details for _, details in failed],
-            prestage_status=PrestageStatus.FAILED,
-        )
-
-    def _set_status(self, step_ids: Sequence[int], texts: Sequence[str] | None = None, **values: Any) -> None:
-        if not step_ids:
-            return
-        if texts is not None:
-            values["error_description"] = bindparam("text")
-        owner = select(steps.c.subcloud_id).where(steps.c.id == bindparam("for_step")).scalar_subquery()
-        self._connection.execute(
-            update(subclouds).where(subclouds.c.id == owner).values(updated_at=self._at, **values),
-            [
-                {"for_step": step_id, **({"text": texts[place]} if texts is not None else {})}
-                for place, step_id in enumerate(step_ids)
-            ],
-        )
+        return [MovedStep(move=move, step=known[move.step_id]) for move in moves]
 
     def _wipe_standalone_secrets(self, step_ids: Sequence[int]) -> None:
         if step_ids:
@@ -243,7 +148,7 @@ class StepWriter:
                 [{"ended_step": step_id} for step_id in step_ids],
             )
 
-    def _tell_moves(self, moved: Sequence[_Moved], run_of: Mapping[int, RunIds]) -> None:
+    def _emit_moves(self, moved: Sequence[MovedStep], run_of: Mapping[int, RunIds]) -> None:
         if not moved:
             return
         ended_runs = self._ended_runs([one.move.completed_run for one in moved if one.move.completed_run is not None])
@@ -256,7 +161,7 @@ class StepWriter:
                 # A phase is about the run that it begins with, an end about the run that came to it.
                 begins = state == move.run_phase
                 run = run_of.get(move.step_id) if begins else ended_runs.get(move.consumed_run_id or 0)
-                self._work.emit(f"step.{row.type}.{state}", f"step/{move.step_id}", about, run=run)
+                self._work.emit(event_name("step", row.type, state), f"step/{move.step_id}", about, run=run)
 
     def _ended_runs(self, views: Sequence[RunView]) -> dict[int, RunIds]:
         traces: dict[int, str | None] = {}
@@ -269,14 +174,52 @@ class StepWriter:
         }
 
 
-def _effect(moved: _Moved) -> Effect:
-    return STRATEGY_TYPES[moved.step.type].effect
-
-
-def _begins_work(moved: _Moved) -> bool:
-    return STRATEGY_TYPES[moved.step.type].work_state in moved.move.path
-
-
 def _shape(move: MoveStep) -> tuple[bool, bool]:
-    """Tell whether a move changes the state, and whether it ends the step: moves of one shape share a statement."""
+    """Return whether a move changes the state and whether it ends the step; moves of one shape share a statement."""
     return bool(move.path), bool(move.path) and move.path[-1] in TERMINAL_STEPS
+
+
+def new_run(
+    phase: StepState, attempt: int, *, step_id: int | None = None, preparation_id: int | None = None
+) -> dict[str, Any]:
+    """Return the values of a queued run, of either a step or a preparation."""
+    return {
+        "step_id": step_id,
+        "preparation_id": preparation_id,
+        "phase": phase,
+        "attempt": attempt,
+        "state": RunState.QUEUED,
+        "details": "",
+        "facts": {},
+        "cancel_requested": False,
+        "consumed": False,
+    }
+
+
+def add_runs(work: UnitOfWork, rows: Sequence[dict[str, Any]]) -> list[RunIds]:
+    """Add queued runs and the messages that dispatch them to workers; return them in the order of `rows`."""
+    if not rows:
+        return []
+    statement = insert(runs).returning(runs.c.id, sort_by_parameter_order=True)
+    now = float(work.connection.execute(select(database_now())).scalar_one())
+    traces = reserve_traces(work.connection, work.tracer, rows)
+    values = [{**row, "dispatched_at": now, "trace": trace} for row, trace in zip(rows, traces, strict=True)]
+    ids = work.connection.execute(statement, values).scalars()
+    added = [
+        RunIds(id=run_id, phase=row["phase"], attempt=row["attempt"], trace=row["trace"], dispatched_at=now)
+        for row, run_id in zip(values, ids, strict=True)
+    ]
+    for run in added:
+        work.enqueue(PHASES[run.phase].actor, [run.id], trace=run.trace)
+    work.dispatched += added
+    return added
+
+
+def mark_processed(work: UnitOfWork, run_ids: Sequence[int]) -> None:
+    """Mark finished runs as consumed: no later snapshot has them. A repeat changes nothing."""
+    if run_ids:
+        work.connection.execute(
+            update(runs).where(runs.c.id == bindparam("consumed_run")).values(consumed=True),
+            [{"consumed_run": run_id} for run_id in run_ids],
+        )
+        work.completed += run_ids

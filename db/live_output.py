@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert
 
 from db.schema import live_outputs, preparations, runs, steps
 from db.unit_of_work import RunIds, UnitOfWork
-from messages.event_types import RunEventData
+from messages.event_types import RunEventData, event_name
 from statemachine.states import RunState
 
 
@@ -120,7 +120,7 @@ def tell_progress(work: UnitOfWork, run_ids: Iterable[int]) -> None:
     wanted = (runs.c.id.in_(list(run_ids)), runs.c.progress.is_not(null()))
     for row in work.connection.execute(_watched().where(*wanted).order_by(runs.c.id)):
         run = RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace)
-        work.emit(f"run.{row.type}.{row.phase}", f"run/{row.id}", _about(row), run=run)
+        work.emit(event_name("run", row.type, row.phase), f"run/{row.id}", _about(row), run=run)
 
 
 def running_runs(connection: Connection) -> list[tuple[int, RunEventData]]:

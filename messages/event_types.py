@@ -228,32 +228,40 @@ class EventType:
     summary: str
 
 
+def event_name(subject: str, kind: str, state: str) -> str:
+    """Return the type of the event that a strategy, step or run of a strategy type came to a state."""
+    return f"{subject}.{kind}.{state.replace(' ', '-')}"
+
+
 def _strategy_events(kind: StrategyType) -> Iterator[EventType]:
     # A strategy comes to `deleting` only in the answer to its deletion.
     for state in StrategyState:
         if state != StrategyState.DELETING:
             yield EventType(
-                name=f"strategy.{kind.name}.{state.replace(' ', '-')}",
+                name=event_name("strategy", kind.name, state),
                 subject="strategy",
                 data=StrategyCreated if state == StrategyState.INITIAL else EmptyData,
                 summary=f"A strategy is now: {state}.",
             )
     yield EventType(
-        name=f"strategy.{kind.name}.deleted", subject="strategy", data=EmptyData, summary="A strategy is history now."
+        name=event_name("strategy", kind.name, "deleted"),
+        subject="strategy",
+        data=EmptyData,
+        summary="A strategy is history now.",
     )
 
 
 def _step_events(kind: StrategyType) -> Iterator[EventType]:
     for state in (StepState.INITIAL, *kind.states, StepState.COMPLETE, StepState.FAILED):
         yield EventType(
-            name=f"step.{kind.name}.{state}",
+            name=event_name("step", kind.name, state),
             subject="step",
             data=StepEventData,
             summary=f"{kind.wording} is now: {state}.",
         )
     if kind.is_strategy:
         yield EventType(
-            name=f"step.{kind.name}.{StepState.ABORTED}",
+            name=event_name("step", kind.name, StepState.ABORTED),
             subject="strategy",
             data=StepsAborted,
             summary="The steps of a strategy that waited were aborted: told once for all of them.",
@@ -263,7 +271,10 @@ def _step_events(kind: StrategyType) -> Iterator[EventType]:
 def _run_events(kind: StrategyType) -> Iterator[EventType]:
     for state in kind.states:
         yield EventType(
-            name=f"run.{kind.name}.{state}", subject="run", data=RunEventData, summary=f"A run of {state} is further."
+            name=event_name("run", kind.name, state),
+            subject="run",
+            data=RunEventData,
+            summary=f"A run of {state} is further.",
         )
 
 

@@ -25,19 +25,20 @@ from db.inventory import candidates, find_group, find_subcloud, site_status
 from db.schema import steps, strategies, subclouds
 from db.served_queues import missing_workers, served_queues
 from messages.commands import Command
-from messages.event_types import StrategyCreated
+from messages.event_types import StrategyCreated, event_name
 from messages.requests.base import unused_note
 from messages.requests.strategy import STRATEGY_TYPE, StrategyCommand, StrategyRequest
 from messages.schemas import CreatedStrategy
 from messages.serializers import NO_ERRORS, strategy_resource
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
+    Candidate,
     Ineligibility,
     check_release,
     check_status,
+    number_stages,
 )
 from statemachine.site_operations import check_operation
-from statemachine.stages import Candidate, number_stages
 from statemachine.states import StrategyState
 
 _CANNOT: Final = f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request:"
@@ -64,7 +65,8 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     )
     _insert_steps(context, request, chosen, strategy)
     seal(context, command, strategy_id=strategy["id"])
-    context.work.emit("strategy.prestage.initial", f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
+    event = event_name("strategy", STRATEGY_TYPE, StrategyState.INITIAL)
+    context.work.emit(event, f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
     notes = joined_notes(note, playbooks, *_missing_workers(context), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "told"), "info_message": notes}
 

@@ -24,7 +24,7 @@ from actors.coordinator.worker_checks import require_playbooks, require_release
 from db.inventory import candidates, change, has_work, site_status
 from db.schema import steps, subclouds
 from messages.commands import Command
-from messages.event_types import SubcloudUpdated
+from messages.event_types import SubcloudUpdated, event_name
 from messages.events import step_event_data
 from messages.requests.base import unused_note
 from messages.requests.strategy import PrestageCommand, PrestageRequest
@@ -110,7 +110,7 @@ def add_standalone_step(context: CommandContext, command: Command, values: Mappi
     seal(context, command, step_id=step_id)
     about = step_event_data(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
-    context.work.emit(f"step.{kind}.{StepState.INITIAL}", f"step/{step_id}", about)
+    context.work.emit(event_name("step", kind, StepState.INITIAL), f"step/{step_id}", about)
 
 
 def forget_staged(context: CommandContext, command: Command) -> Subcloud:

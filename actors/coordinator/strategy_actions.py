@@ -11,13 +11,13 @@ from actors.coordinator.errors import unprocessable
 from db.schema import secrets, steps, strategies
 from messages.commands import Command
 from messages.dcmanager import with_not_served
-from messages.event_types import EmptyData
+from messages.event_types import EmptyData, event_name
 from messages.requests.base import truncate_for_error
 from messages.schemas import Strategy
 from messages.serializers import strategy_resource
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
-from statemachine.states import StrategyState
+from statemachine.states import StepType, StrategyState
 from tracing.tracer import active_traceparent
 
 _PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
@@ -60,7 +60,7 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
         .values(finished_at=context.at)
     )
     context.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
-    context.work.emit("strategy.prestage.deleted", f"strategy/{strategy['id']}", EmptyData())
+    _emit(context, strategy, "deleted")
     answer = {**strategy, "updated_at": context.at}
     return strategy_resource(answer, "told", state=StrategyState.DELETING)
 
@@ -73,8 +73,13 @@ def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
         # The traces of all its phases lead back to this one.
         values["trace"] = active_traceparent()
     context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
-    context.work.emit(f"strategy.prestage.{state.replace(' ', '-')}", f"strategy/{strategy['id']}", EmptyData())
+    _emit(context, strategy, state)
     return strategy_resource({**strategy, "updated_at": context.at}, "told", state=state)
+
+
+def _emit(context: CommandContext, strategy: RowMapping, state: str) -> None:
+    event = event_name("strategy", StepType.PRESTAGE, state)
+    context.work.emit(event, f"strategy/{strategy['id']}", EmptyData())
 
 
 def _find(context: CommandContext, command: Command, verb: str) -> RowMapping:

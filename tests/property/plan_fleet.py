@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from statemachine.eligibility import Candidate, number_stages
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
-from statemachine.stages import Candidate, number_stages
 from statemachine.states import RunState, StepState, StrategyState
 from tests.property.plan_coordinator import LEASE_S, MOVING
 from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine.stages import Candidate, number_stages
+from statemachine.eligibility import Candidate, number_stages
 
 GROUPS = st.dictionaries(
     st.integers(1, 9),

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from db.apply_step_moves import new_run
 from db.database import Database
-from db.dispatch_runs import new_run
 from db.encryption import Sealer
 from db.schema import audit, runs, secrets, steps, subclouds
 from statemachine.states import StepState

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.stages import Candidate, number_stages
+from statemachine.eligibility import Candidate, number_stages
 
 
 def group(group_id: int, apply_type: str, width: int, *subclouds: int) -> list[Candidate]:
