@@ -1,7 +1,7 @@
-"""Read what the plan looks at: only rows that may need a decision, by index, whatever the size of the strategy.
+"""Load the snapshot of a plan: only rows that may have to change, by index, whatever the size of the strategy.
 
-The conditions here are an optimisation of `statemachine.plan` and must never hide a row that the plan would act on;
-a test compares the plan over these rows with the plan over all open rows.
+The conditions here are an optimisation of `statemachine.plan` and must never hide a row that has to change: a test
+compares the plan of these rows with the plan of all open rows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def database_time(connection: Connection) -> float:
 
 
 def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Snapshot:
-    """Return the rows that may need a decision at `now` (the database's clock)."""
+    """Return the rows that may have to change at `now` (the database's clock, in seconds)."""
     strategy = _load_strategy(connection)
     rows: dict[int, AnyRow] = {}
     for query in _attention(strategy, now, limits):
@@ -76,7 +76,7 @@ def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Sna
 
 
 def load_all_open(connection: Connection) -> Snapshot:
-    """Return every open row; what `load_snapshot` returns must lead to the same plan."""
+    """Return every open row; the plan is the same as that of `load_snapshot`."""
     strategy = _load_strategy(connection)
     return Snapshot(
         strategy=strategy,
@@ -120,7 +120,7 @@ def _attention(strategy: StrategyView | None, now: float, limits: PlanLimits) ->
             or_(runs.c.lease_until < now, runs.c.lease_until > limits.latest_lease(now)),
         ),
     )
-    # Start from the few runs that nobody has drawn a conclusion from.
+    # Start from the few runs that are not consumed.
     yield (
         select(*_STEP_COLUMNS, *_RUN_COLUMNS)
         .select_from(

@@ -1,7 +1,7 @@
-"""The life of a run in the database: claimed by one worker, kept by its lease, reported once.
+"""Runs of workers in the database: claims, leases and results.
 
-Every write names the owner and the state it expects. A run that was taken away meanwhile changes no row: its worker
-is fenced and drops the result.
+Every write names the owner and the state that it expects. A run that another worker holds meanwhile changes no row: its
+first worker is fenced and drops the result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState,
 
 @dataclass(frozen=True, kw_only=True)
 class RunAssignment:
-    """A run that this worker holds, with everything it needs to carry it out."""
+    """A claimed run, with all that its worker needs to carry it out."""
 
     run_id: int
     phase: StepState
@@ -37,11 +37,11 @@ class RunAssignment:
     force: bool
     # Meant for a deployment of software, not for an installation.
     for_sw_deploy: bool
-    # What the site runs: as precheck read it, before that as the inventory says.
+    # Version that the site runs, as the precheck read it; before that the declared one.
     from_version: str
-    # Where playbooks reach the site; None until precheck has read it.
+    # Address to which playbooks connect; None before the precheck has read it.
     oam_address: str | None
-    # The subcloud's row; for a preparation that of the subcloud which needed it first.
+    # Row of the subcloud; for a preparation that of the step which opened it.
     subcloud: Mapping[str, Any]
     # State of another step of the same subcloud that is being worked on.
     busy_with: str | None
@@ -50,18 +50,18 @@ class RunAssignment:
     attempt: int = 1
     # See `StepType`.
     type: str = StepType.PRESTAGE
-    # The step that log lines and traces name: for a preparation that which needed it first.
+    # The step that log lines and traces name: for a preparation the one that opened it.
     for_step_id: int = 0
     strategy_id: int | None = None
     # Where its phase is in a trace; None: it is not traced.
     trace: str | None = None
-    # From the moment that it was handed out to its claim, in seconds of the database's clock.
+    # From its dispatch to its claim, in seconds of the database's clock.
     waited_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended, as its worker tells it."""
+    """Result of a run, as its worker reports it."""
 
     run_id: int
     outcome: RunOutcome
@@ -69,23 +69,23 @@ class RunResult:
     facts: Mapping[str, Any]
     # zlib-compressed UTF-8.
     output: bytes = b""
-    # Where something of the output is left out, and how much.
+    # Place of a gap in the output, and its length; 0: there is none.
     left_out_at_bytes: int = 0
     left_out_bytes: int = 0
-    # What precheck read at the site.
+    # Facts that the precheck read at the site.
     from_version: str | None = None
     oam_address: str | None = None
-    # How far it came, of a run that told something while it went on.
+    # Last progress of a run that reported any.
     progress: Mapping[str, Any] | None = None
-    # Of such a run whose process died: what its output lacks.
+    # End of the output that was not saved when the process of such a run died.
     beyond: UnsavedTail | None = None
 
 
 def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> RunAssignment | None:
-    """Take a queued run under a lease and start its step; None when somebody has it, or nobody shall.
+    """Claim a queued run under a lease and start its step; None when it is not queued any more.
 
-    A repeated message for the same run finds it taken and changes nothing. With `again` a run that `owner` holds is
-    given too: of a claim whose commit arrived and whose answer did not.
+    A repeat changes nothing and returns None. With `again` a run that `owner` holds is returned too, after a claim
+    whose commit arrived and whose answer did not.
     """
     free: ColumnElement[bool] = runs.c.state == RunState.QUEUED
     if again:
@@ -164,7 +164,7 @@ def other_work(connection: Connection, subcloud_id: int, step_id: int | None = N
 
 
 def queued_runs(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
-    """Return the oldest runs of `phases` that wait for a worker with room, at most `limit`."""
+    """Return the ids of the oldest queued runs of `phases`, at most `limit`."""
     query = (
         select(runs.c.id)
         .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(phases))
@@ -175,7 +175,7 @@ def queued_runs(connection: Connection, phases: Collection[StepState], limit: in
 
 
 def hand_back(connection: Connection, run_id: int, owner: str) -> None:
-    """Give a claimed run back that was never begun; another worker, or this one later, takes it."""
+    """Queue a claimed run again that was never begun; nothing changes when `owner` does not hold it."""
     connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
@@ -184,7 +184,7 @@ def hand_back(connection: Connection, run_id: int, owner: str) -> None:
 
 
 def finish(connection: Connection, report: RunResult, owner: str, at: datetime) -> bool:
-    """Record how a run ended; False when the run is no longer this worker's, and then nothing is written."""
+    """Record the result of a run; False, with nothing written, when `owner` does not hold the run any more."""
     done = connection.execute(
         update(runs)
         .where(runs.c.id == report.run_id, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
@@ -220,16 +220,16 @@ def finish(connection: Connection, report: RunResult, owner: str, at: datetime) 
 
 @dataclass(frozen=True, kw_only=True)
 class Renewal:
-    """What a worker learns when it renews its leases."""
+    """Runs of a worker after the renewal of its leases."""
 
-    # Runs that are still this worker's.
+    # Runs that the worker still holds.
     held: frozenset[int]
-    # Those of them that somebody wants stopped.
+    # Those of them that are to be cancelled.
     cancelled: frozenset[int]
 
 
 def renew(connection: Connection, owner: str) -> Renewal:
-    """Renew the leases of all runs of a worker, and bring back what was asked of them."""
+    """Renew the leases of all runs of a worker; return which it holds and which are to be cancelled."""
     # A running run is never consumed; saying so finds it by the index of the few.
     mine = (~runs.c.consumed, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
     # Locked in id order, as reports are written: two writers of the same rows never wait for each other in a ring.
@@ -246,9 +246,9 @@ def renew(connection: Connection, owner: str) -> Renewal:
 
 
 def lose_runs_of(connection: Connection, worker: str, at: datetime) -> list[int]:
-    """Mark every run lost that an earlier process of `worker` held; return their ids.
+    """Finish as lost every run that an earlier process of `worker` held; return their ids.
 
-    Only for a worker that knows its predecessor to be dead and swept.
+    Only for a worker whose predecessor is dead, with all its processes.
     """
     # Not LIKE: SQLite's does not tell cases apart.
     mine = func.substr(runs.c.owner, 1, len(worker) + 1) == f"{worker}/"

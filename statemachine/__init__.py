@@ -1,1 +1,1 @@
-"""The pure core: states, machines, stages, eligibility, plan. No I/O, no clock; time comes in as an argument."""
+"""The pure core: states, phases, machines, eligibility and plan, without I/O; time is an argument."""

@@ -1,4 +1,7 @@
-"""Actions of the plan: values to be carried out in order, in one transaction."""
+"""Actions of the plan: values that are carried out in order, in one transaction.
+
+`unlocks` is whether other rows may be able to move after an action, so that the coordinator plans again.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class StepChange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AbortWaiting:
-    """Abort every step of the strategy that has not started, and withdraw runs that no worker took."""
+    """Abort every step of the strategy that has not started, and withdraw its run if no worker has claimed it."""
 
     strategy_id: int
     change: StepChange
@@ -45,26 +48,26 @@ class MoveStep:
     # States passed through, the last one is where the step ends up; empty when it stays.
     path: tuple[StepState, ...] = ()
     details: str = ""
-    # The phase to hand out a run for; None when nothing is to run now.
+    # The phase to dispatch a run of; None: no run.
     run_phase: StepState | None = None
     attempt: int = 1
-    # The finished run this decision comes from; it is never looked at again.
+    # The finished run that the move follows from; no later snapshot has it.
     consumed_run_id: int | None = None
     # The same run, for the events of the move; decides nothing.
     completed_run: RunView | None = field(default=None, compare=False)
 
     @property
     def unlocks(self) -> bool:
-        """Tell whether other rows may now be able to move."""
+        """Whether other rows may be able to move now."""
         return bool(self.path) and self.run_phase is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenPreparation:
-    """Start the preparation that a step needs first."""
+    """Open the preparation that a step is the first to need, and dispatch its run."""
 
     owner: PreparationOwner
-    # The phase that is prepared in; a preparation is one run of it.
+    # The shared phase that the preparation is a run of.
     phase: StepState
     release: str
     from_version: str
@@ -74,7 +77,7 @@ class OpenPreparation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPreparation:
-    """Run a preparation again whose worker was lost."""
+    """Dispatch another run of a preparation whose worker was lost or drained."""
 
     preparation_id: int
     phase: StepState
@@ -85,7 +88,7 @@ class RetryPreparation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndPreparation:
-    """Record how a preparation ended; the steps that wait for it move next."""
+    """Record the end of a preparation; the steps that wait for it move next."""
 
     preparation_id: int
     state: PreparationState
@@ -96,7 +99,7 @@ class EndPreparation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExpireRun:
-    """Take a run from a worker that let its lease pass; whatever it still reports is fenced off."""
+    """Finish a run as lost whose lease is over; a later result of its worker is dropped."""
 
     run_id: int
     # The lease that was seen to have passed; a lease renewed since then keeps the run.

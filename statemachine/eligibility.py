@@ -1,8 +1,7 @@
-"""Eligibility of subclouds and stages of eligible ones (contract 3.3.3, 4.3 and 8.1).
+"""Eligibility of subclouds, and stages of eligible ones (contract 3.3.3, 4.3 and 8.1).
 
-A reason against a prestage or a removal is one sentence.
-
-Strategy create, the precheck phase and the standalone prestage share these functions, so that they never disagree.
+Each reason against a prestage or a removal is one sentence. Strategy create, the precheck phase and the prestage of one
+subcloud share these functions, so that they never disagree.
 """
 
 from __future__ import annotations
@@ -74,10 +73,10 @@ class EligibilityRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Ineligibility:
-    """Why a subcloud is not prestaged now.
+    """Reason against a prestage or a removal on a subcloud now.
 
     Attributes:
-        skip: The subcloud is passed over and counts as done; otherwise it has failed.
+        skip: The subcloud is skipped and its step complete; otherwise the step fails.
 
         text: The sentence for the operator.
     """
@@ -217,13 +216,13 @@ def unreachable(name: str, cause: str = "") -> Ineligibility:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One eligible subcloud, with what its group says."""
+    """An eligible subcloud with the settings of its group."""
 
     subcloud_id: int
     group_id: int
-    # The group's own way; a strategy may override it for all groups.
+    # The group's apply type; a strategy may override it for all groups.
     group_apply_type: str
-    # The group's own width, 1 to 500; a strategy may override it for all groups.
+    # Most subclouds of a stage, 1 to 500; a strategy may override it for all groups.
     group_max_parallel: int
 
 

@@ -1,4 +1,4 @@
-"""Judge the SSH host key that a site presents against the keys that are recorded of it.
+"""Classify the SSH host key that a site presents by the keys that are recorded of it.
 
 A key is one text, `<type> <base64>`, as OpenSSH writes it into `known_hosts`.
 """
@@ -11,18 +11,18 @@ from enum import StrEnum
 
 
 class HostKeyPolicy(StrEnum):
-    """What the operator wants of host keys (PRESTAGER_HOST_KEYS)."""
+    """Policy for SSH host keys of sites (PRESTAGER_HOST_KEYS)."""
 
     # The first key of a site is recorded, every later one compared with it.
     ACCEPT_NEW = "accept-new"
-    # Only keys that the operator gave are good.
+    # Only keys that the operator gave are accepted.
     STRICT = "strict"
-    # No key is looked at.
+    # No key is checked.
     IGNORE = "ignore"
 
 
 class HostKeyOrigin(StrEnum):
-    """How a recorded key became known."""
+    """Origin of a recorded key."""
 
     FIRST_CONTACT = "first-contact"
     # Presented by a site whose software version had changed since the key before was recorded.
@@ -32,7 +32,7 @@ class HostKeyOrigin(StrEnum):
 
 
 class HostKeyVerdict(StrEnum):
-    """What to make of the key that a site presents."""
+    """Verdict on the key that a site presents."""
 
     # It is recorded.
     MATCHES = "matches"
@@ -42,7 +42,7 @@ class HostKeyVerdict(StrEnum):
     REPLACE = "replace"
     # Another one is recorded: send no password.
     CHANGED = "changed"
-    # The operator gave none, and only those that he gives are good: send no password.
+    # The operator gave none, and only given keys are accepted: send no password.
     MISSING = "missing"
 
 
@@ -67,10 +67,10 @@ class RecordedHostKeys:
 def classify_host_key(
     presented: str, recorded: RecordedHostKeys, *, trusted_version: str | None, policy: HostKeyPolicy
 ) -> HostKeyVerdict:
-    """Return what to make of the key that a site presents.
+    """Return the verdict on the key that a site presents.
 
     `trusted_version` is the site's software version if it was read over verified TLS or set by an administrator, else
-    None: a stranger between the controller and the site must not be able to make a changed key acceptable.
+    None: an attacker between the controller and the site must not be able to have a changed key accepted.
     """
     if policy is HostKeyPolicy.STRICT and not recorded.are_given:
         return HostKeyVerdict.MISSING
@@ -84,7 +84,7 @@ def classify_host_key(
 
 
 def changed_key_reason(name: str, *, recorded: Sequence[str], presented: str) -> str:
-    """Return the sentence for a site whose key is another one than those recorded; the keys as fingerprints."""
+    """Return the sentence for a site with another key than the recorded ones; all keys are fingerprints."""
     return (
         f"Its SSH host key has changed: recorded is {' or '.join(recorded)}, the site presents {presented}."
         " No password was sent to it. If the site was reinstalled, run:"
@@ -94,7 +94,7 @@ def changed_key_reason(name: str, *, recorded: Sequence[str], presented: str) ->
 
 
 def missing_key_reason(name: str) -> str:
-    """Return the sentence for a site without a given key where only given keys are good."""
+    """Return the sentence for a site without a given key where only given keys are accepted."""
     return (
         "No SSH host key was given for it, and PRESTAGER_HOST_KEYS=strict accepts no others."
         f" No password was sent to it. Give its key: prestager subcloud set-host-key {name} FILE,"

@@ -1,7 +1,7 @@
-"""The pure decision: rows in, actions out.
+"""Plan: the actions that follow from the rows.
 
-Level-triggered: what to do follows from the rows alone, so a lost, repeated or late message, a crash and a restart
-are one and the same case. Called after every command, every finished run, at start-up and every few seconds.
+Level-triggered: the plan depends on rows alone, so that a lost, repeated or late message, a crash and a restart are
+the same case. The coordinator plans after every command and every finished run, at start-up and every few seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from statemachine.step_details import earlier_preparation_failed, lost_too_often
 
 
 def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachine = STEP) -> list[Action]:
-    """Return what to do now, in order; an empty list means that nothing is to be done before something changes.
+    """Return the actions to carry out now, in order; an empty list stays empty until a row changes or time passes.
 
     `now` is the database's clock in seconds since the epoch; `machine` has the types of steps that are served.
     Carrying the actions out and planning again reaches a state in which nothing is left to do. An action whose
@@ -64,14 +64,14 @@ def _change(state: StepState, trigger: str, machine: StepMachine) -> StepChange:
 
 @dataclass(kw_only=True)
 class _PlanningContext:
-    """What every decision of one planning may look at."""
+    """Input that all actions of one plan share."""
 
     strategy: StrategyView | None
     preparations: dict[PreparationKey, PreparationView]
     now: float
     limits: PlanLimits
     machine: StepMachine
-    # Preparations that this planning asks for already.
+    # Preparations that this plan opens already.
     opened: set[PreparationKey] = field(default_factory=set)
 
 
@@ -98,7 +98,7 @@ def _is_over(strategy: StrategyView) -> bool:
 
 
 def _is_halted(strategy: StrategyView) -> bool:
-    """Tell whether a failure has stopped the strategy: its stage ends, later stages never start (contract 8.3)."""
+    """Return whether a failure has stopped the strategy: its stage ends, later stages never start (contract 8.3)."""
     return strategy.stop_on_failure and strategy.failed_stage is not None
 
 
@@ -110,7 +110,7 @@ def _ending(strategy: StrategyView) -> str:
 
 
 def _run_upkeep(run: RunView, context: _PlanningContext) -> Iterator[Action]:
-    """Take a run that has no outcome from a dead worker. Workers look for waiting ones by themselves."""
+    """Expire a running run whose lease is over. Workers find queued runs by themselves."""
     if run.state != RunState.RUNNING or run.lease_until is None:
         return
     if context.limits.is_lease_over(run.lease_until, context.now):
@@ -118,7 +118,7 @@ def _run_upkeep(run: RunView, context: _PlanningContext) -> Iterator[Action]:
 
 
 def _next_attempt(run: RunView, limits: PlanLimits) -> int | None:
-    """Return the number of the attempt that follows a run which says nothing about the site; None when none does."""
+    """Return the number of the next attempt after a lost or drained run; None: the phase is not run again."""
     if run.outcome == RunOutcome.DRAINED:
         return run.attempt
     if run.outcome == RunOutcome.LOST and run.attempt < limits.max_attempts:
@@ -188,7 +188,7 @@ def _may_start(step: StepView, strategy: StrategyView | None) -> bool:
 
 
 def _move_of_ended_run(step: StepView, phase: Phase, run: RunView, context: _PlanningContext) -> MoveStep:
-    """Decide what follows from a finished run of the step's current phase."""
+    """Return the move that follows from a finished run of the step's current phase."""
     kind = context.machine.types[step.type]
     if run.outcome == RunOutcome.SUCCEEDED:
         return _advance(step, phase, run, context.machine)

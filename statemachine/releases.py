@@ -9,17 +9,17 @@ from typing import Any, Final
 from statemachine.states import PrestageStatus
 
 _RELEASE: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
-# The columns that show what is staged on a subcloud, where nothing is known to be.
+# Columns of a subcloud that has no staged release, as far as is known.
 NOTHING_STAGED: Final[Mapping[str, None]] = {"prestage_status": None, "prestage_versions": None}
 
 
 def is_release(text: str) -> bool:
-    """Tell whether `text` is a release as the wire knows it: two numbers and a dot, such as 22.12."""
+    """Return whether `text` is a release of the wire: two numbers and a dot, such as 22.12."""
     return _RELEASE.fullmatch(text) is not None
 
 
 def is_older(release: str, than: str) -> bool:
-    """Tell whether `release` comes before `than`; a text that is no release is older than nothing."""
+    """Return whether `release` comes before `than`; false where one of them is not a release."""
     if not (is_release(release) and is_release(than)):
         return False
     return release_order(release) < release_order(than)
@@ -31,10 +31,10 @@ def names_release(text: str, release: str) -> bool:
 
 
 def release_order(release: str) -> tuple[int, ...]:
-    """Return what releases are sorted by, the oldest first.
+    """Return the key that sorts releases, the oldest first.
 
     Raises:
-        ValueError: It is no release.
+        ValueError: `release` is not a release.
     """
     return tuple(int(part) for part in release.split("."))
 
@@ -45,7 +45,7 @@ def is_staged(subcloud: Mapping[Any, Any]) -> bool:
 
 
 def is_outlived(subcloud: Mapping[Any, Any], version: str) -> bool:
-    """Return whether a subcloud shows as staged what a site that now runs `version` does not have any more.
+    """Return whether the staged release that a subcloud shows is gone from its site, which runs `version` now.
 
     Another version than the one that the site ran when the release was staged means that this release was deployed,
     or that the site was installed anew. Where that version is not known, the declared one counts.

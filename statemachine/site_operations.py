@@ -1,4 +1,4 @@
-"""Operations of StarlingX on a subcloud, by the statuses that dcmanager and the subcloud's USM give. Pure."""
+"""Operations of StarlingX on a subcloud, by the statuses of dcmanager and of the subcloud's USM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from statemachine.eligibility import Ineligibility, skipped
 
-# Statuses of an operation that goes on, by the key of dcmanager's subcloud, in the order in which the first one counts.
+# Statuses of an operation that is in progress, by the key of dcmanager's subcloud; the first key in order counts.
 # Source: starlingx/distcloud, dcmanager/common/consts.py. HEAD 8ae0182346: TRANSITORY_PRESTAGE_STATES,
 # TRANSITORY_BACKUP_STATES, TRANSITORY_STATES, VIM_ORCHESTRATION_IN_PROGRESS_STATES, and rehome-pending of
 # INVALID_DEPLOY_STATES_FOR_DELETE. 55a86904a3 (2022-03): what a prestage or an upgrade leaves in deploy-status.
@@ -53,7 +53,7 @@ IN_TRANSITION: Final[Mapping[str, frozenset[str]]] = {
 # The first release that USM deploys on subclouds; dcmanager takes no older one for a software deploy.
 FIRST_WITH_USM: Final = "24.09"
 
-# States of a deploy of USM in which nothing goes on until an operator acts: all others, and those that are not known
+# States of a deploy of USM in which nothing happens until an operator acts: all others, and those that are unknown
 # here, are in transition. "-done" is between two steps of one deploy. Source: starlingx/update 51560ae; dcmanager too
 # stages again after a deploy that failed (sw-deploy-apply-strategy-failed).
 USM_AT_REST: Final = frozenset(
@@ -70,7 +70,7 @@ USM_AT_REST: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class SiteOperation:
-    """An operation that goes on.
+    """An operation that is in progress.
 
     Attributes:
         key: Of the status, such as `backup-status`.
@@ -83,7 +83,7 @@ class SiteOperation:
 
 
 def find_operation(statuses: Mapping[str, str | None]) -> SiteOperation | None:
-    """Return the operation that goes on by the statuses of one subcloud; None: there is none."""
+    """Return the operation that is in progress by the statuses of one subcloud; None: there is none."""
     for key, in_transition in IN_TRANSITION.items():
         status = statuses.get(key)
         if status in in_transition:

@@ -1,7 +1,7 @@
-"""Rows as values: the input of the plan.
+"""Snapshot: rows as values, the input of the plan.
 
-A snapshot may hold every open step or only those that need a look; the plan decides the same. Times are seconds
-since the epoch by the database's clock.
+A snapshot may hold every open step or only those that may have to move; the plan is the same. Times are seconds since
+the epoch by the database's clock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from statemachine.states import StepType
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunView:
-    """One execution of one phase."""
+    """A run: one execution of one phase."""
 
     id: int
     # A step state, see `StepState`.
@@ -26,7 +26,7 @@ class RunView:
     # See `RunOutcome`; None until finished.
     outcome: str | None = None
     details: str = ""
-    # Until when its worker holds it; None unless running.
+    # End of its worker's lease; None unless running.
     lease_until: float | None = None
 
 
@@ -45,19 +45,19 @@ class StepView:
     release: str
     # See `StepType`.
     type: str = StepType.PRESTAGE
-    # What the site runs; known once precheck has passed.
+    # Version that the site runs; None before the precheck has read it.
     from_version: str | None = None
-    # The run of the current phase; None when the phase has none (waiting, parked).
+    # The run of the current phase; None: not started, or it waits for a preparation.
     run: RunView | None = None
 
     @property
     def owner(self) -> PreparationOwner:
-        """Return who shares a preparation with this step: its strategy, or for a standalone step itself."""
+        """The owner of preparations: the strategy, or a step without one itself."""
         return (self.strategy_id, None) if self.strategy_id is not None else (None, self.id)
 
 
-# How long a worker holds a run without renewing, in seconds of the database's clock. With the coordinator's two looks
-# at a passed lease a dead machine is noticed within a minute.
+# Duration of a lease that is not renewed, in seconds of the database's clock. As the coordinator checks a passed lease
+# twice, a dead machine is noticed within a minute.
 LEASE_S: Final = 40.0
 
 # (strategy id, None) or (None, step id).
@@ -68,7 +68,7 @@ PreparationKey = tuple[PreparationOwner, str, str]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparationView:
-    """The once-only work of the prepare phase for one owner, release and from-version."""
+    """A preparation: the run of a shared phase for one owner, release and from-version."""
 
     id: int
     owner: PreparationOwner
@@ -83,13 +83,13 @@ class PreparationView:
 
     @property
     def key(self) -> PreparationKey:
-        """Return what makes the preparation the same one."""
+        """The key that a preparation has for itself."""
         return self.owner, self.release, self.from_version
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StrategyView:
-    """The active strategy and what is known of all its steps."""
+    """The active strategy, with aggregates of all its steps."""
 
     id: int
     # See `StrategyState`.
@@ -104,7 +104,7 @@ class StrategyView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """Everything the plan may look at."""
+    """All input of the plan but the time and the settings."""
 
     strategy: StrategyView | None
     # Open steps of the active strategy and standalone ones, in id order.
@@ -115,11 +115,11 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanLimits:
-    """Settings that the plan obeys."""
+    """Settings of the plan."""
 
-    # How often a phase is tried when its worker is lost.
+    # Most attempts of a phase whose workers are lost.
     max_attempts: int = 3
-    # How long a renewed lease lasts, in seconds.
+    # Duration of a lease, in seconds.
     lease_s: float = LEASE_S
 
     def latest_lease(self, now: float) -> float:
@@ -127,5 +127,5 @@ class PlanLimits:
         return now + 2 * self.lease_s
 
     def is_lease_over(self, lease_until: float, now: float) -> bool:
-        """Tell whether a lease is no longer to be believed."""
+        """Return whether a lease has ended, or cannot be right."""
         return not now <= lease_until <= self.latest_lease(now)

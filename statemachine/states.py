@@ -1,6 +1,7 @@
-"""The words of the wire for states, as enums.
+"""States and other words of the wire as enums.
 
-Every other package uses these names; the values are what dcmanager's client prints (contract 7.1 and 7.2).
+Rows and answers hold the values; those of strategies and steps are the words that dcmanager's client prints (contract
+7.1 and 7.2).
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from typing import Final
 
 
 class StrategyState(StrEnum):
-    """Where a strategy stands."""
+    """State of a strategy (contract 7.1)."""
 
-    # Created; nothing runs until somebody applies it.
+    # Created; nothing runs before it is applied.
     INITIAL = "initial"
     # Steps are started stage by stage.
     APPLYING = "applying"
-    # Somebody asked to stop; waiting steps are about to be aborted.
+    # An abort was requested; steps that have not started are about to be aborted.
     ABORT_REQUESTED = "abort requested"
-    # Waiting steps are aborted; running ones finish all their phases.
+    # Steps that had not started are aborted; running ones finish all their phases.
     ABORTING = "aborting"
     # Every step ended and none failed or was aborted.
     COMPLETE = "complete"
@@ -26,16 +27,16 @@ class StrategyState(StrEnum):
     FAILED = "failed"
     # Every step ended, none failed, at least one was aborted.
     ABORTED = "aborted"
-    # Somebody asked to remove it; it is about to become history.
+    # Its deletion was requested; only the answer to that request has this state.
     DELETING = "deleting"
 
 
 class StepState(StrEnum):
-    """Where one subcloud of a strategy stands; those between `initial` and `complete` are the phases of work."""
+    """State of a step, which is one subcloud of a strategy; all but the first and the last three are phases (7.2)."""
 
-    # Waits for its stage.
+    # Not started.
     INITIAL = "initial"
-    # The facts of the site are read and judged.
+    # The facts of the site are read and checked.
     PRECHECK = "prestage-precheck"
     # The packages that the sites share are prepared on the controller, once.
     PREPARE = "prestage-prepare"
@@ -45,27 +46,27 @@ class StepState(StrEnum):
     IMAGES = "prestaging-images"
     # A staged release is removed from the site.
     UNSTAGING = "unstaging"
-    # All phases ended well, or the site was rightly skipped.
+    # All phases succeeded, or the precheck skipped the site; then the details have the reason.
     COMPLETE = "complete"
-    # A phase failed; the details say why.
+    # A phase failed; the details have the reason.
     FAILED = "failed"
     # The strategy was aborted before this step started.
     ABORTED = "aborted"
 
 
 class StepType(StrEnum):
-    """What a step does to its subcloud; its events are named by it."""
+    """Type of a step, and of the strategy that it belongs to; the rows are in `phases.py`."""
 
     # Stage a release.
     PRESTAGE = "prestage"
-    # Remove a staged release; without a strategy only.
+    # Remove a staged release.
     UNSTAGE = "unstage"
 
 
 class RunState(StrEnum):
-    """Where one execution of one phase stands."""
+    """State of a run, which is one execution of one phase."""
 
-    # Handed out; no worker has taken it yet.
+    # Dispatched; no worker has claimed it yet.
     QUEUED = "queued"
     # A worker holds it under a lease.
     RUNNING = "running"
@@ -74,22 +75,22 @@ class RunState(StrEnum):
 
 
 class RunOutcome(StrEnum):
-    """How a run ended, as the plan reads it."""
+    """Outcome of a finished run."""
 
     SUCCEEDED = "succeeded"
     # The phase must not happen on this site; the reason is in the details.
     SKIPPED = "skipped"
     FAILED = "failed"
-    # Its worker died or was fenced; the phase may be tried again, and this attempt counts.
+    # Its worker died or was fenced; the phase may be run again, and this attempt counts.
     LOST = "lost"
-    # Its worker was stopped in good order; the phase goes on elsewhere or later, and this attempt does not count.
+    # Its worker was drained; the phase runs again elsewhere or later, and this attempt does not count.
     DRAINED = "drained"
-    # Its step was aborted before any worker took it.
+    # Its step was aborted before a worker claimed it.
     WITHDRAWN = "withdrawn"
 
 
 class PreparationState(StrEnum):
-    """Where the once-only preparation of one (release, from-version) stands."""
+    """State of a preparation, which is shared by the steps of one release and from-version."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -97,7 +98,7 @@ class PreparationState(StrEnum):
 
 
 class PrestageStatus(StrEnum):
-    """What a subcloud shows of its last prestage; null means never prestaged."""
+    """Status of the last prestage that a subcloud shows; null: it was never prestaged."""
 
     PRESTAGING = "prestaging"
     FAILED = "failed"
@@ -105,26 +106,26 @@ class PrestageStatus(StrEnum):
 
 
 class ApplyType(StrEnum):
-    """How the subclouds of a group go through a strategy."""
+    """Order of the subclouds of a group in a strategy: a stage each, or many to a stage."""
 
     PARALLEL = "parallel"
     SERIAL = "serial"
 
 
 class ManagementState(StrEnum):
-    """Whether the controller may work on the subcloud."""
+    """Management state of a subcloud; only managed ones are worked on."""
 
     MANAGED = "managed"
     UNMANAGED = "unmanaged"
 
 
 class Availability(StrEnum):
-    """Whether the subcloud answers."""
+    """Availability of a subcloud, as the probe found it."""
 
     ONLINE = "online"
     OFFLINE = "offline"
 
 
 TERMINAL_STEPS: Final = frozenset({StepState.COMPLETE, StepState.FAILED, StepState.ABORTED})
-# A strategy in one of these is being worked on.
+# States of a strategy that is being worked on.
 MOVING_STRATEGIES: Final = frozenset({StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING})

@@ -1,4 +1,4 @@
-"""The sentences that end up in a step's details (contract 7.2, 8.6, 8.8)."""
+"""Sentences in the details of steps (contract 7.2, 8.6, 8.8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from statemachine.phases import PHASES, Phase
 from statemachine.states import StepState
 
-# Longest text a step's details hold, in characters (contract 3.2, HEAD).
+# Longest details of a step, in characters (contract 3.2, HEAD).
 DETAILS_LENGTH: Final = 1000
 
 
@@ -47,5 +47,5 @@ def lost_too_often(attempts: int) -> str:
 
 
 def shorten(text: str) -> str:
-    """Cut `text` to what a step's details hold, marking the cut with two dots as upstream does."""
+    """Cut `text` to the longest details, marking the cut with two dots as upstream does."""
     return text if len(text) <= DETAILS_LENGTH else text[: DETAILS_LENGTH - 2] + ".."
