@@ -9,11 +9,15 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, exist
 
 from db.schema import controller, steps, strategies, subcloud_groups, subclouds
 from statemachine.eligibility import SiteStatus
-from statemachine.states import StepState, StepType, StrategyState
+from statemachine.phases import STRATEGY_TYPES, Effect
+from statemachine.states import StepState, StrategyState
 
-_REMOVES: Final = steps.c.type == StepType.UNSTAGE
+_REMOVALS: Final = [one for one in STRATEGY_TYPES.values() if one.effect is Effect.REMOVES]
+_REMOVES: Final = steps.c.type.in_([one.name for one in _REMOVALS])
 # What a step means to others that want its subcloud: a removal is one from its first moment, without a strategy.
-WORK: Final[ColumnElement[str]] = case((_REMOVES, StepState.UNSTAGING), else_=steps.c.state)
+WORK: Final[ColumnElement[str]] = case(
+    *((steps.c.type == one.name, one.work_state) for one in _REMOVALS), else_=steps.c.state
+)
 
 
 def find(connection: Connection, table: Table, ref: str) -> RowMapping | None:

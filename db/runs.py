@@ -19,7 +19,7 @@ from db.live_output import UnsavedTail
 from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
 from db.types import database_now
 from db.unit_of_work import RunIds, UnitOfWork
-from statemachine.phases import PHASES
+from statemachine.phases import PHASES, STRATEGY_TYPES, Effect
 from statemachine.plan import start_of
 from statemachine.snapshot import LEASE_S
 from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState, StepType
@@ -57,6 +57,11 @@ class RunAssignment:
     trace: str | None = None
     # From its dispatch to its claim, in seconds of the database's clock.
     waited_s: float = 0.0
+
+    @property
+    def effect(self) -> Effect:
+        """Change that the step makes to the staged release of its subcloud."""
+        return STRATEGY_TYPES[self.type].effect
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from db.heartbeats import living_processes
-from messages.queues import PRECHECKS, WORKER_QUEUES
+from messages.queues import WORKER_QUEUES, phases_of_queues
+from statemachine.phases import PLAYBOOK_PHASES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def served_queues(connection: Connection) -> list[ServedQueue]:
     for queue in WORKER_QUEUES:
         serving = [row for row in alive if queue in row["queues"]]
         taking = [row for row in serving if not row["draining"]]
-        needs_slots = queue != PRECHECKS
+        needs_slots = not phases_of_queues([queue]).isdisjoint(PLAYBOOK_PHASES)
         found.append(
             ServedQueue(
                 queue=queue,

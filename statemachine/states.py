@@ -11,7 +11,7 @@ from typing import Final
 
 
 class StrategyState(StrEnum):
-    """State of a strategy (contract 7.1)."""
+    """State of a strategy."""
 
     # Created; nothing runs before it is applied.
     INITIAL = "initial"
@@ -32,7 +32,7 @@ class StrategyState(StrEnum):
 
 
 class StepState(StrEnum):
-    """State of a step, which is one subcloud of a strategy; all but the first and the last three are phases (7.2)."""
+    """State of a step, one subcloud of a strategy; those between `initial` and `complete` are the phases of work."""
 
     # Not started.
     INITIAL = "initial"

@@ -34,8 +34,9 @@ from statemachine.eligibility import (
     check_unstage,
     unreachable,
 )
+from statemachine.phases import Effect
 from statemachine.site_operations import check_operation
-from statemachine.states import RunOutcome, StepType
+from statemachine.states import RunOutcome
 
 _log = structlog.get_logger(__name__)
 
@@ -138,7 +139,7 @@ class Precheck:
         text = access_fault(assignment.subcloud)
         if text is not None:
             return Ineligibility(skip=False, text=text)
-        if assignment.type == StepType.UNSTAGE:
+        if assignment.effect is Effect.REMOVES:
             return None
         # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
         # was let in is not turned down half-way because the controller does not answer.
@@ -148,7 +149,7 @@ class Precheck:
 
     def _judge_known(self, assignment: RunAssignment) -> Ineligibility | None:
         status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
-        if assignment.type != StepType.UNSTAGE:
+        if assignment.effect is not Effect.REMOVES:
             return check_status(status)
         try:
             require_unstage_playbook(self._playbooks_dir)
@@ -162,7 +163,7 @@ class Precheck:
         if facts.software_version != declared:
             _log.warning("site.other-version", declared=declared, found=facts.software_version)
         moved = _judge_address(assignment.subcloud, facts.oam_address)
-        if assignment.type == StepType.UNSTAGE:
+        if assignment.effect is Effect.REMOVES:
             status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})
             return (
                 moved or check_deploy(name, facts) or check_unstage(status, assignment.release, facts.software_version)
@@ -175,7 +176,7 @@ class Precheck:
 
 
 def _is_for_install(assignment: RunAssignment) -> bool:
-    return assignment.type == StepType.PRESTAGE and not assignment.for_sw_deploy
+    return assignment.effect is Effect.STAGES and not assignment.for_sw_deploy
 
 
 def _judge_address(subcloud: Mapping[str, Any], told: str) -> Ineligibility | None:
@@ -208,7 +209,7 @@ def _succeeded(assignment: RunAssignment, reading: Reading) -> RunResult:
 
 def _refused(assignment: RunAssignment, refusal: Ineligibility, reading: Reading | None = None) -> RunResult:
     """Return the report of a site that is refused; what it runs, if it was read, may end what it shows as staged."""
-    if assignment.type == StepType.UNSTAGE:
+    if assignment.effect is Effect.REMOVES:
         refusal = as_unstage(refusal)
     return RunResult(
         run_id=assignment.run_id,
