@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -18,14 +17,12 @@ from api.stream.tail import header
 from api.validation import path_ref, read_known, read_query, step_not_found, validated
 from db import read_queries
 from db.run_output import PhaseOutput, outputs
-from messages.commands import CommandType
+from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
 from messages.requests.queries import LogQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.serializers import step_resource, strategy_resource
-
-_ACTIONS: Final = {"apply": CommandType.STRATEGY_APPLY, "abort": CommandType.STRATEGY_ABORT}
 
 
 async def show(request: web.Request) -> web.Response:
@@ -50,7 +47,7 @@ async def create(request: web.Request) -> web.Response:
 async def act(request: web.Request) -> web.Response:
     """Ask to apply or to abort."""
     wanted = validated(ActionRequest, await read_object(request))
-    return await send_command(request, _ACTIONS[wanted.action], data={"type": _asked_type(request)})
+    return await send_command(request, STRATEGY_ACTIONS[wanted.action], data={"type": _asked_type(request)})
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ The API and (over RabbitMQ) foreign publishers make commands; the coordinator al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -39,6 +40,13 @@ class CommandType(StrEnum):
     WEBHOOK_DELETE = "webhook.delete"
     WEBHOOK_PING = "webhook.ping"
     WEBHOOK_REDELIVER = "webhook.redeliver"
+
+
+# Values of `action` in a request to change the strategy, and the commands that they become.
+STRATEGY_ACTIONS: Final[Mapping[str, CommandType]] = {
+    "apply": CommandType.STRATEGY_APPLY,
+    "abort": CommandType.STRATEGY_ABORT,
+}
 
 
 class ShellAction(StrEnum):

@@ -17,15 +17,10 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import insert, select
 
+from actors.coordinator import create_strategy, groups, prestage_subcloud, strategy_actions, subclouds, webhooks
 from actors.coordinator.context import CommandContext, ControllerState, CoordinatorRules
-from actors.coordinator.create_strategy import create_strategy
 from actors.coordinator.errors import CommandRefusedError
-from actors.coordinator.groups import create_group, delete_group, update_group
 from actors.coordinator.phase_spans import PhaseSpans
-from actors.coordinator.prestage_subcloud import forget_staged, prestage_subcloud, unstage_release
-from actors.coordinator.strategy_actions import abort_strategy, apply_strategy, delete_strategy
-from actors.coordinator.subclouds import add_subcloud, delete_subcloud, update_subcloud
-from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
 from actors.metrics import Metrics, NullMetrics
 from db.apply_plan import PlanWriter
 from db.apply_step_moves import StalePlanError
@@ -35,6 +30,7 @@ from db.load_snapshot import database_time, load_snapshot
 from db.schema import commands
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import UnitOfWork, unit_of_work
+from messages.command_specs import COMMAND_SPECS
 from messages.commands import Answer, Command, CommandType
 from sites.dcmanager import DcmanagerOperations
 from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
@@ -47,38 +43,12 @@ _log = structlog.get_logger(__name__)
 
 Handler = Callable[[CommandContext, Command], Any]
 
+# Modules whose functions handle commands.
+_MODULES: Final = (create_strategy, groups, prestage_subcloud, strategy_actions, subclouds, webhooks)
 _HANDLERS: Final[Mapping[CommandType, Handler]] = {
-    CommandType.STRATEGY_CREATE: create_strategy,
-    CommandType.STRATEGY_APPLY: apply_strategy,
-    CommandType.STRATEGY_ABORT: abort_strategy,
-    CommandType.STRATEGY_DELETE: delete_strategy,
-    CommandType.SUBCLOUD_ADD: add_subcloud,
-    CommandType.SUBCLOUD_UPDATE: update_subcloud,
-    CommandType.SUBCLOUD_DELETE: delete_subcloud,
-    CommandType.SUBCLOUD_PRESTAGE: prestage_subcloud,
-    CommandType.SUBCLOUD_STAGED: forget_staged,
-    CommandType.SUBCLOUD_UNSTAGE: unstage_release,
-    CommandType.GROUP_CREATE: create_group,
-    CommandType.GROUP_UPDATE: update_group,
-    CommandType.GROUP_DELETE: delete_group,
-    CommandType.WEBHOOK_CREATE: create_webhook,
-    CommandType.WEBHOOK_UPDATE: update_webhook,
-    CommandType.WEBHOOK_DELETE: delete_webhook,
-    CommandType.WEBHOOK_PING: ping_webhook,
-    CommandType.WEBHOOK_REDELIVER: redeliver,
+    kind: next(getattr(module, spec.handler) for module in _MODULES if hasattr(module, spec.handler))
+    for kind, spec in COMMAND_SPECS.items()
 }
-
-# Commands that start work, which a controller that is being upgraded must not have (contract 3.3.2, 4.3).
-_START_WORK: Final = frozenset({CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE})
-
-# Commands that leave nothing to plan.
-_NO_WORK: Final = frozenset(kind for kind in CommandType if kind.startswith("webhook."))
-
-# What the contract says where the fault is ours.
-_OUR_FAULT: Final[Mapping[CommandType, str]] = {
-    kind: f"Unable to {kind.split('.')[1]} {'subcloud group' if kind.startswith('group') else kind.split('.')[0]}"
-    for kind in CommandType
-} | {CommandType.SUBCLOUD_STAGED: "Unable to change what is staged on the subcloud"}
 
 # Tries of one transaction: each meets the rows anew, so a few are plenty.
 _TRIES: Final = 5
@@ -155,7 +125,7 @@ class Coordinator:
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
         except Exception:  # noqa: BLE001 - the top of a command, told in its answer
             _log.exception("command.broke")
-            answer = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=_OUR_FAULT[command.type])
+            answer = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=COMMAND_SPECS[command.type].on_failure)
             self._record_fault(command, answer)
             return answer
         _log.info("command.answered", status=answer.status, detail=answer.detail, **_strategy_of(command, answer))
@@ -208,7 +178,7 @@ class Coordinator:
         return result
 
     def _look_at_controller(self, command: Command) -> ControllerState:
-        if command.type not in _START_WORK:
+        if not COMMAND_SPECS[command.type].starts_work:
             return ControllerState()
         if self._dcmanager is not None:
             # It answers while the controller is asked.
@@ -259,7 +229,7 @@ class Coordinator:
             )
         )
         record(work.connection, command, answer, work.at, context.notes)
-        if answer.status == HTTPStatus.OK and command.type not in _NO_WORK:
+        if answer.status == HTTPStatus.OK and COMMAND_SPECS[command.type].needs_planning:
             self._plan(work)
         return answer
 

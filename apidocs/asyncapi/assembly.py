@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from apidocs.asyncapi.messages import COMMANDS, STREAM_TYPES, answer_payload, command_payload, event_payload
+from apidocs.asyncapi.messages import STREAM_TYPES, answer_payload, command_payload, event_payload
 from apidocs.asyncapi.wording import ABOUT, CHANNELS, HEADERS, SERVERS, SERVERS_SECURITY
 from apidocs.json_schemas import Generator, Schemas
 from broker.amqp import topology
+from messages.command_specs import COMMAND_SPECS
 from messages.event_types import EVENT_TYPES, PING, Event
 from messages.events import CONTENT_TYPE
 from messages.queues import COMMANDS as COMMANDS_EXCHANGE
@@ -19,8 +20,8 @@ _BINDING: Final = "0.3.0"
 _EVENTS: Final = {one.name: f"event.{one.name}" for one in EVENT_TYPES}
 # The messages of each channel by their names there; the command webhook.ping and the ping itself share theirs.
 _MESSAGES_OF: Final[Mapping[str, Mapping[str, str]]] = {
-    "commands": {str(kind): f"command.{kind}" for kind in COMMANDS},
-    "answers": {str(kind): f"answer.{kind}" for kind in COMMANDS},
+    "commands": {str(kind): f"command.{kind}" for kind in COMMAND_SPECS},
+    "answers": {str(kind): f"answer.{kind}" for kind in COMMAND_SPECS},
     "events": _EVENTS,
     "stream": {**{name: f"stream.{name}" for name in STREAM_TYPES}, **_EVENTS},
     "webhooks": {**_EVENTS, PING.name: f"event.{PING.name}"},
@@ -34,9 +35,9 @@ def document_text() -> str:
 
 def build_document() -> dict[str, Any]:
     """Return the document."""
-    types = [told.answer for told in COMMANDS.values() if told.answer is not None]
+    types = [spec.answer for spec in COMMAND_SPECS.values() if spec.answer is not None]
     types += [one.data for one in (*EVENT_TYPES, PING)]
-    schemas = Schemas([told.request for told in COMMANDS.values()], [*types, *STREAM_TYPES.values(), Event])
+    schemas = Schemas([spec.request for spec in COMMAND_SPECS.values()], [*types, *STREAM_TYPES.values(), Event])
     messages = _messages(schemas)
     shown = {name: schema for name, schema in schemas.components.items() if name != Event.__name__}
     return {
@@ -63,9 +64,9 @@ def build_document() -> dict[str, Any]:
 def _messages(schemas: Schemas) -> dict[str, Any]:
     found: dict[str, Any] = {}
     correlation = {"location": "$message.header#/correlationId"}
-    for kind, told in COMMANDS.items():
+    for kind, spec in COMMAND_SPECS.items():
         found[f"command.{kind}"] = {
-            **_message(kind, told.summary, command_payload(kind, schemas)),
+            **_message(kind, spec.summary, command_payload(kind, schemas)),
             "headers": HEADERS["command"],
             "correlationId": correlation,
         }
@@ -113,7 +114,7 @@ def _operations() -> dict[str, Any]:
     query = EventsQuery.model_json_schema(schema_generator=Generator)
     found: dict[str, Any] = {
         kind: {
-            **_operation("receive", "commands", [kind], told.summary),
+            **_operation("receive", "commands", [kind], spec.summary),
             "bindings": {"amqp": publishing},
             "reply": {
                 "address": {"location": "$message.header#/replyTo"},
@@ -121,7 +122,7 @@ def _operations() -> dict[str, Any]:
                 "messages": [{"$ref": f"#/channels/answers/messages/{kind}"}],
             },
         }
-        for kind, told in COMMANDS.items()
+        for kind, spec in COMMAND_SPECS.items()
     }
     found["tell"] = {
         **_operation("send", "events", _EVENTS, "Tell what happened."),

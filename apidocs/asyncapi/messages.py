@@ -3,121 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from pydantic import BaseModel
+from typing import Any, Final
 
 from apidocs.json_schemas import Generator, Schemas
 from broker.amqp.cloudevents import TYPE_PREFIX as COMMAND_PREFIX
 from broker.amqp.cloudevents import CommandEvent
+from messages.command_specs import COMMAND_SPECS, CommandSpec
 from messages.commands import Answer, CommandType
 from messages.event_types import Dropped, Event, EventType, Snapshot
 from messages.events import TYPE_PREFIX as EVENT_PREFIX
-from messages.requests.base import Request
-from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
-from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
-from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
-from messages.schemas import (
-    CreatedStrategy,
-    Delivery,
-    Group,
-    PrestagedSubcloud,
-    Strategy,
-    Subcloud,
-    TaggedWebhook,
-    UnstagedSubcloud,
-    Webhook,
-)
-
-
-class NoRequest(Request):
-    """Nothing: type and subject tell all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandDoc:
-    """What is told of a type of command."""
-
-    # The model that judges what is asked.
-    request: type[BaseModel] = NoRequest
-    # What its subject names; None: it has none.
-    subject: Literal["subcloud", "group", "webhook"] | None = None
-    # Whether something sealed comes along, and what.
-    sealed: str = ""
-    is_sealed_needed: bool = True
-    # The type of the answer's body on success.
-    answer: Any = None
-    summary: str
-
-    @property
-    def needs_request(self) -> bool:
-        """Tell whether anything must be said in the request."""
-        return any(one.is_required() for one in self.request.model_fields.values())
-
-
-_PASSWORD: Final = "The password of the sites' account, sealed by `prestager seal`."  # noqa: S105 - a sentence
-_SECRET: Final = "The signing secret, sealed by `prestager seal`."  # noqa: S105 - a sentence
-
-COMMANDS: Final[Mapping[CommandType, CommandDoc]] = {
-    CommandType.STRATEGY_CREATE: CommandDoc(
-        request=StrategyCommand, sealed=_PASSWORD, answer=CreatedStrategy, summary="Create a strategy."
-    ),
-    CommandType.STRATEGY_APPLY: CommandDoc(request=VerbRequest, answer=Strategy, summary="Start the strategy."),
-    CommandType.STRATEGY_ABORT: CommandDoc(request=VerbRequest, answer=Strategy, summary="Start no more steps."),
-    CommandType.STRATEGY_DELETE: CommandDoc(request=VerbRequest, answer=Strategy, summary="Make the strategy history."),
-    CommandType.SUBCLOUD_ADD: CommandDoc(request=NewSubcloud, answer=Subcloud, summary="Add a subcloud."),
-    CommandType.SUBCLOUD_UPDATE: CommandDoc(
-        request=SubcloudChange, subject="subcloud", answer=Subcloud, summary="Change, manage or unmanage a subcloud."
-    ),
-    CommandType.SUBCLOUD_DELETE: CommandDoc(subject="subcloud", summary="Remove a subcloud."),
-    CommandType.SUBCLOUD_PRESTAGE: CommandDoc(
-        request=PrestageCommand,
-        subject="subcloud",
-        sealed=_PASSWORD,
-        answer=PrestagedSubcloud,
-        summary="Prestage one subcloud, without a strategy.",
-    ),
-    CommandType.SUBCLOUD_STAGED: CommandDoc(
-        request=StagedRequest,
-        subject="subcloud",
-        answer=Subcloud,
-        summary="Say that it is not known any more whether a release is staged on a subcloud.",
-    ),
-    CommandType.SUBCLOUD_UNSTAGE: CommandDoc(
-        request=UnstageRequest,
-        subject="subcloud",
-        sealed=_PASSWORD,
-        answer=UnstagedSubcloud,
-        summary="Remove a staged release from a subcloud.",
-    ),
-    CommandType.GROUP_CREATE: CommandDoc(request=GroupRequest, answer=Group, summary="Create a group."),
-    CommandType.GROUP_UPDATE: CommandDoc(request=GroupChange, subject="group", answer=Group, summary="Change a group."),
-    CommandType.GROUP_DELETE: CommandDoc(subject="group", summary="Remove an empty group."),
-    CommandType.WEBHOOK_CREATE: CommandDoc(
-        request=WebhookRequest, sealed=_SECRET, answer=TaggedWebhook, summary="Create a webhook."
-    ),
-    CommandType.WEBHOOK_UPDATE: CommandDoc(
-        request=WebhookChange,
-        subject="webhook",
-        sealed=_SECRET,
-        is_sealed_needed=False,
-        # With the tag if there is a new secret.
-        answer=TaggedWebhook | Webhook,
-        summary="Change a webhook.",
-    ),
-    CommandType.WEBHOOK_DELETE: CommandDoc(subject="webhook", summary="Remove a webhook."),
-    CommandType.WEBHOOK_PING: CommandDoc(subject="webhook", answer=Delivery, summary="Have a test sent to a webhook."),
-    CommandType.WEBHOOK_REDELIVER: CommandDoc(
-        request=RedeliveryRequest, subject="webhook", answer=Delivery, summary="Have an event sent once more."
-    ),
-}
 
 
 def command_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
     """Return the schema of a command: the envelope that the coordinator reads, with what the type says more."""
-    told = COMMANDS[kind]
+    told = COMMAND_SPECS[kind]
     envelope = CommandEvent.model_json_schema(schema_generator=Generator)
     (data,) = envelope.pop("$defs").values()
     properties = envelope["properties"]
@@ -139,7 +38,7 @@ def command_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": True}
 
 
-def _data(told: CommandDoc, data: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
+def _data(told: CommandSpec, data: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
     properties = data["properties"]
     properties["request"] = schemas.of_model(told.request)
     properties["requested_by"]["description"] = "Only Prestager's own API says it."
@@ -164,7 +63,7 @@ def _data(told: CommandDoc, data: dict[str, Any], schemas: Schemas) -> dict[str,
 
 def answer_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
     """Return the schema of the answer: done with a body, or refused with a sentence."""
-    told = COMMANDS[kind].answer
+    told = COMMAND_SPECS[kind].answer
     done = {
         "status": {"const": 200},
         "body": {"type": "null"} if told is None else schemas.of_type(told),

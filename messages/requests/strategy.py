@@ -6,8 +6,9 @@ import re
 from base64 import b64decode
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationInfo, WithJsonSchema, field_validator
 
+from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
 
@@ -182,11 +183,21 @@ class PrestageBody(PasswordRequest, ReleaseRequest, PrestageRequest):
     """A prestage of one subcloud, as it is sent."""
 
 
+def _known_action(text: str) -> str:
+    if text not in STRATEGY_ACTIONS:
+        raise ValueError("no action")
+    return text
+
+
 class ActionRequest(Request):
     """What the strategy should do."""
 
     action: Annotated[
-        Literal["apply", "abort"],
+        Annotated[
+            str,
+            AfterValidator(_known_action),
+            WithJsonSchema({"type": "string", "enum": list(STRATEGY_ACTIONS)}),
+        ],
         ErrorMessage(lambda value: "action invalid" if value else "action required", missing="action required"),
     ] = Field(description="`apply` starts the strategy; `abort` lets running steps end and starts no more.")
 

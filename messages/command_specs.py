@@ -1,0 +1,239 @@
+"""The table of commands: one row for each type, which the coordinator and the documents read.
+
+A new command is a `CommandType`, a row here and a handler; its model is in `messages/requests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from messages.commands import CommandType
+from messages.requests.base import Request
+from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
+from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
+from messages.schemas import (
+    CreatedStrategy,
+    Delivery,
+    Group,
+    PrestagedSubcloud,
+    Strategy,
+    Subcloud,
+    TaggedWebhook,
+    UnstagedSubcloud,
+    Webhook,
+)
+
+
+class NoRequest(Request):
+    """Nothing: type and subject tell all."""
+
+
+class SubjectKind(StrEnum):
+    """Kind of the resource that a command's subject names."""
+
+    SUBCLOUD = "subcloud"
+    GROUP = "group"
+    WEBHOOK = "webhook"
+
+
+class SealedContent(StrEnum):
+    """Content of a command's `sealed_password`, as documents describe it."""
+
+    PASSWORD = "The password of the sites' account, sealed by `prestager seal`."  # noqa: S105 - a sentence
+    SECRET = "The signing secret, sealed by `prestager seal`."  # noqa: S105 - a sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec:
+    """A type of command.
+
+    Attributes:
+        handler: Name of the function in `actors/coordinator` that carries it out.
+
+        request: Model of `data`.
+
+        subject: Kind of the resource that its subject names; None: it has no subject.
+
+        sealed: Content of `sealed_password`; None: it has none.
+
+        is_sealed_needed: Whether it is rejected without that.
+
+        answer: Type of the answer's body on success; None: null.
+
+        starts_work: Whether a controller that is being upgraded must not have it (contract 3.3.2, 4.3).
+
+        needs_planning: Whether there may be something to plan after it.
+
+        on_failure: The answer's sentence after an unexpected error of this program.
+
+        summary: One sentence for the documents.
+    """
+
+    handler: str
+    request: type[Request] = NoRequest
+    subject: SubjectKind | None = None
+    sealed: SealedContent | None = None
+    is_sealed_needed: bool = True
+    answer: Any = None
+    starts_work: bool = False
+    needs_planning: bool = True
+    on_failure: str
+    summary: str
+
+    @property
+    def needs_request(self) -> bool:
+        """Whether its request has a required field."""
+        return any(field.is_required() for field in self.request.model_fields.values())
+
+
+COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
+    CommandType.STRATEGY_CREATE: CommandSpec(
+        handler="create_strategy",
+        request=StrategyCommand,
+        sealed=SealedContent.PASSWORD,
+        answer=CreatedStrategy,
+        starts_work=True,
+        on_failure="Unable to create strategy",
+        summary="Create a strategy.",
+    ),
+    CommandType.STRATEGY_APPLY: CommandSpec(
+        handler="apply_strategy",
+        request=VerbRequest,
+        answer=Strategy,
+        on_failure="Unable to apply strategy",
+        summary="Start the strategy.",
+    ),
+    CommandType.STRATEGY_ABORT: CommandSpec(
+        handler="abort_strategy",
+        request=VerbRequest,
+        answer=Strategy,
+        on_failure="Unable to abort strategy",
+        summary="Start no more steps.",
+    ),
+    CommandType.STRATEGY_DELETE: CommandSpec(
+        handler="delete_strategy",
+        request=VerbRequest,
+        answer=Strategy,
+        on_failure="Unable to delete strategy",
+        summary="Make the strategy history.",
+    ),
+    CommandType.SUBCLOUD_ADD: CommandSpec(
+        handler="add_subcloud",
+        request=NewSubcloud,
+        answer=Subcloud,
+        on_failure="Unable to add subcloud",
+        summary="Add a subcloud.",
+    ),
+    CommandType.SUBCLOUD_UPDATE: CommandSpec(
+        handler="update_subcloud",
+        request=SubcloudChange,
+        subject=SubjectKind.SUBCLOUD,
+        answer=Subcloud,
+        on_failure="Unable to update subcloud",
+        summary="Change, manage or unmanage a subcloud.",
+    ),
+    CommandType.SUBCLOUD_DELETE: CommandSpec(
+        handler="delete_subcloud",
+        subject=SubjectKind.SUBCLOUD,
+        on_failure="Unable to delete subcloud",
+        summary="Remove a subcloud.",
+    ),
+    CommandType.SUBCLOUD_PRESTAGE: CommandSpec(
+        handler="prestage_subcloud",
+        request=PrestageCommand,
+        subject=SubjectKind.SUBCLOUD,
+        sealed=SealedContent.PASSWORD,
+        answer=PrestagedSubcloud,
+        starts_work=True,
+        on_failure="Unable to prestage subcloud",
+        summary="Prestage one subcloud, without a strategy.",
+    ),
+    CommandType.SUBCLOUD_STAGED: CommandSpec(
+        handler="forget_staged",
+        request=StagedRequest,
+        subject=SubjectKind.SUBCLOUD,
+        answer=Subcloud,
+        on_failure="Unable to change what is staged on the subcloud",
+        summary="Say that it is not known any more whether a release is staged on a subcloud.",
+    ),
+    CommandType.SUBCLOUD_UNSTAGE: CommandSpec(
+        handler="unstage_release",
+        request=UnstageRequest,
+        subject=SubjectKind.SUBCLOUD,
+        sealed=SealedContent.PASSWORD,
+        answer=UnstagedSubcloud,
+        on_failure="Unable to unstage subcloud",
+        summary="Remove a staged release from a subcloud.",
+    ),
+    CommandType.GROUP_CREATE: CommandSpec(
+        handler="create_group",
+        request=GroupRequest,
+        answer=Group,
+        on_failure="Unable to create subcloud group",
+        summary="Create a group.",
+    ),
+    CommandType.GROUP_UPDATE: CommandSpec(
+        handler="update_group",
+        request=GroupChange,
+        subject=SubjectKind.GROUP,
+        answer=Group,
+        on_failure="Unable to update subcloud group",
+        summary="Change a group.",
+    ),
+    CommandType.GROUP_DELETE: CommandSpec(
+        handler="delete_group",
+        subject=SubjectKind.GROUP,
+        on_failure="Unable to delete subcloud group",
+        summary="Remove an empty group.",
+    ),
+    CommandType.WEBHOOK_CREATE: CommandSpec(
+        handler="create_webhook",
+        request=WebhookRequest,
+        sealed=SealedContent.SECRET,
+        answer=TaggedWebhook,
+        needs_planning=False,
+        on_failure="Unable to create webhook",
+        summary="Create a webhook.",
+    ),
+    CommandType.WEBHOOK_UPDATE: CommandSpec(
+        handler="update_webhook",
+        request=WebhookChange,
+        subject=SubjectKind.WEBHOOK,
+        sealed=SealedContent.SECRET,
+        is_sealed_needed=False,
+        # With the tag if there is a new secret.
+        answer=TaggedWebhook | Webhook,
+        needs_planning=False,
+        on_failure="Unable to update webhook",
+        summary="Change a webhook.",
+    ),
+    CommandType.WEBHOOK_DELETE: CommandSpec(
+        handler="delete_webhook",
+        subject=SubjectKind.WEBHOOK,
+        needs_planning=False,
+        on_failure="Unable to delete webhook",
+        summary="Remove a webhook.",
+    ),
+    CommandType.WEBHOOK_PING: CommandSpec(
+        handler="ping_webhook",
+        subject=SubjectKind.WEBHOOK,
+        answer=Delivery,
+        needs_planning=False,
+        on_failure="Unable to ping webhook",
+        summary="Have a test sent to a webhook.",
+    ),
+    CommandType.WEBHOOK_REDELIVER: CommandSpec(
+        handler="redeliver",
+        request=RedeliveryRequest,
+        subject=SubjectKind.WEBHOOK,
+        answer=Delivery,
+        needs_planning=False,
+        on_failure="Unable to redeliver webhook",
+        summary="Have an event sent once more.",
+    ),
+}
