@@ -1,4 +1,4 @@
-"""The coordinator of the model: rows, a clock, and plans carried out whole or not at all."""
+"""Coordinator of the model: rows, a clock, and plans that are carried out whole or not at all."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StaleError(Exception):
 
 
 class CoordinatorSide:
-    """The installation. `limits` is what the plan obeys; `groups` gives the (apply type, width) of each group."""
+    """The installation. `limits` are the settings of the plan; `groups` gives the (apply type, width) of each group."""
 
     def __init__(
         self, *, subclouds: int, groups: list[tuple[str, int]], workers: list[int], limits: PlanLimits, thorough: bool
@@ -48,7 +48,7 @@ class CoordinatorSide:
         self.steps: list[Step] = []
         self.preparations: list[Preparation] = []
         self.runs: dict[int, Run] = {}
-        # Ids of runs that some worker is told to take.
+        # Ids of runs whose messages are in the queue.
         self.messages: list[int] = []
         self.workers = [
             Worker(owner=place + 1, slots=slots, renewed_at=self.now) for place, slots in enumerate(workers)
@@ -136,10 +136,10 @@ class CoordinatorSide:
 
     def _abort_waiting(self, action: AbortWaiting) -> None:
         for step in self._strategy_of(action.strategy_id).steps:
-            if step.state == StepState.INITIAL:
+            if step.state == action.change.from_state:
                 if step.run is not None and step.run.state == RunState.QUEUED:
                     step.run.state, step.run.outcome, step.run.consumed = "finished", RunOutcome.WITHDRAWN, True
-                self._write(step, state=StepState.ABORTED, run=None, details="")
+                self._write(step, state=action.change.to_state, run=None, details="")
 
     def _move_strategy(self, action: MoveStrategy) -> None:
         strategy = self._strategy_of(action.strategy_id)
@@ -157,7 +157,7 @@ class CoordinatorSide:
         if move.consumed_run_id is not None:
             run = self.runs[move.consumed_run_id]
             assert run is step.run
-            assert not run.consumed, "one outcome is concluded from twice"
+            assert not run.consumed, "one outcome is processed twice"
             run.consumed = True
         if not move.path and step.state == StepState.INITIAL:
             self._check_may_start(step)
@@ -169,18 +169,18 @@ class CoordinatorSide:
             assert ready == ["complete"], "packages are staged that were not prepared"
         self._write(step, state=state, run=None, details=move.details if move.path else step.details)
         if move.run_phase is not None:
-            step.run = self._hand_out(step, move.run_phase, move.attempt)
+            step.run = self._dispatch(step, move.run_phase, move.attempt)
 
     def _open_preparation(self, action: OpenPreparation) -> None:
         key = (action.owner, action.from_version)
         assert all((one.owner, one.from_version) != key for one in self.preparations), "a preparation is opened twice"
         one = Preparation(self._new_id(), action.owner, action.from_version, action.opened_by_step_id)
-        one.run = self._hand_out(one, StepState.PREPARE, 1)
+        one.run = self._dispatch(one, action.phase, 1)
         self.preparations.append(one)
 
     def _retry_preparation(self, action: RetryPreparation) -> None:
         one = self._consumed(action.preparation_id, action.consumed_run_id)
-        one.run = self._hand_out(one, StepState.PREPARE, action.attempt)
+        one.run = self._dispatch(one, action.phase, action.attempt)
         one.view = None
 
     def _end_preparation(self, action: EndPreparation) -> None:
@@ -192,7 +192,7 @@ class CoordinatorSide:
         (one,) = [one for one in self.preparations if one.id == preparation_id]
         assert one.state == "running", "a preparation that has ended changes"
         assert one.run is run
-        assert not run.consumed, "one outcome is concluded from twice"
+        assert not run.consumed, "one outcome is processed twice"
         run.consumed = True
         return one
 
@@ -202,7 +202,7 @@ class CoordinatorSide:
             run.state, run.outcome = RunState.FINISHED, RunOutcome.LOST
             run.changed()
 
-    def _hand_out(self, target: Step | Preparation, phase: str, attempt: int) -> Run:
+    def _dispatch(self, target: Step | Preparation, phase: str, attempt: int) -> Run:
         same = [run for run in target.history if run.phase == phase]
         assert attempt == len(same) + 1
         assert attempt <= self.limits.max_attempts, "more attempts than allowed"

@@ -1,4 +1,4 @@
-"""The rows that the plan looks at, in memory, and the one way to change them: as the database rooms would.
+"""Rows of the model in memory, with the views of the plan.
 
 Every row keeps the view that the plan gets, made anew only after a change: a schedule costs microseconds that way.
 """
@@ -42,12 +42,12 @@ class Run:
         self.view: RunView | None = None
 
     def changed(self) -> None:
-        """Forget what the plan was shown."""
+        """Drop the cached view."""
         self.view = None
         self.target.view = None
 
     def look(self) -> RunView:
-        """Return what the plan sees."""
+        """Return the view of the plan."""
         if self.view is None:
             self.view = RunView(
                 id=self.id,
@@ -96,11 +96,11 @@ class Step:
 
     @property
     def begun(self) -> bool:
-        """Tell whether the step is being worked on, or was handed out to be."""
+        """Return whether the step is being worked on, or has a queued run."""
         return self.open and (self.state != StepState.INITIAL or self.run is not None)
 
     def look(self) -> StepView:
-        """Return what the plan sees."""
+        """Return the view of the plan."""
         if self.view is None:
             self.view = StepView(
                 id=self.id,
@@ -118,7 +118,7 @@ class Step:
 
 
 class Preparation:
-    """The once-only work for one owner and from-version."""
+    """A preparation of one owner and from-version."""
 
     __slots__ = ("details", "from_version", "history", "id", "opened_by", "owner", "run", "state", "view")
 
@@ -134,7 +134,7 @@ class Preparation:
         self.view: PreparationView | None = None
 
     def look(self) -> PreparationView:
-        """Return what the plan sees."""
+        """Return the view of the plan."""
         if self.view is None:
             self.view = PreparationView(
                 id=self.id,
@@ -179,7 +179,7 @@ class Strategy:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One worker process: what it believes to hold, and what it has not told yet."""
+    """One worker process: the runs that it believes to hold, and the results that it has not reported."""
 
     owner: int
     slots: int

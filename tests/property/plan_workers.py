@@ -1,7 +1,8 @@
-"""The workers of the model: they take messages, die, lose the database, renew and report."""
+"""Workers of the model: they take messages, die, lose the database, renew leases and report."""
 
 from __future__ import annotations
 
+from statemachine.plan import start_of
 from statemachine.states import RunOutcome, RunState, StepState
 from tests.property.plan_coordinator import GIVE_UP_S, LEASE_S, PLAYBOOKS, CoordinatorSide
 from tests.property.plan_rows import Run, Step, Worker
@@ -21,7 +22,7 @@ class WorkerSide(CoordinatorSide):
             self.claim(worker, run)
 
     def claim(self, worker: Worker, run: Run) -> bool:
-        """Let a worker take a queued run under a lease; False when it cannot, or somebody has it."""
+        """Let a worker claim a queued run under a lease; False when it cannot, or another one holds it."""
         if not (worker.alive and worker.connected) or run.state != RunState.QUEUED:
             return False
         if run.phase in PLAYBOOKS and sum(one.phase in PLAYBOOKS for one in worker.held) >= worker.slots:
@@ -29,24 +30,25 @@ class WorkerSide(CoordinatorSide):
         run.state, run.owner, run.lease_until = RunState.RUNNING, worker.owner, self.now + LEASE_S
         run.changed()
         step = run.target
-        if isinstance(step, Step) and run.phase == StepState.PRECHECK and step.state == StepState.INITIAL:
+        change = start_of(run.phase)
+        if isinstance(step, Step) and change is not None and step.state == change.from_state:
             assert not (step.strategy and step.strategy.abort_answered), "a step starts after the abort was answered"
             self._check_may_start(step)
-            self._write(step, state=StepState.PRECHECK, run=run, details="")
+            self._write(step, state=change.to_state, run=run, details="")
         for other in self.workers:
             assert all(one.target is not run.target for one in other.held), "two workers work on the same thing"
         worker.held.append(run)
         return True
 
     def hand_back(self, worker: Worker, run: Run) -> None:
-        """Let a worker give a claimed run back that it never began."""
+        """Let a worker queue a claimed run again that it never began."""
         worker.held.remove(run)
         if run.owner == worker.owner and run.state == RunState.RUNNING:
             run.state, run.owner, run.lease_until = RunState.QUEUED, 0, None
             run.changed()
 
     def take_late(self, worker: Worker) -> None:
-        """Let a worker take the prechecks that no message told it of."""
+        """Let a worker claim the prechecks whose messages are lost."""
         for run in [one for one in self.runs.values() if one.state == RunState.QUEUED and one.phase not in PLAYBOOKS]:
             if not self.claim(worker, run):
                 return
