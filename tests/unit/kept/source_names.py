@@ -31,7 +31,7 @@ _NO_FIELDS = {"exc_info"}
 
 @cache
 def _nodes() -> tuple[ast.AST, ...]:
-    files = (file for package in words(_PACKAGES) for file in sorted((ROOT / package).rglob("*.py")))
+    files = (file for package in _PACKAGES for file in sorted((ROOT / package).rglob("*.py")))
     return tuple(node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
 
 
