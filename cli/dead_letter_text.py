@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from messages.secret_names import is_secret_name, mask_fields
+from messages.secret_names import mask_fields, mask_values
 
 _MASK: Final = "********"
 _LONGEST: Final = 16_384
@@ -22,7 +22,7 @@ def shown_body(body: bytes) -> str:
     """Return a body for reading: JSON is indented, values that may be secret are hidden, and much is cut."""
     text = body.decode("utf-8", errors="replace")
     try:
-        shown = json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
+        shown = json.dumps(mask_values(json.loads(text), _MASK), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         shown = mask_fields(text, _MASK)
     lines = "\n".join(map(printable, shown.splitlines()))
@@ -38,11 +38,3 @@ def age_text(since: datetime | None, now: datetime) -> str:
     seconds = max(0, int((now - since).total_seconds()))
     name, unit = next(((name, unit) for name, unit in _UNITS if seconds >= unit), _UNITS[-1])
     return f"{seconds // unit} {name}"
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _MASK if one and is_secret_name(name) else _masked(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_masked(one) for one in value]
-    return value

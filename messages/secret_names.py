@@ -37,6 +37,9 @@ SIGNS: Final = (
 _FIELD: Final = re.compile(r"""(?<![\w.-])([\w.-]++)\\*+["']?\s*+[:=]\s*+""")
 _SCHEME: Final = re.compile(r"(?:bearer|basic)\s+", re.IGNORECASE)
 _VALUE: Final = re.compile(r"""\\*+"[^"]*"?|'[^']*'?|[^\s,;&}"']+""")
+# Brackets, and texts in quotes, in which brackets do not count.
+_OPENING: Final = frozenset("[{(")
+_BRACKET: Final = re.compile(r"""[\[{(\]})]|"[^"]*"|'[^']*'""")
 _LONGEST_CACHED: Final = 128
 
 
@@ -66,6 +69,15 @@ def _without_secrets(value: Any) -> Any:
     return [_without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
+def mask_values(value: Any, mask: str) -> Any:
+    """Return nested mappings and lists with `mask` for each value that has the name of a secret and is not empty."""
+    if isinstance(value, dict):
+        return {
+            key: mask if item and is_secret_name(str(key)) else mask_values(item, mask) for key, item in value.items()
+        }
+    return [mask_values(item, mask) for item in value] if isinstance(value, list) else value
+
+
 def mask_fields(text: str, mask: str) -> str:
     """Return a text with `mask` for each secret that is written with its name: `password=x`, `"api_key": "x"`.
 
@@ -78,11 +90,28 @@ def mask_fields(text: str, mask: str) -> str:
             continue
         scheme = _SCHEME.match(text, field.end())
         begin = scheme.end() if scheme else field.end()
-        value = _VALUE.match(text, begin)
-        if value is not None:
+        end = _value_end(text, begin)
+        if end > begin:
             pieces += (text[done:begin], mask)
-            done = value.end()
+            done = end
     return "".join((*pieces, text[done:]))
+
+
+def _value_end(text: str, begin: int) -> int:
+    """Return the end of the value at `begin`, with all that is nested in it; `begin` without a value."""
+    if text[begin : begin + 1] not in _OPENING:
+        value = _VALUE.match(text, begin)
+        return begin if value is None else value.end()
+    depth = 0
+    for part in _BRACKET.finditer(text, begin):
+        if part[0] in _OPENING:
+            depth += 1
+        elif len(part[0]) == 1:
+            depth -= 1
+        if depth == 0:
+            return part.end()
+    # Cut short: all of the rest may belong to it.
+    return len(text)
 
 
 def _items(value: Any) -> Iterator[tuple[Any, Any]]:

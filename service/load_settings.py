@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from messages.errors import TomlError
 from messages.parse_errors import line_of, plain_validation_text, read_toml
-from messages.secret_names import is_secret_name
+from messages.secret_names import is_secret_name, secret_names
 from service.errors import CommandError
 from service.settings import CONFIG_FILE_VARIABLE, Settings
 
@@ -129,7 +129,8 @@ def config_file() -> Path | None:
 def holds_secrets(file: Path) -> bool:
     """Tell whether a file of settings holds a secret itself; one that cannot be read holds none."""
     try:
-        return any(is_secret_name(name) or urlsplit(str(value)).password for name, value in _content(file).items())
+        content = _content(file)
+        return any(secret_names(content)) or any(urlsplit(str(value)).password for value in content.values())
     except (OSError, ValueError, TomlError):
         return False
 

@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from messages.secret_names import is_secret_name, mask_fields, secret_names, without_secrets
+from messages.secret_names import is_secret_name, mask_fields, mask_values, secret_names, without_secrets
 
 SECRETS = [
     *("password", "sysadmin_password", "Passwd", "rootpassword", "passphrase", "DBPassword", "password2"),
@@ -40,6 +40,13 @@ def test_other_names(name: str) -> None:
     assert {name: "x"} == without_secrets({name: "x"})
 
 
+def test_masked_values() -> None:
+    """A secret is masked however deep it is; one without a value is shown to have none."""
+    value = {"a": [{"api_key": ["x"], "port": 1}], "password": ""}
+
+    assert {"a": [{"api_key": "***", "port": 1}], "password": ""} == mask_values(value, "***")
+
+
 def test_nested_secrets() -> None:
     """A secret is found and left out however deep it is, and is named by its place."""
     value = {"a": [{"b": {"api_key": "x", "port": 1}}], "password": {"password": "x"}, "c": 1}
@@ -60,6 +67,9 @@ def test_nested_secrets() -> None:
         ("secret = 'not closed, and more", "secret = ***"),
         ("ansible_ssh_private_key_file=/k bypass=yes", "ansible_ssh_private_key_file=/k bypass=yes"),
         ("the password is wrong", "the password is wrong"),
+        ('{"passwords": ["a", "b"], "port": 22}', '{"passwords": ***, "port": 22}'),
+        ("{'credential': {'value': 'x', 'of': ('y', ['z}'])}, 'port': 22}", "{'credential': ***, 'port': 22}"),
+        ('secrets=[{"of": "a site"', "secrets=***"),
     ],
 )
 def test_fields_in_a_text(text: str, expected: str) -> None:
@@ -68,7 +78,8 @@ def test_fields_in_a_text(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "heavy", ["a-", "a.", "secret", "secret-", 'secret="', "secret='", "secret =", "\\", " ", "a: "]
+    "heavy",
+    ["a-", "a.", "secret", "secret-", 'secret="', "secret='", "secret =", "\\", " ", "a: ", ":[", ":{'", ':["]'],
 )
 def test_a_long_text_takes_little_time(heavy: str) -> None:
     """Strangers choose the text, so the time is in proportion to its length."""
