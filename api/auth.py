@@ -17,7 +17,7 @@ _THREADS: Final = 4
 _MOST_PENDING: Final = 256
 _PROJECTS: Final = frozenset({"admin", "services"})
 
-# Roles, any of which is enough. Keystone implies reader for admin; a token has one role only.
+# Sets of roles, any of which is enough. Keystone implies reader for admin; a token has one role only.
 READ: Final = frozenset({Role.READER, Role.OPERATOR, Role.CONFIGURATOR, Role.ADMIN})
 CHANGE: Final = frozenset({Role.ADMIN, Role.CONFIGURATOR})
 ADMIN: Final = frozenset({Role.ADMIN})
@@ -26,7 +26,7 @@ MANAGE: Final = frozenset({Role.ADMIN, Role.CONFIGURATOR, Role.OPERATOR})
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Somebody whose token was found good."""
+    """A caller with a valid token."""
 
     # Unique among all callers of the authenticator.
     name: str
@@ -35,22 +35,22 @@ class Caller:
     project: str | None
 
     def may(self, allowed: frozenset[Role]) -> bool:
-        """Tell whether one of the allowed roles is held, in a project that may use this service."""
+        """Return whether the caller holds one of the allowed roles, in a project that may use this service."""
         return self.project in _PROJECTS and not self.roles.isdisjoint(allowed)
 
 
 def require_role(caller: Caller, allowed: frozenset[Role]) -> None:
-    """Do nothing for a caller with one of the roles.
+    """Check that a caller has one of the roles.
 
     Raises:
-        ApiError: 403 for anybody else.
+        ApiError: 403 for any other caller.
     """
     if not caller.may(allowed):
         raise ApiError(HTTPStatus.FORBIDDEN)
 
 
 class Authenticator(Protocol):
-    """Knows callers by their tokens."""
+    """Identifies callers by their tokens."""
 
     async def authenticate(self, token: str | None) -> Caller:
         """Return the caller.
@@ -58,25 +58,30 @@ class Authenticator(Protocol):
         Raises:
             MissingTokenError: There is no token.
             InvalidTokenError: The token is unknown, expired or revoked.
-            AuthenticatorUnavailableError: Nobody can tell at the moment.
+            AuthenticatorUnavailableError: The token cannot be validated at the moment.
         """
 
     def close(self) -> None:
-        """Let go of what it holds. Repeating it does nothing."""
+        """Release threads and connections. A repeat does nothing."""
 
 
 class TokenAuthenticator:
-    """Knows callers by the tokens of this installation.
+    """Identifies callers by the tokens of this installation.
 
-    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. A database that
-    says nothing is waited for `timeout_s` seconds. The threads are its own, so that nothing else keeps callers out.
+    Each request costs one indexed read in a thread; nothing is cached, so a revoked token ends at once. The threads are
+    its own, so that no other query delays authentication.
+
+    Args:
+        store: Tokens in the database.
+
+        timeout_s: How long to wait for the database, in seconds.
     """
 
     def __init__(self, store: TokenStore, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
         self._store = store
         self._timeout_s = timeout_s
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="token")
-        # Questions that run or wait for a thread.
+        # Queries that run or wait for a thread.
         self._pending = 0
 
     async def authenticate(self, token: str | None) -> Caller:
@@ -93,20 +98,20 @@ class TokenAuthenticator:
         return Caller(name=known.name, roles=frozenset({known.role}), project="admin")
 
     def close(self) -> None:
-        """Ask no more; what waits for the database ends by itself. Repeating it does nothing."""
+        """Take no more tokens; queries that wait for the database end by themselves. A repeat does nothing."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, token: str) -> Token | None:
         if self._pending >= _MOST_PENDING:
-            # More would only wait until they are too late.
+            # More of them would only wait until they are too late.
             raise AuthenticatorUnavailableError
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._store.authenticate, token)
         self._pending += 1
         asked.add_done_callback(self._answered)
-        # One that was given up goes on in its thread, and counts until it ends.
+        # A query that timed out goes on in its thread, and counts until it ends.
         return await asyncio.shield(asked)
 
     def _answered(self, asked: asyncio.Future[Token | None]) -> None:
         self._pending -= 1
-        # Nobody may be waiting any more when it fails.
+        # It may fail after its caller has gone.
         _ = asked.cancelled() or asked.exception()

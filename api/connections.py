@@ -1,4 +1,4 @@
-"""Bounds of connections: how many there may be, of whom, and how long each may take to say and to hear something."""
+"""Bounds of connections: their number in all and by address, and the time to send a head and to read a response."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aiohttp.streams import StreamReader
 from api.error_response import error_response, last_answer
 from api.errors import TooManyConnectionsError
 
-# A provider gives each customer at least so much of IPv6, so that one caller has all addresses of such a network.
+# A provider gives each customer at least a network of this size, so one caller may have all its addresses.
 _IPV6_HOST_BITS: Final = 64
-# What a slow reader must take in within `write_s`, in bytes.
+# Progress that a slow reader must make within `write_s`, in bytes.
 _PROGRESS_BYTES: Final = 64 * 1024
 _TIMED_OUT: Final = last_answer(408, "The head of the request did not come in time.")
 _UNREADABLE: Final = "The request is no HTTP that can be read, or a header is too long."
@@ -33,7 +33,7 @@ class ConnectionBounds:
     # How long the head of a request may take from its first byte, the first one from the connection on, in seconds;
     # and the TLS handshake.
     head_s: float = 10.0
-    # How long a caller who takes in less than 64 KiB of an answer is waited for, in seconds.
+    # Time within which a caller must read 64 KiB of a response, in seconds.
     write_s: float = 30.0
 
 
@@ -104,7 +104,7 @@ class BoundedHandler(web.RequestHandler):
         """Wait for the first head, with a bound from now on."""
         super().connection_made(transport)
         if isinstance(transport, asyncio.Transport):
-            # Else up to 64 KiB of an answer could wait for ever without anything that is told.
+            # Otherwise up to 64 KiB of a response could wait for ever without a call of pause_writing.
             transport.set_write_buffer_limits(high=0)
         self._await_head()
 
@@ -139,7 +139,7 @@ class BoundedHandler(web.RequestHandler):
         Raises:
             ConnectionError: An answer has begun already.
         """
-        # For the log, and for who may not be answered; its text repeats what was sent.
+        # Called for its log line and its ConnectionError; its response repeats what was sent.
         _ = super().handle_error(request, status, exc, message)
         page = error_response(request, status, _UNREADABLE if status == HTTPStatus.BAD_REQUEST else "", {})
         page.force_close()

@@ -13,13 +13,13 @@ from api.database_reader import DatabaseReader
 from db.encryption import Sealer
 from messages.commands import CommandTransport
 
-# Returns one entry per check: None when it is well, otherwise one sentence. Anybody may read it: no secret, no address.
+# Returns one entry per check: None when it passes, otherwise one sentence. It is public: no secret, no address.
 Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestLimits:
-    """How much of a caller's input is taken in."""
+    """Limits of the size of requests and of the time that they take."""
 
     # Largest JSON body, after decompression.
     json_bytes: int = 1024 * 1024
@@ -29,14 +29,14 @@ class RequestLimits:
     yaml_bytes: int = 256 * 1024
     # Most parts of a multipart body.
     part_count: int = 100
-    # Longest time to send a body.
+    # Longest time to send a body, in seconds.
     body_s: float = 30.0
-    # Longest time of the readiness checks together.
+    # Longest time of the readiness checks together, in seconds.
     readiness_s: float = 5.0
 
 
 class RequestMetrics(Protocol):
-    """Counts requests. Quick, and never raises."""
+    """Counter of requests. Quick, and never raises."""
 
     def request_answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Count a request; `route` is the template of its path."""
@@ -44,7 +44,7 @@ class RequestMetrics(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What the handlers work with."""
+    """Services that the handlers use."""
 
     reads: DatabaseReader
     transport: CommandTransport
@@ -54,7 +54,7 @@ class Services:
     # Whether the process was ready once.
     started: Callable[[], bool]
     limits: RequestLimits
-    # None: nobody counts.
+    # None: requests are not counted.
     meters: RequestMetrics | None = None
 
 

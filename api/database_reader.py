@@ -16,9 +16,9 @@ from db.unavailable import DatabaseUnavailableError
 
 _T = TypeVar("_T")
 
-# Reads at once; the rest wait their turn. Small, for rendering holds Python's lock anyway.
+# Concurrent reads; others wait. Few, because rendering holds Python's lock anyway.
 _THREADS: Final = 4
-# How long a database that says nothing is waited for, in seconds: behind a partition it says nothing for ever.
+# How long to wait for a silent database, in seconds: behind a network partition it is silent for ever.
 DATABASE_TIMEOUT_S: Final = 5.0
 
 # Errors of a database that does not answer, or not in time.
@@ -44,7 +44,7 @@ class DatabaseReader:
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="api-read")
 
     async def run(self, query: Callable[[Connection], _T]) -> _T:
-        """Return what `query` makes of a reading connection, in a thread; its exceptions come through.
+        """Return the result of `query` with a reading connection, run in a thread; its exceptions pass through.
 
         Raises:
             ApiError: 503 when the database did not answer in time; the thread comes back when the database does.
@@ -61,5 +61,5 @@ class DatabaseReader:
             return query(connection)
 
     def close(self) -> None:
-        """Let running queries end and take no more. Repeating it does nothing."""
+        """Let running queries end and take no more. A repeat does nothing."""
         self._threads.shutdown(wait=True, cancel_futures=True)

@@ -22,14 +22,14 @@ class ApiDocuments(NamedTuple):
 
 
 class Documents:
-    """Makes the documents when somebody asks first, and keeps them."""
+    """The documents, made at the first request and kept."""
 
     def __init__(self, make: Callable[[], ApiDocuments]) -> None:
         self._make = make
 
     @cached_property
     def made(self) -> ApiDocuments:
-        """Return the documents; takes a while the first time."""
+        """The documents; made at the first access, which takes about a second."""
         return self._make()
 
 

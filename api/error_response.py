@@ -17,7 +17,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-# What dcmanager's client sends: the first two after a login by password, token or session; the last by OIDC.
+# Headers of dcmanager's client: the first two after a login by password, token or session; the last by OIDC.
 CLIENT_HEADERS: Final = ("X-Project-Id", "X-User-Id", "OIDC-Token")
 # All that the choice depends on.
 DECIDING_HEADERS: Final = ("Accept", *CLIENT_HEADERS)
@@ -100,7 +100,7 @@ _PAGE: Final = """<html>
  </body>
 </html>"""
 
-# A cache may keep a 404 for any caller and in either form, unless it is told.
+# A cache may keep a 404 for any caller and in either form, unless it is forbidden.
 _UNCACHED: Final = {
     hdrs.VARY: ", ".join(DECIDING_HEADERS),
     hdrs.CACHE_CONTROL: "no-store",
@@ -109,7 +109,17 @@ _UNCACHED: Final = {
 
 
 def error_response(request: web.BaseRequest, status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
-    """Return the answer to a request that failed, in the form that its headers ask for."""
+    """Return the response to a request that failed, in the form that its headers ask for.
+
+    Args:
+        request: Its headers choose HTML or JSON.
+
+        status: The HTTP status.
+
+        detail: The text for the caller; empty: the explanation of the status in its place.
+
+        headers: Headers beside those that forbid caching.
+    """
     title = _title(status)
     headers = {**_UNCACHED, **headers}
     if not wants_html(request.headers):
@@ -125,7 +135,7 @@ def error_response(request: web.BaseRequest, status: int, detail: str, headers: 
 
 
 def last_answer(status: int, description: str, *headers: str) -> bytes:
-    """Return an error as the bytes of a whole answer, for connections that end before a request could be read."""
+    """Return an error as the bytes of a whole response, for connections that end before a request could be read."""
     body = _json_body(status, description)
     lines = (f"HTTP/1.1 {status} {_title(status)}", *headers, "Connection: close", f"Content-Type: {_JSON}")
     return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body

@@ -24,11 +24,18 @@ from messages.serializers import step_resource, strategy_resource
 
 
 def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, bytes]:
-    """Return the number of the last event that is surely in it, and the message; `reason` says why it is sent.
+    """Return the number of the last event that the snapshot includes, and the snapshot as a message of the stream.
 
-    It may show a little more than that: whoever applies the events after that number comes to the same.
+    The snapshot may include effects of later events: a listener that applies those events comes to the same state.
+
+    Args:
+        connection: A reading connection.
+
+        wanted: Filter of strategy and subcloud.
+
+        reason: Why a snapshot is sent: `begin`, or why the listener could not resume.
     """
-    # Before everything else: what is committed meanwhile is told once more rather than never.
+    # Read first: an event that is committed meanwhile is then sent twice rather than never.
     last = newest_id(connection)
     strategy = read_queries.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
@@ -62,16 +69,16 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
 
 _log = structlog.get_logger(__name__)
 
-# The longest silence, in seconds: proxies close connections that say nothing.
+# Longest time without a message, in seconds: proxies close silent connections.
 _HEARTBEAT_S: Final = 15.0
 # Listeners of one process; each is a connection.
 _MOST_LISTENERS: Final = 1000
-# Who is further behind hears how things stand instead of how they came about.
+# A listener that is more events behind gets a snapshot in their place.
 _FURTHEST_BEHIND: Final = 10_000
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Tell how things stand, then everything that happens, until somebody hangs up.
+    """Send a snapshot, then every event, until the client hangs up.
 
     With `Last-Event-ID` the stream goes on after that event, without a gap and without a repeat.
     """
@@ -84,30 +91,32 @@ async def stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers=stream_headers("text/event-stream"))
     listener = await follower.attach(wanted, seen)
     try:
-        if not await serve(request, response, _tell(request, response, listener, first)):
+        if not await serve(request, response, _send_events(request, response, listener, first)):
             _log.info("stream.listener-gone")
     finally:
         follower.detach(listener)
     return response
 
 
-async def _tell(request: web.Request, response: web.StreamResponse, listener: EventListener, first: bytes) -> None:
+async def _send_events(
+    request: web.Request, response: web.StreamResponse, listener: EventListener, first: bytes
+) -> None:
     await response.prepare(request)
     await send(response, first or HEARTBEAT)
-    look_at_token = monotonic() + TOKEN_S
+    check_token_at = monotonic() + TOKEN_S
     while listener.ended is None:
         content = await listener.take(_HEARTBEAT_S)
         if listener.ended is None:
             await send(response, content or HEARTBEAT)
-        if monotonic() >= look_at_token:
-            look_at_token = monotonic() + TOKEN_S
+        if monotonic() >= check_token_at:
+            check_token_at = monotonic() + TOKEN_S
             if not await is_still_known(request):
                 listener.end("the token is no longer valid")
     await send(response, frame("dropped", Dropped(reason=listener.ended)))
 
 
 async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> tuple[int, bytes]:
-    """Return after which event the stream begins, and what is sent before it."""
+    """Return the number of the event after which the stream begins, and the message that is sent first."""
     header = request.headers.get("Last-Event-ID")
     if header:
         last = validated(EventsQuery, {"last_event_id": header}).last_event_id

@@ -24,14 +24,14 @@ from db.run_output import ends_of
 
 _log = structlog.get_logger(__name__)
 
-# Each is a connection.
+# Most followers of one process; each is a connection.
 _MOST: Final = 100
 # Pause between two looks, in seconds.
 _PAUSE_S: Final = 0.5
 
 
 class LogFollowers:
-    """Counts followers, looks for news of the runs that they wait for, and tells them when the service stops."""
+    """The followers of logs in this process: counted, woken by new output of their runs, and ended at the stop."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -42,10 +42,10 @@ class LogFollowers:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Hold a place.
+        """Count one follower, within a `with` block.
 
         Raises:
-            ApiError: 503; all are taken.
+            ApiError: 503; there are too many.
         """
         if self._count >= _MOST:
             detail = "Too many follow logs already; try again later."
@@ -58,7 +58,7 @@ class LogFollowers:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of followers."""
         return self._count
 
     @property
@@ -67,11 +67,11 @@ class LogFollowers:
         return self._closing.is_set()
 
     async def has_news(self, run_id: int, seen_bytes: int) -> bool:
-        """Wait for the next look; tell whether a run has printed more than its first `seen_bytes` bytes, or ended."""
+        """Wait for the next look; return whether a run has printed more than its first `seen_bytes` bytes, or ended."""
         self._wanted.add(run_id)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
-        # Shared: who hangs up must not take it from the others.
+        # Shared: a follower that hangs up must not cancel it for the others.
         ends = await asyncio.shield(self._looking)
         end = ends.get(run_id, seen_bytes)
         return end is None or end > seen_bytes
@@ -88,7 +88,7 @@ class LogFollowers:
             return {}
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but no longer than the service goes on."""
+        """Wait for a number of seconds, or until the service stops."""
         try:
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
@@ -96,14 +96,14 @@ class LogFollowers:
             return
 
     def close(self) -> None:
-        """Have all followers leave."""
+        """End all followers."""
         self._closing.set()
 
 
 # Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
 _SHORTEST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 4.0
-# The longest silence, in seconds: proxies close connections that say nothing, ours after 90 s.
+# Longest time without output, in seconds: proxies close silent connections, that of the installation after 90 s.
 _SILENCE_S: Final = 60.0
 
 
@@ -111,7 +111,7 @@ LOG_FOLLOWERS: Final = web.AppKey("log-followers", LogFollowers)
 
 
 async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
-    """Tell what the step of a subcloud, or one phase of it, has printed and prints, until it has ended.
+    """Send the output of the step of a subcloud, or of one phase of it, until it has ended.
 
     Raises:
         ApiError: 404 without a step; 503 when too many follow, or the database does not answer.
@@ -124,36 +124,36 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
             raise step_not_found()
         response = web.StreamResponse(headers=stream_headers("text/plain"))
         await response.prepare(request)
-        reader = _Reader(request, response, LogTail(step_id=step["id"], phase=phase))
+        reader = _LogSender(request, response, LogTail(step_id=step["id"], phase=phase))
         if not await serve(request, response, reader.run()):
             _log.info("log.follower-gone", subcloud=name)
         return response
 
 
-class _Reader:
-    """One who follows."""
+class _LogSender:
+    """Sends the output of one step to one follower."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse, tail: LogTail) -> None:
         self._request = request
         self._response = response
         self._tail = tail
-        self._told = LogPosition()
+        self._position = LogPosition()
         self._sent_at = self._token_seen_at = monotonic()
         self._pause_s = _SHORTEST_PAUSE_S
 
     async def run(self) -> None:
-        """Send until there is nothing more to come, or a reason to stop.
+        """Send until the step has ended, or until there is a reason to stop.
 
         Raises:
-            ConnectionError: The reader hung up.
+            ConnectionError: The follower hung up.
 
-            TimeoutError: It takes nothing in.
+            TimeoutError: It reads too slowly.
         """
         is_due = True
-        while (reason := await self._why_not()) is None:
+        while (reason := await self._stop_reason()) is None:
             if is_due:
                 await self._look()
-            if self._told.is_over:
+            if self._position.is_over:
                 return
             if monotonic() >= self._sent_at + _SILENCE_S:
                 await self._send_line(f"[... nothing new for {_SILENCE_S:g} s ...]")
@@ -161,31 +161,31 @@ class _Reader:
         await self._send_line(f"=== {reason} ===")
 
     async def _wait(self) -> bool:
-        """Wait a little; tell whether there may be something new."""
+        """Wait a little; return whether there may be new output."""
         followers = self._request.app[LOG_FOLLOWERS]
-        if not self._told.is_ended:
-            return await followers.has_news(self._told.place[1], self._told.seen_bytes)
+        if not self._position.is_ended:
+            return await followers.has_news(self._position.place[1], self._position.seen_bytes)
         await followers.pause(self._pause_s)
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         return True
 
     async def _look(self) -> None:
-        told = self._told
+        position = self._position
         try:
-            content, told = await self._request.app[SERVICES].reads.run(
-                lambda connection: self._tail.after(connection, told)
+            content, position = await self._request.app[SERVICES].reads.run(
+                lambda connection: self._tail.after(connection, position)
             )
         except DATABASE_ERRORS:
-            # What is printed meanwhile waits in it, or at the worker.
+            # Output of this time is kept in it, or at the worker.
             _log.warning("log.store-away")
             return
         if content:
             self._pause_s = _SHORTEST_PAUSE_S
             await self._send(content)
-        self._told = told
+        self._position = position
 
-    async def _why_not(self) -> str | None:
-        """Return why the reader gets no more; None: nothing speaks against it."""
+    async def _stop_reason(self) -> str | None:
+        """Return the reason to stop; None: there is none."""
         if self._request.app[LOG_FOLLOWERS].is_closing:
             return "the service is stopping; follow again"
         if self._request.transport is None or self._request.transport.is_closing():
@@ -197,9 +197,9 @@ class _Reader:
         return None
 
     async def _send_line(self, line: str) -> None:
-        """Send a line of our own."""
-        await self._send(f"{'' if self._told.is_line else chr(10)}{line}\n".encode())
-        self._told = replace(self._told, is_line=True)
+        """Send a line that is not output of a run."""
+        await self._send(f"{'' if self._position.is_line else chr(10)}{line}\n".encode())
+        self._position = replace(self._position, is_line=True)
 
     async def _send(self, content: bytes) -> None:
         await send(self._response, content)

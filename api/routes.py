@@ -34,7 +34,7 @@ _GROUPS = f"{_VERSION}/subcloud-groups"
 _HISTORY = f"{_VERSION}/strategies"
 _WEBHOOKS = f"{_VERSION}/webhooks"
 
-# Below the version, each with and without a slash at the end. What documents tell of a route is in `apidocs.openapi`.
+# Below the version, each with and without a slash at the end. Their descriptions are in `apidocs.openapi`.
 GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
@@ -64,7 +64,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_PATCH, f"{_GROUPS}/{{ref}}", groups.change, CHANGE),
     (hdrs.METH_DELETE, f"{_GROUPS}/{{ref}}", groups.delete, CHANGE),
     (hdrs.METH_GET, f"{_GROUPS}/{{ref}}/subclouds", groups.show_subclouds, READ),
-    # Reading too is for those who may change: a URL may hold a token.
+    # Reading needs the roles of a change: a URL may hold a token.
     (hdrs.METH_GET, _WEBHOOKS, webhooks.show_all, CHANGE),
     (hdrs.METH_POST, _WEBHOOKS, webhooks.create, CHANGE),
     (hdrs.METH_GET, f"{_WEBHOOKS}/{{ref}}", webhooks.show, CHANGE),
@@ -77,7 +77,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
 )
 
 
-# Where dcmanager's API has nothing, so that no parameter is ignored for its clients' sake; and what these take.
+# Beginnings of paths that dcmanager's API does not have: unknown parameters are refused there.
 _OWN: Final = (
     f"{_STRATEGY}/steps/{{ref}}/log",
     f"{_SUBCLOUDS}/{{ref}}/staged",
@@ -88,6 +88,7 @@ _OWN: Final = (
     _HISTORY,
     _WEBHOOKS,
 )
+# Models of the parameters of these routes.
 _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     strategies.show_step_log: StepLogQuery,
     events.stream: EventsQuery,
@@ -97,7 +98,7 @@ _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     webhooks.show_deliveries: DeliveryQuery,
 }
 
-# For anybody, without a token.
+# Without a token.
 PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
     ("/", health.show_versions),
     ("/livez", health.show_alive),
@@ -109,7 +110,7 @@ PUBLIC: Final[tuple[tuple[str, Handler], ...]] = (
 
 
 def own_query(path: str, handler: Handler) -> type[Request] | None:
-    """Return what takes every parameter of a route of our own; None for one of dcmanager's, which ignores others."""
+    """Return the model of a route's parameters; None for a route of dcmanager's API, which ignores unknown ones."""
     return _QUERIES.get(handler, Request) if path.startswith(_OWN) else None
 
 
@@ -125,14 +126,14 @@ def add_routes(router: web.UrlDispatcher) -> None:
 
 
 def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | None = None) -> Handler:
-    """Return `handler` for callers who hold one of the allowed roles only.
+    """Return a handler that checks token, role and parameters before `handler` runs.
 
     Args:
-        handler: Answers a request.
+        handler: Handler of the route.
 
-        allowed: The roles.
+        allowed: Roles, one of which the caller must hold.
 
-        query: Takes every parameter that may be sent; None: any may be.
+        query: Model of the parameters; others are refused. None: any parameter may be sent.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
@@ -147,7 +148,7 @@ def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | Non
 
 
 async def _authenticate(request: web.Request) -> Caller:
-    # X-Project-Id and X-User-Id come from the caller: who believes them lets anybody be anybody.
+    # X-Project-Id and X-User-Id come from the caller and prove nothing.
     token = request.headers.get("X-Auth-Token") or None
     try:
         return await request.app[SERVICES].authenticator.authenticate(token)

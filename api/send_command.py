@@ -50,13 +50,13 @@ _ID_LENGTH: Final = 255
 
 
 class Secret(Protocol):
-    """A secret other than a password, which goes along sealed."""
+    """A secret other than a password, which is sent sealed."""
 
     def seal(self, sealer: Sealer, *, bound_to: str) -> tuple[str | None, UnsealedReason | None]:
         """Return the sealed secret, or why there is none."""
 
-    def told(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the body of a good answer as the caller shall see it."""
+    def reveal(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the body of a successful answer as the caller shall see it."""
 
 
 async def send_command(  # noqa: PLR0913 - all by name
@@ -72,22 +72,23 @@ async def send_command(  # noqa: PLR0913 - all by name
     """Send a command and return the coordinator's answer.
 
     Args:
-        request: Whence the caller and the Idempotency-Key come.
+        request: Has the caller and the Idempotency-Key.
 
-        command_type: What is asked.
+        command_type: Type of the command.
 
-        subject: Name or id of what it is about.
+        subject: Name or id of the subcloud, group or webhook.
 
         data: The body as the caller wrote it; secrets are taken out here.
 
-        with_password: The command needs the body's `sysadmin_password`; it goes along sealed.
+        with_password: The command needs the `sysadmin_password` of the body; it is sent sealed.
 
-        secret: What goes along sealed in its place.
+        secret: Sent sealed in the place of a password.
 
-        note: The `info_message` of a good answer; None: it has none, but for the coordinator's.
+        note: The `info_message` of a successful answer; None: only that of the coordinator.
 
     Raises:
-        ApiError: Whatever the coordinator refused; 503 when nothing was handed over; 504 when no answer came.
+        ApiError: With the status and detail of the coordinator's answer; 503 when the command was not handed over; 504
+            when no answer came in time.
     """
     services = request.app[SERVICES]
     command_id = _command_id(request)
@@ -116,7 +117,7 @@ async def send_command(  # noqa: PLR0913 - all by name
         detail = f"Command {command_id} was handed over, but not answered in time; it may still be carried out."
         raise ApiError(HTTPStatus.GATEWAY_TIMEOUT, detail) from None
     if secret is not None and answer.status == HTTPStatus.OK:
-        answer = answer.model_copy(update={"body": secret.told(answer.body)})
+        answer = answer.model_copy(update={"body": secret.reveal(answer.body)})
     if note is not None and answer.status == HTTPStatus.OK:
         answer = answer.model_copy(update={"body": {**answer.body, "info_message": note}})
     return _response(answer)
@@ -136,7 +137,7 @@ def _response(answer: Answer) -> web.Response:
 
 
 def _command_id(request: web.Request) -> str:
-    """Return the id under which a repeat is recognised; callers cannot meet each other's."""
+    """Return the command's id, by which a repeat is recognised; ids of different callers never collide."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return str(uuid4())

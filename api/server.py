@@ -28,8 +28,8 @@ _BACKLOG: Final = 512
 _SHORTAGE_PAUSE_S: Final = 0.5
 _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Pause between two lines about refused connections, in seconds.
-_TELL_EVERY_S: Final = 10.0
-# How long a peer that is gone is told from a slow one, in milliseconds: how long sent bytes may be unacknowledged.
+_LOG_EVERY_S: Final = 10.0
+# Time after which sent bytes without an acknowledgement mean that the peer is gone, in milliseconds.
 _PEER_GONE_MS: Final = 60_000
 _SHUTDOWN_S: Final = 5.0
 _REFUSED: Final = last_answer(503, "There are too many connections; try again later.", "Retry-After: 5")
@@ -104,7 +104,7 @@ class _Acceptor:
         options: dict[str, Any],
         tls: TlsContext,
     ) -> None:
-        # What `web.BaseRunner.addresses` reads.
+        # Read by `web.BaseRunner.addresses`.
         self.sockets = tuple(sockets)
         self._server = server
         self._bounds = bounds
@@ -112,7 +112,7 @@ class _Acceptor:
         self._tls = tls
         self._counts = ConnectionCounts(bounds)
         self._refused = 0
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
         self._accepting = [asyncio.create_task(self._accept(one)) for one in sockets]
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -160,7 +160,7 @@ class _Acceptor:
                 **times,
             )
         except (OSError, asyncio.CancelledError) as error:
-            # Also what is no TLS, or takes too long to say hello.
+            # Also a handshake that is no TLS or takes too long.
             release()
             connection.close()
             if isinstance(error, asyncio.CancelledError):
@@ -169,14 +169,14 @@ class _Acceptor:
     def _refuse(self, connection: socket.socket, whose: str) -> None:
         with connection, suppress(OSError):
             if self._tls() is None:
-                # Both without waiting: what does not fit is not worth it.
+                # Both without waiting: a refusal that does not fit is dropped.
                 connection.send(_REFUSED)
                 connection.shutdown(socket.SHUT_WR)
         self._refused += 1
         now = asyncio.get_running_loop().time()
-        if now >= self._told_at + _TELL_EVERY_S:
+        if now >= self._logged_at + _LOG_EVERY_S:
             _log.warning("connections.refused", count=self._refused, too_many_of=whose)
-            self._refused, self._told_at = 0, now
+            self._refused, self._logged_at = 0, now
 
 
 async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
@@ -196,7 +196,7 @@ async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
 
 # Longer than a usual proxy keeps its connections, in seconds; aiohttp's own hour lets idle ones pile up.
 _KEEPALIVE_S: Final = 75.0
-# How long the body of a request that was answered already is taken in, in seconds.
+# How long to read the rest of a body after the response was sent, in seconds.
 _LINGERING_S: Final = 3.0
 # Largest request line and largest header, in bytes; Keystone's longest tokens stay well below.
 _LINE_BYTES: Final = 8190
@@ -246,7 +246,7 @@ def create_runner(app: web.Application, *, shutdown_s: float = 10.0) -> web.AppR
 
         shutdown_s: How long requests in flight may take when the server stops, in seconds.
     """
-    # What a caller writes wrong is answered. As a warning, each text of his would go to our log and stay in memory.
+    # Malformed headers are answered. As warnings, their texts would go to the log and stay in memory.
     for category in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.simplefilter("ignore", category)
     return web.AppRunner(app, shutdown_timeout=shutdown_s, **_OPTIONS)

@@ -93,19 +93,19 @@ def _place(error: yaml.MarkedYAMLError) -> str:
 _FILE: Final = "bootstrap_values"
 # Ansible connection variables of a site; the one field that is a mapping.
 _CONNECTION: Final = "connection"
-# The coordinator's words for the same faults in messages that did not come through here.
+# The coordinator's sentences for the same errors in commands that came by AMQP.
 _NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
 _INSTEAD: Final = "passwords come with each prestage command"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubcloudBody:
-    """What a body says of a subcloud.
+    """Fields of a subcloud in a body.
 
     Attributes:
         fields: The fields that are used, without secrets and files.
 
-        names: Names of everything that was sent, but for what is in the bootstrap values.
+        names: Names of all fields that were sent, but for those in the bootstrap values.
     """
 
     fields: dict[str, Any]

@@ -28,7 +28,7 @@ from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChang
 from messages.schemas import DetailedSubcloud, ListedSubcloud, SubcloudDetail
 from messages.serializers import subcloud_resource
 
-# What an operator, who may only manage and unmanage, may send.
+# Fields that an operator, who may only manage and unmanage, may send.
 _STATE: Final = "management-state"
 _Body = TypeVar("_Body")
 _MANAGING: Final = frozenset({_STATE, "force"})
@@ -64,7 +64,7 @@ async def add(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """Ask to change, manage or unmanage a subcloud; the body tells which, and so whether an operator may."""
+    """Ask to change, manage or unmanage a subcloud."""
     ref = path_ref(request, subcloud_not_found())
     form = await _read_for(request, ref, read_subcloud_change(request))
     if _STATE not in form.names or not _MANAGING.issuperset(form.names):
@@ -90,7 +90,7 @@ async def prestage(request: web.Request) -> web.Response:
 
 
 async def forget_staged(request: web.Request) -> web.Response:
-    """Ask to show no longer that a release is staged on a subcloud: nobody knows, after a restore for example."""
+    """Ask to show no longer that a release is staged on a subcloud: it is unknown, after a restore for example."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, StagedRequest))
     return await send_command(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)
@@ -114,7 +114,7 @@ async def _require_subcloud(request: web.Request, ref: str) -> None:
 
 
 async def _read_for(request: web.Request, ref: str, reading: Awaitable[_Body]) -> _Body:
-    """Return a body that is about a subcloud; that there is none comes before what is wrong with the body."""
+    """Return the body of a request about a subcloud; a missing subcloud is reported before an error in the body."""
     try:
         return await reading
     except ApiError:

@@ -1,4 +1,4 @@
-"""/v1.0/webhooks: who is told of events by HTTP, and what came of it. Not of dcmanager's API."""
+"""/v1.0/webhooks: webhooks and their deliveries. Not of dcmanager's API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SHOWN_ALREADY: Final = (
 
 
 class _SigningSecret:
-    """The secret of one request: given by the caller, or made here and shown in this one answer."""
+    """The signing secret of one request: given by the caller, or made here and shown in this one answer."""
 
     def __init__(self, given: Any, *, is_made: bool) -> None:
         self._is_made = is_made
@@ -50,8 +50,8 @@ class _SigningSecret:
         self._sealed = sealer.seal(self._secret, bound_to=bound_to)
         return self._sealed, None
 
-    def told(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer with a made secret; a repeated command gets the first answer, whose secret was another."""
+    def reveal(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer with the secret that was made; a repeat gets the first answer, whose secret was another."""
         shown = {key: value for key, value in body.items() if key != SEAL_TAG}
         if not self._is_made or self._sealed is None:
             return shown
@@ -82,7 +82,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Ask for a new webhook; a secret that nobody gave is made, and shown in the answer."""
+    """Ask for a new webhook; without a secret in the body one is made, and shown in the answer."""
     body = await read_known(request, WebhookBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None)
@@ -115,7 +115,7 @@ async def redeliver(request: web.Request) -> web.Response:
 
 
 async def show_deliveries(request: web.Request) -> web.Response:
-    """Show what was and is to be sent to a webhook, newest first, page by page; `state` narrows it."""
+    """Show the deliveries of a webhook, newest first, page by page; `state` narrows them."""
     ref, page = path_ref(request, webhook_not_found()), read_query(DeliveryQuery, request)
 
     def parse_request(connection: Connection) -> bytes:

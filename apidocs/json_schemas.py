@@ -13,7 +13,7 @@ _REF: Final = "#/components/schemas/{model}"
 
 
 class Generator(GenerateJsonSchema):
-    """Makes them without what tells nothing: titles made of names, and null as the default of what may be left out."""
+    """Generator of schemas without titles made of names, and without null as the default of optional fields."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """Return that none is set."""
@@ -21,7 +21,7 @@ class Generator(GenerateJsonSchema):
         return False
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        """Return the schema of what has a default."""
+        """Return the schema of a field with a default."""
         found = super().default_schema(schema)
         if found.get("default", ...) is None:
             del found["default"]
@@ -29,7 +29,7 @@ class Generator(GenerateJsonSchema):
 
 
 class Schemas:
-    """The schemas of the given models, which judge, and types, which are shown."""
+    """Schemas of models, which validate requests, and of types, which are shown in responses."""
 
     def __init__(self, models: Iterable[type[BaseModel]], types: Iterable[Any]) -> None:
         # A type may be unhashable, so each is known by its place.
@@ -49,5 +49,5 @@ class Schemas:
         return dict(self._found[self._models.index(model), "validation"])
 
     def of_type(self, shown: Any) -> dict[str, Any]:
-        """Return the schema of what is shown."""
+        """Return the schema of a type that is shown."""
         return dict(self._found[len(self._models) + self._types.index(shown), "serialization"])

@@ -90,13 +90,13 @@ _log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
-# What any token of Keystone looks like; anything else is not worth a question, nor fit for a header.
+# Form of every token of Keystone; a text of another form is not sent to Keystone, nor fit for a header.
 _FORM: Final = re.compile(r"[\x21-\x7e]{1,8000}")
 # Questions at once; Keystone takes about 10 ms for one.
 _THREADS: Final = 8
 # Questions that run or wait for a thread; more would only wait until they are too late.
 _MOST_PENDING: Final = 256
-# How long the answer of a readiness check counts, in seconds: anybody may ask, and as often as they like.
+# How long the result of a readiness check counts, in seconds: the route is public and may be called at any rate.
 _CHECK_COUNTS_S: Final = 5.0
 
 
@@ -122,10 +122,10 @@ class TokenValidator(Protocol):
 
 
 class KeystoneAuthenticator:
-    """Knows callers by what Keystone says of their tokens.
+    """Identifies callers by tokens that Keystone validates.
 
     Args:
-        validator: Asks Keystone.
+        validator: Validates tokens at Keystone.
         timeout_s: How long a caller waits for Keystone, in seconds.
         cache_s: How long an answer counts, in seconds; a revoked token works no longer than that.
     """
@@ -135,15 +135,15 @@ class KeystoneAuthenticator:
         self._timeout_s = timeout_s
         self._cache = ValidationCache(cache_s)
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="keystone")
-        # By digest: who comes with the same token meanwhile waits for the same answer.
+        # By digest: concurrent requests with the same token share one validation.
         self._pending: dict[bytes, asyncio.Future[ValidToken | None]] = {}
-        # What was last wrong with Keystone; None: nothing.
+        # Last reason why Keystone could not be used; None: it can.
         self._last_reason: str | None = None
         self._checking = asyncio.Lock()
         self._checked_until = float("-inf")
 
     async def authenticate(self, token: str | None) -> Caller:
-        """Return the caller; at most one question about a token is on its way at a time."""
+        """Return the caller; concurrent requests with one token cost one validation."""
         if not token:
             raise MissingTokenError
         if not _FORM.fullmatch(token):
@@ -168,7 +168,7 @@ class KeystoneAuthenticator:
             return self._last_reason
 
     def close(self) -> None:
-        """Take no more questions; those on their way end by themselves. Repeating it does nothing."""
+        """Validate no more tokens; validations that run end by themselves. A repeat does nothing."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._validator.close()
 
@@ -176,7 +176,7 @@ class KeystoneAuthenticator:
         question = self._pending.get(digest) or self._question(digest, token)
         try:
             async with asyncio.timeout(self._timeout_s):
-                # Whoever goes away must not end the question for those who wait for the same answer.
+                # A caller that hangs up must not cancel the validation that others wait for.
                 known = await asyncio.shield(question)
         except TimeoutError:
             self._note("Keystone does not answer in time")
@@ -201,7 +201,7 @@ class KeystoneAuthenticator:
     def _start(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         too_late = monotonic() + self._timeout_s
         started = asyncio.get_running_loop().run_in_executor(self._threads, partial(_unless_late, work, too_late))
-        # Nobody may be waiting any more when it fails.
+        # It may fail after its callers have gone.
         started.add_done_callback(lambda done: done.cancelled() or done.exception())
         return started
 
@@ -214,7 +214,7 @@ class KeystoneAuthenticator:
             self._cache.put(digest, known, asked_at)
 
     def _note(self, fault: str | None) -> None:
-        """Log what changed; a Keystone that is away is told once, not with each request."""
+        """Log a change of the state of Keystone: once when it goes away, not with each request."""
         if fault == self._last_reason:
             return
         self._last_reason = fault
@@ -225,7 +225,7 @@ class KeystoneAuthenticator:
 
 
 def _unless_late(work: Callable[[], _T], too_late: float) -> _T:
-    """Do the work unless nobody waits for it any more, so that Keystone is not asked old questions when it is back."""
+    """Do the work unless its time has passed, so that Keystone gets no outdated requests when it is back."""
     if monotonic() >= too_late:
         raise KeystoneUnavailableError("Keystone does not answer in time")
     return work()

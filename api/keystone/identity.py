@@ -23,7 +23,7 @@ _SHOWN_NAME_LENGTH: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class ValidToken:
-    """A token that Keystone found good."""
+    """A token that Keystone has validated."""
 
     caller: Caller
     # When Keystone stops taking it, on Keystone's clock.
@@ -70,12 +70,12 @@ class _ErrorBody(BaseModel):
 
 
 def read_token(body: bytes, project_domain: str) -> ValidToken:
-    """Return the caller of a validation's answer.
+    """Return the caller in Keystone's response to a validation.
 
-    A project counts only when it is in `project_domain`: whoever manages another domain may call a project `admin`.
+    A project counts only when it is in `project_domain`: the manager of another domain may call a project `admin`.
 
     Raises:
-        ValueError: The body is no such answer; its message may quote it.
+        ValueError: The body is no such response; the message may quote it.
     """
     token = _ValidationBody.model_validate_json(body).token
     project = token.project
@@ -97,7 +97,7 @@ def read_token(body: bytes, project_domain: str) -> ValidToken:
 
 
 def is_keystone_error(body: bytes, code: int) -> bool:
-    """Tell whether an error's body is Keystone's own, rather than that of something between."""
+    """Return whether the body of an error is Keystone's own, rather than that of a proxy."""
     try:
         return _ErrorBody.model_validate_json(body).error.code == code
     except ValueError:
@@ -105,7 +105,7 @@ def is_keystone_error(body: bytes, code: int) -> bool:
 
 
 def _name(user: _User) -> str:
-    # Names repeat among domains and over time; ids never do. The name is for whoever reads logs.
+    # Names repeat among domains and over time; ids never do. The name is for readers of logs.
     shown = "".join(letter if letter.isprintable() else "?" for letter in user.name[:_SHOWN_NAME_LENGTH])
     return f"{shown} ({user.id})"
 
@@ -122,7 +122,7 @@ USUAL_ROLES: Final = frozenset({"admin", "service"})
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceAccount:
-    """Where Keystone is and as whom we ask it."""
+    """Address of Keystone, and the service user with which tokens are validated."""
 
     # With or without /v3.
     auth_url: str
@@ -170,7 +170,7 @@ class KeystoneIdentity:
         self._was_forbidden = False
 
     def validate(self, token: str) -> ValidToken | None:
-        """Return what Keystone knows of a token; None: it is unknown, expired or revoked.
+        """Return a token as Keystone knows it; None: it is unknown, expired or revoked.
 
         Raises:
             KeystoneUnavailableError: Keystone cannot tell.
@@ -187,12 +187,13 @@ class KeystoneIdentity:
         raise KeystoneUnavailableError(_REFUSED if status in _REFUSALS else f"Keystone answers with HTTP {status}")
 
     def check(self) -> frozenset[str]:
-        """Return the roles of the service user, when Keystone answers questions about tokens.
+        """Return the roles of the service user, when Keystone validates tokens.
 
-        Anybody may ask about a token of their own, so that this alone does not prove that others are told about.
+        Every user may validate a token of their own, so this alone does not prove that the service user may validate
+        those of others.
 
         Raises:
-            KeystoneUnavailableError: It does not answer, or it has refused to tell about a caller.
+            KeystoneUnavailableError: It does not answer, or has refused to validate the token of a caller.
         """
         # A token of ours that has died meanwhile is found out by the first question, and replaced.
         known = self.validate(self._service_token()) or self.validate(self._service_token())

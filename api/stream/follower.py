@@ -16,7 +16,7 @@ from api.database_reader import DATABASE_ERRORS, Read
 from db import events
 from messages.events import cloud_event, subclouds_of
 
-# Nothing is told by it; it keeps the connection alive through proxies that close silent ones.
+# A comment, which keeps the connection alive through proxies that close silent ones.
 HEARTBEAT: Final = b": still here\n\n"
 
 
@@ -33,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What a listener wants to hear; None: everything."""
+    """Filter of events; None: any."""
 
     strategy_id: int | None = None
     subcloud: str | None = None
@@ -41,12 +41,12 @@ class Filter:
     type: str | None = None
 
     @property
-    def is_everything(self) -> bool:
-        """Tell whether nothing is left out."""
+    def passes_all(self) -> bool:
+        """Whether every event passes."""
         return self.strategy_id is None and self.subcloud is None and self.type is None
 
-    def wants(self, frame: Frame) -> bool:
-        """Tell whether an event passes."""
+    def passes(self, frame: Frame) -> bool:
+        """Return whether an event passes."""
         return (
             (self.strategy_id is None or frame.strategy_id == self.strategy_id)
             and (self.subcloud is None or self.subcloud in frame.subclouds)
@@ -82,11 +82,11 @@ _WAITING_BYTES: Final = 2 * 1024 * 1024
 
 
 class EventListener:
-    """One who listens: bytes that wait for him, or the reason why there will be no more."""
+    """One client of the stream: bytes that wait to be sent, or the reason why the stream ends."""
 
     def __init__(self, wanted: Filter, seen: int) -> None:
         self.wanted = wanted
-        # Number of the last event that he was handed, or does not want.
+        # Number of the last event that was enqueued, or did not pass.
         self.seen = seen
         # Why the stream ends; None: it goes on.
         self.ended: str | None = None
@@ -94,14 +94,14 @@ class EventListener:
         self._size = 0
         self._something = asyncio.Event()
 
-    def hand(self, frames: Sequence[Frame], everything: bytes) -> None:
-        """Hand events on; `everything` is the content of all of them, for who wants them all and has seen none."""
+    def enqueue(self, frames: Sequence[Frame], everything: bytes) -> None:
+        """Enqueue those events that are new and pass; `everything` is the content of all of them."""
         if self.ended is not None or not frames or frames[-1].id <= self.seen:
             return
-        if self.wanted.is_everything and frames[0].id > self.seen:
+        if self.wanted.passes_all and frames[0].id > self.seen:
             content = everything
         else:
-            content = b"".join(one.content for one in frames if one.id > self.seen and self.wanted.wants(one))
+            content = b"".join(one.content for one in frames if one.id > self.seen and self.wanted.passes(one))
         self.seen = frames[-1].id
         if not content:
             return
@@ -113,19 +113,19 @@ class EventListener:
         self._something.set()
 
     def prepend(self, frames: Sequence[Frame]) -> None:
-        """Put events before everything that waits."""
+        """Put events before those that wait."""
         if frames and self.ended is None:
             self._waiting[:0] = [one.content for one in frames]
             self._something.set()
 
     def end(self, reason: str) -> None:
-        """Say that there will be no more; what waits is forgotten."""
+        """End the stream; bytes that wait are dropped. Of several reasons the first counts."""
         self.ended = self.ended or reason
         self._waiting.clear()
         self._something.set()
 
     async def take(self, longest_s: float) -> bytes:
-        """Return what waits; nothing when nothing came for `longest_s` seconds, or when the stream has ended."""
+        """Return the bytes that wait; empty when none came for `longest_s` seconds, or when the stream has ended."""
         try:
             async with asyncio.timeout(longest_s):
                 await self._something.wait()
@@ -141,7 +141,12 @@ class EventListener:
 class Follower:
     """Follows the events of one installation.
 
-    `read` runs a query; `source` returns the CloudEvents source; `pause_s` is how long it waits between two looks.
+    Args:
+        read: Runs a query.
+
+        source: Returns the CloudEvents source.
+
+        pause_s: Pause between two reads of the table, in seconds.
     """
 
     def __init__(self, read: Read, source: Callable[[Connection], str], pause_s: float = 0.3) -> None:
@@ -152,12 +157,12 @@ class Follower:
         self._listeners: set[EventListener] = set()
         self._task: asyncio.Task[None] | None = None
         self._beginning = asyncio.Lock()
-        # Number of the last event that was handed out.
+        # Number of the last event that was dispatched.
         self._seen = 0
 
     @property
     def listeners(self) -> int:
-        """How many listen now."""
+        """Number of listeners."""
         return len(self._listeners)
 
     async def attach(self, wanted: Filter, seen: int) -> EventListener:
@@ -167,7 +172,7 @@ class Follower:
             ApiError: 503; the database does not answer.
         """
         await self._begin()
-        # From here on he is handed what comes; what was before is put in front of it.
+        # From here on new events are enqueued; earlier ones are put in front of them.
         known = self._seen
         listener = EventListener(wanted, max(seen, known))
         self._listeners.add(listener)
@@ -179,7 +184,7 @@ class Follower:
         return listener
 
     def detach(self, listener: EventListener) -> None:
-        """Hand nothing more to a listener. Repeating it does nothing."""
+        """Remove a listener. A repeat does nothing."""
         self._listeners.discard(listener)
         if not self._listeners and self._task is not None:
             self._task.cancel()
@@ -191,7 +196,7 @@ class Follower:
             listener.end("the service is stopping; listen again")
 
     async def _begin(self) -> None:
-        """Follow from now on, unless somebody listens already."""
+        """Start to follow, unless there is a listener already."""
         async with self._beginning:
             if self._source is None:
                 self._source = await self._read(self._source_of)
@@ -200,7 +205,7 @@ class Follower:
                 self._task = asyncio.create_task(self._follow())
 
     async def _catch_up(self, listener: EventListener, seen: int, known: int) -> None:
-        """Put the events between two numbers before what came meanwhile."""
+        """Put the events between two numbers before those that came meanwhile."""
         missed: list[Frame] = []
         while seen < known:
             frames = await self._frames_after(seen)
@@ -208,7 +213,7 @@ class Follower:
             if not frames or frames[-1].id >= known:
                 break
             seen = frames[-1].id
-        listener.prepend([one for one in missed if listener.wanted.wants(one)])
+        listener.prepend([one for one in missed if listener.wanted.passes(one)])
 
     async def _frames_after(self, seen: int) -> list[Frame]:
         source = self._source or ""
@@ -220,19 +225,19 @@ class Follower:
         while True:
             try:
                 while frames := await self._frames_after(self._seen):
-                    self._hand_out(frames)
+                    self._dispatch(frames)
             except DATABASE_ERRORS:
-                # The database is away; the events wait in it.
+                # The events are kept in the database until it answers.
                 _log.warning("stream.store-away")
             except Exception:  # noqa: BLE001 - the top of a task
                 _log.exception("stream.failed")
             await asyncio.sleep(self._pause_s)
 
-    def _hand_out(self, frames: Sequence[Frame]) -> None:
+    def _dispatch(self, frames: Sequence[Frame]) -> None:
         self._seen = frames[-1].id
         everything = b"".join(one.content for one in frames)
         for listener in self._listeners:
-            listener.hand(frames, everything)
+            listener.enqueue(frames, everything)
 
 
 FOLLOWER: Final = web.AppKey("follower", Follower)

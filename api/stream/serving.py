@@ -1,4 +1,4 @@
-"""Common rules of the streams: how long a listener may take to read, and whether it may still listen."""
+"""Sending of streams: limits for slow readers, and the check that the caller's token is still valid."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from api.context import SERVICES
 from api.errors import AuthenticationError, AuthenticatorUnavailableError
 from db.unavailable import DatabaseUnavailableError
 
-# Written at once, in bytes; so much a listener must take in within so many seconds.
+# Size of one write, in bytes, and the time within which a listener must read it, in seconds.
 CHUNK_BYTES: Final = 256 * 1024
 WRITE_S: Final = 10.0
-# Pause between two looks at the token, in seconds: so long a revoked one may go on listening.
+# Pause between two checks of the token, in seconds: so long a revoked token keeps a stream.
 TOKEN_S: Final = 30.0
 
 
 def stream_headers(content_type: str) -> dict[str, str]:
-    """Return the headers of an answer that comes bit by bit; `content_type` is that of text, without its charset."""
+    """Return the headers of a streamed response; `content_type` is that of text, without its charset."""
     return {
         "Content-Type": f"{content_type}; charset=utf-8",
         "Cache-Control": "no-cache, no-transform",
-        # Else nginx keeps back what was sent until a buffer is full.
+        # Otherwise nginx holds the stream back until a buffer is full.
         "X-Accel-Buffering": "no",
     }
 
 
 async def send(response: web.StreamResponse, content: bytes) -> None:
-    """Send content of any length to a listener who goes on taking it in.
+    """Send content of any length to a listener that goes on reading.
 
     Raises:
         ConnectionError: The listener hung up.
 
-        TimeoutError: It takes too little in.
+        TimeoutError: It reads less than 256 KiB in ten seconds.
     """
     for start in range(0, len(content), CHUNK_BYTES):
         async with asyncio.timeout(WRITE_S):
             await response.write(content[start : start + CHUNK_BYTES])
 
 
-async def serve(request: web.Request, response: web.StreamResponse, telling: Awaitable[None]) -> bool:
-    """Await what tells something, then end the answer; tell whether the listener was there to the end.
+async def serve(request: web.Request, response: web.StreamResponse, sending: Awaitable[None]) -> bool:
+    """Await `sending`, then end the response; return whether the listener was there to the end.
 
-    An answer that a listener does not take in is cut: what ends in good order would look like all there is, and what
-    waits to be sent would wait for ever.
+    The connection of a listener that does not read is cut: a response that ends in good order would look complete, and
+    what waits to be sent would wait for ever.
     """
     try:
-        await telling
+        await sending
         # Waits for all that was written before, which aiohttp would do without a bound.
         async with asyncio.timeout(WRITE_S):
             await response.write_eof()
@@ -62,12 +62,12 @@ async def serve(request: web.Request, response: web.StreamResponse, telling: Awa
 
 
 async def is_still_known(request: web.Request) -> bool:
-    """Tell whether the caller's token is still good for reading."""
+    """Return whether the caller's token still allows reading; True while tokens cannot be validated."""
     try:
         caller = await request.app[SERVICES].authenticator.authenticate(request.headers.get("X-Auth-Token"))
     except AuthenticationError:
         return False
     except (AuthenticatorUnavailableError, DatabaseUnavailableError):
-        # Nobody can tell now; the next look may.
+        # The token cannot be validated now; the next check may succeed.
         return True
     return caller.may(READ)

@@ -1,6 +1,6 @@
-"""The log of a step as it grows: what there is, then what comes, run after run, until nothing more will come.
+"""The log of a step as it grows: the output there is, then that of each run that follows, until the step has ended.
 
-Pure but for its reads. How much was told is a value, so that a look that was given up half-way has changed nothing.
+Pure but for its reads. The position in the log is a value, so that a read that was given up has changed nothing.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _BEFORE_ALL: Final = (-1, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class LogPosition:
-    """How much of a log was told; at first nothing."""
+    """Position in a log: the end of the part that was sent."""
 
-    # Place of the run that was told of last.
+    # Place of the last run of which a part was sent.
     place: tuple[int, int] = _BEFORE_ALL
-    # How much of what it printed was told.
+    # Number of bytes of its output that were sent.
     seen_bytes: int = 0
-    # All of it was told.
+    # Whether all of its output was sent.
     is_ended: bool = True
-    # The text ends with a whole line.
+    # Whether the text ends with a whole line.
     is_line: bool = True
-    # Nothing more will come.
+    # Whether nothing will follow.
     is_over: bool = False
 
 
@@ -44,38 +44,38 @@ class LogTail:
     step_id: int
     phase: str | None
 
-    def after(self, connection: Connection, told: LogPosition) -> tuple[bytes, LogPosition]:
-        """Return what is new since `told`, and what is told with it."""
+    def after(self, connection: Connection, position: LogPosition) -> tuple[bytes, LogPosition]:
+        """Return the text after a position, and the position after that text."""
         # Before the runs: when the step is over, all of them are there.
         step = read_queries.followed_step(connection, self.step_id)
         if step is None:
-            return b"", replace(told, is_over=True)
+            return b"", replace(position, is_over=True)
         runs = phase_runs(connection, step, self.phase)
         content = []
-        for run in _to_tell(runs, told):
-            new, told = self._tell(connection, run, told)
+        for run in _runs_after(runs, position):
+            new, position = self._send_run(connection, run, position)
             content.append(new)
         if self._is_over(step, runs):
-            told = replace(told, is_over=True)
+            position = replace(position, is_over=True)
             content.append(self._last_line(step, runs))
-        return b"".join(content), told
+        return b"".join(content), position
 
-    def _tell(self, connection: Connection, run: PhaseRun, told: LogPosition) -> tuple[bytes, LogPosition]:
+    def _send_run(self, connection: Connection, run: PhaseRun, position: LogPosition) -> tuple[bytes, LogPosition]:
         head, has_outcome = b"", False
-        if told.place != run.place:
-            # One phase is told as it is; that another attempt of it begins is told all the same.
-            has_header = self.phase is None or told.place != _BEFORE_ALL
-            told = LogPosition(place=run.place, is_ended=False)
+        if position.place != run.place:
+            # The output of a single phase has no header, but another attempt of the phase has one.
+            has_header = self.phase is None or position.place != _BEFORE_ALL
+            position = LogPosition(place=run.place, is_ended=False)
             if has_header and not run.is_running and not run.has_text:
                 # It ended without a word, as most prechecks do.
-                return b"", replace(told, is_ended=True)
+                return b"", replace(position, is_ended=True)
             if has_header:
                 head, has_outcome = header(run), not run.is_running
-        text = text_after(connection, run, told.seen_bytes)
-        is_line = text.content.endswith(b"\n") if text.content else told.is_line
+        text = text_after(connection, run, position.seen_bytes)
+        is_line = text.content.endswith(b"\n") if text.content else position.is_line
         content = head + text.content
         if run.is_running:
-            return content, replace(told, seen_bytes=text.end_bytes, is_line=is_line)
+            return content, replace(position, seen_bytes=text.end_bytes, is_line=is_line)
         end = b"" if has_outcome else _end(run)
         return content + (b"" if is_line else b"\n") + end, LogPosition(place=run.place)
 
@@ -91,7 +91,7 @@ class LogTail:
 
     def _last_line(self, step: Row, runs: list[PhaseRun]) -> bytes:
         if self.phase is not None and runs:
-            # How the phase ended was told.
+            # The end of the phase was sent.
             return b""
         why = step["details"] or ("its strategy was deleted" if step["state"] == StepState.INITIAL else "")
         return f"=== {step['subcloud_name']}: {step['state']}{why and ': '}{why} ===\n".encode()
@@ -107,9 +107,11 @@ def _end(run: PhaseRun) -> bytes:
     return f"=== {run.phase}, attempt {run.attempt}, {run.outcome}{details} ===\n".encode()
 
 
-def _to_tell(runs: list[PhaseRun], told: LogPosition) -> list[PhaseRun]:
-    """Return the runs whose ends were not told; at first each phase begins with its newest run that printed."""
-    if told.place == _BEFORE_ALL:
+def _runs_after(runs: list[PhaseRun], position: LogPosition) -> list[PhaseRun]:
+    """Return the runs whose ends were not sent; at first each phase begins with its newest run that printed."""
+    if position.place == _BEFORE_ALL:
         newest = {run.phase: run.place for run in runs if run.has_text}
         return [run for run in runs if run.place >= newest.get(run.phase, run.place)]
-    return [run for run in runs if run.place > told.place or (run.place == told.place and not told.is_ended)]
+    return [
+        run for run in runs if run.place > position.place or (run.place == position.place and not position.is_ended)
+    ]

@@ -42,7 +42,7 @@ SERVERS_SECURITY: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where messages are found; without a server or an address somebody else says where."""
+    """Server and address of a channel; None: they are known at run time only."""
 
     address: str | None = None
     server: str | None = None

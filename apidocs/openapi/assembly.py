@@ -56,12 +56,12 @@ _KEY: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Route:
-    """A route, and what is told of it."""
+    """A route and its description."""
 
     method: str
     path: str
     handler: Handler
-    # None: anybody.
+    # None: no token is needed.
     allowed: frozenset[Role] | None
     operation: Operation
 

@@ -1,4 +1,4 @@
-"""Types of answers that only the API has, around the objects of the wire."""
+"""Types of responses that only the HTTP API has, around the objects of the wire."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The page for people: the OpenAPI document as HTML, without scripts and without anything from elsewhere.
+"""The OpenAPI document as an HTML page, without scripts and without content from elsewhere.
 
-A function of the document alone, so it tells nothing that the document does not.
+A function of the document alone, so it shows nothing that the document does not have.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _answers(responses: Mapping[str, Any], document: Mapping[str, Any]) -> Itera
         if "$ref" in found:
             answer = document["components"]["responses"][found["$ref"].rpartition("/")[2]]
         shown = ""
-        # Errors all look alike; the text above tells.
+        # Errors all have the same type, so it is left out.
         if "text/html" not in answer["content"] or len(answer["content"]) == 1:
             shown = "; ".join(
                 f"<code>{escape(media_type)}</code>: {type_text(content['schema'])}"

@@ -11,7 +11,7 @@ from typing import Any, Final
 Schema = Mapping[str, Any]
 
 _CODE: Final = re.compile(r"`([^`]*)`")
-# What narrows a type, and how it is said.
+# Keywords that narrow a type, with their wording.
 _LIMITS: Final = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -26,13 +26,13 @@ _LIMITS: Final = {
 
 
 def prose(text: str) -> str:
-    """Return paragraphs, with what stands in backticks as code; everything else is text."""
+    """Return a text as HTML paragraphs, with parts in backticks as code."""
     paragraphs = (_CODE.sub(r"<code>\1</code>", escape(part)) for part in text.split("\n\n") if part)
     return "".join(f"<p>{part}</p>" for part in paragraphs)
 
 
 def field_list(rows: Iterable[tuple[str, str]], kind: str = "fields") -> str:
-    """Return a list of names with what is told of each; both are HTML. `kind` is of the style."""
+    """Return a list of names with their descriptions, both HTML; `kind` is the class of the style sheet."""
     return f'<dl class="{kind}">{"".join(f"<div><dt>{name}</dt><dd>{told}</dd></div>" for name, told in rows)}</dl>'
 
 

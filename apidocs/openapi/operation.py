@@ -13,15 +13,15 @@ from messages.requests.base import Request
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """A body that a route takes in."""
+    """The body of the requests of a route."""
 
-    # Judges the body; its JSON Schema is what the document shows.
+    # Validates the body; its JSON Schema is in the document.
     model: type[Request]
-    # What callers send, by a few words of what it is for; accepted by the model.
+    # Example bodies by a short description; each is accepted by the model.
     examples: Mapping[str, Mapping[str, Any]]
     # Whether it may come as multipart/form-data too.
     is_form: bool = False
-    # Of a form, the part that is a file, and what it holds.
+    # Name and description of the part of a form that is a file.
     file: tuple[str, str] | None = None
 
 
@@ -36,10 +36,10 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """What a route shows."""
+    """A response of a route, other than an error."""
 
     description: str
-    # What `TypeAdapter` reads; text is `str`.
+    # A type for `TypeAdapter`; text is `str`.
     type: Any = None
     media_type: str = "application/json"
 
@@ -48,20 +48,20 @@ class Response:
 class Operation:
     """One route. The handler's docstring describes it; path, method and roles are those of the route."""
 
-    # Unique, words with dashes between: its title, and what generated clients call it.
+    # Unique, words with dashes between: the title, and the name in generated clients.
     id: str
     tag: str
     response: Response
-    # Status → when it is answered. What every route of its kind may answer is added: see `answers`.
+    # Description of each error by status. Errors that routes of the kind share are added: see `responses`.
     errors: Mapping[int, str] = field(default_factory=dict)
-    # Status → what is shown with it instead of an error page.
+    # Responses with another status that are no errors.
     other_responses: Mapping[int, Response] = field(default_factory=dict)
     query: type[Request] | None = None
     headers: tuple[Header, ...] = ()
     body: Body | None = None
-    # What `{ref}` of the path stands for, and an example.
+    # Description and example of `{ref}` in the path.
     ref: tuple[str, str] | None = None
-    # What `{id}` of the path, a number, stands for, and an example.
+    # Description and example of the number `{id}` in the path.
     number: tuple[str, int] | None = None
     # Carries a command to the coordinator.
     is_command: bool = False
@@ -100,7 +100,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 _RETRY: Final = {
     "Retry-After": {"description": "How long to wait, in seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}
 }
-# What is the same for all routes, by status.
+# Names and descriptions of errors that routes share, by status.
 _SHARED: Final = {
     401: ("Unauthorized", "There is no token, or it is not known."),
     403: ("Forbidden", "The token's role may not do this."),
@@ -117,12 +117,12 @@ _REUSED: Final = "The Idempotency-Key was used for something else."
 
 
 def shared_responses() -> dict[str, Any]:
-    """Return the answers that routes refer to, by name."""
+    """Return the responses that routes refer to, by name."""
     return {name: _error_response(text, status) for status, (name, text) in _SHARED.items()}
 
 
 def responses(operation: Operation, schemas: Schemas, *, is_guarded: bool) -> dict[str, Any]:
-    """Return the answers of a route by status."""
+    """Return the responses of a route by status."""
     found: dict[int, Any] = {200: _response(operation.response, schemas)}
     found |= {status: _response(shown, schemas) for status, shown in operation.other_responses.items()}
     found |= {status: _error_response(text, status) for status, text in _error_descriptions(operation).items()}
@@ -132,7 +132,7 @@ def responses(operation: Operation, schemas: Schemas, *, is_guarded: bool) -> di
 
 
 def _error_descriptions(operation: Operation) -> dict[int, str]:
-    """Return when the route itself refuses, by status."""
+    """Return the descriptions of the errors of the route itself, by status."""
     reasons: dict[int, list[str]] = {}
     if operation.query is not None:
         reasons[400] = [_PARAMETER]

@@ -21,7 +21,7 @@ def frames(*ids: int, kind: str = "step.prestage.complete") -> list[Frame]:
 def hand(listener: EventListener, *ids: int) -> None:
     """Hand events on as the follower does."""
     found = frames(*ids)
-    listener.hand(found, b"".join(one.content for one in found))
+    listener.enqueue(found, b"".join(one.content for one in found))
 
 
 async def test_each_event_once_and_in_order() -> None:
