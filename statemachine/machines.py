@@ -130,12 +130,3 @@ def fire_strategy(state: str, trigger: str) -> StrategyState:
         IllegalTransitionError: `state` is unknown or has no such transition; nothing changed.
     """
     return StrategyState(_fire(STRATEGY, state, trigger))
-
-
-def fire_step(state: str, trigger: str) -> StepState:
-    """Return the state that `trigger` leads a step of the served types to.
-
-    Raises:
-        IllegalTransitionError: `state` is unknown or has no such transition; nothing changed.
-    """
-    return STEP.fire(state, trigger)

@@ -57,6 +57,6 @@ def test_step_states_have_one_writer() -> None:
 
 def test_transitions_are_fired_in_the_core() -> None:
     """No module outside the core fires a transition of a step: the database writes the state that it is given."""
-    firing = {name for name, text in sources() if "fire_step" in text or "STEP.fire" in text}
+    firing = {name for name, text in sources() if "StepMachine" in text or "STEP.fire" in text}
 
     assert {name for name in firing if not name.startswith("statemachine/")} == set()

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from statemachine.errors import IllegalTransitionError
-from statemachine.machines import fire_step, fire_strategy
+from statemachine.machines import STEP, fire_strategy
 from statemachine.phases import PHASES, STRATEGY_TYPES
 from statemachine.states import (
     MOVING_STRATEGIES,
@@ -103,13 +103,13 @@ class TestStep:
         """A step goes where contract 7.2 says."""
         expected = StepState(STEP_MOVES[state, trigger])
 
-        assert expected is fire_step(state, trigger)
+        assert expected is STEP.fire(state, trigger)
 
     @pytest.mark.parametrize(("state", "trigger"), _illegal(StepState, STEP_TRIGGERS, STEP_MOVES))
     def test_illegal_transition(self, state: str, trigger: str) -> None:
         """Every other pair of state and trigger is refused, and names both."""
         with pytest.raises(IllegalTransitionError) as caught:
-            fire_step(state, trigger)
+            STEP.fire(state, trigger)
 
         assert (state, trigger) == (caught.value.state, caught.value.trigger)
         assert f"no transition {trigger!r} from state {state!r}" == str(caught.value)
@@ -129,7 +129,7 @@ class TestStep:
 
 
 class TestUnknownWords:
-    @pytest.mark.parametrize("fire", [fire_strategy, fire_step])
+    @pytest.mark.parametrize("fire", [fire_strategy, STEP.fire])
     @pytest.mark.parametrize(
         ("state", "trigger"), [("nowhere", "abort"), ("initial", "vanish"), ("", ""), ("initial", "INITIAL")]
     )
@@ -141,11 +141,11 @@ class TestUnknownWords:
 
     def test_a_refusal_changes_nothing(self) -> None:
         """The shared machine works after refusals as before."""
-        before = fire_step("initial", "start")
+        before = STEP.fire("initial", "start")
         with pytest.raises(IllegalTransitionError):
-            fire_step("initial", "complete")
+            STEP.fire("initial", "complete")
 
-        assert before == fire_step("initial", "start")
+        assert before == STEP.fire("initial", "start")
 
     def test_enum_and_word_are_the_same(self) -> None:
         """A state may be given as an enum or as the word of the wire."""
