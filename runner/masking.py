@@ -24,7 +24,7 @@ from runner.escapes import (
     rewrite_view,
     source_view,
 )
-from runner.spellings import spellings
+from runner.secret_encodings import spellings
 
 MASK = "********"
 

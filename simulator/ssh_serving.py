@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from simulator.cleanup import end_commands
 from simulator.ssh_site import SshSite
-from simulator.sweep import end_commands
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.dcmanager_import.host_key_question import choose_policy
+from cli.dcmanager_import.host_key_prompt import choose_policy
 from cli.dcmanager_import.reading import Mapped, map_dcmanager
 from cli.dcmanager_import.writing import add_settings, check_directory, is_set, write_private
 from service.errors import CommandError

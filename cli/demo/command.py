@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from cli.demo.client import DemoClient
+from cli.demo.comparison import SiteVerdict, judge_sites, strategy_fault
+from cli.demo.directory import Workplace, environment
 from cli.demo.progress import progress_view
 from cli.demo.service import run_command, running_service
 from cli.demo.sites import directory_sites, require_ssh, ssh_sites
-from cli.demo.verdict import SiteVerdict, judge_sites, strategy_fault
-from cli.demo.workplace import Workplace, environment
 from cli.tables import output, print_table
 from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
 from service.errors import CommandError

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cli.demo.client import DemoClient
+from cli.demo.directory import environment
 from cli.demo.service import run_command, running_service
-from cli.demo.workplace import environment
 from cli.tables import print_table
 from service.errors import CommandError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.workplace import Workplace, environment
+from cli.demo.directory import Workplace, environment
 from service.errors import CommandError
 
 
