@@ -45,7 +45,7 @@ from service.roles import ALL_ROLES, Role
 from service.server_certificate import server_certificate
 from service.settings import Settings
 from service.shared_checks import AsyncCheck, Check, SharedChecks
-from service.site_access import probe_aim
+from service.site_access import probe_factory
 from service.wiring import Installation, build
 from sites.availability_probe import AvailabilityProbe, ProbeRules
 
@@ -182,7 +182,9 @@ class _Service:
         if not self._settings.probe or Role.COORDINATOR not in self._roles:
             yield
             return
-        probe = AvailabilityProbe(self._installation.database, probe_rules(self._settings), probe_aim(self._settings))
+        probe = AvailabilityProbe(
+            self._installation.database, probe_rules(self._settings), probe_factory(self._settings)
+        )
         task = asyncio.create_task(probe.run())
         try:
             yield

@@ -10,21 +10,21 @@ from runner.machine_addresses import is_elsewhere
 from service.errors import StartError
 from service.settings import Settings
 from sites.dcmanager import DcmanagerOperations
-from sites.inspector import ControllerCheck, DeclaredInspector, DeclaredOnly, Inspector
-from sites.probe_targets import Aim, aim_sysinv, aim_tcp
-from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.errors import SiteRequestError
+from sites.inspector import ControllerCheck, DeclaredControllerCheck, DeclaredInspector, Inspector
+from sites.probes import ProbeFactory, sysinv_probe_factory, tcp_probe_factory
+from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
 from sites.sysinv.client import Access, Address, Timeouts
-from sites.sysinv.controller import AskedController
+from sites.sysinv.controller import SystemControllerCheck
 from sites.sysinv.endpoints import SiteAddresses
-from sites.sysinv.errors import SiteFaultError
 from sites.sysinv.inspector import SysinvInspector
 
 # How long a probe of either kind may take, in seconds.
 _TCP_PROBE_S: Final = 5.0
 _SYSINV_PROBE_S: Final = 30.0
-_SHORT_PATIENCE: Final = Timeouts(connect_s=2.0, read_s=4.0, pause_s=0.5)
+_SHORT_TIMEOUTS: Final = Timeouts(connect_s=2.0, read_s=4.0, pause_s=0.5)
 # dcmanager reads its whole database before it answers with the first byte.
-_DCMANAGER_PATIENCE: Final = Timeouts(connect_s=2.0, read_s=12.0, pause_s=0.5)
+_DCMANAGER_TIMEOUTS: Final = Timeouts(connect_s=2.0, read_s=12.0, pause_s=0.5)
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with
 
 
@@ -61,7 +61,7 @@ def check_site_authority(settings: Settings) -> None:
         raise StartError(f"PRESTAGER_SITE_CA_FILE {file} is not a file.")
     try:
         _ = TlsTrust(file).context()
-    except SiteFaultError:
+    except SiteRequestError:
         raise StartError(f"No certificate in PEM can be read from PRESTAGER_SITE_CA_FILE {file}.") from None
 
 
@@ -75,7 +75,7 @@ def site_access(settings: Settings) -> Access:
     if password is None:
         raise StartError("Set PRESTAGER_SITE_PASSWORD_FILE: sites are asked with the password in it.")
     return Access(
-        account=Account(
+        account=SiteAccount(
             username=settings.site_username,
             password=password,
             project=settings.site_project,
@@ -83,8 +83,8 @@ def site_access(settings: Settings) -> Access:
             project_domain=settings.site_project_domain,
         ),
         trust=TlsTrust(settings.site_ca_file),
-        patience=Timeouts(connect_s=settings.site_connect_timeout_s, read_s=settings.site_read_timeout_s),
-        tokens=TokenStore(),
+        timeouts=Timeouts(connect_s=settings.site_connect_timeout_s, read_s=settings.site_read_timeout_s),
+        tokens=TokenCache(),
     )
 
 
@@ -98,19 +98,19 @@ def site_addresses(settings: Settings) -> SiteAddresses:
     )
 
 
-def probe_aim(settings: Settings) -> Aim:
+def probe_factory(settings: Settings) -> ProbeFactory:
     """Return what the availability probe asks of sites.
 
     Raises:
         StartError: Sites are to be asked and there is no password for them, or no authority for their certificates.
     """
     if settings.probe_kind == "tcp":
-        return aim_tcp(settings.probe_timeout_s or _TCP_PROBE_S)
+        return tcp_probe_factory(settings.probe_timeout_s or _TCP_PROBE_S)
     check_site_authority(settings)
     access = site_access(settings)
     # The next round is the next try.
-    access = replace(access, patience=replace(access.patience, tries=1))
-    return aim_sysinv(access, site_addresses(settings), settings.probe_timeout_s or _SYSINV_PROBE_S)
+    access = replace(access, timeouts=replace(access.timeouts, tries=1))
+    return sysinv_probe_factory(access, site_addresses(settings), settings.probe_timeout_s or _SYSINV_PROBE_S)
 
 
 def controller_check(settings: Settings) -> ControllerCheck:
@@ -120,18 +120,18 @@ def controller_check(settings: Settings) -> ControllerCheck:
         StartError: It is to be asked and a URL or the password is missing.
     """
     if settings.controller_asked is None:
-        return DeclaredOnly()
-    return AskedController(*controller_access(settings), settings.controller_asked)
+        return DeclaredControllerCheck()
+    return SystemControllerCheck(*controller_access(settings), settings.controller_asked)
 
 
-def software_lister(settings: Settings) -> AskedController | None:
+def software_lister(settings: Settings) -> SystemControllerCheck | None:
     """Return what lists the controller's software for playbooks; None where its USM is not asked.
 
     A worker without the controller's URLs does its work: a playbook that is given no list asks for itself.
     """
     if settings.controller_asked != "usm" or settings.controller_url is None:
         return None
-    return AskedController(*controller_access(settings), settings.controller_asked)
+    return SystemControllerCheck(*controller_access(settings), settings.controller_asked)
 
 
 def controller_access(settings: Settings) -> tuple[Access, Address]:
@@ -147,7 +147,7 @@ def controller_access(settings: Settings) -> tuple[Access, Address]:
             " whether it is being upgraded. Or set PRESTAGER_CONTROLLER_CHECK=declared."
         )
     # Somebody waits for the answer to a command: all tries together fit into the few seconds that there are.
-    access = replace(controller_account(settings), patience=_SHORT_PATIENCE)
+    access = replace(controller_account(settings), timeouts=_SHORT_TIMEOUTS)
     return access, Address(keystone_url=keystone, service_url=service)
 
 
@@ -172,7 +172,7 @@ def dcmanager_operations(settings: Settings, installation: str = "") -> Dcmanage
             "PRESTAGER_DCMANAGER_URL is the address that PRESTAGER_LISTEN gives to this Prestager itself. Set it to"
             " dcmanager's own, such as http://192.168.204.2:8119/v1.0, or leave it empty."
         )
-    access = replace(controller_account(settings), patience=_DCMANAGER_PATIENCE)
+    access = replace(controller_account(settings), timeouts=_DCMANAGER_TIMEOUTS)
     address = Address(keystone_url=keystone, service_url=settings.dcmanager_url)
     return DcmanagerOperations(access, address, installation=installation)
 

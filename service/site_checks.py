@@ -12,7 +12,7 @@ from service.site_access import (
     site_access,
     site_addresses,
 )
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 
 
 def site_faults(settings: Settings) -> list[str]:

@@ -1,6 +1,6 @@
-"""Keeps the availability of sites current by probing each again and again; what a probe is: `probe_targets`.
+"""Keeps the availability of sites current by probing each again and again; what a probe is: `probes`.
 
-A site is never made offline by a fault of ours: what says nothing of the site counts neither way, and neither does the
+A site is never made offline by an error of ours: what says nothing of the site counts neither way, and neither does the
 silence of a whole fleet at once, which is our own network's.
 
 Runs on the service's event loop; the database is read and written in threads, once each per round.
@@ -23,7 +23,7 @@ from db.staged import end_outlived
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import unit_of_work
 from messages.event_types import EmptyData
-from sites.probe_targets import Aim, Answer, Target
+from sites.probes import Probe, ProbeAnswer, ProbeFactory
 from statemachine.releases import is_staged
 from statemachine.states import Availability
 
@@ -52,7 +52,7 @@ class Site:
     """What the probe knows of one subcloud."""
 
     id: int
-    target: Target
+    probe: Probe
     availability_status: str
     # Failed probes in a row, at most the number that makes it offline.
     probe_failures: int
@@ -73,12 +73,12 @@ class Changes:
 
 
 class AvailabilityProbe:
-    """Probes every site that `aim` finds a target for again and again; the others are left alone."""
+    """Probes every site that `make_probe` finds a probe for again and again; the others are left alone."""
 
-    def __init__(self, database: Database, rules: ProbeRules, aim: Aim) -> None:
+    def __init__(self, database: Database, rules: ProbeRules, make_probe: ProbeFactory) -> None:
         self._database = database
         self._rules = rules
-        self._aim = aim
+        self._make_probe = make_probe
 
     async def run(self) -> NoReturn:
         """Probe until cancelled; a round that breaks is logged and the next one comes."""
@@ -95,30 +95,30 @@ class AvailabilityProbe:
         """Probe every site once and write what changed."""
         sites = await asyncio.to_thread(self._read)
         places = asyncio.Semaphore(self._rules.concurrency)
-        answers = await asyncio.gather(*(self._answers(site, places) for site in sites))
-        _tell_doubts(sites, answers)
-        changes = judge(sites, answers, self._rules.failures)
+        answers = await asyncio.gather(*(self._ask(site, places) for site in sites))
+        _log_doubts(sites, answers)
+        changes = classify(sites, answers, self._rules.failures)
         if any((changes.good, changes.counted, changes.lost)):
             await asyncio.to_thread(self._write, changes)
         serving = zip(sites, answers, strict=True)
-        staged = [site for site, answer in serving if site.shows_staged and answer is Answer.GOOD]
+        staged = [site for site, answer in serving if site.shows_staged and answer is ProbeAnswer.GOOD]
         found = await asyncio.gather(*(self._version(site, places) for site in staged))
         versions = {site.id: version for site, version in zip(staged, found, strict=True) if version is not None}
         if versions:
             await asyncio.to_thread(self._end_outlived, versions)
 
-    async def _answers(self, site: Site, places: asyncio.Semaphore) -> Answer:
+    async def _ask(self, site: Site, places: asyncio.Semaphore) -> ProbeAnswer:
         async with places:
-            return await site.target.ask()
+            return await site.probe.ask()
 
     async def _version(self, site: Site, places: asyncio.Semaphore) -> str | None:
         async with places:
-            return await site.target.version()
+            return await site.probe.version()
 
     def _read(self) -> list[Site]:
         with self._database.read() as connection:
             rows = connection.execute(_SITES).mappings()
-            return [site for row in rows if (site := site_of(row, self._aim)) is not None]
+            return [site for row in rows if (site := site_of(row, self._make_probe)) is not None]
 
     def _end_outlived(self, versions: Mapping[int, str]) -> None:
         with unit_of_work(self._database) as work:
@@ -133,7 +133,7 @@ class AvailabilityProbe:
             _set(connection, changes.good, {"probe_failures": 0})
             _set(connection, changes.lost, {"probe_failures": self._rules.failures})
             for ids, status in ((changes.good, Availability.ONLINE), (changes.lost, Availability.OFFLINE)):
-                for name in _turn(connection, ids, status, work.at):
+                for name in _change_status(connection, ids, status, work.at):
                     work.emit(f"subcloud.{status}", f"subcloud/{name}", EmptyData())
                     _log.info(f"subcloud.{status}", subcloud=name)
 
@@ -151,29 +151,29 @@ _SITES: Final[Select[Any]] = select(
 )
 
 
-def site_of(row: Mapping[Any, Any], aim: Aim) -> Site | None:
+def site_of(row: Mapping[Any, Any], make_probe: ProbeFactory) -> Site | None:
     """Return a subcloud with what is probed of it; None when nothing leads there."""
-    target = aim(row)
-    if target is None:
+    probe = make_probe(row)
+    if probe is None:
         return None
     return Site(
         id=row["id"],
-        target=target,
+        probe=probe,
         availability_status=row["availability_status"],
         probe_failures=row["probe_failures"],
         shows_staged=is_staged(row),
     )
 
 
-def judge(sites: Sequence[Site], answers: Sequence[Answer], failures: int) -> Changes:
+def classify(sites: Sequence[Site], answers: Sequence[ProbeAnswer], failures: int) -> Changes:
     """Return which rows change; `answers` has one for each of `sites`."""
     good: list[int] = []
     counted: list[int] = []
     lost: list[int] = []
-    failed = {Answer.BAD} if is_fleet_silent(sites, answers) else {Answer.BAD, Answer.SILENT}
+    failed = {ProbeAnswer.BAD} if is_fleet_silent(sites, answers) else {ProbeAnswer.BAD, ProbeAnswer.SILENT}
     for site, answer in zip(sites, answers, strict=True):
         is_online = site.availability_status == Availability.ONLINE
-        if answer is Answer.GOOD:
+        if answer is ProbeAnswer.GOOD:
             if not is_online or site.probe_failures:
                 good.append(site.id)
         elif is_online and answer in failed:
@@ -181,17 +181,17 @@ def judge(sites: Sequence[Site], answers: Sequence[Answer], failures: int) -> Ch
     return Changes(good=tuple(good), counted=tuple(counted), lost=tuple(lost))
 
 
-def is_fleet_silent(sites: Sequence[Site], answers: Sequence[Answer]) -> bool:
-    """Tell whether no site gave any answer though several were online: then the fault is likelier ours than theirs.
+def is_fleet_silent(sites: Sequence[Site], answers: Sequence[ProbeAnswer]) -> bool:
+    """Tell whether no site gave any answer though several were online: then the error is likelier ours.
 
     One or two sites may well be gone together; from three on, all at once, the network that they share is.
     """
     online = sum(site.availability_status == Availability.ONLINE for site in sites)
-    return online >= _FLEET and {Answer.GOOD, Answer.BAD}.isdisjoint(answers)
+    return online >= _FLEET and {ProbeAnswer.GOOD, ProbeAnswer.BAD}.isdisjoint(answers)
 
 
-def _tell_doubts(sites: Sequence[Site], answers: Sequence[Answer]) -> None:
-    unsure = sum(answer is Answer.UNSURE for answer in answers)
+def _log_doubts(sites: Sequence[Site], answers: Sequence[ProbeAnswer]) -> None:
+    unsure = sum(answer is ProbeAnswer.UNSURE for answer in answers)
     if unsure:
         _log.warning("probe.inconclusive", sites=unsure, advice="See prestager doctor: login, authorities or network.")
     if is_fleet_silent(sites, answers):
@@ -203,7 +203,7 @@ def _set(connection: Connection, ids: Collection[int], values: Mapping[str, Any]
         connection.execute(update(subclouds).where(subclouds.c.id.in_(chunk)).values(**values))
 
 
-def _turn(connection: Connection, ids: Collection[int], status: Availability, at: datetime) -> Iterator[str]:
+def _change_status(connection: Connection, ids: Collection[int], status: Availability, at: datetime) -> Iterator[str]:
     """Give the sites another status and return the names of those that did not have it."""
     for chunk in _chunks(ids):
         statement = (

@@ -13,9 +13,8 @@ from time import monotonic
 from typing import Any, Final
 
 from messages.process_info import INSTALLATION_HEADER
-from sites.inspector import InspectionError
+from sites.errors import ErrorKind, InspectionError, SiteRequestError
 from sites.sysinv.client import Access, Address, SiteSession
-from sites.sysinv.errors import FaultKind, SiteFaultError
 from statemachine.site_operations import IN_TRANSITION, SiteOperation, find_operation
 
 # dcmanager's list has neither limit nor marker: all subclouds come in one answer.
@@ -149,8 +148,8 @@ class DcmanagerOperations:
                 SiteSession(self._access, self._address, longest_body=LONGEST_LIST, headers=self._headers) as session,
             ):
                 return read_subclouds(await session.get(SUBCLOUDS))
-        except SiteFaultError as fault:
-            return InspectionError(_ITSELF) if fault.kind is FaultKind.LOOP else fault
+        except SiteRequestError as error:
+            return InspectionError(_ITSELF) if error.kind is ErrorKind.LOOP else error
         except TimeoutError:
             return self._late()
 
@@ -169,7 +168,7 @@ def listed_objects(body: Any, key: str) -> list[Mapping[str, Any]]:
     """Return the named objects that an answer such as `{"subclouds": [{"name": "edge-1"}]}` lists under `key`.
 
     Raises:
-        SiteFaultError: It is not of that form, or lists a name twice.
+        SiteRequestError: It is not of that form, or lists a name twice.
     """
     found = body.get(key) if isinstance(body, Mapping) else None
     if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
@@ -187,7 +186,7 @@ def read_subclouds(body: Any) -> DcmanagerSubclouds:
     """Return what `GET /v1.0/subclouds/` says of operations that go on.
 
     Raises:
-        SiteFaultError: It is no list of subclouds, one has no name or a name of another, or a status is no text.
+        SiteRequestError: It is no list of subclouds, one has no name or a name of another, or a status is no text.
     """
     subclouds = listed_objects(body, "subclouds")
     found = {str(one["name"]): find_operation(_statuses(one)) for one in subclouds}
@@ -204,5 +203,5 @@ def _statuses(subcloud: Mapping[str, Any]) -> dict[str, str | None]:
     return statuses
 
 
-def _unusable(text: str) -> SiteFaultError:
-    return SiteFaultError(FaultKind.UNUSABLE, text)
+def _unusable(text: str) -> SiteRequestError:
+    return SiteRequestError(ErrorKind.UNUSABLE, text)

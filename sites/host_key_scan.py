@@ -22,6 +22,7 @@ from messages.errors import HostKeyError
 from messages.host_keys import HostKey, parse_host_keys, signature_algorithms
 from runner.ansible_installation import base_environment
 from runner.ssh_arguments import SshTarget, host_key_options
+from sites.errors import HostKeyScanError
 
 # Clients at once; each takes about 3 MB and 8 ms of CPU.
 _AT_ONCE: Final = 32
@@ -52,10 +53,6 @@ _NO_LOGIN: Final = (
     # At ERROR it does not say which types of keys a server has.
     "LogLevel=INFO",
 )
-
-
-class HostKeyScanError(Exception):
-    """The host key of a site could not be read; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)

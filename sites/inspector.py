@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from messages.connection_variables import site_variables
+from sites.errors import InspectionError
 from statemachine.eligibility import SiteFacts
-
-
-class InspectionError(Exception):
-    """The facts of the site could not be read; the message says why, in a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +96,7 @@ class ControllerCheck(Protocol):
         """
 
 
-class DeclaredOnly:
+class DeclaredControllerCheck:
     """Leaves it to the operator's declaration."""
 
     def is_upgrading(self) -> bool:

@@ -33,7 +33,8 @@ from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.command_specs import COMMAND_SPECS
 from messages.commands import Answer, Command, CommandType
 from sites.dcmanager import DcmanagerOperations
-from sites.inspector import ControllerCheck, DeclaredOnly, InspectionError, Inspector
+from sites.errors import InspectionError
+from sites.inspector import ControllerCheck, DeclaredControllerCheck, Inspector
 from statemachine.actions import Action, ExpireRun
 from statemachine.plan import plan
 from tracing.log_context import LogContext
@@ -86,7 +87,7 @@ class Coordinator:
         self._rules = rules
         self._overdue = LeaseExpiry()
         self._patience_s = patience_s
-        self._controller_check = controller_check or DeclaredOnly()
+        self._controller_check = controller_check or DeclaredControllerCheck()
         self._dcmanager = dcmanager
         self._meters = meters or NullMetrics()
         self._tracer = tracer

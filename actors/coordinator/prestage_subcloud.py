@@ -31,7 +31,7 @@ from messages.requests.strategy import PrestageCommand, PrestageRequest
 from messages.requests.subcloud import StagedRequest, UnstageRequest
 from messages.schemas import PrestagedSubcloud, Subcloud, UnstagedSubcloud
 from messages.serializers import subcloud_resource
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
     Ineligibility,

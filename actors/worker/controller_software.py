@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from db.runs import RunAssignment
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 from sites.sysinv.interpretation import ListedSoftware, software_lines
 
 _log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ _Answer = tuple[float, tuple[ListedSoftware, ...] | None]
 
 
 class SoftwareLister(Protocol):
-    """Asks the system controller; `AskedController` does it."""
+    """Asks the system controller; `SystemControllerCheck` does it."""
 
     def software(self) -> tuple[ListedSoftware, ...] | None:
         """Return its software; None: it lists none.

@@ -26,7 +26,8 @@ from messages.connection_variables import is_reached_by_ssh, site_variables
 from messages.host_keys import HostKey, host_key_lines, signature_algorithms, stored_host_keys
 from runner.phase_playbooks import connection_vars
 from runner.ssh_arguments import KnownHost, SshArgumentsError, SshTarget, ssh_target, uses_unchecked_ssh
-from sites.host_key_scan import HostKeyScanError, HostKeyScanner
+from sites.errors import HostKeyScanError
+from sites.host_key_scan import HostKeyScanner
 from statemachine.eligibility import Ineligibility, failed
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict, changed_key_reason, missing_key_reason
 from statemachine.states import RunOutcome

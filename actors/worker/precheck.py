@@ -21,7 +21,8 @@ from messages.site_addresses import REFUSED
 from runner.machine_addresses import is_elsewhere
 from runner.phase_playbooks import NoUnstagePlaybookError, require_unstage_playbook
 from sites.dcmanager import DcmanagerOperations
-from sites.inspector import InspectionError, Inspector, Reading
+from sites.errors import InspectionError
+from sites.inspector import Inspector, Reading
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
     EligibilityRules,

@@ -13,7 +13,7 @@ from db.unavailable import DatabaseUnavailableError
 from service.errors import StartError
 from service.settings import Settings
 from service.site_access import dcmanager_operations
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 
 
 def dcmanager_findings(settings: Settings) -> Iterator[Finding]:

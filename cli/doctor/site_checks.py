@@ -8,8 +8,8 @@ from cli.doctor.finding import Finding, fail, ok, warn
 from service.errors import StartError
 from service.settings import Settings
 from service.site_access import controller_access
-from sites.inspector import InspectionError
-from sites.sysinv.controller import AskedController
+from sites.errors import InspectionError
+from sites.sysinv.controller import SystemControllerCheck
 
 
 def site_findings(settings: Settings) -> Iterator[Finding]:
@@ -17,7 +17,7 @@ def site_findings(settings: Settings) -> Iterator[Finding]:
     if settings.controller_asked is None:
         return
     try:
-        check = AskedController(*controller_access(settings), settings.controller_asked)
+        check = SystemControllerCheck(*controller_access(settings), settings.controller_asked)
         is_upgrading = check.is_upgrading()
     except (StartError, InspectionError) as error:
         yield fail("controller", f"{error} Until it answers no prestage can be started.")

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlsplit
 from cli.inventory_import.ansible_inventory import Hosts
 from service.errors import CommandError
 from sites.dcmanager import LONGEST_LIST, SUBCLOUDS, listed_objects
-from sites.sysinv.auth import GivenToken, TlsTrust, Token, TokenStore
+from sites.errors import ErrorKind, SiteRequestError
+from sites.sysinv.auth import GivenToken, SiteToken, TlsTrust, TokenCache
 from sites.sysinv.client import Access, Address, SiteSession, Timeouts
-from sites.sysinv.errors import FaultKind, SiteFaultError
 
 # dcmanager answers within 90 s or not at all.
 _ANSWER_S: Final = 90.0
@@ -22,7 +22,7 @@ _ANSWER_S: Final = 90.0
 _AT_ONCE: Final = 8
 _GROUPS: Final = "/subcloud-groups/"
 # Why a token may be refused.
-_REFUSED: Final = frozenset({FaultKind.LOGIN, FaultKind.FORBIDDEN})
+_REFUSED: Final = frozenset({ErrorKind.LOGIN, ErrorKind.FORBIDDEN})
 _NO_ADDRESS: Final = "unavailable"
 # Older releases keep what a prestage did in deploy-status; only sites that were deployed could be prestaged.
 _PRESTAGE: Final = "prestage-"
@@ -45,7 +45,7 @@ def read_dcmanager(url: str, token_file: Path) -> Hosts:
     address = Address(keystone_url="", service_url=url.rstrip("/"))
     try:
         groups, sites, details = asyncio.run(_read(address, _token(token_file)))
-    except SiteFaultError as fault:
+    except SiteRequestError as fault:
         hint = " The token is not valid there, or its user may not read." if fault.kind in _REFUSED else ""
         raise CommandError(f"{address.service_url} cannot be read: {fault}{hint} Nothing was imported.") from fault
     hosts = {
@@ -74,11 +74,11 @@ async def _read(
     """Return the groups by id, the sites, and what only a site's own page tells, in the order of the sites.
 
     Raises:
-        SiteFaultError: There was no usable answer.
+        SiteRequestError: There was no usable answer.
     """
-    tokens = TokenStore()
-    tokens.keep(address.keystone_url, Token(text=token, renew_at=inf))
-    access = Access(account=GivenToken(), trust=TlsTrust(), patience=Timeouts(read_s=_ANSWER_S, tries=1), tokens=tokens)
+    tokens = TokenCache()
+    tokens.keep(address.keystone_url, SiteToken(text=token, renew_at=inf))
+    access = Access(account=GivenToken(), trust=TlsTrust(), timeouts=Timeouts(read_s=_ANSWER_S, tries=1), tokens=tokens)
     async with SiteSession(access, address, longest_body=LONGEST_LIST, connections=_AT_ONCE) as session:
         groups = listed_objects(await session.get(_GROUPS), "subcloud_groups")
         sites = listed_objects(await session.get(SUBCLOUDS), "subclouds")

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from sites.sysinv.errors import FaultKind, SiteFaultError
+from sites.errors import ErrorKind, SiteRequestError
 
 # Tokens kept; the oldest go first.
 _MOST_TOKENS: Final = 10_000
@@ -19,7 +19,7 @@ _MARGIN_S: Final = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class SiteAccount:
     """A Keystone user and the project that it works in."""
 
     username: str
@@ -33,7 +33,7 @@ class Account:
         """Return what Keystone v3 wants to see; never log it.
 
         Raises:
-            SiteFaultError: The password's file cannot be read.
+            SiteRequestError: The password's file cannot be read.
         """
         user = {"name": self.username, "domain": {"name": self.user_domain}, "password": self._read_password()}
         scope = {"project": {"name": self.project, "domain": {"name": self.project_domain}}}
@@ -46,8 +46,8 @@ class Account:
             # The line break that editors leave is not part of it.
             return self.password.read_text(encoding="utf-8").strip("\r\n")
         except (OSError, UnicodeDecodeError):
-            raise SiteFaultError(
-                FaultKind.OURS, f"The password of the account cannot be read from {self.password}."
+            raise SiteRequestError(
+                ErrorKind.OURS, f"The password of the account cannot be read from {self.password}."
             ) from None
 
 
@@ -60,54 +60,54 @@ class GivenToken:
         """Refuse to log in.
 
         Raises:
-            SiteFaultError: Always: the token was not taken, and there is no other.
+            SiteRequestError: Always: the token was not taken, and there is no other.
         """
-        raise SiteFaultError(FaultKind.LOGIN, "The token was not taken (401).")
+        raise SiteRequestError(ErrorKind.LOGIN, "The token was not taken (401).")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Token:
+class SiteToken:
     """A token and when to get another, by a clock that never jumps."""
 
     text: str = field(repr=False)
     renew_at: float
 
 
-def read_token(text: str | None, body: Any) -> Token:
+def read_token(text: str | None, body: Any) -> SiteToken:
     """Return the token of a login's answer; how long it lives is told by its own two times, whatever clock made them.
 
     Raises:
-        SiteFaultError: There is none.
+        SiteRequestError: There is none.
     """
     try:
         issued, expires = (datetime.fromisoformat(body["token"][key]) for key in ("issued_at", "expires_at"))
         life_s = (expires - issued).total_seconds()
     except (KeyError, TypeError, ValueError):
-        raise SiteFaultError(FaultKind.UNUSABLE, "Keystone's answer to the login has no times of a token.") from None
+        raise SiteRequestError(ErrorKind.UNUSABLE, "Keystone's answer to the login has no times of a token.") from None
     if not text:
-        raise SiteFaultError(FaultKind.UNUSABLE, "Keystone's answer to the login has no token.")
-    return Token(text=text, renew_at=monotonic() + life_s - min(_MARGIN_S, life_s / 2))
+        raise SiteRequestError(ErrorKind.UNUSABLE, "Keystone's answer to the login has no token.")
+    return SiteToken(text=text, renew_at=monotonic() + life_s - min(_MARGIN_S, life_s / 2))
 
 
-class TokenStore:
+class TokenCache:
     """Tokens by the Keystone that gave them."""
 
     def __init__(self) -> None:
-        self._tokens: OrderedDict[str, Token] = OrderedDict()
+        self._tokens: OrderedDict[str, SiteToken] = OrderedDict()
 
-    def find(self, keystone_url: str) -> Token | None:
+    def find(self, keystone_url: str) -> SiteToken | None:
         """Return a token that is good for a while."""
         token = self._tokens.get(keystone_url)
         return token if token is not None and monotonic() < token.renew_at else None
 
-    def keep(self, keystone_url: str, token: Token) -> None:
+    def keep(self, keystone_url: str, token: SiteToken) -> None:
         """Keep a token instead of the one before."""
         self._tokens.pop(keystone_url, None)
         while len(self._tokens) >= _MOST_TOKENS:
             self._tokens.popitem(last=False)
         self._tokens[keystone_url] = token
 
-    def drop(self, keystone_url: str, token: Token) -> None:
+    def drop(self, keystone_url: str, token: SiteToken) -> None:
         """Forget a token that was not taken, unless another one was kept meanwhile."""
         if self._tokens.get(keystone_url) is token:
             del self._tokens[keystone_url]
@@ -128,7 +128,7 @@ class TlsTrust:
         """Return what a connection made now verifies the other side with.
 
         Raises:
-            SiteFaultError: The file cannot be read, or holds no certificate.
+            SiteRequestError: The file cannot be read, or holds no certificate.
         """
         try:
             signature = self._signature()
@@ -136,8 +136,8 @@ class TlsTrust:
                 self._read = (signature, ssl.create_default_context(cafile=self._ca_file))
         except (OSError, ValueError):
             # SSLError, for a file without certificates, is an OSError.
-            raise SiteFaultError(
-                FaultKind.OURS, f"The certificates of authorities cannot be read from {self._ca_file}."
+            raise SiteRequestError(
+                ErrorKind.OURS, f"The certificates of authorities cannot be read from {self._ca_file}."
             ) from None
         return self._read[1]
 

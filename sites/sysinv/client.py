@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from sites.sysinv.auth import Account, GivenToken, TlsTrust, Token, TokenStore, read_token
-from sites.sysinv.errors import PASSING, FaultKind, SiteFaultError
+from sites.errors import TRANSIENT, ErrorKind, SiteRequestError
+from sites.sysinv.auth import GivenToken, SiteAccount, SiteToken, TlsTrust, TokenCache, read_token
 
 # What a real answer stays far below, in bytes.
 _LONGEST_BODY: Final = 4 * 1024 * 1024
@@ -30,11 +30,11 @@ _HEADERS: Final = {"User-Agent": "cgtsclient", "Accept": "application/json", "Us
 # Failures to connect that come of this machine.
 _OURS: Final = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_BY_STATUS: Final[Mapping[int, FaultKind]] = {
-    HTTPStatus.UNAUTHORIZED: FaultKind.TOKEN,
-    HTTPStatus.FORBIDDEN: FaultKind.FORBIDDEN,
-    HTTPStatus.NOT_FOUND: FaultKind.MISSING,
-    HTTPStatus.LOOP_DETECTED: FaultKind.LOOP,
+_BY_STATUS: Final[Mapping[int, ErrorKind]] = {
+    HTTPStatus.UNAUTHORIZED: ErrorKind.TOKEN,
+    HTTPStatus.FORBIDDEN: ErrorKind.FORBIDDEN,
+    HTTPStatus.NOT_FOUND: ErrorKind.MISSING,
+    HTTPStatus.LOOP_DETECTED: ErrorKind.LOOP,
 }
 
 
@@ -68,10 +68,10 @@ class Address:
 class Access:
     """What all sessions share."""
 
-    account: Account | GivenToken
+    account: SiteAccount | GivenToken
     trust: TlsTrust
-    patience: Timeouts
-    tokens: TokenStore
+    timeouts: Timeouts
+    tokens: TokenCache
 
 
 class SiteSession:
@@ -99,10 +99,10 @@ class SiteSession:
 
     async def __aenter__(self) -> Self:
         """Open the session; nothing connects yet."""
-        patience = self._access.patience
+        timeouts = self._access.timeouts
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections),
-            timeout=aiohttp.ClientTimeout(sock_connect=patience.connect_s, sock_read=patience.read_s),
+            timeout=aiohttp.ClientTimeout(sock_connect=timeouts.connect_s, sock_read=timeouts.read_s),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -115,59 +115,61 @@ class SiteSession:
         if self._client is not None:
             await self._client.close()
 
-    async def get(self, path: str, *, passing: Collection[FaultKind] = PASSING) -> Any:
-        """Return the JSON value at `path`; a token that is not taken is replaced once, and `passing` is tried again.
+    async def get(self, path: str, *, transient: Collection[ErrorKind] = TRANSIENT) -> Any:
+        """Return the JSON value at `path`; a token that is not taken is replaced once, and `transient` is tried again.
 
         Raises:
-            SiteFaultError: There was no usable answer, in the second try where a pause may have healed it.
+            SiteRequestError: There was no usable answer, in the second try where a pause may have healed it.
         """
         token = await self._token()
         try:
-            return await self._get(path, token, passing)
-        except SiteFaultError as fault:
-            if fault.kind is not FaultKind.TOKEN:
+            return await self._get(path, token, transient)
+        except SiteRequestError as error:
+            if error.kind is not ErrorKind.TOKEN:
                 raise
         self._access.tokens.drop(self._address.keystone_url, token)
         try:
-            return await self._get(path, await self._token(), passing)
-        except SiteFaultError as fault:
-            if fault.kind is not FaultKind.TOKEN:
+            return await self._get(path, await self._token(), transient)
+        except SiteRequestError as error:
+            if error.kind is not ErrorKind.TOKEN:
                 raise
-            raise SiteFaultError(FaultKind.LOGIN, f"GET {path} did not take a token from a new login (401).") from None
+            raise SiteRequestError(
+                ErrorKind.LOGIN, f"GET {path} did not take a token from a new login (401)."
+            ) from None
 
-    async def _token(self) -> Token:
+    async def _token(self) -> SiteToken:
         found = self._access.tokens.find(self._address.keystone_url)
         if found is None:
             found = await self._log_in()
             self._access.tokens.keep(self._address.keystone_url, found)
         return found
 
-    async def _log_in(self) -> Token:
+    async def _log_in(self) -> SiteToken:
         url, body = f"{self._address.keystone_url}/auth/tokens", self._access.account.login_body()
         try:
-            text, answer = await self._repeat("POST", url, "The login at Keystone", PASSING, json=body)
-        except SiteFaultError as fault:
-            if fault.kind is not FaultKind.TOKEN:
+            text, answer = await self._repeat("POST", url, "The login at Keystone", TRANSIENT, json=body)
+        except SiteRequestError as error:
+            if error.kind is not ErrorKind.TOKEN:
                 raise
             user = self._access.account.username
-            raise SiteFaultError(FaultKind.LOGIN, f"Keystone refused the login of {user} (401).") from None
+            raise SiteRequestError(ErrorKind.LOGIN, f"Keystone refused the login of {user} (401).") from None
         return read_token(text, answer)
 
-    async def _get(self, path: str, token: Token, passing: Collection[FaultKind]) -> Any:
+    async def _get(self, path: str, token: SiteToken, transient: Collection[ErrorKind]) -> Any:
         url, headers = f"{self._address.service_url}{path}", {"X-Auth-Token": token.text}
-        _, answer = await self._repeat("GET", url, f"GET {path}", passing, headers=headers)
+        _, answer = await self._repeat("GET", url, f"GET {path}", transient, headers=headers)
         return answer
 
     async def _repeat(
-        self, verb: str, url: str, what: str, passing: Collection[FaultKind], **options: Any
+        self, verb: str, url: str, what: str, transient: Collection[ErrorKind], **options: Any
     ) -> tuple[str | None, Any]:
-        for attempt in range(1, self._access.patience.tries + 1):
+        for attempt in range(1, self._access.timeouts.tries + 1):
             try:
                 return await self._send(verb, url, what, **options)
-            except SiteFaultError as fault:
-                if attempt == self._access.patience.tries or fault.kind not in passing:
+            except SiteRequestError as error:
+                if attempt == self._access.timeouts.tries or error.kind not in transient:
                     raise
-            await asyncio.sleep(self._access.patience.pause_s)
+            await asyncio.sleep(self._access.timeouts.pause_s)
         raise AssertionError("unreachable")
 
     async def _send(self, verb: str, url: str, what: str, **options: Any) -> tuple[str | None, Any]:
@@ -182,7 +184,7 @@ class SiteSession:
                 _refuse_status(response.status, what)
                 return response.headers.get("X-Subject-Token"), _parse(body, what)
         except (TimeoutError, aiohttp.ClientError, OSError, ssl.SSLError) as error:
-            raise _connection_fault(error, url, what) from None
+            raise _connection_error(error, url, what) from None
 
 
 async def _read(response: aiohttp.ClientResponse, what: str, longest: int) -> bytes:
@@ -190,55 +192,55 @@ async def _read(response: aiohttp.ClientResponse, what: str, longest: int) -> by
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > longest:
-            raise SiteFaultError(FaultKind.UNUSABLE, f"{what} gave more than {longest} bytes.")
+            raise SiteRequestError(ErrorKind.UNUSABLE, f"{what} gave more than {longest} bytes.")
     return bytes(body)
 
 
 def _refuse_status(status: int, what: str) -> None:
     if status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return
-    kind = _BY_STATUS.get(status, FaultKind.UNUSABLE)
+    kind = _BY_STATUS.get(status, ErrorKind.UNUSABLE)
     # 400 is what sysinv answers to its health while it cannot ask its own parts.
     is_server = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status not in _BY_STATUS
     if is_server or (status == HTTPStatus.BAD_REQUEST and "/health" in what):
-        kind = FaultKind.SERVER
-    raise SiteFaultError(kind, f"{what} was answered with {status}.")
+        kind = ErrorKind.SERVER
+    raise SiteRequestError(kind, f"{what} was answered with {status}.")
 
 
 def _parse(body: bytes, what: str) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        raise SiteFaultError(FaultKind.UNUSABLE, f"{what} was not answered with JSON.") from None
+        raise SiteRequestError(ErrorKind.UNUSABLE, f"{what} was not answered with JSON.") from None
 
 
-def _connection_fault(error: Exception, url: str, what: str) -> SiteFaultError:
+def _connection_error(error: Exception, url: str, what: str) -> SiteRequestError:
     """Return why no answer came, in words that name the place and no more."""
     place = urlsplit(url).netloc.rpartition("@")[2]
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return _tls_fault(error, place)
+        return _tls_error(error, place)
     if isinstance(error, aiohttp.InvalidURL):
-        return SiteFaultError(FaultKind.OURS, f"{what} has no usable URL.")
+        return SiteRequestError(ErrorKind.OURS, f"{what} has no usable URL.")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return SiteFaultError(FaultKind.UNREACHABLE, f"{place} took no connection in time.")
+        return SiteRequestError(ErrorKind.UNREACHABLE, f"{place} took no connection in time.")
     if isinstance(error, TimeoutError):
-        return SiteFaultError(FaultKind.UNREACHABLE, f"{what} was not answered in time.")
+        return SiteRequestError(ErrorKind.UNREACHABLE, f"{what} was not answered in time.")
     if isinstance(error, OSError) and error.errno is not None:
-        return _system_fault(error.errno, place)
-    return SiteFaultError(FaultKind.UNREACHABLE, f"{place} closed the connection.")
+        return _system_error(error.errno, place)
+    return SiteRequestError(ErrorKind.UNREACHABLE, f"{place} closed the connection.")
 
 
-def _tls_fault(error: aiohttp.ClientSSLError | ssl.SSLError, place: str) -> SiteFaultError:
+def _tls_error(error: aiohttp.ClientSSLError | ssl.SSLError, place: str) -> SiteRequestError:
     cause = getattr(error, "certificate_error", error)
     if isinstance(cause, ssl.CertificateError):
-        return SiteFaultError(
-            FaultKind.CERTIFICATE, f"The certificate of {place} was not accepted: {cause.verify_message}."
+        return SiteRequestError(
+            ErrorKind.CERTIFICATE, f"The certificate of {place} was not accepted: {cause.verify_message}."
         )
-    return SiteFaultError(FaultKind.CERTIFICATE, f"{place} gave no certificate: it does not speak TLS as we do.")
+    return SiteRequestError(ErrorKind.CERTIFICATE, f"{place} gave no certificate: it does not speak TLS as we do.")
 
 
-def _system_fault(number: int, place: str) -> SiteFaultError:
+def _system_error(number: int, place: str) -> SiteRequestError:
     if number == errno.ECONNREFUSED:
-        return SiteFaultError(FaultKind.REFUSED, f"{place} refused the connection.")
-    kind = FaultKind.OURS if number in _OURS else FaultKind.UNREACHABLE
-    return SiteFaultError(kind, f"{place} cannot be connected to ({errno.errorcode.get(number, number)}).")
+        return SiteRequestError(ErrorKind.REFUSED, f"{place} refused the connection.")
+    kind = ErrorKind.OURS if number in _OURS else ErrorKind.UNREACHABLE
+    return SiteRequestError(kind, f"{place} cannot be connected to ({errno.errorcode.get(number, number)}).")

@@ -10,9 +10,8 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any, Final, Literal
 
-from sites.inspector import InspectionError
+from sites.errors import InspectionError, SiteRequestError
 from sites.sysinv.client import Access, Address, SiteSession
-from sites.sysinv.errors import SiteFaultError
 from sites.sysinv.interpretation import ListedSoftware, has_deploy, has_upgrade, read_releases, read_software
 
 # The path that tells, and what its answer means.
@@ -40,7 +39,7 @@ class _Told:
     software: tuple[ListedSoftware, ...] | None = None
 
 
-class AskedController:
+class SystemControllerCheck:
     """Asks `way` of the controller: its sysinv, or USM since that does the upgrades.
 
     The answer, and just so a failure, holds for 5 s; a question takes at most `longest_s` seconds.
@@ -135,7 +134,7 @@ class AskedController:
 def _installable(listed: Any) -> tuple[str, ...] | None:
     try:
         return read_releases(listed) or None
-    except SiteFaultError:
+    except SiteRequestError:
         return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from messages.errors import TomlError
 from messages.parse_errors import read_toml
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 from sites.sysinv.client import Address
 
 _KEYS = frozenset({"keystone", "sysinv"})

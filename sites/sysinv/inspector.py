@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sites.inspector import InspectionError, Reading
+from sites.errors import TRANSIENT, ErrorKind, InspectionError, SiteRequestError
+from sites.inspector import Reading
 from sites.sysinv.client import Access, Address, SiteSession
 from sites.sysinv.endpoints import SiteAddresses
-from sites.sysinv.errors import PASSING, FaultKind, SiteFaultError
 from sites.sysinv.interpretation import (
     System,
     deploy_in_transition,
@@ -26,11 +26,11 @@ from statemachine.site_operations import FIRST_WITH_USM
 
 _DEPLOY: Final = "/v1/deploy"
 # How a site of a release without USM answers where USM would be.
-_NO_USM: Final = frozenset({FaultKind.REFUSED, FaultKind.MISSING})
+_NO_USM: Final = frozenset({ErrorKind.REFUSED, ErrorKind.MISSING})
 
 
 class SysinvInspector:
-    """Asks a site's own Keystone and sysinv, in upstream's order, then its USM; the first fault ends it.
+    """Asks a site's own Keystone and sysinv, in upstream's order, then its USM; the first error ends it.
 
     `deadline_s` bounds all requests about one site together, in seconds. With `allow_duplex` the active controller of
     a duplex site is read where it matters.
@@ -69,11 +69,11 @@ class SysinvInspector:
         """Return the reading with the site's own software deploy; a site without USM has none."""
         try:
             async with SiteSession(self._access, usm) as site:
-                state = deploy_in_transition(await site.get(_DEPLOY, passing=PASSING - _NO_USM))
-        except SiteFaultError as fault:
-            if fault.kind not in _NO_USM:
+                state = deploy_in_transition(await site.get(_DEPLOY, transient=TRANSIENT - _NO_USM))
+        except SiteRequestError as error:
+            if error.kind not in _NO_USM:
                 raise
-            return replace(reading, log=f"{reading.log}Software deploy: none, the site has no USM. {fault}\n")
+            return replace(reading, log=f"{reading.log}Software deploy: none, the site has no USM. {error}\n")
         log = f"{reading.log}Software deploy: {state or 'none in transition'}\n"
         return replace(reading, facts=replace(reading.facts, deploy_in_transition=state), log=log)
 

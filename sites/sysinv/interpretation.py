@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
-from sites.sysinv.errors import FaultKind, SiteFaultError
+from sites.errors import ErrorKind, SiteRequestError
 from statemachine.releases import is_older, is_release, release_order
 from statemachine.site_operations import USM_AT_REST
 
@@ -39,7 +39,7 @@ def read_system(body: Any) -> System:
     """Return the system that `GET /v1/isystems` lists.
 
     Raises:
-        SiteFaultError: It lists none, or one without mode or version.
+        SiteRequestError: It lists none, or one without mode or version.
     """
     system = _first(body, "isystems", "system")
     version = _text(system, "software_version", "system")
@@ -52,7 +52,7 @@ def read_health(body: Any) -> str:
     """Return the report of `GET /v1/health`, which is one text.
 
     Raises:
-        SiteFaultError: It is none.
+        SiteRequestError: It is none.
     """
     if not isinstance(body, str):
         raise _unusable("The system's health is not a text.")
@@ -71,7 +71,7 @@ def read_oam_address(body: Any) -> str:
     """Return the floating OAM address that `GET /v1/iextoam` lists.
 
     Raises:
-        SiteFaultError: It lists none, or what is no address.
+        SiteRequestError: It lists none, or what is no address.
     """
     text = _text(_first(body, "iextoams", "OAM network"), "oam_floating_ip", "OAM network")
     try:
@@ -84,7 +84,7 @@ def is_active_controller(body: Any) -> bool:
     """Tell whether the host of `GET /v1/ihosts/<name>` is the active controller.
 
     Raises:
-        SiteFaultError: It does not say what it is.
+        SiteRequestError: It does not say what it is.
     """
     capabilities = body.get("capabilities") if isinstance(body, Mapping) else None
     if not isinstance(capabilities, Mapping):
@@ -96,7 +96,7 @@ def is_serving(body: Any) -> bool:
     """Tell whether a site is online by `GET /v1/servicegroup`: each of its groups is active on some node.
 
     Raises:
-        SiteFaultError: There is no list of groups.
+        SiteRequestError: There is no list of groups.
     """
     groups = _list(body, "sm_servicegroup")
     names = [_text(group, "service_group_name", "service group") for group in groups]
@@ -108,7 +108,7 @@ def has_upgrade(body: Any) -> bool:
     """Tell whether `GET /v1/upgrade` of a controller's sysinv lists an upgrade, in whatever state.
 
     Raises:
-        SiteFaultError: There is no list.
+        SiteRequestError: There is no list.
     """
     return bool(_list(body, "upgrades"))
 
@@ -117,7 +117,7 @@ def has_deploy(body: Any) -> bool:
     """Tell whether `GET /v1/deploy` of a controller's USM lists a deploy, in whatever state.
 
     Raises:
-        SiteFaultError: There is no list; USM tells its errors as an object.
+        SiteRequestError: There is no list; USM tells its errors as an object.
     """
     return bool(_deploys(body))
 
@@ -126,7 +126,7 @@ def deploy_in_transition(body: Any) -> str | None:
     """Return the state of the deploy in transition that `GET /v1/deploy` of a site's USM lists; None: there is none.
 
     Raises:
-        SiteFaultError: There is no list, or a deploy without a state; USM tells its errors as an object.
+        SiteRequestError: There is no list, or a deploy without a state; USM tells its errors as an object.
     """
     deploys = _deploys(body)
     if not all(isinstance(one, Mapping) for one in deploys):
@@ -137,7 +137,7 @@ def deploy_in_transition(body: Any) -> str | None:
 
 def _deploys(body: Any) -> list[Any]:
     if isinstance(body, Mapping) and body.get("error"):
-        raise SiteFaultError(FaultKind.SERVER, "GET /v1/deploy told an error.")
+        raise SiteRequestError(ErrorKind.SERVER, "GET /v1/deploy told an error.")
     if not isinstance(body, list):
         raise _unusable("GET /v1/deploy gave no list of deploys.")
     return body
@@ -151,7 +151,7 @@ def read_releases(body: Any) -> tuple[str, ...]:
     """Return the releases (MM.mm), oldest first, that `GET /v1/release` of a controller's USM lists as installable.
 
     Raises:
-        SiteFaultError: There is no list of releases.
+        SiteRequestError: There is no list of releases.
     """
     if not isinstance(body, list) or not all(isinstance(one, Mapping) for one in body):
         raise _unusable("GET /v1/release gave no list of releases.")
@@ -182,8 +182,8 @@ def _text(values: Mapping[str, Any], key: str, what: str) -> str:
     return value
 
 
-def _unusable(text: str) -> SiteFaultError:
-    return SiteFaultError(FaultKind.UNUSABLE, text)
+def _unusable(text: str) -> SiteRequestError:
+    return SiteRequestError(ErrorKind.UNUSABLE, text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from messages.commands import CommandType
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import EVERYTHING, SiteSpec
 from sites.dcmanager import DcmanagerSubclouds
-from sites.inspector import DeclaredInspector, InspectionError
+from sites.errors import InspectionError
+from sites.inspector import DeclaredInspector
 from statemachine.site_operations import SiteOperation
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.simulated_sites import SitesThread, sites_in_thread

@@ -18,16 +18,16 @@ from messages.serializers import NO_ERRORS
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from sites.availability_probe import AvailabilityProbe, ProbeRules, Site, judge, site_of
-from sites.probe_targets import Answer, TcpTarget, aim_sysinv, aim_tcp
-from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.availability_probe import AvailabilityProbe, ProbeRules, Site, classify, site_of
+from sites.probes import ProbeAnswer, TcpProbe, sysinv_probe_factory, tcp_probe_factory
+from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
 from sites.sysinv.client import Access, Timeouts
 from sites.sysinv.endpoints import SiteAddresses
 from tests.support.migrated_database import place_migrated
 from tests.support.waiting import wait_for
 
 RULES = ProbeRules(interval_s=0.05, failures=2, concurrency=10)
-TCP = aim_tcp(2)
+TCP = tcp_probe_factory(2)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_silence_is_a_failure(database: Database) -> None:
         add(database, "site", ansible_host=address[0], ansible_port=address[1])
         rules = ProbeRules(interval_s=1, failures=1, concurrency=1)
 
-        await AvailabilityProbe(database, rules, aim_tcp(0.2)).probe_once()
+        await AvailabilityProbe(database, rules, tcp_probe_factory(0.2)).probe_once()
         for one in waiting:
             one.close()
 
@@ -192,14 +192,14 @@ async def test_what_an_operator_did_meanwhile_is_no_event(database: Database, op
     """A site that somebody else made online during the round is not told a second time."""
     add(database, "site", status="offline", ansible_host="127.0.0.1", ansible_port=open_port)
     probe = AvailabilityProbe(database, RULES, TCP)
-    answers = probe._answers
+    answers = probe._ask
 
-    async def answers_late(*arguments: Any) -> Answer:
+    async def answers_late(*arguments: Any) -> ProbeAnswer:
         with database.write() as connection:
             connection.execute(update(subclouds).values(availability_status="online"))
         return await answers(*arguments)
 
-    probe._answers = answers_late
+    probe._ask = answers_late
     await probe.probe_once()
 
     assert ("online", 0) == seen(database, "site")
@@ -244,7 +244,7 @@ def test_port(port: object, wanted: int) -> None:
     site = site_of(row, TCP)
 
     assert site is not None
-    assert TcpTarget(host="10.0.0.1", port=wanted, timeout_s=2) == site.target
+    assert TcpProbe(host="10.0.0.1", port=wanted, timeout_s=2) == site.probe
 
 
 async def test_a_name_that_cannot_be_looked_up_fails(database: Database) -> None:
@@ -259,36 +259,37 @@ async def test_a_name_that_cannot_be_looked_up_fails(database: Database) -> None
 
 def test_nothing_to_judge() -> None:
     """No site, no change."""
-    changes = judge([], [], 1)
+    changes = classify([], [], 1)
 
     assert ((), (), ()) == (changes.good, changes.counted, changes.lost)
 
 
 def sites(*states: str) -> list[Site]:
     """Return sites of these states, numbered from 0, that have failed once."""
-    target = TcpTarget(host="h", port=1, timeout_s=1)
+    probe = TcpProbe(host="h", port=1, timeout_s=1)
     return [
-        Site(id=number, target=target, availability_status=state, probe_failures=1)
-        for number, state in enumerate(states)
+        Site(id=number, probe=probe, availability_status=state, probe_failures=1) for number, state in enumerate(states)
     ]
 
 
 @pytest.mark.parametrize(
     ("states", "answers", "lost"),
     [
-        (["online"] * 3, [Answer.SILENT] * 3, ()),
-        (["online"] * 3, [Answer.SILENT, Answer.SILENT, Answer.UNSURE], ()),
-        (["online"] * 2 + ["offline"], [Answer.SILENT] * 3, (0, 1)),
-        (["online"] * 2, [Answer.SILENT] * 2, (0, 1)),
-        (["online"] * 4, [Answer.SILENT] * 3 + [Answer.BAD], (0, 1, 2, 3)),
-        (["online"] * 3 + ["offline"], [Answer.SILENT] * 3 + [Answer.GOOD], (0, 1, 2)),
-        (["online"] * 2, [Answer.UNSURE, Answer.BAD], (1,)),
+        (["online"] * 3, [ProbeAnswer.SILENT] * 3, ()),
+        (["online"] * 3, [ProbeAnswer.SILENT, ProbeAnswer.SILENT, ProbeAnswer.UNSURE], ()),
+        (["online"] * 2 + ["offline"], [ProbeAnswer.SILENT] * 3, (0, 1)),
+        (["online"] * 2, [ProbeAnswer.SILENT] * 2, (0, 1)),
+        (["online"] * 4, [ProbeAnswer.SILENT] * 3 + [ProbeAnswer.BAD], (0, 1, 2, 3)),
+        (["online"] * 3 + ["offline"], [ProbeAnswer.SILENT] * 3 + [ProbeAnswer.GOOD], (0, 1, 2)),
+        (["online"] * 2, [ProbeAnswer.UNSURE, ProbeAnswer.BAD], (1,)),
     ],
     ids=["all", "all-or-unsure", "two-and-offline", "two", "one-answers", "offline-answers", "unsure"],
 )
-def test_faults_of_ours_make_nobody_offline(states: list[str], answers: list[Answer], lost: tuple[int, ...]) -> None:
+def test_faults_of_ours_make_nobody_offline(
+    states: list[str], answers: list[ProbeAnswer], lost: tuple[int, ...]
+) -> None:
     """When no site of several gives any answer the network is ours; what says nothing of a site never counts."""
-    assert lost == judge(sites(*states), answers, 2).lost
+    assert lost == classify(sites(*states), answers, 2).lost
 
 
 class TestSysinv:
@@ -301,15 +302,15 @@ class TestSysinv:
     def probe(self, database: Database, served: ServedSite, tmp_path: Path) -> AvailabilityProbe:
         urls = tmp_path / "urls.toml"
         urls.write_text(f'[site]\nkeystone = "{served.keystone_url}"\nsysinv = "{served.sysinv_url}"\n')
-        account = Account(
+        account = SiteAccount(
             username="dcmanager",
             password=served.spec.account.password,
             project="services",
             user_domain="Default",
             project_domain="Default",
         )
-        access = Access(account=account, trust=TlsTrust(), patience=Timeouts(tries=1), tokens=TokenStore())
-        return AvailabilityProbe(database, RULES, aim_sysinv(access, SiteAddresses(file=urls), 0.5))
+        access = Access(account=account, trust=TlsTrust(), timeouts=Timeouts(tries=1), tokens=TokenCache())
+        return AvailabilityProbe(database, RULES, sysinv_probe_factory(access, SiteAddresses(file=urls), 0.5))
 
     async def test_active_groups_make_a_site_online(
         self, database: Database, probe: AvailabilityProbe, served: ServedSite

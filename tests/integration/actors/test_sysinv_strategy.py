@@ -22,7 +22,8 @@ from runner.interface import Outcome
 from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
-from sites.inspector import DeclaredInspector, InspectionError
+from sites.errors import InspectionError
+from sites.inspector import DeclaredInspector
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.simulated_sites import SitesThread, sites_in_thread

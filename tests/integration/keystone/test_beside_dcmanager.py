@@ -12,8 +12,8 @@ from db.inventory import installation_id
 from db.schema import subclouds
 from service.settings import Settings
 from sites.dcmanager import DcmanagerOperations
-from sites.inspector import InspectionError
-from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.errors import InspectionError
+from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
 from sites.sysinv.client import Access, Address, Timeouts
 from statemachine.site_operations import SiteOperation
 from tests.integration.keystone.keystone_api import KeystoneApi
@@ -24,14 +24,14 @@ from tests.support.keystone_server import KeystoneServer
 @pytest.fixture
 def access(keystone: KeystoneServer) -> Access:
     """The service user's account."""
-    account = Account(
+    account = SiteAccount(
         username=keystone.service_user,
         password=keystone.password,
         project="services",
         user_domain="Default",
         project_domain="Default",
     )
-    return Access(account=account, trust=TlsTrust(), patience=Timeouts(pause_s=0.01), tokens=TokenStore())
+    return Access(account=account, trust=TlsTrust(), timeouts=Timeouts(pause_s=0.01), tokens=TokenCache())
 
 
 def url_of(api: KeystoneApi) -> str:

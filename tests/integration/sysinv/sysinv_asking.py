@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simulator.site_spec import Account as SiteAccount
+from simulator.site_spec import Account
 from simulator.sites_api import ServedSite
 from sites.inspector import Reading
-from sites.sysinv.auth import Account, TlsTrust, TokenStore
+from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
 from sites.sysinv.client import Access, Address, SiteSession, Timeouts
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector
 
-PATIENCE = Timeouts(connect_s=2.0, read_s=2.0, pause_s=0.01)
+TIMEOUTS = Timeouts(connect_s=2.0, read_s=2.0, pause_s=0.01)
 
 
-def account(password: str | Path = SiteAccount.password) -> Account:
-    return Account(
+def account(password: str | Path = Account.password) -> SiteAccount:
+    return SiteAccount(
         username="dcmanager", password=password, project="services", user_domain="Default", project_domain="Default"
     )
 
@@ -43,14 +43,14 @@ class FixedAddresses(SiteAddresses):
 class Asker:
     """An account with its tokens."""
 
-    account: Account = field(default_factory=account)
+    account: SiteAccount = field(default_factory=account)
     trust: TlsTrust = field(default_factory=TlsTrust)
-    patience: Timeouts = PATIENCE
-    tokens: TokenStore = field(default_factory=TokenStore)
+    timeouts: Timeouts = TIMEOUTS
+    tokens: TokenCache = field(default_factory=TokenCache)
 
     @property
     def access(self) -> Access:
-        return Access(account=self.account, trust=self.trust, patience=self.patience, tokens=self.tokens)
+        return Access(account=self.account, trust=self.trust, timeouts=self.timeouts, tokens=self.tokens)
 
     async def get(self, site: ServedSite, path: str = "/v1/isystems") -> Any:
         """Get one path in a session of its own."""

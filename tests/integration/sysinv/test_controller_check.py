@@ -12,8 +12,9 @@ import pytest
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import EVERYTHING, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from sites.inspector import DeclaredOnly, InspectionError
-from sites.sysinv.controller import AskedController
+from sites.errors import InspectionError
+from sites.inspector import DeclaredControllerCheck
+from sites.sysinv.controller import SystemControllerCheck
 from tests.integration.sysinv.sysinv_asking import Asker, address_of
 
 
@@ -47,7 +48,7 @@ async def test_a_listed_upgrade_is_one(
     """The controller is busy as long as it lists an upgrade, by either way of asking."""
     for name, value in listed.items():
         setattr(controller.spec, name, value)
-    check = AskedController(asker.access, address_of(controller), way)
+    check = SystemControllerCheck(asker.access, address_of(controller), way)
 
     assert busy is await asyncio.to_thread(check.is_upgrading)
 
@@ -68,7 +69,7 @@ async def test_what_cannot_be_told_is_never_no(
     """A controller that gives no list is never taken for one that is not upgraded."""
     for name, value in broken.items():
         setattr(controller.spec, name, value)
-    check = AskedController(asker.access, address_of(controller), way)
+    check = SystemControllerCheck(asker.access, address_of(controller), way)
 
     with pytest.raises(InspectionError, match=cause):
         await asyncio.to_thread(check.is_upgrading)
@@ -77,7 +78,7 @@ async def test_what_cannot_be_told_is_never_no(
 async def test_a_silent_controller_is_waited_for_shortly(asker: Asker, controller: ServedSite) -> None:
     """Whoever waits for the command is told in time that the controller is silent."""
     controller.spec.faults[EVERYTHING] = Fault(kind=FaultKind.SLOW, delay_s=60)
-    check = AskedController(asker.access, address_of(controller), "usm", longest_s=0.2)
+    check = SystemControllerCheck(asker.access, address_of(controller), "usm", longest_s=0.2)
     began = monotonic()
 
     with pytest.raises(InspectionError, match=r"not answered within 0\.2 s"):
@@ -88,7 +89,7 @@ async def test_a_silent_controller_is_waited_for_shortly(asker: Asker, controlle
 async def test_one_question_serves_a_row_of_commands(asker: Asker, controller: ServedSite) -> None:
     """For a few seconds what was told holds, a failure too; then the controller is asked again."""
     clock = Clock()
-    check = AskedController(asker.access, address_of(controller), "usm", clock=clock)
+    check = SystemControllerCheck(asker.access, address_of(controller), "usm", clock=clock)
     assert [False] * 3 == await asyncio.gather(*(asyncio.to_thread(check.is_upgrading) for _ in range(3)))
     controller.spec.deploys = {"error": "x"}
     clock.now = 4.9
@@ -130,7 +131,7 @@ async def test_releases_of_the_controller(
 ) -> None:
     """USM lists the releases that can be installed; without a list of any, nothing is known, and work may start."""
     controller.spec.deploys, controller.spec.releases = [], listed
-    check = AskedController(asker.access, address_of(controller), "usm")
+    check = SystemControllerCheck(asker.access, address_of(controller), "usm")
 
     assert releases == await asyncio.to_thread(check.releases)
     assert not await asyncio.to_thread(check.is_upgrading)
@@ -143,7 +144,7 @@ async def test_software_of_the_controller(asker: Asker, controller: ServedSite) 
     controller.spec.releases = [
         {"release_id": "starlingx-24.09.1", "sw_version": "24.09.1", "state": "deployed", "reboot_required": True}
     ]
-    check = AskedController(asker.access, address_of(controller), "usm")
+    check = SystemControllerCheck(asker.access, address_of(controller), "usm")
 
     found, releases = await asyncio.to_thread(check.software), await asyncio.to_thread(check.releases)
 
@@ -154,7 +155,7 @@ async def test_software_of_the_controller(asker: Asker, controller: ServedSite) 
 async def test_sysinv_lists_no_releases(asker: Asker, controller: ServedSite) -> None:
     """A controller that is asked by its sysinv is not asked for releases."""
     controller.spec.upgrades = []
-    check = AskedController(asker.access, address_of(controller), "sysinv")
+    check = SystemControllerCheck(asker.access, address_of(controller), "sysinv")
 
     assert await asyncio.to_thread(check.releases) is None
     assert not controller.spec.requests["release"]
@@ -162,5 +163,5 @@ async def test_sysinv_lists_no_releases(asker: Asker, controller: ServedSite) ->
 
 def test_declared_asks_nobody() -> None:
     """Where the declaration counts alone nobody is asked."""
-    assert DeclaredOnly().is_upgrading() is False
-    assert DeclaredOnly().releases() is None
+    assert DeclaredControllerCheck().is_upgrading() is False
+    assert DeclaredControllerCheck().releases() is None

@@ -15,7 +15,7 @@ from simulator.site_spec import EVERYTHING, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites import dcmanager as module
 from sites.dcmanager import DcmanagerOperations, DcmanagerSubclouds
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 from sites.sysinv.client import Address
 from statemachine.site_operations import SiteOperation
 from tests.integration.sysinv.sysinv_asking import Asker, address_of

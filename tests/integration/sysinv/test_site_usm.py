@@ -9,7 +9,8 @@ import pytest
 
 from simulator.faults import Fault, FaultKind
 from simulator.sites_api import ServedSite
-from sites.inspector import InspectionError, Reading
+from sites.errors import InspectionError
+from sites.inspector import Reading
 from sites.sysinv.inspector import SysinvInspector
 from tests.integration.sysinv.sysinv_asking import Asker, FixedAddresses, address_of
 
@@ -71,7 +72,7 @@ async def test_a_release_without_usm(asker: Asker, site: ServedSite) -> None:
 
 async def test_nothing_listens_where_usm_would_be(asker: Asker, site: ServedSite, closed_port: int) -> None:
     """A refused connection is a site without USM: it is not waited for."""
-    slow = Asker(patience=replace(asker.patience, pause_s=60))
+    slow = Asker(timeouts=replace(asker.timeouts, pause_s=60))
     reading = await inspect(slow, site, f"http://127.0.0.1:{closed_port}")
 
     assert reading.facts.deploy_in_transition is None

@@ -10,7 +10,7 @@ import pytest
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 from sites.sysinv.client import Address
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector

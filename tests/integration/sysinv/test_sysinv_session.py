@@ -16,16 +16,16 @@ from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from sites.sysinv.auth import TlsTrust, Token, TokenStore, read_token
+from sites.errors import ErrorKind as Kind
+from sites.errors import SiteRequestError
+from sites.sysinv.auth import SiteToken, TlsTrust, TokenCache, read_token
 from sites.sysinv.client import Timeouts
-from sites.sysinv.errors import FaultKind as Kind
-from sites.sysinv.errors import SiteFaultError
 from tests.integration.sysinv.sysinv_asking import Asker, account
 
 
-async def fault_of(asker: Asker, site: ServedSite, path: str = "/v1/isystems") -> SiteFaultError:
+async def fault_of(asker: Asker, site: ServedSite, path: str = "/v1/isystems") -> SiteRequestError:
     """Return the fault of a request that must fail."""
-    with pytest.raises(SiteFaultError) as caught:
+    with pytest.raises(SiteRequestError) as caught:
         await asker.get(site, path)
     return caught.value
 
@@ -52,11 +52,11 @@ def test_a_token_is_renewed_before_its_end(life_s: int, renewed_after_s: int) ->
 def test_the_oldest_tokens_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store keeps so many tokens and no more, none that is due, and only drops the one that was refused."""
     monkeypatch.setattr("sites.sysinv.auth._MOST_TOKENS", 2)
-    store, later = TokenStore(), monotonic() + 100
-    tokens = [Token(text=str(number), renew_at=later) for number in range(3)]
+    store, later = TokenCache(), monotonic() + 100
+    tokens = [SiteToken(text=str(number), renew_at=later) for number in range(3)]
     for number, token in enumerate(tokens):
         store.keep(f"http://{number}", token)
-    store.keep("http://2", Token(text="due", renew_at=0.0))
+    store.keep("http://2", SiteToken(text="due", renew_at=0.0))
     store.drop("http://1", tokens[0])
 
     assert [None, tokens[1], None] == [store.find(f"http://{number}") for number in range(3)]
@@ -68,7 +68,7 @@ def test_the_oldest_tokens_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_login_without_a_token(text: str | None, body: object) -> None:
     """An answer to a login that is no token is no login."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         read_token(text, body)
 
 
@@ -180,7 +180,7 @@ async def test_a_refused_connection_is_tried_once_more(
 async def test_silence_ends_after_the_read_timeout(asker: Asker, site: ServedSite) -> None:
     """A site that does not answer is not waited for longer than set, twice."""
     site.spec.faults["isystems"] = Fault(kind=FaultKind.SLOW, delay_s=30)
-    asker.patience = Timeouts(read_s=0.1, pause_s=0.01)
+    asker.timeouts = Timeouts(read_s=0.1, pause_s=0.01)
     fault = await fault_of(asker, site)
 
     assert (Kind.UNREACHABLE, "GET /v1/isystems was not answered in time.") == (fault.kind, str(fault))

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from actors.worker.controller_software import ControllerSoftware
-from sites.inspector import InspectionError
+from sites.errors import InspectionError
 from sites.sysinv.interpretation import ListedSoftware
 
 SOFTWARE = (

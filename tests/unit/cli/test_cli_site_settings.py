@@ -12,7 +12,7 @@ from cli.doctor.finding import Level
 from cli.doctor.site_checks import site_findings
 from service.errors import StartError
 from service.settings import Settings
-from service.site_access import dcmanager_operations, probe_aim, site_inspector
+from service.site_access import dcmanager_operations, probe_factory, site_inspector
 from service.site_checks import site_faults
 from simulator.site_spec import Account, SiteSpec
 from sites.dcmanager import DcmanagerOperations
@@ -180,7 +180,7 @@ def test_a_service_does_not_start_with_a_fault(prestager, monkeypatch: pytest.Mo
 def test_no_site_is_asked_without_an_authority(make: Make) -> None:
     """Neither inspector nor probe is made that would send the password to whoever has a certificate of anybody."""
     settings = make(site_ca_file=None, probe=True, probe_kind="sysinv")
-    for build in (site_inspector, probe_aim):
+    for build in (site_inspector, probe_factory):
         with pytest.raises(StartError, match="Set PRESTAGER_SITE_CA_FILE"):
             build(settings)
 

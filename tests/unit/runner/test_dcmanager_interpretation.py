@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sites.dcmanager import DcmanagerSubclouds, read_subclouds
-from sites.sysinv.errors import SiteFaultError
+from sites.errors import SiteRequestError
 from statemachine.site_operations import SiteOperation
 
 
@@ -49,7 +49,7 @@ def test_no_subcloud() -> None:
 )
 def test_what_is_no_list_of_subclouds(body: Any, cause: str) -> None:
     """What does not answer as dcmanager does is told in one bounded sentence, and never taken for an empty list."""
-    with pytest.raises(SiteFaultError) as caught:
+    with pytest.raises(SiteRequestError) as caught:
         read_subclouds(body)
 
     assert str(caught.value).startswith(cause)

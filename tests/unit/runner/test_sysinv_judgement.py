@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sites.sysinv.errors import SiteFaultError
+from sites.errors import SiteRequestError
 from sites.sysinv.interpretation import (
     System,
     has_blocking_alarms,
@@ -63,7 +63,7 @@ def test_alarms(report: str, blocking: bool) -> None:
 @pytest.mark.parametrize("body", [{"text": "System Health:"}, None, 3, ["x"]])
 def test_health_is_a_text(body: Any) -> None:
     """A health that is no text is no health: upstream would crash on it."""
-    with pytest.raises(SiteFaultError, match="not a text"):
+    with pytest.raises(SiteRequestError, match="not a text"):
         read_health(body)
 
 
@@ -90,7 +90,7 @@ def test_the_first_system_counts() -> None:
 )
 def test_an_unusable_system(body: Any) -> None:
     """A system without mode or version is not guessed at."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         read_system(body)
 
 
@@ -103,7 +103,7 @@ def test_oam_address(address: str) -> None:
 @pytest.mark.parametrize("body", [{"iextoams": []}, oam(None), oam(""), oam("10.10.20.5/24"), oam("{{ x }}"), {}])
 def test_no_oam_address(body: Any) -> None:
     """No address is a failure: written into an inventory it would be a host named null."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         read_oam_address(body)
 
 
@@ -116,7 +116,7 @@ def test_active_controller(personality: str, active: bool) -> None:
 @pytest.mark.parametrize("body", [{}, {"capabilities": {}}, {"capabilities": "x"}, []])
 def test_a_host_that_does_not_say(body: Any) -> None:
     """A host that does not say what it is is not guessed at."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         is_active_controller(body)
 
 
@@ -140,13 +140,13 @@ def test_serving(body: Any, online: bool) -> None:
 )
 def test_no_groups(body: Any) -> None:
     """An answer without a list of groups is no answer."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         is_serving(body)
 
 
 def test_a_group_without_a_name() -> None:
     """A group that has no name is no usable answer."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         is_serving({"sm_servicegroup": [{"state": "active"}]})
 
 
@@ -177,5 +177,5 @@ def test_upgrades(judge: Callable[[Any], bool], body: Any, busy: bool) -> None:
 )
 def test_no_word_of_upgrades(judge: Callable[[Any], bool], body: Any) -> None:
     """What is no list never means that nothing is upgraded."""
-    with pytest.raises(SiteFaultError):
+    with pytest.raises(SiteRequestError):
         judge(body)

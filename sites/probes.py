@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from messages.connection_variables import site_variables
+from sites.errors import NOT_OF_THE_SITE, ErrorKind, SiteRequestError
 from sites.sysinv.client import Access, Address, SiteSession
 from sites.sysinv.endpoints import SiteAddresses
-from sites.sysinv.errors import NOT_THE_SITES, FaultKind, SiteFaultError
 from sites.sysinv.interpretation import is_serving, read_system
 
 _log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ _SSH_PORT: Final = 22
 _LARGEST_PORT: Final = 65_535
 
 
-class Answer(StrEnum):
+class ProbeAnswer(StrEnum):
     """What came of one probe."""
 
     # The site is online.
@@ -35,59 +35,59 @@ class Answer(StrEnum):
     UNSURE = "unsure"
 
 
-class Target(Protocol):
+class Probe(Protocol):
     """A site as a probe sees it."""
 
-    async def ask(self) -> Answer:
+    async def ask(self) -> ProbeAnswer:
         """Return what the site says now. Bounded in time; never raises but when cancelled."""
 
     async def version(self) -> str | None:
         """Return what the site runs, None where it is not told. Bounded and safe as `ask`."""
 
 
-# Returns the target of a subcloud, by its row; None when nothing leads there.
-Aim = Callable[[Mapping[Any, Any]], Target | None]
+# Returns the probe of a subcloud, by its row; None when nothing leads there.
+ProbeFactory = Callable[[Mapping[Any, Any]], Probe | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TcpTarget:
+class TcpProbe:
     """The place that playbooks connect to: good when it takes a connection within `timeout_s` seconds."""
 
     host: str
     port: int
     timeout_s: float
 
-    async def ask(self) -> Answer:
+    async def ask(self) -> ProbeAnswer:
         """Connect and hang up."""
         try:
             async with asyncio.timeout(self.timeout_s):
                 _, writer = await asyncio.open_connection(self.host, self.port)
         # A name that cannot be encoded for the resolver is a UnicodeError.
         except (OSError, TimeoutError, UnicodeError):
-            return Answer.SILENT
+            return ProbeAnswer.SILENT
         # Nothing is sent, so nothing is worth waiting for.
         writer.transport.abort()
-        return Answer.GOOD
+        return ProbeAnswer.GOOD
 
     async def version(self) -> None:
         """Return None: a port tells no version."""
 
 
-def aim_tcp(timeout_s: float) -> Aim:
+def tcp_probe_factory(timeout_s: float) -> ProbeFactory:
     """Return what aims at the SSH port of a site; one of the local connection, or without address, has none."""
 
-    def aim(row: Mapping[Any, Any]) -> TcpTarget | None:
+    def make_probe(row: Mapping[Any, Any]) -> TcpProbe | None:
         connection = site_variables(row)
         host = connection.get("ansible_host") or row["oam_floating_ip"]
         if not isinstance(host, str) or connection.get("ansible_connection") == "local":
             return None
-        return TcpTarget(host=host, port=_port(connection.get("ansible_port")), timeout_s=timeout_s)
+        return TcpProbe(host=host, port=_port(connection.get("ansible_port")), timeout_s=timeout_s)
 
-    return aim
+    return make_probe
 
 
 @dataclass(frozen=True, kw_only=True)
-class SysinvTarget:
+class SysinvProbe:
     """A site's sysinv: good when each of its service groups is active, asked within `timeout_s` seconds."""
 
     name: str
@@ -95,39 +95,39 @@ class SysinvTarget:
     address: Address
     timeout_s: float
 
-    async def ask(self) -> Answer:
+    async def ask(self) -> ProbeAnswer:
         """Log in and ask for the service groups, as StarlingX's audit does."""
         try:
             async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
-                return Answer.GOOD if is_serving(await site.get("/v1/servicegroup")) else Answer.BAD
+                return ProbeAnswer.GOOD if is_serving(await site.get("/v1/servicegroup")) else ProbeAnswer.BAD
         except TimeoutError:
-            return Answer.SILENT
-        except SiteFaultError as fault:
-            if fault.kind in NOT_THE_SITES:
-                _log.info("probe.not-told", subcloud=self.name, cause=str(fault))
-                return Answer.UNSURE
-            return Answer.SILENT if fault.kind in {FaultKind.UNREACHABLE, FaultKind.REFUSED} else Answer.BAD
+            return ProbeAnswer.SILENT
+        except SiteRequestError as error:
+            if error.kind in NOT_OF_THE_SITE:
+                _log.info("probe.not-told", subcloud=self.name, cause=str(error))
+                return ProbeAnswer.UNSURE
+            return ProbeAnswer.SILENT if error.kind in {ErrorKind.UNREACHABLE, ErrorKind.REFUSED} else ProbeAnswer.BAD
 
     async def version(self) -> str | None:
-        """Ask for the system, as the precheck does; a fault says nothing of the version."""
+        """Ask for the system, as the precheck does; an error says nothing of the version."""
         try:
             async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
                 return read_system(await site.get("/v1/isystems")).software_version
-        except (TimeoutError, SiteFaultError) as fault:
-            _log.info("probe.no-version", subcloud=self.name, cause=str(fault))
+        except (TimeoutError, SiteRequestError) as error:
+            _log.info("probe.no-version", subcloud=self.name, cause=str(error))
             return None
 
 
-def aim_sysinv(access: Access, addresses: SiteAddresses, timeout_s: float) -> Aim:
+def sysinv_probe_factory(access: Access, addresses: SiteAddresses, timeout_s: float) -> ProbeFactory:
     """Return what aims at the sysinv of a site; one whose management address nobody knows has none."""
 
-    def aim(row: Mapping[Any, Any]) -> SysinvTarget | None:
+    def make_probe(row: Mapping[Any, Any]) -> SysinvProbe | None:
         address = addresses.find(row["name"], row["management_start_ip"])
         if address is None:
             return None
-        return SysinvTarget(name=row["name"], access=access, address=address, timeout_s=timeout_s)
+        return SysinvProbe(name=row["name"], access=access, address=address, timeout_s=timeout_s)
 
-    return aim
+    return make_probe
 
 
 def _port(value: object) -> int:
