@@ -19,6 +19,7 @@ from api.responses import encode, json_response
 from db.encryption import Sealer
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, RequestError, TransportUnavailableError
+from messages.limits import TEXT_LENGTH
 from messages.requests.base import parse_request
 from messages.requests.strategy import PasswordRequest
 from messages.secret_names import without_secrets
@@ -46,7 +47,6 @@ def seal_password(value: Any, sealer: Sealer, *, bound_to: str) -> tuple[str | N
 
 _PASSWORD: Final = "sysadmin_password"  # noqa: S105 - a key
 _KEY_FORM: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?")
-_ID_LENGTH: Final = 255
 
 
 class Secret(Protocol):
@@ -145,4 +145,4 @@ def _command_id(request: web.Request) -> str:
         raise ApiError(HTTPStatus.BAD_REQUEST, "Idempotency-Key must have 1 to 200 printable ASCII characters")
     # The name is quoted, so the first slash ends it.
     command_id = f"{quote(request[CALLER].name, safe='')}/{key}"
-    return command_id if len(command_id) <= _ID_LENGTH else sha256(command_id.encode()).hexdigest()
+    return command_id if len(command_id) <= TEXT_LENGTH else sha256(command_id.encode()).hexdigest()

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from api.errors import ApiError
 from api.request_body import read_object
 from messages.errors import RequestError
-from messages.limits import is_storable
+from messages.limits import TEXT_LENGTH, is_id, is_storable
 from messages.requests.base import Request, parse_request, reject_unknown, taken_names, unknown_text
-
-# Longest name of a subcloud or group, in characters.
-_NAME_LENGTH: Final = 255
-# The longest run of digits that surely fits the database's integers.
-_ID_DIGITS: Final = 18
 
 
 def subcloud_not_found() -> ApiError:
@@ -43,7 +38,7 @@ def webhook_not_found() -> ApiError:
 def path_number(request: web.Request, name: str, otherwise: ApiError) -> int:
     """Return the number in the path at `name`, or raise `otherwise`."""
     text = request.match_info[name]
-    if not (text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
+    if not is_id(text):
         raise otherwise
     return int(text)
 
@@ -51,7 +46,7 @@ def path_number(request: web.Request, name: str, otherwise: ApiError) -> int:
 def path_ref(request: web.Request, otherwise: ApiError) -> str:
     """Return the name or id in the path, or raise `otherwise`."""
     ref = request.match_info["ref"]
-    if len(ref) > _NAME_LENGTH or not is_storable(ref):
+    if len(ref) > TEXT_LENGTH or not is_storable(ref):
         raise otherwise
     return ref
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, cast
 from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select
@@ -14,8 +14,7 @@ from sqlalchemy import Connection, insert, select
 from db.read_queries import Row
 from db.schema import audit
 from messages.commands import Answer, Command, ShellAction
-
-_SUBJECT_LENGTH: Final = 255
+from messages.limits import TEXT_LENGTH
 
 
 def record(connection: Connection, command: Command, answer: Answer, at: datetime, notes: Sequence[str] = ()) -> None:
@@ -31,7 +30,7 @@ def record(connection: Connection, command: Command, answer: Answer, at: datetim
             user_id=command.user_id or None,
             command_id=command.id,
             type=command.type,
-            subject=command.subject and command.subject[:_SUBJECT_LENGTH],
+            subject=command.subject and command.subject[:TEXT_LENGTH],
             status=answer.status,
             detail=answer.detail or "; ".join(notes),
         )
@@ -53,7 +52,7 @@ def record_shell_action(
         "status": HTTPStatus.OK,
         "detail": "",
     }
-    connection.execute(insert(audit), [{**entry, "subject": subject[:_SUBJECT_LENGTH]} for subject in subjects])
+    connection.execute(insert(audit), [{**entry, "subject": subject[:TEXT_LENGTH]} for subject in subjects])
 
 
 @dataclass(frozen=True, kw_only=True)

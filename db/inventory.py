@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, exists, func, insert, select, update
 
 from db.schema import controller, steps, strategies, subcloud_groups, subclouds
+from messages.limits import is_id, is_number
 from statemachine.eligibility import SiteStatus
 from statemachine.phases import STRATEGY_TYPES, Effect
 from statemachine.states import StepState, StrategyState
@@ -22,9 +23,8 @@ WORK: Final[ColumnElement[str]] = case(
 
 def find(connection: Connection, table: Table, ref: str) -> RowMapping | None:
     """Return the row that `ref` names: its id when it is all digits, else its name (contract 2.1)."""
-    if ref.isascii() and ref.isdigit():
-        # More digits than any id has would not fit the column.
-        if len(ref) > 18:  # noqa: PLR2004 - digits of a 64-bit number that always fit
+    if is_number(ref):
+        if not is_id(ref):
             return None
         where = table.c.id == int(ref)
     else:

@@ -7,17 +7,15 @@ A `ref` is an id when it is all digits, otherwise a name (contract 2.1).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, false, func, or_, select
 
 from db.schema import steps, strategies, subcloud_groups, subclouds
+from messages.limits import is_id, is_number
 from statemachine.phases import types_with
 
 Row = Mapping[str, Any]
-
-# The longest run of digits that surely fits the database's integers.
-_ID_DIGITS: Final = 18
 
 
 def active_strategy(connection: Connection) -> Row | None:
@@ -109,9 +107,9 @@ def _followed() -> Select[Any]:
 
 
 def _is(table: Table, ref: str) -> ColumnElement[bool]:
-    if not (ref.isascii() and ref.isdigit()):
+    if not is_number(ref):
         return table.c.name == ref
-    return table.c.id == int(ref) if len(ref) <= _ID_DIGITS else false()
+    return table.c.id == int(ref) if is_id(ref) else false()
 
 
 def _first(connection: Connection, statement: Select[Any]) -> Row | None:

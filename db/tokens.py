@@ -17,11 +17,11 @@ from sqlalchemy import Connection, insert, select, update
 
 from db.database import Database
 from db.schema import tokens
+from messages.limits import TEXT_LENGTH
 
 # Makes a leaked token easy to recognise for people and for scanners.
 PREFIX: Final = "prst_"
 _RANDOM_BYTES: Final = 32
-_NAME_LENGTH: Final = 255
 
 
 class Role(StrEnum):
@@ -52,7 +52,7 @@ class TokenNameError(ValueError):
     """The name cannot be that of a token."""
 
     def __init__(self) -> None:
-        super().__init__(f"A token's name must have 1 to {_NAME_LENGTH} printable characters.")
+        super().__init__(f"A token's name must have 1 to {TEXT_LENGTH} printable characters.")
 
 
 class TokenExistsError(Exception):
@@ -84,7 +84,7 @@ class TokenStore:
             TokenNameError: The name is empty, too long, or has unprintable characters.
             TokenExistsError: A token of this name is in force.
         """
-        if not 0 < len(name) <= _NAME_LENGTH or not name.isprintable():
+        if not 0 < len(name) <= TEXT_LENGTH or not name.isprintable():
             raise TokenNameError
         token = PREFIX + token_urlsafe(_RANDOM_BYTES)
         with self._database.write() as connection:

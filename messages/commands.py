@@ -15,6 +15,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from messages.limits import TEXT_LENGTH
+
 # The publishing user is part of the id.
 _NOT_ASKED: Final = ("id", "created_at", "sealed_password", "origin", "traceparent", "user_id", "by_administrator")
 
@@ -64,7 +66,7 @@ class Command(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(default_factory=lambda: str(uuid4()), min_length=1, max_length=255)
+    id: str = Field(default_factory=lambda: str(uuid4()), min_length=1, max_length=TEXT_LENGTH)
     type: CommandType
     # Name or id of the subcloud, group or webhook, where the type has one.
     subject: str | None = None
@@ -76,9 +78,9 @@ class Command(BaseModel):
     password_fault: Literal["missing", "undecodable"] | None = None
     # Name of the caller, and the address that the API was called from (empty by AMQP), for the audit.
     requested_by: str = ""
-    origin: str = Field("", max_length=255)
+    origin: str = Field("", max_length=TEXT_LENGTH)
     # User of RabbitMQ that a foreign publisher is, as RabbitMQ vouches for it; empty where it does not, and over HTTP.
-    user_id: str = Field("", max_length=255)
+    user_id: str = Field("", max_length=TEXT_LENGTH)
     # Whether our API vouches that the caller is an administrator; None by any other way.
     by_administrator: bool | None = None
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))

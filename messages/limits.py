@@ -5,8 +5,23 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, Final
 
+# Longest name, subject, id of a command, and other short text of a request, in characters.
+TEXT_LENGTH: Final = 255
+# The longest run of digits that surely fits the database's integers, which have 64 bits.
+ID_DIGITS: Final = 18
+LARGEST_ID: Final = 10**ID_DIGITS - 1
 # Deeper values cannot be sent on: the encoder of commands gives up at 255.
 _DEPTH: Final = 32
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is all ASCII digits: as a reference it is an id, of any length, and no name."""
+    return text.isascii() and text.isdigit()
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is digits that fit an id of the database; others name no row."""
+    return is_number(text) and len(text) <= ID_DIGITS
 
 
 def is_storable(text: str) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from statemachine.states import PrestageStatus
 
-_RELEASE: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
+RELEASE_FORM: Final = r"[0-9]{1,4}\.[0-9]{1,4}"
+_RELEASE: Final = re.compile(RELEASE_FORM)
 # Columns of a subcloud that has no staged release, as far as is known.
 NOTHING_STAGED: Final[Mapping[str, None]] = {"prestage_status": None, "prestage_versions": None}
 

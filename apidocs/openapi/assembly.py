@@ -24,6 +24,7 @@ from apidocs.openapi.operation import Body, Operation, parameters, responses, sh
 from apidocs.openapi.strategies import STRATEGIES
 from apidocs.openapi.webhooks import WEBHOOKS
 from db.tokens import Role
+from messages.limits import LARGEST_ID
 from messages.process_info import program_version
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {**STRATEGIES, **SUBCLOUDS, **GROUPS, **WATCHING, **WEBHOOKS}
@@ -139,7 +140,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.number is not None:
         about, number = operation.number
         place = {"name": "id", "in": "path", "required": True, "description": about, "example": number}
-        found.append({**place, "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}})
+        found.append({**place, "schema": {"type": "integer", "minimum": 0, "maximum": LARGEST_ID}})
     if operation.query is not None:
         found += parameters(operation.query)
     found += [

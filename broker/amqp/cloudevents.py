@@ -16,13 +16,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from broker.amqp.errors import MalformedCommandError
 from broker.amqp.topology import MAX_BODY_BYTES
 from messages.commands import Command, CommandType
-from messages.limits import check_json
+from messages.limits import TEXT_LENGTH, check_json
 from messages.secret_names import without_secrets
 from tracing.tracer import parse_traceparent
 
 # Types are reverse-DNS names, as the specification advises; the routing key is what follows the prefix.
 TYPE_PREFIX: Final = "io.prestager.command."
-_ID_LENGTH: Final = 255
 # Begins the ids of foreign publishers' commands. Those of our API begin with a quoted name, which holds no colon.
 _FOREIGN: Final = "amqp:"
 # What is kept of a message, beside what has a form of its own.
@@ -37,8 +36,8 @@ class _CommandData(BaseModel):
     request: dict[str, Any] = Field(default_factory=dict)
     sealed_password: str | None = None
     password_fault: Literal["missing", "undecodable"] | None = None
-    requested_by: str = Field("", max_length=255)
-    origin: str = Field("", max_length=255)
+    requested_by: str = Field("", max_length=TEXT_LENGTH)
+    origin: str = Field("", max_length=TEXT_LENGTH)
     by_administrator: bool | None = None
 
 
@@ -51,7 +50,7 @@ class CommandEvent(BaseModel):
     id: str = Field(min_length=1, max_length=200)
     source: str = Field(min_length=1, max_length=200)
     type: str = Field(max_length=100)
-    subject: str | None = Field(None, max_length=255)
+    subject: str | None = Field(None, max_length=TEXT_LENGTH)
     time: datetime | None = None
     # The distributed tracing extension; what is none in form is as if it were not there.
     traceparent: Annotated[str | None, BeforeValidator(parse_traceparent)] = None
@@ -123,7 +122,7 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -
 def _foreign_id(user: str, source: str, event_id: str) -> str:
     # Both are quoted, so the first two slashes end them.
     command_id = f"{_FOREIGN}{quote(user, safe='')}/{quote(source, safe='')}/{event_id}"
-    return command_id if len(command_id) <= _ID_LENGTH else _FOREIGN + sha256(command_id.encode()).hexdigest()
+    return command_id if len(command_id) <= TEXT_LENGTH else _FOREIGN + sha256(command_id.encode()).hexdigest()
 
 
 def _kept(request: dict[str, Any]) -> dict[str, Any]:

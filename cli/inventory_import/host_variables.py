@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from messages.limits import check_json
+from messages.limits import TEXT_LENGTH, check_json
 from messages.requests.base import truncate_for_error
 
 # As long as the name of a subcloud may be.
-_LONGEST_NAME: Final = 255
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
@@ -36,7 +35,7 @@ def _fault(variable: dict[str, Any]) -> str | None:
 
 def readable(name: str) -> str:
     """Return the name of a host, group or variable as a sentence may hold it: what cannot be seen is escaped."""
-    return name if name.isprintable() and len(name) <= _LONGEST_NAME else truncate_for_error(ascii(name))
+    return name if name.isprintable() and len(name) <= TEXT_LENGTH else truncate_for_error(ascii(name))
 
 
 def _holds_byte_order_mark(value: Any) -> bool:

@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
+from messages.limits import TEXT_LENGTH
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 
 DEFAULT_GROUP: Final = "Default"
 MAX_PARALLEL: Final = 500
-_TEXT_LENGTH: Final = 255
 # What the client leaves out when the operator does.
 _DEFAULT_WIDTH: Final = 2
 
@@ -29,13 +29,13 @@ _Name = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=_TEXT_LENGTH,
+        max_length=TEXT_LENGTH,
         pattern=r"^[^.*+?|()\[\]{}^$/]+$",
         json_schema_extra={"not": {"pattern": r"^(\s*|[0-9]*|[Dd][Ee][Ff][Aa][Uu][Ll][Tt])$"}},
     ),
     AfterValidator(_a_name),
 ]
-_Description = Annotated[str, Field(min_length=1, max_length=_TEXT_LENGTH)]
+_Description = Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH)]
 _ApplyType = Literal["parallel", "serial"]
 # The client sends text on add and a number on update.
 _Width = (

@@ -7,17 +7,16 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from messages.limits import LARGEST_ID, is_id
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 from statemachine.phases import PHASES
 
 PAGE_LENGTH: Final = 100
 _LONGEST_PAGE: Final = 1000
-# The longest run of digits that surely fits the database's integers.
-_ID_DIGITS: Final = 18
 
 
 def _digits(text: Any) -> Any:
-    if not (isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS):
+    if not (isinstance(text, str) and is_id(text)):
         raise ValueError("no number")
     return text
 
@@ -42,7 +41,7 @@ def _or_none(text: Any) -> Any:
 
 _NO_MOMENT: Final = "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
 _NO_FOLLOW: Final = "follow must be 1 or 0"
-_Id = Annotated[int, Field(ge=0, le=10**_ID_DIGITS - 1), BeforeValidator(_digits)]
+_Id = Annotated[int, Field(ge=0, le=LARGEST_ID), BeforeValidator(_digits)]
 _NO_NUL: Final = ErrorMessage("{key} must not have a NUL")
 # PostgreSQL compares nothing with a text that has a NUL.
 _Comparable = Annotated[str, Field(pattern=r"^[^\x00]*$")]

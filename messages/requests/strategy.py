@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationInf
 from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
+from statemachine.releases import RELEASE_FORM
 
 STRATEGY_TYPE: Final = "prestage"
 MAX_PARALLEL: Final = 500
@@ -132,12 +133,15 @@ class PrestageRequest(Request):
         return _one_reason(value, info)
 
 
+NO_RELEASE: Final = "Specified release format is not supported. Version format must be MM.mm."
+
+
 class ReleaseRequest(Request):
     """The release to stage."""
 
     release: Annotated[
-        Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")] | None,
-        ErrorMessage("Specified release format is not supported. Version format must be MM.mm."),
+        Annotated[str, Field(pattern=f"^{RELEASE_FORM}$")] | None,
+        ErrorMessage(NO_RELEASE),
     ] = Field(None, description="The release to stage; that of the system controller where none is given.")
 
 

@@ -9,13 +9,14 @@ from pydantic import AfterValidator, AliasChoices, Field, StrictFloat, StrictInt
 
 from messages.connection_variables import callers_schema
 from messages.dcmanager import SUBCLOUD_FIELDS
+from messages.limits import TEXT_LENGTH
 from messages.requests import subcloud_fields as values
 from messages.requests.base import AcceptedAs, ErrorMessage, GroupRef, NewGroupRef, Request, SubcloudForce
-from messages.requests.strategy import PasswordRequest
+from messages.requests.strategy import NO_RELEASE, PasswordRequest
+from statemachine.releases import RELEASE_FORM
 
-_TEXT_LENGTH: Final = 255
 _NUMBER: Final = StrictInt | StrictFloat
-_ShortText = Annotated[str, Field(max_length=_TEXT_LENGTH)]
+_ShortText = Annotated[str, Field(max_length=TEXT_LENGTH)]
 
 
 def _unless_none(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -55,14 +56,14 @@ _Name = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=_TEXT_LENGTH,
+        max_length=TEXT_LENGTH,
         json_schema_extra={"pattern": r"^\w[\w.\-]*$", "not": {"pattern": r"^[0-9_.\-]*$"}},
     ),
     AfterValidator(values.name),
 ]
 _Release = Annotated[
     str | None,
-    AcceptedAs(Annotated[str, Field(pattern=values.RELEASE)] | _NUMBER | None, _unless_none(values.release)),
+    AcceptedAs(Annotated[str, Field(pattern=f"^{RELEASE_FORM}$")] | _NUMBER | None, _unless_none(values.release)),
     ErrorMessage(values.NO_RELEASE),
 ]
 # An option of dcmanager's client that asks for what is not done here; null and the words for "not" ask for nothing.
@@ -198,10 +199,9 @@ class ImportedSubcloudChange(SubcloudChange):
     connection: _ImportedVariables = None
 
 
-_NO_RELEASE: Final = "Specified release format is not supported. Version format must be MM.mm."
 _StagedRelease = Annotated[
-    Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")],
-    ErrorMessage(_NO_RELEASE, missing="release required"),
+    Annotated[str, Field(pattern=f"^{RELEASE_FORM}$")],
+    ErrorMessage(NO_RELEASE, missing="release required"),
 ]
 
 

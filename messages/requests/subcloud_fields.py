@@ -8,19 +8,18 @@ from typing import Any, Final
 
 from messages.connection_variables import read_callers_variables
 from messages.errors import ConnectionVariableError
+from messages.limits import TEXT_LENGTH
 from messages.requests.base import truncate_for_error, validation_error
 from messages.secret_names import secret_names
 from messages.site_addresses import REFUSED, is_reserved_host_name, is_site_address, reserved_name_text
 from statemachine.releases import is_release
 
-RELEASE: Final = r"^[0-9]{1,4}\.[0-9]{1,4}$"
-_TEXT_LENGTH: Final = 255
 _CONNECTION_BYTES: Final = 16_384
 
 NO_NAME: Final = "name required"
 _BAD_NAME: Final = "name must have at most 255 letters, digits, dots, dashes and underscores"
 _NAME_WITHOUT_LETTERS: Final = "name must contain alphabetic characters"
-NO_TEXT: Final = f"Invalid {{key}}: give a text of at most {_TEXT_LENGTH} characters"
+NO_TEXT: Final = f"Invalid {{key}}: give a text of at most {TEXT_LENGTH} characters"
 NO_ADDRESS: Final = "Invalid {key}: {value} is not an IP address"
 NO_ADDRESS_OR_NETWORK: Final = "Invalid {key}: {value} is not an IP address or network"
 REFUSED_ADDRESS: Final = f"Invalid {{key}}: {REFUSED}"
@@ -51,7 +50,7 @@ def name(value: str) -> str:
 
 def text(value: str | float) -> str:
     """Return a text, or a number as one."""
-    if len(str(value)) > _TEXT_LENGTH:
+    if len(str(value)) > TEXT_LENGTH:
         raise validation_error(NO_TEXT)
     return str(value)
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from messages.limits import LARGEST_ID, TEXT_LENGTH
 from messages.requests.base import ErrorMessage, Request
 from messages.requests.queries import PageQuery
 from messages.webhook_secrets import key_of
@@ -63,7 +64,7 @@ _NO_DELIVERY: Final = "Invalid delivery: give the id of a delivery"
 
 Name = Annotated[
     str,
-    Field(pattern=_NAME_FORM, max_length=255, description="Name of the webhook, unique."),
+    Field(pattern=_NAME_FORM, max_length=TEXT_LENGTH, description="Name of the webhook, unique."),
     ErrorMessage(_NO_NAME, missing=_NO_NAME),
 ]
 Url = Annotated[
@@ -82,7 +83,7 @@ Types = Annotated[
     ErrorMessage(_NO_TYPES),
 ]
 Subcloud = Annotated[
-    Annotated[str, Field(min_length=1, max_length=255)] | None,
+    Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH)] | None,
     Field(description="Name of the only subcloud whose events are wanted; null: all."),
     ErrorMessage("Invalid webhook subcloud: give the name of a subcloud, or null for all"),
 ]
@@ -159,7 +160,9 @@ class RedeliveryRequest(_WebhookRequest):
     """The delivery whose event shall be sent once more."""
 
     delivery: Annotated[
-        int, Field(ge=1, lt=10**18, description="Id of a delivery."), ErrorMessage(_NO_DELIVERY, missing=_NO_DELIVERY)
+        int,
+        Field(ge=1, lt=LARGEST_ID + 1, description="Id of a delivery."),
+        ErrorMessage(_NO_DELIVERY, missing=_NO_DELIVERY),
     ]
 
 
