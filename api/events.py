@@ -18,7 +18,7 @@ from api.validation import read_query, validated
 from db import read_queries
 from db.events import newest_id, oldest_id, was_restored_after
 from db.live_output import running_runs
-from messages.event_types import Dropped, Snapshot
+from messages.event_types import Dropped, SnapshotData
 from messages.requests.queries import EventsQuery
 from messages.serializers import step_resource, strategy_resource
 
@@ -40,7 +40,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
     strategy = read_queries.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
         strategy = None
-    data: Snapshot = {
+    data: SnapshotData = {
         "reason": reason,
         "strategy": None if strategy is None else strategy_resource(strategy, "read"),
         "steps": [

@@ -199,8 +199,8 @@ SubcloudStatus = TypedDict(
 )
 
 
-class Snapshot(TypedDict):
-    """How things stand: the first thing that a listener hears, and again when he cannot resume."""
+class SnapshotData(TypedDict):
+    """The present state: the first message of a stream, and again when a listener cannot resume."""
 
     reason: Annotated[str, Field(description="Why it is sent.")]
     strategy: Strategy | None

@@ -10,7 +10,7 @@ from broker.amqp.cloudevents import TYPE_PREFIX as COMMAND_PREFIX
 from broker.amqp.cloudevents import CommandEvent
 from messages.command_specs import COMMAND_SPECS, CommandSpec
 from messages.commands import Answer, CommandType
-from messages.event_types import Dropped, Event, EventType, Snapshot
+from messages.event_types import Dropped, Event, EventType, SnapshotData
 from messages.events import TYPE_PREFIX as EVENT_PREFIX
 
 
@@ -84,7 +84,7 @@ def answer_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
 
 
 # What is told by the stream alone, by the name of the message.
-STREAM_TYPES: Final[Mapping[str, Any]] = {"snapshot": Snapshot, "dropped": Dropped}
+STREAM_TYPES: Final[Mapping[str, Any]] = {"snapshot": SnapshotData, "dropped": Dropped}
 
 
 def event_payload(one: EventType, schemas: Schemas) -> dict[str, Any]:
