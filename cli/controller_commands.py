@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Declare the state of the system co
 
 
 class UpgradingAction(StrEnum):
-    """What to do about the declaration."""
+    """Actions on the declaration of an upgrade."""
 
     ON = "on"
     OFF = "off"

@@ -1,4 +1,4 @@
-"""`prestager dead-letters`: messages that nobody could deal with, per queue."""
+"""`prestager dead-letters`: messages that could not be processed, per queue."""
 
 from __future__ import annotations
 

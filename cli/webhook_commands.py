@@ -1,4 +1,4 @@
-"""`prestager webhook`: who is told of events by HTTP."""
+"""`prestager webhook`: receivers of events over HTTP."""
 
 from __future__ import annotations
 

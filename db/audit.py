@@ -57,7 +57,7 @@ def record_shell_action(
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which entries are asked for; None: whatever it is."""
+    """Filter of audit entries; None matches all."""
 
     since: datetime | None = None
     caller: str | None = None

@@ -48,7 +48,7 @@ class Database:
 
     SQLite runs in WAL mode with `BEGIN IMMEDIATE` for writers: measured on the versions we use, anything else loses
     updates or fails with "database is locked" at once. Writers of this process queue on a lock, for SQLite's own
-    waiting sleeps. `has_broker` tells whether events wait to be published.
+    waiting sleeps. `has_broker` is whether events wait to be published.
     """
 
     def __init__(self, url: str, *, has_broker: bool = True) -> None:

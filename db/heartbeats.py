@@ -32,7 +32,7 @@ _ERROR_LENGTH: Final = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessIdentity:
-    """What does not change while a process runs."""
+    """Facts that do not change while a process runs."""
 
     # `name@machine/id`, as the owner of runs; unique for each start of a process.
     process: str
@@ -50,7 +50,7 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessReport:
-    """What a process reports with one heartbeat; None: not known yet, or not for a process without a worker."""
+    """State in one heartbeat; None: not known yet, or not for a process without a worker."""
 
     # Ids of the keys that the process opens secrets with, the sealing one first.
     key_ids: tuple[str, ...]
@@ -97,7 +97,7 @@ def remove_process(connection: Connection, process: str) -> None:
 
 
 def forget_dead_processes(connection: Connection) -> int:
-    """Remove rows that nobody has renewed for `FORGET_S` seconds; return how many."""
+    """Remove rows that were not renewed for `FORGET_S` seconds; return how many."""
     return _forget(connection, _ROWS.seen_epoch < database_now() - FORGET_S)
 
 

@@ -31,13 +31,13 @@ class Piece:
 
     @property
     def end_bytes(self) -> int:
-        """Where it ends."""
+        """End of it, as an offset."""
         return self.at_bytes + len(self.content)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnsavedTail:
-    """What a run printed behind the output that is kept of it: told live, and by nothing else."""
+    """Output of a run beyond what is kept of it; it is only in the stream."""
 
     # Where that output ends.
     at_bytes: int
@@ -116,7 +116,7 @@ def _keep_beyond(connection: Connection, run_id: int, beyond: UnsavedTail) -> No
 
 
 def tell_progress(work: UnitOfWork, run_ids: Iterable[int]) -> None:
-    """Tell how far runs are, by their rows, and how those that have ended did; nothing of those that never told."""
+    """Emit events of the progress of runs, by their rows, and of outcomes; none for runs without progress."""
     wanted = (runs.c.id.in_(list(run_ids)), runs.c.progress.is_not(null()))
     for row in work.connection.execute(_watched().where(*wanted).order_by(runs.c.id)):
         run = RunIds(id=row.id, phase=row.phase, attempt=row.attempt, trace=row.trace)

@@ -1,4 +1,4 @@
-"""Bring a database's schema to another revision. `db.revisions` tells where it stands."""
+"""Bring a database's schema to another revision. `db.revisions` reads its present one."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tracing.tracer import Tracer
 
 @dataclass(frozen=True, kw_only=True)
 class ConcludedPhase:
-    """A run that has come to its end, with what its span tells."""
+    """A run that has ended, with the facts of its span."""
 
     run_id: int
     phase: str

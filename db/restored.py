@@ -32,7 +32,7 @@ class RestoreError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """What was done."""
+    """Changes that were made."""
 
     # All ids given from now on are larger.
     ids_after: int

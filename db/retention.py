@@ -27,7 +27,7 @@ _LONGEST_SKEW: Final = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """How long things are kept."""
+    """Retention times."""
 
     history: timedelta
     audit: timedelta

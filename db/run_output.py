@@ -41,7 +41,7 @@ class PhaseRun:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseOutput:
-    """What the newest run of one phase printed."""
+    """Output of the newest run of one phase."""
 
     run: PhaseRun
     # UTF-8.
@@ -50,7 +50,7 @@ class PhaseOutput:
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """What a run printed after some place in all that it printed."""
+    """Output of a run after an offset."""
 
     # UTF-8, with notes where something is left out.
     content: bytes
@@ -105,7 +105,7 @@ def phase_runs(connection: Connection, step: Row, phase: str | None) -> list[Pha
 def text_after(connection: Connection, run: PhaseRun, seen_bytes: int) -> Text:
     """Return what a run printed after its first `seen_bytes` bytes, whether it goes on or has ended.
 
-    Places are the same in what comes live and in the kept output, so that nothing is told twice at the change.
+    Places are the same in what comes live and in the kept output, so that nothing is sent twice at the change.
     """
     if not run.is_running:
         kept = connection.execute(select(run_outputs).where(run_outputs.c.run_id == run.run_id)).one_or_none()

@@ -52,7 +52,7 @@ _PLACES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Resealed:
-    """What sealing anew came to."""
+    """Result of sealing anew."""
 
     # Texts that were sealed with the new key.
     count: int

@@ -25,7 +25,7 @@ _RANDOM_BYTES: Final = 32
 
 
 class Role(StrEnum):
-    """What the holder of a token may do (contract 2.2)."""
+    """Rights of the holder of a token (contract 2.2)."""
 
     # Everything.
     ADMIN = "admin"
@@ -39,7 +39,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """What is known of a token, without the token."""
+    """Facts about a token, without the token."""
 
     name: str
     role: Role

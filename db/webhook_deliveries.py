@@ -18,7 +18,7 @@ _ERROR_LENGTH: Final = 255
 
 
 class DeliveryState(StrEnum):
-    """How a delivery stands."""
+    """State of a delivery."""
 
     # To be tried, or tried again.
     PENDING = "pending"
@@ -29,7 +29,7 @@ class DeliveryState(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why something is sent."""
+    """Cause of a delivery."""
 
     EVENT = "event"
     PING = "ping"
@@ -38,7 +38,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """What came of one try."""
+    """Result of one try."""
 
     delivery_id: int
     webhook_id: int

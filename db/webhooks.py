@@ -121,7 +121,7 @@ def has_news(connection: Connection, rows: Sequence[Row]) -> list[Row]:
 
 
 def lock(connection: Connection, ids: Collection[int]) -> None:
-    """Have these webhooks to oneself until the transaction ends, before anything of their deliveries is changed."""
+    """Lock these webhooks until the transaction ends, before any of their deliveries is changed."""
     query = select(webhooks.c.id).where(webhooks.c.id.in_(ids)).order_by(webhooks.c.id)
     connection.execute(query.with_for_update())
 
@@ -142,7 +142,7 @@ def note_tries(connection: Connection, worked: Collection[int], failed: Collecti
 def disable(work: UnitOfWork, webhook_id: int, reason: str) -> bool:
     """Send nothing more to a webhook; what is open fails. Return whether it was enabled.
 
-    With a `reason` nobody asked for it, so an event tells.
+    With a `reason` no caller asked for it, so an event is emitted.
     """
     reason = reason[:_REASON_LENGTH]
     statement = update(webhooks).where(webhooks.c.id == webhook_id, webhooks.c.enabled)

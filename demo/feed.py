@@ -41,7 +41,7 @@ class DemoPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoFeeds:
-    """Where the feeds are and how they differ; counts are of packages."""
+    """Paths of the feeds and their differences; counts are of packages."""
 
     root: Path
     previous: str

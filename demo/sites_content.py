@@ -27,7 +27,7 @@ SMALL_QUOTA_BYTES = 64 * 1024
 
 
 class DemoOutcome(StrEnum):
-    """What becomes of a site in a strategy over the whole fleet."""
+    """Expected end of a site in a strategy over the whole fleet."""
 
     # Packages and images are on the site.
     COMPLETE = "complete"
@@ -66,7 +66,7 @@ class DemoSite:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What the demonstration checks itself against."""
+    """Expected ends of the demonstration's sites."""
 
     outcome: DemoOutcome
     # Part of the step's details, or of the reason for which the site is left out; empty: no details.
@@ -92,7 +92,7 @@ class DemoFleet:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """How one site differs from an ordinary one."""
+    """Differences of one site from an ordinary one."""
 
     group: str
     expected: Expected = Expected(outcome=DemoOutcome.COMPLETE)

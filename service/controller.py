@@ -16,7 +16,7 @@ from statemachine.phases import PHASES
 
 
 def machine_id() -> str:
-    """Return what tells this machine from others: a digest of its machine id, or of its host name."""
+    """Return an id of this machine: a digest of its machine id, or of its host name."""
     try:
         own = Path("/etc/machine-id").read_text().strip()
     except OSError:

@@ -203,7 +203,7 @@ class AmqpActors:
         return read
 
     def _has_room(self, queue: str) -> bool:
-        """Leave work in the queue while it cannot be done: there whoever watches sees it, and others can take it."""
+        """Leave work in the queue while it cannot be done: operators see it there, and other workers can take it."""
         if not self._topology_check.may_consume():
             return False
         if self._worker is None or queue not in WORKER_QUEUES:

@@ -54,7 +54,7 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _readers(path: Path) -> str | None:
-    """Return who else can read or write `path`; None if nobody but this user, root and our own group can."""
+    """Return the users that can read or write `path` beside this user, root and our own group; None for none."""
     try:
         # What counts is where links lead.
         place = path.resolve(strict=True)

@@ -90,7 +90,7 @@ def _replacement(place: tuple[int | str, ...]) -> dict[str, Any]:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Return one sentence for each PRESTAGER_ variable that is no setting: it has no effect, which nobody would see."""
+    """Return one sentence for each PRESTAGER_ variable that is no setting and so has no effect."""
     known = {CONFIG_FILE_VARIABLE, *map(variable_of, Settings.model_fields)}
     unknown = sorted(name for name in environment if name.upper().startswith(_PREFIX) and name.upper() not in known)
     return [f"{name} is not a setting{did_you_mean(name.upper(), known)}" for name in unknown]

@@ -23,7 +23,7 @@ _running: Final[WeakSet[Loop]] = WeakSet()
 
 
 def dead_loops() -> list[str]:
-    """Return the names of loops whose threads have ended though nobody stopped them; nothing but a bug ends one."""
+    """Return the names of loops whose threads ended without being stopped; only a bug ends one."""
     return sorted(loop.name for loop in [*_running] if not loop.is_alive)
 
 

@@ -44,7 +44,7 @@ def playbook_load_error(settings: Settings) -> str | None:
 
 @contextmanager
 def _ended_in_order() -> Iterator[None]:
-    """Have what ends this process, such as `timeout`, end what the check has started too: nobody else would."""
+    """Make signals that end this process, such as those of `timeout`, end the check's processes too."""
     if current_thread() is not main_thread():
         yield
         return

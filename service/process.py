@@ -1,7 +1,7 @@
 """The embedded service as a process: API, actors and probe, from start to the signal that stops them.
 
 The order matters: the port is taken before anything works, so that a second service fails without a trace; and at the
-end nobody can ask any more before the work stops.
+end the API stops before the work does.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Service:
 
     @asynccontextmanager
     async def _actors_stopped_at_end(self) -> AsyncIterator[None]:
-        """Stop the actors, if they were started, once nobody can ask any more."""
+        """Stop the actors, if they were started, after the API has stopped."""
         try:
             yield
         finally:

@@ -1,7 +1,7 @@
 """Signal readiness, liveness and stop to the process's starter, by systemd's protocol or a file.
 
 Two ways: systemd's notifications, where systemd asks for them, and a file that exists while the service is ready and
-whose time is renewed, for scripts. Used by `service.process`; without either nothing is told.
+whose time is renewed, for scripts. Used by `service.process`; without either nothing is reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BEAT_S: Final = 10.0
 
 
 class Readiness:
-    """The state of this process, told to whoever watches it. What cannot be told is logged and changes nothing else.
+    """Reports the state of this process to its supervisor. Errors are logged and change nothing else.
 
     Args:
         file: Exists while the service is ready; None: no such file. What a killed predecessor left is removed.

@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Role(StrEnum):
-    """What one process does of an installation."""
+    """Roles of a process in an installation."""
 
     API = "api"
     COORDINATOR = "coordinator"

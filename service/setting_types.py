@@ -1,4 +1,4 @@
-"""The forms of single settings, as types: what is wrong with a value is told where it is read."""
+"""Types of single settings; each checks its value when the settings are read."""
 
 from __future__ import annotations
 

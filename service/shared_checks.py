@@ -19,7 +19,7 @@ _PATIENCE_S: Final = 4.0
 
 
 class SharedChecks:
-    """Makes all checks together; whoever asks while they are made, or within a second, shares the result.
+    """Makes all checks together; requests while they are made, or within a second, share the result.
 
     A check that does not come back in time has that as its result, and is not begun again until it does: however long
     the database or the broker is silent, and however many ask, there is one thread for each check.

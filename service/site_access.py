@@ -114,7 +114,7 @@ def probe_factory(settings: Settings) -> ProbeFactory:
 
 
 def controller_check(settings: Settings) -> ControllerCheck:
-    """Return what tells whether the system controller is being upgraded.
+    """Return the check whether the system controller is being upgraded.
 
     Raises:
         StartError: It is to be asked and a URL or the password is missing.

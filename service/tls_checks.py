@@ -19,7 +19,7 @@ _VARIABLE: Final = "PRESTAGER_TLS_CERTIFICATE_FILE"
 
 
 def tls_fault(settings: Settings) -> str | None:
-    """Return why nobody could be served with certificate and key; None where they are usable, or not set."""
+    """Return why certificate and key cannot be used; None where they can, or are not set."""
     if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return None
     try:

@@ -11,7 +11,7 @@ from tracing.tracer import NULL_TRACER, Tracer
 
 
 def role_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Tracer:
-    """Return the tracer of a process; `owner` tells it from all others.
+    """Return the tracer of a process; `owner` is its unique name.
 
     Raises:
         StartError: Traces are wanted and the extra for them, or what it needs, is not there.

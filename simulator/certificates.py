@@ -1,4 +1,4 @@
-"""A throw-away certificate authority for simulated sites; nobody else may trust it."""
+"""A throw-away certificate authority for simulated sites; nothing else may trust it."""
 
 from __future__ import annotations
 

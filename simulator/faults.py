@@ -17,7 +17,7 @@ _PAGE: Final = "<html><body><h1>{status} {title}</h1>\n{sentence}\n</body></html
 
 
 class FaultKind(StrEnum):
-    """What an operation does instead of its work."""
+    """Faults of an operation."""
 
     # haproxy without a backend.
     UNAVAILABLE = "unavailable"

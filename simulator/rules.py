@@ -15,7 +15,7 @@ from typing import Final
 
 
 class SiteFault(StrEnum):
-    """What is wrong with a site as a whole."""
+    """Faults of a site as a whole."""
 
     # Nobody listens on its SSH port.
     REFUSE = "refuse"

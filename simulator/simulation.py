@@ -1,6 +1,6 @@
-"""A whole simulated fleet: makes its sites, serves them until told to stop, and leaves nothing running behind.
+"""A whole simulated fleet: makes its sites, serves them until it is stopped, and leaves nothing running behind.
 
-Everything is in one event loop of one process; only the commands that somebody runs on a site are processes of their
+Everything is in one event loop of one process; only the commands that a client runs on a site are processes of their
 own. What the sites are is decided by a plan before anything is made.
 """
 
@@ -33,7 +33,7 @@ _MANAGEMENT: Final = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class FleetPlan:
-    """What to simulate."""
+    """Parameters of a simulation."""
 
     # Made if missing; sites/, programs/, host-keys/ and the certificate authority are below it.
     directory: Path

@@ -32,7 +32,7 @@ def active_groups(node: str = "controller-0") -> ServiceGroups:
 
 @dataclass(kw_only=True)
 class Account:
-    """Who may log in at a site."""
+    """Login of a site."""
 
     username: str = "dcmanager"
     password: str = "fleet-password"  # noqa: S105 - of simulated sites
@@ -44,7 +44,7 @@ class Account:
 
 @dataclass(kw_only=True)
 class SiteSpec:
-    """One site, or a system controller: where it listens, what it tells, and what is wrong with it."""
+    """One site, or a system controller: its addresses, its facts, and its faults."""
 
     name: str
     # Where it listens; port 0 takes a free one. Without a port of its own sysinv (and USM) share Keystone's.

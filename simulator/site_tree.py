@@ -1,7 +1,7 @@
 """The files of one simulated site, and the programs that stand in there for those only a real site has.
 
-A site runs as the user of the fleet within a directory of its own; nobody becomes root. Its `sudo` checks the password
-and then only says that it is root: enough for every task that stays within the site's directory.
+A site runs as the user of the fleet within a directory of its own; no process becomes root. Its `sudo` checks the
+password and then only says that it is root: enough for every task that stays within the site's directory.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write_programs(directory: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteTree:
-    """Where one site has its files."""
+    """Paths of one site's files."""
 
     root: Path
 
@@ -75,11 +75,11 @@ class SiteTree:
 
     @property
     def backup(self) -> Path:
-        """What /opt/platform-backup is on a real site."""
+        """Path of the stand-in for /opt/platform-backup."""
         return self.root / "opt" / "platform-backup"
 
     def feed(self, release: str) -> Path:
-        """What /var/www/pages/feed/rel-<release> is on a real site."""
+        """Path of the stand-in for /var/www/pages/feed/rel-<release>."""
         return self.root / "var" / "www" / "pages" / "feed" / f"rel-{release}"
 
     def make(self, release: str, feed: Path | None) -> None:

@@ -157,7 +157,7 @@ def _application(
 
 
 async def _with_faults(site: ServedSite, operation: str, request: web.Request) -> web.StreamResponse | None:
-    """Wait as the site is told to; return the answer of a fault that strikes, None when none does."""
+    """Wait for the site's delay; return the answer of a fault that strikes, None when none does."""
     fault = site.spec.faults.get(operation) or site.spec.faults.get(EVERYTHING)
     kind = fault.strike() if fault is not None else None
     delay_s = site.spec.delay_s + (fault.delay_s if fault is not None and kind is not None else 0.0)
@@ -169,7 +169,7 @@ async def _with_faults(site: ServedSite, operation: str, request: web.Request) -
 
 
 def _guarded(answer: Callable[[SiteSpec, web.Request], web.Response]) -> DueDeliveries:
-    """Let in whoever has a token with a role that may read."""
+    """Pass requests that have a token with a role that may read."""
 
     async def handle(site: ServedSite, request: web.Request) -> web.StreamResponse:
         token = site.keystone.find(request.headers.get(AUTH_TOKEN))

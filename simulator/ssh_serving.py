@@ -14,7 +14,7 @@ from simulator.ssh_site import SshSite
 
 @asynccontextmanager
 async def serve_ssh(sites: Sequence[SshSite], directory: Path) -> AsyncIterator[None]:
-    """Serve sites whose files are below `directory`; at the end nobody listens and no command of theirs runs.
+    """Serve sites whose files are below `directory`; at the end none of them listens and no command of theirs runs.
 
     Raises:
         OSError: An address cannot be listened on; nothing is left listening.
@@ -61,7 +61,7 @@ class _Thread(threading.Thread):
         self._told = asyncio.Event()
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until `stop`."""
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._serve())

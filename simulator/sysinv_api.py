@@ -1,6 +1,6 @@
 """Answers of sysinv about one system, and of USM: plain values in, JSON values out.
 
-Texts and shapes are those of StarlingX; only what an inspector may read is told.
+Texts and shapes are those of StarlingX; only facts that an inspector may read are served.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ _CHUNK: Final = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRules:
-    """How sites are probed."""
+    """Timing of probes."""
 
     # Pause between two rounds, in seconds.
     interval_s: float
@@ -49,7 +49,7 @@ class ProbeRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What the probe knows of one subcloud."""
+    """Facts about one subcloud for the probe."""
 
     id: int
     probe: Probe

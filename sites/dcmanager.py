@@ -37,7 +37,7 @@ _SHOWN: Final = 64
 
 @dataclass(frozen=True, kw_only=True)
 class DcmanagerSubclouds:
-    """What the list says.
+    """Content of the list.
 
     Attributes:
         count: How many subclouds it has.
@@ -55,10 +55,9 @@ _Answer = DcmanagerSubclouds | InspectionError
 class DcmanagerOperations:
     """The operations of one dcmanager, for one process.
 
-    All who ask within 10 s of a question share its answer, a failure too; those who come while it is being asked wait
-    for it. A question takes at most `longest_s` seconds; it may hang longer in a look-up of names, but nobody waits
-    longer. `address.service_url` has the version of the API; `installation` tells a Prestager that is asked whether it
-    asks itself.
+    Calls within 10 s of a request share its answer, a failure too; calls while it is made wait for it. A request takes
+    at most `longest_s` seconds; it may hang longer in a look-up of names, but no caller waits longer.
+    `address.service_url` has the version of the API; by `installation` a Prestager knows its own request.
     """
 
     def __init__(

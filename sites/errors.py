@@ -9,7 +9,7 @@ from statemachine.errors import PrestagerError
 
 
 class ErrorKind(StrEnum):
-    """Why a request gave no usable answer."""
+    """Reasons why a request gave no usable answer."""
 
     # No connection: reset, no answer in time.
     UNREACHABLE = "unreachable"

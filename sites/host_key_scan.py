@@ -57,7 +57,7 @@ _NO_LOGIN: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScanLimits:
-    """How long a site may take, in seconds."""
+    """Time limits of a scan, in seconds."""
 
     # To connect and name its version.
     connect_s: float = 10.0

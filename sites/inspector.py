@@ -16,7 +16,7 @@ from statemachine.eligibility import SiteFacts
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What was read at a site."""
+    """Facts that were read at a site."""
 
     facts: SiteFacts
     # For whoever looks at the log of the phase.
@@ -39,7 +39,7 @@ class Inspector(Protocol):
         """
 
     async def read(self, subcloud: Mapping[str, Any], *, for_install: bool) -> Reading:
-        """Return the facts as the site tells them. May take as long as the network lets it.
+        """Return the facts of a site. May take as long as the network lets it.
 
         `for_install`: the prestage is meant for an installation.
 
@@ -77,13 +77,13 @@ class DeclaredInspector:
 
 
 class ControllerCheck(Protocol):
-    """Tells whether the system controller is busy upgrading."""
+    """Checks whether the system controller is being upgraded."""
 
     def is_upgrading(self) -> bool:
         """Return whether it is. Takes a few seconds at most; callable from any thread, never inside a transaction.
 
         Raises:
-            InspectionError: It could not be told.
+            InspectionError: It could not be read.
         """
 
     def releases(self) -> tuple[str, ...] | None:
@@ -92,7 +92,7 @@ class ControllerCheck(Protocol):
         Takes a few seconds at most; callable from any thread, never inside a transaction.
 
         Raises:
-            InspectionError: It could not be told.
+            InspectionError: It could not be read.
         """
 
 
@@ -100,9 +100,9 @@ class DeclaredControllerCheck:
     """Leaves it to the operator's declaration."""
 
     def is_upgrading(self) -> bool:
-        """Return False: nobody is asked."""
+        """Return False: nothing is read."""
         return False
 
     def releases(self) -> tuple[str, ...] | None:
-        """Return None: nobody is asked."""
+        """Return None: nothing is read."""
         return None

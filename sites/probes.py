@@ -23,7 +23,7 @@ _LARGEST_PORT: Final = 65_535
 
 
 class ProbeAnswer(StrEnum):
-    """What came of one probe."""
+    """Result of one probe."""
 
     # The site is online.
     GOOD = "good"
@@ -42,7 +42,7 @@ class Probe(Protocol):
         """Return what the site says now. Bounded in time; never raises but when cancelled."""
 
     async def version(self) -> str | None:
-        """Return what the site runs, None where it is not told. Bounded and safe as `ask`."""
+        """Return the site's software version, None where it is not known. Bounded and safe as `ask`."""
 
 
 # Returns the probe of a subcloud, by its row; None when nothing leads there.
@@ -70,7 +70,7 @@ class TcpProbe:
         return ProbeAnswer.GOOD
 
     async def version(self) -> None:
-        """Return None: a port tells no version."""
+        """Return None: a port has no version."""
 
 
 def tcp_probe_factory(timeout_s: float) -> ProbeFactory:
@@ -119,7 +119,7 @@ class SysinvProbe:
 
 
 def sysinv_probe_factory(access: Access, addresses: SiteAddresses, timeout_s: float) -> ProbeFactory:
-    """Return what aims at the sysinv of a site; one whose management address nobody knows has none."""
+    """Return what aims at the sysinv of a site; one without a known management address has none."""
 
     def make_probe(row: Mapping[Any, Any]) -> SysinvProbe | None:
         address = addresses.find(row["name"], row["management_start_ip"])

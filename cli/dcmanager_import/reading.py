@@ -38,7 +38,7 @@ _NEEDLESS: Final = {
 
 @dataclass(kw_only=True)
 class Mapped:
-    """What of dcmanager's configuration is ours."""
+    """Values of dcmanager's configuration that become settings."""
 
     # Name of a setting → its value, never a secret.
     settings: dict[str, str | int | float] = field(default_factory=dict)

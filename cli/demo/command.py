@@ -1,4 +1,4 @@
-"""`prestager demo`: makes a fleet, prestages it, and tells whether everything came out as it must."""
+"""`prestager demo`: makes a fleet, prestages it, and checks each site's end against the expected one."""
 
 from __future__ import annotations
 

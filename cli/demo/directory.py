@@ -1,4 +1,4 @@
-"""The directory of a demonstration: what is where, and that only a directory of ours is ever emptied."""
+"""The directory of a demonstration: its paths, and the check that only such a directory is ever emptied."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OUR_PREFIX: Final = "PRESTAGER_"
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where things are; `prepare` makes the directory."""
+    """Paths of the demonstration; `prepare` makes the directory."""
 
     root: Path
 
     @property
     def service_log(self) -> Path:
-        """What the service logs, JSON lines."""
+        """Path of the service's log, JSON lines."""
         return self.root / "service.log"
 
     @property

@@ -49,7 +49,7 @@ class LineView:
         """Do nothing: lines stay."""
 
     def show(self, steps: Steps) -> None:
-        """Print what changed since the last time; where a step starts is not told."""
+        """Print changes since the last call; starting states are not printed."""
         for step in steps:
             before, now = self._states.get(step["cloud"]), step["state"]
             self._states[step["cloud"]] = now

@@ -114,7 +114,7 @@ def _traffic(connection: pika.BlockingConnection) -> Iterator[Finding]:
 
 
 def _state(connection: pika.BlockingConnection, queue: str) -> tuple[int, int] | None:
-    """Return messages and consumers of a queue; None when it cannot be asked, which was told before."""
+    """Return messages and consumers of a queue; None when it cannot be read, which another finding says."""
     channel = connection.channel()
     try:
         found = channel.queue_declare(queue, passive=True).method

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     # As it should be, or not asked for.
     OK = "ok"
@@ -34,7 +34,7 @@ def ok(subject: str, text: str) -> Finding:
 
 
 def warn(subject: str, text: str) -> Finding:
-    """Return a finding that somebody should look at."""
+    """Return a warning."""
     return Finding(level=Level.WARN, subject=subject, text=text)
 
 

@@ -21,7 +21,7 @@ _SUBJECT = "secret keys"
 
 
 def key_findings(settings: Settings) -> Iterator[Finding]:
-    """Hold the keys here against the database; what cannot be read is told by other checks."""
+    """Compare the keys here with the database; other checks report what cannot be read."""
     database = Database(settings.store_url)
     try:
         sealer = installation_sealer(settings)

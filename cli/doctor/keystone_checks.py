@@ -12,7 +12,7 @@ from service.settings import Settings
 
 
 def keystone_findings(settings: Settings) -> Iterator[Finding]:
-    """Look at what knows the callers; an installation with tokens of its own asks nobody."""
+    """Check Keystone; does nothing for an installation with tokens of its own."""
     if settings.auth != "keystone":
         yield ok("callers", "are known by the tokens of this installation; see: prestager token list")
         return

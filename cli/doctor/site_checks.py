@@ -13,7 +13,7 @@ from sites.sysinv.controller import SystemControllerCheck
 
 
 def site_findings(settings: Settings) -> Iterator[Finding]:
-    """Judge whether the controller tells if it is being upgraded."""
+    """Check whether the controller's upgrade state can be read."""
     if settings.controller_asked is None:
         return
     try:

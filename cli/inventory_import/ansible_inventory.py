@@ -1,4 +1,4 @@
-"""Has Ansible read an inventory: nobody else knows its groups, ranges and precedence as well.
+"""Read an inventory with Ansible itself, which knows its groups, ranges and precedence best.
 
 Ansible runs in an environment and with a configuration of our own: what the caller has set for his own work would
 change the fleet, or what is printed.

@@ -30,7 +30,7 @@ class Omissions:
     unused: Counter[str] = field(default_factory=Counter)
 
     def sentences(self) -> Iterator[str]:
-        """Yield what an operator is told of them."""
+        """Yield notes on them for the operator."""
         for name, count in sorted(self.secrets.items()):
             yield (
                 f"{name} looks like a secret and is not kept ({_hosts(count)}); passwords come with each prestage"

@@ -71,7 +71,7 @@ def _token(file: Path) -> str:
 async def _read(
     address: Address, token: str
 ) -> tuple[dict[Any, Mapping[str, Any]], list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Return the groups by id, the sites, and what only a site's own page tells, in the order of the sites.
+    """Return the groups by id, the sites, and facts of each site's own page, in the order of the sites.
 
     Raises:
         SiteRequestError: There was no usable answer.

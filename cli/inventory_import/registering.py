@@ -37,7 +37,7 @@ _NO_GROUP: Final = 0
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRules:
-    """How a fleet is registered."""
+    """Options of a registration."""
 
     # Of sites that name no software version; None: every site must name one.
     default_version: str | None
@@ -49,7 +49,7 @@ class ImportRules:
 
 @dataclass(kw_only=True)
 class Registered:
-    """What an import did, or would do."""
+    """Result of an import, or of its dry run."""
 
     added: int = 0
     updated: int = 0

@@ -1,6 +1,6 @@
 """Alembic's environment: connects through an engine given by `db.migrate`.
 
-Parts of one installation that start together migrate in turn; whoever comes second finds the work done.
+Parts of one installation that start together migrate in turn; the second one finds the work done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WAIT: Final = "300s"
 
 
 def _take_turn(connection: Connection) -> None:
-    """Wait until nobody else migrates; SQLite did so when the writing transaction began."""
+    """Wait until no other process migrates; SQLite did so when the writing transaction began."""
     if connection.dialect.name != "postgresql":
         return
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}'"))

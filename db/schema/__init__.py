@@ -1,4 +1,4 @@
-"""The tables, gathered here so that whoever knows one knows all that it refers to.
+"""The tables, gathered here so that references between them always resolve.
 
 They must equal what the migrations make; a test compares the two.
 """

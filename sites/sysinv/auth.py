@@ -74,7 +74,7 @@ class SiteToken:
 
 
 def read_token(text: str | None, body: Any) -> SiteToken:
-    """Return the token of a login's answer; how long it lives is told by its own two times, whatever clock made them.
+    """Return the token of a login's answer; its lifetime is the difference of the two times in it.
 
     Raises:
         SiteRequestError: There is none.

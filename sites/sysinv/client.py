@@ -40,7 +40,7 @@ _BY_STATUS: Final[Mapping[int, ErrorKind]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Timeouts:
-    """How long is waited, in seconds."""
+    """Timeouts, in seconds."""
 
     # For a connection, its TLS included.
     connect_s: float = 10.0
@@ -54,7 +54,7 @@ class Timeouts:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where one system is asked."""
+    """Address and account of one system."""
 
     # Keystone with its version: https://192.168.101.2:5001/v3
     keystone_url: str
@@ -66,7 +66,7 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What all sessions share."""
+    """State that all sessions share."""
 
     account: SiteAccount | GivenToken
     trust: TlsTrust

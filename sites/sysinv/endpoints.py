@@ -1,6 +1,6 @@
 """Addresses of each site's Keystone, sysinv and USM: at its first management address, or as the operator's file says.
 
-The file belongs to whoever runs the service, and not to callers of the API: a URL is where the account's password goes.
+The file belongs to the operator, and not to callers of the API: the password of the account goes to a URL of it.
 """
 
 from __future__ import annotations

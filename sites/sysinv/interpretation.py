@@ -27,7 +27,7 @@ _MOST: Final = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """What a system is."""
+    """Facts about a system."""
 
     # simplex, duplex or duplex-direct.
     mode: str
@@ -117,7 +117,7 @@ def has_deploy(body: Any) -> bool:
     """Tell whether `GET /v1/deploy` of a controller's USM lists a deploy, in whatever state.
 
     Raises:
-        SiteRequestError: There is no list; USM tells its errors as an object.
+        SiteRequestError: There is no list; USM sends its errors as an object.
     """
     return bool(_deploys(body))
 
@@ -126,7 +126,7 @@ def deploy_in_transition(body: Any) -> str | None:
     """Return the state of the deploy in transition that `GET /v1/deploy` of a site's USM lists; None: there is none.
 
     Raises:
-        SiteRequestError: There is no list, or a deploy without a state; USM tells its errors as an object.
+        SiteRequestError: There is no list, or a deploy without a state; USM sends its errors as an object.
     """
     deploys = _deploys(body)
     if not all(isinstance(one, Mapping) for one in deploys):
