@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import select
+
 from cli.inventory_import.reading import read_fleet
 from cli.inventory_import.registering import ImportRules, register
 from db.database import Database
+from db.schema import subcloud_groups, subclouds
 
 # Of a site that can be prestaged.
 READY: Mapping[str, Any] = {
@@ -31,3 +34,10 @@ def import_sites_at(url: str, hosts: Mapping[str, Mapping[str, Any]]) -> None:
         import_sites(database, hosts)
     finally:
         database.close()
+
+
+def site_rows(database: Database) -> dict[str, Any]:
+    """Return every subcloud by name, with the name of its group."""
+    query = select(subclouds, subcloud_groups.c.name.label("group")).join(subcloud_groups)
+    with database.read() as connection:
+        return {row["name"]: dict(row) for row in connection.execute(query).mappings()}

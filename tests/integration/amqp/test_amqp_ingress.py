@@ -1,10 +1,9 @@
-"""Commands from RabbitMQ, events to it, and what exists on it."""
+"""Commands of foreign publishers: answers, rights, order and repeats."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -13,20 +12,19 @@ import pytest
 from pika.exceptions import AMQPError
 
 from broker.amqp.dead_letters import PUBLISHED_BY, REASON, open_dead_letters
-from broker.amqp.errors import PublishError
-from broker.amqp.event_publisher import EventPublisher
-from broker.amqp.publisher import Outgoing, Publisher
-from broker.amqp.topology import EVENTS, QUEUES, dead_letters_of
-from db.schema import audit, commands, events, strategies
+from broker.amqp.publisher import Publisher
+from broker.amqp.topology import QUEUES, dead_letters_of
+from db.schema import audit, commands
 from db.schema import subcloud_groups as groups
 from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
 from service.roles import Role
 from tests.support.installation import StartedInstallation
-from tests.support.virtual_host import END_S, TYPE, Requester, VirtualHost, command_event
+from tests.support.virtual_host import END_S, Requester, VirtualHost, command_event
 from tests.support.waiting import wait_for
 
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
+
 COORDINATOR_ONLY = frozenset({Role.COORDINATOR})
 
 
@@ -252,165 +250,3 @@ class TestIngress:
         assert (200, first) == (first.status, again)
         assert (200, True) == (other_source.status, other_source.body["id"] != first.body["id"])
         assert 3 == len(node.rows(commands))
-
-
-class TestEvents:
-    def listen(self, host: VirtualHost, requester: Requester) -> str:
-        """Return a queue that gets every event."""
-        queue: str = requester.channel.queue_declare("", exclusive=True).method.queue
-        requester.channel.queue_bind(queue, EVENTS, "#")
-        return queue
-
-    def heard(self, requester: Requester, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
-        """Return what has come to a queue."""
-        found = []
-        while (got := requester.channel.basic_get(queue, auto_ack=True))[0] is not None:
-            found.append((got[1], got[2]))
-        return found
-
-    def test_numbered_and_in_order(
-        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
-    ) -> None:
-        """Whoever listens hears every event of a strategy once, in the order of its numbers, as a CloudEvent."""
-        queue = self.listen(host, requester)
-        node = start()
-        node.add_site("a")
-        node.create()
-        node.verb("apply")
-        wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
-        wait_for(lambda: not node.rows(events, published=False), END_S)
-        documents = [json.loads(body) for _, body in self.heard(requester, queue)]
-
-        rows = node.rows(events)
-        assert [str(row["id"]) for row in rows] == [document["id"] for document in documents]
-        assert [f"io.prestager.event.{row['type']}" for row in rows] == [document["type"] for document in documents]
-        assert {"1.0"} == {document["specversion"] for document in documents}
-        assert {node.process.actors._messages.source} == {document["source"] for document in documents}
-        assert "io.prestager.event.strategy.prestage.complete" == documents[-1]["type"]
-
-    def test_at_least_once(
-        self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
-    ) -> None:
-        """What was not confirmed is published again under the same number; what was is not."""
-        queue = self.listen(host, requester)
-        node = start(roles=frozenset({Role.API}))
-        with node.database.write() as connection:
-            for name in "ab":
-                connection.execute(events.insert().values(**new_event(name)))
-        publisher = Unconfirmed(host.url(), "test")
-        publisher.start()
-        told = EventPublisher(node.database, publisher, "/here")
-
-        with pytest.raises(PublishError):
-            told.publish()
-        waiting = len(node.rows(events, published=False))
-        publisher.broken = False
-        told.publish()
-        told.publish()
-        publisher.stop()
-
-        assert (2, 0) == (waiting, len(node.rows(events, published=False)))
-        # Once without a confirm, once with.
-        assert ["1", "2", "1", "2"] == [properties.message_id for properties, _ in self.heard(requester, queue)]
-
-    def test_nothing_is_told_before_the_commit(
-        self, host: VirtualHost, start: Callable[..., StartedInstallation]
-    ) -> None:
-        """An event of a transaction that is not committed is not published; one that is rolled back never is."""
-        node = start(roles=frozenset({Role.API}))
-        publisher = Unconfirmed(host.url(), "test", broken=False)
-        publisher.start()
-        told = EventPublisher(node.database, publisher, "/here")
-        connection = node.database.writer_engine.connect()
-        with connection.begin() as transaction:
-            connection.execute(events.insert().values(**new_event("a")))
-            told.publish()
-            transaction.rollback()
-        told.publish()
-        connection.close()
-        publisher.stop()
-
-        assert [] == publisher.said
-
-
-class Unconfirmed(Publisher):
-    """Publishes, and says that it was not confirmed while it is broken."""
-
-    def __init__(self, url: str, name: str, *, broken: bool = True) -> None:
-        super().__init__(url, name)
-        self.broken = broken
-        self.said: list[Outgoing] = []
-
-    def publish(self, messages: list[Outgoing]) -> None:  # type: ignore[override]
-        self.said += messages
-        super().publish(messages)
-        if self.broken:
-            raise PublishError("not confirmed")
-
-
-def new_event(name: str) -> dict[str, object]:
-    """Return an event that waits."""
-    moment = datetime(2022, 3, 3, tzinfo=UTC)
-    return {"type": f"test.{name}", "subject": name, "data": {}, "at": moment, "published": False}
-
-
-class TestTopology:
-    def test_the_queues_are_as_declared(self, host: VirtualHost) -> None:
-        """Every queue is a quorum queue with exactly the arguments of the topology; declaring it again is nothing."""
-        host.clear()
-        found = {row["name"]: row for row in host.server.console.queues(host.name)}
-
-        for spec in QUEUES:
-            row = found[spec.name]
-            assert dict(spec.arguments) == row["arguments"]
-            assert ("quorum", True) == (spec.arguments["x-queue-type"], row["durable"])
-        assert {spec.name for spec in QUEUES} == set(found)
-
-    def test_every_work_queue_has_dead_letters(self, host: VirtualHost) -> None:
-        """A message that is rejected arrives in the dead letters of its queue."""
-        for spec in QUEUES:
-            if spec.name.endswith(".XQ"):
-                continue
-            host.put(spec.name, b"x")
-            with host.channel() as channel:
-                method, _, _ = next(channel.consume(spec.name, inactivity_timeout=10))
-                assert method is not None
-                channel.basic_nack(method.delivery_tag, requeue=False)
-            assert 1 == len(host.dead_letters(spec.name, 1))
-
-    @pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR])
-    def test_one_consumer_at_a_time(self, host: VirtualHost, queue: str) -> None:
-        """Of two consumers one gets everything, in order; when it goes the other goes on."""
-        host.put(queue, b"1", b"2")
-        with host.channel() as first, host.channel() as second:
-            one = first.consume(queue, inactivity_timeout=5)
-            method, _, body = next(one)
-            two = second.consume(queue, inactivity_timeout=0.2)
-            assert (b"1", (None, None, None)) == (body, next(two))
-            assert method is not None
-            first.basic_ack(method.delivery_tag)
-            assert b"2" == next(one)[2]
-            # Whatever it had not settled goes to the other.
-            first.close()
-            wait_for(lambda: next(two)[2] == b"2", 10)
-
-    def test_a_different_queue_is_not_taken_for_ours(self, host: VirtualHost) -> None:
-        """A queue of the same name with other arguments is a fault that is told, and other queues are untouched."""
-        with host.channel() as channel:
-            channel.queue_delete("prestager.prepare")
-            channel.queue_declare("prestager.prepare", durable=True)
-        publisher = Publisher(host.url(), "test")
-        publisher.start()
-        try:
-            with pytest.raises(PublishError):
-                publisher.declare()
-        finally:
-            with host.channel() as channel:
-                channel.queue_delete("prestager.prepare")
-        publisher.declare()
-        publisher.stop()
-
-
-def test_types_are_named_by_the_prefix() -> None:
-    """The prefix of the types that publishers write is the documented one."""
-    assert "io.prestager.command." == TYPE

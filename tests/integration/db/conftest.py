@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from db.database import Database
+from tests.integration.db.db_rows import InstallationRows
 
 
 @pytest.fixture
@@ -21,3 +22,11 @@ def connection(database: Database) -> Iterator[Connection]:
     """One writing transaction for the whole test: what matters is what the statements do, not the disk."""
     with database.write() as connection:
         yield connection
+
+
+@pytest.fixture
+def installation(connection: Connection) -> InstallationRows:
+    """Four sites."""
+    installation = InstallationRows(connection)
+    installation.add_subclouds(4)
+    return installation

@@ -18,8 +18,12 @@ from sqlalchemy import select
 from cli.inventory_import.reading import read_fleet
 from cli.inventory_import.registering import ImportRules, register
 from db.database import Database
+from db.host_keys import forget_host_keys, give_host_keys
+from db.inventory import find_subcloud
 from db.schema import events, steps, subclouds
+from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType
+from messages.host_keys import parse_host_keys
 from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, PlaybookJob
 from service.settings import Settings
@@ -232,3 +236,28 @@ class Prestager:
     def _row(self, query: Any) -> dict[str, Any]:
         with self.database.read() as connection:
             return dict(connection.execute(query).mappings().one())
+
+
+Start = Callable[..., Prestager]
+DONE = ("complete", "")
+
+
+def described(text: str) -> str:
+    """Return a key as people see it."""
+    return parse_host_keys(text)[0].description
+
+
+def forget(prestager: Prestager, name: str) -> None:
+    """Forget the keys of a site, as the command does."""
+    with unit_of_work(prestager.database, prestager.now) as work:
+        row = find_subcloud(work.connection, name)
+        assert row is not None
+        assert forget_host_keys(work, row)
+
+
+def give(prestager: Prestager, name: str, *lines: str) -> None:
+    """Record keys of a site, as the command does."""
+    with unit_of_work(prestager.database, prestager.now) as work:
+        row = find_subcloud(work.connection, name)
+        assert row is not None
+        assert give_host_keys(work, row, parse_host_keys("\n".join(lines)))

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from cli.main import main
 from db.database import Database
@@ -62,3 +64,16 @@ def database(data_dir: Path, prestager: Prestager) -> Iterator[Database]:
     database = Database(f"sqlite:///{data_dir / 'prestager.db'}")
     yield database
     database.close()
+
+
+@pytest.fixture
+def inventory(tmp_path: Path):
+    """Write an inventory of hosts and their variables."""
+
+    def write(hosts: dict[str, Any], **group_vars: Any) -> str:
+        file = tmp_path / "fleet.yml"
+        # Its writer in C takes a tenth of the time, which counts with thousands of hosts.
+        file.write_text(yaml.dump({"all": {"hosts": hosts, "vars": group_vars}}, Dumper=yaml.CSafeDumper))
+        return str(file)
+
+    return write

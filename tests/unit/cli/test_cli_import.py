@@ -1,40 +1,15 @@
-"""`prestager subcloud import`: what is read, what is refused, and that a refusal changes nothing."""
+"""`prestager import`: sites and groups of an Ansible inventory or a list."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from sqlalchemy import select
 
-from db.database import Database
-from db.schema import subcloud_groups, subclouds
-
-
-@pytest.fixture
-def inventory(tmp_path: Path):
-    """Write an inventory of hosts and their variables."""
-
-    def write(hosts: dict[str, Any], **group_vars: Any) -> str:
-        file = tmp_path / "fleet.yml"
-        # Its writer in C takes a tenth of the time, which counts with thousands of hosts.
-        file.write_text(yaml.dump({"all": {"hosts": hosts, "vars": group_vars}}, Dumper=yaml.CSafeDumper))
-        return str(file)
-
-    return write
-
-
-def rows(database: Database) -> dict[str, Any]:
-    """Return every subcloud by name, with the name of its group."""
-    query = select(subclouds, subcloud_groups.c.name.label("group")).join(subcloud_groups)
-    with database.read() as connection:
-        return {row["name"]: dict(row) for row in connection.execute(query).mappings()}
+from db.schema import subcloud_groups
+from tests.support.imported_sites import site_rows
 
 
 def test_inventory(prestager, database, inventory) -> None:
@@ -61,7 +36,7 @@ def test_inventory(prestager, database, inventory) -> None:
     ended = prestager("subcloud", "import", file)
 
     assert (0, "2 subclouds added, 0 updated, 0 unchanged; 1 groups added.\n") == (ended.code, ended.out)
-    found = rows(database)
+    found = site_rows(database)
     first = found["edge-1"]
     assert ("22.10", "managed", "online", "duplex", "10.0.0.1", "roof", "north") == tuple(
         first[column]
@@ -109,7 +84,7 @@ def test_group_of_an_impossible_width(prestager, database, inventory, width: int
         "subcloud", "import", inventory({"edge-1": None}, prestager_group="north", prestager_group_max_parallel=width)
     )
 
-    assert (1, {}) == (ended.code, rows(database))
+    assert (1, {}) == (ended.code, site_rows(database))
     assert "group north: Invalid group max_parallel_subclouds" in ended.err
 
 
@@ -120,7 +95,7 @@ def test_ini(prestager, database, tmp_path: Path) -> None:
 
     assert 0 == prestager("subcloud", "import", str(file)).code
     assert {"n01": "22.12", "n02": "22.12", "n03": "22.12"} == {
-        name: row["software_version"] for name, row in rows(database).items()
+        name: row["software_version"] for name, row in site_rows(database).items()
     }
 
 
@@ -131,7 +106,7 @@ def test_plain_list(prestager, database, tmp_path: Path) -> None:
 
     assert 0 == prestager("subcloud", "import", str(file)).code
     assert {"edge-1": "10.0.0.1", "edge-2": None, "edge-3": "fd00::1"} == {
-        name: row["oam_floating_ip"] for name, row in rows(database).items()
+        name: row["oam_floating_ip"] for name, row in site_rows(database).items()
     }
 
 
@@ -173,55 +148,9 @@ def test_all_faults_at_once(prestager, database, inventory) -> None:
     assert "group a*b: Invalid group name." in ended.err
     assert "group g: its hosts do not agree on prestager_group_apply_type." in ended.err
     assert "123: name must contain alphabetic characters." in ended.err
-    assert {} == rows(database)
+    assert {} == site_rows(database)
     with database.read() as connection:
         assert ["Default"] == connection.execute(select(subcloud_groups.c.name)).scalars().all()
-
-
-def test_secrets_are_dropped(prestager, database, inventory) -> None:
-    """A variable that looks like a secret, itself or within, is not kept; the warning names it and not its value."""
-    file = inventory(
-        {
-            "edge-1": {
-                "ansible_ssh_pass": "hunter2",
-                "proxy": {"api_token": "hunter2"},
-                "users": [{"become_secret": "hunter2"}],
-                "ansible_private_key": "hunter2",
-                "ansible_port": 22,
-            },
-            "edge-2": {"ansible_ssh_pass": "hunter2"},
-        }
-    )
-
-    ended = prestager("subcloud", "import", file)
-
-    assert 0 == ended.code
-    assert "Warning: ansible_ssh_pass looks like a secret and is not kept (2 hosts)" in ended.err
-    assert "Warning: proxy.api_token looks like a secret" in ended.err
-    assert "Warning: users.0.become_secret looks like a secret" in ended.err
-    assert "hunter2" not in ended.err + ended.out + json.dumps(rows(database), default=str)
-    assert {"ansible_port": 22} == rows(database)["edge-1"]["connection"]
-
-
-def test_vault_values_are_dropped(prestager, database, tmp_path: Path) -> None:
-    """An encrypted value is a secret, whatever its name."""
-    file = tmp_path / "fleet.yml"
-    file.write_text(
-        "all:\n  hosts:\n    edge-1:\n      site_plain: 1\n      door: !vault |\n"
-        "        $ANSIBLE_VAULT;1.1;AES256\n        6162\n"
-    )
-
-    ended = prestager("subcloud", "import", str(file))
-
-    assert "Warning: door looks like a secret" in ended.err
-    assert {"site_plain": 1} == rows(database)["edge-1"]["connection"]
-
-
-def test_templates_are_told(prestager, database, inventory) -> None:
-    """Nothing evaluates a template later, so its owner hears of it."""
-    ended = prestager("subcloud", "import", inventory({"edge-1": {"ansible_host": "{{ name }}.example"}}))
-
-    assert "Warning: ansible_host holds a template" in ended.err
 
 
 def test_dry_run(prestager, database, inventory) -> None:
@@ -229,7 +158,7 @@ def test_dry_run(prestager, database, inventory) -> None:
     ended = prestager("subcloud", "import", "--dry-run", inventory({"edge-1": {"prestager_group": "north"}}))
 
     assert "Would be: 1 subclouds added, 0 updated, 0 unchanged; 1 groups added.\n" == ended.out
-    assert {} == rows(database)
+    assert {} == site_rows(database)
 
 
 def test_known_name(prestager, database, inventory) -> None:
@@ -240,7 +169,7 @@ def test_known_name(prestager, database, inventory) -> None:
 
     assert 1 == ended.code
     assert "edge-1 is registered already; give --update to change it." in ended.err
-    assert ["edge-1"] == list(rows(database))
+    assert ["edge-1"] == list(site_rows(database))
 
 
 def test_update(prestager, database, inventory) -> None:
@@ -255,7 +184,7 @@ def test_update(prestager, database, inventory) -> None:
     ended = prestager("subcloud", "import", "--update", inventory(wanted, prestager_management_state="managed"))
 
     assert "1 subclouds added, 1 updated, 1 unchanged; 1 groups added.\n" == ended.out
-    first = rows(database)["a"]
+    first = site_rows(database)["a"]
     assert ("10.0.0.9", "north", "roof") == (first["oam_floating_ip"], first["group"], first["location"])
 
 
@@ -267,7 +196,7 @@ def test_update_keeps_the_rules(prestager, database, inventory) -> None:
 
     assert 1 == ended.code
     assert "a: Subcloud is not online." in ended.err
-    assert "unmanaged" == rows(database)["a"]["management_state"]
+    assert "unmanaged" == site_rows(database)["a"]["management_state"]
 
 
 def test_group_that_exists(prestager, database, inventory) -> None:
@@ -315,160 +244,6 @@ def test_unreadable_file(prestager, database, tmp_path: Path, name: str, content
     assert 1 == ended.code
     assert str(file) in ended.err
     assert "hunter2" not in ended.err
-
-
-SECRET = "Geheim"
-BROKEN = {
-    "apostrophe.ini": ("[north]\nb x=1\na ansible_ssh_pass=don't-Geheim\n", 3),
-    "backslash.ini": ("[north]\na ansible_ssh_pass=Geheim\\\n", 2),
-    "quote": ('a ansible_ssh_pass="Geheim\n', 1),
-    "space.ini": ("a ansible_ssh_pass=my Geheim\n", 1),
-    "section.ini": ("a x=1\n[Geheim:nothing]\n", 2),
-    "variable.ini": ("[north]\na\n[north:vars]\nGeheim\n", 4),
-    "child.ini": ("[north:children]\nGeheim x=1\n", 2),
-    "brace.yml": ("all:\n  hosts:\n    a: {ansible_ssh_pass: Geheim\n", 4),
-    "tag.yml": ("all:\n  hosts:\n    a:\n      p: !Geheim x\n", 0),
-    "alias.yml": ("all:\n  hosts:\n    a: {p: *Geheim }\n", 0),
-    "tab.yml": ("all:\n  hosts:\n    a:\n\tansible_ssh_pass: Geheim\n", 4),
-    "colon.yml": ("all:\n  hosts:\n    a:\n      p: Geheim: x\n", 4),
-    "list.yml": ("- Geheim\n", 0),
-    "text.yml": ("Geheim\n", 0),
-    "vars.yml": ("all:\n  vars: Geheim\n", 0),
-    "quoted.json": ('{"all": {"hosts": {"a": {"ansible_ssh_pass": "Geheim}}}}\n', 0),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_not_quoted(prestager, database, tmp_path: Path, name: str) -> None:
-    """Of a file that Ansible cannot read its name and, where one is at fault, its line is told, and nothing of it."""
-    content, line = BROKEN[name]
-    file = tmp_path / name
-    file.write_text(content)
-
-    ended = prestager("subcloud", "import", "--dry-run", str(file))
-
-    assert 1 == ended.code, ended.out
-    assert str(file) in ended.err
-    assert SECRET not in ended.err + ended.out
-    if line:
-        assert f"{file}, line {line}: " in ended.err
-
-
-def test_a_broken_file_of_variables_is_named(prestager, database, tmp_path: Path) -> None:
-    """A fault in a file beside the inventory is told by that file and its line, and not quoted."""
-    (tmp_path / "group_vars").mkdir()
-    beside = tmp_path / "group_vars" / "all.yml"
-    beside.write_text("x: 1\nansible_ssh_pass: [Geheim\n")
-    file = tmp_path / "hosts.yml"
-    file.write_text("all: {hosts: {a: {}}}\n")
-
-    ended = prestager("subcloud", "import", str(file))
-
-    assert f"{beside}, line 3: " in ended.err
-    assert SECRET not in ended.err
-
-
-@pytest.mark.parametrize("place", ["group_vars/all/vault.yml", "host_vars/a.yml", "hosts.yml"])
-@pytest.mark.parametrize("how", ["variable", "configuration", "nothing"])
-def test_a_file_encrypted_as_a_whole(
-    prestager, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, how: str
-) -> None:
-    """A vaulted file is not decrypted into the database, whatever vault password is at hand; the refusal names it."""
-    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: {snmp_ro: GeheimVault}}}\n")
-    vaulted = tmp_path / place
-    vaulted.parent.mkdir(parents=True, exist_ok=True)
-    if place != "hosts.yml":
-        vaulted.write_text("snmp_ro: GeheimVault\n")
-    password = tmp_path / "password"
-    password.write_text("pw\n")
-    _vault("encrypt", "--vault-password-file", str(password), str(vaulted))
-    monkeypatch.chdir(tmp_path)
-    if how == "variable":
-        monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
-        monkeypatch.setenv("ANSIBLE_VAULT_IDENTITY_LIST", f"default@{password}")
-    elif how == "configuration":
-        (tmp_path / "ansible.cfg").write_text(f"[defaults]\nvault_password_file = {password}\n")
-
-    ended = prestager("subcloud", "import", str(tmp_path / "hosts.yml"))
-
-    assert 1 == ended.code
-    assert f"{vaulted} is encrypted as a whole by Ansible Vault" in ended.err
-    assert {} == rows(database)
-
-
-def test_single_encrypted_values_are_left_out(
-    prestager, database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A value that is encrypted by itself is left out also where its vault password is at hand."""
-    password = tmp_path / "password"
-    password.write_text("pw\n")
-    value = _vault("encrypt_string", "--vault-password-file", str(password), "--name", "door", "GeheimVault")
-    (tmp_path / "group_vars").mkdir()
-    (tmp_path / "group_vars" / "all.yml").write_text(value + "\nsite_plain: 1\n")
-    file = tmp_path / "hosts.yml"
-    file.write_text("all: {hosts: {a: {}}}\n")
-    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
-
-    ended = prestager("subcloud", "import", str(file))
-
-    assert "Warning: door looks like a secret" in ended.err
-    assert {"site_plain": 1} == rows(database)["a"]["connection"]
-
-
-def _vault(*arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name("ansible-vault")), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def test_names_of_secrets_and_others(prestager, database, tmp_path: Path) -> None:
-    """Paths and mechanisms are kept though their names speak of secrets; short names of secrets are left out."""
-    file = tmp_path / "hosts.ini"
-    kept = {
-        "ansible_ssh_private_key_file": "~/.ssh/edge",
-        "ansible_ssh_password_mechanism": "sshpass",
-        "bypass_checks": "x",
-        "compass": "north",
-    }
-    text = " ".join(f"{name}={value}" for name, value in kept.items())
-    file.write_text(f"a {text} bmc_pwd=Geheim api_key=Geheim snmp_community=Geheim my_credential=Geheim\n")
-
-    ended = prestager("subcloud", "import", str(file), "--keep", "bypass_checks", "--keep", "compass")
-
-    assert kept == rows(database)["a"]["connection"]
-    assert ["api_key", "bmc_pwd", "my_credential", "snmp_community"] == [
-        line.split()[1] for line in ended.err.splitlines() if line.startswith("Warning:")
-    ]
-
-
-def test_what_prestager_sets_is_left_out(prestager, database, inventory) -> None:
-    """A variable that each run sets itself is not kept, with a warning; the site's own ones are."""
-    shared = {"prestage_archive_dir": "/x", "controller_feed_root": "/y", "platform_backup_dir": "/z"}
-
-    ended = prestager("subcloud", "import", inventory({"a": shared, "b": shared}))
-
-    assert "Warning: prestage_archive_dir is set by Prestager in each run and is not kept (2 hosts)." in ended.err
-    assert {"platform_backup_dir": "/z"} == rows(database)["a"]["connection"]
-
-
-@pytest.mark.parametrize("name", ["localhost", "all", "ungrouped"])
-def test_reserved_names_in_a_list(prestager, database, tmp_path: Path, name: str) -> None:
-    """A list with a name that Ansible keeps for itself is refused as a whole."""
-    file = tmp_path / "sites.txt"
-    file.write_text(f"{name} 10.0.0.1\nedge-1\n")
-
-    ended = prestager("subcloud", "import", str(file))
-
-    assert 1 == ended.code
-    assert f"{name}: name {name} is reserved by Ansible" in ended.err
-    assert {} == rows(database)
-
-
-def test_reserved_names_in_an_inventory(prestager, database, inventory) -> None:
-    """An inventory with a host that Ansible keeps for itself is refused as a whole."""
-    ended = prestager("subcloud", "import", inventory({"localhost": {}, "a": {}}))
-
-    assert "localhost: name localhost is reserved by Ansible" in ended.err
-    assert {} == rows(database)
 
 
 def test_missing_file(prestager, database) -> None:
