@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 from runner.ansible_installation import set_environment
-from runner.child_reporter import Reporter
+from runner.child_reporter import ReportSender
 from runner.private_dir import PrivateDir
 from runner.process_limits import forbid_memory_dumps, limit_memory
 from runner.processes import RUN_OPTION
@@ -72,7 +72,7 @@ def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Pat
         return
     join_trace(job.traceparent)
     join_set(is_ours=job.is_ours)
-    reporter = Reporter(reports)
+    reporter = ReportSender(reports)
     reporter.send(Accepted())
     ended = PlaybookRun(job, place, watchdog, reporter, ansible_playbook).run(ansible_runner.run)
     place.remove()

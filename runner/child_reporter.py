@@ -25,7 +25,7 @@ class _Wake(Enum):
     CLOSED = "closed"
 
 
-class Reporter:
+class ReportSender:
     """Writes reports from a thread of its own.
 
     A slow reader must not hold up the playbook: ansible-runner loses the result of a run whose event handler is slow.

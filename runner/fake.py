@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
 import threading
 import time
@@ -11,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, Outcome, PlaybookJob, RunEnded, RunWatch
+from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
 from runner.progress import Progress, TaskTime
+from statemachine.states import RunOutcome
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ _log = logging.getLogger(__name__)
 class FakeRunEnd:
     """How a job pretends to end."""
 
-    outcome: Outcome = Outcome.SUCCEEDED
+    outcome: RunOutcome = RunOutcome.SUCCEEDED
     details: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     # Seconds until the end.
@@ -58,7 +60,8 @@ class FakeRunner:
         self._open = False
         # Jobs by run id, and the monotonic times at which they end.
         self._jobs: dict[int, tuple[PlaybookJob, FakeRunEnd]] = {}
-        self._due: list[tuple[float, int, int]] = []
+        self._due: list[tuple[float, int, PlaybookJob]] = []
+        self._turns = itertools.count()
         self._thread = threading.Thread(target=self._work, name="noop-runner", daemon=True)
 
     @property
@@ -89,21 +92,21 @@ class FakeRunner:
             end = self._decide(job)
             if end.delay_s > job.deadline_s:
                 late = f"did not finish within {job.deadline_s:g} s"
-                end = FakeRunEnd(outcome=Outcome.FAILED, details=late, delay_s=job.deadline_s)
+                end = FakeRunEnd(outcome=RunOutcome.FAILED, details=late, delay_s=job.deadline_s)
             self._jobs[job.run_id] = (job, end)
             self._tell(job.run_id, end)
             self._end_after(job, end.delay_s)
 
     def cancel(self, run_id: int, reason: str) -> None:
-        """End the job as STOPPED; unknown ids are ignored."""
+        """End the job as LOST; unknown ids are ignored."""
         with self._changed:
             job, end = self._jobs.get(run_id, (None, None))
-            if job is not None and end is not None and end.outcome is not Outcome.STOPPED:
-                self._jobs[run_id] = (job, replace(end, outcome=Outcome.STOPPED, details=reason, facts={}))
+            if job is not None and end is not None and end.outcome is not RunOutcome.LOST:
+                self._jobs[run_id] = (job, replace(end, outcome=RunOutcome.LOST, details=reason, facts={}))
                 self._end_after(job, 0.0)
 
     def stop(self) -> None:
-        """End all jobs as STOPPED and wait until their results are delivered. Repeating it does nothing."""
+        """End all jobs as LOST and wait until their results are delivered. Repeating it does nothing."""
         with self._changed:
             self._open = False
             going_on = list(self._jobs)
@@ -115,12 +118,12 @@ class FakeRunner:
 
     def _tell(self, run_id: int, end: FakeRunEnd) -> None:
         if end.says:
-            self._watch.said(run_id, 0, end.says.encode())
+            self._watch.add_output(run_id, 0, end.says.encode())
         if end.progress is not None:
-            self._watch.advanced(run_id, end.progress)
+            self._watch.set_progress(run_id, end.progress)
 
     def _end_after(self, job: PlaybookJob, delay_s: float) -> None:
-        heapq.heappush(self._due, (time.monotonic() + delay_s, job.run_id, job.token))
+        heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._turns), job))
         self._changed.notify_all()
 
     def _work(self) -> None:
@@ -137,10 +140,10 @@ class FakeRunner:
             while self._open or self._jobs:
                 wait_s = self._due[0][0] - time.monotonic() if self._due else None
                 if wait_s is not None and wait_s <= 0:
-                    _, run_id, token = heapq.heappop(self._due)
-                    job, _ = self._jobs.get(run_id, (None, None))
-                    if job is not None and job.token == token:
-                        return self._result(*self._jobs.pop(run_id))
+                    _, _, due = heapq.heappop(self._due)
+                    job, _ = self._jobs.get(due.run_id, (None, None))
+                    if job is due:
+                        return self._result(*self._jobs.pop(due.run_id))
                 else:
                     self._changed.wait(wait_s)
         return None
@@ -149,7 +152,6 @@ class FakeRunner:
     def _result(job: PlaybookJob, end: FakeRunEnd) -> RunEnded:
         return RunEnded(
             run_id=job.run_id,
-            token=job.token,
             outcome=end.outcome,
             details=end.details,
             output=zlib.compress(end.says.encode()),

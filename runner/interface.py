@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from runner.progress import Progress, TaskTime
 from runner.ssh_arguments import KnownHost
+from statemachine.states import RunOutcome
 
 # Floor of the rate of links to sites, in Mbit/s.
 DEFAULT_FLOOR_RATE_MBIT_S: Final = 2.0
@@ -24,27 +24,12 @@ _BITS: Final = 8
 _MEGA: Final = 1_000_000
 
 
-class Outcome(StrEnum):
-    """How one run ended."""
-
-    # The phase did its work.
-    SUCCEEDED = "succeeded"
-    # The phase must not happen on this site; only precheck may say so.
-    SKIPPED = "skipped"
-    # The phase did its work wrongly, or passed its deadline.
-    FAILED = "failed"
-    # The run was stopped from outside (cancel, drain, lost lease); it says nothing about the site.
-    STOPPED = "stopped"
-
-
 @dataclass(frozen=True, kw_only=True)
 class PlaybookJob:
     """One playbook to run once, on one host."""
 
     # Id of the run, unique for the life of the database.
     run_id: int
-    # Fencing token of the claim: every report about the run carries it back.
-    token: int
     # Absolute path of the playbook.
     playbook: Path
     # Name of the only host of the inventory.
@@ -75,8 +60,9 @@ class RunEnded:
     """What came of one job."""
 
     run_id: int
-    token: int
-    outcome: Outcome
+    # SUCCEEDED; FAILED by the playbook or its deadline; LOST where the run was stopped from outside or its process
+    # died with the worker, which says nothing about the site.
+    outcome: RunOutcome
     # One sentence for an operator, made from the run's own events; empty on success. Never holds a secret.
     details: str
     # Everything the playbook printed, zlib-compressed UTF-8, secrets masked.
@@ -106,23 +92,23 @@ def deadline_for(setting_s: float, transfer_bytes: int, floor_rate_mbit_s: float
 class RunWatch(Protocol):
     """Is told what goes on in runs. Called from the runner's own thread, before a run's result: quick, never raises."""
 
-    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+    def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
         """Take the next piece of what a run printed: UTF-8, masked, at its place in all that it printed.
 
         Of a run that prints very much, pieces are missing here that its output holds.
         """
 
-    def advanced(self, run_id: int, progress: Progress) -> None:
+    def set_progress(self, run_id: int, progress: Progress) -> None:
         """Take in how far a run is."""
 
 
 class NullRunWatch:
     """Nobody wants to know."""
 
-    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+    def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
         """Do nothing."""
 
-    def advanced(self, run_id: int, progress: Progress) -> None:
+    def set_progress(self, run_id: int, progress: Progress) -> None:
         """Do nothing."""
 
 
@@ -147,7 +133,7 @@ class Runner(Protocol):
         """
 
     def cancel(self, run_id: int, reason: str) -> None:
-        """Stop the run's whole process tree; its result arrives as STOPPED. Unknown and ended runs are ignored."""
+        """Stop the run's whole process tree; its result arrives as LOST. Unknown and ended runs are ignored."""
 
     def stop(self) -> None:
         """Stop all runs and wait until no process of theirs is left. Repeating it does nothing."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from runner.interface import PlaybookJob
 from runner.private_dir import PrivateDir
-from runner.protocol import Start
 from runner.ssh_arguments import SSH_ARGS, checked_ssh_args
 
 _PLAIN_TEXT = "tag:yaml.org,2002:str"
@@ -48,7 +48,7 @@ _Dumper.add_representer(str, _represent_text)
 _Dumper.add_representer(_Key, _represent_key)
 
 
-def write_job(job: Start, place: PrivateDir) -> list[str]:
+def write_job(job: PlaybookJob, place: PrivateDir) -> list[str]:
     """Write inventory, secrets and extra variables, each file 0600.
 
     The secrets get an inventory file of their own, so that it can be unlinked as soon as Ansible has read it. As host
@@ -69,14 +69,14 @@ def write_job(job: Start, place: PrivateDir) -> list[str]:
     return [str(place.hosts_file), str(place.secrets_file)]
 
 
-def _local_tmp(job: Start, place: PrivateDir) -> dict[str, Any]:
+def _local_tmp(job: PlaybookJob, place: PrivateDir) -> dict[str, Any]:
     """Keep the module files of a site reached by the local connection out of HOME, where a killed run leaves them."""
     if job.host_vars.get("ansible_connection") != "local" or place.noexec:
         return {}
     return {"ansible_remote_tmp": str(place.tmp)}
 
 
-def _host_key_vars(job: Start, place: PrivateDir) -> dict[str, Any]:
+def _host_key_vars(job: PlaybookJob, place: PrivateDir) -> dict[str, Any]:
     """Write the host's keys down and return the variable that has ssh check them; it wins over the host's own."""
     if job.known_host is None:
         return {}

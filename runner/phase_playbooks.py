@@ -125,7 +125,6 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
     playbooks = read_playbook_set(layout.playbooks_dir)
     return PlaybookJob(
         run_id=order.run_id,
-        token=order.run_id,
         # One run keeps one set, though a link to it is exchanged meanwhile.
         playbook=layout.playbooks_dir.resolve() / playbook,
         host=order.subcloud_name,

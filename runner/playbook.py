@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.child_reporter import Reporter
+from runner.child_reporter import ReportSender
 from runner.event_collector import EventCollector, HostWork
 from runner.failure_text import joined, read_failures, sentence, with_remark
+from runner.interface import PlaybookJob
 from runner.inventory import write_job
 from runner.machine_addresses import SiteAddressError, with_judged_address
 from runner.masking import Masker
@@ -24,8 +25,9 @@ from runner.private_dir import PrivateDir
 from runner.process_limits import memory_remark, take_reserve
 from runner.processes import descendants, end_processes
 from runner.progress import AnnouncedBytes, ProgressCounter, TaskTimes
-from runner.protocol import Announced, Ended, Ending, Output, OutputTail, Start
+from runner.protocol import Announced, Ended, Output, OutputTail
 from runner.watchdog import SupervisorWatchdog
+from statemachine.states import RunOutcome
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
 _EXPECT_TIMEOUT_S = 1
@@ -37,7 +39,9 @@ _FULL_BELOW_BYTES = 64 * 1024
 _LEFTOVER_GRACE_S = 0.5
 
 
-def runner_arguments(job: Start, place: PrivateDir, inventory: list[str], ansible_playbook: Path) -> dict[str, Any]:
+def runner_arguments(
+    job: PlaybookJob, place: PrivateDir, inventory: list[str], ansible_playbook: Path
+) -> dict[str, Any]:
     """Return the arguments for `ansible_runner.run` to run `ansible_playbook`, without the handlers.
 
     No timeout of ansible-runner is ever set: they use the wall clock and do not stop tasks. No `passwords`, no
@@ -47,7 +51,7 @@ def runner_arguments(job: Start, place: PrivateDir, inventory: list[str], ansibl
         "private_data_dir": str(place.path),
         # Not `playbook`: that would run the first `ansible-playbook` of PATH. This one may have another name.
         "binary": str(ansible_playbook),
-        "cmdline": shlex.quote(job.playbook),
+        "cmdline": shlex.quote(str(job.playbook)),
         "inventory": inventory,
         "ident": "run",
         "quiet": True,
@@ -60,7 +64,12 @@ class PlaybookRun:
     """One playbook from the job's arrival to its last report; everything happens in the main thread but the guard."""
 
     def __init__(
-        self, job: Start, place: PrivateDir, watchdog: SupervisorWatchdog, reporter: Reporter, ansible_playbook: Path
+        self,
+        job: PlaybookJob,
+        place: PrivateDir,
+        watchdog: SupervisorWatchdog,
+        reporter: ReportSender,
+        ansible_playbook: Path,
     ) -> None:
         self._job = job
         self._ansible_playbook = ansible_playbook
@@ -132,34 +141,34 @@ class PlaybookRun:
             end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
 
     def _ended(self, status: str, reason: str) -> Ended:
-        ending, details = self._judge(status, reason)
+        outcome, details = self._judge(status, reason)
         self._reporter.settle()
         for piece in self._digest.finish():
             self._reporter.send(OutputTail(text=piece))
         at_bytes, left_out_bytes = self._digest.left_out
         return Ended(
-            ending=ending,
+            outcome=outcome,
             details=sentence(self._masker.text(details)),
-            facts=self._digest.facts if ending is Ending.SUCCEEDED else {},
+            facts=self._digest.facts if outcome is RunOutcome.SUCCEEDED else {},
             left_out_at_bytes=at_bytes,
             left_out_bytes=left_out_bytes,
             tasks=self._times.finish() if self._times is not None else (),
         )
 
-    def _judge(self, status: str, reason: str) -> tuple[Ending, str]:
+    def _judge(self, status: str, reason: str) -> tuple[RunOutcome, str]:
         problem = self._work.problem
         if status == "successful" and self._digest.complete and not problem:
-            return Ending.SUCCEEDED, ""
+            return RunOutcome.SUCCEEDED, ""
         if self._leash.stopping.is_set():
-            return Ending.STOPPED, self._leash.cause or self._last_task()
+            return RunOutcome.LOST, self._leash.cause or self._last_task()
         if self._is_full():
-            return Ending.FAILED, f"no space left in {self._place.path.parent}"
+            return RunOutcome.FAILED, f"no space left in {self._place.path.parent}"
         if status == "successful":
             lost = "the end of the playbook was not seen: its last events were lost"
-            return Ending.FAILED, problem if self._digest.complete else lost
+            return RunOutcome.FAILED, problem if self._digest.complete else lost
         found = self._failure() or self._digest.startup_failure or reason
         remark = memory_remark(found)
-        return Ending.FAILED, with_remark(found, remark) if remark else found
+        return RunOutcome.FAILED, with_remark(found, remark) if remark else found
 
     def _failure(self) -> str:
         """Return the sentence about the failed tasks; each is masked before it is cut."""

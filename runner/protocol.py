@@ -8,49 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from runner.interface import PlaybookJob
 from runner.progress import Progress, TaskEnd, TaskTime
 from runner.ssh_arguments import KnownHost
+from statemachine.states import RunOutcome
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.
 LINE_LIMIT_BYTES = 8 * 1024 * 1024
 
 # A child ends with this code when it gave up on its supervisor and could not report.
 ABANDONED_EXIT_CODE = 3
-
-
-class Ending(StrEnum):
-    """How the child saw its playbook end."""
-
-    # The playbook ran to its end without an error that counts.
-    SUCCEEDED = "succeeded"
-    # The playbook, or what hosts it, failed.
-    FAILED = "failed"
-    # The tree was stopped before the playbook ended.
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """Order: run this playbook. Sent once, at most."""
-
-    # Absolute path of the playbook.
-    playbook: str
-    host: str
-    host_vars: Mapping[str, Any]
-    secrets: Mapping[str, str] = field(repr=False)
-    extra_vars: Mapping[str, Any]
-    # Whether the playbook is of our set.
-    is_ours: bool = False
-    # Whether the address of the host is judged first.
-    judges_address: bool = False
-    # The host's SSH keys; None: they are not checked.
-    known_host: KnownHost | None = None
-    # Where the run is in a trace; None: it is not traced.
-    traceparent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +75,8 @@ class OutputTail:
 class Ended:
     """Report: the last one; no process of the run but the child itself is left."""
 
-    ending: Ending
+    # As in `RunEnded`.
+    outcome: RunOutcome
     # Empty on success; on failure a sentence; on a stop what was going on, or why the child stopped by itself.
     details: str
     facts: Mapping[str, Any]
@@ -115,10 +87,11 @@ class Ended:
     tasks: Sequence[TaskTime] = ()
 
 
-Order = Start | Ping | Stop
+# The job is the order to start; it is sent once, at most.
+Order = PlaybookJob | Ping | Stop
 Report = Accepted | Announced | Output | OutputPreview | Progress | OutputTail | Ended
 
-_ORDERS: dict[str, type[Order]] = {"start": Start, "ping": Ping, "stop": Stop}
+_ORDERS: dict[str, type[Order]] = {"start": PlaybookJob, "ping": Ping, "stop": Stop}
 _REPORTS: dict[str, type[Report]] = {
     "accepted": Accepted,
     "announced": Announced,
@@ -134,12 +107,20 @@ _KINDS = {cls: kind for kind, cls in (*_ORDERS.items(), *_REPORTS.items())}
 def encode(message: Order | Report) -> bytes:
     """Return `message` as one line, newline included. Mappings in it must hold JSON values only."""
     fields = {"kind": _KINDS[type(message)], **asdict(message)}
-    return json.dumps(fields, ensure_ascii=True).encode() + b"\n"
+    return json.dumps(fields, ensure_ascii=True, default=_text_of_path).encode() + b"\n"
+
+
+def _text_of_path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
 
 
 def decode_order(line: bytes) -> Order:
     """Parse a line from the supervisor; ValueError or TypeError when it is none of the orders."""
     fields = json.loads(line)
+    if fields.get("playbook") is not None:
+        fields["playbook"] = Path(fields["playbook"])
     if fields.get("known_host") is not None:
         fields["known_host"] = KnownHost(**fields["known_host"])
     return _ORDERS[fields.pop("kind")](**fields)
@@ -151,5 +132,5 @@ def decode_report(line: bytes) -> Report:
     report = _REPORTS[fields.pop("kind")](**fields)
     if isinstance(report, Ended):
         tasks = tuple(TaskTime(**{**task, "result": TaskEnd(task["result"])}) for task in fields.get("tasks", ()))
-        return replace(report, ending=Ending(report.ending), tasks=tasks)
+        return replace(report, outcome=RunOutcome(report.outcome), tasks=tasks)
     return report

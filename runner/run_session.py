@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess, describe_exit
 from runner.failure_text import sentence
-from runner.interface import NullRunWatch, Outcome, PlaybookJob, RunEnded, RunWatch, deadline_for
+from runner.interface import NullRunWatch, PlaybookJob, RunEnded, RunWatch, deadline_for
 from runner.masking import Masker
 from runner.progress import Progress
 from runner.protocol import (
@@ -20,14 +20,13 @@ from runner.protocol import (
     Accepted,
     Announced,
     Ended,
-    Ending,
     Output,
     OutputPreview,
     OutputTail,
     Report,
-    Start,
     Stop,
 )
+from statemachine.states import RunOutcome
 
 _log = logging.getLogger(__name__)
 
@@ -37,18 +36,12 @@ _STOP_MARGIN_S = 5.0
 # A child that has reported its end leaves within this time, in seconds.
 _LEAVE_S = 5.0
 
-_OUTCOMES = {
-    Ending.SUCCEEDED: Outcome.SUCCEEDED,
-    Ending.FAILED: Outcome.FAILED,
-    Ending.STOPPED: Outcome.STOPPED,
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class StopRequest:
     """Why a run is stopped from here: the outcome and the sentence that its result gets."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     reason: str
 
 
@@ -108,7 +101,7 @@ class RunSession:
             if self._is_decided():
                 break
             self._child = await pool.take()
-            self._child.say(self._start_order())
+            self._child.say(self.job)
             self._send_stop()
             try:
                 await self._listen(self._child)
@@ -133,12 +126,12 @@ class RunSession:
                 self._set_deadline(deadline_for(job.deadline_s, transfer_bytes, job.floor_rate_mbit_s))
             case Output(text=text):
                 content = self._keep(text)
-                self._tell(lambda: self._watch.said(self.job.run_id, self._said_bytes, content))
+                self._tell(lambda: self._watch.add_output(self.job.run_id, self._said_bytes, content))
                 self._said_bytes += len(content)
             case OutputPreview(at_bytes=at_bytes, text=text):
-                self._tell(lambda: self._watch.said(self.job.run_id, at_bytes, _utf8(text)))
+                self._tell(lambda: self._watch.add_output(self.job.run_id, at_bytes, _utf8(text)))
             case Progress():
-                self._tell(lambda: self._watch.advanced(self.job.run_id, report))
+                self._tell(lambda: self._watch.set_progress(self.job.run_id, report))
             case OutputTail(text=text):
                 self._is_whole = True
                 self._keep(text)
@@ -158,19 +151,6 @@ class RunSession:
         except Exception:  # noqa: BLE001
             _log.exception("what run %s said was not taken", self.job.run_id)
 
-    def _start_order(self) -> Start:
-        return Start(
-            playbook=str(self.job.playbook),
-            host=self.job.host,
-            host_vars=dict(self.job.host_vars),
-            secrets=dict(self.job.secrets),
-            extra_vars=dict(self.job.extra_vars),
-            is_ours=self.job.is_ours,
-            judges_address=self.job.judges_address,
-            known_host=self.job.known_host,
-            traceparent=self.job.traceparent,
-        )
-
     def _send_stop(self) -> None:
         child = self._child
         if child is None or self._stop is None:
@@ -185,33 +165,32 @@ class RunSession:
         if self._accepted:
             self._fail(text)
         else:
-            self._ended = Ended(ending=Ending.STOPPED, details=text, facts={})
+            self._ended = Ended(outcome=RunOutcome.LOST, details=text, facts={})
 
     def _judge_silence(self) -> None:
         """Find words for a child that ended without a report."""
         child = self._child
         if self._stop is not None or child is None:
-            self._ended = Ended(ending=Ending.STOPPED, details="", facts={})
+            self._ended = Ended(outcome=RunOutcome.LOST, details="", facts={})
         elif child.exit_code == ABANDONED_EXIT_CODE:
-            self._ended = Ended(ending=Ending.STOPPED, details="the worker gave no sign of life", facts={})
+            self._ended = Ended(outcome=RunOutcome.LOST, details="the worker gave no sign of life", facts={})
         else:
             words = f": {child.last_words}" if child.last_words else ""
             self._fail(f"the run's process died ({describe_exit(child.exit_code)}){words}")
 
     def _fail(self, text: str) -> None:
         masked = Masker(self.job.secrets.values()).text(text)
-        self._ended = Ended(ending=Ending.FAILED, details=sentence(masked), facts={})
+        self._ended = Ended(outcome=RunOutcome.FAILED, details=sentence(masked), facts={})
 
     def _result(self) -> RunEnded:
-        ended = self._ended or Ended(ending=Ending.FAILED, details="the run was lost", facts={})
-        outcome, details = _OUTCOMES[ended.ending], ended.details
-        if ended.ending is Ending.STOPPED and self._stop is not None:
+        ended = self._ended or Ended(outcome=RunOutcome.FAILED, details="the run was lost", facts={})
+        outcome, details = ended.outcome, ended.details
+        if ended.outcome is RunOutcome.LOST and self._stop is not None:
             outcome, details = self._stop.outcome, self._stop.reason
-            if outcome is Outcome.FAILED and ended.details:
+            if outcome is RunOutcome.FAILED and ended.details:
                 details = f"{details}; {ended.details}"
         return RunEnded(
             run_id=self.job.run_id,
-            token=self.job.token,
             outcome=outcome,
             details=details,
             output=b"".join(self._output) + self._zip.flush(),
@@ -227,7 +206,7 @@ class RunSession:
         if self._deadline is not None:
             self._deadline.cancel()
         loop = asyncio.get_running_loop()
-        stop = StopRequest(outcome=Outcome.FAILED, reason=f"did not finish within {deadline_s:g} s")
+        stop = StopRequest(outcome=RunOutcome.FAILED, reason=f"did not finish within {deadline_s:g} s")
         self._deadline = loop.call_at(self._began_at + deadline_s, lambda: self.request_stop(stop))
         self._timers.append(self._deadline)
 

@@ -19,10 +19,11 @@ from runner.ansible_installation import AnsibleInstallation
 from runner.capacity import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess
-from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, Outcome, PlaybookJob, RunEnded, RunWatch
+from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value
 from runner.run_session import RunSession, StopRequest
+from statemachine.states import RunOutcome
 
 _log = logging.getLogger(__name__)
 
@@ -154,11 +155,11 @@ class Supervisor:
             self._loop.call_soon_threadsafe(self._wanted.put_nowait, session)
 
     def cancel(self, run_id: int, reason: str) -> None:
-        """Stop the run's whole tree; it ends as STOPPED with `reason` as its details. Unknown ids are ignored."""
+        """Stop the run's whole tree; it ends as LOST with `reason` as its details. Unknown ids are ignored."""
         with self._lock:
             session = self._sessions.get(run_id)
             if session is not None:
-                request = StopRequest(outcome=Outcome.STOPPED, reason=reason)
+                request = StopRequest(outcome=RunOutcome.LOST, reason=reason)
                 self._loop.call_soon_threadsafe(session.request_stop, request)
 
     def stop(self) -> None:
@@ -213,7 +214,7 @@ class Supervisor:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         for going_on in list(self._sessions.values()):
-            going_on.request_stop(StopRequest(outcome=Outcome.STOPPED, reason="the worker is stopping"))
+            going_on.request_stop(StopRequest(outcome=RunOutcome.LOST, reason="the worker is stopping"))
         await asyncio.gather(*tasks, return_exceptions=True)
         await pool.close()
 

@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from runner.interface import PlaybookJob
 from runner.processes import descendants, end_processes
-from runner.protocol import Ping, Start, Stop, decode_order
+from runner.protocol import Ping, Stop, decode_order
 
 # Without a supervisor nobody waits for a polite end, and the site's lease is running out, in seconds.
 ABANDONED_GRACE_S = 2.0
@@ -40,7 +41,7 @@ class SupervisorWatchdog:
         self._orders = orders
         self._silence_limit_s = silence_limit_s
         self._on_abandoned = on_abandoned
-        self._jobs: SimpleQueue[Start | None] = SimpleQueue()
+        self._jobs: SimpleQueue[PlaybookJob | None] = SimpleQueue()
         self._buffer = b""
         self._wake_read, self._wake_write = os.pipe()
 
@@ -48,7 +49,7 @@ class SupervisorWatchdog:
         """Begin to watch."""
         threading.Thread(target=self._guard, name="leash", daemon=True).start()
 
-    def wait_for_job(self) -> Start | None:
+    def wait_for_job(self) -> PlaybookJob | None:
         """Block until the job is there; None when there will be none."""
         return self._jobs.get()
 
@@ -88,7 +89,7 @@ class SupervisorWatchdog:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             match decode_order(line):
-                case Start() as job:
+                case PlaybookJob() as job:
                     self._jobs.put(job)
                 case Stop(grace_s=grace_s):
                     self._stop(grace_s, "")

@@ -47,7 +47,7 @@ class WorkerLoops:
         self._tools = tools
         held = LeasedRuns(
             held=worker.held,
-            pending=lambda: tools.reporter.pending() | worker.unsettled(),
+            pending=lambda: tools.results.pending() | worker.unsettled(),
             claimed_at=worker.claimed_at,
             cancel=worker.cancel,
             give_up=worker.give_up,
@@ -55,7 +55,7 @@ class WorkerLoops:
             meters=tools.meters,
         )
         leases = Leases(database, tools.owner, held)
-        self._reports = Loop("reports", tools.reporter.flush, LOOK_S)
+        self._reports = Loop("reports", tools.results.flush, LOOK_S)
         self._waiting = Loop("waiting-runs", worker.take_waiting, LOOK_S)
         self._renewals = Loop("leases", leases.renew, RENEWAL_S)
         self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
@@ -63,7 +63,7 @@ class WorkerLoops:
         self._playbooks = PlaybookChecks(worker.playbooks, self._playbooks_changed)
         # Reports this process at once.
         self.report: Callable[[], None] = lambda: None
-        tools.reporter.wake = self._reports.wake
+        tools.results.wake = self._reports.wake
         worker.slot_freed = self._waiting.wake
 
     def start(self, runner: Runner) -> None:
@@ -89,7 +89,7 @@ class WorkerLoops:
         self._worker.stop()
         for loop in (self._renewals, self._lease_watch, self._reports, self._live):
             loop.stop()
-        self._tools.reporter.flush()
+        self._tools.results.flush()
 
     def _playbooks_changed(self) -> None:
         self._worker.slot_freed()

@@ -13,7 +13,7 @@ from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.worker.controller_software import ControllerSoftware
 from actors.worker.dependencies import WorkerDependencies
-from actors.worker.result_writer import Reporter
+from actors.worker.result_writer import ResultWriter
 from db.database import Database
 from db.encryption import Sealer
 from db.heartbeats import ProcessIdentity
@@ -225,7 +225,7 @@ class _Parts:
             inspector=self._inspector,
             dcmanager=self._dcmanager,
             sealer=self._sealer,
-            reporter=Reporter(self._database, self._owner, self._meters),
+            results=ResultWriter(self._database, self._owner, self._meters),
             meters=self._meters,
             layout=self._layout,
             playbooks=self._playbooks(runs_playbooks=not phases.isdisjoint(PLAYBOOK_PHASES)),

@@ -86,7 +86,7 @@ class ClaimedRuns:
         with self._lock:
             if run_id in self._held or run_id in self._claiming:
                 return None
-            is_let_go = run_id in self._letting_go or run_id in self._tools.reporter.pending()
+            is_let_go = run_id in self._letting_go or run_id in self._tools.results.pending()
             self._claiming.add(run_id)
         try:
             return patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1 and not is_let_go), is_hopeless)
@@ -120,7 +120,7 @@ class ClaimedRuns:
             if report.outcome not in _GOOD:
                 _log.info("run.ended", outcome=str(report.outcome), details=report.details)
         context.ended(report.outcome, report.details)
-        self._tools.reporter.add(report, context)
+        self._tools.results.add(report, context)
 
     def hand_back(self, run_id: int) -> None:
         """Let a run go, to wait for a worker again. While the database is away it is tried for some seconds.
@@ -136,7 +136,7 @@ class ClaimedRuns:
 
     @contextmanager
     def _let_go(self, run_id: int) -> Iterator[_Held | None]:
-        """Give what was held of a run, while its end is brought to the database or the reporter."""
+        """Give what was held of a run, while its end is brought to the database or the results."""
         with self._lock:
             held = self._held.pop(run_id, None)
             self._letting_go.add(run_id)

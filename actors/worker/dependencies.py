@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from actors.metrics import Metrics, NullMetrics
 from actors.worker.controller_software import ControllerSoftware
-from actors.worker.result_writer import Reporter
+from actors.worker.result_writer import ResultWriter
 from db.database import Database
 from db.encryption import Sealer
 from runner.phase_playbooks import ControllerLayout
@@ -28,7 +28,7 @@ class WorkerDependencies:
     database: Database
     inspector: Inspector
     sealer: Sealer
-    reporter: Reporter
+    results: ResultWriter
     layout: ControllerLayout
     # Whether the playbooks can be run.
     playbooks: PlaybookReadiness

@@ -94,7 +94,7 @@ class LiveRuns:
         self._lock = Lock()
         self._runs: dict[int, _Run] = {}
 
-    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+    def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
         """Take a piece of what a run printed, at its place in all that it printed. Quick, from any thread."""
         with self._lock:
             run = self._runs.setdefault(run_id, _Run())
@@ -102,7 +102,7 @@ class LiveRuns:
             run.size_bytes += len(content)
             run.bound()
 
-    def advanced(self, run_id: int, progress: Progress) -> None:
+    def set_progress(self, run_id: int, progress: Progress) -> None:
         """Take in how far a run is. Quick, from any thread."""
         with self._lock:
             run = self._runs.setdefault(run_id, _Run())

@@ -34,7 +34,7 @@ class _Reported:
     span: Span
 
 
-class Reporter:
+class ResultWriter:
     """Collects reports from any thread and writes them; `flush` is the work of its loop.
 
     A report that cannot be written stays, and is tried again: a result is never lost while this process lives.

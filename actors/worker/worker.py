@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 from zlib import compress
 
 import structlog
@@ -28,7 +28,7 @@ from db.open_releases import open_releases
 from db.runs import RunAssignment, RunResult, queued_runs
 from messages.connection_variables import site_variables
 from runner.controller_content import mount_note, release_fault
-from runner.interface import NoFreeSlotError, Outcome, RunEnded, Runner
+from runner.interface import NoFreeSlotError, RunEnded, Runner
 from runner.phase_playbooks import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_readiness import LOOSE_S
 from runner.playbook_set import PlaybookSet, read_playbook_set
@@ -38,12 +38,6 @@ from statemachine.phases import PHASES, PLAYBOOK_PHASES
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
-
-_OUTCOMES: Final[Mapping[Outcome, RunOutcome]] = {
-    Outcome.SUCCEEDED: RunOutcome.SUCCEEDED,
-    Outcome.SKIPPED: RunOutcome.SKIPPED,
-    Outcome.FAILED: RunOutcome.FAILED,
-}
 
 
 class StepWorker:
@@ -121,7 +115,7 @@ class StepWorker:
 
     def give_up(self, run_id: int) -> None:
         """Report a run as lost that the database says is ours and that nobody here works on."""
-        self._tools.reporter.add(_report(run_id, RunOutcome.LOST, ""))
+        self._tools.results.add(_report(run_id, RunOutcome.LOST, ""))
 
     @property
     def precheck_count(self) -> int:
@@ -299,12 +293,12 @@ class StepWorker:
         return UnsavedTail(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
 
     def _outcome(self, result: RunEnded, progress: Mapping[str, Any] | None) -> RunOutcome:
-        if result.outcome == Outcome.STOPPED:
+        if result.outcome == RunOutcome.LOST:
             # A stop in good order is nobody's failure: it costs no attempt.
             return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
-        if result.outcome == Outcome.FAILED and not _has_begun(progress) and self._is_about_playbooks(result.run_id):
+        if result.outcome == RunOutcome.FAILED and not _has_begun(progress) and self._is_about_playbooks(result.run_id):
             return RunOutcome.DRAINED
-        return _OUTCOMES[result.outcome]
+        return result.outcome
 
     def _is_about_playbooks(self, run_id: int) -> bool:
         """Tell whether a run that came to no play says nothing of its site: the set is broken, or to be looked at."""

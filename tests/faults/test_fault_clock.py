@@ -29,10 +29,11 @@ from db.schema import runs
 from db.unit_of_work import UnitOfWork
 from messages.commands import Command, CommandType
 from runner.child_pool import ChildPool
-from runner.interface import Outcome, PlaybookJob
-from runner.protocol import Ended, Ending, Order, Report, Stop
+from runner.interface import PlaybookJob
+from runner.protocol import Ended, Order, Report, Stop
 from runner.run_session import RunSession
 from sites.inspector import DeclaredInspector
+from statemachine.states import RunOutcome
 from tests.faults.fault_installation import scaled, seeded
 
 pytestmark = pytest.mark.faults
@@ -199,13 +200,13 @@ class SilentChild:
     async def reports(self) -> AsyncIterator[Report]:
         """Report the end after the order to stop."""
         await self._told.wait()
-        yield Ended(ending=Ending.STOPPED, details="", facts={})
+        yield Ended(outcome=RunOutcome.LOST, details="", facts={})
 
     def kill(self) -> None:
         """Do nothing: it stops when it is told to."""
 
 
-async def run_for(deadline_s: float, real_s: float) -> Outcome | None:
+async def run_for(deadline_s: float, real_s: float) -> RunOutcome | None:
     """Host a playbook that never ends; return how it had ended after `real_s` seconds, None if it goes on."""
     child = SilentChild()
 
@@ -217,7 +218,6 @@ async def run_for(deadline_s: float, real_s: float) -> Outcome | None:
 
     job = PlaybookJob(
         run_id=1,
-        token=1,
         playbook=Path("p.yml"),
         host="h",
         host_vars={},
@@ -240,4 +240,4 @@ async def test_deadlines_do_not_see_the_wall_clock(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("time.time", lambda: real() + (jump_s if real() > beginning + 0.1 else 0.0))
 
     assert await run_for(HOUR_S / 2, real_s=0.4) is None
-    assert await run_for(0.2, real_s=10.0) is Outcome.FAILED
+    assert await run_for(0.2, real_s=10.0) is RunOutcome.FAILED

@@ -16,7 +16,7 @@ from actors.actors import Actors
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.worker.dependencies import WorkerDependencies
-from actors.worker.result_writer import Reporter
+from actors.worker.result_writer import ResultWriter
 from actors.worker.worker import StepWorker
 from broker.in_process import InProcessBroker
 from db.database import Database
@@ -161,7 +161,7 @@ def worker(store: MovingStore) -> StepWorker:
         database=store,
         inspector=DeclaredInspector(),
         sealer=Sealer(b"k" * 32),
-        reporter=Reporter(store, "w/1"),
+        results=ResultWriter(store, "w/1"),
         layout=layout,
         playbooks=PlaybookReadiness(PlaybookCheck(nowhere), None),
         rules=EligibilityRules(),
@@ -207,7 +207,7 @@ def test_a_claim_whose_answer_was_lost_is_found(
 
     with store.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
-    assert {run_id} == worker.held() | worker._tools.reporter.pending()
+    assert {run_id} == worker.held() | worker._tools.results.pending()
 
 
 @pytest.mark.parametrize("end", ["reported", "handed back"])
@@ -230,7 +230,7 @@ def test_a_run_that_was_let_go_is_not_found_again(
         store.is_away = False
         again.join(10)
 
-        assert run_id in worker._tools.reporter.pending() | worker.unsettled()
+        assert run_id in worker._tools.results.pending() | worker.unsettled()
     assert not taken.is_set()
     assert frozenset() == worker.held() | worker.unsettled()
 

@@ -7,11 +7,12 @@ from threading import Lock
 from typing import Final
 
 from runner.fake import FakeRunEnd, FakeRunner
-from runner.interface import OnFinished, Outcome, PlaybookJob, RunEnded
+from runner.interface import OnFinished, PlaybookJob, RunEnded
+from statemachine.states import RunOutcome
 
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages", "prestage_sw_packages", "prestage_images"
-FAILS: Final = FakeRunEnd(outcome=Outcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
-LOST: Final = FakeRunEnd(outcome=Outcome.STOPPED, details="stopped")
+FAILS: Final = FakeRunEnd(outcome=RunOutcome.FAILED, details="task 'Take packages' on a: no space left", delay_s=0.002)
+LOST: Final = FakeRunEnd(outcome=RunOutcome.LOST, details="stopped")
 
 
 class FakePlaybooks:

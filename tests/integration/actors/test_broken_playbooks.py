@@ -10,9 +10,8 @@ from db.heartbeats import all_processes
 from db.schema import runs
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
-from runner.interface import Outcome
 from runner.playbook_readiness import PlaybookReadiness
-from statemachine.states import StepState
+from statemachine.states import RunOutcome, StepState
 from tests.support.fake_playbooks import PACKAGES, PREPARE, FakePlaybooks
 from tests.support.installation import StartedInstallation
 from tests.support.waiting import wait_for
@@ -92,7 +91,7 @@ def test_a_set_that_breaks_under_a_run(
         if len(fake_playbooks.played("a")) != 2:
             return FakeRunEnd(delay_s=0.002)
         loader.change(ERROR)
-        return FakeRunEnd(outcome=Outcome.FAILED, details="couldn't resolve module/action 'xml'", delay_s=0.6)
+        return FakeRunEnd(outcome=RunOutcome.FAILED, details="couldn't resolve module/action 'xml'", delay_s=0.6)
 
     fake_playbooks.decide = breaks
     installation = build(max_attempts=1)
@@ -118,7 +117,7 @@ def test_a_failure_with_a_good_set_stands(
     installation = build()
     installation.add_site("a")
     load_with(installation, Loader())
-    fake_playbooks.end("a", PACKAGES, FakeRunEnd(outcome=Outcome.FAILED, details="no inventory", delay_s=0.002))
+    fake_playbooks.end("a", PACKAGES, FakeRunEnd(outcome=RunOutcome.FAILED, details="no inventory", delay_s=0.002))
 
     assert "failed" == installation.run_strategy()
     assert [PREPARE, PACKAGES] == fake_playbooks.played("a")

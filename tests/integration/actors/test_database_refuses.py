@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.worker.live_output import LiveRuns
-from actors.worker.result_writer import Reporter
+from actors.worker.result_writer import ResultWriter
 from broker.outbox_relay import OutboxRelay
 from db.runs import RunResult
 from db.schema import live_outputs, runs
@@ -70,19 +70,19 @@ def test_commands_are_answered_503(installation: Installation) -> None:
 def test_what_a_worker_has_in_hand_waits(installation: Installation) -> None:
     """Reports and live output wait while the database is read-only, and are stored afterwards, once."""
     run_id = claimed(installation)
-    reporter, live = Reporter(installation.database, OWNER), LiveRuns(installation.database, OWNER)
-    live.said(run_id, 0, b"abc")
+    results, live = ResultWriter(installation.database, OWNER), LiveRuns(installation.database, OWNER)
+    live.add_output(run_id, 0, b"abc")
     with read_only(installation), pytest.raises(DatabaseUnavailableError):
         live.flush()
     live.flush()
-    reporter.add(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
+    results.add(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
     with read_only(installation), pytest.raises(DatabaseUnavailableError):
-        reporter.flush()
-    reporter.flush()
+        results.flush()
+    results.flush()
 
     assert [b"abc"] == [row["content"] for row in house_rows(installation, live_outputs)]
     assert ["succeeded"] == [row["outcome"] for row in installation.rows(runs)]
-    assert frozenset() == reporter.pending()
+    assert frozenset() == results.pending()
 
 
 def test_relay_and_webhooks_go_on_afterwards(installation: Installation) -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from actors.metrics import NullMetrics
 from actors.worker.lease_renewal import LeasedRuns, Leases
-from actors.worker.result_writer import Reporter
+from actors.worker.result_writer import ResultWriter
 from db.runs import RunResult, claim
 from db.schema import run_outputs, runs
 from db.unavailable import DatabaseUnavailableError
@@ -218,10 +218,10 @@ class TestReporter:
         run_id = claimed(installation)
         woken: list[bool] = []
         installation.database.attach_relay(OWNER, lambda: woken.append(True))
-        reporter = Reporter(installation.database, OWNER)
+        results = ResultWriter(installation.database, OWNER)
 
-        reporter.add(report(run_id))
-        reporter.flush()
+        results.add(report(run_id))
+        results.flush()
 
         row = installation.rows(runs)[0]
         assert ("finished", "succeeded") == (row["state"], row["outcome"])
@@ -234,10 +234,10 @@ class TestReporter:
         """A report about a run that somebody else holds changes nothing."""
         run_id = claimed(installation, owner="other/1")
         before = installation.rows(runs)
-        reporter = Reporter(installation.database, OWNER)
+        results = ResultWriter(installation.database, OWNER)
 
-        reporter.add(report(run_id))
-        reporter.flush()
+        results.add(report(run_id))
+        results.flush()
 
         assert before == installation.rows(runs)
         assert ("coordinate", None) not in installation.messages()
@@ -247,28 +247,28 @@ class TestReporter:
     ) -> None:
         """While the store is away a report waits; it is written when the store is back."""
         run_id = claimed(installation)
-        reporter = Reporter(installation.database, OWNER)
-        reporter.add(report(run_id))
+        results = ResultWriter(installation.database, OWNER)
+        results.add(report(run_id))
         monkeypatch.setattr(installation.database, "write", away)
         with pytest.raises(DatabaseUnavailableError):
-            reporter.flush()
+            results.flush()
         monkeypatch.undo()
-        assert frozenset({run_id}) == reporter.pending()
+        assert frozenset({run_id}) == results.pending()
 
-        reporter.flush()
+        results.flush()
 
         assert "finished" == installation.rows(runs)[0]["state"]
 
     def test_a_report_waits_for_a_connection(self, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         """A good result is not stored as a failure because no connection was free for a while."""
         run_id = claimed(installation)
-        reporter, real = Reporter(installation.database, OWNER), installation.database.write
-        reporter.add(report(run_id))
+        results, real = ResultWriter(installation.database, OWNER), installation.database.write
+        results.add(report(run_id))
         write = Mock(side_effect=[DatabaseUnavailableError(), DatabaseUnavailableError(), real()])
         monkeypatch.setattr(installation.database, "write", write)
-        while reporter.pending():
+        while results.pending():
             with suppress(DatabaseUnavailableError):
-                reporter.flush()
+                results.flush()
 
         assert "succeeded" == installation.rows(runs)[0]["outcome"]
 
@@ -284,16 +284,16 @@ class TestReporter:
             for run_id in (first, second):
                 assert claim(UnitOfWork(connection, at), run_id, OWNER)
         bad = RunResult(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
-        reporter = Reporter(installation.database, OWNER)
+        results = ResultWriter(installation.database, OWNER)
 
-        reporter.add(bad)
-        reporter.add(report(second))
-        reporter.flush()
+        results.add(bad)
+        results.add(report(second))
+        results.flush()
 
         assert [("failed", "The result of the run could not be stored."), ("succeeded", "")] == [
             (row["outcome"], row["details"]) for row in installation.rows(runs)
         ]
-        assert frozenset() == reporter.pending()
+        assert frozenset() == results.pending()
 
     def test_two_flushes_at_once_lose_nothing(self, installation: Installation) -> None:
         """A stopping service flushes while the loop still writes: every report is written."""
@@ -306,15 +306,15 @@ class TestReporter:
         with installation.database.write() as connection:
             for run_id in mine:
                 assert claim(UnitOfWork(connection, at), run_id, OWNER)
-        reporter = Reporter(installation.database, OWNER)
-        loop = Loop("reports", reporter.flush, interval_s=5)
-        reporter.wake = loop.wake
+        results = ResultWriter(installation.database, OWNER)
+        loop = Loop("reports", results.flush, interval_s=5)
+        results.wake = loop.wake
         loop.start()
         with ThreadPoolExecutor(4) as pool:
             for run_id in mine:
-                pool.submit(reporter.add, report(run_id))
-                pool.submit(reporter.flush)
+                pool.submit(results.add, report(run_id))
+                pool.submit(results.flush)
         loop.stop()
-        reporter.flush()
+        results.flush()
 
         assert {"finished"} == {row["state"] for row in installation.rows(runs)}

@@ -16,14 +16,14 @@ from sqlalchemy import Connection, select
 from actors.worker import live_output as live_module
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.live_output import LiveRuns
-from actors.worker.result_writer import Reporter
+from actors.worker.result_writer import ResultWriter
 from actors.worker.worker import StepWorker
 from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
 from db.runs import RunResult, claim, finish
 from db.schema import events, live_outputs, runs
 from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import UnitOfWork
-from runner.interface import Outcome, RunEnded
+from runner.interface import RunEnded
 from runner.progress import Progress
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
@@ -103,10 +103,10 @@ def away(installation: Installation, *, after_commit: bool = False) -> Iterator[
 def test_everything_of_all_runs_in_one_go(installation: Installation, live: LiveRuns) -> None:
     """One look writes the pieces of all runs, joined, and how far they are, and tells it."""
     first, second = claimed(installation, 2)
-    live.said(first, 0, b"one ")
-    live.said(first, 4, b"two\n")
-    live.said(second, 0, "ü\n".encode())
-    live.advanced(first, Progress(task="t", tasks=1))
+    live.add_output(first, 0, b"one ")
+    live.add_output(first, 4, b"two\n")
+    live.add_output(second, 0, "ü\n".encode())
+    live.set_progress(first, Progress(task="t", tasks=1))
     live.flush()
 
     assert [(first, 8, b"one two\n"), (second, 3, "ü\n".encode())] == said(installation)
@@ -122,7 +122,7 @@ def test_progress_is_told_every_two_seconds_and_the_newest(
     (run_id,) = claimed(installation)
     for second in range(6):
         if second < 4:
-            live.advanced(run_id, Progress(tasks=second))
+            live.set_progress(run_id, Progress(tasks=second))
         live.flush()
         clock.now += 1.0
 
@@ -139,7 +139,7 @@ def test_few_are_told_at_once(
     counts = []
     for look in range(3):
         for run_id in mine:
-            live.advanced(run_id, Progress(tasks=look))
+            live.set_progress(run_id, Progress(tasks=look))
         live.flush()
         counts.append(len(tasks_told(installation)))
         clock.now += 2.0
@@ -151,8 +151,8 @@ def test_few_are_told_at_once(
 def test_a_fenced_worker_writes_nothing(installation: Installation, live: LiveRuns) -> None:
     """Of a run that is somebody else's nothing is written and nothing told; of the others everything is."""
     (run_id,) = claimed(installation, owner="worker/2")
-    live.said(run_id, 0, b"abc")
-    live.advanced(run_id, Progress(tasks=1))
+    live.add_output(run_id, 0, b"abc")
+    live.set_progress(run_id, Progress(tasks=1))
     live.flush()
 
     assert ([], [], None) == (said(installation), tasks_told(installation), installation.rows(runs)[0]["progress"])
@@ -162,11 +162,11 @@ def test_a_fenced_worker_writes_nothing(installation: Installation, live: LiveRu
 def test_while_the_store_is_away_pieces_wait(installation: Installation, live: LiveRuns, after_commit: bool) -> None:
     """What could not be written is written when the store is back, once, whether it took it before or not."""
     (run_id,) = claimed(installation)
-    live.said(run_id, 0, b"abc")
-    live.advanced(run_id, Progress(tasks=1))
+    live.add_output(run_id, 0, b"abc")
+    live.set_progress(run_id, Progress(tasks=1))
     with away(installation, after_commit=after_commit), pytest.raises(DatabaseUnavailableError):
         live.flush()
-    live.said(run_id, 3, b"def")
+    live.add_output(run_id, 3, b"def")
     live.flush()
 
     assert [(run_id, 6, b"abcdef")] == said(installation)
@@ -181,7 +181,7 @@ def test_what_waits_is_bounded(installation: Installation, live: LiveRuns, monke
     (run_id,) = claimed(installation)
     with away(installation):
         for place in range(50):
-            live.said(run_id, place * 10, b"0123456789")
+            live.add_output(run_id, place * 10, b"0123456789")
             with pytest.raises(DatabaseUnavailableError):
                 live.flush()
     live.flush()
@@ -199,7 +199,7 @@ def test_beginning_and_end_of_much_stay(
     monkeypatch.setattr(live_module, "_TRIM_BYTES", 40)
     (run_id,) = claimed(installation)
     for place in range(100):
-        live.said(run_id, place * 10, b"0123456789")
+        live.add_output(run_id, place * 10, b"0123456789")
         live.flush()
     ends = [end for _, end, _ in said(installation)]
 
@@ -211,14 +211,14 @@ def test_beginning_and_end_of_much_stay(
 def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(installation: Installation, live: LiveRuns) -> None:
     """The report of a run that was heard of brings how far it came; what waited of it is forgotten."""
     (run_id,) = claimed(installation)
-    live.said(run_id, 0, b"abc")
-    live.advanced(run_id, Progress(tasks=1))
+    live.add_output(run_id, 0, b"abc")
+    live.set_progress(run_id, Progress(tasks=1))
     live.flush()
-    live.said(run_id, 3, b"def")
-    live.advanced(run_id, Progress(tasks=2))
+    live.add_output(run_id, 3, b"def")
+    live.set_progress(run_id, Progress(tasks=2))
     progress = live.ended(run_id)
-    reporter = Reporter(installation.database, OWNER)
-    reporter.add(
+    results = ResultWriter(installation.database, OWNER)
+    results.add(
         RunResult(
             run_id=run_id,
             outcome=RunOutcome.FAILED,
@@ -228,7 +228,7 @@ def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(installation: Install
             progress=progress,
         )
     )
-    reporter.flush()
+    results.flush()
     live.flush()
 
     assert [] == said(installation)
@@ -244,20 +244,20 @@ def test_what_a_dead_process_said_last_is_kept(
 ) -> None:
     """What waits of a run, or is being written when it ends, comes along with the report that it was cut."""
     (run_id,) = claimed(installation)
-    live.said(run_id, 0, b"abc")
+    live.add_output(run_id, 0, b"abc")
     live.flush()
-    live.said(run_id, 3, b"def")
+    live.add_output(run_id, 3, b"def")
     in_hand = []
 
     def write(_: object) -> None:
-        live.said(run_id, 6, b"ghi")
+        live.add_output(run_id, 6, b"ghi")
         in_hand.extend(live.unwritten(run_id))
 
     monkeypatch.setattr(live, "_write", write)
     live.flush()
     waiting = live.unwritten(run_id)
-    reporter = Reporter(installation.database, OWNER)
-    reporter.add(
+    results = ResultWriter(installation.database, OWNER)
+    results.add(
         RunResult(
             run_id=run_id,
             outcome=RunOutcome.FAILED,
@@ -268,7 +268,7 @@ def test_what_a_dead_process_said_last_is_kept(
             beyond=UnsavedTail(at_bytes=1, pieces=in_hand),
         )
     )
-    reporter.flush()
+    results.flush()
 
     assert [Piece(run_id=run_id, at_bytes=6, content=b"ghi")] == waiting
     assert [(run_id, 3, b"abc"), (run_id, 9, b"defghi")] == said(installation)
@@ -285,7 +285,7 @@ def test_the_report_of_a_dead_process_has_what_waits(
         database=installation.database,
         inspector=DeclaredInspector(),
         sealer=installation.sealer,
-        reporter=Mock(),
+        results=Mock(),
         layout=Mock(),
         playbooks=Mock(obstacle=lambda: None, doubt=lambda _: False),
         rules=Mock(),
@@ -293,11 +293,11 @@ def test_the_report_of_a_dead_process_has_what_waits(
     )
     worker = StepWorker(tools)
     worker.attach(Mock(free_slots=0))
-    worker.live.said(7, 0, b"abc")
+    worker.live.add_output(7, 0, b"abc")
     worker.finished(
-        RunEnded(run_id=7, token=1, outcome=Outcome.FAILED, details="", output=b"", facts={}, cut_at_bytes=cut_at)
+        RunEnded(run_id=7, outcome=RunOutcome.FAILED, details="", output=b"", facts={}, cut_at_bytes=cut_at)
     )
-    beyond = tools.reporter.add.call_args.args[0].beyond
+    beyond = tools.results.add.call_args.args[0].beyond
 
     assert kept == (beyond and [(piece.at_bytes, piece.content) for piece in beyond.pieces])
 
@@ -306,7 +306,7 @@ def test_the_report_of_a_dead_process_has_what_waits(
 def test_nothing_is_written_of_silent_runs(installation: Installation, live: LiveRuns) -> None:
     """Without news no transaction is begun: a worker with nothing to say leaves the store alone."""
     (run_id,) = claimed(installation)
-    live.said(run_id, 0, b"abc")
+    live.add_output(run_id, 0, b"abc")
     live.flush()
     with away(installation):
         live.flush()
@@ -321,11 +321,11 @@ def test_what_the_store_refuses_is_dropped(
 ) -> None:
     """What cannot be written for another reason than a store that is away holds nothing up."""
     (run_id,) = claimed(installation)
-    live.said(run_id, 0, b"abc")
+    live.add_output(run_id, 0, b"abc")
     with monkeypatch.context() as patch:
         patch.setattr(live_module, "hold", lambda *_: 1 / 0)
         live.flush()
-    live.said(run_id, 3, b"def")
+    live.add_output(run_id, 3, b"def")
     live.flush()
 
     assert [(run_id, 6, b"def")] == said(installation)
@@ -337,7 +337,7 @@ def test_a_piece_never_outlives_the_end_of_its_run(
 ) -> None:
     """A look and a report of one run at once, in either order, leave the output of the run and no piece."""
     (run_id,) = claimed(installation)
-    live.said(run_id, 0, b"abc")
+    live.add_output(run_id, 0, b"abc")
     live.flush()
     report = RunResult(
         run_id=run_id,
@@ -347,9 +347,9 @@ def test_a_piece_never_outlives_the_end_of_its_run(
         output=compress(b"abcdef"),
         progress=asdict(Progress()),
     )
-    reporter, at = Reporter(installation.database, OWNER), datetime.now(UTC)
-    reporter.add(report)
-    live.said(run_id, 3, b"def")
+    results, at = ResultWriter(installation.database, OWNER), datetime.now(UTC)
+    results.add(report)
+    live.add_output(run_id, 3, b"def")
     with ThreadPoolExecutor(1) as other:
         with installation.database.write() as connection:
             if is_report_first:
@@ -359,7 +359,7 @@ def test_a_piece_never_outlives_the_end_of_its_run(
             else:
                 assert hold(connection, [run_id], OWNER)
                 add_pieces(connection, [Piece(run_id=run_id, at_bytes=3, content=b"def")])
-                waiting = other.submit(reporter.flush)
+                waiting = other.submit(results.flush)
             assert not waiting.done()
         waiting.result(30)
 

@@ -18,12 +18,12 @@ from db.encryption import Sealer
 from db.schema import commands, events, steps
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
-from runner.interface import Outcome
 from simulator.certificates import Authority
 from simulator.faults import Fault, FaultKind
 from simulator.site_spec import SiteSpec
 from sites.errors import InspectionError
 from sites.inspector import DeclaredInspector
+from statemachine.states import RunOutcome
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.simulated_sites import SitesThread, sites_in_thread
@@ -136,7 +136,7 @@ def test_a_version_that_a_precheck_finds_ends_what_was_staged(
         sites[name].spec.software_version = "23.09"
     sites["duplex"].spec.system_mode = "duplex"
     sites["alarmed"].spec.alarms = sites["alarmed"].spec.management_affecting_alarms = 1
-    fake_playbooks.end("well", "prestage_sw_packages", FakeRunEnd(outcome=Outcome.FAILED, details="full"))
+    fake_playbooks.end("well", "prestage_sw_packages", FakeRunEnd(outcome=RunOutcome.FAILED, details="full"))
 
     assert "failed" == installation.run_strategy()
     after = {

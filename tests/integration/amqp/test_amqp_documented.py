@@ -25,8 +25,9 @@ from messages.commands import Command, CommandType
 from messages.event_types import EVENT_TYPES, Dropped
 from messages.queues import COMMANDS
 from runner.fake import FakeRunEnd
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.progress import COUNTED, Progress
+from statemachine.states import RunOutcome
 from tests.integration.amqp.test_amqp_traces import end, traced
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import StartedInstallation
@@ -112,7 +113,7 @@ def decide(job: PlaybookJob) -> FakeRunEnd:
     if job.playbook.stem not in {"prestage_sw_packages", "unstage_release"}:
         return FakeRunEnd(delay_s=0.002, progress=PROGRESS)
     if job.host == "broken":
-        return FakeRunEnd(outcome=Outcome.FAILED, details="no space left", progress=PROGRESS)
+        return FakeRunEnd(outcome=RunOutcome.FAILED, details="no space left", progress=PROGRESS)
     return FakeRunEnd(delay_s=0.5 if job.host == "slow" else 0.002, progress=PROGRESS)
 
 

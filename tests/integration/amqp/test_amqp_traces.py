@@ -29,9 +29,10 @@ from db.schema import events, outbox, runs, steps, strategies
 from db.tokens import TokenStore
 from messages.commands import Command, CommandType
 from runner.fake import FakeRunEnd
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.progress import TaskEnd, TaskTime
 from service.roles import Role
+from statemachine.states import RunOutcome
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.otlp_collector import Collector, Received
@@ -46,7 +47,9 @@ PASSWORD = "hush-2f7c"
 def decide(job: PlaybookJob) -> FakeRunEnd:
     """Fail at one site."""
     fails = job.host == "broken" and job.playbook.stem == "prestage_sw_packages"
-    return FakeRunEnd(outcome=Outcome.FAILED, details="no space left on broken") if fails else FakeRunEnd(delay_s=0.002)
+    return (
+        FakeRunEnd(outcome=RunOutcome.FAILED, details="no space left on broken") if fails else FakeRunEnd(delay_s=0.002)
+    )
 
 
 @pytest.fixture

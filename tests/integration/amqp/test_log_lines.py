@@ -12,7 +12,7 @@ import structlog
 from db.schema import runs
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
-from runner.interface import Outcome
+from statemachine.states import RunOutcome
 from tests.integration.amqp.test_amqp_traces import is_over, traced
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
@@ -51,7 +51,7 @@ def run_strategy(node: StartedInstallation) -> None:
 
 def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
     """And those of no other run, though threads work on many in turn; lines of a command name it."""
-    fails = FakeRunEnd(outcome=Outcome.FAILED, details="no space left")
+    fails = FakeRunEnd(outcome=RunOutcome.FAILED, details="no space left")
     playbooks = FakePlaybooks(lambda job: fails if job.host == "edge-2" else FakeRunEnd(delay_s=0.002))
     node = Installation.embedded(tmp_path, playbooks=playbooks)
     run_strategy(node)

@@ -68,7 +68,6 @@ def job(directory: Path, port: int, known_host: KnownHost | None, **variables: A
     playbook.write_text(PLAYBOOK)
     return PlaybookJob(
         run_id=1,
-        token=1,
         playbook=playbook,
         host="edge-1",
         host_vars={"ansible_host": "127.0.0.1", "ansible_port": port, "ansible_user": "sysadmin", **variables},

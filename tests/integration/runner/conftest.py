@@ -80,7 +80,6 @@ def make_job(tmp_path: Path) -> Callable[..., PlaybookJob]:
         path.write_text(content)
         defaults = {
             "run_id": 1,
-            "token": 7,
             "playbook": path,
             "host": "site1",
             "host_vars": LOCAL_HOST_VARS,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
-from statemachine.states import StepState
+from statemachine.states import RunOutcome, StepState
 from tests.integration.runner.hostile_site import HostileSite
 from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, text
 from tests.support.ssh_server import SshServer
@@ -28,7 +28,7 @@ def site(
     supervisor = make_supervisor(process_memory=PROCESS_BYTES)
     made = HostileSite(tmp_path, ssh_site, supervisor, results)
     prepared = made.run(StepState.PREPARE)
-    assert Outcome.SUCCEEDED is prepared.outcome, prepared.details
+    assert RunOutcome.SUCCEEDED is prepared.outcome, prepared.details
     yield made
     made.remove()
 
@@ -82,7 +82,7 @@ def test_only_files_of_the_manifest_are_packed(site: HostileSite, missing: Any) 
     before = site.outside()
     result = site.run(StepState.PACKAGES)
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert before == site.outside()
     assert not list(site.deploy.rglob("*.tar"))
 
@@ -108,7 +108,7 @@ def test_layouts_are_the_controllers_own(site: HostileSite) -> None:
     before = site.outside()
     result = site.run(StepState.IMAGES)
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert "The controller's image list has no layout with blob" in result.details
     assert before == site.outside()
     assert not list(site.deploy.rglob("*.tar"))
@@ -120,7 +120,7 @@ def test_blobs_are_named_by_their_digest(site: HostileSite, name: str) -> None:
     site.answer("prestage_images", lacking([name], sources=[]))
     result = site.run(StepState.IMAGES)
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert "which is no SHA-256" in result.details
 
 
@@ -169,7 +169,7 @@ def test_what_is_no_answer_fails_the_run(site: HostileSite, answer: str) -> None
     before = site.outside()
     result = site.run(StepState.PACKAGES)
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert result.details
     assert before == site.outside()
 
@@ -179,7 +179,7 @@ def test_an_answer_without_end_is_cut_off(site: HostileSite) -> None:
     site.answer_without_end("prestage_packages")
     result = site.run(StepState.PACKAGES)
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert "of memory: what the site answered" in result.details
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from runner.ansible_installation import AnsibleInstallation
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, text
 
 MakeJob = Callable[..., PlaybookJob]
@@ -35,7 +36,7 @@ def test_success_brings_facts_and_output(supervisor: Supervisor, make_job: MakeJ
     supervisor.submit(make_job(playbook, extra_vars={"release": "9.0"}))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, "") == (result.outcome, result.details)
+    assert (RunOutcome.SUCCEEDED, "") == (result.outcome, result.details)
     assert {"release": "9.0", "count": 3, "nested": {"list": [1, None, True]}} == result.facts
     assert "größer als 世界" in text(result)
     assert "PLAY RECAP" in text(result)
@@ -121,7 +122,7 @@ def test_failure_sentence_is_made_from_events(
     supervisor.submit(make_job(tasks(*lines)))
     result = results.wait()
 
-    assert (Outcome.FAILED, details) == (result.outcome, result.details)
+    assert (RunOutcome.FAILED, details) == (result.outcome, result.details)
 
 
 def test_failure_sentence_is_cut(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
@@ -143,7 +144,7 @@ def test_ignored_and_rescued_errors_do_not_fail(supervisor: Supervisor, make_job
     supervisor.submit(make_job(playbook))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, "") == (result.outcome, result.details)
+    assert (RunOutcome.SUCCEEDED, "") == (result.outcome, result.details)
 
 
 def test_unreachable_site_fails(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
@@ -152,7 +153,7 @@ def test_unreachable_site_fails(supervisor: Supervisor, make_job: MakeJob, resul
     supervisor.submit(make_job(tasks("{name: Reach, ping: {}}"), host_vars=host_vars))
     result = results.wait()
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert result.details.startswith("task 'Reach' on site1: unreachable: ")
     assert "Connection refused" in result.details
 
@@ -173,7 +174,7 @@ def test_broken_playbook_fails_with_ansibles_words(
     supervisor.submit(make_job(playbook))
     result = results.wait()
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert part in result.details
     assert "playbook-1.yml:" in result.details
 
@@ -186,7 +187,7 @@ def test_missing_ansible_fails(
     make_supervisor(ansible=AnsibleInstallation(program=program)).submit(make_job(tasks("{ping: {}}")))
     result = results.wait()
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert result.details.startswith(f"{program} is not there or cannot be run; PRESTAGER_ANSIBLE names another")
 
 
@@ -195,7 +196,7 @@ def test_missing_playbook_fails(supervisor: Supervisor, make_job: MakeJob, resul
     supervisor.submit(make_job(tasks(), playbook=Path("/nowhere/site.yml")))
     result = results.wait()
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert "/nowhere/site.yml" in result.details
 
 
@@ -238,7 +239,7 @@ def test_playbook_that_did_nothing_fails(
     supervisor.submit(make_job(playbook, host_vars={**LOCAL_HOST_VARS, **unreachable}))
     result = results.wait()
 
-    assert Outcome.FAILED is result.outcome, text(result)
+    assert RunOutcome.FAILED is result.outcome, text(result)
     assert result.details.startswith(details)
 
 
@@ -260,7 +261,7 @@ def test_playbook_that_did_something_succeeds(
     supervisor.submit(make_job(playbook, host_vars={**LOCAL_HOST_VARS, **unreachable}))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, "") == (result.outcome, result.details)
+    assert (RunOutcome.SUCCEEDED, "") == (result.outcome, result.details)
 
 
 def test_values_are_taken_literally(
@@ -302,7 +303,7 @@ def test_modules_beside_the_playbook_are_found(
     supervisor.submit(make_job("- hosts: all\n  gather_facts: false\n  roles: [mine]\n"))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, {"answer": 42}) == (result.outcome, result.facts), result.details
+    assert (RunOutcome.SUCCEEDED, {"answer": 42}) == (result.outcome, result.facts), result.details
 
 
 def test_huge_output_is_bounded(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
@@ -312,7 +313,7 @@ def test_huge_output_is_bounded(supervisor: Supervisor, make_job: MakeJob, resul
     result = results.wait()
     output = text(result)
 
-    assert Outcome.SUCCEEDED is result.outcome
+    assert RunOutcome.SUCCEEDED is result.outcome
     assert len(output) < 4.2 * 1024 * 1024
     assert "bytes of output left out here" in output
     assert "PLAY [all]" in output[:1000]
@@ -324,7 +325,7 @@ def test_oversized_facts_are_dropped_and_told(supervisor: Supervisor, make_job: 
     supervisor.submit(make_job(tasks("{set_stats: {data: {big: \"{{ 'z' * 300000 }}\"}}}")))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, {}) == (result.outcome, result.facts)
+    assert (RunOutcome.SUCCEEDED, {}) == (result.outcome, result.facts)
     assert "[prestager] set_stats values dropped" in text(result)
 
 
@@ -335,7 +336,7 @@ def test_left_behind_processes_do_not_cost_the_result(
     supervisor.submit(make_job(tasks("{shell: 'setsid sleep 300 >/dev/null 2>&1 &'}", "{set_stats: {data: {ok: 1}}}")))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, {"ok": 1}) == (result.outcome, result.facts), result.details
+    assert (RunOutcome.SUCCEEDED, {"ok": 1}) == (result.outcome, result.facts), result.details
 
 
 def test_wall_clock_jump_ends_no_run(
@@ -346,4 +347,4 @@ def test_wall_clock_jump_ends_no_run(
     supervisor.submit(make_job(tasks("{debug: {msg: fine}}"), deadline_s=50))
     monkeypatch.setattr("time.time", lambda: real() + 3600)
 
-    assert Outcome.SUCCEEDED is results.wait().outcome
+    assert RunOutcome.SUCCEEDED is results.wait().outcome

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from messages.site_addresses import is_site_address
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.machine_addresses import SiteAddressError, with_judged_address
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results, text
 
 MakeJob = Callable[..., PlaybookJob]
@@ -27,7 +28,7 @@ def test_a_host_at_this_machine_is_not_entered(
     supervisor.submit(replace(job, judges_address=True))
     result = results.wait()
 
-    assert Outcome.FAILED == result.outcome
+    assert RunOutcome.FAILED == result.outcome
     assert f"{host} leads to {host}, but loopback, link-local" in result.details
     assert "TASK" not in text(result)
 

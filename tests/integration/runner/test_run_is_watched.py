@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.progress import Progress
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results, text
 from tests.support.waiting import wait_for
 
@@ -50,13 +51,13 @@ class Watch:
         self.threads: set[str] = set()
         self._raises = raises
 
-    def said(self, run_id: int, at_bytes: int, content: bytes) -> None:
+    def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
         """Take a piece in."""
         self.threads.add(threading.current_thread().name)
         self.pieces.append((at_bytes, content))
         self._break()
 
-    def advanced(self, run_id: int, progress: Progress) -> None:
+    def set_progress(self, run_id: int, progress: Progress) -> None:
         """Take progress in."""
         self.progress.append(progress)
         self._break()
@@ -124,5 +125,5 @@ def test_a_watch_that_breaks_harms_no_run(
     supervisor.submit(make_job(TWO_TASKS, secrets={"ansible_become_pass": SECRET}, extra_vars={"go_on": str(go_on)}))
     result = results.wait()
 
-    assert Outcome.SUCCEEDED is result.outcome
+    assert RunOutcome.SUCCEEDED is result.outcome
     assert "the first task says" in text(result)

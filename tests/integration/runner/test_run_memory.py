@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from runner.capacity import process_memory_bytes
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results, text
 
 MIB = 1024 * 1024
@@ -105,12 +106,12 @@ def test_an_answer_without_end_fails_its_run_only(
         supervisor.submit(make_job(PLAYBOOK.replace("loud", "ping"), run_id=2))
         loud, other = results.wait(1), results.wait(2)
 
-    assert Outcome.FAILED is loud.outcome
+    assert RunOutcome.FAILED is loud.outcome
     assert "task 'Ask' on site1: " in loud.details
     assert "came to its limit of 256 MiB of memory" in loud.details
     assert "PLAY RECAP" in text(loud)
     assert peak.total_bytes < 900 * MIB
-    assert (Outcome.SUCCEEDED, "") == (other.outcome, other.details)
+    assert (RunOutcome.SUCCEEDED, "") == (other.outcome, other.details)
 
 
 def test_a_large_answer_is_no_failure(
@@ -126,4 +127,4 @@ def test_a_large_answer_is_no_failure(
     make_supervisor(process_memory=process_memory_bytes(slots=1000)).submit(make_job(PLAYBOOK))
     result = results.wait()
 
-    assert (Outcome.SUCCEEDED, "") == (result.outcome, result.details)
+    assert (RunOutcome.SUCCEEDED, "") == (result.outcome, result.details)

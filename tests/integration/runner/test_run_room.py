@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.interface import NoFreeSlotError, Outcome, PlaybookJob
+from runner.interface import NoFreeSlotError, PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import PATIENCE_S, Results, Waiting
 from tests.support.waiting import wait_for
 
@@ -118,7 +119,7 @@ def test_events_leave_no_files(
     wait_for(lambda: len([path for path in run_root.rglob("*") if path.is_file()]) < 15)
     go_on.touch()
 
-    assert Outcome.SUCCEEDED is results.wait().outcome
+    assert RunOutcome.SUCCEEDED is results.wait().outcome
 
 
 def test_many_runs_at_once(make_supervisor: Callable[..., Supervisor], make_job: MakeJob, results: Results) -> None:
@@ -130,7 +131,7 @@ def test_many_runs_at_once(make_supervisor: Callable[..., Supervisor], make_job:
     wait_for(lambda: len(results.all) >= 1)
     threads = threading.active_count() - threads_before
     for run_id in range(1, 11):
-        assert Outcome.SUCCEEDED is results.wait(run_id).outcome
+        assert RunOutcome.SUCCEEDED is results.wait(run_id).outcome
     supervisor.stop()
 
     assert list(range(1, 11)) == sorted(result.run_id for result in results.all)
@@ -150,7 +151,7 @@ def test_short_memory_refuses_a_second_run(
     results.wait(1)
     supervisor.submit(make_job(QUICK, run_id=2))
 
-    assert Outcome.SUCCEEDED is results.wait(2).outcome, results.wait(2).details
+    assert RunOutcome.SUCCEEDED is results.wait(2).outcome, results.wait(2).details
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def test_full_file_system_fails_the_run_and_names_the_place(
     filler.unlink()
     supervisor.submit(make_job(QUICK, run_id=2))
 
-    assert Outcome.FAILED is failed.outcome
+    assert RunOutcome.FAILED is failed.outcome
     assert str(small_file_system) in failed.details
     assert "no space left" in failed.details.lower()
-    assert Outcome.SUCCEEDED is results.wait(2).outcome, results.wait(2).details
+    assert RunOutcome.SUCCEEDED is results.wait(2).outcome, results.wait(2).details

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results, text
 from tests.support.waiting import wait_for
 
@@ -72,9 +73,9 @@ def test_secrets_are_nowhere_while_the_playbook_runs(
     assert "S3cr3t" not in text(result)
     assert "the password is ********" in text(result)
     if tell:
-        assert (Outcome.FAILED, "task 'Tell' on site1: ******** was wrong") == (result.outcome, result.details)
+        assert (RunOutcome.FAILED, "task 'Tell' on site1: ******** was wrong") == (result.outcome, result.details)
     else:
-        assert (Outcome.SUCCEEDED, "********", len(SECRET)) == (
+        assert (RunOutcome.SUCCEEDED, "********", len(SECRET)) == (
             result.outcome,
             result.facts["password"],
             result.facts["known"],

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results, Waiting, text
 from tests.support.waiting import wait_for
 
@@ -34,7 +35,7 @@ def test_cancel_ends_the_whole_tree(
 
     assert [] == [*waiting.processes(), *marked(worker)]
     assert [] == [path for path in run_root.iterdir() if path.is_dir()]
-    assert (Outcome.STOPPED, "cancelled by admin") == (result.outcome, result.details)
+    assert (RunOutcome.LOST, "cancelled by admin") == (result.outcome, result.details)
     assert "it began" in text(result)
     assert time.monotonic() - began < 10
 
@@ -52,7 +53,7 @@ def test_deadline_ends_the_tree_and_names_the_task(
             break
 
     expected = f"did not finish within {deadline_s} s; task 'Wait for ever' was running"
-    assert (Outcome.FAILED, expected) == (result.outcome, result.details)
+    assert (RunOutcome.FAILED, expected) == (result.outcome, result.details)
 
 
 LONG_TRANSFER = """
@@ -76,10 +77,10 @@ def test_announced_bytes_move_the_deadline(
         extra_vars = {"transfer_s": deadline_s + 1}
         supervisor.submit(make_job(LONG_TRANSFER, run_id=run_id, deadline_s=deadline_s, extra_vars=extra_vars))
         result = results.wait(run_id)
-        if "task 'Transfer' was running" in result.details or result.outcome is Outcome.SUCCEEDED:
+        if "task 'Transfer' was running" in result.details or result.outcome is RunOutcome.SUCCEEDED:
             break
 
-    assert Outcome.SUCCEEDED is result.outcome, result.details
+    assert RunOutcome.SUCCEEDED is result.outcome, result.details
 
 
 def test_killed_child_fails_the_run_and_is_swept(
@@ -92,7 +93,7 @@ def test_killed_child_fails_the_run_and_is_swept(
     result = results.wait()
 
     assert [] == marked(worker)
-    assert (Outcome.FAILED, "the run's process died (signal SIGKILL)") == (result.outcome, result.details)
+    assert (RunOutcome.FAILED, "the run's process died (signal SIGKILL)") == (result.outcome, result.details)
     assert "it began" in text(result)
     assert len(text(result).encode()) == result.cut_at_bytes
 
@@ -109,7 +110,7 @@ def test_frozen_child_is_ended_too(
     result = results.wait()
 
     assert [] == marked(worker)
-    assert (Outcome.STOPPED, "enough") == (result.outcome, result.details)
+    assert (RunOutcome.LOST, "enough") == (result.outcome, result.details)
 
 
 def test_terminated_child_stops_its_tree(
@@ -122,7 +123,7 @@ def test_terminated_child_stops_its_tree(
     result = results.wait()
 
     assert [] == [*waiting.processes(), *marked(worker)]
-    assert (Outcome.STOPPED, "the run's process was told to terminate") == (result.outcome, result.details)
+    assert (RunOutcome.LOST, "the run's process was told to terminate") == (result.outcome, result.details)
 
 
 def test_dead_warm_child_is_replaced(
@@ -136,4 +137,4 @@ def test_dead_warm_child_is_replaced(
     waiting.wait_until_running()
     supervisor.cancel(1, "enough")
 
-    assert Outcome.STOPPED is results.wait().outcome
+    assert RunOutcome.LOST is results.wait().outcome

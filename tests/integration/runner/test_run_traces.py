@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from runner.interface import Outcome, PlaybookJob
+from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results
 from tracing.log_context import LogContext, add_context
 
@@ -30,7 +31,7 @@ def test_a_traced_run_tells_its_tasks(
     supervisor.submit(make_job(PLAYBOOK, traceparent=HERE, secrets={"ansible_ssh_pass": "hush-2f7c"}))
     result = results.wait()
 
-    assert Outcome.SUCCEEDED == result.outcome, result.details
+    assert RunOutcome.SUCCEEDED == result.outcome, result.details
     assert {"here": HERE} == result.facts
     names = [(task.name, str(task.result)) for task in result.tasks]
     assert [("Pass over", "skipped"), ("Break", "failed")] == names[1:]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from runner.fake import FakeRunEnd, FakeRunner
-from runner.interface import NoFreeSlotError, Outcome, PlaybookJob, RunEnded, Runner
+from runner.interface import NoFreeSlotError, PlaybookJob, RunEnded, Runner
 from runner.supervisor import Supervisor
+from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import PATIENCE_S, Results
 
 QUICK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: hello}}]\n"
@@ -45,13 +46,13 @@ def make_runner(request: pytest.FixtureRequest, worker: str, run_root: Path, res
 
 
 def test_contract_success_is_reported_once(make_runner: MakeRunner, make_job: MakeJob, results: Results) -> None:
-    """A job that does its work arrives once as succeeded, with its token and without details."""
+    """A job that does its work arrives once as succeeded, without details."""
     runner = make_runner(slots=1)
     runner.submit(make_job(QUICK))
     result = results.wait()
     runner.stop()
 
-    assert (1, 7, Outcome.SUCCEEDED, "") == (result.run_id, result.token, result.outcome, result.details)
+    assert (1, RunOutcome.SUCCEEDED, "") == (result.run_id, result.outcome, result.details)
     assert 1 == len(results.all)
 
 
@@ -81,7 +82,7 @@ def test_contract_cancel_ends_as_stopped(make_runner: MakeRunner, make_job: Make
     result = results.wait()
     runner.cancel(1, "too late")
 
-    assert (Outcome.STOPPED, "the operator said so") == (result.outcome, result.details)
+    assert (RunOutcome.LOST, "the operator said so") == (result.outcome, result.details)
 
 
 def test_contract_unknown_runs_are_not_cancelled(make_runner: MakeRunner, results: Results) -> None:
@@ -96,7 +97,7 @@ def test_contract_deadline_fails_the_run(make_runner: MakeRunner, make_job: Make
     make_runner(slots=1).submit(make_job(SLOW, deadline_s=0.3))
     result = results.wait()
 
-    assert Outcome.FAILED is result.outcome
+    assert RunOutcome.FAILED is result.outcome
     assert result.details.startswith("did not finish within 0.3 s")
 
 
@@ -108,7 +109,7 @@ def test_contract_stop_ends_all_runs(make_runner: MakeRunner, make_job: MakeJob,
     runner.stop()
     runner.stop()
 
-    assert [Outcome.STOPPED] * 3 == [result.outcome for result in results.all]
+    assert [RunOutcome.LOST] * 3 == [result.outcome for result in results.all]
     assert 0 == runner.free_slots
     with pytest.raises(NoFreeSlotError):
         runner.submit(make_job(QUICK, run_id=4))
@@ -119,7 +120,7 @@ def test_contract_run_ids_are_unique_while_running(make_runner: MakeRunner, make
     runner = make_runner(slots=2)
     runner.submit(make_job(SLOW))
     with pytest.raises(NoFreeSlotError):
-        runner.submit(make_job(SLOW, token=8))
+        runner.submit(make_job(SLOW))
 
 
 def test_contract_a_raising_receiver_harms_nobody(make_runner: MakeRunner, make_job: MakeJob, results: Results) -> None:
@@ -137,4 +138,4 @@ def test_contract_a_raising_receiver_harms_nobody(make_runner: MakeRunner, make_
     assert seen.wait(PATIENCE_S)
     runner.submit(make_job(QUICK, run_id=2))
 
-    assert Outcome.SUCCEEDED is results.wait(2).outcome
+    assert RunOutcome.SUCCEEDED is results.wait(2).outcome

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner import child_reporter as reporter_module
-from runner.child_reporter import Reporter
+from runner.child_reporter import ReportSender
 from runner.progress import Progress
 from runner.protocol import Output, OutputPreview, Report, decode_report
 
@@ -19,7 +19,7 @@ class Pipe:
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         self._file = os.fdopen(self._read, "rb")
-        self.reporter = Reporter(self._write)
+        self.reporter = ReportSender(self._write)
 
     def next(self) -> Report:
         """Wait for the next report and return it."""

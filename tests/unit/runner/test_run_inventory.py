@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from runner.interface import PlaybookJob
 from runner.inventory import write_job
 from runner.private_dir import PrivateDir
-from runner.protocol import Start
 
 
 @pytest.fixture
@@ -33,10 +33,18 @@ def _unsafe(loader: AnsibleLoader, node: yaml.ScalarNode) -> Any:
 AnsibleLoader.add_constructor("!unsafe", _unsafe)
 
 
-def job(**fields: Any) -> Start:
+def job(**fields: Any) -> PlaybookJob:
     """Return an order with `fields`."""
-    defaults = {"playbook": "/p.yml", "host": "site1", "host_vars": {}, "secrets": {}, "extra_vars": {}}
-    return Start(**{**defaults, **fields})
+    defaults = {
+        "run_id": 1,
+        "deadline_s": 1.0,
+        "playbook": Path("/p.yml"),
+        "host": "site1",
+        "host_vars": {},
+        "secrets": {},
+        "extra_vars": {},
+    }
+    return PlaybookJob(**{**defaults, **fields})
 
 
 ODD_TEXTS = [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.interface import PlaybookJob
 from runner.playbook import runner_arguments
 from runner.private_dir import PrivateDir
 from runner.progress import Progress
@@ -13,21 +14,28 @@ from runner.protocol import (
     Accepted,
     Announced,
     Ended,
-    Ending,
     Order,
     Output,
     OutputPreview,
     OutputTail,
     Ping,
     Report,
-    Start,
     Stop,
     decode_order,
     decode_report,
     encode,
 )
+from statemachine.states import RunOutcome
 
-START = Start(playbook="/p.yml", host="h", host_vars={"a": 1}, secrets={"p": "hush"}, extra_vars={"b": [None]})
+START = PlaybookJob(
+    run_id=1,
+    deadline_s=1.0,
+    playbook=Path("/p.yml"),
+    host="h",
+    host_vars={"a": 1},
+    secrets={"p": "hush"},
+    extra_vars={"b": [None]},
+)
 
 
 @pytest.mark.parametrize("order", [START, Ping(), Stop(grace_s=2.5)])
@@ -48,7 +56,7 @@ def test_orders_survive_the_pipe(order: Order) -> None:
         OutputPreview(at_bytes=7, text="a\n"),
         OutputTail(text="z"),
         Progress(play="p", task="t", tasks=2, results={"ok": 1}),
-        Ended(ending=Ending.FAILED, details="d", facts={"x": 1}, left_out_at_bytes=3, left_out_bytes=4),
+        Ended(outcome=RunOutcome.FAILED, details="d", facts={"x": 1}, left_out_at_bytes=3, left_out_bytes=4),
     ],
 )
 def test_reports_survive_the_pipe(report: Report) -> None:

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from messages.connection_variables import is_reached_by_ssh
+from runner.interface import PlaybookJob
 from runner.inventory import write_job
 from runner.private_dir import PrivateDir
-from runner.protocol import Start, decode_order, encode
+from runner.protocol import decode_order, encode
 from runner.ssh_arguments import (
     KnownHost,
     SshArgumentsError,
@@ -115,8 +116,10 @@ def test_the_run_gets_the_keys_and_its_variable_wins(tmp_path: Path) -> None:
     """The keys are in a private file of the run, and the variable that names it is not that of the host."""
     place = PrivateDir(tmp_path / "p")
     place.create()
-    order = Start(
-        playbook="/p.yml",
+    order = PlaybookJob(
+        run_id=1,
+        deadline_s=1.0,
+        playbook=Path("/p.yml"),
         host="edge-1",
         host_vars={"ansible_ssh_args": "-o X=y"},
         secrets={},
@@ -136,6 +139,15 @@ def test_the_run_gets_the_keys_and_its_variable_wins(tmp_path: Path) -> None:
 def test_the_order_carries_the_keys() -> None:
     """What the child reads is what the supervisor wrote, with and without keys."""
     for known_host in (SITE, None):
-        order = Start(playbook="/p.yml", host="a", host_vars={}, secrets={}, extra_vars={}, known_host=known_host)
+        order = PlaybookJob(
+            run_id=1,
+            deadline_s=1.0,
+            playbook=Path("/p.yml"),
+            host="a",
+            host_vars={},
+            secrets={},
+            extra_vars={},
+            known_host=known_host,
+        )
 
         assert order == decode_order(encode(order))
