@@ -94,7 +94,7 @@ class Command(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the coordinator made of a command."""
+    """Answer of the coordinator to a command."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,7 +108,7 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyAddress:
-    """Where an answer goes."""
+    """Address of an answer."""
 
     command_id: str
     # Queue that the caller named, empty if it asked for no answer; None in one process.

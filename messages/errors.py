@@ -44,7 +44,7 @@ class TomlError(PrestagerError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Why the database or the broker cannot be used, and what to do about it.
+    """Reason why the database or the broker cannot be used, and the remedy.
 
     Attributes:
         reason: The end of a sentence that begins with its name, such as `refuses the user or its password`.

@@ -1,6 +1,6 @@
 """Event types: the table that the documents are made of, and the data of each type.
 
-Whoever tells an event builds its data as one of these types, so mypy holds the code to the documents.
+The code builds the data of an event as one of these types, so mypy holds it to the documents.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def event_source(installation: str) -> str:
 def cloud_event(row: Mapping[Any, Any], source: str) -> Event:
     """Return the document of an event's row; `source` is the CloudEvents source of the installation.
 
-    Where traces are on it carries the traceparent of what it tells of (CloudEvents' distributed tracing extension).
+    Where traces are on it carries a traceparent (CloudEvents' distributed tracing extension).
     """
     trace = row.get("trace")
     event: Event = {
@@ -39,7 +39,7 @@ def cloud_event(row: Mapping[Any, Any], source: str) -> Event:
 
 
 def step_event_data(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepEventData:
-    """Return what an event of a step tells beside its state; a standalone prestage has no strategy."""
+    """Return the data of an event of a step; a standalone prestage has no strategy."""
     told: StepEventData = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
     if details:
         told["details"] = details

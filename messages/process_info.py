@@ -27,7 +27,7 @@ TOLD_BY_API: Final = _TOLD | {"playbooks"}
 
 
 def is_ready(checks: Mapping[str, str | None], told: AbstractSet[str] = _TOLD) -> bool:
-    """Return whether a process can do its work: every check is None, or is one of those that are only told."""
+    """Return whether a process can do its work: every check is None, or is one of those that do not count."""
     return all(fault is None for name, fault in checks.items() if name not in told)
 
 

@@ -89,7 +89,7 @@ def step_resource(row: Row) -> Step:
 def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> HistoricStrategy:
     """Return a strategy of any time.
 
-    `counts` tells how many of its steps are in each state, `first_start` when the first of them began.
+    `counts` has the number of its steps in each state, `first_start` the start of the first of them.
     """
     return {
         **strategy_resource(row, "read"),

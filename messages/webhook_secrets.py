@@ -56,7 +56,7 @@ def signatures(secrets: Sequence[str], message_id: str, timestamp: int, body: by
 
 
 def seal_tag(sealed: str) -> str:
-    """Return what tells one sealed secret from another and says nothing of the secret.
+    """Return a tag that differs for each sealed secret and reveals nothing of the secret.
 
     The coordinator answers with the tag of what it stored, so the API knows whether it was the secret that it made.
     """

@@ -1,7 +1,7 @@
 """The small process that hosts one playbook run: `python -m runner.child`, started by the supervisor only.
 
 It waits for a job with ansible-runner already imported, runs it in its private directory, reports, and ends. It ends
-its whole tree when told to, when the supervisor is gone, and when the playbook is over.
+its whole tree on request, when the supervisor is gone, and when the playbook is over.
 """
 
 from __future__ import annotations

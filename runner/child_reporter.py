@@ -31,7 +31,7 @@ class ReportSender:
     A slow reader must not hold up the playbook: ansible-runner loses the result of a run whose event handler is slow.
     The queue is bounded by what is put in (BoundedText). A reader that is gone is not an error here; the leash sees it.
 
-    What passes (progress, glimpses) is told now and then, the newest of it; what was sent goes before it.
+    Of passing things (progress, glimpses) the newest is sent now and then, after all that was sent before.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -74,7 +74,7 @@ class ReportSender:
             self.send(progress)
 
     def close(self) -> None:
-        """Wait until all is written, or nobody reads any more."""
+        """Wait until all is written, or the reader is gone."""
         self._queue.put(_Wake.CLOSED)
         self._thread.join()
 

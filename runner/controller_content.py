@@ -23,7 +23,7 @@ _CONFIG: Final = "config"
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerContent:
-    """What a process finds on the system controller."""
+    """Content of the system controller, as a process finds it."""
 
     # Releases (MM.mm) that have a directory below the deploy directory, oldest first.
     releases: tuple[str, ...]

@@ -96,14 +96,14 @@ class EventCollector:
 
     @property
     def left_out(self) -> tuple[int, int]:
-        """Where something of the output is left out, and how much, in bytes; (0, 0) when it is whole."""
+        """Offset and length of the part of the output that is left out, in bytes; (0, 0) when it is whole."""
         return (self._output.head_bytes, self._output.cut_bytes) if self._output.cut_bytes else (0, 0)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the playbook handed back by set_stats; empty when that was too much.
+        """Values of the playbook's set_stats; empty when they were too long.
 
-        The versions that a task's message told are among them, unless set_stats has that name too.
+        The versions in a task's message are among them, unless set_stats has that name too.
         """
         told = {PRESTAGE_VERSIONS: self._versions} if self._versions else {}
         return {**told, **self._facts}

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class FakeRunEnd:
-    """How a job pretends to end."""
+    """Pretended end of a job."""
 
     outcome: RunOutcome = RunOutcome.SUCCEEDED
     details: str = ""
@@ -66,7 +66,7 @@ class FakeRunner:
 
     @property
     def free_slots(self) -> int:
-        """How many more jobs `submit` accepts now."""
+        """Number of jobs that `submit` still accepts."""
         with self._changed:
             return self._slots - len(self._jobs) if self._open else 0
 

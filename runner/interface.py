@@ -57,7 +57,7 @@ class PlaybookJob:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnded:
-    """What came of one job."""
+    """Result of one job."""
 
     run_id: int
     # SUCCEEDED; FAILED by the playbook or its deadline; LOST where the run was stopped from outside or its process
@@ -90,7 +90,7 @@ def deadline_for(setting_s: float, transfer_bytes: int, floor_rate_mbit_s: float
 
 
 class RunWatch(Protocol):
-    """Is told what goes on in runs. Called from the runner's own thread, before a run's result: quick, never raises."""
+    """Takes progress and output of runs. Called from its thread, before a run's result: quick, never raises."""
 
     def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
         """Take the next piece of what a run printed: UTF-8, masked, at its place in all that it printed.
@@ -103,7 +103,7 @@ class RunWatch(Protocol):
 
 
 class NullRunWatch:
-    """Nobody wants to know."""
+    """Ignores everything."""
 
     def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
         """Do nothing."""
@@ -117,7 +117,7 @@ class Runner(Protocol):
 
     @property
     def free_slots(self) -> int:
-        """How many more jobs `submit` accepts now."""
+        """Number of jobs that `submit` still accepts."""
 
     def watch(self, watch: RunWatch) -> None:
         """Tell `watch` what goes on in runs; called before `start`."""

@@ -1,7 +1,7 @@
 """Writes the inventory and the variables of one run into its private directory.
 
 Texts are written with the `!unsafe` tag: Ansible takes them literally. Without it a password with `{{` in it breaks
-the run, and a variable that somebody put into the API would be evaluated here, as our user. The exception are texts
+the run, and a variable that a caller put into the API would be evaluated here, as our user. The exception are texts
 that look like another type: `!unsafe "0123"` would become a number, whatever the quotes say. No template looks so.
 """
 

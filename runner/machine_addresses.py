@@ -40,7 +40,7 @@ def leads_here(address: Address) -> bool:
 
 
 def is_elsewhere(text: str) -> bool:
-    """Return whether a site may be at an IP address or host name: not at this machine, as far as that is told by it."""
+    """Return whether a site may be at an IP address or host name: not at this machine, as far as the text shows it."""
     address = read_address(text)
     leads_to_us = text.lower().rstrip(".") in own_names() if address is None else leads_here(address)
     return is_site_address(text) and not leads_to_us

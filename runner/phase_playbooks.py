@@ -21,7 +21,7 @@ _IMAGE_LIST: Final = "prestage_images"
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerLayout:
-    """Where things are on the system controller, and how long each phase may take."""
+    """Paths on the system controller, and the longest time of each phase."""
 
     playbooks_dir: Path
     # Holds <release>/prestage_images* and <release>/prestage/shared.

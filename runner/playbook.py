@@ -109,7 +109,7 @@ class PlaybookRun:
         return self._ended(status, reason)
 
     def _on_event(self, event: dict[str, Any]) -> bool:
-        """Take an event in; False tells ansible-runner not to keep it on disk."""
+        """Take an event in; False keeps ansible-runner from writing it to disk."""
         if event.get("event") == "playbook_on_start":
             # Ansible has read its inventory by now; from here on the secrets are in memory only.
             self._place.secrets_file.unlink(missing_ok=True)

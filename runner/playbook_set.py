@@ -50,7 +50,7 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, kw_only=True)
 class PlaybookSet:
-    """What a set of playbooks does and wants (contract 10)."""
+    """Abilities and needs of a set of playbooks (contract 10)."""
 
     # It wants our own host variables: where things are on the controller, and the fencing token.
     is_ours: bool

@@ -103,7 +103,7 @@ def leftovers(run_root: Path, worker: str) -> list[PrivateDir]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRootChoice:
-    """Where the files of runs are to be, and why not in a better place."""
+    """Directory for the files of runs, and the warning where it is not the best one."""
 
     path: Path
     in_memory: bool
@@ -112,7 +112,7 @@ class RunRootChoice:
 
     @property
     def warning(self) -> str | None:
-        """What an operator has to know; None if passwords stay in memory."""
+        """Warning for the operator; None if passwords stay in memory."""
         if self.in_memory:
             return None
         reasons = "".join(f" {text}." for text in self.passed_over)
@@ -158,7 +158,7 @@ def default_run_root() -> Path:
 
 
 def prepare_run_root(path: Path) -> Path:
-    """Create `path` if need be and check that nobody else can look into it or has put it there.
+    """Create `path` if need be and check that no other user can look into it or has put it there.
 
     Raises:
         OSError: It is not a directory of ours, cannot be written, its file system is almost full, or its path is too

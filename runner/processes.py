@@ -68,7 +68,7 @@ def end_processes(
     """Send TERM to what `find` returns, and after `grace_s` seconds KILL to what is left, until nothing is left.
 
     Returns as soon as `find` returns nothing and `over` is true. Also removes the passwords that ended ssh
-    connections left in shared memory, which nobody else would.
+    connections left in shared memory, which nothing else removes.
 
     Raises:
         ProcessesLeftError: Something is left `give_up_s` seconds after the grace.

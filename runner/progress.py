@@ -26,7 +26,7 @@ _ANNOUNCED: Final = "prestage_transfer_bytes"
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far one playbook has come; empty before its first play. Holds no secret."""
+    """Progress of one playbook; empty before its first play. Holds no secret."""
 
     # Names of the play and the task that began last.
     play: str = ""
@@ -38,7 +38,7 @@ class Progress:
 
 
 class ProgressCounter:
-    """Counts events. A failure that a playbook rescues is counted as failed until the recap tells better."""
+    """Counts events. A failure that a playbook rescues is counted as failed until the recap corrects it."""
 
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
@@ -49,7 +49,7 @@ class ProgressCounter:
 
     @property
     def now(self) -> Progress:
-        """How far it is."""
+        """Progress so far."""
         results = {name: self._results[name] for name in COUNTED}
         return Progress(play=self._play, task=self._task, tasks=self._tasks, results=results)
 
@@ -91,7 +91,7 @@ def _total(recap: Mapping[str, Any], name: str) -> int:
 
 
 class TaskEnd(StrEnum):
-    """What came of one task of a playbook on its host."""
+    """Result of one task of a playbook on its host."""
 
     OK = "ok"
     SKIPPED = "skipped"

@@ -39,7 +39,7 @@ _LEAVE_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class StopRequest:
-    """Why a run is stopped from here: the outcome and the sentence that its result gets."""
+    """Reason to stop a run from here: the outcome and the sentence of its result."""
 
     outcome: RunOutcome
     reason: str

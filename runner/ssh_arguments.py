@@ -51,7 +51,7 @@ class KnownHost:
 
 @dataclass(frozen=True, kw_only=True)
 class SshTarget:
-    """Where a site's SSH server is, and how the operator wants it reached."""
+    """Address of a site's SSH server, and the operator's options for it."""
 
     host: str
     port: int | None

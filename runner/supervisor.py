@@ -109,7 +109,7 @@ class Supervisor:
 
     @property
     def free_slots(self) -> int:
-        """How many more jobs `submit` accepts now; 0 before `start` and after `stop`."""
+        """Number of jobs that `submit` still accepts; 0 before `start` and after `stop`."""
         with self._lock:
             return self._free_slots()
 

@@ -31,7 +31,7 @@ class SupervisorWatchdog:
 
         returned: set by the main thread once the playbook's process is over.
 
-        cause: why the child stopped by itself; empty when it was told to.
+        cause: why the child stopped by itself; empty when it was asked to.
     """
 
     def __init__(self, orders: int, *, silence_limit_s: float, on_abandoned: Callable[[], None]) -> None:
@@ -54,7 +54,7 @@ class SupervisorWatchdog:
         return self._jobs.get()
 
     def terminate(self) -> None:
-        """Stop the tree because somebody sent this process a TERM; safe in a signal handler."""
+        """Stop the tree because this process got a TERM; safe in a signal handler."""
         os.write(self._wake_write, b"t")
 
     def _guard(self) -> None:

@@ -33,7 +33,7 @@ _DECODE_FAULT: Final = "Failed to decode subcloud sysadmin_password, verify the 
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinatorRules:
-    """What the operator set that the coordinator obeys."""
+    """Settings of the coordinator."""
 
     # The system controller's release (MM.mm); None: every request must name one.
     release: str | None
@@ -43,7 +43,7 @@ class CoordinatorRules:
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerState:
-    """What the system controller itself told before the transaction began."""
+    """Facts that were read at the system controller before the transaction began."""
 
     is_upgrading: bool = False
     # The releases that it has (MM.mm), oldest first; None: it was not asked, or did not tell.
@@ -161,7 +161,7 @@ def controller_is_upgrading(context: CommandContext) -> bool:
     """Tell whether the system controller is busy.
 
     Raises:
-        CommandRefusedError: 503; it could not be told, and then nothing is started.
+        CommandRefusedError: 503; it could not be read, and nothing is started.
     """
     if declared_upgrading(context.connection):
         return True
@@ -174,7 +174,7 @@ def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]
     """Return the operations of dcmanager that go on, by subcloud; none where it is not asked.
 
     Raises:
-        CommandRefusedError: 503; they could not be told, and then nothing is started.
+        CommandRefusedError: 503; they could not be read, and nothing is started.
     """
     fault = context.controller.operations_fault
     if fault is not None:

@@ -65,9 +65,9 @@ _ROUNDS: Final = 20
 class Coordinator:
     """Answers commands and plans; see the module.
 
-    `patience_s` is how long a command waits for a database that is away; `controller_check` tells whether the system
-    controller is being upgraded, beside what the operator declared; `dcmanager` tells what it does on subclouds;
-    `tracer` is told of commands and phases.
+    `patience_s` is how long a command waits for a database that is away; `controller_check` reads whether the system
+    controller is being upgraded, beside what the operator declared; `dcmanager` reads its operations on subclouds;
+    `tracer` records commands and phases.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place
@@ -96,8 +96,8 @@ class Coordinator:
     def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
         """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
 
-        While the database is away the command waits for it: for a while if somebody waits for the answer, who is then
-        told to try again; else as long as it takes, for nobody would repeat it.
+        While the database is away the command waits for it: for a while if a caller waits for the answer, which is then
+        to try again; else as long as it takes, for no caller would repeat it.
         """
         facts = {"prestager.command.id": command.id, "prestager.command.type": str(command.type)}
         with (
@@ -268,7 +268,7 @@ def _ids(command: Command) -> dict[str, str]:
 
 
 def _strategy_of(command: Command, answer: Answer) -> dict[str, Any]:
-    """Return the strategy that a command was about; only the answer tells."""
+    """Return the strategy that a command was about, from its answer."""
     if answer.status != HTTPStatus.OK or not command.type.startswith("strategy."):
         return {}
     return {"strategy": answer.body["id"]}

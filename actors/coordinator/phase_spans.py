@@ -1,7 +1,8 @@
-"""Tell the traces what a coordinator's transaction did with phases, once it is committed.
+"""Record the spans of phases that a coordinator's transaction began or ended, once it is committed.
 
-The span of a phase begins when its run is handed out and ends when the run is concluded, perhaps in another process:
-its ids are kept in the run's row, and it is told at its end. A process that dies in between leaves a trace without it.
+The span of a phase begins when its run is dispatched and ends when the run is concluded, perhaps in another process:
+its ids are kept in the run's row, and it is recorded at its end. A process that dies in between leaves a trace without
+it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _FAILURES: Final = {
 
 
 class PhaseSpans:
-    """Tells of phases for one coordinator."""
+    """Records the spans of phases for one coordinator."""
 
     def __init__(self, database: Database, tracer: Tracer) -> None:
         self._database = database

@@ -29,7 +29,7 @@ _NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "mana
 def add_subcloud(context: CommandContext, command: Command) -> Subcloud:
     """Register a site that is deployed already.
 
-    It is `unmanaged` and `offline` until told or probed otherwise, and its deploy status `complete`, unless given.
+    It is `unmanaged` and `offline` until changed or probed otherwise, and its deploy status `complete`, unless given.
 
     Raises:
         CommandRefusedError: 400 with the contract's text for the first wrong field; 409 for a name that is taken.
@@ -256,7 +256,7 @@ def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _given(request: Request) -> dict[str, Any]:
-    """Return what was given, but for the group, which is looked up by whoever has a database."""
+    """Return the given fields without the group, which is looked up in the database."""
     given = request.model_dump(exclude_none=True, exclude={"group"})
     # The address that the client gives stands in where no OAM address is given.
     address = given.pop("bootstrap_address", None)

@@ -21,12 +21,12 @@ _NOT_FOR_SW_DEPLOY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class KnownReleases:
-    """What is known of the controller's releases.
+    """Known releases of the controller.
 
     Attributes:
-        names: The releases (MM.mm), oldest first; None where nobody can say.
+        names: The releases (MM.mm), oldest first; None where they are not known.
 
-        why_unknown: Why nobody can say; empty where `names` is known.
+        why_unknown: The reason why they are not known; empty where `names` is known.
     """
 
     names: tuple[str, ...] | None = None
@@ -37,7 +37,7 @@ class KnownReleases:
         return self.names is not None and release not in self.names
 
     def warning(self, release: str) -> str | None:
-        """Return what to tell of a release that nobody can say is there; None where it is known to be there or not."""
+        """Return the warning for a release that may be missing; None where it is known to be there or not."""
         if self.names is not None:
             return None
         return f"Whether the system controller has release {release} is not known: {self.why_unknown}."
@@ -61,7 +61,7 @@ def known_releases(context: CommandContext) -> KnownReleases:
 
 
 def require_release(context: CommandContext, release: str, *, for_sw_deploy: bool, prefix: str = "") -> str | None:
-    """Return a warning where nobody can say whether the controller has the release, or None.
+    """Return a warning where it is not known whether the controller has the release, or None.
 
     Args:
         context: The transaction.

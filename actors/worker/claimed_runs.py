@@ -41,7 +41,7 @@ class _Held:
 
 
 class ClaimedRuns:
-    """What this process works on. Every method can be called from any thread."""
+    """Runs that this process works on. Every method can be called from any thread."""
 
     def __init__(self, tools: WorkerDependencies) -> None:
         self._tools = tools

@@ -35,7 +35,7 @@ class SoftwareLister(Protocol):
 
 
 class ControllerSoftware:
-    """What the controller answered for each strategy. Callable from any thread.
+    """Answers of the controller, one for each strategy. Callable from any thread.
 
     Args:
         lister: Asks the controller; None: it is not asked.

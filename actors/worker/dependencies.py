@@ -23,7 +23,7 @@ from tracing.tracer import NULL_TRACER, Tracer
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerDependencies:
-    """What one worker process works with."""
+    """Dependencies of one worker process."""
 
     database: Database
     inspector: Inspector

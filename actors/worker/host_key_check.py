@@ -47,7 +47,7 @@ _LOG_WORDS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class FoundSite:
-    """What is known of a site when its key is checked.
+    """Facts about a site for the check of its key.
 
     Attributes:
         oam_address: Where playbooks reach it; None: where its connection variables say.

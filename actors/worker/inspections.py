@@ -29,7 +29,7 @@ class Inspections:
 
     @property
     def free(self) -> int:
-        """How many places are free now."""
+        """Number of free places now."""
         return self._free
 
     def reserve(self) -> bool:

@@ -1,4 +1,4 @@
-"""Keep the leases of this worker's runs, stop what is no longer its own, and give up what nobody works on."""
+"""Renew the leases of this worker's runs, stop runs that it lost, and give up runs that no part of it works on."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Leases:
         self._strays: frozenset[int] = frozenset()
 
     def renew(self) -> None:
-        """Renew; stop what was taken away or cancelled, and give up what nobody here works on.
+        """Renew; stop runs that were taken away or cancelled, and give up runs that no part works on.
 
         The leases count from before the question: its answer may take long, and the lease runs meanwhile.
         """
@@ -90,7 +90,7 @@ class Leases:
         return renewed_at if claimed_at is None else claimed_at
 
     def _give_up_strays(self, ours: frozenset[int]) -> None:
-        """Report runs that are ours by the database and were nobody's work at two renewals in a row.
+        """Report runs that are ours by the database and that no part worked on at two renewals in a row.
 
         Such a run comes of a claim whose commit arrived and whose answer did not.
         """

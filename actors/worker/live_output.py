@@ -41,7 +41,7 @@ _TRIM_BYTES: Final = 512 * 1024
 
 @dataclass(kw_only=True)
 class _Run:
-    """What is known here of a run that goes on."""
+    """State of one running run."""
 
     pieces: deque[tuple[int, bytes]] = field(default_factory=deque)
     size_bytes: int = 0
@@ -72,7 +72,7 @@ class _Run:
 
 @dataclass(frozen=True, kw_only=True)
 class _Share:
-    """What one look writes of one run."""
+    """Writes of one run at one flush."""
 
     run_id: int
     pieces: Sequence[tuple[int, bytes]]
@@ -85,7 +85,10 @@ class _Share:
 
 
 class LiveRuns:
-    """Is told by the runner what runs say; `flush` is the work of a loop. `clock` gives seconds that never jump."""
+    """Takes output and progress of runs from the runner; `flush` is the work of a loop.
+
+    `clock` gives seconds that never jump.
+    """
 
     def __init__(self, database: Database, owner: str, clock: Callable[[], float] = monotonic) -> None:
         self._database = database
@@ -144,7 +147,7 @@ class LiveRuns:
             return [self._share(run_id, run, now, is_told=run_id in told) for run_id, run in news]
 
     def _due(self, now: float) -> set[int]:
-        """Return the runs whose progress is told now: first ones, then those that have waited longest."""
+        """Return the runs whose progress is written now: first ones, then those that have waited longest."""
         waiting = [(run.told_at, run_id) for run_id, run in self._runs.items() if run.is_untold]
         first = {run_id for told_at, run_id in waiting if told_at is None}
         later = sorted((told_at, run_id) for told_at, run_id in waiting if told_at is not None)

@@ -181,7 +181,7 @@ def _is_for_install(assignment: RunAssignment) -> bool:
 
 
 def _judge_address(subcloud: Mapping[str, Any], told: str) -> Ineligibility | None:
-    """Refuse an address that the site told and that is one of this machine: passwords would be sent there."""
+    """Refuse an address from the site's facts that is one of this machine: passwords would be sent there."""
     if told == subcloud["oam_floating_ip"] or is_address_given(subcloud) or is_elsewhere(told):
         return None
     text = f"{subcloud['name']} says that its OAM address is {told}, but {REFUSED}."

@@ -114,17 +114,17 @@ class StepWorker:
         return self._held.context(run_id)
 
     def give_up(self, run_id: int) -> None:
-        """Report a run as lost that the database says is ours and that nobody here works on."""
+        """Report a run as lost that is ours by the database and that no part works on."""
         self._tools.results.add(_report(run_id, RunOutcome.LOST, ""))
 
     @property
     def precheck_count(self) -> int:
-        """How many sites are asked for their facts now."""
+        """Number of inspections now."""
         return self._tools.inspections - self._inspections.free
 
     @property
     def playbook_count(self) -> int:
-        """How many playbooks run now, each on a slot."""
+        """Number of playbooks that run now, each on a slot."""
         return max(0, len(self._held.ids()) - self.precheck_count)
 
     @property
@@ -160,7 +160,7 @@ class StepWorker:
         self.runner.stop()
 
     def inspect(self, run_id: int) -> bool:
-        """Begin a precheck, or carry it out where nobody need be asked; False: all places are taken, and it waits.
+        """Begin a precheck, or carry it out where no site need be asked; False: all places are taken, and it waits.
 
         A run that is taken, or withdrawn, is left alone.
         """

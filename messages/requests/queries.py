@@ -52,7 +52,7 @@ _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 
 class PageQuery(Request):
-    """Which part of a list is asked for."""
+    """Part of a list."""
 
     limit: Annotated[
         Annotated[int, Field(ge=1, le=_LONGEST_PAGE), BeforeValidator(_digits)],
@@ -64,7 +64,7 @@ class PageQuery(Request):
 
 
 class AuditQuery(PageQuery):
-    """Which entries of the audit are asked for."""
+    """Filter of audit entries."""
 
     since: Annotated[datetime | None, AcceptedAs(Annotated[str, WithJsonSchema(_MOMENT_SCHEMA)], _moment)] = Field(
         None, description="Nothing before this moment, in UTC unless it says otherwise."
@@ -74,13 +74,13 @@ class AuditQuery(PageQuery):
 
 
 class TypeQuery(Request):
-    """Which type of strategy is meant."""
+    """Type of a strategy."""
 
     type: _Word = Field(None, description="Only a strategy of this type, such as `prestage`.")
 
 
 class LogQuery(Request):
-    """Which part of a step's output is asked for."""
+    """Part of a step's output."""
 
     phase: Annotated[
         Annotated[str, AfterValidator(_phase), WithJsonSchema({"type": "string", "enum": list(PHASES)})] | None,
@@ -90,7 +90,7 @@ class LogQuery(Request):
 
 
 class StepLogQuery(LogQuery):
-    """Which part of a step's output is asked for, and whether it is followed."""
+    """Part of a step's output, and whether it is followed."""
 
     follow: Annotated[
         bool,

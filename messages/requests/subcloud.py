@@ -77,7 +77,7 @@ _NAME: Final = "Letters, digits, dots, dashes and underscores, one letter at lea
 
 
 class _SubcloudFields(Request):
-    """What may be said of a subcloud, new or known; null is as if it were not there."""
+    """Fields of a subcloud, new or known; null is as if it were not there."""
 
     unused_names: ClassVar[frozenset[str] | None] = SUBCLOUD_FIELDS
 
@@ -193,7 +193,7 @@ class ImportedSubcloud(NewSubcloud):
 
 
 class ImportedSubcloudChange(SubcloudChange):
-    """What the operator's file changes of a subcloud."""
+    """Changes of a subcloud by the operator's file."""
 
     oam_floating_ip: _ImportedAddress = None
     connection: _ImportedVariables = None

@@ -167,7 +167,7 @@ class RedeliveryRequest(_WebhookRequest):
 
 
 class DeliveryQuery(PageQuery):
-    """Which deliveries are asked for."""
+    """Filter of deliveries."""
 
     state: Annotated[
         Literal["pending", "delivered", "failed"] | None,
