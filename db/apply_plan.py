@@ -31,7 +31,6 @@ from statemachine.states import (
     RunOutcome,
     RunState,
     StepState,
-    StepType,
     StrategyState,
 )
 
@@ -79,14 +78,17 @@ class PlanWriter:
     @_do.register
     def _move_strategy(self, action: MoveStrategy) -> None:
         ended = action.to_state in (StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED)
-        self._expect_one(
+        kind = self._connection.execute(
             update(strategies)
             .where(strategies.c.id == action.strategy_id, strategies.c.state == action.from_state)
             .values(state=action.to_state, updated_at=self._at, **({"finished_at": self._at} if ended else {}))
-        )
+            .returning(strategies.c.type)
+        ).scalar_one_or_none()
+        if kind is None:
+            raise StalePlanError
         if ended:
             self._connection.execute(delete(secrets).where(secrets.c.strategy_id == action.strategy_id))
-        event = event_name("strategy", StepType.PRESTAGE, action.to_state)
+        event = event_name("strategy", kind, action.to_state)
         self._work.emit(event, f"strategy/{action.strategy_id}", EmptyData())
 
     @_do.register

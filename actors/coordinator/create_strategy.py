@@ -27,7 +27,7 @@ from db.served_queues import missing_workers, served_queues
 from messages.commands import Command
 from messages.event_types import StrategyCreated, event_name
 from messages.requests.base import unused_note
-from messages.requests.strategy import STRATEGY_TYPE, StrategyCommand, StrategyRequest
+from messages.requests.strategy import StrategyCommand, StrategyRequest
 from messages.schemas import CreatedStrategy
 from messages.serializers import NO_ERRORS, strategy_resource
 from statemachine.eligibility import (
@@ -41,7 +41,7 @@ from statemachine.eligibility import (
 from statemachine.site_operations import check_operation
 from statemachine.states import StrategyState
 
-_CANNOT: Final = f"Unable to create strategy of type '{STRATEGY_TYPE}': Bad strategy request:"
+_CANNOT: Final = "Unable to create strategy of type '{kind}': Bad strategy request: {reason}"
 
 
 def create_strategy(context: CommandContext, command: Command) -> CreatedStrategy:
@@ -57,15 +57,15 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     require_password(command, missing="subcloud sysadmin_password required")
     release = read_release(command.data, context.rules.release)
     note = require_release(context, release, for_sw_deploy=request.for_sw_deploy)
-    _refuse_second_strategy(context)
+    _refuse_second_strategy(context, request)
     chosen, excluded = _choose(context, request, group, release)
-    playbooks = require_playbooks(context, f"{_CANNOT} ")
+    playbooks = require_playbooks(context, _CANNOT.format(kind=request.type, reason=""))
     strategy = _insert_strategy(
         context, request, group, excluded, {"release": release, "requested_by": command.requested_by}
     )
     _insert_steps(context, request, chosen, strategy)
     seal(context, command, strategy_id=strategy["id"])
-    event = event_name("strategy", STRATEGY_TYPE, StrategyState.INITIAL)
+    event = event_name("strategy", strategy["type"], StrategyState.INITIAL)
     context.work.emit(event, f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
     notes = joined_notes(note, playbooks, *_missing_workers(context), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "told"), "info_message": notes}
@@ -87,14 +87,14 @@ def _find_group(context: CommandContext, ref: str | None) -> RowMapping | None:
     return group
 
 
-def _cannot(reason: str) -> CommandRefusedError:
-    return unprocessable(f"{_CANNOT} {reason}")
+def _cannot(request: StrategyRequest, reason: str) -> CommandRefusedError:
+    return unprocessable(_CANNOT.format(kind=request.type, reason=reason))
 
 
-def _refuse_second_strategy(context: CommandContext) -> None:
+def _refuse_second_strategy(context: CommandContext, request: StrategyRequest) -> None:
     existing = context.connection.execute(select(strategies.c.type).where(strategies.c.deleted_at.is_(None))).scalar()
     if existing is not None:
-        raise _cannot(f"Strategy of type: '{existing}' already exists")
+        raise _cannot(request, f"Strategy of type: '{existing}' already exists")
 
 
 def _choose(
@@ -105,14 +105,14 @@ def _choose(
     if request.cloud is not None:
         single = find_subcloud(context.connection, request.cloud)
         if single is None:
-            raise _cannot(f"Subcloud {request.cloud} does not exist")
+            raise _cannot(request, f"Subcloud {request.cloud} does not exist")
     if controller_is_upgrading(context):
-        raise _cannot(CONTROLLER_UPGRADING)
+        raise _cannot(request, CONTROLLER_UPGRADING)
     operations = dcmanager_operations(context)
     if single is not None:
         refusal = _judge_release(request, single, release)
         if refusal is not None:
-            raise _cannot(refusal.text)
+            raise _cannot(request, refusal.text)
     eligible, excluded = [], []
     for row in candidates(
         context.connection,
@@ -127,11 +127,11 @@ def _choose(
         if refusal is None:
             eligible.append(row)
         elif single is not None:
-            raise _cannot(refusal.text)
+            raise _cannot(request, refusal.text)
         else:
             excluded.append({"name": row["name"], "reason": refusal.text})
     if not eligible:
-        raise _cannot("Strategy has no steps to apply")
+        raise _cannot(request, "Strategy has no steps to apply")
     return eligible, excluded
 
 
@@ -153,7 +153,7 @@ def _insert_strategy(
     statement = (
         insert(strategies)
         .values(
-            type=STRATEGY_TYPE,
+            type=request.type,
             subcloud_apply_type=request.apply_type or group_type,
             max_parallel_subclouds=request.max_parallel or group_width,
             stop_on_failure=request.stop_on_failure,
@@ -191,7 +191,7 @@ def _insert_steps(
         [
             new_step(context, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
             | {"for_sw_deploy": strategy["for_sw_deploy"]}
-            | {"strategy_id": strategy["id"], "stage": stage}
+            | {"strategy_id": strategy["id"], "type": strategy["type"], "stage": stage}
             for subcloud_id, stage in stages
         ],
     )

@@ -17,7 +17,7 @@ from messages.schemas import Strategy
 from messages.serializers import strategy_resource
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
-from statemachine.states import StepType, StrategyState
+from statemachine.states import StrategyState
 from tracing.tracer import active_traceparent
 
 _PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
@@ -78,7 +78,7 @@ def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
 
 
 def _emit(context: CommandContext, strategy: RowMapping, state: str) -> None:
-    event = event_name("strategy", StepType.PRESTAGE, state)
+    event = event_name("strategy", strategy["type"], state)
     context.work.emit(event, f"strategy/{strategy['id']}", EmptyData())
 
 

@@ -11,9 +11,11 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationInf
 from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
+from statemachine.phases import STRATEGY_TYPES
 from statemachine.releases import RELEASE_FORM
 
-STRATEGY_TYPE: Final = "prestage"
+# Types of strategies that can be created.
+_TYPES: Final = [str(one.name) for one in STRATEGY_TYPES.values() if one.is_strategy]
 MAX_PARALLEL: Final = 500
 
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
@@ -37,13 +39,23 @@ _Width = (
 )
 
 
+def _served_type(text: str) -> str:
+    if text not in _TYPES:
+        raise ValueError("not a type of strategies")
+    return text
+
+
 class StrategyRequest(Request):
     """A strategy to be created, but for what is judged after its group was found: password and release."""
 
     unused_names: ClassVar[frozenset[str] | None] = STRATEGY_FIELDS
 
     type: Annotated[
-        Literal["prestage"],
+        Annotated[
+            str,
+            AfterValidator(_served_type),
+            WithJsonSchema({"type": "string", **({"const": _TYPES[0]} if len(_TYPES) == 1 else {"enum": _TYPES})}),
+        ],
         ErrorMessage(
             lambda value: with_not_served("type invalid", value) if value else "type required",
             missing="type required",
