@@ -17,7 +17,7 @@ from dramatiq import Actor, Broker
 from actors.coordinator.coordinator import Coordinator
 from actors.message_spans import trace_options
 from actors.worker.worker import StepWorker
-from db.unavailable import DatabaseUnavailableError
+from db.errors import DatabaseUnavailableError
 from messages.commands import Answer, Command, ReplyAddress
 from messages.queues import QUEUE_OF, WORKER_QUEUES
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from api.errors import RETRY_AFTER, ApiError
 from db.database import Database
-from db.unavailable import DatabaseUnavailableError
+from db.errors import DatabaseUnavailableError
 
 _T = TypeVar("_T")
 

@@ -16,8 +16,8 @@ from api.stream.follower import FOLLOWER, HEARTBEAT, EventListener, Filter, fram
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.validation import read_query, validated
 from db import read_queries
-from db.events import newest_id, oldest_id, was_restored_after
 from db.live_output import running_runs
+from db.read_queries import newest_event_id, oldest_event_id, was_restored_after
 from messages.event_types import Dropped, SnapshotData
 from messages.requests.queries import EventsQuery
 from messages.serializers import step_resource, strategy_resource
@@ -36,7 +36,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
         reason: Why a snapshot is sent: `begin`, or why the listener could not resume.
     """
     # Read first: an event that is committed meanwhile is then sent twice rather than never.
-    last = newest_id(connection)
+    last = newest_event_id(connection)
     strategy = read_queries.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
         strategy = None
@@ -132,7 +132,7 @@ async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> 
 
 
 def _why_not_resume(connection: Connection, last: int) -> str | None:
-    oldest, newest = oldest_id(connection), newest_id(connection)
+    oldest, newest = oldest_event_id(connection), newest_event_id(connection)
     if was_restored_after(connection, last):
         return f"the database was restored from a backup after event {last}"
     if last > newest:

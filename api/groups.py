@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -9,6 +11,7 @@ from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
 from api.validation import group_not_found, path_ref, read_known
 from db import read_queries
+from db.inventory import find_group
 from db.read_queries import Row
 from messages.commands import CommandType
 from messages.requests.group import GroupChange, GroupRequest
@@ -65,10 +68,10 @@ async def delete(request: web.Request) -> web.Response:
 
 
 def _found(connection: Connection, ref: str) -> Row:
-    row = read_queries.group(connection, ref)
+    row = find_group(connection, ref)
     if row is None:
         raise group_not_found()
-    return row
+    return cast("Row", row)
 
 
 def _counted(row: Row) -> CountedGroup:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from api.errors import ApiError
 from api.responses import database_response, encode, encode_page
 from api.validation import path_number, read_query
-from db import audit, history
+from db import audit, read_queries
 from db.read_queries import Row
 from messages.requests.queries import AuditQuery, PageQuery
 from messages.schemas import HistoricStrategy
@@ -22,7 +22,7 @@ async def show_strategies(request: web.Request) -> web.Response:
     page = read_query(PageQuery, request)
 
     def read(connection: Connection) -> bytes:
-        rows = history.strategies_page(connection, before=page.marker, limit=page.limit)
+        rows = read_queries.strategies_page(connection, before=page.marker, limit=page.limit)
         items = [encode(one) for one in _with_counts(connection, rows)]
         return encode_page(request, "strategies", items, last=rows[-1]["id"] if rows else None, page=page)
 
@@ -45,7 +45,7 @@ async def show_steps(request: web.Request) -> web.Response:
 
     def read(connection: Connection) -> bytes:
         found = _strategy(connection, request)
-        rows = history.steps_page(connection, found["id"], after=page.marker or 0, limit=page.limit)
+        rows = read_queries.steps_page(connection, found["id"], after=page.marker or 0, limit=page.limit)
         items = [encode(past_step_resource(row)) for row in rows]
         return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, page=page)
 
@@ -55,7 +55,7 @@ async def show_steps(request: web.Request) -> web.Response:
 async def show_audit(request: web.Request) -> web.Response:
     """Show who asked what, newest first, page by page; `since`, `caller` and `type` narrow it."""
     page = read_query(AuditQuery, request)
-    wanted = audit.Wanted(since=page.since, caller=page.caller, type=page.type)
+    wanted = audit.AuditFilter(since=page.since, caller=page.caller, type=page.type)
 
     def read(connection: Connection) -> bytes:
         rows = audit.entries(connection, wanted, before=page.marker, limit=page.limit)
@@ -67,13 +67,13 @@ async def show_audit(request: web.Request) -> web.Response:
 
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
-    counts, starts = history.step_counts(connection, ids), history.first_starts(connection, ids)
+    counts, starts = read_queries.step_counts(connection, ids), read_queries.first_starts(connection, ids)
     return [past_strategy_resource(row, counts.get(row["id"], {}), starts.get(row["id"])) for row in rows]
 
 
 def _strategy(connection: Connection, request: web.Request) -> Row:
     unknown = ApiError(HTTPStatus.NOT_FOUND, "Strategy not found")
-    found = history.strategy(connection, path_number(request, "ref", unknown))
+    found = read_queries.past_strategy(connection, path_number(request, "ref", unknown))
     if found is None:
         raise unknown
     return found

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from api.context import CALLER, COMMAND, SERVICES
 from api.error_response import error_response
 from api.errors import RETRY_AFTER, ApiError
-from db.unavailable import DatabaseUnavailableError
+from db.errors import DatabaseUnavailableError
 from messages.dcmanager import not_served_path
 from tracing.log_context import LogContext
 from tracing.tracer import Kind, Tracer, parse_traceparent

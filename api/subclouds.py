@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from aiohttp import web
 from sqlalchemy import Connection
@@ -17,7 +17,7 @@ from api.send_command import send_command
 from api.subcloud_body import read_new_subcloud, read_subcloud_change
 from api.validation import path_ref, read_known, subcloud_not_found
 from db import read_queries
-from db.inventory import installation_id
+from db.inventory import find_subcloud, installation_id
 from db.read_queries import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
@@ -109,7 +109,7 @@ def _line(note: str | None) -> str | None:
 
 
 async def _require_subcloud(request: web.Request, ref: str) -> None:
-    if await request.app[SERVICES].reads.run(lambda connection: read_queries.subcloud(connection, ref)) is None:
+    if await request.app[SERVICES].reads.run(lambda connection: find_subcloud(connection, ref)) is None:
         raise subcloud_not_found()
 
 
@@ -126,10 +126,10 @@ async def _show(request: web.Request, render: Callable[[Row], SubcloudDetail]) -
     ref = path_ref(request, subcloud_not_found())
 
     def read(connection: Connection) -> bytes:
-        row = read_queries.subcloud(connection, ref)
+        row = find_subcloud(connection, ref)
         if row is None:
             raise subcloud_not_found()
-        return encode(render(row))
+        return encode(render(cast("Row", row)))
 
     return await database_response(request, read)
 

@@ -12,8 +12,7 @@ import structlog
 from sqlalchemy import delete, or_, select
 
 from db.database import Database
-from db.schema import outbox
-from db.types import database_now
+from db.schema import database_now, outbox
 from messages.queues import QUEUE_OF
 
 _log = structlog.get_logger(__name__)

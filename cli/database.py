@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from db.database import Database
-from db.revisions import current_revision
+from db.migrate import current_revision
 from service.database import open_database, prepare_schema, schema_error
 from service.errors import CommandError
 from service.settings import Settings

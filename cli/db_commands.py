@@ -7,8 +7,8 @@ import typer
 from cli.database import opened
 from cli.downgrade_command import downgrade
 from cli.restored_command import restored
+from db.migrate import current_revision, head_revision, known_revisions
 from db.migrate import upgrade as upgrade_schema
-from db.revisions import current_revision, head_revision, known_revisions
 from service.database import schema_error
 from service.errors import CommandError
 from service.load_settings import read_settings

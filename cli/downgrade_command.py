@@ -13,8 +13,8 @@ import typer
 from cli.database import opened
 from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
+from db.migrate import current_revision, known_revisions
 from db.migrate import downgrade as downgrade_schema
-from db.revisions import current_revision, known_revisions
 from service.database import only_instance
 from service.errors import CommandError, StartError
 from service.load_settings import read_settings

@@ -14,8 +14,8 @@ from broker.amqp.connection import short_connection
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
 from cli.database import store
 from cli.tables import print_table
-from db.database_errors import explain_database_error
-from db.served_queues import ServedQueue, served_queues
+from db.errors import explain_database_error
+from db.heartbeats import ServedQueue, served_queues
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
 from service.errors import CommandError, StartError
 from service.load_settings import read_settings

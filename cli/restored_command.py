@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cli.database import opened, store
+from db.migrate import current_revision
 from db.restored import Restored, RestoreError, continue_after_restore
-from db.revisions import current_revision
 from db.unit_of_work import unit_of_work
 from service.database import only_instance
 from service.errors import CommandError

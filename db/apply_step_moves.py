@@ -11,9 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Update, bindparam, delete, insert, select, update
 
 from db.phase_spans import reserve_traces
-from db.schema import runs, secrets, steps
+from db.schema import database_now, runs, secrets, steps
 from db.staged import MovedStep, show_moves
-from db.types import database_now
 from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data

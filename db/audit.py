@@ -56,7 +56,7 @@ def record_shell_action(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class AuditFilter:
     """Filter of audit entries; None matches all."""
 
     since: datetime | None = None
@@ -64,7 +64,7 @@ class Wanted:
     type: str | None = None
 
 
-def entries(connection: Connection, wanted: Wanted, *, before: int | None, limit: int) -> list[Row]:
+def entries(connection: Connection, wanted: AuditFilter, *, before: int | None, limit: int) -> list[Row]:
     """Return the newest entries, at most `limit`, with ids below `before`."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     conditions: dict[Any, Any] = {audit.c.caller: wanted.caller, audit.c.type: wanted.type}

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.unavailable import is_connection_useless, unavailable_as_one_error
+from db.errors import is_connection_useless, unavailable_as_one_error
 
 # SQLite's own files beside the database, as long as it is open.
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")

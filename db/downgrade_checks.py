@@ -14,9 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Row, func, inspect, select, te
 
 from db.database import Database
 from db.heartbeats import heartbeat_age, is_alive
-from db.revisions import MIGRATIONS, known_revisions
-from db.schema import heartbeats, runs, webhooks
-from db.types import database_now
+from db.migrate import MIGRATIONS, known_revisions
+from db.schema import database_now, heartbeats, runs, webhooks
 from statemachine.states import RunState
 
 _LONGEST_LEASE_S: Final = 60.0

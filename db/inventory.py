@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, case, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from db.schema import controller, steps, strategies, subcloud_groups, subclouds
+from db.schema import controller, steps, strategies, strategy_is_active, subcloud_groups, subclouds
 from messages.limits import is_id, is_number
 from statemachine.eligibility import SiteStatus
 from statemachine.phases import STRATEGY_TYPES, Effect
@@ -123,7 +136,7 @@ def has_work(connection: Connection, subcloud_id: int) -> bool:
         .where(
             steps.c.subcloud_id == subcloud_id,
             steps.c.finished_at.is_(None),
-            strategies.c.deleted_at.is_(None),
+            strategy_is_active,
             strategies.c.id.is_(None)
             | strategies.c.state.in_([StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING]),
         )
@@ -144,3 +157,21 @@ def declare_upgrading(connection: Connection, upgrading: bool) -> None:  # noqa:
 def installation_id(connection: Connection) -> str:
     """Return the name of this installation, by which sites tell their controllers apart."""
     return str(connection.execute(select(controller.c.installation)).scalar_one())
+
+
+def open_releases(connection: Connection, subcloud_id: int) -> list[str]:
+    """Return the releases that the open strategy and unfinished standalone prestages have for a subcloud, sorted.
+
+    A strategy is open until it is deleted, also when its step is complete: the site still has to prove it.
+    """
+    is_open = or_(
+        and_(steps.c.strategy_id.is_not(None), strategy_is_active),
+        and_(steps.c.strategy_id.is_(None), steps.c.finished_at.is_(None)),
+    )
+    found = (
+        select(steps.c.release)
+        .select_from(steps.outerjoin(strategies, strategies.c.id == steps.c.strategy_id))
+        .where(steps.c.subcloud_id == subcloud_id, is_open)
+        .distinct()
+    )
+    return sorted(connection.execute(found).scalars())

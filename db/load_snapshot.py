@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, or_, select
 
-from db.schema import preparations, runs, steps, strategies, subclouds
-from db.types import database_now
+from db.schema import database_now, preparations, runs, steps, strategies, strategy_is_active, subclouds
 from statemachine.phases import SHARED_PHASES
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
@@ -86,7 +85,7 @@ def load_all_open(connection: Connection) -> Snapshot:
 
 
 def _load_strategy(connection: Connection) -> StrategyView | None:
-    row = connection.execute(select(strategies).where(strategies.c.deleted_at.is_(None))).one_or_none()
+    row = connection.execute(select(strategies).where(strategy_is_active)).one_or_none()
     if row is None:
         return None
     open_stage = failed_stage = None

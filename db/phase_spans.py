@@ -12,8 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db.schema import preparations, runs, steps, strategies
-from db.types import database_now
+from db.schema import database_now, preparations, runs, steps, strategies
 from statemachine.states import RunOutcome
 from tracing.tracer import Tracer
 

@@ -1,18 +1,19 @@
 """Queries of the API in SQLAlchemy Core: rows, no rendering.
 
 Every function takes a connection of `Database.read()`; none of them writes.
-A `ref` is an id when it is all digits, otherwise a name (contract 2.1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, false, func, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
-from db.schema import steps, strategies, subcloud_groups, subclouds
-from messages.limits import is_id, is_number
+from db.schema import events, steps, strategies, strategy_is_active, subcloud_groups, subclouds
+from messages.event_types import RESTORED
 from statemachine.phases import types_with
 
 Row = Mapping[str, Any]
@@ -20,7 +21,7 @@ Row = Mapping[str, Any]
 
 def active_strategy(connection: Connection) -> Row | None:
     """Return the only strategy that is not history."""
-    return _first(connection, select(strategies).where(strategies.c.deleted_at.is_(None)))
+    return _first(connection, select(strategies).where(strategy_is_active))
 
 
 def active_steps(connection: Connection) -> list[Row]:
@@ -35,17 +36,12 @@ def active_step(connection: Connection, name: str) -> Row | None:
 
 def _active_steps() -> Select[Any]:
     active = steps.join(strategies, steps.c.strategy_id == strategies.c.id)
-    return select(steps).select_from(active).where(strategies.c.deleted_at.is_(None))
+    return select(steps).select_from(active).where(strategy_is_active)
 
 
 def all_subclouds(connection: Connection) -> list[Row]:
     """Return every subcloud in the order of ids."""
     return _all(connection, select(subclouds).order_by(subclouds.c.id))
-
-
-def subcloud(connection: Connection, ref: str) -> Row | None:
-    """Return one subcloud by id or name."""
-    return _first(connection, select(subclouds).where(_is(subclouds, ref)))
 
 
 def all_groups(connection: Connection) -> list[Row]:
@@ -56,11 +52,6 @@ def all_groups(connection: Connection) -> list[Row]:
     joined = subcloud_groups.outerjoin(counts, subcloud_groups.c.id == counts.c.group_id)
     counted = func.coalesce(counts.c.subcloud_count, 0).label("subcloud_count")
     return _all(connection, select(subcloud_groups, counted).select_from(joined).order_by(subcloud_groups.c.id))
-
-
-def group(connection: Connection, ref: str) -> Row | None:
-    """Return one group by id or name."""
-    return _first(connection, select(subcloud_groups).where(_is(subcloud_groups, ref)))
 
 
 def subclouds_of_group(connection: Connection, group_id: int) -> list[Row]:
@@ -106,15 +97,76 @@ def _followed() -> Select[Any]:
     return select(steps, is_over).select_from(steps.outerjoin(strategies, steps.c.strategy_id == strategies.c.id))
 
 
-def _is(table: Table, ref: str) -> ColumnElement[bool]:
-    if not is_number(ref):
-        return table.c.name == ref
-    return table.c.id == int(ref) if is_id(ref) else false()
-
-
 def _first(connection: Connection, statement: Select[Any]) -> Row | None:
     return cast("Row | None", connection.execute(statement).mappings().first())
 
 
 def _all(connection: Connection, statement: Select[Any]) -> list[Row]:
     return cast("list[Row]", connection.execute(statement).mappings().all())
+
+
+def strategies_page(connection: Connection, *, before: int | None, limit: int) -> list[Row]:
+    """Return the newest strategies, deleted ones too, at most `limit`, with ids below `before`."""
+    query = select(strategies).order_by(strategies.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(strategies.c.id < before)
+    return cast("list[Row]", connection.execute(query).mappings().all())
+
+
+def past_strategy(connection: Connection, strategy_id: int) -> Row | None:
+    """Return one strategy, deleted or not."""
+    query = select(strategies).where(strategies.c.id == strategy_id)
+    return cast("Row | None", connection.execute(query).mappings().first())
+
+
+def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Return for each strategy how many of its steps are in each state."""
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    query = (
+        select(steps.c.strategy_id, steps.c.state, func.count().label("number"))
+        .where(steps.c.strategy_id.in_(strategy_ids))
+        .group_by(steps.c.strategy_id, steps.c.state)
+    )
+    for row in connection.execute(query):
+        found[row.strategy_id][row.state] = row.number
+    return found
+
+
+def first_starts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, datetime]:
+    """Return when the first step of each strategy began; none for one that never worked."""
+    query = (
+        select(steps.c.strategy_id, func.min(steps.c.started_at, type_=steps.c.started_at.type).label("first"))
+        .where(steps.c.strategy_id.in_(strategy_ids), steps.c.started_at.is_not(None))
+        .group_by(steps.c.strategy_id)
+    )
+    return {row.strategy_id: row.first for row in connection.execute(query)}
+
+
+def steps_page(connection: Connection, strategy_id: int, *, after: int, limit: int) -> list[Row]:
+    """Return the steps of a strategy in the order of ids, at most `limit`, with ids above `after`."""
+    query = (
+        select(steps).where(steps.c.strategy_id == strategy_id, steps.c.id > after).order_by(steps.c.id).limit(limit)
+    )
+    return cast("list[Row]", connection.execute(query).mappings().all())
+
+
+def newest_event_id(connection: Connection) -> int:
+    """Return the number of the newest event; 0 when there is none."""
+    return int(connection.execute(select(func.coalesce(func.max(events.c.id), 0))).scalar_one())
+
+
+def oldest_event_id(connection: Connection) -> int | None:
+    """Return the number of the oldest event that is still kept; None when there is none."""
+    return cast("int | None", connection.execute(select(func.min(events.c.id))).scalar())
+
+
+def was_restored_after(connection: Connection, seen: int) -> bool:
+    """Return whether the database was restored from a backup after event number `seen`."""
+    query = select(events.c.id).where(events.c.id > seen, events.c.type == RESTORED)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def events_after(connection: Connection, seen: int, limit: int) -> list[Row]:
+    """Return the events after number `seen`, at most `limit`, in their order."""
+    query = select(events).where(events.c.id > seen).order_by(events.c.id).limit(limit)
+    return cast("list[Row]", connection.execute(query).mappings().all())

@@ -10,8 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, select
 
 from db.database import Database
-from db.schema import audit, commands, events, steps, strategies, webhook_deliveries
-from db.types import database_now
+from db.schema import audit, commands, database_now, events, steps, strategies, webhook_deliveries
 
 # Rows a transaction deletes at most, so that nobody waits long for the writer's place. What hangs on them goes along,
 # so of strategies, each with thousands of steps and runs, it is one: 200 of them held SQLite's writer for 20 s.

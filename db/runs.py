@@ -16,8 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, selec
 from db.apply_step_moves import StepWriter
 from db.inventory import WORK
 from db.live_output import UnsavedTail
-from db.schema import preparations, run_outputs, runs, secrets, steps, subclouds
-from db.types import database_now
+from db.schema import database_now, preparations, run_outputs, runs, secrets, steps, subclouds
 from db.unit_of_work import RunIds, UnitOfWork
 from statemachine.phases import PHASES, STRATEGY_TYPES, Effect
 from statemachine.plan import start_of

@@ -16,8 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db.database import Database
 from db.encryption import ID_DIGITS, Sealer, UnsealingError, sealed_with
 from db.heartbeats import all_processes
-from db.schema import secret_keys, secrets, webhooks
-from db.types import database_now
+from db.schema import database_now, secret_keys, secrets, webhooks
 
 # How long a message may carry what was sealed, after the last process ceased to seal with a key, in seconds.
 MESSAGE_S: Final = 3600.0

@@ -15,8 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, insert, select, update
 
 from db.database import Database, has_broker
-from db.schema import controller, events, outbox
-from db.types import database_now
+from db.schema import controller, database_now, events, outbox
 from messages.events import subject_ids
 from tracing.tracer import NULL_TRACER, Tracer, active_traceparent, trace_of
 

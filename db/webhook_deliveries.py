@@ -11,8 +11,7 @@ from typing import Any, Final, cast
 from sqlalchemy import ColumnElement, Connection, Float, Integer, and_, bindparam, func, insert, not_, select, update
 
 from db.read_queries import Row
-from db.schema import events, webhook_deliveries
-from db.types import BigId, UtcDateTime, database_now
+from db.schema import BigId, UtcDateTime, database_now, events, webhook_deliveries
 
 _ERROR_LENGTH: Final = 255
 

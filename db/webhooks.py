@@ -11,10 +11,8 @@ from typing import Any, Final, cast
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from db.events import after, newest_id, oldest_id
-from db.read_queries import Row
-from db.schema import webhooks
-from db.types import database_now
+from db.read_queries import Row, events_after, newest_event_id, oldest_event_id
+from db.schema import database_now, webhooks
 from db.unit_of_work import UnitOfWork
 from db.webhook_deliveries import fail_open, insert_for_events, open_counts
 from messages.event_types import WebhookDisabled
@@ -92,7 +90,7 @@ def follow(connection: Connection, webhook: Row, wants: Wants, at: datetime) -> 
     """
     room = MOST_OPEN - open_counts(connection, [webhook["id"]]).get(webhook["id"], 0)
     seen, chosen = webhook["cursor"], list[Row]()
-    found = after(connection, seen, _BATCH) if room > 0 else []
+    found = events_after(connection, seen, _BATCH) if room > 0 else []
     looked = 0
     for event in found:
         wanted = wants(webhook, event)
@@ -108,13 +106,13 @@ def follow(connection: Connection, webhook: Row, wants: Wants, at: datetime) -> 
     if not looked or not connection.execute(moved.values(cursor=seen)).rowcount:
         return 0, 0
     insert_for_events(connection, webhook["id"], chosen, at)
-    oldest = oldest_id(connection) or 0
+    oldest = oldest_event_id(connection) or 0
     return looked, max(0, oldest - 1 - webhook["cursor"])
 
 
 def has_news(connection: Connection, rows: Sequence[Row]) -> list[Row]:
     """Return the webhooks that have not seen the newest event and have room for what it may bring."""
-    newest = newest_id(connection) if rows else 0
+    newest = newest_event_id(connection) if rows else 0
     behind = [row for row in rows if row["cursor"] < newest]
     counts = open_counts(connection, [row["id"] for row in behind]) if behind else {}
     return [row for row in behind if counts.get(row["id"], 0) < MOST_OPEN]

@@ -20,8 +20,18 @@ from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from db.database import Database
-from db.schema import events, outbox, runs, steps, strategies, subclouds, webhook_deliveries, webhooks
-from db.types import database_now
+from db.schema import (
+    database_now,
+    events,
+    outbox,
+    runs,
+    steps,
+    strategies,
+    strategy_is_active,
+    subclouds,
+    webhook_deliveries,
+    webhooks,
+)
 from statemachine.phases import PHASES
 from statemachine.states import RunState, StepState
 
@@ -150,7 +160,7 @@ class DeadLetterMetrics(Collector):
 
 def _strategy(connection: Connection) -> Facts:
     row = connection.execute(
-        select(strategies.c.id, strategies.c.state, strategies.c.created_at).where(strategies.c.deleted_at.is_(None))
+        select(strategies.c.id, strategies.c.state, strategies.c.created_at).where(strategy_is_active)
     ).one_or_none()
     if row is None:
         return [("prestager_strategy", "The active strategy by its state; always 1.", ("state",), {})]

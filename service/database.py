@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from db.database import Database
-from db.revisions import current_revision, head_revision, known_revisions
+from db.migrate import current_revision, head_revision, known_revisions
 from service.errors import StartError
 from service.settings import Settings
 

@@ -33,8 +33,7 @@ def error_sentence(error: Exception) -> tuple[str, Sequence[str]] | None:
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
     from broker.amqp.errors import BrokerUnavailableError  # noqa: PLC0415
-    from db.database_errors import explain_database_error  # noqa: PLC0415
-    from db.unavailable import DatabaseUnavailableError  # noqa: PLC0415
+    from db.errors import DatabaseUnavailableError, explain_database_error  # noqa: PLC0415
     from service.errors import StartError  # noqa: PLC0415
 
     match error:

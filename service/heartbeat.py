@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.worker.worker import StepWorker
 from db.database import Database
 from db.encryption import Sealer
+from db.errors import why_unavailable
 from db.heartbeats import (
     BEAT_S,
     ProcessIdentity,
@@ -27,7 +28,6 @@ from db.heartbeats import (
     write_heartbeat,
 )
 from db.secret_keys import needed_keys, note_sealing
-from db.unavailable import why_unavailable
 from runner.controller_content import ControllerContent
 from service.periodic_thread import Loop
 

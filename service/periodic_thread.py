@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 import structlog
 
-from db.unavailable import DatabaseUnavailableError
+from db.errors import DatabaseUnavailableError
 
 _log = structlog.get_logger(__name__)
 

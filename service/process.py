@@ -23,11 +23,11 @@ from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.server import BoundedListener, create_listener, create_runner
 from apidocs.openapi.assembly import make_documents
-from db.revisions import current_revision, head_revision
+from db.errors import why_unavailable
+from db.heartbeats import missing_workers, served_queues
+from db.migrate import current_revision, head_revision
 from db.schema import controller
-from db.served_queues import missing_workers, served_queues
 from db.tokens import TokenStore
-from db.unavailable import why_unavailable
 from monitoring.http_server import Health
 from runner.capacity import raise_descriptor_limit
 from runner.playbook_readiness import LOOSE_S

@@ -18,9 +18,9 @@ import structlog
 from sqlalchemy import Connection, Select, select, update
 
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.schema import subclouds
 from db.staged import end_outlived
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import unit_of_work
 from messages.event_types import EmptyData
 from sites.probes import Probe, ProbeAnswer, ProbeFactory

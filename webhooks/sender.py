@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 import structlog
 
 from db.encryption import Sealer, UnsealingError
+from db.errors import DatabaseUnavailableError
 from db.read_queries import Row
-from db.unavailable import DatabaseUnavailableError
 from db.webhook_deliveries import Cause, DeliveryState, Tried
 from webhooks.http_client import AT_ONCE, WebhookClient
 from webhooks.repository import DueDeliveries, WebhookRepository

@@ -26,9 +26,9 @@ from db.apply_plan import PlanWriter
 from db.apply_step_moves import StalePlanError
 from db.audit import record
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.load_snapshot import database_time, load_snapshot
 from db.schema import commands
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.command_specs import COMMAND_SPECS
 from messages.commands import Answer, Command, CommandType

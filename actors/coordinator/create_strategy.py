@@ -21,9 +21,9 @@ from actors.coordinator.context import (
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
 from actors.coordinator.worker_checks import require_playbooks, require_release
 from db.database import has_broker
+from db.heartbeats import missing_workers, served_queues
 from db.inventory import candidates, find_group, find_subcloud, site_status
-from db.schema import steps, strategies, subclouds
-from db.served_queues import missing_workers, served_queues
+from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.event_types import StrategyCreated, event_name
 from messages.requests.base import unused_note
@@ -92,7 +92,7 @@ def _cannot(request: StrategyRequest, reason: str) -> CommandRefusedError:
 
 
 def _refuse_second_strategy(context: CommandContext, request: StrategyRequest) -> None:
-    existing = context.connection.execute(select(strategies.c.type).where(strategies.c.deleted_at.is_(None))).scalar()
+    existing = context.connection.execute(select(strategies.c.type).where(strategy_is_active)).scalar()
     if existing is not None:
         raise _cannot(request, f"Strategy of type: '{existing}' already exists")
 

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, delete, select, update
 
 from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import unprocessable
-from db.schema import secrets, steps, strategies
+from db.schema import secrets, steps, strategies, strategy_is_active
 from messages.commands import Command
 from messages.dcmanager import with_not_served
 from messages.event_types import EmptyData, event_name
@@ -84,7 +84,7 @@ def _emit(context: CommandContext, strategy: RowMapping, state: str) -> None:
 
 def _find(context: CommandContext, command: Command, verb: str) -> RowMapping:
     wanted = command.data.get("type")
-    query = select(strategies).where(strategies.c.deleted_at.is_(None))
+    query = select(strategies).where(strategy_is_active)
     if wanted is not None:
         query = query.where(strategies.c.type == str(wanted))
     strategy = context.connection.execute(query).mappings().one_or_none()

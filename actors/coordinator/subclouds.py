@@ -12,7 +12,7 @@ from actors.coordinator.errors import CommandRefusedError, bad_request, conflict
 from actors.coordinator.site_access import check_callers_access, is_moved, note_address_change, still_removed
 from actors.coordinator.worker_checks import require_supported_release
 from db.inventory import add, change, find_group, has_work, is_taken
-from db.schema import steps, strategies, subclouds
+from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.event_types import EmptyData, SubcloudUpdated
 from messages.requests.base import Request, unused_note
@@ -114,7 +114,7 @@ def _change(context: CommandContext, command: Command, subcloud: RowMapping, val
 
 def _rename_open_steps(context: CommandContext, row: RowMapping) -> None:
     """Have the steps that are shown go by the subcloud's new name; history keeps the old one."""
-    shown = select(strategies.c.id).where(strategies.c.deleted_at.is_(None))
+    shown = select(strategies.c.id).where(strategy_is_active)
     context.connection.execute(
         update(steps)
         .where(steps.c.subcloud_id == row["id"], steps.c.finished_at.is_(None) | steps.c.strategy_id.in_(shown))

@@ -8,10 +8,9 @@ from sqlalchemy import RowMapping, delete, select
 
 from actors.coordinator.context import CommandContext, read_body
 from actors.coordinator.errors import bad_request, not_found, unprocessable
-from db.events import newest_id
 from db.inventory import add, change, find, is_taken
-from db.schema import events, webhooks
-from db.types import database_now
+from db.read_queries import newest_event_id
+from db.schema import database_now, events, webhooks
 from db.webhook_deliveries import Cause, DeliveryState, add_delivery, find_delivery, hurry, new_delivery
 from db.webhooks import disable, lock, webhook_count
 from messages.commands import Command
@@ -57,7 +56,7 @@ def create_webhook(context: CommandContext, command: Command) -> TaggedWebhook:
         **secret,
         "disabled_at": None if wanted.enabled else context.at,
         "disabled_reason": "",
-        "cursor": newest_id(context.connection),
+        "cursor": newest_event_id(context.connection),
         "created_at": context.at,
     }
     return _tagged(add(context.connection, webhooks, values))
@@ -186,7 +185,7 @@ def _enabled(context: CommandContext) -> dict[str, Any]:
         "disabled_at": None,
         "disabled_reason": "",
         "failing_since": None,
-        "cursor": newest_id(context.connection),
+        "cursor": newest_event_id(context.connection),
     }
 
 

@@ -13,8 +13,8 @@ import structlog
 
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.run_context import UNKNOWN, RunContext, context_of
+from db.errors import DatabaseUnavailableError
 from db.runs import RunAssignment, RunResult, claim, hand_back
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import unit_of_work
 from statemachine.states import RunOutcome, StepState
 

@@ -17,10 +17,10 @@ from sqlalchemy import select
 from actors.worker.claimed_runs import ClaimedRuns, patiently
 from actors.worker.inspections import Inspections
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.host_keys import HostKeyContact, SettledHostKey, good_host_keys, settle
 from db.runs import RunAssignment, RunResult
 from db.schema import subclouds
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import unit_of_work
 from messages.connection_variables import is_reached_by_ssh, site_variables
 from messages.host_keys import HostKey, host_key_lines, signature_algorithms, stored_host_keys

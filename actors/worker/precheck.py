@@ -14,9 +14,9 @@ import structlog
 from actors.coordinator.site_access import access_fault, is_address_given
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.inventory import declared_upgrading, site_status
 from db.runs import RunAssignment, RunResult
-from db.unavailable import DatabaseUnavailableError
 from messages.site_addresses import REFUSED
 from runner.machine_addresses import is_elsewhere
 from runner.phase_playbooks import NoUnstagePlaybookError, require_unstage_playbook

@@ -13,9 +13,9 @@ import structlog
 from actors.metrics import Metrics, NullMetrics
 from actors.worker.run_context import UNKNOWN, RunContext
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.live_output import end_live
 from db.runs import RunResult, finish
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import unit_of_work
 from statemachine.states import RunOutcome
 from tracing.tracer import Span

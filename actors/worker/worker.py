@@ -23,8 +23,8 @@ from actors.worker.live_output import LiveRuns
 from actors.worker.precheck import Precheck, broke
 from actors.worker.run_context import RunContext
 from db.encryption import UnsealingError
+from db.inventory import open_releases
 from db.live_output import UnsavedTail
-from db.open_releases import open_releases
 from db.runs import RunAssignment, RunResult, queued_runs
 from messages.connection_variables import site_variables
 from runner.controller_content import mount_note, release_fault

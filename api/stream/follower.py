@@ -13,7 +13,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.database_reader import DATABASE_ERRORS, Read
-from db import events
+from db import read_queries
 from messages.events import cloud_event, subclouds_of
 
 # A comment, which keeps the connection alive through proxies that close silent ones.
@@ -201,7 +201,7 @@ class Follower:
             if self._source is None:
                 self._source = await self._read(self._source_of)
             if self._task is None:
-                self._seen = await self._read(events.newest_id)
+                self._seen = await self._read(read_queries.newest_event_id)
                 self._task = asyncio.create_task(self._follow())
 
     async def _catch_up(self, listener: EventListener, seen: int, known: int) -> None:
@@ -218,7 +218,7 @@ class Follower:
     async def _frames_after(self, seen: int) -> list[Frame]:
         source = self._source or ""
         return await self._read(
-            lambda connection: [event_frame(row, source) for row in events.after(connection, seen, _BATCH)]
+            lambda connection: [event_frame(row, source) for row in read_queries.events_after(connection, seen, _BATCH)]
         )
 
     async def _follow(self) -> None:

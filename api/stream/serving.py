@@ -11,7 +11,7 @@ from aiohttp import web
 from api.auth import READ
 from api.context import SERVICES
 from api.errors import AuthenticationError, AuthenticatorUnavailableError
-from db.unavailable import DatabaseUnavailableError
+from db.errors import DatabaseUnavailableError
 
 # Size of one write, in bytes, and the time within which a listener must read it, in seconds.
 CHUNK_BYTES: Final = 256 * 1024

@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from cli.doctor.finding import Finding, fail, ok, warn
 from cli.doctor.subcloud_checks import subcloud_findings
 from db.database import Database
-from db.database_errors import explain_database_error
+from db.errors import explain_database_error
 from db.load_snapshot import database_time
+from db.migrate import current_revision, head_revision
 from db.restored import refused_by_sites
-from db.revisions import current_revision, head_revision
 from service.database import schema_error
 from service.settings import Settings
 

@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 from cli.doctor.finding import Finding, fail, ok, warn
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.inventory import installation_id
-from db.unavailable import DatabaseUnavailableError
 from service.errors import StartError
 from service.settings import Settings
 from service.site_access import dcmanager_operations

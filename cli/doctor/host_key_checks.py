@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from cli.doctor.finding import Finding, ok, warn
 from db.database import Database
 from db.host_keys import good_host_keys
-from db.revisions import current_revision, head_revision
+from db.migrate import current_revision, head_revision
 from db.schema import subclouds
 from messages.connection_variables import is_reached_by_ssh
 from service.settings import Settings

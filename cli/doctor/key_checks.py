@@ -12,7 +12,7 @@ from cli.seal_command import installation_sealer
 from db.database import Database
 from db.encryption import Sealer
 from db.heartbeats import all_processes
-from db.revisions import current_revision, head_revision
+from db.migrate import current_revision, head_revision
 from db.secret_keys import needed_keys
 from service.errors import CommandError, StartError
 from service.settings import Settings

@@ -9,9 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, fail, ok, warn
 from db.database import Database
-from db.heartbeats import living_processes
-from db.revisions import current_revision, head_revision
-from db.served_queues import ServedQueue, missing_workers, served_queues
+from db.heartbeats import ServedQueue, living_processes, missing_workers, served_queues
+from db.migrate import current_revision, head_revision
 from service.settings import Settings
 
 _SUBJECT = "workers"

@@ -1,22 +1,31 @@
-"""The tables, gathered here so that references between them always resolve.
+"""The tables, gathered here so that references between them always resolve; column types and the database's clock.
 
 They must equal what the migrations make; a test compares the two.
 """
 
 from __future__ import annotations
 
-from db.schema.base import metadata
-from db.schema.heartbeats import heartbeats, secret_keys
-from db.schema.inventory import controller, subcloud_groups, subclouds, tokens
-from db.schema.messages import audit, commands, events, outbox
-from db.schema.runs import live_outputs, run_outputs, runs
-from db.schema.strategies import preparations, secrets, steps, strategies
-from db.schema.webhooks import webhook_deliveries, webhooks
+from db.schema.base import BigId, UtcDateTime, database_now, metadata
+from db.schema.inventory import controller, heartbeats, secret_keys, subcloud_groups, subclouds, tokens
+from db.schema.messages import audit, commands, events, outbox, webhook_deliveries, webhooks
+from db.schema.strategies import (
+    live_outputs,
+    preparations,
+    run_outputs,
+    runs,
+    secrets,
+    steps,
+    strategies,
+    strategy_is_active,
+)
 
 __all__ = [
+    "BigId",
+    "UtcDateTime",
     "audit",
     "commands",
     "controller",
+    "database_now",
     "events",
     "heartbeats",
     "live_outputs",
@@ -29,6 +38,7 @@ __all__ = [
     "secrets",
     "steps",
     "strategies",
+    "strategy_is_active",
     "subcloud_groups",
     "subclouds",
     "tokens",

@@ -29,7 +29,7 @@ from rich.table import Table
 from sqlalchemy import event, func, insert, select
 
 from actors.coordinator.subclouds import read_new
-from db.schema import runs, steps, strategies, subclouds
+from db.schema import runs, steps, strategies, strategy_is_active, subclouds
 from messages.commands import Answer, Command, CommandType
 from monitoring.logging import configure_logs
 from runner.fake import FakeRunEnd, FakeRunner
@@ -192,7 +192,7 @@ def _await_end(service: Installation) -> None:
     deadline, pause = monotonic() + _PATIENCE_S, Event()
     while True:
         with service.database.read() as connection:
-            state = connection.execute(select(strategies.c.state).where(strategies.c.deleted_at.is_(None))).scalar_one()
+            state = connection.execute(select(strategies.c.state).where(strategy_is_active)).scalar_one()
         if state == "complete":
             return
         if state != "applying" or monotonic() > deadline:

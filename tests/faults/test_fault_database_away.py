@@ -21,9 +21,9 @@ from actors.worker.worker import StepWorker
 from broker.in_process import InProcessBroker
 from db.database import Database
 from db.encryption import Sealer
+from db.errors import DatabaseUnavailableError
 from db.runs import RunResult
 from db.schema import commands, runs
-from db.unavailable import DatabaseUnavailableError
 from messages.commands import Answer, Command, CommandType
 from runner.phase_playbooks import ControllerLayout
 from runner.playbook_readiness import PlaybookReadiness

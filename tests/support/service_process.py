@@ -16,8 +16,7 @@ from urllib.request import Request, urlopen
 import psutil
 
 from db.database import Database
-from db.migrate import upgrade
-from db.revisions import current_revision
+from db.migrate import current_revision, upgrade
 from db.tokens import Role, TokenStore
 from runner.processes import marked
 from tests.support.migrated_database import place_migrated

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.revisions import known_revisions
+from db.migrate import known_revisions
 from tests.support.installation_processes import InstallationProcesses, new_installation
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitmqServer

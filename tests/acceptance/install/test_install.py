@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from db.revisions import head_revision
+from db.migrate import head_revision
 from tests.acceptance.install.installed_tree import ROOT, Tree, new_tree, next_release
 
 HEAD = str(head_revision())

@@ -17,9 +17,9 @@ from actors.coordinator.coordinator import Coordinator
 from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import ResultWriter
 from broker.outbox_relay import OutboxRelay
+from db.errors import DatabaseUnavailableError
 from db.runs import RunResult
 from db.schema import live_outputs, runs
-from db.unavailable import DatabaseUnavailableError
 from messages.commands import CommandType
 from service.periodic_thread import Loop
 from sites.inspector import DeclaredInspector

@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 from actors.metrics import NullMetrics
 from actors.worker.lease_renewal import LeasedRuns, Leases
 from actors.worker.result_writer import ResultWriter
+from db.errors import DatabaseUnavailableError
 from db.runs import RunResult, claim
 from db.schema import run_outputs, runs
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import UnitOfWork
 from service.periodic_thread import Loop
 from statemachine.snapshot import LEASE_S

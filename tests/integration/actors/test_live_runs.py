@@ -18,10 +18,10 @@ from actors.worker.dependencies import WorkerDependencies
 from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import ResultWriter
 from actors.worker.worker import StepWorker
+from db.errors import DatabaseUnavailableError
 from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
 from db.runs import RunResult, claim, finish
 from db.schema import events, live_outputs, runs
-from db.unavailable import DatabaseUnavailableError
 from db.unit_of_work import UnitOfWork
 from runner.interface import RunEnded
 from runner.progress import Progress

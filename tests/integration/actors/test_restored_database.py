@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select, update
 
 from apidocs.asyncapi.assembly import build_document
-from db.events import newest_id
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
+from db.read_queries import newest_event_id
 from db.restored import RestoreError, continue_after_restore, refused_by_sites
 from db.runs import RunResult, claim, finish
 from db.schema import audit, events, heartbeats, runs, steps, strategies
@@ -131,7 +131,7 @@ def test_followers_are_told(installation: Installation) -> None:
     payload = {**documented["messages"]["event.database.restored"]["payload"], "components": documented}
     Draft202012Validator(payload).validate(document)
     with installation.database.read() as connection:
-        assert row["id"] == newest_id(connection) > done.ids_after
+        assert row["id"] == newest_event_id(connection) > done.ids_after
     assert done.newest_at == datetime.fromisoformat(row["data"]["newest_at"])
 
 

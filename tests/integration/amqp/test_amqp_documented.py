@@ -17,7 +17,7 @@ from api.events import snapshot
 from api.stream.follower import Filter, event_frame, frame
 from apidocs.asyncapi.assembly import build_document
 from broker.amqp.topology import EVENTS
-from db import events as happenings
+from db import read_queries
 from db.schema import events, strategies
 from db.unit_of_work import unit_of_work
 from db.webhooks import disable
@@ -266,7 +266,7 @@ def test_what_travels_is_what_is_documented(
         wait_for(lambda: all(row["published"] for row in node.rows(events)))
         asked, told = (captured(channel, queue) for queue in queues)
         with node.database.read() as connection:
-            rows = happenings.after(connection, 0, 10_000)
+            rows = read_queries.events_after(connection, 0, 10_000)
         end(node)
 
     faults = []

@@ -16,9 +16,9 @@ from api import log_stream as followers_module
 from api.context import SERVICES
 from api.log_stream import LOG_FOLLOWERS
 from api.stream import serving as serving_module
+from db.errors import DatabaseUnavailableError
 from db.schema import live_outputs, preparations, run_outputs, runs, steps, strategies
 from db.tokens import TokenStore
-from db.unavailable import DatabaseUnavailableError
 from tests.support import api_rows
 from tests.support.served_api import ServedApi
 from tests.support.waiting import wait_for

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, event, func, insert, select, upd
 from db.apply_plan import PlanWriter
 from db.load_snapshot import database_time, load_snapshot
 from db.runs import RunResult, claim, finish
-from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, subclouds
+from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, strategy_is_active, subclouds
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import Action, StepChange
 from statemachine.plan import plan
@@ -170,7 +170,7 @@ class InstallationRows:
 
     def strategy_state(self) -> str | None:
         """Return the state of the active strategy."""
-        return self.connection.execute(select(strategies.c.state).where(strategies.c.deleted_at.is_(None))).scalar()
+        return self.connection.execute(select(strategies.c.state).where(strategy_is_active)).scalar()
 
     def preparations(self) -> list[Row[Any]]:
         """Return all preparations."""
@@ -194,7 +194,7 @@ class InstallationRows:
 
     def set_strategy(self, state: str) -> None:
         """Set the state of the active strategy, as a command's handler does."""
-        self.connection.execute(update(strategies).where(strategies.c.deleted_at.is_(None)).values(state=state))
+        self.connection.execute(update(strategies).where(strategy_is_active).values(state=state))
 
 
 SECRET = {"sealed": "c2VhbGVk", "bound_to": "command-1", "created_at": AT}

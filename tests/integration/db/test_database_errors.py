@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.database import Database
-from db.database_errors import explain_database_error
+from db.errors import explain_database_error
 from tests.support.postgres_server import PostgresServer
 from tests.support.tcp_proxy import HOST
 

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 
 from db.database import Database
 from db.downgrade_checks import downgrade_losses
-from db.migrate import downgrade, upgrade
-from db.revisions import MIGRATIONS
+from db.migrate import MIGRATIONS, downgrade, upgrade
 from db.schema import subclouds
 
 _SCRIPT: Final = next(

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection, insert, update
 
 from db.database import Database
+from db.errors import DatabaseUnavailableError
 from db.schema import steps, webhook_deliveries, webhooks
-from db.unavailable import DatabaseUnavailableError
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics

@@ -12,10 +12,8 @@ from sqlalchemy import Connection, func, insert, select, text, update
 from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
 from db.heartbeats import ALIVE_S, ProcessIdentity, ProcessReport, register_process, write_heartbeat
-from db.migrate import downgrade, upgrade
-from db.revisions import MIGRATIONS, head_revision, known_revisions
-from db.schema import audit, heartbeats, run_outputs, runs, secrets, steps, webhooks
-from db.types import database_now
+from db.migrate import MIGRATIONS, downgrade, head_revision, known_revisions, upgrade
+from db.schema import audit, database_now, heartbeats, run_outputs, runs, secrets, steps, webhooks
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 PROCESS = ProcessIdentity(process="one@m/1", name="one", host="ctrl-0", version="1", roles=("api",))

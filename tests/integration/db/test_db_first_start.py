@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from db.database import Database
-from db.revisions import current_revision, head_revision
+from db.migrate import current_revision, head_revision
 
 PARTS = 4
 # What every part does at its start; it waits for its line first, so that all do it at the same moment. They are copies

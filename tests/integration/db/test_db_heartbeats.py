@@ -19,8 +19,7 @@ from db.heartbeats import (
     remove_process,
     write_heartbeat,
 )
-from db.schema import heartbeats
-from db.types import database_now
+from db.schema import database_now, heartbeats
 
 REPORT = ProcessReport(key_ids=("aa", "bb"))
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from db.load_snapshot import database_time, load_all_open, load_snapshot
 from db.runs import hand_back, lose_runs_of, renew
-from db.schema import steps, strategies, subclouds
+from db.schema import steps, strategies, strategy_is_active, subclouds
 from statemachine.plan import plan
 from statemachine.states import RunOutcome
 from tests.integration.db.db_rows import AT, LIMITS, InstallationRows
@@ -79,11 +79,11 @@ class Dice:
             self._delete()
 
     def _delete(self) -> None:
-        active = select(strategies.c.id).where(strategies.c.deleted_at.is_(None)).scalar_subquery()
+        active = select(strategies.c.id).where(strategy_is_active).scalar_subquery()
         unfinished = steps.c.finished_at.is_(None)
         connection = self.installation.connection
         connection.execute(update(steps).where(steps.c.strategy_id == active, unfinished).values(finished_at=AT))
-        connection.execute(update(strategies).where(strategies.c.deleted_at.is_(None)).values(deleted_at=AT))
+        connection.execute(update(strategies).where(strategy_is_active).values(deleted_at=AT))
 
     def standalone(self) -> None:
         self.installation.add_standalone(self.random.choice([SITES - 1, SITES]))

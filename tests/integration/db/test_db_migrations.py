@@ -10,8 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, insert, inspect, select
 
 from db.database import Database
-from db.migrate import downgrade, upgrade
-from db.revisions import MIGRATIONS, current_revision, head_revision, known_revisions
+from db.migrate import MIGRATIONS, current_revision, downgrade, head_revision, known_revisions, upgrade
 from db.schema import commands, controller, metadata, subcloud_groups
 
 

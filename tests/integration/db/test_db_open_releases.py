@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, update
 
-from db.open_releases import open_releases
+from db.inventory import open_releases
 from db.schema import steps, strategies
 from tests.integration.db.db_rows import AT, InstallationRows
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, func, insert, select
 
 from db.database import Database
-from db.events import newest_id, oldest_id
+from db.read_queries import newest_event_id, oldest_event_id
 from db.retention import Retention, purge
 from db.schema import audit, commands, events, run_outputs, runs, steps, strategies, webhook_deliveries, webhooks
 from tests.support.migrated_database import place_migrated
@@ -167,7 +167,7 @@ def test_the_newest_event_stays(database: Database) -> None:
 
     assert 2 == purge(database, KEPT, NOW)
     with database.read() as connection:
-        assert (3, 3) == (oldest_id(connection), newest_id(connection))
+        assert (3, 3) == (oldest_event_id(connection), newest_event_id(connection))
 
 
 def test_standalone_steps_go_when_they_ended_long_ago(database: Database) -> None:

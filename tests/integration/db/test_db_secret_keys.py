@@ -14,9 +14,8 @@ from db.database import Database
 from db.encryption import Sealer, key_id, sealed_with
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.migrate import downgrade, upgrade
-from db.schema import heartbeats, secret_keys, secrets, webhooks
+from db.schema import database_now, heartbeats, secret_keys, secrets, webhooks
 from db.secret_keys import needed_keys, note_sealing, reseal, sealing_ages
-from db.types import database_now
 
 OLD, NEW, LOST = b"o" * 32, b"n" * 32, b"l" * 32
 OLD_ID, NEW_ID, LOST_ID = map(key_id, (OLD, NEW, LOST))

@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db.database import Database
+from db.errors import DatabaseUnavailableError, driver_reason, unavailable_as_one_error
 from db.schema import controller, subcloud_groups
-from db.unavailable import DatabaseUnavailableError, driver_reason, unavailable_as_one_error
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from db.revisions import current_revision, head_revision, known_revisions
+from db.migrate import current_revision, head_revision, known_revisions
 from db.schema import events
 from service.database import only_instance, prepare_schema
 from service.errors import StartError

@@ -13,9 +13,8 @@ from sqlalchemy import insert
 
 from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process, write_heartbeat
-from db.revisions import current_revision, head_revision, known_revisions
-from db.schema import audit, runs
-from db.types import database_now
+from db.migrate import current_revision, head_revision, known_revisions
+from db.schema import audit, database_now, runs
 
 OLDEST, HEAD = known_revisions()[0], str(head_revision())
 PROCESS = ProcessIdentity(process="one@m/1", name="one", host="ctrl-0", version="1", roles=("worker",))

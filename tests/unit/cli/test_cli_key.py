@@ -14,9 +14,8 @@ from cli.key_order import promotion_obstacles, removal_obstacles, rotation_obsta
 from db.database import Database
 from db.encryption import Sealer, key_id, sealed_with
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process, write_heartbeat
-from db.schema import heartbeats, secret_keys, secrets
+from db.schema import database_now, heartbeats, secret_keys, secrets
 from db.secret_keys import note_sealing
-from db.types import database_now
 
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
 A_ID, B_ID, C_ID = map(key_id, (A, B, C))

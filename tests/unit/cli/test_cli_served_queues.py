@@ -8,8 +8,7 @@ import pytest
 
 from cli.queues_command import verdict
 from db.database import Database
-from db.heartbeats import ProcessIdentity, ProcessReport, register_process
-from db.served_queues import ServedQueue, missing_workers, served_queues
+from db.heartbeats import ProcessIdentity, ProcessReport, ServedQueue, missing_workers, register_process, served_queues
 from messages.process_info import TOLD_BY_API, is_ready, readiness_body
 from messages.queues import COMMANDS, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
-from db.schema import heartbeats
-from db.types import database_now
+from db.schema import database_now, heartbeats
 
 
 def register(database, process: str, *roles: str, slots: int | None = None, draining: bool = False) -> None:
