@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from messages.site_addresses import read_address
 from runner.machine_addresses import leads_here
+from statemachine.errors import PrestagerError
 
 Network = IPv4Network | IPv6Network
 
@@ -43,7 +44,7 @@ NOT_ALLOWED: Final = (
 )
 
 
-class AddressNotAllowedError(OSError):
+class AddressNotAllowedError(PrestagerError, OSError):
     """A webhook leads to an address that is not allowed."""
 
     def __init__(self) -> None:

@@ -26,8 +26,8 @@ class Broker:
             raise self.error
 
 
-class Upkeep(TopologyCheck):
-    """An upkeep whose broker and time the test sets."""
+class TimedCheck(TopologyCheck):
+    """A check whose broker and time the test sets."""
 
     def __init__(self, error: PublishError | None = None) -> None:
         self.broker, self.now = Broker(error), 100.0
@@ -36,51 +36,51 @@ class Upkeep(TopologyCheck):
 
 def test_nothing_is_consumed_before_the_queues_are_made() -> None:
     """A consumer that is connected waits until the queues are made."""
-    upkeep = Upkeep()
-    upkeep.request()
-    before = upkeep.may_consume()
-    upkeep.check()
+    check = TimedCheck()
+    check.request()
+    before = check.may_consume()
+    check.check()
 
-    assert (False, True) == (before, upkeep.may_consume())
+    assert (False, True) == (before, check.may_consume())
 
 
 def test_a_broker_that_is_out_of_reach_is_waited_for() -> None:
     """While the broker cannot be used no consumer reads a queue, however long that lasts before one is connected."""
-    upkeep = Upkeep(SILENT)
-    upkeep.check()
-    upkeep.now += 3600
-    upkeep.check()
+    check = TimedCheck(SILENT)
+    check.check()
+    check.now += 3600
+    check.check()
 
-    assert not upkeep.may_consume()
+    assert not check.may_consume()
 
 
 def test_a_refusal_ends_the_waiting() -> None:
     """Where the broker refuses to make the queues, or is full, what is there of them is consumed."""
-    upkeep = Upkeep(PublishError("the broker takes nothing in"))
-    upkeep.check()
+    check = TimedCheck(PublishError("the broker takes nothing in"))
+    check.check()
 
-    assert upkeep.may_consume()
+    assert check.may_consume()
 
 
 @pytest.mark.parametrize(("waited_s", "expected"), [(14.0, False), (15.0, True)])
 def test_a_connected_consumer_waits_for_15_s_at_most(waited_s: float, expected: bool) -> None:
     """Over a line on which queues are never made in time, those that are there are consumed all the same."""
-    upkeep = Upkeep(SILENT)
-    upkeep.request()
-    upkeep.now += 5
-    upkeep.check()
-    upkeep.request()
-    upkeep.now += waited_s - 5
+    check = TimedCheck(SILENT)
+    check.request()
+    check.now += 5
+    check.check()
+    check.request()
+    check.now += waited_s - 5
 
-    assert expected == upkeep.may_consume()
+    assert expected == check.may_consume()
 
 
 def test_what_was_made_once_is_consumed() -> None:
     """A later failure, as while the broker is away, holds no consumer up."""
-    upkeep = Upkeep()
-    upkeep.check()
-    upkeep.broker.error = SILENT
-    upkeep.request()
-    upkeep.check()
+    check = TimedCheck()
+    check.check()
+    check.broker.error = SILENT
+    check.request()
+    check.check()
 
-    assert upkeep.may_consume()
+    assert check.may_consume()
