@@ -1,7 +1,8 @@
-"""`prestager dead-letters`: messages that could not be processed, per queue."""
+"""`prestager dead-letters`: messages that could not be handled, per queue."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,8 +14,8 @@ from broker.amqp.dead_letters import DeadLetter, DeadLetterAdmin, open_dead_lett
 from broker.amqp.errors import DeadLetterAdminError, PublishError
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
-from cli.dead_letter_text import age_text, printable, shown_body
 from cli.tables import print_table
+from messages.secret_names import mask_fields, mask_values
 from service.errors import CommandError
 from service.load_settings import read_settings
 
@@ -25,6 +26,9 @@ _SHOWN: Final = 80
 
 Queue = Annotated[str, typer.Argument(help="Queue, such as commands or prestager.commands.")]
 LetterId = Annotated[str, typer.Argument(help="Id of the letter, as `list` shows it.")]
+_MASK: Final = "********"
+_LONGEST: Final = 16_384
+_UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 @app.command("list")
@@ -168,3 +172,30 @@ def _row(letter: DeadLetter, now: datetime) -> tuple[str, ...]:
         str(len(letter.body)),
         reason if len(reason) <= _SHOWN else reason[: _SHOWN - 1] + "…",
     )
+
+
+def printable(text: str) -> str:
+    """Return one line without characters that a terminal would obey."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def shown_body(body: bytes) -> str:
+    """Return a body for reading: JSON is indented, values that may be secret are hidden, and much is cut."""
+    text = body.decode("utf-8", errors="replace")
+    try:
+        shown = json.dumps(mask_values(json.loads(text), _MASK), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        shown = mask_fields(text, _MASK)
+    lines = "\n".join(map(printable, shown.splitlines()))
+    if len(lines) > _LONGEST:
+        return f"{lines[:_LONGEST]}\n… and {len(lines) - _LONGEST} characters more"
+    return lines
+
+
+def age_text(since: datetime | None, now: datetime) -> str:
+    """Return an age in its greatest unit, such as 3 h."""
+    if since is None:
+        return ""
+    seconds = max(0, int((now - since).total_seconds()))
+    name, unit = next(((name, unit) for name, unit in _UNITS if seconds >= unit), _UNITS[-1])
+    return f"{seconds // unit} {name}"

@@ -1,23 +1,22 @@
-"""`prestager key`: the secret keys that seal passwords and webhooks' secrets, and how one takes another's place."""
+"""`prestager key`: list, add, promote, rotate and remove the secret keys that seal passwords."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from cli.database import store
-from cli.key_order import promotion_obstacles, removal_obstacles, rotation_obstacles
 from cli.seal_command import installation_sealer
 from cli.tables import print_table
 from db.database import Database
 from db.encryption import KEY_BYTES, Sealer, key_id
 from db.heartbeats import all_processes
 from db.read_queries import Row
-from db.secret_keys import needed_keys, reseal, sealing_ages
+from db.secret_keys import MESSAGE_S, needed_keys, reseal, sealing_ages
 from service.errors import CommandError
 from service.key_file import KeyFile, write_keys
 from service.load_settings import read_settings
@@ -168,3 +167,56 @@ def _line(
     sealing = sum(process["key_ids"][:1] == [key] for process in living)
     last = "" if age_s is None else "now" if not age_s else f"{age_s / 60:.0f} min ago"
     return key, place, str(needed[key]), f"{knowing} of {len(living)} know it, {sealing} seal with it", last
+
+
+def promotion_obstacles(processes: Sequence[Row], key: str) -> list[str]:
+    """Return why a key may not seal yet: a sentence for each living process that could not open what it seals."""
+    return [
+        f"{_title(process)} does not know key {key}: add it at the end of that process's key file."
+        for process in processes
+        if process["alive"] and key not in process["key_ids"]
+    ]
+
+
+def rotation_obstacles(processes: Sequence[Row], key: str) -> list[str]:
+    """Return why not everything may be sealed with a key yet: a sentence for each living process in the way."""
+    found = promotion_obstacles(processes, key)
+    found += [
+        f"{_title(process)} still seals with key {process['key_ids'][0]}: make {key} the first line of its key file."
+        for process in processes
+        if process["alive"] and key in process["key_ids"] and process["key_ids"][0] != key
+    ]
+    return found
+
+
+def removal_obstacles(
+    processes: Sequence[Row], needed: Counter[str | None], ages: Mapping[str, float], key: str
+) -> list[str]:
+    """Return why a key must stay: a sentence for each process, row and message that needs it.
+
+    Args:
+        processes: all that reported themselves.
+
+        needed: how many sealed texts of the database need each key.
+
+        ages: seconds since a process sealed with each key last.
+
+        key: id of the key to be removed.
+    """
+    found = [
+        f"{_title(process)} seals with it: make another key the first line of its key file."
+        for process in processes
+        if process["alive"] and process["key_ids"][:1] == [key]
+    ]
+    if needed[key]:
+        found.append(f"Secrets in the database that are sealed with it: {needed[key]}. Run: prestager key rotate")
+    age = ages.get(key)
+    # Of one that still seals it is said above.
+    if not found and age is not None and age < MESSAGE_S:
+        minutes = int((MESSAGE_S - age) // 60) + 1
+        found.append(f"A message of the last hour may be sealed with it. Try again in {minutes} min.")
+    return found
+
+
+def _title(process: Row) -> str:
+    return f"{process['role']} {process['name']} on {process['host']}"

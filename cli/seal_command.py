@@ -14,8 +14,8 @@ from broker.amqp.errors import MalformedCommandError
 from db.encryption import Sealer
 from messages.commands import CommandType
 from service.errors import CommandError
+from service.key_file import load_sealer
 from service.load_settings import read_settings
-from service.secret_key import load_sealer
 from service.settings import Settings
 
 # Longer is a file that was piped by mistake, in characters.

@@ -11,7 +11,7 @@ import typer
 from monitoring.logging import configure_logs
 from service.load_settings import unknown_variables
 from service.process import serve
-from service.roles import ALL_ROLES, Role
+from service.roles import ALL_ROLES, ProcessRole
 from service.startup_checks import doubts, startable_settings
 
 _log = structlog.get_logger(__name__)
@@ -27,12 +27,12 @@ def up() -> None:
 
 def api() -> None:
     """Run the HTTP API alone. It needs PRESTAGER_BROKER_URL; run as many as you like behind a balancer."""
-    _serve(frozenset({Role.API}))
+    _serve(frozenset({ProcessRole.API}))
 
 
 def coordinator() -> None:
     """Run a coordinator alone: one is active, others stand by. It needs PRESTAGER_BROKER_URL."""
-    _serve(frozenset({Role.COORDINATOR}))
+    _serve(frozenset({ProcessRole.COORDINATOR}))
 
 
 def worker(
@@ -44,12 +44,12 @@ def worker(
 ) -> None:
     """Run a worker alone: it checks sites and runs playbooks. It needs PRESTAGER_BROKER_URL."""
     options = {"slots": slots, "worker_name": name, "worker_queues": queues}
-    _serve(frozenset({Role.WORKER}), **{key: value for key, value in options.items() if value is not None})
+    _serve(frozenset({ProcessRole.WORKER}), **{key: value for key, value in options.items() if value is not None})
 
 
-def _serve(roles: frozenset[Role], **given: int | str) -> None:
+def _serve(roles: frozenset[ProcessRole], **given: int | str) -> None:
     settings = startable_settings(**given)
     configure_logs(settings.log_format, settings.log_level)
-    for doubt in (*unknown_variables(os.environ), *doubts(settings, listens=Role.API in roles)):
+    for doubt in (*unknown_variables(os.environ), *doubts(settings, listens=ProcessRole.API in roles)):
         _log.warning("settings.doubt", doubt=doubt)
     serve(settings, roles)

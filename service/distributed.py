@@ -32,8 +32,7 @@ from messages.queues import COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues,
 from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
-from service.periodic_thread import Loop
-from service.webhook_sender_thread import WebhookSenderThread
+from service.periodic_thread import Loop, WebhookSenderThread
 from tracing.tracer import NULL_TRACER, Tracer
 
 # Seconds between two looks at the topology, and at the connection.

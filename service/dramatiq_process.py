@@ -18,13 +18,13 @@ from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
 from service.distributed import AmqpActors
 from service.error_sentences import error_sentence
-from service.roles import Role
+from service.roles import ProcessRole
 from service.startup_checks import startable_settings
 from service.wiring import Installation, build
 
 _log = structlog.get_logger(__name__)
 
-_ROLES = frozenset({Role.COORDINATOR, Role.WORKER})
+_ROLES = frozenset({ProcessRole.COORDINATOR, ProcessRole.WORKER})
 
 
 class ProcessLife(Middleware):

@@ -15,8 +15,7 @@ from db.unit_of_work import forget_unpublished
 from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
-from service.periodic_thread import Loop
-from service.webhook_sender_thread import WebhookSenderThread
+from service.periodic_thread import Loop, WebhookSenderThread
 from tracing.tracer import NULL_TRACER, Tracer
 
 

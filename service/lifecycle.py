@@ -22,9 +22,8 @@ from db.runs import lose_runs_of
 from db.unit_of_work import unit_of_work
 from runner.interface import Runner
 from service.heartbeat import Heartbeat
-from service.periodic_thread import Loop
+from service.periodic_thread import Loop, WebhookSenderThread
 from service.playbook_checks import PlaybookChecks
-from service.webhook_sender_thread import WebhookSenderThread
 
 _log = structlog.get_logger(__name__)
 

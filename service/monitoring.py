@@ -13,10 +13,10 @@ from api.server import create_listener
 from broker.amqp.dead_letters import count_dead_letters
 from monitoring.http_server import Health, create_monitor
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
-from service.connection_limits import MONITOR
+from service.api_server import MONITOR
 from service.errors import StartError, system_reason
 from service.periodic_thread import dead_loops
-from service.roles import Role
+from service.roles import ProcessRole
 from service.wiring import Installation
 
 _log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ def is_alive() -> Mapping[str, str | None]:
 
 
 @asynccontextmanager
-async def monitoring(installation: Installation, roles: frozenset[Role], health: Health) -> AsyncIterator[None]:
+async def monitoring(installation: Installation, roles: frozenset[ProcessRole], health: Health) -> AsyncIterator[None]:
     """Listen until the end of the block, if the settings say where.
 
     Raises:
@@ -59,13 +59,13 @@ async def monitoring(installation: Installation, roles: frozenset[Role], health:
             asking.close()
 
 
-def _watch(installation: Installation, roles: frozenset[Role]) -> Sequence[DatabaseMetrics | DeadLetterMetrics]:
+def _watch(installation: Installation, roles: frozenset[ProcessRole]) -> Sequence[DatabaseMetrics | DeadLetterMetrics]:
     """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
     registry, settings = installation.meters.registry, installation.settings
     runner = installation.runner
     if runner is not None:
         installation.meters.watch_slots(settings.slots, lambda: runner.free_slots)
-    if Role.COORDINATOR not in roles:
+    if ProcessRole.COORDINATOR not in roles:
         return []
     facts = DatabaseMetrics(installation.database)
     registry.register(facts)

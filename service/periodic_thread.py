@@ -1,8 +1,10 @@
-"""A thread that does one thing again and again: when woken, and at least every few seconds."""
+"""Threads of a process: one that repeats its work, and one that sends webhooks."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 from typing import Final
 from weakref import WeakSet
@@ -10,6 +12,7 @@ from weakref import WeakSet
 import structlog
 
 from db.errors import DatabaseUnavailableError
+from webhooks.sender import WebhookSender
 
 _log = structlog.get_logger(__name__)
 
@@ -20,6 +23,8 @@ _RETRY_S: Final = 1.0
 
 # Loops that were started and not stopped, for whoever asks whether this process lives.
 _running: Final[WeakSet[Loop]] = WeakSet()
+# Pause before a sender that broke is made anew, in seconds; only a bug breaks it.
+_SENDER_RETRY_S: Final = 1.0
 
 
 def dead_loops() -> list[str]:
@@ -87,3 +92,37 @@ class Loop:
             _log.warning("loop.failed", loop=self.name, reason=str(error))
         else:
             _log.error("loop.failed", loop=self.name, exc_info=error)
+
+
+class WebhookSenderThread:
+    """Sends from `start` to `stop`, once each; `make` makes the sender, on the thread's own event loop."""
+
+    def __init__(self, make: Callable[[], WebhookSender]) -> None:
+        self._make = make
+        self._thread = Loop("webhooks", lambda: asyncio.run(self._send()), _SENDER_RETRY_S)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Begin nothing more, and finish or let go of what is in hand, without anybody waiting for it."""
+        self._is_stopping = True
+        if self._loop is not None:
+            # Its end may have come meanwhile.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop.set)
+
+    def stop(self) -> None:
+        """Drain, and wait for it. Repeating it does nothing."""
+        self.drain()
+        self._thread.stop()
+
+    async def _send(self) -> None:
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        if not self._is_stopping:
+            await self._make().run(self._stop)

@@ -34,17 +34,14 @@ from runner.playbook_readiness import LOOSE_S
 from runner.private_dir import NoRunRootError
 from runner.processes import ProcessesLeftError
 from runner.supervisor import WorkerNameTakenError
-from service.authentication import build_authenticator
-from service.connection_limits import api_bounds
+from service.api_server import api_bounds, build_authenticator, server_certificate
 from service.database import only_instance
 from service.distributed import AmqpActors
 from service.errors import StartError, system_reason
 from service.monitoring import is_alive, monitoring
-from service.ready_file import Readiness
-from service.roles import ALL_ROLES, Role
-from service.server_certificate import server_certificate
+from service.readiness import AsyncCheck, Check, Readiness, SharedChecks
+from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
-from service.shared_checks import AsyncCheck, Check, SharedChecks
 from service.site_access import probe_factory
 from service.wiring import Installation, build
 from sites.availability_probe import AvailabilityProbe, ProbeRules
@@ -54,7 +51,7 @@ _log = structlog.get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
+def serve(settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES) -> None:
     """Run one process of the service until SIGTERM or SIGINT; a second one ends it at once.
 
     Raises:
@@ -74,7 +71,7 @@ def serve(settings: Settings, roles: frozenset[Role] = ALL_ROLES) -> None:
 class _Service:
     """One life of the service."""
 
-    def __init__(self, installation: Installation, roles: frozenset[Role]) -> None:
+    def __init__(self, installation: Installation, roles: frozenset[ProcessRole]) -> None:
         self._installation = installation
         self._roles = roles
         self._settings = installation.settings
@@ -126,7 +123,7 @@ class _Service:
     @asynccontextmanager
     async def _api(self) -> AsyncIterator[str | None]:
         """Listen, and stop listening at the end; give the URL with its real port, None without an API."""
-        if Role.API not in self._roles:
+        if ProcessRole.API not in self._roles:
             yield None
             return
         settings = self._settings
@@ -179,7 +176,7 @@ class _Service:
 
     @asynccontextmanager
     async def _probe(self) -> AsyncIterator[None]:
-        if not self._settings.probe or Role.COORDINATOR not in self._roles:
+        if not self._settings.probe or ProcessRole.COORDINATOR not in self._roles:
             yield
             return
         probe = AvailabilityProbe(
@@ -196,7 +193,7 @@ class _Service:
     async def _readiness(self) -> Mapping[str, str | None]:
         # What costs nothing to know is told as it is now.
         checks = {"service": self._unready, **await self._checks.results()}
-        if Role.WORKER in self._roles and self._installation.actors.worker.is_draining:
+        if ProcessRole.WORKER in self._roles and self._installation.actors.worker.is_draining:
             checks["worker"] = "drains: it finishes its runs and takes no more"
         return checks
 
@@ -204,13 +201,13 @@ class _Service:
         blocking: dict[str, Check] = {"database": self._database_fault, "schema": self._schema_fault}
         asynchronous: dict[str, AsyncCheck] = {}
         actors = self._installation.actors
-        if Role.WORKER in self._roles:
+        if ProcessRole.WORKER in self._roles:
             # It looks at files, which may be on a network.
             playbooks = actors.worker.playbooks
             blocking["playbooks"] = lambda: playbooks.obstacle(within_s=LOOSE_S)
         if isinstance(actors, AmqpActors):
             blocking["broker"] = actors.broker_fault
-            if Role.COORDINATOR in self._roles:
+            if ProcessRole.COORDINATOR in self._roles:
                 # Told only: commands are taken, and wait in the database.
                 blocking["workers"] = self._missing_workers
         if isinstance(self._authenticator, KeystoneAuthenticator):

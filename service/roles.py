@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Role(StrEnum):
+class ProcessRole(StrEnum):
     """Roles of a process in an installation."""
 
     API = "api"
@@ -14,4 +14,4 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
-ALL_ROLES: Final = frozenset(Role)
+ALL_ROLES: Final = frozenset(ProcessRole)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from messages.process_info import program_version
 from service.errors import StartError
-from service.roles import Role
+from service.roles import ProcessRole
 from service.settings import Settings
 from tracing.collector import TracingUnavailableError, open_tracer, read_headers
 from tracing.tracer import NULL_TRACER, Tracer
 
 
-def role_tracer(settings: Settings, roles: frozenset[Role], owner: str) -> Tracer:
+def role_tracer(settings: Settings, roles: frozenset[ProcessRole], owner: str) -> Tracer:
     """Return the tracer of a process; `owner` is its unique name.
 
     Raises:

@@ -35,12 +35,12 @@ from service.distributed import AmqpActors, AmqpMessages, amqp_relay
 from service.embedded import EmbeddedActors, InProcessMessages
 from service.errors import StartError
 from service.heartbeat import ReportedProcess
-from service.roles import ALL_ROLES, Role
-from service.secret_key import load_sealer
+from service.key_file import load_sealer
+from service.periodic_thread import WebhookSenderThread
+from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.site_access import controller_check, dcmanager_operations, site_inspector, software_lister
 from service.tracing import role_tracer
-from service.webhook_sender_thread import WebhookSenderThread
 from sites.host_key_scan import ScanLimits
 from statemachine.eligibility import EligibilityRules
 from statemachine.phases import PLAYBOOK_PHASES
@@ -71,7 +71,7 @@ class Installation:
 
 
 def build(
-    settings: Settings, roles: frozenset[Role] = ALL_ROLES, runner_factory: RunnerFactory | None = None
+    settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES, runner_factory: RunnerFactory | None = None
 ) -> Installation:
     """Build one process; `runner_factory` takes the place of the Ansible supervisor.
 
@@ -98,7 +98,7 @@ class _Parts:
         settings: Settings,
         database: Database,
         sealer: Sealer,
-        roles: frozenset[Role] = ALL_ROLES,
+        roles: frozenset[ProcessRole] = ALL_ROLES,
         *,
         has_ansible: bool = True,
     ) -> None:
@@ -130,7 +130,7 @@ class _Parts:
         )
         return self._installation(actors, factory(actors.worker.finished))
 
-    def distributed(self, url: str, roles: frozenset[Role], factory: RunnerFactory) -> Installation:
+    def distributed(self, url: str, roles: frozenset[ProcessRole], factory: RunnerFactory) -> Installation:
         with self._database.read() as connection:
             source = event_source(installation_id(connection))
         name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
@@ -142,12 +142,12 @@ class _Parts:
             messages,
             relay=relay,
             retention=self._retention,
-            coordinator=self._coordinator() if Role.COORDINATOR in roles else None,
-            tools=self._tools() if Role.WORKER in roles else None,
-            webhooks=self._webhooks() if Role.COORDINATOR in roles else None,
+            coordinator=self._coordinator() if ProcessRole.COORDINATOR in roles else None,
+            tools=self._tools() if ProcessRole.WORKER in roles else None,
+            webhooks=self._webhooks() if ProcessRole.COORDINATOR in roles else None,
             process=self._process(),
         )
-        return self._installation(actors, factory(actors.worker.finished) if Role.WORKER in roles else None)
+        return self._installation(actors, factory(actors.worker.finished) if ProcessRole.WORKER in roles else None)
 
     def supervisor(self, on_finished: OnFinished) -> Runner:
         return Supervisor(
@@ -169,7 +169,7 @@ class _Parts:
         )
 
     def _process(self) -> ReportedProcess:
-        settings, is_worker = self._settings, Role.WORKER in self._roles
+        settings, is_worker = self._settings, ProcessRole.WORKER in self._roles
         identity = ProcessIdentity(
             process=self._owner,
             name=settings.worker_name,

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
-from cli.demo.client import DemoClient
-from cli.demo.comparison import SiteVerdict, judge_sites, strategy_fault
-from cli.demo.directory import Workplace, environment
+from cli.demo.directory import Workplace, directory_sites, environment, require_ssh, ssh_sites
 from cli.demo.progress import progress_view
-from cli.demo.service import run_command, running_service
-from cli.demo.sites import directory_sites, require_ssh, ssh_sites
+from cli.demo.service import DemoClient, run_command, running_service
 from cli.tables import output, print_table
-from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, build_fleet
+from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, Expected, build_fleet
 from service.errors import CommandError
-from statemachine.states import MOVING_STRATEGIES
+from statemachine.states import MOVING_STRATEGIES, StepState, StrategyState
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
 _LOOK_S: Final = 0.5
 # Several times what two slow cores need.
 _LONGEST_S: Final = 900.0
+# A site that is in neither list: nobody said what became of it.
+_UNKNOWN: Final = "unknown"
 
 
 def demo(
@@ -148,3 +148,74 @@ def _near(path: Path) -> Path:
     """Return a path as one would type it here."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteVerdict:
+    """One site at the end."""
+
+    name: str
+    # A DemoOutcome, the state of a step that did not end, or `unknown`.
+    outcome: str
+    # Why, in Prestager's words; empty where there is nothing to say.
+    reason: str
+    # Number of its batch; None without a step.
+    stage: int | None
+    # What was expected instead; empty: it is as expected.
+    instead_of: str
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Tell whether the site ended as it had to."""
+        return not self.instead_of
+
+
+def judge_sites(
+    expected: Mapping[str, Expected], steps: Iterable[Mapping[str, Any]], excluded: Iterable[Mapping[str, str]]
+) -> list[SiteVerdict]:
+    """Return a verdict for every site that was expected or is there, in the order of names."""
+    by_name = {step["cloud"]: step for step in steps}
+    left_out = {site["name"]: site["reason"] for site in excluded}
+    return [
+        _judge(name, expected.get(name), by_name.get(name), left_out.get(name))
+        for name in sorted({*expected, *by_name, *left_out})
+    ]
+
+
+def strategy_fault(expected: Mapping[str, Expected], state: str) -> str | None:
+    """Return what is wrong with the strategy's own end, None when it is right: one failed site fails it."""
+    has_failure = any(site.outcome == DemoOutcome.FAILED for site in expected.values())
+    wanted = StrategyState.FAILED if has_failure else StrategyState.COMPLETE
+    return None if state == wanted else f"The strategy ended {state}, expected was {wanted}."
+
+
+def outcome_of(step: Mapping[str, Any]) -> str:
+    """Return the outcome of a step: a complete one that has something to say was skipped."""
+    if step["state"] == StepState.COMPLETE:
+        return DemoOutcome.SKIPPED if step["details"] else DemoOutcome.COMPLETE
+    return DemoOutcome.FAILED if step["state"] == StepState.FAILED else str(step["state"])
+
+
+def _judge(
+    name: str, expected: Expected | None, step: Mapping[str, Any] | None, left_out_because: str | None
+) -> SiteVerdict:
+    outcome, reason = _UNKNOWN, ""
+    if step is not None:
+        outcome, reason = outcome_of(step), step["details"]
+    elif left_out_because is not None:
+        outcome, reason = DemoOutcome.LEFT_OUT, left_out_because
+    return SiteVerdict(
+        name=name,
+        outcome=outcome,
+        reason=reason,
+        stage=None if step is None else step["stage"],
+        instead_of=_difference(expected, outcome, reason),
+    )
+
+
+def _difference(expected: Expected | None, outcome: str, reason: str) -> str:
+    if expected is None:
+        return "no such site"
+    if expected.outcome != outcome or (expected.reason and expected.reason not in reason):
+        return f"{expected.outcome}: {expected.reason}" if expected.reason else str(expected.outcome)
+    return ""

@@ -5,15 +5,11 @@ from __future__ import annotations
 import typer
 
 from cli.doctor.broker_checks import broker_findings
-from cli.doctor.database_checks import store_findings
-from cli.doctor.dcmanager_checks import dcmanager_findings
+from cli.doctor.controller_checks import dcmanager_findings, keystone_findings, site_findings
+from cli.doctor.database_checks import host_key_findings, store_findings
 from cli.doctor.finding import Level
-from cli.doctor.host_key_checks import host_key_findings
-from cli.doctor.key_checks import key_findings
-from cli.doctor.keystone_checks import keystone_findings
 from cli.doctor.machine_checks import room_findings, settings_findings
-from cli.doctor.site_checks import site_findings
-from cli.doctor.worker_checks import worker_findings
+from cli.doctor.process_checks import key_findings, worker_findings
 from cli.tables import print_table
 from service.load_settings import read_settings
 

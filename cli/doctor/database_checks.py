@@ -1,4 +1,4 @@
-"""The database: reached, of our schema, and on our time. Changes nothing."""
+"""Checks of the database: connection, schema, time, and the subclouds in it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -8,22 +8,32 @@ from pathlib import Path
 from time import time
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, fail, ok, warn
-from cli.doctor.subcloud_checks import subcloud_findings
 from db.database import Database
 from db.errors import explain_database_error
+from db.host_keys import good_host_keys
 from db.load_snapshot import database_time
 from db.migrate import current_revision, head_revision
 from db.restored import refused_by_sites
+from db.schema import subclouds
+from messages.connection_variables import is_reached_by_ssh
+from messages.site_addresses import is_reserved_host_name, rename_text
 from service.database import schema_error
 from service.settings import Settings
+from statemachine.host_keys import HostKeyPolicy
 
 _SKEW_S: Final = 5.0
 # How far back failures are looked at.
 _LOOKED_BACK: Final = timedelta(days=7)
+# Subclouds that are named in one finding.
+_MOST_NAMES: Final = 20
+_IGNORED = (
+    "PRESTAGER_HOST_KEYS=ignore: any server that answers at the address of a site is sent its password. accept-new"
+    " stops at a changed key."
+)
 
 
 def store_findings(settings: Settings) -> Iterator[Finding]:
@@ -106,3 +116,59 @@ def _skew(database: Database) -> Finding:
         f"the database's is {abs(skew):.0f} s {side}: leases are safe, times in answers and logs are not. Have both"
         " machines synchronise their clocks.",
     )
+
+
+def subcloud_findings(database: Database) -> Iterator[Finding]:
+    """Warn of reserved names, and of connection variables that an upgrade took out."""
+    query = select(subclouds.c.name, subclouds.c.removed_variables).order_by(subclouds.c.name)
+    with database.read() as connection:
+        removed = {row.name: row.removed_variables for row in connection.execute(query)}
+    yield from (warn("subclouds", rename_text(name)) for name in removed if is_reserved_host_name(name))
+    for variables in sorted({tuple(one) for one in removed.values() if one}):
+        names = [name for name, one in removed.items() if tuple(one) == variables]
+        yield warn(
+            "subclouds",
+            f"The upgrade took out {', '.join(variables)} of {_listed(names)}: who had set them is not known. Until"
+            " they are imported again (prestager subcloud import --update), these are not prestaged.",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
+
+
+def host_key_findings(settings: Settings) -> Iterator[Finding]:
+    """Tell whether sites are known by their keys; a database that cannot be read is another check's."""
+    if settings.host_keys is HostKeyPolicy.IGNORE:
+        yield warn("host keys", _IGNORED)
+        return
+    counts = _counts(settings)
+    if counts is None:
+        return
+    known, all_of_them = counts
+    text = f"{known} of {all_of_them} sites behind SSH are known by a key ({settings.host_keys})."
+    if settings.host_keys is HostKeyPolicy.STRICT and known < all_of_them:
+        yield warn("host keys", f"{text} The others are not prestaged until: prestager subcloud set-host-key NAME FILE")
+    else:
+        yield ok("host keys", text)
+
+
+def _counts(settings: Settings) -> tuple[int, int] | None:
+    database = Database(settings.store_url)
+    try:
+        url = database.url
+        # A connection would make the file.
+        if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+            return None
+        if current_revision(database) != head_revision():
+            return None
+        with database.read() as connection:
+            columns = select(subclouds.c.connection, subclouds.c.host_keys, subclouds.c.host_keys_origin)
+            rows = connection.execute(columns).mappings().all()
+    except SQLAlchemyError:
+        return None
+    finally:
+        database.close()
+    sites = [good_host_keys(row, settings.host_keys) for row in rows if is_reached_by_ssh(row["connection"])]
+    return sum(bool(keys) for keys in sites), len(sites)

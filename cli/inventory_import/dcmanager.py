@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from cli.inventory_import.ansible_inventory import Hosts
+from cli.inventory_import.inventory_file import Hosts
 from service.errors import CommandError
 from sites.dcmanager import LONGEST_LIST, SUBCLOUDS, listed_objects
 from sites.errors import ErrorKind, SiteRequestError

@@ -10,9 +10,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cli.inventory_import.ansible_inventory import Hosts
-from cli.inventory_import.connection import PREFIX, KeepRule, Omissions, connection_variables
-from cli.inventory_import.host_variables import present, readable, unusable_variables
+from cli.inventory_import.host_variables import (
+    PREFIX,
+    KeepRule,
+    Omissions,
+    connection_variables,
+    present,
+    readable,
+    unusable_variables,
+)
+from cli.inventory_import.inventory_file import Hosts
 from messages.errors import HostKeyError
 from messages.host_keys import HostKey, parse_host_keys
 from messages.secret_names import is_secret_name

@@ -28,7 +28,7 @@ from db.unit_of_work import UnitOfWork
 from messages.commands import Answer, Command, CommandType
 from runner.interface import OnFinished, Runner
 from service import wiring
-from service.roles import ALL_ROLES, Role
+from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from sites.inspector import DeclaredInspector
 from tests.support.fake_playbooks import FakePlaybooks
@@ -213,7 +213,7 @@ class StartedInstallation(Installation):
         directory: Path,
         url: str | None,
         *,
-        roles: frozenset[Role] = ALL_ROLES,
+        roles: frozenset[ProcessRole] = ALL_ROLES,
         playbooks: FakePlaybooks | None = None,
         slots: int = 50,
         runner_factory: Callable[[OnFinished], Runner] | None = None,

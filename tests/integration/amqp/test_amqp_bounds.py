@@ -19,7 +19,7 @@ from db.schema import commands
 from messages.commands import Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE
-from service.roles import Role
+from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.virtual_host import VirtualHost
@@ -29,7 +29,7 @@ from tests.support.waiting import wait_for
 BOUND_S = 1.0
 # The rest is for a busy machine.
 LONGEST_S = BOUND_S + 1.0
-COORDINATOR = frozenset({Role.COORDINATOR})
+COORDINATOR = frozenset({ProcessRole.COORDINATOR})
 
 
 @pytest.fixture(autouse=True)

@@ -16,15 +16,15 @@ from db.heartbeats import all_processes
 from db.schema import steps, strategies
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
-from service.roles import Role
+from service.roles import ProcessRole
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import StartedInstallation
 from tests.support.tcp_proxy import HOST, TcpProxy
 from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
-WORKER = frozenset({Role.WORKER})
-NOT_WORKER = frozenset({Role.COORDINATOR})
+WORKER = frozenset({ProcessRole.WORKER})
+NOT_WORKER = frozenset({ProcessRole.COORDINATOR})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from broker.amqp.event_publisher import EventPublisher
 from broker.amqp.publisher import Outgoing, Publisher
 from broker.amqp.topology import EVENTS
 from db.schema import events, strategies
-from service.roles import Role
+from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
 from tests.support.virtual_host import END_S, Requester, VirtualHost
 from tests.support.waiting import wait_for
@@ -59,7 +59,7 @@ class TestEvents:
     ) -> None:
         """What was not confirmed is published again under the same number; what was is not."""
         queue = self.listen(host, requester)
-        node = start(roles=frozenset({Role.API}))
+        node = start(roles=frozenset({ProcessRole.API}))
         with node.database.write() as connection:
             for name in "ab":
                 connection.execute(events.insert().values(**new_event(name)))
@@ -83,7 +83,7 @@ class TestEvents:
         self, host: VirtualHost, start: Callable[..., StartedInstallation]
     ) -> None:
         """An event of a transaction that is not committed is not published; one that is rolled back never is."""
-        node = start(roles=frozenset({Role.API}))
+        node = start(roles=frozenset({ProcessRole.API}))
         publisher = Unconfirmed(host.url(), "test", broken=False)
         publisher.start()
         told = EventPublisher(node.database, publisher, "/here")

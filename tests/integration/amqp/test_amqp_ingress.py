@@ -18,14 +18,14 @@ from db.schema import audit, commands
 from db.schema import subcloud_groups as groups
 from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
-from service.roles import Role
+from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
 from tests.support.virtual_host import END_S, Requester, VirtualHost, command_event
 from tests.support.waiting import wait_for
 
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 
-COORDINATOR_ONLY = frozenset({Role.COORDINATOR})
+COORDINATOR_ONLY = frozenset({ProcessRole.COORDINATOR})
 
 
 class TestIngress:

@@ -31,7 +31,7 @@ from messages.commands import Command, CommandType
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from runner.progress import TaskEnd, TaskTime
-from service.roles import Role
+from service.roles import ProcessRole
 from statemachine.states import RunOutcome
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
@@ -131,9 +131,9 @@ def test_a_standalone_prestage_is_one_trace_from_http_to_its_last_phase(
 ) -> None:
     """The caller's trace goes on through API, RabbitMQ, coordinator and worker; each message and event carries it."""
     options = traced(collector)
-    api = start(roles=frozenset({Role.API}), **options)
-    coordinator = start(roles=frozenset({Role.COORDINATOR}), **options)
-    worker = start(roles=frozenset({Role.WORKER}), **options)
+    api = start(roles=frozenset({ProcessRole.API}), **options)
+    coordinator = start(roles=frozenset({ProcessRole.COORDINATOR}), **options)
+    worker = start(roles=frozenset({ProcessRole.WORKER}), **options)
     assert 200 == api.add_site("edge").status
     with host.channel() as channel, http(api) as send:
         heard = channel.queue_declare("", exclusive=True).method.queue

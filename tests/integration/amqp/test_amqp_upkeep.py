@@ -16,13 +16,13 @@ from messages.errors import TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE, WORKER_QUEUES
 from messages.queues import COORDINATOR as COORDINATOR_QUEUE
 from service.distributed import AmqpActors
-from service.roles import Role
+from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
 from tests.support.virtual_host import END_S, VirtualHost
 from tests.support.waiting import wait_for
 
-COORDINATOR = frozenset({Role.COORDINATOR})
-API = frozenset({Role.API})
+COORDINATOR = frozenset({ProcessRole.COORDINATOR})
+API = frozenset({ProcessRole.API})
 
 
 @pytest.fixture

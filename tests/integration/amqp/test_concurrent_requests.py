@@ -12,7 +12,7 @@ from db.schema import commands
 from db.schema import subcloud_groups as groups
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError
-from service.roles import Role
+from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
 from tests.support.virtual_host import END_S, VirtualHost
 
@@ -32,8 +32,8 @@ def processes(request: pytest.FixtureRequest, start: Callable[..., StartedInstal
     """Give the processes that take requests: one with everything in it, or two APIs beside a coordinator."""
     if request.param == "embedded":
         return [start(url=None)]
-    coordinator = start(roles=frozenset({Role.API, Role.COORDINATOR}))
-    return [coordinator, start(roles=frozenset({Role.API}))]
+    coordinator = start(roles=frozenset({ProcessRole.API, ProcessRole.COORDINATOR}))
+    return [coordinator, start(roles=frozenset({ProcessRole.API}))]
 
 
 def ask_at_once(processes: list[StartedInstallation], asked: list[Command]) -> list[Answer]:
@@ -87,7 +87,7 @@ def test_mixed_content_at_once(processes: list[StartedInstallation]) -> None:
 
 def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """After a request that got no answer in time, other content under its id gets 409 and never the late answer."""
-    api = start(roles=frozenset({Role.API}))
+    api = start(roles=frozenset({ProcessRole.API}))
     hasty = api.process.actors.transport(0.2)
 
     async def give_up() -> None:
@@ -99,7 +99,7 @@ def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., S
     patient = api.transport._message  # type: ignore[union-attr]
     api.loop.do(give_up())
     late = asyncio.run_coroutine_threadsafe(hasty_repeat(hasty), api.loop._loop)
-    start(roles=frozenset({Role.COORDINATOR}))
+    start(roles=frozenset({ProcessRole.COORDINATOR}))
 
     assert (409, CONFLICT) == (late.result(END_S).status, late.result().detail)
     assert 200 == api.execute(creation("alice/late", "first")).status

@@ -24,7 +24,7 @@ from db.database import Database
 from db.schema import strategies
 from messages.queues import COMMANDS
 from runner.fake import FakeRunner
-from service.roles import Role
+from service.roles import ProcessRole
 from service.settings import Settings
 from service.wiring import Installation, build
 from statemachine.host_keys import HostKeyPolicy
@@ -75,7 +75,7 @@ class AmqpInstallation:
 
     def start(self) -> None:
         """Start a coordinator and a worker whose playbooks do nothing; returns when commands are consumed."""
-        roles = frozenset({Role.COORDINATOR, Role.WORKER})
+        roles = frozenset({ProcessRole.COORDINATOR, ProcessRole.WORKER})
         process = build(self.settings, roles, lambda done: FakeRunner(slots=4, on_finished=done))
         self.process = process
         process.actors.start(process.runner)

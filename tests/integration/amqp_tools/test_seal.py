@@ -11,7 +11,7 @@ import pytest
 from broker.amqp.cloudevents import to_command
 from db.encryption import UnsealingError
 from messages.commands import Command
-from service.secret_key import load_sealer
+from service.key_file import load_sealer
 from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 
 SOURCE = "//ci.example.net/night job"

@@ -15,7 +15,7 @@ PARTS = 4
 # of one process, made before it opened anything: what takes long is reading the program four times.
 START = """
 import os, sys
-from service.secret_key import load_sealer
+from service.key_file import load_sealer
 from service.database import open_database, prepare_schema
 from service.settings import Settings
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cli.doctor.dcmanager_checks import dcmanager_findings
+from cli.doctor.controller_checks import dcmanager_findings
 from cli.doctor.finding import Level
 from db.inventory import installation_id
 from db.schema import subclouds

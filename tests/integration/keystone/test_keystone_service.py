@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from cli.doctor.controller_checks import keystone_findings
 from cli.doctor.finding import Level
-from cli.doctor.keystone_checks import keystone_findings
 from service.settings import Settings
 from tests.integration.keystone.keystone_api import KeystoneApi
 from tests.support.dcmanager_client import DcmanagerClient

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.dcmanager_import.reading import map_dcmanager
+from cli.dcmanager_settings import map_dcmanager
 from service.settings import Settings
 
 # Written as puppet does; every secret has "hidden" in it.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.file_rights import SECRET_FILES, file_right_warnings
+from service.file_checks import SECRET_FILES, file_right_warnings
 from service.settings import Settings
 from tests.support.server_certificates import make_certificate
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from cli.inventory_import.connection import PREFIX
+from cli.inventory_import.host_variables import PREFIX
 from db.database import Database
 from db.schema import subclouds
 from messages.connection_variables import is_set_by_prestager, is_used_by_runs

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from cli.key_order import promotion_obstacles, removal_obstacles, rotation_obstacles
+from cli.key_commands import promotion_obstacles, removal_obstacles, rotation_obstacles
 from db.database import Database
 from db.encryption import Sealer, key_id, sealed_with
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process, write_heartbeat

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service import ready_file as readiness
-from service.ready_file import Readiness
+from service import readiness
+from service.readiness import Readiness
 from tests.support.waiting import wait_for
 
 

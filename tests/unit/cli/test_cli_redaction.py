@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.dead_letter_text import shown_body
+from cli.dead_letter_commands import shown_body
 from messages.secret_names import mask_fields
 from monitoring import redaction
 from monitoring.logging import configure_logs

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.client import DemoClient
 from cli.demo.directory import environment
-from cli.demo.service import run_command, running_service
+from cli.demo.service import DemoClient, run_command, running_service
 from cli.tables import print_table
 from service.errors import CommandError
 

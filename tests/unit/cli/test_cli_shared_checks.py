@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from threading import Event, active_count
 
-from service.shared_checks import SharedChecks
+from service.readiness import SharedChecks
 
 
 class Count:

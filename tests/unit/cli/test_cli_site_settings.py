@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.dcmanager_checks import dcmanager_findings
+from cli.doctor.controller_checks import dcmanager_findings, site_findings
 from cli.doctor.finding import Level
-from cli.doctor.site_checks import site_findings
 from service.errors import StartError
 from service.settings import Settings
 from service.site_access import dcmanager_operations, probe_factory, site_inspector
-from service.site_checks import site_faults
+from service.startup_checks import site_faults
 from simulator.site_spec import Account, SiteSpec
 from sites.dcmanager import DcmanagerOperations
 from tests.support.server_certificates import make_certificate

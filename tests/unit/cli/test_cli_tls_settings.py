@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service import connection_limits
-from service.connection_limits import api_bounds
-from service.roles import ALL_ROLES, Role
+from service import api_server
+from service.api_server import api_bounds
+from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from tests.support.server_certificates import make_certificate, write_key
 
@@ -145,15 +145,15 @@ class TestConnections:
         """Set how many files may be open, as far as the bounds see."""
 
         def limit(number: int) -> None:
-            monkeypatch.setattr(connection_limits.resource, "getrlimit", lambda _: (number, number))
+            monkeypatch.setattr(api_server.resource, "getrlimit", lambda _: (number, number))
 
         return limit  # type: ignore[return-value]
 
     @pytest.mark.parametrize("files", [64, 256, 1024, 4096, 65536, 1_048_576])
     @pytest.mark.parametrize("asked", [None, 10, 1_000_000])
-    @pytest.mark.parametrize("roles", [ALL_ROLES, frozenset({Role.API})])
+    @pytest.mark.parametrize("roles", [ALL_ROLES, frozenset({ProcessRole.API})])
     def test_below_the_descriptors(
-        self, open_files: Callable[[int], None], files: int, asked: int | None, roles: frozenset[Role]
+        self, open_files: Callable[[int], None], files: int, asked: int | None, roles: frozenset[ProcessRole]
     ) -> None:
         """Whatever is asked for, connections leave room among the open files, and an address has at most half."""
         open_files(files)

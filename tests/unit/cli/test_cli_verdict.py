@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.demo.comparison import judge_sites, strategy_fault
+from cli.demo.command import judge_sites, strategy_fault
 from demo.sites_content import DemoOutcome, Expected
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from db.schema import audit, webhook_deliveries, webhooks
-from service.secret_key import load_sealer
+from service.key_file import load_sealer
 from service.settings import Settings
 
 URL = "http://receiver.example/hook"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from service.secret_key import load_sealer
+from service.key_file import load_sealer
 from service.settings import Settings
 from tests.unit.deploy.deploy_files import ROOT, compose
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from cli.main import application
-from service.ready_file import BEAT_S
+from service.readiness import BEAT_S
 from service.settings import Settings
 from tests.unit.deploy.deploy_files import ROOT
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from service.key_file import load_sealer
 from service.load_settings import examine_settings, shown_settings
-from service.secret_key import load_sealer
 from service.settings import Settings
 
 URL = "amqp://user:hidden@broker:5672/%2F"

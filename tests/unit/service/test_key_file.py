@@ -11,8 +11,7 @@ from structlog.testing import capture_logs
 
 from db.encryption import key_id
 from service.errors import StartError
-from service.key_file import KeyFile, make_key_file, parse_keys, write_keys
-from service.secret_key import load_sealer
+from service.key_file import KeyFile, load_sealer, make_key_file, parse_keys, write_keys
 from service.settings import Settings
 from tests.support import unprivileged
 

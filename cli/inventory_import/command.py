@@ -1,4 +1,4 @@
-"""`prestager subcloud`: the inventory of sites."""
+"""`prestager subcloud import`: register the sites of a file or of a dcmanager."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import typer
 
 from cli import host_key_commands, unstage_command
 from cli.database import store
-from cli.inventory_import.ansible_inventory import Hosts
 from cli.inventory_import.dcmanager import read_dcmanager
+from cli.inventory_import.inventory_file import Hosts, read_hosts
 from cli.inventory_import.reading import read_fleet
 from cli.inventory_import.registering import ImportRules, Registered, register
-from cli.inventory_import.sources import read_hosts
 from service.errors import CommandError
 from service.load_settings import read_settings
 

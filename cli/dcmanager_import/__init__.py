@@ -1,1 +1,0 @@
-"""Writes our settings from those of dcmanager on the same controller."""

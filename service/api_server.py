@@ -1,0 +1,127 @@
+"""The HTTP API of a process: authentication, certificate and limits of connections as the settings name them."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+from api.auth import Authenticator, TokenAuthenticator
+from api.connections import ConnectionBounds
+from api.errors import CertificateError
+from api.keystone.authenticator import KeystoneAuthenticator
+from api.keystone.identity import KeystoneIdentity, ServiceAccount
+from api.server import TlsContext, no_tls
+from api.tls import ServerCertificate
+from db.database import Database
+from db.tokens import TokenStore
+from service.errors import StartError
+from service.roles import ProcessRole
+from service.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+# Most connections where the settings name no number.
+_USUAL: Final = 4000
+# Connections of the monitoring listener, together and of one address.
+MONITOR: Final = ConnectionBounds(total=64, per_address=32)
+# Descriptors of every process: database, broker, logs, event loops, monitoring.
+_OWN: Final = 300
+# Of each playbook that runs, of each try of a webhook.
+_PER_RUN: Final = 6
+_WEBHOOK_TRIES: Final = 32
+# Whatever is reserved, such a part of all descriptors is for callers.
+_LEAST_PART: Final = 4
+
+
+def build_authenticator(settings: Settings, database: Database) -> Authenticator:
+    """Return the authenticator; nothing is asked yet. It is the caller's to close."""
+    if settings.auth == "token":
+        return TokenAuthenticator(TokenStore(database))
+    return KeystoneAuthenticator(
+        keystone_identity(settings), timeout_s=settings.keystone_timeout_s, cache_s=settings.keystone_cache_s
+    )
+
+
+def keystone_identity(settings: Settings) -> KeystoneIdentity:
+    """Return what asks Keystone, not connected.
+
+    Raises:
+        ValueError: The settings are not those of an installation with Keystone.
+    """
+    if (
+        settings.keystone_auth_url is None
+        or settings.keystone_username is None
+        or settings.keystone_password is None
+        or settings.keystone_project is None
+    ):
+        raise ValueError("Keystone is not set up; its settings are checked where they are read")
+    account = ServiceAccount(
+        auth_url=settings.keystone_auth_url,
+        username=settings.keystone_username,
+        password=settings.keystone_password.get_secret_value(),
+        user_domain=settings.keystone_user_domain,
+        project=settings.keystone_project,
+        project_domain=settings.keystone_project_domain,
+        ca_file=settings.keystone_ca_file,
+    )
+    return KeystoneIdentity(account, settings.keystone_timeout_s)
+
+
+def api_bounds(settings: Settings, roles: frozenset[ProcessRole]) -> ConnectionBounds:
+    """Return the bounds of the API's connections; logs a number of the settings that the descriptors do not allow."""
+    room = _room(settings, roles)
+    wanted = settings.max_connections or _USUAL
+    total = min(wanted, room)
+    if settings.max_connections is not None and total < wanted:
+        _log.warning(
+            "connections.bounded",
+            max_connections=total,
+            reason=f"PRESTAGER_MAX_CONNECTIONS is {wanted}; the limit of open files leaves room for {room}.",
+            advice="Raise the limit: LimitNOFILE= in the unit, or ulimit -n.",
+        )
+    per_address = settings.max_connections_per_address or max(1, total // 2)
+    return ConnectionBounds(total=total, per_address=min(per_address, total))
+
+
+def _room(settings: Settings, roles: frozenset[ProcessRole]) -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _USUAL if settings.max_connections is None else settings.max_connections
+    reserved = _OWN
+    if ProcessRole.WORKER in roles:
+        reserved += settings.slots * _PER_RUN + settings.inspections
+    if ProcessRole.COORDINATOR in roles:
+        reserved += settings.probe_concurrency + _WEBHOOK_TRIES
+    return max(limit - reserved, limit // _LEAST_PART, 1)
+
+
+@asynccontextmanager
+async def server_certificate(settings: Settings) -> AsyncIterator[TlsContext]:
+    """Give what returns the TLS context for the next connection; until the end of the block new files are taken.
+
+    Without a certificate in the settings connections are in the clear.
+
+    Raises:
+        StartError: The files cannot be used.
+    """
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        yield no_tls
+        return
+    try:
+        certificate = ServerCertificate(settings.tls_certificate_file, settings.tls_key_file)
+    except CertificateError as error:
+        raise StartError(
+            f"PRESTAGER_TLS_CERTIFICATE_FILE and PRESTAGER_TLS_KEY_FILE cannot be used: {error}"
+        ) from error
+    task = asyncio.create_task(certificate.watch())
+    try:
+        yield lambda: certificate.context
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
