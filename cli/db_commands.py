@@ -13,10 +13,11 @@ import typer
 from cli.database import opened, store
 from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
+from db.errors import RestoreError
 from db.migrate import current_revision, head_revision, known_revisions
 from db.migrate import downgrade as downgrade_schema
 from db.migrate import upgrade as upgrade_schema
-from db.restored import Restored, RestoreError, continue_after_restore
+from db.restored import Restored, continue_after_restore
 from db.unit_of_work import unit_of_work
 from service.database import only_instance, schema_error
 from service.errors import CommandError, StartError

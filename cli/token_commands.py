@@ -8,7 +8,8 @@ import typer
 
 from cli.database import store
 from cli.tables import print_table
-from db.tokens import Role, TokenExistsError, TokenNameError, TokenNotFoundError, TokenStore
+from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
+from db.tokens import Role, TokenStore
 from service.errors import CommandError
 from service.load_settings import read_settings
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
-from db.apply_step_moves import StalePlanError, StepWriter, add_runs, mark_processed, new_run
+from db.apply_step_moves import StepWriter, add_runs, mark_processed, new_run
+from db.errors import StalePlanError
 from db.live_output import tell_progress
 from db.schema import preparations, runs, secrets, steps, strategies
 from db.unit_of_work import UnitOfWork

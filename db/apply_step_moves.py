@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Update, bindparam, delete, insert, select, update
 
+from db.errors import StalePlanError
 from db.phase_spans import reserve_traces
 from db.schema import database_now, runs, secrets, steps
 from db.staged import MovedStep, show_moves
@@ -17,14 +18,9 @@ from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data
 from statemachine.actions import MoveStep, StepChange
-from statemachine.errors import PrestagerError
 from statemachine.phases import PHASES
 from statemachine.snapshot import RunView
 from statemachine.states import TERMINAL_STEPS, RunState, StepState
-
-
-class StalePlanError(PrestagerError):
-    """A row has changed since the plan was made: roll the transaction back, load a snapshot and plan again."""
 
 
 class StepWriter:

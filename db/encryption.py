@@ -16,6 +16,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from db.errors import UnsealingError
+
 KEY_BYTES: Final = 32
 ID_DIGITS: Final = 16
 _NONCE_BYTES: Final = 12
@@ -23,23 +25,6 @@ _MARKED: Final = re.compile(rf"([0-9a-f]{{{ID_DIGITS}}}):(.*)", re.DOTALL)
 
 # Returns the keys anew when they have changed since they were asked for last, None when they have not.
 ChangedKeys = Callable[[], Sequence[bytes] | None]
-
-
-class UnsealingError(Exception):
-    """The sealed secret was made with another key, for another command, or was altered."""
-
-    def __init__(self, missing_key: str | None = None) -> None:
-        if missing_key is None:
-            text = (
-                "The stored password cannot be opened: PRESTAGER_SECRET_KEY is not the key it was sealed with."
-                " Set the key of this installation, or create the strategy again."
-            )
-        else:
-            text = (
-                f"The stored password cannot be opened: the secret key {missing_key}, which sealed it, is not among"
-                " the keys of this process. Put it back into PRESTAGER_SECRET_KEY_FILE, or create the strategy again."
-            )
-        super().__init__(text)
 
 
 def key_id(key: bytes) -> str:

@@ -23,6 +23,8 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from messages.errors import Explanation
+from messages.limits import TEXT_LENGTH
+from statemachine.errors import PrestagerError
 
 _NO_CONNECTION: Final = "it does not answer, or ended the connection"
 _OTHER_SCHEMA: Final = "its schema is not this program's, see prestager db current"
@@ -80,7 +82,7 @@ _LASTING_SQLITE_CODES: Final = frozenset(
 _KINDS_WITHOUT_CODE: Final = (OperationalError, InterfaceError, InternalError)
 
 
-class DatabaseUnavailableError(SQLAlchemyError):
+class DatabaseUnavailableError(PrestagerError, SQLAlchemyError):
     """The database cannot do now what was asked, and may later.
 
     The transaction was rolled back, or it is not known whether its commit arrived: what is repeated must bear to be
@@ -90,6 +92,54 @@ class DatabaseUnavailableError(SQLAlchemyError):
     def __init__(self, reason: str = _NO_CONNECTION) -> None:
         super().__init__(f"The database is not available: {reason}.")
         self.reason = reason
+
+
+class TokenNameError(PrestagerError, ValueError):
+    """The name cannot be that of a token."""
+
+    def __init__(self) -> None:
+        super().__init__(f"A token's name must have 1 to {TEXT_LENGTH} printable characters.")
+
+
+class TokenExistsError(PrestagerError):
+    """A token of this name is in force; revoke it first or choose another name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Token '{name}' is in force; revoke it first or choose another name.")
+        self.name = name
+
+
+class TokenNotFoundError(PrestagerError):
+    """No token of this name is in force."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No token '{name}' is in force.")
+        self.name = name
+
+
+class UnsealingError(PrestagerError):
+    """The sealed secret was made with another key, for another command, or was altered."""
+
+    def __init__(self, missing_key: str | None = None) -> None:
+        if missing_key is None:
+            text = (
+                "The stored password cannot be opened: PRESTAGER_SECRET_KEY is not the key it was sealed with."
+                " Set the key of this installation, or create the strategy again."
+            )
+        else:
+            text = (
+                f"The stored password cannot be opened: the secret key {missing_key}, which sealed it, is not among"
+                " the keys of this process. Put it back into PRESTAGER_SECRET_KEY_FILE, or create the strategy again."
+            )
+        super().__init__(text)
+
+
+class StalePlanError(PrestagerError):
+    """A row has changed since the plan was made: roll the transaction back, load a snapshot and plan again."""
+
+
+class RestoreError(PrestagerError):
+    """The database cannot be made to go on; nothing was changed. The message says what to do."""
 
 
 @contextmanager

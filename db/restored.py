@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Table, delete, func, select, text, update
 
+from db.errors import RestoreError
 from db.heartbeats import living_processes
 from db.inventory import installation_id
 from db.schema import audit, commands, events, heartbeats, metadata, runs, steps
@@ -24,10 +25,6 @@ from statemachine.states import RunOutcome, RunState, StepState
 _REFUSED_BY_SITE: Final = "Superseded by a newer run"
 # Numbers of a clock that a restore may jump to: JSON clients hold integers up to 2^53.
 _LARGEST: Final = 2**53
-
-
-class RestoreError(Exception):
-    """The database cannot be made to go on; nothing was changed. The message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)

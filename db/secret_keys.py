@@ -14,7 +14,8 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, s
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import Database
-from db.encryption import ID_DIGITS, Sealer, UnsealingError, sealed_with
+from db.encryption import ID_DIGITS, Sealer, sealed_with
+from db.errors import UnsealingError
 from db.heartbeats import all_processes
 from db.schema import database_now, secret_keys, secrets, webhooks
 

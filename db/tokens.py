@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 
 from db.database import Database
+from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
 from db.schema import tokens
 from messages.limits import TEXT_LENGTH
 
@@ -46,29 +47,6 @@ class Token:
     created_at: datetime
     # None: in force.
     revoked_at: datetime | None
-
-
-class TokenNameError(ValueError):
-    """The name cannot be that of a token."""
-
-    def __init__(self) -> None:
-        super().__init__(f"A token's name must have 1 to {TEXT_LENGTH} printable characters.")
-
-
-class TokenExistsError(Exception):
-    """A token of this name is in force; revoke it first or choose another name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Token '{name}' is in force; revoke it first or choose another name.")
-        self.name = name
-
-
-class TokenNotFoundError(Exception):
-    """No token of this name is in force."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"No token '{name}' is in force.")
-        self.name = name
 
 
 class TokenStore:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
+from runner.errors import NoFreeSlotError
+from runner.interface import NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
 from runner.progress import Progress, TaskTime
 from statemachine.states import RunOutcome
 

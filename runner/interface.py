@@ -79,10 +79,6 @@ class RunEnded:
     tasks: Sequence[TaskTime] = ()
 
 
-class NoFreeSlotError(Exception):
-    """All playbook slots of this worker are taken; leave the run queued."""
-
-
 def deadline_for(setting_s: float, transfer_bytes: int, floor_rate_mbit_s: float) -> float:
     """Return the longest time of a run in seconds: its setting, or more for many bytes over a slow link."""
     needed_s = _BESIDE_S + transfer_bytes * _BITS / (floor_rate_mbit_s * _MEGA) if transfer_bytes else 0.0

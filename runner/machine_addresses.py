@@ -10,6 +10,7 @@ from typing import Any, Final
 import psutil
 
 from messages.site_addresses import REFUSED, Address, is_site_address, read_address
+from runner.errors import SiteAddressError
 
 _FAMILIES: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 # Nothing is sent: the port only completes the address.
@@ -56,10 +57,6 @@ def _is_routed_here(address: Address) -> bool:
     except OSError:
         # No route at all.
         return False
-
-
-class SiteAddressError(Exception):
-    """A site would be looked for at this machine; the message says so."""
 
 
 def with_judged_address(host_vars: Mapping[str, Any]) -> dict[str, Any]:

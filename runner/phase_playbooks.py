@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from runner.errors import NoUnstagePlaybookError
 from runner.interface import DEFAULT_FLOOR_RATE_MBIT_S, PlaybookJob
 from runner.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
 from runner.ssh_arguments import KnownHost
@@ -89,17 +90,6 @@ def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
     return missing if order.is_upgrade or (playbooks.is_newer and order.for_sw_deploy) else None
 
 
-class NoUnstagePlaybookError(Exception):
-    """The set of playbooks removes no staged release."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(
-            f"The playbooks in {directory} remove no staged release: {PLAYBOOKS[StepState.UNSTAGING]} is missing there,"
-            " or they are not Prestager's. Remove the release at the site, then say so with POST"
-            " /v1.0/subclouds/NAME/staged."
-        )
-
-
 def require_unstage_playbook(directory: Path) -> None:
     """Do nothing when the set of playbooks in `directory` removes staged releases.
 
@@ -107,7 +97,7 @@ def require_unstage_playbook(directory: Path) -> None:
         NoUnstagePlaybookError: It does not.
     """
     if StepState.UNSTAGING not in read_playbook_set(directory).phases:
-        raise NoUnstagePlaybookError(directory)
+        raise NoUnstagePlaybookError(directory, PLAYBOOKS[StepState.UNSTAGING])
 
 
 def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> PlaybookJob:

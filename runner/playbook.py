@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from runner.child_reporter import ReportSender
+from runner.errors import SiteAddressError
 from runner.event_collector import EventCollector, HostWork
 from runner.failure_text import joined, read_failures, sentence, with_remark
 from runner.interface import PlaybookJob
 from runner.inventory import write_job
-from runner.machine_addresses import SiteAddressError, with_judged_address
+from runner.machine_addresses import with_judged_address
 from runner.masking import Masker
 from runner.private_dir import PrivateDir
 from runner.process_limits import memory_remark, take_reserve

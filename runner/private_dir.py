@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.errors import NoRunRootError
+
 _log = logging.getLogger(__name__)
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -26,10 +28,6 @@ _LONGEST_RUN_ROOT = 107 - len("/12345678-123456789012/tmp/pymp-12345678/listener
 _TOO_LONG = f"more than {_LONGEST_RUN_ROOT} bytes, too long for sockets"
 
 _MOUNTS = Path("/proc/self/mountinfo")
-
-
-class NoRunRootError(Exception):
-    """No directory for private run files: one belongs to another user, or none can be written and has room."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from runner.errors import ProcessesLeftError
+
 # Environment variable that marks every process of a run: `<worker>:<child id>`.
 MARKER = "PRESTAGER_RUN"
 # Option with the same value in the arguments of a run's child.
@@ -32,10 +34,6 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 _POLL_S = 0.02
 
 Finder = Callable[[], list[psutil.Process]]
-
-
-class ProcessesLeftError(Exception):
-    """Some processes survived SIGKILL: they hang in the kernel, or belong to another user."""
 
 
 def marker_value(worker: str, child_id: str) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from runner.errors import SshArgumentsError
+
 # For hosts without arguments of their own. One connection for all tasks; its master process ends with the run. A dead
 # site is noticed after 60 s. What ssh learns of hosts is not kept.
 DEFAULT_SSH_ARGS: Final = (
@@ -22,10 +24,6 @@ SSH_ARGS: Final = "ansible_ssh_args"
 
 # SSH without OpenSSH's client: they take any key, or know only those of the user's own files.
 _OTHER_SSH: Final = frozenset({"paramiko", "paramiko_ssh", "libssh"})
-
-
-class SshArgumentsError(ValueError):
-    """The connection variables of a site are no arguments of ssh; the message says which."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ from runner.ansible_installation import AnsibleInstallation
 from runner.capacity import FLOOR_BYTES, available_bytes, process_memory_bytes
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess
-from runner.interface import NoFreeSlotError, NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
+from runner.errors import NoFreeSlotError, WorkerNameTakenError
+from runner.interface import NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value
 from runner.run_session import RunSession, StopRequest
@@ -37,10 +38,6 @@ class _State(Enum):
     OPEN = "open"
     CLOSING = "stopping"
     CLOSED = "stopped"
-
-
-class WorkerNameTakenError(RuntimeError):
-    """Another living supervisor uses this worker name; each would kill the other's runs as leftovers."""
 
 
 class Supervisor:

@@ -17,11 +17,10 @@ from typing import Final
 from db.database import Database
 from db.inventory import installation_id
 from runner.ansible_installation import AnsibleInstallation
+from runner.errors import NoRunRootError, ProcessesLeftError
 from runner.load_check import LoadCheck
 from runner.phase_playbooks import ControllerLayout
 from runner.playbook_set import PlaybookCheck
-from runner.private_dir import NoRunRootError
-from runner.processes import ProcessesLeftError
 from service.settings import Settings
 from statemachine.phases import PHASES
 

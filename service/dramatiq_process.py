@@ -12,10 +12,8 @@ from dramatiq import Broker, Middleware, Worker
 
 from monitoring.logging import configure_logs
 from runner.capacity import raise_descriptor_limit
-from runner.private_dir import NoRunRootError
+from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
 from runner.process_limits import forbid_memory_dumps
-from runner.processes import ProcessesLeftError
-from runner.supervisor import WorkerNameTakenError
 from service.distributed import AmqpActors
 from service.error_sentences import error_sentence
 from service.roles import ProcessRole

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from statemachine.errors import PrestagerError
 
-class StartError(Exception):
+
+class StartError(PrestagerError):
     """The service cannot start; the message says what is wrong and what to do."""
 
 
-class CommandError(Exception):
+class CommandError(PrestagerError):
     """The command cannot do what was asked; the message is one sentence that says why and what to do.
 
     Attributes:

@@ -30,10 +30,8 @@ from db.schema import controller
 from db.tokens import TokenStore
 from monitoring.http_server import Health
 from runner.capacity import raise_descriptor_limit
+from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
 from runner.playbook_readiness import LOOSE_S
-from runner.private_dir import NoRunRootError
-from runner.processes import ProcessesLeftError
-from runner.supervisor import WorkerNameTakenError
 from service.api_server import api_bounds, build_authenticator, server_certificate
 from service.database import only_instance
 from service.distributed import AmqpActors

@@ -18,8 +18,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from db.encryption import Sealer, UnsealingError
-from db.errors import DatabaseUnavailableError
+from db.encryption import Sealer
+from db.errors import DatabaseUnavailableError, UnsealingError
 from db.read_queries import Row
 from db.webhook_deliveries import Cause, DeliveryState, Tried
 from webhooks.http_client import AT_ONCE, WebhookClient

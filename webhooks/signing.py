@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from time import time
 
-from db.encryption import Sealer, UnsealingError
+from db.encryption import Sealer
+from db.errors import UnsealingError
 from db.read_queries import Row
 from messages.event_types import Event, WebhookPing
 from messages.events import CONTENT_TYPE, cloud_event, event_source

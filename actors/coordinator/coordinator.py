@@ -23,10 +23,9 @@ from actors.coordinator.errors import CommandRefusedError
 from actors.coordinator.phase_spans import PhaseSpans
 from actors.metrics import Metrics, NullMetrics
 from db.apply_plan import PlanWriter
-from db.apply_step_moves import StalePlanError
 from db.audit import record
 from db.database import Database
-from db.errors import DatabaseUnavailableError
+from db.errors import DatabaseUnavailableError, StalePlanError
 from db.load_snapshot import database_time, load_snapshot
 from db.schema import commands
 from db.unit_of_work import UnitOfWork, unit_of_work

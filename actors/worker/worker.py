@@ -22,14 +22,15 @@ from actors.worker.inspections import Inspections
 from actors.worker.live_output import LiveRuns
 from actors.worker.precheck import Precheck, broke
 from actors.worker.run_context import RunContext
-from db.encryption import UnsealingError
+from db.errors import UnsealingError
 from db.inventory import open_releases
 from db.live_output import UnsavedTail
 from db.runs import RunAssignment, RunResult, queued_runs
 from messages.connection_variables import site_variables
 from runner.controller_content import mount_note, release_fault
-from runner.interface import NoFreeSlotError, RunEnded, Runner
-from runner.phase_playbooks import NoUnstagePlaybookError, PhaseOrder, nothing_to_do, playbook_job
+from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
+from runner.interface import RunEnded, Runner
+from runner.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_readiness import LOOSE_S
 from runner.playbook_set import PlaybookSet, read_playbook_set
 from runner.processes import MARKER

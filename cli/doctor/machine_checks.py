@@ -10,7 +10,8 @@ from typing import Final
 
 from cli.doctor.finding import Finding, fail, ok, warn
 from runner.capacity import RUN_BYTES, available_bytes, default_slots
-from runner.private_dir import NoRunRootError, default_run_root
+from runner.errors import NoRunRootError
+from runner.private_dir import default_run_root
 from service.controller import ansible_installation, playbook_load_error
 from service.load_settings import unknown_variables
 from service.settings import Settings

@@ -10,9 +10,10 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select, update
 
 from apidocs.asyncapi.assembly import build_document
+from db.errors import RestoreError
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.read_queries import newest_event_id
-from db.restored import RestoreError, continue_after_restore, refused_by_sites
+from db.restored import continue_after_restore, refused_by_sites
 from db.runs import RunResult, claim, finish
 from db.schema import audit, events, heartbeats, runs, steps, strategies
 from db.unit_of_work import UnitOfWork, unit_of_work

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.amqp.cloudevents import to_command
-from db.encryption import UnsealingError
+from db.errors import UnsealingError
 from messages.commands import Command
 from service.key_file import load_sealer
 from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import select
 
 from db.database import Database
+from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
 from db.schema import tokens
-from db.tokens import Role, TokenExistsError, TokenNameError, TokenNotFoundError, TokenStore
+from db.tokens import Role, TokenStore
 
 
 @pytest.fixture

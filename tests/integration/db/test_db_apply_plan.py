@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, inspect, select, update
 
-from db.apply_step_moves import StalePlanError
 from db.database import Database
+from db.errors import StalePlanError
 from db.load_snapshot import database_time, load_snapshot
 from db.schema import events, outbox, preparations, runs, steps
 from statemachine.actions import (

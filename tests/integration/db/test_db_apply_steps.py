@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
-from db.apply_step_moves import StalePlanError
+from db.errors import StalePlanError
 from db.schema import runs, steps, strategies, subclouds
 from statemachine.actions import (
     MoveStep,

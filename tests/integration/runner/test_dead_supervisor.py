@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runner.errors import WorkerNameTakenError
 from runner.processes import marked
-from runner.supervisor import Supervisor, WorkerNameTakenError
+from runner.supervisor import Supervisor
 from tests.integration.runner.run_watch import Results, Waiting
 from tests.support.waiting import wait_for
 

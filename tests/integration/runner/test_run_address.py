@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from messages.site_addresses import is_site_address
+from runner.errors import SiteAddressError
 from runner.interface import PlaybookJob
-from runner.machine_addresses import SiteAddressError, with_judged_address
+from runner.machine_addresses import with_judged_address
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results, text

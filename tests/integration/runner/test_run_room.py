@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.interface import NoFreeSlotError, PlaybookJob
+from runner.errors import NoFreeSlotError
+from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from runner.errors import NoFreeSlotError
 from runner.fake import FakeRunEnd, FakeRunner
-from runner.interface import NoFreeSlotError, PlaybookJob, RunEnded, Runner
+from runner.interface import PlaybookJob, RunEnded, Runner
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import PATIENCE_S, Results

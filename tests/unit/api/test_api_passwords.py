@@ -5,7 +5,8 @@ from base64 import b64encode
 import pytest
 
 from api.send_command import seal_password
-from db.encryption import Sealer, UnsealingError
+from db.encryption import Sealer
+from db.errors import UnsealingError
 
 SEALER = Sealer(b"k" * 32)
 

@@ -7,7 +7,8 @@ from base64 import b64encode
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from db.encryption import Sealer, UnsealingError, key_id, sealed_with
+from db.encryption import Sealer, key_id, sealed_with
+from db.errors import UnsealingError
 
 OLD, NEW = b"o" * 32, b"n" * 32
 

@@ -11,17 +11,12 @@ import pytest
 import yaml
 
 from messages.connection_variables import is_reached_by_ssh
+from runner.errors import SshArgumentsError
 from runner.interface import PlaybookJob
 from runner.inventory import write_job
 from runner.private_dir import PrivateDir
 from runner.protocol import decode_order, encode
-from runner.ssh_arguments import (
-    KnownHost,
-    SshArgumentsError,
-    checked_ssh_args,
-    ssh_target,
-    uses_unchecked_ssh,
-)
+from runner.ssh_arguments import KnownHost, checked_ssh_args, ssh_target, uses_unchecked_ssh
 
 SITE = KnownHost(alias="7", keys=["ssh-ed25519 AAAA", "ssh-rsa BBBB"], algorithms=["ssh-ed25519", "rsa-sha2-512"])
 LENIENT = (
