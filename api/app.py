@@ -11,9 +11,9 @@ from api.auth import Authenticator
 from api.context import SERVICES, Readiness, RequestLimits, RequestMetrics, Services
 from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
-from api.log_stream import LOG_FOLLOWERS, LogFollowers
 from api.middleware import add_trace_header, log_access, render_errors, trace_requests
 from api.routes import add_routes
+from api.step_log import LOG_FOLLOWERS, LogFollowers
 from api.stream.follower import FOLLOWER, Follower
 from db.database import Database
 from db.encryption import Sealer

@@ -12,7 +12,6 @@ from api.send_command import send_command
 from api.validation import group_not_found, path_ref, read_known
 from db import read_queries
 from db.inventory import find_group
-from db.read_queries import Row
 from messages.commands import CommandType
 from messages.requests.group import GroupChange, GroupRequest
 from messages.schemas import CountedGroup
@@ -67,12 +66,12 @@ async def delete(request: web.Request) -> web.Response:
     return await send_command(request, CommandType.GROUP_DELETE, subject=path_ref(request, group_not_found()))
 
 
-def _found(connection: Connection, ref: str) -> Row:
+def _found(connection: Connection, ref: str) -> read_queries.Row:
     row = find_group(connection, ref)
     if row is None:
         raise group_not_found()
-    return cast("Row", row)
+    return cast("read_queries.Row", row)
 
 
-def _counted(row: Row) -> CountedGroup:
+def _counted(row: read_queries.Row) -> CountedGroup:
     return {**group_resource(row), "subcloud_count": row["subcloud_count"]}

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from api import docs_routes, events, groups, health, history, strategies, subclouds, webhooks
+from api import docs_routes, events, groups, health, history, step_log, strategies, subclouds, webhooks
 from api.auth import (
     ADMIN,
     CHANGE,
@@ -42,7 +42,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, CHANGE),
     (hdrs.METH_GET, f"{_STRATEGY}/steps", strategies.show_steps, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", strategies.show_step, READ),
-    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", strategies.show_step_log, READ),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", step_log.show_log, READ),
     (hdrs.METH_GET, _SUBCLOUDS, subclouds.show_all, READ),
     (hdrs.METH_POST, _SUBCLOUDS, subclouds.add, CHANGE),
     (hdrs.METH_GET, f"{_SUBCLOUDS}/{{ref}}", subclouds.show, READ),
@@ -90,7 +90,7 @@ _OWN: Final = (
 )
 # Models of the parameters of these routes.
 _QUERIES: Final[Mapping[Handler, type[Request]]] = {
-    strategies.show_step_log: StepLogQuery,
+    step_log.show_log: StepLogQuery,
     events.stream: EventsQuery,
     history.show_strategies: PageQuery,
     history.show_steps: PageQuery,

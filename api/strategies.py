@@ -1,4 +1,4 @@
-"""/v1.0/sw-update-strategy: the active strategy, its steps and their output (contract 3.1 to 3.5)."""
+"""/v1.0/sw-update-strategy: the active strategy and its steps (contract 3.1 to 3.5)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from http import HTTPStatus
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.context import SERVICES
 from api.errors import ApiError
-from api.log_stream import follow
-from api.request_body import read_object
 from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
-from api.stream.tail import header
-from api.validation import path_ref, read_known, read_query, step_not_found, validated
+from api.validation import path_ref, read_known, read_object, read_query, step_not_found, validated
 from db import read_queries
-from db.run_output import PhaseOutput, outputs
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
-from messages.requests.queries import LogQuery, StepLogQuery, TypeQuery
+from messages.requests.queries import TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.serializers import step_resource, strategy_resource
 
@@ -88,37 +83,3 @@ async def show_step(request: web.Request) -> web.Response:
         return encode(step_resource(row))
 
     return await database_response(request, read)
-
-
-async def show_step_log(request: web.Request) -> web.StreamResponse:
-    """Show what the newest run of one phase printed so far, or of all phases one after the other.
-
-    With `follow` it goes on with what is printed from now on. Serves the step that started last, of any strategy or
-    standalone, and for a phase the last that has it: details of past steps point here too.
-    """
-    name = path_ref(request, step_not_found())
-    phase = read_query(LogQuery, request, HTTPStatus.NOT_FOUND).phase
-
-    if read_query(StepLogQuery, request).follow:
-        return await follow(request, name, phase)
-
-    def read(connection: Connection) -> bytes:
-        step = read_queries.latest_step(connection, name, phase)
-        if step is None:
-            raise step_not_found()
-        return _render_log(outputs(connection, step, phase), name, phase)
-
-    text = await request.app[SERVICES].reads.run(read)
-    return web.Response(body=text, content_type="text/plain", charset="utf-8")
-
-
-def _render_log(found: list[PhaseOutput], name: str, phase: str | None) -> bytes:
-    if not found:
-        what = f"phase '{phase}'" if phase else "any phase"
-        raise ApiError(HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name} yet")
-    return found[0].content if phase else b"".join(map(_with_header, found))
-
-
-def _with_header(output: PhaseOutput) -> bytes:
-    end = b"" if output.content.endswith(b"\n") else b"\n"
-    return header(output.run) + output.content + end

@@ -13,8 +13,7 @@ from aiohttp import BodyPartReader, web
 
 from api.context import SERVICES, RequestLimits
 from api.errors import ApiError, BootstrapValuesError, body_required, malformed
-from api.request_body import body_deadline, parse_object, read_object, refuse_early, too_large
-from api.validation import refuse_unknown_names
+from api.validation import body_deadline, parse_object, read_object, refuse_early, refuse_unknown_names, too_large
 from messages.limits import check_json
 from messages.requests.base import Request, taken_names
 from messages.requests.subcloud import NewSubcloud, SubcloudChange

@@ -18,7 +18,6 @@ from api.subcloud_body import read_new_subcloud, read_subcloud_change
 from api.validation import path_ref, read_known, subcloud_not_found
 from db import read_queries
 from db.inventory import find_subcloud, installation_id
-from db.read_queries import Row
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
 from messages.process_info import INSTALLATION_HEADER
@@ -122,27 +121,27 @@ async def _read_for(request: web.Request, ref: str, reading: Awaitable[_Body]) -
         raise
 
 
-async def _show(request: web.Request, render: Callable[[Row], SubcloudDetail]) -> web.Response:
+async def _show(request: web.Request, render: Callable[[read_queries.Row], SubcloudDetail]) -> web.Response:
     ref = path_ref(request, subcloud_not_found())
 
     def read(connection: Connection) -> bytes:
         row = find_subcloud(connection, ref)
         if row is None:
             raise subcloud_not_found()
-        return encode(render(cast("Row", row)))
+        return encode(render(cast("read_queries.Row", row)))
 
     return await database_response(request, read)
 
 
-def _listed(row: Row) -> ListedSubcloud:
+def _listed(row: read_queries.Row) -> ListedSubcloud:
     return {**_single(row), "sync_status": "unknown"}
 
 
-def _single(row: Row) -> SubcloudDetail:
+def _single(row: read_queries.Row) -> SubcloudDetail:
     return {**subcloud_resource(row), "endpoint_sync_status": []}
 
 
-def _detailed(row: Row) -> DetailedSubcloud:
+def _detailed(row: read_queries.Row) -> DetailedSubcloud:
     return {
         **_single(row),
         "oam_floating_ip": row["oam_floating_ip"] or "unavailable",

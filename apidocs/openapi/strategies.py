@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
-from api import strategies
+from api import step_log, strategies
 from apidocs.openapi.envelopes import StepList
 from apidocs.openapi.operation import Body, Operation, Response
 from messages.requests.queries import StepLogQuery, TypeQuery
@@ -89,7 +89,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         response=Response(description="The step.", type=Step),
         errors={404: "There is no strategy, or it has no step of that subcloud."},
     ),
-    strategies.show_step_log: Operation(
+    step_log.show_log: Operation(
         id="show-step-log",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,

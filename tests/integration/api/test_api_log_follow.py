@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, update
 
-from api import log_stream as follow_module
-from api import log_stream as followers_module
+from api import step_log as follow_module
+from api import step_log as followers_module
 from api.context import SERVICES
-from api.log_stream import LOG_FOLLOWERS
+from api.step_log import LOG_FOLLOWERS
 from api.stream import serving as serving_module
 from db.errors import DatabaseUnavailableError
 from db.schema import live_outputs, preparations, run_outputs, runs, steps, strategies

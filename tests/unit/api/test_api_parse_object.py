@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from api.request_body import parse_object
+from api.validation import parse_object
 
 
 def test_continued_line_outside_of_a_string() -> None:

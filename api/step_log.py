@@ -1,4 +1,4 @@
-"""`GET …/steps/{name}/log?follow=1`: the output of a step while it runs. Not of dcmanager's API."""
+"""/v1.0/sw-update-strategy/steps/{name}/log: the output of a step, at once or followed. Not of dcmanager's API."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from sqlalchemy import Connection
 
 from api.context import SERVICES
 from api.database_reader import DATABASE_ERRORS, Read
 from api.errors import RETRY_AFTER, ApiError
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
-from api.stream.tail import LogPosition, LogTail
-from api.validation import step_not_found
+from api.stream.tail import LogPosition, LogTail, header
+from api.validation import path_ref, read_query, step_not_found
 from db import read_queries
-from db.run_output import ends_of
+from db.run_output import PhaseOutput, ends_of, outputs
+from messages.requests.queries import LogQuery, StepLogQuery
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +30,11 @@ _log = structlog.get_logger(__name__)
 _MOST: Final = 100
 # Pause between two looks, in seconds.
 _PAUSE_S: Final = 0.5
+# Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
+_SHORTEST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 4.0
+# Longest time without output, in seconds: proxies close silent connections, that of the installation after 90 s.
+_SILENCE_S: Final = 60.0
 
 
 class LogFollowers:
@@ -100,17 +107,32 @@ class LogFollowers:
         self._closing.set()
 
 
-# Pauses between two looks for a run that begins, in seconds; longer and longer while none does.
-_SHORTEST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 4.0
-# Longest time without output, in seconds: proxies close silent connections, that of the installation after 90 s.
-_SILENCE_S: Final = 60.0
-
-
 LOG_FOLLOWERS: Final = web.AppKey("log-followers", LogFollowers)
 
 
-async def follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
+async def show_log(request: web.Request) -> web.StreamResponse:
+    """Show what the newest run of one phase printed so far, or of all phases one after the other.
+
+    With `follow` it goes on with what is printed from now on. Serves the step that started last, of any strategy or
+    standalone, and for a phase the last that has it: details of past steps point here too.
+    """
+    name = path_ref(request, step_not_found())
+    phase = read_query(LogQuery, request, HTTPStatus.NOT_FOUND).phase
+
+    if read_query(StepLogQuery, request).follow:
+        return await _follow(request, name, phase)
+
+    def read(connection: Connection) -> bytes:
+        step = read_queries.latest_step(connection, name, phase)
+        if step is None:
+            raise step_not_found()
+        return _render_log(outputs(connection, step, phase), name, phase)
+
+    text = await request.app[SERVICES].reads.run(read)
+    return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+
+async def _follow(request: web.Request, name: str, phase: str | None) -> web.StreamResponse:
     """Send the output of the step of a subcloud, or of one phase of it, until it has ended.
 
     Raises:
@@ -124,8 +146,8 @@ async def follow(request: web.Request, name: str, phase: str | None) -> web.Stre
             raise step_not_found()
         response = web.StreamResponse(headers=stream_headers("text/plain"))
         await response.prepare(request)
-        reader = _LogSender(request, response, LogTail(step_id=step["id"], phase=phase))
-        if not await serve(request, response, reader.run()):
+        sender = _LogSender(request, response, LogTail(step_id=step["id"], phase=phase))
+        if not await serve(request, response, sender.run()):
             _log.info("log.follower-gone", subcloud=name)
         return response
 
@@ -204,3 +226,15 @@ class _LogSender:
     async def _send(self, content: bytes) -> None:
         await send(self._response, content)
         self._sent_at = monotonic()
+
+
+def _render_log(found: list[PhaseOutput], name: str, phase: str | None) -> bytes:
+    if not found:
+        what = f"phase '{phase}'" if phase else "any phase"
+        raise ApiError(HTTPStatus.NOT_FOUND, f"There is no output of {what} for subcloud {name} yet")
+    return found[0].content if phase else b"".join(map(_with_header, found))
+
+
+def _with_header(output: PhaseOutput) -> bytes:
+    end = b"" if output.content.endswith(b"\n") else b"\n"
+    return header(output.run) + output.content + end
