@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import select
 
-from actors.worker.claimed_runs import ClaimedRuns, patiently
+from actors.worker.claimed_runs import ClaimedRuns, patiently, run_result
 from actors.worker.inspections import Inspections
 from db.database import Database
 from db.errors import DatabaseUnavailableError
@@ -222,7 +222,7 @@ class FirstContact:
         found = FoundSite(oam_address=assignment.oam_address, version=assignment.from_version, is_verified=False)
         checked = await self._host_keys.check(assignment.subcloud, found)
         if checked.refusal is not None:
-            return _failed(assignment.run_id, checked.refusal.text)
+            return run_result(assignment.run_id, RunOutcome.FAILED, checked.refusal.text)
         known = replace(assignment, subcloud={**assignment.subcloud, "host_keys": host_key_lines(checked.keys)})
         with self._held.context(assignment.run_id).bound():
             await asyncio.to_thread(self._start, known)
@@ -244,9 +244,5 @@ class FirstContact:
         _log.error("host-key.not-checked", exc_info=error)
         if isinstance(error, DatabaseUnavailableError):
             # No failure of the site: the run is begun again.
-            return RunResult(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
-        return _failed(run_id, f"Its SSH host key could not be checked: {type(error).__name__}.")
-
-
-def _failed(run_id: int, details: str) -> RunResult:
-    return RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+            return run_result(run_id, RunOutcome.DRAINED)
+        return run_result(run_id, RunOutcome.FAILED, f"Its SSH host key could not be checked: {type(error).__name__}.")

@@ -12,6 +12,7 @@ from zlib import compress
 import structlog
 
 from actors.coordinator.site_access import access_fault, is_address_given
+from actors.worker.claimed_runs import run_result
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
 from db.database import Database
 from db.errors import DatabaseUnavailableError
@@ -192,9 +193,9 @@ def _judge_address(subcloud: Mapping[str, Any], told: str) -> Ineligibility | No
 def broke(run_id: int, error: BaseException) -> RunResult:
     """Return the report of a precheck that failed by a fault of ours; while the database is away it is tried again."""
     if isinstance(error, DatabaseUnavailableError):
-        return RunResult(run_id=run_id, outcome=RunOutcome.DRAINED, details="", facts={})
+        return run_result(run_id, RunOutcome.DRAINED)
     details = f"The precheck itself broke: {type(error).__name__}."
-    return RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=details, facts={})
+    return run_result(run_id, RunOutcome.FAILED, details)
 
 
 def _succeeded(assignment: RunAssignment, reading: Reading) -> RunResult:

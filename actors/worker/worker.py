@@ -6,36 +6,27 @@ on in this process, and their end is reported from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
-from typing import Any
-from zlib import compress
 
 import structlog
 
-from actors.coordinator.site_access import access_fault, is_address_judged
-from actors.worker.claimed_runs import ClaimedRuns
+from actors.worker.claimed_runs import ClaimedRuns, run_result
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.host_key_check import FirstContact, HostKeyCheck
 from actors.worker.inspections import Inspections
 from actors.worker.live_output import LiveRuns
+from actors.worker.playbook_runs import PlaybookRuns
 from actors.worker.precheck import Precheck, broke
 from actors.worker.run_context import RunContext
 from db.errors import UnsealingError
-from db.inventory import open_releases
-from db.live_output import UnsavedTail
 from db.runs import RunAssignment, RunResult, queued_runs
-from messages.connection_variables import site_variables
-from runner.controller_content import mount_note, release_fault
 from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
 from runner.interface import RunEnded, Runner
-from runner.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_readiness import LOOSE_S
-from runner.playbook_set import PlaybookSet, read_playbook_set
 from runner.processes import MARKER
 from sites.host_key_scan import HostKeyScanner
-from statemachine.phases import PHASES, PLAYBOOK_PHASES
+from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -78,6 +69,7 @@ class StepWorker:
         self._is_ending = False
         # What playbooks say while they go on.
         self.live = LiveRuns(tools.database, tools.owner)
+        self._playbook_runs = PlaybookRuns(tools, self._host_keys, self.live)
         self._runner: Runner | None = None
         # Wakes the loop that takes waiting runs when a slot, or a place for an inspection, is free again.
         self.slot_freed: Callable[[], None] = lambda: None
@@ -116,7 +108,7 @@ class StepWorker:
 
     def give_up(self, run_id: int) -> None:
         """Report a run as lost that is ours by the database and that no part works on."""
-        self._tools.results.add(_report(run_id, RunOutcome.LOST, ""))
+        self._tools.results.add(run_result(run_id, RunOutcome.LOST))
 
     @property
     def precheck_count(self) -> int:
@@ -213,8 +205,8 @@ class StepWorker:
             return broke(assignment.run_id, error)
 
     def _stopped_report(self, run_id: int) -> RunResult:
-        """Return the report of a run that was stopped, as that of a playbook: see `_outcome`."""
-        return _report(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST, "")
+        """Return the report of a run that was stopped, as that of a playbook."""
+        return run_result(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST)
 
     def start_playbook(self, run_id: int) -> bool:
         """Start the playbook of a run; False when no slot is free, or no playbook can be run: then the run waits.
@@ -236,11 +228,11 @@ class StepWorker:
         try:
             started = self._start(assignment)
         except (UnsealingError, NoUnstagePlaybookError) as error:
-            self._held.finish(_report(run_id, RunOutcome.FAILED, str(error)))
+            self._held.finish(run_result(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started")
             reason = f"The playbook could not be started: {type(error).__name__}."
-            self._held.finish(_report(run_id, RunOutcome.FAILED, reason))
+            self._held.finish(run_result(run_id, RunOutcome.FAILED, reason))
         else:
             if not started:
                 self._held.hand_back(run_id)
@@ -267,114 +259,25 @@ class StepWorker:
             if not waiting or not all(start(run_id) for run_id in waiting):
                 return
 
-    def finished(self, result: RunEnded) -> None:
-        """Report a playbook's end; called from the runner's thread."""
-        context = self.context(result.run_id)
-        with context.bound():
-            context.tell_tasks(result)
-            beyond, progress = self._beyond(result), self.live.ended(result.run_id)
-            self._held.finish(
-                RunResult(
-                    run_id=result.run_id,
-                    outcome=self._outcome(result, progress),
-                    details=result.details,
-                    facts=result.facts,
-                    output=result.output,
-                    left_out_at_bytes=result.left_out_at_bytes,
-                    left_out_bytes=result.left_out_bytes,
-                    beyond=beyond,
-                    progress=progress,
-                )
-            )
-        self.slot_freed()
-
-    def _beyond(self, result: RunEnded) -> UnsavedTail | None:
-        if result.cut_at_bytes is None:
-            return None
-        return UnsavedTail(at_bytes=result.cut_at_bytes, pieces=self.live.unwritten(result.run_id))
-
-    def _outcome(self, result: RunEnded, progress: Mapping[str, Any] | None) -> RunOutcome:
-        if result.outcome == RunOutcome.LOST:
-            # A stop in good order is nobody's failure: it costs no attempt.
-            return RunOutcome.DRAINED if self._draining else RunOutcome.LOST
-        if result.outcome == RunOutcome.FAILED and not _has_begun(progress) and self._is_about_playbooks(result.run_id):
-            return RunOutcome.DRAINED
-        return result.outcome
-
-    def _is_about_playbooks(self, run_id: int) -> bool:
-        """Tell whether a run that came to no play says nothing of its site: the set is broken, or to be looked at."""
-        if self.playbooks.obstacle() is not None:
-            return True
-        ids = self.context(run_id).ids
-        return self.playbooks.doubt((ids.get("step"), ids.get("phase")))
-
     def _start(self, assignment: RunAssignment) -> bool:
+        """Start the playbook of a claimed run, or end the run where none is to run; False when there is no slot."""
         if self.playbooks.obstacle() is not None:
-            # Since the run was claimed, as while the site's host key was asked for.
+            # Since the run was claimed, as while the site's host key was read.
             return False
-        fault = access_fault(assignment.subcloud)
-        if fault is not None:
-            self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
+        job = self._playbook_runs.job(assignment, self.context(assignment.run_id).work.traceparent)
+        if isinstance(job, RunResult):
+            self._held.finish(job)
             return True
-        playbooks = read_playbook_set(self._tools.layout.playbooks_dir)
-        order = PhaseOrder(
-            run_id=assignment.run_id,
-            phase=assignment.phase,
-            subcloud_name=assignment.subcloud["name"],
-            release=assignment.release,
-            from_version=assignment.from_version,
-            oam_address=assignment.oam_address,
-            connection=site_variables(
-                assignment.subcloud,
-                own_playbooks=playbooks.is_ours,
-                on_controller=PHASES[assignment.phase].once_per_strategy,
-            ),
-            for_sw_deploy=assignment.for_sw_deploy,
-            software_list=self._software_list(assignment, playbooks),
-            protected_releases=self._protected_releases(assignment),
-        )
-        fault = release_fault(self._tools.layout, order)
-        if fault is not None:
-            self._held.finish(_report(assignment.run_id, RunOutcome.FAILED, fault))
-            return True
-        idle = nothing_to_do(self._tools.layout, order)
-        if idle is not None:
-            output = compress((idle + mount_note(self._tools.layout, order)).encode())
-            self._held.finish(_report(assignment.run_id, RunOutcome.SUCCEEDED, "", output=output))
-            return True
-        order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
-        job = playbook_job(self._tools.layout, order, self._password(assignment))
-        if is_address_judged(assignment.subcloud, assignment.oam_address):
-            job = replace(job, judges_address=True)
-        traceparent = self.context(assignment.run_id).work.traceparent
-        if traceparent is not None:
-            job = replace(job, traceparent=traceparent)
         try:
             self.runner.submit(job)
         except NoFreeSlotError:
             return False
         return True
 
-    def _software_list(self, assignment: RunAssignment, playbooks: PlaybookSet) -> Sequence[str]:
-        if assignment.phase != StepState.PACKAGES or not (assignment.for_sw_deploy and playbooks.takes_software_list):
-            return ()
-        return self._tools.software.lines(assignment)
-
-    def _protected_releases(self, assignment: RunAssignment) -> list[str]:
-        if not self._tools.layout.keep_releases:
-            return []
-        with self._tools.database.read() as connection:
-            return open_releases(connection, assignment.subcloud["id"])
-
-    def _password(self, assignment: RunAssignment) -> str:
-        if assignment.sealed is None:
-            raise UnsealingError
-        return self._tools.sealer.open(assignment.sealed, bound_to=assignment.bound_to)
-
-
-def _has_begun(progress: Mapping[str, Any] | None) -> bool:
-    return progress is not None and bool(progress["play"] or progress["tasks"])
-
-
-def _report(run_id: int, outcome: RunOutcome, details: str, output: bytes = b"") -> RunResult:
-    return RunResult(run_id=run_id, outcome=outcome, details=details, facts={}, output=output)
+    def finished(self, ended: RunEnded) -> None:
+        """Report a playbook's end; called from the runner's thread."""
+        context = self.context(ended.run_id)
+        with context.bound():
+            context.tell_tasks(ended)
+            self._held.finish(self._playbook_runs.result(ended, context.ids, is_draining=self._draining))
+        self.slot_freed()
