@@ -66,7 +66,7 @@ def main() -> None:
         fill(password, f"http://127.0.0.1:{port}/v3")
         done.touch()
     journal = Journal(application, configuration.with_suffix(".requests"))
-    certificate = (str(configuration.with_suffix(".crt")), str(configuration.with_suffix(".key")))
+    certificate = (str(configuration.with_suffix(".pem")), str(configuration.with_suffix(".key")))
     secure = make_server(
         "127.0.0.1", tls_port, journal, threaded=True, request_handler=Handler, ssl_context=certificate
     )

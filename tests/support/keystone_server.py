@@ -9,34 +9,23 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support.server import Server, ServerUnavailableError
+from tests.support.server_certificates import make_certificate
 from tests.support.tcp_proxy import HOST, free_port
 from tests.support.waiting import wait_for
 
-DEADLINE_S = 60.0
 _ROOT = Path(__file__).parents[2]
 _PYTHON = _ROOT / ".venv-keystone/bin/python"
 _PROCESS = Path(__file__).with_name("keystone_process.py")
 _KEY_DIRECTORIES = ("fernet", "receipts", "credentials")
-# Waits for the end of its input, which is the end of the test's process, however it came.
-_GUARD = 'read -r _; kill -KILL $(cat "$1/keystone.pid"); rm -rf "$1"'
 _CONFIGURATION = """
 [database]
 connection = sqlite:///{root}/keystone.db
@@ -67,10 +56,6 @@ _OWN_ROLES = ("configurator", "operator")
 _OWN_PROJECTS = ("services", "demo")
 
 
-class KeystoneUnavailableError(Exception):
-    """Keystone is not installed; the message tells what to do."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """A request that Keystone answered."""
@@ -80,7 +65,7 @@ class Seen:
     status: int
 
 
-class KeystoneServer:
+class KeystoneServer(Server):
     """A running Keystone. Users are called like their roles; all have the same password.
 
     Attributes:
@@ -89,44 +74,31 @@ class KeystoneServer:
         service_user: Who may ask about tokens.
 
     Raises:
-        KeystoneUnavailableError: It is not installed.
+        ServerUnavailableError: It is not installed.
     """
 
     service_user = "prestager"
 
     def __init__(self) -> None:
         if not _PYTHON.exists():
-            raise KeystoneUnavailableError("Keystone is not installed; run: bin/setup test")
+            raise ServerUnavailableError("Keystone is not installed; run: bin/setup test")
+        super().__init__("prestager-keystone-")
         self.port, self._tls_port, self.password = free_port(), free_port(), secrets.token_urlsafe(16)
-        self._root = Path(tempfile.mkdtemp(prefix="prestager-keystone-"))
         self._configuration = self._root / "keystone.conf"
         self._configuration.write_text(_CONFIGURATION.format(root=self._root), encoding="utf-8")
         self._http = requests.Session()
         self._http.trust_env = False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(self._root)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
         try:
-            self.renew_keys()
-            _make_certificate(self.certificate, self._configuration.with_suffix(".key"))
-            self.start()
+            self._start_guarded()
             self._admin = self.login("admin", "admin")
             self._populate()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        """Return the server, which runs."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
+    def _prepare(self) -> None:
+        self.renew_keys()
+        make_certificate(self._root, "keystone")
 
     @property
     def url(self) -> str:
@@ -141,7 +113,7 @@ class KeystoneServer:
     @property
     def certificate(self) -> Path:
         """Return the file of its certificate, signed by itself."""
-        return self._configuration.with_suffix(".crt")
+        return self._configuration.with_suffix(".pem")
 
     def url_at(self, port: int) -> str:
         """Return the address at another port: that of a proxy before it."""
@@ -149,32 +121,8 @@ class KeystoneServer:
 
     def start(self) -> None:
         """Start it, which is down; returns when it answers."""
-        with (self._root / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [_PYTHON, _PROCESS, self._configuration, str(self.port), str(self._tls_port), self.password],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._root,
-                start_new_session=True,
-            )
-        (self._root / "keystone.pid").write_text(str(self._process.pid), encoding="ascii")
-        wait_for(self._answers, DEADLINE_S, self._story)
-
-    def kill(self) -> None:
-        """Kill it; connections are refused."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(DEADLINE_S)
-            self._process = None
-
-    def pause(self) -> None:
-        """Freeze it: connections are accepted by the kernel, and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self._signal(signal.SIGCONT)
+        command = [_PYTHON, _PROCESS, self._configuration, str(self.port), str(self._tls_port), self.password]
+        self._launch(command, self._root / "log", cwd=self._root)
 
     def renew_keys(self) -> None:
         """Make new keys for tokens; all tokens are unknown after the next start."""
@@ -185,11 +133,8 @@ class KeystoneServer:
 
     def close(self) -> None:
         """End it and remove all it has written; a second call does nothing."""
-        self.kill()
         self._http.close()
-        self._guard.kill()
-        self._guard.communicate()
-        shutil.rmtree(self._root, ignore_errors=True)
+        super().close()
 
     def seen(self) -> list[Seen]:
         """Return every request since the first start, in order of the answers."""
@@ -230,7 +175,7 @@ class KeystoneServer:
     def revoke(self, token: str) -> None:
         """Revoke a token."""
         headers = {"X-Auth-Token": self._admin, "X-Subject-Token": token}
-        self._http.delete(f"{self.url}/auth/tokens", headers=headers, timeout=DEADLINE_S).raise_for_status()
+        self._http.delete(f"{self.url}/auth/tokens", headers=headers, timeout=self.deadline_s).raise_for_status()
 
     def renew_admin(self) -> None:
         """Log the administrator of this server in anew, whose token died with the keys."""
@@ -243,7 +188,7 @@ class KeystoneServer:
     def enable(self, user: str) -> None:
         """Enable one of the people; returns when their new tokens are good."""
         self._change_user(user, enabled=True)
-        wait_for(lambda: self.works(self.token(user)), DEADLINE_S)
+        wait_for(lambda: self.works(self.token(user)), self.deadline_s)
 
     def add_endpoint(self, kind: str, url: str) -> str:
         """Put a service with one internal endpoint into the catalogue; return the service's id."""
@@ -270,19 +215,19 @@ class KeystoneServer:
             f"{self.url}{path}",
             json=body,
             headers={"X-Auth-Token": token or self._admin},
-            timeout=DEADLINE_S,
+            timeout=self.deadline_s,
         )
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def _validate(self, token: str) -> requests.Response:
         headers = {"X-Auth-Token": token, "X-Subject-Token": token}
-        return self._http.get(f"{self.url}/auth/tokens?nocatalog", headers=headers, timeout=DEADLINE_S)
+        return self._http.get(f"{self.url}/auth/tokens?nocatalog", headers=headers, timeout=self.deadline_s)
 
     def _log_in(self, identity: object, project: str | None, domain: str) -> str:
         scope = {"scope": {"project": {"name": project, "domain": {"name": domain}}}} if project else {}
         answer = self._http.post(
-            f"{self.url}/auth/tokens?nocatalog", json={"auth": {"identity": identity, **scope}}, timeout=DEADLINE_S
+            f"{self.url}/auth/tokens?nocatalog", json={"auth": {"identity": identity, **scope}}, timeout=self.deadline_s
         )
         assert answer.status_code == 201, answer.text
         return answer.headers["X-Subject-Token"]
@@ -310,38 +255,8 @@ class KeystoneServer:
         if role_id:
             self.call("PUT", f"/projects/{project_id}/users/{user_id}/roles/{role_id}")
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
     def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, self._story()
         try:
-            return self._http.get(self.url, timeout=DEADLINE_S).ok
+            return self._http.get(self.url, timeout=self.deadline_s).ok
         except requests.ConnectionError:
             return False
-
-    def _story(self) -> str:
-        return (self._root / "log").read_text(encoding="utf-8", errors="replace")[-4000:]
-
-
-def _make_certificate(certificate: Path, key: Path) -> None:
-    own = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keystone of a test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(own.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(HOST))]), critical=False)
-        .sign(own, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )

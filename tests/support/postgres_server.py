@@ -11,20 +11,18 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import psutil
 import psycopg
 from psycopg import sql
 
+from tests.support.server import Server, ServerUnavailableError
 from tests.support.tcp_proxy import HOST, free_port
 from tests.support.waiting import wait_for
 
-DEADLINE_S = 30.0
 USER = "postgres"
 # The system user that runs the server when root starts it: it refuses to run as root.
 SYSTEM_USER = "postgres"
@@ -34,16 +32,9 @@ _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 _READY_LINE = 7
 # What it holds of a server that accepts connections: one that takes writes, and a standby.
 _ACCEPTING = (["ready   "], ["standby "])
-# Waits for the end of its input, which is the end of the test's process, however it came. What is killed may write
-# for another moment.
-_GUARD = 'read -r _; kill -KILL "$(head -n 1 "$1/data/postmaster.pid")"; rm -rf "$1" || { sleep 1; rm -rf "$1"; }'
 
 
-class PostgresUnavailableError(Exception):
-    """This machine cannot host the server; the message names what to install."""
-
-
-class PostgresServer:
+class PostgresServer(Server):
     """A running cluster; its superuser logs in by password.
 
     With `primary` it is a standby of that server, which it follows and whose password it has, until `promote`.
@@ -55,39 +46,20 @@ class PostgresServer:
         log: What the server says; a failed statement shows in it with its text.
 
     Raises:
-        PostgresUnavailableError: PostgreSQL is not installed.
+        ServerUnavailableError: PostgreSQL is not installed.
 
     """
 
     def __init__(self, primary: PostgresServer | None = None) -> None:
         self._programs = _find_programs()
+        super().__init__("prestager-pg-")
         self.port = free_port()
         self.password = primary.password if primary is not None else secrets.token_urlsafe(16)
-        self._root = Path(tempfile.mkdtemp(prefix="prestager-pg-"))
         self.data_dir, self.log = self._root / "data", self._root / "server.log"
         # Whose user identity the programs get, as arguments of Popen.
         self._identity: dict[str, Any] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._guard = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(self._root)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            self._make_cluster(primary)
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Return the server, which runs."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
+        self._primary = primary
+        self._start_guarded()
 
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         """Return the SQLAlchemy address of a database, at `port` if there is a proxy before the server."""
@@ -104,25 +76,13 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server, which is down; returns when it accepts connections."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [f"{self._programs}/postgres", "-D", f"{self.data_dir}"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._root,
-                start_new_session=True,
-                **self._identity,
-            )
-        wait_for(self._accepts, DEADLINE_S, self._story)
+        command = [f"{self._programs}/postgres", "-D", f"{self.data_dir}"]
+        self._launch(command, self.log, cwd=self._root, **self._identity)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Shut the server down: in order ("fast"), or by a recovery at the next start ("immediate")."""
         self.resume()
-        if self._process is not None:
-            self._process.send_signal(_STOP_SIGNALS[mode])
-            self._process.wait(DEADLINE_S)
-            self._process = None
+        self._end(_STOP_SIGNALS[mode])
 
     def restart(self, mode: Literal["fast", "immediate"] = "immediate") -> None:
         """Stop and start."""
@@ -135,10 +95,8 @@ class PostgresServer:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        if self._process is not None:
-            self._process.wait(DEADLINE_S)
-            self._process = None
-        wait_for(lambda: all(_has_ended(process) for process in processes), DEADLINE_S)
+        self._end(signal.SIGKILL)
+        wait_for(lambda: all(_has_ended(process) for process in processes), self.deadline_s)
 
     def pause(self) -> None:
         """Freeze the server: connections are accepted by the kernel, and nothing answers."""
@@ -154,13 +112,6 @@ class PostgresServer:
         """Make a standby a server of its own; returns when it takes writes."""
         with psycopg.connect(**self._login(), autocommit=True) as connection:
             connection.execute("SELECT pg_promote(true, 30)")
-
-    def close(self) -> None:
-        """End the server and remove all it has written; a second call does nothing."""
-        self.kill()
-        shutil.rmtree(self._root, ignore_errors=True)
-        self._guard.kill()
-        self._guard.communicate()
 
     def _processes(self) -> list[psutil.Process]:
         """Return the server's processes, the one that starts the others first."""
@@ -179,14 +130,14 @@ class PostgresServer:
                 process.suspend()
         return processes
 
-    def _make_cluster(self, primary: PostgresServer | None) -> None:
+    def _prepare(self) -> None:
         if os.geteuid() == 0:
             self._identity = {"user": SYSTEM_USER, "group": SYSTEM_USER, "extra_groups": []}
             shutil.chown(self._root, SYSTEM_USER, SYSTEM_USER)
-        if primary is None:
+        if self._primary is None:
             self._make_new_cluster()
         else:
-            self._copy_cluster(primary)
+            self._copy_cluster(self._primary)
         with (self.data_dir / "postgresql.conf").open("a", encoding="ascii") as settings:
             settings.write(self._settings())
 
@@ -201,7 +152,7 @@ class PostgresServer:
             command, check=False, capture_output=True, text=True, cwd=self._root, env=login, **self._identity
         )
         if done.returncode != 0:
-            raise PostgresUnavailableError(f"pg_basebackup failed: {done.stderr.strip()}")
+            raise ServerUnavailableError(f"pg_basebackup failed: {done.stderr.strip()}")
 
     def _make_new_cluster(self) -> None:
         password_file = self._root / "password"
@@ -217,7 +168,7 @@ class PostgresServer:
         done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=self._root, **self._identity)
         password_file.unlink()
         if done.returncode != 0:
-            raise PostgresUnavailableError(f"initdb failed: {done.stderr.strip()}")
+            raise ServerUnavailableError(f"initdb failed: {done.stderr.strip()}")
 
     def _settings(self) -> str:
         return "\n".join(
@@ -237,16 +188,12 @@ class PostgresServer:
             ]
         )
 
-    def _accepts(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
-            raise PostgresUnavailableError(f"The server ended while it started.\n{self._story()}")
+    def _answers(self) -> bool:
         state = self.data_dir / "postmaster.pid"
         lines = state.read_text(encoding="ascii").splitlines() if state.exists() else []
         # A file of a killed server may still be there.
+        assert self._process is not None
         return lines[:1] == [str(self._process.pid)] and lines[_READY_LINE:] in _ACCEPTING
-
-    def _story(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
     def _login(self) -> dict[str, Any]:
         return {"host": HOST, "port": self.port, "user": USER, "password": self.password, "dbname": "postgres"}
@@ -257,7 +204,7 @@ def _find_programs() -> Path:
     found = sorted(_VERSIONS.glob("*/bin/postgres"), key=lambda program: float(program.parts[-3]))
     program = str(found[-1]) if found else shutil.which("postgres")
     if program is None:
-        raise PostgresUnavailableError("Database tests need a package of this machine: apt-get install postgresql")
+        raise ServerUnavailableError("Database tests need a package of this machine: apt-get install postgresql")
     return Path(program).resolve().parent
 
 

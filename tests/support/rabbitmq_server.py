@@ -9,20 +9,17 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.support.rabbitmq_console import RabbitmqConsole
+from tests.support.server import Server, ServerUnavailableError, tail
 from tests.support.tcp_proxy import HOST, free_port
 from tests.support.waiting import wait_for
 
-DEADLINE_S = 60.0
 # The scripts behind Debian's wrappers, which insist on the user and the directories of the system's service.
 _PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 _AMQP_GREETING = b"AMQP\x00\x00\x09\x01"
@@ -31,13 +28,6 @@ _WATERMARKS = {False: "0.4", True: "0"}
 _LOOPBACK_ONLY = "-kernel inet_dist_use_interface {127,0,0,1}"
 # Quorum queues count their messages only every so many milliseconds; the default of 5000 is long for a test.
 _SERVER_ARGUMENTS = f"{_LOOPBACK_ONLY} -rabbit quorum_tick_interval 200"
-# Waits for the end of its input, which is the end of the test's process, however it came. What is killed may write
-# for another moment.
-_GUARD = 'read -r _; kill -KILL $(cat "$1/rabbit.pid") "$2"; rm -rf "$1" || { sleep 1; rm -rf "$1"; }'
-
-
-class RabbitmqUnavailableError(Exception):
-    """This machine cannot host the server; the message names what to install."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +40,7 @@ class QueueState:
     arguments: dict[str, Any]  # x-argument → value, as declared
 
 
-class RabbitmqServer:
+class RabbitmqServer(Server):
     """A running node with one user, who is an administrator; `guest` does not exist.
 
     Attributes:
@@ -67,44 +57,25 @@ class RabbitmqServer:
         management: Whether the management plugin runs; adds about two seconds to a start.
 
     Raises:
-        RabbitmqUnavailableError: RabbitMQ is not installed.
+        ServerUnavailableError: RabbitMQ is not installed.
 
     """
 
     def __init__(self, config: str = "", *, management: bool = False) -> None:
         self._programs = _find_programs()
+        super().__init__("prestager-rabbit-")
         self.port, self._distribution_port, self._epmd_port = free_port(), free_port(), free_port()
         self.management_port = free_port() if management else None
         self.user, self.password = f"test-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
         self.node = f"prestager-test-{secrets.token_hex(4)}@localhost"
-        self._root = Path(tempfile.mkdtemp(prefix="prestager-rabbit-"))
         self.data_dir, self.log_dir = self._root / "data", self._root / "log"
         self._log = self.log_dir / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
         self._console: RabbitmqConsole | None = None
         self._write_configuration(config)
         self._environment = self._make_environment()
         epmd = ["epmd", "-port", str(self._epmd_port), "-address", HOST]
         self._epmd = subprocess.Popen(epmd, stdin=subprocess.DEVNULL, env=self._environment, start_new_session=True)
-        self._guard = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(self._root), str(self._epmd.pid)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Return the node, which runs."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close."""
-        self.close()
+        self._start_guarded(self._epmd.pid)
 
     @property
     def url(self) -> str:
@@ -117,47 +88,8 @@ class RabbitmqServer:
 
     def start(self) -> None:
         """Start the node, which is down; returns when it greets clients, with all queues there."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._programs / "rabbitmq-server"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.log_dir,
-                env=self._environment,
-                start_new_session=True,
-            )
-        wait_for(self._greets, DEADLINE_S, self._story)
-
-    def stop(self) -> None:
-        """Shut the node down in order."""
-        self.resume()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(DEADLINE_S)
-            self._process = None
-
-    def restart(self) -> None:
-        """Stop in order and start; a memory alarm is over then."""
-        self.stop()
-        self.start()
-
-    def kill(self) -> None:
-        """Kill the node with SIGKILL; its helper processes end by themselves."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(DEADLINE_S)
-            self._process = None
-
-    def pause(self) -> None:
-        """Freeze the node: connections are accepted by the kernel, and nothing answers."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a frozen node go on."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
+        command = [self._programs / "rabbitmq-server"]
+        self._launch(command, self._log, cwd=self.log_dir, env=self._environment)
 
     def close(self) -> None:
         """End the node and its port mapper and remove all they have written; a second call does nothing."""
@@ -166,10 +98,8 @@ class RabbitmqServer:
             self._console.close()
             self._console = None
         self._epmd.kill()
-        self._epmd.wait(DEADLINE_S)
-        shutil.rmtree(self._root, ignore_errors=True)
-        self._guard.kill()
-        self._guard.communicate()
+        self._epmd.wait(self.deadline_s)
+        super().close()
 
     def rabbitmqctl(self, *arguments: str) -> str:
         """Run an operator's command on the node; return what it prints.
@@ -207,7 +137,7 @@ class RabbitmqServer:
     def set_memory_alarm(self, on: bool) -> None:
         """Raise the memory alarm, which blocks all connections that publish, or end it."""
         self.console.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({_WATERMARKS[on]}).")
-        wait_for(lambda: on == ("memory" in self.console.evaluate("rabbit_alarm:get_alarms().")), DEADLINE_S)
+        wait_for(lambda: on == ("memory" in self.console.evaluate("rabbit_alarm:get_alarms().")), self.deadline_s)
 
     def serve_metrics(self, **settings: str) -> int:
         """Switch the Prometheus exporter on, until the node goes down; return its port.
@@ -269,18 +199,15 @@ class RabbitmqServer:
             "detached": "1",
         }
 
-    def _greets(self) -> bool:
-        if self._process is None or self._process.poll() is not None or self._epmd.poll() is not None:
-            raise RabbitmqUnavailableError(f"The server ended while it started.\n{self._story()}")
+    def _answers(self) -> bool:
+        if self._epmd.poll() is not None:
+            raise ServerUnavailableError(f"The port mapper ended while the server started.\n{tail(self._log)}")
         try:
-            with socket.create_connection((HOST, self.port), timeout=DEADLINE_S) as probe:
+            with socket.create_connection((HOST, self.port), timeout=self.deadline_s) as probe:
                 probe.sendall(_AMQP_GREETING)
                 return probe.recv(1) != b""
         except OSError:
             return False
-
-    def _story(self) -> str:
-        return self._log.read_text(encoding="utf-8", errors="replace")[-4000:]
 
 
 def _queue_state(row: dict[str, Any]) -> QueueState:
@@ -295,5 +222,5 @@ def _queue_state(row: dict[str, Any]) -> QueueState:
 def _find_programs() -> Path:
     program = shutil.which("rabbitmq-server", path=f"{_PROGRAMS}:/usr/sbin:{os.environ.get('PATH', '')}")
     if program is None or shutil.which("epmd") is None:
-        raise RabbitmqUnavailableError("Broker tests need a package of this machine: apt-get install rabbitmq-server")
+        raise ServerUnavailableError("Broker tests need a package of this machine: apt-get install rabbitmq-server")
     return Path(program).resolve().parent

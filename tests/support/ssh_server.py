@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.support.server import ServerUnavailableError, tail
+from tests.support.tcp_proxy import free_port
+from tests.support.waiting import wait_for
 
 HOST = "127.0.0.1"
 START_DEADLINE_S = 10.0
@@ -34,10 +37,6 @@ PROGRAMS = {
     "chpasswd": "passwd",
 }
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:" + os.environ.get("PATH", "")
-
-
-class SshServerUnavailableError(Exception):
-    """This machine cannot host the server; the message names what to install or allow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def ssh_server() -> Iterator[SshServer]:
     """Run a server until the block ends.
 
     Raises:
-        SshServerUnavailableError: A package or the right to become root is missing.
+        ServerUnavailableError: A package or the right to become root is missing.
 
     """
     _require_programs()
@@ -92,9 +91,9 @@ def ssh_server() -> Iterator[SshServer]:
 def _require_programs() -> None:
     missing = sorted({package for name, package in PROGRAMS.items() if shutil.which(name, path=SYSTEM_PATH) is None})
     if missing:
-        raise SshServerUnavailableError(f"SSH tests need packages of this machine: apt-get install {' '.join(missing)}")
+        raise ServerUnavailableError(f"SSH tests need packages of this machine: apt-get install {' '.join(missing)}")
     if os.geteuid() != 0 and subprocess.run(["sudo", "-n", "true"], check=False, capture_output=True).returncode != 0:
-        raise SshServerUnavailableError("SSH tests need root: run them as root, or allow `sudo -n` for this user.")
+        raise ServerUnavailableError("SSH tests need root: run them as root, or allow `sudo -n` for this user.")
 
 
 def _as_root(*command: str, text: str = "") -> None:
@@ -108,7 +107,7 @@ def _as_root(*command: str, text: str = "") -> None:
         env={**os.environ, "PATH": SYSTEM_PATH},
     )
     if done.returncode != 0:
-        raise SshServerUnavailableError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
+        raise ServerUnavailableError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
 
 
 def _make_user(user: str, password: str, home: Path, sudoers: Path) -> None:
@@ -137,7 +136,7 @@ def _sshd(directory: Path, user: str) -> Iterator[int]:
     key = directory / "host_key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     _as_root("mkdir", "-p", "/run/sshd")
-    port = _free_port()
+    port = free_port()
     public = (directory / "host_key.pub").read_text(encoding="utf-8").split()
     (directory / "known_hosts").write_text(f"[{HOST}]:{port} {public[0]} {public[1]}\n", encoding="utf-8")
     config = directory / "sshd_config"
@@ -149,7 +148,7 @@ def _sshd(directory: Path, user: str) -> Iterator[int]:
     program = shutil.which("sshd", path=SYSTEM_PATH)
     with subprocess.Popen([*prefix, str(program), "-D", "-f", str(config), "-E", str(log)]) as server:
         try:
-            _wait_for(port, server, log)
+            wait_for(lambda: _answers(port, server, log), START_DEADLINE_S, lambda: tail(log))
             yield port
         finally:
             try:
@@ -180,22 +179,12 @@ def _config(directory: Path, user: str, port: int) -> str:
     )
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_DEADLINE_S
-    while time.monotonic() < deadline and server.poll() is None:
-        with socket.socket() as probe:
-            probe.settimeout(0.2)
-            if probe.connect_ex((HOST, port)) == 0:
-                return
-    words = log.read_text(encoding="utf-8") if log.exists() else ""
-    raise SshServerUnavailableError(f"sshd did not start on port {port}: {words.strip()}")
-
-
-def _free_port() -> int:
+def _answers(port: int, server: subprocess.Popen[bytes], log: Path) -> bool:
+    if server.poll() is not None:
+        raise ServerUnavailableError(f"sshd did not start on port {port}: {tail(log).strip()}")
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.settimeout(0.2)
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def _kill(processes: list[psutil.Process]) -> None:

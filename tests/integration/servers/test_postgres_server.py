@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.support import postgres_server
-from tests.support.postgres_server import PostgresServer, PostgresUnavailableError
+from tests.support.postgres_server import PostgresServer
+from tests.support.server import ServerUnavailableError
 from tests.support.tcp_proxy import HOST
 from tests.support.waiting import wait_for
 
@@ -139,5 +140,5 @@ def test_a_machine_without_postgresql_is_told_what_to_install(monkeypatch: pytes
     monkeypatch.setattr(postgres_server, "_VERSIONS", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda *_: None)
 
-    with pytest.raises(PostgresUnavailableError, match="apt-get install postgresql"):
+    with pytest.raises(ServerUnavailableError, match="apt-get install postgresql"):
         PostgresServer()

@@ -19,7 +19,8 @@ import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.exceptions import ProbableAuthenticationError
 
-from tests.support.rabbitmq_server import QueueState, RabbitmqServer, RabbitmqUnavailableError
+from tests.support.rabbitmq_server import QueueState, RabbitmqServer
+from tests.support.server import ServerUnavailableError
 from tests.support.tcp_proxy import HOST
 from tests.support.waiting import wait_for
 
@@ -167,5 +168,5 @@ def test_a_machine_without_rabbitmq_is_told_what_to_install(monkeypatch: pytest.
     """The error names the package."""
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
 
-    with pytest.raises(RabbitmqUnavailableError, match="apt-get install rabbitmq-server"):
+    with pytest.raises(ServerUnavailableError, match="apt-get install rabbitmq-server"):
         RabbitmqServer()

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
-from tests.integration.sysinv.sysinv_asking import Asker
+from tests.integration.sysinv.sysinv_sites import Asker
 
 
 @pytest.fixture

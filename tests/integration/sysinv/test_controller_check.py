@@ -15,7 +15,7 @@ from simulator.sites_api import ServedSite, serve_sites
 from sites.errors import InspectionError
 from sites.inspector import DeclaredControllerCheck
 from sites.sysinv.controller import SystemControllerCheck
-from tests.integration.sysinv.sysinv_asking import Asker, address_of
+from tests.integration.sysinv.sysinv_sites import Asker, address_of
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sites.dcmanager import DcmanagerOperations, DcmanagerSubclouds
 from sites.errors import InspectionError
 from sites.sysinv.client import Address
 from statemachine.site_operations import SiteOperation
-from tests.integration.sysinv.sysinv_asking import Asker, address_of
+from tests.integration.sysinv.sysinv_sites import Asker, address_of
 
 BACKUP = SiteOperation(key="backup-status", status="backing-up")
 

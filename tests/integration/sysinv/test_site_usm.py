@@ -12,7 +12,7 @@ from simulator.sites_api import ServedSite
 from sites.errors import InspectionError
 from sites.inspector import Reading
 from sites.sysinv.inspector import SysinvInspector
-from tests.integration.sysinv.sysinv_asking import Asker, FixedAddresses, address_of
+from tests.integration.sysinv.sysinv_sites import Asker, FixedAddresses, address_of
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sites.sysinv.client import Address
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector
 from statemachine.eligibility import SiteFacts
-from tests.integration.sysinv.sysinv_asking import Asker, FixedAddresses
+from tests.integration.sysinv.sysinv_sites import Asker, FixedAddresses
 
 WELL = SiteFacts(
     system_mode="simplex", oam_address="10.10.10.2", management_affecting_alarms=False, software_version="22.12"

@@ -20,7 +20,7 @@ from sites.errors import ErrorKind as Kind
 from sites.errors import SiteRequestError
 from sites.sysinv.auth import SiteToken, TlsTrust, TokenCache, read_token
 from sites.sysinv.client import Timeouts
-from tests.integration.sysinv.sysinv_asking import Asker, account
+from tests.integration.sysinv.sysinv_sites import Asker, account
 
 
 async def fault_of(asker: Asker, site: ServedSite, path: str = "/v1/isystems") -> SiteRequestError:
