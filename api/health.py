@@ -27,13 +27,13 @@ async def show_versions(request: web.Request) -> web.Response:
 
 
 async def show_alive(request: web.Request) -> web.Response:
-    """Show that the process answers; nothing else is checked."""
+    """Tell that the process answers; nothing else is looked at."""
     del request
     return json_response(encode({"alive": True}))
 
 
 async def show_ready(request: web.Request) -> web.Response:
-    """Show each check's result; 503 when one of those that decide has failed."""
+    """Show each check's result; 503 when one of them failed, but for those that are only told."""
     checks = await _checks(request)
     body = readiness_body(checks, "ready", TOLD_BY_API)
     status = HTTPStatus.OK if is_ready(checks, TOLD_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE
@@ -41,7 +41,7 @@ async def show_ready(request: web.Request) -> web.Response:
 
 
 async def show_started(request: web.Request) -> web.Response:
-    """Show whether this process was ready once; 503 while it is still starting."""
+    """Tell whether this process was ready once; 503 while it is still starting."""
     started = request.app[SERVICES].started()
     status = HTTPStatus.OK if started else HTTPStatus.SERVICE_UNAVAILABLE
     return json_response(encode({"started": started}), status)
@@ -60,7 +60,7 @@ async def _checks(request: web.Request) -> Mapping[str, str | None]:
 
 
 async def show_workers(request: web.Request) -> web.Response:
-    """Show every process of the installation as it last reported itself; dead ones are dropped after a day."""
+    """Show every process of the installation as it reported itself last; the dead are forgotten after a day."""
 
     def read(connection: Connection) -> bytes:
         return encode_list("workers", map(worker_resource, all_processes(connection)))

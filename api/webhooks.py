@@ -82,7 +82,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Ask for a new webhook; without a secret in the body one is made, and shown in the answer."""
+    """Ask for a new webhook; a secret that nobody gave is made, and shown in the answer."""
     body = await read_known(request, WebhookBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None)
@@ -115,7 +115,7 @@ async def redeliver(request: web.Request) -> web.Response:
 
 
 async def show_deliveries(request: web.Request) -> web.Response:
-    """Show the deliveries of a webhook, newest first, page by page; `state` narrows them."""
+    """Show what was and is to be sent to a webhook, newest first, page by page; `state` narrows it."""
     ref, page = path_ref(request, webhook_not_found()), read_query(DeliveryQuery, request)
 
     def parse_request(connection: Connection) -> bytes:
