@@ -287,10 +287,9 @@ async def test_a_revoked_token_ends_it(api: ServedApi, monkeypatch: pytest.Monke
             await stream.message()
 
 
-@pytest.mark.parametrize("query", ["?last_event_id=x", "?last_event_id=-1", "?strategy=x", "?strategy="])
-async def test_what_cannot_be_asked(api: ServedApi, query: str) -> None:
+async def test_what_cannot_be_asked(api: ServedApi) -> None:
     """A number that is none is refused before anything is told."""
-    assert 400 == (await api.send("GET", f"{PATH}{query}")).status
+    assert 400 == (await api.send("GET", f"{PATH}?last_event_id=x")).status
 
 
 async def test_without_a_token(api: ServedApi) -> None:
