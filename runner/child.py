@@ -60,7 +60,7 @@ def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Pat
     # A handler, not SIG_IGN: an ignored signal would stay ignored in ansible-playbook.
     signal.signal(signal.SIGTERM, lambda *_: watchdog.terminate())
     os.chdir(place.path)
-    # Imported here, after the leash: this takes a third of a second, the better part of a start.
+    # Imported here, after the watchdog: this takes a third of a second, the better part of a start.
     import ansible_runner  # noqa: PLC0415
 
     from runner.playbook import PlaybookRun  # noqa: PLC0415

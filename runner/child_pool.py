@@ -19,7 +19,7 @@ _LEAVE_S = 5.0
 
 
 class ChildPool:
-    """Hands out children, warm ones first, and keeps all of them on their leash.
+    """Hands out children, warm ones first, and keeps all of them under watch.
 
     Lives in the event loop; nothing of it is thread-safe.
     """

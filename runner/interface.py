@@ -50,7 +50,7 @@ class PlaybookJob:
     # playbook's own variables. In sets of others they become variables too, as is Ansible's default.
     is_ours: bool = False
     # Whether a caller or the site may have named the host, so that its address is judged when the run begins.
-    judges_address: bool = False
+    checks_address: bool = False
     # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: nobody asks.
     traceparent: str | None = None
 

@@ -59,7 +59,7 @@ def _is_routed_here(address: Address) -> bool:
         return False
 
 
-def with_judged_address(host_vars: Mapping[str, Any]) -> dict[str, Any]:
+def with_checked_address(host_vars: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables with the address that the host name resolves to now, so that ssh asks for no other one.
 
     A name that does not resolve stays: ssh says what is wrong with it. May wait as long as the resolver does.

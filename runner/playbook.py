@@ -20,7 +20,7 @@ from runner.event_collector import EventCollector, HostWork
 from runner.failure_text import joined, read_failures, sentence, with_remark
 from runner.interface import PlaybookJob
 from runner.inventory import write_job
-from runner.machine_addresses import with_judged_address
+from runner.machine_addresses import with_checked_address
 from runner.masking import Masker
 from runner.private_dir import PrivateDir
 from runner.process_limits import memory_remark, take_reserve
@@ -75,10 +75,10 @@ class PlaybookRun:
         self._job = job
         self._ansible_playbook = ansible_playbook
         self._place = place
-        self._leash = watchdog
+        self._watchdog = watchdog
         self._masker = Masker(job.secrets.values(), public=[job.host, str(job.host_vars.get("ansible_user", ""))])
         self._reporter = reporter
-        self._digest = EventCollector(self._masker, lambda text: reporter.send(Output(text=text)), reporter.glimpse)
+        self._collector = EventCollector(self._masker, lambda text: reporter.send(Output(text=text)), reporter.preview)
         self._work = HostWork(job.host)
         self._progress = ProgressCounter(self._masker)
         self._announced = AnnouncedBytes()
@@ -92,10 +92,10 @@ class PlaybookRun:
         status, reason = "failed", ""
         try:
             job = self._job
-            if job.judges_address:
-                job = replace(job, host_vars=with_judged_address(job.host_vars))
+            if job.checks_address:
+                job = replace(job, host_vars=with_checked_address(job.host_vars))
             arguments = runner_arguments(job, self._place, write_job(job, self._place), self._ansible_playbook)
-            if not self._leash.stopping.is_set():
+            if not self._watchdog.stopping.is_set():
                 runner = ansible_run(**arguments, event_handler=self._on_event, cancel_callback=lambda: False)
                 status, reason = runner.status, _exit_reason(runner.rc, self._ansible_playbook)
         except SiteAddressError as error:
@@ -105,7 +105,7 @@ class PlaybookRun:
             self._full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = f"the run broke off: {type(error).__name__}: {_first_line(error)}"
         finally:
-            self._leash.returned.set()
+            self._watchdog.returned.set()
             end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
         return self._ended(status, reason)
 
@@ -118,7 +118,7 @@ class PlaybookRun:
             self._guarded = True
             take_reserve()
             threading.Thread(target=self._guard_end, args=(event["pid"],), daemon=True).start()
-        self._digest.take(event)
+        self._collector.take(event)
         self._work.take(event)
         if self._announced.take(event):
             self._reporter.send(Announced(transfer_bytes=self._announced.total))
@@ -138,36 +138,36 @@ class PlaybookRun:
             descriptor = os.pidfd_open(pid)
             select.select([descriptor], [], [])
             os.close(descriptor)
-        if not self._leash.returned.wait(_LEFTOVER_GRACE_S) and not self._leash.stopping.is_set():
+        if not self._watchdog.returned.wait(_LEFTOVER_GRACE_S) and not self._watchdog.stopping.is_set():
             end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
 
     def _ended(self, status: str, reason: str) -> Ended:
-        outcome, details = self._judge(status, reason)
+        outcome, details = self._interpret(status, reason)
         self._reporter.settle()
-        for piece in self._digest.finish():
+        for piece in self._collector.finish():
             self._reporter.send(OutputTail(text=piece))
-        at_bytes, left_out_bytes = self._digest.left_out
+        at_bytes, left_out_bytes = self._collector.left_out
         return Ended(
             outcome=outcome,
             details=sentence(self._masker.text(details)),
-            facts=self._digest.facts if outcome is RunOutcome.SUCCEEDED else {},
+            facts=self._collector.facts if outcome is RunOutcome.SUCCEEDED else {},
             left_out_at_bytes=at_bytes,
             left_out_bytes=left_out_bytes,
             tasks=self._times.finish() if self._times is not None else (),
         )
 
-    def _judge(self, status: str, reason: str) -> tuple[RunOutcome, str]:
+    def _interpret(self, status: str, reason: str) -> tuple[RunOutcome, str]:
         problem = self._work.problem
-        if status == "successful" and self._digest.complete and not problem:
+        if status == "successful" and self._collector.complete and not problem:
             return RunOutcome.SUCCEEDED, ""
-        if self._leash.stopping.is_set():
-            return RunOutcome.LOST, self._leash.cause or self._last_task()
+        if self._watchdog.stopping.is_set():
+            return RunOutcome.LOST, self._watchdog.cause or self._last_task()
         if self._is_full():
             return RunOutcome.FAILED, f"no space left in {self._place.path.parent}"
         if status == "successful":
             lost = "the end of the playbook was not seen: its last events were lost"
-            return RunOutcome.FAILED, problem if self._digest.complete else lost
-        found = self._failure() or self._digest.startup_failure or reason
+            return RunOutcome.FAILED, problem if self._collector.complete else lost
+        found = self._failure() or self._collector.startup_failure or reason
         remark = memory_remark(found)
         return RunOutcome.FAILED, with_remark(found, remark) if remark else found
 
@@ -176,7 +176,7 @@ class PlaybookRun:
         return joined(read_failures(self._place.failures_file, self._masker))
 
     def _last_task(self) -> str:
-        return f"task '{self._digest.task}' was running" if self._digest.task else "no task had started"
+        return f"task '{self._collector.task}' was running" if self._collector.task else "no task had started"
 
     def _is_full(self) -> bool:
         with contextlib.suppress(OSError):

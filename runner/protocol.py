@@ -1,4 +1,4 @@
-"""The lines that a supervisor and its child say to each other, one JSON object per line in each direction.
+"""Lines between a supervisor and its child: one JSON object per line in each direction.
 
 The supervisor writes orders to the child's standard input and reads reports from its standard output. Secrets pass
 here and nowhere else: never in arguments, environment, or logs.
@@ -57,9 +57,9 @@ class Output:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputPreview:
-    """Report: for those who follow, some of what is held back of the output until the end; masked."""
+    """Report: for the live output, some of what is held back of the output until the end; masked."""
 
-    # Its place in all that the playbook printed; what is missing before it was too much to tell.
+    # Its place in all that the playbook printed; text is missing before it where there was too much.
     at_bytes: int
     text: str
 
@@ -96,9 +96,9 @@ _REPORTS: dict[str, type[Report]] = {
     "accepted": Accepted,
     "announced": Announced,
     "output": Output,
-    "glimpse": OutputPreview,
+    "preview": OutputPreview,
     "progress": Progress,
-    "rest": OutputTail,
+    "tail": OutputTail,
     "ended": Ended,
 }
 _KINDS = {cls: kind for kind, cls in (*_ORDERS.items(), *_REPORTS.items())}

@@ -64,7 +64,7 @@ class RunSession:
         self._zip = zlib.compressobj()
         self._output: list[bytes] = []
         # How much the playbook has printed before anything is held back.
-        self._said_bytes = 0
+        self._printed_bytes = 0
         # The child handed over what was held back.
         self._is_whole = False
         self._timers: list[asyncio.TimerHandle] = []
@@ -108,7 +108,7 @@ class RunSession:
             finally:
                 await pool.dispose(self._child, wait_s=_LEAVE_S if self._ended else 1.0)
         if self._ended is None:
-            self._judge_silence()
+            self._interpret_silence()
 
     def _is_decided(self) -> bool:
         return self._accepted or self._ended is not None or self._stop is not None
@@ -126,12 +126,12 @@ class RunSession:
                 self._set_deadline(deadline_for(job.deadline_s, transfer_bytes, job.floor_rate_mbit_s))
             case Output(text=text):
                 content = self._keep(text)
-                self._tell(lambda: self._watch.add_output(self.job.run_id, self._said_bytes, content))
-                self._said_bytes += len(content)
+                self._notify(lambda: self._watch.add_output(self.job.run_id, self._printed_bytes, content))
+                self._printed_bytes += len(content)
             case OutputPreview(at_bytes=at_bytes, text=text):
-                self._tell(lambda: self._watch.add_output(self.job.run_id, at_bytes, _utf8(text)))
+                self._notify(lambda: self._watch.add_output(self.job.run_id, at_bytes, _utf8(text)))
             case Progress():
-                self._tell(lambda: self._watch.set_progress(self.job.run_id, report))
+                self._notify(lambda: self._watch.set_progress(self.job.run_id, report))
             case OutputTail(text=text):
                 self._is_whole = True
                 self._keep(text)
@@ -144,12 +144,12 @@ class RunSession:
         self._output.append(self._zip.compress(content))
         return content
 
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def _notify(self, call: Callable[[], None]) -> None:
         try:
-            tell()
-        # Whoever watches must not break the run.
+            call()
+        # A watch must not break the run.
         except Exception:  # noqa: BLE001
-            _log.exception("what run %s said was not taken", self.job.run_id)
+            _log.exception("what run %s printed was not taken", self.job.run_id)
 
     def _send_stop(self) -> None:
         child = self._child
@@ -167,7 +167,7 @@ class RunSession:
         else:
             self._ended = Ended(outcome=RunOutcome.LOST, details=text, facts={})
 
-    def _judge_silence(self) -> None:
+    def _interpret_silence(self) -> None:
         """Find words for a child that ended without a report."""
         child = self._child
         if self._stop is not None or child is None:
@@ -197,7 +197,7 @@ class RunSession:
             facts=ended.facts,
             left_out_at_bytes=ended.left_out_at_bytes,
             left_out_bytes=ended.left_out_bytes,
-            cut_at_bytes=None if self._is_whole else self._said_bytes,
+            cut_at_bytes=None if self._is_whole else self._printed_bytes,
             tasks=ended.tasks,
         )
 

@@ -1,4 +1,4 @@
-"""The child's tie to its supervisor: orders come in, and when the supervisor is dead or frozen the tree is stopped.
+"""Watches the supervisor from its child: takes its orders, and stops the tree when it is dead or frozen.
 
 Runs in a thread of the child, because the main thread is inside ansible-runner. Covers kill -9 of the supervisor (the
 pipe closes) and SIGSTOP of it (the pings stop), which a parent-death signal does not.
@@ -17,7 +17,7 @@ from runner.interface import PlaybookJob
 from runner.processes import descendants, end_processes
 from runner.protocol import Ping, Stop, decode_order
 
-# Without a supervisor nobody waits for a polite end, and the site's lease is running out, in seconds.
+# Without a supervisor nothing waits for a polite end, and the site's lease is running out, in seconds.
 ABANDONED_GRACE_S = 2.0
 
 _READ_BYTES = 64 * 1024
@@ -47,7 +47,7 @@ class SupervisorWatchdog:
 
     def start(self) -> None:
         """Begin to watch."""
-        threading.Thread(target=self._guard, name="leash", daemon=True).start()
+        threading.Thread(target=self._guard, name="watchdog", daemon=True).start()
 
     def wait_for_job(self) -> PlaybookJob | None:
         """Block until the job is there; None when there will be none."""
@@ -61,7 +61,7 @@ class SupervisorWatchdog:
         try:
             self._watch()
         except BaseException:  # noqa: BLE001
-            # A run without a leash must not go on; the supervisor, or the next sweep, ends what is left of the tree.
+            # A run without a watchdog must not go on; the supervisor, or the next sweep, ends what is left of the tree.
             traceback.print_exc()
             os._exit(1)
 

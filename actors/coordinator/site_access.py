@@ -83,7 +83,7 @@ def is_address_given(subcloud: Mapping[Any, Any]) -> bool:
     return variables.get("ansible_connection") == "local" or not variables.keys().isdisjoint(_HOSTS)
 
 
-def is_address_judged(subcloud: Mapping[Any, Any], oam_address: str | None) -> bool:
+def is_address_checked(subcloud: Mapping[Any, Any], oam_address: str | None) -> bool:
     """Return whether the address of a site is judged by the machine that its playbook runs on, when that begins.
 
     It is not where the operator's variables name the host. An OAM address may come from a caller, or from the site;

@@ -89,7 +89,9 @@ class ClaimedRuns:
             is_let_go = run_id in self._letting_go or run_id in self._tools.results.pending()
             self._claiming.add(run_id)
         try:
-            return patiently(lambda attempt: self._claim_once(run_id, again=attempt > 1 and not is_let_go), is_hopeless)
+            return retry_while_unavailable(
+                lambda attempt: self._claim_once(run_id, again=attempt > 1 and not is_let_go), is_hopeless
+            )
         finally:
             with self._lock:
                 self._claiming.discard(run_id)
@@ -132,7 +134,7 @@ class ClaimedRuns:
         with self._let_go(run_id) as held:
             if held is not None:
                 held.context.work.end()
-            patiently(lambda _: self._hand_back_once(run_id), lambda: False)
+            retry_while_unavailable(lambda _: self._hand_back_once(run_id), lambda: False)
 
     @contextmanager
     def _let_go(self, run_id: int) -> Iterator[_Held | None]:
@@ -151,7 +153,7 @@ class ClaimedRuns:
             hand_back(connection, run_id, self._tools.owner)
 
 
-def patiently(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:
+def retry_while_unavailable(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:
     """Return what `work`, given the number of the try, does; while the database is away it is tried for some seconds.
 
     Raises:

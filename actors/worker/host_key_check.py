@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import select
 
-from actors.worker.claimed_runs import ClaimedRuns, patiently, run_result
+from actors.worker.claimed_runs import ClaimedRuns, retry_while_unavailable, run_result
 from actors.worker.inspections import Inspections
 from db.database import Database
 from db.errors import DatabaseUnavailableError
@@ -121,7 +121,7 @@ class HostKeyCheck:
         if not is_reached_by_ssh(subcloud["connection"]):
             reason = _OTHER_SSH.format(connection=subcloud["connection"]["ansible_connection"])
             return CheckedHostKey(refusal=failed(name, reason))
-        recorded = await asyncio.to_thread(patiently, lambda _: self._recorded(subcloud["id"]), _never)
+        recorded = await asyncio.to_thread(retry_while_unavailable, lambda _: self._recorded(subcloud["id"]), _never)
         if not recorded and self._policy is HostKeyPolicy.STRICT:
             return CheckedHostKey(refusal=failed(name, missing_key_reason(name)))
         try:
@@ -135,7 +135,9 @@ class HostKeyCheck:
             version=found.version,
             is_verified=found.is_verified,
         )
-        return _checked(name, key, await asyncio.to_thread(patiently, lambda _: self._settle(contact), _never))
+        return _checked(
+            name, key, await asyncio.to_thread(retry_while_unavailable, lambda _: self._settle(contact), _never)
+        )
 
     def _target(self, subcloud: Mapping[str, Any], oam_address: str | None) -> SshTarget:
         variables = connection_vars(self._ssh_user, oam_address, site_variables(subcloud))

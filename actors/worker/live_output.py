@@ -25,12 +25,12 @@ from runner.progress import Progress
 
 _log = structlog.get_logger(__name__)
 
-# Seconds between two looks for what is to be written.
+# Seconds between two flushes.
 LIVE_S: Final = 1.0
-# Seconds between two events about the progress of one run; the first and the last are told in any case.
-_TELL_S: Final = 2.0
-# Events about progress that one look may tell, beside the first ones of runs.
-_TELL_MOST: Final = 20
+# Seconds between two events about the progress of one run; the first and the last are emitted in any case.
+_EMIT_EVERY_S: Final = 2.0
+# Events about progress that one flush may emit, beside the first ones of runs.
+_EMIT_MOST: Final = 20
 # The most that waits of one run, in bytes; the newest. A whole head fits, which may come at once.
 _WAITING_BYTES: Final = HEAD_LIMIT_BYTES
 # Longest piece in the database, in bytes.
@@ -50,10 +50,10 @@ class _Run:
     progress: Progress = field(default_factory=Progress)
     # The database does not know the newest progress.
     is_unwritten: bool = False
-    # Nobody was told the newest progress.
-    is_untold: bool = False
-    # When progress was last told; None: never.
-    told_at: float | None = None
+    # No event has the newest progress.
+    is_unemitted: bool = False
+    # Clock when progress was last emitted, in seconds; None: never.
+    emitted_s: float | None = None
     # Added to the database since it was last trimmed.
     untrimmed_bytes: int = 0
     # A try to write ended without an answer: some of what waits may be in the database already.
@@ -77,9 +77,9 @@ class _Share:
     run_id: int
     pieces: Sequence[tuple[int, bytes]]
     progress: Progress | None
-    is_told: bool
-    # When it was told before; None: never.
-    told_at: float | None
+    is_emitted: bool
+    # Clock when it was emitted before; None: never.
+    emitted_s: float | None
     is_unsure: bool
     is_trimmed: bool
 
@@ -110,7 +110,7 @@ class LiveRuns:
         with self._lock:
             run = self._runs.setdefault(run_id, _Run())
             run.progress = progress
-            run.is_unwritten = run.is_untold = True
+            run.is_unwritten = run.is_unemitted = True
 
     def unwritten(self, run_id: int) -> list[Piece]:
         """Return what a run printed last that is not surely in the database, in its order. Quick, from any thread."""
@@ -142,27 +142,27 @@ class LiveRuns:
     def _collect(self) -> list[_Share]:
         now = self._clock()
         with self._lock:
-            told = self._due(now)
-            news = [(run_id, run) for run_id, run in self._runs.items() if run.has_news or run_id in told]
-            return [self._share(run_id, run, now, is_told=run_id in told) for run_id, run in news]
+            emitted = self._due(now)
+            news = [(run_id, run) for run_id, run in self._runs.items() if run.has_news or run_id in emitted]
+            return [self._share(run_id, run, now, is_emitted=run_id in emitted) for run_id, run in news]
 
     def _due(self, now: float) -> set[int]:
         """Return the runs whose progress is written now: first ones, then those that have waited longest."""
-        waiting = [(run.told_at, run_id) for run_id, run in self._runs.items() if run.is_untold]
-        first = {run_id for told_at, run_id in waiting if told_at is None}
-        later = sorted((told_at, run_id) for told_at, run_id in waiting if told_at is not None)
-        due = [run_id for told_at, run_id in later if now - told_at >= _TELL_S]
-        return first.union(due[: max(0, _TELL_MOST - len(first))])
+        waiting = [(run.emitted_s, run_id) for run_id, run in self._runs.items() if run.is_unemitted]
+        first = {run_id for emitted_s, run_id in waiting if emitted_s is None}
+        later = sorted((emitted_s, run_id) for emitted_s, run_id in waiting if emitted_s is not None)
+        due = [run_id for emitted_s, run_id in later if now - emitted_s >= _EMIT_EVERY_S]
+        return first.union(due[: max(0, _EMIT_MOST - len(first))])
 
     @staticmethod
-    def _share(run_id: int, run: _Run, now: float, *, is_told: bool) -> _Share:
+    def _share(run_id: int, run: _Run, now: float, *, is_emitted: bool) -> _Share:
         run.untrimmed_bytes += run.size_bytes
         share = _Share(
             run_id=run_id,
             pieces=[*run.pieces],
             progress=run.progress if run.is_unwritten else None,
-            is_told=is_told,
-            told_at=run.told_at,
+            is_emitted=is_emitted,
+            emitted_s=run.emitted_s,
             is_unsure=run.is_unsure,
             is_trimmed=run.untrimmed_bytes > _TRIM_BYTES,
         )
@@ -172,8 +172,8 @@ class LiveRuns:
         run.is_unwritten = run.is_unsure = False
         if share.is_trimmed:
             run.untrimmed_bytes = 0
-        if is_told:
-            run.told_at, run.is_untold = now, False
+        if is_emitted:
+            run.emitted_s, run.is_unemitted = now, False
         return share
 
     def _take_out_of_hand(self, shares: Iterable[_Share]) -> None:
@@ -194,8 +194,8 @@ class LiveRuns:
                 run.bound()
                 run.is_unsure = True
                 run.is_unwritten = run.is_unwritten or share.progress is not None
-                if share.is_told:
-                    run.told_at, run.is_untold = share.told_at, True
+                if share.is_emitted:
+                    run.emitted_s, run.is_unemitted = share.emitted_s, True
 
     def _write(self, shares: Sequence[_Share]) -> None:
         with unit_of_work(self._database) as work:
@@ -211,7 +211,7 @@ class LiveRuns:
                     _trim(connection, share)
             progress = {share.run_id: asdict(share.progress) for share in mine if share.progress is not None}
             set_progress(connection, progress)
-            tell_progress(work, [share.run_id for share in mine if share.is_told])
+            tell_progress(work, [share.run_id for share in mine if share.is_emitted])
 
 
 def _joined(run_id: int, pieces: Iterable[tuple[int, bytes]]) -> list[Piece]:

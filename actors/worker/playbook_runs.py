@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from zlib import compress
 
-from actors.coordinator.site_access import access_fault, is_address_judged
+from actors.coordinator.site_access import access_fault, is_address_checked
 from actors.worker.claimed_runs import run_result
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.host_key_check import HostKeyCheck
@@ -61,7 +61,7 @@ class PlaybookRuns:
         order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
         return replace(
             playbook_job(layout, order, self._password(assignment)),
-            judges_address=is_address_judged(assignment.subcloud, assignment.oam_address),
+            checks_address=is_address_checked(assignment.subcloud, assignment.oam_address),
             traceparent=traceparent,
         )
 

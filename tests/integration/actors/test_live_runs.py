@@ -134,7 +134,7 @@ def test_few_are_told_at_once(
     installation: Installation, live: LiveRuns, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of many runs only some are told of at a time, those that have waited longest; first ones always."""
-    monkeypatch.setattr(live_module, "_TELL_MOST", 2)
+    monkeypatch.setattr(live_module, "_EMIT_MOST", 2)
     mine = claimed(installation, 4)
     counts = []
     for look in range(3):

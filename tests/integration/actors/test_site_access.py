@@ -227,7 +227,7 @@ def test_whose_host_is_judged(build: Callable[..., StartedInstallation], fake_pl
 
     assert "complete" == installation.run_strategy()
     assert {("a", True), ("b", False), ("c", True), ("d", False)} == {
-        (job.host, job.judges_address) for job in fake_playbooks.jobs if job.playbook.stem == PACKAGES
+        (job.host, job.checks_address) for job in fake_playbooks.jobs if job.playbook.stem == PACKAGES
     }
     assert {"10.0.0.9", "127.0.0.1", "10.10.10.2", "127.0.0.5"} == {
         job.host_vars["ansible_host"] for job in fake_playbooks.jobs

@@ -111,7 +111,7 @@ def test_frozen_service_loses_its_runs(
     service.process.send_signal(signal.SIGCONT)
     output, _ = service.process.communicate(timeout=20)
 
-    assert {"outcome": "stopped", "details": "no sign of life from the worker for 1.5 s"} == json.loads(output)
+    assert {"outcome": "lost", "details": "no sign of life from the worker for 1.5 s"} == json.loads(output)
 
 
 def test_start_sweeps_what_a_predecessor_left(

@@ -104,7 +104,7 @@ def test_run_that_cannot_be_hosted_may_be_tried_again(
     )
 
     assert [
-        {"outcome": "stopped", "details": "the run could not be hosted: Too many open files"},
+        {"outcome": "lost", "details": "the run could not be hosted: Too many open files"},
         {"outcome": "succeeded", "details": ""},
     ] == json.loads(done.stdout)
     assert [] == marked(worker)

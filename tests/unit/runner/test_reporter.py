@@ -62,25 +62,25 @@ def test_the_first_progress_is_told_at_once_and_later_the_newest(pipe: Pipe) -> 
     assert [tasks(99)] == pipe.rest()
 
 
-def test_glimpses_are_the_newest_and_bounded(pipe: Pipe) -> None:
+def test_previews_are_the_newest_and_bounded(pipe: Pipe) -> None:
     """Of much held back output what came last is told, and only so much."""
     pipe.reporter.show(tasks(1))
     pipe.next()
     for place in range(100):
-        pipe.reporter.glimpse(place, f"{place:04}" * 8192)
+        pipe.reporter.preview(place, f"{place:04}" * 8192)
 
-    assert [98, 99] == [one.at_bytes for one in pipe.reporter._glimpses]
+    assert [98, 99] == [one.at_bytes for one in pipe.reporter._previews]
     pipe.reporter.settle()
     assert [] == pipe.rest()
 
 
 def test_what_was_said_goes_before_what_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A glimpse of later output never comes before the output that was sent before it."""
+    """A preview of later output never comes before the output that was sent before it."""
     monkeypatch.setattr(reporter_module, "_PASSING_EVERY_S", 0.0)
     pipe = Pipe()
     for place in range(500):
         pipe.reporter.send(Output(text=f"{place}"))
-    pipe.reporter.glimpse(500, "500")
+    pipe.reporter.preview(500, "500")
     found = [pipe.next() for _ in range(501)]
 
     assert [Output(text=f"{place}") for place in range(500)] == found[:500]
