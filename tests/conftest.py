@@ -18,6 +18,7 @@ _TOGETHER: Final = {
     "integration/amqp": "rabbitmq",
     "integration/amqp_tools": "rabbitmq",
     "integration/keystone": "keystone",
+    "integration/takeover": "rabbitmq",
 }
 
 
@@ -37,7 +38,14 @@ _NOT_QUICK: Final = frozenset(
 )
 
 # They take minutes, so they begin first; what is short fills the end.
-_FIRST: Final = ("faults", "acceptance", "integration/amqp", "integration/keystone", "integration/servers")
+_FIRST: Final = (
+    "faults",
+    "acceptance",
+    "integration/amqp",
+    "integration/keystone",
+    "integration/servers",
+    "integration/takeover",
+)
 
 
 class _Grouped(LoadScopeScheduling):
