@@ -201,7 +201,7 @@ def add_runs(work: UnitOfWork, rows: Sequence[dict[str, Any]]) -> list[RunIds]:
     values = [{**row, "dispatched_at": now, "trace": trace} for row, trace in zip(rows, traces, strict=True)]
     ids = work.connection.execute(statement, values).scalars()
     added = [
-        RunIds(id=run_id, phase=row["phase"], attempt=row["attempt"], trace=row["trace"], dispatched_at=now)
+        RunIds(id=run_id, phase=row["phase"], attempt=row["attempt"], trace=row["trace"], dispatched_epoch=now)
         for row, run_id in zip(values, ids, strict=True)
     ]
     for run in added:

@@ -34,7 +34,7 @@ class ConcludedPhase:
     parent: str | None
     link: str | None
     # In seconds since the epoch, by the database's clock.
-    dispatched_at: float
+    dispatched_epoch: float
 
 
 def reserve_traces(connection: Connection, tracer: Tracer, rows: Sequence[dict[str, Any]]) -> list[str | None]:
@@ -101,7 +101,7 @@ def concluded_phases(connection: Connection, run_ids: Sequence[int]) -> tuple[li
             trace=row.trace,
             parent=row.parent,
             link=row.link,
-            dispatched_at=row.dispatched_at,
+            dispatched_epoch=row.dispatched_at,
         )
         for row in connection.execute(query)
     ]

@@ -33,7 +33,7 @@ class RunIds:
     # Where its phase is in a trace; None: it is not traced.
     trace: str | None = None
     # When it was handed out, in seconds of the database's clock.
-    dispatched_at: float = 0.0
+    dispatched_epoch: float = 0.0
 
 
 class UnitOfWork:

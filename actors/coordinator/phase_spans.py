@@ -44,7 +44,7 @@ class PhaseSpans:
             return
         for run in work.dispatched:
             if run.trace is not None:
-                self._tracer.record("dispatch", parent=run.trace, began_epoch=run.dispatched_at)
+                self._tracer.record("dispatch", parent=run.trace, began_epoch=run.dispatched_epoch)
         if work.completed:
             try:
                 self._tell_concluded(work.completed, work.at.timestamp())
@@ -61,7 +61,7 @@ class PhaseSpans:
                 parent=phase.parent,
                 own=phase.trace,
                 link=phase.link,
-                began_epoch=phase.dispatched_at,
+                began_epoch=phase.dispatched_epoch,
                 ended_epoch=now,
                 attributes=_attributes(phase),
                 failure=phase.details or _FAILURES[phase.outcome] if phase.outcome in _FAILURES else None,
