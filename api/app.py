@@ -33,29 +33,29 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     documents: Documents,
     started: Callable[[], bool] = lambda: True,
     limits: RequestLimits | None = None,
-    meters: RequestMetrics | None = None,
+    metrics: RequestMetrics | None = None,
     tracer: Tracer = NULL_TRACER,
 ) -> web.Application:
     """Return the application.
 
     Args:
-        database: For reading only. Stays the caller's to close, after the application was cleaned up.
+        database: For reading only. The caller closes it, after the cleanup of the application.
 
         transport: Carries every change to the coordinator.
 
         sealer: Seals passwords before they go anywhere.
 
-        authenticator: Knows the callers.
+        authenticator: Identifies callers by their tokens.
 
-        readiness: Looked at by /readyz.
+        readiness: Checks for /readyz.
 
         documents: Served by /openapi.json and /docs.
 
-        started: Looked at by /startupz: whether the process was ready once.
+        started: For /startupz: whether the process was ready once.
 
-        limits: How much of a request is taken in.
+        limits: Limits of the size of requests and of the time that they take.
 
-        meters: Counts requests.
+        metrics: Counts requests.
 
         tracer: Makes spans of requests.
     """
@@ -72,7 +72,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         readiness=readiness,
         started=started,
         limits=limits,
-        meters=meters,
+        metrics=metrics,
     )
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)

@@ -55,7 +55,7 @@ class Services:
     started: Callable[[], bool]
     limits: RequestLimits
     # None: requests are not counted.
-    meters: RequestMetrics | None = None
+    metrics: RequestMetrics | None = None
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -59,7 +59,7 @@ def trace_requests(tracer: Tracer) -> Middleware:
 
 
 async def add_trace_header(request: web.Request, response: web.StreamResponse) -> None:
-    """Tell the caller where in which trace the request was (W3C `traceresponse`); a signal handler of aiohttp."""
+    """Add the trace context of the request to the response (W3C `traceresponse`); a signal handler of aiohttp."""
     here = request.get(_TRACE)
     if here is not None:
         response.headers["traceresponse"] = here
@@ -93,9 +93,9 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 def _log_answer(request: web.Request, status: int, took_s: float) -> None:
-    meters = request.app[SERVICES].meters
-    if meters is not None:
-        meters.request_answered(request.method, route_of(request), status, took_s)
+    metrics = request.app[SERVICES].metrics
+    if metrics is not None:
+        metrics.request_answered(request.method, route_of(request), status, took_s)
     caller, command = request.get(CALLER), request.get(COMMAND)
     write = _log.debug if request.path in PROBES else _log.info
     write(
@@ -112,7 +112,7 @@ def _log_answer(request: web.Request, status: int, took_s: float) -> None:
 
 @web.middleware
 async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every exception into an error page."""
+    """Turn every exception into an error response."""
     try:
         return await handler(request)
     except ApiError as error:
@@ -130,7 +130,7 @@ async def render_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def _about_path(request: web.Request, error: web.HTTPException) -> str:
-    """Return what is wrong with the path or the method, and what there is instead; empty for any other error."""
+    """Return the sentence for an unknown path or a wrong method, with the alternatives; empty for any other error."""
     if error.status == HTTPStatus.NOT_FOUND:
         return not_served_path(request.path) or _NO_PATH
     if isinstance(error, web.HTTPMethodNotAllowed):

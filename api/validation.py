@@ -61,7 +61,7 @@ _R = TypeVar("_R", bound=Request)
 
 
 def validated(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> _R:
-    """Return what `data` holds.
+    """Return `data` as a model.
 
     Raises:
         ApiError: With `status`, for the first fault in the model's order.
@@ -73,7 +73,7 @@ def validated(model: type[_R], data: Mapping[str, Any], status: HTTPStatus = HTT
 
 
 def refuse_unknown_names(model: type[Request], names: Iterable[str]) -> None:
-    """Do nothing where `model` takes, or at least knows, the names of every field of a body.
+    """Check that `model` has, or at least knows, the name of every field of a body.
 
     Raises:
         ApiError: 400, naming the first that is not known and the nearest that is.
@@ -96,7 +96,7 @@ async def read_known(request: web.Request, model: type[Request], *, empty_allowe
 
 
 def refuse_parameters(request: web.Request, model: type[Request]) -> None:
-    """Do nothing where `model` takes every parameter of the query.
+    """Check that `model` has every parameter of the query.
 
     Raises:
         ApiError: 400, naming the first that it does not take and the nearest that it does.
@@ -108,7 +108,7 @@ def refuse_parameters(request: web.Request, model: type[Request]) -> None:
 
 
 def read_query(model: type[_R], request: web.Request, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> _R:
-    """Return what the query asks for; of a repeated parameter the first counts.
+    """Return the query as a model; of a repeated parameter the first counts.
 
     Raises:
         ApiError: With `status`, for the first fault in the model's order.

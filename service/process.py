@@ -134,7 +134,7 @@ class _Service:
             authenticator=self._authenticator,
             readiness=self._readiness,
             started=lambda: self._was_ready,
-            meters=self._installation.meters,
+            metrics=self._installation.meters,
             tracer=self._installation.tracer,
         )
         runner = create_runner(app)
