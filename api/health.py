@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from api.context import SERVICES
 from api.responses import database_response, encode, encode_list, json_response
 from db.heartbeats import all_processes
-from messages.process_info import TOLD_BY_API, is_ready, readiness_body
+from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
 from messages.serializers import worker_resource
 
 _log = structlog.get_logger(__name__)
@@ -35,8 +35,8 @@ async def show_alive(request: web.Request) -> web.Response:
 async def show_ready(request: web.Request) -> web.Response:
     """Show each check's result; 503 when one of them failed, but for those that are only told."""
     checks = await _checks(request)
-    body = readiness_body(checks, "ready", TOLD_BY_API)
-    status = HTTPStatus.OK if is_ready(checks, TOLD_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE
+    body = readiness_body(checks, "ready", SHOWN_ONLY_BY_API)
+    status = HTTPStatus.OK if is_ready(checks, SHOWN_ONLY_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE
     return json_response(encode(body), status)
 
 

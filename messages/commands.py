@@ -22,7 +22,7 @@ _NOT_ASKED: Final = ("id", "created_at", "sealed_password", "origin", "tracepare
 
 
 class CommandType(StrEnum):
-    """What somebody may ask of the coordinator."""
+    """Type of a command."""
 
     STRATEGY_CREATE = "strategy.create"
     STRATEGY_APPLY = "strategy.apply"
@@ -52,7 +52,7 @@ STRATEGY_ACTIONS: Final[Mapping[str, CommandType]] = {
 
 
 class ShellAction(StrEnum):
-    """What only an operator on the controller's machine does; no message and no request asks for it."""
+    """Action of an operator on the controller's machine; there is no command for it."""
 
     SET_HOST_KEY = "subcloud.set-host-key"
     FORGET_HOST_KEY = "subcloud.forget-host-key"
@@ -70,7 +70,7 @@ class Command(BaseModel):
     type: CommandType
     # Name or id of the subcloud, group or webhook, where the type has one.
     subject: str | None = None
-    # What was asked, as the caller wrote it; the coordinator judges it. Never holds a password.
+    # The request, as the caller wrote it; the coordinator validates it. Never holds a password.
     data: dict[str, Any] = Field(default_factory=dict)
     # The password, or the secret of a webhook, sealed and bound to this command's id.
     sealed_password: str | None = None
@@ -84,7 +84,7 @@ class Command(BaseModel):
     # Whether our API vouches that the caller is an administrator; None by any other way.
     by_administrator: bool | None = None
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    # Where whoever asks is in a trace; None: it is not traced.
+    # Trace context of the caller (W3C); None: it is not traced.
     traceparent: str | None = None
 
     def digest(self) -> str:
@@ -102,7 +102,7 @@ class Answer(BaseModel):
     status: int
     # On success, the JSON body.
     body: Any = None
-    # Otherwise, the sentence that tells what is wrong.
+    # Otherwise, the sentence that says what is wrong.
     detail: str = ""
 
 

@@ -31,10 +31,10 @@ RESTORED: Final = "database.restored"
 
 
 class Event(TypedDict):
-    """What happened, as a CloudEvent 1.0."""
+    """An event, as a CloudEvent 1.0."""
 
     specversion: Literal["1.0"]
-    id: Annotated[str, Field(description="Grows in the order in which what is told of was stored.")]
+    id: Annotated[str, Field(description="Grows in the order in which events were stored.")]
     source: Annotated[str, Field(description="The installation.", examples=["/prestager/prestager"])]
     type: str
     subject: str
@@ -79,7 +79,7 @@ class StepsAborted(TypedDict):
 
 
 class RunResults(TypedDict):
-    """How the tasks of a playbook ended so far, as Ansible counts; what changed is ok too."""
+    """Counts of the tasks of a playbook that ended so far, as Ansible counts; `ok` includes those that changed."""
 
     ok: Count
     changed: Count
@@ -91,7 +91,7 @@ class RunResults(TypedDict):
 
 
 class RunEventData(StepEventData):
-    """How far a run is; a preparation is told as the work of the step that it was opened for."""
+    """Progress of a run; a preparation is shown as work of the step that it was opened for."""
 
     step: int
     phase: StepState
@@ -177,7 +177,7 @@ class DatabaseRestored(TypedDict):
 
 
 class WebhookPing(TypedDict):
-    """A test that somebody asked for; only webhooks get it."""
+    """A test on request; only webhooks get it."""
 
     webhook: str
 

@@ -40,10 +40,10 @@ def cloud_event(row: Mapping[Any, Any], source: str) -> Event:
 
 def step_event_data(*, strategy_id: int | None, subcloud: str, stage: int, details: str = "") -> StepEventData:
     """Return the data of an event of a step; a standalone prestage has no strategy."""
-    told: StepEventData = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
+    data: StepEventData = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
     if details:
-        told["details"] = details
-    return told
+        data["details"] = details
+    return data
 
 
 def subclouds_of(row: Mapping[Any, Any]) -> frozenset[str]:

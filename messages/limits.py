@@ -26,7 +26,7 @@ def is_id(text: str) -> bool:
 
 def is_storable(text: str) -> bool:
     """Tell whether a text can be encoded and kept: no half of a character pair, no NUL (PostgreSQL has none)."""
-    return _text_fault(text) is None
+    return _text_problem(text) is None
 
 
 def check_json(value: Any) -> None:
@@ -50,16 +50,16 @@ def check_json(value: Any) -> None:
 
 def _check_scalar(item: object) -> None:
     if isinstance(item, str):
-        fault = _text_fault(item)
+        problem = _text_problem(item)
     elif isinstance(item, float):
-        fault = None if isfinite(item) else "a number that is not finite"
+        problem = None if isfinite(item) else "a number that is not finite"
     else:
-        fault = None if item is None or isinstance(item, int) else "what JSON does not have"
-    if fault is not None:
-        raise ValueError(f"a value cannot be stored: {fault}")
+        problem = None if item is None or isinstance(item, int) else "what JSON does not have"
+    if problem is not None:
+        raise ValueError(f"a value cannot be stored: {problem}")
 
 
-def _text_fault(text: str) -> str | None:
+def _text_problem(text: str) -> str | None:
     if "\0" in text:
         return "a text with a NUL character"
     try:

@@ -19,18 +19,20 @@ def program_version() -> str:
         return "unknown"
 
 
-# Checks that are told and do not make a process unready: it does its own work all the same.
-_TOLD: Final = frozenset({"workers"})
+# Checks that are shown and do not make a process unready: it does its own work all the same.
+_SHOWN_ONLY: Final = frozenset({"workers"})
 # The same for those who ask the API whether to bring it requests: it serves them whatever its own worker's playbooks
 # are, and an operator needs it then to look and to abort.
-TOLD_BY_API: Final = _TOLD | {"playbooks"}
+SHOWN_ONLY_BY_API: Final = _SHOWN_ONLY | {"playbooks"}
 
 
-def is_ready(checks: Mapping[str, str | None], told: AbstractSet[str] = _TOLD) -> bool:
+def is_ready(checks: Mapping[str, str | None], shown_only: AbstractSet[str] = _SHOWN_ONLY) -> bool:
     """Return whether a process can do its work: every check is None, or is one of those that do not count."""
-    return all(fault is None for name, fault in checks.items() if name not in told)
+    return all(reason is None for name, reason in checks.items() if name not in shown_only)
 
 
-def readiness_body(checks: Mapping[str, str | None], key: str, told: AbstractSet[str] = _TOLD) -> dict[str, Any]:
+def readiness_body(
+    checks: Mapping[str, str | None], key: str, shown_only: AbstractSet[str] = _SHOWN_ONLY
+) -> dict[str, Any]:
     """Return the body of an answer: under `key` whether it is ready, and each check's sentence or `ok`."""
-    return {key: is_ready(checks, told), "checks": {name: fault or "ok" for name, fault in checks.items()}}
+    return {key: is_ready(checks, shown_only), "checks": {name: reason or "ok" for name, reason in checks.items()}}

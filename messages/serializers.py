@@ -23,9 +23,9 @@ from messages.schemas import (
 )
 from statemachine.states import StrategyState
 
-# Upstream spells moments in two ways: "read" for what comes from its database, "told" for what travelled by message
+# Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
 # (contract 2.5). The client prints them untouched.
-Spelling = Literal["read", "told"]
+Spelling = Literal["read", "message"]
 
 # A row of the database by column name; SQLAlchemy types its keys loosely.
 Row = Mapping[Any, Any]
@@ -45,7 +45,7 @@ def moment(value: datetime | None, spelling: Spelling) -> str | None:
     if value is None:
         return None
     naive = value.replace(tzinfo=None)
-    if spelling == "told":
+    if spelling == "message":
         return naive.isoformat(timespec="microseconds")
     return naive.isoformat(sep=" ")
 

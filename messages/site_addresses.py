@@ -94,5 +94,5 @@ def rename_text(name: str) -> str:
 
 
 def reserved_name_text(name: str) -> str:
-    """Return the sentence that refuses the name, without its full stop."""
+    """Return the sentence of the error, without its full stop."""
     return f"name {name} is reserved by Ansible; choose another one"

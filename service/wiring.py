@@ -196,7 +196,7 @@ class _Parts:
             patience_s=self._settings.command_timeout_s / 2,
             controller_check=controller_check(self._settings),
             dcmanager=self._dcmanager,
-            meters=self._meters,
+            metrics=self._meters,
             tracer=self._tracer,
         )
 

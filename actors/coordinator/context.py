@@ -46,14 +46,14 @@ class ControllerState:
     """Facts that were read at the system controller before the transaction began."""
 
     is_upgrading: bool = False
-    # The releases that it has (MM.mm), oldest first; None: it was not asked, or did not tell.
+    # The releases that it has (MM.mm), oldest first; None: it was not asked, or does not list them.
     releases: tuple[str, ...] | None = None
-    # Why it could not be told, for the operator.
-    fault: str | None = None
+    # Why it did not answer, for the operator.
+    error: str | None = None
     # Operations of dcmanager that go on, by subcloud.
     operations: Mapping[str, SiteOperation] = field(default_factory=dict)
-    # Why those could not be told, for the operator.
-    operations_fault: str | None = None
+    # Why dcmanager did not answer, for the operator.
+    operations_error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +85,12 @@ def read_request(model: type[_R], data: Mapping[str, Any]) -> _R:
     """Return the request.
 
     Raises:
-        CommandRefusedError: 400 with the contract's text for the first fault in its order.
+        CommandRefusedError: 400 with the contract's text for the first error in its order.
     """
     try:
         return parse_request(model, data)
-    except RequestError as fault:
-        raise bad_request(str(fault)) from None
+    except RequestError as error:
+        raise bad_request(str(error)) from None
 
 
 def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] | None = None) -> _R:
@@ -108,8 +108,8 @@ def read_body(model: type[_R], data: Mapping[str, Any], *, whole: type[Request] 
     """
     try:
         reject_unknown(whole or model, data)
-    except RequestError as fault:
-        raise bad_request(str(fault)) from None
+    except RequestError as error:
+        raise bad_request(str(error)) from None
     return read_request(model, data)
 
 
@@ -136,7 +136,7 @@ def require_password(command: Command, *, missing: str) -> None:
     Raises:
         CommandRefusedError: 400; with the text `missing`, which differs between the verbs, when there is none.
     """
-    if command.password_fault == "undecodable":  # noqa: S105 - the name of a fault
+    if command.password_fault == "undecodable":  # noqa: S105 - a reason, no password
         raise bad_request(_DECODE_FAULT)
     if command.sealed_password is None:
         raise bad_request(missing)
@@ -165,8 +165,8 @@ def controller_is_upgrading(context: CommandContext) -> bool:
     """
     if declared_upgrading(context.connection):
         return True
-    if context.controller.fault is not None:
-        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {context.controller.fault}")
+    if context.controller.error is not None:
+        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{CONTROLLER_UNKNOWN} {context.controller.error}")
     return context.controller.is_upgrading
 
 
@@ -176,9 +176,9 @@ def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]
     Raises:
         CommandRefusedError: 503; they could not be read, and nothing is started.
     """
-    fault = context.controller.operations_fault
-    if fault is not None:
-        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {fault} {_DCMANAGER_REMEDY}")
+    error = context.controller.operations_error
+    if error is not None:
+        raise CommandRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"{DCMANAGER_UNKNOWN} {error} {_DCMANAGER_REMEDY}")
     return context.controller.operations
 
 

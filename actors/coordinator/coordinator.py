@@ -78,7 +78,7 @@ class Coordinator:
         patience_s: float = _PATIENCE_S,
         controller_check: ControllerCheck | None = None,
         dcmanager: DcmanagerOperations | None = None,
-        meters: Metrics | None = None,
+        metrics: Metrics | None = None,
         tracer: Tracer = NULL_TRACER,
     ) -> None:
         self._database = database
@@ -88,7 +88,7 @@ class Coordinator:
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredControllerCheck()
         self._dcmanager = dcmanager
-        self._meters = meters or NullMetrics()
+        self._metrics = metrics or NullMetrics()
         self._tracer = tracer
         self._phase_spans = PhaseSpans(database, tracer)
 
@@ -109,13 +109,13 @@ class Coordinator:
             span.set_attributes({"prestager.status": answer.status})
             if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 span.fail(answer.detail)
-        self._meters.command_answered(command.type, answer.status)
+        self._metrics.command_answered(command.type, answer.status)
         return answer
 
     def _answer(self, command: Command, *, is_awaited: bool) -> Answer:
         try:
             # Before the transaction, which must not wait for the network.
-            state = self._look_at_controller(command)
+            state = self._ask_controller(command)
             answer: Answer = self._repeat(
                 lambda work: self._execute(work, command, state),
                 self._patience_s if is_awaited else inf,
@@ -123,15 +123,15 @@ class Coordinator:
         except DatabaseUnavailableError as error:
             _log.warning("command.not-stored", reason=error.reason)
             return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, detail="The database is not available; try again.")
-        except Exception:  # noqa: BLE001 - the top of a command, told in its answer
+        except Exception:  # noqa: BLE001 - the top of a command, which its answer reports
             _log.exception("command.broke")
             answer = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=COMMAND_SPECS[command.type].on_failure)
-            self._record_fault(command, answer)
+            self._record_failure(command, answer)
             return answer
         _log.info("command.answered", status=answer.status, detail=answer.detail, **_strategy_of(command, answer))
         return answer
 
-    def _record_fault(self, command: Command, answer: Answer) -> None:
+    def _record_failure(self, command: Command, answer: Answer) -> None:
         """Put an answer whose own transaction broke into the audit; it is given whatever becomes of the entry."""
         try:
             with self._database.write() as connection:
@@ -174,10 +174,10 @@ class Coordinator:
             result = do(work)
         for event, fields in work.log_lines():
             _log.info(event, **fields)
-        self._phase_spans.tell(work)
+        self._phase_spans.record(work)
         return result
 
-    def _look_at_controller(self, command: Command) -> ControllerState:
+    def _ask_controller(self, command: Command) -> ControllerState:
         if not COMMAND_SPECS[command.type].starts_work:
             return ControllerState()
         if self._dcmanager is not None:
@@ -188,16 +188,16 @@ class Coordinator:
                 is_upgrading=self._controller_check.is_upgrading(), releases=self._controller_check.releases()
             )
         except InspectionError as error:
-            state = ControllerState(fault=str(error))
-        return self._look_at_dcmanager(state)
+            state = ControllerState(error=str(error))
+        return self._ask_dcmanager(state)
 
-    def _look_at_dcmanager(self, state: ControllerState) -> ControllerState:
+    def _ask_dcmanager(self, state: ControllerState) -> ControllerState:
         if self._dcmanager is None:
             return state
         try:
             return replace(state, operations=self._dcmanager.read().operations)
         except InspectionError as error:
-            return replace(state, operations_fault=str(error))
+            return replace(state, operations_error=str(error))
 
     def _execute(self, work: UnitOfWork, command: Command, state: ControllerState) -> Answer:
         stored = work.connection.execute(select(commands).where(commands.c.id == command.id)).one_or_none()
@@ -215,7 +215,7 @@ class Coordinator:
         )
         answer = self._handle(context, command)
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            # Nobody's fault and soon over: the same command may be tried again.
+            # Soon over: the same command may be tried again.
             record(work.connection, command, answer, work.at)
             return answer
         work.connection.execute(
@@ -236,11 +236,11 @@ class Coordinator:
     @staticmethod
     def _handle(context: CommandContext, command: Command) -> Answer:
         try:
-            # A handler that refuses half-way leaves nothing behind.
+            # A handler that raises half-way leaves nothing behind.
             with context.connection.begin_nested():
                 body = _HANDLERS[command.type](context, command)
-        except CommandRefusedError as refusal:
-            return Answer(status=refusal.status, detail=refusal.detail)
+        except CommandRefusedError as error:
+            return Answer(status=error.status, detail=error.detail)
         return Answer(status=HTTPStatus.OK, body=body)
 
     def _plan(self, work: UnitOfWork) -> None:

@@ -50,7 +50,7 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     `excluded-subclouds` of the strategy names those that a group or the whole fleet left out, with the reason.
 
     Raises:
-        CommandRefusedError: 400 or 422 with the contract's text for the first fault in its order; nothing was changed.
+        CommandRefusedError: 400 or 422 with the contract's text for the first error in its order; nothing was changed.
     """
     request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
     group = _find_group(context, request.group)
@@ -68,7 +68,7 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     event = event_name("strategy", strategy["type"], StrategyState.INITIAL)
     context.work.emit(event, f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
     notes = joined_notes(note, playbooks, *_missing_workers(context), unused_note(StrategyCommand, command.data))
-    return {**strategy_resource(strategy, "told"), "info_message": notes}
+    return {**strategy_resource(strategy, "message"), "info_message": notes}
 
 
 def _missing_workers(context: CommandContext) -> list[str]:
@@ -110,32 +110,32 @@ def _choose(
         raise _cannot(request, CONTROLLER_UPGRADING)
     operations = dcmanager_operations(context)
     if single is not None:
-        refusal = _judge_release(request, single, release)
-        if refusal is not None:
-            raise _cannot(request, refusal.text)
+        ineligibility = _check_release(request, single, release)
+        if ineligibility is not None:
+            raise _cannot(request, ineligibility.text)
     eligible, excluded = [], []
     for row in candidates(
         context.connection,
         group_id=group["id"] if group is not None else None,
         subcloud_id=single["id"] if single is not None else None,
     ):
-        refusal = (
+        ineligibility = (
             check_status(site_status(row))
             or check_operation(row["name"], operations.get(row["name"]))
-            or _judge_release(request, row, release)
+            or _check_release(request, row, release)
         )
-        if refusal is None:
+        if ineligibility is None:
             eligible.append(row)
         elif single is not None:
-            raise _cannot(request, refusal.text)
+            raise _cannot(request, ineligibility.text)
         else:
-            excluded.append({"name": row["name"], "reason": refusal.text})
+            excluded.append({"name": row["name"], "reason": ineligibility.text})
     if not eligible:
         raise _cannot(request, "Strategy has no steps to apply")
     return eligible, excluded
 
 
-def _judge_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Ineligibility | None:
+def _check_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Ineligibility | None:
     name, version = subcloud["name"], subcloud["software_version"]
     return check_release(name, release, version, for_sw_deploy=request.for_sw_deploy)
 

@@ -23,20 +23,20 @@ class CommandRefusedError(PrestagerError):
 
 
 def bad_request(detail: str) -> CommandRefusedError:
-    """Return the refusal of a request that is wrong in itself."""
+    """Return the error of a request that is wrong in itself."""
     return CommandRefusedError(HTTPStatus.BAD_REQUEST, detail)
 
 
 def unprocessable(detail: str) -> CommandRefusedError:
-    """Return the refusal of a request that does not fit the present state."""
+    """Return the error of a request that does not fit the present state."""
     return CommandRefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 def not_found(detail: str) -> CommandRefusedError:
-    """Return the refusal of a request about something that is not there."""
+    """Return the error of a request about something that is not there."""
     return CommandRefusedError(HTTPStatus.NOT_FOUND, detail)
 
 
 def conflict(detail: str) -> CommandRefusedError:
-    """Return the refusal of a request whose name or id is taken."""
+    """Return the error of a request whose name or id is taken."""
     return CommandRefusedError(HTTPStatus.CONFLICT, detail)

@@ -33,7 +33,7 @@ def update_group(context: CommandContext, command: Command) -> Group:
     """Change a group; a strategy that exists keeps the stages it has.
 
     Raises:
-        CommandRefusedError: 404, or 400 with the contract's text for the first fault.
+        CommandRefusedError: 404, or 400 with the contract's text for the first error.
     """
     group = _find(context, command)
     values = _read_changes(command.data, group)

@@ -35,7 +35,7 @@ class PhaseSpans:
         self._database = database
         self._tracer = tracer
 
-    def tell(self, work: UnitOfWork) -> None:
+    def record(self, work: UnitOfWork) -> None:
         """Write the spans of the runs that a unit of work dispatched and of the phases that it completed.
 
         Never raises: the transaction is committed.

@@ -51,7 +51,7 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
     """Start a prestage of the subcloud that the command names.
 
     Raises:
-        CommandRefusedError: 404 or 400 with the contract's text for the first fault in its order, 422 where no worker
+        CommandRefusedError: 404 or 400 with the contract's text for the first error in its order, 422 where no worker
             can run the playbooks, or 503 where dcmanager or the controller is asked and does not answer; nothing was
             changed.
     """
@@ -67,13 +67,13 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
         for_sw_deploy=request.for_sw_deploy,
         prefix=f"Prestage failed '{subcloud['name']}': ",
     )
-    refusal = _judge(context, subcloud, release, request)
-    if refusal is not None:
-        raise bad_request(refusal.text)
+    ineligibility = _check(context, subcloud, release, request)
+    if ineligibility is not None:
+        raise bad_request(ineligibility.text)
     playbooks = require_playbooks(context, f"Prestage failed '{subcloud['name']}': ")
     step = new_step(context, subcloud["id"], subcloud["name"], release, force=request.force)
     add_standalone_step(context, command, {**step, "for_sw_deploy": request.for_sw_deploy})
-    # From the answer on nobody may take the last result for this one's.
+    # From the answer on, the last result must not be taken for this one's.
     values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": context.at}
     changed = change(context.connection, subclouds, subcloud["id"], values)
     return {
@@ -83,18 +83,18 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
     }
 
 
-def _judge(
+def _check(
     context: CommandContext, subcloud: RowMapping, release: str, request: PrestageRequest
 ) -> Ineligibility | None:
     """Judge as the precheck will; what has to be asked at the site itself is left to it."""
     name = subcloud["name"]
     (row,) = candidates(context.connection, subcloud_id=subcloud["id"])
-    refusal = check_release(
+    ineligibility = check_release(
         name, release, subcloud["software_version"], for_sw_deploy=request.for_sw_deploy
     ) or check_status(site_status(row))
-    refusal = refusal or check_operation(name, dcmanager_operations(context).get(name))
-    if refusal is not None:
-        return refusal
+    ineligibility = ineligibility or check_operation(name, dcmanager_operations(context).get(name))
+    if ineligibility is not None:
+        return ineligibility
     try:
         facts = context.inspector.known({**subcloud})
     except InspectionError as error:
@@ -144,9 +144,9 @@ def unstage_release(context: CommandContext, command: Command) -> UnstagedSubclo
     require_password(command, missing="sysadmin_password is required.")
     release = read_body(UnstageRequest, command.data).release
     (row,) = candidates(context.connection, subcloud_id=subcloud["id"])
-    refusal = check_unstage(site_status(row), release, subcloud["software_version"])
-    if refusal is not None:
-        raise bad_request(refusal.text)
+    ineligibility = check_unstage(site_status(row), release, subcloud["software_version"])
+    if ineligibility is not None:
+        raise bad_request(ineligibility.text)
     require_playbooks(context, f"Unstage failed '{subcloud['name']}': ")
     step = new_step(context, subcloud["id"], subcloud["name"], release, force=False)
     add_standalone_step(context, command, {**step, "type": StepType.UNSTAGE, "for_sw_deploy": False})

@@ -50,7 +50,7 @@ def check_callers_access(values: Mapping[str, Any], subcloud: Mapping[Any, Any] 
         )
 
 
-def access_fault(subcloud: Mapping[Any, Any]) -> str | None:
+def access_error(subcloud: Mapping[Any, Any]) -> str | None:
     """Return why no run may be started for a subcloud; None when nothing speaks against it.
 
     Each is what an earlier release let in: a name that Ansible keeps for itself, variables of unknown origin that the
@@ -84,7 +84,7 @@ def is_address_given(subcloud: Mapping[Any, Any]) -> bool:
 
 
 def is_address_checked(subcloud: Mapping[Any, Any], oam_address: str | None) -> bool:
-    """Return whether the address of a site is judged by the machine that its playbook runs on, when that begins.
+    """Return whether the address of a site is checked by the machine that its playbook runs on, when that begins.
 
     It is not where the operator's variables name the host. An OAM address may come from a caller, or from the site;
     those who took it in may be another machine. One that neither can have given, such as 127.0.0.1, is the operator's.

@@ -53,7 +53,7 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     context.connection.execute(
         update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=context.at, updated_at=context.at)
     )
-    # Steps that a failure kept from starting stay `initial` in history, and are nobody's work any more.
+    # Steps that a failure kept from starting stay `initial` in history, and are no longer to be done.
     context.connection.execute(
         update(steps)
         .where(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
@@ -62,7 +62,7 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     context.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
     _emit(context, strategy, "deleted")
     answer = {**strategy, "updated_at": context.at}
-    return strategy_resource(answer, "told", state=StrategyState.DELETING)
+    return strategy_resource(answer, "message", state=StrategyState.DELETING)
 
 
 def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
@@ -74,7 +74,7 @@ def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
         values["trace"] = active_traceparent()
     context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
     _emit(context, strategy, state)
-    return strategy_resource({**strategy, "updated_at": context.at}, "told", state=state)
+    return strategy_resource({**strategy, "updated_at": context.at}, "message", state=state)
 
 
 def _emit(context: CommandContext, strategy: RowMapping, state: str) -> None:

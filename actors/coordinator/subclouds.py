@@ -109,7 +109,7 @@ def _change(context: CommandContext, command: Command, subcloud: RowMapping, val
     )
     context.work.emit("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
     note_address_change(context, subcloud, row, command.requested_by)
-    return subcloud_resource(row, "told")
+    return subcloud_resource(row, "message")
 
 
 def _rename_open_steps(context: CommandContext, row: RowMapping) -> None:
@@ -142,12 +142,12 @@ def delete_subcloud(context: CommandContext, command: Command) -> None:
     context.work.emit("subcloud.deleted", f"subcloud/{subcloud['name']}", EmptyData())
 
 
-def _group_id(context: CommandContext, ref: Any, fault: str, *, default: str | None = None) -> int:
+def _group_id(context: CommandContext, ref: Any, invalid: str, *, default: str | None = None) -> int:
     """Return the id of a group given by id or name; the client sends the name (contract 4.2)."""
     chosen = default if ref in (None, "") else str(ref)
     group = find_group(context.connection, chosen or "")
     if group is None:
-        raise bad_request(fault)
+        raise bad_request(invalid)
     return int(group["id"])
 
 

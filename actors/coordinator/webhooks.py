@@ -66,7 +66,7 @@ def update_webhook(context: CommandContext, command: Command) -> Webhook:
     """Change a webhook; what is still to be sent goes out as it is then.
 
     Raises:
-        CommandRefusedError: 404, or 400 with the sentence for the first fault.
+        CommandRefusedError: 404, or 400 with the sentence for the first error.
     """
     webhook = _found(context, command)
     wanted = _read(WebhookChange, command)
@@ -161,7 +161,7 @@ def _read(model: type[_R], command: Command) -> _R:
 
 def _secret(command: Command) -> dict[str, Any]:
     """Return the columns of the sealed secret that came along; none when there is none."""
-    if command.password_fault == "undecodable":  # noqa: S105 - a kind of fault
+    if command.password_fault == "undecodable":  # noqa: S105 - a reason, no password
         raise bad_request(SECRET_FAULT)
     if not command.sealed_password:
         return {}

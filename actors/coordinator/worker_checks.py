@@ -70,19 +70,19 @@ def require_release(context: CommandContext, release: str, *, for_sw_deploy: boo
 
         for_sw_deploy: Whether it is meant for a deployment of software, not for an installation.
 
-        prefix: What the sentence of a refusal begins with.
+        prefix: What the sentence of an error begins with.
 
     Raises:
         CommandRefusedError: 400; the release cannot be deployed like that, or the controller does not have it.
     """
-    fault = reason_against_sw_deploy(release, for_sw_deploy=for_sw_deploy)
-    if fault is not None:
-        raise bad_request(prefix + fault)
+    reason = reason_against_sw_deploy(release, for_sw_deploy=for_sw_deploy)
+    if reason is not None:
+        raise bad_request(prefix + reason)
     known = known_releases(context)
     if known.lacks(release):
-        fault = _NOT_FOR_SW_DEPLOY if for_sw_deploy else _NOT_FOR_INSTALL
+        reason = _NOT_FOR_SW_DEPLOY if for_sw_deploy else _NOT_FOR_INSTALL
         raise bad_request(
-            f"{prefix}{fault} The system controller does not have {release}; it has {', '.join(known.names or ())}."
+            f"{prefix}{reason} The system controller does not have {release}; it has {', '.join(known.names or ())}."
         )
     return known.warning(release)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from zlib import compress
 
-from actors.coordinator.site_access import access_fault, is_address_checked
+from actors.coordinator.site_access import access_error, is_address_checked
 from actors.worker.claimed_runs import run_result
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.host_key_check import HostKeyCheck
@@ -47,7 +47,7 @@ class PlaybookRuns:
             NoUnstagePlaybookError: A staged release is to be removed, and the set has no playbook for it.
         """
         layout = self._tools.layout
-        reason = access_fault(assignment.subcloud)
+        reason = access_error(assignment.subcloud)
         if reason is not None:
             return run_result(assignment.run_id, RunOutcome.FAILED, reason)
         order = self._order(assignment, read_playbook_set(layout.playbooks_dir))

@@ -11,7 +11,7 @@ from zlib import compress
 
 import structlog
 
-from actors.coordinator.site_access import access_fault, is_address_given
+from actors.coordinator.site_access import access_error, is_address_given
 from actors.worker.claimed_runs import run_result
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
 from db.database import Database
@@ -139,7 +139,7 @@ class Precheck:
         refusal = self._judge_known(assignment)
         if refusal is not None:
             return refusal
-        text = access_fault(assignment.subcloud)
+        text = access_error(assignment.subcloud)
         if text is not None:
             return Ineligibility(skip=False, text=text)
         if assignment.effect is Effect.REMOVES:

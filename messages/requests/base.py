@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_sc
 
 from messages.errors import RequestError
 
-_FAULT: Final = "request-fault"
+_ERROR_TYPE: Final = "request-error"
 # Enough to recognise a value that a text repeats, in characters.
 _MOST_SHOWN: Final = 64
 
@@ -93,7 +93,7 @@ class ErrorMessage:
     """Marks a field with what is said when it is wrong.
 
     Args:
-        text: The words, or what chooses them by the value; a fault that the field's own functions raise keeps its
+        text: The words, or what chooses them by the value; an error that the field's own functions raise keeps its
             words. `{key}` stands for the name of the field as it was sent, `{value}` for what was sent, cut short.
 
         missing: The words for a required field that is not there.
@@ -104,22 +104,22 @@ class ErrorMessage:
         self.missing = missing
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the field's own schema, with a look at its faults around it."""
-        return core_schema.no_info_wrap_validator_function(self._judge, handler(source))
+        """Return the field's own schema, with its errors replaced by the words."""
+        return core_schema.no_info_wrap_validator_function(self._validate, handler(source))
 
-    def _judge(self, value: Any, judge: core_schema.ValidatorFunctionWrapHandler) -> Any:
+    def _validate(self, value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
         try:
-            return judge(value)
+            return validate(value)
         except ValidationError as error:
-            own = next((one["ctx"] for one in error.errors(include_url=False) if one["type"] == _FAULT), None)
+            own = next((one["ctx"] for one in error.errors(include_url=False) if one["type"] == _ERROR_TYPE), None)
         # Outside of the block, for the cause would hold the value.
         text = own["text"] if own else self._text if isinstance(self._text, str) else self._text(value)
         raise validation_error(text, (own and own["value"]) or truncate_for_error(value))
 
 
 def validation_error(text: str, value: str = "") -> PydanticCustomError:
-    """Return what a function of a field raises; `{key}` stands for the field's name as sent, `{value}` for `value`."""
-    return PydanticCustomError(_FAULT, "{text}", {"text": text, "value": value})
+    """Return the error of a field's function; `{key}` stands for the field's name as sent, `{value}` for `value`."""
+    return PydanticCustomError(_ERROR_TYPE, "{text}", {"text": text, "value": value})
 
 
 def truncate_for_error(value: Any) -> str:
@@ -150,22 +150,22 @@ def parse_request(model: type[_R], data: Mapping[str, Any]) -> _R:
 
 def _text(model: type[Request], error: ErrorDetails) -> str:
     key = str(error["loc"][0]) if error["loc"] else "request"
-    context = error["ctx"] if error["type"] == _FAULT else {"text": "Invalid {key}", "value": ""}
+    context = error["ctx"] if error["type"] == _ERROR_TYPE else {"text": "Invalid {key}", "value": ""}
     text = context["text"]
     if error["type"] == "missing":
-        text = next((one.missing for one in _sayings(model, key) if one.missing is not None), "{key} required")
+        text = next((one.missing for one in _messages(model, key) if one.missing is not None), "{key} required")
     # The value last, for it may hold anything.
     return str(text).replace("{key}", key).replace("{value}", context["value"])
 
 
-def _sayings(model: type[Request], key: str) -> list[ErrorMessage]:
+def _messages(model: type[Request], key: str) -> list[ErrorMessage]:
     fields = (field for name, field in model.model_fields.items() if key in {name, field.alias})
     return [one for field in fields for one in field.metadata if isinstance(one, ErrorMessage)]
 
 
 # How alike the nearest name has to be, from 0 to 1: one letter too many or too few in a short name still is.
 _LIKENESS: Final = 0.6
-# Longer names are nobody's slip of the finger, in characters; comparing takes the square of it.
+# Longest name that is compared, in characters: longer ones are no slip of the finger, and take the square of it.
 _COMPARED: Final = 64
 # Names of which no two look alike, and that end where they seem to.
 _PLAIN: Final = re.compile(r"[!-~]+")

@@ -67,7 +67,7 @@ class GroupRequest(Request):
 
 
 class GroupChange(Request):
-    """What to change of a group; what is not given, or null, stays."""
+    """Changes of a group; a field that is not given, or null, stays."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 

@@ -1,4 +1,4 @@
-"""Parameters of queries. They arrive as text; the documents tell what the text must stand for."""
+"""Parameters of queries. They arrive as text; the documents say what the text must stand for."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class StepLogQuery(LogQuery):
 
 
 class EventsQuery(Request):
-    """Which events are listened to."""
+    """Filters of the stream of events."""
 
     strategy: Annotated[_Id, ErrorMessage("strategy must be the id of a strategy")] | None = Field(
         None, description="What belongs to the strategy with this id."

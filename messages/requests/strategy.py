@@ -46,7 +46,7 @@ def _served_type(text: str) -> str:
 
 
 class StrategyRequest(Request):
-    """A strategy to be created, but for what is judged after its group was found: password and release."""
+    """A strategy to be created, but for password and release, which are validated after its group was found."""
 
     unused_names: ClassVar[frozenset[str] | None] = STRATEGY_FIELDS
 
@@ -123,13 +123,13 @@ class StrategyRequest(Request):
 
 
 class VerbRequest(Request):
-    """Which strategy should be started, stopped or made history, as the command holds it."""
+    """Type of the strategy to start, stop or make history, as the command holds it."""
 
     type: str | None = Field(None, description="Only a strategy of this type, such as `prestage`; null: of any.")
 
 
 class PrestageRequest(Request):
-    """A prestage of one subcloud, but for what is judged apart: password and release (contract 4.3)."""
+    """A prestage of one subcloud, but for the fields that are validated apart: password and release (contract 4.3)."""
 
     unused_names: ClassVar[frozenset[str] | None] = STRATEGY_FIELDS
 
@@ -159,7 +159,7 @@ class ReleaseRequest(Request):
 
 def _decoded(text: str) -> str:
     try:
-        # Strict, for the lenient decoder makes something of many a password that somebody forgot to encode.
+        # Strict, for the lenient decoder makes something of many a password that was not encoded.
         plain = b64decode("".join(text.split()), validate=True).decode()
     except ValueError:
         raise validation_error(_UNDECODABLE) from None
@@ -171,7 +171,7 @@ def _decoded(text: str) -> str:
 
 
 class PasswordRequest(Request):
-    """The password of the sites' account, decoded. A fault is one of the words that a command knows, not a sentence."""
+    """The password of the sites' account, decoded. An error is a value of a command's `password_fault`, no sentence."""
 
     sysadmin_password: Annotated[
         str,
@@ -206,7 +206,7 @@ def _known_action(text: str) -> str:
 
 
 class ActionRequest(Request):
-    """What the strategy should do."""
+    """Action on the strategy."""
 
     action: Annotated[
         Annotated[

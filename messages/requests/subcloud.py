@@ -180,7 +180,7 @@ class NewSubcloud(_SubcloudFields):
 
 
 class SubcloudChange(_SubcloudFields):
-    """What to change of a subcloud."""
+    """Changes of a subcloud."""
 
     group: NewGroupRef = Field(None, alias="group_id", description="Id or name of its new group.")
 
@@ -218,7 +218,7 @@ class UnstageBody(PasswordRequest, UnstageRequest):
 
 
 class StagedRequest(Request):
-    """What is known now of a release on a subcloud, after a restored site for example."""
+    """A verdict on a release that a subcloud shows as staged, after a restored site for example."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 

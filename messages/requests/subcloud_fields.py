@@ -1,4 +1,4 @@
-"""Values of a subcloud's fields that a JSON Schema alone cannot judge, and the words for wrong ones."""
+"""Values of a subcloud's fields that a JSON Schema alone cannot validate, and the words for wrong ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variab
 
 
 def name_text(value: Any) -> str:
-    """Return the words for a name that is refused."""
+    """Return the words for a name that is not allowed."""
     if not value:
         return NO_NAME
     if not isinstance(value, str) or not any(char.isalpha() for char in value):
@@ -66,7 +66,7 @@ def network(value: str) -> str:
 
 
 def site_host(value: str) -> str:
-    """Return an address of a site as it was written; this machine's own are refused."""
+    """Return an address of a site as it was written; this machine's own are not allowed."""
     return _elsewhere(host(value))
 
 
@@ -94,7 +94,7 @@ def release(value: str | float) -> str:
 def connection(value: dict[str, Any] | str) -> dict[str, Any]:
     """Return the connection variables of a caller, in the form in which they are kept.
 
-    A secret among them is refused, for they are kept and shown; so is what only the operator's import may bring.
+    A secret among them is an error, for they are kept and shown; so is a variable that only the import may bring.
     """
     variables = _mapping(value)
     secret = next((place.rpartition(".")[2] for place in secret_names(variables)), None)
@@ -106,11 +106,11 @@ def connection(value: dict[str, Any] | str) -> dict[str, Any]:
     try:
         return read_callers_variables(variables)
     except ConnectionVariableError as error:
-        # A fault without a value would be shown the whole field.
-        refusal = validation_error(
+        # Without a value the error would show the whole field.
+        error_of_variable = validation_error(
             f"Invalid connection: {{value}} {error.reason}", truncate_for_error(error.variable) or "''"
         )
-    raise refusal
+    raise error_of_variable
 
 
 def imported_connection(value: dict[str, Any]) -> dict[str, Any]:

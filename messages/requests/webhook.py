@@ -1,6 +1,6 @@
-"""Creating and changing a webhook. Here a key that is none is refused: it would make a webhook that does other things.
+"""Creating and changing a webhook. Unknown keys are rejected: the webhook would do other things than was meant.
 
-The signing secret never travels in the clear, see `Command.sealed_password`: the API judges it and seals it.
+The signing secret never travels in the clear, see `Command.sealed_password`: the API validates it and seals it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class WebhookRequest(_WebhookRequest):
 
 
 class WebhookChange(_WebhookRequest):
-    """What to change of a webhook; what is left out stays, and has no value here that counts."""
+    """Changes of a webhook; a field that is left out stays, and its value here does not count."""
 
     # Made by functions, for a default would be in the documents.
     name: Name = Field(default_factory=str)
@@ -151,7 +151,7 @@ class WebhookBody(SecretRequest, WebhookRequest):
 
 
 class WebhookChangeBody(SecretRequest, WebhookChange):
-    """What to change of a webhook, as it is sent."""
+    """Changes of a webhook, as they are sent."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

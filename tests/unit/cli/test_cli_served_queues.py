@@ -9,7 +9,7 @@ import pytest
 from cli.queues_command import verdict
 from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, ServedQueue, missing_workers, register_process, served_queues
-from messages.process_info import TOLD_BY_API, is_ready, readiness_body
+from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
 from messages.queues import COMMANDS, PRECHECKS, PREPARE, SUBCLOUDS, WORKER_QUEUES
 
 BROKER = "amqp://127.0.0.1:9/"
@@ -135,8 +135,8 @@ def test_playbooks_do_not_keep_requests_from_the_api() -> None:
     told = {"database": None, "playbooks": "x.yml, line 1, is not valid YAML."}
 
     assert not is_ready(told)
-    assert is_ready(told, TOLD_BY_API)
+    assert is_ready(told, SHOWN_ONLY_BY_API)
     assert {"ready": True, "checks": {"database": "ok", "playbooks": told["playbooks"]}} == (
-        readiness_body(told, "ready", TOLD_BY_API)
+        readiness_body(told, "ready", SHOWN_ONLY_BY_API)
     )
-    assert not is_ready(told | {"database": "cannot be read"}, TOLD_BY_API)
+    assert not is_ready(told | {"database": "cannot be read"}, SHOWN_ONLY_BY_API)
