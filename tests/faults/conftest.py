@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,12 +14,10 @@ from psycopg import sql
 from db.database import Database
 from db.migrate import upgrade
 from db.tokens import Role, TokenStore
-from tests.faults.fault_installation import FaultInstallation
-from tests.faults.fault_parts import StrictRabbitmq
+from tests.faults.fault_installation import FaultInstallation, NewInstallation
 from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.virtual_host import VirtualHost, new_virtual_host
-
-NewInstallation = Callable[..., FaultInstallation]
 
 
 def pytest_configure(config: pytest.Config) -> None:

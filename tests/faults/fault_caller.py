@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tests.faults.fault_installation import FaultInstallation
-from tests.faults.fault_parts import START_S
+from tests.support.installation_processes import START_S
 
 # What an unwilling installation may answer; anything else but 200 is a fault of ours.
 _TRY_AGAIN: Final = frozenset({503, 504})

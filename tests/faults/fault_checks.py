@@ -10,7 +10,7 @@ from sqlalchemy import select
 from db.schema import commands, outbox, preparations, runs, steps, strategies, subcloud_groups
 from tests.faults.fault_caller import Caller
 from tests.faults.fault_installation import FaultInstallation
-from tests.faults.fault_parts import START_S
+from tests.support.installation_processes import START_S
 from tests.support.waiting import wait_for
 
 

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,8 +18,8 @@ from sqlalchemy import Row, select
 
 from db.database import Database
 from db.schema import strategies
-from tests.faults.fault_parts import START_S, Part
 from tests.support.imported_sites import READY, import_sites
+from tests.support.installation_processes import START_S, PartProcess
 from tests.support.journal_playbooks import journal_lines, write_playbooks
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
@@ -113,13 +114,13 @@ class FaultInstallation:
         # Once per strategy, and about another matter.
         (directory / "prepare_prestage_packages.yml").write_text(_QUICK_PLAYBOOK)
 
-    def _part(self, kind: str, name: str) -> Part:
+    def _part(self, kind: str, name: str) -> PartProcess:
         own_name = f"{self.api.worker}-{name}"
         environment = self.api.environment | {"PRESTAGER_WORKER_NAME": own_name}
-        return Part(kind, own_name, environment, self.directory / f"{name}.log")
+        return PartProcess(kind, own_name, environment, self.directory / f"{name}.log")
 
     @property
-    def workers(self) -> list[Part]:
+    def workers(self) -> list[PartProcess]:
         """All workers."""
         return [part for part in self.parts.values() if part.kind == "worker"]
 
@@ -195,3 +196,6 @@ class FaultInstallation:
         """Wait until the strategy has ended and return its state."""
         wait_for(self.has_ended, deadline_s, self.story)
         return self.strategy_state()
+
+
+NewInstallation = Callable[..., FaultInstallation]

@@ -18,12 +18,12 @@ from sqlalchemy import make_url
 from db.database import Database
 from db.migrate import upgrade
 from db.tokens import Role, TokenStore
-from tests.faults.conftest import NewInstallation
 from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import restarts, violations
-from tests.faults.fault_installation import ACCEPTED_AGAIN_S, FaultInstallation, scaled, seeded
-from tests.faults.fault_parts import START_S, StrictRabbitmq
+from tests.faults.fault_installation import ACCEPTED_AGAIN_S, FaultInstallation, NewInstallation, scaled, seeded
+from tests.support.installation_processes import START_S
 from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.tcp_proxy import HOST, TcpProxy
 from tests.support.waiting import wait_for
 

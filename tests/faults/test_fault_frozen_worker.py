@@ -6,10 +6,9 @@ import pytest
 from sqlalchemy import select
 
 from db.schema import runs
-from tests.faults.conftest import NewInstallation
 from tests.faults.fault_checks import violations
-from tests.faults.fault_installation import LONG, FaultInstallation
-from tests.faults.fault_parts import START_S, Part
+from tests.faults.fault_installation import LONG, FaultInstallation, NewInstallation
+from tests.support.installation_processes import START_S, PartProcess
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
@@ -40,7 +39,7 @@ def test_a_frozen_worker_is_fenced(new_installation: NewInstallation) -> None:
     assert [] == violations(installation)
 
 
-def outlast_a_lease(installation: FaultInstallation, other: Part, busiest: Part) -> None:
+def outlast_a_lease(installation: FaultInstallation, other: PartProcess, busiest: PartProcess) -> None:
     """Freeze the busiest worker until the other one has its work, and let it go on and find out."""
     busiest.freeze()
     try:

@@ -10,7 +10,8 @@ from dramatiq import Message
 from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing, read_envelope
 from broker.amqp.publisher import Publisher
 from messages.queues import SUBCLOUDS
-from tests.faults.fault_parts import START_S, StrictRabbitmq
+from tests.support.installation_processes import START_S
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults

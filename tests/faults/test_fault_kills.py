@@ -8,11 +8,11 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.faults.conftest import NewInstallation
 from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import violations
-from tests.faults.fault_installation import ORPHAN_S, FaultInstallation, scaled, seeded
-from tests.faults.fault_parts import START_S, StrictRabbitmq, orphans
+from tests.faults.fault_installation import ORPHAN_S, FaultInstallation, NewInstallation, scaled, seeded
+from tests.support.installation_processes import START_S, orphans
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults

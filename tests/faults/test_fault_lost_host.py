@@ -16,10 +16,9 @@ import pytest
 from sqlalchemy import func, select
 
 from db.schema import runs
-from tests.faults.conftest import NewInstallation
 from tests.faults.fault_checks import violations
-from tests.faults.fault_installation import LONG, FaultInstallation
-from tests.faults.fault_parts import START_S, Part
+from tests.faults.fault_installation import LONG, FaultInstallation, NewInstallation
+from tests.support.installation_processes import START_S, PartProcess
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(not LONG, reason="lasts longer than a lease: make faults")]
@@ -50,7 +49,7 @@ class Host:
         }
         environment = installation.api.environment | own
         self.parts = [
-            Part(
+            PartProcess(
                 kind,
                 f"{installation.api.worker}-{name}-{kind}",
                 environment | {"PRESTAGER_WORKER_NAME": f"{installation.api.worker}-{name}-{kind}"},
@@ -60,7 +59,7 @@ class Host:
         ]
 
     @property
-    def worker(self) -> Part:
+    def worker(self) -> PartProcess:
         """Its worker."""
         return self.parts[-1]
 

@@ -18,9 +18,9 @@ from messages.commands import CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from runner.fake import FakeRunEnd
 from runner.supervisor import Supervisor
-from tests.faults.conftest import StrictRabbitmq
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 

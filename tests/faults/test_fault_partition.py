@@ -15,10 +15,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.faults.conftest import NewInstallation, StrictRabbitmq
 from tests.faults.fault_checks import violations
-from tests.faults.fault_installation import FaultInstallation, scaled
+from tests.faults.fault_installation import FaultInstallation, NewInstallation, scaled
 from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_for
 
@@ -83,7 +83,7 @@ def site(new_installation: NewInstallation, rabbitmq: StrictRabbitmq, postgres: 
 
 
 def part(proxy: TcpProxy, mode: str) -> None:
-    """Part the network in one place."""
+    """PartProcess the network in one place."""
     if mode == "delay":
         proxy.delay(800)
     else:

@@ -14,12 +14,12 @@ from broker.amqp.topology import dead_letters_of
 from db.schema import runs
 from messages.queues import COMMANDS
 from statemachine.snapshot import LEASE_S
-from tests.faults.conftest import NewInstallation
 from tests.faults.fault_caller import calling
 from tests.faults.fault_checks import restarts, violations
-from tests.faults.fault_installation import ACCEPTED_AGAIN_S, LONG, FaultInstallation, scaled, seeded
-from tests.faults.fault_parts import START_S, StrictRabbitmq
+from tests.faults.fault_installation import ACCEPTED_AGAIN_S, LONG, FaultInstallation, NewInstallation, scaled, seeded
+from tests.support.installation_processes import START_S
 from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults

@@ -20,10 +20,10 @@ from sqlalchemy import select
 from broker.amqp.topology import QUEUES
 from db.schema import metadata, steps
 from runner.private_dir import default_run_root
-from tests.faults.conftest import NewInstallation, StrictRabbitmq
-from tests.faults.fault_installation import LONG, STRATEGY, FaultInstallation, seeded
+from tests.faults.fault_installation import LONG, STRATEGY, FaultInstallation, NewInstallation, seeded
 from tests.faults.hostile_requests import files_with, processes_with
 from tests.support.postgres_server import PostgresServer
+from tests.support.rabbitmq_server import StrictRabbitmq
 from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.cli.service_process import ServiceProcess, clean_environment
+from tests.acceptance.cli.logged_service import LoggedService, clean_environment
 
 
 def demonstration(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def test_the_quick_demonstration(tmp_path: Path) -> None:
     assert ["left-out", "yes"] == rows["edge-03"][:2]
     # What the sites were to get is there.
     assert list((place / "sites" / "edge-01" / "backup").rglob("*.rpm"))
-    service = ServiceProcess(place, DEPLOY_DIR=str(place / "controller" / "deploy"))
+    service = LoggedService(place, DEPLOY_DIR=str(place / "controller" / "deploy"))
     try:
         status, answer = service.get("/v1.0/sw-update-strategy", (place / "token").read_text().strip())
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.acceptance.cli.service_process import clean_environment
+from tests.acceptance.cli.logged_service import clean_environment
 from tests.support.waiting import wait_for
 
 READY_S = 60.0

@@ -15,7 +15,7 @@ from time import monotonic
 import psutil
 import pytest
 
-from tests.acceptance.cli.service_process import ServiceProcess
+from tests.acceptance.cli.logged_service import LoggedService
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.server_certificates import make_certificate
 from tests.support.tcp_proxy import TcpProxy
@@ -27,15 +27,15 @@ STRANGERS = 40
 
 
 @pytest.fixture
-def started() -> Iterator[list[ServiceProcess]]:
+def started() -> Iterator[list[LoggedService]]:
     """Services, to be ended at the end."""
-    services: list[ServiceProcess] = []
+    services: list[LoggedService] = []
     yield services
     for service in services:
         service.end()
 
 
-def port_of(service: ServiceProcess) -> int:
+def port_of(service: LoggedService) -> int:
     """Return the port of the API."""
     return int(service.await_event("service.ready")["url"].rpartition(":")[2])
 
@@ -52,18 +52,18 @@ def get(port: int, path: str, token: str = "", source: str = HOST) -> tuple[int,
     return status, monotonic() - began
 
 
-def token_of(service: ServiceProcess) -> str:
+def token_of(service: LoggedService) -> str:
     """Make a token."""
     done = service.command("token", "create", "ops", "--role", "admin")
     return done.stdout.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("bound", ["", "1000000"])
-def test_more_connections_than_descriptors(tmp_path: Path, started: list[ServiceProcess], bound: str) -> None:
+def test_more_connections_than_descriptors(tmp_path: Path, started: list[LoggedService], bound: str) -> None:
     """Strangers with more connections than there are descriptors take none from the service, nor from other callers."""
     launcher = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
     settings = {"MAX_CONNECTIONS": bound} if bound else {}
-    service = ServiceProcess(tmp_path, launcher=launcher, **settings)
+    service = LoggedService(tmp_path, launcher=launcher, **settings)
     started.append(service)
     port, token = port_of(service), token_of(service)
     process = psutil.Process(service.process.pid)
@@ -86,14 +86,14 @@ def test_more_connections_than_descriptors(tmp_path: Path, started: list[Service
 
 
 def test_probes_while_the_broker_is_silent(
-    tmp_path: Path, started: list[ServiceProcess], rabbitmq: RabbitmqServer
+    tmp_path: Path, started: list[LoggedService], rabbitmq: RabbitmqServer
 ) -> None:
     """However many ask whether it is ready while the broker says nothing, callers get their answers."""
     with TcpProxy(rabbitmq.port) as proxy:
         url = f"amqp://{rabbitmq.user}:{rabbitmq.password}@{HOST}:{proxy.port}/"
         with socket.create_server((HOST, 0)) as free:
             monitor = free.getsockname()[1]
-        service = ServiceProcess(tmp_path, BROKER_URL=url, MONITOR_LISTEN=f"{HOST}:{monitor}")
+        service = LoggedService(tmp_path, BROKER_URL=url, MONITOR_LISTEN=f"{HOST}:{monitor}")
         started.append(service)
         port, token = port_of(service), token_of(service)
         wait_for(lambda: get(port, "/readyz")[0] == 200)
@@ -125,11 +125,11 @@ def test_probes_while_the_broker_is_silent(
     assert [] == [one for one in broken if one["logger"].startswith(("api", "cli"))]
 
 
-def test_the_monitoring_listener_is_bounded(tmp_path: Path, started: list[ServiceProcess]) -> None:
+def test_the_monitoring_listener_is_bounded(tmp_path: Path, started: list[LoggedService]) -> None:
     """Strangers at the listener for monitoring hold few connections for a short time, and leave no traceback."""
     with socket.create_server((HOST, 0)) as free:
         port = free.getsockname()[1]
-    service = ServiceProcess(tmp_path, MONITOR_LISTEN=f"{HOST}:{port}")
+    service = LoggedService(tmp_path, MONITOR_LISTEN=f"{HOST}:{port}")
     started.append(service)
     service.await_event("service.ready")
     strangers = [socket.create_connection((HOST, port)) for _ in range(100)]
@@ -163,10 +163,10 @@ def _is_over(connection: socket.socket) -> bool:
     return True
 
 
-def test_by_tls(tmp_path: Path, started: list[ServiceProcess]) -> None:
+def test_by_tls(tmp_path: Path, started: list[LoggedService]) -> None:
     """With a certificate the API speaks TLS alone, and takes a new certificate while it runs."""
     files = make_certificate(tmp_path)
-    service = ServiceProcess(tmp_path, TLS_CERTIFICATE_FILE=str(files[0]), TLS_KEY_FILE=str(files[1]))
+    service = LoggedService(tmp_path, TLS_CERTIFICATE_FILE=str(files[0]), TLS_KEY_FILE=str(files[1]))
     started.append(service)
     url = service.await_event("service.ready")["url"]
     port = int(url.rpartition(":")[2])
@@ -198,10 +198,10 @@ def _get_by_tls(port: int, trusted: Path) -> tuple[dict[str, list[dict[str, list
     ("listen", "is_warned"), [("127.0.0.1:0", False), ("[::1]:0", False), ("0.0.0.0:0", True), ("localhost:0", False)]
 )
 def test_in_the_clear_beyond_loopback(
-    tmp_path: Path, started: list[ServiceProcess], listen: str, is_warned: bool
+    tmp_path: Path, started: list[LoggedService], listen: str, is_warned: bool
 ) -> None:
     """A service that others reach without TLS says at its start what crosses the network in the clear."""
-    service = ServiceProcess(tmp_path, LISTEN=listen)
+    service = LoggedService(tmp_path, LISTEN=listen)
     started.append(service)
     service.await_event("service.ready")
     doubts = [record["doubt"] for record in service.records if record["event"] == "settings.doubt"]
@@ -212,7 +212,7 @@ def test_in_the_clear_beyond_loopback(
 def test_unusable_files_keep_it_from_starting(tmp_path: Path) -> None:
     """With files that are no certificate and key the service does not start, and says so in one sentence."""
     (tmp_path / "none.pem").write_text("none")
-    service = ServiceProcess(
+    service = LoggedService(
         tmp_path, TLS_CERTIFICATE_FILE=str(tmp_path / "none.pem"), TLS_KEY_FILE=str(tmp_path / "none.pem")
     )
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.cli.service_process import ServiceProcess
+from tests.acceptance.cli.logged_service import LoggedService
 from tests.support.waiting import wait_for
 
-Start = Callable[..., ServiceProcess]
+Start = Callable[..., LoggedService]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start services in one directory; what still runs at the end is killed."""
-    started: list[ServiceProcess] = []
+    started: list[LoggedService] = []
 
-    def start(name: str = "service", **settings: str) -> ServiceProcess:
-        started.append(ServiceProcess(tmp_path, name, **settings))
+    def start(name: str = "service", **settings: str) -> LoggedService:
+        started.append(LoggedService(tmp_path, name, **settings))
         return started[-1]
 
     yield start

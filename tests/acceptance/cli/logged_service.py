@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 DEADLINE_S = 60.0
 
 
-class ServiceProcess:
+class LoggedService:
     """`prestager up` on a free port; `settings` are PRESTAGER_ variables without the prefix.
 
     `launcher` is a command with its arguments that runs another one.
