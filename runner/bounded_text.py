@@ -1,4 +1,4 @@
-"""Keeps a playbook's output within bounds: its beginning, its end, and a line telling what was left out between."""
+"""Bounds a playbook's output: keeps its beginning, its end, and a line about the gap between."""
 
 from __future__ import annotations
 

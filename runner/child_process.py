@@ -113,7 +113,7 @@ class ChildProcess:
             self.say(Ping())
 
     async def reports(self) -> AsyncIterator[Report]:
-        """Yield what the child says until it says no more; a line that is no report ends it as well."""
+        """Yield the child's reports until its output ends; a line that is no report ends it as well."""
         with contextlib.suppress(ValueError, KeyError, TypeError):
             while line := await self._reports.readline():
                 yield decode_report(line)

@@ -38,7 +38,7 @@ class ControllerSurvey:
         self._layout = layout
 
     def look(self) -> ControllerContent:
-        """Return what is there now; directories that are missing or unreadable hold nothing."""
+        """Return the content now; directories that are missing or unreadable hold nothing."""
         return ControllerContent(
             releases=_releases(self._layout.deploy_dir, prefix=""),
             feeds=_releases(self._layout.feed_dir, prefix=_FEED),

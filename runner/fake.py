@@ -1,4 +1,4 @@
-"""A runner that runs nothing: for tests of what stands around it, and for benchmarks."""
+"""A runner that runs nothing, for tests of its surroundings and for benchmarks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class FakeRunner:
             return self._slots - len(self._jobs) if self._open else 0
 
     def watch(self, watch: RunWatch) -> None:
-        """Tell `watch` what jobs pretend to print, and how far they pretend to be."""
+        """Pass the pretended output and progress of jobs to `watch`."""
         self._watch = watch
 
     def start(self) -> None:

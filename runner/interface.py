@@ -89,13 +89,13 @@ class RunWatch(Protocol):
     """Takes progress and output of runs. Called from its thread, before a run's result: quick, never raises."""
 
     def add_output(self, run_id: int, at_bytes: int, content: bytes) -> None:
-        """Take the next piece of what a run printed: UTF-8, masked, at its place in all that it printed.
+        """Take the next piece of the output of a run: UTF-8, masked, at its place in all that it printed.
 
         Of a run that prints very much, pieces are missing here that its output holds.
         """
 
     def set_progress(self, run_id: int, progress: Progress) -> None:
-        """Take in how far a run is."""
+        """Take the progress of a run."""
 
 
 class NullRunWatch:
@@ -116,10 +116,10 @@ class Runner(Protocol):
         """Number of jobs that `submit` still accepts."""
 
     def watch(self, watch: RunWatch) -> None:
-        """Tell `watch` what goes on in runs; called before `start`."""
+        """Pass output and progress of runs to `watch`; called before `start`."""
 
     def start(self) -> None:
-        """Sweep what an earlier process of this worker left behind, then be ready for jobs."""
+        """Remove the leftovers of an earlier process of this worker, then be ready for jobs."""
 
     def submit(self, job: PlaybookJob) -> None:
         """Start `job` and return at once; its result arrives at the callback given at construction.

@@ -1,4 +1,4 @@
-"""Sentences about a set of playbooks that Ansible cannot load: what is wrong, and what to do next. Pure.
+"""Sentences about a set of playbooks that Ansible cannot load: the error, and what to do next. Pure.
 
 They are made of the first error of `ansible-playbook --syntax-check`. Ansible quotes the file beside its message; of
 that nothing is kept, for a playbook may hold secrets.

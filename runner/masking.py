@@ -148,11 +148,11 @@ class MaskedStream:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Return what of the text may be passed on now, masked."""
+        """Return the part of the text that may be passed on now, masked."""
         return "".join(map(self._feed, _in_parts(piece)))
 
     def finish(self) -> str:
-        """Return what was held back, masked."""
+        """Return the held back text, masked."""
         text, self._held = self._held, ""
         return _replaced(text, self._masker.spans(text))
 

@@ -129,7 +129,7 @@ def playbook_job(layout: ControllerLayout, order: PhaseOrder, password: str) -> 
 
 
 def connection_vars(ssh_user: str, oam_address: str | None, connection: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables by which Ansible reaches a site; `connection` is what its inventory says of it."""
+    """Return the variables by which Ansible reaches a site; `connection` has those of its inventory."""
     # A local connection has no login: a user that does not exist would give Ansible a wrong home. And of two names
     # for the same thing, only the operator's may be there.
     has_login = connection.get("ansible_connection") != "local" and "ansible_user" not in connection
@@ -146,7 +146,7 @@ def _host_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
 
 
 def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
-    """Return what only our playbooks want: in other sets such a name may mean another thing.
+    """Return the variables of our playbooks alone: in other sets such a name may mean another thing.
 
     They are extra variables, which nothing overrides: neither what a caller says of a site, nor what the site answers.
     So they say what is opened and written on the controller, and which run the site lets in.

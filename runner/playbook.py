@@ -129,7 +129,7 @@ class PlaybookRun:
         return False
 
     def _guard_end(self, pid: int) -> None:
-        """End what outlives ansible-playbook.
+        """End the processes that outlive ansible-playbook.
 
         A background process that holds the terminal open would make ansible-runner wait for the end of output, then
         raise and lose the result.

@@ -1,4 +1,4 @@
-"""The private directory of a run: where it may be, what is in it, and how it goes away again."""
+"""The private directory of a run: its place, its files, and its removal."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def private_dir(run_root: Path, worker: str, child_id: str) -> PrivateDir:
 
 
 def leftovers(run_root: Path, worker: str) -> list[PrivateDir]:
-    """Return what children of `worker` left in `run_root`, in this process's life or before."""
+    """Return the directories that children of `worker` left in `run_root`, in this process's life or before."""
     return [PrivateDir(path) for path in run_root.glob(f"{_prefix(worker)}*") if path.is_dir()]
 
 
@@ -183,7 +183,7 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _foreign(path: Path) -> str | None:
-    """Return why what is at `path` is not ours; None if it is, or if nothing is there."""
+    """Return why the file at `path` is not ours; None if it is, or if there is none."""
     try:
         facts = path.lstat()
     except OSError:

@@ -155,7 +155,7 @@ class TaskTimes:
 
 
 class AnnouncedBytes:
-    """Adds up what the results of a run's tasks announce; 0 before the first."""
+    """Adds up the bytes that the results of a run's tasks announce; 0 before the first."""
 
     def __init__(self) -> None:
         self.total = 0

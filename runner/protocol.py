@@ -50,14 +50,14 @@ class Announced:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Report: the next piece of what the playbook printed, already masked."""
+    """Report: the next piece of the playbook's output, already masked."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputPreview:
-    """Report: for the live output, some of what is held back of the output until the end; masked."""
+    """Report: for the live output, a piece of the output that is held back until the end; masked."""
 
     # Its place in all that the playbook printed; text is missing before it where there was too much.
     at_bytes: int

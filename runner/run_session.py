@@ -1,4 +1,4 @@
-"""One accepted job in the supervisor: from a child for it to its result, whatever happens between."""
+"""One accepted job in the supervisor: from a child for it to its result."""
 
 from __future__ import annotations
 

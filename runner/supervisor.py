@@ -111,7 +111,7 @@ class Supervisor:
             return self._free_slots()
 
     def watch(self, watch: RunWatch) -> None:
-        """Tell `watch` what goes on in runs that are submitted from now on; what it raises is logged."""
+        """Pass output and progress of runs submitted from now on to `watch`; its exceptions are logged."""
         self._watch = watch
 
     def start(self) -> None:

@@ -81,7 +81,7 @@ class SupervisorWatchdog:
                 return None
 
     def _take_orders(self) -> bool:
-        """Read what is there; False when watching is over."""
+        """Read the orders that have arrived; False when watching is over."""
         data = os.read(self._orders, _READ_BYTES)
         if not data:
             self._abandon("the worker died")

@@ -1,4 +1,4 @@
-"""Keeps the availability of sites current by probing each again and again; what a probe is: `probes`.
+"""Keeps the availability of sites current by probing each again and again, with `probes`.
 
 A site is never made offline by an error of ours: what says nothing of the site counts neither way, and neither does the
 silence of a whole fleet at once, which is our own network's.
@@ -152,7 +152,7 @@ _SITES: Final[Select[Any]] = select(
 
 
 def site_of(row: Mapping[Any, Any], make_probe: ProbeFactory) -> Site | None:
-    """Return a subcloud with what is probed of it; None when nothing leads there."""
+    """Return a subcloud with its probe; None when it has no address to probe."""
     probe = make_probe(row)
     if probe is None:
         return None

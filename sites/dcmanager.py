@@ -80,12 +80,12 @@ class DcmanagerOperations:
         self._fresh_until = float("-inf")
 
     def ask(self) -> None:
-        """Begin to ask where nothing fresh is known; returns at once. `read` raises what keeps it from being asked."""
+        """Begin to ask where the answer is not fresh; returns at once. Errors are raised by `read`."""
         with suppress(InspectionError):
             self._current()
 
     def read(self) -> DcmanagerSubclouds:
-        """Return what dcmanager says. Callable from any thread, never inside a transaction.
+        """Return the operations of dcmanager. Callable from any thread, never inside a transaction.
 
         Raises:
             InspectionError: It gave no usable answer in time.
@@ -96,7 +96,7 @@ class DcmanagerOperations:
             raise self._late() from None
 
     async def read_async(self) -> DcmanagerSubclouds:
-        """Return what dcmanager says, as `read`, without a thread that waits.
+        """Return the operations of dcmanager, as `read`, without a thread that waits.
 
         Raises:
             InspectionError: It gave no usable answer in time.
@@ -182,7 +182,7 @@ def listed_objects(body: Any, key: str) -> list[Mapping[str, Any]]:
 
 
 def read_subclouds(body: Any) -> DcmanagerSubclouds:
-    """Return what `GET /v1.0/subclouds/` says of operations that go on.
+    """Return the operations that `GET /v1.0/subclouds/` shows.
 
     Raises:
         SiteRequestError: It is no list of subclouds, one has no name or a name of another, or a status is no text.

@@ -74,7 +74,7 @@ class TcpProbe:
 
 
 def tcp_probe_factory(timeout_s: float) -> ProbeFactory:
-    """Return what aims at the SSH port of a site; one of the local connection, or without address, has none."""
+    """Return a factory of probes of SSH ports; a site of the local connection, or without address, has none."""
 
     def make_probe(row: Mapping[Any, Any]) -> TcpProbe | None:
         connection = site_variables(row)

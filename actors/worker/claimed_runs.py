@@ -69,7 +69,7 @@ class ClaimedRuns:
         return None if held is None else held.asked_at
 
     def context(self, run_id: int) -> RunContext:
-        """Return what is known of a run, if this process works on it."""
+        """Return the context of a run; an empty one, if this process does not work on it."""
         with self._lock:
             held = self._held.get(run_id)
         return UNKNOWN if held is None else held.context
@@ -138,7 +138,7 @@ class ClaimedRuns:
 
     @contextmanager
     def _let_go(self, run_id: int) -> Iterator[_Held | None]:
-        """Give what was held of a run, while its end is brought to the database or the results."""
+        """Give the record of a run, while its end is brought to the database or the result writer."""
         with self._lock:
             held = self._held.pop(run_id, None)
             self._letting_go.add(run_id)

@@ -55,7 +55,7 @@ class ControllerSoftware:
         self._answers: dict[Hashable, _Answer] = {}
 
     def lines(self, assignment: RunAssignment) -> Sequence[str]:
-        """Return what is listed of the release to stage; empty: nothing is, and the playbook asks for itself.
+        """Return the lines about the release to stage; empty: there are none, and the playbook asks for itself.
 
         The first run of a strategy may wait some seconds for the controller, and the others for that one.
         """

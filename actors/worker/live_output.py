@@ -1,4 +1,4 @@
-"""Writes what the runs of this worker print, and how far they are, while they go on.
+"""Writes output and progress of this worker's runs while they go on.
 
 The runner's thread hands pieces over; a loop writes everything of all runs in one transaction, about once a second.
 Nothing here is needed for the work to be right: what cannot be written waits, within bounds, or is left out.
@@ -65,7 +65,7 @@ class _Run:
         return bool(self.pieces) or self.is_unwritten
 
     def bound(self) -> None:
-        """Forget the oldest of what waits when it is too much."""
+        """Forget the oldest pieces that wait when they are too long."""
         while self.size_bytes > _WAITING_BYTES:
             self.size_bytes -= len(self.pieces.popleft()[1])
 

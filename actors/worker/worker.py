@@ -103,7 +103,7 @@ class StepWorker:
         return self._held.claimed_at(run_id)
 
     def context(self, run_id: int) -> RunContext:
-        """Return what is known of a run, if this process works on it."""
+        """Return the context of a run; an empty one, if this process does not work on it."""
         return self._held.context(run_id)
 
     def give_up(self, run_id: int) -> None:
