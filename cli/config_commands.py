@@ -21,7 +21,6 @@ from statemachine.host_keys import HostKeyPolicy
 # Begins what is wrong with the files of the playbooks.
 _PLAYBOOKS: Final = "PRESTAGER_PLAYBOOKS_DIR "
 
-app = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 _OUT: Final = Path("/etc/prestager/prestager.toml")
 _CREDENTIALS: Final = "credentials"
 # The authority that StarlingX signs the certificates of its subclouds with.
@@ -38,7 +37,6 @@ _NOT_ASKED: Final = (
 )
 
 
-@app.command()
 def check() -> None:
     """List everything that is wrong with the settings and the playbooks; exit with 1 if anything is."""
     settings, faults = examine_settings()
@@ -57,14 +55,12 @@ def check() -> None:
     typer.echo("The settings are right.")
 
 
-@app.command()
 def show() -> None:
     """Print every setting and where it comes from; secrets are hidden."""
     rows = [(shown.variable, shown.value, shown.source) for shown in shown_settings(read_settings())]
     print_table(("SETTING", "VALUE", "FROM"), rows)
 
 
-@app.command("import-dcmanager")
 def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell
     file: Annotated[Path, typer.Argument(help="dcmanager's configuration: /etc/dcmanager/dcmanager.conf")],
     out: Annotated[Path, typer.Option(help="File of our settings; what is in it stays.")] = _OUT,

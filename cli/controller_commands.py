@@ -11,8 +11,6 @@ from cli.database import store
 from db.inventory import declare_upgrading, declared_upgrading
 from service.load_settings import read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Declare the state of the system controller.")
-
 
 class UpgradingAction(StrEnum):
     """Actions on the declaration of an upgrade."""
@@ -22,7 +20,6 @@ class UpgradingAction(StrEnum):
     SHOW = "show"
 
 
-@app.command()
 def upgrading(
     wish: Annotated[UpgradingAction, typer.Argument(help="on: an upgrade goes on; off: none does; show: only look.")],
 ) -> None:
@@ -34,9 +31,3 @@ def upgrading(
         with database.read() as connection:
             declared = declared_upgrading(connection)
     typer.echo(f"upgrading {'on' if declared else 'off'}")
-
-
-# With one command alone a group would take its place.
-@app.callback()
-def _group() -> None:
-    """Declare the state of the system controller."""

@@ -24,12 +24,10 @@ from service.errors import CommandError, StartError
 from service.load_settings import read_settings
 from service.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Look at and upgrade the schema; go on after a restore.")
 # Seconds between two looks at a database that is waited for.
 _LOOK_S: Final = 0.5
 
 
-@app.command()
 def current() -> None:
     """Print the revision of the database and the newest that this program knows."""
     with opened(read_settings()) as database:
@@ -39,7 +37,6 @@ def current() -> None:
         typer.echo(schema_error(revision) or "Stop the service and run: prestager db upgrade", err=True)
 
 
-@app.command()
 def upgrade() -> None:
     """Bring the schema to the newest revision. Stop the service first."""
     with opened(read_settings()) as database:
@@ -54,13 +51,11 @@ def upgrade() -> None:
         typer.echo(f"Upgraded from revision {before or 'none'} to {after}.")
 
 
-@app.command()
 def head() -> None:
     """Print the newest revision that this program knows; asks no database."""
     typer.echo(head_revision())
 
 
-@app.command()
 def downgrade(
     revision: Annotated[str, typer.Argument(help="As an older program's `prestager db head` tells.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether what is listed may be lost.")] = False,  # noqa: FBT002 - an option of the shell
@@ -144,7 +139,6 @@ def _ask(losses: Sequence[str], *, yes: bool) -> None:
         raise CommandError("Nothing was changed.")
 
 
-@app.command()
 def restored(
     *,
     trust_clock: Annotated[

@@ -19,8 +19,6 @@ from messages.secret_names import mask_fields, mask_values
 from service.errors import CommandError
 from service.load_settings import read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Look at, put back and throw away messages that nobody could deal with.")
-
 _PREFIX: Final = "prestager."
 _SHOWN: Final = 80
 
@@ -31,7 +29,6 @@ _LONGEST: Final = 16_384
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-@app.command("list")
 def list_letters(
     queue: Annotated[str | None, typer.Argument(help="Only this queue, such as commands.")] = None,
     limit: Annotated[int, typer.Option(min=0, max=1000, help="Letters shown of each queue, the oldest first.")] = 10,
@@ -50,7 +47,6 @@ def list_letters(
     print_table(("QUEUE", "ID", "TYPE", "AGE", "BYTES", "REASON"), [_row(letter, now) for letter in letters])
 
 
-@app.command()
 def show(queue: Queue, letter_id: LetterId) -> None:
     """Print one dead letter; secrets in it are hidden."""
     name = _queue_of(queue)
@@ -76,7 +72,6 @@ def show(queue: Queue, letter_id: LetterId) -> None:
     typer.echo(shown_body(letter.body))
 
 
-@app.command()
 def replay(queue: Queue, letter_id: LetterId) -> None:
     """Put one dead letter back into its queue; correct first what made it one, or it comes back.
 
@@ -93,7 +88,6 @@ def replay(queue: Queue, letter_id: LetterId) -> None:
     typer.echo(f"{printable(letter.id)} is in {name} again.")
 
 
-@app.command()
 def purge(
     queue: Queue,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002 - an option of the shell

@@ -22,14 +22,11 @@ from service.key_file import KeyFile, write_keys
 from service.load_settings import read_settings
 from service.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Look at the secret keys, and put a new one in an old one's place.")
-
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the key: see `prestager key list`.")]
 
 _NO_KEY: Final = "no key"
 
 
-@app.command("list")
 def list_keys() -> None:
     """List the keys by their ids: their place in the file here, what needs them, and which processes know them."""
     settings = read_settings()
@@ -45,7 +42,6 @@ def list_keys() -> None:
     print_table(("ID", "HERE", "SECRETS", "PROCESSES", "LAST SEALED"), lines)
 
 
-@app.command()
 def add() -> None:
     """Make a new key at the end of the key file, where it opens and does not seal yet, and print its id.
 
@@ -58,7 +54,6 @@ def add() -> None:
     typer.echo(f"Bring {file.path} to every machine, then: prestager key promote {key_id(new)}", err=True)
 
 
-@app.command()
 def promote(key: Id) -> None:
     """Make a key of the file here the first one, which seals; refused while a living process does not know it."""
     settings = read_settings()
@@ -71,7 +66,6 @@ def promote(key: Id) -> None:
     typer.echo(f"Key {key} seals from now on. Do the same on every machine, then: prestager key rotate")
 
 
-@app.command()
 def rotate() -> None:
     """Seal with the first key whatever another key has sealed; the service may run, and a repeat goes on.
 
@@ -93,7 +87,6 @@ def rotate() -> None:
         raise CommandError("Some secrets stay as they are.", _unopened(done.unopened))
 
 
-@app.command()
 def remove(key: Id) -> None:
     """Remove a key from the key file here; refused while a process, a secret, or a message of the last hour needs it.
 

@@ -2,66 +2,228 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Mapping
 from io import TextIOWrapper
 from typing import Final
 
 import typer
 from typer.exceptions import Abort, TyperException
 
+from cli.lazy_group import CommandPlace, GroupPlace, LazyGroup
 from runner.process_limits import forbid_memory_dumps
 from service.error_sentences import error_sentence, usage_sentence
 
-# Where each command is. Only the one that is asked for is read: all of them together take a third longer.
-COMMANDS: Final = {
-    "up": "cli.up_command:up",
-    "api": "cli.up_command:api",
-    "coordinator": "cli.up_command:coordinator",
-    "worker": "cli.up_command:worker",
-    "demo": "cli.demo.command:demo",
-    "fleet": "cli.simulate_command:fleet",
-    "doctor": "cli.doctor.command:doctor",
-    "seal": "cli.seal_command:seal",
-    "drain": "cli.worker_commands:drain",
-    "undrain": "cli.worker_commands:undrain",
-    "workers": "cli.worker_commands:workers",
-    "queues": "cli.queues_command:queues",
-    "config": "cli.config_commands:app",
-    "subcloud": "cli.inventory_import.command:app",
-    "token": "cli.token_commands:app",
-    "controller": "cli.controller_commands:app",
-    "key": "cli.key_commands:app",
-    "db": "cli.db_commands:app",
-    "dead-letters": "cli.dead_letter_commands:app",
-    "webhook": "cli.webhook_commands:app",
+# All commands, in the order of the help.
+COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
+    "up": CommandPlace(
+        "cli.up_command:up", "Run the service: API, coordinator and playbooks in one process, until SIGTERM or SIGINT."
+    ),
+    "api": CommandPlace("cli.up_command:api", "Run the HTTP API alone."),
+    "coordinator": CommandPlace(
+        "cli.up_command:coordinator", "Run a coordinator alone: one is active, others stand by."
+    ),
+    "worker": CommandPlace("cli.up_command:worker", "Run a worker alone: it checks sites and runs playbooks."),
+    "demo": CommandPlace(
+        "cli.demo.command:demo",
+        "Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.",
+    ),
+    "fleet": CommandPlace(
+        "cli.simulate_command:fleet",
+        "Serve simulated sites until SIGTERM or Ctrl-C: SSH with password, SFTP and sudo, Keystone and sysinv.",
+    ),
+    "doctor": CommandPlace(
+        "cli.doctor.command:doctor",
+        "Look at everything that the service needs, one line each: ok, warn or fail with what to do.",
+    ),
+    "seal": CommandPlace(
+        "cli.seal_command:seal",
+        "Read a password and print it sealed, for `data.sealed_password` of one command sent over RabbitMQ.",
+    ),
+    "drain": CommandPlace(
+        "cli.worker_commands:drain",
+        "Have a worker finish its playbooks and take no more runs, until it is started anew or undrained.",
+    ),
+    "undrain": CommandPlace(
+        "cli.worker_commands:undrain",
+        "Have a worker that drains take runs again; one that does not drain goes on as before.",
+    ),
+    "workers": CommandPlace(
+        "cli.worker_commands:workers",
+        "Show every process of the installation as it reported itself last; reports come every 10 s.",
+    ),
+    "queues": CommandPlace(
+        "cli.queues_command:queues",
+        "Show what waits in each queue, who serves it with how many free slots, and what that means.",
+    ),
+    "config": GroupPlace(
+        "Check and show the settings.",
+        {
+            "check": CommandPlace(
+                "cli.config_commands:check",
+                "List everything that is wrong with the settings and the playbooks; exit with 1 if anything is.",
+            ),
+            "show": CommandPlace(
+                "cli.config_commands:show", "Print every setting and where it comes from; secrets are hidden."
+            ),
+            "import-dcmanager": CommandPlace(
+                "cli.config_commands:import_dcmanager",
+                "Write our settings as far as dcmanager's configuration tells them; passwords go into files"
+                " beside them.",
+            ),
+        },
+    ),
+    "subcloud": GroupPlace(
+        "Register sites, their SSH host keys, and remove what is staged on them.",
+        {
+            "import": CommandPlace(
+                "cli.inventory_import.command:import_fleet",
+                "Register all sites of a file, or none of them when anything in it is wrong.",
+            ),
+            "show": CommandPlace(
+                "cli.host_key_commands:show", "Show a subcloud, with the fingerprints of its recorded SSH host keys."
+            ),
+            "set-host-key": CommandPlace(
+                "cli.host_key_commands:set_host_key",
+                "Record the SSH host keys of a site in place of those that it has; its next prestage must find"
+                " one of them.",
+            ),
+            "forget-host-key": CommandPlace(
+                "cli.host_key_commands:forget_host_key",
+                "Forget the SSH host keys of sites, as after a reinstallation: the next prestage of each is a"
+                " first contact.",
+            ),
+            "unstage": CommandPlace(
+                "cli.unstage_command:unstage",
+                "Remove a staged release from a site: what Prestager's playbooks put there, never the release"
+                " that it runs.",
+            ),
+        },
+    ),
+    "token": GroupPlace(
+        "Make, list and revoke access tokens of the API.",
+        {
+            "create": CommandPlace(
+                "cli.token_commands:create",
+                "Make a token and print it, this once only; the running service knows it at once.",
+            ),
+            "list": CommandPlace(
+                "cli.token_commands:list_tokens", "List all tokens, revoked ones too, never the tokens themselves."
+            ),
+            "revoke": CommandPlace(
+                "cli.token_commands:revoke", "End a token; the very next request that carries it is refused."
+            ),
+        },
+    ),
+    "controller": GroupPlace(
+        "Declare the state of the system controller.",
+        {
+            "upgrading": CommandPlace(
+                "cli.controller_commands:upgrading",
+                "Declare whether the system controller is being upgraded; while it is, no prestage starts.",
+            ),
+        },
+    ),
+    "key": GroupPlace(
+        "Look at the secret keys, and put a new one in an old one's place.",
+        {
+            "list": CommandPlace(
+                "cli.key_commands:list_keys",
+                "List the keys by their ids: their place in the file here, what needs them, and which processes"
+                " know them.",
+            ),
+            "add": CommandPlace(
+                "cli.key_commands:add",
+                "Make a new key at the end of the key file, where it opens and does not seal yet, and print its id.",
+            ),
+            "promote": CommandPlace(
+                "cli.key_commands:promote",
+                "Make a key of the file here the first one, which seals; refused while a living process does"
+                " not know it.",
+            ),
+            "rotate": CommandPlace(
+                "cli.key_commands:rotate",
+                "Seal with the first key whatever another key has sealed; the service may run, and a repeat goes on.",
+            ),
+            "remove": CommandPlace(
+                "cli.key_commands:remove",
+                "Remove a key from the key file here; refused while a process, a secret, or a message of the"
+                " last hour needs it.",
+            ),
+        },
+    ),
+    "db": GroupPlace(
+        "Look at and upgrade the schema; go on after a restore.",
+        {
+            "current": CommandPlace(
+                "cli.db_commands:current", "Print the revision of the database and the newest that this program knows."
+            ),
+            "upgrade": CommandPlace("cli.db_commands:upgrade", "Bring the schema to the newest revision."),
+            "head": CommandPlace(
+                "cli.db_commands:head", "Print the newest revision that this program knows; asks no database."
+            ),
+            "downgrade": CommandPlace(
+                "cli.db_commands:downgrade", "Bring the schema down to an older revision, for an older program."
+            ),
+            "restored": CommandPlace(
+                "cli.db_commands:restored", "Make a database that was restored from a backup safe to start with."
+            ),
+        },
+    ),
+    "dead-letters": GroupPlace(
+        "Look at, put back and throw away messages that nobody could deal with.",
+        {
+            "list": CommandPlace(
+                "cli.dead_letter_commands:list_letters",
+                "List the dead letters: how many each queue has, and why the oldest are there.",
+            ),
+            "show": CommandPlace("cli.dead_letter_commands:show", "Print one dead letter; secrets in it are hidden."),
+            "replay": CommandPlace(
+                "cli.dead_letter_commands:replay",
+                "Put one dead letter back into its queue; correct first what made it one, or it comes back.",
+            ),
+            "purge": CommandPlace(
+                "cli.dead_letter_commands:purge", "Throw away all dead letters of one queue, for good."
+            ),
+        },
+    ),
+    "webhook": GroupPlace(
+        "Tell others of events by HTTP.",
+        {
+            "add": CommandPlace(
+                "cli.webhook_commands:add",
+                "Make a webhook and print its signing secret, this once only; it gets what happens from now on.",
+            ),
+            "list": CommandPlace("cli.webhook_commands:list_webhooks", "List all webhooks."),
+            "show": CommandPlace("cli.webhook_commands:show", "Show one webhook; never its secret."),
+            "remove": CommandPlace("cli.webhook_commands:remove", "Remove a webhook with its secret and its log."),
+            "enable": CommandPlace("cli.webhook_commands:enable", "Send to a webhook again what happens from now on."),
+            "disable": CommandPlace(
+                "cli.webhook_commands:disable", "Send nothing to a webhook; what is still open fails."
+            ),
+            "rotate": CommandPlace(
+                "cli.webhook_commands:rotate",
+                "Give a webhook a new secret and print it, this once only; for a day the one before signs too.",
+            ),
+            "ping": CommandPlace(
+                "cli.webhook_commands:ping", "Have the service send a test; see `deliveries` for what came of it."
+            ),
+            "redeliver": CommandPlace(
+                "cli.webhook_commands:send_again",
+                "Have the event of a delivery sent once more, or an open delivery due at once.",
+            ),
+            "deliveries": CommandPlace(
+                "cli.webhook_commands:deliveries", "Show the newest deliveries of a webhook and what came of them."
+            ),
+        },
+    ),
 }
 
 
-def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """Return the command with these subcommands."""
-    app = typer.Typer(
-        no_args_is_help=True,
-        add_completion=False,
-        # Its tracebacks show the values of variables, passwords among them.
-        pretty_exceptions_enable=False,
-        help="Stages a software release on remote sites before the maintenance window.",
-    )
-    # With it even one command has a name.
-    app.callback()(lambda: None)
-    with _without_looking_for_garbage():
-        for name in names:
-            module, _, attribute = COMMANDS[name].partition(":")
-            command = getattr(import_module(module), attribute)
-            if isinstance(command, typer.Typer):
-                app.add_typer(command, name=name)
-            else:
-                app.command(name)(command)
-    return app
+def application() -> LazyGroup:
+    """Return the command with all its subcommands, none of them imported."""
+    return LazyGroup("prestager", "Stages a software release on remote sites before the maintenance window.", COMMANDS)
 
 
 def main() -> None:
@@ -75,9 +237,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # A name that the terminal cannot show is no reason to show nothing; standard error does the same.
         sys.stdout.reconfigure(errors="backslashreplace")
-    asked = [name for name in sys.argv[1:2] if name in COMMANDS]
     try:
-        code = application(asked or COMMANDS)(prog_name="prestager", standalone_mode=False)
+        code = application()(prog_name="prestager", standalone_mode=False)
     except TyperException as error:
         # Without one the help was printed.
         if error.format_message():
@@ -98,16 +259,6 @@ def main() -> None:
         # What a command returns is none of the shell's; an exit code is.
         sys.exit(code if isinstance(code, int) else 0)
     sys.exit(1)
-
-
-@contextmanager
-def _without_looking_for_garbage() -> Iterator[None]:
-    """Read modules, which makes hardly any garbage; looking for it takes a sixth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _complain(sentence: str, *faults: str) -> None:

@@ -13,12 +13,9 @@ from db.tokens import Role, TokenStore
 from service.errors import CommandError
 from service.load_settings import read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke access tokens of the API.")
-
 Name = Annotated[str, typer.Argument(help="Name of the token: who or what uses it.")]
 
 
-@app.command()
 def create(
     name: Name,
     role: Annotated[
@@ -35,7 +32,6 @@ def create(
     typer.echo("Send it as the header X-Auth-Token. It is not shown again.", err=True)
 
 
-@app.command("list")
 def list_tokens() -> None:
     """List all tokens, revoked ones too, never the tokens themselves."""
     with store(read_settings()) as database:
@@ -50,7 +46,6 @@ def list_tokens() -> None:
     print_table(("NAME", "ROLE", "CREATED (UTC)", "REVOKED (UTC)"), rows)
 
 
-@app.command()
 def revoke(name: Name) -> None:
     """End a token; the very next request that carries it is refused."""
     with store(read_settings()) as database:

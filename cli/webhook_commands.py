@@ -25,8 +25,6 @@ from service.errors import CommandError
 from service.load_settings import read_settings
 from service.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Tell others of events by HTTP.")
-
 Ref = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the webhook.")]
 SecretStdin = Annotated[bool, typer.Option("--secret-stdin", help="Read the secret instead of making one.")]
 
@@ -35,7 +33,6 @@ _SHOWN: Final = 50
 _LONGEST: Final = 256
 
 
-@app.command()
 def add(
     name: Annotated[str, typer.Argument(help="Name of the webhook.")],
     url: Annotated[str, typer.Argument(help="Where events are posted to.")],
@@ -56,7 +53,6 @@ def add(
     _show_secret(secret, is_made=not secret_stdin)
 
 
-@app.command("list")
 def list_webhooks() -> None:
     """List all webhooks."""
     with store(read_settings()) as database, database.read() as connection:
@@ -69,7 +65,6 @@ def list_webhooks() -> None:
     print_table(("NAME", "STATE", "OPEN", "URL"), lines)
 
 
-@app.command()
 def show(ref: Ref) -> None:
     """Show one webhook; never its secret."""
     with store(read_settings()) as database:
@@ -77,7 +72,6 @@ def show(ref: Ref) -> None:
     print_table(("FIELD", "VALUE"), [(key, _text(value)) for key, value in webhook_resource(row).items()])
 
 
-@app.command()
 def remove(ref: Ref) -> None:
     """Remove a webhook with its secret and its log."""
     with store(read_settings()) as database:
@@ -85,21 +79,18 @@ def remove(ref: Ref) -> None:
     typer.echo(f"Webhook '{ref}' is removed.")
 
 
-@app.command()
 def enable(ref: Ref) -> None:
     """Send to a webhook again what happens from now on."""
     _change(ref, {"enabled": True})
     typer.echo(f"Webhook '{ref}' is enabled.")
 
 
-@app.command()
 def disable(ref: Ref) -> None:
     """Send nothing to a webhook; what is still open fails."""
     _change(ref, {"enabled": False})
     typer.echo(f"Webhook '{ref}' is disabled.")
 
 
-@app.command()
 def rotate(
     ref: Ref,
     secret_stdin: SecretStdin = False,  # noqa: FBT002 - an option of the shell
@@ -113,7 +104,6 @@ def rotate(
     _show_secret(secret, is_made=not secret_stdin)
 
 
-@app.command()
 def ping(ref: Ref) -> None:
     """Have the service send a test; see `deliveries` for what came of it."""
     with store(read_settings()) as database:
@@ -121,7 +111,6 @@ def ping(ref: Ref) -> None:
     typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
 
 
-@app.command("redeliver")
 def send_again(ref: Ref, delivery: Annotated[int, typer.Argument(help="Id of the delivery.")]) -> None:
     """Have the event of a delivery sent once more, or an open delivery due at once."""
     command = Command(type=CommandType.WEBHOOK_REDELIVER, subject=ref, data={"delivery": delivery})
@@ -130,7 +119,6 @@ def send_again(ref: Ref, delivery: Annotated[int, typer.Argument(help="Id of the
     typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
 
 
-@app.command()
 def deliveries(
     ref: Ref,
     state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,

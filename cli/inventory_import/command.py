@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cli import host_key_commands, unstage_command
 from cli.database import store
 from cli.inventory_import.dcmanager import read_dcmanager
 from cli.inventory_import.inventory_file import Hosts, read_hosts
@@ -16,13 +15,10 @@ from cli.inventory_import.registering import ImportRules, Registered, register
 from service.errors import CommandError
 from service.load_settings import read_settings
 
-app = typer.Typer(no_args_is_help=True, help="Register sites, their SSH host keys, and remove what is staged on them.")
-
 # More lines than this hide the first, which is where an operator starts.
 _SHOWN_FAULTS = 100
 
 
-@app.command("import")
 def import_fleet(  # noqa: PLR0913, PLR0917 - typer's options
     file: Annotated[
         Path | None,
@@ -83,9 +79,3 @@ def _summary(done: Registered) -> str:
         f"{done.added} subclouds added, {done.updated} updated, {done.unchanged} unchanged;"
         f" {done.groups_added} groups added."
     )
-
-
-app.command("show")(host_key_commands.show)
-app.command("set-host-key")(host_key_commands.set_host_key)
-app.command("forget-host-key")(host_key_commands.forget_host_key)
-app.command("unstage")(unstage_command.unstage)

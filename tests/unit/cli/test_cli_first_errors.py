@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from typer.main import get_command
 
 from cli.main import application
 from service import dramatiq_process
@@ -108,7 +107,7 @@ def leaves(command: Any, path: str = "") -> Iterator[str]:
 @pytest.fixture(scope="module")
 def all_commands() -> set[str]:
     """The names of all commands."""
-    return set(leaves(get_command(application())))
+    return set(leaves(application()))
 
 
 def test_every_command_is_tried(all_commands: set[str]) -> None:

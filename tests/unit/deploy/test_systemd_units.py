@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from cli.main import application
 from service.readiness import BEAT_S
@@ -68,11 +67,11 @@ def test_what_is_started_exists(unit: Path) -> None:
     """The command is one of the program's, and each variable that is set is a setting."""
     [line] = values(unit, "ExecStart")
     program, verb, *options = line.split()
-    command: Any = typer.main.get_command(application())
+    command: Any = application()
 
     assert "/opt/prestager/current/bin/prestager" == program
     assert {option for option in options if option.startswith("--")} <= {
-        name for parameter in command.commands[verb].params for name in parameter.opts
+        name for parameter in command.commands[verb].load().params for name in parameter.opts
     }
     variables = {value.partition("=")[0] for value in values(unit, "Environment")}
     known = {f"PRESTAGER_{field.upper()}" for field in Settings.model_fields}

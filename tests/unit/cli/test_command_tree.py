@@ -1,0 +1,122 @@
+"""The tree of all commands: names and options, summaries, and the modules that the help imports."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from cli.lazy_group import CommandPlace, GroupPlace
+from cli.main import COMMANDS, application
+
+# One line for each command: arguments in brackets, options with = where they take a value; ! is required, * repeatable.
+COMMAND_TREE = """\
+prestager api
+prestager config check
+prestager config import-dcmanager <file>! --out= --replace --release= --site-ca-file= --host-keys= --dry-run
+prestager config show
+prestager controller upgrading <wish>!
+prestager coordinator
+prestager db current
+prestager db downgrade <revision>! --yes --wait=
+prestager db head
+prestager db restored --trust-clock
+prestager db upgrade
+prestager dead-letters list <queue> --limit=
+prestager dead-letters purge <queue>! --yes
+prestager dead-letters replay <queue>! <letter_id>!
+prestager dead-letters show <queue>! <letter_id>!
+prestager demo --dir= --quick --without-ssh
+prestager doctor
+prestager drain <worker> --all
+prestager fleet --dir=! --sites= --seed= --fault=* --password-file= --release= --target= --address= \
+--free-ports --max-parallel=
+prestager key add
+prestager key list
+prestager key promote <key>!
+prestager key remove <key>!
+prestager key rotate
+prestager queues
+prestager seal --source=! --id=! --user=
+prestager subcloud forget-host-key <ref> --group=
+prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*
+prestager subcloud set-host-key <ref>! <file>
+prestager subcloud show <ref>!
+prestager subcloud unstage <ref>! --release=! --no-wait
+prestager token create <name>! --role=!
+prestager token list
+prestager token revoke <name>!
+prestager undrain <worker> --all
+prestager up
+prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin
+prestager webhook deliveries <ref>! --state= --limit=
+prestager webhook disable <ref>!
+prestager webhook enable <ref>!
+prestager webhook list
+prestager webhook ping <ref>!
+prestager webhook redeliver <ref>! <delivery>!
+prestager webhook remove <ref>!
+prestager webhook rotate <ref>! --secret-stdin
+prestager webhook show <ref>!
+prestager worker --slots= --name= --queues=
+prestager workers
+"""
+HEAVY = {"aiohttp", "alembic", "ansible_runner", "cryptography", "dramatiq", "pika", "pydantic", "rich", "sqlalchemy"}
+
+
+def places() -> Iterator[CommandPlace]:
+    """Yield the place of each command."""
+    for place in COMMANDS.values():
+        yield from place.commands.values() if isinstance(place, GroupPlace) else (place,)
+
+
+def described(group: Any, path: str) -> Iterator[str]:
+    """Yield a line for each command below a group."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from described(command, f"{path} {name}")
+        else:
+            yield " ".join([f"{path} {name}", *map(parameter_text, command.load().params)])
+
+
+def parameter_text(parameter: Any) -> str:
+    """Return the names of a parameter and what must be known to give it."""
+    text = "/".join([*parameter.opts, *parameter.secondary_opts])
+    text = text if text.startswith("-") else f"<{text}>"
+    text += "=" if text.startswith("-") and not parameter.is_flag else ""
+    return text + "!" * parameter.required + "*" * getattr(parameter, "multiple", False)
+
+
+def test_all_commands_with_their_options() -> None:
+    """Commands, arguments and options are those that scripts of operators use."""
+    assert COMMAND_TREE.splitlines() == sorted(described(application(), "prestager"))
+
+
+@pytest.mark.parametrize("place", [*places()], ids=lambda place: place.place)
+def test_summary(place: CommandPlace) -> None:
+    """The summary of a command in the help is the beginning of its own help."""
+    module, _, function = place.place.partition(":")
+    documentation = inspect.getdoc(getattr(import_module(module), function)) or ""
+
+    assert " ".join(documentation.split()).startswith(place.summary)
+
+
+@pytest.mark.parametrize("arguments", [(), *((name,) for name, one in COMMANDS.items() if isinstance(one, GroupPlace))])
+def test_help_imports_no_library(arguments: tuple[str, ...]) -> None:
+    """The help of `prestager` and of each group imports no library but the one of the command line."""
+    program = (
+        "import sys; from cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: print(*{name.partition('.')[0] for name in sys.modules}); assert not ended.code"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments, "--help"], capture_output=True, text=True, check=True
+    )
+
+    assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
