@@ -46,7 +46,7 @@ def open_database(settings: Settings) -> Database:
         with _data_dir_usable(settings.data_dir):
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return Database(settings.store_url, has_broker=settings.broker_url is not None)
+        return Database(settings.sqlalchemy_url, has_broker=settings.broker_url is not None)
     except ModuleNotFoundError as error:
         raise StartError(
             f"PRESTAGER_DATABASE_URL needs the Python package {error.name}; install it or use another database."

@@ -366,7 +366,7 @@ class Settings(BaseSettings):
         return None if self.controller_check == "declared" else self.controller_check
 
     @property
-    def store_url(self) -> str:
+    def sqlalchemy_url(self) -> str:
         """Return the database's URL with its password; never log it."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()

@@ -121,7 +121,7 @@ def _data_dir(settings: Settings) -> str | None:
 
 def _database_driver(settings: Settings) -> str | None:
     try:
-        Database(settings.store_url)
+        Database(settings.sqlalchemy_url)
     except ModuleNotFoundError as error:
         return f"PRESTAGER_DATABASE_URL needs the Python package {error.name}, which is not installed."
     return None

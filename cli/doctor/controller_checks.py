@@ -90,7 +90,7 @@ def _installation(settings: Settings) -> str:
     """Return the id of this installation; empty where there is none yet, which a check must not make."""
     if settings.database_url is None and not (settings.data_dir / "prestager.db").exists():
         return ""
-    database = Database(settings.store_url)
+    database = Database(settings.sqlalchemy_url)
     try:
         with database.read() as connection:
             return installation_id(connection)

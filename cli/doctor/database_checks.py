@@ -38,7 +38,7 @@ _IGNORED = (
 
 def store_findings(settings: Settings) -> Iterator[Finding]:
     """Look at the database; what cannot be asked any more is left out."""
-    database = Database(settings.store_url)
+    database = Database(settings.sqlalchemy_url)
     try:
         file = _sqlite_file(database)
         # A connection would make the file.
@@ -155,7 +155,7 @@ def host_key_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _counts(settings: Settings) -> tuple[int, int] | None:
-    database = Database(settings.store_url)
+    database = Database(settings.sqlalchemy_url)
     try:
         url = database.url
         # A connection would make the file.

@@ -51,7 +51,7 @@ def _playbooks(settings: Settings) -> Finding:
 
 def room_findings(settings: Settings) -> Iterator[Finding]:
     """Judge room for data, for the files of runs, and for the processes of runs."""
-    if settings.store_url.startswith("sqlite"):
+    if settings.sqlalchemy_url.startswith("sqlite"):
         yield _data_room(settings.data_dir)
     else:
         yield ok("data room", "the database is on a server; nothing that grows is kept here.")

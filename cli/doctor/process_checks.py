@@ -24,7 +24,7 @@ _WORKERS = "workers"
 
 def key_findings(settings: Settings) -> Iterator[Finding]:
     """Compare the keys here with the database; other checks report what cannot be read."""
-    database = Database(settings.store_url)
+    database = Database(settings.sqlalchemy_url)
     try:
         sealer = installation_sealer(settings)
         if current_revision(database) == head_revision():
@@ -59,7 +59,7 @@ def _key_findings(database: Database, sealer: Sealer) -> Iterator[Finding]:
 
 def worker_findings(settings: Settings) -> Iterator[Finding]:
     """Judge by the heartbeats; a database that cannot be read, or is not of this program, is another check's."""
-    database = Database(settings.store_url)
+    database = Database(settings.sqlalchemy_url)
     try:
         file = database.url.database
         # A connection would make the file.

@@ -137,7 +137,7 @@ class AmqpInstallation:
         return str(self._ask(select(strategies.c.state).order_by(strategies.c.id.desc()).limit(1)))
 
     def _ask(self, query: Select[Any]) -> Any:
-        database = Database(self.settings.store_url)
+        database = Database(self.settings.sqlalchemy_url)
         try:
             with database.read() as connection:
                 return connection.execute(query).scalar_one()

@@ -149,7 +149,7 @@ def test_the_clock(
 ) -> None:
     """The database's clock may differ by 5 s from ours, to either side."""
     monkeypatch.setattr(store_checks, "time", lambda: time() + skew_s)
-    database = Database(installation.settings.store_url)
+    database = Database(installation.settings.sqlalchemy_url)
     try:
         found = store_checks._skew(database)
     finally:

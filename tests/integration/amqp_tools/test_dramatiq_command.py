@@ -56,7 +56,7 @@ def test_it_takes_a_strategy_to_its_end(
     Meanwhile it reports itself like any other process, and afterwards no longer.
     """
     variables = {**READY, "ansible_connection": "local", "journal_dir": str(tmp_path / "journal")}
-    import_sites_at(installation.settings.store_url, {"site0": variables})
+    import_sites_at(installation.settings.sqlalchemy_url, {"site0": variables})
     sealed = subprocess.run(
         [
             sys.executable,
@@ -82,7 +82,7 @@ def test_it_takes_a_strategy_to_its_end(
     applied = installation.send(installation.url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
     assert [200, 200] == [created[1]["status"], applied[1]["status"]], (created, applied)
     wait_for(lambda: installation.strategy_state() != "applying", 60, log.read_text)
-    database = Database(installation.settings.store_url)
+    database = Database(installation.settings.sqlalchemy_url)
     with database.read() as connection:
         reported = [(row["role"], bool(row["alive"])) for row in all_processes(connection)]
     process.terminate()

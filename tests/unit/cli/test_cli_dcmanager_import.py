@@ -175,7 +175,7 @@ def test_the_files(prestager, conf: Path, out: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("PRESTAGER_RELEASE")
     monkeypatch.setenv("PRESTAGER_CONFIG", str(out))
     settings = Settings()
-    assert settings.store_url.endswith("@[fd01::2]/prestager")
+    assert settings.sqlalchemy_url.endswith("@[fd01::2]/prestager")
     assert (8219, "24.09", 30) == (settings.listen_port, settings.release, settings.retention_days)
 
 

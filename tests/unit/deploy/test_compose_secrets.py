@@ -51,7 +51,7 @@ def test_the_program_accepts_them(made: Path) -> None:
     )
 
     assert load_sealer(settings) is not None
-    url = make_url(settings.store_url)
+    url = make_url(settings.sqlalchemy_url)
     assert (made / "postgres-password").read_text() == url.password
     assert ("postgres", 5432, "prestager") == (url.host, url.port, url.database)
     assert settings.broker_url is not None
