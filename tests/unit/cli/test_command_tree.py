@@ -66,7 +66,8 @@ prestager webhook show <ref>!
 prestager worker --slots= --name= --queues=
 prestager workers
 """
-HEAVY = {"aiohttp", "alembic", "ansible_runner", "cryptography", "dramatiq", "pika", "pydantic", "rich", "sqlalchemy"}
+# Without pydantic, which Typer imports itself to read the arguments of a group.
+HEAVY = {"aiohttp", "alembic", "ansible_runner", "cryptography", "dramatiq", "pika", "rich", "sqlalchemy"}
 
 
 def places() -> Iterator[CommandPlace]:
@@ -108,7 +109,7 @@ def test_summary(place: CommandPlace) -> None:
 
 @pytest.mark.parametrize("arguments", [(), *((name,) for name, one in COMMANDS.items() if isinstance(one, GroupPlace))])
 def test_help_imports_no_library(arguments: tuple[str, ...]) -> None:
-    """The help of `prestager` and of each group imports no library but the one of the command line."""
+    """The help of `prestager` and of each group imports no large library of the service."""
     program = (
         "import sys; from cli.main import main\n"
         "try: main()\n"
