@@ -13,7 +13,7 @@ from service.settings import Settings
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Database]:
+def unchecked_database(settings: Settings) -> Iterator[Database]:
     """Give the database as it is, whatever its schema, and close it at the end.
 
     Raises:
@@ -27,13 +27,13 @@ def opened(settings: Settings) -> Iterator[Database]:
 
 
 @contextmanager
-def store(settings: Settings) -> Iterator[Database]:
+def checked_database(settings: Settings) -> Iterator[Database]:
     """Give the database with a schema that this program knows; an empty one gets it.
 
     Raises:
         CommandError: The schema is of another version; it is not changed behind a running service's back.
     """
-    with opened(settings) as database:
+    with unchecked_database(settings) as database:
         revision = current_revision(database)
         if revision is None:
             prepare_schema(database)

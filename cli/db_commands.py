@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.database import opened, store
+from cli.database import checked_database, unchecked_database
 from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
 from db.errors import RestoreError
@@ -30,7 +30,7 @@ _LOOK_S: Final = 0.5
 
 def current() -> None:
     """Print the revision of the database and the newest that this program knows."""
-    with opened(read_settings()) as database:
+    with unchecked_database(read_settings()) as database:
         revision, head = current_revision(database), head_revision()
     typer.echo(f"revision {revision or 'none'}, head {head}")
     if revision != head:
@@ -39,7 +39,7 @@ def current() -> None:
 
 def upgrade() -> None:
     """Bring the schema to the newest revision. Stop the service first."""
-    with opened(read_settings()) as database:
+    with unchecked_database(read_settings()) as database:
         before = current_revision(database)
         if before not in (None, *known_revisions()):
             raise CommandError(schema_error(before) or "")
@@ -70,7 +70,7 @@ def downgrade(
     """
     settings = read_settings()
     known = _known(revision)
-    with opened(settings) as database:
+    with unchecked_database(settings) as database:
         before = current_revision(database)
         if before == revision:
             typer.echo(f"The database is at revision {revision} already.")
@@ -151,11 +151,11 @@ def restored(
     that had not ended are begun anew at the next start. See docs/operations.md.
     """
     settings = read_settings()
-    with opened(settings) as database:
+    with unchecked_database(settings) as database:
         if current_revision(database) is None:
             raise CommandError("The database is empty. Restore the backup, then run this again.")
     alone = only_instance(settings.data_dir) if settings.data_dir.is_dir() else nullcontext()
-    with alone, store(settings) as database:
+    with alone, checked_database(settings) as database:
         try:
             with unit_of_work(database, as_coordinator=True) as work:
                 done = continue_after_restore(work, trust_clock=trust_clock)

@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import Connection, RowMapping, Table, select
 
 from cli.command_context import shell_caller
-from cli.database import store
+from cli.database import checked_database
 from cli.tables import print_table
 from db.audit import record_shell_action
 from db.host_keys import forget_host_keys, give_host_keys
@@ -36,7 +36,7 @@ _LONGEST: Final = 65_536
 
 def show(ref: Name) -> None:
     """Show a subcloud, with the fingerprints of its recorded SSH host keys."""
-    with store(read_settings()) as database, database.read() as connection:
+    with checked_database(read_settings()) as database, database.read() as connection:
         row = _found(connection, ref)
     lines = [(key, "" if value is None else str(value)) for key, value in subcloud_resource(row).items()]
     print_table(("FIELD", "VALUE"), [*lines, *_host_key_lines(row)])
@@ -54,7 +54,7 @@ def set_host_key(
 ) -> None:
     """Record the SSH host keys of a site in place of those that it has; its next prestage must find one of them."""
     keys = _read_keys(file)
-    with store(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
+    with checked_database(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
         row = _found(work.connection, ref)
         is_new = give_host_keys(work, row, keys)
         _finish(work, ShellAction.SET_HOST_KEY, [row["name"]] if is_new else [])
@@ -72,7 +72,7 @@ def forget_host_key(
     """
     if (ref is None) == (group is None):
         raise CommandError("Give the name of a subcloud, or --group with that of a group.")
-    with store(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
+    with checked_database(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
         rows = [_found(work.connection, ref)] if ref is not None else _of_group(work.connection, group or "")
         forgotten = [row["name"] for row in rows if forget_host_keys(work, row)]
         _finish(work, ShellAction.FORGET_HOST_KEY, forgotten)

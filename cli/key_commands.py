@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.database import store
+from cli.database import checked_database
 from cli.seal_command import installation_sealer
 from cli.tables import print_table
 from db.database import Database
@@ -31,7 +31,7 @@ def list_keys() -> None:
     """List the keys by their ids: their place in the file here, what needs them, and which processes know them."""
     settings = read_settings()
     sealer = installation_sealer(settings)
-    with store(settings) as database, database.read() as connection:
+    with checked_database(settings) as database, database.read() as connection:
         processes, ages = all_processes(connection), sealing_ages(connection)
         needed = needed_keys(connection, sealer)
     living = [process for process in processes if process["alive"]]
@@ -59,7 +59,7 @@ def promote(key: Id) -> None:
     settings = read_settings()
     file = _key_file(settings)
     keys = _found(file, key)
-    with store(settings) as database:
+    with checked_database(settings) as database:
         _refuse(f"Key {key} may not seal yet.", promotion_obstacles(_processes(database), key))
     chosen = [one for one in keys if key_id(one) == key]
     _write(file, [*chosen, *(one for one in keys if one not in chosen)])
@@ -75,7 +75,7 @@ def rotate() -> None:
     settings = read_settings()
     sealer = installation_sealer(settings)
     new = sealer.key_ids[0]
-    with store(settings) as database:
+    with checked_database(settings) as database:
         processes = _processes(database)
         _refuse(f"Nothing was sealed with key {new} yet.", rotation_obstacles(processes, new))
         done = reseal(database, sealer)
@@ -97,7 +97,7 @@ def remove(key: Id) -> None:
     keys = _found(file, key)
     if key_id(keys[0]) == key:
         raise CommandError(f"Key {key} seals. Make another one the first: prestager key promote ID")
-    with store(settings) as database, database.read() as connection:
+    with checked_database(settings) as database, database.read() as connection:
         needed = needed_keys(connection, Sealer(*keys))
         obstacles = removal_obstacles(all_processes(connection), needed, sealing_ages(connection), key)
     _refuse(f"Key {key} is still needed and stays.", obstacles)

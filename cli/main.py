@@ -11,7 +11,7 @@ from typing import Final
 import typer
 from typer.exceptions import Abort, TyperException
 
-from cli.lazy_group import CommandPlace, GroupPlace, LazyGroup
+from cli.command_group import CommandPlace, GroupPlace, LazyGroup
 from runner.process_limits import forbid_memory_dumps
 from service.error_sentences import error_sentence, usage_sentence
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.amqp.connection import short_connection
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
-from cli.database import store
+from cli.database import checked_database
 from cli.tables import print_table
 from db.errors import explain_database_error
 from db.heartbeats import ServedQueue, served_queues
@@ -103,7 +103,7 @@ def _workers(served: ServedQueue | None) -> tuple[str, str]:
 def _served(settings: Settings) -> dict[str, ServedQueue]:
     """Return who serves each queue of workers; nothing, with a warning, where the database does not say."""
     try:
-        with store(settings) as database, database.read() as connection:
+        with checked_database(settings) as database, database.read() as connection:
             return {one.queue: one for one in served_queues(connection)}
     except (CommandError, StartError) as error:
         typer.echo(f"Warning: who serves the queues is not known. {error}", err=True)

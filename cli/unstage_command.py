@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from actors.coordinator.prestage_subcloud import unstage_release
 from cli.command_context import carry_out
-from cli.database import store
+from cli.database import checked_database
 from cli.seal_command import installation_sealer, read_password
 from db.database import Database
 from db.schema import runs, steps
@@ -36,7 +36,7 @@ def unstage(
     sealer = installation_sealer(settings)
     command = Command(type=CommandType.SUBCLOUD_UNSTAGE, subject=ref, data={"release": release})
     sealed = sealer.seal(read_password(), bound_to=command.id)
-    with store(settings) as database:
+    with checked_database(settings) as database:
         subcloud = carry_out(database, unstage_release, command.model_copy(update={"sealed_password": sealed}))
         typer.echo(f"The removal of {release} from {subcloud['name']} is under way.")
         if no_wait:

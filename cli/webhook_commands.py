@@ -10,7 +10,7 @@ import typer
 
 from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
 from cli.command_context import carry_out
-from cli.database import store
+from cli.database import checked_database
 from cli.seal_command import installation_sealer
 from cli.tables import print_table
 from db.database import Database
@@ -46,7 +46,7 @@ def add(
     settings = read_settings()
     data = {"name": name, "url": url, "types": types or [], "subcloud": subcloud}
     secret = _read_secret() if secret_stdin else make_secret()
-    with store(settings) as database:
+    with checked_database(settings) as database:
         carry_out(
             database, create_webhook, _sealed(settings, Command(type=CommandType.WEBHOOK_CREATE, data=data), secret)
         )
@@ -55,7 +55,7 @@ def add(
 
 def list_webhooks() -> None:
     """List all webhooks."""
-    with store(read_settings()) as database, database.read() as connection:
+    with checked_database(read_settings()) as database, database.read() as connection:
         rows = all_webhooks(connection)
         counts = open_counts(connection, [row["id"] for row in rows])
     if not rows:
@@ -67,14 +67,14 @@ def list_webhooks() -> None:
 
 def show(ref: Ref) -> None:
     """Show one webhook; never its secret."""
-    with store(read_settings()) as database:
+    with checked_database(read_settings()) as database:
         row = _found(database, ref)
     print_table(("FIELD", "VALUE"), [(key, _text(value)) for key, value in webhook_resource(row).items()])
 
 
 def remove(ref: Ref) -> None:
     """Remove a webhook with its secret and its log."""
-    with store(read_settings()) as database:
+    with checked_database(read_settings()) as database:
         carry_out(database, delete_webhook, Command(type=CommandType.WEBHOOK_DELETE, subject=ref))
     typer.echo(f"Webhook '{ref}' is removed.")
 
@@ -99,14 +99,14 @@ def rotate(
     settings = read_settings()
     secret = _read_secret() if secret_stdin else make_secret()
     command = Command(type=CommandType.WEBHOOK_UPDATE, subject=ref, data={"rotate": True})
-    with store(settings) as database:
+    with checked_database(settings) as database:
         carry_out(database, update_webhook, _sealed(settings, command, secret))
     _show_secret(secret, is_made=not secret_stdin)
 
 
 def ping(ref: Ref) -> None:
     """Have the service send a test; see `deliveries` for what came of it."""
-    with store(read_settings()) as database:
+    with checked_database(read_settings()) as database:
         made = carry_out(database, ping_webhook, Command(type=CommandType.WEBHOOK_PING, subject=ref))
     typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
 
@@ -114,7 +114,7 @@ def ping(ref: Ref) -> None:
 def send_again(ref: Ref, delivery: Annotated[int, typer.Argument(help="Id of the delivery.")]) -> None:
     """Have the event of a delivery sent once more, or an open delivery due at once."""
     command = Command(type=CommandType.WEBHOOK_REDELIVER, subject=ref, data={"delivery": delivery})
-    with store(read_settings()) as database:
+    with checked_database(read_settings()) as database:
         made = carry_out(database, redeliver, command)
     typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
 
@@ -125,7 +125,7 @@ def deliveries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = _SHOWN,
 ) -> None:
     """Show the newest deliveries of a webhook and what came of them."""
-    with store(read_settings()) as database:
+    with checked_database(read_settings()) as database:
         webhook = _found(database, ref)
         with database.read() as connection:
             rows = deliveries_page(connection, webhook["id"], state=state, before=None, limit=limit)
@@ -141,7 +141,7 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _change(ref: str, data: Mapping[str, Any]) -> None:
     command = Command(type=CommandType.WEBHOOK_UPDATE, subject=ref, data=dict(data))
-    with store(read_settings()) as database:
+    with checked_database(read_settings()) as database:
         carry_out(database, update_webhook, command)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.amqp.errors import ControlError
 from broker.amqp.worker_control import Hint, HintAnswer, HintKind, ask_workers
-from cli.database import store
+from cli.database import checked_database
 from cli.tables import print_table
 from db.heartbeats import all_processes, living_processes
 from db.read_queries import Row
@@ -42,7 +42,7 @@ def workers() -> None:
 
     A process that stopped in order is not shown; one that died is `lost` and is forgotten after a day.
     """
-    with store(read_settings()) as database, database.read() as connection:
+    with checked_database(read_settings()) as database, database.read() as connection:
         rows = all_processes(connection)
     if not rows:
         typer.echo("No process has reported itself. Start one: prestager up", err=True)
@@ -124,7 +124,7 @@ _EMBEDDED = {
 def _unanswered(settings: Settings, worker: str | None) -> str:
     """Return what to say where no worker answered, with the names of those that report themselves."""
     try:
-        with store(settings) as database, database.read() as connection:
+        with checked_database(settings) as database, database.read() as connection:
             alive = sorted({row["name"] for row in living_processes(connection) if row["slots"] is not None})
     except (CommandError, StartError, SQLAlchemyError):
         # Names are a help, and no more.

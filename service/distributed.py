@@ -32,7 +32,7 @@ from messages.queues import COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues,
 from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
-from service.periodic_thread import Loop, WebhookSenderThread
+from service.periodic_thread import PeriodicThread, WebhookSenderThread
 from tracing.tracer import NULL_TRACER, Tracer
 
 # Seconds between two looks at the topology, and at the connection.
@@ -78,7 +78,7 @@ class AmqpActors:
         database: Database,
         messages: AmqpMessages,
         *,
-        relay: Loop,
+        relay: PeriodicThread,
         retention: Retention,
         coordinator: Coordinator | None = None,
         tools: WorkerDependencies | None = None,
@@ -101,11 +101,11 @@ class AmqpActors:
             self._broker.add_middleware(MessageSpans(messages.tracer))
         actors = Actors(self._broker)
         self._worker = StepWorker(tools) if tools is not None else None
-        self._events: Loop | None = None
+        self._events: PeriodicThread | None = None
         if coordinator is not None:
             actors.declare_coordinator(coordinator, self._ingress.reply)
             publisher = EventPublisher(database, messages.publisher, messages.source)
-            self._events = Loop("events", publisher.publish, _EVENTS_S)
+            self._events = PeriodicThread("events", publisher.publish, _EVENTS_S)
         if self._worker is not None and tools is not None:
             messages.publisher.prepare(HintListener(tools.name, self._obey).listen)
             actors.declare_worker(self._worker, {queue_of_phase(phase) for phase in tools.phases})
@@ -120,8 +120,8 @@ class AmqpActors:
             webhooks=webhooks,
             heartbeat=self._heartbeat,
         )
-        self._topology = Loop("topology", self._topology_check.check, _RETRY_S)
-        self._connection = Loop("connection", messages.publisher.connect, _RETRY_S)
+        self._topology = PeriodicThread("topology", self._topology_check.check, _RETRY_S)
+        self._connection = PeriodicThread("connection", messages.publisher.connect, _RETRY_S)
         self._run: EngineRun | None = None
 
     @property
@@ -220,6 +220,6 @@ class AmqpActors:
         return len(self.worker.held())
 
 
-def amqp_relay(database: Database, messages: AmqpMessages, writer: str) -> Loop:
+def amqp_relay(database: Database, messages: AmqpMessages, writer: str) -> PeriodicThread:
     """Return the loop that publishes what this process has to say."""
-    return Loop("outbox-relay", OutboxRelay(database, messages.publish, writer).relay, LOOK_S)
+    return PeriodicThread("outbox-relay", OutboxRelay(database, messages.publish, writer).relay, LOOK_S)

@@ -15,7 +15,7 @@ from db.unit_of_work import forget_unpublished
 from runner.interface import Runner
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.lifecycle import LOOK_S, Engine, EngineRun, WorkerLoops
-from service.periodic_thread import Loop, WebhookSenderThread
+from service.periodic_thread import PeriodicThread, WebhookSenderThread
 from tracing.tracer import NULL_TRACER, Tracer
 
 
@@ -28,7 +28,7 @@ class InProcessMessages:
             self.broker.add_middleware(MessageSpans(tracer))
         self.actors = Actors(self.broker)
         relay = OutboxRelay(database, one_by_one(self.actors.publish), writer)
-        self.relay = Loop("outbox-relay", relay.relay, LOOK_S)
+        self.relay = PeriodicThread("outbox-relay", relay.relay, LOOK_S)
 
 
 class EmbeddedActors:

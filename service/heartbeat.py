@@ -29,7 +29,7 @@ from db.heartbeats import (
 )
 from db.secret_keys import needed_keys, note_sealing
 from runner.controller_content import ControllerContent
-from service.periodic_thread import Loop
+from service.periodic_thread import PeriodicThread
 
 _log = structlog.get_logger(__name__)
 
@@ -62,8 +62,8 @@ class Heartbeat:
         # The keys that were reported last, the sealing one first.
         self._key_ids: tuple[str, ...] = ()
         self._is_written = True
-        self._beat_loop = Loop("heartbeat", self.beat, BEAT_S)
-        self._look_loop = Loop("controller-content", self.look, _LOOK_S)
+        self._beat_loop = PeriodicThread("heartbeat", self.beat, BEAT_S)
+        self._look_loop = PeriodicThread("controller-content", self.look, _LOOK_S)
 
     def start(self) -> None:
         """Begin to report, at once and then every `BEAT_S` seconds."""

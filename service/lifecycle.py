@@ -22,7 +22,7 @@ from db.runs import lose_runs_of
 from db.unit_of_work import unit_of_work
 from runner.interface import Runner
 from service.heartbeat import Heartbeat
-from service.periodic_thread import Loop, WebhookSenderThread
+from service.periodic_thread import PeriodicThread, WebhookSenderThread
 from service.playbook_checks import PlaybookChecks
 
 _log = structlog.get_logger(__name__)
@@ -51,14 +51,14 @@ class WorkerLoops:
             cancel=worker.cancel,
             give_up=worker.give_up,
             context=worker.context,
-            meters=tools.meters,
+            metrics=tools.metrics,
         )
         leases = Leases(database, tools.owner, held)
-        self._reports = Loop("reports", tools.results.flush, LOOK_S)
-        self._waiting = Loop("waiting-runs", worker.take_waiting, LOOK_S)
-        self._renewals = Loop("leases", leases.renew, RENEWAL_S)
-        self._lease_watch = Loop("lease-watch", leases.watch, WATCH_S)
-        self._live = Loop("live-runs", worker.live.flush, LIVE_S)
+        self._reports = PeriodicThread("reports", tools.results.flush, LOOK_S)
+        self._waiting = PeriodicThread("waiting-runs", worker.take_waiting, LOOK_S)
+        self._renewals = PeriodicThread("leases", leases.renew, RENEWAL_S)
+        self._lease_watch = PeriodicThread("lease-watch", leases.watch, WATCH_S)
+        self._live = PeriodicThread("live-runs", worker.live.flush, LIVE_S)
         self._playbooks = PlaybookChecks(worker.playbooks, self._playbooks_changed)
         # Reports this process at once.
         self.report: Callable[[], None] = lambda: None
@@ -101,7 +101,7 @@ class Engine:
 
     database: Database
     broker: Broker
-    relay: Loop
+    relay: PeriodicThread
     coordinator: Coordinator | None
     worker_loops: WorkerLoops | None
     # How long history is kept.
@@ -129,11 +129,11 @@ class EngineRun:
     def __init__(self, engine: Engine, *, consume: bool) -> None:
         self._engine = engine
         self._reconciler = (
-            Loop("reconciler", engine.coordinator.coordinate, _RECONCILE_S) if engine.coordinator else None
+            PeriodicThread("reconciler", engine.coordinator.coordinate, _RECONCILE_S) if engine.coordinator else None
         )
         self._dramatiq = Worker(engine.broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS) if consume else None
         retention = HistoryRetention(engine.database, engine.retention)
-        self._retention = Loop("retention", retention.purge, PURGE_S) if engine.coordinator else None
+        self._retention = PeriodicThread("retention", retention.purge, PURGE_S) if engine.coordinator else None
         self._is_stopped = False
         engine.relay.start()
         if self._dramatiq is not None:

@@ -15,7 +15,7 @@ from monitoring.http_server import Health, create_monitor
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
 from service.api_server import MONITOR
 from service.errors import StartError, system_reason
-from service.periodic_thread import dead_loops
+from service.periodic_thread import dead_threads
 from service.roles import ProcessRole
 from service.wiring import Installation
 
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 def is_alive() -> Mapping[str, str | None]:
     """Tell whether this process can go on; only a bug keeps it from that."""
-    dead = dead_loops()
+    dead = dead_threads()
     return {"loops": f"{', '.join(dead)} ended; start this process anew" if dead else None}
 
 
@@ -40,7 +40,7 @@ async def monitoring(installation: Installation, roles: frozenset[ProcessRole], 
         yield
         return
     watching = _watch(installation, roles)
-    runner = web.AppRunner(create_monitor(installation.meters.registry, health), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(create_monitor(installation.metrics.registry, health), access_log=None, shutdown_timeout=1)
     await runner.setup()
     host, _, port = settings.monitor_listen.rpartition(":")
     try:
@@ -61,10 +61,10 @@ async def monitoring(installation: Installation, roles: frozenset[ProcessRole], 
 
 def _watch(installation: Installation, roles: frozenset[ProcessRole]) -> Sequence[DatabaseMetrics | DeadLetterMetrics]:
     """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
-    registry, settings = installation.meters.registry, installation.settings
+    registry, settings = installation.metrics.registry, installation.settings
     runner = installation.runner
     if runner is not None:
-        installation.meters.watch_slots(settings.slots, lambda: runner.free_slots)
+        installation.metrics.watch_slots(settings.slots, lambda: runner.free_slots)
     if ProcessRole.COORDINATOR not in roles:
         return []
     facts = DatabaseMetrics(installation.database)

@@ -21,22 +21,21 @@ _STOP_S: Final = 30.0
 _RETRY_S: Final = 1.0
 
 
-# Loops that were started and not stopped, for whoever asks whether this process lives.
-_running: Final[WeakSet[Loop]] = WeakSet()
+# Threads that were started and not stopped: the liveness check of this process reads them.
+_running: Final[WeakSet[PeriodicThread]] = WeakSet()
 # Pause before a sender that broke is made anew, in seconds; only a bug breaks it.
 _SENDER_RETRY_S: Final = 1.0
 
 
-def dead_loops() -> list[str]:
-    """Return the names of loops whose threads ended without being stopped; only a bug ends one."""
-    return sorted(loop.name for loop in [*_running] if not loop.is_alive)
+def dead_threads() -> list[str]:
+    """Return the names of threads that ended without being stopped; only a bug ends one."""
+    return sorted(thread.name for thread in [*_running] if not thread.is_alive)
 
 
-class Loop:
-    """Calls `work` after every `wake`, and when `interval_s` seconds have passed without one.
+class PeriodicThread:
+    """A thread that calls `work` after every `wake`, and when `interval_s` seconds have passed without one.
 
-    A wake during the work makes it run once more. An exception is logged and the loop goes on, soon: what failed is
-    not put off to the next turn.
+    A wake during the work makes it run once more. An exception is logged, and the work is tried again a second later.
     """
 
     def __init__(self, name: str, work: Callable[[], object], interval_s: float) -> None:
@@ -55,7 +54,7 @@ class Loop:
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether its thread lives."""
+        """Whether the thread lives."""
         return self._thread.is_alive()
 
     def wake(self) -> None:
@@ -99,7 +98,7 @@ class WebhookSenderThread:
 
     def __init__(self, make: Callable[[], WebhookSender]) -> None:
         self._make = make
-        self._thread = Loop("webhooks", lambda: asyncio.run(self._send()), _SENDER_RETRY_S)
+        self._thread = PeriodicThread("webhooks", lambda: asyncio.run(self._send()), _SENDER_RETRY_S)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
         self._is_stopping = False
@@ -109,7 +108,7 @@ class WebhookSenderThread:
         self._thread.start()
 
     def drain(self) -> None:
-        """Begin nothing more, and finish or let go of what is in hand, without anybody waiting for it."""
+        """Begin no more tries, and finish or cancel those in hand; returns at once."""
         self._is_stopping = True
         if self._loop is not None:
             # Its end may have come meanwhile.
@@ -117,7 +116,7 @@ class WebhookSenderThread:
                 self._loop.call_soon_threadsafe(self._stop.set)
 
     def stop(self) -> None:
-        """Drain, and wait for it. Repeating it does nothing."""
+        """Drain, and wait for the end. Repeating it does nothing."""
         self.drain()
         self._thread.stop()
 

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from runner.playbook_readiness import PlaybookReadiness
-from service.periodic_thread import Loop
+from service.periodic_thread import PeriodicThread
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ class PlaybookChecks:
         self._changed = changed
         # Of the last check; None: none was made.
         self._error: str | None = None
-        self._loop = Loop("playbook-check", self.check, _CHECK_S)
+        self._loop = PeriodicThread("playbook-check", self.check, _CHECK_S)
         readiness.wanted = self._loop.wake
 
     def start(self) -> None:

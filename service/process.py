@@ -134,7 +134,7 @@ class _Service:
             authenticator=self._authenticator,
             readiness=self._readiness,
             started=lambda: self._was_ready,
-            metrics=self._installation.meters,
+            metrics=self._installation.metrics,
             tracer=self._installation.tracer,
         )
         runner = create_runner(app)

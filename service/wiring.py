@@ -65,7 +65,7 @@ class Installation:
     actors: EmbeddedActors | AmqpActors
     # None in a process without a worker.
     runner: Runner | None
-    meters: ProcessMetrics
+    metrics: ProcessMetrics
     # To be stopped last.
     tracer: Tracer
 
@@ -105,7 +105,7 @@ class _Parts:
         self._settings = settings
         self._database = database
         self._sealer = sealer
-        self._meters = ProcessMetrics()
+        self._metrics = ProcessMetrics()
         self._inspector = site_inspector(settings)
         self._site_rules = EligibilityRules(simplex_only=not settings.allow_duplex)
         self._retention = Retention(
@@ -164,7 +164,7 @@ class _Parts:
             sealer=self._sealer,
             actors=actors,
             runner=runner,
-            meters=self._meters,
+            metrics=self._metrics,
             tracer=self._tracer,
         )
 
@@ -196,7 +196,7 @@ class _Parts:
             patience_s=self._settings.command_timeout_s / 2,
             controller_check=controller_check(self._settings),
             dcmanager=self._dcmanager,
-            metrics=self._meters,
+            metrics=self._metrics,
             tracer=self._tracer,
         )
 
@@ -206,7 +206,7 @@ class _Parts:
 
         def make() -> WebhookSender:
             receivers = WebhookClient(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
-            return WebhookSender(book, self._sealer, receivers, self._meters)
+            return WebhookSender(book, self._sealer, receivers, self._metrics)
 
         return WebhookSenderThread(make)
 
@@ -219,14 +219,14 @@ class _Parts:
 
     def _tools(self) -> WorkerDependencies:
         phases = phases_of_queues(self._settings.served_queues)
-        self._meters.expect_runs(phases)
+        self._metrics.expect_runs(phases)
         return WorkerDependencies(
             database=self._database,
             inspector=self._inspector,
             dcmanager=self._dcmanager,
             sealer=self._sealer,
-            results=ResultWriter(self._database, self._owner, self._meters),
-            meters=self._meters,
+            results=ResultWriter(self._database, self._owner, self._metrics),
+            metrics=self._metrics,
             layout=self._layout,
             playbooks=self._playbooks(runs_playbooks=not phases.isdisjoint(PLAYBOOK_PHASES)),
             rules=self._site_rules,

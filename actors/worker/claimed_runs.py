@@ -106,7 +106,7 @@ class ClaimedRuns:
                 self._held[run_id] = _Held(
                     phase=assignment.phase, asked_at=asked_at, taken_at=monotonic(), context=context
                 )
-            self._tools.meters.run_claimed(assignment.phase, assignment.waited_s)
+            self._tools.metrics.run_claimed(assignment.phase, assignment.waited_s)
         return assignment
 
     def finish(self, report: RunResult) -> None:
@@ -117,7 +117,7 @@ class ClaimedRuns:
     def _finish(self, report: RunResult, held: _Held | None) -> None:
         context = UNKNOWN if held is None else held.context
         if held is not None:
-            self._tools.meters.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
+            self._tools.metrics.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
             # What went well the coordinator tells, as the next state; here it would cost 1 % of a phase.
             if report.outcome not in _GOOD:
                 _log.info("run.ended", outcome=str(report.outcome), details=report.details)

@@ -45,7 +45,7 @@ class WorkerDependencies:
     software: ControllerSoftware = field(default_factory=lambda: ControllerSoftware(None, None))
     # Sites that are asked for their facts at once.
     inspections: int = 250
-    meters: Metrics = field(default_factory=NullMetrics)
+    metrics: Metrics = field(default_factory=NullMetrics)
     tracer: Tracer = NULL_TRACER
 
     @property

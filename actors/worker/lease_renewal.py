@@ -41,7 +41,7 @@ class LeasedRuns:
     claimed_at: Callable[[int], float | None] = lambda _: None
     # What log lines say of a run.
     context: Callable[[int], RunContext] = lambda _: UNKNOWN
-    meters: Metrics = field(default_factory=NullMetrics)
+    metrics: Metrics = field(default_factory=NullMetrics)
 
 
 class Leases:
@@ -102,7 +102,7 @@ class Leases:
 
     def _lose(self, run_ids: frozenset[int], reason: str) -> None:
         for _ in self._stop(run_ids, reason):
-            self._runs.meters.lease_lost()
+            self._runs.metrics.lease_lost()
 
     def _stop(self, run_ids: frozenset[int], reason: str) -> frozenset[int]:
         """Stop runs; tell of those that were not stopped before, and return them: a playbook takes a while to end.

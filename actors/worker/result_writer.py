@@ -40,10 +40,10 @@ class ResultWriter:
     A report that cannot be written stays, and is tried again: a result is never lost while this process lives.
     """
 
-    def __init__(self, database: Database, owner: str, meters: Metrics | None = None) -> None:
+    def __init__(self, database: Database, owner: str, metrics: Metrics | None = None) -> None:
         self._database = database
         self._owner = owner
-        self._meters = meters or NullMetrics()
+        self._metrics = metrics or NullMetrics()
         self._queue: SimpleQueue[_Reported] = SimpleQueue()
         self._unwritten: list[_Reported] = []
         # The loop and a stopping service may flush at the same time.
@@ -127,6 +127,6 @@ class ResultWriter:
             with one.context.bound():
                 _log.warning("run.fenced", run=one.report.run_id)
             one.span.fail("The run was no longer this worker's.")
-            self._meters.result_fenced()
+            self._metrics.result_fenced()
         for one in collected:
             one.span.end()

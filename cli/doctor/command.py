@@ -6,7 +6,7 @@ import typer
 
 from cli.doctor.broker_checks import broker_findings
 from cli.doctor.controller_checks import dcmanager_findings, keystone_findings, site_findings
-from cli.doctor.database_checks import host_key_findings, store_findings
+from cli.doctor.database_checks import database_findings, host_key_findings
 from cli.doctor.finding import Level
 from cli.doctor.machine_checks import room_findings, settings_findings
 from cli.doctor.process_checks import key_findings, worker_findings
@@ -22,7 +22,7 @@ def doctor() -> None:
     settings = read_settings()
     findings = [*settings_findings(settings)]
     checks = (
-        store_findings,
+        database_findings,
         key_findings,
         broker_findings,
         worker_findings,

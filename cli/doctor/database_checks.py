@@ -36,7 +36,7 @@ _IGNORED = (
 )
 
 
-def store_findings(settings: Settings) -> Iterator[Finding]:
+def database_findings(settings: Settings) -> Iterator[Finding]:
     """Look at the database; what cannot be asked any more is left out."""
     database = Database(settings.sqlalchemy_url)
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.database import store
+from cli.database import checked_database
 from cli.inventory_import.dcmanager import read_dcmanager
 from cli.inventory_import.inventory_file import Hosts, read_hosts
 from cli.inventory_import.reading import read_fleet
@@ -50,7 +50,7 @@ def import_fleet(  # noqa: PLR0913, PLR0917 - typer's options
     source, hosts = _hosts(file, from_dcmanager, token_file)
     wanted = read_fleet(hosts, keep or ())
     rules = ImportRules(default_version=settings.release, update=update, dry_run=dry_run)
-    with store(settings) as database:
+    with checked_database(settings) as database:
         done = register(database, wanted, rules)
     for warning in done.warnings:
         typer.echo(f"Warning: {warning}", err=True)

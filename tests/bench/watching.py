@@ -99,7 +99,7 @@ def _watched(sites: int) -> float:
 @contextmanager
 def _scraped(service: installation.Installation) -> Iterator[None]:
     """Ask for the metrics again and again, as Prometheus does."""
-    registry, facts, ended = service.meters.registry, DatabaseMetrics(service.database), Event()
+    registry, facts, ended = service.metrics.registry, DatabaseMetrics(service.database), Event()
     registry.register(facts)
 
     def scrape() -> None:

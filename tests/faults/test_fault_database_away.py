@@ -28,7 +28,7 @@ from messages.commands import Answer, Command, CommandType
 from runner.phase_playbooks import ControllerLayout
 from runner.playbook_readiness import PlaybookReadiness
 from runner.playbook_set import PlaybookCheck
-from service.periodic_thread import Loop
+from service.periodic_thread import PeriodicThread
 from sites.inspector import DeclaredInspector
 from statemachine.eligibility import EligibilityRules
 from statemachine.host_keys import HostKeyPolicy
@@ -273,7 +273,7 @@ def test_a_loop_that_failed_does_not_wait_for_its_next_turn() -> None:
             raise DatabaseUnavailableError
         succeeded.set()
 
-    loop = Loop("test", work, interval_s=60)
+    loop = PeriodicThread("test", work, interval_s=60)
     loop.start()
 
     assert succeeded.wait(10)

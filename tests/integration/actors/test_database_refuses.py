@@ -21,7 +21,7 @@ from db.errors import DatabaseUnavailableError
 from db.runs import RunResult
 from db.schema import live_outputs, runs
 from messages.commands import CommandType
-from service.periodic_thread import Loop
+from service.periodic_thread import PeriodicThread
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 from tests.support.installation import OWNER, Installation, claimed
@@ -134,7 +134,7 @@ def alive(installation: Installation, pid: int) -> bool:
 def test_a_loop_tells_in_one_line(installation: Installation) -> None:
     """A loop that meets a database that is away says so once, without a traceback."""
     with capture_logs() as logs, read_only(installation):
-        failing = Loop("test", lambda: write(installation), interval_s=0.05)
+        failing = PeriodicThread("test", lambda: write(installation), interval_s=0.05)
         failing.start()
         wait_for(lambda: len(logs) > 1)
         failing.stop()

@@ -16,7 +16,7 @@ from db.schema import events
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from service.lifecycle import Engine, EngineRun
-from service.periodic_thread import Loop
+from service.periodic_thread import PeriodicThread
 from tests.support.installation import StartedInstallation
 
 
@@ -122,7 +122,7 @@ class TestLoop:
                 raise ValueError("first")
             again.set()
 
-        loop = Loop("test", work, interval_s=0.05)
+        loop = PeriodicThread("test", work, interval_s=0.05)
         loop.start()
 
         assert again.wait(5)

@@ -18,7 +18,7 @@ from db.errors import DatabaseUnavailableError
 from db.runs import RunResult, claim
 from db.schema import run_outputs, runs
 from db.unit_of_work import UnitOfWork
-from service.periodic_thread import Loop
+from service.periodic_thread import PeriodicThread
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
 from tests.support.installation import OWNER, Installation, claimed
@@ -67,7 +67,7 @@ class Hands(NullMetrics):
             cancel=lambda run_id, _: self.stopped.append(run_id),
             give_up=self.given_up.append,
             claimed_at=self.claimed_at.get,
-            meters=self,
+            metrics=self,
         )
 
 
@@ -307,7 +307,7 @@ class TestReporter:
             for run_id in mine:
                 assert claim(UnitOfWork(connection, at), run_id, OWNER)
         results = ResultWriter(installation.database, OWNER)
-        loop = Loop("reports", results.flush, interval_s=5)
+        loop = PeriodicThread("reports", results.flush, interval_s=5)
         results.wake = loop.wake
         loop.start()
         with ThreadPoolExecutor(4) as pool:

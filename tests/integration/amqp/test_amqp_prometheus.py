@@ -50,8 +50,8 @@ def watched(start: Callable[..., StartedInstallation]) -> Iterator[str]:
     assert [200, 200] == [node.create().status, node.verb("apply").status]
     wait_for(lambda: {"complete"} == {node.step(name)["state"] for name in ("edge-1", "edge-2")}, END_S)
     # There is no HTTP API in this process, and no webhook.
-    node.process.meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
-    node.process.meters.webhook_tried("delivered")
+    node.process.metrics.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
+    node.process.metrics.webhook_tried("delivered")
     yield f"{HOST}:{port}"
     node.loop.do(stack.aclose())
 

@@ -228,20 +228,20 @@ def test_a_broker_that_says_nothing(clock: list[float], monkeypatch: pytest.Monk
 def test_names_in_alerts_and_dashboards(database: Database, facts: DatabaseMetrics) -> None:
     """Every metric of ours that an alert or a dashboard names is told by some process."""
     at_work(database)
-    meters = ProcessMetrics()
-    meters.registry.register(facts)
-    meters.registry.register(DeadLetterMetrics(lambda: {"a": 0}))
-    meters.watch_slots(4, lambda: 3)
-    meters.command_answered("strategy.apply", 200)
-    meters.run_claimed("prestaging-images", 0.1)
-    meters.run_ended("prestaging-images", "succeeded", 3.0)
-    meters.lease_lost()
-    meters.result_fenced()
-    meters.webhook_tried("delivered")
-    meters.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
+    metrics = ProcessMetrics()
+    metrics.registry.register(facts)
+    metrics.registry.register(DeadLetterMetrics(lambda: {"a": 0}))
+    metrics.watch_slots(4, lambda: 3)
+    metrics.command_answered("strategy.apply", 200)
+    metrics.run_claimed("prestaging-images", 0.1)
+    metrics.run_ended("prestaging-images", "succeeded", 3.0)
+    metrics.lease_lost()
+    metrics.result_fenced()
+    metrics.webhook_tried("delivered")
+    metrics.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
     with database.write() as connection:
         connection.execute(update(steps).values(updated_at=AT))
-    told = {name for name, _ in scraped(meters.registry)}
+    told = {name for name, _ in scraped(metrics.registry)}
 
     named: set[str] = set()
     for file in (MONITORING / "alerts.yml", MONITORING / "grafana" / "prestager.json"):
@@ -249,7 +249,7 @@ def test_names_in_alerts_and_dashboards(database: Database, facts: DatabaseMetri
     assert len(named) > 15
     assert named <= told
     assert 1.0 == next(
-        value for (name, _), value in scraped(meters.registry).items() if name == "prestager_playbook_slots_used"
+        value for (name, _), value in scraped(metrics.registry).items() if name == "prestager_playbook_slots_used"
     )
 
 

@@ -34,7 +34,7 @@ class TestAnswers:
         )
         assert 0 < row["duration_s"] < 5
         assert row["finished_at"] is not None
-        assert ["delivered"] == installation.meters.outcomes
+        assert ["delivered"] == installation.metrics.outcomes
 
     async def test_again_after_500(self, installation: WebhookInstallation, receiver: Receiver) -> None:
         """A failed try is made again when its time has come, not before, under the same id and another signature."""
@@ -57,7 +57,7 @@ class TestAnswers:
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
         assert is_signed(second)
         assert [("delivered", 2)] == [(row["state"], row["attempts"]) for row in installation.rows()]
-        assert ["retried", "delivered"] == installation.meters.outcomes
+        assert ["retried", "delivered"] == installation.metrics.outcomes
 
     async def test_given_up_after_a_day(self, installation: WebhookInstallation, receiver: Receiver) -> None:
         """After eleven tries within a day a delivery has failed; the webhook goes on."""

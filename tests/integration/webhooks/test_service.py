@@ -13,7 +13,7 @@ from sqlalchemy import select
 from db.schema import webhooks
 from messages.commands import Answer, Command, CommandType
 from runner.fake import FakeRunner
-from service.periodic_thread import dead_loops
+from service.periodic_thread import dead_threads
 from service.settings import Settings
 from service.wiring import Installation, build
 from tests.integration.webhooks.webhook_installation import SECRET
@@ -45,7 +45,7 @@ def test_a_service_sends(tmp_path: Path) -> None:
             added = ask(installation, CommandType.SUBCLOUD_ADD, name="edge-1", software_version="22.12")
             changed = ask(installation, CommandType.SUBCLOUD_UPDATE, "edge-1", location="there")
             event = receiver.next()
-        alive = dead_loops()
+        alive = dead_threads()
     finally:
         installation.actors.stop()
     with installation.database.read() as connection:

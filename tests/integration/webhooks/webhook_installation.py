@@ -46,7 +46,7 @@ class WebhookInstallation:
     database: Database
     coordinator: Coordinator
     sealer: Sealer
-    meters: Counted = field(default_factory=Counted)
+    metrics: Counted = field(default_factory=Counted)
 
     def ask(
         self, kind: CommandType, subject: str | None = None, /, *, secret: str | None = None, **data: Any
@@ -88,7 +88,7 @@ class WebhookInstallation:
         """Return a sender; its receivers are a context of the test's own."""
         receivers = WebhookClient(ca_file=ca_file, allowed=allowed, timeout_s=timeout_s)
         book = WebhookRepository(self.database, owner, GIVE_UP_S)
-        return WebhookSender(book, self.sealer, receivers, self.meters, chance=lambda: 0.0)
+        return WebhookSender(book, self.sealer, receivers, self.metrics, chance=lambda: 0.0)
 
     async def send(self, **options: Any) -> None:
         """Look until nothing is due any more, as one sender, which then stops."""

@@ -48,7 +48,7 @@ def test_only_what_is_asked_for_is_read(prestager, monkeypatch: pytest.MonkeyPat
         read.append(name)
         return import_module(name)
 
-    monkeypatch.setattr("cli.lazy_group.import_module", note)
+    monkeypatch.setattr("cli.command_group.import_module", note)
     prestager("config", "show")
 
     assert ["cli.config_commands"] == read

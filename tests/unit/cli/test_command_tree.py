@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.lazy_group import CommandPlace, GroupPlace
+from cli.command_group import CommandPlace, GroupPlace
 from cli.main import COMMANDS, application
 
 # One line for each command: arguments in brackets, options with = where they take a value; ! is required, * repeatable.

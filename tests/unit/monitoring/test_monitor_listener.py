@@ -45,9 +45,9 @@ def process() -> Process:
 @pytest.fixture
 async def ask(process: Process) -> AsyncIterator[Ask]:
     """Give a function that asks the listener."""
-    meters = ProcessMetrics()
-    meters.command_answered("strategy.apply", 200)
-    runner = web.AppRunner(create_monitor(meters.registry, process.health()))
+    metrics = ProcessMetrics()
+    metrics.command_answered("strategy.apply", 200)
+    runner = web.AppRunner(create_monitor(metrics.registry, process.health()))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
