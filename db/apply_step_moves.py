@@ -18,9 +18,8 @@ from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data
 from statemachine.actions import MoveStep, StepChange
-from statemachine.phases import PHASES
 from statemachine.snapshot import RunView
-from statemachine.states import TERMINAL_STEPS, RunState, StepState
+from statemachine.states import PHASES, TERMINAL_STEPS, RunState, StepState
 
 
 class StepWriter:

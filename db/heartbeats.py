@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 from db.read_queries import Row
 from db.schema import database_now, heartbeats
 from messages.queues import WORKER_QUEUES, phases_of_queues
-from statemachine.phases import PLAYBOOK_PHASES
+from statemachine.states import PLAYBOOK_PHASES
 
 # Seconds between two heartbeats of a process.
 BEAT_S: Final = 10.0

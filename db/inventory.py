@@ -23,8 +23,7 @@ from sqlalchemy import (
 from db.schema import controller, steps, strategies, strategy_is_active, subcloud_groups, subclouds
 from messages.limits import is_id, is_number
 from statemachine.eligibility import SiteStatus
-from statemachine.phases import STRATEGY_TYPES, Effect
-from statemachine.states import StepState, StrategyState
+from statemachine.states import STRATEGY_TYPES, Effect, StepState, StrategyState
 
 _REMOVALS: Final = [one for one in STRATEGY_TYPES.values() if one.effect is Effect.REMOVES]
 _REMOVES: Final = steps.c.type.in_([one.name for one in _REMOVALS])

@@ -12,10 +12,10 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, literal, or_, select
 
 from db.schema import database_now, preparations, runs, steps, strategies, strategy_is_active, subclouds
-from statemachine.phases import SHARED_PHASES
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
     MOVING_STRATEGIES,
+    SHARED_PHASES,
     ManagementState,
     PreparationState,
     RunState,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, func, or_, select
 
 from db.schema import events, steps, strategies, strategy_is_active, subcloud_groups, subclouds
 from messages.event_types import RESTORED
-from statemachine.phases import types_with
+from statemachine.states import types_with
 
 Row = Mapping[str, Any]
 

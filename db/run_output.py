@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or
 from db.read_queries import Row
 from db.schema import live_outputs, preparations, run_outputs, runs
 from messages.limits import left_out_note
-from statemachine.phases import PHASES
-from statemachine.states import RunState
+from statemachine.states import PHASES, RunState
 
 # The most of one run's output that is shown, in bytes; what is beyond is left out with a note.
 OUTPUT_LIMIT_BYTES: Final = 32 * 1024 * 1024

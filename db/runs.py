@@ -18,10 +18,18 @@ from db.inventory import WORK
 from db.live_output import UnsavedTail
 from db.schema import database_now, preparations, run_outputs, runs, secrets, steps, subclouds
 from db.unit_of_work import RunIds, UnitOfWork
-from statemachine.phases import PHASES, STRATEGY_TYPES, Effect
 from statemachine.plan import start_of
 from statemachine.snapshot import LEASE_S
-from statemachine.states import TERMINAL_STEPS, RunOutcome, RunState, StepState, StepType
+from statemachine.states import (
+    PHASES,
+    STRATEGY_TYPES,
+    TERMINAL_STEPS,
+    Effect,
+    RunOutcome,
+    RunState,
+    StepState,
+    StepType,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

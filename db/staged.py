@@ -13,9 +13,8 @@ from db.unit_of_work import UnitOfWork
 from messages.event_types import SubcloudUpdated
 from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
 from statemachine.actions import MoveStep
-from statemachine.phases import STRATEGY_TYPES, Effect, StrategyType
 from statemachine.releases import NOTHING_STAGED, is_outlived, names_release
-from statemachine.states import PrestageStatus, RunOutcome, StepState
+from statemachine.states import STRATEGY_TYPES, Effect, PrestageStatus, RunOutcome, StepState, StrategyType
 
 # Columns that the rules about a staged release read.
 _COLUMNS = (

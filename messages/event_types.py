@@ -16,14 +16,15 @@ from typing_extensions import TypedDict
 
 from messages.schemas import Count, Step, Strategy
 from statemachine.host_keys import HostKeyOrigin
-from statemachine.phases import STRATEGY_TYPES, StrategyType
 from statemachine.states import (
+    STRATEGY_TYPES,
     Availability,
     ManagementState,
     PrestageStatus,
     RunOutcome,
     StepState,
     StrategyState,
+    StrategyType,
 )
 
 # The type of the event that a restored database begins with.

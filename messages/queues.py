@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from statemachine.phases import PHASES
-from statemachine.states import StepState
+from statemachine.states import PHASES, StepState
 
 # Commands, from the API and from foreign publishers.
 COMMANDS: Final = "prestager.commands"

@@ -32,8 +32,7 @@ from db.schema import (
     webhook_deliveries,
     webhooks,
 )
-from statemachine.phases import PHASES
-from statemachine.states import RunState, StepState
+from statemachine.states import PHASES, RunState, StepState
 
 # How long a result is good, in seconds.
 _DATABASE_KEPT_S: Final = 5.0

@@ -16,8 +16,7 @@ from typing import Final
 import yaml
 
 from runner.failure_text import sentence
-from statemachine.phases import PHASES, PRESTAGE
-from statemachine.states import StepState
+from statemachine.states import PHASES, PRESTAGE, StepState
 
 # The file name of each phase's playbook.
 PLAYBOOKS: Final[Mapping[StepState, str]] = {

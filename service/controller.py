@@ -22,7 +22,7 @@ from runner.load_check import LoadCheck
 from runner.phase_playbooks import ControllerLayout
 from runner.playbook_set import PlaybookCheck
 from service.settings import Settings
-from statemachine.phases import PHASES
+from statemachine.states import PHASES
 
 # Not a worker's name: the start of that worker would end the check.
 _NAME: Final = "settings-check"

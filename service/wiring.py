@@ -43,8 +43,8 @@ from service.site_access import controller_check, dcmanager_operations, site_ins
 from service.tracing import role_tracer
 from sites.host_key_scan import ScanLimits
 from statemachine.eligibility import EligibilityRules
-from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.snapshot import PlanLimits
+from statemachine.states import PLAYBOOK_PHASES
 from tracing.tracer import Tracer
 from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository

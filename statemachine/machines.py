@@ -13,8 +13,7 @@ from typing import Any, Final
 from transitions import Machine, MachineError
 
 from statemachine.errors import IllegalTransitionError
-from statemachine.phases import STRATEGY_TYPES, StrategyType, phases_of
-from statemachine.states import StepState, StrategyState
+from statemachine.states import STRATEGY_TYPES, StepState, StrategyState, StrategyType, phases_of
 
 
 class _Row:
@@ -92,7 +91,7 @@ def _fire(machine: Machine, state: str, trigger: str) -> str:
 
 
 class StepMachine:
-    """The machine of steps of some types, made from their rows in `phases.py`.
+    """The machine of steps of some types, made from their rows in `states.py`.
 
     Attributes:
         types: The types by name.

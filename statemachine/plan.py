@@ -21,9 +21,8 @@ from statemachine.actions import (
     StepChange,
 )
 from statemachine.machines import STEP, StepMachine, fire_strategy
-from statemachine.phases import Phase
 from statemachine.snapshot import PlanLimits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
-from statemachine.states import PreparationState, RunOutcome, RunState, StepState, StrategyState
+from statemachine.states import Phase, PreparationState, RunOutcome, RunState, StepState, StrategyState
 from statemachine.step_details import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from statemachine.phases import PHASES, Phase
-from statemachine.states import StepState
+from statemachine.states import PHASES, Phase, StepState
 
 # Longest details of a step, in characters (contract 3.2, HEAD).
 DETAILS_LENGTH: Final = 1000

@@ -16,8 +16,7 @@ from sites.host_key_scan import ScanLimits
 from sites.inspector import Inspector
 from statemachine.eligibility import EligibilityRules
 from statemachine.host_keys import HostKeyPolicy
-from statemachine.phases import PHASES
-from statemachine.states import StepState
+from statemachine.states import PHASES, StepState
 from tracing.tracer import NULL_TRACER, Tracer
 
 

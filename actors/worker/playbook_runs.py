@@ -21,8 +21,7 @@ from runner.controller_content import mount_note, release_fault
 from runner.interface import PlaybookJob, RunEnded
 from runner.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
 from runner.playbook_set import PlaybookSet, read_playbook_set
-from statemachine.phases import PHASES
-from statemachine.states import RunOutcome, StepState
+from statemachine.states import PHASES, RunOutcome, StepState
 
 
 class PlaybookRuns:

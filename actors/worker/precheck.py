@@ -37,9 +37,8 @@ from statemachine.eligibility import (
     check_unstage,
     unreachable,
 )
-from statemachine.phases import Effect
 from statemachine.site_operations import check_operation
-from statemachine.states import RunOutcome
+from statemachine.states import Effect, RunOutcome
 
 _log = structlog.get_logger(__name__)
 

@@ -13,8 +13,7 @@ from typing import Final
 from db.runs import RunAssignment
 from runner.interface import RunEnded
 from runner.progress import TaskEnd
-from statemachine.phases import PHASES
-from statemachine.states import RunOutcome
+from statemachine.states import PHASES, RunOutcome
 from tracing.log_context import LogContext
 from tracing.tracer import NULL_SPAN, NULL_TRACER, Span, Tracer
 

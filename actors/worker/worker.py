@@ -26,8 +26,7 @@ from runner.interface import RunEnded, Runner
 from runner.playbook_readiness import LOOSE_S
 from runner.processes import MARKER
 from sites.host_key_scan import HostKeyScanner
-from statemachine.phases import PLAYBOOK_PHASES
-from statemachine.states import RunOutcome, StepState
+from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 

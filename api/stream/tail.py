@@ -13,8 +13,7 @@ from sqlalchemy import Connection
 from db import read_queries
 from db.read_queries import Row
 from db.run_output import PhaseRun, phase_runs, text_after
-from statemachine.phases import is_after
-from statemachine.states import RunOutcome, StepState
+from statemachine.states import RunOutcome, StepState, is_after
 
 # After these a phase is not tried again.
 _CONCLUSIVE: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED, RunOutcome.FAILED})

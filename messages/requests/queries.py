@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from messages.limits import LARGEST_ID, is_id
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
-from statemachine.phases import PHASES
+from statemachine.states import PHASES
 
 PAGE_LENGTH: Final = 100
 _LONGEST_PAGE: Final = 1000

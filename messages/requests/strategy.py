@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationInf
 from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
-from statemachine.phases import STRATEGY_TYPES
 from statemachine.releases import RELEASE_FORM
+from statemachine.states import STRATEGY_TYPES
 
 # Types of strategies that can be created.
 _TYPES: Final = [str(one.name) for one in STRATEGY_TYPES.values() if one.is_strategy]

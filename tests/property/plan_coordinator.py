@@ -14,10 +14,17 @@ from statemachine.actions import (
     OpenPreparation,
     RetryPreparation,
 )
-from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
 from statemachine.snapshot import PlanLimits, Snapshot, StrategyView
-from statemachine.states import MOVING_STRATEGIES, TERMINAL_STEPS, RunOutcome, RunState, StepState, StrategyState
+from statemachine.states import (
+    MOVING_STRATEGIES,
+    PLAYBOOK_PHASES,
+    TERMINAL_STEPS,
+    RunOutcome,
+    RunState,
+    StepState,
+    StrategyState,
+)
 from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy, Subcloud, Worker
 
 LEASE_S = 40.0

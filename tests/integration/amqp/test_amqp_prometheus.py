@@ -16,7 +16,7 @@ from messages.queues import WORKER_QUEUES
 from monitoring.http_server import Health
 from service.monitoring import is_alive, monitoring
 from service.roles import ALL_ROLES
-from statemachine.phases import PHASES
+from statemachine.states import PHASES
 from tests.support.installation import StartedInstallation
 from tests.support.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
 from tests.support.tcp_proxy import HOST, free_port

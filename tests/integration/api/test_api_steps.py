@@ -7,7 +7,7 @@ import pytest
 
 from db import run_output as printed
 from db.schema import preparations, run_outputs, runs, steps, strategies
-from statemachine.phases import PHASES
+from statemachine.states import PHASES
 from tests.support import api_rows
 from tests.support.served_api import ServedApi
 

@@ -16,9 +16,8 @@ from db.runs import (
 )
 from db.schema import run_outputs, runs
 from db.unit_of_work import UnitOfWork
-from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.snapshot import LEASE_S
-from statemachine.states import RunOutcome, StepState
+from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
 from tests.integration.db.db_rows import AT, OWNER, InstallationRows
 
 

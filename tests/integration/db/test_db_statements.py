@@ -15,8 +15,8 @@ from db.runs import lose_runs_of, queued_runs, renew
 from db.schema import runs, steps
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import AbortWaiting
-from statemachine.phases import PLAYBOOK_PHASES
 from statemachine.plan import plan
+from statemachine.states import PLAYBOOK_PHASES
 from tests.integration.db.db_rows import ABORT, AT, LIMITS, InstallationRows, sent_statements
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)

@@ -15,7 +15,9 @@ from service.settings import Settings
 from statemachine.actions import Action, MoveStep, StepChange
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import StepMachine
-from statemachine.phases import (
+from statemachine.plan import plan, start_of
+from statemachine.snapshot import PlanLimits, RunView, Snapshot, StepView
+from statemachine.states import (
     IMAGES,
     PHASES,
     PLAYBOOK_PHASES,
@@ -26,13 +28,12 @@ from statemachine.phases import (
     STRATEGY_TYPES,
     Effect,
     Phase,
+    StepState,
+    StepType,
     StrategyType,
     is_after,
     types_with,
 )
-from statemachine.plan import plan, start_of
-from statemachine.snapshot import PlanLimits, RunView, Snapshot, StepView
-from statemachine.states import StepState, StepType
 
 PLAYBOOKS_DIR = Path(__file__).parents[3] / "playbooks"
 

@@ -6,9 +6,10 @@ import pytest
 
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import STEP, fire_strategy
-from statemachine.phases import PHASES, STRATEGY_TYPES
 from statemachine.states import (
     MOVING_STRATEGIES,
+    PHASES,
+    STRATEGY_TYPES,
     TERMINAL_STEPS,
     StepState,
     StrategyState,
