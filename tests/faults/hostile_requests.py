@@ -51,17 +51,17 @@ def mutated(random: Random, whole: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Server:
-    """An API that runs in the loop of a node."""
+    """An API that runs in the loop of an installation."""
 
-    node: StartedInstallation
+    installation: StartedInstallation
     port: int
     token: str
 
 
 @contextmanager
-def served(node: StartedInstallation) -> Iterator[Server]:
-    """Give the node an API on a free port of loopback."""
-    token = TokenStore(node.database).create_token("faults", Role.ADMIN)
+def served(installation: StartedInstallation) -> Iterator[Server]:
+    """Give the installation an API on a free port of loopback."""
+    token = TokenStore(installation.database).create_token("faults", Role.ADMIN)
 
     async def ready() -> Mapping[str, str | None]:
         return {}
@@ -69,10 +69,10 @@ def served(node: StartedInstallation) -> Iterator[Server]:
     async def begin() -> web.AppRunner:
         app = create_app(
             documents=Documents(make_documents),
-            database=node.database,
-            transport=node.transport,
-            sealer=node.sealer,
-            authenticator=TokenAuthenticator(TokenStore(node.database)),
+            database=installation.database,
+            transport=installation.transport,
+            sealer=installation.sealer,
+            authenticator=TokenAuthenticator(TokenStore(installation.database)),
             readiness=ready,
             limits=RequestLimits(body_s=0.3),
         )
@@ -83,11 +83,11 @@ def served(node: StartedInstallation) -> Iterator[Server]:
         await web.TCPSite(runner, HOST, 0).start()
         return runner
 
-    runner = node.loop.do(begin())
+    runner = installation.loop.do(begin())
     try:
-        yield Server(node, runner.addresses[0][1], token)
+        yield Server(installation, runner.addresses[0][1], token)
     finally:
-        node.loop.do(runner.cleanup())
+        installation.loop.do(runner.cleanup())
 
 
 async def exchange(port: int, request: bytes, patience_s: float) -> int | None:

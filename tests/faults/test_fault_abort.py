@@ -48,18 +48,18 @@ class Playbooks:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., StartedInstallation]]:
     """Give a function that starts an installation with 250 sites; it is stopped in the end."""
-    nodes: list[StartedInstallation] = []
+    installations: list[StartedInstallation] = []
 
     def begin(url: str | None, playbooks: Playbooks) -> StartedInstallation:
-        node = StartedInstallation(tmp_path, url, playbooks=FakePlaybooks(playbooks.decide), slots=WIDTH)
-        nodes.append(node)
-        with node.database.write() as connection:
+        installation = StartedInstallation(tmp_path, url, playbooks=FakePlaybooks(playbooks.decide), slots=WIDTH)
+        installations.append(installation)
+        with installation.database.write() as connection:
             connection.execute(insert(subclouds), [site(place) for place in range(SITES)])
-        return node
+        return installation
 
     yield begin
-    for node in nodes:
-        node.stop()
+    for installation in installations:
+        installation.stop()
 
 
 def site(place: int) -> dict[str, Any]:
@@ -83,55 +83,55 @@ def site(place: int) -> dict[str, Any]:
     }
 
 
-def states(node: StartedInstallation) -> dict[str, str]:
+def states(installation: StartedInstallation) -> dict[str, str]:
     """Return the state of each site's step in the newest strategy."""
-    newest = node.rows(strategies)[-1]["id"]
-    return {row["subcloud_name"]: row["state"] for row in node.rows(steps, strategy_id=newest)}
+    newest = installation.rows(strategies)[-1]["id"]
+    return {row["subcloud_name"]: row["state"] for row in installation.rows(steps, strategy_id=newest)}
 
 
-def abort_once(node: StartedInstallation, playbooks: Playbooks, after_s: float) -> None:
+def abort_once(installation: StartedInstallation, playbooks: Playbooks, after_s: float) -> None:
     """Run a strategy, abort it after a while, and check what came of it."""
     playbooks.hosts.clear()
-    assert node.create(**{"max-parallel-subclouds": WIDTH}).status == 200
-    assert node.verb("apply").status == 200
+    assert installation.create(**{"max-parallel-subclouds": WIDTH}).status == 200
+    assert installation.verb("apply").status == 200
     Event().wait(after_s)
     asked_at = monotonic()
-    answer = node.verb("abort")
+    answer = installation.verb("abort")
     took_s = monotonic() - asked_at
     if answer.status != 200:
         # It was over already.
         assert "cannot be aborted" in answer.detail
-        wait_for(lambda: node.rows(strategies)[-1]["finished_at"])
-        assert node.verb("delete").status == 200
+        wait_for(lambda: installation.rows(strategies)[-1]["finished_at"])
+        assert installation.verb("delete").status == 200
         return
-    at_answer = states(node)
+    at_answer = states(installation)
     begun = {name for name, state in at_answer.items() if state != "aborted"}
-    wait_for(lambda: node.rows(strategies)[-1]["finished_at"])
-    in_the_end = states(node)
+    wait_for(lambda: installation.rows(strategies)[-1]["finished_at"])
+    in_the_end = states(installation)
     sys.stdout.write(f"aborted after {after_s:.2f} s: {len(begun)} of {SITES} had begun, answered in {took_s:.2f} s\n")
 
     assert took_s < ABORTED_S
     assert "initial" not in at_answer.values()
     assert dict.fromkeys(at_answer, "aborted") | dict.fromkeys(begun, "complete") == in_the_end
     assert playbooks.hosts <= begun
-    assert ("aborted" if len(begun) < SITES else "complete") == node.rows(strategies)[-1]["state"]
-    assert not node.rows(runs, consumed=False)
-    assert node.verb("delete").status == 200
+    assert ("aborted" if len(begun) < SITES else "complete") == installation.rows(strategies)[-1]["state"]
+    assert not installation.rows(runs, consumed=False)
+    assert installation.verb("delete").status == 200
 
 
 def test_abort_at_random_moments(start: Callable[..., StartedInstallation]) -> None:
     """No step starts after the abort was answered, whenever it comes; waiting steps are aborted within 2 s."""
     random = seeded()
     playbooks = Playbooks(random)
-    node = start(None, playbooks)
+    installation = start(None, playbooks)
     for _ in range(scaled(2, 30)):
-        abort_once(node, playbooks, random.uniform(0, 2.5))
+        abort_once(installation, playbooks, random.uniform(0, 2.5))
 
 
 def test_abort_over_rabbitmq(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """The same with commands and steps as messages of RabbitMQ."""
     random = seeded()
     playbooks = Playbooks(random)
-    node = start(host.url(), playbooks)
+    installation = start(host.url(), playbooks)
     for _ in range(scaled(1, 5)):
-        abort_once(node, playbooks, random.uniform(0.2, 2))
+        abort_once(installation, playbooks, random.uniform(0.2, 2))

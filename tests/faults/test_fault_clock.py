@@ -1,7 +1,7 @@
 """Jumps of the wall clock by an hour: nothing is taken from the living, no deadline passes, the dead are still found.
 
-The clocks of database and worker are simulated, so an hour takes seconds; coordinator, leases, plan and store (SQLite)
-are the real ones.
+The clocks of database and worker are simulated, so an hour takes seconds; coordinator, leases, plan and database
+(SQLite) are the real ones.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ SITE = {
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 
 
-class MovingStore(Database):
-    """A store that may go away and come back."""
+class IntermittentDatabase(Database):
+    """A database that may go away and come back."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -60,7 +60,7 @@ class MovingStore(Database):
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a connection, if the store is there."""
+        """Give a connection, if the database is there."""
         if self.is_away:
             self.refused += 1
             raise DatabaseUnavailableError
@@ -79,27 +79,27 @@ def _quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[MovingStore]:
-    """Give an empty store."""
-    store = MovingStore(place_migrated(tmp_path / "prestager.db"))
-    yield store
-    store.close()
+def database(tmp_path: Path) -> Iterator[IntermittentDatabase]:
+    """Give an empty database."""
+    database = IntermittentDatabase(place_migrated(tmp_path / "prestager.db"))
+    yield database
+    database.close()
 
 
 @pytest.fixture
-def new_coordinator(store: MovingStore) -> Callable[..., Coordinator]:
+def new_coordinator(database: IntermittentDatabase) -> Callable[..., Coordinator]:
     """Give a function that makes a coordinator."""
 
     def make(**options: Any) -> Coordinator:
         rules = CoordinatorRules(release="23.09")
-        return Coordinator(store, DeclaredInspector(), rules, **options)
+        return Coordinator(database, DeclaredInspector(), rules, **options)
 
     return make
 
 
-def stored(store: MovingStore) -> list[int]:
+def stored(database: IntermittentDatabase) -> list[int]:
     """Return the outcomes of all commands."""
-    with store.read() as connection:
+    with database.read() as connection:
         return list(connection.execute(select(commands.c.status)).scalars())
 
 
@@ -114,23 +114,23 @@ def executing(coordinator: Coordinator, *, is_awaited: bool) -> tuple[Thread, li
 
 @pytest.mark.parametrize("is_awaited", [True, False])
 def test_a_command_waits_for_the_database(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator], *, is_awaited: bool
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator], *, is_awaited: bool
 ) -> None:
     """A command that comes while the database is away is carried out when it is back, not refused."""
-    store.is_away = True
+    database.is_away = True
     thread, answers = executing(new_coordinator(), is_awaited=is_awaited)
-    wait_for(lambda: store.refused > 6)
-    store.is_away = False
+    wait_for(lambda: database.refused > 6)
+    database.is_away = False
     thread.join(10)
 
-    assert ([200], [200]) == ([answer.status for answer in answers], stored(store))
+    assert ([200], [200]) == ([answer.status for answer in answers], stored(database))
 
 
 def test_a_caller_who_waited_long_enough_is_told(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator]
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator]
 ) -> None:
     """A caller gets 503 before he would give up himself."""
-    store.is_away = True
+    database.is_away = True
     thread, answers = executing(new_coordinator(patience_s=0.5), is_awaited=True)
     thread.join(10)
 
@@ -138,30 +138,30 @@ def test_a_caller_who_waited_long_enough_is_told(
 
 
 def test_a_command_that_nobody_waits_for_is_never_given_up(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator]
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator]
 ) -> None:
     """A command of a publisher who asked for no answer is kept until the database is back: nobody would repeat it."""
-    store.is_away = True
+    database.is_away = True
     thread, answers = executing(new_coordinator(patience_s=0.0), is_awaited=False)
-    wait_for(lambda: store.refused > 6)
-    store.is_away = False
+    wait_for(lambda: database.refused > 6)
+    database.is_away = False
     thread.join(10)
 
-    assert ([200], [200]) == ([answer.status for answer in answers], stored(store))
+    assert ([200], [200]) == ([answer.status for answer in answers], stored(database))
 
 
 @pytest.fixture
-def worker(store: MovingStore) -> StepWorker:
+def worker(database: IntermittentDatabase) -> StepWorker:
     """Give a worker without a runner."""
     nowhere = Path("/nonexistent")
     layout = ControllerLayout(
         playbooks_dir=nowhere, deploy_dir=nowhere, feed_dir=nowhere, ssh_user="sysadmin", origin="here", deadlines_s={}
     )
     tools = WorkerDependencies(
-        database=store,
+        database=database,
         inspector=DeclaredInspector(),
         sealer=Sealer(b"k" * 32),
-        results=ResultWriter(store, "w/1"),
+        results=ResultWriter(database, "w/1"),
         layout=layout,
         playbooks=PlaybookReadiness(PlaybookCheck(nowhere), None),
         rules=EligibilityRules(),
@@ -171,51 +171,51 @@ def worker(store: MovingStore) -> StepWorker:
     return StepWorker(tools)
 
 
-def queued_run(coordinator: Coordinator, store: MovingStore) -> int:
+def queued_run(coordinator: Coordinator, database: IntermittentDatabase) -> int:
     """Return a precheck that waits for a worker."""
     sealed = Sealer(b"k" * 32).seal("pw", bound_to="p")
     added = coordinator.execute(Command(type=CommandType.SUBCLOUD_ADD, data=SITE))
     prestage = Command(id="p", type=CommandType.SUBCLOUD_PRESTAGE, subject="site0", data={}, sealed_password=sealed)
     assert [200, 200] == [added.status, coordinator.execute(prestage).status]
-    with store.read() as connection:
+    with database.read() as connection:
         return int(connection.execute(select(runs.c.id)).scalar_one())
 
 
 def test_a_precheck_outlives_a_short_outage(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator], worker: StepWorker
 ) -> None:
     """A run that was handed out while the database restarted is claimed when it is back, not a minute later."""
-    run_id = queued_run(new_coordinator(), store)
-    store.is_away = True
+    run_id = queued_run(new_coordinator(), database)
+    database.is_away = True
     thread = Thread(target=lambda: worker.inspect(run_id), daemon=True)
     thread.start()
-    wait_for(lambda: store.refused > 2)
-    store.is_away = False
+    wait_for(lambda: database.refused > 2)
+    database.is_away = False
     thread.join(10)
 
-    with store.read() as connection:
+    with database.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
 
 
 def test_a_claim_whose_answer_was_lost_is_found(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator], worker: StepWorker
 ) -> None:
     """A claim that was committed and not answered is no lost run: the next try finds it, and the run goes on."""
-    run_id = queued_run(new_coordinator(), store)
-    store.answers_to_lose = 1
+    run_id = queued_run(new_coordinator(), database)
+    database.answers_to_lose = 1
     worker.inspect(run_id)
 
-    with store.read() as connection:
+    with database.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
     assert {run_id} == worker.held() | worker._tools.results.pending()
 
 
 @pytest.mark.parametrize("end", ["reported", "handed back"])
 def test_a_run_that_was_let_go_is_not_found_again(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker, end: str
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator], worker: StepWorker, end: str
 ) -> None:
     """A second message for a run that this worker has ended, or hands back, does not begin it anew after an outage."""
-    run_id = queued_run(new_coordinator(), store)
+    run_id = queued_run(new_coordinator(), database)
     held, taken = worker._held, Event()
     assert held.claim(run_id, lambda: False)
     with ExitStack() as letting_go:
@@ -223,11 +223,11 @@ def test_a_run_that_was_let_go_is_not_found_again(
             held.finish(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
         else:
             letting_go.enter_context(held._let_go(run_id))
-        store.is_away = True
+        database.is_away = True
         again = Thread(target=lambda: held.claim(run_id, lambda: False) and taken.set(), daemon=True)
         again.start()
-        wait_for(lambda: store.refused > 0)
-        store.is_away = False
+        wait_for(lambda: database.refused > 0)
+        database.is_away = False
         again.join(10)
 
         assert run_id in worker._tools.results.pending() | worker.unsettled()
@@ -236,16 +236,16 @@ def test_a_run_that_was_let_go_is_not_found_again(
 
 
 def test_a_long_outage_leaves_no_dead_letters(
-    store: MovingStore, new_coordinator: Callable[..., Coordinator], worker: StepWorker
+    database: IntermittentDatabase, new_coordinator: Callable[..., Coordinator], worker: StepWorker
 ) -> None:
     """A message whose run cannot be claimed, or that cannot be planned for, is done with: the loops find its work."""
-    run_id = queued_run(coordinator := new_coordinator(), store)
+    run_id = queued_run(coordinator := new_coordinator(), database)
     broker = InProcessBroker()
     actors = Actors(broker)
     actors.declare_worker(worker)
     actors.declare_coordinator(coordinator, lambda *_: None)
     dramatiq = Worker(broker, worker_threads=2, worker_timeout=50)
-    store.is_away = True
+    database.is_away = True
     dramatiq.start()
     actors.publish("inspect_site", run_id)
     actors.publish("coordinate", None)
@@ -254,12 +254,12 @@ def test_a_long_outage_leaves_no_dead_letters(
         broker.join("prestager.coordinator", timeout=20_000)
     finally:
         dramatiq.stop()
-    store.is_away = False
+    database.is_away = False
     worker.inspect(run_id)
 
-    assert store.refused > 12
+    assert database.refused > 12
     assert [] == [letter for letters in broker.dead_letters_by_queue.values() for letter in letters]
-    with store.read() as connection:
+    with database.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
 
 

@@ -1,4 +1,4 @@
-"""The active controller is lost in the middle of a strategy; the standby goes on from the shared stores.
+"""The active controller is lost in the middle of a strategy; the standby goes on from the shared databases.
 
 A host is its API, coordinator and worker with all their playbooks: everything of it is killed at one instant. Both
 hosts share RabbitMQ, PostgreSQL and the directories of the release, as replicated file systems do.

@@ -59,14 +59,14 @@ def fill(room: Path) -> Path:
 @pytest.fixture
 def start_on(tmp_path: Path) -> Iterator[Callable[[Path], StartedInstallation]]:
     """Give a function that starts an embedded installation with real playbooks and a run directory."""
-    nodes: list[StartedInstallation] = []
+    installations: list[StartedInstallation] = []
 
     def begin(room: Path) -> StartedInstallation:
         playbooks = tmp_path / "playbooks"
         playbooks.mkdir()
         for name in ("prepare_prestage_packages.yml", "prestage_sw_packages.yml", "prestage_images.yml"):
             (playbooks / name).write_text(QUICK)
-        nodes.append(
+        installations.append(
             Installation.embedded(
                 tmp_path / "data",
                 playbooks_dir=playbooks,
@@ -75,33 +75,33 @@ def start_on(tmp_path: Path) -> Iterator[Callable[[Path], StartedInstallation]]:
                 ),
             )
         )
-        return nodes[-1]
+        return installations[-1]
 
     yield begin
-    for node in nodes:
-        node.stop()
+    for installation in installations:
+        installation.stop()
 
 
-def run_strategy(node: StartedInstallation) -> str:
+def run_strategy(installation: StartedInstallation) -> str:
     """Run a strategy and return the state that it comes to."""
-    if node.rows(strategies, deleted_at=None):
-        assert node.verb("delete").status == 200
-    assert node.create().status == 200
-    assert node.verb("apply").status == 200
-    wait_for(lambda: node.rows(strategies)[-1]["finished_at"], 120)
-    return str(node.rows(strategies)[-1]["state"])
+    if installation.rows(strategies, deleted_at=None):
+        assert installation.verb("delete").status == 200
+    assert installation.create().status == 200
+    assert installation.verb("apply").status == 200
+    wait_for(lambda: installation.rows(strategies)[-1]["finished_at"], 120)
+    return str(installation.rows(strategies)[-1]["state"])
 
 
 def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], StartedInstallation]) -> None:
     """A run without room fails and says so; commands are answered all the while; with room the next run works."""
-    node = start_on(small_room)
-    node.add_site("a", connection={"ansible_connection": "local"})
+    installation = start_on(small_room)
+    installation.add_site("a", connection={"ansible_connection": "local"})
     ballast = fill(small_room)
-    full = run_strategy(node)
-    details = node.rows(steps)[-1]["details"]
-    answered = node.ask(CommandType.SUBCLOUD_UPDATE, subject="a", location="here").status
+    full = run_strategy(installation)
+    details = installation.rows(steps)[-1]["details"]
+    answered = installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", location="here").status
     ballast.unlink()
-    roomy = run_strategy(node)
+    roomy = run_strategy(installation)
     sys.stdout.write(f"without room: {details}\n")
 
     assert ("failed", 200, "complete") == (full, answered, roomy)
@@ -111,25 +111,27 @@ def test_a_full_run_directory(small_room: Path, start_on: Callable[[Path], Start
 def test_a_broker_without_memory(tmp_path: Path, host: VirtualHost, rabbitmq: StrictRabbitmq) -> None:
     """During a memory alarm a command is turned down within 5 s, and the strategy goes on to its end."""
     # Six sites, one after the other, are still at it when the alarm is raised.
-    node = Installation.over_rabbitmq(tmp_path, host.url(), playbooks=FakePlaybooks(lambda _: FakeRunEnd(delay_s=0.4)))
+    installation = Installation.over_rabbitmq(
+        tmp_path, host.url(), playbooks=FakePlaybooks(lambda _: FakeRunEnd(delay_s=0.4))
+    )
     try:
         for name in "abcdef":
-            node.add_site(name)
-        assert node.create(**{"subcloud-apply-type": "serial"}).status == 200
-        assert node.verb("apply").status == 200
+            installation.add_site(name)
+        assert installation.create(**{"subcloud-apply-type": "serial"}).status == 200
+        assert installation.verb("apply").status == 200
         rabbitmq.set_memory_alarm(True)
         began = monotonic()
         try:
             with pytest.raises((NoAnswerInTimeError, TransportUnavailableError)):
-                node.verb("abort")
+                installation.verb("abort")
             took_s = monotonic() - began
         finally:
             rabbitmq.set_memory_alarm(False)
-        wait_for(lambda: node.rows(strategies)[-1]["finished_at"])
+        wait_for(lambda: installation.rows(strategies)[-1]["finished_at"])
 
         assert took_s < ANSWER_S
         # The abort may have arrived when there was room again.
-        assert {row["state"] for row in node.rows(steps)} <= {"complete", "aborted"}
-        assert node.verb("delete").status == 200
+        assert {row["state"] for row in installation.rows(steps)} <= {"complete", "aborted"}
+        assert installation.verb("delete").status == 200
     finally:
-        node.stop()
+        installation.stop()

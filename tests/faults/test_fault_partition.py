@@ -37,8 +37,8 @@ class Site:
 
     installation: FaultInstallation
     api_to_broker: TcpProxy
-    api_to_store: TcpProxy
-    worker_to_store: TcpProxy
+    api_to_database: TcpProxy
+    worker_to_database: TcpProxy
 
     def make_group(self) -> tuple[int, float]:
         """Ask for a new group; return status and how long it took."""
@@ -67,16 +67,16 @@ def site(new_installation: NewInstallation, rabbitmq: StrictRabbitmq, postgres: 
             stack.enter_context(TcpProxy(postgres.port)),
             stack.enter_context(TcpProxy(postgres.port)),
         )
-        store = make_url(installation.parts["api"]._environment["PRESTAGER_DATABASE_URL"])
+        database = make_url(installation.parts["api"]._environment["PRESTAGER_DATABASE_URL"])
 
         def through(proxy: TcpProxy) -> str:
-            return store.set(port=proxy.port).render_as_string(hide_password=False)
+            return database.set(port=proxy.port).render_as_string(hide_password=False)
 
         installation.parts["api"]._environment |= {
             "PRESTAGER_BROKER_URL": rabbitmq.url_at(parted.api_to_broker.port),
-            "PRESTAGER_DATABASE_URL": through(parted.api_to_store),
+            "PRESTAGER_DATABASE_URL": through(parted.api_to_database),
         }
-        installation.parts["worker-a"]._environment["PRESTAGER_DATABASE_URL"] = through(parted.worker_to_store)
+        installation.parts["worker-a"]._environment["PRESTAGER_DATABASE_URL"] = through(parted.worker_to_database)
         installation.launch()
         yield parted
         installation.end()
@@ -105,12 +105,12 @@ def heal(proxy: TcpProxy, site: Site) -> float:
 
 
 def test_parted_from_the_servers(site: Site) -> None:
-    """Parted from broker or store the API says so in time; a worker that is parted loses and doubles nothing."""
+    """Parted from broker or database the API says so in time; a worker that is parted loses and doubles nothing."""
     assert (200, 200) == (site.make_group()[0], site.look()[0])
     for mode in MODES:
         without_broker(site, mode)
-        without_store(site, mode)
-    worker_without_store(site)
+        without_database(site, mode)
+    worker_without_database(site)
 
 
 def without_broker(site: Site, mode: str) -> None:
@@ -127,13 +127,13 @@ def without_broker(site: Site, mode: str) -> None:
     assert recovered_s < RECOVERED_S
 
 
-def without_store(site: Site, mode: str) -> None:
+def without_database(site: Site, mode: str) -> None:
     """Everything is turned down in time; the process is alive and says that it is not ready."""
-    part(site.api_to_store, mode)
+    part(site.api_to_database, mode)
     probes = [partial(site._timed, "GET", path, None) for path in ("/livez", "/readyz")]
     alive, ready, *answers = at_once(*probes, *[site.make_group] * CALLERS, *[site.look] * CALLERS)
-    recovered_s = heal(site.api_to_store, site)
-    sys.stdout.write(f"no store, {mode}: {answers}, well again after {recovered_s:.1f} s\n")
+    recovered_s = heal(site.api_to_database, site)
+    sys.stdout.write(f"no database, {mode}: {answers}, well again after {recovered_s:.1f} s\n")
 
     assert {status for status, _ in answers} <= allowed(mode)
     assert max(took_s for _, took_s in answers) < ANSWERED_S
@@ -147,17 +147,17 @@ def allowed(mode: str) -> set[int]:
     return {200, 503, 504} if mode == "delay" else {503, 504}
 
 
-def worker_without_store(site: Site) -> None:
-    """A worker that loses its store in the middle of a strategy loses and doubles nothing, however long it lasts."""
+def worker_without_database(site: Site) -> None:
+    """A worker that loses its database in the middle of a strategy loses and doubles nothing, however long it lasts."""
     installation = site.installation
     installation.add_sites(2)
     installation.apply_strategy(2)
     wait_for(lambda: installation.begun() > 0, 60, installation.story)
-    site.worker_to_store.swallow()
+    site.worker_to_database.swallow()
     away_s = scaled(3.0, 60.0)
     healed_at = monotonic() + away_s
     wait_for(lambda: monotonic() > healed_at, away_s * 2)
-    site.worker_to_store.pass_on()
+    site.worker_to_database.pass_on()
 
     assert "complete" == installation.wait_for_end()
     assert [] == violations(installation)

@@ -80,15 +80,15 @@ def poison(random: Random, queue: str, count: int) -> Iterator[bytes]:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[str | None], StartedInstallation]]:
     """Give a function that starts an installation; it is stopped in the end."""
-    nodes: list[StartedInstallation] = []
+    installations: list[StartedInstallation] = []
 
     def begin(url: str | None) -> StartedInstallation:
-        nodes.append(Installation.over_rabbitmq(tmp_path, url))
-        return nodes[-1]
+        installations.append(Installation.over_rabbitmq(tmp_path, url))
+        return installations[-1]
 
     yield begin
-    for node in nodes:
-        node.stop()
+    for installation in installations:
+        installation.stop()
 
 
 def test_malformed_messages(
@@ -96,8 +96,8 @@ def test_malformed_messages(
 ) -> None:
     """Each malformed message is a dead letter with a reason; no thread is lost, and the next valid one is served."""
     random = seeded()
-    node = start(host.url())
-    node.add_site("a")
+    installation = start(host.url())
+    installation.add_site("a")
     threads = {thread.name for thread in threading.enumerate()}
     count = scaled(500, 10_000) // 4
     queues = (COMMANDS, COORDINATOR, SUBCLOUDS, PREPARE)
@@ -118,18 +118,18 @@ def test_malformed_messages(
     assert threads <= {thread.name for thread in threading.enumerate()}
     assert 0 == sum(host.count(queue) for queue in queues)
     # Every queue is served: a strategy needs them all.
-    assert "complete" == run_strategy(node)
+    assert "complete" == run_strategy(installation)
     for queue in queues:
         assert all(properties.headers[REASON] for properties, _ in host.dead_letters(queue, min(count, 100)))
     assert [] == [record.getMessage() for record in caplog.records if record.levelno >= logging.CRITICAL]
 
 
-def run_strategy(node: StartedInstallation) -> str:
+def run_strategy(installation: StartedInstallation) -> str:
     """Run a strategy to its end and return its state."""
-    assert node.create().status == 200
-    assert node.verb("apply").status == 200
-    wait_for(lambda: node.rows(strategies)[-1]["finished_at"])
-    return str(node.rows(strategies)[-1]["state"])
+    assert installation.create().status == 200
+    assert installation.verb("apply").status == 200
+    wait_for(lambda: installation.rows(strategies)[-1]["finished_at"])
+    return str(installation.rows(strategies)[-1]["state"])
 
 
 def requests(port: int, token: str) -> list[bytes]:
@@ -187,12 +187,12 @@ async def attack(port: int, random: Random, good: list[bytes], count: int) -> tu
 def test_malformed_requests(start: Callable[[None], StartedInstallation], caplog: pytest.LogCaptureFixture) -> None:
     """No malformed request is answered with a fault of ours, none leaves a task behind, the next one is served."""
     random = seeded()
-    node = start(None)
-    node.add_site("a")
-    with served(node) as server:
+    installation = start(None)
+    installation.add_site("a")
+    with served(installation) as server:
         good = requests(server.port, server.token)
         valid = [asyncio.run(exchange(server.port, request, 10)) for request in good]
-        stored = len(node.rows(commands))
+        stored = len(installation.rows(commands))
         began = monotonic()
         statuses, broke = asyncio.run(attack(server.port, random, good, scaled(500, 10_000)))
         sys.stdout.write(f"{statuses.total()} requests in {monotonic() - began:.1f} s: {dict(statuses)}\n")
@@ -200,12 +200,12 @@ def test_malformed_requests(start: Callable[[None], StartedInstallation], caplog
         asked_at = monotonic()
         status = asyncio.run(exchange(server.port, good[0], 10))
         took_s = monotonic() - asked_at
-        wait_for(lambda: node.loop.do(task_count()) <= 2, 10)
+        wait_for(lambda: installation.loop.do(task_count()) <= 2, 10)
 
     assert all(status is not None and status < 500 for status in valid), valid
     assert [] == broke
     assert (200, True) == (status, took_s < SERVED_S)
-    assert len(node.rows(commands)) > stored
+    assert len(installation.rows(commands)) > stored
     loud = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [] == [(record.name, record.getMessage()) for record in loud]
 

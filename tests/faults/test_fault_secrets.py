@@ -133,7 +133,7 @@ def all_ended(installation: FaultInstallation) -> bool:
 def test_no_password_is_found_anywhere(
     installation: FaultInstallation, rabbitmq: StrictRabbitmq, postgres: PostgresServer
 ) -> None:
-    """Neither logs nor stores nor queues nor processes nor files nor answers hold a password in any spelling."""
+    """Neither logs nor databases nor queues nor processes nor files nor answers hold a password in any spelling."""
     passwords = new_passwords(seeded())
     words = spellings(passwords)
     installation.add_sites(SITES)

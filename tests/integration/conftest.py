@@ -1,4 +1,4 @@
-"""The stores that integration tests run on: SQLite and PostgreSQL, copied from one that was migrated once."""
+"""The databases that integration tests run on: SQLite and PostgreSQL, copied from one that was migrated once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.support.postgres_server import PostgresServer
 
 
 class DatabaseMaker(Protocol):
-    """Makes empty stores of one kind and takes them away again."""
+    """Makes empty databases of one kind and takes them away again."""
 
-    def store(self, *, migrated: bool = True) -> AbstractContextManager[str]:
-        """Give the SQLAlchemy address of a new store, with the newest schema or with none."""
+    def database(self, *, migrated: bool = True) -> AbstractContextManager[str]:
+        """Give the SQLAlchemy address of a new database, with the newest schema or with none."""
 
 
 class SqliteDatabases:
@@ -34,7 +34,7 @@ class SqliteDatabases:
         self._directory = directory
 
     @contextmanager
-    def store(self, *, migrated: bool = True) -> Iterator[str]:
+    def database(self, *, migrated: bool = True) -> Iterator[str]:
         """Give a file of its own."""
         file = self._directory / f"{uuid4()}.db"
         yield place_migrated(file) if migrated else f"sqlite:///{file}"
@@ -58,8 +58,8 @@ class PostgresDatabases:
             ).fetchall()
 
     @contextmanager
-    def store(self, *, migrated: bool = True) -> Iterator[str]:
-        """Give a database that nobody else uses meanwhile."""
+    def database(self, *, migrated: bool = True) -> Iterator[str]:
+        """Give a database that no other test uses meanwhile."""
         if not migrated:
             yield self._server.url(self._server.create_database())
             return
@@ -106,7 +106,7 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
     """Give the maker of files."""
-    return SqliteDatabases(tmp_path_factory.mktemp("stores"))
+    return SqliteDatabases(tmp_path_factory.mktemp("databases"))
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +117,7 @@ def postgresql_databases(postgres: PostgresServer) -> PostgresDatabases:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_kind(request: pytest.FixtureRequest) -> str:
-    """Give the kind of store that the test runs on: each test runs on both, unless it is parametrised otherwise."""
+    """Give the kind of database that the test runs on: each test runs on both, unless it is parametrised otherwise."""
     return str(request.param)
 
 
@@ -131,6 +131,6 @@ def database_maker(request: pytest.FixtureRequest, database_kind: str) -> Databa
 
 @pytest.fixture
 def new_database_url(database_maker: DatabaseMaker) -> Iterator[Callable[..., str]]:
-    """Give a function that returns the address of a new store, `migrated` or empty; all are gone in the end."""
+    """Give a function that returns the address of a new database, `migrated` or empty; all are gone in the end."""
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(database_maker.store(**options))
+        yield lambda **options: stack.enter_context(database_maker.database(**options))

@@ -20,7 +20,7 @@ def place_migrated(file: Path) -> str:
 
 @cache
 def _migrated() -> bytes:
-    with TemporaryDirectory(prefix="prestager-store-") as directory:
+    with TemporaryDirectory(prefix="prestager-database-") as directory:
         file = Path(directory) / "migrated.db"
         database = Database(f"sqlite:///{file}")
         upgrade(database)

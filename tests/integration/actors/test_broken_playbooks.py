@@ -16,7 +16,7 @@ from tests.support.fake_playbooks import PACKAGES, PREPARE, FakePlaybooks
 from tests.support.installation import StartedInstallation
 from tests.support.waiting import wait_for
 
-ON_ONE_STORE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 ERROR = "x.yml, line 3, needs the module xml."
 
 
@@ -54,7 +54,7 @@ def reported(installation: StartedInstallation) -> str | None:
         return all_processes(connection)[0]["playbooks_error"]
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_runs_wait_while_the_set_is_broken(
     build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
 ) -> None:
@@ -79,7 +79,7 @@ def test_runs_wait_while_the_set_is_broken(
     wait_for(lambda: reported(installation) == "")
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_a_set_that_breaks_under_a_run(
     build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
 ) -> None:
@@ -109,7 +109,7 @@ def test_a_set_that_breaks_under_a_run(
     assert [PREPARE, PACKAGES, PACKAGES] == fake_playbooks.played("a")[:3]
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_a_failure_with_a_good_set_stands(
     build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
 ) -> None:

@@ -44,7 +44,7 @@ def beating(database: Database, look: Callable[[], ControllerContent] = lambda: 
 
 @pytest.fixture
 def database(new_database_url: Callable[..., str]) -> Iterator[Database]:
-    """An empty store, on SQLite and on PostgreSQL."""
+    """An empty database, on SQLite and on PostgreSQL."""
     database = Database(new_database_url())
     yield database
     database.close()

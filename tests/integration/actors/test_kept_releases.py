@@ -14,7 +14,7 @@ REMOVAL = ("prestage_keep_releases", "prestage_protected_releases")
 
 @pytest.fixture
 def database_kind() -> str:
-    """Stay on SQLite: these are rules of the worker, not of the store."""
+    """Stay on SQLite: these are rules of the worker, not of the database."""
     return "sqlite"
 
 

@@ -30,7 +30,7 @@ def report(run_id: int) -> RunResult:
 
 
 def away() -> None:
-    """Stand for a store that does not answer."""
+    """Stand for a database that does not answer."""
     raise DatabaseUnavailableError
 
 
@@ -245,7 +245,7 @@ class TestReporter:
     def test_a_report_that_cannot_be_written_is_kept(
         self, installation: Installation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """While the store is away a report waits; it is written when the store is back."""
+        """While the database is away a report waits; it is written when the database is back."""
         run_id = claimed(installation)
         results = ResultWriter(installation.database, OWNER)
         results.add(report(run_id))
@@ -273,7 +273,7 @@ class TestReporter:
         assert "succeeded" == installation.rows(runs)[0]["outcome"]
 
     def test_one_unwritable_report_does_not_hold_up_the_others(self, installation: Installation) -> None:
-        """A report that the store refuses ends its run as failed; the one behind it is written as it is."""
+        """A report that the database refuses ends its run as failed; the one behind it is written as it is."""
         installation.add_site("a")
         installation.add_site("b")
         installation.create()

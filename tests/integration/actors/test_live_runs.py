@@ -30,8 +30,8 @@ from statemachine.states import RunOutcome
 from tests.support.installation import Installation
 
 OWNER = "worker/1"
-# Rules of what is handed over and when, which no store changes.
-ON_ONE_STORE = pytest.mark.parametrize("database_kind", ["sqlite"])
+# Rules of what is handed over and when, which no database changes.
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 
 class Clock:
@@ -70,7 +70,7 @@ def claimed(installation: Installation, count: int = 1, owner: str = OWNER) -> l
 
 
 def said(installation: Installation) -> list[tuple[int, int, bytes]]:
-    """Return the pieces in the store: run, end, content."""
+    """Return the pieces in the database: run, end, content."""
     query = select(live_outputs).order_by(live_outputs.c.run_id, live_outputs.c.end_bytes)
     with installation.database.read() as connection:
         return [tuple(row) for row in connection.execute(query)]
@@ -85,7 +85,7 @@ def tasks_told(installation: Installation) -> list[tuple[str, int]]:
 
 @contextmanager
 def away(installation: Installation, *, after_commit: bool = False) -> Iterator[None]:
-    """Have the store fail: at once, or after it took everything."""
+    """Have the database fail: at once, or after it took everything."""
     real = installation.database.write
 
     @contextmanager
@@ -114,7 +114,7 @@ def test_everything_of_all_runs_in_one_go(installation: Installation, live: Live
     assert [(f"run/{first}", 1)] == tasks_told(installation)
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_progress_is_told_every_two_seconds_and_the_newest(
     installation: Installation, live: LiveRuns, clock: Clock
 ) -> None:
@@ -129,7 +129,7 @@ def test_progress_is_told_every_two_seconds_and_the_newest(
     assert [0, 2, 3] == [tasks for _, tasks in tasks_told(installation)]
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_few_are_told_at_once(
     installation: Installation, live: LiveRuns, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +160,7 @@ def test_a_fenced_worker_writes_nothing(installation: Installation, live: LiveRu
 
 @pytest.mark.parametrize("after_commit", [False, True])
 def test_while_the_store_is_away_pieces_wait(installation: Installation, live: LiveRuns, after_commit: bool) -> None:
-    """What could not be written is written when the store is back, once, whether it took it before or not."""
+    """What could not be written is written when the database is back, once, whether it took it before or not."""
     (run_id,) = claimed(installation)
     live.add_output(run_id, 0, b"abc")
     live.set_progress(run_id, Progress(tasks=1))
@@ -174,9 +174,9 @@ def test_while_the_store_is_away_pieces_wait(installation: Installation, live: L
     assert {(f"run/{run_id}", 1)} == set(tasks_told(installation))
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_what_waits_is_bounded(installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the store is away, only the newest of what a run printed waits."""
+    """However long the database is away, only the newest of what a run printed waits."""
     monkeypatch.setattr(live_module, "_WAITING_BYTES", 100)
     (run_id,) = claimed(installation)
     with away(installation):
@@ -193,7 +193,7 @@ def test_what_waits_is_bounded(installation: Installation, live: LiveRuns, monke
 def test_beginning_and_end_of_much_stay(
     installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run that prints without end the store keeps the beginning and the newest."""
+    """Of a run that prints without end the database keeps the beginning and the newest."""
     monkeypatch.setattr(live_module, "HEAD_LIMIT_BYTES", 20)
     monkeypatch.setattr(live_module, "TAIL_LIMIT_BYTES", 30)
     monkeypatch.setattr(live_module, "_TRIM_BYTES", 40)
@@ -238,7 +238,7 @@ def test_when_a_run_ends_its_pieces_go_and_its_end_is_told(installation: Install
     ]
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_what_a_dead_process_said_last_is_kept(
     installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,12 +275,12 @@ def test_what_a_dead_process_said_last_is_kept(
     assert [] == live.unwritten(run_id)
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 @pytest.mark.parametrize(("cut_at", "kept"), [(None, None), (1, [(0, b"abc")])])
 def test_the_report_of_a_dead_process_has_what_waits(
     installation: Installation, cut_at: int | None, kept: object
 ) -> None:
-    """A worker reports what is not in the store yet of a run whose process died, and of no other."""
+    """A worker reports what is not in the database yet of a run whose process died, and of no other."""
     tools = WorkerDependencies(
         database=installation.database,
         inspector=DeclaredInspector(),
@@ -302,9 +302,9 @@ def test_the_report_of_a_dead_process_has_what_waits(
     assert kept == (beyond and [(piece.at_bytes, piece.content) for piece in beyond.pieces])
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_nothing_is_written_of_silent_runs(installation: Installation, live: LiveRuns) -> None:
-    """Without news no transaction is begun: a worker with nothing to say leaves the store alone."""
+    """Without news no transaction is begun: a worker with nothing to say leaves the database alone."""
     (run_id,) = claimed(installation)
     live.add_output(run_id, 0, b"abc")
     live.flush()
@@ -315,11 +315,11 @@ def test_nothing_is_written_of_silent_runs(installation: Installation, live: Liv
     assert live.ended(run_id) is None
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_what_the_store_refuses_is_dropped(
     installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be written for another reason than a store that is away holds nothing up."""
+    """What cannot be written for another reason than a database that is away holds nothing up."""
     (run_id,) = claimed(installation)
     live.add_output(run_id, 0, b"abc")
     with monkeypatch.context() as patch:

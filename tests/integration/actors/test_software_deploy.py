@@ -12,7 +12,7 @@ from tests.support.fake_playbooks import PACKAGES, FakePlaybooks
 from tests.support.foreign_playbooks import newer_set
 from tests.support.installation import StartedInstallation
 
-ON_ONE_STORE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 SOFTWARE = [{"release_id": "s-24.09.1", "sw_version": "24.09.1", "state": "deployed", "reboot_required": False}]
 
 
@@ -35,7 +35,7 @@ def playbooks(tmp_path: Path) -> Path:
     return directory
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_a_release_that_is_not_there_fails_once(
     build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks, playbooks: Path
 ) -> None:
@@ -50,7 +50,7 @@ def test_a_release_that_is_not_there_fails_once(
     assert 1 == sum("has no OSTree repository of release 24.09" in text for text in details)
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_the_list_is_passed(
     build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks, playbooks: Path
 ) -> None:
@@ -73,7 +73,7 @@ def test_the_list_is_passed(
     assert {(name, PACKAGES): ["|s-24.09.1|False|deployed|"] for name in ("a", "b")} == given
 
 
-@ON_ONE_STORE
+@ON_SQLITE
 def test_an_install_gets_none(
     build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks, playbooks: Path
 ) -> None:

@@ -110,7 +110,7 @@ class TestPhases:
     def test_the_password_reaches_the_job_and_nothing_else(
         self, build: Callable[..., StartedInstallation], fake_playbooks: FakePlaybooks
     ) -> None:
-        """Each playbook gets the password as a secret; the store never holds it, and wipes it sealed at the end."""
+        """Each playbook gets the password as a secret; the database never holds it, and wipes it sealed at the end."""
         installation = build()
         installation.add_site("a")
         installation.create(password="Li69nux*")

@@ -1,4 +1,4 @@
-"""Two coordinators over one store, asked by several callers at once: every rule holds as if there were one."""
+"""Two coordinators over one database, asked by several callers at once: every rule holds as if there were one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WALK = ["prestage-precheck", "prestage-prepare", "prestaging-packages", "prestag
 
 @pytest.fixture
 def houses(new_database_url: Callable[..., str]) -> Iterator[list[Installation]]:
-    """Give two coordinators with connections of their own to the same store, which has six sites."""
+    """Give two coordinators with connections of their own to the same database, which has six sites."""
     url = new_database_url()
     made = []
     for _ in range(2):

@@ -24,7 +24,7 @@ FOREVER = FakeRunEnd(delay_s=3600.0)
 
 @pytest.fixture(autouse=True)
 def database_kind() -> str:
-    """Stay on SQLite: these are rules of the engine, not of the store."""
+    """Stay on SQLite: these are rules of the engine, not of the database."""
     return "sqlite"
 
 

@@ -22,7 +22,7 @@ KEY = b"k" * 32
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty store of the test's own."""
+    """An empty database of the test's own."""
     database = Database(place_migrated(tmp_path / "prestager.db"))
     yield database
     database.close()

@@ -167,7 +167,7 @@ async def test_unexpected_exception(api: ServedApi) -> None:
 
 
 async def test_no_database(api: ServedApi) -> None:
-    """A store that does not answer is 503, for it is not the request's fault."""
+    """A database that does not answer is 503, for it is not the request's fault."""
     token = api.token("reader")
     with api.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE subclouds RENAME TO gone")

@@ -329,7 +329,7 @@ async def test_when_the_service_stops(api: ServedApi) -> None:
 async def test_a_store_that_is_away_is_waited_for(
     api: ServedApi, monkeypatch: pytest.MonkeyPatch, outcome: str | None
 ) -> None:
-    """While the store does not answer a reader waits, for a run or for its next attempt, and then gets it, once."""
+    """While the database does not answer a reader waits, for a run or for its next attempt, and then gets it, once."""
     at_work(api, said=b"one\n")
     if outcome:
         end_run(api, 1, None, outcome)

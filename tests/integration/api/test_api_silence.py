@@ -1,4 +1,4 @@
-"""A store that says nothing, and a caller who says it wrong: both get their answer, and neither holds anybody up."""
+"""A database that says nothing, and a caller who says it wrong: both get their answer, and neither holds anybody up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.served_api import ServedApi, multipart
 
 @pytest.fixture
 def silence() -> Iterator[Event]:
-    """Give what ends the silence of a store."""
+    """Give what ends the silence of a database."""
     over = Event()
     yield over
     over.set()
@@ -31,7 +31,7 @@ def silence() -> Iterator[Event]:
 async def test_a_silent_store_is_answered_503(
     database: Database, silence: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A query that never returns is answered 503 with Retry-After; when the store is back queries work again."""
+    """A query that never returns is answered 503 with Retry-After; when the database is back queries work again."""
     monkeypatch.setattr(reads, "DATABASE_TIMEOUT_S", 0.05)
     mine = DatabaseReader(database)
 
@@ -74,7 +74,7 @@ async def test_threads_of_their_own_for_tokens(database: Database, silence: Even
 
 
 async def test_no_more_callers_wait_than_can_be_served(silence: Event) -> None:
-    """While the store of tokens says nothing, callers beyond a number are told so at once."""
+    """While the database of tokens says nothing, callers beyond a number are told so at once."""
 
     class Silent:
         def authenticate(self, _: str) -> Any:

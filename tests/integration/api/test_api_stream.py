@@ -102,15 +102,15 @@ async def listening(
         writer.close()
 
 
-def store(api: ServedApi) -> None:
-    """Put a strategy with two steps and their sites into the store."""
+def add_strategy(api: ServedApi) -> None:
+    """Put a strategy with two steps and their sites into the database."""
     api.insert(strategies, api_rows.strategy(1))
     api.insert(steps, api_rows.step(1, "a", strategy_id=1), api_rows.step(2, "b", strategy_id=1))
 
 
 async def test_first_how_things_stand_then_what_happens(api: ServedApi) -> None:
     """A listener hears how things stand, numbered with the last event in it, and then every event as a CloudEvent."""
-    store(api)
+    add_strategy(api)
     api.insert(events, happening(), happening())
     async with listening(api) as stream:
         first = await stream.message()
@@ -215,7 +215,7 @@ async def test_filters(api: ServedApi, query: str, heard: list[int]) -> None:
 
 async def test_the_filter_of_the_snapshot(api: ServedApi) -> None:
     """How things stand is told of what is wanted."""
-    store(api)
+    add_strategy(api)
     async with listening(api, "?subcloud=b") as stream:
         snapshot = json.loads((await stream.message())["data"])
     async with listening(api, "?strategy=2") as stream:
@@ -230,7 +230,7 @@ async def test_the_filter_of_the_snapshot(api: ServedApi) -> None:
 )
 async def test_runs_that_go_on_are_in_the_snapshot(api: ServedApi, query: str, shown: list[int]) -> None:
     """How things stand tells of what is wanted which runs go on, and how far they are, as their events do."""
-    store(api)
+    add_strategy(api)
     going_on = {"state": "running", "outcome": None, "consumed": False, "attempt": 2}
     api.insert(
         runs,
@@ -298,7 +298,7 @@ async def test_without_a_token(api: ServedApi) -> None:
 
 
 async def test_nobody_listens_nothing_is_asked(api: ServedApi) -> None:
-    """When the last listener has gone the store is left alone, and the next one begins anew."""
+    """When the last listener has gone the database is left alone, and the next one begins anew."""
     async with listening(api) as stream:
         await stream.message()
     api.insert(events, happening(), happening())

@@ -11,7 +11,7 @@ from tests.integration.db.db_rows import InstallationRows
 
 @pytest.fixture
 def database(new_database_url: Callable[..., str]) -> Iterator[Database]:
-    """An empty store of the test's own, on SQLite and on PostgreSQL."""
+    """An empty database of the test's own, on SQLite and on PostgreSQL."""
     database = Database(new_database_url())
     yield database
     database.close()

@@ -213,7 +213,7 @@ class TestStaleness:
             assert [None, None, None] == list(connection.execute(select(steps.c.run_id)).scalars())
 
     def test_second_preparation_is_refused_by_the_store(self, installation: InstallationRows) -> None:
-        """The store itself holds one preparation per owner, release and from-version."""
+        """The database itself holds one preparation per owner, release and from-version."""
         TestPreparations().open_one(installation)
         unique = {
             index["name"] for index in inspect(installation.connection).get_indexes("preparations") if index["unique"]

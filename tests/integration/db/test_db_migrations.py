@@ -26,7 +26,7 @@ def _tables(database: Database) -> set[str]:
     return set(inspect(database.writer_engine).get_table_names())
 
 
-# Everything that the migrations make, in the words of each store.
+# Everything that the migrations make, in the words of each database.
 _DEFINITIONS = {
     "sqlite": ("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type, name",),
     "postgresql": (

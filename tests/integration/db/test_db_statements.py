@@ -26,7 +26,7 @@ STAGE = 100
 
 @pytest.fixture
 def second_database(new_database_url: Callable[..., str]) -> Iterator[Database]:
-    """Another empty store, to compare with the first."""
+    """Another empty database, to compare with the first."""
     database = Database(new_database_url())
     yield database
     database.close()

@@ -62,7 +62,7 @@ def test_threads_lose_no_update(database: Database) -> None:
 
 
 def test_processes_lose_no_update(database: Database) -> None:
-    """Stores of their own, as two processes have, lose nothing either: the store itself queues their writers."""
+    """Databases of their own, as two processes have, lose nothing either: the database itself queues their writers."""
     _add_site(database)
     others = [Database(database.url.render_as_string(hide_password=False)) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
@@ -74,7 +74,7 @@ def test_processes_lose_no_update(database: Database) -> None:
 
 
 def test_one_of_many_creates_wins(database: Database) -> None:
-    """Of twenty strategies created at the same moment the store keeps one."""
+    """Of twenty strategies created at the same moment the database keeps one."""
     together = Barrier(20)
 
     def create(_: int) -> bool:
@@ -108,7 +108,7 @@ def test_history_does_not_count_as_active(database: Database) -> None:
 
 
 def test_exception_rolls_back(database: Database) -> None:
-    """An exception inside a writing transaction takes everything back, and the store goes on."""
+    """An exception inside a writing transaction takes everything back, and the database goes on."""
     _add_site(database)
     with pytest.raises(ZeroDivisionError), database.write() as connection:
         _write_and_break(connection)
@@ -236,14 +236,14 @@ def test_an_id_is_never_given_twice(connection: Connection) -> None:
 
 
 def test_moments_need_a_zone(database: Database) -> None:
-    """A moment without a time zone is refused before it reaches the store."""
+    """A moment without a time zone is refused before it reaches the database."""
     naive = datetime(2022, 3, 3)  # noqa: DTZ001 - what is refused
     with pytest.raises(StatementError, match="needs a time zone"), database.write() as connection:
         connection.execute(update(subcloud_groups).values(updated_at=naive))
 
 
 def test_moments_come_back_with_their_zone(database: Database) -> None:
-    """A moment is the same after the store."""
+    """A moment is the same after the database."""
     with database.write() as connection:
         connection.execute(update(subcloud_groups).values(updated_at=AT))
 
@@ -251,7 +251,7 @@ def test_moments_come_back_with_their_zone(database: Database) -> None:
 
 
 def test_no_connection_before_the_first_use(tmp_path: Path) -> None:
-    """A store that nobody uses makes no file; closing it twice is nothing."""
+    """A database that nobody uses makes no file; closing it twice is nothing."""
     file = tmp_path / "unused.db"
     database = Database(f"sqlite:///{file}")
     database.close()

@@ -13,7 +13,7 @@ from db.tokens import Role, TokenStore
 
 @pytest.fixture
 def store(database: Database) -> TokenStore:
-    """An empty token store."""
+    """An empty token database."""
     return TokenStore(database)
 
 

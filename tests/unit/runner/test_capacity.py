@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner import capacity as admission
+from runner import capacity
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, cores: int, total: int, available: int = 0) -> None:
@@ -15,7 +15,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, cores: int, total: int, availabl
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     memory = SimpleNamespace(total=total, available=available)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
-    monkeypatch.setattr(admission, "_CGROUP", Path("/nowhere"))
+    monkeypatch.setattr(capacity, "_CGROUP", Path("/nowhere"))
 
 
 @pytest.mark.parametrize(("cores", "gigabytes", "slots"), [(2, 4, 30), (2, 24, 64), (16, 64, 250), (1, 0.1, 1)])
@@ -23,7 +23,7 @@ def test_default_slots(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: f
     """Slots follow memory and cores, at least 1 and at most 250."""
     machine(monkeypatch, cores=cores, total=int(gigabytes * 10**9))
 
-    assert slots == admission.default_slots()
+    assert slots == capacity.default_slots()
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_memory_of_a_process(monkeypatch: pytest.MonkeyPatch, gigabytes: float, 
     """A process of a run has the share of a slot, at least 256 MiB and at most 1 GiB."""
     machine(monkeypatch, cores=2, total=int(gigabytes * 10**9))
 
-    assert mib == admission.process_memory_bytes(slots) // 1024**2
+    assert mib == capacity.process_memory_bytes(slots) // 1024**2
 
 
 def test_control_group_limits_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -43,16 +43,16 @@ def test_control_group_limits_count(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (tmp_path / "memory.max").write_text("2000000000\n")
     (tmp_path / "memory.current").write_text("1500000000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 300000000\n")
-    monkeypatch.setattr(admission, "_CGROUP", tmp_path)
+    monkeypatch.setattr(capacity, "_CGROUP", tmp_path)
 
-    assert 800_000_000 == admission.available_bytes()
-    assert 15 == admission.default_slots()
+    assert 800_000_000 == capacity.available_bytes()
+    assert 15 == capacity.default_slots()
 
 
 def test_no_limit_means_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A control group without a limit leaves the machine's memory."""
     machine(monkeypatch, cores=2, total=10**10, available=5 * 10**9)
     (tmp_path / "memory.max").write_text("max\n")
-    monkeypatch.setattr(admission, "_CGROUP", tmp_path)
+    monkeypatch.setattr(capacity, "_CGROUP", tmp_path)
 
-    assert 5 * 10**9 == admission.available_bytes()
+    assert 5 * 10**9 == capacity.available_bytes()
