@@ -18,76 +18,10 @@ class TestCreateFields:
     @pytest.mark.parametrize(
         ("data", "detail"),
         [
-            ({"type": None}, "type required"),
             ({"type": ""}, "type required"),
-            ({"type": "prestages"}, "type invalid"),
-            (
-                {"type": "sw-deploy"},
-                "type invalid. This is Prestager, which stages releases; dcmanager's own API serves this.",
-            ),
-            ({"type": ["prestage"]}, "type invalid"),
-            ({"subcloud-apply-type": "both"}, "subcloud-apply-type invalid"),
-            ({"subcloud-apply-type": 1}, "subcloud-apply-type invalid"),
-            ({"max-parallel-subclouds": "many"}, "max-parallel-subclouds invalid value. Value: many"),
-            ({"max-parallel-subclouds": True}, "max-parallel-subclouds invalid value. Value: True"),
-            ({"max-parallel-subclouds": 1.5}, "max-parallel-subclouds invalid value. Value: 1.5"),
-            (
-                {"max-parallel-subclouds": 0},
-                "Invalid max-parallel-subclouds value: 0. For prestage, the value must be between 1 and 500.",
-            ),
-            (
-                {"max-parallel-subclouds": "501"},
-                "Invalid max-parallel-subclouds value: 501. For prestage, the value must be between 1 and 500.",
-            ),
-            (
-                {"max-parallel-subclouds": -1},
-                "Invalid max-parallel-subclouds value: -1. For prestage, the value must be between 1 and 500.",
-            ),
-            (
-                {"max-parallel-subclouds": 10**15},
-                f"Invalid max-parallel-subclouds value: {10**15}. For prestage, the value must be between 1 and 500.",
-            ),
-            (
-                {"max-parallel-subclouds": "9" * 70},
-                f"Invalid max-parallel-subclouds value: {'9' * 62}.."
-                ". For prestage, the value must be between 1 and 500.",
-            ),
-            ({"stop-on-failure": "maybe"}, "stop-on-failure invalid"),
-            ({"stop-on-failure": 1}, "stop-on-failure invalid"),
-            ({"force": "abc"}, "Invalid value 'abc' for force - must be True/False or 'true'/'false'"),
-            ({"force": 1}, "Invalid value '1' for force - must be True/False or 'true'/'false'"),
-            (
-                {"cloud_name": "a", "subcloud_group": "Default"},
-                "cloud_name and subcloud_group are mutually exclusive",
-            ),
-            ({"cloud_name": "a", "group": "Default"}, "cloud_name and subcloud_group are mutually exclusive"),
-            (
-                {"subcloud_group": "Default", "max-parallel-subclouds": 3},
-                "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided",
-            ),
-            (
-                {"subcloud_group": "Default", "subcloud-apply-type": "serial"},
-                "subcloud-apply-type and max-parallel-subclouds are not allowed when subcloud_group is provided",
-            ),
-            ({"cloud_name": ""}, "cloud_name invalid"),
-            ({"cloud_name": 1}, "cloud_name invalid"),
-            ({"cloud_name": False}, "cloud_name invalid"),
-            ({"cloud_name": ["a"]}, "cloud_name invalid"),
-            ({"cloud_name": {"name": "a"}}, "cloud_name invalid"),
-            ({"for_install": "x"}, "Invalid value for for_install option: x"),
-            ({"for_install": 1}, "Invalid value for for_install option: 1"),
-            ({"for_sw_deploy": "x"}, "Invalid value for for_sw_deploy option: x"),
-            ({"for_install": "x", "for_sw_deploy": "x"}, "Invalid value for for_install option: x"),
-            ({"for_install": "true", "for_sw_deploy": "T"}, "for_install and for_sw_deploy are mutually exclusive"),
-            ({"for_install": True, "for_sw_deploy": True}, "for_install and for_sw_deploy are mutually exclusive"),
             ({"subcloud_group": "nowhere"}, "Invalid group_id"),
             ({"group": "nowhere"}, "Invalid group_id"),
             ({"subcloud_group": "77"}, "Invalid group_id"),
-            (
-                {"release": "22.12.1"},
-                "Specified release format is not supported. Version format must be MM.mm.",
-            ),
-            ({"release": 22.12}, "Specified release format is not supported. Version format must be MM.mm."),
         ],
     )
     def test_wrong_fields_are_refused_with_the_contracts_text(

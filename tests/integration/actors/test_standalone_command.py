@@ -93,18 +93,6 @@ class TestStandalone:
         ("site", "data", "detail"),
         [
             ({}, {"force": "x"}, "Invalid value for force option: x"),
-            ({}, {"for_install": "x"}, "Invalid value for for_install option: x"),
-            ({}, {"for_sw_deploy": "x"}, "Invalid value for for_sw_deploy option: x"),
-            (
-                {},
-                {"for_install": "true", "for_sw_deploy": "true"},
-                "for_install and for_sw_deploy are mutually exclusive",
-            ),
-            (
-                {},
-                {"release": "1"},
-                "Specified release format is not supported. Version format must be MM.mm.",
-            ),
             (
                 {"software_version": "25.03"},
                 {"release": "24.09", "for_sw_deploy": "true"},

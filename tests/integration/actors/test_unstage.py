@@ -154,7 +154,6 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("data", "detail"),
         [
-            ({"release": None}, "Specified release format is not supported. Version format must be MM.mm."),
             ({"release": "23.09.1"}, "Specified release format is not supported. Version format must be MM.mm."),
             ({"password": None}, "sysadmin_password is required."),
             ({"release": "22.12"}, "Unstage failed 'a': The subcloud runs release 22.12, which is never removed."),
