@@ -32,7 +32,7 @@ _WAL_PAUSE_S: Final = 0.02
 # What a connection knows of its installation.
 _HAS_BROKER: Final = "prestager_has_broker"
 
-# Nothing waits for ever: a partition, a frozen process that holds a lock, a transaction that nobody ends.
+# Nothing waits for ever: a partition, a frozen process that holds a lock, a transaction that is never ended.
 _POSTGRESQL_BOUNDS: Final = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,

@@ -270,8 +270,8 @@ _EXPLAINED_SQLSTATES: Final[Mapping[str, Explanation]] = {
     "57P03": _STARTING,
     "53100": Explanation(reason="cannot be written: its disk is full", remedy="Make room on its machine."),
 }
-# A login that fails has no code, but for the server's words, which are English unless lc_messages says otherwise. What
-# fits nothing is told by its code or, at last, in the driver's words.
+# A failed login has no code, only the server's words, which are English unless lc_messages says otherwise. An error
+# that fits neither is reported by its code or, without one, in the driver's words.
 _WORDS: Final = (
     ("password authentication failed", _LOGIN),
     ("no password supplied", _LOGIN),

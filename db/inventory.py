@@ -61,7 +61,7 @@ def candidates(
 
     All of them, or those of one group, or one.
     """
-    # Handed out, or about to be: its run only waits for a worker, and nobody need apply anything.
+    # Dispatched, or about to be: it only waits for a worker; no strategy has to be applied first.
     begun = (steps.c.state == StepState.INITIAL) & (steps.c.run_id.is_not(None) | steps.c.strategy_id.is_(None))
     busy_with = (
         select(func.min(case((begun & ~_REMOVES, StepState.PRECHECK), else_=WORK)))

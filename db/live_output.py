@@ -41,7 +41,7 @@ class UnsavedTail:
 
     # Where that output ends.
     at_bytes: int
-    # Of what was told, the last that may not be stored yet, in its order.
+    # The last pieces of the live output, which may not be in the database yet; in order.
     pieces: Sequence[Piece]
 
 
@@ -129,7 +129,7 @@ def running_runs(connection: Connection) -> list[tuple[int, RunEventData]]:
     return [(row.id, _about(row)) for row in connection.execute(query)]
 
 
-# A preparation is told of as the work of the step that opened it.
+# The live output of a preparation counts as that of the step that opened it.
 _STEP: Final = func.coalesce(runs.c.step_id, preparations.c.opened_by_step_id)
 
 

@@ -127,7 +127,7 @@ def _jump(connection: Connection, table: Table, ids_after: int) -> None:
 def _begin_anew(connection: Connection, now: datetime) -> int:
     """End the runs that were waiting or at work, at no cost of an attempt: new ones get ids that sites accept."""
     unfinished = runs.c.state.in_((RunState.QUEUED, RunState.RUNNING))
-    # A step whose first run nobody has begun is as if it had none.
+    # A step whose first run no worker has begun counts as one without a run.
     waiting = select(runs.c.id).where(runs.c.state == RunState.QUEUED)
     unbegun = (steps.c.state == StepState.INITIAL) & steps.c.run_id.in_(waiting)
     withdrawn = connection.execute(select(steps.c.run_id).where(unbegun)).scalars().all()

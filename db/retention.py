@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, func, s
 from db.database import Database
 from db.schema import audit, commands, database_now, events, steps, strategies, webhook_deliveries
 
-# Rows a transaction deletes at most, so that nobody waits long for the writer's place. What hangs on them goes along,
+# Rows a transaction deletes at most, so that other writers do not wait long. What hangs on them goes along,
 # so of strategies, each with thousands of steps and runs, it is one: 200 of them held SQLite's writer for 20 s.
 _BATCH: Final = 200
 
@@ -76,7 +76,7 @@ def _earliest(connection: Connection, after: datetime) -> datetime | None:
 
 def _old(before: datetime) -> Sequence[tuple[Table, ColumnElement[bool]]]:
     return (
-        # Not the newest: without it nobody could tell a number that was seen from one of another installation.
+        # Not the newest: without it the number of a listener could not be told from one of another installation.
         (events, (events.c.at < before) & (events.c.id < select(func.max(events.c.id)).scalar_subquery())),
         (commands, commands.c.created_at < before),
         (strategies, strategies.c.deleted_at < before),

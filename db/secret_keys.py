@@ -21,7 +21,7 @@ from db.schema import database_now, secret_keys, secrets, webhooks
 
 # How long a message may carry what was sealed, after the last process ceased to seal with a key, in seconds.
 MESSAGE_S: Final = 3600.0
-# Rows that are sealed anew in one transaction, so that nobody waits long for the writer's place.
+# Rows that are sealed anew in one transaction, so that other writers do not wait long.
 _BATCH: Final = 100
 
 

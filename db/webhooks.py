@@ -102,7 +102,7 @@ def follow(connection: Connection, webhook: Row, wants: Wants, at: datetime) -> 
     moved = update(webhooks).where(
         webhooks.c.id == webhook["id"], webhooks.c.cursor == webhook["cursor"], webhooks.c.enabled
     )
-    # Nothing was looked at, or somebody else did it.
+    # There was nothing to look at, or another process moved the cursor first.
     if not looked or not connection.execute(moved.values(cursor=seen)).rowcount:
         return 0, 0
     insert_for_events(connection, webhook["id"], chosen, at)

@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 # A new warm child loads only after the run that took the last one has begun, in seconds.
 _REFILL_DELAY_S = 1.0
 
-# A warm child leaves within this time after it was told to, in seconds.
+# Longest time in which a warm child ends after it was asked to, in seconds.
 _LEAVE_S = 5.0
 
 
@@ -79,7 +79,7 @@ class ChildPool:
 
     def _refill(self, delay_s: float) -> None:
         if self._refilling is None or self._refilling.done():
-            # Of nobody's run, though the run that took a child asks for it.
+            # An empty context: the new child belongs to no run, though a run that took one asks for it.
             self._refilling = asyncio.create_task(self._warm_up(delay_s), context=Context())
 
     async def _warm_up(self, delay_s: float) -> None:

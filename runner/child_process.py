@@ -150,7 +150,7 @@ class ChildProcess:
     def close_orders(self) -> None:
         """Tell the child to end: without a supervisor it stops its tree and leaves."""
         if self._orders is not None and not self._orders.is_closing():
-            # Not close: that would wait for somebody to read the rest.
+            # Not close: that would wait until the child has read the rest.
             self._orders.abort()
 
     async def _start(self) -> None:

@@ -16,7 +16,7 @@ from runner.masking import Masker
 # Longest sentence, in characters.
 DETAILS_LIMIT = 800
 
-# Of several failures: how many are told, and how much of the first, in characters.
+# Of several failures: how many are named, and how much of the first, in characters.
 _MOST_TOLD = 3
 _FIRST_LIMIT = 480
 _THEN = "; then "

@@ -51,7 +51,7 @@ class PlaybookJob:
     is_ours: bool = False
     # Whether a caller or the site may have named the host, so that its address is judged when the run begins.
     checks_address: bool = False
-    # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: nobody asks.
+    # Where the run is in a trace (W3C); with it the playbook's tasks are timed. None: they are not.
     traceparent: str | None = None
 
 
@@ -73,7 +73,7 @@ class RunEnded:
     left_out_at_bytes: int = 0
     left_out_bytes: int = 0
     # Where the output ends though the playbook may have printed more, for the run's process ended without a report; a
-    # watch may have been told some of what follows. None: the output is whole.
+    # watch may have got some of the rest. None: the output is whole.
     cut_at_bytes: int | None = None
     # The first tasks of the playbook, if it was traced.
     tasks: Sequence[TaskTime] = ()

@@ -185,7 +185,7 @@ class LoadCheck:
             )
         if code == 0 and _LOADED in printed:
             return None
-        # Masked before it is cut: the name that tells a secret may be cut off.
+        # Masked before it is cut: a secret is recognised by its name, which may be cut off.
         last = mask_fields(printed.strip().rpartition("\n")[2], "********")[-_LAST_WORDS:]
         told = f", and printed last: {last}" if last else " without a word"
         return sentence(f"{self._ansible.program} is no Ansible that works: it ended with code {code}{told}.") + (

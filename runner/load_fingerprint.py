@@ -22,7 +22,7 @@ _MOST_FILES: Final = 20_000
 _MOST_PLACES: Final = 20_000
 # Of other files, such as logs, loading reads nothing; what comes and goes there must not have the set loaded again.
 _READ: Final = frozenset({".yml", ".yaml", ".json", ".py"})
-# Where Ansible looks for collections when it is not told.
+# Where Ansible looks for collections when no path is configured.
 _USUAL_COLLECTIONS: Final = (Path("~/.ansible/collections"), Path("/usr/share/ansible/collections"))
 _COLLECTIONS: Final = "ansible_collections"
 # An environment's packages: what is installed into it changes their directory.

@@ -30,7 +30,7 @@ class ControllerLayout:
     # Holds rel-<release>/ of every release.
     feed_dir: Path
     ssh_user: str
-    # Name of this installation, by which a site tells its controllers apart.
+    # Name of this installation, by which a site distinguishes its controllers.
     origin: str
     # Longest time of each phase, in seconds; what a run brings to its site may need more.
     deadlines_s: Mapping[StepState, float]
@@ -136,7 +136,7 @@ def connection_vars(ssh_user: str, oam_address: str | None, connection: Mapping[
     return {
         **({"ansible_ssh_user": ssh_user} if has_login else {}),
         **({"ansible_host": oam_address} if oam_address else {}),
-        # What the operator says of the site wins; a site behind a port or a jump host is reached his way.
+        # The operator's own variables win: a site may be behind a port or a jump host.
         **connection,
     }
 

@@ -22,9 +22,9 @@ from statemachine.states import PHASES, PRESTAGE, StepState
 PLAYBOOKS: Final[Mapping[StepState, str]] = {
     phase.state: phase.playbook for phase in PHASES.values() if phase.playbook is not None
 }
-# What stages a release, and so tells whose a set is.
+# Phases whose playbooks stage a release; by them a set is recognised as ours.
 _STAGING: Final = tuple(phase.state for phase in PRESTAGE.phases if phase.needs_slot)
-# What only a playbook says that wants variables of ours.
+# Begins the names of our own variables; only our playbooks use them.
 _OURS: Final = "prestager_"
 # What upstream's playbooks have asked for since a site is prestaged for an install or for a software deploy.
 _REASON: Final = "prestage_reason"

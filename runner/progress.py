@@ -14,7 +14,7 @@ from runner.masking import Masker
 # What is counted, in Ansible's words but for `failed` (failures) and `unreachable` (dark). Changed ones are ok too.
 COUNTED: Final = ("ok", "changed", "failed", "unreachable", "skipped", "rescued", "ignored")
 _OF_THE_RECAP: Final = {"failed": "failures", "unreachable": "dark"}
-# Longest name of a play or task that is told, in characters.
+# Longest name of a play or task in a progress report, in characters.
 _NAME_LENGTH: Final = 200
 
 # Most tasks of a playbook that are timed, and longest name of one, in characters.

@@ -54,7 +54,7 @@ class RunSession:
     def __init__(self, job: PlaybookJob, *, stop_grace_s: float, watch: RunWatch | None = None) -> None:
         self.job = job
         self._watch = watch or NullRunWatch()
-        # What whoever submits it knows of the run, such as the ids that log lines say.
+        # Context of the thread that submits the job: the ids in its log lines.
         self.context = copy_context()
         self._stop_grace_s = stop_grace_s
         self._stop: StopRequest | None = None

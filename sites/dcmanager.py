@@ -21,10 +21,10 @@ from statemachine.site_operations import IN_TRANSITION, SiteOperation, find_oper
 SUBCLOUDS: Final = "/subclouds/"
 # The list has the install and rehome values of each subcloud, a few KiB; dcmanager has 5,000 subclouds at most.
 LONGEST_LIST: Final = 64 * 1024 * 1024
-# Oldest list that is used, in seconds since it was asked for; a failure holds as long after it was told: a thousand
-# commands in a row must not wait for a dcmanager that is silent one after the other.
+# Oldest list that is used, in seconds since it was asked for; an error is kept as long: a thousand commands in a
+# row must not each wait for a dcmanager that is silent.
 _FRESH_S: Final = 10.0
-# Whoever waits for a command gives up after half a minute.
+# Longest question, in seconds: the caller of a command waits half a minute for its answer.
 _LONGEST_S: Final = 15.0
 _ITSELF: Final = (
     "PRESTAGER_DCMANAGER_URL leads to this Prestager itself: set it to dcmanager's own address, such as"
@@ -134,7 +134,7 @@ class DcmanagerOperations:
     def _answer(self, question: Future[_Answer], asked_at: float) -> None:
         try:
             answer = asyncio.run(self._look())
-        except Exception as error:  # noqa: BLE001 - the top of a thread, told to those who wait
+        except Exception as error:  # noqa: BLE001 - the top of a thread; those that wait get it as the answer
             answer = InspectionError(f"GET {SUBCLOUDS} broke: {type(error).__name__}.")
         is_told = isinstance(answer, DcmanagerSubclouds)
         self._fresh_until = (asked_at if is_told else self._clock()) + _FRESH_S

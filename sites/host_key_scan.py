@@ -113,7 +113,7 @@ class HostKeyScanner:
             *target.more_arguments,
             "--",
             target.host,
-            # Of a server that lets anybody in.
+            # Command for a server that accepts the login: it ends at once.
             "exit",
         ]
 

@@ -19,7 +19,7 @@ class Reading:
     """Facts that were read at a site."""
 
     facts: SiteFacts
-    # For whoever looks at the log of the phase.
+    # Text for the log of the phase.
     log: str = ""
     # Whether the facts were read at the site over verified TLS.
     is_verified: bool = False
@@ -29,7 +29,7 @@ class Inspector(Protocol):
     """Reads a site's facts."""
 
     def known(self, subcloud: Mapping[str, Any]) -> SiteFacts | None:
-        """Return the facts where they are known without asking anybody, None where the site must be asked.
+        """Return the facts where they are known without a question over the network; None: the site must be asked.
 
         `subcloud` is its row in the inventory. Quick; callable from any thread. Where it returns facts a standalone
         prestage is judged by them before it is accepted.

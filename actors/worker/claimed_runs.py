@@ -118,7 +118,7 @@ class ClaimedRuns:
         context = UNKNOWN if held is None else held.context
         if held is not None:
             self._tools.metrics.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
-            # What went well the coordinator tells, as the next state; here it would cost 1 % of a phase.
+            # A good end is in the coordinator's log already, as the next state; a line here would cost 1 % of a phase.
             if report.outcome not in _GOOD:
                 _log.info("run.ended", outcome=str(report.outcome), details=report.details)
         context.ended(report.outcome, report.details)

@@ -35,7 +35,7 @@ class LeasedRuns:
     pending: Callable[[], frozenset[int]]
     # Stops a run for a reason.
     cancel: Callable[[int, str], None]
-    # Reports a run that the database says is ours and that nobody here works on.
+    # Reports a run that is ours by the database and that no part of this process works on.
     give_up: Callable[[int], None]
     # When the claim of a run was asked for, by the clock of the leases; None: not known.
     claimed_at: Callable[[int], float | None] = lambda _: None
@@ -57,9 +57,9 @@ class Leases:
         # When the last renewal was asked for, and what it renewed.
         self._renewed = (clock(), frozenset[int]())
         self._lock = Lock()
-        # Told to stop, and not gone yet.
+        # Runs that were stopped and have not ended yet.
         self._stopped: frozenset[int] = frozenset()
-        # Seen at the last renewal without anybody working on them.
+        # Runs that no part worked on at the last renewal.
         self._strays: frozenset[int] = frozenset()
 
     def renew(self) -> None:

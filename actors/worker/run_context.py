@@ -17,7 +17,7 @@ from statemachine.states import PHASES, RunOutcome
 from tracing.log_context import LogContext
 from tracing.tracer import NULL_SPAN, NULL_TRACER, Span, Tracer
 
-# How these ends are told where the report has no sentence.
+# Text of these outcomes where the report has no sentence.
 _FAILURES: Final[Mapping[RunOutcome, str]] = {RunOutcome.FAILED: "failed", RunOutcome.LOST: "lost"}
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from db.schema import metadata
 
-# Of our migrations, among all advisory locks of a database; any number that nobody else takes.
+# Key of the advisory lock of migrations; any number that no other program uses.
 _LOCK: Final = 0x7072657374616765
 # How long another part's migration is waited for; our connections wait for no other lock as long.
 _WAIT: Final = "300s"

@@ -18,7 +18,7 @@ subcloud_groups: Final = Table(
     Column("max_parallel_subclouds", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
-    # An id is never given twice: whoever holds one means the same row.
+    # An id is never given twice: one that was kept never names another row.
     sqlite_autoincrement=True,
 )
 

@@ -67,7 +67,7 @@ events: Final = Table(
     Column("at", UtcDateTime, nullable=False),
     # Whether it went out on the events exchange; without a broker none does.
     Column("published", Boolean, nullable=False),
-    # The traceparent of what it tells of.
+    # Traceparent of the work that the event is about.
     Column("trace", String(55)),
     sqlite_autoincrement=True,
 )
@@ -93,7 +93,7 @@ webhooks: Final = Table(
     Column("subcloud", String(255)),
     Column("enabled", Boolean, nullable=False),
     Column("disabled_at", UtcDateTime),
-    # Why it was disabled though nobody asked for it.
+    # Why it was disabled without a request; empty otherwise.
     Column("disabled_reason", String(255), nullable=False),
     # The signing secret: AES-GCM, bound to the command it came with.
     Column("sealed", Text, nullable=False),

@@ -165,9 +165,9 @@ runs: Final = Table(
     Column("consumed", Boolean, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    # How far its playbook is (JSON object); None until it tells.
+    # Last progress that its playbook reported (JSON object); None before the first.
     Column("progress", JSON(none_as_null=True)),
-    # The traceparent of its phase's span, which is told when the run is concluded.
+    # Traceparent of its phase's span, which is recorded when the run is concluded.
     Column("trace", String(55)),
     sqlite_autoincrement=True,
 )

@@ -14,15 +14,14 @@ from sites.errors import InspectionError, SiteRequestError
 from sites.sysinv.client import Access, Address, SiteSession
 from sites.sysinv.interpretation import ListedSoftware, has_deploy, has_upgrade, read_releases, read_software
 
-# The path that tells, and what its answer means.
+# Path that shows whether the controller is being upgraded, by interface, and the meaning of its answer.
 _WAYS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "sysinv": ("/v1/upgrade", has_upgrade),
     "usm": ("/v1/deploy", has_deploy),
 }
-# Whoever waits for a command gives up after half a minute, and others wait behind him.
+# Longest question, in seconds: the caller of a command waits half a minute, and other commands wait behind it.
 _LONGEST_S: Final = 5.0
-# How long what was told is taken for true: a thousand commands in a row must not ask a controller that is away one
-# after the other.
+# How long an answer is used, in seconds: a thousand commands in a row must not each ask a controller that is away.
 _FRESH_S: Final = 5.0
 
 
@@ -60,7 +59,7 @@ class SystemControllerCheck:
         self._has_releases = way == "usm"
         self._longest_s = longest_s
         self._clock = clock
-        # One question at a time: whoever comes meanwhile gets the same answer.
+        # One question at a time: threads that come meanwhile get the same answer.
         self._asking = Lock()
         self._told: tuple[float, _Told | InspectionError] | None = None
 
@@ -101,7 +100,7 @@ class SystemControllerCheck:
 
     def _ask(self) -> _Told | InspectionError:
         told: SimpleQueue[_Told | InspectionError] = SimpleQueue()
-        # A thread of its own: looking a name up cannot be cancelled and may take longer than anybody waits.
+        # A thread of its own: looking a name up cannot be cancelled and may take longer than a caller waits.
         Thread(target=lambda: told.put(asyncio.run(self._look())), name="controller-check", daemon=True).start()
         try:
             return told.get(timeout=self._longest_s)
