@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli.database import checked_database
+from cli.installation import checked_database
 from db.inventory import declare_upgrading, declared_upgrading
-from service.load_settings import read_settings
 
 
 class UpgradingAction(StrEnum):
@@ -24,7 +23,7 @@ def upgrading(
     wish: Annotated[UpgradingAction, typer.Argument(help="on: an upgrade goes on; off: none does; show: only look.")],
 ) -> None:
     """Declare whether the system controller is being upgraded; while it is, no prestage starts."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         if wish is not UpgradingAction.SHOW:
             with database.write() as connection:
                 declare_upgrading(connection, wish is UpgradingAction.ON)

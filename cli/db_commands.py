@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.database import checked_database, unchecked_database
+from cli.installation import checked_database, unchecked_database
 from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses
 from db.errors import RestoreError
@@ -30,7 +30,7 @@ _LOOK_S: Final = 0.5
 
 def current() -> None:
     """Print the revision of the database and the newest that this program knows."""
-    with unchecked_database(read_settings()) as database:
+    with unchecked_database() as database:
         revision, head = current_revision(database), head_revision()
     typer.echo(f"revision {revision or 'none'}, head {head}")
     if revision != head:
@@ -39,7 +39,7 @@ def current() -> None:
 
 def upgrade() -> None:
     """Bring the schema to the newest revision. Stop the service first."""
-    with unchecked_database(read_settings()) as database:
+    with unchecked_database() as database:
         before = current_revision(database)
         if before not in (None, *known_revisions()):
             raise CommandError(schema_error(before) or "")

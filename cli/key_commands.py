@@ -9,8 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.database import checked_database
-from cli.seal_command import installation_sealer
+from cli.installation import checked_database, installation_sealer
 from cli.tables import print_table
 from db.database import Database
 from db.encryption import KEY_BYTES, Sealer, key_id

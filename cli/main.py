@@ -82,20 +82,20 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "Register all sites of a file, or none of them when anything in it is wrong.",
             ),
             "show": CommandPlace(
-                "cli.host_key_commands:show", "Show a subcloud, with the fingerprints of its recorded SSH host keys."
+                "cli.subcloud_commands:show", "Show a subcloud, with the fingerprints of its recorded SSH host keys."
             ),
             "set-host-key": CommandPlace(
-                "cli.host_key_commands:set_host_key",
+                "cli.subcloud_commands:set_host_key",
                 "Record the SSH host keys of a site in place of those that it has; its next prestage must find"
                 " one of them.",
             ),
             "forget-host-key": CommandPlace(
-                "cli.host_key_commands:forget_host_key",
+                "cli.subcloud_commands:forget_host_key",
                 "Forget the SSH host keys of sites, as after a reinstallation: the next prestage of each is a"
                 " first contact.",
             ),
             "unstage": CommandPlace(
-                "cli.unstage_command:unstage",
+                "cli.subcloud_commands:unstage",
                 "Remove a staged release from a site: what Prestager's playbooks put there, never the release"
                 " that it runs.",
             ),

@@ -12,14 +12,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.amqp.connection import short_connection
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
-from cli.database import checked_database
+from cli.installation import checked_database
 from cli.tables import print_table
 from db.errors import explain_database_error
 from db.heartbeats import ServedQueue, served_queues
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, PREPARE, SUBCLOUDS
 from service.errors import CommandError, StartError
 from service.load_settings import read_settings
-from service.settings import Settings
 
 _TIMEOUT_S: Final = 5
 _NOT_FOUND: Final = 404
@@ -54,7 +53,7 @@ def queues() -> None:
             "Set PRESTAGER_BROKER_URL: without a broker there are no queues, and one process does everything."
         )
     states = _read(settings.broker_url.get_secret_value())
-    served = _served(settings)
+    served = _served()
     rows = [
         (name, *_shown(states[name]), *_workers(served.get(name)), verdict(name, states[name], served.get(name)))
         for name in states
@@ -100,10 +99,10 @@ def _workers(served: ServedQueue | None) -> tuple[str, str]:
     return ", ".join(names) or "none", f"{served.free} of {served.slots}" if served.slots else ""
 
 
-def _served(settings: Settings) -> dict[str, ServedQueue]:
+def _served() -> dict[str, ServedQueue]:
     """Return who serves each queue of workers; nothing, with a warning, where the database does not say."""
     try:
-        with checked_database(settings) as database, database.read() as connection:
+        with checked_database() as database, database.read() as connection:
             return {one.queue: one for one in served_queues(connection)}
     except (CommandError, StartError) as error:
         typer.echo(f"Warning: who serves the queues is not known. {error}", err=True)

@@ -11,12 +11,9 @@ import typer
 
 from broker.amqp.cloudevents import TYPE_PREFIX, to_command
 from broker.amqp.errors import MalformedCommandError
-from db.encryption import Sealer
+from cli.installation import installation_sealer
 from messages.commands import CommandType
 from service.errors import CommandError
-from service.key_file import load_sealer
-from service.load_settings import read_settings
-from service.settings import Settings
 
 # Longer is a file that was piped by mistake, in characters.
 _LONGEST: Final = 4096
@@ -33,7 +30,7 @@ def seal(
     installation's key and only for the command with this source, id and user, so every command needs its own.
     """
     command_id = _command_id(source, event_id, user)
-    sealer = installation_sealer(read_settings())
+    sealer = installation_sealer()
     typer.echo(sealer.seal(read_password(), bound_to=command_id))
 
 
@@ -44,21 +41,6 @@ def _command_id(source: str, event_id: str, user: str) -> str:
         return to_command(json.dumps(event).encode(), own_source="", is_ours=False, user=user).id
     except MalformedCommandError as error:
         raise CommandError(f"No command can have this source and id: {error}.") from error
-
-
-def installation_sealer(settings: Settings) -> Sealer:
-    """Return the sealer with the key that the installation has.
-
-    Raises:
-        CommandError: There is no key yet.
-    """
-    # The service makes a missing key; made here it would be a key that no worker has.
-    if settings.secret_key is None and settings.secret_key_file is None and not settings.key_path.exists():
-        raise CommandError(
-            f"There is no secret key at {settings.key_path}: the first start of the service makes it. Where the"
-            " installation's key is elsewhere, set PRESTAGER_SECRET_KEY_FILE to it."
-        )
-    return load_sealer(settings)
 
 
 def read_password() -> str:

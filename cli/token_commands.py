@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from cli.database import checked_database
+from cli.installation import checked_database
 from cli.tables import print_table
 from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
 from db.tokens import Role, TokenStore
 from service.errors import CommandError
-from service.load_settings import read_settings
 
 Name = Annotated[str, typer.Argument(help="Name of the token: who or what uses it.")]
 
@@ -23,7 +22,7 @@ def create(
     ],
 ) -> None:
     """Make a token and print it, this once only; the running service knows it at once."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         try:
             token = TokenStore(database).create_token(name, role)
         except (TokenExistsError, TokenNameError) as error:
@@ -34,7 +33,7 @@ def create(
 
 def list_tokens() -> None:
     """List all tokens, revoked ones too, never the tokens themselves."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         tokens = TokenStore(database).list_tokens()
     if not tokens:
         typer.echo("There is no token. Make one: prestager token create NAME --role admin", err=True)
@@ -48,7 +47,7 @@ def list_tokens() -> None:
 
 def revoke(name: Name) -> None:
     """End a token; the very next request that carries it is refused."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         try:
             TokenStore(database).revoke(name)
         except TokenNotFoundError as error:

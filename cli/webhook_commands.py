@@ -10,8 +10,7 @@ import typer
 
 from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
 from cli.command_context import carry_out
-from cli.database import checked_database
-from cli.seal_command import installation_sealer
+from cli.installation import checked_database, installation_sealer
 from cli.tables import print_table
 from db.database import Database
 from db.inventory import find
@@ -22,8 +21,6 @@ from messages.commands import Command, CommandType
 from messages.serializers import webhook_resource
 from messages.webhook_secrets import key_of, make_secret
 from service.errors import CommandError
-from service.load_settings import read_settings
-from service.settings import Settings
 
 Ref = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the webhook.")]
 SecretStdin = Annotated[bool, typer.Option("--secret-stdin", help="Read the secret instead of making one.")]
@@ -43,19 +40,16 @@ def add(
     secret_stdin: SecretStdin = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Make a webhook and print its signing secret, this once only; it gets what happens from now on."""
-    settings = read_settings()
     data = {"name": name, "url": url, "types": types or [], "subcloud": subcloud}
     secret = _read_secret() if secret_stdin else make_secret()
-    with checked_database(settings) as database:
-        carry_out(
-            database, create_webhook, _sealed(settings, Command(type=CommandType.WEBHOOK_CREATE, data=data), secret)
-        )
+    with checked_database() as database:
+        carry_out(database, create_webhook, _sealed(Command(type=CommandType.WEBHOOK_CREATE, data=data), secret))
     _show_secret(secret, is_made=not secret_stdin)
 
 
 def list_webhooks() -> None:
     """List all webhooks."""
-    with checked_database(read_settings()) as database, database.read() as connection:
+    with checked_database() as database, database.read() as connection:
         rows = all_webhooks(connection)
         counts = open_counts(connection, [row["id"] for row in rows])
     if not rows:
@@ -67,14 +61,14 @@ def list_webhooks() -> None:
 
 def show(ref: Ref) -> None:
     """Show one webhook; never its secret."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         row = _found(database, ref)
     print_table(("FIELD", "VALUE"), [(key, _text(value)) for key, value in webhook_resource(row).items()])
 
 
 def remove(ref: Ref) -> None:
     """Remove a webhook with its secret and its log."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         carry_out(database, delete_webhook, Command(type=CommandType.WEBHOOK_DELETE, subject=ref))
     typer.echo(f"Webhook '{ref}' is removed.")
 
@@ -96,17 +90,16 @@ def rotate(
     secret_stdin: SecretStdin = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Give a webhook a new secret and print it, this once only; for a day the one before signs too."""
-    settings = read_settings()
     secret = _read_secret() if secret_stdin else make_secret()
     command = Command(type=CommandType.WEBHOOK_UPDATE, subject=ref, data={"rotate": True})
-    with checked_database(settings) as database:
-        carry_out(database, update_webhook, _sealed(settings, command, secret))
+    with checked_database() as database:
+        carry_out(database, update_webhook, _sealed(command, secret))
     _show_secret(secret, is_made=not secret_stdin)
 
 
 def ping(ref: Ref) -> None:
     """Have the service send a test; see `deliveries` for what came of it."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         made = carry_out(database, ping_webhook, Command(type=CommandType.WEBHOOK_PING, subject=ref))
     typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
 
@@ -114,7 +107,7 @@ def ping(ref: Ref) -> None:
 def send_again(ref: Ref, delivery: Annotated[int, typer.Argument(help="Id of the delivery.")]) -> None:
     """Have the event of a delivery sent once more, or an open delivery due at once."""
     command = Command(type=CommandType.WEBHOOK_REDELIVER, subject=ref, data={"delivery": delivery})
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         made = carry_out(database, redeliver, command)
     typer.echo(f"Delivery {made['id']} is on its way. See: prestager webhook deliveries {ref}")
 
@@ -125,7 +118,7 @@ def deliveries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = _SHOWN,
 ) -> None:
     """Show the newest deliveries of a webhook and what came of them."""
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         webhook = _found(database, ref)
         with database.read() as connection:
             rows = deliveries_page(connection, webhook["id"], state=state, before=None, limit=limit)
@@ -141,7 +134,7 @@ def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _change(ref: str, data: Mapping[str, Any]) -> None:
     command = Command(type=CommandType.WEBHOOK_UPDATE, subject=ref, data=dict(data))
-    with checked_database(read_settings()) as database:
+    with checked_database() as database:
         carry_out(database, update_webhook, command)
 
 
@@ -165,8 +158,8 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _sealed(settings: Settings, command: Command, secret: str) -> Command:
-    sealed = installation_sealer(settings).seal(secret, bound_to=command.id)
+def _sealed(command: Command, secret: str) -> Command:
+    sealed = installation_sealer().seal(secret, bound_to=command.id)
     return command.model_copy(update={"sealed_password": sealed})
 
 

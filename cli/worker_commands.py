@@ -10,13 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.amqp.errors import ControlError
 from broker.amqp.worker_control import Hint, HintAnswer, HintKind, ask_workers
-from cli.database import checked_database
+from cli.installation import checked_database
 from cli.tables import print_table
 from db.heartbeats import all_processes, living_processes
 from db.read_queries import Row
 from service.errors import CommandError, StartError
 from service.load_settings import did_you_mean, read_settings
-from service.settings import Settings
 
 _HEADERS: Final = (
     "NAME",
@@ -42,7 +41,7 @@ def workers() -> None:
 
     A process that stopped in order is not shown; one that died is `lost` and is forgotten after a day.
     """
-    with checked_database(read_settings()) as database, database.read() as connection:
+    with checked_database() as database, database.read() as connection:
         rows = all_processes(connection)
     if not rows:
         typer.echo("No process has reported itself. Start one: prestager up", err=True)
@@ -108,7 +107,7 @@ def _ask(kind: HintKind, worker: str | None, *, everybody: bool) -> list[HintAns
     except ControlError as error:
         raise CommandError(f"Nobody was asked: {error}. Start one: prestager worker") from error
     if not answers:
-        raise CommandError(_unanswered(settings, worker))
+        raise CommandError(_unanswered(worker))
     return answers
 
 
@@ -121,10 +120,10 @@ _EMBEDDED = {
 }
 
 
-def _unanswered(settings: Settings, worker: str | None) -> str:
+def _unanswered(worker: str | None) -> str:
     """Return what to say where no worker answered, with the names of those that report themselves."""
     try:
-        with checked_database(settings) as database, database.read() as connection:
+        with checked_database() as database, database.read() as connection:
             alive = sorted({row["name"] for row in living_processes(connection) if row["slots"] is not None})
     except (CommandError, StartError, SQLAlchemyError):
         # Names are a help, and no more.

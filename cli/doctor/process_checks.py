@@ -8,8 +8,8 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.doctor.finding import Finding, fail, ok, warn
+from cli.installation import installation_sealer
 from cli.key_commands import promotion_obstacles
-from cli.seal_command import installation_sealer
 from db.database import Database
 from db.encryption import Sealer
 from db.heartbeats import ServedQueue, all_processes, living_processes, missing_workers, served_queues

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.database import checked_database
+from cli.installation import checked_database
 from cli.inventory_import.dcmanager import read_dcmanager
 from cli.inventory_import.inventory_file import Hosts, read_hosts
 from cli.inventory_import.reading import read_fleet

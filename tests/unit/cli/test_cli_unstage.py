@@ -55,7 +55,7 @@ def ends(
             )
             connection.execute(update(steps).values(state=state, details=details, finished_at=datetime.now(UTC)))
 
-    monkeypatch.setattr("cli.unstage_command.sleep", end)
+    monkeypatch.setattr("cli.subcloud_commands.sleep", end)
 
 
 def test_a_removal_is_handed_over(unstage: Unstage, database: Database) -> None:

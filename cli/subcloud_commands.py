@@ -1,6 +1,6 @@
-"""`prestager subcloud show`, `set-host-key`, `forget-host-key`: the SSH host keys by which sites are known.
+"""`prestager subcloud`: SSH host keys of sites, and the removal of staged releases from them.
 
-Only operators on this machine change them: no request over HTTP or AMQP does.
+Only operators on this machine change host keys: no request over HTTP or AMQP does.
 """
 
 from __future__ import annotations
@@ -8,25 +8,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from time import sleep
 from typing import Annotated, Any, Final
 
 import typer
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Table, func, select
 
-from cli.command_context import shell_caller
-from cli.database import checked_database
+from actors.coordinator.prestage_subcloud import unstage_release
+from cli.command_context import carry_out, shell_caller
+from cli.installation import checked_database, installation_sealer
+from cli.seal_command import read_password
 from cli.tables import print_table
 from db.audit import record_shell_action
+from db.database import Database
 from db.host_keys import forget_host_keys, give_host_keys
 from db.inventory import find_group, find_subcloud
-from db.schema import subcloud_groups, subclouds
+from db.schema import runs, steps, subcloud_groups, subclouds
 from db.unit_of_work import UnitOfWork, unit_of_work
-from messages.commands import ShellAction
+from messages.commands import Command, CommandType, ShellAction
 from messages.errors import HostKeyError
 from messages.host_keys import HostKey, parse_host_keys, stored_host_keys
 from messages.serializers import subcloud_resource
 from service.errors import CommandError
-from service.load_settings import did_you_mean, read_settings
+from service.load_settings import did_you_mean
+from statemachine.states import RunOutcome, StepState, StepType
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the subcloud.")]
 
@@ -36,7 +41,7 @@ _LONGEST: Final = 65_536
 
 def show(ref: Name) -> None:
     """Show a subcloud, with the fingerprints of its recorded SSH host keys."""
-    with checked_database(read_settings()) as database, database.read() as connection:
+    with checked_database() as database, database.read() as connection:
         row = _found(connection, ref)
     lines = [(key, "" if value is None else str(value)) for key, value in subcloud_resource(row).items()]
     print_table(("FIELD", "VALUE"), [*lines, *_host_key_lines(row)])
@@ -54,7 +59,7 @@ def set_host_key(
 ) -> None:
     """Record the SSH host keys of a site in place of those that it has; its next prestage must find one of them."""
     keys = _read_keys(file)
-    with checked_database(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
+    with checked_database() as database, unit_of_work(database, as_coordinator=True) as work:
         row = _found(work.connection, ref)
         is_new = give_host_keys(work, row, keys)
         _finish(work, ShellAction.SET_HOST_KEY, [row["name"]] if is_new else [])
@@ -72,7 +77,7 @@ def forget_host_key(
     """
     if (ref is None) == (group is None):
         raise CommandError("Give the name of a subcloud, or --group with that of a group.")
-    with checked_database(read_settings()) as database, unit_of_work(database, as_coordinator=True) as work:
+    with checked_database() as database, unit_of_work(database, as_coordinator=True) as work:
         rows = [_found(work.connection, ref)] if ref is not None else _of_group(work.connection, group or "")
         forgotten = [row["name"] for row in rows if forget_host_keys(work, row)]
         _finish(work, ShellAction.FORGET_HOST_KEY, forgotten)
@@ -131,3 +136,68 @@ def _host_key_lines(row: RowMapping) -> list[tuple[str, str]]:
         "host-keys-software-version": row["host_keys_version"] or "unknown",
     }
     return [*(("host-keys", key.description) for key in keys), *details.items()]
+
+
+_LOOK_EVERY_S: Final = 0.5
+
+
+def unstage(
+    ref: Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the subcloud.")],
+    release: Annotated[str, typer.Option(help="The release to remove, as MM.mm.")],
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the removal is under way.")] = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Remove a staged release from a site: what Prestager's playbooks put there, never the release that it runs.
+
+    The password of the site comes from standard input, or from a prompt that shows nothing. A worker of the running
+    service does the work. A repeat does no harm.
+    """
+    sealer = installation_sealer()
+    command = Command(type=CommandType.SUBCLOUD_UNSTAGE, subject=ref, data={"release": release})
+    sealed = sealer.seal(read_password(), bound_to=command.id)
+    with checked_database() as database:
+        subcloud = carry_out(database, unstage_release, command.model_copy(update={"sealed_password": sealed}))
+        typer.echo(f"The removal of {release} from {subcloud['name']} is under way.")
+        if no_wait:
+            return
+        typer.echo("Ctrl-C ends the waiting, not the removal.", err=True)
+        step_id = _begun(database, subcloud["id"])
+        _wait(database, step_id, subcloud["name"])
+        removed = _removed(database, step_id)
+    if release in removed:
+        typer.echo(f"{release} is not staged on {subcloud['name']} any more.")
+    else:
+        typer.echo(f"Nothing was removed: Prestager's playbooks have nothing of {release} on {subcloud['name']}.")
+
+
+def _begun(database: Database, subcloud_id: int) -> int | None:
+    newest = select(func.max(steps.c.id)).where(steps.c.subcloud_id == subcloud_id, steps.c.type == StepType.UNSTAGE)
+    with database.read() as connection:
+        return connection.execute(newest).scalar()
+
+
+def _wait(database: Database, step_id: int | None, name: str) -> None:
+    query = select(steps.c.state, steps.c.details, steps.c.finished_at).where(steps.c.id == step_id)
+    while True:
+        with database.read() as connection:
+            step = connection.execute(query).one_or_none()
+        if step is None:
+            raise CommandError(f"{name} was removed meanwhile.")
+        if step.finished_at is not None:
+            break
+        sleep(_LOOK_EVERY_S)
+    if step.state != StepState.COMPLETE:
+        raise CommandError(step.details)
+
+
+def _removed(database: Database, step_id: int | None) -> list[str]:
+    """Return the releases that the playbook of a step removed: none where it found nothing of ours."""
+    query = (
+        select(runs.c.facts)
+        .where(runs.c.step_id == step_id, runs.c.outcome == RunOutcome.SUCCEEDED, runs.c.phase == StepState.UNSTAGING)
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    )
+    with database.read() as connection:
+        facts = connection.execute(query).scalar() or {}
+    found = facts.get("removed_releases")
+    return found if isinstance(found, list) else []
