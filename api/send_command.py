@@ -17,6 +17,7 @@ from api.context import CALLER, COMMAND, SERVICES
 from api.errors import RETRY_AFTER, ApiError
 from api.responses import encode, json_response
 from db.encryption import Sealer
+from messages.command_specs import COMMAND_SPECS, SealedContent
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, RequestError, TransportUnavailableError
 from messages.limits import TEXT_LENGTH
@@ -65,7 +66,6 @@ async def send_command(  # noqa: PLR0913 - all by name
     *,
     subject: str | None = None,
     data: Mapping[str, Any] | None = None,
-    with_password: bool = False,
     secret: Secret | None = None,
     note: str | None = None,
 ) -> web.Response:
@@ -78,9 +78,8 @@ async def send_command(  # noqa: PLR0913 - all by name
 
         subject: Name or id of the subcloud, group or webhook.
 
-        data: The body as the caller wrote it; secrets are taken out here.
-
-        with_password: The command needs the `sysadmin_password` of the body; it is sent sealed.
+        data: The body as the caller wrote it; secrets are taken out here. Types that need its `sysadmin_password` have
+            it sealed.
 
         secret: Sent sealed in the place of a password.
 
@@ -92,7 +91,7 @@ async def send_command(  # noqa: PLR0913 - all by name
     """
     services = request.app[SERVICES]
     command_id = _command_id(request)
-    sealed, fault = _sealed(request, command_id, data) if with_password else (None, None)
+    sealed, fault = _sealed(request, command_id, data) if _needs_password(command_type) else (None, None)
     if secret is not None:
         sealed, fault = secret.seal(services.sealer, bound_to=command_id)
     command = Command(
@@ -121,6 +120,10 @@ async def send_command(  # noqa: PLR0913 - all by name
     if note is not None and answer.status == HTTPStatus.OK:
         answer = answer.model_copy(update={"body": {**answer.body, "info_message": note}})
     return _response(answer)
+
+
+def _needs_password(command_type: CommandType) -> bool:
+    return COMMAND_SPECS[command_type].sealed is SealedContent.PASSWORD
 
 
 def _sealed(

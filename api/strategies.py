@@ -36,7 +36,7 @@ async def show(request: web.Request) -> web.Response:
 async def create(request: web.Request) -> web.Response:
     """Ask for a new strategy."""
     body = await read_known(request, StrategyBody)
-    return await send_command(request, CommandType.STRATEGY_CREATE, data=body, with_password=True)
+    return await send_command(request, CommandType.STRATEGY_CREATE, data=body)
 
 
 async def act(request: web.Request) -> web.Response:

@@ -85,7 +85,7 @@ async def prestage(request: web.Request) -> web.Response:
     """Ask to prestage one subcloud by itself."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, PrestageBody, empty_allowed=True))
-    return await send_command(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body, with_password=True)
+    return await send_command(request, CommandType.SUBCLOUD_PRESTAGE, subject=ref, data=body)
 
 
 async def forget_staged(request: web.Request) -> web.Response:
@@ -99,7 +99,7 @@ async def unstage(request: web.Request) -> web.Response:
     """Ask to remove a staged release from one subcloud."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, UnstageBody))
-    return await send_command(request, CommandType.SUBCLOUD_UNSTAGE, subject=ref, data=body, with_password=True)
+    return await send_command(request, CommandType.SUBCLOUD_UNSTAGE, subject=ref, data=body)
 
 
 def _line(note: str | None) -> str | None:
