@@ -195,7 +195,12 @@ class ServedQueue:
 
 def served_queues(connection: Connection) -> list[ServedQueue]:
     """Return every queue of workers with those that serve it."""
-    alive = [row for row in living_processes(connection) if row["slots"] is not None]
+    return queues_served_by(living_processes(connection))
+
+
+def queues_served_by(living: Sequence[Row]) -> list[ServedQueue]:
+    """Return every queue of workers with those of the living processes that serve it."""
+    alive = [row for row in living if row["slots"] is not None]
     found = []
     for queue in WORKER_QUEUES:
         serving = [row for row in alive if queue in row["queues"]]

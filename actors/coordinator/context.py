@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, RowMapping, insert
 
 from actors.coordinator.errors import CommandRefusedError, bad_request, not_found
+from db.heartbeats import living_processes
 from db.inventory import declared_upgrading, find_subcloud
+from db.read_queries import Row
 from db.schema import secrets
 from db.unit_of_work import UnitOfWork
 from messages.commands import Command
@@ -76,6 +79,11 @@ class CommandContext:
     def at(self) -> datetime:
         """The moment that rows are stamped with (UTC)."""
         return self.work.at
+
+    @cached_property
+    def living_processes(self) -> Sequence[Row]:
+        """The processes that are alive, with what they reported; read once in a command."""
+        return living_processes(self.connection)
 
 
 _R = TypeVar("_R", bound=Request)

@@ -19,9 +19,7 @@ from actors.coordinator.context import (
     seal,
 )
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
-from actors.coordinator.worker_checks import require_playbooks, require_release
-from db.database import has_broker
-from db.heartbeats import missing_workers, served_queues
+from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
 from db.inventory import candidates, find_group, find_subcloud, site_status
 from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
@@ -67,15 +65,8 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     seal(context, command, strategy_id=strategy["id"])
     event = event_name("strategy", strategy["type"], StrategyState.INITIAL)
     context.work.emit(event, f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
-    notes = joined_notes(note, playbooks, *_missing_workers(context), unused_note(StrategyCommand, command.data))
+    notes = joined_notes(note, playbooks, *idle_queues(context), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "message"), "info_message": notes}
-
-
-def _missing_workers(context: CommandContext) -> list[str]:
-    """Return what keeps the strategy from going on once it is applied; in one process there is a worker always."""
-    if not has_broker(context.connection):
-        return []
-    return missing_workers(served_queues(context.connection))
 
 
 def _find_group(context: CommandContext, ref: str | None) -> RowMapping | None:

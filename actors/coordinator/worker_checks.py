@@ -1,4 +1,4 @@
-"""Checks of a command against the workers: whether a release is known, and whether any worker can run playbooks."""
+"""Checks of a command against the living workers: known releases, playbooks that can be run, queues that are served."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Final
 
 from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import bad_request, unprocessable
-from db.heartbeats import living_processes
+from db.database import has_broker
+from db.heartbeats import missing_workers, queues_served_by
 from messages.queues import PREPARE, SUBCLOUDS
 from statemachine.eligibility import reason_against_sw_deploy
 from statemachine.releases import is_older, release_order
 
+_QUEUES: Final = (PREPARE, SUBCLOUDS)
+# Workers that are named in one sentence.
+_MOST_NAMES: Final = 5
 _NOT_FOR_INSTALL: Final = "The requested release is not ready to be installed."
 _NOT_FOR_SW_DEPLOY: Final = (
     "The requested software version not found or not deployed in the system controller, cannot prestage for software"
@@ -50,7 +54,7 @@ def known_releases(context: CommandContext) -> KnownReleases:
     """
     if context.controller.releases is not None:
         return KnownReleases(names=context.controller.releases)
-    workers = [row for row in living_processes(context.connection) if PREPARE in row["queues"]]
+    workers = [row for row in context.living_processes if PREPARE in row["queues"]]
     if not workers:
         return KnownReleases(why_unknown="no worker that prepares releases is alive")
     seen = {release for row in workers for release in (*(row["releases"] or ()), *(row["feeds"] or ()))}
@@ -103,11 +107,6 @@ def require_supported_release(context: CommandContext, release: str, own: str | 
         )
 
 
-_QUEUES: Final = (PREPARE, SUBCLOUDS)
-# Workers that are named in one sentence.
-_MOST_NAMES: Final = 5
-
-
 def require_playbooks(context: CommandContext, prefix: str = "") -> str | None:
     """Return a warning that names workers that cannot run playbooks while others can; None: all can, or none is alive.
 
@@ -117,7 +116,7 @@ def require_playbooks(context: CommandContext, prefix: str = "") -> str | None:
         CommandRefusedError: 422; workers of a queue are alive and none of them can run playbooks. `prefix` begins the
             sentence.
     """
-    alive = [row for row in living_processes(context.connection) if not row["draining"]]
+    alive = [row for row in context.living_processes if not row["draining"]]
     for queue in _QUEUES:
         errors = [row["playbooks_error"] for row in alive if queue in row["queues"]]
         if errors and all(errors):
@@ -128,3 +127,10 @@ def require_playbooks(context: CommandContext, prefix: str = "") -> str | None:
     names = ", ".join(row["name"] for row in broken[:_MOST_NAMES])
     more = f" and {len(broken) - _MOST_NAMES} more" if len(broken) > _MOST_NAMES else ""
     return f"Workers that cannot run the playbooks: {names}{more}. {broken[0]['playbooks_error']}"
+
+
+def idle_queues(context: CommandContext) -> list[str]:
+    """Return why a strategy would not go on once applied, and what to do; one process alone always has a worker."""
+    if not has_broker(context.connection):
+        return []
+    return missing_workers(queues_served_by(context.living_processes))
