@@ -15,8 +15,7 @@ from actors.coordinator.coordinator import Coordinator
 from actors.message_spans import MessageSpans, in_trace
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.worker import StepWorker
-from broker.amqp.command_ingress import CommandIngress
-from broker.amqp.command_transport import AmqpTransport
+from broker.amqp.command_transport import AmqpTransport, CommandIngress
 from broker.amqp.consumer import Reader
 from broker.amqp.dead_letters import keep_dead_letter
 from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing, read_envelope

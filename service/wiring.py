@@ -11,8 +11,7 @@ from uuid import uuid4
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
-from actors.worker.controller_software import ControllerSoftware
-from actors.worker.dependencies import WorkerDependencies
+from actors.worker.dependencies import ControllerSoftware, WorkerDependencies
 from actors.worker.result_writer import ResultWriter
 from db.database import Database
 from db.encryption import Sealer

@@ -20,7 +20,7 @@ from db.database import Database
 from db.errors import DatabaseUnavailableError
 from db.live_output import Piece, add_pieces, forget_between, forget_from, hold, set_progress, tell_progress
 from db.unit_of_work import unit_of_work
-from runner.bounded_text import HEAD_LIMIT_BYTES, TAIL_LIMIT_BYTES
+from runner.event_collector import HEAD_LIMIT_BYTES, TAIL_LIMIT_BYTES
 from runner.progress import Progress
 
 _log = structlog.get_logger(__name__)

@@ -6,10 +6,9 @@ import typer
 
 from cli.doctor.broker_checks import broker_findings
 from cli.doctor.controller_checks import dcmanager_findings, keystone_findings, site_findings
-from cli.doctor.database_checks import database_findings, host_key_findings
+from cli.doctor.database_checks import database_findings, host_key_findings, key_findings, worker_findings
 from cli.doctor.finding import Level
 from cli.doctor.machine_checks import room_findings, settings_findings
-from cli.doctor.process_checks import key_findings, worker_findings
 from cli.tables import print_table
 from service.load_settings import read_settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import Mock
 
-from actors.worker.controller_software import ControllerSoftware
+from actors.worker.dependencies import ControllerSoftware
 from sites.errors import InspectionError
 from sites.sysinv.interpretation import ListedSoftware
 

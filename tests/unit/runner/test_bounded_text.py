@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.bounded_text import BoundedText
+from runner.event_collector import BoundedText
 
 
 def collect(bounded: BoundedText, *texts: str) -> str:

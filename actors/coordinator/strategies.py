@@ -1,11 +1,11 @@
-"""Create a prestage strategy (contract 3.3)."""
+"""Create, apply, abort and delete the strategy (contract 3.3 to 3.5)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, insert, select, update
 
 from actors.coordinator.context import (
     CommandContext,
@@ -21,12 +21,13 @@ from actors.coordinator.context import (
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
 from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
 from db.inventory import candidates, find_group, find_subcloud, site_status
-from db.schema import steps, strategies, strategy_is_active, subclouds
+from db.schema import secrets, steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
-from messages.event_types import StrategyCreated, event_name
-from messages.requests.base import unused_note
+from messages.dcmanager import with_not_served
+from messages.event_types import EmptyData, StrategyCreated, event_name
+from messages.requests.base import truncate_for_error, unused_note
 from messages.requests.strategy import StrategyCommand, StrategyRequest
-from messages.schemas import CreatedStrategy
+from messages.schemas import CreatedStrategy, Strategy
 from messages.serializers import NO_ERRORS, strategy_resource
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
@@ -36,8 +37,11 @@ from statemachine.eligibility import (
     check_status,
     number_stages,
 )
+from statemachine.errors import IllegalTransitionError
+from statemachine.machines import fire_strategy
 from statemachine.site_operations import check_operation
 from statemachine.states import StrategyState
+from tracing.tracer import active_traceparent
 
 _CANNOT: Final = "Unable to create strategy of type '{kind}': Bad strategy request: {reason}"
 
@@ -192,3 +196,96 @@ def _insert_steps(
         .where(subclouds.c.id.in_(in_strategy), subclouds.c.error_description != NO_ERRORS)
         .values(error_description=NO_ERRORS)
     )
+
+
+_PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
+
+
+def apply_strategy(context: CommandContext, command: Command) -> Strategy:
+    """Start the strategy: the first stage is handed out in the same transaction.
+
+    Raises:
+        CommandRefusedError: 422; there is no such strategy, or it is not `initial`.
+    """
+    return _move(context, command, "apply")
+
+
+def abort_strategy(context: CommandContext, command: Command) -> Strategy:
+    """Stop the strategy: no step starts after the answer, running ones finish all their phases.
+
+    Raises:
+        CommandRefusedError: 422; there is no such strategy, or it is not `applying`.
+    """
+    return _move(context, command, "abort")
+
+
+def delete_strategy(context: CommandContext, command: Command) -> Strategy:
+    """Make the strategy history: the answer shows it `deleting`, the next look finds none.
+
+    Raises:
+        CommandRefusedError: 422; there is no such strategy, or it still moves.
+    """
+    strategy = _find(context, command, "delete")
+    _fire(strategy, "delete")
+    # History keeps the state that the strategy came to; `deleting` lives in the answer only.
+    context.connection.execute(
+        update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=context.at, updated_at=context.at)
+    )
+    # Steps that a failure kept from starting stay `initial` in history, and are no longer to be done.
+    context.connection.execute(
+        update(steps)
+        .where(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
+        .values(finished_at=context.at)
+    )
+    context.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
+    _emit(context, strategy, "deleted")
+    answer = {**strategy, "updated_at": context.at}
+    return strategy_resource(answer, "message", state=StrategyState.DELETING)
+
+
+def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
+    strategy = _find(context, command, verb)
+    state = _fire(strategy, verb)
+    values: dict[str, Any] = {"state": state, "updated_at": context.at}
+    if verb == "apply":
+        # The traces of all its phases lead back to this one.
+        values["trace"] = active_traceparent()
+    context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
+    _emit(context, strategy, state)
+    return strategy_resource({**strategy, "updated_at": context.at}, "message", state=state)
+
+
+def _emit(context: CommandContext, strategy: RowMapping, state: str) -> None:
+    event = event_name("strategy", strategy["type"], state)
+    context.work.emit(event, f"strategy/{strategy['id']}", EmptyData())
+
+
+def _find(context: CommandContext, command: Command, verb: str) -> RowMapping:
+    wanted = command.data.get("type")
+    query = select(strategies).where(strategy_is_active)
+    if wanted is not None:
+        query = query.where(strategies.c.type == str(wanted))
+    strategy = context.connection.execute(query).mappings().one_or_none()
+    if strategy is None:
+        raise unprocessable(_missing(verb, wanted))
+    return strategy
+
+
+def _missing(verb: str, wanted: Any) -> str:
+    """Return why a verb has no strategy to work on: there is none, or none of the type asked for."""
+    if wanted is None:
+        return f"Unable to {verb} strategy: There is no strategy."
+    kind = truncate_for_error(wanted)
+    return with_not_served(
+        f"Unable to {verb} strategy of type '{kind}': Strategy with type {kind} doesn't exist.", wanted
+    )
+
+
+def _fire(strategy: RowMapping, verb: str) -> StrategyState:
+    try:
+        return fire_strategy(strategy["state"], verb)
+    except IllegalTransitionError as error:
+        raise unprocessable(
+            f"Unable to {verb} strategy of type '{strategy['type']}': Bad strategy request: Strategy in state"
+            f" {strategy['state']} cannot be {_PAST[verb]}"
+        ) from error
