@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.errors import ApiError
 from api.responses import database_response, encode, encode_page
-from api.validation import path_number, read_query
+from api.validation import not_found, path_number, read_query
 from db import audit, read_queries
 from db.read_queries import Row
 from messages.requests.queries import AuditQuery, PageQuery
@@ -72,7 +69,7 @@ def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrate
 
 
 def _strategy(connection: Connection, request: web.Request) -> Row:
-    unknown = ApiError(HTTPStatus.NOT_FOUND, "Strategy not found")
+    unknown = not_found("Strategy not found")
     found = read_queries.past_strategy(connection, path_number(request, "ref", unknown))
     if found is None:
         raise unknown

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.errors import ApiError
 from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
-from api.validation import path_ref, read_known, read_object, read_query, step_not_found, validated
+from api.validation import not_found, path_ref, read_known, read_object, read_query, step_not_found, validated
 from db import read_queries
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
@@ -27,7 +24,7 @@ async def show(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
-            raise _not_found(wanted)
+            raise not_found(_missing(wanted))
         return encode(strategy_resource(row, "read"))
 
     return await database_response(request, read)
@@ -54,13 +51,10 @@ def _asked_type(request: web.Request) -> str | None:
     return read_query(TypeQuery, request).type
 
 
-def _not_found(wanted: str | None) -> ApiError:
-    detail = (
-        "Strategy not found"
-        if wanted is None
-        else with_not_served(f"Strategy of type '{truncate_for_error(wanted)}' not found", wanted)
-    )
-    return ApiError(HTTPStatus.NOT_FOUND, detail)
+def _missing(wanted: str | None) -> str:
+    if wanted is None:
+        return "Strategy not found"
+    return with_not_served(f"Strategy of type '{truncate_for_error(wanted)}' not found", wanted)
 
 
 async def show_steps(request: web.Request) -> web.Response:

@@ -21,24 +21,29 @@ from messages.limits import TEXT_LENGTH, check_json, is_id, is_storable
 from messages.requests.base import Request, parse_request, reject_unknown, taken_names, unknown_text
 
 
+def not_found(detail: str) -> ApiError:
+    """Return the error of a request about a thing that is not there."""
+    return ApiError(HTTPStatus.NOT_FOUND, detail)
+
+
 def subcloud_not_found() -> ApiError:
     """Return the error of an unknown subcloud."""
-    return ApiError(HTTPStatus.NOT_FOUND, "Subcloud not found")
+    return not_found("Subcloud not found")
 
 
 def group_not_found() -> ApiError:
     """Return the error of an unknown group."""
-    return ApiError(HTTPStatus.NOT_FOUND, "Subcloud Group not found")
+    return not_found("Subcloud Group not found")
 
 
 def step_not_found() -> ApiError:
     """Return the error of an unknown step."""
-    return ApiError(HTTPStatus.NOT_FOUND, "Strategy step not found")
+    return not_found("Strategy step not found")
 
 
 def webhook_not_found() -> ApiError:
     """Return the error of an unknown webhook."""
-    return ApiError(HTTPStatus.NOT_FOUND, "Webhook not found")
+    return not_found("Webhook not found")
 
 
 def path_number(request: web.Request, name: str, otherwise: ApiError) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.errors import ApiError
 from api.responses import database_response, encode, encode_list, encode_page
 from api.send_command import UnsealedReason, send_command
-from api.validation import path_number, path_ref, read_known, read_query, webhook_not_found
+from api.validation import not_found, path_number, path_ref, read_known, read_query, webhook_not_found
 from db import webhook_deliveries as deliveries
 from db.encryption import Sealer
 from db.inventory import find
@@ -136,7 +134,7 @@ async def show_delivery(request: web.Request) -> web.Response:
     def parse_request(connection: Connection) -> bytes:
         found = deliveries.find_delivery(connection, _found(connection, ref)["id"], delivery_id)
         if found is None:
-            raise _delivery_not_found()
+            raise not_found("Delivery not found")
         return encode(delivery_resource(found))
 
     return await database_response(request, parse_request)
@@ -154,9 +152,5 @@ def _counted(connection: Connection, rows: list[Row]) -> list[CountedWebhook]:
     return [{**webhook_resource(row), "open-deliveries": counts.get(row["id"], 0)} for row in rows]
 
 
-def _delivery_not_found() -> ApiError:
-    return ApiError(HTTPStatus.NOT_FOUND, "Delivery not found")
-
-
 def _delivery_id(request: web.Request) -> int:
-    return path_number(request, "id", _delivery_not_found())
+    return path_number(request, "id", not_found("Delivery not found"))
