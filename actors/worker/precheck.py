@@ -65,6 +65,12 @@ class Precheck:
 
     def without_asking(self, assignment: RunAssignment) -> RunResult | None:
         """Return how the precheck ends where the site need not be asked; None: it must be."""
+        try:
+            return self._without_asking(assignment)
+        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
+            return _broken(assignment, error)
+
+    def _without_asking(self, assignment: RunAssignment) -> RunResult | None:
         refusal = self._refuse_before_asking(assignment)
         if refusal is not None:
             return _refused(assignment, refusal)
@@ -127,12 +133,10 @@ class Precheck:
         error = answer.exception()
         if error is None:
             return answer.result()
-        name = assignment.subcloud["name"]
         if not isinstance(error, InspectionError):
-            _log.error("precheck.broke", exc_info=error)
-            return broke(assignment.run_id, error)
+            return _broken(assignment, error)
         _log.info("site.not-read", cause=str(error))
-        return _refused(assignment, unreachable(name, str(error)))
+        return _refused(assignment, unreachable(assignment.subcloud["name"], str(error)))
 
     def _refuse_before_asking(self, assignment: RunAssignment) -> Ineligibility | None:
         refusal = self._judge_known(assignment)
@@ -189,12 +193,13 @@ def _judge_address(subcloud: Mapping[str, Any], told: str) -> Ineligibility | No
     return Ineligibility(skip=False, text=text)
 
 
-def broke(run_id: int, error: BaseException) -> RunResult:
-    """Return the report of a precheck that failed by a fault of ours; while the database is away it is tried again."""
+def _broken(assignment: RunAssignment, error: BaseException) -> RunResult:
+    """Log an error of this program and return the end of the run: tried again while the database is away."""
+    _log.error("precheck.broke", exc_info=error)
     if isinstance(error, DatabaseUnavailableError):
-        return run_result(run_id, RunOutcome.DRAINED)
+        return run_result(assignment.run_id, RunOutcome.DRAINED)
     details = f"The precheck itself broke: {type(error).__name__}."
-    return run_result(run_id, RunOutcome.FAILED, details)
+    return run_result(assignment.run_id, RunOutcome.FAILED, details)
 
 
 def _succeeded(assignment: RunAssignment, reading: Reading) -> RunResult:

@@ -17,7 +17,7 @@ from actors.worker.host_key_check import FirstContact, HostKeyCheck
 from actors.worker.inspections import Inspections
 from actors.worker.live_output import LiveRuns
 from actors.worker.playbook_runs import PlaybookRuns
-from actors.worker.precheck import Precheck, broke
+from actors.worker.precheck import Precheck
 from actors.worker.run_context import RunContext
 from db.errors import UnsealingError
 from db.runs import RunAssignment, RunResult, queued_runs
@@ -175,11 +175,7 @@ class StepWorker:
             return self._inspect_claimed(assignment)
 
     def _inspect_claimed(self, assignment: RunAssignment) -> bool:
-        try:
-            report = self._precheck.without_asking(assignment)
-        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
-            _log.exception("precheck.broke")
-            report = broke(assignment.run_id, error)
+        report = self._precheck.without_asking(assignment)
         if report is not None:
             self._held.finish(report)
             return False
@@ -189,19 +185,13 @@ class StepWorker:
 
     def _inspected(self, assignment: RunAssignment, answer: Future[RunResult]) -> None:
         with self.context(assignment.run_id).bound():
-            report = self._reading_report(assignment, answer)
+            if answer.cancelled():
+                report = self._stopped_report(assignment.run_id)
+            else:
+                report = self._precheck.after_asking(assignment, answer)
             self._inspections.release()
             self._held.finish(report)
         self.slot_freed()
-
-    def _reading_report(self, assignment: RunAssignment, answer: Future[RunResult]) -> RunResult:
-        if answer.cancelled():
-            return self._stopped_report(assignment.run_id)
-        try:
-            return self._precheck.after_asking(assignment, answer)
-        except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
-            _log.exception("precheck.broke")
-            return broke(assignment.run_id, error)
 
     def _stopped_report(self, run_id: int) -> RunResult:
         """Return the report of a run that was stopped, as that of a playbook."""
