@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from zlib import decompress
 
 from sqlalchemy import select
@@ -61,7 +61,7 @@ class Installation:
         self.sealer = sealer
 
     @classmethod
-    def of_coordinator(cls, database_url: str) -> Installation:
+    def of_coordinator(cls, database_url: str) -> Self:
         """Return a coordinator whose controller runs 23.09 over a migrated database; nothing is started."""
         database = Database(database_url)
         coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
@@ -205,6 +205,10 @@ class StartedInstallation(Installation):
 
         runner_factory: Makes another runner than the pretended one.
 
+        with_ansible: Ansible runs the playbooks.
+
+        whole_settings: Settings to use as they are, in the place of those that the other arguments make.
+
         settings: Fields of `Settings`. Without `database_url` the database is a migrated file in `directory`.
     """
 
@@ -217,15 +221,17 @@ class StartedInstallation(Installation):
         playbooks: FakePlaybooks | None = None,
         slots: int = 50,
         runner_factory: Callable[[OnFinished], Runner] | None = None,
+        with_ansible: bool = False,
+        whole_settings: Settings | None = None,
         **settings: Any,
     ) -> None:
         self.playbooks = playbooks or FakePlaybooks()
-        self.settings = self._settings(directory, url, settings)
+        self.settings = whole_settings or self._settings(directory, url, settings)
 
         def pretend(on_finished: OnFinished) -> Runner:
             return self.playbooks.runner(slots, on_finished)
 
-        self.process = wiring.build(self.settings, roles, runner_factory or pretend)
+        self.process = wiring.build(self.settings, roles, None if with_ansible else runner_factory or pretend)
         super().__init__(self.process.database, None, self.process.sealer)
         self.loop = LoopThread()
         self.transport = self.process.actors.transport(ANSWER_S)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import QUEUES, dead_letters_of
@@ -33,16 +34,20 @@ class VirtualHost:
     server: RabbitmqServer
     name: str
 
-    def outsider(self) -> tuple[str, str]:
-        """Return a new user, which may do everything in this virtual host, and its address."""
+    def outsider(self, *, configure: str = ".*", write: str = ".*", read: str = ".*") -> tuple[str, str]:
+        """Return a new user with these rights in this virtual host, and its address."""
         user, password = f"out-{secrets.token_hex(4)}", secrets.token_hex(12)
         self.server.console.add_user(user, password)
-        self.server.console.permit(self.name, user, ".*", ".*", ".*")
-        return user, f"amqp://{user}:{password}@{HOST}:{self.server.port}/{self.name}"
+        self.server.console.permit(self.name, user, configure, write, read)
+        return user, self.url_of(user, password)
+
+    def url_of(self, user: str, password: str, port: int | None = None) -> str:
+        """Return its address for a user."""
+        return f"amqp://{user}:{password}@{HOST}:{port or self.server.port}/{self.name}"
 
     def url(self, port: int | None = None) -> str:
         """Return its address with the administrator's password."""
-        return f"amqp://{self.server.user}:{self.server.password}@{HOST}:{port or self.server.port}/{self.name}"
+        return self.url_of(self.server.user, self.server.password, port)
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
@@ -63,6 +68,16 @@ class VirtualHost:
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
+    def consumers(self, queue: str) -> int:
+        """Return how many consumers a queue has; 0 without a queue."""
+        with suppress(ChannelClosedByBroker), self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.consumer_count)
+        return 0
+
+    def await_count(self, queue: str, count: int) -> None:
+        """Wait until so many messages wait in a queue."""
+        wait_for(lambda: self.count(queue) == count, END_S)
+
     def take(self, queue: str, count: int) -> list[tuple[pika.BasicProperties, bytes]]:
         """Take so many messages from a queue."""
         wait_for(lambda: self.count(queue) >= count, END_S, lambda: f"{self.count(queue)} in {queue}")
@@ -79,15 +94,23 @@ class VirtualHost:
         """Take so many dead letters of a queue."""
         return self.take(dead_letters_of(queue), count)
 
-    def clear(self) -> None:
-        """Make the topology and empty it."""
+    def declare(self) -> None:
+        """Make what is missing of the topology."""
         publisher = Publisher(self.url(), "test topology")
         publisher.start()
         publisher.declare()
         publisher.stop()
+
+    def purge(self) -> None:
+        """Empty every queue."""
         with self.channel() as channel:
             for queue in QUEUES:
                 channel.queue_purge(queue.name)
+
+    def clear(self) -> None:
+        """Make the topology and empty it."""
+        self.declare()
+        self.purge()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -45,10 +44,7 @@ def answers(node: StartedInstallation) -> bool:
 
 def outsider(host: VirtualHost) -> str:
     """Return the address for a new user who may do everything but configure."""
-    user, password = f"out-{secrets.token_hex(4)}", secrets.token_hex(12)
-    host.server.console.add_user(user, password)
-    host.server.console.permit(host.name, user, "", ".*", ".*")
-    return host.url().replace(f"{host.server.user}:{host.server.password}", f"{user}:{password}")
+    return host.outsider(configure="")[1]
 
 
 def broker_fault(node: StartedInstallation) -> str | None:

@@ -11,14 +11,14 @@ import pytest
 from cli.main import main
 from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Ended, Prestager, new_installation
 from tests.support.rabbitmq_server import RabbitmqServer
+from tests.support.virtual_host import new_virtual_host
 
 
 @pytest.fixture(scope="module")
 def installation(rabbitmq: RabbitmqServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AmqpInstallation]:
     """Give an installation whose topology is declared and of which nothing runs."""
-    installation = new_installation(rabbitmq, tmp_path_factory.mktemp("installation"))
-    yield installation
-    rabbitmq.console.delete_vhost(installation.vhost)
+    with new_virtual_host(rabbitmq) as host:
+        yield new_installation(host, tmp_path_factory.mktemp("installation"))
 
 
 @pytest.fixture

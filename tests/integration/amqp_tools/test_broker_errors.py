@@ -33,23 +33,23 @@ Url = Callable[[AmqpInstallation], str]
 
 def with_password(installation: AmqpInstallation) -> str:
     """Return the address with a wrong password."""
-    return installation.url_of(installation.rabbitmq.user, "hunter2")
+    return installation.host.url_of(installation.host.server.user, "hunter2")
 
 
 def with_vhost(installation: AmqpInstallation) -> str:
     """Return the address of a virtual host that is not there."""
-    return f"amqp://{installation.rabbitmq.user}:{installation.rabbitmq.password}@{HOST}:{installation.rabbitmq.port}/nowhere"
+    return f"amqp://{installation.host.server.user}:{installation.host.server.password}@{HOST}:{installation.host.server.port}/nowhere"
 
 
 def without_rights(installation: AmqpInstallation) -> str:
     """Return the address for a user who may do nothing at the virtual host."""
-    installation.rabbitmq.console.add_user("rightless", "hunter2")
-    return installation.url_of("rightless", "hunter2")
+    installation.host.server.console.add_user("rightless", "hunter2")
+    return installation.host.url_of("rightless", "hunter2")
 
 
 def over_tls(installation: AmqpInstallation) -> str:
     """Return the address with TLS at the port that has none."""
-    return installation.url.replace("amqp://", "amqps://")
+    return installation.host.url().replace("amqp://", "amqps://")
 
 
 PROBLEMS: Final = {
@@ -139,8 +139,8 @@ def test_commands(installation: AmqpInstallation, prestager: Prestager, command:
 
     assert 1 == ended.code
     assert ended.err == (
-        f"Error: The broker at {HOST}:{installation.rabbitmq.port} refuses the user or its password. Correct user and"
-        " password in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.\n"
+        f"Error: The broker at {HOST}:{installation.host.server.port} refuses the user or its password. Correct user"
+        " and password in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.\n"
     )
 
 

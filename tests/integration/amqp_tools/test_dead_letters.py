@@ -22,19 +22,19 @@ XQ = dead_letters_of(COMMANDS)
 @pytest.fixture(autouse=True)
 def clean(installation: AmqpInstallation) -> None:
     """Begin with empty queues."""
-    installation.purge()
+    installation.host.purge()
 
 
 def turned_away(
     installation: AmqpInstallation, letter_id: str, body: bytes = b"{}", reason: str = "the message is no CloudEvent"
 ) -> None:
     """Put a letter as the ingress does."""
-    installation.put(XQ, body, message_id=letter_id, type="unreadable", headers={"x-prestager-reason": reason})
+    installation.host.put(XQ, body, message_id=letter_id, type="unreadable", headers={"x-prestager-reason": reason})
 
 
 def rejected(installation: AmqpInstallation, queue: str, letter_id: str, body: bytes = b"{}") -> None:
     """Have the broker make a message a dead letter, as a failed actor does."""
-    installation.put(
+    installation.host.put(
         queue,
         body,
         message_id=letter_id,
@@ -43,17 +43,17 @@ def rejected(installation: AmqpInstallation, queue: str, letter_id: str, body: b
         content_type="application/json",
         headers={"traceparent": "00-1"},
     )
-    with installation.channel() as channel:
+    with installation.host.channel() as channel:
         method, _, _ = channel.basic_get(queue)
         assert method is not None
         channel.basic_nack(method.delivery_tag, requeue=False)
-    installation.await_count(dead_letters_of(queue), 1)
+    installation.host.await_count(dead_letters_of(queue), 1)
 
 
 def taken(installation: AmqpInstallation, queue: str) -> tuple[pika.BasicProperties, bytes]:
     """Take the only message of a queue."""
-    installation.await_count(queue, 1)
-    with installation.channel() as channel:
+    installation.host.await_count(queue, 1)
+    with installation.host.channel() as channel:
         # A queue with a single active consumer refuses a plain get.
         method, properties, body = next(channel.consume(queue, inactivity_timeout=10))
         assert method is not None
@@ -93,8 +93,8 @@ def test_looking_changes_nothing(installation: AmqpInstallation, prestager: Pres
 
     assert 1 == len({text.partition("AGE")[0] for text in seen})
     assert ["letter-0", "letter-1", "letter-2"] == [word for word in seen[-1].split() if word.startswith("letter-")]
-    installation.await_count(XQ, 5)
-    with installation.channel() as channel:
+    installation.host.await_count(XQ, 5)
+    with installation.host.channel() as channel:
         order = [channel.basic_get(XQ, auto_ack=True)[1] for _ in range(5)]
     assert [f"letter-{number}" for number in range(5)] == [one.message_id for one in order if one]
 
@@ -117,7 +117,7 @@ def test_show_hides_secrets(installation: AmqpInstallation, prestager: Prestager
 def test_replay_puts_one_back(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A replayed letter is in its queue as it was sent, without the marks of its death; the others stay."""
     rejected(installation, SUBCLOUDS, "one", b'{"a": 1}')
-    installation.put(dead_letters_of(SUBCLOUDS), b"{}", message_id="other")
+    installation.host.put(dead_letters_of(SUBCLOUDS), b"{}", message_id="other")
 
     ended = prestager("dead-letters", "replay", "subclouds", "one")
 
@@ -132,7 +132,7 @@ def test_replay_puts_one_back(installation: AmqpInstallation, prestager: Prestag
 
 def test_a_letter_without_id(installation: AmqpInstallation, prestager: Prestager) -> None:
     """What has no id is named by the checksum of its body, and can be put back by that name."""
-    installation.put(XQ, b"no json")
+    installation.host.put(XQ, b"no json")
     listed = prestager("dead-letters", "list", "commands").out
     name = next(word for word in listed.split() if word.startswith("sha256:"))
 
@@ -144,17 +144,17 @@ def test_a_letter_without_id(installation: AmqpInstallation, prestager: Prestage
 
 def test_a_replay_that_the_queue_refuses_loses_nothing(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A letter whose queue is gone stays a dead letter, and the operator is told."""
-    installation.put(dead_letters_of("prestager.prepare"), b"{}", message_id="one")
-    with installation.channel() as channel:
+    installation.host.put(dead_letters_of("prestager.prepare"), b"{}", message_id="one")
+    with installation.host.channel() as channel:
         channel.queue_delete("prestager.prepare")
     try:
         ended = prestager("dead-letters", "replay", "prepare", "one")
     finally:
-        installation.declare()
+        installation.host.declare()
 
     assert 1 == ended.code
     assert "still in prestager.prepare.XQ" in ended.err
-    installation.await_count(dead_letters_of("prestager.prepare"), 1)
+    installation.host.await_count(dead_letters_of("prestager.prepare"), 1)
 
 
 def test_purge_asks_first(
@@ -170,7 +170,7 @@ def test_purge_asks_first(
 
     assert (1, "Error: Nothing was thrown away.\n") == (refused.code, refused.err)
     assert (0, "1 dead letters of prestager.commands are gone.\n") == (done.code, done.out)
-    assert [0, 1] == [installation.count(XQ), installation.count(dead_letters_of(SUBCLOUDS))]
+    assert [0, 1] == [installation.host.count(XQ), installation.host.count(dead_letters_of(SUBCLOUDS))]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def schema(prestager: Prestager) -> None:
 
 def test_all_is_well(running: AmqpInstallation, prestager: Prestager) -> None:
     """A running installation has no failing line, and the queues are as declared."""
-    running.purge()
+    running.host.purge()
 
     ended = prestager("doctor")
 
@@ -53,13 +53,13 @@ def test_all_is_well(running: AmqpInstallation, prestager: Prestager) -> None:
 
 def test_it_changes_nothing(installation: AmqpInstallation, prestager: Prestager, tmp_path: Path) -> None:
     """A queue and a database that are not there are said to be missing, and are missing afterwards."""
-    with installation.channel() as channel:
+    with installation.host.channel() as channel:
         channel.queue_delete(PREPARE)
     try:
         ended = prestager("doctor", DATA_DIR=tmp_path / "new")
         again = prestager("doctor", DATA_DIR=tmp_path / "new")
     finally:
-        installation.declare()
+        installation.host.declare()
 
     assert 0 == ended.code
     # The room for slots is the memory that is free right then.
@@ -72,15 +72,15 @@ def test_it_changes_nothing(installation: AmqpInstallation, prestager: Prestager
 
 def test_a_queue_with_other_arguments(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A queue that somebody made differently fails with the argument that differs and the way out."""
-    with installation.channel() as channel:
+    with installation.host.channel() as channel:
         channel.queue_delete(PREPARE)
         channel.queue_declare(PREPARE, durable=True, arguments=OURS | {"x-delivery-limit": 3})
     try:
         ended = prestager("doctor")
     finally:
-        with installation.channel() as channel:
+        with installation.host.channel() as channel:
             channel.queue_delete(PREPARE)
-        installation.declare()
+        installation.host.declare()
 
     level, finding = lines(ended)[PREPARE]
     assert (1, "fail") == (ended.code, level)
@@ -90,9 +90,9 @@ def test_a_queue_with_other_arguments(installation: AmqpInstallation, prestager:
 
 def test_dead_letters_and_missing_coordinators_are_told(installation: AmqpInstallation, prestager: Prestager) -> None:
     """What an operator should look at is a warning and no failure; a missing worker is the failure."""
-    installation.purge()
-    installation.put(dead_letters_of(COMMANDS), b"{}", message_id="one")
-    installation.await_count(dead_letters_of(COMMANDS), 1)
+    installation.host.purge()
+    installation.host.put(dead_letters_of(COMMANDS), b"{}", message_id="one")
+    installation.host.await_count(dead_letters_of(COMMANDS), 1)
 
     ended = prestager("doctor")
 
@@ -120,7 +120,7 @@ def test_a_broker_that_says_nothing(prestager: Prestager, monkeypatch: pytest.Mo
 
 def test_a_user_without_rights(installation: AmqpInstallation, prestager: Prestager) -> None:
     """A user who may not declare is told which rights it lacks."""
-    ended = prestager("doctor", BROKER_URL=installation.outsider(read=".*"))
+    ended = prestager("doctor", BROKER_URL=installation.host.outsider(configure="", write="")[1])
 
     assert (1, "fail") == (ended.code, lines(ended)[PREPARE][0])
     assert "Give the broker's user" in lines(ended)[PREPARE][1]

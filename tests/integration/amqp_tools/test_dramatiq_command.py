@@ -68,7 +68,7 @@ def test_it_takes_a_strategy_to_its_end(
             "--id",
             "create",
             "--user",
-            installation.rabbitmq.user,
+            installation.host.server.user,
         ],
         env=installation.environment,
         input="pw",
@@ -78,8 +78,9 @@ def test_it_takes_a_strategy_to_its_end(
         timeout=60,
     ).stdout.strip()
 
-    created = installation.send(installation.url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
-    applied = installation.send(installation.url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
+    url = installation.host.url()
+    created = installation.send(url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
+    applied = installation.send(url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
     assert [200, 200] == [created[1]["status"], applied[1]["status"]], (created, applied)
     wait_for(lambda: installation.strategy_state() != "applying", 60, log.read_text)
     database = Database(installation.settings.sqlalchemy_url)

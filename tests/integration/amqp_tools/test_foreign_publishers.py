@@ -34,13 +34,13 @@ SITE = {
 @pytest.fixture(scope="module")
 def publisher(installation: AmqpInstallation) -> str:
     """Give the address of a user that may write to the commands exchange and nothing else."""
-    return installation.outsider(write=r"^prestager\.commands$")
+    return installation.host.outsider(configure="", write=r"^prestager\.commands$", read="")[1]
 
 
 @pytest.fixture
 def listener(installation: AmqpInstallation) -> Iterator[subprocess.Popen[str]]:
     """Give the example of a listener, which listens, as a user that may do nothing else."""
-    url = installation.outsider(
+    _, url = installation.host.outsider(
         configure=r"^amq\.gen-.*", write=r"^amq\.gen-.*", read=r"^(amq\.gen-.*|prestager\.events)$"
     )
     process = subprocess.Popen(
@@ -119,13 +119,13 @@ def test_a_strategy_from_outside(running: AmqpInstallation, publisher: str, list
 
 def test_what_is_no_command_is_a_dead_letter(running: AmqpInstallation, publisher: str) -> None:
     """A type that does not exist is answered 400 with what is wrong, and kept as a dead letter."""
-    running.purge()
+    running.host.purge()
 
     code, answer = running.send(publisher, SOURCE, "odd", "strategy.paint")
 
     assert (1, 400) == (code, answer["status"])
     assert "type is none of" in answer["detail"]
-    running.await_count(dead_letters_of(COMMANDS), 1)
+    running.host.await_count(dead_letters_of(COMMANDS), 1)
 
 
 BAD = (
@@ -145,11 +145,11 @@ BAD = (
 @pytest.mark.parametrize("queue", [COMMANDS, COORDINATOR, SUBCLOUDS, PREPARE])
 def test_hostile_messages_stop_nothing(running: AmqpInstallation, publisher: str, queue: str) -> None:
     """Whatever is put into a queue is a dead letter, and the next command is served."""
-    running.purge()
+    running.host.purge()
     for body in BAD:
-        running.put(queue, body)
+        running.host.put(queue, body)
 
-    running.await_count(dead_letters_of(queue), len(BAD))
+    running.host.await_count(dead_letters_of(queue), len(BAD))
     group = {
         "name": f"after-{queue.rpartition('.')[2]}",
         "description": "d",
@@ -159,7 +159,7 @@ def test_hostile_messages_stop_nothing(running: AmqpInstallation, publisher: str
     code, answer = running.send(publisher, SOURCE, f"after-{queue}", "group.create", json.dumps(group))
 
     assert (0, 200) == (code, answer["status"]), answer
-    assert 0 == running.count(queue)
+    assert 0 == running.host.count(queue)
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,15 @@ def lines(text: str) -> dict[str, list[str]]:
 
 def test_a_running_installation(running: AmqpInstallation, prestager: Prestager) -> None:
     """Every queue is shown with its consumers; dead letters are named with what to do."""
-    running.purge()
-    running.put(dead_letters_of(SUBCLOUDS), b"{}")
+    running.host.purge()
+    running.host.put(dead_letters_of(SUBCLOUDS), b"{}")
 
     def settled() -> dict[str, list[str]]:
         found = lines(prestager("queues").out)
         return found if all(found[name][1] == "1" for name in (COMMANDS, PRECHECKS, SUBCLOUDS)) else {}
 
     found = wait_for(settled)
-    running.purge()
+    running.host.purge()
 
     name = running.settings.worker_name
     assert ["0", "1", "", "", "commands of callers, who wait"] == found[COMMANDS]
@@ -72,7 +72,7 @@ def test_draining_and_taking_again(running: AmqpInstallation, prestager: Prestag
 
 def test_nobody_runs(installation: AmqpInstallation, prestager: Prestager) -> None:
     """Where nobody takes what waits, it is said what to start."""
-    installation.purge()
+    installation.host.purge()
     found = lines(prestager("queues").out)
 
     assert ["0", "0"] == found[COMMANDS][:2]

@@ -8,28 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import structlog
 
-from actors.coordinator.context import CoordinatorRules
-from actors.coordinator.coordinator import Coordinator
-from db.database import Database
-from db.encryption import Sealer
-from sites.inspector import DeclaredInspector
 from tests.integration.webhooks.receiver import Receiver, receiving
 from tests.integration.webhooks.webhook_installation import WebhookInstallation
 from tests.support.server_certificates import make_certificate
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _plain_tracebacks() -> None:
-    """Log tracebacks as they are: the coloured ones with all variables take seconds each."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(),
-        ]
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +31,9 @@ _make_context = ssl.create_default_context
 @pytest.fixture
 def installation(new_database_url: Callable[..., str]) -> Iterator[WebhookInstallation]:
     """Give an installation."""
-    database = Database(new_database_url())
-    coordinator = Coordinator(database, DeclaredInspector(), CoordinatorRules(release="23.09"))
-    yield WebhookInstallation(database, coordinator, Sealer(b"k" * 32))
-    database.close()
+    installation = WebhookInstallation.of_coordinator(new_database_url())
+    yield installation
+    installation.database.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from db.schema import events, webhook_deliveries, webhooks
 from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType
 from tests.integration.webhooks.receiver import Got
+from tests.support.installation import Installation
 from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
@@ -39,24 +40,22 @@ class Counted:
         self.outcomes.append(str(outcome))
 
 
-@dataclass
-class WebhookInstallation:
-    """One installation."""
+class WebhookInstallation(Installation):
+    """A coordinator and senders, whose commands may carry a webhook's secret and no password."""
 
-    database: Database
-    coordinator: Coordinator
-    sealer: Sealer
-    metrics: Counted = field(default_factory=Counted)
+    def __init__(self, database: Database, coordinator: Coordinator | None, sealer: Sealer) -> None:
+        super().__init__(database, coordinator, sealer)
+        self.metrics = Counted()
 
     def ask(
         self, kind: CommandType, subject: str | None = None, /, *, secret: str | None = None, **data: Any
     ) -> Answer:
-        """Carry a command out."""
+        """Carry a command out, with a sealed secret where one is given."""
         command = Command(type=kind, subject=subject, data=data)
         if secret is not None:
             sealed = self.sealer.seal(secret, bound_to=command.id)
             command = command.model_copy(update={"sealed_password": sealed})
-        return self.coordinator.execute(command)
+        return self.execute(command)
 
     def add(self, name: str, url: str, **data: Any) -> int:
         """Make a webhook and return its id."""
@@ -87,8 +86,8 @@ class WebhookInstallation:
     ) -> WebhookSender:
         """Return a sender; its receivers are a context of the test's own."""
         receivers = WebhookClient(ca_file=ca_file, allowed=allowed, timeout_s=timeout_s)
-        book = WebhookRepository(self.database, owner, GIVE_UP_S)
-        return WebhookSender(book, self.sealer, receivers, self.metrics, chance=lambda: 0.0)
+        repository = WebhookRepository(self.database, owner, GIVE_UP_S)
+        return WebhookSender(repository, self.sealer, receivers, self.metrics, chance=lambda: 0.0)
 
     async def send(self, **options: Any) -> None:
         """Look until nothing is due any more, as one sender, which then stops."""
@@ -103,9 +102,7 @@ class WebhookInstallation:
 
     def rows(self, table: Any = webhook_deliveries, **where: Any) -> list[dict[str, Any]]:
         """Return rows in id order, of deliveries unless otherwise said."""
-        with self.database.read() as connection:
-            query = select(table).order_by(table.c.id).filter_by(**where)
-            return [dict(row) for row in connection.execute(query).mappings()]
+        return super().rows(table, **where)
 
     def webhook(self, name: str) -> dict[str, Any]:
         """Return a webhook."""
