@@ -39,7 +39,7 @@ def carry_out(database: Database, handler: Handler, command: Command) -> Any:
 
 def _handled(context: CommandContext, handler: Handler, command: Command) -> Answer:
     try:
-        with context.connection.begin_nested():
+        with context.work.savepoint():
             body = handler(context, command)
     except CommandRefusedError as refusal:
         return Answer(status=refusal.status, detail=refusal.detail)

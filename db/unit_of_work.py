@@ -90,6 +90,19 @@ class UnitOfWork:
             {"actor": actor, "argument": argument, "trace": trace or active_traceparent()} for argument in arguments
         ]
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo all that the block wrote, emitted, enqueued and dispatched when it raises; the transaction goes on."""
+        collected: tuple[list[Any], ...] = (self.dispatched, self.completed, self._events, self._runs, self._messages)
+        lengths = [len(one) for one in collected]
+        try:
+            with self.connection.begin_nested():
+                yield
+        except BaseException:
+            for one, length in zip(collected, lengths, strict=True):
+                del one[length:]
+            raise
+
     def abandon(self) -> None:
         """Have everything rolled back at the end, events and messages too, as an ordinary end of the work."""
         self._is_abandoned = True

@@ -237,7 +237,7 @@ class Coordinator:
     def _handle(context: CommandContext, command: Command) -> Answer:
         try:
             # A handler that raises half-way leaves nothing behind.
-            with context.connection.begin_nested():
+            with context.work.savepoint():
                 body = _HANDLERS[command.type](context, command)
         except CommandRefusedError as error:
             return Answer(status=error.status, detail=error.detail)

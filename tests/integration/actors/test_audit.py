@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import pytest
 
 from actors.coordinator import coordinator
+from actors.coordinator.context import CommandContext
 from actors.coordinator.errors import CommandRefusedError
-from db.schema import audit, strategies
+from db.schema import audit, events, strategies
 from messages.commands import Command, CommandType
 from tests.support.installation import Installation
 
@@ -48,6 +51,26 @@ def test_what_carries_nothing_out_is_recorded_too(installation: Installation, mo
     assert [("ops/1", 200), ("ops/1", 409), ("ops/2", 503), ("ops/3", 500)] == [
         (row["command_id"], row["status"]) for row in installation.rows(audit)
     ]
+
+
+@pytest.mark.parametrize("status", [422, 503])
+def test_a_refused_command_leaves_no_event(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A handler that refuses after it emitted an event and enqueued a message leaves neither, and its answer stays."""
+
+    def refuse(context: CommandContext, _: Command) -> None:
+        context.work.emit("group.created", "group/edge", {})
+        context.work.enqueue("stage_content", [7])
+        raise CommandRefusedError(HTTPStatus(status), "Not now.")
+
+    monkeypatch.setitem(coordinator._HANDLERS, CommandType.GROUP_CREATE, refuse)
+
+    answer = installation.execute(Command(type=CommandType.GROUP_CREATE, data=GROUP))
+
+    assert (status, "Not now.") == (answer.status, answer.detail)
+    assert [status] == [row["status"] for row in installation.rows(audit)]
+    assert ([], []) == (installation.rows(events), installation.messages())
 
 
 def test_a_fault_that_cannot_be_recorded_is_answered(

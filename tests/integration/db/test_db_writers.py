@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Barrier
@@ -12,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from db.database import Database
 from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
-from db.unit_of_work import UnitOfWork, unit_of_work
+from db.unit_of_work import RunIds, UnitOfWork, unit_of_work
 from tests.integration.db.db_rows import AT, InstallationRows, new_step
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -301,3 +302,69 @@ def test_a_follower_misses_no_event(database: Database) -> None:
                 break
 
     assert THREADS * FOLLOWED == len(seen)
+
+
+class TestUnitOfWork:
+    def test_a_block_that_raises_leaves_nothing(self, database: Database) -> None:
+        """What a block wrote, emitted and enqueued before it raised is undone, and what was before it stays."""
+        with unit_of_work(database, AT) as work:
+            work.emit("before", "a", {})
+            work.enqueue("coordinate")
+            with suppress(ZeroDivisionError), work.savepoint():
+                work.emit("within", "a", {})
+                work.enqueue("stage_content", [7])
+                work.dispatched.append(RunIds(id=7, phase="unstaging", attempt=1))
+                work.completed.append(6)
+                _write_and_break(work.connection)
+            assert ([], []) == (work.dispatched, work.completed)
+            assert ["before"] == [event for event, _ in work.log_lines()]
+            work.emit("after", "a", {})
+
+        with database.read() as connection:
+            assert ["before", "after"] == list(
+                connection.execute(select(events.c.type).order_by(events.c.id)).scalars()
+            )
+            assert ["coordinate"] == list(connection.execute(select(outbox.c.actor)).scalars())
+
+    def test_a_block_that_ends_well_is_kept(self, database: Database) -> None:
+        """What a block wrote, emitted and enqueued is part of the transaction."""
+        with unit_of_work(database, AT) as work, work.savepoint():
+            work.emit("within", "a", {})
+            work.enqueue("coordinate")
+
+        with database.read() as connection:
+            assert ["within"] == list(connection.execute(select(events.c.type)).scalars())
+            assert ["coordinate"] == list(connection.execute(select(outbox.c.actor)).scalars())
+
+    @pytest.mark.parametrize("is_abandoned", [True, False])
+    def test_what_is_abandoned_or_breaks_wakes_no_relay(self, database: Database, is_abandoned: bool) -> None:
+        """A unit of work that is abandoned or raises leaves no event and no message, and wakes no relay."""
+        woken: list[bool] = []
+        database.attach_relay("w", lambda: woken.append(True))
+        with suppress(ZeroDivisionError), unit_of_work(database, AT) as work:
+            work.emit("within", "a", {})
+            work.enqueue("coordinate")
+            if not is_abandoned:
+                _write_and_break(work.connection)
+            work.abandon()
+
+        assert [] == woken
+        with database.read() as connection:
+            assert 0 == connection.execute(select(func.count()).select_from(events)).scalar_one()
+            assert 0 == connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+
+    def test_the_relay_is_woken_after_the_commit(self, database: Database) -> None:
+        """The relay finds the messages when it is woken, once for a transaction, and not for one without messages."""
+        found: list[list[str]] = []
+
+        def look() -> None:
+            with database.read() as connection:
+                found.append(list(connection.execute(select(outbox.c.writer)).scalars()))
+
+        database.attach_relay("w", look)
+        with unit_of_work(database, AT) as work:
+            work.enqueue("stage_content", [1, 2])
+        with unit_of_work(database, AT) as work:
+            work.emit("alone", "a", {})
+
+        assert [["w", "w"]] == found
