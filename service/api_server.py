@@ -1,27 +1,32 @@
-"""The HTTP API of a process: authentication, certificate and limits of connections as the settings name them."""
+"""The HTTP API of a process: server, authentication, certificate and limits of connections by the settings."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
 
+from api.app import create_app
 from api.auth import Authenticator, TokenAuthenticator
 from api.connections import ConnectionBounds
+from api.context import Readiness
+from api.docs_routes import Documents
 from api.errors import CertificateError
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
-from api.server import TlsContext, no_tls
+from api.server import BoundedListener, TlsContext, create_listener, create_runner, no_tls
 from api.tls import ServerCertificate
+from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.tokens import TokenStore
-from service.errors import StartError
+from service.errors import StartError, system_reason
 from service.roles import ProcessRole
 from service.settings import Settings
+from service.wiring import Process
 
 _log = structlog.get_logger(__name__)
 
@@ -125,3 +130,53 @@ async def server_certificate(settings: Settings) -> AsyncIterator[TlsContext]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def api_server(
+    process: Process, authenticator: Authenticator, *, readiness: Readiness, started: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """Serve the API until the end of the block and close `authenticator`; give the URL with the port in use.
+
+    Raises:
+        StartError: The address cannot be listened on, or the certificate cannot be used.
+    """
+    settings = process.settings
+    transport = process.messaging.command_transport(settings.command_timeout_s)
+    app = create_app(
+        documents=Documents(make_documents),
+        database=process.database,
+        transport=transport,
+        sealer=process.sealer,
+        authenticator=authenticator,
+        readiness=readiness,
+        started=started,
+        metrics=process.metrics,
+        tracer=process.tracer,
+    )
+    runner = create_runner(app)
+    await runner.setup()
+    try:
+        async with server_certificate(settings) as tls:
+            bounds = api_bounds(settings, process.roles)
+            site = create_listener(runner, settings.listen_host, settings.listen_port, bounds=bounds, tls=tls)
+            await _listen(site, settings)
+            yield f"{'http' if tls() is None else 'https'}://{_url_host(settings.listen_host)}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+        await transport.close()
+        authenticator.close()
+
+
+async def _listen(site: BoundedListener, settings: Settings) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise StartError(
+            f"PRESTAGER_LISTEN {settings.listen} cannot be listened on: {system_reason(error)}. Stop what uses it, or"
+            " set another address."
+        ) from error
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -14,11 +14,10 @@ from monitoring.logging import configure_logs
 from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
 from runner.process_limits import forbid_memory_dumps
-from service.distributed import AmqpActors
 from service.error_sentences import error_sentence
 from service.roles import ProcessRole
 from service.startup_checks import startable_settings
-from service.wiring import Installation, build
+from service.wiring import Process, build
 
 _log = structlog.get_logger(__name__)
 
@@ -26,11 +25,10 @@ _ROLES = frozenset({ProcessRole.COORDINATOR, ProcessRole.WORKER})
 
 
 class ProcessLife(Middleware):
-    """Starts what moves beside the actors when Dramatiq's process is up, and stops it after the last message."""
+    """Starts the parts of the process before Dramatiq consumes, and stops them after the last message."""
 
-    def __init__(self, installation: Installation, actors: AmqpActors) -> None:
-        self._installation = installation
-        self._actors = actors
+    def __init__(self, process: Process) -> None:
+        self._process = process
 
     def after_process_boot(self, broker: Broker) -> None:
         """Begin; Dramatiq consumes as soon as this returns.
@@ -40,7 +38,7 @@ class ProcessLife(Middleware):
         """
         del broker
         try:
-            self._actors.start(self._installation.runner, consume=False)
+            self._process.lifecycle.start()
         except (WorkerNameTakenError, NoRunRootError, ProcessesLeftError) as error:
             raise SystemExit(
                 f"Playbooks cannot be run: {error}. One process runs as one worker: use -p 1, and set"
@@ -51,9 +49,9 @@ class ProcessLife(Middleware):
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """Stop running playbooks and record them as handed over."""
         del broker, worker
-        self._actors.stop()
-        self._installation.tracer.stop()
-        self._installation.database.close()
+        self._process.lifecycle.stop()
+        self._process.tracer.stop()
+        self._process.database.close()
         _log.info("service.stopped")
 
 
@@ -68,7 +66,7 @@ def set_up() -> None:
         settings = startable_settings()
         configure_logs(settings.log_format, settings.log_level)
         raise_descriptor_limit()
-        installation = build(settings, _ROLES)
+        process = build(settings, _ROLES, consume=False)
     except Exception as error:
         said = error_sentence(error)
         if said is None:
@@ -76,8 +74,6 @@ def set_up() -> None:
         sentence, faults = said
         # Without the cause, whose words are a library's.
         raise SystemExit("\n".join([*faults, f"Error: {sentence}"])) from None
-    if not isinstance(installation.actors, AmqpActors):
-        raise TypeError("a process with some of the roles has RabbitMQ's actors")
-    broker = installation.actors.broker
-    broker.add_middleware(ProcessLife(installation, installation.actors))
+    broker = process.messaging.broker
+    broker.add_middleware(ProcessLife(process))
     dramatiq.set_broker(broker)

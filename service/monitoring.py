@@ -16,8 +16,7 @@ from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
 from service.api_server import MONITOR
 from service.errors import StartError, system_reason
 from service.periodic_thread import dead_threads
-from service.roles import ProcessRole
-from service.wiring import Installation
+from service.wiring import Process
 
 _log = structlog.get_logger(__name__)
 
@@ -29,18 +28,18 @@ def is_alive() -> Mapping[str, str | None]:
 
 
 @asynccontextmanager
-async def monitoring(installation: Installation, roles: frozenset[ProcessRole], health: Health) -> AsyncIterator[None]:
+async def monitoring(process: Process, health: Health) -> AsyncIterator[None]:
     """Listen until the end of the block, if the settings say where.
 
     Raises:
         StartError: The address cannot be listened on.
     """
-    settings = installation.settings
+    settings = process.settings
     if settings.monitor_listen is None:
         yield
         return
-    watching = _watch(installation, roles)
-    runner = web.AppRunner(create_monitor(installation.metrics.registry, health), access_log=None, shutdown_timeout=1)
+    watching = _watch(process)
+    runner = web.AppRunner(create_monitor(process.metrics.registry, health), access_log=None, shutdown_timeout=1)
     await runner.setup()
     host, _, port = settings.monitor_listen.rpartition(":")
     try:
@@ -59,15 +58,15 @@ async def monitoring(installation: Installation, roles: frozenset[ProcessRole], 
             asking.close()
 
 
-def _watch(installation: Installation, roles: frozenset[ProcessRole]) -> Sequence[DatabaseMetrics | DeadLetterMetrics]:
+def _watch(process: Process) -> Sequence[DatabaseMetrics | DeadLetterMetrics]:
     """Show what this process alone knows, and as a coordinator what database and broker know; return who asks them."""
-    registry, settings = installation.metrics.registry, installation.settings
-    runner = installation.runner
+    registry, settings = process.metrics.registry, process.settings
+    runner = process.runner
     if runner is not None:
-        installation.metrics.watch_slots(settings.slots, lambda: runner.free_slots)
-    if ProcessRole.COORDINATOR not in roles:
+        process.metrics.watch_slots(settings.slots, lambda: runner.free_slots)
+    if process.coordinator is None:
         return []
-    facts = DatabaseMetrics(installation.database)
+    facts = DatabaseMetrics(process.database)
     registry.register(facts)
     watching: list[DatabaseMetrics | DeadLetterMetrics] = [facts]
     if settings.broker_url is not None:

@@ -12,10 +12,13 @@ from weakref import WeakSet
 import structlog
 
 from db.errors import DatabaseUnavailableError
+from service.lifecycle import Part
 from webhooks.sender import WebhookSender
 
 _log = structlog.get_logger(__name__)
 
+# Seconds after which a thread looks by itself should a wake be missed.
+LOOK_S: Final = 5.0
 _STOP_S: Final = 30.0
 # Pause after work that failed, in seconds.
 _RETRY_S: Final = 1.0
@@ -69,6 +72,10 @@ class PeriodicThread:
         if join and self._thread.is_alive():
             self._thread.join(_STOP_S)
 
+    def part(self) -> Part:
+        """Return this thread as a part of a process."""
+        return Part(name=self.name, start=self.start, stop=self.stop)
+
     def _run(self) -> None:
         failures = 0
         while True:
@@ -119,6 +126,13 @@ class WebhookSenderThread:
         """Drain, and wait for the end. Repeating it does nothing."""
         self.drain()
         self._thread.stop()
+
+    def part(self) -> Part:
+        """Return this thread as a part of a process.
+
+        It is drained with the playbooks: without answers of receivers its end takes seconds.
+        """
+        return Part(name="webhooks", start=self.start, drain=self.drain, stop=self.stop)
 
     async def _send(self) -> None:
         self._stop = asyncio.Event()

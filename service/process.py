@@ -1,7 +1,7 @@
-"""The embedded service as a process: API, actors and probe, from start to the signal that stops them.
+"""One process of the service, from its start to the signal that stops it: API, monitoring, parts and probe.
 
-The order matters: the port is taken before anything works, so that a second service fails without a trace; and at the
-end the API stops before the work does.
+The API's port is taken before any part is started: a second service fails and has changed nothing. At the end the API
+stops first, then the parts.
 """
 
 from __future__ import annotations
@@ -14,34 +14,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Final
 
 import structlog
-from aiohttp import web
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
-from api.app import create_app
-from api.docs_routes import Documents
-from api.keystone.authenticator import KeystoneAuthenticator
-from api.server import BoundedListener, create_listener, create_runner
-from apidocs.openapi.assembly import make_documents
-from db.errors import why_unavailable
-from db.heartbeats import missing_workers, served_queues
-from db.migrate import current_revision, head_revision
-from db.schema import controller
 from db.tokens import TokenStore
 from monitoring.http_server import Health
 from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
-from runner.playbook_readiness import LOOSE_S
-from service.api_server import api_bounds, build_authenticator, server_certificate
+from service.api_server import api_server, build_authenticator
 from service.database import only_instance
-from service.distributed import AmqpActors
-from service.errors import StartError, system_reason
+from service.errors import StartError
 from service.monitoring import is_alive, monitoring
-from service.readiness import AsyncCheck, Check, Readiness, SharedChecks
+from service.readiness import ReadinessReporter, process_checks
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.site_access import probe_factory
-from service.wiring import Installation, build
+from service.wiring import Process, build
 from sites.availability_probe import AvailabilityProbe, ProbeRules
 
 _log = structlog.get_logger(__name__)
@@ -58,30 +44,27 @@ def serve(settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES) -> None
     raise_descriptor_limit()
     # Parts of one installation may share the directory; what does everything must be alone in it.
     with only_instance(settings.data_dir) if roles == ALL_ROLES else nullcontext():
-        installation = build(settings, roles)
+        process = build(settings, roles)
         try:
-            asyncio.run(_Service(installation, roles).run())
+            asyncio.run(_Service(process).run())
         finally:
-            installation.tracer.stop()
-            installation.database.close()
+            process.tracer.stop()
+            process.database.close()
 
 
 class _Service:
-    """One life of the service."""
+    """Runs one process, with its API, monitoring and probes, until a signal stops it."""
 
-    def __init__(self, installation: Installation, roles: frozenset[ProcessRole]) -> None:
-        self._installation = installation
-        self._roles = roles
-        self._settings = installation.settings
-        self._authenticator = build_authenticator(installation.settings, installation.database)
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._settings = process.settings
+        self._authenticator = build_authenticator(process.settings, process.database)
         # Why the service is not ready; None: it is.
         self._unready: str | None = "starting"
         self._stop = asyncio.Event()
-        self._started = False
         self._was_ready = False
-        self._revision = head_revision()
-        self._told = Readiness(self._settings.ready_file)
-        self._checks = self._shared_checks()
+        self._reporter = ReadinessReporter(self._settings.ready_file)
+        self._checks = process_checks(process, self._authenticator)
 
     async def run(self) -> None:
         self._listen_to_signals()
@@ -89,22 +72,35 @@ class _Service:
             await self._run()
 
     async def _run(self) -> None:
-        async with self._monitor(), self._actors_stopped_at_end(), self._api() as url:
-            await self._start_actors()
+        async with self._monitor(), self._stopped_at_end(), self._api() as url:
+            await self._start()
             async with self._probe():
                 if url is not None:
                     await self._welcome(url)
                 # A signal that came meanwhile stays what is said last.
                 self._unready = None if not self._stop.is_set() else self._unready
                 self._was_ready = True
-                _log.info("service.ready", **({"url": url} if url else {}), roles=sorted(self._roles), pid=os.getpid())
-                await self._told.tell_until_stopped(self._stop)
+                _log.info(
+                    "service.ready", **({"url": url} if url else {}), roles=sorted(self._process.roles), pid=os.getpid()
+                )
+                await self._reporter.report_until(self._stop)
             _log.info("service.stopping")
         _log.info("service.stopped")
 
     def _monitor(self) -> AbstractAsyncContextManager[None]:
         health = Health(alive=is_alive, ready=self._readiness, started=lambda: self._was_ready)
-        return monitoring(self._installation, self._roles, health)
+        return monitoring(self._process, health)
+
+    @asynccontextmanager
+    async def _api(self) -> AsyncIterator[str | None]:
+        """Serve the API until the end of the block, and give its URL; None without an API."""
+        if ProcessRole.API not in self._process.roles:
+            yield None
+            return
+        async with api_server(
+            self._process, self._authenticator, readiness=self._readiness, started=lambda: self._was_ready
+        ) as url:
+            yield url
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -119,50 +115,17 @@ class _Service:
         self._stop.set()
 
     @asynccontextmanager
-    async def _api(self) -> AsyncIterator[str | None]:
-        """Listen, and stop listening at the end; give the URL with its real port, None without an API."""
-        if ProcessRole.API not in self._roles:
-            yield None
-            return
-        settings = self._settings
-        transport = self._installation.actors.transport(settings.command_timeout_s)
-        app = create_app(
-            documents=Documents(make_documents),
-            database=self._installation.database,
-            transport=transport,
-            sealer=self._installation.sealer,
-            authenticator=self._authenticator,
-            readiness=self._readiness,
-            started=lambda: self._was_ready,
-            metrics=self._installation.metrics,
-            tracer=self._installation.tracer,
-        )
-        runner = create_runner(app)
-        await runner.setup()
-        try:
-            async with server_certificate(settings) as tls:
-                bounds = api_bounds(settings, self._roles)
-                site = create_listener(runner, settings.listen_host, settings.listen_port, bounds=bounds, tls=tls)
-                await _listen(site, settings)
-                yield f"{'http' if tls() is None else 'https'}://{_shown_address(settings.listen_host, runner)}"
-        finally:
-            await runner.cleanup()
-            await transport.close()
-            self._authenticator.close()
-
-    @asynccontextmanager
-    async def _actors_stopped_at_end(self) -> AsyncIterator[None]:
-        """Stop the actors, if they were started, after the API has stopped."""
+    async def _stopped_at_end(self) -> AsyncIterator[None]:
+        """Stop the parts that were started, after the API has stopped."""
         try:
             yield
         finally:
-            if self._started:
-                await asyncio.to_thread(self._installation.actors.stop)
+            await asyncio.to_thread(self._process.lifecycle.stop)
 
-    async def _start_actors(self) -> None:
-        """Start the actors; what callers ask for meanwhile waits for them."""
+    async def _start(self) -> None:
+        """Start all parts; requests that come meanwhile wait for them."""
         try:
-            await asyncio.to_thread(self._installation.actors.start, self._installation.runner)
+            await asyncio.to_thread(self._process.lifecycle.start)
         except WorkerNameTakenError as error:
             raise StartError(
                 f"Another service of this machine runs as worker '{self._settings.worker_name}'. Stop it, or set"
@@ -170,16 +133,13 @@ class _Service:
             ) from error
         except (NoRunRootError, ProcessesLeftError) as error:
             raise StartError(f"Playbooks cannot be run: {error}.") from error
-        self._started = True
 
     @asynccontextmanager
     async def _probe(self) -> AsyncIterator[None]:
-        if not self._settings.probe or ProcessRole.COORDINATOR not in self._roles:
+        if not self._settings.probe or ProcessRole.COORDINATOR not in self._process.roles:
             yield
             return
-        probe = AvailabilityProbe(
-            self._installation.database, probe_rules(self._settings), probe_factory(self._settings)
-        )
+        probe = AvailabilityProbe(self._process.database, probe_rules(self._settings), probe_factory(self._settings))
         task = asyncio.create_task(probe.run())
         try:
             yield
@@ -189,59 +149,16 @@ class _Service:
                 await task
 
     async def _readiness(self) -> Mapping[str, str | None]:
-        # What costs nothing to know is told as it is now.
+        # The state of the process and of its worker cost nothing: they are of now.
         checks = {"service": self._unready, **await self._checks.results()}
-        if ProcessRole.WORKER in self._roles and self._installation.actors.worker.is_draining:
+        if self._process.worker is not None and self._process.worker.is_draining:
             checks["worker"] = "drains: it finishes its runs and takes no more"
         return checks
-
-    def _shared_checks(self) -> SharedChecks:
-        blocking: dict[str, Check] = {"database": self._database_fault, "schema": self._schema_fault}
-        asynchronous: dict[str, AsyncCheck] = {}
-        actors = self._installation.actors
-        if ProcessRole.WORKER in self._roles:
-            # It looks at files, which may be on a network.
-            playbooks = actors.worker.playbooks
-            blocking["playbooks"] = lambda: playbooks.obstacle(within_s=LOOSE_S)
-        if isinstance(actors, AmqpActors):
-            blocking["broker"] = actors.broker_fault
-            if ProcessRole.COORDINATOR in self._roles:
-                # Told only: commands are taken, and wait in the database.
-                blocking["workers"] = self._missing_workers
-        if isinstance(self._authenticator, KeystoneAuthenticator):
-            # An API that knows nobody serves nobody but those it remembers.
-            asynchronous["keystone"] = self._authenticator.unavailable_reason
-        return SharedChecks(blocking, asynchronous)
-
-    def _database_fault(self) -> str | None:
-        try:
-            with self._installation.database.read() as connection:
-                connection.execute(select(controller.c.id))
-        except SQLAlchemyError as error:
-            return f"cannot be read: {why_unavailable(error) or 'it reports an error'}"
-        return None
-
-    def _schema_fault(self) -> str | None:
-        try:
-            revision = current_revision(self._installation.database)
-        except SQLAlchemyError:
-            # Said of the database already.
-            return None
-        return None if revision == self._revision else f"is {revision}; this program needs {self._revision}"
-
-    def _missing_workers(self) -> str | None:
-        try:
-            with self._installation.database.read() as connection:
-                missing = missing_workers(served_queues(connection))
-        except SQLAlchemyError:
-            # Said of the database already.
-            return None
-        return "; ".join(missing) or None
 
     async def _welcome(self, url: str) -> None:
         if self._settings.auth == "keystone":
             return
-        if not await asyncio.to_thread(TokenStore(self._installation.database).list_tokens):
+        if not await asyncio.to_thread(TokenStore(self._process.database).list_tokens):
             _log.warning(
                 "service.no-token",
                 advice="Nobody can use the API yet. To make a token, run: prestager token create NAME --role admin",
@@ -256,18 +173,3 @@ def probe_rules(settings: Settings) -> ProbeRules:
         failures=settings.probe_failures,
         concurrency=settings.probe_concurrency,
     )
-
-
-async def _listen(site: BoundedListener, settings: Settings) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        raise StartError(
-            f"PRESTAGER_LISTEN {settings.listen} cannot be listened on: {system_reason(error)}. Stop what uses it, or"
-            " set another address."
-        ) from error
-
-
-def _shown_address(host: str, runner: web.AppRunner) -> str:
-    port = runner.addresses[0][1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

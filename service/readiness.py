@@ -1,4 +1,4 @@
-"""Readiness of a process: checks that all who ask share, and signals to its starter by systemd's protocol or a file."""
+"""Readiness of a process: its checks, and reports to its starter by systemd's protocol or a file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,24 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.auth import Authenticator
+from api.keystone.authenticator import KeystoneAuthenticator
+from db.database import Database
+from db.errors import why_unavailable
+from db.heartbeats import missing_workers, served_queues
+from db.migrate import current_revision, head_revision
+from db.schema import controller
+from runner.playbook_readiness import LOOSE_S
+from service.wiring import Process
 
 # Returns None when all is well, otherwise one sentence.
 Check = Callable[[], str | None]
@@ -25,7 +38,7 @@ _PATIENCE_S: Final = 4.0
 _log = structlog.get_logger(__name__)
 
 _SOCKET: Final = "NOTIFY_SOCKET"
-# Seconds between two signs of life; who watches for them should wait for several.
+# Seconds between two signs of life; a supervisor waits for several.
 BEAT_S: Final = 10.0
 
 
@@ -102,7 +115,7 @@ class SharedChecks:
         return future.result()
 
 
-class Readiness:
+class ReadinessReporter:
     """Reports the state of this process to its supervisor. Errors are logged and change nothing else.
 
     Args:
@@ -116,8 +129,8 @@ class Readiness:
         self._socket = environment.pop(_SOCKET, "")
         self._remove_file()
 
-    async def tell_until_stopped(self, stop: asyncio.Event) -> None:
-        """Say that the service is ready and then, every `BEAT_S`, that it lives; at the end, that it stops."""
+    async def report_until(self, stop: asyncio.Event) -> None:
+        """Report that the service is ready and then, every `BEAT_S`, that it lives; after `stop`, that it stops."""
         self._notify("READY=1")
         while not stop.is_set():
             self._touch_file()
@@ -150,3 +163,53 @@ class Readiness:
                 link.sendto(message.encode(), address)
         except OSError as error:
             _log.warning("readiness.not-told", socket=self._socket, fault=error.strerror)
+
+
+def process_checks(process: Process, authenticator: Authenticator) -> SharedChecks:
+    """Return the checks of a process by its roles, its messaging and its authentication; the caller closes them."""
+    database = process.database
+    revision = head_revision()
+    blocking: dict[str, Check] = {
+        "database": partial(_database_error, database),
+        "schema": partial(_schema_error, database, revision),
+    }
+    asynchronous: dict[str, AsyncCheck] = {}
+    if process.worker is not None:
+        # It looks at files, which may be on a network.
+        blocking["playbooks"] = partial(process.worker.playbooks.obstacle, within_s=LOOSE_S)
+    blocking |= process.messaging.checks
+    if process.settings.broker_url is not None and process.coordinator is not None:
+        # Reported only: commands are taken, and wait in the database.
+        blocking["workers"] = partial(_missing_workers, database)
+    if isinstance(authenticator, KeystoneAuthenticator):
+        # Without Keystone the API serves only the callers that it remembers.
+        asynchronous["keystone"] = authenticator.unavailable_reason
+    return SharedChecks(blocking, asynchronous)
+
+
+def _database_error(database: Database) -> str | None:
+    try:
+        with database.read() as connection:
+            connection.execute(select(controller.c.id))
+    except SQLAlchemyError as error:
+        return f"cannot be read: {why_unavailable(error) or 'it reports an error'}"
+    return None
+
+
+def _schema_error(database: Database, needed: str | None) -> str | None:
+    try:
+        revision = current_revision(database)
+    except SQLAlchemyError:
+        # The check of the database says it.
+        return None
+    return None if revision == needed else f"is {revision}; this program needs {needed}"
+
+
+def _missing_workers(database: Database) -> str | None:
+    try:
+        with database.read() as connection:
+            missing = missing_workers(served_queues(connection))
+    except SQLAlchemyError:
+        # The check of the database says it.
+        return None
+    return "; ".join(missing) or None

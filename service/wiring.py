@@ -11,8 +11,11 @@ from uuid import uuid4
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
+from actors.coordinator.history_retention import PURGE_S, HistoryRetention
 from actors.worker.dependencies import ControllerSoftware, WorkerDependencies
 from actors.worker.result_writer import ResultWriter
+from actors.worker.worker import StepWorker
+from broker.outbox_relay import OutboxRelay
 from db.database import Database
 from db.encryption import Sealer
 from db.heartbeats import ProcessIdentity
@@ -30,51 +33,70 @@ from runner.playbook_set import PlaybookCheck
 from runner.supervisor import Supervisor
 from service.controller import ansible_installation, controller_layout, machine_id
 from service.database import open_database, prepare_schema
-from service.distributed import AmqpActors, AmqpMessages, amqp_relay
-from service.embedded import EmbeddedActors, InProcessMessages
 from service.errors import StartError
-from service.heartbeat import ReportedProcess
+from service.heartbeat import Heartbeat, ReportedProcess
 from service.key_file import load_sealer
-from service.periodic_thread import WebhookSenderThread
+from service.lifecycle import Lifecycle, Part
+from service.messaging import AmqpMessaging, InProcessMessaging, Messaging, dramatiq_part
+from service.periodic_thread import LOOK_S, PeriodicThread, WebhookSenderThread
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.site_access import controller_check, dcmanager_operations, site_inspector, software_lister
-from service.tracing import role_tracer
+from service.worker_threads import WorkerThreads
 from sites.host_key_scan import ScanLimits
 from statemachine.eligibility import EligibilityRules
 from statemachine.snapshot import PlanLimits
 from statemachine.states import PLAYBOOK_PHASES
-from tracing.tracer import Tracer
+from tracing.collector import TracingUnavailableError, open_tracer, read_headers
+from tracing.tracer import NULL_TRACER, Tracer
 from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
 
 _DAY_S: Final = 86400.0
+# Seconds between two looks at the rows that no message asked for.
+_RECONCILE_S: Final = 4.0
 
 RunnerFactory = Callable[[OnFinished], Runner]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installation:
-    """The parts of one process, built and not started."""
+class Process:
+    """One process of an installation, built and not started. `database` and `tracer` are closed by the caller, last."""
 
     settings: Settings
+    roles: frozenset[ProcessRole]
     database: Database
     sealer: Sealer
-    actors: EmbeddedActors | AmqpActors
-    # None in a process without a worker.
+    messaging: Messaging
+    # None in a process without that role.
+    coordinator: Coordinator | None
+    worker: StepWorker | None
     runner: Runner | None
+    heartbeat: Heartbeat
     metrics: ProcessMetrics
-    # To be stopped last.
     tracer: Tracer
+    # Starts and stops everything but the API, the monitoring and the probes.
+    lifecycle: Lifecycle
 
 
 def build(
-    settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES, runner_factory: RunnerFactory | None = None
-) -> Installation:
-    """Build one process; `runner_factory` takes the place of the Ansible supervisor.
+    settings: Settings,
+    roles: frozenset[ProcessRole] = ALL_ROLES,
+    runner_factory: RunnerFactory | None = None,
+    *,
+    consume: bool = True,
+) -> Process:
+    """Build one process; without a broker it does everything, and the caller holds `only_instance`.
 
-    Without a broker one process does everything, and the caller holds `only_instance`.
+    Args:
+        settings: Read and checked.
+
+        roles: The roles of the process.
+
+        runner_factory: Takes the place of the Ansible supervisor.
+
+        consume: False if the caller runs the Dramatiq worker: starts it afterwards and stops it before.
 
     Raises:
         StartError: A setting makes a start impossible.
@@ -83,13 +105,11 @@ def build(
     prepare_schema(database)
     if settings.broker_url is None and roles != ALL_ROLES:
         raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
-    parts = _Parts(settings, database, load_sealer(settings), roles, has_ansible=runner_factory is None)
-    if settings.broker_url is None:
-        return parts.embedded(runner_factory or parts.supervisor)
-    return parts.distributed(settings.broker_url.get_secret_value(), roles, runner_factory or parts.supervisor)
+    builder = _Builder(settings, database, load_sealer(settings), roles, has_ansible=runner_factory is None)
+    return builder.process(runner_factory or builder.supervisor, consume=consume)
 
 
-class _Parts:
+class _Builder:
     """Builds the parts of one process."""
 
     def __init__(
@@ -97,9 +117,9 @@ class _Parts:
         settings: Settings,
         database: Database,
         sealer: Sealer,
-        roles: frozenset[ProcessRole] = ALL_ROLES,
+        roles: frozenset[ProcessRole],
         *,
-        has_ansible: bool = True,
+        has_ansible: bool,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -107,9 +127,6 @@ class _Parts:
         self._metrics = ProcessMetrics()
         self._inspector = site_inspector(settings)
         self._site_rules = EligibilityRules(simplex_only=not settings.allow_duplex)
-        self._retention = Retention(
-            history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days)
-        )
         # Two machines may have one host name; a worker takes back only what a process of its own machine left.
         self._owner = f"{settings.worker_name}@{machine_id()}/{uuid4()}"
         self._tracer = role_tracer(settings, roles, self._owner)
@@ -119,34 +136,50 @@ class _Parts:
         self._roles = roles
         self._has_ansible = has_ansible
 
-    def embedded(self, factory: RunnerFactory) -> Installation:
-        messages = InProcessMessages(self._database, self._owner, self._tracer)
-        self._database.attach_relay(self._owner, messages.relay.wake)
-        coordinator = self._coordinator()
-        tools = self._tools()
-        actors = EmbeddedActors(
-            self._database, messages, coordinator, tools, self._retention, self._webhooks(), self._process()
+    def process(self, runner_factory: RunnerFactory, *, consume: bool) -> Process:
+        """Build the process; its parts differ by its roles and its messaging alone."""
+        messaging, database = self._messaging(), self._database
+        relay = PeriodicThread("outbox-relay", OutboxRelay(database, messaging.publish, self._owner).relay, LOOK_S)
+        database.attach_relay(self._owner, relay.wake)
+        coordinator = self._coordinator() if ProcessRole.COORDINATOR in self._roles else None
+        tools = self._tools() if ProcessRole.WORKER in self._roles else None
+        worker = StepWorker(tools) if tools is not None else None
+        heartbeat = Heartbeat(database, self._reported_process(), worker)
+        runner: Runner | None = None
+        worker_threads: WorkerThreads | None = None
+        if coordinator is not None:
+            messaging.declare_coordinator(coordinator)
+        if worker is not None and tools is not None:
+            messaging.declare_worker(worker, tools, heartbeat.wake)
+            runner = runner_factory(worker.finished)
+            worker_threads = WorkerThreads(database, worker, tools, runner, heartbeat.wake)
+        parts = [
+            *messaging.connection_parts(),
+            *(worker_threads.recovery_parts() if worker_threads else []),
+            *messaging.event_parts(),
+            # After the recovery: under a worker's name that is taken it would replace the row of the living worker.
+            Part(name="heartbeat", start=heartbeat.start, stop=heartbeat.stop),
+            *([self._webhooks()] if coordinator else []),
+            # Before the worker: at the stop it publishes the runs that the worker hands over.
+            relay.part(),
+            *([worker_threads.part()] if worker_threads else []),
+            *([dramatiq_part(messaging.broker)] if consume else []),
+            *(self._coordinator_parts(coordinator) if coordinator else []),
+        ]
+        return Process(
+            settings=self._settings,
+            roles=self._roles,
+            database=database,
+            sealer=self._sealer,
+            messaging=messaging,
+            coordinator=coordinator,
+            worker=worker,
+            runner=runner,
+            heartbeat=heartbeat,
+            metrics=self._metrics,
+            tracer=self._tracer,
+            lifecycle=Lifecycle(parts),
         )
-        return self._installation(actors, factory(actors.worker.finished))
-
-    def distributed(self, url: str, roles: frozenset[ProcessRole], factory: RunnerFactory) -> Installation:
-        with self._database.read() as connection:
-            source = event_source(installation_id(connection))
-        name = f"prestager {'+'.join(sorted(roles))} {self._settings.worker_name}"
-        messages = AmqpMessages(url, name=name, source=source, tracer=self._tracer)
-        relay = amqp_relay(self._database, messages, self._owner)
-        self._database.attach_relay(self._owner, relay.wake)
-        actors = AmqpActors(
-            self._database,
-            messages,
-            relay=relay,
-            retention=self._retention,
-            coordinator=self._coordinator() if ProcessRole.COORDINATOR in roles else None,
-            tools=self._tools() if ProcessRole.WORKER in roles else None,
-            webhooks=self._webhooks() if ProcessRole.COORDINATOR in roles else None,
-            process=self._process(),
-        )
-        return self._installation(actors, factory(actors.worker.finished) if ProcessRole.WORKER in roles else None)
 
     def supervisor(self, on_finished: OnFinished) -> Runner:
         return Supervisor(
@@ -156,18 +189,26 @@ class _Parts:
             ansible=ansible_installation(self._settings),
         )
 
-    def _installation(self, actors: EmbeddedActors | AmqpActors, runner: Runner | None) -> Installation:
-        return Installation(
-            settings=self._settings,
-            database=self._database,
-            sealer=self._sealer,
-            actors=actors,
-            runner=runner,
-            metrics=self._metrics,
-            tracer=self._tracer,
-        )
+    def _messaging(self) -> Messaging:
+        if self._settings.broker_url is None:
+            return InProcessMessaging(self._database, self._tracer)
+        with self._database.read() as connection:
+            source = event_source(installation_id(connection))
+        name = f"prestager {'+'.join(sorted(self._roles))} {self._settings.worker_name}"
+        url = self._settings.broker_url.get_secret_value()
+        return AmqpMessaging(self._database, url, name=name, source=source, tracer=self._tracer)
 
-    def _process(self) -> ReportedProcess:
+    def _coordinator_parts(self, coordinator: Coordinator) -> list[Part]:
+        kept = Retention(
+            history=timedelta(days=self._settings.retention_days), audit=timedelta(days=self._settings.audit_days)
+        )
+        retention = HistoryRetention(self._database, kept)
+        return [
+            PeriodicThread("retention", retention.purge, PURGE_S).part(),
+            PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S).part(),
+        ]
+
+    def _reported_process(self) -> ReportedProcess:
         settings, is_worker = self._settings, ProcessRole.WORKER in self._roles
         identity = ProcessIdentity(
             process=self._owner,
@@ -199,15 +240,15 @@ class _Parts:
             tracer=self._tracer,
         )
 
-    def _webhooks(self) -> WebhookSenderThread:
+    def _webhooks(self) -> Part:
         settings = self._settings
-        book = WebhookRepository(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
+        repository = WebhookRepository(self._database, self._owner, settings.webhook_give_up_days * _DAY_S)
 
         def make() -> WebhookSender:
             receivers = WebhookClient(ca_file=settings.webhook_ca_file, allowed=settings.webhook_networks)
-            return WebhookSender(book, self._sealer, receivers, self._metrics)
+            return WebhookSender(repository, self._sealer, receivers, self._metrics)
 
-        return WebhookSenderThread(make)
+        return WebhookSenderThread(make).part()
 
     def _playbooks(self, *, runs_playbooks: bool) -> PlaybookReadiness:
         settings = self._settings
@@ -240,3 +281,29 @@ class _Parts:
             software=ControllerSoftware(software_lister(self._settings), self._settings.release),
             tracer=self._tracer,
         )
+
+
+def role_tracer(settings: Settings, roles: frozenset[ProcessRole], owner: str) -> Tracer:
+    """Return the tracer of a process; `owner` is its unique name.
+
+    Raises:
+        StartError: Traces are wanted and the extra for them, or what it needs, is not there.
+    """
+    if settings.tracing == "off":
+        return NULL_TRACER
+    # Known by its role too: many processes are one service.
+    resource = {
+        "service.name": "prestager",
+        "service.version": program_version(),
+        "service.instance.id": owner,
+        "prestager.role": "+".join(sorted(roles)),
+    }
+    try:
+        return open_tracer(
+            endpoint=settings.tracing_endpoint,
+            headers=read_headers(settings.tracing_headers_file.read_text()) if settings.tracing_headers_file else {},
+            ratio=settings.tracing_ratio,
+            resource=resource,
+        )
+    except TracingUnavailableError as error:
+        raise StartError(f"PRESTAGER_TRACING=otlp: {error}") from error

@@ -34,7 +34,7 @@ from messages.commands import Answer, Command, CommandType
 from monitoring.logging import configure_logs
 from runner.fake import FakeRunEnd, FakeRunner
 from service.settings import Settings
-from service.wiring import Installation, build
+from service.wiring import Process, build
 from statemachine.host_keys import HostKeyPolicy
 
 SIZES: Final = (100, 1000, 5000)
@@ -89,7 +89,7 @@ def measure(
     sites: int,
     width: int,
     delay_s: float,
-    beside: Callable[[Installation], AbstractContextManager[object]] = nullcontext,
+    beside: Callable[[Process], AbstractContextManager[object]] = nullcontext,
 ) -> Figures:
     """Run one strategy over `sites` sites whose playbooks do nothing for `delay_s` seconds, with `beside` around it."""
     with (
@@ -122,7 +122,7 @@ def measure(
 
 
 @contextmanager
-def _service(directory: Path, delay_s: float) -> Iterator[Installation]:
+def _service(directory: Path, delay_s: float) -> Iterator[Process]:
     # Images are staged too, so that every site has four phases.
     deploy = directory / "deploy" / "23.09"
     deploy.mkdir(parents=True)
@@ -139,15 +139,15 @@ def _service(directory: Path, delay_s: float) -> Iterator[Installation]:
         settings,
         runner_factory=lambda on_finished: FakeRunner(slots=WIDTH, on_finished=on_finished, decide=lambda _: end),
     )
-    service.actors.start(service.runner)
+    service.lifecycle.start()
     try:
         yield service
     finally:
-        service.actors.stop()
+        service.lifecycle.stop()
         service.database.close()
 
 
-def _add_sites(service: Installation, count: int) -> None:
+def _add_sites(service: Process, count: int) -> None:
     at = datetime.now(UTC)
     rows = [
         read_new(
@@ -167,17 +167,17 @@ def _add_sites(service: Installation, count: int) -> None:
         connection.execute(insert(subclouds), rows)
 
 
-def _send(service: Installation, kind: CommandType, data: dict[str, Any]) -> Answer:
+def _send(service: Process, kind: CommandType, data: dict[str, Any]) -> Answer:
     command = Command(type=kind, data=data)
     sealed = service.sealer.seal(b64encode(b"x").decode(), bound_to=command.id)
     command = command.model_copy(update={"sealed_password": sealed})
-    answer = asyncio.run(service.actors.transport(60).request(command))
+    answer = asyncio.run(service.messaging.command_transport(60).request(command))
     if answer.status != 200:
         raise SystemExit(f"{kind} was answered {answer.status}: {answer.detail}")
     return answer
 
 
-def _timed(service: Installation, kind: CommandType, data: dict[str, Any]) -> float:
+def _timed(service: Process, kind: CommandType, data: dict[str, Any]) -> float:
     began = monotonic()
     _send(service, kind, data)
     return monotonic() - began
@@ -188,7 +188,7 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _await_end(service: Installation) -> None:
+def _await_end(service: Process) -> None:
     deadline, pause = monotonic() + _PATIENCE_S, Event()
     while True:
         with service.database.read() as connection:
@@ -201,7 +201,7 @@ def _await_end(service: Installation) -> None:
         pause.wait(0.2)
 
 
-def _gaps_ms(service: Installation) -> Iterator[float]:
+def _gaps_ms(service: Process) -> Iterator[float]:
     """Yield the time from the end of each run to the start of the site's next one, where nothing was waited for."""
     with service.database.read() as connection:
         rows = connection.execute(
@@ -215,9 +215,9 @@ def _gaps_ms(service: Installation) -> Iterator[float]:
             yield (later.started_at - earlier.finished_at).total_seconds() * 1000
 
 
-def _abort_statements(service: Installation, request: dict[str, Any]) -> int:
+def _abort_statements(service: Process, request: dict[str, Any]) -> int:
     # Nothing starts, so that every step waits and the abort is alone.
-    service.actors.worker.drain()
+    service.worker.drain()
     _send(service, CommandType.STRATEGY_CREATE, request)
     _send(service, CommandType.STRATEGY_APPLY, {})
     statements: list[str] = []
@@ -229,7 +229,7 @@ def _abort_statements(service: Installation, request: dict[str, Any]) -> int:
             statements.append(details[2])
 
     event.listen(service.database.writer_engine, "before_cursor_execute", count)
-    service.actors.coordinator.execute(Command(type=CommandType.STRATEGY_ABORT, data={}))
+    service.coordinator.execute(Command(type=CommandType.STRATEGY_ABORT, data={}))
     event.remove(service.database.writer_engine, "before_cursor_execute", count)
     with service.database.read() as connection:
         aborted = connection.execute(select(func.count()).where(steps.c.state == "aborted")).scalar_one()

@@ -29,7 +29,7 @@ from messages.commands import CommandType
 from runner.capacity import raise_descriptor_limit
 from runner.fake import FakeRunner
 from service.settings import Settings
-from service.wiring import Installation, build
+from service.wiring import Process, build
 from simulator.certificates import Authority
 from simulator.site_spec import Account, SiteSpec
 from simulator.sites_api import serve_sites
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         return _measure(service, count)
 
 
-def _measure(service: Installation, count: int) -> int:
+def _measure(service: Process, count: int) -> int:
     _add_sites(service, count)
     # `max-parallel-subclouds` is how many are asked at once.
     request = {"type": "prestage", "subcloud-apply-type": "parallel", "max-parallel-subclouds": WIDTH}
@@ -78,7 +78,7 @@ def _measure(service: Installation, count: int) -> int:
 
 
 @contextmanager
-def _service(directory: Path) -> Iterator[Installation]:
+def _service(directory: Path) -> Iterator[Process]:
     settings = Settings(
         data_dir=directory / "data",
         release="23.09",
@@ -91,11 +91,11 @@ def _service(directory: Path) -> Iterator[Installation]:
         site_urls_file=directory / "urls.toml",
     )
     service = build(settings, runner_factory=lambda on_finished: FakeRunner(slots=WIDTH, on_finished=on_finished))
-    service.actors.start(service.runner)
+    service.lifecycle.start()
     try:
         yield service
     finally:
-        service.actors.stop()
+        service.lifecycle.stop()
         service.database.close()
 
 

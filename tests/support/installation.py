@@ -234,8 +234,8 @@ class StartedInstallation(Installation):
         self.process = wiring.build(self.settings, roles, None if with_ansible else runner_factory or pretend)
         super().__init__(self.process.database, None, self.process.sealer)
         self.loop = LoopThread()
-        self.transport = self.process.actors.transport(ANSWER_S)
-        self.process.actors.start(self.process.runner)
+        self.transport = self.process.messaging.command_transport(ANSWER_S)
+        self.process.lifecycle.start()
         self._stopped = False
 
     @staticmethod
@@ -264,7 +264,7 @@ class StartedInstallation(Installation):
         if isinstance(self.transport, AmqpTransport):
             self.loop.do(self.transport.close())
         self.loop.close()
-        self.process.actors.stop()
+        self.process.lifecycle.stop()
         self.database.close()
 
     def state(self) -> str:

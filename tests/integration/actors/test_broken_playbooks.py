@@ -42,7 +42,7 @@ class Loader:
 
 def load_with(installation: StartedInstallation, loader: Loader) -> PlaybookReadiness:
     """Let the worker of an installation load its playbooks."""
-    playbooks = installation.process.actors.worker.playbooks
+    playbooks = installation.process.worker.playbooks
     playbooks._loader = loader
     playbooks.check()
     return playbooks

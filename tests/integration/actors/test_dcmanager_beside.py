@@ -142,7 +142,7 @@ def installation(build: Callable[..., StartedInstallation], sites: SitesThread) 
 
 def _forget(installation: StartedInstallation) -> None:
     """Let the next who asks get a new list, as after 10 s."""
-    installation.process.actors.worker._precheck._dcmanager._question = None
+    installation.process.worker._precheck._dcmanager._question = None
 
 
 def test_precheck_skips_what_dcmanager_has_begun_since(installation: StartedInstallation, sites: SitesThread) -> None:

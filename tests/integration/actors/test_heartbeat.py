@@ -78,7 +78,7 @@ def test_a_stop_in_order_removes_the_row(build: Callable[..., StartedInstallatio
     """A process that was asked to stop is not taken for a lost one."""
     installation = build()
     wait_for(lambda: rows(installation.database))
-    installation.process.actors.stop()
+    installation.process.lifecycle.stop()
 
     assert [] == rows(installation.database)
 
@@ -91,8 +91,8 @@ def test_what_changes_is_reported(build: Callable[..., StartedInstallation], fak
     assert installation.create().status == 200
     assert installation.verb("apply").status == 200
     wait_for(lambda: "prestage_sw_packages" in fake_playbooks.played("site"))
-    installation.process.actors.worker.drain()
-    heartbeat = installation.process.actors._engine.heartbeat
+    installation.process.worker.drain()
+    heartbeat = installation.process.heartbeat
     assert heartbeat is not None
 
     heartbeat.beat()

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
-from unittest.mock import Mock
 
 import pytest
 from dramatiq import Message
@@ -15,7 +14,6 @@ from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from db.schema import events
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
-from service.lifecycle import Engine, EngineRun
 from service.periodic_thread import PeriodicThread
 from tests.support.installation import StartedInstallation
 
@@ -128,27 +126,6 @@ class TestLoop:
         assert again.wait(5)
         loop.stop()
         loop.stop()
-
-
-def test_webhooks_end_beside_playbooks() -> None:
-    """A receiver that does not answer puts nothing off: webhooks are told to end first, and waited for last."""
-    parts = Mock()
-    engine = Engine(
-        database=parts.database,
-        broker=parts.broker,
-        relay=parts.relay,
-        coordinator=None,
-        worker_loops=parts.worker,
-        retention=parts.retention,
-        webhooks=parts.webhooks,
-    )
-    run = EngineRun(engine, consume=False)
-    parts.reset_mock()
-    run.stop()
-
-    assert ["worker.drain", "webhooks.drain", "worker.stop", "relay.stop", "webhooks.stop"] == [
-        called[0] for called in parts.mock_calls
-    ]
 
 
 def test_without_a_broker_no_event_waits_for_one(build: Callable[..., StartedInstallation]) -> None:

@@ -57,7 +57,7 @@ def test_the_list_is_passed(
     """The packages playbook of each site gets the list that the controller was asked for once, no other does."""
     installation = build(playbooks_dir=playbooks)
     lister = Lister()
-    installation.process.actors.worker._tools.software._lister = lister
+    installation.process.worker._tools.software._lister = lister
     (installation.settings.feed_dir / "rel-24.09" / "ostree_repo").mkdir(parents=True)
     (installation.settings.feed_dir / "rel-24.09" / "ostree_repo" / "config").touch()
     for name in ("a", "b"):
@@ -80,7 +80,7 @@ def test_an_install_gets_none(
     """A prestage for an installation asks for no list and needs no repository."""
     installation = build(playbooks_dir=playbooks)
     lister = Lister()
-    installation.process.actors.worker._tools.software._lister = lister
+    installation.process.worker._tools.software._lister = lister
     installation.add_site("a")
 
     assert "complete" == installation.run_strategy(release="24.09")

@@ -78,7 +78,7 @@ def test_no_site_is_worked_on_twice_at_once(
     def repeated() -> bool:
         for row in installation.rows(runs):
             actor = "inspect_site" if row["phase"] == "prestage-precheck" else "stage_content"
-            installation.process.actors._messages.actors.publish(actor, row["id"])
+            installation.process.messaging.actors.publish(actor, row["id"])
         return installation.state() == "complete"
 
     wait_for(repeated)
@@ -237,7 +237,7 @@ def test_an_accepted_apply_is_driven_whoever_dies(
     installation.create()
     installation.stop()
     # The coordinator commits and the process dies: no message, no worker, no loop.
-    alone = Coordinator(installation.database, DeclaredInspector(), installation.process.actors.coordinator._rules)
+    alone = Coordinator(installation.database, DeclaredInspector(), installation.process.coordinator._rules)
     installation.coordinator = alone
     installation.execute = alone.execute  # type: ignore[method-assign]
     assert 200 == installation.verb("apply").status

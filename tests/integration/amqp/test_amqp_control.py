@@ -92,19 +92,19 @@ def test_an_undrained_worker_takes_runs_again(host: VirtualHost, start: Callable
     node.create()
     node.verb("apply")
     wait_for(lambda: reported_draining(node) == [True])
-    before = worker.process.actors.worker.is_draining
+    before = worker.process.worker.is_draining
 
     assert [HintAnswer(worker="first", running=0)] == asked(host, "first", "undrain")
     wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
     wait_for(lambda: reported_draining(node) == [False])
     assert ["first"] == [answer.worker for answer in asked(host, None, "undrain")]
-    assert (True, False) == (before, worker.process.actors.worker.is_draining)
+    assert (True, False) == (before, worker.process.worker.is_draining)
 
 
 def test_a_worker_that_stops_is_not_undrained(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """A hint that comes while a process stops does not have it take runs again."""
     node = start(roles=WORKER, worker_name="first")
-    worker = node.process.actors.worker
+    worker = node.process.worker
     worker.end()
 
     worker.undrain()

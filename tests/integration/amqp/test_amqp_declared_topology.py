@@ -14,7 +14,6 @@ from messages.commands import Command, CommandType
 from messages.errors import TransportUnavailableError
 from messages.queues import COMMANDS, PREPARE, WORKER_QUEUES
 from messages.queues import COORDINATOR as COORDINATOR_QUEUE
-from service.distributed import AmqpActors
 from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
 from tests.support.virtual_host import END_S, VirtualHost
@@ -49,9 +48,7 @@ def outsider(host: VirtualHost) -> str:
 
 def broker_fault(node: StartedInstallation) -> str | None:
     """Return what readiness says of the broker."""
-    actors = node.process.actors
-    assert isinstance(actors, AmqpActors)
-    return actors.broker_fault()
+    return node.process.messaging.checks["broker"]()
 
 
 def delete(host: VirtualHost, *queues: str) -> None:

@@ -51,7 +51,7 @@ class TestEvents:
         assert [str(row["id"]) for row in rows] == [document["id"] for document in documents]
         assert [f"io.prestager.event.{row['type']}" for row in rows] == [document["type"] for document in documents]
         assert {"1.0"} == {document["specversion"] for document in documents}
-        assert {node.process.actors._messages.source} == {document["source"] for document in documents}
+        assert {node.process.messaging.source} == {document["source"] for document in documents}
         assert "io.prestager.event.strategy.prestage.complete" == documents[-1]["type"]
 
     def test_at_least_once(

@@ -49,7 +49,7 @@ class TestIngress:
     ) -> None:
         """The source of our own API is believed only where RabbitMQ vouches that our own user published."""
         node = start(roles=COORDINATOR_ONLY)
-        own = node.process.actors._messages.source
+        own = node.process.messaging.source
         forged = requester.ask(command_event("group.create", source=own, **GROUP))
         marked = requester.ask(
             command_event("group.create", source=own, **GROUP), headers={PUBLISHED_BY: host.server.user}

@@ -88,7 +88,7 @@ def test_mixed_content_at_once(processes: list[StartedInstallation]) -> None:
 def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """After a request that got no answer in time, other content under its id gets 409 and never the late answer."""
     api = start(roles=frozenset({ProcessRole.API}))
-    hasty = api.process.actors.transport(0.2)
+    hasty = api.process.messaging.command_transport(0.2)
 
     async def give_up() -> None:
         # Expires only if no coordinator takes it: it is given no time to expire in the queue.

@@ -26,7 +26,7 @@ from db.tokens import Role, TokenStore
 from messages.commands import Command, CommandType
 from runner.fake import FakeRunEnd, FakeRunner
 from service.settings import Settings
-from service.wiring import Installation, build
+from service.wiring import Process, build
 from statemachine.host_keys import HostKeyPolicy
 from tests.support.waiting import wait_for
 
@@ -66,25 +66,25 @@ def served_installation(data_dir: Path) -> Iterator[Served]:
     )
     try:
         token = TokenStore(installation.database).create_token("fuzzer", Role.ADMIN)
-        installation.actors.start(installation.runner)
+        installation.lifecycle.start()
         try:
             _fill(installation)
             with _serving(_app(installation)) as url:
                 yield Served(url, token)
         finally:
-            installation.actors.stop()
+            installation.lifecycle.stop()
     finally:
         installation.database.close()
 
 
-def _app(installation: Installation) -> web.Application:
+def _app(installation: Process) -> web.Application:
     async def readiness() -> Mapping[str, str | None]:
         return {"database": None}
 
     return create_app(
         documents=Documents(make_documents),
         database=installation.database,
-        transport=installation.actors.transport(_COMMAND_S),
+        transport=installation.messaging.command_transport(_COMMAND_S),
         sealer=installation.sealer,
         authenticator=TokenAuthenticator(TokenStore(installation.database)),
         readiness=readiness,
@@ -92,7 +92,7 @@ def _app(installation: Installation) -> web.Application:
     )
 
 
-def _fill(installation: Installation) -> None:
+def _fill(installation: Process) -> None:
     """Make the group and the sites that the examples of the document are about, and a strategy that is history."""
     ask = partial(_ask, installation)
     ask(CommandType.GROUP_CREATE, data={"name": "north", "description": "north"})
@@ -105,17 +105,17 @@ def _fill(installation: Installation) -> None:
 
 
 def _ask(
-    installation: Installation, kind: CommandType, *, data: Mapping[str, Any] | None = None, with_password: bool = False
+    installation: Process, kind: CommandType, *, data: Mapping[str, Any] | None = None, with_password: bool = False
 ) -> None:
     command = Command(type=kind, data=dict(data or {}))
     if with_password:
         sealed = installation.sealer.seal("secret", bound_to=command.id)
         command = command.model_copy(update={"sealed_password": sealed})
-    answer = asyncio.run(installation.actors.transport(_COMMAND_S).request(command))
+    answer = asyncio.run(installation.messaging.command_transport(_COMMAND_S).request(command))
     assert answer.status == 200, answer.detail
 
 
-def _state(installation: Installation) -> str:
+def _state(installation: Process) -> str:
     with installation.database.read() as connection:
         return str(connection.execute(select(strategies.c.state)).scalar_one())
 

@@ -27,7 +27,7 @@ from messages.host_keys import parse_host_keys
 from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, PlaybookJob
 from service.settings import Settings
-from service.wiring import Installation, build
+from service.wiring import Process, build
 from tests.support.migrated_database import place_migrated
 from tests.support.waiting import wait_for
 
@@ -145,12 +145,10 @@ class Prestager:
             **settings,
         }
         self.settings = Settings(**given)
-        self.installation: Installation = build(
-            self.settings, runner_factory=None if with_ansible else self._pretending
-        )
+        self.installation: Process = build(self.settings, runner_factory=None if with_ansible else self._pretending)
         self.database: Database = self.installation.database
-        self.installation.actors.start(self.installation.runner)
-        self._transport = self.installation.actors.transport(END_S)
+        self.installation.lifecycle.start()
+        self._transport = self.installation.messaging.command_transport(END_S)
 
     def _pretending(self, done: OnFinished) -> FakeRunner:
         def decide(job: PlaybookJob) -> FakeRunEnd:
@@ -172,7 +170,7 @@ class Prestager:
 
     def stop(self) -> None:
         """Stop the installation."""
-        self.installation.actors.stop()
+        self.installation.lifecycle.stop()
         self.database.close()
 
     def ask(self, kind: CommandType, subject: str | None = None, *, admin: bool = True, **data: Any) -> Answer:

@@ -88,7 +88,7 @@ class TestWays:
             prestager.add("edge-1", proxy.port)
             prestager.begin("edge-1")
             wait_for(lambda: marked(worker))
-            prestager.installation.actors.stop()
+            prestager.installation.lifecycle.stop()
 
             assert [] == marked(worker)
         assert prestager.last_step("edge-1")["finished_at"] is None

@@ -53,7 +53,7 @@ class Service:
         )
         self.port = free_port()
         self._installation = build(settings, runner_factory=lambda finished: FakeRunner(slots=10, on_finished=finished))
-        self._installation.actors.start(self._installation.runner)
+        self._installation.lifecycle.start()
         self._authenticator = KeystoneAuthenticator(identity(keystone), timeout_s=4.0, cache_s=60.0)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -67,7 +67,7 @@ class Service:
         self._thread.join()
         self._loop.close()
         self._authenticator.close()
-        self._installation.actors.stop()
+        self._installation.lifecycle.stop()
         self._installation.database.close()
 
     async def _serve(self) -> web.AppRunner:
@@ -77,7 +77,7 @@ class Service:
         app = create_app(
             documents=Documents(make_documents),
             database=self._installation.database,
-            transport=self._installation.actors.transport(30.0),
+            transport=self._installation.messaging.command_transport(30.0),
             sealer=self._installation.sealer,
             authenticator=self._authenticator,
             readiness=readiness,

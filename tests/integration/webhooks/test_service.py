@@ -15,16 +15,16 @@ from messages.commands import Answer, Command, CommandType
 from runner.fake import FakeRunner
 from service.periodic_thread import dead_threads
 from service.settings import Settings
-from service.wiring import Installation, build
+from service.wiring import Process, build
 from tests.integration.webhooks.webhook_installation import SECRET
 from tests.support.verifying_receiver import verifying
 
 
-def ask(installation: Installation, kind: CommandType, subject: str | None = None, **data: object) -> Answer:
+def ask(installation: Process, kind: CommandType, subject: str | None = None, **data: object) -> Answer:
     """Send a command through the transport, with a sealed secret."""
     command = Command(type=kind, subject=subject, data=data)
     sealed = installation.sealer.seal(SECRET, bound_to=command.id)
-    transport = installation.actors.transport(30.0)
+    transport = installation.messaging.command_transport(30.0)
     return asyncio.run(transport.request(command.model_copy(update={"sealed_password": sealed})))
 
 
@@ -38,7 +38,7 @@ def test_a_service_sends(tmp_path: Path) -> None:
         webhook_allow_networks="127.0.0.1/32",
     )
     installation = build(settings, runner_factory=lambda done: FakeRunner(slots=1, on_finished=done))
-    installation.actors.start(installation.runner)
+    installation.lifecycle.start()
     try:
         with verifying(SECRET) as receiver:
             made = ask(installation, CommandType.WEBHOOK_CREATE, name="ops", url=receiver.url, types=["subcloud."])
@@ -47,7 +47,7 @@ def test_a_service_sends(tmp_path: Path) -> None:
             event = receiver.next()
         alive = dead_threads()
     finally:
-        installation.actors.stop()
+        installation.lifecycle.stop()
     with installation.database.read() as connection:
         claimed_by = connection.execute(select(webhooks.c.claimed_by)).scalar_one()
     installation.database.close()

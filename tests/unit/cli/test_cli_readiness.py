@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service import readiness
-from service.readiness import Readiness
+from service.readiness import ReadinessReporter
 from tests.support.waiting import wait_for
 
 
@@ -26,8 +26,8 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 async def test_systemd_is_told(listener: socket.socket) -> None:
     """Ready, alive, and at the end that it stops; children do not inherit whom to tell."""
     environment = {"NOTIFY_SOCKET": listener.getsockname()}
-    told, stop = Readiness(None, environment), asyncio.Event()
-    telling = asyncio.create_task(told.tell_until_stopped(stop))
+    told, stop = ReadinessReporter(None, environment), asyncio.Event()
+    telling = asyncio.create_task(told.report_until(stop))
     first = [await asyncio.to_thread(listener.recv, 100) for _ in range(2)]
     stop.set()
     await telling
@@ -42,10 +42,10 @@ async def test_the_file_lives_as_long_as_the_service_is_ready(tmp_path: Path, mo
     monkeypatch.setattr(readiness, "BEAT_S", 0.01)
     file, stop = tmp_path / "ready", asyncio.Event()
     file.touch()
-    told = Readiness(file, {})
+    told = ReadinessReporter(file, {})
     assert not file.exists()
 
-    telling = asyncio.create_task(told.tell_until_stopped(stop))
+    telling = asyncio.create_task(told.report_until(stop))
     await asyncio.to_thread(wait_for, file.exists, 5)
     first = file.stat().st_mtime_ns
     await asyncio.to_thread(wait_for, lambda: file.stat().st_mtime_ns != first, 5)
@@ -60,4 +60,4 @@ async def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     stop = asyncio.Event()
     stop.set()
 
-    await Readiness(tmp_path / "none" / "ready", {"NOTIFY_SOCKET": "@nobody-listens-here"}).tell_until_stopped(stop)
+    await ReadinessReporter(tmp_path / "none" / "ready", {"NOTIFY_SOCKET": "@nobody-listens-here"}).report_until(stop)
