@@ -27,7 +27,7 @@ _RUN_FILES_BYTES: Final = _MIB
 
 
 def settings_findings(settings: Settings) -> Iterator[Finding]:
-    """Judge what the settings name, playbooks among it."""
+    """Check what the settings name, playbooks among it."""
     faults = start_faults(settings)
     if not faults:
         yield ok("settings", f"complete; all playbooks are in {settings.playbooks_dir}.")
@@ -50,7 +50,7 @@ def _playbooks(settings: Settings) -> Finding:
 
 
 def room_findings(settings: Settings) -> Iterator[Finding]:
-    """Judge room for data, for the files of runs, and for the processes of runs."""
+    """Check the room for data, for the files of runs, and for the processes of runs."""
     if settings.sqlalchemy_url.startswith("sqlite"):
         yield _data_room(settings.data_dir)
     else:
