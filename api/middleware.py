@@ -17,8 +17,7 @@ from api.error_response import error_response
 from api.errors import RETRY_AFTER, ApiError
 from db.errors import DatabaseUnavailableError
 from messages.dcmanager import not_served_path
-from tracing.log_context import LogContext
-from tracing.tracer import Kind, Tracer, parse_traceparent
+from tracing.tracer import Kind, LogContext, Tracer, parse_traceparent
 
 # Asked every few seconds by machines.
 PROBES: Final = frozenset({"/livez", "/readyz", "/startupz"})

@@ -14,7 +14,7 @@ import structlog
 from structlog.types import Processor
 
 from monitoring.redaction import redact
-from tracing.log_context import add_context
+from tracing.tracer import add_context
 
 # Their records below warning are of no use to operators.
 _QUIET: Final = (

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from simulator.faults import unauthorized
-from simulator.site_spec import Account, SiteSpec
+from simulator.site_spec import Account, SiteSpec, unauthorized
 
 SUBJECT_TOKEN: Final = "X-Subject-Token"  # noqa: S105 - a header's name
 AUTH_TOKEN: Final = "X-Auth-Token"  # noqa: S105 - a header's name

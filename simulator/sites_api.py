@@ -20,9 +20,8 @@ from weakref import WeakSet
 from aiohttp import web
 
 from simulator import sysinv_api
-from simulator.faults import FaultKind, faulty_response, sysinv_error, unauthorized
 from simulator.keystone_api import AUTH_TOKEN, Keystone
-from simulator.site_spec import EVERYTHING, SiteSpec
+from simulator.site_spec import EVERYTHING, FaultKind, SiteSpec, faulty_response, sysinv_error, unauthorized
 
 _BACKLOG: Final = 128
 # How long answers in progress are waited for at the end, in seconds.

@@ -10,8 +10,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from aiohttp import web
 
-from simulator.faults import sysinv_error
-from simulator.site_spec import SiteSpec
+from simulator.site_spec import SiteSpec, sysinv_error
 
 _CREATED_AT: Final = "2026-03-01T10:00:00.000000+00:00"
 

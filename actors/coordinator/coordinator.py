@@ -36,8 +36,7 @@ from sites.errors import InspectionError
 from sites.inspector import ControllerCheck, DeclaredControllerCheck, Inspector
 from statemachine.actions import Action, ExpireRun
 from statemachine.plan import plan
-from tracing.log_context import LogContext
-from tracing.tracer import NULL_TRACER, Kind, Tracer
+from tracing.tracer import NULL_TRACER, Kind, LogContext, Tracer
 
 _log = structlog.get_logger(__name__)
 

@@ -14,8 +14,7 @@ from db.runs import RunAssignment
 from runner.interface import RunEnded
 from runner.progress import TaskEnd
 from statemachine.states import PHASES, RunOutcome
-from tracing.log_context import LogContext
-from tracing.tracer import NULL_SPAN, NULL_TRACER, Span, Tracer
+from tracing.tracer import NULL_SPAN, NULL_TRACER, LogContext, Span, Tracer
 
 # Text of these outcomes where the report has no sentence.
 _FAILURES: Final[Mapping[RunOutcome, str]] = {RunOutcome.FAILED: "failed", RunOutcome.LOST: "lost"}

@@ -8,8 +8,7 @@ from typing import Final
 from aiohttp.typedefs import Handler
 
 from api import groups, subclouds
-from apidocs.openapi.envelopes import GroupList, GroupMembers, SubcloudList
-from apidocs.openapi.operation import Body, Operation, Response
+from apidocs.openapi.operation import Body, GroupList, GroupMembers, Operation, Response, SubcloudList
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody

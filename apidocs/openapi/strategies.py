@@ -8,10 +8,14 @@ from typing import Final
 from aiohttp.typedefs import Handler
 
 from api import docs_routes, events, health, history, step_log, strategies
-from apidocs.openapi.envelopes import (
+from apidocs.openapi.operation import (
     Alive,
     AuditPage,
+    Body,
+    Header,
+    Operation,
     Ready,
+    Response,
     Started,
     StepList,
     StepPage,
@@ -20,7 +24,6 @@ from apidocs.openapi.envelopes import (
     Versions,
     WorkerList,
 )
-from apidocs.openapi.operation import Body, Header, Operation, Response
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.schemas import CreatedStrategy, HistoricStrategy, Step, Strategy

@@ -8,8 +8,7 @@ from typing import Final
 from aiohttp.typedefs import Handler
 
 from api import webhooks
-from apidocs.openapi.envelopes import DeliveryPage, WebhookList
-from apidocs.openapi.operation import Body, Operation, Response
+from apidocs.openapi.operation import Body, DeliveryPage, Operation, Response, WebhookList
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
 from messages.schemas import CountedWebhook, Delivery, WebhookCreated
 

@@ -12,8 +12,7 @@ from db.database import Database
 from db.encryption import Sealer
 from db.schema import commands, steps, strategies
 from messages.commands import CommandType
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import EVERYTHING, SiteSpec
+from simulator.site_spec import EVERYTHING, Fault, FaultKind, SiteSpec
 from sites.dcmanager import DcmanagerSubclouds
 from sites.errors import InspectionError
 from sites.inspector import DeclaredInspector

@@ -15,8 +15,7 @@ from sqlalchemy import event, insert, select, update
 from db.database import Database
 from db.schema import events, subclouds
 from messages.serializers import NO_ERRORS
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import SiteSpec
+from simulator.site_spec import Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.availability_probe import AvailabilityProbe, ProbeRules, Site, classify, site_of
 from sites.probes import ProbeAnswer, TcpProbe, sysinv_probe_factory, tcp_probe_factory

@@ -19,8 +19,7 @@ from db.schema import commands, events, steps
 from messages.commands import CommandType
 from runner.fake import FakeRunEnd
 from simulator.certificates import Authority
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import SiteSpec
+from simulator.site_spec import Fault, FaultKind, SiteSpec
 from sites.errors import InspectionError
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome

@@ -18,7 +18,7 @@ from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.otlp_collector import Collector
 from tests.support.waiting import wait_for
-from tracing.log_context import add_context
+from tracing.tracer import add_context
 
 SITES = ("edge-1", "edge-2", "edge-3")
 OF_RUN = {"run", "strategy", "step", "subcloud", "phase", "attempt"}

@@ -11,7 +11,7 @@ from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
 from tests.integration.runner.run_watch import Results
-from tracing.log_context import LogContext, add_context
+from tracing.tracer import LogContext, add_context
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAYBOOK = """

@@ -12,8 +12,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession
 
 from simulator.certificates import Authority
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import EVERYTHING, Account, SiteSpec
+from simulator.site_spec import EVERYTHING, Account, Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 
 

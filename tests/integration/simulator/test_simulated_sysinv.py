@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import Account, SiteSpec
+from simulator.site_spec import Account, Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from simulator.sysinv_api import health
 

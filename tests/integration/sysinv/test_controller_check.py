@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import EVERYTHING, SiteSpec
+from simulator.site_spec import EVERYTHING, Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.errors import InspectionError
 from sites.inspector import DeclaredControllerCheck

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulator.faults import Fault, FaultKind
+from simulator.site_spec import Fault, FaultKind
 from simulator.sites_api import ServedSite
 from sites.errors import InspectionError
 from sites.inspector import Reading

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import SiteSpec
+from simulator.site_spec import Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.errors import InspectionError
 from sites.sysinv.client import Address

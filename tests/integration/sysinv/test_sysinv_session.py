@@ -13,8 +13,7 @@ import pytest
 from aiohttp import web
 
 from simulator.certificates import Authority
-from simulator.faults import Fault, FaultKind
-from simulator.site_spec import SiteSpec
+from simulator.site_spec import Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.errors import ErrorKind as Kind
 from sites.errors import SiteRequestError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from threading import Thread
 
-from tracing.log_context import LogContext, add_context
-from tracing.tracer import active_traceparent
+from tracing.tracer import LogContext, active_traceparent, add_context
 
 HERE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
