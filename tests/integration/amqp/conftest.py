@@ -30,15 +30,15 @@ def host(shared_host: VirtualHost) -> VirtualHost:
 @pytest.fixture
 def start(tmp_path: Path, host: VirtualHost) -> Iterator[Callable[..., StartedInstallation]]:
     """Give a function that starts a process of one installation; all are stopped in the end."""
-    nodes: list[StartedInstallation] = []
+    installations: list[StartedInstallation] = []
 
     def begin(**options: Any) -> StartedInstallation:
-        nodes.append(Installation.over_rabbitmq(tmp_path, options.pop("url", host.url()), **options))
-        return nodes[-1]
+        installations.append(Installation.over_rabbitmq(tmp_path, options.pop("url", host.url()), **options))
+        return installations[-1]
 
     yield begin
-    for node in nodes:
-        node.stop()
+    for installation in installations:
+        installation.stop()
 
 
 @pytest.fixture

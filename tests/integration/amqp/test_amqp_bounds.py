@@ -241,7 +241,7 @@ class TestTransport:
         self, start: Callable[..., StartedInstallation], proxy: TcpProxy, transport: AmqpTransport
     ) -> None:
         """A command whose bytes left may still arrive: the caller is not told that nothing was changed."""
-        node = await asyncio.to_thread(start, roles=COORDINATOR)
+        installation = await asyncio.to_thread(start, roles=COORDINATOR)
         assert (await transport.request(add_group("first"))).status == 200
         proxy.swallow()
 
@@ -257,7 +257,7 @@ class TestTransport:
         proxy.pass_on()
 
         # The first does arrive here, for the network held its bytes; of the other a part may have been lost.
-        await asyncio.to_thread(wait_for, lambda: len(node.rows(commands)) >= 2)
+        await asyncio.to_thread(wait_for, lambda: len(installation.rows(commands)) >= 2)
         assert max(took) < LONGEST_S
         assert (await transport.request(add_group("fourth"))).status == 200
 
@@ -270,10 +270,10 @@ class TestTransport:
             await transport.request(add_group())
 
         ((properties, _),) = await asyncio.to_thread(host.dead_letters, COMMANDS, 1)
-        node = await asyncio.to_thread(start, roles=COORDINATOR)
+        installation = await asyncio.to_thread(start, roles=COORDINATOR)
         transport._timeout_s = 8
         answer = await transport.request(add_group("other"))
 
         assert "expired" == properties.headers["x-first-death-reason"]
         assert 200 == answer.status
-        assert 1 == len(node.rows(commands))
+        assert 1 == len(installation.rows(commands))

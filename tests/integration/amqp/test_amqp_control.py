@@ -48,9 +48,9 @@ def control_queues(host: VirtualHost) -> list[str]:
     return [name for name in host.server.queues(host.name) if name.startswith(f"{CONTROL}.")]
 
 
-def reported_draining(node: StartedInstallation) -> list[bool]:
+def reported_draining(installation: StartedInstallation) -> list[bool]:
     """Return what the workers' heartbeats say."""
-    with node.process.database.read() as connection:
+    with installation.process.database.read() as connection:
         return [row["draining"] for row in all_processes(connection) if row["slots"] is not None]
 
 
@@ -65,46 +65,46 @@ def test_a_draining_worker_finishes_and_takes_nothing(
         gate.wait(60)
         return FakeRunEnd(delay_s=0.0)
 
-    node = start(roles=NOT_WORKER)
+    installation = start(roles=NOT_WORKER)
     start(roles=WORKER, worker_name="first", playbooks=FakePlaybooks(held), slots=1)
-    node.add_site("a")
-    node.add_site("b")
-    node.create()
-    node.verb("apply")
+    installation.add_site("a")
+    installation.add_site("b")
+    installation.create()
+    installation.verb("apply")
     wait_for(lambda: first_jobs and control_queues(host))
 
     assert [HintAnswer(worker="first", running=1)] == asked(host, "first")
     start(roles=WORKER, worker_name="second")
     gate.set()
-    wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
+    wait_for(lambda: installation.rows(strategies)[0]["state"] == "complete")
 
-    assert ["complete", "complete"] == [row["state"] for row in node.rows(steps)]
+    assert ["complete", "complete"] == [row["state"] for row in installation.rows(steps)]
     assert 1 == len(first_jobs)
 
 
 def test_an_undrained_worker_takes_runs_again(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """What waited while a worker drained is done once it is undrained; repeating it changes nothing."""
-    node = start(roles=NOT_WORKER)
+    installation = start(roles=NOT_WORKER)
     worker = start(roles=WORKER, worker_name="first")
     wait_for(lambda: control_queues(host))
     asked(host, "first")
-    node.add_site("a")
-    node.create()
-    node.verb("apply")
-    wait_for(lambda: reported_draining(node) == [True])
+    installation.add_site("a")
+    installation.create()
+    installation.verb("apply")
+    wait_for(lambda: reported_draining(installation) == [True])
     before = worker.process.worker.is_draining
 
     assert [HintAnswer(worker="first", running=0)] == asked(host, "first", "undrain")
-    wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
-    wait_for(lambda: reported_draining(node) == [False])
+    wait_for(lambda: installation.rows(strategies)[0]["state"] == "complete")
+    wait_for(lambda: reported_draining(installation) == [False])
     assert ["first"] == [answer.worker for answer in asked(host, None, "undrain")]
     assert (True, False) == (before, worker.process.worker.is_draining)
 
 
 def test_a_worker_that_stops_is_not_undrained(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """A hint that comes while a process stops does not have it take runs again."""
-    node = start(roles=WORKER, worker_name="first")
-    worker = node.process.worker
+    installation = start(roles=WORKER, worker_name="first")
+    worker = installation.process.worker
     worker.end()
 
     worker.undrain()

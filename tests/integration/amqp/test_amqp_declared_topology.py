@@ -32,10 +32,10 @@ def publisher(host: VirtualHost) -> Iterator[Publisher]:
     made.stop()
 
 
-def answers(node: StartedInstallation) -> bool:
+def answers(installation: StartedInstallation) -> bool:
     """Tell whether a command reached the coordinator and was answered."""
     try:
-        node.execute(Command(type=CommandType.GROUP_DELETE, subject="none"))
+        installation.execute(Command(type=CommandType.GROUP_DELETE, subject="none"))
     except TransportUnavailableError:
         return False
     return True
@@ -46,9 +46,9 @@ def outsider(host: VirtualHost) -> str:
     return host.outsider(configure="")[1]
 
 
-def broker_fault(node: StartedInstallation) -> str | None:
+def broker_fault(installation: StartedInstallation) -> str | None:
     """Return what readiness says of the broker."""
-    return node.process.messaging.checks["broker"]()
+    return installation.process.messaging.checks["broker"]()
 
 
 def delete(host: VirtualHost, *queues: str) -> None:
@@ -60,12 +60,12 @@ def delete(host: VirtualHost, *queues: str) -> None:
 
 def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """When RabbitMQ has lost its queues while Prestager runs, commands are answered again without a restart."""
-    node = start(roles=COORDINATOR)
-    wait_for(lambda: answers(node), END_S)
+    installation = start(roles=COORDINATOR)
+    wait_for(lambda: answers(installation), END_S)
     delete(host, *(queue.name for queue in QUEUES))
 
-    wait_for(lambda: answers(node), END_S)
-    wait_for(lambda: broker_fault(node) is None, END_S)
+    wait_for(lambda: answers(installation), END_S)
+    wait_for(lambda: broker_fault(installation) is None, END_S)
 
 
 def test_the_first_start_consumes_what_is_there(
@@ -109,13 +109,13 @@ def test_the_topology_is_made_again_each_minute(host: VirtualHost, publisher: Pu
 def test_who_may_not_make_them(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """While a queue is missing that our user may not make, readiness says so; once it is there all is well."""
     delete(host, PREPARE)
-    node = start(roles=API, url=outsider(host))
-    wait_for(lambda: "cannot be made" in (broker_fault(node) or ""), END_S)
-    told = broker_fault(node) or ""
+    installation = start(roles=API, url=outsider(host))
+    wait_for(lambda: "cannot be made" in (broker_fault(installation) or ""), END_S)
+    told = broker_fault(installation) or ""
     host.clear()
 
     assert "its queues cannot be made: the broker refused: ACCESS_REFUSED" in told
-    wait_for(lambda: broker_fault(node) is None, END_S)
+    wait_for(lambda: broker_fault(installation) is None, END_S)
 
 
 def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
@@ -124,9 +124,9 @@ def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., St
     with host.channel() as channel:
         channel.queue_declare(COMMANDS, durable=True)
     try:
-        node = start(roles=API)
-        wait_for(lambda: "cannot be made" in (broker_fault(node) or ""), END_S)
-        told = broker_fault(node) or ""
+        installation = start(roles=API)
+        wait_for(lambda: "cannot be made" in (broker_fault(installation) or ""), END_S)
+        told = broker_fault(installation) or ""
     finally:
         delete(host, COMMANDS)
 

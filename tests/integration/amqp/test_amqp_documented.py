@@ -120,10 +120,10 @@ def decide(job: PlaybookJob) -> FakeRunEnd:
 class Talk:
     """Sends commands as the API and as a foreign publisher do, and keeps the answers as they came."""
 
-    def __init__(self, node: StartedInstallation, requester: Requester) -> None:
+    def __init__(self, installation: StartedInstallation, requester: Requester) -> None:
         self.answers: list[tuple[str, dict[str, Any]]] = []
         self.properties: list[tuple[str, dict[str, Any]]] = []
-        self._node = node
+        self._node = installation
         self._requester = requester
 
     def ask(self, kind: CommandType, subject: str | None = None, *, status: int = 200, **data: Any) -> Any:
@@ -164,9 +164,9 @@ class Talk:
         return None if method is None else (properties, body)
 
 
-def snapshot_of(node: StartedInstallation) -> bytes:
+def snapshot_of(installation: StartedInstallation) -> bytes:
     """Return the first message of a stream."""
-    with node.database.read() as connection:
+    with installation.database.read() as connection:
         return snapshot(connection, Filter(), "you have just come")[1]
 
 
@@ -176,9 +176,9 @@ def data_of(message: bytes) -> Any:
     return json.loads(line[len(b"data: ") :])
 
 
-def is_over(node: StartedInstallation) -> bool:
+def is_over(installation: StartedInstallation) -> bool:
     """Tell whether the newest strategy has ended."""
-    return node.rows(strategies)[-1]["state"] in {"complete", "failed", "aborted"}
+    return installation.rows(strategies)[-1]["state"] in {"complete", "failed", "aborted"}
 
 
 def inventory(talk: Talk) -> None:
@@ -196,41 +196,45 @@ def inventory(talk: Talk) -> None:
     talk.ask(CommandType.GROUP_DELETE, "north")
 
 
-def work(talk: Talk, node: StartedInstallation) -> list[bytes]:
+def work(talk: Talk, installation: StartedInstallation) -> list[bytes]:
     """Have strategies end in every way; return snapshots that were taken meanwhile."""
-    seen = [snapshot_of(node)]
+    seen = [snapshot_of(installation)]
     talk.ask(CommandType.STRATEGY_APPLY, status=422, type="prestage")
     talk.ask(CommandType.STRATEGY_CREATE, type="prestage", cloud_name="broken")
     talk.publish(CommandType.STRATEGY_APPLY, "a1", type="prestage")
-    wait_for(lambda: is_over(node))
-    seen.append(snapshot_of(node))
+    wait_for(lambda: is_over(installation))
+    seen.append(snapshot_of(installation))
     talk.publish(CommandType.STRATEGY_DELETE, "x1", type="prestage")
     talk.publish(CommandType.STRATEGY_CREATE, "c2", type="prestage", cloud_name="edge")
     talk.ask(CommandType.STRATEGY_APPLY, type=None)
-    wait_for(lambda: is_over(node))
+    wait_for(lambda: is_over(installation))
     talk.ask(CommandType.STRATEGY_DELETE)
     talk.ask(CommandType.STRATEGY_CREATE, type="prestage", **{"subcloud-apply-type": "serial", "force": "true"})
     talk.ask(CommandType.STRATEGY_APPLY, type="prestage")
-    wait_for(lambda: data_of(snapshot_of(node))["runs"])
-    seen.append(snapshot_of(node))
+    wait_for(lambda: data_of(snapshot_of(installation))["runs"])
+    seen.append(snapshot_of(installation))
     talk.ask(CommandType.STRATEGY_ABORT, type="prestage")
-    wait_for(lambda: is_over(node))
+    wait_for(lambda: is_over(installation))
     talk.publish(CommandType.SUBCLOUD_PRESTAGE, "p1", subject="edge")
-    wait_for(lambda: node.step("edge")["state"] == "complete")
+    wait_for(lambda: installation.step("edge")["state"] == "complete")
     talk.publish(CommandType.SUBCLOUD_UNSTAGE, "u1", subject="edge", release="23.09")
-    wait_for(lambda: node.step("edge")["type"] == "unstage" and node.step("edge")["state"] == "complete")
+    wait_for(
+        lambda: installation.step("edge")["type"] == "unstage" and installation.step("edge")["state"] == "complete"
+    )
     talk.publish(CommandType.SUBCLOUD_UNSTAGE, "u2", subject="broken", release="23.09")
-    wait_for(lambda: node.step("broken")["type"] == "unstage" and node.step("broken")["state"] == "failed")
-    return [*seen, snapshot_of(node)]
+    wait_for(
+        lambda: installation.step("broken")["type"] == "unstage" and installation.step("broken")["state"] == "failed"
+    )
+    return [*seen, snapshot_of(installation)]
 
 
-def webhooks(talk: Talk, node: StartedInstallation) -> None:
+def webhooks(talk: Talk, installation: StartedInstallation) -> None:
     """Use a webhook in every way, and have one disabled as its sender does after days of failures."""
     made = talk.ask(CommandType.WEBHOOK_CREATE, name="ops", url="http://127.0.0.1:9/", types=["webhook."])
     delivery = talk.ask(CommandType.WEBHOOK_PING, "ops")
     talk.publish(CommandType.WEBHOOK_REDELIVER, "w1", subject="ops", delivery=delivery["id"])
     talk.ask(CommandType.WEBHOOK_UPDATE, "ops", subcloud="edge")
-    with unit_of_work(node.database) as work:
+    with unit_of_work(installation.database) as work:
         assert disable(work, made["id"], "Every try has failed for five days.")
     talk.ask(CommandType.WEBHOOK_PING, "ops", status=422)
     talk.ask(CommandType.WEBHOOK_DELETE, "ops")
@@ -255,19 +259,19 @@ def test_what_travels_is_what_is_documented(
     (tmp_path / "deploy" / "23.09").mkdir(parents=True)
     (tmp_path / "deploy" / "23.09" / "prestage_images_list.txt").touch()
     with Collector() as collector, host.channel() as channel:
-        node = start(playbooks=FakePlaybooks(decide), **traced(collector))
+        installation = start(playbooks=FakePlaybooks(decide), **traced(collector))
         queues = [channel.queue_declare("", exclusive=True).method.queue for _ in range(2)]
         for queue, exchange in zip(queues, (COMMANDS, EVENTS), strict=True):
             channel.queue_bind(queue, exchange, "#")
-        talk = Talk(node, requester)
+        talk = Talk(installation, requester)
         inventory(talk)
-        snapshots = work(talk, node)
-        webhooks(talk, node)
-        wait_for(lambda: all(row["published"] for row in node.rows(events)))
+        snapshots = work(talk, installation)
+        webhooks(talk, installation)
+        wait_for(lambda: all(row["published"] for row in installation.rows(events)))
         asked, told = (captured(channel, queue) for queue in queues)
-        with node.database.read() as connection:
+        with installation.database.read() as connection:
             rows = read_queries.events_after(connection, 0, 10_000)
-        end(node)
+        end(installation)
 
     faults = []
     for properties, document in asked:

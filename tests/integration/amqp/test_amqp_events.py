@@ -39,19 +39,19 @@ class TestEvents:
     ) -> None:
         """Whoever listens hears every event of a strategy once, in the order of its numbers, as a CloudEvent."""
         queue = self.listen(host, requester)
-        node = start()
-        node.add_site("a")
-        node.create()
-        node.verb("apply")
-        wait_for(lambda: node.rows(strategies)[0]["state"] == "complete")
-        wait_for(lambda: not node.rows(events, published=False), END_S)
+        installation = start()
+        installation.add_site("a")
+        installation.create()
+        installation.verb("apply")
+        wait_for(lambda: installation.rows(strategies)[0]["state"] == "complete")
+        wait_for(lambda: not installation.rows(events, published=False), END_S)
         documents = [json.loads(body) for _, body in self.heard(requester, queue)]
 
-        rows = node.rows(events)
+        rows = installation.rows(events)
         assert [str(row["id"]) for row in rows] == [document["id"] for document in documents]
         assert [f"io.prestager.event.{row['type']}" for row in rows] == [document["type"] for document in documents]
         assert {"1.0"} == {document["specversion"] for document in documents}
-        assert {node.process.messaging.source} == {document["source"] for document in documents}
+        assert {installation.process.messaging.source} == {document["source"] for document in documents}
         assert "io.prestager.event.strategy.prestage.complete" == documents[-1]["type"]
 
     def test_at_least_once(
@@ -59,23 +59,23 @@ class TestEvents:
     ) -> None:
         """What was not confirmed is published again under the same number; what was is not."""
         queue = self.listen(host, requester)
-        node = start(roles=frozenset({ProcessRole.API}))
-        with node.database.write() as connection:
+        installation = start(roles=frozenset({ProcessRole.API}))
+        with installation.database.write() as connection:
             for name in "ab":
                 connection.execute(events.insert().values(**new_event(name)))
         publisher = Unconfirmed(host.url(), "test")
         publisher.start()
-        told = EventPublisher(node.database, publisher, "/here")
+        told = EventPublisher(installation.database, publisher, "/here")
 
         with pytest.raises(PublishError):
             told.publish()
-        waiting = len(node.rows(events, published=False))
+        waiting = len(installation.rows(events, published=False))
         publisher.broken = False
         told.publish()
         told.publish()
         publisher.stop()
 
-        assert (2, 0) == (waiting, len(node.rows(events, published=False)))
+        assert (2, 0) == (waiting, len(installation.rows(events, published=False)))
         # Once without a confirm, once with.
         assert ["1", "2", "1", "2"] == [properties.message_id for properties, _ in self.heard(requester, queue)]
 
@@ -83,11 +83,11 @@ class TestEvents:
         self, host: VirtualHost, start: Callable[..., StartedInstallation]
     ) -> None:
         """An event of a transaction that is not committed is not published; one that is rolled back never is."""
-        node = start(roles=frozenset({ProcessRole.API}))
+        installation = start(roles=frozenset({ProcessRole.API}))
         publisher = Unconfirmed(host.url(), "test", broken=False)
         publisher.start()
-        told = EventPublisher(node.database, publisher, "/here")
-        connection = node.database.writer_engine.connect()
+        told = EventPublisher(installation.database, publisher, "/here")
+        connection = installation.database.writer_engine.connect()
         with connection.begin() as transaction:
             connection.execute(events.insert().values(**new_event("a")))
             told.publish()

@@ -48,8 +48,8 @@ class TestIngress:
         self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """The source of our own API is believed only where RabbitMQ vouches that our own user published."""
-        node = start(roles=COORDINATOR_ONLY)
-        own = node.process.messaging.source
+        installation = start(roles=COORDINATOR_ONLY)
+        own = installation.process.messaging.source
         forged = requester.ask(command_event("group.create", source=own, **GROUP))
         marked = requester.ask(
             command_event("group.create", source=own, **GROUP), headers={PUBLISHED_BY: host.server.user}
@@ -61,18 +61,18 @@ class TestIngress:
 
         assert [400, 400] == [forged.status, marked.status]
         assert "own API" in forged.detail
-        wait_for(lambda: node.rows(groups, name="edge"))
+        wait_for(lambda: installation.rows(groups, name="edge"))
         assert 2 == len(host.dead_letters(COMMANDS, 2))
 
     def test_the_routing_key_is_that_of_the_type(
         self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """A command under another's routing key is refused, so topic permissions say which commands may be sent."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         requester.send(command_event("group.create", **GROUP), key="strategy.apply")
         _, answer = requester.answer()
 
-        assert (400, []) == (answer.status, node.rows(groups, name="edge"))
+        assert (400, []) == (answer.status, installation.rows(groups, name="edge"))
         assert "routing key" in answer.detail
         assert 1 == len(host.dead_letters(COMMANDS, 1))
 
@@ -94,7 +94,7 @@ class TestIngress:
         self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester, queue: str, kind: str
     ) -> None:
         """A command whose answer would go to a queue of another is a dead letter, and nothing is sent there."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         queue = queue.replace("USER", requester.user)
         if queue not in {spec.name for spec in QUEUES}:
             requester.channel.queue_declare(queue)
@@ -102,7 +102,7 @@ class TestIngress:
         ((properties, _),) = host.dead_letters(COMMANDS, 1)
 
         assert "reply_to is none of yours: use amq.rabbitmq.reply-to" in properties.headers[REASON]
-        assert [] == node.rows(groups, name="edge")
+        assert [] == installation.rows(groups, name="edge")
         assert 200 == requester.ask(command_event("group.create", "2", **GROUP)).status
         assert 0 == host.count(queue)
         if queue not in {spec.name for spec in QUEUES}:
@@ -146,33 +146,33 @@ class TestIngress:
         self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """One source and id of two users, of no user, and of a caller over HTTP are commands of their own."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         other = Requester(host)
         # What a caller over HTTP would have as its command's id.
         caller = Command(id="ci/1", type=CommandType.GROUP_CREATE, data={**GROUP, "name": "http"}, requested_by="ci")
         statuses = [
             requester.ask(command_event("group.create", "1", "ci", **{**GROUP, "name": "mine"})).status,
             other.ask(command_event("group.create", "1", "ci", **{**GROUP, "name": "theirs"})).status,
-            node.execute(caller).status,
+            installation.execute(caller).status,
         ]
         requester.send(command_event("group.create", "1", "ci", **{**GROUP, "name": "any"}), user_id=None, reply=False)
-        wait_for(lambda: node.rows(groups, name="any"))
+        wait_for(lambda: installation.rows(groups, name="any"))
         other.close()
 
         assert [200, 200, 200] == statuses
-        ids = {row["id"] for row in node.rows(commands)}
+        ids = {row["id"] for row in installation.rows(commands)}
         assert {f"amqp:{requester.user}/ci/1", f"amqp:{other.user}/ci/1", "amqp:/ci/1", "ci/1"} == ids
 
     def test_the_audit_has_the_publishing_user(
         self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """The audit has the user that RabbitMQ vouched for beside the source that the publisher claims."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         requester.ask(command_event("group.create", source="admin", **GROUP))
         requester.send(command_event("group.delete", source="admin"), user_id=None, reply=False)
-        node.execute(Command(type=CommandType.GROUP_DELETE, subject="edge", requested_by="alice", origin="::1"))
+        installation.execute(Command(type=CommandType.GROUP_DELETE, subject="edge", requested_by="alice", origin="::1"))
 
-        found = [(row["caller"], row["user_id"], row["origin"]) for row in node.rows(audit)]
+        found = [(row["caller"], row["user_id"], row["origin"]) for row in installation.rows(audit)]
         assert [("admin", requester.user, ""), ("admin", None, ""), ("alice", None, "::1")] == found
 
     def test_a_put_back_command_is_the_same_command(
@@ -190,22 +190,24 @@ class TestIngress:
             for letter in dead_letters.first(COMMANDS, 2):
                 dead_letters.replay(COMMANDS, letter.id, publisher)
         publisher.stop()
-        node = start(roles=COORDINATOR_ONLY)
-        wait_for(lambda: len(node.rows(commands)) == 2)
+        installation = start(roles=COORDINATOR_ONLY)
+        wait_for(lambda: len(installation.rows(commands)) == 2)
 
-        assert {f"amqp:{requester.user}/%2Ftest/1", "amqp:/%2Ftest/2"} == {row["id"] for row in node.rows(commands)}
+        assert {f"amqp:{requester.user}/%2Ftest/1", "amqp:/%2Ftest/2"} == {
+            row["id"] for row in installation.rows(commands)
+        }
         assert 200 == requester.ask(command_event("group.create", **GROUP)).status
-        assert 2 == len(node.rows(commands))
+        assert 2 == len(installation.rows(commands))
 
     def test_who_wants_no_answer_gets_none(
         self, host: VirtualHost, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """Without an address to answer to a bad message is kept and a good one carried out."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         requester.send(b"no", reply=False)
         requester.send(command_event("group.create", **GROUP), reply=False)
 
-        wait_for(lambda: node.rows(groups, name="edge"))
+        wait_for(lambda: installation.rows(groups, name="edge"))
         assert 1 == len(host.dead_letters(COMMANDS, 1))
 
     @pytest.mark.parametrize(
@@ -215,11 +217,11 @@ class TestIngress:
         self, start: Callable[..., StartedInstallation], requester: Requester, address: str
     ) -> None:
         """An answer that nobody can get harms nobody: the command is carried out and the next one answered."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         requester.send(command_event("group.create", **GROUP), reply_to=address.replace("USER", requester.user))
 
         assert 400 == requester.ask(command_event("group.create", "2", **GROUP)).status
-        assert 1 == len(node.rows(groups, name="edge"))
+        assert 1 == len(installation.rows(groups, name="edge"))
 
     def test_commands_are_carried_out_in_their_order(
         self, start: Callable[..., StartedInstallation], requester: Requester
@@ -239,7 +241,7 @@ class TestIngress:
         self, start: Callable[..., StartedInstallation], requester: Requester
     ) -> None:
         """The same source and id again is answered as the first time, though the state has changed since."""
-        node = start(roles=COORDINATOR_ONLY)
+        installation = start(roles=COORDINATOR_ONLY)
         first = requester.ask(command_event("group.create", **GROUP))
         group = str(first.body["id"])
         removal = command_event("group.delete", "2") | {"subject": group}
@@ -249,4 +251,4 @@ class TestIngress:
 
         assert (200, first) == (first.status, again)
         assert (200, True) == (other_source.status, other_source.body["id"] != first.body["id"])
-        assert 3 == len(node.rows(commands))
+        assert 3 == len(installation.rows(commands))

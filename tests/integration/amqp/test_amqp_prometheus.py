@@ -37,23 +37,23 @@ def committed_settings() -> dict[str, str]:
 def watched(start: Callable[..., StartedInstallation]) -> Iterator[str]:
     """Give the address of the metrics of a service that has taken a strategy to its end."""
     port = free_port()
-    node = start(monitor_listen=f"{HOST}:{port}")
+    installation = start(monitor_listen=f"{HOST}:{port}")
     stack = AsyncExitStack()
 
     async def ready() -> dict[str, str | None]:
         return {}
 
     health = Health(alive=is_alive, ready=ready, started=lambda: True)
-    node.loop.do(stack.enter_async_context(monitoring(node.process, ALL_ROLES, health)))
+    installation.loop.do(stack.enter_async_context(monitoring(installation.process, ALL_ROLES, health)))
     for name in ("edge-1", "edge-2"):
-        node.add_site(name)
-    assert [200, 200] == [node.create().status, node.verb("apply").status]
-    wait_for(lambda: {"complete"} == {node.step(name)["state"] for name in ("edge-1", "edge-2")}, END_S)
+        installation.add_site(name)
+    assert [200, 200] == [installation.create().status, installation.verb("apply").status]
+    wait_for(lambda: {"complete"} == {installation.step(name)["state"] for name in ("edge-1", "edge-2")}, END_S)
     # There is no HTTP API in this process, and no webhook.
-    node.process.metrics.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
-    node.process.metrics.webhook_tried("delivered")
+    installation.process.metrics.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
+    installation.process.metrics.webhook_tried("delivered")
     yield f"{HOST}:{port}"
-    node.loop.do(stack.aclose())
+    installation.loop.do(stack.aclose())
 
 
 @pytest.fixture

@@ -64,11 +64,11 @@ def traced(collector: Collector) -> dict[str, Any]:
     return {"tracing": "otlp", "tracing_endpoint": collector.endpoint}
 
 
-def end(*nodes: StartedInstallation) -> None:
+def end(*installations: StartedInstallation) -> None:
     """Stop processes and have them hand on their spans."""
-    for node in nodes:
-        node.stop()
-        node.process.tracer.stop()
+    for installation in installations:
+        installation.stop()
+        installation.process.tracer.stop()
 
 
 def with_images(directory: Path) -> None:
@@ -77,9 +77,9 @@ def with_images(directory: Path) -> None:
     (directory / "deploy" / "23.09" / "prestage_images_list.txt").touch()
 
 
-def is_over(node: StartedInstallation) -> bool:
+def is_over(installation: StartedInstallation) -> bool:
     """Tell whether the strategy has ended."""
-    return node.rows(strategies)[-1]["state"] in {"complete", "failed", "aborted"}
+    return installation.rows(strategies)[-1]["state"] in {"complete", "failed", "aborted"}
 
 
 def children(spans: list[Received], parent: Received) -> dict[str, Received]:
@@ -88,10 +88,10 @@ def children(spans: list[Received], parent: Received) -> dict[str, Received]:
 
 
 @contextmanager
-def http(node: StartedInstallation) -> Iterator[Callable[..., tuple[int, Mapping[str, str]]]]:
+def http(installation: StartedInstallation) -> Iterator[Callable[..., tuple[int, Mapping[str, str]]]]:
     """Serve the API of a process and give what sends a request to it."""
-    installation = node.process
-    store = TokenStore(installation.database)
+    process = installation.process
+    store = TokenStore(process.database)
     token = store.create_token("me", "admin")
 
     async def start() -> web.AppRunner:
@@ -100,19 +100,19 @@ def http(node: StartedInstallation) -> Iterator[Callable[..., tuple[int, Mapping
 
         app = create_app(
             documents=Documents(make_documents),
-            database=installation.database,
-            transport=node.transport,
-            sealer=installation.sealer,
+            database=process.database,
+            transport=installation.transport,
+            sealer=process.sealer,
             authenticator=TokenAuthenticator(store),
             readiness=ready,
-            tracer=installation.tracer,
+            tracer=process.tracer,
         )
         runner = create_runner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return runner
 
-    runner = node.loop.do(start())
+    runner = installation.loop.do(start())
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     def send(method: str, path: str, body: dict[str, Any], **headers: str) -> tuple[int, Mapping[str, str]]:
@@ -123,7 +123,7 @@ def http(node: StartedInstallation) -> Iterator[Callable[..., tuple[int, Mapping
     try:
         yield send
     finally:
-        node.loop.do(runner.cleanup())
+        installation.loop.do(runner.cleanup())
 
 
 def test_a_standalone_prestage_is_one_trace_from_http_to_its_last_phase(
@@ -181,13 +181,13 @@ class TestForeignPublishers:
         self, start: Callable[..., StartedInstallation], collector: Collector, requester: Requester
     ) -> None:
         """By the header, and without one by CloudEvents' attribute; the answer carries it too."""
-        node = start(**traced(collector))
+        installation = start(**traced(collector))
         inner = {**command_event("group.create", "1", name="a", description="a"), "traceparent": HERE}
         assert 200 == requester.ask(inner).status
         other = HERE.replace("0af7", "1af7")
         requester.send({**inner, "id": "2"}, headers={"traceparent": other})
         answered = wait_for(lambda: _next(requester))
-        end(node)
+        end(installation)
 
         by_trace = {span.trace: span for span in collector.named("execute group.create")}
         assert {HERE[3:35], other[3:35]} == set(by_trace)
@@ -198,10 +198,10 @@ class TestForeignPublishers:
         self, start: Callable[..., StartedInstallation], collector: Collector, requester: Requester
     ) -> None:
         """A traceparent that is none neither stops the command nor shows up anywhere."""
-        node = start(**traced(collector))
+        installation = start(**traced(collector))
         event = {**command_event("group.create", "1", name="a", description="a"), "traceparent": {"no": "thing"}}
         assert 200 == requester.ask(event, headers={"traceparent": 7}).status
-        end(node)
+        end(installation)
 
         (execute,) = collector.named("execute group.create")
         assert "" == execute.parent
@@ -215,15 +215,15 @@ def _next(requester: Requester) -> pika.BasicProperties | None:
 def test_each_phase_of_a_strategy_is_a_trace_of_its_own(collector: Collector, tmp_path: Path) -> None:
     """It is linked to the trace of the command that applied the strategy, and shows what failed; no secret is in it."""
     with_images(tmp_path)
-    node = Installation.embedded(tmp_path, playbooks=FakePlaybooks(decide), **traced(collector))
+    installation = Installation.embedded(tmp_path, playbooks=FakePlaybooks(decide), **traced(collector))
     for name in ("fine", "broken"):
-        node.add_site(name)
-    assert 200 == node.create(password=PASSWORD).status
+        installation.add_site(name)
+    assert 200 == installation.create(password=PASSWORD).status
     apply = Command(type=CommandType.STRATEGY_APPLY, data={"type": "prestage"}, traceparent=HERE)
-    assert 200 == node.execute(apply).status
-    wait_for(lambda: is_over(node))
-    strategy, stored = node.rows(strategies)[-1], node.rows(runs)
-    end(node)
+    assert 200 == installation.execute(apply).status
+    wait_for(lambda: is_over(installation))
+    strategy, stored = installation.rows(strategies)[-1], installation.rows(runs)
+    end(installation)
 
     phases = [span for span in collector.spans if span.name.startswith("phase ")]
     # One preparation for both.
@@ -249,9 +249,9 @@ def test_the_collector_gets_what_it_wants_to_see(collector: Collector, tmp_path:
     """Headers come from the file, at the path of OTLP; a part of the traces is a part."""
     file = tmp_path / "headers"
     file.write_text("Authorization: Bearer abc\n")
-    node = Installation.embedded(tmp_path, **traced(collector), tracing_headers_file=file)
-    node.add_group("a")
-    end(node)
+    installation = Installation.embedded(tmp_path, **traced(collector), tracing_headers_file=file)
+    installation.add_group("a")
+    end(installation)
     silent = Installation.embedded(tmp_path, **traced(collector), tracing_ratio=0)
     silent.add_group("b")
     before = len(collector.requests)
@@ -269,14 +269,14 @@ def test_a_collector_that_is_away_costs_no_time(kind: str, tmp_path: Path, caplo
         if kind == "is silent":
             server.listen(50)
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-        node = Installation.embedded(tmp_path, tracing="otlp", tracing_endpoint=endpoint)
+        installation = Installation.embedded(tmp_path, tracing="otlp", tracing_endpoint=endpoint)
         for number in range(30):
             began = monotonic()
-            assert 200 == node.add_group(f"g{number}").status
+            assert 200 == installation.add_group(f"g{number}").status
             assert monotonic() - began < 2
-        node.stop()
+        installation.stop()
         began = monotonic()
-        node.process.tracer.stop()
+        installation.process.tracer.stop()
 
         assert monotonic() - began < 3
         assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
@@ -284,14 +284,14 @@ def test_a_collector_that_is_away_costs_no_time(kind: str, tmp_path: Path, caplo
 
 def test_off_costs_nothing(tmp_path: Path) -> None:
     """By default nothing of OpenTelemetry is loaded, and nothing of a trace is stored, whatever callers send."""
-    node = Installation.embedded(tmp_path)
-    node.add_site("edge")
-    assert 200 == node.create().status
+    installation = Installation.embedded(tmp_path)
+    installation.add_site("edge")
+    assert 200 == installation.create().status
     apply = Command(type=CommandType.STRATEGY_APPLY, data={"type": "prestage"}, traceparent=HERE)
-    assert 200 == node.execute(apply).status
-    wait_for(lambda: is_over(node))
-    node.stop()
-    with node.database.read() as connection:
+    assert 200 == installation.execute(apply).status
+    wait_for(lambda: is_over(installation))
+    installation.stop()
+    with installation.database.read() as connection:
         for table in (strategies, steps, runs, outbox, events):
             assert [] == connection.execute(select(table.c.id).where(table.c.trace.is_not(None))).all()
 
@@ -308,13 +308,13 @@ def test_tasks_of_a_playbook_are_below_it(collector: Collector, tmp_path: Path) 
         TaskTime(name="Look", began_at=1000.0, ended_at=1002.5, result=TaskEnd.OK),
         TaskTime(name="Take", began_at=1002.5, ended_at=1003.0, result=TaskEnd.FAILED),
     )
-    node = Installation.embedded(
+    installation = Installation.embedded(
         tmp_path, playbooks=FakePlaybooks(lambda _: FakeRunEnd(tasks=times)), **traced(collector)
     )
-    node.add_site("edge")
-    assert 200 == node.ask(CommandType.SUBCLOUD_PRESTAGE, subject="edge").status
-    wait_for(lambda: node.step("edge")["state"] == "complete")
-    end(node)
+    installation.add_site("edge")
+    assert 200 == installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="edge").status
+    wait_for(lambda: installation.step("edge")["state"] == "complete")
+    end(installation)
 
     looks, takes = collector.named("task Look"), collector.named("task Take")
     works = {span.id for span in collector.named("run playbook")}

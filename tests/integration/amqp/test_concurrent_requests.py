@@ -39,12 +39,12 @@ def processes(request: pytest.FixtureRequest, start: Callable[..., StartedInstal
 def ask_at_once(processes: list[StartedInstallation], asked: list[Command]) -> list[Answer]:
     """Send all commands at once, in turn through the processes, and return their answers in the same order."""
 
-    async def ask(node: StartedInstallation, mine: list[Command]) -> list[Answer]:
-        return await asyncio.gather(*(node.transport.request(command) for command in mine))
+    async def ask(installation: StartedInstallation, mine: list[Command]) -> list[Answer]:
+        return await asyncio.gather(*(installation.transport.request(command) for command in mine))
 
     futures = [
-        asyncio.run_coroutine_threadsafe(ask(node, asked[place :: len(processes)]), node.loop._loop)
-        for place, node in enumerate(processes)
+        asyncio.run_coroutine_threadsafe(ask(installation, asked[place :: len(processes)]), installation.loop._loop)
+        for place, installation in enumerate(processes)
     ]
     answers: list[Any] = [None] * len(asked)
     for place, future in enumerate(futures):

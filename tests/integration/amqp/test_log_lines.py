@@ -39,24 +39,24 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     structlog.configure(**before)
 
 
-def run_strategy(node: StartedInstallation) -> None:
+def run_strategy(installation: StartedInstallation) -> None:
     """Bring all sites through a strategy."""
     for name in SITES:
-        node.add_site(name)
-    node.create()
-    node.verb("apply")
-    wait_for(lambda: is_over(node))
-    node.stop()
+        installation.add_site(name)
+    installation.create()
+    installation.verb("apply")
+    wait_for(lambda: is_over(installation))
+    installation.stop()
 
 
 def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
     """And those of no other run, though threads work on many in turn; lines of a command name it."""
     fails = FakeRunEnd(outcome=RunOutcome.FAILED, details="no space left")
     playbooks = FakePlaybooks(lambda job: fails if job.host == "edge-2" else FakeRunEnd(delay_s=0.002))
-    node = Installation.embedded(tmp_path, playbooks=playbooks)
-    run_strategy(node)
-    stored = {row["id"]: row for row in node.rows(runs)}
-    site_of = {node.step(name)["id"]: name for name in SITES}
+    installation = Installation.embedded(tmp_path, playbooks=playbooks)
+    run_strategy(installation)
+    stored = {row["id"]: row for row in installation.rows(runs)}
+    site_of = {installation.step(name)["id"]: name for name in SITES}
 
     about_runs = [line for line in lines if "run" in line]
     assert {"run.ended", "step.prestage.prestaging-packages", "step.prestage.complete", "step.prestage.failed"} <= {
@@ -83,10 +83,10 @@ def test_every_line_about_a_run_has_all_its_ids(tmp_path: Path, lines: list[dict
 def test_lines_about_a_run_name_the_trace_of_its_phase(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
     """So that whoever reads one finds the phase's trace, also from a coordinator that is about something else."""
     with Collector() as collector:
-        node = Installation.embedded(tmp_path, **traced(collector))
-        run_strategy(node)
-        node.process.tracer.stop()
-        stored = {row["id"]: row for row in node.rows(runs)}
+        installation = Installation.embedded(tmp_path, **traced(collector))
+        run_strategy(installation)
+        installation.process.tracer.stop()
+        stored = {row["id"]: row for row in installation.rows(runs)}
 
     about_runs = [line for line in lines if "run" in line]
     assert {run_id for run_id, row in stored.items() if row["phase"] != "prestage-prepare"} == {
