@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.host_keys.ssh_sites import Prestager, SshServerThread, ssh_servers
+from tests.integration.host_keys.ssh_sites import SiteInstallation, SshServerThread, ssh_servers
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def servers() -> Iterator[SshServerThread]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Prestager]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., SiteInstallation]]:
     """Give a function that starts an installation; all are stopped in the end."""
-    started: list[Prestager] = []
+    started: list[SiteInstallation] = []
 
-    def begin(**settings: Any) -> Prestager:
+    def begin(**settings: Any) -> SiteInstallation:
         directory = tmp_path / str(len(started))
         directory.mkdir()
-        started.append(Prestager(directory, **settings))
+        started.append(SiteInstallation(directory, **settings))
         return started[-1]
 
     yield begin

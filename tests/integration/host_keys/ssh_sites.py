@@ -17,18 +17,17 @@ from sqlalchemy import select
 
 from cli.inventory_import.reading import read_fleet
 from cli.inventory_import.registering import ImportRules, register
-from db.database import Database
 from db.host_keys import forget_host_keys, give_host_keys
 from db.inventory import find_subcloud
-from db.schema import events, steps, subclouds
+from db.schema import events
 from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType
 from messages.host_keys import parse_host_keys
-from runner.fake import FakeRunEnd, FakeRunner
-from runner.interface import OnFinished, PlaybookJob
+from runner.fake import FakeRunEnd
+from runner.interface import PlaybookJob
 from service.settings import Settings
-from service.wiring import Process, build
-from tests.support.migrated_database import place_migrated
+from tests.support.fake_playbooks import FakePlaybooks
+from tests.support.installation import StartedInstallation
 from tests.support.waiting import wait_for
 
 END_S = 60.0
@@ -127,36 +126,19 @@ def line_of(key: asyncssh.SSHKey) -> str:
     return " ".join(key.export_public_key("openssh").decode().split()[:2])
 
 
-class Prestager:
-    """A started installation whose playbooks are pretended, unless Ansible shall run them."""
+class SiteInstallation(StartedInstallation):
+    """A started installation that imports, changes and prestages sites over SSH, one by one."""
 
-    def __init__(self, directory: Path, *, with_ansible: bool = False, **settings: Any) -> None:
-        self.jobs: list[PlaybookJob] = []
+    def __init__(self, directory: Path, **settings: Any) -> None:
         # Called when a playbook is started.
         self.on_job: Callable[[], None] = lambda: None
-        if "database_url" not in settings:
-            place_migrated(directory / "prestager.db")
-        given = {
-            "release": "23.09",
-            "data_dir": directory,
-            "deploy_dir": directory / "deploy",
-            "feed_dir": directory / "feed",
-            "site_connect_timeout_s": 5,
-            **settings,
-        }
-        self.settings = Settings(**given)
-        self.installation: Process = build(self.settings, runner_factory=None if with_ansible else self._pretending)
-        self.database: Database = self.installation.database
-        self.installation.lifecycle.start()
-        self._transport = self.installation.messaging.command_transport(END_S)
 
-    def _pretending(self, done: OnFinished) -> FakeRunner:
-        def decide(job: PlaybookJob) -> FakeRunEnd:
-            self.jobs.append(job)
+        def decide(_job: PlaybookJob) -> FakeRunEnd:
             self.on_job()
             return FakeRunEnd(delay_s=0.002)
 
-        return FakeRunner(slots=8, on_finished=done, decide=decide)
+        given = {"host_keys": Settings.model_fields["host_keys"].default, "site_connect_timeout_s": 5, **settings}
+        super().__init__(directory, None, playbooks=FakePlaybooks(decide), slots=8, **given)
 
     @property
     def now(self) -> datetime:
@@ -168,16 +150,11 @@ class Prestager:
         """Return kept output as it was."""
         return decompress(content).decode()
 
-    def stop(self) -> None:
-        """Stop the installation."""
-        self.installation.lifecycle.stop()
-        self.database.close()
-
     def ask(self, kind: CommandType, subject: str | None = None, *, admin: bool = True, **data: Any) -> Answer:
         """Send a command as an administrator, or as a configurator."""
         command = Command(type=kind, subject=subject, data=data, by_administrator=admin or None)
-        sealed = self.installation.sealer.seal("Li69nux*", bound_to=command.id)
-        answer = asyncio.run(self._transport.request(command.model_copy(update={"sealed_password": sealed})))
+        sealed = self.sealer.seal("Li69nux*", bound_to=command.id)
+        answer = self.execute(command.model_copy(update={"sealed_password": sealed}))
         assert answer.status == 200, answer.detail
         return answer
 
@@ -210,18 +187,9 @@ class Prestager:
 
     def ended(self, name: str) -> tuple[str, str]:
         """Return the state that the newest step of a site comes to, and why."""
-        wait_for(lambda: self.last_step(name)["finished_at"], END_S)
-        step = self.last_step(name)
+        wait_for(lambda: self.step(name)["finished_at"], END_S)
+        step = self.step(name)
         return step["state"], step["details"]
-
-    def last_step(self, name: str) -> dict[str, Any]:
-        """Return the newest step of a site."""
-        query = select(steps).where(steps.c.subcloud_name == name).order_by(steps.c.id.desc()).limit(1)
-        return self._row(query)
-
-    def site(self, name: str) -> dict[str, Any]:
-        """Return the row of a site."""
-        return self._row(select(subclouds).where(subclouds.c.name == name))
 
     def key_events(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Return what was told of host keys: what happened, of which site, and its data."""
@@ -231,12 +199,8 @@ class Prestager:
             rows = connection.execute(query).mappings().all()
         return [(row["type"].removeprefix(prefix), row["subject"], row["data"]) for row in rows]
 
-    def _row(self, query: Any) -> dict[str, Any]:
-        with self.database.read() as connection:
-            return dict(connection.execute(query).mappings().one())
 
-
-Start = Callable[..., Prestager]
+Start = Callable[..., SiteInstallation]
 DONE = ("complete", "")
 
 
@@ -245,17 +209,17 @@ def described(text: str) -> str:
     return parse_host_keys(text)[0].description
 
 
-def forget(prestager: Prestager, name: str) -> None:
+def forget(installation: SiteInstallation, name: str) -> None:
     """Forget the keys of a site, as the command does."""
-    with unit_of_work(prestager.database, prestager.now) as work:
+    with unit_of_work(installation.database, installation.now) as work:
         row = find_subcloud(work.connection, name)
         assert row is not None
         assert forget_host_keys(work, row)
 
 
-def give(prestager: Prestager, name: str, *lines: str) -> None:
+def give(installation: SiteInstallation, name: str, *lines: str) -> None:
     """Record keys of a site, as the command does."""
-    with unit_of_work(prestager.database, prestager.now) as work:
+    with unit_of_work(installation.database, installation.now) as work:
         row = find_subcloud(work.connection, name)
         assert row is not None
         assert give_host_keys(work, row, parse_host_keys("\n".join(lines)))

@@ -17,7 +17,7 @@ from messages.host_keys import parse_host_keys, signature_algorithms
 from runner.interface import PlaybookJob, RunEnded
 from runner.ssh_arguments import KnownHost
 from runner.supervisor import Supervisor
-from tests.integration.host_keys.ssh_sites import Prestager, SshServerThread, line_of, new_key
+from tests.integration.host_keys.ssh_sites import SiteInstallation, SshServerThread, line_of, new_key
 from tests.support.waiting import wait_for
 
 PASSWORD = "Li69nux*"
@@ -140,7 +140,7 @@ PREPARE = """
 
 
 def test_a_man_in_the_middle_gets_no_password(
-    servers: SshServerThread, start: Callable[..., Prestager], tmp_path: Path
+    servers: SshServerThread, start: Callable[..., SiteInstallation], tmp_path: Path
 ) -> None:
     """A server that takes the place of the site between its precheck and its playbook never gets the password."""
     go, playbooks = tmp_path / "go", tmp_path / "playbooks"
@@ -148,15 +148,15 @@ def test_a_man_in_the_middle_gets_no_password(
     (playbooks / "prepare_prestage_packages.yml").write_text(PREPARE.format(go=go))
     for name in ("prestage_sw_packages.yml", "prestage_images.yml"):
         (playbooks / name).write_text(PLAYBOOK)
-    prestager = start(with_ansible=True, playbooks_dir=playbooks, worker_name=f"test-{uuid.uuid4().hex[:8]}")
+    installation = start(with_ansible=True, playbooks_dir=playbooks, worker_name=f"test-{uuid.uuid4().hex[:8]}")
     port, site = servers.listen(new_key())
-    prestager.add("edge-1", port)
-    prestager.begin("edge-1")
-    wait_for(lambda: prestager.last_step("edge-1")["state"] == "prestage-prepare", END_S)
+    installation.add("edge-1", port)
+    installation.begin("edge-1")
+    wait_for(lambda: installation.step("edge-1")["state"] == "prestage-prepare", END_S)
     attacker = servers.exchange(port, new_key())
     go.touch()
 
-    state, details = prestager.ended("edge-1")
+    state, details = installation.ended("edge-1")
 
     assert ("failed", [], []) == (state, site.passwords, attacker.passwords)
     assert "SSH host key" in details, details

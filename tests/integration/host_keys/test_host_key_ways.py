@@ -28,43 +28,43 @@ from tests.support.waiting import wait_for
 class TestWays:
     def test_a_local_connection_has_no_key(self, start: Start) -> None:
         """A site that is reached without SSH is left alone."""
-        prestager = start(host_keys="strict")
-        prestager.add("edge-1", 1, ansible_connection="local")
+        installation = start(host_keys="strict")
+        installation.add("edge-1", 1, ansible_connection="local")
 
-        assert DONE == prestager.prestage("edge-1")
+        assert DONE == installation.prestage("edge-1")
 
     @pytest.mark.parametrize("connection", ["paramiko", "ansible.builtin.paramiko_ssh", "ansible.netcommon.libssh"])
     def test_another_ssh_client_is_refused(self, start: Start, connection: str) -> None:
         """SSH through a client that does not check the recorded key gets no password."""
-        prestager = start()
-        prestager.add("edge-1", 1, ansible_connection=connection)
+        installation = start()
+        installation.add("edge-1", 1, ansible_connection=connection)
 
-        state, details = prestager.prestage("edge-1")
+        state, details = installation.prestage("edge-1")
 
-        assert ("failed", True, []) == (state, connection in details, prestager.jobs)
+        assert ("failed", True, []) == (state, connection in details, installation.playbooks.jobs)
 
     def test_the_operators_arguments_are_used(self, servers: SshServerThread, start: Start, tmp_path: Path) -> None:
         """A site behind a proxy command is asked through it, and its own trust options do not count."""
         port, _ = servers.listen(new_key())
         proxy = tmp_path / "proxy.py"
         proxy.write_text(_PROXY)
-        prestager = start()
+        installation = start()
         given = f"-o ProxyCommand='{sys.executable} {proxy} {port}' -o StrictHostKeyChecking=no"
-        prestager.add("edge-1", 1, host="site.invalid", ansible_ssh_common_args=given)
+        installation.add("edge-1", 1, host="site.invalid", ansible_ssh_common_args=given)
 
-        first = prestager.prestage("edge-1")
+        first = installation.prestage("edge-1")
         servers.exchange(port, new_key())
 
-        assert (DONE, "failed") == (first, prestager.prestage("edge-1")[0])
+        assert (DONE, "failed") == (first, installation.prestage("edge-1")[0])
 
     def test_a_site_that_refuses_connections(self, servers: SshServerThread, start: Start) -> None:
         """A site whose key cannot be read fails its precheck with what ssh says."""
         port, _ = servers.listen(new_key())
         servers.end(port)
-        prestager = start()
-        prestager.add("edge-1", port)
+        installation = start()
+        installation.add("edge-1", port)
 
-        state, details = prestager.prestage("edge-1")
+        state, details = installation.prestage("edge-1")
 
         assert ("failed", True) == (state, "Connection refused" in details)
 
@@ -72,10 +72,10 @@ class TestWays:
         """A server that takes the connection and says nothing is given up after the time to connect."""
         with TcpProxy(free_port()) as proxy:
             proxy.swallow()
-            prestager = start(site_connect_timeout_s=1)
-            prestager.add("edge-1", proxy.port)
+            installation = start(site_connect_timeout_s=1)
+            installation.add("edge-1", proxy.port)
 
-            state, details = prestager.prestage("edge-1")
+            state, details = installation.prestage("edge-1")
 
         assert ("failed", True) == (state, "timed out" in details)
 
@@ -84,63 +84,65 @@ class TestWays:
         worker = f"test-{uuid.uuid4().hex[:8]}"
         with TcpProxy(free_port()) as proxy:
             proxy.swallow()
-            prestager = start(site_connect_timeout_s=60, worker_name=worker)
-            prestager.add("edge-1", proxy.port)
-            prestager.begin("edge-1")
+            installation = start(site_connect_timeout_s=60, worker_name=worker)
+            installation.add("edge-1", proxy.port)
+            installation.begin("edge-1")
             wait_for(lambda: marked(worker))
-            prestager.installation.lifecycle.stop()
+            installation.process.lifecycle.stop()
 
             assert [] == marked(worker)
-        assert prestager.last_step("edge-1")["finished_at"] is None
+        assert installation.step("edge-1")["finished_at"] is None
 
     def test_the_log_of_the_precheck_names_the_key(self, servers: SshServerThread, start: Start) -> None:
         """Whoever reads the log finds the fingerprint to compare with the site's own."""
         key = new_key()
         port, _ = servers.listen(key)
-        prestager = start()
-        prestager.add("edge-1", port)
-        prestager.prestage("edge-1")
+        installation = start()
+        installation.add("edge-1", port)
+        installation.prestage("edge-1")
 
-        with prestager.database.read() as connection:
+        with installation.database.read() as connection:
             logs = connection.execute(select(run_outputs.c.content)).scalars().all()
-        assert any(described(line_of(key)) in prestager.unpacked(content) for content in logs)
+        assert any(described(line_of(key)) in installation.unpacked(content) for content in logs)
 
 
 def test_keys_that_are_forgotten_on_the_way(servers: SshServerThread, start: Start) -> None:
     """A step whose key is forgotten after its precheck has it read again before its next playbook."""
     old, new = new_key(), new_key()
     port, _ = servers.listen(old)
-    prestager = start()
-    prestager.add("edge-1", port)
+    installation = start()
+    installation.add("edge-1", port)
 
     def forget_once() -> None:
-        if len(prestager.jobs) == 1:
+        if len(installation.playbooks.jobs) == 1:
             servers.exchange(port, new)
-            forget(prestager, "edge-1")
+            forget(installation, "edge-1")
 
-    prestager.on_job = forget_once
+    installation.on_job = forget_once
 
-    assert DONE == prestager.prestage("edge-1")
-    assert [[line_of(old)], [line_of(new)]] == [list(job.known_host.keys) for job in prestager.jobs if job.known_host]
-    assert line_of(new) == prestager.site("edge-1")["host_keys"]
+    assert DONE == installation.prestage("edge-1")
+    assert [[line_of(old)], [line_of(new)]] == [
+        list(job.known_host.keys) for job in installation.playbooks.jobs if job.known_host
+    ]
+    assert line_of(new) == installation.site("edge-1")["host_keys"]
 
 
 def test_keys_that_are_forgotten_on_the_way_with_strict(servers: SshServerThread, start: Start) -> None:
     """With given keys only, a step whose key is forgotten after its precheck fails before its next playbook."""
     key = new_key()
     port, log = servers.listen(key)
-    prestager = start(host_keys="strict")
-    prestager.add("edge-1", port)
-    give(prestager, "edge-1", line_of(key))
+    installation = start(host_keys="strict")
+    installation.add("edge-1", port)
+    give(installation, "edge-1", line_of(key))
 
     def forget_once() -> None:
-        if len(prestager.jobs) == 1:
-            forget(prestager, "edge-1")
+        if len(installation.playbooks.jobs) == 1:
+            forget(installation, "edge-1")
 
-    prestager.on_job = forget_once
-    state, details = prestager.prestage("edge-1")
+    installation.on_job = forget_once
+    state, details = installation.prestage("edge-1")
 
-    assert ("failed", 1, []) == (state, len(prestager.jobs), log.passwords)
+    assert ("failed", 1, []) == (state, len(installation.playbooks.jobs), log.passwords)
     assert "prestager subcloud set-host-key edge-1" in details
 
 
