@@ -195,5 +195,5 @@ def set_between(directory: Path) -> ForeignPlaybooks:
 
 
 def newer_set(directory: Path) -> ForeignPlaybooks:
-    """Write a set of today: no prepare playbook, a reason, and versions told."""
+    """Write a set of today: no prepare playbook, a reason, and versions that its log prints."""
     return ForeignPlaybooks(directory, prepares=False, takes_reason=True)

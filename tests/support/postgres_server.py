@@ -66,7 +66,7 @@ class PostgresServer(Server):
         return f"postgresql+psycopg://{USER}:{self.password}@{HOST}:{port or self.port}/{database}"
 
     def create_database(self, template: str = "template1") -> str:
-        """Return the name of a new database, a copy of `template`, to which nobody may be connected meanwhile."""
+        """Return the name of a new database, a copy of `template`, to which no client may be connected meanwhile."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(**self._login(), autocommit=True) as connection:
             connection.execute(

@@ -120,7 +120,7 @@ class ServedApi:
     async def await_requests(self, count: int) -> None:
         """Wait until so many requests have begun to be handled."""
         async with asyncio.timeout(10):
-            while self.requests < count:  # noqa: ASYNC110 - aiohttp counts and tells nobody
+            while self.requests < count:  # noqa: ASYNC110 - aiohttp counts and has no signal
                 await asyncio.sleep(0.001)
 
     def token(self, role: str) -> str:

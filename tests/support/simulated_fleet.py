@@ -44,10 +44,10 @@ class _Server(threading.Thread):
         self._up = threading.Event()
         self._fleet: Fleet | None = None
         self._loop = asyncio.new_event_loop()
-        self._told = asyncio.Event()
+        self._stop_requested = asyncio.Event()
 
     def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until a signal to stop."""
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._serve())
@@ -57,7 +57,7 @@ class _Server(threading.Thread):
     async def _serve(self) -> None:
         async with serve_fleet(*self._arguments) as self._fleet:
             self._up.set()
-            await self._told.wait()
+            await self._stop_requested.wait()
 
     def fleet(self) -> Fleet:
         """Return the fleet once it listens."""
@@ -67,5 +67,5 @@ class _Server(threading.Thread):
 
     def stop(self) -> None:
         """Stop serving and wait for the end."""
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._loop.call_soon_threadsafe(self._stop_requested.set)
         self.join()

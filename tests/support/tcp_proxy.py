@@ -1,7 +1,7 @@
 """A TCP proxy on loopback that misbehaves on demand: what stands between a client and a server that a test examines.
 
 Bytes are held up, never dropped: while nothing may pass they wait (as they do in the buffers of a real network that is
-parted), and travel on when the proxy passes again. It runs in a thread of its own and blocks nobody's event loop.
+parted), and travel on when the proxy passes again. It runs in a thread of its own and blocks no event loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The example of a receiver, as a process: it verifies what comes by code that is not ours, and tells what is good."""
+"""The example of a receiver, as a process: it verifies what comes by code that is not ours, and prints what is good."""
 
 from __future__ import annotations
 

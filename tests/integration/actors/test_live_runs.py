@@ -159,7 +159,7 @@ def test_a_fenced_worker_writes_nothing(installation: Installation, live: LiveRu
 
 
 @pytest.mark.parametrize("after_commit", [False, True])
-def test_while_the_store_is_away_pieces_wait(installation: Installation, live: LiveRuns, after_commit: bool) -> None:
+def test_while_the_database_is_away_pieces_wait(installation: Installation, live: LiveRuns, after_commit: bool) -> None:
     """What could not be written is written when the database is back, once, whether it took it before or not."""
     (run_id,) = claimed(installation)
     live.add_output(run_id, 0, b"abc")
@@ -316,7 +316,7 @@ def test_nothing_is_written_of_silent_runs(installation: Installation, live: Liv
 
 
 @ON_SQLITE
-def test_what_the_store_refuses_is_dropped(
+def test_what_the_database_refuses_is_dropped(
     installation: Installation, live: LiveRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be written for another reason than a database that is away holds nothing up."""

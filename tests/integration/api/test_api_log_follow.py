@@ -326,7 +326,7 @@ async def test_when_the_service_stops(api: ServedApi) -> None:
 
 
 @pytest.mark.parametrize("outcome", [None, "lost"])
-async def test_a_store_that_is_away_is_waited_for(
+async def test_a_database_that_is_away_is_waited_for(
     api: ServedApi, monkeypatch: pytest.MonkeyPatch, outcome: str | None
 ) -> None:
     """While the database does not answer a reader waits, for a run or for its next attempt, and then gets it, once."""

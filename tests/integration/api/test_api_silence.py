@@ -28,7 +28,7 @@ def silence() -> Iterator[Event]:
     over.set()
 
 
-async def test_a_silent_store_is_answered_503(
+async def test_a_silent_database_is_answered_503(
     database: Database, silence: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A query that never returns is answered 503 with Retry-After; when the database is back queries work again."""
@@ -49,7 +49,7 @@ async def test_a_silent_store_is_answered_503(
     mine.close()
 
 
-async def test_a_silent_token_store_knows_nobody(silence: Event) -> None:
+async def test_a_silent_token_database_knows_nobody(silence: Event) -> None:
     """While nobody can tell who calls, the answer is that, and not that the token is wrong."""
 
     class Silent:

@@ -212,7 +212,7 @@ class TestStaleness:
             ]
             assert [None, None, None] == list(connection.execute(select(steps.c.run_id)).scalars())
 
-    def test_second_preparation_is_refused_by_the_store(self, installation: InstallationRows) -> None:
+    def test_second_preparation_is_refused_by_the_database(self, installation: InstallationRows) -> None:
         """The database itself holds one preparation per owner, release and from-version."""
         TestPreparations().open_one(installation)
         unique = {

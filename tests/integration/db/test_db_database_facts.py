@@ -148,7 +148,7 @@ def test_asked_once_for_many(database: Database, facts: DatabaseMetrics, clock: 
     assert ("prestager_strategy", ("applying",)) in later
 
 
-def test_a_store_that_is_away(database: Database, facts: DatabaseMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away(database: Database, facts: DatabaseMetrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the database breaks, a scrape says so and tells nothing else of it; afterwards it tells all again."""
     registry = CollectorRegistry()
     registry.register(facts)
@@ -164,7 +164,7 @@ def test_a_store_that_is_away(database: Database, facts: DatabaseMetrics, monkey
     assert 1.0 == scraped(registry)["prestager_database_up", ()]
 
 
-def test_a_store_that_says_nothing(
+def test_a_database_that_says_nothing(
     database: Database, facts: DatabaseMetrics, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scrape waits a bounded time, and the next ones do not ask once more while the first question is open."""

@@ -1,6 +1,6 @@
 """Names that operators, alerts, dashboards, machines and sites know. Each is written out here, not taken from the code.
 
-Names in alerts and dashboards are held to metrics in tests/integration/db/test_db_store_facts.py as well, and
+Names in alerts and dashboards are held to metrics in tests/integration/db/test_db_database_facts.py as well, and
 `dramatiq actors.dramatiq_entry` is run in tests/integration/amqp_tools/test_dramatiq_command.py.
 """
 
