@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Where nobody looks, lines are for programs: they are not wrapped.
+# Lines that are not for a terminal are for programs: they are not wrapped.
 _ENDLESS: Final = 10_000
 _GAP: Final = "  "
 

@@ -80,7 +80,7 @@ def playbook_load_error(settings: Settings) -> str | None:
         with _ended_in_order():
             return LoadCheck(settings.playbooks_dir, ansible_installation(settings), worker=_NAME).first_error()
     except NoRunRootError:
-        # It is told of the directory for runs, without which no playbook runs.
+        # The check of the directory for runs reports it: without one no playbook runs.
         return None
     except ProcessesLeftError as error:
         return f"The playbooks cannot be checked: {error}."
@@ -106,5 +106,5 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    # As a shell tells a process that was ended by a signal.
+    # The status that a shell gives for a process that a signal ended.
     sys.exit(128 + number)

@@ -17,12 +17,12 @@ from typer.exceptions import TyperException
 from messages.parse_errors import plain_validation_text
 from service.errors import CommandError
 
-# What is done over the API: words that somebody may try as a command.
+# Actions of the API: words that an operator may try as a command.
 _BY_THE_API: Final = frozenset(
     {"strategy", "prestage-strategy", "step", "steps", "prestage", "subcloud-group", "group"}
 )
 _LIKENESS: Final = 0.6
-# What the library's messages begin with: they are all that tells such errors apart.
+# Beginnings of the library's messages: nothing else distinguishes such errors.
 _NO_OPTION: Final = "No such option"
 _NO_COMMAND: Final = "No such command '"
 

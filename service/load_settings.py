@@ -66,7 +66,7 @@ def examine_settings(**given: int | str) -> tuple[Settings | None, list[str]]:
         return None, [fault]
     faults: list[str] = []
     replaced: dict[str, Any] = dict(given)
-    # Rules over several settings are judged once each of them is right, so there may be a second round.
+    # Rules over several settings are checked once each of them is right, so there may be a second round.
     for _round in range(_ROUNDS):
         try:
             return Settings(**replaced), faults
@@ -78,7 +78,7 @@ def examine_settings(**given: int | str) -> tuple[Settings | None, list[str]]:
 
 
 def _replacement(place: tuple[int | str, ...]) -> dict[str, Any]:
-    """Return the defaults of what is wrong; only the two sources of the key are judged together."""
+    """Return the defaults of what is wrong; only the two sources of the key are checked together."""
     wrong = {str(place[0])} if place else {"secret_key", "secret_key_file"}
     if "tls_key_file" in wrong:
         wrong.add("tls_certificate_file")

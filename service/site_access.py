@@ -146,7 +146,7 @@ def controller_access(settings: Settings) -> tuple[Access, Address]:
             "Set PRESTAGER_CONTROLLER_KEYSTONE_URL and PRESTAGER_CONTROLLER_URL: the system controller is asked there"
             " whether it is being upgraded. Or set PRESTAGER_CONTROLLER_CHECK=declared."
         )
-    # Somebody waits for the answer to a command: all tries together fit into the few seconds that there are.
+    # A caller waits for the answer to a command: all tries together fit into these few seconds.
     access = replace(controller_account(settings), timeouts=_SHORT_TIMEOUTS)
     return access, Address(keystone_url=keystone, service_url=service)
 

@@ -24,7 +24,7 @@ _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
 _LOOK_S: Final = 0.5
 # Several times what two slow cores need.
 _LONGEST_S: Final = 900.0
-# A site that is in neither list: nobody said what became of it.
+# A site that is in neither list: its outcome is unknown.
 _UNKNOWN: Final = "unknown"
 
 
@@ -61,7 +61,7 @@ def demo(
         )
         place.write_settings(settings)
         strategy, steps, excluded = _prestage(console, place, fleet, environment(settings), sites.password)
-    verdicts = judge_sites(fleet.expected, steps, excluded)
+    verdicts = site_verdicts(fleet.expected, steps, excluded)
     _show_sites(console, verdicts)
     console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
     _propose(console, place, verdicts)
@@ -170,14 +170,14 @@ class SiteVerdict:
         return not self.instead_of
 
 
-def judge_sites(
+def site_verdicts(
     expected: Mapping[str, Expected], steps: Iterable[Mapping[str, Any]], excluded: Iterable[Mapping[str, str]]
 ) -> list[SiteVerdict]:
     """Return a verdict for every site that was expected or is there, in the order of names."""
     by_name = {step["cloud"]: step for step in steps}
     left_out = {site["name"]: site["reason"] for site in excluded}
     return [
-        _judge(name, expected.get(name), by_name.get(name), left_out.get(name))
+        _verdict(name, expected.get(name), by_name.get(name), left_out.get(name))
         for name in sorted({*expected, *by_name, *left_out})
     ]
 
@@ -196,7 +196,7 @@ def outcome_of(step: Mapping[str, Any]) -> str:
     return DemoOutcome.FAILED if step["state"] == StepState.FAILED else str(step["state"])
 
 
-def _judge(
+def _verdict(
     name: str, expected: Expected | None, step: Mapping[str, Any] | None, left_out_because: str | None
 ) -> SiteVerdict:
     outcome, reason = _UNKNOWN, ""

@@ -96,7 +96,7 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 class Sites:
     """The sites of a demonstration, while they can be reached."""
 
-    # For whoever watches.
+    # For an operator who watches.
     description: str
     # Connection variables of each site; None: they are directories.
     reach: Mapping[str, Mapping[str, Any]] | None

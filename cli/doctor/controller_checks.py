@@ -95,7 +95,7 @@ def _installation(settings: Settings) -> str:
         with database.read() as connection:
             return installation_id(connection)
     except (DBAPIError, DatabaseUnavailableError):
-        # Told by the check of the database.
+        # The check of the database reports it.
         return ""
     finally:
         database.close()

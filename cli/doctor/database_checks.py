@@ -220,7 +220,7 @@ def _key_findings(database: Database, sealer: Sealer) -> Iterator[Finding]:
 
 
 def worker_findings(settings: Settings) -> Iterator[Finding]:
-    """Judge by the heartbeats; a database that cannot be read, or is not of this program, is another check's."""
+    """Check the heartbeats; a database that cannot be read, or is not of this program, is another check's."""
     database = Database(settings.sqlalchemy_url)
     try:
         file = database.url.database

@@ -11,7 +11,7 @@ class Level(StrEnum):
 
     # As it should be, or not asked for.
     OK = "ok"
-    # The service works; somebody should look.
+    # The service works; an operator should look.
     WARN = "warn"
     # The service does not work, or not for long.
     FAIL = "fail"

@@ -48,10 +48,10 @@ def import_fleet(  # noqa: PLR0913, PLR0917 - typer's options
     """
     settings = read_settings()
     source, hosts = _hosts(file, from_dcmanager, token_file)
-    wanted = read_fleet(hosts, keep or ())
+    content = read_fleet(hosts, keep or ())
     rules = ImportRules(default_version=settings.release, update=update, dry_run=dry_run)
     with checked_database(settings) as database:
-        done = register(database, wanted, rules)
+        done = register(database, content, rules)
     for warning in done.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     if done.faults:

@@ -1,4 +1,4 @@
-"""Reads the sites and groups of a dcmanager over its API, as hosts with our variables. Reads only; judges nothing."""
+"""Reads the sites and groups of a dcmanager over its API, as hosts with our variables. Reads only; checks nothing."""
 
 from __future__ import annotations
 

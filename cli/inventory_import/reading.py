@@ -52,8 +52,8 @@ _KNOWN: Final = frozenset({_GROUP, _HOST_KEY, *_FIELDS, *_GROUP_FIELDS})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A fleet as a file describes it."""
+class InventoryContent:
+    """Sites and groups as an inventory describes them."""
 
     # Name of a subcloud → its fields as the API takes them, `name` included.
     sites: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Wanted:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_fleet(hosts: Hosts, keep: Collection[str] | None = None) -> Wanted:
-    """Return what the file wants. The form of the values is judged later, where the API's are.
+def read_fleet(hosts: Hosts, keep: Collection[str] | None = None) -> InventoryContent:
+    """Return the content of an inventory. The form of the values is checked later, where the API's are.
 
     Args:
         hosts: Their variables; one that is None is as if it were not there.
@@ -78,60 +78,60 @@ def read_fleet(hosts: Hosts, keep: Collection[str] | None = None) -> Wanted:
         keep: Names of connection variables that are kept beside those that Ansible and our playbooks use; None keeps
             all.
     """
-    wanted = Wanted()
+    content = InventoryContent()
     rule = KeepRule(also=keep)
     omitted = Omissions()
     for host, given in hosts.items():
         variables = present(given)
         unusable = unusable_variables(variables)
-        wanted.faults.extend(
+        content.faults.extend(
             f"{readable(host)}: {readable(name)}: {fault}."
             for name, fault in unusable.items()
             if name.startswith(PREFIX) or (rule.keeps(name) and not is_secret_name(name))
         )
         usable = {name: value for name, value in variables.items() if name not in unusable}
-        _read_host(wanted, host, usable)
-        wanted.sites[host]["connection"] = connection_variables(usable, rule, omitted)
-    wanted.warnings.extend(omitted.sentences())
-    return wanted
+        _read_host(content, host, usable)
+        content.sites[host]["connection"] = connection_variables(usable, rule, omitted)
+    content.warnings.extend(omitted.sentences())
+    return content
 
 
-def _read_host(wanted: Wanted, host: str, variables: Mapping[str, Any]) -> None:
-    wanted.faults.extend(_unknown(host, variables))
-    wanted.faults.extend(_rounded_version(host, variables))
-    _read_group(wanted, host, variables)
-    _read_host_keys(wanted, host, variables)
-    wanted.sites[host] = {
+def _read_host(content: InventoryContent, host: str, variables: Mapping[str, Any]) -> None:
+    content.faults.extend(_unknown(host, variables))
+    content.faults.extend(_rounded_version(host, variables))
+    _read_group(content, host, variables)
+    _read_host_keys(content, host, variables)
+    content.sites[host] = {
         "name": host,
         **{target: variables[source] for source, target in _FIELDS.items() if source in variables},
     }
 
 
-def _read_host_keys(wanted: Wanted, name: str, variables: Mapping[str, Any]) -> None:
+def _read_host_keys(content: InventoryContent, name: str, variables: Mapping[str, Any]) -> None:
     given = variables.get(_HOST_KEY)
     if given is None:
         return
     text = "\n".join(map(str, given)) if isinstance(given, list) else str(given)
     try:
-        wanted.host_keys[name] = parse_host_keys(text)
+        content.host_keys[name] = parse_host_keys(text)
     except HostKeyError as error:
-        wanted.faults.append(f"{name}: {_HOST_KEY}: {error}.")
+        content.faults.append(f"{name}: {_HOST_KEY}: {error}.")
 
 
-def _read_group(wanted: Wanted, host: str, variables: Mapping[str, Any]) -> None:
+def _read_group(content: InventoryContent, host: str, variables: Mapping[str, Any]) -> None:
     given = variables.get(_GROUP, DEFAULT_GROUP)
     if not isinstance(given, str | int) or isinstance(given, bool):
-        wanted.faults.append(f"{readable(host)}: {_GROUP} is no text; write the name of one group in quotes.")
+        content.faults.append(f"{readable(host)}: {_GROUP} is no text; write the name of one group in quotes.")
         given = DEFAULT_GROUP
-    group = wanted.group_of[host] = str(given)
-    fields = wanted.groups.setdefault(group, {})
+    group = content.group_of[host] = str(given)
+    fields = content.groups.setdefault(group, {})
     for source, target in _GROUP_FIELDS.items():
         if source not in variables:
             continue
         if fields.setdefault(target, variables[source]) != variables[source]:
             fault = f"group {group}: its hosts do not agree on {source}."
-            if fault not in wanted.faults:
-                wanted.faults.append(fault)
+            if fault not in content.faults:
+                content.faults.append(fault)
 
 
 # Ansible reads a value of an INI host line once more after its quotes are gone.

@@ -18,7 +18,7 @@ from actors.coordinator.groups import create_group, update_group
 from actors.coordinator.subclouds import read_imported_changes, read_new_imported, update_imported_subcloud
 from cli.command_context import shell_caller
 from cli.inventory_import.host_variables import readable
-from cli.inventory_import.reading import Wanted
+from cli.inventory_import.reading import InventoryContent
 from db.audit import record, record_shell_action
 from db.database import Database
 from db.host_keys import give_host_keys, new_host_key_columns
@@ -60,16 +60,16 @@ class Registered:
     warnings: list[str] = field(default_factory=list)
 
 
-def register(database: Database, wanted: Wanted, rules: ImportRules) -> Registered:
+def register(database: Database, content: InventoryContent, rules: ImportRules) -> Registered:
     """Register the fleet; with faults, or on a dry run, nothing is changed."""
-    done = Registered(faults=list(wanted.faults), warnings=list(wanted.warnings))
+    done = Registered(faults=list(content.faults), warnings=list(content.warnings))
     with unit_of_work(database, as_coordinator=True) as work:
         context = CommandContext(
             work=work,
             rules=CoordinatorRules(release=rules.default_version),
             inspector=DeclaredInspector(),
         )
-        fleet = _Import(context, wanted, rules, done)
+        fleet = _Import(context, content, rules, done)
         fleet.run()
         record_shell_action(
             work.connection, ShellAction.SET_HOST_KEY, fleet.keys_given, caller=shell_caller(), at=work.at
@@ -82,59 +82,61 @@ def register(database: Database, wanted: Wanted, rules: ImportRules) -> Register
 class _Import:
     """One import, inside its transaction."""
 
-    def __init__(self, context: CommandContext, wanted: Wanted, rules: ImportRules, done: Registered) -> None:
-        self._desk = context
-        self._wanted = wanted
+    def __init__(
+        self, context: CommandContext, content: InventoryContent, rules: ImportRules, done: Registered
+    ) -> None:
+        self._context = context
+        self._content = content
         self._rules = rules
         self._done = done
         # Names of the sites whose host keys are new.
         self.keys_given: list[str] = []
 
     def run(self) -> None:
-        groups = {name: self._group(name, fields) for name, fields in self._wanted.groups.items()}
-        known = {row["name"]: row for row in self._desk.connection.execute(select(subclouds)).mappings()}
+        groups = {name: self._group(name, fields) for name, fields in self._content.groups.items()}
+        known = {row["name"]: row for row in self._context.connection.execute(select(subclouds)).mappings()}
         fresh: list[dict[str, Any]] = []
-        for name, fields in self._wanted.sites.items():
-            group_id = groups[self._wanted.group_of[name]]
+        for name, fields in self._content.sites.items():
+            group_id = groups[self._content.group_of[name]]
             if name not in known:
-                fresh += self._judge(name, lambda: [self._new(name, fields, group_id)]) or []  # noqa: B023 - called at once
+                fresh += self._note_error(name, lambda: [self._new(name, fields, group_id)]) or []  # noqa: B023 - called at once
             elif self._rules.update:
-                self._judge(name, lambda: self._change(known[name], fields, group_id))  # noqa: B023 - called at once
+                self._note_error(name, lambda: self._change(known[name], fields, group_id))  # noqa: B023 - called at once
             else:
                 self._done.faults.append(f"{name} is registered already; give --update to change it.")
         if fresh and not self._done.faults:
-            self._desk.connection.execute(insert(subclouds), fresh)
+            self._context.connection.execute(insert(subclouds), fresh)
         self._done.added = len(fresh)
 
-    def _judge(self, name: str, work: Callable[[], Any]) -> Any:
-        """Return what `work` makes; a refusal is one more fault, and None."""
+    def _note_error(self, name: str, work: Callable[[], Any]) -> Any:
+        """Return what `work` returns; None if the command is refused, which is noted as a fault."""
         try:
             return work()
         except CommandRefusedError as refusal:
             self._done.faults.append(f"{readable(name)}: {refusal.detail.removesuffix('.')}.")
             return None
 
-    def _judge_group(self, name: str, work: Callable[[], Any]) -> Any:
+    def _note_group_error(self, name: str, work: Callable[[], Any]) -> Any:
         """Do the same for a group; its fault names a host too, for groups come with the variables of hosts."""
         known = len(self._done.faults)
-        made = self._judge(f"group {name}", work)
+        made = self._note_error(f"group {name}", work)
         if len(self._done.faults) > known:
-            host = next(host for host, group in self._wanted.group_of.items() if group == name)
+            host = next(host for host, group in self._content.group_of.items() if group == name)
             self._done.faults[-1] += f" Its first host: {readable(host)}."
         return made
 
     def _new(self, name: str, fields: Mapping[str, Any], group_id: int) -> dict[str, Any]:
         values = read_new_imported(fields, default_version=self._rules.default_version or "")
-        keys = self._wanted.host_keys.get(name, ())
+        keys = self._content.host_keys.get(name, ())
         if keys:
             self.keys_given.append(name)
         return {
             **values,
-            **new_host_key_columns(self._desk.work, name, keys, values["software_version"]),
+            **new_host_key_columns(self._context.work, name, keys, values["software_version"]),
             # An import needs more rights than those of an administrator.
             "version_by_administrator": True,
             "group_id": group_id,
-            "created_at": self._desk.at,
+            "created_at": self._context.at,
             "oam_floating_ip": values.get("oam_floating_ip"),
         }
 
@@ -163,18 +165,20 @@ class _Import:
             requested_by=shell_caller(),
             by_administrator=True,
         )
-        update_imported_subcloud(self._desk, command)
-        if self._desk.notes:
+        update_imported_subcloud(self._context, command)
+        if self._context.notes:
             audited = command.model_copy(update={"subject": row["name"]})
-            record(self._desk.connection, audited, Answer(status=HTTPStatus.OK), self._desk.at, self._desk.notes)
-            self._desk.notes.clear()
+            record(
+                self._context.connection, audited, Answer(status=HTTPStatus.OK), self._context.at, self._context.notes
+            )
+            self._context.notes.clear()
 
     def _give_keys(self, name: str) -> bool:
         """Record the keys that the file gives for a known site; False: none, or those that it has."""
-        keys = self._wanted.host_keys.get(name)
+        keys = self._content.host_keys.get(name)
         if keys is None:
             return False
-        context = self._desk
+        context = self._context
         row = context.connection.execute(select(subclouds).where(subclouds.c.name == name)).mappings().one()
         is_new = give_host_keys(context.work, row, keys)
         if is_new:
@@ -186,7 +190,7 @@ class _Import:
         row = self._find_group(name)
         if row is None:
             command = Command(type=CommandType.GROUP_CREATE, data=_described(name, fields))
-            created = self._judge_group(name, lambda: create_group(self._desk, command))
+            created = self._note_group_error(name, lambda: create_group(self._context, command))
             self._done.groups_added += created is not None
             return int(created["id"]) if created is not None else _NO_GROUP
         self._change_group(row, fields)
@@ -217,11 +221,11 @@ class _Import:
             )
             return
         command = Command(type=CommandType.GROUP_UPDATE, subject=str(row["id"]), data=differing)
-        self._judge_group(name, lambda: update_group(self._desk, command))
+        self._note_group_error(name, lambda: update_group(self._context, command))
 
     def _find_group(self, name: str) -> RowMapping | None:
         query = select(subcloud_groups).where(subcloud_groups.c.name == name)
-        return self._desk.connection.execute(query).mappings().one_or_none()
+        return self._context.connection.execute(query).mappings().one_or_none()
 
 
 def _described(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.demo.command import judge_sites, strategy_fault
+from cli.demo.command import site_verdicts, strategy_fault
 from demo.sites_content import DemoOutcome, Expected
 
 
@@ -31,7 +31,7 @@ LEFT_OUT = [{"name": "out", "reason": "it is offline"}]
 
 def test_as_expected() -> None:
     """Each site that ended as it had to is right, in the order of names."""
-    verdicts = judge_sites(EXPECTED, STEPS, LEFT_OUT)
+    verdicts = site_verdicts(EXPECTED, STEPS, LEFT_OUT)
 
     assert ["done", "failed", "out", "skipped"] == [one.name for one in verdicts]
     assert ["complete", "failed", "left-out", "skipped"] == [one.outcome for one in verdicts]
@@ -56,7 +56,7 @@ def test_as_expected() -> None:
 )
 def test_not_as_expected(name: str, steps: list[dict[str, Any]], left_out: list[dict[str, str]]) -> None:
     """Another outcome, another reason, no end, or no trace: each is told with what was expected."""
-    (verdict,) = judge_sites({name: EXPECTED[name]}, steps, left_out)
+    (verdict,) = site_verdicts({name: EXPECTED[name]}, steps, left_out)
 
     assert not verdict.is_as_expected
     assert str(EXPECTED[name].outcome) in verdict.instead_of
@@ -64,7 +64,7 @@ def test_not_as_expected(name: str, steps: list[dict[str, Any]], left_out: list[
 
 def test_a_site_that_nobody_expected() -> None:
     """A site out of nowhere is not as expected."""
-    (verdict,) = judge_sites({}, [step("ghost", "complete")], [])
+    (verdict,) = site_verdicts({}, [step("ghost", "complete")], [])
 
     assert "no such site" == verdict.instead_of
 
