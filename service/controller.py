@@ -77,7 +77,7 @@ def playbook_load_error(settings: Settings) -> str | None:
     if found is not None:
         return found
     try:
-        with _ended_in_order():
+        with ended_in_order():
             return LoadCheck(settings.playbooks_dir, ansible_installation(settings), worker=_NAME).first_error()
     except NoRunRootError:
         # The check of the directory for runs reports it: without one no playbook runs.
@@ -89,8 +89,11 @@ def playbook_load_error(settings: Settings) -> str | None:
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Make signals that end this process, such as those of `timeout`, end the check's processes too."""
+def ended_in_order() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end this process by SystemExit, so that what it has started is ended too.
+
+    Does nothing outside the main thread.
+    """
     if current_thread() is not main_thread():
         yield
         return

@@ -17,6 +17,7 @@ from cli.demo.progress import progress_view
 from cli.demo.service import DemoClient, run_command, running_service
 from cli.tables import output, print_table
 from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, Expected, build_fleet
+from service.controller import ended_in_order
 from service.errors import CommandError
 from statemachine.states import MOVING_STRATEGIES, StepState, StrategyState
 
@@ -45,15 +46,20 @@ def demo(
     Needs no network, no root and no other service, but ssh: the sites are behind SSH servers with a password, on
     addresses of the loopback network, and end with this command. Exits with 0 when every site ended as it must.
     """
+    with ended_in_order():
+        _demonstrate(
+            Workplace(directory.absolute()), names=QUICK_SITE_NAMES if quick else SITE_NAMES, by_ssh=not without_ssh
+        )
+
+
+def _demonstrate(place: Workplace, *, names: Sequence[str], by_ssh: bool) -> None:
     console = output()
     began = time.monotonic()
-    place = Workplace(directory.absolute())
-    if not without_ssh:
+    if by_ssh:
         require_ssh()
     place.prepare()
-    names = QUICK_SITE_NAMES if quick else SITE_NAMES
     console.print(f"Making a system controller and {len(names)} sites in {_near(place.root)}", soft_wrap=True)
-    with directory_sites() if without_ssh else ssh_sites(place.root, names) as sites:
+    with ssh_sites(place.root, names) if by_ssh else directory_sites() as sites:
         console.print(f"  {sites.description}", soft_wrap=True)
         fleet = build_fleet(place.root, reach=sites.reach, names=names)
         settings = place.settings(

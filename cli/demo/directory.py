@@ -15,7 +15,8 @@ from shlex import quote
 from typing import Any, Final
 
 from demo.sites_content import OTHER_PASSWORD_NAMES
-from service.errors import CommandError
+from service.database import only_instance
+from service.errors import CommandError, StartError
 from simulator.host_keys import kept_host_key, remove_all_but_host_keys
 from simulator.simulation import FIRST_ADDRESS
 from simulator.site_tree import LOGIN, SiteTree, write_programs
@@ -54,20 +55,37 @@ class Workplace:
         """Make the directory empty, but for the SSH host keys of the sites.
 
         Raises:
-            CommandError: It holds something that no demonstration made.
+            CommandError: It holds something that no demonstration made, or a service works in it.
         """
         mark = self.root / _MARK
         if self.root.exists() and not mark.exists() and any(self.root.iterdir()):
             raise CommandError(f"{self.root} holds other files; give a directory that is empty or missing with --dir.")
+        self._require_no_service()
         remove_all_but_host_keys(self.root)
         self.root.mkdir(parents=True, exist_ok=True)
         mark.touch()
+
+    def _require_no_service(self) -> None:
+        if not self._data_dir.exists():
+            return
+        try:
+            with only_instance(self._data_dir):
+                return
+        except StartError as error:
+            raise CommandError(
+                f"A service works in {self._data_dir}, from a demonstration that still goes on or from prestager up. "
+                "Stop it, or give another directory with --dir."
+            ) from error
+
+    @property
+    def _data_dir(self) -> Path:
+        return self.root / "data"
 
     def settings(self, *, release: str, feed_dir: Path, deploy_dir: Path) -> dict[str, str]:
         """Return the variables of a service that works here and disturbs no other of this machine."""
         identity = hashlib.sha256(str(self.root).encode()).hexdigest()[:8]
         return {
-            "PRESTAGER_DATA_DIR": str(self.root / "data"),
+            "PRESTAGER_DATA_DIR": str(self._data_dir),
             "PRESTAGER_RELEASE": release,
             "PRESTAGER_FEED_DIR": str(feed_dir),
             "PRESTAGER_DEPLOY_DIR": str(deploy_dir),

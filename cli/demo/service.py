@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import subprocess
@@ -24,6 +25,7 @@ _LOOK_S: Final = 0.1
 _ANSWER_S: Final = 60.0
 _STRATEGY: Final = "/v1.0/sw-update-strategy"
 _OK: Final = 200
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def run_command(arguments: Sequence[str], settings: Mapping[str, str]) -> str:
@@ -47,9 +49,15 @@ def running_service(settings: Mapping[str, str], log: Path) -> Iterator[str]:
     """
     asked = {**settings, "PRESTAGER_LISTEN": "127.0.0.1:0", "PRESTAGER_LOG_FORMAT": "json"}
     with log.open("wb") as file:
-        # A session of its own: Ctrl-C is ours to pass on.
         process = subprocess.Popen(  # noqa: S603 - our own program
-            _command(["up"]), env=asked, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            _command(["up"]),
+            env=asked,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            # Ctrl-C is for the demonstration to pass on.
+            start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - calls the kernel only
         )
     try:
         yield _await_ready(process, log)
@@ -62,6 +70,11 @@ def running_service(settings: Mapping[str, str], log: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process in order when its parent is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

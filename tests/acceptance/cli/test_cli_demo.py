@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.acceptance.cli.logged_service import LoggedService, clean_environment
+from tests.support.waiting import wait_for
 
 
 def demonstration(place: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -62,6 +65,34 @@ def test_the_whole_demonstration(tmp_path: Path) -> None:
     assert "Every site and the strategy ended as expected." in done.stdout
     assert "stage 4  edge-08  failed: " in done.stdout
     assert 12 == len(site_rows(done.stdout))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_demonstration_that_is_ended_ends_its_service(tmp_path: Path, number: signal.Signals) -> None:
+    """The service ends with its demonstration, however that ends; until then no other one clears its directory."""
+    place = tmp_path / "demo"
+    program = [sys.executable, "-m", "cli.main", "demo", "--dir", str(place), "--quick", "--without-ssh"]
+    first = subprocess.Popen(program, env=clean_environment({}), stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: "service.ready" in read(place / "service.log"))
+        second = demonstration(place, "--quick", "--without-ssh")
+        assert 1 == second.returncode
+        assert f"A service works in {place}/data" in second.stderr
+        (service,) = [one for one in psutil.Process(first.pid).children() if "up" in one.cmdline()]
+        first.send_signal(number)
+        first.communicate()
+    finally:
+        first.kill()
+
+    wait_for(lambda: not service.is_running() or service.status() == psutil.STATUS_ZOMBIE)
+    assert "service.stopped" in read(place / "service.log")
+    assert 0 != first.returncode
+
+
+def read(path: Path) -> str:
+    """Return the text of a file; of one that is not there, nothing."""
+    return path.read_text() if path.exists() else ""
 
 
 def test_without_ssh_the_demonstration_says_what_to_install(tmp_path: Path) -> None:
