@@ -78,7 +78,7 @@ _FURTHEST_BEHIND: Final = 10_000
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Tell how things stand, then everything that happens, until somebody hangs up.
+    """Stream a snapshot, then each event, until the client disconnects.
 
     With `Last-Event-ID` the stream goes on after that event, without a gap and without a repeat.
     """

@@ -33,7 +33,7 @@ async def show_alive(request: web.Request) -> web.Response:
 
 
 async def show_ready(request: web.Request) -> web.Response:
-    """Show each check's result; 503 when one of them failed, but for those that are only told."""
+    """Return the result of each check; 503 when one failed that decides readiness."""
     checks = await _checks(request)
     body = readiness_body(checks, "ready", SHOWN_ONLY_BY_API)
     status = HTTPStatus.OK if is_ready(checks, SHOWN_ONLY_BY_API) else HTTPStatus.SERVICE_UNAVAILABLE

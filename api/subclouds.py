@@ -63,7 +63,7 @@ async def add(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """Ask to change, manage or unmanage a subcloud; the body tells which, and so whether an operator may."""
+    """Change, manage or unmanage a subcloud; an operator may only manage and unmanage."""
     ref = path_ref(request, subcloud_not_found())
     form = await _read_for(request, ref, read_subcloud_change(request))
     if _STATE not in form.names or not _MANAGING.issuperset(form.names):
@@ -89,7 +89,7 @@ async def prestage(request: web.Request) -> web.Response:
 
 
 async def forget_staged(request: web.Request) -> web.Response:
-    """Ask to show no longer that a release is staged on a subcloud: nobody knows, after a restore for example."""
+    """Show a release no longer as staged on a subcloud, because that is unknown, after a restore for example."""
     ref = path_ref(request, subcloud_not_found())
     body = await _read_for(request, ref, read_known(request, StagedRequest))
     return await send_command(request, CommandType.SUBCLOUD_STAGED, subject=ref, data=body)

@@ -80,7 +80,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def create(request: web.Request) -> web.Response:
-    """Ask for a new webhook; a secret that nobody gave is made, and shown in the answer."""
+    """Create a webhook; without a secret in the body one is made, and shown in the answer."""
     body = await read_known(request, WebhookBody)
     given = body.pop(SECRET_KEY, None)
     secret = _SigningSecret(given, is_made=given is None)

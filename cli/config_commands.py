@@ -78,10 +78,10 @@ def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
-    """Write our settings as far as dcmanager's configuration tells them; passwords go into files beside them.
+    """Write the settings that dcmanager's configuration has; passwords go into files beside them.
 
-    The broker's virtual host and the database are our own; what has to be made is told. Run it again after the
-    controller's passwords have changed, with --replace.
+    The broker's virtual host and the database are Prestager's own; the command prints which have to be made. Run it
+    again after the controller's passwords have changed, with --replace.
     """
     mapped = map_dcmanager(_text(file))
     if mapped.faults:

@@ -69,8 +69,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "import-dcmanager": CommandPlace(
                 "cli.config_commands:import_dcmanager",
-                "Write our settings as far as dcmanager's configuration tells them; passwords go into files"
-                " beside them.",
+                "Write the settings that dcmanager's configuration has; passwords go into files beside them.",
             ),
         },
     ),

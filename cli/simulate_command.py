@@ -75,7 +75,7 @@ def fleet(  # noqa: PLR0913, PLR0917 - typer's options
     """Serve simulated sites until SIGTERM or Ctrl-C: SSH with password, SFTP and sudo, Keystone and sysinv.
 
     Each site is a directory of this machine and an address of its loopback network; its commands run as the user of
-    this program, so whoever has the password has that user's rights. The packages and images of both releases are made
+    this program, so the password gives that user's rights. The packages and images of both releases are made
     too; settings.sh in the directory points a service at them.
     """
     began = time.monotonic()

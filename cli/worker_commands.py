@@ -80,7 +80,7 @@ def _listed(values: Sequence[str] | None) -> str:
 def drain(worker: Worker = None, everybody: Everybody = False) -> None:  # noqa: FBT002 - an option of the shell
     """Have a worker finish its playbooks and take no more runs, until it is started anew or undrained.
 
-    Asking again tells how many runs are left. A worker that is stopped without it loses nothing either: its playbooks
+    Repeat it to see how many runs are left. A worker that is stopped without it loses nothing either: its playbooks
     are stopped and begin again elsewhere. It needs PRESTAGER_BROKER_URL.
     """
     answers = _ask("drain", worker, everybody=everybody)

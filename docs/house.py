@@ -189,7 +189,7 @@ def figures(tree: SourceTree, root: Path = _ROOT) -> list[Figure]:
         Figure(name=f"files of fewer than {_SHORT_LINES} lines", value=len(tree.short_files()), limit=12, goal=12),
         Figure(name="imports of a package that is not below", value=len(tree.upward_imports()), limit=0, goal=0),
         Figure(name="pairs of packages that import each other", value=len(tree.package_circles()), limit=0, goal=0),
-        Figure(name="docstrings that are a riddle", value=len(tree.riddles()), limit=10, goal=0),
+        Figure(name="docstrings that are a riddle", value=len(tree.riddles()), limit=0, goal=0),
         Figure(name="class names that two packages define", value=len(tree.twice_named()), limit=0, goal=0),
         Figure(name="lines of README.md", value=readme, limit=120, goal=120),
         *(

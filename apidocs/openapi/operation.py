@@ -28,7 +28,7 @@ _Next = Annotated[str | None, Field(description="Path of the next page; null on 
 
 
 class ErrorPage(TypedDict):
-    """Why a request was not carried out."""
+    """Reason why a request was not carried out."""
 
     code: Annotated[int, Field(description="The HTTP status.")]
     title: str
@@ -105,7 +105,7 @@ class StreamMessage(TypedDict):
 
 
 class VersionLink(TypedDict):
-    """Where a version is."""
+    """Address of a version of the API."""
 
     rel: Literal["self"]
     href: str
