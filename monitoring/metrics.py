@@ -58,6 +58,11 @@ class ProcessMetrics:
             "Results of this worker that were dropped because the run was no longer its own.",
             registry=self.registry,
         )
+        self._plain_starts = Counter(
+            "prestager_plain_starts",
+            "Processes for playbook runs that were started in the plain way, though Ansible was to be preloaded.",
+            registry=self.registry,
+        )
         self._webhooks = Counter(
             "prestager_webhook_deliveries",
             "Tries to deliver an event to a webhook: delivered, to be tried again, given up.",
@@ -98,6 +103,10 @@ class ProcessMetrics:
     def result_fenced(self) -> None:
         """Count a result that was dropped."""
         self._fenced.inc()
+
+    def started_plainly(self) -> None:
+        """Count a process for a run that could not be forked."""
+        self._plain_starts.inc()
 
     def webhook_tried(self, outcome: str) -> None:
         """Count one try: delivered, retried, failed."""

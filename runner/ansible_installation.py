@@ -103,11 +103,20 @@ class AnsibleInstallation:
     collections: tuple[Path, ...] = ()
     config: Path = _OUR_CONFIG
 
+    @property
+    def is_of_this_program(self) -> bool:
+        """Whether it is the Ansible of this program's own environment, which processes of this program can import."""
+        return self.program == _OUR_PROGRAM
+
+    @property
+    def has_our_config(self) -> bool:
+        """Whether its configuration file is ours."""
+        return self.config == _OUR_CONFIG
+
     def lacks_sshpass(self) -> bool:
         """Tell whether a run finds no program `sshpass`; ours needs none, so it never lacks it."""
         return (
-            self.program != _OUR_PROGRAM
-            and shutil.which("sshpass", path=base_environment(self.program)["PATH"]) is None
+            not self.is_of_this_program and shutil.which("sshpass", path=base_environment(self.program)["PATH"]) is None
         )
 
     def environment(self, tmp: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.ansible_installation import set_environment
@@ -27,23 +28,38 @@ _LAST_REPORT_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main() -> None:
-    """Host one run; does not return."""
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--private-dir", type=Path, required=True)
-    arguments.add_argument("--silence-limit-s", type=float, required=True)
+def main(arguments: Sequence[str] | None = None, template_environment: Mapping[str, str] | None = None) -> None:
+    """Host one run; does not return.
+
+    `arguments` are by default those of this process. With `template_environment` this process was forked from one that
+    has loaded Ansible in that environment.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--private-dir", type=Path, required=True)
+    parser.add_argument("--silence-limit-s", type=float, required=True)
     # For those who look for the processes of runs; it is not read here.
-    arguments.add_argument(RUN_OPTION, required=True)
-    arguments.add_argument("--process-memory-bytes", type=int, required=True)
-    arguments.add_argument("--ansible-playbook", type=Path, required=True)
-    options = arguments.parse_args()
+    parser.add_argument(RUN_OPTION, required=True)
+    parser.add_argument("--process-memory-bytes", type=int, required=True)
+    parser.add_argument("--ansible-playbook", type=Path, required=True)
+    options = parser.parse_args(arguments)
     forbid_memory_dumps()
     orders, reports = take_pipes()
     adopt_orphans()
     limit_memory(options.process_memory_bytes)
+    if template_environment is not None:
+        _fork_playbook(template_environment)
     host_run(PrivateDir(options.private_dir), orders, reports, options.ansible_playbook, options.silence_limit_s)
     # Not a normal exit: threads of libraries must not hold the process back.
     os._exit(0)
+
+
+def _fork_playbook(template_environment: Mapping[str, str]) -> None:
+    """Fork the process of the playbook, while this one has a single thread."""
+    import ansible_runner.runner  # noqa: PLC0415
+
+    from runner.preload.run_process import ForkedPexpect, RunProcess  # noqa: PLC0415
+
+    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(template_environment))
 
 
 def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Path, silence_limit_s: float) -> None:

@@ -12,7 +12,7 @@ from runner.child_process import ChildProcess
 _log = logging.getLogger(__name__)
 
 # A new warm child loads only after the run that took the last one has begun, in seconds.
-_REFILL_DELAY_S = 1.0
+REFILL_DELAY_S = 1.0
 
 # Longest time in which a warm child ends after it was asked to, in seconds.
 _LEAVE_S = 5.0
@@ -24,10 +24,18 @@ class ChildPool:
     Lives in the event loop; nothing of it is thread-safe.
     """
 
-    def __init__(self, spawn: Callable[[], Awaitable[ChildProcess]], *, warm: int, ping_every_s: float) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[], Awaitable[ChildProcess]],
+        *,
+        warm: int,
+        ping_every_s: float,
+        refill_delay_s: float = REFILL_DELAY_S,
+    ) -> None:
         self._spawn = spawn
         self._warm_target = warm
         self._ping_every_s = ping_every_s
+        self._refill_delay_s = refill_delay_s
         self._warm: list[ChildProcess] = []
         self._living: set[ChildProcess] = set()
         self._refilling: asyncio.Task[None] | None = None
@@ -49,7 +57,7 @@ class ChildPool:
             child = await self._spawn_one()
         else:
             self._warm.remove(child)
-        self._refill(_REFILL_DELAY_S)
+        self._refill(self._refill_delay_s)
         return child
 
     async def dispose(self, child: ChildProcess, *, wait_s: float) -> None:

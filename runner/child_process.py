@@ -8,14 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
 from runner.ansible_installation import AnsibleInstallation
 from runner.failure_text import FAILURES_VARIABLE
-from runner.private_dir import PrivateDir, private_dir
+from runner.preload.preloaded_ansible import PreloadedAnsible
+from runner.private_dir import PrivateDir, child_id, private_dir
 from runner.processes import MARKER, RUN_OPTION, end_processes, marked, marker_value
 from runner.protocol import LINE_LIMIT_BYTES, Order, Ping, Report, decode_report, encode
 
@@ -32,7 +32,7 @@ class ChildProcess:
         exit_code: None while it lives; negative for a signal.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         *,
         worker: str,
@@ -40,10 +40,11 @@ class ChildProcess:
         silence_limit_s: float,
         process_memory_bytes: int,
         ansible: AnsibleInstallation,
+        preloaded: PreloadedAnsible | None = None,
     ) -> None:
         self.exit_code: int | None = None
         self._worker = worker
-        self._child_id = uuid.uuid4().hex[:12]
+        self._child_id = child_id()
         self._place: PrivateDir = private_dir(run_root, worker, self._child_id)
         self._silence_limit_s = silence_limit_s
         self._process_memory_bytes = process_memory_bytes
@@ -53,10 +54,11 @@ class ChildProcess:
         self._stderr = _LastBytes()
         self._transports: list[asyncio.ReadTransport] = []
         self._orders: asyncio.WriteTransport | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._kill: Callable[[], None] = lambda: None
+        self._preloaded = preloaded
 
     @classmethod
-    async def spawn(
+    async def spawn(  # noqa: PLR0913
         cls,
         *,
         worker: str,
@@ -64,6 +66,7 @@ class ChildProcess:
         silence_limit_s: float,
         process_memory_bytes: int,
         ansible: AnsibleInstallation,
+        preloaded: PreloadedAnsible | None = None,
     ) -> ChildProcess:
         """Start a child.
 
@@ -78,6 +81,8 @@ class ChildProcess:
 
             ansible: what runs the playbook.
 
+            preloaded: forks the child, if it can; None: the child is started in the plain way.
+
         Raises:
             OSError: No room for its directory, no memory, too many processes or descriptors. Nothing is left behind.
         """
@@ -87,6 +92,7 @@ class ChildProcess:
             silence_limit_s=silence_limit_s,
             process_memory_bytes=process_memory_bytes,
             ansible=ansible,
+            preloaded=preloaded,
         )
         try:
             child._place.create()
@@ -136,16 +142,13 @@ class ChildProcess:
         for transport in self._transports:
             transport.close()
         self.close_orders()
-        # Closed by the transports, unless a cancellation came before they were made.
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr) if self._process else ():
-            cast(IO[bytes], pipe).close()
         if self._place.path.exists():
             await asyncio.to_thread(self._place.remove)
 
     def kill(self) -> None:
         """Kill the child itself; `dispose` then ends what it leaves."""
-        if self._process is not None and self.exit_code is None:
-            self._process.kill()
+        if self.exit_code is None:
+            self._kill()
 
     def close_orders(self) -> None:
         """Tell the child to end: without a supervisor it stops its tree and leaves."""
@@ -154,27 +157,63 @@ class ChildProcess:
             self._orders.abort()
 
     async def _start(self) -> None:
-        # Popen returns after a few milliseconds; asyncio's own way costs a waiting thread per child on Python 3.11.
-        process = subprocess.Popen(  # noqa: ASYNC220, S603
-            [sys.executable, "-m", "runner.child", *self._options()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            cwd=_IMPORT_ROOT,
-            env=child_environment(
-                worker=self._worker, child_id=self._child_id, place=self._place, ansible=self._ansible
-            ),
-            start_new_session=True,
+        orders_read, orders = os.pipe()
+        reports, reports_write = os.pipe()
+        words, words_write = os.pipe()
+        theirs = (orders_read, reports_write, words_write)
+        environment = child_environment(
+            worker=self._worker, child_id=self._child_id, place=self._place, ansible=self._ansible
         )
-        self._process = process
-        self._watch_exit(process)
+        try:
+            if not await self._fork(theirs, environment):
+                self._execute(theirs, environment)
+        except BaseException:
+            for descriptor in (orders, reports, words):
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
         loop = asyncio.get_running_loop()
         reading = asyncio.StreamReaderProtocol(self._reports)
-        await self._read(loop, lambda: reading, process.stdout)
-        await self._read(loop, lambda: self._stderr, process.stderr)
-        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, cast(IO[bytes], process.stdin))
+        await self._read(loop, lambda: reading, os.fdopen(reports, "rb", 0))
+        await self._read(loop, lambda: self._stderr, os.fdopen(words, "rb", 0))
+        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(orders, "wb", 0))
         self._orders = transport
+
+    async def _fork(self, pipes: Sequence[int], environment: Mapping[str, str]) -> bool:
+        """Have the child forked from a process that has loaded Ansible; return whether it was."""
+        if self._preloaded is None:
+            return False
+        forked = await self._preloaded.fork(
+            marker=marker_value(self._worker, self._child_id),
+            arguments=self._options(),
+            environment=environment,
+            pipes=pipes,
+        )
+        if forked is None:
+            return False
+        self._kill = forked.kill
+        forked.exited.add_done_callback(lambda done: self._has_exited(done.result()))
+        return True
+
+    def _execute(self, pipes: Sequence[int], environment: Mapping[str, str]) -> None:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "runner.child", *self._options()],
+            stdin=pipes[0],
+            stdout=pipes[1],
+            stderr=pipes[2],
+            bufsize=0,
+            cwd=_IMPORT_ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+        self._kill = process.kill
+        self._watch_exit(process)
+
+    def _has_exited(self, code: int) -> None:
+        self.exit_code = code
+        self._exited.set()
 
     def _options(self) -> list[str]:
         return [
@@ -198,8 +237,7 @@ class ChildProcess:
         def exited() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            self.exit_code = process.wait()
-            self._exited.set()
+            self._has_exited(process.wait())
 
         loop.add_reader(descriptor, exited)
 

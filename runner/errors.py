@@ -40,3 +40,11 @@ class SiteAddressError(PrestagerError):
 
 class NoRunRootError(PrestagerError):
     """No directory for private run files: one belongs to another user, or none can be written and has room."""
+
+
+class TemplateError(PrestagerError):
+    """The template process did not load, or forks no more; the text says why. Start the child in the plain way."""
+
+
+class TrialRunError(PrestagerError):
+    """The trial run of a loaded Ansible did not go as in a process of its own."""

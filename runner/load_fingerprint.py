@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,15 @@ def fingerprint(directory: Path, ansible: AnsibleInstallation) -> str:
     """
     digest = sha256(repr((program_version(), sys.version, directory, ansible)).encode())
     for entry in (*_ansible_files(ansible), *_set_files(directory)):
+        digest.update(entry.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def ansible_fingerprint(ansible: AnsibleInstallation, places: Sequence[Path] = ()) -> str:
+    """Return a digest that changes with Ansible, its configuration file, its collections and files in `places`."""
+    digest = sha256(repr((program_version(), sys.version, ansible)).encode())
+    plugins = (_entry(path) for place in places for path in (place, *sorted(place.glob("*"))))
+    for entry in (*_ansible_files(ansible), *plugins):
         digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,11 @@ class PrivateDir:
         shutil.rmtree(self.path, ignore_errors=True)
         if self.path.exists():
             _log.warning("could not remove the private directory %s", self.path)
+
+
+def child_id() -> str:
+    """Return a new id of a child, 12 characters."""
+    return uuid.uuid4().hex[:12]
 
 
 def private_dir(run_root: Path, worker: str, child_id: str) -> PrivateDir:

@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -23,6 +23,9 @@ from runner.errors import ProcessesLeftError
 MARKER = "PRESTAGER_RUN"
 # Option with the same value in the arguments of a run's child.
 RUN_OPTION = "--run"
+
+# Option of the processes that fork children, with the name of the worker installation; their children inherit it.
+TEMPLATE_OPTION = "--template-of"
 
 _WORKER_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
@@ -47,12 +50,21 @@ def marked(worker: str, child_id: str = "") -> list[psutil.Process]:
     """Return the living processes of one child of `worker`, or of all its children; never this very process."""
     value = f"{worker}:{child_id}".encode() + (b"\0" if child_id else b"")
     in_environment, in_arguments = f"\0{MARKER}=".encode() + value, f"\0{RUN_OPTION}\0".encode() + value
-    pids = (int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit())
     return _living(
         pid
-        for pid in pids
+        for pid in _all_processes()
         if pid != os.getpid() and (in_environment in b"\0" + _environ(pid) or in_arguments in _arguments(pid))
     )
+
+
+def templates(worker: str) -> list[psutil.Process]:
+    """Return the living processes from which runs of `worker` are forked, and what was forked from them."""
+    option = f"\0{TEMPLATE_OPTION}\0{worker}\0".encode()
+    return _living(pid for pid in _all_processes() if pid != os.getpid() and option in _arguments(pid))
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit())
 
 
 def descendants() -> list[psutil.Process]:

@@ -43,6 +43,11 @@ class SiteSettings(BaseSettings):
     ansible_config: Path | None = Field(
         None, description="Configuration file (ansible.cfg) of playbook runs; what runs need wins over it."
     )
+    preload: bool = Field(
+        True,
+        description="Load Ansible once in a worker and fork each playbook run from that process, which saves nine"
+        " tenths of a start; an ansible-playbook of another Python is always started anew.",
+    )
     deploy_dir: Path = Field(
         Path("/opt/platform/deploy"), description="Where `<release>/prestage_images*` and the shared packages are."
     )

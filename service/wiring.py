@@ -187,6 +187,8 @@ class _Builder:
             worker=self._settings.worker_name,
             on_finished=on_finished,
             ansible=ansible_installation(self._settings),
+            preload=self._settings.preload,
+            on_plain_start=self._metrics.started_plainly,
         )
 
     def _messaging(self) -> Messaging:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from runner.interface import PlaybookJob, RunEnded
+from runner.processes import marked
 from tests.support.waiting import wait_for
 
 # Longest wait for anything, in seconds; generous, because tests share the machine.
@@ -91,3 +92,9 @@ class Waiting:
     def processes(self) -> list[psutil.Process]:
         """Return what is alive of the task's own processes."""
         return sleepers(self.mark)
+
+
+def hosts_of_runs(worker: str) -> list[psutil.Process]:
+    """Return the processes of `worker` that host a run or wait for one, without what they have started."""
+    found = marked(worker)
+    return [process for process in found if process.ppid() not in {other.pid for other in found}]

@@ -13,13 +13,13 @@ from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
-from tests.integration.runner.run_watch import Results, Waiting, text
+from tests.integration.runner.run_watch import Results, Waiting, hosts_of_runs, text
 from tests.support.waiting import wait_for
 
 
 def hosting_child(worker: str) -> psutil.Process:
     """Return the child process that hosts the run."""
-    (child,) = [process for process in marked(worker) if "runner.child" in process.cmdline()]
+    (child,) = hosts_of_runs(worker)
     return child
 
 

@@ -135,6 +135,7 @@ PROCESS_METRICS = {
     "prestager_phase_duration_seconds": ("phase", "outcome"),
     "prestager_run_wait_seconds": ("phase",),
     "prestager_leases_lost": (),
+    "prestager_plain_starts": (),
     "prestager_results_fenced": (),
     "prestager_webhook_deliveries": ("outcome",),
     "prestager_http_request_duration_seconds": ("method", "route", "status"),
