@@ -18,9 +18,9 @@ test-rest: ## Run the tests that make test leaves out
 	@bin/setup test
 	@bin/tests --lane rest
 
-faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
+faults: ## Kill, freeze and restart everything, many times: a quarter of an hour; PRELOAD=false: runs started plainly
 	@bin/setup test
-	@PRESTAGER_FAULT_ROUNDS=long .venv/bin/python -m pytest -m faults -n 2 --dist worksteal -q
+	@PRESTAGER_FAULT_ROUNDS=long PRESTAGER_FAULT_PRELOAD=$(or $(PRELOAD),true) .venv/bin/python -m pytest -m faults -n 2 --dist worksteal -q
 
 e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry, and the whole demonstration: minutes
 	@bin/setup test

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 # The long form is that of `make faults`.
 LONG: Final = os.environ.get("PRESTAGER_FAULT_ROUNDS") == "long"
+# Whether workers fork runs from a process that has loaded Ansible; `make faults PRELOAD=false` tries the other way.
+PRELOAD: Final = os.environ.get("PRESTAGER_FAULT_PRELOAD", "true")
 STRATEGY: Final = "/v1.0/sw-update-strategy"
 PASSWORD: Final = b64encode(b"Li69nux*").decode()
 # Deadline of a strategy's end, generous for a busy machine, in seconds.
@@ -97,6 +99,7 @@ class FaultInstallation:
             "MAX_ATTEMPTS": 20,
             "COMMAND_TIMEOUT_S": 5,
             "LOG_FORMAT": "text",
+            "PRELOAD": PRELOAD,
             **settings,
         }
         self.api = ServiceProcess(directory, **given)

@@ -7,15 +7,40 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from runner.interface import PlaybookJob
-from runner.processes import marked
+from runner.processes import marked, templates
 from runner.supervisor import Supervisor
 from tests.integration.runner.run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
 from tests.support.ssh_server import SshServer, ssh_server
+
+# Modules whose rules hold for runs that are forked and for runs that are started plainly; others try forked ones.
+_BOTH_WAYS: Final = frozenset(
+    {
+        "test_dead_supervisor",
+        "test_memory_dumps",
+        "test_playbook_results",
+        "test_run_memory",
+        "test_run_secrets",
+        "test_run_stopping",
+        "test_runner_contract",
+    }
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try the promises about runs with preloaded Ansible and without it."""
+    if "preload" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in _BOTH_WAYS:
+        metafunc.parametrize("preload", [True, False], ids=["preloaded", "plain"], indirect=True)
+
+
+@pytest.fixture
+def preload(request: pytest.FixtureRequest) -> bool:
+    """Whether this test's runs are forked from a process that has loaded Ansible."""
+    return getattr(request, "param", True)
 
 
 @pytest.fixture
@@ -46,13 +71,23 @@ def results() -> Results:
 
 
 @pytest.fixture
-def make_supervisor(worker: str, run_root: Path, results: Results) -> Iterator[Callable[..., Supervisor]]:
+def make_supervisor(
+    worker: str, run_root: Path, results: Results, preload: bool
+) -> Iterator[Callable[..., Supervisor]]:
     """Makes started supervisors; in the end each must leave neither a process nor a file."""
     made: list[Supervisor] = []
 
     def make(**options: Any) -> Supervisor:
         supervisor = Supervisor(
-            **{"slots": 4, "worker": worker, "on_finished": results, "run_root": run_root, "warm": 0, **options}
+            **{
+                "slots": 4,
+                "worker": worker,
+                "on_finished": results,
+                "run_root": run_root,
+                "warm": 0,
+                "preload": preload,
+                **options,
+            }
         )
         supervisor.start()
         made.append(supervisor)
@@ -61,7 +96,7 @@ def make_supervisor(worker: str, run_root: Path, results: Results) -> Iterator[C
     yield make
     for supervisor in made:
         supervisor.stop()
-    assert marked(worker) == []
+    assert [*marked(worker), *templates(worker)] == []
     assert [path for path in run_root.glob("*") if path.is_dir()] == []
 
 

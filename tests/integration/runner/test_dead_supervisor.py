@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from runner.errors import WorkerNameTakenError
-from runner.processes import marked
+from runner.processes import marked, templates
 from runner.supervisor import Supervisor
-from tests.integration.runner.run_watch import Results, Waiting
+from tests.integration.runner.run_watch import Results, Waiting, hosts_of_runs
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,7 +37,7 @@ def finished(result):
 
 supervisor = Supervisor(
     slots=2, worker=settings["worker"], on_finished=finished, run_root=Path(settings["run_root"]),
-    silence_limit_s=settings["silence_limit_s"], warm=1,
+    silence_limit_s=settings["silence_limit_s"], warm=1, preload=settings["preload"],
 )
 supervisor.start()
 job = settings["job"]
@@ -50,9 +50,17 @@ supervisor.stop()
 class Service:
     """A service with one running job, and a second, warm child."""
 
-    def __init__(self, worker: str, run_root: Path, waiting: Waiting, silence_limit_s: float = 30.0) -> None:
+    def __init__(
+        self, worker: str, run_root: Path, waiting: Waiting, *, preload: bool, silence_limit_s: float = 30.0
+    ) -> None:
         job = {**waiting.job.__dict__, "playbook": str(waiting.job.playbook)}
-        settings = {"worker": worker, "run_root": str(run_root), "silence_limit_s": silence_limit_s, "job": job}
+        settings = {
+            "worker": worker,
+            "run_root": str(run_root),
+            "silence_limit_s": silence_limit_s,
+            "preload": preload,
+            "job": job,
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVICE, json.dumps(settings)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -60,11 +68,12 @@ class Service:
             text=True,
         )
         waiting.wait_until_running()
+        self._worker = worker
         wait_for(lambda: len(self.children()) == 2)
 
     def children(self) -> list[psutil.Process]:
         """Return the child processes that host a run or wait for one."""
-        return [process for process in psutil.Process(self.process.pid).children() if process.is_running()]
+        return hosts_of_runs(self._worker)
 
     def end(self) -> None:
         """End the process, however it is."""
@@ -73,17 +82,22 @@ class Service:
 
 
 @pytest.fixture
-def start_service(worker: str, run_root: Path, waiting: Waiting) -> Iterator[Callable[..., Service]]:
+def start_service(worker: str, run_root: Path, waiting: Waiting, preload: bool) -> Iterator[Callable[..., Service]]:
     """Starts services with a running job."""
     services: list[Service] = []
 
     def start(**options: float) -> Service:
-        services.append(Service(worker, run_root, waiting, **options))
+        services.append(Service(worker, run_root, waiting, preload=preload, **options))
         return services[-1]
 
     yield start
     for service in services:
         service.end()
+
+
+def all_of(worker: str) -> list[psutil.Process]:
+    """Return the processes of the worker's runs, and those that they are forked from."""
+    return [*marked(worker), *templates(worker)]
 
 
 def directories(run_root: Path) -> list[Path]:
@@ -98,7 +112,7 @@ def test_kill_of_the_service_ends_everything(
     service = start_service()
     service.process.kill()
 
-    wait_for(lambda: not marked(worker) and not waiting.processes() and not directories(run_root), deadline_s=5)
+    wait_for(lambda: not all_of(worker) and not waiting.processes() and not directories(run_root), deadline_s=5)
 
 
 def test_frozen_service_loses_its_runs(

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from runner.processes import marked
-from tests.integration.runner.run_watch import Waiting
+from tests.integration.runner.run_watch import Waiting, hosts_of_runs
 from tests.integration.runner.test_dead_supervisor import SERVICE
 from tests.support.unprivileged import as_user, give, python_as_user
 from tests.support.waiting import wait_for
@@ -83,7 +83,7 @@ def place() -> Iterator[Path]:
 class Service:
     """A service of the unprivileged user with one running job."""
 
-    def __init__(self, place: Path, worker: str, waiting: Waiting, tmp_path: Path) -> None:
+    def __init__(self, place: Path, worker: str, waiting: Waiting, tmp_path: Path, *, preload: bool) -> None:
         self.run_root = place / "runs"
         self.run_root.mkdir(mode=0o700)
         give(self.run_root)
@@ -93,7 +93,13 @@ class Service:
             path.chmod(0o755)
         job = {**waiting.job.__dict__, "playbook": str(waiting.job.playbook)}
         job["secrets"] = {"ansible_become_pass": "S3cr3t-of-sites"}
-        settings = {"worker": worker, "run_root": str(self.run_root), "silence_limit_s": 30.0, "job": job}
+        settings = {
+            "worker": worker,
+            "run_root": str(self.run_root),
+            "silence_limit_s": 30.0,
+            "preload": preload,
+            "job": job,
+        }
         self.process = start(place, SERVICE, json.dumps(settings))
         self._waiting = waiting
 
@@ -113,9 +119,9 @@ class Service:
 
 
 @pytest.fixture
-def service(place: Path, worker: str, waiting: Waiting, tmp_path: Path) -> Iterator[Service]:
+def service(place: Path, worker: str, waiting: Waiting, tmp_path: Path, preload: bool) -> Iterator[Service]:
     """Give a service with a running job."""
-    made = Service(place, worker, waiting, tmp_path)
+    made = Service(place, worker, waiting, tmp_path, preload=preload)
     try:
         made.wait_until_running()
         yield made
@@ -125,7 +131,7 @@ def service(place: Path, worker: str, waiting: Waiting, tmp_path: Path) -> Itera
 
 def children(worker: str) -> list[psutil.Process]:
     """Return the processes that host runs or wait for one."""
-    return [process for process in marked(worker) if "runner.child" in process.cmdline()]
+    return hosts_of_runs(worker)
 
 
 def test_a_process_that_forbids_it(place: Path) -> None:

@@ -24,7 +24,9 @@ MakeJob = Callable[..., PlaybookJob]
 
 
 @pytest.fixture(params=["noop", "supervisor"])
-def make_runner(request: pytest.FixtureRequest, worker: str, run_root: Path, results: Results) -> Iterator[MakeRunner]:
+def make_runner(
+    request: pytest.FixtureRequest, worker: str, run_root: Path, results: Results, preload: bool
+) -> Iterator[MakeRunner]:
     """Makes a started runner of each kind; slow jobs are those whose playbook sleeps."""
     made: list[Runner] = []
 
@@ -36,7 +38,8 @@ def make_runner(request: pytest.FixtureRequest, worker: str, run_root: Path, res
         if request.param == "noop":
             runner = FakeRunner(on_finished=on_finished, decide=decide, **options)
         else:
-            runner = Supervisor(worker=worker, run_root=run_root, on_finished=on_finished, stop_grace_s=1, **options)
+            place = {"worker": worker, "run_root": run_root}
+            runner = Supervisor(**place, on_finished=on_finished, stop_grace_s=1, preload=preload, **options)
         runner.start()
         made.append(runner)
         return runner
