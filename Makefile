@@ -47,6 +47,7 @@ bench: ## Measure a fleet of many sites on this machine
 	@bin/setup dev
 	@.venv/bin/python -m tests.bench.fleet
 	@.venv/bin/python -m tests.bench.precheck
+	@.venv/bin/python -m tests.bench.playbooks
 
 soak: ## Follow the stream of events with many listeners who come back at random
 	@bin/setup dev

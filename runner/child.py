@@ -11,16 +11,22 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.ansible_installation import set_environment
 from runner.child_reporter import ReportSender
+from runner.interface import PlaybookJob
 from runner.private_dir import PrivateDir
 from runner.process_limits import forbid_memory_dumps, limit_memory
 from runner.processes import RUN_OPTION
 from runner.protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.watchdog import SupervisorWatchdog
+
+if TYPE_CHECKING:
+    # It imports Ansible's runner, which takes a third of a second.
+    from runner.preload.run_process import LoadedAnsible
 
 # A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
 _LAST_REPORT_S = 2.0
@@ -28,11 +34,11 @@ _LAST_REPORT_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main(arguments: Sequence[str] | None = None, template_environment: Mapping[str, str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, loaded: LoadedAnsible | None = None) -> None:
     """Host one run; does not return.
 
-    `arguments` are by default those of this process. With `template_environment` this process was forked from one that
-    has loaded Ansible in that environment.
+    `arguments` are by default those of this process. With `loaded` this process was forked from one that has loaded
+    Ansible.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--private-dir", type=Path, required=True)
@@ -46,24 +52,41 @@ def main(arguments: Sequence[str] | None = None, template_environment: Mapping[s
     orders, reports = take_pipes()
     adopt_orphans()
     limit_memory(options.process_memory_bytes)
-    if template_environment is not None:
-        _fork_playbook(template_environment)
-    host_run(PrivateDir(options.private_dir), orders, reports, options.ansible_playbook, options.silence_limit_s)
+    on_job = _fork_playbook(loaded) if loaded is not None else _ignore
+    place, program = PrivateDir(options.private_dir), options.ansible_playbook
+    host_run(place, orders, reports, program, options.silence_limit_s, on_job)
     # Not a normal exit: threads of libraries must not hold the process back.
     os._exit(0)
 
 
-def _fork_playbook(template_environment: Mapping[str, str]) -> None:
-    """Fork the process of the playbook, while this one has a single thread."""
+def _ignore(job: PlaybookJob) -> None:
+    """Do nothing about a job."""
+
+
+def _fork_playbook(loaded: LoadedAnsible) -> Callable[[PlaybookJob], None]:
+    """Fork the process of the playbook, while this one has one thread; return what to call with the job."""
     import ansible_runner.runner  # noqa: PLC0415
 
     from runner.preload.run_process import ForkedPexpect, RunProcess  # noqa: PLC0415
 
-    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(template_environment))
+    forked = ForkedPexpect(RunProcess(loaded))
+    ansible_runner.runner.pexpect = forked
+
+    def expect(job: PlaybookJob) -> None:
+        forked.playbook = job.playbook
+
+    return expect
 
 
-def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Path, silence_limit_s: float) -> None:
-    """Wait for the job, run it, report; returns at once when there will be none."""
+def host_run(  # noqa: PLR0913, PLR0917
+    place: PrivateDir,
+    orders: int,
+    reports: int,
+    ansible_playbook: Path,
+    silence_limit_s: float,
+    on_job: Callable[[PlaybookJob], None],
+) -> None:
+    """Wait for the job, call `on_job` with it, run it, report; returns at once when there will be none."""
     reported = threading.Event()
 
     def leave() -> None:
@@ -88,6 +111,7 @@ def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Pat
         return
     join_trace(job.traceparent)
     join_set(is_ours=job.is_ours)
+    on_job(job)
     reporter = ReportSender(reports)
     reporter.send(Accepted())
     ended = PlaybookRun(job, place, watchdog, reporter, ansible_playbook).run(ansible_runner.run)

@@ -103,6 +103,13 @@ def renew(template: Mapping[str, str]) -> None:
     _renew_display()
 
 
+def local_tmp() -> Path:
+    """Return the directory of temporary files of this process's run."""
+    from ansible import constants  # noqa: PLC0415
+
+    return Path(constants.DEFAULT_LOCAL_TMP)
+
+
 def _renew_constants(changed: set[str]) -> None:
     from ansible import constants  # noqa: PLC0415
 

@@ -53,6 +53,7 @@ class PreloadedAnsible:
         self._lock = asyncio.Lock()
         self._template: Template | None = None
         self._templates: list[Template] = []
+        self._places: list[PrivateDir] = []
         self._loaded = ""
         self._not_before = 0.0
 
@@ -85,6 +86,10 @@ class PreloadedAnsible:
             for template in self._templates:
                 await template.end()
             self._templates.clear()
+            # Those that were killed have left their directories.
+            for place in self._places:
+                place.remove()
+            self._places.clear()
 
     async def _usable(self) -> Template | None:
         """Return a template of the Ansible as it is now; start one if need be."""
@@ -113,6 +118,7 @@ class PreloadedAnsible:
         place = private_dir(self._run_root, self._worker, child_id())
         try:
             place.create()
+            self._places.append(place)
             template = Template(self._arguments(place), self._environment(place))
             self._templates.append(template)
             await template.start()

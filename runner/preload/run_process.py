@@ -17,14 +17,27 @@ import sys
 import termios
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pexpect
 from ptyprocess import PtyProcess
 
-from runner.preload.ansible_state import differs, renew
+from runner.preload.ansible_state import differs, local_tmp, renew
+from runner.preload.module_cache import ModuleCache
 
 _ROWS, _COLUMNS = 24, 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedAnsible:
+    """The Ansible of a template process, for the processes that are forked from it."""
+
+    # The environment in which Ansible was imported.
+    environment: Mapping[str, str]
+    # Directory of modules that its runs have built.
+    modules: Path
 
 
 class RunProcess:
@@ -34,13 +47,13 @@ class RunProcess:
         OSError: It cannot be forked.
     """
 
-    def __init__(self, template_environment: Mapping[str, str]) -> None:
-        self._environment = template_environment
+    def __init__(self, loaded: LoadedAnsible) -> None:
+        self._environment = loaded.environment
         self._orders, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             self._orders.close()
-            _wait_and_play(theirs, template_environment)
+            _wait_and_play(theirs, loaded)
         theirs.close()
 
     def can_take(self, environment: Mapping[str, str]) -> bool:
@@ -52,15 +65,24 @@ class RunProcess:
         self._orders.close()
         os.waitpid(self.pid, 0)
 
-    def begin(self, arguments: Sequence[str], directory: str, environment: Mapping[str, str]) -> int:
+    def begin(
+        self, arguments: Sequence[str], directory: str, environment: Mapping[str, str], playbook: Path | None
+    ) -> int:
         """Have it run ansible-playbook with these arguments; return the descriptor of its terminal.
+
+        Runs of `playbook` share the modules that they build; None: this run shares nothing.
 
         Raises:
             OSError: It is gone.
         """
         ours, terminal = os.openpty()
         try:
-            order = {"arguments": list(arguments), "directory": directory, "environment": dict(environment)}
+            order = {
+                "arguments": list(arguments),
+                "directory": directory,
+                "environment": dict(environment),
+                "playbook": str(playbook) if playbook is not None else None,
+            }
             socket.send_fds(self._orders, [b"\n"], [terminal])
             self._orders.sendall(json.dumps(order).encode())
             self._orders.close()
@@ -76,16 +98,20 @@ class ForkedPexpect:
     """Stand-in for the module pexpect in ansible-runner: `spawn` takes the process that waits instead of a new one.
 
     Everything else of pexpect is as it is: terminal, reading, waiting for the end.
+
+    Attributes:
+        playbook: Whose runs share the modules that they build, if any.
     """
 
     def __init__(self, process: RunProcess) -> None:
+        self.playbook: Path | None = None
         self._process: RunProcess | None = process
 
     def spawn(self, command: str, arguments: list[str], **options: Any) -> pexpect.spawn:
         """Return the run as `pexpect.spawn` would; it is executed where the waiting process cannot take it."""
         process, self._process = self._process, None
         if process is not None and process.can_take(options.get("env") or {}):
-            return _ForkedSpawn(process, command, arguments, **options)
+            return _ForkedSpawn(process, self.playbook, command, arguments, **options)
         if process is not None:
             process.dismiss()
         return pexpect.spawn(command, arguments, **options)
@@ -96,21 +122,24 @@ class ForkedPexpect:
 
 
 class _ForkedSpawn(pexpect.spawn):  # type: ignore[misc]
-    def __init__(self, process: RunProcess, command: str, arguments: list[str], **options: Any) -> None:
+    def __init__(
+        self, process: RunProcess, playbook: Path | None, command: str, arguments: list[str], **options: Any
+    ) -> None:
         self._forked = process
+        self._playbook = playbook
         super().__init__(command, arguments, **options)
 
     def _spawnpty(self, args: list[Any], **options: Any) -> PtyProcess:
         words = [os.fsdecode(word) for word in args]
         environment = {os.fsdecode(key): os.fsdecode(value) for key, value in options["env"].items()}
         try:
-            terminal = self._forked.begin(words, os.fsdecode(options["cwd"]), environment)
+            terminal = self._forked.begin(words, os.fsdecode(options["cwd"]), environment, self._playbook)
         except OSError:
             return super()._spawnpty(args, **options)
         return PtyProcess(self._forked.pid, terminal)
 
 
-def _wait_and_play(orders: socket.socket, template_environment: Mapping[str, str]) -> NoReturn:
+def _wait_and_play(orders: socket.socket, loaded: LoadedAnsible) -> NoReturn:
     code = 1
     try:
         order, terminal = _receive(orders)
@@ -120,8 +149,10 @@ def _wait_and_play(orders: socket.socket, template_environment: Mapping[str, str
             os.chdir(order["directory"])
             os.environ.clear()
             os.environ.update(order["environment"])
-            renew(template_environment)
-            code = _play(order["arguments"])
+            renew(loaded.environment)
+            playbook = order["playbook"]
+            cache = ModuleCache(loaded.modules, Path(playbook), local_tmp()) if playbook is not None else None
+            code = _play(order["arguments"], cache)
     except BaseException:  # noqa: BLE001
         sys.excepthook(*sys.exc_info())
     finally:
@@ -177,15 +208,19 @@ def _restore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _play(arguments: Sequence[str]) -> int:
+def _play(arguments: Sequence[str], cache: ModuleCache | None) -> int:
     from ansible.cli.playbook import main  # noqa: PLC0415
 
     sys.argv = list(arguments)
+    if cache is not None:
+        cache.offer()
     try:
         main()
         code: Any = 0
     except SystemExit as end:
         code = end.code
+    if cache is not None:
+        cache.keep()
     atexit._run_exitfuncs()  # noqa: SLF001
     if code is None:
         return 0

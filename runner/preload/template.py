@@ -56,9 +56,10 @@ def main() -> None:
         raise RuntimeError(f"threads in the template: {threading.enumerate()}")
     gc.collect()
     gc.freeze()
-    template = _Template(control, options.run, environment)
+    template = _Template(control, options.run, environment, place.path)
     control.send(json.dumps({"ready": os.getpid(), "watched": watched}).encode())
     template.serve()
+    place.remove()
     # Not a normal exit: the exit functions are those of Ansible.
     os._exit(0)
 
@@ -93,10 +94,11 @@ class _Child:
 
 
 class _Template:
-    def __init__(self, control: socket.socket, marker: str, environment: dict[str, str]) -> None:
+    def __init__(self, control: socket.socket, marker: str, environment: dict[str, str], modules: Path) -> None:
         self._control = control
         self._marker = marker
         self._environment = environment
+        self._modules = modules
         self._places = _marker_places(marker.encode())
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
@@ -151,8 +153,9 @@ class _Template:
             os.environ.clear()
             os.environ.update(request["environment"])
             from runner.child import main as host_run  # noqa: PLC0415
+            from runner.preload.run_process import LoadedAnsible  # noqa: PLC0415
 
-            host_run(request["arguments"], template_environment=self._environment)
+            host_run(request["arguments"], LoadedAnsible(environment=self._environment, modules=self._modules))
             code = 0
         except BaseException:  # noqa: BLE001
             sys.excepthook(*sys.exc_info())

@@ -15,7 +15,7 @@ from runner.errors import TrialRunError
 from runner.interface import PlaybookJob
 from runner.inventory import write_job
 from runner.playbook import runner_arguments
-from runner.preload.run_process import ForkedPexpect, RunProcess
+from runner.preload.run_process import ForkedPexpect, LoadedAnsible, RunProcess
 from runner.private_dir import PrivateDir
 
 _PLAYBOOK: Final = """\
@@ -81,7 +81,7 @@ def try_run(  # noqa: PLR0913
         return False
 
     loaded = dict(os.environ)
-    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(loaded))
+    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(LoadedAnsible(environment=loaded, modules=place.path)))
     try:
         _set_environment(given)
         arguments = runner_arguments(job, place, inventory, ansible_playbook)

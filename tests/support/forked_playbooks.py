@@ -18,7 +18,7 @@ import pexpect
 
 from runner.ansible_installation import AnsibleInstallation
 from runner.preload.ansible_state import prime
-from runner.preload.run_process import ForkedPexpect, RunProcess
+from runner.preload.run_process import ForkedPexpect, LoadedAnsible, RunProcess
 
 WAIT_S = 60
 
@@ -34,7 +34,7 @@ def main() -> None:
     found = []
     for case in cases:
         own = {**environment, "ANSIBLE_LOCAL_TEMP": str(directory / f"tmp-{len(found)}")}
-        spawns = (ForkedPexpect(RunProcess(environment)), pexpect)
+        spawns = (ForkedPexpect(RunProcess(_loaded(environment, directory))), pexpect)
         found.append([_run(module, ansible.program, case, directory, own) for module in spawns])
     ids = [_task_ids(ansible.program, directory, environment) for _ in range(4)]
     sys.stdout.write(json.dumps({"cases": found, "ids": ids}))
@@ -61,7 +61,7 @@ def _task_ids(program: Path, directory: Path, environment: dict[str, str]) -> li
         ids.update(filter(None, [event.get("event_data", {}).get("task_uuid")]))
         return False
 
-    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(environment))
+    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(_loaded(environment, directory)))
     ansible_runner.run(
         private_data_dir=str(directory / "runner"),
         binary=str(program),
@@ -71,6 +71,10 @@ def _task_ids(program: Path, directory: Path, environment: dict[str, str]) -> li
         event_handler=keep,
     )
     return sorted(ids)
+
+
+def _loaded(environment: dict[str, str], directory: Path) -> LoadedAnsible:
+    return LoadedAnsible(environment=environment, modules=directory)
 
 
 if __name__ == "__main__":
