@@ -6,7 +6,7 @@ No other module writes the state of a step; every state comes from a transition 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Update, bindparam, delete, insert, select, update
 
@@ -20,6 +20,15 @@ from messages.events import step_event_data
 from statemachine.actions import MoveStep, StepChange
 from statemachine.snapshot import RunView
 from statemachine.states import PHASES, TERMINAL_STEPS, RunState, StepState
+
+# Built once, for it is sent for each step by itself.
+_AT: Final = bindparam("at_moment", type_=steps.c.started_at.type)
+_START: Final = (
+    update(steps)
+    .where(steps.c.id == bindparam("step"), steps.c.state == bindparam("seen_state"))
+    .values(state=bindparam("new_state"), updated_at=_AT, started_at=_AT, version=steps.c.version + 1)
+    .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
+)
 
 
 class StepWriter:
@@ -57,9 +66,8 @@ class StepWriter:
     def start(self, step_id: int, change: StepChange, run: RunIds) -> None:
         """Change the state of a step whose first run was claimed; a step in another state stays as it is."""
         row = self._connection.execute(
-            self._change(change, steps.c.id == step_id)
-            .values(started_at=self._at)
-            .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
+            _START,
+            {"step": step_id, "seen_state": change.from_state, "new_state": change.to_state, "at_moment": self._at},
         ).one_or_none()
         if row is not None:
             about = step_event_data(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
 from db.apply_step_moves import StepWriter
 from db.inventory import WORK
@@ -93,27 +93,71 @@ class RunResult:
     beyond: UnsavedTail | None = None
 
 
+# Statements of the path of a run are built once: building them anew costs more than sending them.
+_WANTED_RUN: Final = runs.c.id == bindparam("wanted_run")
+_BY_OWNER: Final = bindparam("by_owner", type_=runs.c.owner.type)
+_AT: Final = bindparam("at_moment", type_=runs.c.started_at.type)
+_HELD: Final = and_(runs.c.state == RunState.RUNNING, runs.c.owner == _BY_OWNER)
+_TAKE: Final = (
+    update(runs)
+    .values(state=RunState.RUNNING, owner=_BY_OWNER, lease_until=database_now() + LEASE_S, started_at=_AT)
+    .returning(
+        runs.c.phase,
+        runs.c.step_id,
+        runs.c.preparation_id,
+        runs.c.attempt,
+        runs.c.trace,
+        (database_now() - runs.c.dispatched_at).label("waited"),
+    )
+)
+_CLAIM: Final = _TAKE.where(_WANTED_RUN, runs.c.state == RunState.QUEUED)
+_CLAIM_AGAIN: Final = _TAKE.where(_WANTED_RUN, or_(runs.c.state == RunState.QUEUED, _HELD))
+_PREPARATION: Final = select(preparations.c.opened_by_step_id, preparations.c.from_version).where(
+    preparations.c.id == bindparam("preparation")
+)
+_STEP: Final = select(steps).where(steps.c.id == bindparam("step"))
+_SUBCLOUD: Final = select(subclouds).where(subclouds.c.id == bindparam("subcloud"))
+_SECRET: Final = select(secrets.c.sealed, secrets.c.bound_to)
+_SECRET_OF_STRATEGY: Final = _SECRET.where(secrets.c.strategy_id == bindparam("strategy"))
+_SECRET_OF_STEP: Final = _SECRET.where(secrets.c.step_id == bindparam("step"))
+_OTHER_WORK: Final = (
+    select(WORK)
+    .where(
+        steps.c.subcloud_id == bindparam("subcloud"),
+        steps.c.id != bindparam("step"),
+        steps.c.finished_at.is_(None),
+        steps.c.state.not_in([StepState.INITIAL, *TERMINAL_STEPS]),
+    )
+    .limit(1)
+)
+_FINISH: Final = (
+    update(runs)
+    .where(_WANTED_RUN, _HELD)
+    .values(
+        state=RunState.FINISHED,
+        outcome=bindparam("new_outcome"),
+        details=bindparam("new_details"),
+        facts=bindparam("new_facts", type_=runs.c.facts.type),
+        lease_until=None,
+        finished_at=_AT,
+    )
+    .returning(runs.c.step_id)
+)
+_FOUND: Final = (
+    update(steps)
+    .where(steps.c.id == bindparam("step"))
+    .values(from_version=bindparam("new_version"), oam_address=bindparam("new_address"))
+)
+
+
 def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> RunAssignment | None:
     """Claim a queued run under a lease and start its step; None when it is not queued any more.
 
     A repeat changes nothing and returns None. With `again` a run that `owner` holds is returned too, after a claim
     whose commit arrived and whose answer did not.
     """
-    free: ColumnElement[bool] = runs.c.state == RunState.QUEUED
-    if again:
-        free = or_(free, and_(runs.c.state == RunState.RUNNING, runs.c.owner == owner))
     taken = work.connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, free)
-        .values(state=RunState.RUNNING, owner=owner, lease_until=database_now() + LEASE_S, started_at=work.at)
-        .returning(
-            runs.c.phase,
-            runs.c.step_id,
-            runs.c.preparation_id,
-            runs.c.attempt,
-            runs.c.trace,
-            (database_now() - runs.c.dispatched_at).label("waited"),
-        )
+        _CLAIM_AGAIN if again else _CLAIM, {"wanted_run": run_id, "by_owner": owner, "at_moment": work.at}
     ).one_or_none()
     if taken is None:
         return None
@@ -130,17 +174,16 @@ def _assignment(
 ) -> RunAssignment:
     from_version = None
     if preparation_id is not None:
-        preparation = connection.execute(select(preparations).where(preparations.c.id == preparation_id)).one()
+        preparation = connection.execute(_PREPARATION, {"preparation": preparation_id}).one()
         source, from_version = preparation.opened_by_step_id, preparation.from_version
     else:
         source = step_id
-    step = connection.execute(select(steps).where(steps.c.id == source)).one()
-    subcloud = connection.execute(select(subclouds).where(subclouds.c.id == step.subcloud_id)).mappings().one()
-    secret = connection.execute(
-        select(secrets.c.sealed, secrets.c.bound_to).where(
-            secrets.c.strategy_id == step.strategy_id if step.strategy_id else secrets.c.step_id == step.id
-        )
-    ).one_or_none()
+    step = connection.execute(_STEP, {"step": source}).one()
+    subcloud = connection.execute(_SUBCLOUD, {"subcloud": step.subcloud_id}).mappings().one()
+    if step.strategy_id:
+        secret = connection.execute(_SECRET_OF_STRATEGY, {"strategy": step.strategy_id}).one_or_none()
+    else:
+        secret = connection.execute(_SECRET_OF_STEP, {"step": step.id}).one_or_none()
     busy_with = None
     if not PHASES[phase].needs_slot:
         busy_with = other_work(connection, step.subcloud_id, step.id)
@@ -165,14 +208,8 @@ def _assignment(
 
 def other_work(connection: Connection, subcloud_id: int, step_id: int | None = None) -> str | None:
     """Return the state of another step of the subcloud that has begun and not ended, if any; see `WORK`."""
-    query = select(WORK).where(
-        steps.c.subcloud_id == subcloud_id,
-        steps.c.finished_at.is_(None),
-        steps.c.state.not_in([StepState.INITIAL, *TERMINAL_STEPS]),
-    )
-    if step_id is not None:
-        query = query.where(steps.c.id != step_id)
-    return connection.execute(query.limit(1)).scalar()
+    # No step has the number 0.
+    return connection.execute(_OTHER_WORK, {"subcloud": subcloud_id, "step": step_id or 0}).scalar()
 
 
 def queued_runs(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
@@ -198,17 +235,15 @@ def hand_back(connection: Connection, run_id: int, owner: str) -> None:
 def finish(connection: Connection, report: RunResult, owner: str, at: datetime) -> bool:
     """Record the result of a run; False, with nothing written, when `owner` does not hold the run any more."""
     done = connection.execute(
-        update(runs)
-        .where(runs.c.id == report.run_id, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
-        .values(
-            state=RunState.FINISHED,
-            outcome=report.outcome,
-            details=report.details,
-            facts=dict(report.facts),
-            lease_until=None,
-            finished_at=at,
-        )
-        .returning(runs.c.step_id)
+        _FINISH,
+        {
+            "wanted_run": report.run_id,
+            "by_owner": owner,
+            "at_moment": at,
+            "new_outcome": report.outcome,
+            "new_details": report.details,
+            "new_facts": dict(report.facts),
+        },
     ).one_or_none()
     if done is None:
         return False
@@ -223,9 +258,8 @@ def finish(connection: Connection, report: RunResult, owner: str, at: datetime) 
         )
     if report.from_version is not None and done.step_id is not None:
         connection.execute(
-            update(steps)
-            .where(steps.c.id == done.step_id)
-            .values(from_version=report.from_version, oam_address=report.oam_address)
+            _FOUND,
+            {"step": done.step_id, "new_version": report.from_version, "new_address": report.oam_address},
         )
     return True
 
