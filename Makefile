@@ -44,10 +44,11 @@ types: ## Check types
 	@.venv/bin/mypy
 
 bench: ## Measure a fleet of many sites on this machine
-	@bin/setup dev
+	@bin/setup test
 	@.venv/bin/python -m tests.bench.fleet
 	@.venv/bin/python -m tests.bench.precheck
 	@.venv/bin/python -m tests.bench.playbooks
+	@.venv/bin/python -m tests.bench.commands
 
 soak: ## Follow the stream of events with many listeners who come back at random
 	@bin/setup dev

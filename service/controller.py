@@ -16,11 +16,11 @@ from typing import Final
 
 from db.database import Database
 from db.inventory import installation_id
+from playbook_sets.load_check import LoadCheck
+from playbook_sets.phase_playbooks import ControllerLayout
+from playbook_sets.playbook_set import PlaybookCheck
 from runner.ansible_installation import AnsibleInstallation
 from runner.errors import NoRunRootError, ProcessesLeftError
-from runner.load_check import LoadCheck
-from runner.phase_playbooks import ControllerLayout
-from runner.playbook_set import PlaybookCheck
 from service.settings import Settings
 from statemachine.states import PHASES
 

@@ -28,7 +28,7 @@ from db.heartbeats import (
     write_heartbeat,
 )
 from db.secret_keys import needed_keys, note_sealing
-from runner.controller_content import ControllerContent
+from playbook_sets.controller_content import ControllerContent
 from service.periodic_thread import PeriodicThread
 
 _log = structlog.get_logger(__name__)

@@ -24,7 +24,7 @@ from db.errors import why_unavailable
 from db.heartbeats import missing_workers, served_queues
 from db.migrate import current_revision, head_revision
 from db.schema import controller
-from runner.playbook_readiness import LOOSE_S
+from playbook_sets.playbook_readiness import LOOSE_S
 from service.wiring import Process
 
 # Returns None when all is well, otherwise one sentence.

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 
 from db.database import Database
+from playbook_sets.playbook_set import missing_playbooks
 from runner.errors import NoRunRootError
-from runner.playbook_set import missing_playbooks
 from runner.private_dir import choose_run_root
 from service.errors import CommandError, StartError
 from service.file_checks import file_right_warnings, tls_doubts, tls_fault

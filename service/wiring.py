@@ -25,11 +25,11 @@ from messages.events import event_source
 from messages.process_info import program_version
 from messages.queues import phases_of_queues
 from monitoring.metrics import ProcessMetrics
-from runner.controller_content import ControllerSurvey
+from playbook_sets.controller_content import ControllerSurvey
+from playbook_sets.load_check import LoadCheck
+from playbook_sets.playbook_readiness import PlaybookReadiness
+from playbook_sets.playbook_set import PlaybookCheck
 from runner.interface import OnFinished, Runner
-from runner.load_check import LoadCheck
-from runner.playbook_readiness import PlaybookReadiness
-from runner.playbook_set import PlaybookCheck
 from runner.supervisor import Supervisor
 from service.controller import ansible_installation, controller_layout, machine_id
 from service.database import open_database, prepare_schema

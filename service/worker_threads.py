@@ -15,8 +15,8 @@ from db.database import Database
 from db.live_output import tell_progress
 from db.runs import lose_runs_of
 from db.unit_of_work import unit_of_work
+from playbook_sets.playbook_readiness import PlaybookReadiness
 from runner.interface import Runner
-from runner.playbook_readiness import PlaybookReadiness
 from service.lifecycle import Part
 from service.periodic_thread import LOOK_S, PeriodicThread
 

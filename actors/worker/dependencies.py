@@ -15,8 +15,8 @@ from actors.worker.result_writer import ResultWriter
 from db.database import Database
 from db.encryption import Sealer
 from db.runs import RunAssignment
-from runner.phase_playbooks import ControllerLayout
-from runner.playbook_readiness import PlaybookReadiness
+from playbook_sets.phase_playbooks import ControllerLayout
+from playbook_sets.playbook_readiness import PlaybookReadiness
 from sites.dcmanager import DcmanagerOperations
 from sites.errors import InspectionError
 from sites.host_key_scan import ScanLimits

@@ -24,8 +24,8 @@ from db.schema import subclouds
 from db.unit_of_work import unit_of_work
 from messages.connection_variables import is_reached_by_ssh, site_variables
 from messages.host_keys import HostKey, host_key_lines, signature_algorithms, stored_host_keys
+from playbook_sets.phase_playbooks import connection_vars
 from runner.errors import SshArgumentsError
-from runner.phase_playbooks import connection_vars
 from runner.ssh_arguments import KnownHost, SshTarget, ssh_target, uses_unchecked_ssh
 from sites.errors import HostKeyScanError
 from sites.host_key_scan import HostKeyScanner

@@ -17,10 +17,10 @@ from db.inventory import open_releases
 from db.live_output import UnsavedTail
 from db.runs import RunAssignment, RunResult
 from messages.connection_variables import site_variables
-from runner.controller_content import mount_note, release_fault
+from playbook_sets.controller_content import mount_note, release_fault
+from playbook_sets.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
+from playbook_sets.playbook_set import PlaybookSet, read_playbook_set
 from runner.interface import PlaybookJob, RunEnded
-from runner.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
-from runner.playbook_set import PlaybookSet, read_playbook_set
 from statemachine.states import PHASES, RunOutcome, StepState
 
 

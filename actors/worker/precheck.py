@@ -19,9 +19,9 @@ from db.errors import DatabaseUnavailableError
 from db.inventory import declared_upgrading, site_status
 from db.runs import RunAssignment, RunResult
 from messages.site_addresses import REFUSED
+from playbook_sets.phase_playbooks import require_unstage_playbook
 from runner.errors import NoUnstagePlaybookError
 from runner.machine_addresses import is_elsewhere
-from runner.phase_playbooks import require_unstage_playbook
 from sites.dcmanager import DcmanagerOperations
 from sites.errors import InspectionError
 from sites.inspector import Inspector, Reading

@@ -21,9 +21,9 @@ from actors.worker.precheck import Precheck
 from actors.worker.run_context import RunContext
 from db.errors import UnsealingError
 from db.runs import RunAssignment, RunResult, queued_runs
+from playbook_sets.playbook_readiness import LOOSE_S
 from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
 from runner.interface import RunEnded, Runner
-from runner.playbook_readiness import LOOSE_S
 from runner.processes import MARKER
 from sites.host_key_scan import HostKeyScanner
 from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState

@@ -25,9 +25,9 @@ from db.errors import DatabaseUnavailableError
 from db.runs import RunResult
 from db.schema import commands, runs
 from messages.commands import Answer, Command, CommandType
-from runner.phase_playbooks import ControllerLayout
-from runner.playbook_readiness import PlaybookReadiness
-from runner.playbook_set import PlaybookCheck
+from playbook_sets.phase_playbooks import ControllerLayout
+from playbook_sets.playbook_readiness import PlaybookReadiness
+from playbook_sets.playbook_set import PlaybookCheck
 from service.periodic_thread import PeriodicThread
 from sites.inspector import DeclaredInspector
 from statemachine.eligibility import EligibilityRules

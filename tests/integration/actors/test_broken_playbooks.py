@@ -9,8 +9,8 @@ import pytest
 from db.heartbeats import all_processes
 from db.schema import runs
 from messages.commands import CommandType
+from playbook_sets.playbook_readiness import PlaybookReadiness
 from runner.fake import FakeRunEnd
-from runner.playbook_readiness import PlaybookReadiness
 from statemachine.states import RunOutcome, StepState
 from tests.support.fake_playbooks import PACKAGES, PREPARE, FakePlaybooks
 from tests.support.installation import StartedInstallation

@@ -18,7 +18,7 @@ from db.heartbeats import ProcessIdentity, ProcessReport, all_processes, living_
 from db.schema import heartbeats
 from db.secret_keys import sealing_ages
 from messages.process_info import program_version
-from runner.controller_content import ControllerContent
+from playbook_sets.controller_content import ControllerContent
 from runner.fake import FakeRunEnd
 from service.heartbeat import Heartbeat, ReportedProcess
 from tests.support.fake_playbooks import FakePlaybooks

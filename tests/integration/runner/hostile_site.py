@@ -13,8 +13,8 @@ from typing import Any
 
 from demo.feed import build_feeds
 from demo.images import build_images
+from playbook_sets.phase_playbooks import ControllerLayout, PhaseOrder, playbook_job
 from runner.interface import RunEnded
-from runner.phase_playbooks import ControllerLayout, PhaseOrder, playbook_job
 from runner.supervisor import Supervisor
 from statemachine.states import StepState
 from tests.integration.runner.run_watch import Results

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runner.playbook_set import PLAYBOOKS
+from playbook_sets.playbook_set import PLAYBOOKS
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]

@@ -17,6 +17,7 @@ _PACKAGES = [
     "db",
     "messages",
     "monitoring",
+    "playbook_sets",
     "runner",
     "service",
     "sites",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runner.controller_content import ControllerSurvey
-from runner.phase_playbooks import ControllerLayout
+from playbook_sets.controller_content import ControllerSurvey
+from playbook_sets.phase_playbooks import ControllerLayout
 
 
 def layout(root: Path) -> ControllerLayout:

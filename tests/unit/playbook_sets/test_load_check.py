@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from playbook_sets.load_check import LoadCheck
+from playbook_sets.playbook_set import PLAYBOOKS
 from runner import ansible_installation
 from runner.ansible_installation import AnsibleInstallation
-from runner.load_check import LoadCheck
-from runner.playbook_set import PLAYBOOKS
 from runner.processes import marked
 
 OLDER_ANSIBLE = Path(__file__).parents[3] / ".venv-ansible-older" / "bin" / "ansible-playbook"

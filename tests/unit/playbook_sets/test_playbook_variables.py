@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runner.phase_playbooks import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
-from runner.playbook_set import read_playbook_set
+from playbook_sets.phase_playbooks import ControllerLayout, PhaseOrder, nothing_to_do, playbook_job
+from playbook_sets.playbook_set import read_playbook_set
 from statemachine.states import StepState
 from tests.support.foreign_playbooks import newer_set, seed_set, set_between
 

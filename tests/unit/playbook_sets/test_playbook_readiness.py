@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.playbook_readiness import BEING_CHECKED, PlaybookReadiness
-from runner.playbook_set import PLAYBOOKS, PlaybookCheck
+from playbook_sets.playbook_readiness import BEING_CHECKED, PlaybookReadiness
+from playbook_sets.playbook_set import PLAYBOOKS, PlaybookCheck
 
 ERROR = "x.yml, line 1, needs the module xml."
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.controller_content import mount_note, release_fault
-from runner.phase_playbooks import ControllerLayout, PhaseOrder
+from playbook_sets.controller_content import mount_note, release_fault
+from playbook_sets.phase_playbooks import ControllerLayout, PhaseOrder
 from statemachine.states import StepState
 from tests.support.foreign_playbooks import newer_set, seed_set
 

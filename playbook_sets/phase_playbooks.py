@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from playbook_sets.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
 from runner.errors import NoUnstagePlaybookError
 from runner.interface import DEFAULT_FLOOR_RATE_MBIT_S, PlaybookJob
-from runner.playbook_set import PLAYBOOKS, PlaybookSet, read_playbook_set
 from runner.ssh_arguments import KnownHost
 from statemachine.states import StepState
 

@@ -12,8 +12,8 @@ from threading import Lock
 from time import monotonic
 from typing import Final, Protocol
 
+from playbook_sets.playbook_set import PlaybookCheck
 from runner.errors import NoRunRootError, ProcessesLeftError
-from runner.playbook_set import PlaybookCheck
 
 BEING_CHECKED: Final = "The playbooks are being checked."
 # Seconds after which a set with an error is loaded again though no file changed that is looked at: what was missing may

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runner.phase_playbooks import ControllerLayout, PhaseOrder
-from runner.playbook_set import read_playbook_set
+from playbook_sets.phase_playbooks import ControllerLayout, PhaseOrder
+from playbook_sets.playbook_set import read_playbook_set
 from statemachine.releases import is_release, release_order
 from statemachine.states import StepState
 

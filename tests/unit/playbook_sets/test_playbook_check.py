@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.playbook_set import PLAYBOOKS, PlaybookCheck
+from playbook_sets.playbook_set import PLAYBOOKS, PlaybookCheck
 
 OURS = Path(__file__).parents[3] / "playbooks"
 GOOD = "- hosts: all\n  vars: {prestager_x: !vault x}\n  tasks: []\n"

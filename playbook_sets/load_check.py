@@ -18,11 +18,11 @@ from threading import Lock
 from typing import Final
 
 from messages.secret_names import mask_fields
+from playbook_sets.load_errors import config_error, load_error, prints_error, sshpass_error
+from playbook_sets.playbook_set import PLAYBOOKS, read_playbook_set
 from runner.ansible_installation import AnsibleInstallation, set_environment
 from runner.failure_text import sentence
-from runner.load_errors import config_error, load_error, prints_error, sshpass_error
 from runner.load_fingerprint import LoadedSets, fingerprint
-from runner.playbook_set import PLAYBOOKS, read_playbook_set
 from runner.private_dir import PrivateDir, default_run_root, private_dir
 from runner.processes import MARKER, end_processes, marked, marker_value
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.load_errors import load_error
+from playbook_sets.load_errors import load_error
 
 SET = Path("/opt/set")
 NEW_PLACE = "Origin: /opt/set/roles/a/tasks/main.yml:20:3\n\n18 # x\n20 - secret: hunter2\n     ^ column 3\n"
