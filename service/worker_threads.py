@@ -38,6 +38,7 @@ class PlaybookChecks:
         self._changed = changed
         # Of the last check; None: none was made.
         self._error: str | None = None
+        self._is_stopped = False
         self._thread = PeriodicThread("playbook-check", self.check, _CHECK_S)
         readiness.wanted = self._thread.wake
 
@@ -47,13 +48,16 @@ class PlaybookChecks:
 
     def stop(self) -> None:
         """End, and with it a check that goes on; its end is not waited for."""
+        self._is_stopped = True
         self._thread.stop(join=False)
         self._readiness.stop()
 
     def check(self) -> None:
-        """Check the set, and log and report a change."""
+        """Check the set, and log and report a change; a check that `stop` has ended says nothing about the set."""
         was_obstructed = self._readiness.obstacle() is not None
         has_changed = self._readiness.check()
+        if self._is_stopped:
+            return
         error = self._readiness.error
         if has_changed and error:
             _log.error("playbooks.broken", reason=error, advice="No playbook is started until this is mended.")

@@ -15,7 +15,6 @@ import pytest
 from messages.queues import WORKER_QUEUES
 from monitoring.http_server import Health
 from service.monitoring import is_alive, monitoring
-from service.roles import ALL_ROLES
 from statemachine.states import PHASES
 from tests.support.installation import StartedInstallation
 from tests.support.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
@@ -44,7 +43,7 @@ def watched(start: Callable[..., StartedInstallation]) -> Iterator[str]:
         return {}
 
     health = Health(alive=is_alive, ready=ready, started=lambda: True)
-    installation.loop.do(stack.enter_async_context(monitoring(installation.process, ALL_ROLES, health)))
+    installation.loop.do(stack.enter_async_context(monitoring(installation.process, health)))
     for name in ("edge-1", "edge-2"):
         installation.add_site(name)
     assert [200, 200] == [installation.create().status, installation.verb("apply").status]
