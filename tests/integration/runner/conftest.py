@@ -14,6 +14,7 @@ import pytest
 from runner.interface import PlaybookJob
 from runner.processes import marked, templates
 from runner.supervisor import Supervisor
+from tests.integration.runner.forked_runs import Plain
 from tests.integration.runner.run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
 from tests.support.ssh_server import SshServer, ssh_server
 
@@ -134,3 +135,9 @@ def waiting(make_job: Callable[..., PlaybookJob], tmp_path: Path) -> Iterator[Wa
     yield job
     for process in job.processes():
         process.kill()
+
+
+@pytest.fixture
+def plain() -> Plain:
+    """The plain starts of this test's supervisor."""
+    return Plain()
