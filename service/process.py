@@ -27,7 +27,7 @@ from service.readiness import ReadinessReporter, process_checks
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.site_access import probe_factory
-from service.wiring import Process, build
+from service.wiring import Process, RunnerFactory, build
 from sites.availability_probe import AvailabilityProbe, ProbeRules
 
 _log = structlog.get_logger(__name__)
@@ -35,8 +35,17 @@ _log = structlog.get_logger(__name__)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-def serve(settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES) -> None:
+def serve(
+    settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES, runner_factory: RunnerFactory | None = None
+) -> None:
     """Run one process of the service until SIGTERM or SIGINT; a second one ends it at once.
+
+    Args:
+        settings: Read and checked.
+
+        roles: The roles of the process.
+
+        runner_factory: Takes the place of the Ansible supervisor.
 
     Raises:
         StartError: It cannot start; nothing was changed but the schema.
@@ -44,7 +53,7 @@ def serve(settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES) -> None
     raise_descriptor_limit()
     # Parts of one installation may share the directory; what does everything must be alone in it.
     with only_instance(settings.data_dir) if roles == ALL_ROLES else nullcontext():
-        process = build(settings, roles)
+        process = build(settings, roles, runner_factory)
         try:
             asyncio.run(_Service(process).run())
         finally:

@@ -14,7 +14,7 @@ from typing import Final
 import psutil
 
 from runner.processes import marked
-from tests.support.service_process import ServiceProcess
+from tests.support.service_process import PROGRAM, ServiceProcess
 from tests.support.waiting import wait_for
 
 # Deadline of a start or a stop, generous for a busy machine, in seconds.
@@ -22,12 +22,13 @@ START_S: Final = 60.0
 
 
 class PartProcess:
-    """One process of an installation: an api, a coordinator or a worker."""
+    """One process of an installation: an api, a coordinator or a worker; `program` is the module that is started."""
 
-    def __init__(self, kind: str, name: str, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, kind: str, name: str, environment: dict[str, str], log: Path, *, program: str = PROGRAM) -> None:
         self.kind = kind
         self.name = name
         self.log = log
+        self._program = program
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         # Where the log of this life begins.
@@ -38,12 +39,18 @@ class PartProcess:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", self.kind],
+                [sys.executable, "-m", self._program, self.kind],
                 env=self._environment,
                 stdout=sink,
                 stderr=sink,
                 stdin=subprocess.DEVNULL,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process id; it was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def is_alive(self) -> bool:
         """Tell whether the process lives, frozen or not."""
@@ -122,12 +129,13 @@ class InstallationProcesses:
     api: ServiceProcess
     parts: list[PartProcess] = field(default_factory=list)
 
-    def part(self, kind: str, name: str, **settings: object) -> PartProcess:
+    def part(self, kind: str, name: str, *, program: str = PROGRAM, **settings: object) -> PartProcess:
         """Start a coordinator or a worker with settings of its own and wait until it is ready."""
         own_name = f"{self.api.worker}-{name}"
         environment = self.api.environment | {"PRESTAGER_WORKER_NAME": own_name}
         environment |= {f"PRESTAGER_{setting}": str(value) for setting, value in settings.items()}
-        part = PartProcess(kind, own_name, environment, self.directory / f"{kind}-{name}-{len(self.parts)}.log")
+        log = self.directory / f"{kind}-{name}-{len(self.parts)}.log"
+        part = PartProcess(kind, own_name, environment, log, program=program)
         part.launch()
         self.parts.append(part)
         wait_for(part.is_ready, START_S, part.tail)

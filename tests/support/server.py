@@ -53,6 +53,12 @@ class Server:
         """Close."""
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server, which runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server, which is down; returns when it serves."""
         raise NotImplementedError

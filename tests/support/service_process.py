@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Final, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -22,13 +22,19 @@ from runner.processes import marked
 from tests.support.migrated_database import place_migrated
 from tests.support.waiting import wait_for
 
-_START_S = 30.0
+# Module of the command `prestager`.
+PROGRAM: Final = "cli.main"
+_START_S: Final = 30.0
 
 
 class ServiceProcess:
-    """`prestager up` on a free loopback port; may be killed and started again over the same data."""
+    """`prestager up` on a free loopback port; may be killed and started again over the same data.
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    `program` is the module that is started, the command's own by default.
+    """
+
+    def __init__(self, directory: Path, *, program: str = PROGRAM, **settings: object) -> None:
+        self._program = program
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -82,7 +88,7 @@ class ServiceProcess:
         """Start it and wait until it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", verb],
+                [sys.executable, "-m", self._program, verb],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -97,6 +103,12 @@ class ServiceProcess:
             return self.get("/readyz")[0] == 200
         except (URLError, ConnectionError):
             return False
+
+    @property
+    def pid(self) -> int:
+        """Its process id; it was started."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """Kill it as a power cut would."""
