@@ -45,6 +45,7 @@ types: ## Check types
 
 bench: ## Measure a fleet of many sites on this machine
 	@bin/setup test
+	@.venv/bin/python -m tests.bench.orchestration
 	@.venv/bin/python -m tests.bench.fleet
 	@.venv/bin/python -m tests.bench.precheck
 	@.venv/bin/python -m tests.bench.playbooks
