@@ -12,7 +12,7 @@ import typer
 
 from cli.installation import checked_database, unchecked_database
 from db.database import Database
-from db.downgrade_checks import database_use, downgrade_losses
+from db.downgrade_checks import database_use, downgrade_losses, downgrade_refusals
 from db.errors import RestoreError
 from db.migrate import current_revision, head_revision, known_revisions
 from db.migrate import downgrade as downgrade_schema
@@ -65,8 +65,9 @@ def downgrade(
 ) -> None:
     """Bring the schema down to an older revision, for an older program.
 
-    Refused while the service runs: while a process reports itself, holds a lease, or holds the data directory. What
-    only the newer schema can hold is lost; it is listed, and asked for unless --yes is given.
+    Refused while the service runs: while a process reports itself, holds a lease, or holds the data directory; and
+    while a strategy is not over that the older program would carry out in another way. What only the newer schema can
+    hold is lost; it is listed, and asked for unless --yes is given.
     """
     settings = read_settings()
     known = _known(revision)
@@ -82,6 +83,7 @@ def downgrade(
             )
         with _alone(settings):
             _wait_until_unused(database, wait)
+            _refuse(downgrade_refusals(database, before, revision))
             _ask(downgrade_losses(database, before, revision), yes=yes)
             # A process may have been started while the operator thought about it.
             _wait_until_unused(database, 0)
@@ -126,6 +128,15 @@ def _in_use(signs: Sequence[str]) -> CommandError:
         " again a minute later, or give --wait 60.",
         [*signs],
     )
+
+
+def _refuse(reasons: Sequence[str]) -> None:
+    if reasons:
+        raise CommandError(
+            "Nothing was changed: the older program would not keep to what goes on. Start this program, do what is"
+            " listed, stop it, and try again.",
+            reasons,
+        )
 
 
 def _ask(losses: Sequence[str], *, yes: bool) -> None:

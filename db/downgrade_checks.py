@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final
 
 from alembic.script import ScriptDirectory
@@ -48,22 +49,44 @@ def database_use(database: Database) -> DatabaseUse:
     return DatabaseUse(seen={process.process: process.seen_epoch for process in processes}, signs=tuple(signs))
 
 
+def downgrade_refusals(database: Database, current: str, target: str) -> list[str]:
+    """Return why a downgrade from one revision to an older one must not be done now, with what to do first.
+
+    Each migration may list it as `REFUSALS`: texts about an id, and statements that return the ids.
+    """
+    return [
+        sentence.format(id=found)
+        for module in _undone(current, target)
+        for sentence, statement in getattr(module, "REFUSALS", ())
+        for found in _first_column(database, statement)
+    ]
+
+
 def downgrade_losses(database: Database, current: str, target: str) -> list[str]:
     """Return what a downgrade from one revision of this program to an older one loses, with counts.
 
     Each migration lists it as `LOSSES`: texts, and statements that count.
     """
+    return [
+        f"{sentence}: {count}"
+        for module in _undone(current, target)
+        for sentence, statement in getattr(module, "LOSSES", ())
+        for count in _first_column(database, statement)
+        if count
+    ]
+
+
+def _undone(current: str, target: str) -> list[ModuleType]:
+    """Return the migrations that a downgrade undoes, the newest first."""
     scripts = ScriptDirectory(str(MIGRATIONS))
     known = known_revisions()
     undone = known[known.index(target) + 1 : known.index(current) + 1]
-    found: list[str] = []
+    return [scripts.get_revision(revision).module for revision in reversed(undone)]
+
+
+def _first_column(database: Database, statement: str) -> Sequence[Any]:
     with database.read() as connection:
-        for revision in reversed(undone):
-            for sentence, statement in getattr(scripts.get_revision(revision).module, "LOSSES", ()):
-                count = connection.execute(text(statement)).scalar_one()
-                if count:
-                    found.append(f"{sentence}: {count}")
-    return found
+        return connection.execute(text(statement)).scalars().all()
 
 
 def _living(connection: Connection) -> Sequence[Row[Any]]:

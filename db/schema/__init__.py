@@ -9,6 +9,7 @@ from db.schema.base import BigId, UtcDateTime, database_now, metadata
 from db.schema.inventory import controller, heartbeats, secret_keys, subcloud_groups, subclouds, tokens
 from db.schema.messages import audit, commands, events, outbox, webhook_deliveries, webhooks
 from db.schema.strategies import (
+    holds,
     live_outputs,
     preparations,
     run_outputs,
@@ -17,6 +18,7 @@ from db.schema.strategies import (
     steps,
     strategies,
     strategy_is_active,
+    strategy_stages,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "database_now",
     "events",
     "heartbeats",
+    "holds",
     "live_outputs",
     "metadata",
     "outbox",
@@ -39,6 +42,7 @@ __all__ = [
     "steps",
     "strategies",
     "strategy_is_active",
+    "strategy_stages",
     "subcloud_groups",
     "subclouds",
     "tokens",

@@ -18,6 +18,8 @@ subcloud_groups: Final = Table(
     Column("max_parallel_subclouds", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
+    # Options of a rollout, by their names on the wire, for strategies that name the group.
+    Column("rollout", JSON, nullable=False, server_default="{}"),
     # An id is never given twice: one that was kept never names another row.
     sqlite_autoincrement=True,
 )

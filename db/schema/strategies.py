@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     ColumnElement,
@@ -46,6 +47,18 @@ strategies: Final = Table(
     Column("deleted_at", UtcDateTime),
     # The traceparent of the command that applied it; here and below null: traces were off.
     Column("trace", String(55)),
+    # The options of the rollout that count, by their names on the wire.
+    Column("rollout", JSON, nullable=False, server_default="{}"),
+    # See `RolloutMode`.
+    Column("mode", String(16), nullable=False, server_default="stages"),
+    Column("applied_at", UtcDateTime),
+    # Seconds, by the database's clock, of ended holds that covered everything.
+    Column("held_s", Float, nullable=False, server_default="0"),
+    Column("cancel_requested_at", UtcDateTime),
+    Column("cancel_requested_by", String(255)),
+    Column("cancel_grace_s", Float),
+    # The sentence of the time limit that ended it; empty: none did.
+    Column("limit_reached", String(255), nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 # The condition of the active strategy: all others are history.
@@ -89,6 +102,16 @@ steps: Final = Table(
     Column("updated_at", UtcDateTime),
     # Of a standalone prestage: the traceparent of the command that asked for it, in whose trace its phases are.
     Column("trace", String(55)),
+    # See `StepOutcome`; null while the step is open.
+    Column("outcome", String(16)),
+    # Order of the start within a stage, then by id.
+    Column("position", BigInteger, nullable=False, server_default="0"),
+    # Number of the newest run of the phase, which a withdrawn run leaves as it was.
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("cancel_requested_at", UtcDateTime),
+    Column("cancel_requested_by", String(255)),
+    # Seconds of the site's ended runs, from claim to end.
+    Column("worked_s", Float, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 Index(
@@ -99,6 +122,45 @@ Index(
     postgresql_where=text("finished_at IS NULL"),
 )
 Index("ix_steps_strategy_state", steps.c.strategy_id, steps.c.state, steps.c.stage)
+Index("ix_steps_strategy_outcome", steps.c.strategy_id, steps.c.outcome, steps.c.stage)
+# Conditions of the partial indexes: SQLite uses one only for a query that has each part in these words.
+_NOT_STARTED: Final = text("finished_at IS NULL AND state = 'initial' AND run_id IS NULL")
+_WITHOUT_RUN: Final = text("finished_at IS NULL AND state <> 'initial' AND run_id IS NULL")
+_IN_FLIGHT: Final = text("finished_at IS NULL AND run_id IS NOT NULL")
+Index(
+    "ix_steps_not_started",
+    steps.c.strategy_id,
+    steps.c.stage,
+    steps.c.position,
+    steps.c.id,
+    sqlite_where=_NOT_STARTED,
+    postgresql_where=_NOT_STARTED,
+)
+# Steps that wait for a preparation, and parked ones.
+Index(
+    "ix_steps_without_run",
+    steps.c.strategy_id,
+    steps.c.state,
+    sqlite_where=_WITHOUT_RUN,
+    postgresql_where=_WITHOUT_RUN,
+)
+Index(
+    "ix_steps_in_flight",
+    steps.c.strategy_id,
+    steps.c.stage,
+    sqlite_where=_IN_FLIGHT,
+    postgresql_where=_IN_FLIGHT,
+)
+
+# Stages of a strategy in window mode: its groups in order.
+strategy_stages: Final = Table(
+    "strategy_stages",
+    metadata,
+    Column("strategy_id", BigId, ForeignKey("strategies.id", ondelete="CASCADE"), primary_key=True),
+    Column("stage", Integer, primary_key=True, autoincrement=False),
+    # Most sites in flight; null: the strategy's width counts, over all stages.
+    Column("width", Integer),
+)
 
 preparations: Final = Table(
     "preparations",
@@ -115,6 +177,8 @@ preparations: Final = Table(
     Column("run_id", BigId),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    # 1, and one more for each time that it was begun again after a failure.
+    Column("round", Integer, nullable=False, server_default="1"),
 )
 # Null is not equal to null in a unique index, so one index per kind of owner.
 Index(
@@ -125,6 +189,46 @@ Index(
     unique=True,
 )
 Index("uq_preparations_step", preparations.c.step_id, preparations.c.release, preparations.c.from_version, unique=True)
+
+holds: Final = Table(
+    "holds",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("strategy_id", BigId, ForeignKey("strategies.id", ondelete="CASCADE"), nullable=False, index=True),
+    # The one step that is held; null: see `stage` and `preparation_id`.
+    Column("step_id", BigId, ForeignKey("steps.id", ondelete="CASCADE"), index=True),
+    # The failed preparation whose steps are held.
+    Column("preparation_id", BigId, ForeignKey("preparations.id", ondelete="CASCADE"), index=True),
+    # See `HoldKind`.
+    Column("kind", String(16), nullable=False),
+    # The stage after which the stages are held; null: all.
+    Column("stage", Integer),
+    # See `HoldScope`.
+    Column("scope", String(8), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    # Caller; empty for a hold of the plan.
+    Column("by", String(255), nullable=False),
+    Column("until", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("ended_by", String(255)),
+    sqlite_autoincrement=True,
+)
+_OPEN_HOLD: Final = "ended_at IS NULL"
+Index(
+    "ix_holds_open",
+    holds.c.strategy_id,
+    holds.c.step_id,
+    sqlite_where=text(_OPEN_HOLD),
+    postgresql_where=text(_OPEN_HOLD),
+)
+# One open hold of operators on the whole strategy, and one on each site.
+for _name, _columns, _condition in (
+    ("uq_holds_operator", (holds.c.strategy_id,), "step_id IS NULL"),
+    ("uq_holds_operator_step", (holds.c.strategy_id, holds.c.step_id), "step_id IS NOT NULL"),
+):
+    _operator = text(f"{_OPEN_HOLD} AND kind = 'operator' AND {_condition}")
+    Index(_name, *_columns, unique=True, sqlite_where=_operator, postgresql_where=_operator)
 
 secrets: Final = Table(
     "secrets",
@@ -169,6 +273,8 @@ runs: Final = Table(
     Column("progress", JSON(none_as_null=True)),
     # Traceparent of its phase's span, which is recorded when the run is concluded.
     Column("trace", String(55)),
+    # Seconds between the request to stop and the end by force, of a run that is to be cancelled; null: the default.
+    Column("cancel_grace_s", Float),
     sqlite_autoincrement=True,
 )
 # The runs that may need a look; finished and consumed ones, nearly all, are not in it. Each database uses it only for

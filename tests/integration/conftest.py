@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import structlog
 from psycopg import sql
+from psycopg.types.json import Json
 from sqlalchemy.engine import make_url
 
 from db.database import Database
@@ -83,7 +84,8 @@ class PostgresDatabases:
             connection.execute("UPDATE controller SET upgrading = false")
             for row in self._groups:
                 values = sql.SQL(", ").join(sql.Placeholder() * len(row))
-                connection.execute(sql.SQL("INSERT INTO subcloud_groups VALUES ({})").format(values), row)
+                written = [Json(value) if isinstance(value, dict) else value for value in row]
+                connection.execute(sql.SQL("INSERT INTO subcloud_groups VALUES ({})").format(values), written)
             for counter in self._counters:
                 connection.execute("SELECT setval(%s::text, %s, %s)", counter)
 

@@ -10,10 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from db.database import Database
-from db.downgrade_checks import database_use, downgrade_losses
+from db.downgrade_checks import database_use, downgrade_losses, downgrade_refusals
 from db.heartbeats import ALIVE_S, ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.migrate import MIGRATIONS, downgrade, head_revision, known_revisions, upgrade
-from db.schema import audit, database_now, heartbeats, run_outputs, runs, secrets, steps, webhooks
+from db.schema import audit, database_now, heartbeats, holds, run_outputs, runs, secrets, steps, strategies, webhooks
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 PROCESS = ProcessIdentity(process="one@m/1", name="one", host="ctrl-0", version="1", roles=("api",))
@@ -172,6 +172,56 @@ def test_removals_of_releases_are_lost_whole(database: Database) -> None:
             connection.execute(select(func.count()).select_from(table)).scalar()
             for table in (runs, run_outputs, secrets)
         ]
+
+
+def add_strategy(connection: Connection, *, state: str = "applying", **values: object) -> int:
+    """Add the active strategy; return its id."""
+    facts = {"type": "prestage", "release": "23.09", "stop_on_failure": False, "force": False, "for_sw_deploy": False}
+    statement = insert(strategies).values(**facts, state=state, excluded=[], created_at=AT, **values)
+    strategy_id: int = connection.execute(statement.returning(strategies.c.id)).scalar_one()
+    return strategy_id
+
+
+def add_hold(connection: Connection, strategy_id: int, **values: object) -> None:
+    """Add an open hold of an operator."""
+    fixed = {"kind": "operator", "scope": "phases", "reason": "", "since": AT, "by": "alice"}
+    connection.execute(insert(holds).values(strategy_id=strategy_id, **fixed, **values))
+
+
+HELD = "is held; resume it, or abort it"
+OVER = {"state": "complete"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "hold", "expected"),
+    [
+        ({}, None, None),
+        ({}, {}, HELD),
+        ({"state": "aborting"}, {}, HELD),
+        ({}, {"ended_at": AT}, None),
+        (OVER, {}, None),
+        ({}, {"step_id": 1}, "has sites that are held by themselves"),
+        ({"mode": "window"}, None, "in window mode"),
+        ({"mode": "window", "state": "initial"}, None, "in window mode"),
+        ({"mode": "window", **OVER}, None, None),
+        ({"mode": "window", "state": "initial", "deleted_at": AT}, None, None),
+    ],
+)
+def test_strategies_that_an_older_program_would_break(
+    database: Database, strategy: dict[str, object], hold: dict[str, object] | None, expected: str | None
+) -> None:
+    """Going below 0012 is refused, with its number, while a strategy that is not over is held or in window mode."""
+    with database.write() as connection:
+        strategy_id = add_strategy(connection, **strategy)
+        add_step(connection, "prestage")
+        if hold is not None:
+            add_hold(connection, strategy_id, **hold)
+
+    reasons = downgrade_refusals(database, str(head_revision()), "0011")
+
+    assert ([] if expected is None else [f"Strategy {strategy_id}"]) == [reason[:10] for reason in reasons]
+    assert not expected or expected in reasons[0]
+    assert [] == downgrade_refusals(database, "0011", "0010")
 
 
 def test_every_revision_tells_what_it_loses(database: Database) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import insert
 from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.migrate import current_revision, head_revision, known_revisions
-from db.schema import audit, database_now, runs
+from db.schema import audit, database_now, runs, strategies
 
 OLDEST, HEAD = known_revisions()[0], str(head_revision())
 PROCESS = ProcessIdentity(process="one@m/1", name="one", host="ctrl-0", version="1", roles=("worker",))
@@ -44,6 +44,19 @@ def test_it_asks(prestager, database: Database) -> None:
     assert (1, HEAD) == (ended.code, current_revision(database))
     assert "lost: entries of the audit: 1" in ended.err
     assert "give --yes" in ended.err
+
+
+def test_a_strategy_goes_on_in_window_mode(prestager, database: Database) -> None:
+    """A strategy that the older program would carry out differently is named; --yes does not help."""
+    facts = {"type": "prestage", "release": "23.09", "stop_on_failure": False, "force": False, "for_sw_deploy": False}
+    values = {**facts, "state": "applying", "mode": "window", "excluded": [], "created_at": datetime.now(UTC)}
+    with database.write() as connection:
+        connection.execute(insert(strategies).values(id=7, **values))
+
+    ended = prestager("db", "downgrade", "--yes", "0011")
+
+    assert (1, HEAD) == (ended.code, current_revision(database))
+    assert "Strategy 7 goes through its sites in window mode" in ended.err
 
 
 @pytest.mark.parametrize(("answer", "code"), [(True, 0), (False, 1)])
