@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.snapshot import PreparationOwner, RunView
 from statemachine.states import PreparationState, StepState, StrategyState
 
@@ -35,6 +36,8 @@ class MoveStrategy:
     strategy_id: int
     from_state: str
     to_state: StrategyState
+    # The sentence about a limit that made the move; empty: there was none.
+    reason: str = ""
     unlocks = False
 
 
@@ -48,9 +51,14 @@ class MoveStep:
     # States passed through, the last one is where the step ends up; empty when it stays.
     path: tuple[StepState, ...] = ()
     details: str = ""
+    # The outcome that comes with the last state; None: the step has not ended.
+    outcome: StepOutcome | None = None
     # The phase to dispatch a run of; None: no run.
     run_phase: StepState | None = None
+    # Attempt of that run, or of the next one when none is dispatched now.
     attempt: int = 1
+    # Whether the step keeps its place in flight while it waits for a preparation; without a run it is parked otherwise.
+    preparing: bool = False
     # The finished run that the move follows from; no later snapshot has it.
     consumed_run_id: int | None = None
     # The same run, for the events of the move; decides nothing.
@@ -107,4 +115,71 @@ class ExpireRun:
     unlocks = True
 
 
-Action = AbortWaiting | MoveStrategy | MoveStep | OpenPreparation | RetryPreparation | EndPreparation | ExpireRun
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RepeatPreparation:
+    """Dispatch the first run of another round of a preparation whose result does not count."""
+
+    preparation_id: int
+    phase: StepState
+    unlocks = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenHold:
+    """Hold the strategy, and withdraw in the same transaction the queued runs of the steps that the hold covers.
+
+    A step of a withdrawn run loses it and is where it was before it was handed out. An open hold of the same kind,
+    preparation and stage stays the only one.
+    """
+
+    strategy_id: int
+    kind: HoldKind
+    scope: HoldScope
+    # What it covers, as in `HoldView`.
+    preparation_id: int | None = None
+    stage: int | None = None
+    # A sentence for people.
+    reason: str = ""
+    unlocks = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndHolds:
+    """End every open hold of the strategy, for it ends or is aborted."""
+
+    strategy_id: int
+    unlocks = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WithdrawRuns:
+    """Withdraw those of the runs that no worker has claimed; exactly their steps lose the run."""
+
+    run_ids: tuple[int, ...]
+    unlocks = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequestCancel:
+    """Mark the open steps of the strategy that have started, and their runs, to be stopped."""
+
+    strategy_id: int
+    # The reason in place of a caller.
+    requested_by: str
+    unlocks = True
+
+
+Action = (
+    AbortWaiting
+    | MoveStrategy
+    | MoveStep
+    | OpenPreparation
+    | RetryPreparation
+    | RepeatPreparation
+    | EndPreparation
+    | ExpireRun
+    | OpenHold
+    | EndHolds
+    | WithdrawRuns
+    | RequestCancel
+)

@@ -6,9 +6,11 @@ the epoch by the database's clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
+from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 from statemachine.states import StepType
 
 
@@ -47,8 +49,17 @@ class StepView:
     type: str = StepType.PRESTAGE
     # Version that the site runs; None before the precheck has read it.
     from_version: str | None = None
-    # The run of the current phase; None: not started, or it waits for a preparation.
+    # The run of the current phase; None: not started, parked, or it waits for a preparation.
     run: RunView | None = None
+    # Whether it waits for a preparation and keeps its place among the steps in flight meanwhile.
+    preparing: bool = False
+    # Place in the order of a sliding window, within its stage; a negative one comes before all others of any stage.
+    position: int = 0
+    # Attempt of the next run of its current phase, where `run` is None; a withdrawn run was none.
+    attempt: int = 1
+    cancel_requested: bool = False
+    # The caller who asked for the cancel, for the details; None where none did.
+    cancel_requested_by: str | None = None
 
     @property
     def owner(self) -> PreparationOwner:
@@ -99,7 +110,60 @@ class StrategyView:
     open_stage: int | None
     # Largest stage with a failed step; None when no step failed.
     failed_stage: int | None
+    # Whether a step was aborted or cancelled.
     any_aborted: bool
+    # Whether a step is in flight or parked.
+    any_begun: bool = False
+    # See `RolloutMode`; what follows up to `succeeded` counts in a sliding window only.
+    mode: str = RolloutMode.STAGES
+    # Most steps in flight over the whole strategy; None: each stage has its own width in `stage_widths`.
+    width: int | None = None
+    stage_widths: Mapping[int, int] = field(default_factory=dict)
+    # Steps in flight: with a run, or preparing; not parked.
+    in_flight: int = 0
+    in_flight_by_stage: Mapping[int, int] = field(default_factory=dict)
+    # Most steps in flight before the first has succeeded; each that succeeded adds one. None: no slow start.
+    ramp_start: int | None = None
+    # Steps that are complete and were not skipped; a count above the width says no more.
+    succeeded: int = 0
+    # Failed steps; a count above `max_failures` + 1 says no more.
+    failed: int = 0
+    # The failure budget as a count of steps; None: there is none.
+    max_failures: int | None = None
+    # See `OnBudget`.
+    on_budget: str = OnBudget.PAUSE
+    # See `OnPrepareFailure`.
+    on_prepare_failure: str = OnPrepareFailure.FAIL
+    # Longest time from apply to the last end, in seconds, without time under a hold that covers everything.
+    time_limit_s: float | None = None
+    # See `OnTimeLimit`.
+    on_time_limit: str = OnTimeLimit.ABORT
+    applied_at_epoch: float | None = None
+    # Seconds since apply under ended holds that covered everything; where they overlapped, once.
+    held_s: float = 0.0
+    # Begin of the time under open holds that cover everything; None: there is none.
+    held_since_epoch: float | None = None
+    # Whether its running steps are being stopped too.
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HoldView:
+    """An open hold of the active strategy.
+
+    It covers the steps that it names: one by id, those that wait for one preparation, those of the stages after one,
+    and without any of them all.
+    """
+
+    id: int
+    # See `HoldKind`.
+    kind: str
+    # See `HoldScope`.
+    scope: str
+    step_id: int | None = None
+    preparation_id: int | None = None
+    # The last stage that it does not cover.
+    stage: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +175,8 @@ class Snapshot:
     steps: tuple[StepView, ...]
     # Preparations of those steps.
     preparations: tuple[PreparationView, ...]
+    # Open holds of the active strategy.
+    holds: tuple[HoldView, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

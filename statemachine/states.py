@@ -89,8 +89,10 @@ class RunOutcome(StrEnum):
     LOST = "lost"
     # Its worker was drained; the phase runs again elsewhere or later, and this attempt does not count.
     DRAINED = "drained"
-    # Its step was aborted before a worker claimed it.
+    # It was taken back before a worker claimed it: its step was aborted or held.
     WITHDRAWN = "withdrawn"
+    # It was stopped on request.
+    CANCELLED = "cancelled"
 
 
 class PreparationState(StrEnum):
@@ -99,6 +101,8 @@ class PreparationState(StrEnum):
     RUNNING = "running"
     COMPLETE = "complete"
     FAILED = "failed"
+    # Its result does not count; the next step that needs it has it made once more.
+    VOID = "void"
 
 
 class PrestageStatus(StrEnum):

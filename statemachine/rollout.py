@@ -1,0 +1,73 @@
+"""Words of a strategy's rollout: mode, holds, failure budget, time limit, and how a step ended.
+
+None of them is a state: the words of the wire in `state` stay those of the contract.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RolloutMode(StrEnum):
+    """Order in which the steps of a strategy start."""
+
+    # Stage by stage: the next one starts when every step of the one before has ended.
+    STAGES = "stages"
+    # A sliding window: a step starts as soon as another one makes room for it.
+    WINDOW = "window"
+
+
+class HoldKind(StrEnum):
+    """Reason of a hold."""
+
+    # A person paused the strategy, or held one site.
+    OPERATOR = "operator"
+    # More steps failed than the failure budget allows.
+    BUDGET = "budget"
+    # A preparation failed, and the strategy waits instead of failing the steps that need it.
+    PREPARE = "prepare"
+
+
+class HoldScope(StrEnum):
+    """Work that a hold stops."""
+
+    # No step leaves `initial`.
+    STARTS = "starts"
+    # No next phase begins either.
+    PHASES = "phases"
+
+
+class OnBudget(StrEnum):
+    """Consequence of an exceeded failure budget."""
+
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class OnPrepareFailure(StrEnum):
+    """Consequence of a failed preparation."""
+
+    # The steps that need it fail (contract 8.6).
+    FAIL = "fail"
+    PAUSE = "pause"
+
+
+class OnTimeLimit(StrEnum):
+    """Consequence of a reached time limit of a strategy."""
+
+    # Running steps go on to their end.
+    ABORT = "abort"
+    CANCEL = "cancel"
+
+
+class StepOutcome(StrEnum):
+    """Outcome of a step that has ended; its state says less."""
+
+    COMPLETE = "complete"
+    # Complete without work: the precheck passed the site over.
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    # Aborted before it started.
+    ABORTED = "aborted"
+    # Stopped on request while it was worked on, or before; its state is `aborted`.
+    CANCELLED = "cancelled"
