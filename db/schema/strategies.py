@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     literal_column,
     text,
 )
@@ -112,6 +113,8 @@ steps: Final = Table(
     Column("cancel_requested_by", String(255)),
     # Seconds of the site's ended runs, from claim to end.
     Column("worked_s", Float, nullable=False, server_default="0"),
+    # Whether it waits for a preparation and keeps its place among the steps in flight meanwhile.
+    Column("preparing", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 Index(
@@ -126,7 +129,7 @@ Index("ix_steps_strategy_outcome", steps.c.strategy_id, steps.c.outcome, steps.c
 # Conditions of the partial indexes: SQLite uses one only for a query that has each part in these words.
 _NOT_STARTED: Final = text("finished_at IS NULL AND state = 'initial' AND run_id IS NULL")
 _WITHOUT_RUN: Final = text("finished_at IS NULL AND state <> 'initial' AND run_id IS NULL")
-_IN_FLIGHT: Final = text("finished_at IS NULL AND run_id IS NOT NULL")
+_IN_FLIGHT: Final = text("finished_at IS NULL AND (run_id IS NOT NULL OR preparing)")
 Index(
     "ix_steps_not_started",
     steps.c.strategy_id,

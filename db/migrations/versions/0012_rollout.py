@@ -60,7 +60,7 @@ _DURATION = {
 _STEP_INDEXES = (
     ("ix_steps_not_started", ["strategy_id", "stage", "position", "id"], "state = 'initial' AND run_id IS NULL"),
     ("ix_steps_without_run", ["strategy_id", "state"], "state <> 'initial' AND run_id IS NULL"),
-    ("ix_steps_in_flight", ["strategy_id", "stage"], "run_id IS NOT NULL"),
+    ("ix_steps_in_flight", ["strategy_id", "stage"], "(run_id IS NOT NULL OR preparing)"),
 )
 
 
@@ -83,6 +83,7 @@ def _new_columns() -> dict[str, tuple[sa.Column[Any], ...]]:
             sa.Column("cancel_requested_at", sa.DateTime(), nullable=True),
             sa.Column("cancel_requested_by", sa.String(length=255), nullable=True),
             sa.Column("worked_s", sa.Float(), nullable=False, server_default="0"),
+            sa.Column("preparing", sa.Boolean(), nullable=False, server_default=sa.false()),
         ),
         "runs": (sa.Column("cancel_grace_s", sa.Float(), nullable=True),),
         "preparations": (sa.Column("round", sa.Integer(), nullable=False, server_default="1"),),
@@ -167,7 +168,8 @@ def _fill() -> None:
         "UPDATE steps SET position = id,"
         " attempt = coalesce((SELECT runs.attempt FROM runs WHERE runs.id = steps.run_id), 1),"
         " outcome = CASE WHEN state = 'complete' AND details <> '' THEN 'skipped'"
-        " WHEN state IN ('complete', 'failed', 'aborted') THEN state END"
+        " WHEN state IN ('complete', 'failed', 'aborted') THEN state END,"
+        " preparing = (state = 'prestage-prepare' AND run_id IS NULL)"
     )
     duration = _DURATION[op.get_bind().dialect.name]
     ended = "started_at IS NOT NULL AND finished_at >= started_at"
