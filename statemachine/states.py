@@ -154,6 +154,8 @@ class Phase:
 
         deadline_setting: Setting with the longest duration of a run, in seconds; two phases may share one.
 
+        limit_option: Option of a rollout with the longest duration of a run, in seconds; empty: there is none.
+
         wording: Beginning of the sentence about a failure; empty where the reason says it all.
 
         once_per_strategy: Done once on the controller for all subclouds that come from the same version, and for none
@@ -165,6 +167,7 @@ class Phase:
     actor: str
     playbook: str | None
     deadline_setting: str
+    limit_option: str = ""
     wording: str = ""
     once_per_strategy: bool = False
 
@@ -180,6 +183,7 @@ PRECHECK: Final = Phase(
     actor="inspect_site",
     playbook=None,
     deadline_setting="precheck_deadline_s",
+    limit_option="precheck-s",
 )
 PREPARE: Final = Phase(
     state=StepState.PREPARE,
@@ -188,6 +192,7 @@ PREPARE: Final = Phase(
     actor="prepare_release",
     playbook="prepare_prestage_packages.yml",
     deadline_setting="prepare_deadline_s",
+    limit_option="prepare-s",
     wording="Prestaging prepare",
     once_per_strategy=True,
 )
@@ -197,6 +202,7 @@ PACKAGES: Final = Phase(
     actor="stage_content",
     playbook="prestage_sw_packages.yml",
     deadline_setting="packages_deadline_s",
+    limit_option="packages-s",
     wording="Prestaging packages",
 )
 IMAGES: Final = Phase(
@@ -205,6 +211,7 @@ IMAGES: Final = Phase(
     actor="stage_content",
     playbook="prestage_images.yml",
     deadline_setting="images_deadline_s",
+    limit_option="images-s",
     wording="Prestaging images",
 )
 UNSTAGING: Final = Phase(
