@@ -8,6 +8,7 @@ met. CPU is user and system time of each process and its children.
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +18,34 @@ from typing import Final
 
 from rich.console import Console
 
-from tests.bench.measured_installation import DISTRIBUTED, StrategyCost, measured_installation
+from tests.bench.measured_installation import (
+    DISTRIBUTED,
+    EMBEDDED,
+    StrategyCost,
+    measured_installation,
+    site_name,
+)
+from tests.bench.schedules import barrier_s, draw_durations, longest_first_s, lower_bound_s, sliding_window_s
+from tests.bench.timed_process import PlaybookTimes
+from tests.support.fake_playbooks import IMAGES, PACKAGES
 
 SITES: Final = 1000
 # Width of a strategy: how many sites at once.
 WIDE: Final = 500
 NARROW: Final = 50
+# Light load.
+LIGHT_SITES: Final = 20
+LIGHT_WIDTH: Final = 4
+LIGHT_ROUNDS: Final = 10
+# Growth.
+SMALL_SITES: Final = 100
+SMALL_ROUNDS: Final = 5
+LARGE_SITES: Final = 10_000
+GROWTH_WIDTH: Final = 100
+# Playbooks of random length: seconds of a site, and their coefficient of variation.
+MEAN_S: Final = 2.0
+VARIATION: Final = 0.5
+SEED: Final = 9
 
 _console: Final = Console(width=120, highlight=False)
 
@@ -66,6 +89,31 @@ def _told(name: str) -> Iterator[Goal]:
         yield goal
 
 
+def _gaps() -> Iterable[Goal]:
+    """P2: from the end of a playbook to the start of the site's next one, under light load."""
+    durations = {site_name(place): {PACKAGES: 0.02, IMAGES: 0.02} for place in range(LIGHT_SITES)}
+    for kind, median_ms, p99_ms in ((EMBEDDED, 12, 30), (DISTRIBUTED, 30, 60)):
+        with measured_installation(kind, durations) as installation:
+            installation.add_sites(LIGHT_SITES)
+            for _ in range(LIGHT_ROUNDS):
+                installation.run_strategy(LIGHT_WIDTH)
+            gaps = _gaps_ms(installation.journal())
+        for share, limit in ((50, median_ms), (99, p99_ms)):
+            name = f"end of a playbook to the site's next, p{share}, {kind}"
+            yield Goal(name=name, measured=statistics.quantiles(gaps, n=100)[share - 1], limit=limit, unit="ms")
+
+
+def _gaps_ms(journal: Iterable[PlaybookTimes]) -> list[float]:
+    packages_ended_s: dict[str, float] = {}
+    gaps = []
+    for times in sorted(journal, key=lambda one: one.started_s):
+        if times.playbook == PACKAGES:
+            packages_ended_s[times.host] = times.ended_s
+        elif times.playbook == IMAGES:
+            gaps.append((times.started_s - packages_ended_s.pop(times.host)) * 1000)
+    return gaps
+
+
 def _no_op_wall() -> Iterable[Goal]:
     """P3: a strategy whose playbooks do nothing, from apply to its end."""
     for width, limit in ((WIDE, 12.0), (NARROW, 15.0)):
@@ -78,12 +126,8 @@ def _cpu() -> Iterable[Goal]:
     for width, limit in ((WIDE, 3.5), (NARROW, 4.5)):
         cost = _no_op_cost(width)
         _show_cpu(cost)
-        yield Goal(
-            name=f"CPU per transition, {SITES:,} sites, {width} at once, {DISTRIBUTED}",
-            measured=cost.total_cpu_ms,
-            limit=limit,
-            unit="ms",
-        )
+        name = f"CPU per transition, {SITES:,} sites, {width} at once, {DISTRIBUTED}"
+        yield Goal(name=name, measured=cost.total_cpu_ms, limit=limit, unit="ms")
 
 
 @cache
@@ -95,10 +139,54 @@ def _no_op_cost(width: int) -> StrategyCost:
 
 def _show_cpu(cost: StrategyCost) -> None:
     parts = ", ".join(f"{name} {value:.2f}" for name, value in cost.cpu_ms.items())
-    _console.print(f"       {cost.width} at once, ms per transition: {parts}; {cost.wall_s:.1f} s")
+    _console.print(
+        f"       {cost.sites:,} sites, {cost.width} at once, ms per transition: {parts}; {cost.wall_s:.1f} s"
+    )
 
 
-MEASUREMENTS: Final[Mapping[str, Callable[[], Iterable[Goal]]]] = {"p3": _no_op_wall, "p4": _cpu}
+def _growth() -> Iterable[Goal]:
+    """P5: CPU per transition of a large fleet against that of a small one."""
+    for kind in (EMBEDDED, DISTRIBUTED):
+        with measured_installation(kind) as installation:
+            installation.add_sites(SMALL_SITES)
+            # The first one loads and compiles what later ones find ready.
+            _, *small = (installation.run_strategy(GROWTH_WIDTH) for _ in range(1 + SMALL_ROUNDS))
+            installation.add_sites(LARGE_SITES - SMALL_SITES)
+            large = installation.run_strategy(GROWTH_WIDTH)
+        for cost in (small[-1], large):
+            _show_cpu(cost)
+        ratio = large.total_cpu_ms / statistics.fmean(cost.total_cpu_ms for cost in small)
+        yield Goal(
+            name=f"CPU at {LARGE_SITES:,} sites against {SMALL_SITES}, {kind}", measured=ratio, limit=1.15, unit="x"
+        )
+
+
+def _schedule() -> Iterable[Goal]:
+    """P9: playbooks of random length in stages, against the sum of the longest of each stage."""
+    for sites, width in ((200, 20), (1000, 50)):
+        drawn = draw_durations(sites, mean_s=MEAN_S, variation=VARIATION, seed=SEED)
+        durations = {site_name(place): {PACKAGES: one / 2, IMAGES: one / 2} for place, one in enumerate(drawn)}
+        with measured_installation(DISTRIBUTED, durations) as installation:
+            installation.add_sites(sites)
+            cost = installation.run_strategy(width)
+        bound_s = lower_bound_s(drawn, width)
+        ideals = (("stages", barrier_s), ("sliding window", sliding_window_s), ("longest first", longest_first_s))
+        parts = ", ".join(f"{name} {schedule(drawn, width) / bound_s:.2f}" for name, schedule in ideals)
+        _console.print(
+            f"       {sites:,} sites, {width} at once, {MEAN_S:g} s a site, against the lower bound of {bound_s:.1f} s:"
+            f" measured {cost.wall_s / bound_s:.2f}; without orchestration {parts}"
+        )
+        name = f"stages of {width} of {sites:,} sites, {DISTRIBUTED}"
+        yield Goal(name=name, measured=cost.wall_s / barrier_s(drawn, width), limit=1.1, unit="x")
+
+
+MEASUREMENTS: Final[Mapping[str, Callable[[], Iterable[Goal]]]] = {
+    "p2": _gaps,
+    "p3": _no_op_wall,
+    "p4": _cpu,
+    "p5": _growth,
+    "p9": _schedule,
+}
 
 
 if __name__ == "__main__":
