@@ -47,7 +47,7 @@ MEAN_S: Final = 2.0
 VARIATION: Final = 0.5
 SEED: Final = 9
 
-_console: Final = Console(width=120, highlight=False)
+_console: Final = Console(width=120, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
