@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Final, cast
 
 from runner.ansible_installation import AnsibleInstallation
 from runner.failure_text import FAILURES_VARIABLE
@@ -23,6 +23,9 @@ from runner.protocol import LINE_LIMIT_BYTES, Order, Ping, Report, decode_report
 _IMPORT_ROOT = Path(__file__).resolve().parent.parent
 
 _STDERR_KEPT_BYTES = 2048
+
+# Names the file by which a playbook says that it must not be cancelled now.
+CRITICAL_SECTION_VARIABLE: Final = "PRESTAGER_CRITICAL_SECTION"
 
 
 class ChildProcess:
@@ -107,6 +110,11 @@ class ChildProcess:
         """The last line that the child wrote to its standard error, if it is not too long; may hold secrets."""
         lines = self._stderr.whole_lines.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
+
+    @property
+    def is_in_critical_section(self) -> bool:
+        """Whether the playbook has said that it must not be cancelled now."""
+        return self._place.critical_section_file.exists()
 
     def say(self, order: Order) -> None:
         """Send `order`; does nothing when the child is gone. Never waits."""
@@ -266,6 +274,7 @@ def child_environment(*, worker: str, child_id: str, place: PrivateDir, ansible:
     return {
         **ansible.environment(place.tmp),
         FAILURES_VARIABLE: str(place.failures_file),
+        CRITICAL_SECTION_VARIABLE: str(place.critical_section_file),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place.control),
         MARKER: marker_value(worker, child_id),
     }

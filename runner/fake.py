@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from runner.errors import NoFreeSlotError
 from runner.interface import NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
@@ -18,6 +18,9 @@ from runner.progress import Progress, TaskTime
 from statemachine.states import RunOutcome
 
 _log = logging.getLogger(__name__)
+
+# Outcomes of jobs that were stopped already.
+_STOPPED: Final = frozenset({RunOutcome.LOST, RunOutcome.CANCELLED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +101,20 @@ class FakeRunner:
             self._tell(job.run_id, end)
             self._end_after(job, end.delay_s)
 
-    def cancel(self, run_id: int, reason: str) -> None:
+    def stop_run(self, run_id: int, reason: str) -> None:
         """End the job as LOST; unknown ids are ignored."""
+        self._end_as(run_id, RunOutcome.LOST, reason)
+
+    def cancel(self, run_id: int, grace_s: float) -> None:
+        """End the job as CANCELLED at once; unknown ids are ignored."""
+        del grace_s
+        self._end_as(run_id, RunOutcome.CANCELLED, "It was cancelled")
+
+    def _end_as(self, run_id: int, outcome: RunOutcome, reason: str) -> None:
         with self._changed:
             job, end = self._jobs.get(run_id, (None, None))
-            if job is not None and end is not None and end.outcome is not RunOutcome.LOST:
-                self._jobs[run_id] = (job, replace(end, outcome=RunOutcome.LOST, details=reason, facts={}))
+            if job is not None and end is not None and end.outcome not in _STOPPED:
+                self._jobs[run_id] = (job, replace(end, outcome=outcome, details=reason, facts={}))
                 self._end_after(job, 0.0)
 
     def stop(self) -> None:
@@ -113,7 +124,7 @@ class FakeRunner:
             going_on = list(self._jobs)
             self._changed.notify_all()
         for run_id in going_on:
-            self.cancel(run_id, "the worker is stopping")
+            self.stop_run(run_id, "the worker is stopping")
         if self._thread.ident is not None:
             self._thread.join()
 

@@ -60,8 +60,8 @@ class RunEnded:
     """Result of one job."""
 
     run_id: int
-    # SUCCEEDED; FAILED by the playbook or its deadline; LOST where the run was stopped from outside or its process
-    # died with the worker, which says nothing about the site.
+    # SUCCEEDED; FAILED by the playbook or its deadline; CANCELLED by an operator; LOST where the run was stopped for
+    # another reason or its process died with the worker, which says nothing about the site.
     outcome: RunOutcome
     # One sentence for an operator, made from the run's own events; empty on success. Never holds a secret.
     details: str
@@ -77,6 +77,20 @@ class RunEnded:
     cut_at_bytes: int | None = None
     # The first tasks of the playbook, if it was traced.
     tasks: Sequence[TaskTime] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequest:
+    """Reason to stop one run, and how it is stopped."""
+
+    # Outcome of the run unless its playbook ends before the request takes effect.
+    outcome: RunOutcome
+    # Beginning of the details of the result.
+    reason: str
+    # Seconds between TERM and KILL.
+    grace_s: float
+    # Longest time that the end of a critical section of the playbook is waited for, in seconds.
+    critical_section_s: float = 0.0
 
 
 def deadline_for(setting_s: float, transfer_bytes: int, floor_rate_mbit_s: float) -> float:
@@ -128,8 +142,20 @@ class Runner(Protocol):
             NoFreeSlotError: All slots are taken; nothing was started.
         """
 
-    def cancel(self, run_id: int, reason: str) -> None:
+    def stop_run(self, run_id: int, reason: str) -> None:
         """Stop the run's whole process tree; its result arrives as LOST. Unknown and ended runs are ignored."""
+
+    def cancel(self, run_id: int, grace_s: float) -> None:
+        """Stop the run's whole process tree for an operator; its result arrives as CANCELLED.
+
+        A critical section of its playbook ends first, or lasts 600 s. Unknown and ended runs are ignored; repeating it
+        does nothing.
+
+        Args:
+            run_id: Id of the run.
+
+            grace_s: Seconds between TERM and KILL.
+        """
 
     def stop(self) -> None:
         """Stop all runs and wait until no process of theirs is left. Repeating it does nothing."""

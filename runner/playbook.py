@@ -106,6 +106,9 @@ class PlaybookRun:
             reason = f"the run broke off: {type(error).__name__}: {_first_line(error)}"
         finally:
             self._watchdog.returned.set()
+            if self._watchdog.stopping.is_set():
+                # What outlives ansible-playbook has the grace of the stop too.
+                self._watchdog.stopped.wait()
             end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
         return self._ended(status, reason)
 

@@ -73,6 +73,11 @@ class PrivateDir:
         return self.path / "failures.json"
 
     @property
+    def critical_section_file(self) -> Path:
+        """File that a playbook makes for the time in which it must not be cancelled."""
+        return self.path / "critical-section"
+
+    @property
     def noexec(self) -> bool:
         """Tell whether programs cannot be run from here (the default of /dev/shm in containers)."""
         return bool(os.statvfs(self.path).f_flag & os.ST_NOEXEC)

@@ -7,12 +7,11 @@ import logging
 import zlib
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
 
 from runner.child_pool import ChildPool
 from runner.child_process import ChildProcess, describe_exit
 from runner.failure_text import sentence
-from runner.interface import NullRunWatch, PlaybookJob, RunEnded, RunWatch, deadline_for
+from runner.interface import NullRunWatch, PlaybookJob, RunEnded, RunWatch, StopRequest, deadline_for
 from runner.masking import Masker
 from runner.progress import Progress
 from runner.protocol import (
@@ -36,19 +35,21 @@ _STOP_MARGIN_S = 5.0
 # A child that has reported its end leaves within this time, in seconds.
 _LEAVE_S = 5.0
 
+# Outcomes of stopped runs whose details name the task that was running.
+_WITH_TASK = frozenset({RunOutcome.FAILED, RunOutcome.CANCELLED})
+_CANCELLED = "It was cancelled"
 
-@dataclass(frozen=True, kw_only=True)
-class StopRequest:
-    """Reason to stop a run from here: the outcome and the sentence of its result."""
 
-    outcome: RunOutcome
-    reason: str
+# Longest time that a cancelled playbook gets for its critical section, in seconds, and how often its end is looked for.
+CRITICAL_SECTION_S = 600.0
+_LOOK_S = 0.1
 
 
 class RunSession:
     """Hosts one job. Everything but the construction happens in the event loop.
 
     The first request to stop counts; the result of a playbook that ended before the request took effect stays as it is.
+    A later request that waits for no critical section ends the wait of the first.
     """
 
     def __init__(self, job: PlaybookJob, *, stop_grace_s: float, watch: RunWatch | None = None) -> None:
@@ -58,6 +59,10 @@ class RunSession:
         self.context = copy_context()
         self._stop_grace_s = stop_grace_s
         self._stop: StopRequest | None = None
+        self._is_told_to_stop = False
+        # Until when a critical section is waited for, by the loop's clock.
+        self._spared_until = 0.0
+        self._has_told_of_section = False
         self._child: ChildProcess | None = None
         self._accepted = False
         self._ended: Ended | None = None
@@ -71,10 +76,29 @@ class RunSession:
         self._deadline: asyncio.TimerHandle | None = None
         self._began_at = 0.0
 
-    def request_stop(self, request: StopRequest) -> None:
-        """Stop the run's whole tree; repeating it does nothing."""
+    def stop(self, reason: str) -> None:
+        """Stop the run's whole tree at once; it ends as LOST. Repeating it does nothing."""
+        self._request_stop(StopRequest(outcome=RunOutcome.LOST, reason=reason, grace_s=self._stop_grace_s))
+
+    def cancel(self, grace_s: float) -> None:
+        """Stop the run's whole tree once it is in no critical section; it ends as CANCELLED."""
+        self._request_stop(
+            StopRequest(
+                outcome=RunOutcome.CANCELLED,
+                reason=_CANCELLED,
+                grace_s=grace_s,
+                critical_section_s=CRITICAL_SECTION_S,
+            )
+        )
+
+    def _request_stop(self, request: StopRequest) -> None:
+        loop = asyncio.get_running_loop()
         if self._stop is None:
             self._stop = request
+            self._spared_until = loop.time() + request.critical_section_s
+            self._send_stop()
+        elif not request.critical_section_s and self._spared_until > loop.time():
+            self._spared_until = loop.time()
             self._send_stop()
 
     async def run(self, pool: ChildPool) -> RunEnded:
@@ -152,12 +176,30 @@ class RunSession:
             _log.exception("what run %s printed was not taken", self.job.run_id)
 
     def _send_stop(self) -> None:
-        child = self._child
-        if child is None or self._stop is None:
+        child, stop = self._child, self._stop
+        if child is None or stop is None or self._is_told_to_stop:
             return
-        child.say(Stop(grace_s=self._stop_grace_s))
+        if self._is_spared(child):
+            self._after(_LOOK_S, self._send_stop)
+            return
+        self._is_told_to_stop = True
+        child.say(Stop(grace_s=stop.grace_s))
         # A child that is frozen or stuck itself is ended from here, by its marker.
-        self._after(self._stop_grace_s + _STOP_MARGIN_S, child.kill)
+        self._after(stop.grace_s + _STOP_MARGIN_S, child.kill)
+
+    def _is_spared(self, child: ChildProcess) -> bool:
+        """Return whether the playbook is in a critical section that may still go on."""
+        left_s = self._spared_until - asyncio.get_running_loop().time()
+        if left_s <= 0 or not child.is_in_critical_section:
+            return False
+        if not self._has_told_of_section:
+            self._has_told_of_section = True
+            _log.info(
+                "run %s is in a critical section: it is stopped after that, in %.0f s at the latest",
+                self.job.run_id,
+                left_s,
+            )
+        return True
 
     def _not_hosted(self, error: OSError) -> None:
         """A machine short of processes or descriptors says nothing about the site: the run may be tried again."""
@@ -187,7 +229,7 @@ class RunSession:
         outcome, details = ended.outcome, ended.details
         if ended.outcome is RunOutcome.LOST and self._stop is not None:
             outcome, details = self._stop.outcome, self._stop.reason
-            if outcome is RunOutcome.FAILED and ended.details:
+            if outcome in _WITH_TASK and ended.details:
                 details = f"{details}; {ended.details}"
         return RunEnded(
             run_id=self.job.run_id,
@@ -206,8 +248,9 @@ class RunSession:
         if self._deadline is not None:
             self._deadline.cancel()
         loop = asyncio.get_running_loop()
-        stop = StopRequest(outcome=RunOutcome.FAILED, reason=f"did not finish within {deadline_s:g} s")
-        self._deadline = loop.call_at(self._began_at + deadline_s, lambda: self.request_stop(stop))
+        reason = f"did not finish within {deadline_s:g} s"
+        stop = StopRequest(outcome=RunOutcome.FAILED, reason=reason, grace_s=self._stop_grace_s)
+        self._deadline = loop.call_at(self._began_at + deadline_s, lambda: self._request_stop(stop))
         self._timers.append(self._deadline)
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:

@@ -24,8 +24,7 @@ from runner.interface import NullRunWatch, OnFinished, PlaybookJob, RunEnded, Ru
 from runner.preload.preloaded_ansible import PreloadedAnsible
 from runner.private_dir import default_run_root, leftovers, prepare_run_root
 from runner.processes import end_processes, marked, marker_value, templates
-from runner.run_session import RunSession, StopRequest
-from statemachine.states import RunOutcome
+from runner.run_session import RunSession
 
 _log = logging.getLogger(__name__)
 
@@ -163,13 +162,19 @@ class Supervisor:
             self._sessions[job.run_id] = session
             self._loop.call_soon_threadsafe(self._wanted.put_nowait, session)
 
-    def cancel(self, run_id: int, reason: str) -> None:
+    def stop_run(self, run_id: int, reason: str) -> None:
         """Stop the run's whole tree; it ends as LOST with `reason` as its details. Unknown ids are ignored."""
+        self._tell_session(run_id, lambda session: session.stop(reason))
+
+    def cancel(self, run_id: int, grace_s: float) -> None:
+        """Stop the run's whole tree for an operator; see `Runner.cancel`."""
+        self._tell_session(run_id, lambda session: session.cancel(grace_s))
+
+    def _tell_session(self, run_id: int, order: Callable[[RunSession], None]) -> None:
         with self._lock:
             session = self._sessions.get(run_id)
             if session is not None:
-                request = StopRequest(outcome=RunOutcome.LOST, reason=reason)
-                self._loop.call_soon_threadsafe(session.request_stop, request)
+                self._loop.call_soon_threadsafe(order, session)
 
     def stop(self) -> None:
         """Stop all runs, deliver their results, and wait until no process is left. Repeating it does nothing."""
@@ -230,7 +235,7 @@ class Supervisor:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         for going_on in list(self._sessions.values()):
-            going_on.request_stop(StopRequest(outcome=RunOutcome.LOST, reason="the worker is stopping"))
+            going_on.stop("the worker is stopping")
         await asyncio.gather(*tasks, return_exceptions=True)
         await pool.close()
         if self._preloaded is not None:

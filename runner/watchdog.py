@@ -31,12 +31,15 @@ class SupervisorWatchdog:
 
         returned: set by the main thread once the playbook's process is over.
 
+        stopped: set once nothing is left of a tree that was being stopped.
+
         cause: why the child stopped by itself; empty when it was asked to.
     """
 
     def __init__(self, orders: int, *, silence_limit_s: float, on_abandoned: Callable[[], None]) -> None:
         self.stopping = threading.Event()
         self.returned = threading.Event()
+        self.stopped = threading.Event()
         self.cause = ""
         self._orders = orders
         self._silence_limit_s = silence_limit_s
@@ -108,3 +111,4 @@ class SupervisorWatchdog:
         self._jobs.put(None)
         # `returned` closes the gap in which ansible-runner has not started the playbook yet.
         end_processes(descendants, grace_s=grace_s, over=self.returned.is_set)
+        self.stopped.set()

@@ -144,7 +144,7 @@ class StepWorker:
     def cancel(self, run_id: int, reason: str) -> None:
         """Stop a run; unknown and ended ones are ignored. Callable from any thread."""
         self._inspections.cancel(run_id)
-        self.runner.cancel(run_id, reason)
+        self.runner.stop_run(run_id, reason)
 
     def stop(self) -> None:
         """Stop everything that goes on and record it as handed over. Repeating it does nothing."""

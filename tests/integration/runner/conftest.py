@@ -24,6 +24,7 @@ _BOTH_WAYS: Final = frozenset(
         "test_dead_supervisor",
         "test_memory_dumps",
         "test_playbook_results",
+        "test_run_cancel",
         "test_run_memory",
         "test_run_secrets",
         "test_run_stopping",

@@ -32,7 +32,7 @@ def test_a_run_is_forked(
     assert template_of(worker).pid == host.ppid()
     assert 0 == plain.count
 
-    supervisor.cancel(1, "enough")
+    supervisor.stop_run(1, "enough")
     results.wait()
 
 

@@ -148,7 +148,7 @@ def test_short_memory_refuses_a_second_run(
     supervisor.submit(waiting.job)
     with pytest.raises(NoFreeSlotError, match="memory"):
         supervisor.submit(make_job(QUICK, run_id=2))
-    supervisor.cancel(1, "enough")
+    supervisor.stop_run(1, "enough")
     results.wait(1)
     supervisor.submit(make_job(QUICK, run_id=2))
 

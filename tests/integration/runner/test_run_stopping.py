@@ -30,7 +30,7 @@ def test_cancel_ends_the_whole_tree(
     supervisor.submit(waiting.job)
     waiting.wait_until_running()
     began = time.monotonic()
-    supervisor.cancel(1, "cancelled by admin")
+    supervisor.stop_run(1, "cancelled by admin")
     result = results.wait()
 
     assert [] == [*waiting.processes(), *marked(worker)]
@@ -106,7 +106,7 @@ def test_frozen_child_is_ended_too(
     supervisor.submit(waiting.job)
     waiting.wait_until_running()
     hosting_child(worker).suspend()
-    supervisor.cancel(1, "enough")
+    supervisor.stop_run(1, "enough")
     result = results.wait()
 
     assert [] == marked(worker)
@@ -135,6 +135,6 @@ def test_dead_warm_child_is_replaced(
     hosting_child(worker).kill()
     supervisor.submit(waiting.job)
     waiting.wait_until_running()
-    supervisor.cancel(1, "enough")
+    supervisor.stop_run(1, "enough")
 
     assert RunOutcome.LOST is results.wait().outcome

@@ -70,7 +70,7 @@ def test_contract_slots_are_taken_and_freed(make_runner: MakeRunner, make_job: M
     with pytest.raises(NoFreeSlotError):
         runner.submit(make_job(QUICK, run_id=2))
 
-    runner.cancel(1, "enough")
+    runner.stop_run(1, "enough")
     results.wait()
 
     assert [1] == free_in_callback
@@ -81,17 +81,17 @@ def test_contract_cancel_ends_as_stopped(make_runner: MakeRunner, make_job: Make
     """A cancelled run ends as stopped, with the reason as its details; cancelling it again does nothing."""
     runner = make_runner(slots=1)
     runner.submit(make_job(SLOW))
-    runner.cancel(1, "the operator said so")
-    runner.cancel(1, "again")
+    runner.stop_run(1, "the operator said so")
+    runner.stop_run(1, "again")
     result = results.wait()
-    runner.cancel(1, "too late")
+    runner.stop_run(1, "too late")
 
     assert (RunOutcome.LOST, "the operator said so") == (result.outcome, result.details)
 
 
 def test_contract_unknown_runs_are_not_cancelled(make_runner: MakeRunner, results: Results) -> None:
     """Cancelling what is not there is ignored."""
-    make_runner(slots=1).cancel(99, "nobody")
+    make_runner(slots=1).stop_run(99, "nobody")
 
     assert [] == results.all
 
