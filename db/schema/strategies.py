@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -24,6 +25,12 @@ from sqlalchemy import (
 )
 
 from db.schema.base import BigId, UtcDateTime, metadata
+
+
+def _partial_index(name: str, condition: str, columns: Sequence[Column[Any]], *, unique: bool = False) -> None:
+    where = text(condition)
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 strategies: Final = Table(
     "strategies",
@@ -105,9 +112,10 @@ steps: Final = Table(
     Column("trace", String(55)),
     # See `StepOutcome`; null while the step is open.
     Column("outcome", String(16)),
-    # Order of the start within a stage, then by id.
+    # Place in the order of a sliding window, within its stage, then by id; a negative one comes before all others of
+    # any stage.
     Column("position", BigInteger, nullable=False, server_default="0"),
-    # Number of the newest run of the phase, which a withdrawn run leaves as it was.
+    # Attempt of the run of the phase, or of its next run where there is none; a withdrawn run was none.
     Column("attempt", Integer, nullable=False, server_default="1"),
     Column("cancel_requested_at", UtcDateTime),
     Column("cancel_requested_by", String(255)),
@@ -126,33 +134,27 @@ Index(
 )
 Index("ix_steps_strategy_state", steps.c.strategy_id, steps.c.state, steps.c.stage)
 Index("ix_steps_strategy_outcome", steps.c.strategy_id, steps.c.outcome, steps.c.stage)
-# Conditions of the partial indexes: SQLite uses one only for a query that has each part in these words.
-_NOT_STARTED: Final = text("finished_at IS NULL AND state = 'initial' AND run_id IS NULL")
-_WITHOUT_RUN: Final = text("finished_at IS NULL AND state <> 'initial' AND run_id IS NULL")
-_IN_FLIGHT: Final = text("finished_at IS NULL AND (run_id IS NOT NULL OR preparing)")
-Index(
+# SQLite uses a partial index only for a query that has each part of the condition in these words.
+_partial_index(
     "ix_steps_not_started",
-    steps.c.strategy_id,
-    steps.c.stage,
-    steps.c.position,
-    steps.c.id,
-    sqlite_where=_NOT_STARTED,
-    postgresql_where=_NOT_STARTED,
+    "finished_at IS NULL AND state = 'initial' AND run_id IS NULL",
+    (steps.c.strategy_id, steps.c.stage, steps.c.position, steps.c.id),
 )
-# Steps that wait for a preparation, and parked ones.
-Index(
+_partial_index(
+    "ix_steps_first",
+    "finished_at IS NULL AND state = 'initial' AND run_id IS NULL AND position < 0",
+    (steps.c.strategy_id, steps.c.position, steps.c.id),
+)
+# Parked ones, and those that wait for a preparation.
+_partial_index(
     "ix_steps_without_run",
-    steps.c.strategy_id,
-    steps.c.state,
-    sqlite_where=_WITHOUT_RUN,
-    postgresql_where=_WITHOUT_RUN,
+    "finished_at IS NULL AND state <> 'initial' AND run_id IS NULL",
+    (steps.c.strategy_id, steps.c.state),
 )
-Index(
+_partial_index(
     "ix_steps_in_flight",
-    steps.c.strategy_id,
-    steps.c.stage,
-    sqlite_where=_IN_FLIGHT,
-    postgresql_where=_IN_FLIGHT,
+    "finished_at IS NULL AND (run_id IS NOT NULL OR preparing)",
+    (steps.c.strategy_id, steps.c.stage),
 )
 
 # Stages of a strategy in window mode: its groups in order.
@@ -217,21 +219,20 @@ holds: Final = Table(
     Column("ended_by", String(255)),
     sqlite_autoincrement=True,
 )
-_OPEN_HOLD: Final = "ended_at IS NULL"
-Index(
-    "ix_holds_open",
-    holds.c.strategy_id,
-    holds.c.step_id,
-    sqlite_where=text(_OPEN_HOLD),
-    postgresql_where=text(_OPEN_HOLD),
-)
+_partial_index("ix_holds_open", "ended_at IS NULL", (holds.c.strategy_id, holds.c.step_id))
 # One open hold of operators on the whole strategy, and one on each site.
-for _name, _columns, _condition in (
-    ("uq_holds_operator", (holds.c.strategy_id,), "step_id IS NULL"),
-    ("uq_holds_operator_step", (holds.c.strategy_id, holds.c.step_id), "step_id IS NOT NULL"),
-):
-    _operator = text(f"{_OPEN_HOLD} AND kind = 'operator' AND {_condition}")
-    Index(_name, *_columns, unique=True, sqlite_where=_operator, postgresql_where=_operator)
+_partial_index(
+    "uq_holds_operator",
+    "ended_at IS NULL AND kind = 'operator' AND step_id IS NULL",
+    (holds.c.strategy_id,),
+    unique=True,
+)
+_partial_index(
+    "uq_holds_operator_step",
+    "ended_at IS NULL AND kind = 'operator' AND step_id IS NOT NULL",
+    (holds.c.strategy_id, holds.c.step_id),
+    unique=True,
+)
 
 secrets: Final = Table(
     "secrets",

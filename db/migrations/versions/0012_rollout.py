@@ -15,12 +15,13 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
+_LIMITED = " OR ".join(f"CAST(rollout AS VARCHAR) LIKE '%{option}%'" for option in ("max-failures", "ramp", "timeouts"))
 # What a downgrade loses, and how many of it there are.
 LOSSES = (
     ("holds of strategies, with who made and ended them", "SELECT count(*) FROM holds"),
     (
-        "strategies whose failure budget, order, slow start and time limits are forgotten",
-        "SELECT count(*) FROM strategies WHERE CAST(rollout AS VARCHAR) <> '{}'",
+        "strategies whose failure budget, slow start and time limits are forgotten",
+        f"SELECT count(*) FROM strategies WHERE {_LIMITED}",  # noqa: S608 - our own text
     ),
     (
         "groups whose options of a rollout are forgotten",
@@ -60,6 +61,7 @@ _DURATION = {
 _STEP_INDEXES = (
     ("ix_steps_not_started", ["strategy_id", "stage", "position", "id"], "state = 'initial' AND run_id IS NULL"),
     ("ix_steps_without_run", ["strategy_id", "state"], "state <> 'initial' AND run_id IS NULL"),
+    ("ix_steps_first", ["strategy_id", "position", "id"], "state = 'initial' AND run_id IS NULL AND position < 0"),
     ("ix_steps_in_flight", ["strategy_id", "stage"], "(run_id IS NOT NULL OR preparing)"),
 )
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, Table, insert, inspect, select
 
 from db.database import Database
 from db.migrate import MIGRATIONS, current_revision, downgrade, head_revision, known_revisions, upgrade
-from db.schema import commands, controller, metadata, subcloud_groups
+from db.schema import commands, controller, metadata, steps, subcloud_groups
 
 
 @pytest.fixture
@@ -183,3 +183,43 @@ def test_two_installations_have_two_names(fresh: Database, database: Database) -
             names.add(connection.execute(select(controller.c.installation)).scalar_one())
 
     assert len(names) == 2
+
+
+# State and details of steps of before 0012, with the outcome that they get.
+_ENDED = {
+    ("complete", ""): "complete",
+    ("complete", "Prestage skipped 'a': Subcloud is offline."): "skipped",
+    ("failed", "prestage-precheck: it broke"): "failed",
+    ("aborted", ""): "aborted",
+    ("prestage-prepare", ""): None,
+    ("initial", ""): None,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+def test_steps_of_before_get_outcomes(fresh: Database) -> None:
+    """Steps of before 0012 get the outcome that they had, their working time, the attempt of their run and a place."""
+    upgrade(fresh, "0011")
+    older = MetaData()
+    with fresh.write() as connection:
+        older_steps, older_runs = (Table(name, older, autoload_with=connection) for name in ("steps", "runs"))
+        begin = datetime(2026, 1, 1, 12, 0, 0)  # noqa: DTZ001 - as the database has it
+        step = {"subcloud_name": "a", "stage": 1, "release": "23.09", "force": False, "for_sw_deploy": False}
+        run = {"phase": "prestage-precheck", "state": "finished", "details": "", "facts": {}, "dispatched_at": 0.0}
+        flags = {"cancel_requested": False, "consumed": True}
+        for number, (state, details) in enumerate(_ENDED, 1):
+            values = {**step, "state": state, "details": details, "version": 1, "created_at": begin}
+            current = {"run_id": 7} if state == "initial" else {}
+            connection.execute(insert(older_steps).values(id=number, **values, **current))
+            ran = {"started_at": begin, "finished_at": begin + timedelta(seconds=10.5)}
+            connection.execute(insert(older_runs).values(id=number, step_id=number, attempt=1, **run, **flags, **ran))
+        connection.execute(insert(older_runs).values(id=7, step_id=6, attempt=3, **run, **flags))
+    upgrade(fresh)
+    with fresh.read() as connection:
+        rows = connection.execute(select(steps).order_by(steps.c.id)).all()
+
+    assert list(_ENDED.values()) == [row.outcome for row in rows]
+    assert [1, 2, 3, 4, 5, 6] == [row.position for row in rows]
+    assert [1, 1, 1, 1, 1, 3] == [row.attempt for row in rows]
+    assert [10.5] * 6 == [round(row.worked_s, 3) for row in rows]
+    assert ["prestage-prepare"] == [row.state for row in rows if row.preparing]
