@@ -13,11 +13,12 @@ from sqlalchemy import delete, or_, select
 
 from db.database import Database
 from db.schema import database_now, outbox
-from messages.queues import QUEUE_OF
+from messages.queues import CANCEL_RUNS, QUEUE_OF
 
 _log = structlog.get_logger(__name__)
 
 _BATCH: Final = 500
+_KNOWN: Final = frozenset({*QUEUE_OF, CANCEL_RUNS})
 # Seconds of the database's clock after which a row of another process is stale.
 _STALE_S: Final = 5.0
 
@@ -76,7 +77,7 @@ class OutboxRelay:
         for row in rows:
             calls.setdefault((row.actor, row.argument), Call(row.actor, row.argument, row.trace))
         # Of another version of the program. The plan dispatches the work again.
-        if unknown := {actor for actor, _ in calls} - QUEUE_OF.keys():
+        if unknown := {actor for actor, _ in calls} - _KNOWN:
             _log.error("outbox.unknown-actor", actors=sorted(unknown))
         self._publish([call for call in calls.values() if call.actor not in unknown])
         with self._database.write() as connection:

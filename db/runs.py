@@ -31,6 +31,9 @@ from statemachine.states import (
     StepType,
 )
 
+# Seconds between TERM and KILL of a cancelled run whose row says none.
+DEFAULT_GRACE_S: Final = 30.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunAssignment:
@@ -64,6 +67,8 @@ class RunAssignment:
     trace: str | None = None
     # From its dispatch to its claim, in seconds of the database's clock.
     waited_s: float = 0.0
+    # An operator had it cancelled before it was claimed: it is not to be started.
+    is_cancelled: bool = False
 
     @property
     def effect(self) -> Effect:
@@ -107,6 +112,7 @@ _TAKE: Final = (
         runs.c.preparation_id,
         runs.c.attempt,
         runs.c.trace,
+        runs.c.cancel_requested,
         (database_now() - runs.c.dispatched_at).label("waited"),
     )
 )
@@ -166,7 +172,13 @@ def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> 
         run = RunIds(id=run_id, phase=taken.phase, attempt=taken.attempt, trace=taken.trace)
         StepWriter(work).start(taken.step_id, change, run)
     assignment = _assignment(work.connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
-    return replace(assignment, attempt=taken.attempt, trace=taken.trace, waited_s=float(taken.waited))
+    return replace(
+        assignment,
+        attempt=taken.attempt,
+        trace=taken.trace,
+        waited_s=float(taken.waited),
+        is_cancelled=taken.cancel_requested,
+    )
 
 
 def _assignment(
@@ -270,8 +282,8 @@ class Renewal:
 
     # Runs that the worker still holds.
     held: frozenset[int]
-    # Those of them that are to be cancelled.
-    cancelled: frozenset[int]
+    # Those of them that are to be cancelled, with the seconds between TERM and KILL.
+    cancelled: Mapping[int, float]
 
 
 def renew(connection: Connection, owner: str) -> Renewal:
@@ -284,10 +296,15 @@ def renew(connection: Connection, owner: str) -> Renewal:
         update(runs)
         .where(*mine)
         .values(lease_until=database_now() + LEASE_S)
-        .returning(runs.c.id, runs.c.cancel_requested)
+        .returning(runs.c.id, runs.c.cancel_requested, runs.c.cancel_grace_s)
     ).all()
     return Renewal(
-        held=frozenset(row.id for row in rows), cancelled=frozenset(row.id for row in rows if row.cancel_requested)
+        held=frozenset(row.id for row in rows),
+        cancelled={
+            row.id: DEFAULT_GRACE_S if row.cancel_grace_s is None else row.cancel_grace_s
+            for row in rows
+            if row.cancel_requested
+        },
     )
 
 

@@ -31,6 +31,10 @@ QUEUE_OF: Final[Mapping[str, str]] = {
 }
 
 
+# Call of the outbox that every worker gets: runs of it may be marked as to be cancelled.
+CANCEL_RUNS: Final = "cancel_runs"
+
+
 def queue_of_phase(phase: str) -> str:
     """Return the queue by which runs of a phase reach their workers."""
     return QUEUE_OF[PHASES[phase].actor]

@@ -24,13 +24,13 @@ from broker.amqp.errors import BadEnvelopeError
 from broker.amqp.event_publisher import EventPublisher
 from broker.amqp.publisher import Outgoing, Publisher, publish_span, read_trace_header, trace_header
 from broker.amqp.topology_check import TopologyCheck
-from broker.amqp.worker_control import HintKind, HintListener
+from broker.amqp.worker_control import Hint, HintKind, HintListener, outgoing_hint
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from broker.outbox_relay import Call, one_by_one
 from db.database import Database
 from db.unit_of_work import forget_unpublished
 from messages.commands import CommandTransport
-from messages.queues import COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues, queue_of_phase
+from messages.queues import CANCEL_RUNS, COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues, queue_of_phase
 from service.lifecycle import Part
 from service.periodic_thread import PeriodicThread
 from tracing.tracer import NULL_TRACER, Tracer
@@ -88,7 +88,8 @@ class InProcessMessaging:
         if tracer.is_on:
             self.broker.add_middleware(MessageSpans(tracer))
         self.actors = Actors(self.broker)
-        self.publish = one_by_one(self.actors.publish)
+        self.publish = one_by_one(self._publish)
+        self._worker: StepWorker | None = None
         self.checks: Mapping[str, Callable[[], str | None]] = {}
         self._replies = Replies()
 
@@ -101,7 +102,14 @@ class InProcessMessaging:
     def declare_worker(self, worker: StepWorker, tools: WorkerDependencies, report: Callable[[], None]) -> None:
         """Have the worker's messages carried out."""
         del tools, report
+        self._worker = worker
         self.actors.declare_worker(worker)
+
+    def _publish(self, actor: str, argument: int | None, trace: str | None) -> None:
+        if actor != CANCEL_RUNS:
+            self.actors.publish(actor, argument, trace)
+        elif self._worker is not None:
+            self._worker.look_for_cancelled()
 
     def command_transport(self, timeout_s: float) -> CommandTransport:
         """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
@@ -165,9 +173,12 @@ class AmqpMessaging:
         self._events = PeriodicThread("events", publisher.publish, _EVENTS_S)
 
     def declare_worker(self, worker: StepWorker, tools: WorkerDependencies, report: Callable[[], None]) -> None:
-        """Have the worker's messages carried out, and hints to drain obeyed; `report` is called after a hint."""
+        """Have the worker's messages carried out, and hints obeyed; `report` is called after one to drain."""
 
         def obey(kind: HintKind) -> int:
+            if kind == "cancel":
+                worker.look_for_cancelled()
+                return len(worker.held())
             if kind == "drain":
                 worker.drain()
             else:
@@ -215,6 +226,8 @@ class AmqpMessaging:
         return self._publisher.unavailable_reason() or self._topology_check.missing_reason
 
     def _outgoing(self, call: Call, spans: ExitStack) -> Outgoing:
+        if call.actor == CANCEL_RUNS:
+            return outgoing_hint(Hint(kind="cancel"))
         queue = QUEUE_OF[call.actor]
         args = () if call.argument is None else (call.argument,)
         message: Message[None] = Message(queue_name=queue, actor_name=call.actor, args=args, kwargs={}, options={})

@@ -91,6 +91,7 @@ class WorkerThreads:
             held=worker.held,
             pending=lambda: tools.results.pending() | worker.unsettled(),
             claimed_at=worker.claimed_at,
+            stop_run=worker.stop_run,
             cancel=worker.cancel,
             give_up=worker.give_up,
             context=worker.context,
@@ -105,6 +106,8 @@ class WorkerThreads:
         self._playbooks = PlaybookChecks(worker.playbooks, self._playbooks_changed)
         tools.results.wake = self._results.wake
         worker.slot_freed = self._waiting.wake
+        # A renewal reads which runs are to be cancelled.
+        worker.look_for_cancelled = self._renewals.wake
 
     def start(self) -> None:
         """Start all threads."""

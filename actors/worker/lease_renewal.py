@@ -1,8 +1,11 @@
-"""Renew the leases of this worker's runs, stop runs that it lost, and give up runs that no part of it works on."""
+"""Renew the leases of this worker's runs, stop runs that it lost, cancel those that are to be cancelled.
+
+Runs that no part of the worker works on are given up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
@@ -33,8 +36,10 @@ class LeasedRuns:
     held: Callable[[], frozenset[int]]
     # Ids of the runs that have ended here and whose reports wait to be written, or whose claim or end is under way.
     pending: Callable[[], frozenset[int]]
-    # Stops a run for a reason.
-    cancel: Callable[[int, str], None]
+    # Stops a run that this worker loses, for a reason.
+    stop_run: Callable[[int, str], None]
+    # Cancels a run for an operator, with so many seconds between TERM and KILL.
+    cancel: Callable[[int, float], None]
     # Reports a run that is ours by the database and that no part of this process works on.
     give_up: Callable[[int], None]
     # When the claim of a run was asked for, by the clock of the leases; None: not known.
@@ -59,6 +64,8 @@ class Leases:
         self._lock = Lock()
         # Runs that were stopped and have not ended yet.
         self._stopped: frozenset[int] = frozenset()
+        # Runs that were cancelled and had not ended at the last renewal.
+        self._cancelled: frozenset[int] = frozenset()
         # Runs that no part worked on at the last renewal.
         self._strays: frozenset[int] = frozenset()
 
@@ -74,7 +81,7 @@ class Leases:
         self._renewed = (asked_at, renewal.held)
         # A run that ended meanwhile was not taken away, and one that was just claimed is no stray.
         self._lose((believed - renewal.held) & self._runs.held(), "it was taken from this worker")
-        self._stop(renewal.cancelled, "it was cancelled")
+        self._cancel(renewal.cancelled)
         self._give_up_strays(renewal.held)
 
     def watch(self) -> None:
@@ -100,6 +107,15 @@ class Leases:
             self._runs.give_up(run_id)
         self._strays = strays
 
+    def _cancel(self, cancelled: Mapping[int, float]) -> None:
+        """Cancel runs, those that were cancelled before too: one that was just claimed had nothing yet to stop."""
+        for run_id, grace_s in cancelled.items():
+            with self._runs.context(run_id).bound():
+                if run_id not in self._cancelled:
+                    _log.info("run.cancelled", run=run_id, grace_s=grace_s)
+                self._runs.cancel(run_id, grace_s)
+        self._cancelled = frozenset(cancelled)
+
     def _lose(self, run_ids: frozenset[int], reason: str) -> None:
         for _ in self._stop(run_ids, reason):
             self._runs.metrics.lease_lost()
@@ -118,5 +134,5 @@ class Leases:
             with self._runs.context(run_id).bound():
                 if run_id in new:
                     _log.warning("run.stopped", run=run_id, reason=reason)
-                self._runs.cancel(run_id, reason)
+                self._runs.stop_run(run_id, reason)
         return new

@@ -17,7 +17,11 @@ from statemachine.states import PHASES, RunOutcome
 from tracing.tracer import NULL_SPAN, NULL_TRACER, LogContext, Span, Tracer
 
 # Text of these outcomes where the report has no sentence.
-_FAILURES: Final[Mapping[RunOutcome, str]] = {RunOutcome.FAILED: "failed", RunOutcome.LOST: "lost"}
+_FAILURES: Final[Mapping[RunOutcome, str]] = {
+    RunOutcome.FAILED: "failed",
+    RunOutcome.LOST: "lost",
+    RunOutcome.CANCELLED: "cancelled",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

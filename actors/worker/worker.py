@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Final
 
 import structlog
 
+from actors.worker.cancellations import Cancellations
 from actors.worker.claimed_runs import ClaimedRuns, run_result
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.host_key_check import FirstContact, HostKeyCheck
@@ -29,6 +31,8 @@ from sites.host_key_scan import HostKeyScanner
 from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
+
+_CANCELLED: Final = "It was cancelled."
 
 
 class StepWorker:
@@ -53,6 +57,7 @@ class StepWorker:
         )
         self._inspections = Inspections(tools.inspections)
         self._held = ClaimedRuns(tools)
+        self._cancelled = Cancellations()
         self._first_contact = FirstContact(
             self._host_keys,
             self._inspections,
@@ -72,6 +77,8 @@ class StepWorker:
         self._runner: Runner | None = None
         # Wakes the loop that takes waiting runs when a slot, or a place for an inspection, is free again.
         self.slot_freed: Callable[[], None] = lambda: None
+        # Wakes the loop that reads which runs are to be cancelled.
+        self.look_for_cancelled: Callable[[], None] = lambda: None
 
     def attach(self, runner: Runner) -> None:
         """Give the worker the runner for its playbooks, before it is started."""
@@ -141,10 +148,25 @@ class StepWorker:
         self._is_ending = True
         self._draining = True
 
-    def cancel(self, run_id: int, reason: str) -> None:
-        """Stop a run; unknown and ended ones are ignored. Callable from any thread."""
+    def stop_run(self, run_id: int, reason: str) -> None:
+        """Stop a run that this worker loses; unknown and ended ones are ignored. Callable from any thread."""
         self._inspections.cancel(run_id)
         self.runner.stop_run(run_id, reason)
+
+    def cancel(self, run_id: int, grace_s: float) -> None:
+        """Cancel a run for an operator; it is reported as cancelled. Callable from any thread, repeatable.
+
+        Args:
+            run_id: A run of this process; one that has ended is ignored.
+
+            grace_s: Seconds between TERM and KILL of its processes.
+        """
+        self._cancelled.add(run_id, grace_s)
+        if run_id not in self.held() | self.unsettled():
+            # It has ended meanwhile.
+            self._cancelled.forget(run_id)
+        self._inspections.cancel(run_id)
+        self.runner.cancel(run_id, grace_s)
 
     def stop(self) -> None:
         """Stop everything that goes on and record it as handed over. Repeating it does nothing."""
@@ -175,12 +197,17 @@ class StepWorker:
             return self._inspect_claimed(assignment)
 
     def _inspect_claimed(self, assignment: RunAssignment) -> bool:
+        if self._is_cancelled(assignment):
+            self._finish(self._stopped_report(assignment.run_id))
+            return False
         report = self._precheck.without_asking(assignment)
         if report is not None:
-            self._held.finish(report)
+            self._finish(report)
             return False
         asking = self._precheck.ask(assignment)
         self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
+        if self._is_cancelled(assignment):
+            self._inspections.cancel(assignment.run_id)
         return True
 
     def _inspected(self, assignment: RunAssignment, answer: Future[RunResult]) -> None:
@@ -190,12 +217,25 @@ class StepWorker:
             else:
                 report = self._precheck.after_asking(assignment, answer)
             self._inspections.release()
-            self._held.finish(report)
+            self._finish(report)
         self.slot_freed()
 
     def _stopped_report(self, run_id: int) -> RunResult:
         """Return the report of a run that was stopped, as that of a playbook."""
+        if self._cancelled.grace_s(run_id) is not None:
+            self._cancelled.forget(run_id)
+            return run_result(run_id, RunOutcome.CANCELLED, _CANCELLED)
         return run_result(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST)
+
+    def _is_cancelled(self, assignment: RunAssignment) -> bool:
+        """Return whether the run is to be cancelled, by its row or since."""
+        if assignment.is_cancelled:
+            self._cancelled.add(assignment.run_id, 0.0)
+        return self._cancelled.grace_s(assignment.run_id) is not None
+
+    def _finish(self, report: RunResult) -> None:
+        self._cancelled.forget(report.run_id)
+        self._held.finish(report)
 
     def start_playbook(self, run_id: int) -> bool:
         """Start the playbook of a run; False when no slot is free, or no playbook can be run: then the run waits.
@@ -212,16 +252,19 @@ class StepWorker:
 
     def _start_claimed(self, assignment: RunAssignment) -> bool:
         run_id = assignment.run_id
+        if self._is_cancelled(assignment):
+            self._finish(self._stopped_report(run_id))
+            return True
         if self._first_contact.is_needed(assignment):
             return self._first_contact.begin(assignment)
         try:
             started = self._start(assignment)
         except (UnsealingError, NoUnstagePlaybookError) as error:
-            self._held.finish(run_result(run_id, RunOutcome.FAILED, str(error)))
+            self._finish(run_result(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started")
             reason = f"The playbook could not be started: {type(error).__name__}."
-            self._held.finish(run_result(run_id, RunOutcome.FAILED, reason))
+            self._finish(run_result(run_id, RunOutcome.FAILED, reason))
         else:
             if not started:
                 self._held.hand_back(run_id)
@@ -255,12 +298,16 @@ class StepWorker:
             return False
         job = self._playbook_runs.job(assignment, self.context(assignment.run_id).work.traceparent)
         if isinstance(job, RunResult):
-            self._held.finish(job)
+            self._finish(job)
             return True
         try:
             self.runner.submit(job)
         except NoFreeSlotError:
             return False
+        grace_s = self._cancelled.grace_s(assignment.run_id)
+        if grace_s is not None:
+            # The runner did not know it yet when the cancel came.
+            self.runner.cancel(assignment.run_id, grace_s)
         return True
 
     def finished(self, ended: RunEnded) -> None:
@@ -268,5 +315,5 @@ class StepWorker:
         context = self.context(ended.run_id)
         with context.bound():
             context.tell_tasks(ended)
-            self._held.finish(self._playbook_runs.result(ended, context.ids, is_draining=self._draining))
+            self._finish(self._playbook_runs.result(ended, context.ids, is_draining=self._draining))
         self.slot_freed()

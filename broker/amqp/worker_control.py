@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from broker.amqp.connection import short_connection
 from broker.amqp.errors import ControlError
+from broker.amqp.publisher import Outgoing
 from broker.amqp.topology import CONTROL, DIRECT_REPLY, is_direct_reply
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ _CONTENT_TYPE: Final = "application/json"
 _APP_ID: Final = "prestager"
 
 
-HintKind = Literal["drain", "undrain"]
+HintKind = Literal["drain", "undrain", "cancel"]
 
 
 class Hint(BaseModel):
@@ -41,7 +42,8 @@ class Hint(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # drain: take no more runs, and finish those that are being worked on; undrain: take runs again.
+    # drain: take no more runs, and finish those that are being worked on; undrain: take runs again; cancel: runs of
+    # this worker may be marked in the database as to be cancelled.
     kind: HintKind
     # Name of the worker that is meant; None for all.
     worker: str | None = None
@@ -83,7 +85,8 @@ class HintListener:
         if hint.worker not in (None, self._worker):
             return
         answer = HintAnswer(worker=self._worker, running=self._obey(hint.kind))
-        _log.info("worker.draining" if hint.kind == "drain" else "worker.undrained", running=answer.running)
+        if hint.kind != "cancel":
+            _log.info("worker.draining" if hint.kind == "drain" else "worker.undrained", running=answer.running)
         # Any other address could be a foreign queue.
         if message.reply_to and is_direct_reply(message.reply_to):
             body = Message(
@@ -95,6 +98,18 @@ class HintListener:
                 timestamp=datetime.now(UTC),
             )
             await channel.default_exchange.publish(body, message.reply_to, mandatory=False)
+
+
+def outgoing_hint(hint: Hint) -> Outgoing:
+    """Return the message of a hint that no answer is waited for; it is lost on workers that are away."""
+    return Outgoing(
+        exchange=CONTROL,
+        routing_key="",
+        body=hint.model_dump_json().encode(),
+        message_id=str(uuid4()),
+        type=f"control.{hint.kind}",
+        mandatory=False,
+    )
 
 
 def ask_workers(url: str, hint: Hint) -> list[HintAnswer]:

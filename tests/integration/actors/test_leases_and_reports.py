@@ -51,6 +51,7 @@ class Hands(NullMetrics):
         self.holding = set(held)
         self.reporting: set[int] = set()
         self.stopped: list[int] = []
+        self.cancelled: list[tuple[int, float]] = []
         self.given_up: list[int] = []
         self.lost = 0
         self.claimed_at: dict[int, float] = {}
@@ -64,7 +65,8 @@ class Hands(NullMetrics):
         return LeasedRuns(
             held=lambda: frozenset(self.holding),
             pending=lambda: frozenset(self.reporting),
-            cancel=lambda run_id, _: self.stopped.append(run_id),
+            stop_run=lambda run_id, _: self.stopped.append(run_id),
+            cancel=lambda run_id, grace_s: self.cancelled.append((run_id, grace_s)),
             give_up=self.given_up.append,
             claimed_at=self.claimed_at.get,
             metrics=self,
@@ -92,16 +94,21 @@ class TestLeases:
 
         assert [run_id] == hands.stopped
 
-    def test_a_cancelled_run_is_stopped(self, installation: Installation) -> None:
-        """The renewal brings back what somebody wants stopped."""
+    @pytest.mark.parametrize(("grace_s", "used_s"), [(5.0, 5.0), (0.0, 0.0), (None, 30.0)])
+    def test_a_cancelled_run_is_cancelled(
+        self, installation: Installation, grace_s: float | None, used_s: float
+    ) -> None:
+        """A renewal cancels a marked run with the grace of its mark, 30 s without one; it was not taken away."""
         run_id = claimed(installation)
         with installation.database.write() as connection:
-            connection.execute(runs.update().values(cancel_requested=True))
+            connection.execute(runs.update().values(cancel_requested=True, cancel_grace_s=grace_s))
         hands = Hands(run_id)
+        leases = Leases(installation.database, OWNER, hands.runs())
 
-        Leases(installation.database, OWNER, hands.runs()).renew()
+        leases.renew()
+        leases.renew()
 
-        assert [run_id] == hands.stopped
+        assert ([], [(run_id, used_s)] * 2, 0) == (hands.stopped, hands.cancelled, hands.lost)
 
     def test_a_worker_that_cannot_renew_stops_its_runs(self, installation: Installation) -> None:
         """After 30 s without a renewal the worker stops its runs, even while a renewal hangs, before the lease ends."""
