@@ -15,6 +15,7 @@ LINK = re.compile(r"\]\(([^)]+)\)")
 SETTING = re.compile(r"\bPRESTAGER_[A-Z_]*[A-Z]")
 # Names of the settings' file, of directories in docker-compose.yml, and of what only tests read.
 NOT_SETTINGS = {
+    "PRESTAGER_CRITICAL_SECTION",
     "PRESTAGER_CONFIG",
     "PRESTAGER_DEPLOY",
     "PRESTAGER_FEED",
