@@ -68,7 +68,7 @@ def _without_inserts(sent: list[tuple[str, object]]) -> int:
     return sum(not statement.startswith("INSERT INTO runs") for statement, _ in sent)
 
 
-@pytest.mark.parametrize(("work", "limit"), [(abort, 6), (look, 12), (start, 14)])
+@pytest.mark.parametrize(("work", "limit"), [(abort, 6), (look, 3), (start, 10)])
 def test_statements_do_not_grow_with_the_strategy(
     database: Database, second_database: Database, work: Callable[[InstallationRows, int], None], limit: int
 ) -> None:
@@ -77,6 +77,37 @@ def test_statements_do_not_grow_with_the_strategy(
 
     assert small == count_statements(second_database, LARGE, work)
     assert small <= limit
+
+
+def count_looks(database: Database, installation: InstallationRows, *, later_s: float = 0.0) -> int:
+    """Return how many statements one snapshot takes, without that of the clock."""
+    now = database_time(installation.connection) + later_s
+    with sent_statements(database.writer_engine) as sent:
+        load_snapshot(installation.connection, now, LIMITS)
+    return len(sent)
+
+
+@pytest.mark.parametrize("is_standalone", [False, True])
+def test_preparations_are_read_when_they_decide(database: Database, is_standalone: bool) -> None:
+    """A snapshot reads preparations when the run of one has ended or has lost its lease, and not while it goes on."""
+    with database.write() as connection:
+        installation = InstallationRows(connection)
+        installation.add_subclouds(1)
+        installation.add_standalone(1) if is_standalone else installation.add_strategy({1: 1})
+        installation.coordinate()
+        installation.work(installation.queued()[0])
+        (preparation,) = installation.queued()
+        installation.claim(preparation)
+
+        assert count_looks(database, installation) == 2
+        assert count_looks(database, installation, later_s=50.0) == 3
+
+        installation.finish(preparation)
+        assert count_looks(database, installation) == 3
+
+        installation.coordinate()
+        assert ["prestaging-packages"] == installation.states()
+        assert count_looks(database, installation) == 2
 
 
 def count_moves(database: Database, count: int) -> int:
