@@ -50,6 +50,7 @@ bench: ## Measure a fleet of many sites on this machine
 	@.venv/bin/python -m tests.bench.precheck
 	@.venv/bin/python -m tests.bench.playbooks
 	@.venv/bin/python -m tests.bench.commands
+	@.venv/bin/python -m tests.bench.passes
 
 soak: ## Follow the stream of events with many listeners who come back at random
 	@bin/setup dev

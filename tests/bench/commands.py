@@ -64,11 +64,11 @@ def measure(server: PostgresServer, sites: int, *, has_statistics: bool) -> Comm
     database = Database(url)
     upgrade(database)
     with database.write() as connection:
-        _without_statistics(connection)
+        without_statistics(connection)
     database.close()
     installation = Installation.of_coordinator(url)
     try:
-        _add_sites(installation.database, sites)
+        add_sites(installation.database, sites)
 
         def timed(work: Any, *arguments: Any, **options: Any) -> float:
             if has_statistics:
@@ -97,7 +97,7 @@ def measure(server: PostgresServer, sites: int, *, has_statistics: bool) -> Comm
         installation.database.close()
 
 
-def _without_statistics(connection: Any) -> None:
+def without_statistics(connection: Any) -> None:
     tables = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
     for table in tables:
         connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
@@ -108,7 +108,7 @@ def _analyse(database: Database) -> None:
         connection.execute(text("ANALYZE"))
 
 
-def _add_sites(database: Database, count: int) -> None:
+def add_sites(database: Database, count: int) -> None:
     row = {
         "group_id": 1,
         "software_version": "22.12",
