@@ -7,7 +7,7 @@ first worker is fenced and drops the result.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, u
 from db.apply_step_moves import StepWriter
 from db.inventory import WORK
 from db.live_output import UnsavedTail
-from db.schema import database_now, preparations, run_outputs, runs, secrets, steps, subclouds
+from db.schema import database_now, preparations, run_outputs, runs, secrets, steps, strategies, subclouds
 from db.unit_of_work import RunIds, UnitOfWork
 from statemachine.plan import start_of
 from statemachine.snapshot import LEASE_S
@@ -69,6 +69,10 @@ class RunAssignment:
     waited_s: float = 0.0
     # An operator had it cancelled before it was claimed: it is not to be started.
     is_cancelled: bool = False
+    # Time limits of the strategy in seconds, by their options (`rollout.timeouts`).
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    # Sum of the site's ended runs in this step, from claim to end, in seconds.
+    worked_s: float = 0.0
 
     @property
     def effect(self) -> Effect:
@@ -92,6 +96,8 @@ class RunResult:
     # Facts that the precheck read at the site.
     from_version: str | None = None
     oam_address: str | None = None
+    # From its claim to its end, in seconds of the worker's monotonic clock.
+    worked_s: float = 0.0
     # Last progress of a run that reported any.
     progress: Mapping[str, Any] | None = None
     # End of the output that was not saved when the process of such a run died.
@@ -121,7 +127,11 @@ _CLAIM_AGAIN: Final = _TAKE.where(_WANTED_RUN, or_(runs.c.state == RunState.QUEU
 _PREPARATION: Final = select(preparations.c.opened_by_step_id, preparations.c.from_version).where(
     preparations.c.id == bindparam("preparation")
 )
-_STEP: Final = select(steps).where(steps.c.id == bindparam("step"))
+_STEP: Final = (
+    select(steps, strategies.c.rollout)
+    .outerjoin(strategies, strategies.c.id == steps.c.strategy_id)
+    .where(steps.c.id == bindparam("step"))
+)
 _SUBCLOUD: Final = select(subclouds).where(subclouds.c.id == bindparam("subcloud"))
 _SECRET: Final = select(secrets.c.sealed, secrets.c.bound_to)
 _SECRET_OF_STRATEGY: Final = _SECRET.where(secrets.c.strategy_id == bindparam("strategy"))
@@ -148,6 +158,11 @@ _FINISH: Final = (
         finished_at=_AT,
     )
     .returning(runs.c.step_id)
+)
+_WORKED: Final = (
+    update(steps)
+    .where(steps.c.id == bindparam("step"))
+    .values(worked_s=steps.c.worked_s + bindparam("ended_s", type_=steps.c.worked_s.type))
 )
 _FOUND: Final = (
     update(steps)
@@ -215,6 +230,8 @@ def _assignment(
         busy_with=busy_with,
         sealed=secret.sealed if secret else None,
         bound_to=secret.bound_to if secret else "",
+        timeouts=(step.rollout or {}).get("timeouts") or {},
+        worked_s=step.worked_s,
     )
 
 
@@ -259,6 +276,8 @@ def finish(connection: Connection, report: RunResult, owner: str, at: datetime) 
     ).one_or_none()
     if done is None:
         return False
+    if report.worked_s and done.step_id is not None:
+        connection.execute(_WORKED, {"step": done.step_id, "ended_s": report.worked_s})
     if report.output:
         connection.execute(
             insert(run_outputs).values(

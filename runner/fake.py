@@ -94,7 +94,9 @@ class FakeRunner:
             if not self._open or len(self._jobs) >= self._slots or job.run_id in self._jobs:
                 raise NoFreeSlotError(f"no slot for run {job.run_id}")
             end = self._decide(job)
-            if end.delay_s > job.deadline_s:
+            if job.limit_s is not None and end.delay_s > job.limit_s:
+                end = FakeRunEnd(outcome=RunOutcome.FAILED, details=job.limit_reason, delay_s=job.limit_s)
+            if job.deadline_s is not None and end.delay_s > job.deadline_s:
                 late = f"did not finish within {job.deadline_s:g} s"
                 end = FakeRunEnd(outcome=RunOutcome.FAILED, details=late, delay_s=job.deadline_s)
             self._jobs[job.run_id] = (job, end)

@@ -42,8 +42,12 @@ class PlaybookJob:
     extra_vars: Mapping[str, Any]
     # SSH keys of the host, which every ssh of the playbook to it must find; None: they are not checked.
     known_host: KnownHost | None = None
-    # Longest time the playbook may take, in seconds of a monotonic clock.
-    deadline_s: float
+    # Longest time the playbook may take by its setting, in seconds of a monotonic clock; None: only `limit_s` counts.
+    deadline_s: float | None
+    # Longest time that nothing moves, in seconds of the same clock; None: there is none.
+    limit_s: float | None = None
+    # Sentence about a run that has reached it.
+    limit_reason: str = ""
     # Slowest link to a site, in Mbit/s: what the playbook brings there moves its deadline by this.
     floor_rate_mbit_s: float = DEFAULT_FLOOR_RATE_MBIT_S
     # Of our set of playbooks. Facts that a site answers are in `ansible_facts` only there: a site cannot override the

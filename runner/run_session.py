@@ -105,7 +105,10 @@ class RunSession:
         """Run the job to its end; never raises but for cancellation of the task."""
         # asyncio's clock is monotonic: a jump of the wall clock ends no run.
         self._began_at = asyncio.get_running_loop().time()
-        self._set_deadline(self.job.deadline_s)
+        if self.job.deadline_s is not None:
+            self._set_deadline(self.job.deadline_s)
+        if self.job.limit_s is not None:
+            self._after(self.job.limit_s, self._reach_limit)
         try:
             await self._host(pool)
         except OSError as error:
@@ -147,7 +150,8 @@ class RunSession:
                 self._accepted = True
             case Announced(transfer_bytes=transfer_bytes):
                 job = self.job
-                self._set_deadline(deadline_for(job.deadline_s, transfer_bytes, job.floor_rate_mbit_s))
+                if job.deadline_s is not None:
+                    self._set_deadline(deadline_for(job.deadline_s, transfer_bytes, job.floor_rate_mbit_s))
             case Output(text=text):
                 content = self._keep(text)
                 self._notify(lambda: self._watch.add_output(self.job.run_id, self._printed_bytes, content))
@@ -230,7 +234,7 @@ class RunSession:
         if ended.outcome is RunOutcome.LOST and self._stop is not None:
             outcome, details = self._stop.outcome, self._stop.reason
             if outcome in _WITH_TASK and ended.details:
-                details = f"{details}; {ended.details}"
+                details = f"{details.removesuffix('.')}; {ended.details}"
         return RunEnded(
             run_id=self.job.run_id,
             outcome=outcome,
@@ -252,6 +256,10 @@ class RunSession:
         stop = StopRequest(outcome=RunOutcome.FAILED, reason=reason, grace_s=self._stop_grace_s)
         self._deadline = loop.call_at(self._began_at + deadline_s, lambda: self._request_stop(stop))
         self._timers.append(self._deadline)
+
+    def _reach_limit(self) -> None:
+        reason = self.job.limit_reason
+        self._request_stop(StopRequest(outcome=RunOutcome.FAILED, reason=reason, grace_s=self._stop_grace_s))
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action))

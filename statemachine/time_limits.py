@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from statemachine.snapshot import StrategyView
@@ -69,6 +70,21 @@ def run_limit(phase: str, timeouts: Mapping[str, float], *, worked_s: float, def
     if site_s is None or row.once_per_strategy or site_s - worked_s >= limit.seconds:
         return limit
     return RunLimit(seconds=max(0.0, site_s - worked_s), option=SITE_LIMIT, configured_s=site_s)
+
+
+def fixed_limit(phase: str, timeouts: Mapping[str, float], worked_s: float) -> RunLimit | None:
+    """Return the limit of the next run of a phase that no setting or amount of content moves; None: there is none.
+
+    Raises:
+        KeyError: There is no such phase.
+    """
+    limit = run_limit(phase, timeouts, worked_s=worked_s, default_s=inf)
+    return None if limit.option is None else limit
+
+
+def replaces_setting(phase: str, timeouts: Mapping[str, float]) -> bool:
+    """Return whether a limit of the phase takes the place of its setting."""
+    return timeouts.get(PHASES[phase].limit_option) is not None
 
 
 def held_time(holds: Iterable[tuple[float, float | None]]) -> tuple[float, float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic, sleep
 from typing import Final, TypeVar
@@ -117,7 +117,9 @@ class ClaimedRuns:
     def _finish(self, report: RunResult, held: _Held | None) -> None:
         context = UNKNOWN if held is None else held.context
         if held is not None:
-            self._tools.metrics.run_ended(held.phase, report.outcome, monotonic() - held.taken_at)
+            worked_s = monotonic() - held.taken_at
+            report = replace(report, worked_s=worked_s)
+            self._tools.metrics.run_ended(held.phase, report.outcome, worked_s)
             # A good end is in the coordinator's log already, as the next state; a line here would cost 1 % of a phase.
             if report.outcome not in _GOOD:
                 _log.info("run.ended", outcome=str(report.outcome), details=report.details)

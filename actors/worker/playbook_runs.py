@@ -22,6 +22,7 @@ from playbook_sets.phase_playbooks import PhaseOrder, nothing_to_do, playbook_jo
 from playbook_sets.playbook_set import PlaybookSet, read_playbook_set
 from runner.interface import PlaybookJob, RunEnded
 from statemachine.states import PHASES, RunOutcome, StepState
+from statemachine.time_limits import RunLimit, fixed_limit, replaces_setting
 
 
 class PlaybookRuns:
@@ -32,13 +33,17 @@ class PlaybookRuns:
         self._host_keys = host_keys
         self._live = live
 
-    def job(self, assignment: RunAssignment, traceparent: str | None) -> PlaybookJob | RunResult:
+    def job(
+        self, assignment: RunAssignment, traceparent: str | None, *, since_claim_s: float = 0.0
+    ) -> PlaybookJob | RunResult:
         """Return the job of a run; or its result, where there is nothing to do or the playbook cannot be run.
 
         Args:
             assignment: The run, claimed.
 
             traceparent: The place of the run in a trace; None: it is not traced.
+
+            since_claim_s: Seconds since the claim, which count against the limit of the site.
 
         Raises:
             UnsealingError: The site's password cannot be decrypted.
@@ -57,9 +62,16 @@ class PlaybookRuns:
         if idle is not None:
             output = compress((idle + mount_note(layout, order)).encode())
             return run_result(assignment.run_id, RunOutcome.SUCCEEDED, output=output)
+        limit = fixed_limit(assignment.phase, assignment.timeouts, assignment.worked_s + since_claim_s)
+        if limit is not None and limit.seconds <= 0:
+            return run_result(assignment.run_id, RunOutcome.FAILED, limit.reached(assignment.phase))
         order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
+        job = playbook_job(layout, order, self._password(assignment))
+        if limit is not None:
+            job = _limited(job, limit, replaces=replaces_setting(assignment.phase, assignment.timeouts))
+            job = replace(job, limit_reason=limit.reached(assignment.phase))
         return replace(
-            playbook_job(layout, order, self._password(assignment)),
+            job,
             checks_address=is_address_checked(assignment.subcloud, assignment.oam_address),
             traceparent=traceparent,
         )
@@ -141,6 +153,14 @@ class PlaybookRuns:
         """Return whether a run that came to no play says nothing of its site: the set is broken, or to be checked."""
         playbooks = self._tools.playbooks
         return playbooks.obstacle() is not None or playbooks.doubt((ids.get("step"), ids.get("phase")))
+
+
+def _limited(job: PlaybookJob, limit: RunLimit, *, replaces: bool) -> PlaybookJob:
+    """Return the job with a limit that nothing moves; where it replaces the setting, the site is locked for as long."""
+    if not replaces:
+        return replace(job, limit_s=limit.seconds)
+    locked = {"prestage_deadline_s": limit.seconds} if "prestage_deadline_s" in job.extra_vars else {}
+    return replace(job, deadline_s=None, limit_s=limit.seconds, extra_vars={**job.extra_vars, **locked})
 
 
 def _has_begun(progress: Mapping[str, Any] | None) -> bool:

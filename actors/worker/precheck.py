@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -39,6 +40,7 @@ from statemachine.eligibility import (
 )
 from statemachine.site_operations import check_operation
 from statemachine.states import Effect, RunOutcome
+from statemachine.time_limits import fixed_limit
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +91,24 @@ class Precheck:
         return None if self._host_keys.applies_to(assignment.subcloud) else _succeeded(assignment, reading)
 
     async def ask(self, assignment: RunAssignment) -> RunResult:
+        """Ask the site within the time limits of its strategy; see `_ask`.
+
+        Raises:
+            InspectionError: The facts could not be read.
+        """
+        limit = fixed_limit(assignment.phase, assignment.timeouts, assignment.worked_s)
+        if limit is None:
+            return await self._ask(assignment)
+        timer = asyncio.timeout(limit.seconds)
+        try:
+            async with timer:
+                return await self._ask(assignment)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            return run_result(assignment.run_id, RunOutcome.FAILED, limit.reached(assignment.phase))
+
+    async def _ask(self, assignment: RunAssignment) -> RunResult:
         """Ask what dcmanager does on the site, then read its facts and its host key, and return how the precheck ends.
 
         Raises:

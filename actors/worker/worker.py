@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -296,7 +297,12 @@ class StepWorker:
         if self.playbooks.obstacle() is not None:
             # Since the run was claimed, as while the site's host key was read.
             return False
-        job = self._playbook_runs.job(assignment, self.context(assignment.run_id).work.traceparent)
+        claimed_at = self._held.claimed_at(assignment.run_id)
+        job = self._playbook_runs.job(
+            assignment,
+            self.context(assignment.run_id).work.traceparent,
+            since_claim_s=0.0 if claimed_at is None else monotonic() - claimed_at,
+        )
         if isinstance(job, RunResult):
             self._finish(job)
             return True

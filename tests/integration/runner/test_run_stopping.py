@@ -56,6 +56,23 @@ def test_deadline_ends_the_tree_and_names_the_task(
     assert (RunOutcome.FAILED, expected) == (result.outcome, result.details)
 
 
+def test_a_fixed_limit_ends_the_tree_and_says_which_it_was(
+    supervisor: Supervisor, make_job: Callable[..., PlaybookJob], results: Results, worker: str
+) -> None:
+    """A run at a limit that nothing moves is ended, with the limit's sentence and the task, whatever it announced."""
+    reason = "The limit of 3 s (packages-s) was reached in prestaging-packages."
+    for run_id, limit_s in enumerate((3, 9, 27), start=1):
+        fields = {"deadline_s": None, "limit_s": float(limit_s), "limit_reason": reason}
+        supervisor.submit(make_job(LONG_TRANSFER, run_id=run_id, extra_vars={"transfer_s": 300}, **fields))
+        result = results.wait(run_id)
+        if "task 'Transfer' was running" in result.details:
+            break
+
+    assert [] == marked(worker)
+    assert RunOutcome.FAILED is result.outcome
+    assert f"{reason.removesuffix('.')}; task 'Transfer' was running" == result.details
+
+
 LONG_TRANSFER = """
 - hosts: all
   gather_facts: false

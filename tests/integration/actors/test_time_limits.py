@@ -1,0 +1,79 @@
+"""Time limits of a strategy's phases and sites, as its workers keep them (`rollout.timeouts`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from db.schema import runs, steps, strategies
+from runner.fake import FakeRunEnd
+from tests.support.fake_playbooks import IMAGES, PACKAGES, PREPARE, FakePlaybooks
+from tests.support.installation import StartedInstallation
+
+LONG = FakeRunEnd(delay_s=300.0)
+
+
+def run_with(
+    build: Callable[..., StartedInstallation], playbooks: FakePlaybooks, timeouts: dict[str, float], **settings: Any
+) -> StartedInstallation:
+    """Run a strategy of one site with time limits to its end."""
+    installation = build(playbooks=playbooks, **settings)
+    installation.upload_image_list()
+    installation.add_site("a")
+    installation.create()
+    with installation.database.write() as connection:
+        connection.execute(update(strategies).values(rollout={"timeouts": timeouts}))
+    installation.verb("apply")
+    installation.ending()
+    return installation
+
+
+@pytest.mark.parametrize(
+    ("playbook", "option", "sentence"),
+    [
+        (PREPARE, "prepare-s", "The limit of 1 s (prepare-s) was reached in prestage-prepare."),
+        (PACKAGES, "packages-s", "The limit of 1 s (packages-s) was reached in prestaging-packages."),
+        (IMAGES, "images-s", "The limit of 1 s (images-s) was reached in prestaging-images."),
+        (IMAGES, "site-s", "The site's limit of 1 s (site-s) was reached in prestaging-images."),
+    ],
+)
+def test_a_phase_ends_at_its_limit(
+    build: Callable[..., StartedInstallation], playbook: str, option: str, sentence: str
+) -> None:
+    """A phase that passes its limit, or that of its site, fails, and the step's details say which limit it was."""
+    playbooks = FakePlaybooks()
+    playbooks.end("a", playbook, LONG)
+    installation = run_with(build, playbooks, {option: 1})
+
+    assert "failed" == installation.state()
+    assert installation.step("a")["details"].endswith(sentence)
+
+
+def test_a_limit_of_a_phase_replaces_its_setting(build: Callable[..., StartedInstallation]) -> None:
+    """A phase with a limit of its own may take longer than its setting allows."""
+    playbooks = FakePlaybooks()
+    playbooks.end("a", PACKAGES, FakeRunEnd(delay_s=1.5))
+    installation = run_with(build, playbooks, {"packages-s": 60}, packages_deadline_s=1)
+
+    assert "complete" == installation.state()
+    (job,) = [job for job in playbooks.jobs if job.playbook.stem == PACKAGES]
+    assert (None, 60) == (job.deadline_s, job.limit_s)
+    assert 60 == job.extra_vars["prestage_deadline_s"]
+
+
+def test_runs_of_a_site_add_up(build: Callable[..., StartedInstallation]) -> None:
+    """Times of a site's runs from claim to end add up in its step; later phases get what is left of `site-s`."""
+    playbooks = FakePlaybooks()
+    playbooks.end("a", PACKAGES, FakeRunEnd(delay_s=1.0))
+    installation = run_with(build, playbooks, {"site-s": 50})
+    (step,) = installation.rows(steps)
+    limits = {job.playbook.stem: job.limit_s for job in playbooks.jobs}
+
+    assert "complete" == installation.state()
+    assert 1.0 <= step["worked_s"] < 20
+    assert limits[PREPARE] is None
+    assert limits[IMAGES] <= 49 < limits[PACKAGES] <= 50
+    assert all(row["outcome"] == "succeeded" for row in installation.rows(runs))
