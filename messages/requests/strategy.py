@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationInf
 from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
-from messages.requests.rollout import Rollout, RolloutOptions
 from statemachine.releases import RELEASE_FORM
 from statemachine.states import STRATEGY_TYPES
 
@@ -96,7 +95,6 @@ class StrategyRequest(Request):
     for_sw_deploy: Option = Field(
         False, validate_default=True, description="The prestage is for a software deploy. Excludes `for_install`."
     )
-    rollout: Rollout = Field(None, description="How the strategy is limited; docs/rollout.md has every option.")
 
     @property
     def group(self) -> str | None:
@@ -122,14 +120,6 @@ class StrategyRequest(Request):
     @classmethod
     def _judge_reason(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
         return _one_reason(value, info)
-
-    @field_validator("rollout")
-    @classmethod
-    def _judge_budget(cls, rollout: RolloutOptions | None, info: ValidationInfo) -> RolloutOptions | None:
-        """Refuse two rules about failures in one request."""
-        if rollout is not None and rollout.max_failures is not None and info.data.get("stop_on_failure"):
-            raise validation_error("stop-on-failure and rollout.max-failures are mutually exclusive")
-        return rollout
 
 
 class VerbRequest(Request):
@@ -225,10 +215,7 @@ class ActionRequest(Request):
             WithJsonSchema({"type": "string", "enum": list(STRATEGY_ACTIONS)}),
         ],
         ErrorMessage(lambda value: "action invalid" if value else "action required", missing="action required"),
-    ] = Field(
-        description="`apply` starts the strategy; `abort` lets running steps end and starts no more; `pause` holds it,"
-        " `resume` ends its holds; `cancel` stops running steps too."
-    )
+    ] = Field(description="`apply` starts the strategy; `abort` lets running steps end and starts no more.")
 
 
 def _one_reason(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
