@@ -84,7 +84,8 @@ class Fleet:
         hands = LeasedRuns(
             held=lambda: self.held,
             pending=frozenset,
-            cancel=lambda run_id, reason: self.stopped.append(f"{run_id}: {reason}"),
+            stop_run=lambda run_id, reason: self.stopped.append(f"{run_id}: {reason}"),
+            cancel=lambda run_id, _grace_s: self.stopped.append(f"{run_id}: cancelled"),
             give_up=lambda run_id: self.stopped.append(f"{run_id}: given up"),
         )
         self.leases = Leases(self.database, "w/1", hands, self.clocks.steady)

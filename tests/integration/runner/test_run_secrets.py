@@ -101,7 +101,16 @@ def test_environment_is_small_and_explicit(
     go_on.touch()
     results.wait()
     names = set().union(*environments)
-    own = {"PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "PRESTAGER_RUN", "PRESTAGER_FAILURES_FILE"}
+    own = {
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "HOME",
+        "TMPDIR",
+        "PRESTAGER_RUN",
+        "PRESTAGER_FAILURES_FILE",
+        "PRESTAGER_CRITICAL_SECTION",
+    }
     by_shell_and_runner = (
         "ANSIBLE_",
         "ORIGINAL_STDOUT_CALLBACK",
