@@ -164,11 +164,7 @@ _WORKED: Final = (
     .where(steps.c.id == bindparam("step"))
     .values(worked_s=steps.c.worked_s + bindparam("ended_s", type_=steps.c.worked_s.type))
 )
-_FOUND: Final = (
-    update(steps)
-    .where(steps.c.id == bindparam("step"))
-    .values(from_version=bindparam("new_version"), oam_address=bindparam("new_address"))
-)
+_FOUND: Final = _WORKED.values(from_version=bindparam("new_version"), oam_address=bindparam("new_address"))
 
 
 def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> RunAssignment | None:
@@ -276,8 +272,11 @@ def finish(connection: Connection, report: RunResult, owner: str, at: datetime) 
     ).one_or_none()
     if done is None:
         return False
-    if report.worked_s and done.step_id is not None:
-        connection.execute(_WORKED, {"step": done.step_id, "ended_s": report.worked_s})
+    worked = {"step": done.step_id, "ended_s": report.worked_s}
+    if done.step_id is not None and report.from_version is not None:
+        connection.execute(_FOUND, worked | {"new_version": report.from_version, "new_address": report.oam_address})
+    elif done.step_id is not None and report.worked_s:
+        connection.execute(_WORKED, worked)
     if report.output:
         connection.execute(
             insert(run_outputs).values(
@@ -286,11 +285,6 @@ def finish(connection: Connection, report: RunResult, owner: str, at: datetime) 
                 left_out_at_bytes=report.left_out_at_bytes,
                 left_out_bytes=report.left_out_bytes,
             )
-        )
-    if report.from_version is not None and done.step_id is not None:
-        connection.execute(
-            _FOUND,
-            {"step": done.step_id, "new_version": report.from_version, "new_address": report.oam_address},
         )
     return True
 

@@ -183,7 +183,7 @@ class FirstContact:
     """Meets sites for one worker process.
 
     `start` starts the playbook of a run whose site is known; `stopped` returns the report of a run that was stopped;
-    `freed` is called when a place is free again.
+    `finish` reports how a run ended; `freed` is called when a place is free again.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place
@@ -194,6 +194,7 @@ class FirstContact:
         *,
         start: Callable[[RunAssignment], bool],
         stopped: Callable[[int], RunResult],
+        finish: Callable[[RunResult], None],
         freed: Callable[[], None],
     ) -> None:
         self._host_keys = host_keys
@@ -201,6 +202,7 @@ class FirstContact:
         self._held = held
         self._start = start
         self._stopped = stopped
+        self._finish = finish
         self._freed = freed
 
     def is_needed(self, assignment: RunAssignment) -> bool:
@@ -235,7 +237,7 @@ class FirstContact:
         self._inspections.release()
         report = self._stopped(run_id) if answer.cancelled() else self._report(run_id, answer)
         if report is not None:
-            self._held.finish(report)
+            self._finish(report)
         self._freed()
 
     @staticmethod

@@ -68,8 +68,7 @@ class PlaybookRuns:
         order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
         job = playbook_job(layout, order, self._password(assignment))
         if limit is not None:
-            job = _limited(job, limit, replaces=replaces_setting(assignment.phase, assignment.timeouts))
-            job = replace(job, limit_reason=limit.reached(assignment.phase))
+            job = _limited(job, limit, assignment)
         return replace(
             job,
             checks_address=is_address_checked(assignment.subcloud, assignment.oam_address),
@@ -155,12 +154,13 @@ class PlaybookRuns:
         return playbooks.obstacle() is not None or playbooks.doubt((ids.get("step"), ids.get("phase")))
 
 
-def _limited(job: PlaybookJob, limit: RunLimit, *, replaces: bool) -> PlaybookJob:
+def _limited(job: PlaybookJob, limit: RunLimit, assignment: RunAssignment) -> PlaybookJob:
     """Return the job with a limit that nothing moves; where it replaces the setting, the site is locked for as long."""
-    if not replaces:
-        return replace(job, limit_s=limit.seconds)
+    job = replace(job, limit_s=limit.seconds, limit_reason=limit.reached(assignment.phase))
+    if not replaces_setting(assignment.phase, assignment.timeouts):
+        return job
     locked = {"prestage_deadline_s": limit.seconds} if "prestage_deadline_s" in job.extra_vars else {}
-    return replace(job, deadline_s=None, limit_s=limit.seconds, extra_vars={**job.extra_vars, **locked})
+    return replace(job, deadline_s=None, extra_vars={**job.extra_vars, **locked})
 
 
 def _has_begun(progress: Mapping[str, Any] | None) -> bool:

@@ -65,6 +65,7 @@ class StepWorker:
             self._held,
             start=self._start_claimed,
             stopped=self._stopped_report,
+            finish=self._finish,
             # Set later.
             freed=lambda: self.slot_freed(),  # noqa: PLW0108
         )
@@ -199,7 +200,7 @@ class StepWorker:
 
     def _inspect_claimed(self, assignment: RunAssignment) -> bool:
         if self._is_cancelled(assignment):
-            self._finish(self._stopped_report(assignment.run_id))
+            self._finish(run_result(assignment.run_id, RunOutcome.CANCELLED, _CANCELLED))
             return False
         report = self._precheck.without_asking(assignment)
         if report is not None:
@@ -224,15 +225,12 @@ class StepWorker:
     def _stopped_report(self, run_id: int) -> RunResult:
         """Return the report of a run that was stopped, as that of a playbook."""
         if self._cancelled.grace_s(run_id) is not None:
-            self._cancelled.forget(run_id)
             return run_result(run_id, RunOutcome.CANCELLED, _CANCELLED)
         return run_result(run_id, RunOutcome.DRAINED if self._draining else RunOutcome.LOST)
 
     def _is_cancelled(self, assignment: RunAssignment) -> bool:
         """Return whether the run is to be cancelled, by its row or since."""
-        if assignment.is_cancelled:
-            self._cancelled.add(assignment.run_id, 0.0)
-        return self._cancelled.grace_s(assignment.run_id) is not None
+        return assignment.is_cancelled or self._cancelled.grace_s(assignment.run_id) is not None
 
     def _finish(self, report: RunResult) -> None:
         self._cancelled.forget(report.run_id)
@@ -254,7 +252,7 @@ class StepWorker:
     def _start_claimed(self, assignment: RunAssignment) -> bool:
         run_id = assignment.run_id
         if self._is_cancelled(assignment):
-            self._finish(self._stopped_report(run_id))
+            self._finish(run_result(run_id, RunOutcome.CANCELLED, _CANCELLED))
             return True
         if self._first_contact.is_needed(assignment):
             return self._first_contact.begin(assignment)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -206,4 +206,9 @@ def site_name(place: int) -> str:
 
 def _cpu_of_tree(root: psutil.Process) -> float:
     """Return user and system time of a process and its descendants, those that have ended included."""
-    return sum(sum(process.cpu_times()[:4]) for process in [root, *root.children(recursive=True)])
+    spent_s = 0.0
+    for process in [root, *root.children(recursive=True)]:
+        # Its parent counts it from its end on.
+        with suppress(psutil.NoSuchProcess):
+            spent_s += sum(process.cpu_times()[:4])
+    return spent_s

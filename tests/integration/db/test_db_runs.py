@@ -18,7 +18,7 @@ from db.schema import run_outputs, runs
 from db.unit_of_work import UnitOfWork
 from statemachine.snapshot import LEASE_S
 from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
-from tests.integration.db.db_rows import AT, OWNER, InstallationRows
+from tests.integration.db.db_rows import AT, OWNER, InstallationRows, sent_statements
 
 
 @pytest.fixture
@@ -155,6 +155,26 @@ class TestFinish:
         assert ("21.12", "10.10.10.12") == (step.from_version, step.oam_address)
         assert b"zipped" == installation.connection.execute(select(run_outputs.c.content)).scalar_one()
         assert not run.consumed
+
+    def test_a_precheck_is_reported_in_two_updates(self, installation: InstallationRows) -> None:
+        """What a precheck found and the time it took are written to its step at once."""
+        run_id = installation.queued()[0]
+        installation.claim(run_id)
+        report = RunResult(
+            run_id=run_id,
+            outcome=RunOutcome.SUCCEEDED,
+            details="",
+            facts={},
+            from_version="21.12",
+            oam_address="10.10.10.12",
+            worked_s=2.5,
+        )
+        with sent_statements(installation.connection.engine) as sent:
+            finish(installation.connection, report, OWNER, AT)
+        step = installation.step(1)
+
+        assert 2 == len(sent)
+        assert ("21.12", "10.10.10.12", 2.5) == (step.from_version, step.oam_address, step.worked_s)
 
     @pytest.mark.parametrize("owner", ["worker1/2", "worker2/1", ""])
     def test_fenced_owner(self, installation: InstallationRows, owner: str) -> None:
