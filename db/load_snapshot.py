@@ -79,6 +79,7 @@ _IS_OPEN: Final = steps.c.finished_at.is_(None)
 # Literals, for a partial index is used only when its condition is known without parameters.
 _IS_INITIAL: Final = steps.c.state == literal_column(f"'{StepState.INITIAL}'")
 _HAS_BEGUN: Final = steps.c.state != literal_column(f"'{StepState.INITIAL}'")
+_IS_PREPARING: Final = literal_column("steps.preparing", type_=steps.c.preparing.type)
 _NO_RUN_YET: Final = steps.c.run_id.is_(None)
 _STANDALONE: Final = steps.c.strategy_id.is_(None)
 # Parameters that are None match no row.
@@ -99,6 +100,11 @@ def _strategy_query() -> Select[Any]:
         .limit(1)
     )
     aborted = exists().where(of_strategy, steps.c.state == StepState.ABORTED)
+    # Each branch in the words of a partial index.
+    begun = or_(
+        exists().where(of_strategy, _IS_OPEN, or_(steps.c.run_id.is_not(None), _IS_PREPARING)).correlate(strategies),
+        exists().where(of_strategy, _IS_OPEN, _HAS_BEGUN, _NO_RUN_YET).correlate(strategies),
+    )
     moves = strategies.c.state.in_(MOVING_STRATEGIES)
     return select(
         strategies.c.id,
@@ -107,6 +113,7 @@ def _strategy_query() -> Select[Any]:
         case((moves, first_open.correlate(strategies).scalar_subquery())).label("open_stage"),
         case((moves, last_failed.correlate(strategies).scalar_subquery())).label("failed_stage"),
         case((moves, aborted.correlate(strategies))).label("any_aborted"),
+        case((moves, begun)).label("any_begun"),
     ).where(strategy_is_active)
 
 
@@ -235,6 +242,7 @@ def _load_strategy(connection: Connection) -> StrategyView | None:
         open_stage=row.open_stage,
         failed_stage=row.failed_stage,
         any_aborted=bool(row.any_aborted),
+        any_begun=bool(row.any_begun),
     )
 
 

@@ -66,8 +66,8 @@ class MoveStep:
 
     @property
     def unlocks(self) -> bool:
-        """Whether other rows may be able to move now."""
-        return bool(self.path) and self.run_phase is None
+        """Whether other rows may be able to move now: the step may leave its place, or need a preparation."""
+        return self.run_phase is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +128,8 @@ class RepeatPreparation:
 class OpenHold:
     """Hold the strategy, and withdraw in the same transaction the queued runs of the steps that the hold covers.
 
-    A step of a withdrawn run loses it and is where it was before it was handed out. An open hold of the same kind,
-    preparation and stage stays the only one.
+    Of steps in `initial` alone when its scope is `starts`. A step of a withdrawn run loses it, as by `WithdrawRuns`.
+    An open hold of the same kind, preparation and stage stays the only one.
     """
 
     strategy_id: int
@@ -153,7 +153,10 @@ class EndHolds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WithdrawRuns:
-    """Withdraw those of the runs that no worker has claimed; exactly their steps lose the run."""
+    """Withdraw those of the runs that no worker has claimed; exactly their steps lose the run.
+
+    Such a step stays in its state, is not `preparing`, and keeps the attempt of that run for its next one.
+    """
 
     run_ids: tuple[int, ...]
     unlocks = True
@@ -161,10 +164,13 @@ class WithdrawRuns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestCancel:
-    """Mark the open steps of the strategy that have started, and their runs, to be stopped."""
+    """Mark the strategy, its open steps that have started, their runs and its running preparations, to be stopped.
+
+    A mark that is there already stays as it is. Comes after `AbortWaiting`, so that no step escapes both.
+    """
 
     strategy_id: int
-    # The reason in place of a caller.
+    # The caller, or what stands in the place of one in "cancelled in prestaging-images by ...".
     requested_by: str
     unlocks = True
 

@@ -45,7 +45,7 @@ STRATEGY_TRANSITIONS: Final = _transitions(
     ("abort_waiting", _S.ABORT_REQUESTED, _S.ABORTING),
     ("complete", [_S.APPLYING, _S.ABORTING], _S.COMPLETE),
     ("fail", [_S.APPLYING, _S.ABORTING], _S.FAILED),
-    ("abort_done", _S.ABORTING, _S.ABORTED),
+    ("abort_done", [_S.APPLYING, _S.ABORTING], _S.ABORTED),
     ("delete", [_S.INITIAL, _S.COMPLETE, _S.FAILED, _S.ABORTED], _S.DELETING),
 )
 
@@ -64,6 +64,7 @@ def _step_transitions(types: Iterable[StrategyType]) -> list[dict[str, Any]]:
         *dict.fromkeys(("skip", one.states[0], _T.COMPLETE) for one in types if one.may_skip),
         ("fail", [_T.INITIAL, *phases_of(types)], _T.FAILED),
         ("abort", _T.INITIAL, _T.ABORTED),
+        ("cancel", [_T.INITIAL, *phases_of(types)], _T.ABORTED),
     )
 
 

@@ -7,23 +7,38 @@ the same case. The coordinator plans after every command and every finished run,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from statemachine.actions import (
     AbortWaiting,
     Action,
     EndPreparation,
     ExpireRun,
-    MoveStep,
-    MoveStrategy,
+    OpenHold,
     OpenPreparation,
+    RepeatPreparation,
+    RequestCancel,
     RetryPreparation,
     StepChange,
+    WithdrawRuns,
 )
-from statemachine.machines import STEP, StepMachine, fire_strategy
+from statemachine.admission import Places, admits, admitted, is_stopped_by_budget, start_order
+from statemachine.holds import HoldCoverage
+from statemachine.machines import STEP, StepMachine
+from statemachine.rollout import HoldKind, HoldScope, OnPrepareFailure
 from statemachine.snapshot import PlanLimits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView
-from statemachine.states import Phase, PreparationState, RunOutcome, RunState, StepState, StrategyState
-from statemachine.step_details import earlier_preparation_failed, lost_too_often, phase_failed, shorten, unmanaged
+from statemachine.states import (
+    MOVING_STRATEGIES,
+    Phase,
+    PreparationState,
+    RunOutcome,
+    RunState,
+    StepState,
+    StrategyState,
+)
+from statemachine.step_details import lost_too_often
+from statemachine.step_moves import StepMoves, next_attempt
+from statemachine.strategy_moves import StrategyMoves
 
 
 def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachine = STEP) -> list[Action]:
@@ -33,18 +48,29 @@ def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachin
     Carrying the actions out and planning again reaches a state in which nothing is left to do. An action whose
     `unlocks` is true may let others move: plan again.
     """
+    strategy = snapshot.strategy
+    holds = HoldCoverage(strategy.id if strategy is not None else None, snapshot.holds)
     context = _PlanningContext(
-        strategy=snapshot.strategy,
+        strategy=strategy,
         preparations={preparation.key: preparation for preparation in snapshot.preparations},
         now=now,
         limits=limits,
         machine=machine,
+        holds=holds,
+        moves=StepMoves(machine=machine, limits=limits, holds=holds),
     )
-    actions: list[Action] = [*_strategy_actions(snapshot.strategy, context)]
+    actions: list[Action] = []
+    if strategy is not None:
+        abort = _change(StepState.INITIAL, "abort", machine)
+        actions += StrategyMoves(strategy=strategy, holds=holds, abort=abort, now=now).actions()
+    # These change many steps at once: each is looked at again after that.
+    is_aborting = any(isinstance(action, AbortWaiting | RequestCancel) for action in actions)
     for preparation in snapshot.preparations:
         actions += _preparation_actions(preparation, context)
     for step in snapshot.steps:
-        actions += _step_actions(step, context)
+        if not (is_aborting and context.is_of_strategy(step)):
+            actions += _step_actions(step, context)
+    actions += _admission_actions(context)
     return actions
 
 
@@ -63,49 +89,26 @@ def _change(state: StepState, trigger: str, machine: StepMachine) -> StepChange:
 
 @dataclass(kw_only=True)
 class _PlanningContext:
-    """Input that all actions of one plan share."""
+    """Input that all actions of one plan share, and what they find on their way."""
 
     strategy: StrategyView | None
     preparations: dict[PreparationKey, PreparationView]
     now: float
     limits: PlanLimits
     machine: StepMachine
-    # Preparations that this plan opens already.
+    holds: HoldCoverage
+    moves: StepMoves
+    # Preparations that this plan opens or repeats already.
     opened: set[PreparationKey] = field(default_factory=set)
+    # Queued runs that a hold, the budget or a cancel stops.
+    withdrawn: list[int] = field(default_factory=list)
+    # Steps of the strategy that need a place: parked ones, and those that have not started.
+    parked: list[StepView] = field(default_factory=list)
+    waiting: list[StepView] = field(default_factory=list)
 
-
-def _strategy_actions(strategy: StrategyView | None, context: _PlanningContext) -> Iterator[Action]:
-    if strategy is None:
-        return
-    if strategy.state == StrategyState.ABORT_REQUESTED:
-        yield AbortWaiting(strategy_id=strategy.id, change=_change(StepState.INITIAL, "abort", context.machine))
-        yield _strategy_move(strategy, "abort_waiting")
-    elif strategy.state in (StrategyState.APPLYING, StrategyState.ABORTING) and _is_over(strategy):
-        yield _strategy_move(strategy, _ending(strategy))
-
-
-def _strategy_move(strategy: StrategyView, trigger: str) -> MoveStrategy:
-    return MoveStrategy(
-        strategy_id=strategy.id, from_state=strategy.state, to_state=fire_strategy(strategy.state, trigger)
-    )
-
-
-def _is_over(strategy: StrategyView) -> bool:
-    if strategy.open_stage is None:
-        return True
-    return _is_halted(strategy) and strategy.open_stage > (strategy.failed_stage or 0)
-
-
-def _is_halted(strategy: StrategyView) -> bool:
-    """Return whether a failure has stopped the strategy: its stage ends, later stages never start (contract 8.3)."""
-    return strategy.stop_on_failure and strategy.failed_stage is not None
-
-
-def _ending(strategy: StrategyView) -> str:
-    """Return the trigger that ends a strategy: failed over aborted over complete (contract 7.1)."""
-    if strategy.failed_stage is not None:
-        return "fail"
-    return "abort_done" if strategy.any_aborted else "complete"
+    def is_of_strategy(self, step: StepView) -> bool:
+        """Return whether a step belongs to the active strategy."""
+        return self.strategy is not None and step.strategy_id == self.strategy.id
 
 
 def _run_upkeep(run: RunView, context: _PlanningContext) -> Iterator[Action]:
@@ -116,145 +119,149 @@ def _run_upkeep(run: RunView, context: _PlanningContext) -> Iterator[Action]:
         yield ExpireRun(run_id=run.id, lease_until=run.lease_until)
 
 
-def _next_attempt(run: RunView, limits: PlanLimits) -> int | None:
-    """Return the number of the next attempt after a lost or drained run; None: the phase is not run again."""
-    if run.outcome == RunOutcome.DRAINED:
-        return run.attempt
-    if run.outcome == RunOutcome.LOST and run.attempt < limits.max_attempts:
-        return run.attempt + 1
-    return None
-
-
 def _preparation_actions(preparation: PreparationView, context: _PlanningContext) -> Iterator[Action]:
     run = preparation.run
     if run is None or preparation.state != PreparationState.RUNNING:
         return
     if run.state != RunState.FINISHED:
         yield from _run_upkeep(run, context)
-    elif (attempt := _next_attempt(run, context.limits)) is not None:
+    elif (attempt := next_attempt(run, context.limits)) is not None:
         yield RetryPreparation(
             preparation_id=preparation.id,
             phase=context.machine.phases[run.phase].state,
             attempt=attempt,
             consumed_run_id=run.id,
         )
-    elif run.outcome == RunOutcome.SUCCEEDED:
-        yield EndPreparation(
-            preparation_id=preparation.id, state=PreparationState.COMPLETE, details="", consumed_run_id=run.id
-        )
     else:
-        lost = run.outcome == RunOutcome.LOST
-        yield EndPreparation(
-            preparation_id=preparation.id,
-            state=PreparationState.FAILED,
-            details=lost_too_often(run.attempt) if lost else run.details,
-            consumed_run_id=run.id,
-        )
+        yield _end_preparation(preparation, run)
+
+
+def _end_preparation(preparation: PreparationView, run: RunView) -> EndPreparation:
+    state, details = PreparationState.FAILED, run.details
+    if run.outcome == RunOutcome.SUCCEEDED:
+        state, details = PreparationState.COMPLETE, ""
+    elif run.outcome == RunOutcome.CANCELLED:
+        state = PreparationState.VOID
+    elif run.outcome == RunOutcome.LOST:
+        details = lost_too_often(run.attempt)
+    return EndPreparation(preparation_id=preparation.id, state=state, details=details, consumed_run_id=run.id)
 
 
 def _step_actions(step: StepView, context: _PlanningContext) -> Iterator[Action]:
     run = step.run
     phase = context.machine.types[step.type].phase_in(step.state)
     if run is None:
-        if step.state == StepState.INITIAL:
-            yield from _start(step, context)
-        elif phase is not None and phase.once_per_strategy:
-            yield from _unpark(step, phase, context)
+        yield from _actions_without_run(step, phase, context)
     elif run.state != RunState.FINISHED:
+        if run.state == RunState.QUEUED and _is_stopped(step, context):
+            context.withdrawn.append(run.id)
         yield from _run_upkeep(run, context)
     elif phase is not None and run.phase == phase.state:
-        yield _move_of_ended_run(step, phase, run, context)
+        yield context.moves.after_run(step, phase, run)
 
 
-def _start(step: StepView, context: _PlanningContext) -> Iterator[Action]:
-    """Dispatch the first run of a step; the step itself moves when a worker claims that run (`start_of`)."""
-    if step.strategy_id is not None and not _may_start(step, context.strategy):
-        return
-    if step.managed:
-        yield replace(_move(step, None), run_phase=context.machine.types[step.type].states[0])
-    else:
-        yield _end(step, None, "fail", unmanaged(step.subcloud_name), context.machine)
+def _is_stopped(step: StepView, context: _PlanningContext) -> bool:
+    """Return whether the queued run of a step is taken back."""
+    if step.cancel_requested or context.holds.stops_queued_run(step):
+        return True
+    strategy = context.strategy
+    has_started = step.state != StepState.INITIAL
+    return strategy is not None and not has_started and context.is_of_strategy(step) and is_stopped_by_budget(strategy)
 
 
-def _may_start(step: StepView, strategy: StrategyView | None) -> bool:
-    return (
-        strategy is not None
-        and strategy.id == step.strategy_id
-        and strategy.state == StrategyState.APPLYING
-        and step.stage == strategy.open_stage
-        and not _is_halted(strategy)
-    )
+def _actions_without_run(step: StepView, phase: Phase | None, context: _PlanningContext) -> Iterator[Action]:
+    if step.cancel_requested:
+        yield context.moves.cancel(step, None)
+    elif phase is not None and phase.once_per_strategy:
+        yield from _actions_with_preparation(step, phase, context)
+    elif step.strategy_id is None:
+        yield context.moves.start(step) if phase is None else context.moves.run_phase(step, phase.state)
+    elif context.is_of_strategy(step):
+        (context.waiting if phase is None else context.parked).append(step)
 
 
-def _move_of_ended_run(step: StepView, phase: Phase, run: RunView, context: _PlanningContext) -> MoveStep:
-    """Return the move that follows from a finished run of the step's current phase."""
-    kind = context.machine.types[step.type]
-    if run.outcome == RunOutcome.SUCCEEDED:
-        return _advance(step, phase, run, context.machine)
-    if run.outcome == RunOutcome.SKIPPED and kind.may_skip and phase == kind.phases[0]:
-        return _end(step, run, "skip", shorten(run.details), context.machine)
-    attempt = _next_attempt(run, context.limits)
-    if attempt is not None:
-        return replace(_move(step, run), run_phase=phase.state, attempt=attempt)
-    # Only the first phase of some types may pass a site over: a later phase that says so has not done its work, nor
-    # has a removal whose precheck was judged as a prestage, by a worker that knows no removals.
-    reason = lost_too_often(run.attempt) if run.outcome == RunOutcome.LOST else run.details
-    details = phase_failed(phase.state, step.subcloud_name, reason, context.machine.phases)
-    return _end(step, run, "fail", details, context.machine)
-
-
-def _end(step: StepView, run: RunView | None, trigger: str, details: str, machine: StepMachine) -> MoveStep:
-    return replace(_move(step, run), path=(machine.fire(step.state, trigger),), details=details)
-
-
-def _advance(step: StepView, phase: Phase, run: RunView | None, machine: StepMachine) -> MoveStep:
-    """Move a step to the next phase that has work for it; after the last one it is complete."""
-    path: list[StepState] = []
-    state: str = step.state
-    for following in machine.types[step.type].phases_after(phase):
-        state = machine.fire(state, following.trigger)
-        path.append(state)
-        if not following.once_per_strategy:
-            return replace(_move(step, run), path=tuple(path), run_phase=state)
-        if step.from_version != step.release:
-            return replace(_move(step, run), path=tuple(path))
-        # A reinstall takes everything from the site itself: nothing to prepare (contract 8.9).
-    return replace(_move(step, run), path=(*path, machine.fire(state, "complete")))
-
-
-def _move(step: StepView, run: RunView | None) -> MoveStep:
-    """Return a move that leaves the step where it is; `run` is the finished run that the move comes from."""
-    return MoveStep(
-        step_id=step.id,
-        version=step.version,
-        consumed_run_id=run.id if run else None,
-        completed_run=run,
-    )
-
-
-def _unpark(step: StepView, phase: Phase, context: _PlanningContext) -> Iterator[Action]:
+def _actions_with_preparation(step: StepView, phase: Phase, context: _PlanningContext) -> Iterator[Action]:
     """Move a step that needs a preparation: open it, wait for it, or go on by how it ended."""
-    from_version = step.from_version or ""
-    key = (step.owner, step.release, from_version)
-    preparation = context.preparations.get(key)
-    if preparation is None:
-        if key not in context.opened:
-            context.opened.add(key)
-            yield OpenPreparation(
-                owner=step.owner,
-                phase=phase.state,
-                release=step.release,
-                from_version=from_version,
-                opened_by_step_id=step.id,
-            )
+    preparation = context.preparations.get(_preparation_key(step))
+    if preparation is not None and preparation.state == PreparationState.FAILED:
+        yield from _actions_after_failure(step, preparation, context)
+    elif context.holds.stops_phase(step, preparation):
+        if step.preparing and (preparation is None or preparation.state != PreparationState.RUNNING):
+            yield context.moves.free_place(step)
+    elif preparation is None or preparation.state == PreparationState.VOID:
+        yield from _begin_preparation(step, phase, preparation, context)
     elif preparation.state == PreparationState.COMPLETE:
-        yield _advance(step, phase, None, context.machine)
-    elif preparation.state == PreparationState.FAILED:
-        details = _preparation_failed(step, preparation, context.machine)
-        yield _end(step, None, "fail", details, context.machine)
+        if step.preparing or step.strategy_id is None:
+            yield context.moves.advance(step, phase, None)
+        else:
+            context.parked.append(step)
 
 
-def _preparation_failed(step: StepView, preparation: PreparationView, machine: StepMachine) -> str:
-    if preparation.opened_by_step_id == step.id:
-        return phase_failed(step.state, step.subcloud_name, preparation.details, machine.phases)
-    return earlier_preparation_failed()
+def _preparation_key(step: StepView) -> PreparationKey:
+    return step.owner, step.release, step.from_version or ""
+
+
+def _begin_preparation(
+    step: StepView, phase: Phase, preparation: PreparationView | None, context: _PlanningContext
+) -> Iterator[Action]:
+    """Have the preparation made, for the first step that needs it."""
+    key = _preparation_key(step)
+    if key in context.opened:
+        return
+    context.opened.add(key)
+    if preparation is not None:
+        yield RepeatPreparation(preparation_id=preparation.id, phase=phase.state)
+        return
+    owner, release, from_version = key
+    yield OpenPreparation(
+        owner=owner, phase=phase.state, release=release, from_version=from_version, opened_by_step_id=step.id
+    )
+
+
+def _actions_after_failure(step: StepView, preparation: PreparationView, context: _PlanningContext) -> Iterator[Action]:
+    """Fail a step whose preparation has failed, or hold it, and all others that wait for that preparation."""
+    strategy = context.strategy
+    if not context.holds.is_preparation_held(preparation):
+        is_paused = (
+            strategy is not None
+            and context.is_of_strategy(step)
+            and strategy.state == StrategyState.APPLYING
+            and strategy.on_prepare_failure == OnPrepareFailure.PAUSE
+        )
+        if strategy is None or not is_paused:
+            yield context.moves.fail_without_preparation(step, preparation)
+            return
+        context.holds.add_preparation(preparation)
+        yield OpenHold(
+            strategy_id=strategy.id,
+            kind=HoldKind.PREPARE,
+            scope=HoldScope.PHASES,
+            preparation_id=preparation.id,
+            reason=f"The preparation for {preparation.from_version or 'an unknown version'} failed.",
+        )
+    if step.preparing:
+        yield context.moves.free_place(step)
+
+
+def _admission_actions(context: _PlanningContext) -> Iterator[Action]:
+    """Withdraw the runs that are stopped; give places to parked steps, then to steps that have not started."""
+    if context.withdrawn:
+        yield WithdrawRuns(run_ids=tuple(context.withdrawn))
+    strategy = context.strategy
+    if strategy is None or strategy.state not in MOVING_STRATEGIES:
+        return
+    places = Places(strategy)
+    for step in sorted(context.parked, key=start_order):
+        if not context.holds.stops_phase(step) and places.take(step.stage):
+            yield _go_on(step, context)
+    if admits(strategy):
+        for step in admitted(context.waiting, strategy, places, context.holds):
+            yield context.moves.start(step)
+
+
+def _go_on(step: StepView, context: _PlanningContext) -> Action:
+    """Give a parked step the run of its phase, or of the next one when its preparation is complete."""
+    phase = context.machine.phases[step.state]
+    if phase.once_per_strategy:
+        return context.moves.advance(step, phase, None)
+    return context.moves.run_phase(step, phase.state)

@@ -106,13 +106,14 @@ class StrategyView:
     # See `StrategyState`.
     state: str
     stop_on_failure: bool
-    # Smallest stage with a step that has not ended; None when all have.
+    # Smallest stage with a step that has not ended; None when all have, in both modes.
     open_stage: int | None
     # Largest stage with a failed step; None when no step failed.
     failed_stage: int | None
     # Whether a step was aborted or cancelled.
     any_aborted: bool
-    # Whether a step is in flight or parked.
+    # Whether a step is in flight or parked: open, and in a working phase or with a run. Without it a halted strategy
+    # is over.
     any_begun: bool = False
     # See `RolloutMode`; what follows up to `succeeded` counts in a sliding window only.
     mode: str = RolloutMode.STAGES
@@ -143,8 +144,10 @@ class StrategyView:
     held_s: float = 0.0
     # Begin of the time under open holds that cover everything; None: there is none.
     held_since_epoch: float | None = None
-    # Whether its running steps are being stopped too.
+    # Whether its running steps are to be stopped too; the steps themselves are marked by `RequestCancel`.
     cancel_requested: bool = False
+    # The caller who asked for it; empty: none did.
+    cancel_requested_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,12 +171,25 @@ class HoldView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """All input of the plan but the time and the settings."""
+    """All input of the plan but the time and the settings.
+
+    Open steps that cannot move now may be left out. Needed are those of the moving strategy and standalone ones
+
+    - with a finished run that is not consumed, or a running one whose lease is over;
+    - with a queued run that is to be withdrawn: of a step that is marked to be cancelled or that an open hold covers,
+      and of one in `initial` when the failure budget is exceeded and stops the strategy;
+    - without a run in a working phase, unless the preparation that it waits for runs. Those that a hold covers may be
+      left out when they are not `preparing` and not marked;
+    - without a run and marked to be cancelled;
+    - not started and without a run, if `admission.admits` the strategy, but for those that are held by themselves: in
+      mode `stages` those of the open stage; in a window all with a negative position, and the others by stage,
+      position and id, until one finds no place in its stage (`admission.Places`).
+    """
 
     strategy: StrategyView | None
     # Open steps of the active strategy and standalone ones, in id order.
     steps: tuple[StepView, ...]
-    # Preparations of those steps.
+    # Preparations of those steps, and those whose run has ended and is not consumed.
     preparations: tuple[PreparationView, ...]
     # Open holds of the active strategy.
     holds: tuple[HoldView, ...] = ()

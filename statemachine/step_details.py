@@ -35,6 +35,12 @@ def earlier_preparation_failed() -> str:
     return f"{StepState.PREPARE}: Aborted due to previous prestage-prepare failure"
 
 
+def cancelled(state: str, caller: str | None) -> str:
+    """Return the details of a step that was cancelled in `state`; None: the caller is not known."""
+    where = "before it started" if state == StepState.INITIAL else f"in {state}"
+    return shorten(f"cancelled {where}" + (f" by {caller}" if caller else ""))
+
+
 def unmanaged(name: str) -> str:
     """Return the details of a step whose subcloud was unmanaged before it started."""
     return f"Subcloud {name} is unmanaged."

@@ -128,3 +128,8 @@ def time_used(strategy: StrategyView, now: float) -> float:
 def strategy_limit_reached(seconds: float) -> str:
     """Return the sentence about a strategy that has reached its limit of `seconds`."""
     return f"The strategy's limit of {seconds:.10g} s ({STRATEGY_LIMIT}) was reached."
+
+
+def limit_as_caller(seconds: float) -> str:
+    """Return the words for a strategy's limit of `seconds` in the place of a caller who cancels its steps."""
+    return f"the strategy's limit of {seconds:.10g} s ({STRATEGY_LIMIT})"

@@ -95,6 +95,7 @@ class CoordinatorSide:
             open_stage=open_stage,
             failed_stage=failed_stage,
             any_aborted=any_aborted,
+            any_begun=any(step.begun for step in strategy.steps),
         )
 
     def decide(self) -> list[Action]:

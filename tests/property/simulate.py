@@ -47,7 +47,7 @@ def remembered_transitions() -> Iterator[None]:
     """Ask the machines once per (state, trigger): they are pure, and 20 µs a call would be most of the time."""
     with (
         patch.object(StepMachine, "fire", cache(StepMachine.fire)),
-        patch("statemachine.plan.fire_strategy", cache(fire_strategy)),
+        patch("statemachine.strategy_moves.fire_strategy", cache(fire_strategy)),
     ):
         yield
 

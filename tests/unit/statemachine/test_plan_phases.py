@@ -10,6 +10,7 @@ from statemachine.actions import (
     ExpireRun,
     MoveStep,
 )
+from statemachine.rollout import StepOutcome
 from statemachine.states import StepState
 from statemachine.step_details import DETAILS_LENGTH
 from tests.unit.statemachine.plan_views import (
@@ -24,8 +25,8 @@ from tests.unit.statemachine.plan_views import (
 
 class TestPhases:
     def test_precheck_passed(self) -> None:
-        """After precheck an upgrade parks in prepare without a run of its own."""
-        expected = MoveStep(step_id=11, version=7, path=(StepState.PREPARE,), consumed_run_id=21)
+        """After precheck an upgrade waits in prepare without a run of its own, and keeps its place in flight."""
+        expected = MoveStep(step_id=11, version=7, path=(StepState.PREPARE,), preparing=True, consumed_run_id=21)
 
         assert [expected] == decide(in_phase("prestage-precheck", "succeeded"))
 
@@ -71,6 +72,7 @@ class TestPhases:
             step_id=11,
             version=7,
             path=(StepState.COMPLETE,),
+            outcome=StepOutcome.SKIPPED,
             details="Prestage skipped 'site11': Subcloud is offline.",
             consumed_run_id=21,
         )
@@ -103,7 +105,9 @@ class TestPhases:
 
     def test_images_done(self) -> None:
         """After images the step is complete, with nothing in its details."""
-        expected = MoveStep(step_id=11, version=7, path=(StepState.COMPLETE,), consumed_run_id=21)
+        expected = MoveStep(
+            step_id=11, version=7, path=(StepState.COMPLETE,), outcome=StepOutcome.COMPLETE, consumed_run_id=21
+        )
 
         assert [expected] == decide(in_phase("prestaging-images", "succeeded"))
 
@@ -113,6 +117,7 @@ class TestPhases:
             step_id=11,
             version=7,
             path=(StepState.FAILED,),
+            outcome=StepOutcome.FAILED,
             details="prestage-precheck: no route",
             consumed_run_id=21,
         )
@@ -157,10 +162,13 @@ class TestPhases:
         """A finished run of a phase that the step has left says nothing any more."""
         assert decide(replace(in_phase("prestage-precheck", "succeeded"), state="prestaging-packages")) == []
 
+    @pytest.mark.parametrize("strategy_id", [1, None])
     @pytest.mark.parametrize("state", ["prestage-precheck", "prestaging-packages"])
-    def test_phase_without_a_run(self, state: str) -> None:
-        """A step in a phase without a run is nothing that the plan makes, and it touches it not."""
-        assert decide(replace(STEP, state=state)) == []
+    def test_parked_step_goes_on(self, state: str, strategy_id: int | None) -> None:
+        """A step in a phase without a run gets one, at the attempt that it had."""
+        parked = replace(STEP, state=state, strategy_id=strategy_id, attempt=2)
+
+        assert [MoveStep(step_id=11, version=7, run_phase=StepState(state), attempt=2)] == decide(parked)
 
 
 class TestUpkeep:

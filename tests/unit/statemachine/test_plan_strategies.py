@@ -11,6 +11,7 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
 )
+from statemachine.rollout import StepOutcome
 from statemachine.snapshot import StrategyView
 from statemachine.states import StepState, StrategyState
 from tests.unit.statemachine.plan_views import (
@@ -37,6 +38,7 @@ class TestStrategy:
         ("state", "failed_stage", "any_aborted", "expected"),
         [
             ("applying", None, False, StrategyState.COMPLETE),
+            ("applying", None, True, StrategyState.ABORTED),
             ("applying", 1, False, StrategyState.FAILED),
             ("aborting", None, False, StrategyState.COMPLETE),
             ("aborting", None, True, StrategyState.ABORTED),
@@ -85,13 +87,20 @@ class TestStopOnFailure:
 
     def test_stage_of_the_failure_finishes(self) -> None:
         """The other steps of the failed stage finish their phases before the strategy fails."""
-        (move,) = decide(in_phase("prestaging-packages", "succeeded"), strategy=replace(self.HALTED, open_stage=1))
+        strategy = replace(self.HALTED, open_stage=1, any_begun=True)
+        (move,) = decide(in_phase("prestaging-packages", "succeeded"), strategy=strategy)
 
         assert isinstance(move, MoveStep)
 
     def test_nothing_starts_in_the_failed_stage(self) -> None:
         """A step of the failed stage that has not begun does not begin."""
-        assert decide(STEP, strategy=replace(self.HALTED, open_stage=1)) == []
+        assert decide(STEP, strategy=replace(self.HALTED, open_stage=1, any_begun=True)) == []
+
+    def test_step_that_was_withdrawn_keeps_nothing_open(self) -> None:
+        """A halted strategy fails when nothing is in flight or parked, also with waiting steps in the failed stage."""
+        expected = [MoveStrategy(strategy_id=1, from_state="applying", to_state=StrategyState.FAILED)]
+
+        assert expected == decide(STEP, strategy=replace(self.HALTED, open_stage=1))
 
     def test_without_the_option_the_next_stage_starts(self) -> None:
         """Without stop-on-failure a failure holds up nothing (8.2)."""
@@ -111,7 +120,13 @@ class TestStart:
 
     def test_unmanaged(self) -> None:
         """A subcloud that was unmanaged before its step began fails it with the contract's text (8.8)."""
-        expected = MoveStep(step_id=11, version=7, path=(StepState.FAILED,), details="Subcloud site11 is unmanaged.")
+        expected = MoveStep(
+            step_id=11,
+            version=7,
+            path=(StepState.FAILED,),
+            outcome=StepOutcome.FAILED,
+            details="Subcloud site11 is unmanaged.",
+        )
 
         assert [expected] == decide(replace(STEP, managed=False))
 

@@ -25,6 +25,8 @@ STRATEGY_MOVES = {
     ("applying", "fail"): "failed",
     ("aborting", "fail"): "failed",
     ("aborting", "abort_done"): "aborted",
+    # Ours: all its steps were cancelled one by one.
+    ("applying", "abort_done"): "aborted",
     ("initial", "delete"): "deleting",
     ("complete", "delete"): "deleting",
     ("failed", "delete"): "deleting",
@@ -47,11 +49,18 @@ STEP_MOVES = {
     ("prestaging-packages", "fail"): "failed",
     ("prestaging-images", "fail"): "failed",
     ("initial", "abort"): "aborted",
+    # Ours: a cancel.
+    ("initial", "cancel"): "aborted",
+    ("prestage-precheck", "cancel"): "aborted",
+    ("prestage-prepare", "cancel"): "aborted",
+    ("prestaging-packages", "cancel"): "aborted",
+    ("prestaging-images", "cancel"): "aborted",
+    ("unstaging", "cancel"): "aborted",
 }
 STRATEGY_TRIGGERS = ["apply", "abort", "abort_waiting", "complete", "fail", "abort_done", "delete"]
 STEP_TRIGGERS = [
     *("start", "prepare", "stage_packages", "stage_images", "unstage"),
-    *("complete", "skip", "fail", "abort"),
+    *("complete", "skip", "fail", "abort", "cancel"),
 ]
 
 

@@ -1,0 +1,99 @@
+"""Moves of a strategy: its abort, its end, its time limit, and the hold of its failure budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from statemachine.actions import AbortWaiting, Action, EndHolds, MoveStrategy, OpenHold, RequestCancel, StepChange
+from statemachine.admission import is_budget_exceeded, is_halted
+from statemachine.holds import HoldCoverage
+from statemachine.machines import fire_strategy
+from statemachine.rollout import HoldKind, HoldScope, OnTimeLimit
+from statemachine.snapshot import StrategyView
+from statemachine.states import StrategyState
+from statemachine.time_limits import is_time_over, limit_as_caller, strategy_limit_reached
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyMoves:
+    """Actions that follow from the row of a strategy and the aggregates of its steps.
+
+    Attributes:
+        strategy: The strategy.
+
+        holds: Its open holds.
+
+        abort: The change of steps that have not started when it is aborted.
+
+        now: The database's clock, in seconds since the epoch.
+    """
+
+    strategy: StrategyView
+    holds: HoldCoverage
+    abort: StepChange
+    now: float
+
+    def actions(self) -> Iterator[Action]:
+        """Yield the actions, in order."""
+        strategy = self.strategy
+        if strategy.state == StrategyState.ABORT_REQUESTED:
+            yield from self._abort(strategy.cancel_requested_by if strategy.cancel_requested else None)
+        elif strategy.state not in (StrategyState.APPLYING, StrategyState.ABORTING):
+            return
+        elif _is_over(strategy):
+            yield from self._end_holds()
+            yield self._move(strategy.state, _ending(strategy))
+        elif is_time_over(strategy, self.now):
+            yield from self._reach_time_limit(strategy.time_limit_s or 0.0)
+        elif self._has_to_be_held():
+            yield OpenHold(
+                strategy_id=strategy.id,
+                kind=HoldKind.BUDGET,
+                scope=HoldScope.STARTS,
+                reason=f"More sites failed than max-failures, {strategy.max_failures}, allows.",
+            )
+
+    def _has_to_be_held(self) -> bool:
+        strategy = self.strategy
+        is_exceeded = is_budget_exceeded(strategy) and not is_halted(strategy)
+        return is_exceeded and strategy.state == StrategyState.APPLYING and not self.holds.has(HoldKind.BUDGET)
+
+    def _reach_time_limit(self, limit_s: float) -> Iterator[Action]:
+        """Abort, or have what runs cancelled. All of an abort is one plan: a second look would find the limit again."""
+        is_cancel = self.strategy.on_time_limit == OnTimeLimit.CANCEL
+        caller = limit_as_caller(limit_s) if is_cancel else None
+        if self.strategy.state == StrategyState.APPLYING:
+            yield self._move(StrategyState.APPLYING, "abort", strategy_limit_reached(limit_s))
+            yield from self._abort(caller)
+        elif caller is not None and not self.strategy.cancel_requested:
+            yield RequestCancel(strategy_id=self.strategy.id, requested_by=caller)
+
+    def _abort(self, cancelled_by: str | None) -> Iterator[Action]:
+        """Abort steps that have not started, and cancel the others for `cancelled_by`; None: they go on."""
+        strategy_id = self.strategy.id
+        yield AbortWaiting(strategy_id=strategy_id, change=self.abort)
+        if cancelled_by is not None:
+            yield RequestCancel(strategy_id=strategy_id, requested_by=cancelled_by)
+        yield from self._end_holds()
+        yield self._move(StrategyState.ABORT_REQUESTED, "abort_waiting")
+
+    def _end_holds(self) -> Iterator[Action]:
+        if not self.holds.is_empty:
+            yield EndHolds(strategy_id=self.strategy.id)
+
+    def _move(self, state: str, trigger: str, reason: str = "") -> MoveStrategy:
+        to_state = fire_strategy(state, trigger)
+        return MoveStrategy(strategy_id=self.strategy.id, from_state=state, to_state=to_state, reason=reason)
+
+
+def _is_over(strategy: StrategyView) -> bool:
+    """Return whether nothing is left to do; steps of a halted strategy that have not started stay as they are."""
+    return strategy.open_stage is None or (is_halted(strategy) and not strategy.any_begun)
+
+
+def _ending(strategy: StrategyView) -> str:
+    """Return the trigger that ends a strategy: failed over aborted over complete (contract 7.1)."""
+    if strategy.failed_stage is not None:
+        return "fail"
+    return "abort_done" if strategy.any_aborted else "complete"
