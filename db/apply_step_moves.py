@@ -8,9 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Update, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Integer,
+    String,
+    Update,
+    bindparam,
+    delete,
+    false,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from db.errors import StalePlanError
+from db.json_table import given_rows
 from db.phase_spans import reserve_traces
 from db.schema import database_now, runs, secrets, steps
 from db.staged import MovedStep, show_moves
@@ -28,6 +43,26 @@ _START: Final = (
     .where(steps.c.id == bindparam("step"), steps.c.state == bindparam("seen_state"))
     .values(state=bindparam("new_state"), updated_at=_AT, started_at=_AT, version=steps.c.version + 1)
     .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
+)
+# Columns that all queued runs have alike.
+_OF_QUEUED: Final = {
+    "state": literal(RunState.QUEUED),
+    "details": literal(""),
+    "facts": literal({}, JSON),
+    "cancel_requested": false(),
+    "consumed": false(),
+    "dispatched_at": database_now(),
+}
+_NEW_RUNS: Final = given_rows(
+    "new_runs", step_id=BigInteger, preparation_id=BigInteger, phase=String, attempt=Integer, trace=String
+)
+_ADD_RUNS: Final = (
+    insert(runs)
+    .from_select(
+        [*(column.name for column in _NEW_RUNS.c), *_OF_QUEUED],
+        select(*_NEW_RUNS.c, *_OF_QUEUED.values()),
+    )
+    .returning(runs.c.id, runs.c.step_id, runs.c.preparation_id, runs.c.dispatched_at)
 )
 
 
@@ -185,34 +220,33 @@ def new_run(
     phase: StepState, attempt: int, *, step_id: int | None = None, preparation_id: int | None = None
 ) -> dict[str, Any]:
     """Return the values of a queued run, of either a step or a preparation."""
-    return {
-        "step_id": step_id,
-        "preparation_id": preparation_id,
-        "phase": phase,
-        "attempt": attempt,
-        "state": RunState.QUEUED,
-        "details": "",
-        "facts": {},
-        "cancel_requested": False,
-        "consumed": False,
-    }
+    return {"step_id": step_id, "preparation_id": preparation_id, "phase": phase, "attempt": attempt}
 
 
 def add_runs(work: UnitOfWork, rows: Sequence[dict[str, Any]]) -> list[RunIds]:
-    """Add queued runs and the messages that dispatch them to workers; return them in the order of `rows`."""
+    """Add queued runs and the messages that dispatch them to workers; return them in the order of `rows`.
+
+    Ids follow that order. Each step and each preparation has one row at most.
+    """
     if not rows:
         return []
-    statement = insert(runs).returning(runs.c.id, sort_by_parameter_order=True)
-    now = float(work.connection.execute(select(database_now())).scalar_one())
     traces = reserve_traces(work.connection, work.tracer, rows)
-    values = [{**row, "dispatched_at": now, "trace": trace} for row, trace in zip(rows, traces, strict=True)]
-    ids = work.connection.execute(statement, values).scalars()
-    added = [
-        RunIds(id=run_id, phase=row["phase"], attempt=row["attempt"], trace=row["trace"], dispatched_epoch=now)
-        for row, run_id in zip(values, ids, strict=True)
-    ]
-    for run in added:
-        work.enqueue(PHASES[run.phase].actor, [run.id], trace=run.trace)
+    values = [{**row, "trace": trace} for row, trace in zip(rows, traces, strict=True)]
+    written = work.connection.execute(_ADD_RUNS, {"new_runs": values})
+    known = {(row.step_id, row.preparation_id): row for row in written}
+    added = []
+    for row in values:
+        run = known[row["step_id"], row["preparation_id"]]
+        added.append(
+            RunIds(
+                id=run.id,
+                phase=row["phase"],
+                attempt=row["attempt"],
+                trace=row["trace"],
+                dispatched_epoch=run.dispatched_at,
+            )
+        )
+        work.enqueue(PHASES[row["phase"]].actor, [run.id], trace=row["trace"])
     work.dispatched += added
     return added
 

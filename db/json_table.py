@@ -1,0 +1,50 @@
+"""Rows as one parameter of a statement, so that its text is the same for any number of them.
+
+Both SQLAlchemy and the database prepare such a statement once. The planner expects a hundred rows, with or without
+statistics of the tables, and so finds the rows of tables that they name by an index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BindParameter, ColumnClause, TableValuedAlias, bindparam, column
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+
+class json_table(FunctionElement[Any]):  # noqa: N801 - reads as an SQL function
+    """A JSON list of objects as rows; its arguments are the list and the columns."""
+
+    inherit_cache = True
+
+
+def given_rows(parameter: str, **columns: type[TypeEngine[Any]] | TypeEngine[Any]) -> TableValuedAlias:
+    """Return the rows of a parameter, which is a list of objects, as a table of `columns`, in the order of the list.
+
+    A key that an object lacks is null.
+    """
+    named = [column(name, kind) for name, kind in columns.items()]
+    table = json_table(bindparam(parameter, type_=JSON), *named)
+    return table.table_valued(*(column(one.name, one.type) for one in named), name=parameter)
+
+
+@compiles(json_table, "postgresql")
+def _postgresql_table(element: json_table, compiler: SQLCompiler, **options: Any) -> str:
+    given, columns = _parts(element)
+    typed = ", ".join(f"{one.name} {compiler.dialect.type_compiler_instance.process(one.type)}" for one in columns)
+    return f"ROWS FROM (json_to_recordset({compiler.process(given, **options)}) AS ({typed}))"
+
+
+@compiles(json_table, "sqlite")
+def _sqlite_table(element: json_table, compiler: SQLCompiler, **options: Any) -> str:
+    given, columns = _parts(element)
+    read = ", ".join(f"json_extract(value, '$.{one.name}') AS {one.name}" for one in columns)
+    return f"(SELECT {read} FROM json_each({compiler.process(given, **options)}))"  # noqa: S608 - names of columns
+
+
+def _parts(element: json_table) -> tuple[BindParameter[Any], list[ColumnClause[Any]]]:
+    given, *columns = element.clauses
+    return given, columns  # type: ignore[return-value]
