@@ -11,13 +11,12 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.ansible_installation import set_environment
 from runner.child_reporter import ReportSender
-from runner.interface import PlaybookJob
 from runner.private_dir import PrivateDir
 from runner.process_limits import forbid_memory_dumps, limit_memory
 from runner.processes import RUN_OPTION
@@ -52,41 +51,24 @@ def main(arguments: Sequence[str] | None = None, loaded: LoadedAnsible | None = 
     orders, reports = take_pipes()
     adopt_orphans()
     limit_memory(options.process_memory_bytes)
-    on_job = _fork_playbook(loaded) if loaded is not None else _ignore
-    place, program = PrivateDir(options.private_dir), options.ansible_playbook
-    host_run(place, orders, reports, program, options.silence_limit_s, on_job)
+    if loaded is not None:
+        _fork_playbook(loaded)
+    host_run(PrivateDir(options.private_dir), orders, reports, options.ansible_playbook, options.silence_limit_s)
     # Not a normal exit: threads of libraries must not hold the process back.
     os._exit(0)
 
 
-def _ignore(job: PlaybookJob) -> None:
-    """Do nothing about a job."""
-
-
-def _fork_playbook(loaded: LoadedAnsible) -> Callable[[PlaybookJob], None]:
-    """Fork the process of the playbook, while this one has one thread; return what to call with the job."""
+def _fork_playbook(loaded: LoadedAnsible) -> None:
+    """Fork the process of the playbook, while this one has one thread, and have ansible-runner use it."""
     import ansible_runner.runner  # noqa: PLC0415
 
     from runner.preload.run_process import ForkedPexpect, RunProcess  # noqa: PLC0415
 
-    forked = ForkedPexpect(RunProcess(loaded))
-    ansible_runner.runner.pexpect = forked
-
-    def expect(job: PlaybookJob) -> None:
-        forked.playbook = job.playbook
-
-    return expect
+    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(loaded))
 
 
-def host_run(  # noqa: PLR0913, PLR0917
-    place: PrivateDir,
-    orders: int,
-    reports: int,
-    ansible_playbook: Path,
-    silence_limit_s: float,
-    on_job: Callable[[PlaybookJob], None],
-) -> None:
-    """Wait for the job, call `on_job` with it, run it, report; returns at once when there will be none."""
+def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Path, silence_limit_s: float) -> None:
+    """Wait for the job, run it, report; returns at once when there will be none."""
     reported = threading.Event()
 
     def leave() -> None:
@@ -111,7 +93,6 @@ def host_run(  # noqa: PLR0913, PLR0917
         return
     join_trace(job.traceparent)
     join_set(is_ours=job.is_ours)
-    on_job(job)
     reporter = ReportSender(reports)
     reporter.send(Accepted())
     ended = PlaybookRun(job, place, watchdog, reporter, ansible_playbook).run(ansible_runner.run)

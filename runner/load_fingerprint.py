@@ -49,14 +49,6 @@ def ansible_fingerprint(ansible: AnsibleInstallation, places: Sequence[Path] = (
     return digest.hexdigest()
 
 
-def set_fingerprint(directory: Path) -> str:
-    """Return a digest that changes with every file of the set in `directory`."""
-    digest = sha256()
-    for entry in _set_files(directory):
-        digest.update(entry.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
 class LoadedSets:
     """Remembers in a directory, which only this user can write, the fingerprints of sets that loaded."""
 

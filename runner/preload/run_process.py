@@ -25,7 +25,7 @@ import pexpect
 from ptyprocess import PtyProcess
 
 from runner.preload.ansible_state import differs, local_tmp, renew
-from runner.preload.module_cache import ModuleCache
+from runner.preload.module_cache import share_modules
 
 _ROWS, _COLUMNS = 24, 80
 
@@ -65,24 +65,15 @@ class RunProcess:
         self._orders.close()
         os.waitpid(self.pid, 0)
 
-    def begin(
-        self, arguments: Sequence[str], directory: str, environment: Mapping[str, str], playbook: Path | None
-    ) -> int:
+    def begin(self, arguments: Sequence[str], directory: str, environment: Mapping[str, str]) -> int:
         """Have it run ansible-playbook with these arguments; return the descriptor of its terminal.
-
-        Runs of `playbook` share the modules that they build; None: this run shares nothing.
 
         Raises:
             OSError: It is gone.
         """
         ours, terminal = os.openpty()
         try:
-            order = {
-                "arguments": list(arguments),
-                "directory": directory,
-                "environment": dict(environment),
-                "playbook": str(playbook) if playbook is not None else None,
-            }
+            order = {"arguments": list(arguments), "directory": directory, "environment": dict(environment)}
             socket.send_fds(self._orders, [b"\n"], [terminal])
             self._orders.sendall(json.dumps(order).encode())
             self._orders.close()
@@ -98,20 +89,16 @@ class ForkedPexpect:
     """Stand-in for the module pexpect in ansible-runner: `spawn` takes the process that waits instead of a new one.
 
     Everything else of pexpect is as it is: terminal, reading, waiting for the end.
-
-    Attributes:
-        playbook: Whose runs share the modules that they build, if any.
     """
 
     def __init__(self, process: RunProcess) -> None:
-        self.playbook: Path | None = None
         self._process: RunProcess | None = process
 
     def spawn(self, command: str, arguments: list[str], **options: Any) -> pexpect.spawn:
         """Return the run as `pexpect.spawn` would; it is executed where the waiting process cannot take it."""
         process, self._process = self._process, None
         if process is not None and process.can_take(options.get("env") or {}):
-            return _ForkedSpawn(process, self.playbook, command, arguments, **options)
+            return _ForkedSpawn(process, command, arguments, **options)
         if process is not None:
             process.dismiss()
         return pexpect.spawn(command, arguments, **options)
@@ -122,18 +109,15 @@ class ForkedPexpect:
 
 
 class _ForkedSpawn(pexpect.spawn):  # type: ignore[misc]
-    def __init__(
-        self, process: RunProcess, playbook: Path | None, command: str, arguments: list[str], **options: Any
-    ) -> None:
+    def __init__(self, process: RunProcess, command: str, arguments: list[str], **options: Any) -> None:
         self._forked = process
-        self._playbook = playbook
         super().__init__(command, arguments, **options)
 
     def _spawnpty(self, args: list[Any], **options: Any) -> PtyProcess:
         words = [os.fsdecode(word) for word in args]
         environment = {os.fsdecode(key): os.fsdecode(value) for key, value in options["env"].items()}
         try:
-            terminal = self._forked.begin(words, os.fsdecode(options["cwd"]), environment, self._playbook)
+            terminal = self._forked.begin(words, os.fsdecode(options["cwd"]), environment)
         except OSError:
             return super()._spawnpty(args, **options)
         return PtyProcess(self._forked.pid, terminal)
@@ -150,9 +134,8 @@ def _wait_and_play(orders: socket.socket, loaded: LoadedAnsible) -> NoReturn:
             os.environ.clear()
             os.environ.update(order["environment"])
             renew(loaded.environment)
-            playbook = order["playbook"]
-            cache = ModuleCache(loaded.modules, Path(playbook), local_tmp()) if playbook is not None else None
-            code = _play(order["arguments"], cache)
+            share_modules(loaded.modules, local_tmp())
+            code = _play(order["arguments"])
     except BaseException:  # noqa: BLE001
         sys.excepthook(*sys.exc_info())
     finally:
@@ -208,19 +191,15 @@ def _restore_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _play(arguments: Sequence[str], cache: ModuleCache | None) -> int:
+def _play(arguments: Sequence[str]) -> int:
     from ansible.cli.playbook import main  # noqa: PLC0415
 
     sys.argv = list(arguments)
-    if cache is not None:
-        cache.offer()
     try:
         main()
         code: Any = 0
     except SystemExit as end:
         code = end.code
-    if cache is not None:
-        cache.keep()
     atexit._run_exitfuncs()  # noqa: SLF001
     if code is None:
         return 0

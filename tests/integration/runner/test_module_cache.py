@@ -1,8 +1,9 @@
-"""Modules of Ansible that a run has built for its site are used by the next runs of its playbook, and never stale."""
+"""Modules that a run has built for its site are used by the next runs, and never stale."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,25 @@ PING = """
   tasks:
     - {ping: {}, register: answer}
     - {debug: {msg: "{{ answer.ping }}"}}
+"""
+ANSWERING = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {own: {}, register: asked}
+    - {debug: {msg: "{{ asked.answer }}"}}
+"""
+IN_ROLE = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {include_role: {name: "{{ name }}"}}
+    - {debug: {msg: "{{ asked.answer }}"}}
+"""
+OWN = """\
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ours import ANSWER
+AnsibleModule(argument_spec={}).exit_json(answer="greeting" + ANSWER)
 """
 # What the module `ping` needs of it.
 BASIC = """
@@ -55,42 +75,90 @@ def shared_modules(run_root: Path) -> dict[str, int]:
     return {path.name: path.stat().st_ino for path in run_root.glob("*/*/ansible*")}
 
 
-def test_a_module_of_ansible_is_built_once(
+def write(file: Path, content: str) -> None:
+    """Write a file in place, with the times that it had: only its content tells that it is another."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    before = file.stat() if file.exists() else None
+    file.write_text(content)
+    if before is not None:
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_modules_are_built_once(
     supervisor: Supervisor, make_job: MakeJob, results: Results, run_root: Path, tmp_path: Path
 ) -> None:
-    """The second run of a playbook uses the module that the first has built; those of the set are its own affair."""
-    place = tmp_path / "set"
-    (place / "library").mkdir(parents=True)
-    (place / "library" / "own.py").write_text(
-        "from ansible.module_utils.basic import AnsibleModule\nAnsibleModule(argument_spec={}).exit_json()\n"
-    )
-    playbook = place / "playbook.yml"
-    playbook.write_text(LISTING)
-    message(supervisor, results, make_job(LISTING, playbook=playbook))
+    """The second run uses the modules that the first has built: Ansible's and those beside the playbook."""
+    write(tmp_path / "library" / "own.py", OWN)
+    write(tmp_path / "module_utils" / "ours.py", "ANSWER = 'one'\n")
+    message(supervisor, results, make_job(LISTING))
     first = shared_modules(run_root)
-    listing = message(supervisor, results, make_job(LISTING, run_id=2, playbook=playbook))
+    listing = message(supervisor, results, make_job(LISTING, run_id=2))
 
-    assert ["ansible.modules.command"] == [name.partition("-")[0] for name in first]
+    assert {"ansible.legacy.own", "ansible.modules.command"} == {name.partition("-")[0] for name in first}
     assert first == shared_modules(run_root)
     assert all(f"{number} {name}" in listing for name, number in first.items())
     assert {0o700} == {path.stat().st_mode & 0o777 for path in [*run_root.glob("*/"), *run_root.glob("*/*/")]}
+
+
+def test_a_byte_of_a_module_util_counts(
+    supervisor: Supervisor, make_job: MakeJob, results: Results, tmp_path: Path
+) -> None:
+    """A module and its utils are those of now, though only one byte differs, and neither time nor size."""
+    answers = []
+    for run_id, (greeting, answer) in enumerate((("a", "1"), ("a", "2"), ("b", "2"), ("a", "1")), start=1):
+        write(tmp_path / "library" / "own.py", OWN.replace("greeting", greeting))
+        write(tmp_path / "module_utils" / "ours.py", f"ANSWER = '{answer}'\n")
+        answers.append(message(supervisor, results, make_job(ANSWERING, run_id=run_id)))
+
+    assert ["a1", "a2", "b2", "a1"] == answers
+
+
+def test_modules_of_collections_are_never_stale(
+    supervisor: Supervisor, make_job: MakeJob, results: Results, run_root: Path, tmp_path: Path
+) -> None:
+    """Modules of a collection are shared, unless they have imported from another one; both are those of now."""
+    place = tmp_path / "collections" / "ansible_collections" / "own"
+    util = "from ansible_collections.own.{}.plugins.module_utils.ours import ANSWER"
+    answers = []
+    for run_id, answer in enumerate(("1", "2"), start=1):
+        write(place / "tools" / "plugins" / "module_utils" / "ours.py", f"ANSWER = '{answer}'\n")
+        for name in ("tools", "others"):
+            module = OWN.replace("from ansible.module_utils.ours import ANSWER", util.format("tools"))
+            write(place / name / "plugins" / "modules" / "ask.py", module)
+        for name in ("tools", "others"):
+            job = make_job(ANSWERING.replace("own:", f"own.{name}.ask:"), run_id=2 * run_id + (name == "others"))
+            answers.append(message(supervisor, results, job))
+
+    assert ["greeting1", "greeting1", "greeting2", "greeting2"] == answers
+    assert {"tools"} == {name.split(".")[2] for name in shared_modules(run_root) if name.startswith("ansible_coll")}
+
+
+def test_roles_do_not_get_modules_of_each_other(
+    supervisor: Supervisor, make_job: MakeJob, results: Results, tmp_path: Path
+) -> None:
+    """Where modules of two roles have one name, each role runs its own, with the utils of the roles that are loaded."""
+    for name in ("first", "second"):
+        write(tmp_path / "roles" / name / "library" / "own.py", OWN.replace("greeting", name))
+        write(tmp_path / "roles" / name / "module_utils" / "ours.py", f"ANSWER = ' {name}'\n")
+        write(tmp_path / "roles" / name / "tasks" / "main.yml", "- {own: {}, register: asked}\n")
+    answers = [
+        message(supervisor, results, make_job(IN_ROLE, run_id=run_id, extra_vars={"name": name}))
+        for run_id, name in enumerate(("first", "second", "first"), start=1)
+    ]
+
+    assert ["first first", "second second", "first first"] == answers
 
 
 def test_shared_modules_are_never_stale(
     supervisor: Supervisor, make_job: MakeJob, results: Results, tmp_path: Path
 ) -> None:
     """What a set has put beside its playbooks is packed with modules from the next run on, and no longer than that."""
-    place = tmp_path / "set"
-    place.mkdir()
-    playbook = place / "playbook.yml"
-    playbook.write_text(PING)
     answers = []
     for run_id in range(1, 7):
         if run_id == 3:
-            (place / "module_utils").mkdir()
-            (place / "module_utils" / "basic.py").write_text(BASIC)
+            write(tmp_path / "module_utils" / "basic.py", BASIC)
         if run_id == 5:
-            shutil.rmtree(place / "module_utils")
-        answers.append(message(supervisor, results, make_job(PING, run_id=run_id, playbook=playbook)))
+            shutil.rmtree(tmp_path / "module_utils")
+        answers.append(message(supervisor, results, make_job(PING, run_id=run_id)))
 
     assert ["pong", "pong", "of the set", "of the set", "pong", "pong"] == answers
