@@ -15,6 +15,7 @@ from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
 from runner.process_limits import forbid_memory_dumps
 from service.error_sentences import error_sentence
+from service.lifecycle import freeze_heap
 from service.roles import ProcessRole
 from service.startup_checks import startable_settings
 from service.wiring import Process, build
@@ -44,6 +45,7 @@ class ProcessLife(Middleware):
                 f"Playbooks cannot be run: {error}. One process runs as one worker: use -p 1, and set"
                 " PRESTAGER_WORKER_NAME where several run on one machine."
             ) from error
+        freeze_heap()
         _log.info("service.ready", roles=sorted(_ROLES))
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:

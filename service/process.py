@@ -22,6 +22,7 @@ from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenErr
 from service.api_server import api_server, build_authenticator
 from service.database import only_instance
 from service.errors import StartError
+from service.lifecycle import freeze_heap
 from service.monitoring import is_alive, monitoring
 from service.readiness import ReadinessReporter, process_checks
 from service.roles import ALL_ROLES, ProcessRole
@@ -83,6 +84,7 @@ class _Service:
     async def _run(self) -> None:
         async with self._monitor(), self._stopped_at_end(), self._api() as url:
             await self._start()
+            freeze_heap()
             async with self._probe():
                 if url is not None:
                     await self._welcome(url)

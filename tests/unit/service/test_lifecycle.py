@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from runner.fake import FakeRunner
+from service.dramatiq_process import ProcessLife
 from service.lifecycle import Lifecycle, Part, nothing
 from service.messaging import AmqpMessaging
 from service.process import _Service
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.wiring import Process, build
+
+
+@pytest.fixture
+def heap() -> Iterator[None]:
+    """Have the heap of the tests collected again afterwards."""
+    yield
+    gc.unfreeze()
+
 
 WORKER_ENDS = ["worker.drain", "webhooks.drain", "worker.stop", "relay.stop", "webhooks.stop"]
 
@@ -216,3 +226,28 @@ async def test_a_second_signal_waits_for_no_part(tmp_path: Path, monkeypatch: py
 
     assert [] == first
     assert [128 + signal.SIGTERM] == ended
+
+
+@pytest.mark.usefixtures("heap")
+async def test_a_started_process_collects_only_what_came_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process made before it is ready is never looked at again by the garbage collector."""
+    process = replace(built(tmp_path, listen="127.0.0.1:0"), lifecycle=Lifecycle([]))
+    service = _Service(process)
+    monkeypatch.setattr(service, "_listen_to_signals", service._stop.set)
+
+    await service.run()
+    frozen_count = gc.get_freeze_count()
+    await asyncio.to_thread(process.database.close)
+
+    assert frozen_count > len(gc.get_objects())
+
+
+@pytest.mark.usefixtures("heap")
+def test_a_process_of_dramatiq_collects_only_what_came_later(tmp_path: Path) -> None:
+    """So it is under Dramatiq's own command."""
+    process = replace(built(tmp_path), lifecycle=Lifecycle([]))
+    process.database.close()
+
+    ProcessLife(process).after_process_boot(process.messaging.broker)
+
+    assert gc.get_freeze_count() > len(gc.get_objects())
