@@ -11,13 +11,16 @@ from typing import Any, Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     ColumnElement,
     Integer,
     String,
     Update,
     bindparam,
+    case,
     delete,
     false,
+    func,
     insert,
     literal,
     select,
@@ -44,6 +47,48 @@ _START: Final = (
     .values(state=bindparam("new_state"), updated_at=_AT, started_at=_AT, version=steps.c.version + 1)
     .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
 )
+_MOVES: Final = given_rows(
+    "moves",
+    step_id=BigInteger,
+    seen_version=Integer,
+    run_id=BigInteger,
+    state=String,
+    details=String,
+    outcome=String,
+    attempt=Integer,
+    preparing=Boolean,
+    ended=Boolean,
+)
+# A move without a state leaves state and details as they are.
+_MOVE: Final = (
+    update(steps)
+    .where(steps.c.id == _MOVES.c.step_id, steps.c.version == _MOVES.c.seen_version)
+    .values(
+        run_id=_MOVES.c.run_id,
+        state=func.coalesce(_MOVES.c.state, steps.c.state),
+        details=func.coalesce(_MOVES.c.details, steps.c.details),
+        outcome=_MOVES.c.outcome,
+        attempt=_MOVES.c.attempt,
+        preparing=_MOVES.c.preparing,
+        updated_at=_AT,
+        finished_at=case((_MOVES.c.ended, _AT), else_=steps.c.finished_at),
+        version=steps.c.version + 1,
+    )
+    .returning(
+        steps.c.id,
+        steps.c.strategy_id,
+        steps.c.subcloud_id,
+        steps.c.subcloud_name,
+        steps.c.stage,
+        steps.c.type,
+        steps.c.release,
+        steps.c.from_version,
+    )
+)
+_ENDED: Final = given_rows("ended", step_id=BigInteger)
+_WIPE: Final = delete(secrets).where(secrets.c.step_id.in_(select(_ENDED.c.step_id)))
+_PROCESSED: Final = given_rows("processed", run_id=BigInteger)
+_CONSUME: Final = update(runs).where(runs.c.id == _PROCESSED.c.run_id).values(consumed=True)
 # Columns that all queued runs have alike.
 _OF_QUEUED: Final = {
     "state": literal(RunState.QUEUED),
@@ -90,12 +135,9 @@ class StepWriter:
             [new_run(move.run_phase, move.attempt, step_id=move.step_id) for move in starting if move.run_phase],
         )
         run_of = dict(zip((move.step_id for move in starting), added, strict=True))
-        changed = [(move, run_of[move.step_id].id if move.step_id in run_of else None) for move in moves]
-        for with_path, ended in ((False, False), (True, False), (True, True)):
-            self._update_steps([one for one in changed if _shape(one[0]) == (with_path, ended)], with_path, ended)
-        moved = self._moved([move for move in moves if move.path])
+        moved = self._update_steps(moves, {step_id: run.id for step_id, run in run_of.items()})
         show_moves(self._work, moved)
-        self._wipe_standalone_secrets([move.step_id for move in moves if _shape(move)[1]])
+        self._wipe_standalone_secrets([one for one in moved if _ends(one.move)])
         self._emit_moves(moved, run_of)
 
     def start(self, step_id: int, change: StepChange, run: RunIds) -> None:
@@ -129,61 +171,32 @@ class StepWriter:
             .values(state=change.to_state, updated_at=self._at, version=steps.c.version + 1)
         )
 
-    def _update_steps(self, moves: Sequence[tuple[MoveStep, int | None]], with_path: bool, ended: bool) -> None:  # noqa: FBT001
-        if not moves:
-            return
-        values: dict[str, Any] = {
-            "run_id": bindparam("new_run_id"),
-            "updated_at": self._at,
-            "version": steps.c.version + 1,
-        }
-        if with_path:
-            values |= {"state": bindparam("new_state"), "details": bindparam("new_details")}
-        if ended:
-            values["finished_at"] = self._at
-        statement = (
-            update(steps)
-            .where(steps.c.id == bindparam("step_id"), steps.c.version == bindparam("seen_version"))
-            .values(values)
-        )
-        result = self._connection.execute(
-            statement,
-            [
-                {
-                    "step_id": move.step_id,
-                    "seen_version": move.version,
-                    "new_run_id": run_id,
-                    **({"new_state": move.path[-1], "new_details": move.details} if with_path else {}),
-                }
-                for move, run_id in moves
-            ],
-        )
-        if result.rowcount != len(moves):
+    def _update_steps(self, moves: Sequence[MoveStep], run_ids: Mapping[int, int]) -> list[MovedStep]:
+        """Write all moves; return those that change the state of their step, in the order of `moves`."""
+        given = [
+            {
+                "step_id": move.step_id,
+                "seen_version": move.version,
+                "run_id": run_ids.get(move.step_id),
+                "state": move.path[-1] if move.path else None,
+                "details": move.details if move.path else None,
+                "outcome": move.outcome,
+                "attempt": move.attempt,
+                "preparing": move.preparing,
+                "ended": _ends(move),
+            }
+            for move in moves
+        ]
+        rows = {row.id: row for row in self._connection.execute(_MOVE, {"moves": given, "at_moment": self._at})}
+        if len(rows) != len(moves):
             raise StalePlanError
+        return [MovedStep(move=move, step=rows[move.step_id]) for move in moves if move.path]
 
-    def _moved(self, moves: Sequence[MoveStep]) -> list[MovedStep]:
-        if not moves:
-            return []
-        query = select(
-            steps.c.id,
-            steps.c.strategy_id,
-            steps.c.subcloud_id,
-            steps.c.subcloud_name,
-            steps.c.stage,
-            steps.c.type,
-            steps.c.release,
-            steps.c.from_version,
-        )
-        rows = self._connection.execute(query.where(steps.c.id.in_([move.step_id for move in moves])))
-        known = {row.id: row for row in rows}
-        return [MovedStep(move=move, step=known[move.step_id]) for move in moves]
-
-    def _wipe_standalone_secrets(self, step_ids: Sequence[int]) -> None:
-        if step_ids:
-            self._connection.execute(
-                delete(secrets).where(secrets.c.step_id == bindparam("ended_step")),
-                [{"ended_step": step_id} for step_id in step_ids],
-            )
+    def _wipe_standalone_secrets(self, ended: Sequence[MovedStep]) -> None:
+        """Wipe the secrets of ended steps without a strategy; the end of a strategy wipes its own."""
+        standalone = [{"step_id": one.step.id} for one in ended if one.step.strategy_id is None]
+        if standalone:
+            self._connection.execute(_WIPE, {"ended": standalone})
 
     def _emit_moves(self, moved: Sequence[MovedStep], run_of: Mapping[int, RunIds]) -> None:
         if not moved:
@@ -211,9 +224,8 @@ class StepWriter:
         }
 
 
-def _shape(move: MoveStep) -> tuple[bool, bool]:
-    """Return whether a move changes the state and whether it ends the step; moves of one shape share a statement."""
-    return bool(move.path), bool(move.path) and move.path[-1] in TERMINAL_STEPS
+def _ends(move: MoveStep) -> bool:
+    return bool(move.path) and move.path[-1] in TERMINAL_STEPS
 
 
 def new_run(
@@ -254,8 +266,5 @@ def add_runs(work: UnitOfWork, rows: Sequence[dict[str, Any]]) -> list[RunIds]:
 def mark_processed(work: UnitOfWork, run_ids: Sequence[int]) -> None:
     """Mark finished runs as consumed: no later snapshot has them. A repeat changes nothing."""
     if run_ids:
-        work.connection.execute(
-            update(runs).where(runs.c.id == bindparam("consumed_run")).values(consumed=True),
-            [{"consumed_run": run_id} for run_id in run_ids],
-        )
+        work.connection.execute(_CONSUME, {"processed": [{"run_id": run_id} for run_id in run_ids]})
         work.completed += run_ids

@@ -11,6 +11,7 @@ from statemachine.actions import (
     MoveStep,
     MoveStrategy,
 )
+from statemachine.rollout import StepOutcome
 from statemachine.states import RunOutcome, StepState, StrategyState
 from tests.integration.db.db_rows import AT, InstallationRows
 
@@ -206,6 +207,27 @@ class TestSteps:
         for one, phase in ((2, "prestage-precheck"), (4, "prestaging-images")):
             run = installation.run(installation.step(one).run_id)
             assert (ids[one], phase) == (run.step_id, run.phase)
+
+    def test_move_without_a_run(self, installation: InstallationRows) -> None:
+        """A step that stays without a run keeps state and details, and the row has its next attempt and its place."""
+        installation.add_strategy({1: 1, 2: 1})
+        installation.connection.execute(update(steps).values(state="prestaging-packages", details="so far"))
+        ids = [installation.step(one).id for one in (1, 2)]
+        installation.carry_out(
+            MoveStep(step_id=ids[0], version=1, attempt=2, preparing=True),
+            MoveStep(step_id=ids[1], version=1, path=(StepState.FAILED,), details="why", outcome=StepOutcome.FAILED),
+        )
+        stays, ended = installation.step(1), installation.step(2)
+
+        assert ("prestaging-packages", "so far", None, 2, True) == (
+            stays.state,
+            stays.details,
+            stays.run_id,
+            stays.attempt,
+            stays.preparing,
+        )
+        assert (None, None, 2) == (stays.outcome, stays.finished_at, stays.version)
+        assert ("failed", AT) == (ended.outcome, ended.finished_at)
 
     def test_removed_subcloud(self, installation: InstallationRows) -> None:
         """A step whose subcloud is gone fails like an unmanaged one, and hurts nothing."""

@@ -16,7 +16,7 @@ from db.schema import runs, steps
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import AbortWaiting
 from statemachine.plan import plan
-from statemachine.states import PLAYBOOK_PHASES
+from statemachine.states import PLAYBOOK_PHASES, RunOutcome
 from tests.integration.db.db_rows import ABORT, AT, LIMITS, InstallationRows, sent_statements
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -121,8 +121,34 @@ def sent_by_moves(database: Database, count: int) -> list[str]:
 
 
 def test_statements_do_not_grow_with_the_stage(database: Database, second_database: Database) -> None:
-    """Moving four steps or four hundred takes the same statements, for rows go in batches."""
-    assert len(sent_by_moves(database, 4)) == len(sent_by_moves(second_database, 400))
+    """Moving four steps or four hundred takes statements of the same texts, which are prepared once."""
+    assert sent_by_moves(database, 4) == sent_by_moves(second_database, 400)
+
+
+def wiped_by_ends(database: Database, *, is_standalone: bool) -> int:
+    """Return how many statements about secrets a pass sends that ends two prestages."""
+    with database.write() as connection:
+        installation = InstallationRows(connection)
+        installation.add_subclouds(3)
+        if is_standalone:
+            installation.add_standalone(1)
+            installation.add_standalone(2)
+        else:
+            installation.add_strategy({1: 1, 2: 1, 3: 1})
+        installation.coordinate()
+        for run_id in installation.queued()[:2]:
+            installation.claim(run_id)
+            installation.finish(run_id, RunOutcome.FAILED)
+        with sent_statements(database.writer_engine) as sent:
+            installation.coordinate()
+        assert ["failed", "failed"] == installation.states()[:2]
+    return sum(text.startswith("DELETE FROM secrets") for text, _ in sent)
+
+
+@pytest.mark.parametrize(("is_standalone", "expected"), [(False, 0), (True, 1)])
+def test_secrets_are_wiped_where_there_are_any(database: Database, is_standalone: bool, expected: int) -> None:
+    """The ends of standalone prestages wipe their secrets in one statement; a step of a strategy has none to wipe."""
+    assert expected == wiped_by_ends(database, is_standalone=is_standalone)
 
 
 def test_abort_reaches_every_waiting_step(connection: Connection) -> None:
