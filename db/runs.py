@@ -6,17 +6,17 @@ first worker is fenced and drops the result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Executable, and_, bindparam, func, insert, or_, select, update
 
 from db.apply_step_moves import StepWriter
 from db.inventory import WORK
 from db.live_output import UnsavedTail
-from db.schema import database_now, preparations, run_outputs, runs, secrets, steps, strategies, subclouds
+from db.schema import database_now, is_among, preparations, run_outputs, runs, secrets, steps, strategies, subclouds
 from db.unit_of_work import RunIds, UnitOfWork
 from statemachine.plan import start_of
 from statemachine.snapshot import LEASE_S
@@ -146,9 +146,15 @@ _OTHER_WORK: Final = (
     )
     .limit(1)
 )
+_MINE: Final = (
+    select(runs.c.id, runs.c.step_id)
+    .where(is_among(runs.c.id, "wanted_runs"), _HELD)
+    .order_by(runs.c.id)
+    .with_for_update()
+)
 _FINISH: Final = (
     update(runs)
-    .where(_WANTED_RUN, _HELD)
+    .where(_WANTED_RUN)
     .values(
         state=RunState.FINISHED,
         outcome=bindparam("new_outcome"),
@@ -157,7 +163,6 @@ _FINISH: Final = (
         lease_until=None,
         finished_at=_AT,
     )
-    .returning(runs.c.step_id)
 )
 _WORKED: Final = (
     update(steps)
@@ -165,6 +170,7 @@ _WORKED: Final = (
     .values(worked_s=steps.c.worked_s + bindparam("ended_s", type_=steps.c.worked_s.type))
 )
 _FOUND: Final = _WORKED.values(from_version=bindparam("new_version"), oam_address=bindparam("new_address"))
+_ADD_OUTPUT: Final = insert(run_outputs)
 
 
 def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> RunAssignment | None:
@@ -257,36 +263,55 @@ def hand_back(connection: Connection, run_id: int, owner: str) -> None:
     )
 
 
-def finish(connection: Connection, report: RunResult, owner: str, at: datetime) -> bool:
-    """Record the result of a run; False, with nothing written, when `owner` does not hold the run any more."""
-    done = connection.execute(
-        _FINISH,
-        {
-            "wanted_run": report.run_id,
-            "by_owner": owner,
-            "at_moment": at,
-            "new_outcome": report.outcome,
-            "new_details": report.details,
-            "new_facts": dict(report.facts),
-        },
-    ).one_or_none()
-    if done is None:
-        return False
-    worked = {"step": done.step_id, "ended_s": report.worked_s}
-    if done.step_id is not None and report.from_version is not None:
-        connection.execute(_FOUND, worked | {"new_version": report.from_version, "new_address": report.oam_address})
-    elif done.step_id is not None and report.worked_s:
-        connection.execute(_WORKED, worked)
-    if report.output:
-        connection.execute(
-            insert(run_outputs).values(
-                run_id=report.run_id,
-                content=report.output,
-                left_out_at_bytes=report.left_out_at_bytes,
-                left_out_bytes=report.left_out_bytes,
-            )
-        )
-    return True
+def finish_runs(connection: Connection, reports: Sequence[RunResult], owner: str, at: datetime) -> frozenset[int]:
+    """Record the results of runs, one of each; return the ids of those that `owner` holds, the others are not written.
+
+    The number of statements does not depend on that of the runs.
+    """
+    wanted = {"wanted_runs": [one.run_id for one in reports], "by_owner": owner}
+    step_of = {row.id: row.step_id for row in connection.execute(_MINE, wanted)}
+    mine = [one for one in reports if one.run_id in step_of]
+    of_steps = [one for one in mine if step_of[one.run_id] is not None]
+    found = [one for one in of_steps if one.from_version is not None]
+    _write_each(connection, _FINISH, [_ended(one, at) for one in mine])
+    _write_each(connection, _FOUND, [_worked(one, step_of) | _seen(one) for one in found])
+    _write_each(
+        connection, _WORKED, [_worked(one, step_of) for one in of_steps if one.worked_s and one.from_version is None]
+    )
+    _write_each(connection, _ADD_OUTPUT, [_kept_output(one) for one in mine if one.output])
+    return frozenset(step_of)
+
+
+def _write_each(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _ended(report: RunResult, at: datetime) -> dict[str, Any]:
+    return {
+        "wanted_run": report.run_id,
+        "at_moment": at,
+        "new_outcome": report.outcome,
+        "new_details": report.details,
+        "new_facts": dict(report.facts),
+    }
+
+
+def _worked(report: RunResult, step_of: Mapping[int, int | None]) -> dict[str, Any]:
+    return {"step": step_of[report.run_id], "ended_s": report.worked_s}
+
+
+def _seen(report: RunResult) -> dict[str, Any]:
+    return {"new_version": report.from_version, "new_address": report.oam_address}
+
+
+def _kept_output(report: RunResult) -> dict[str, Any]:
+    return {
+        "run_id": report.run_id,
+        "content": report.output,
+        "left_out_at_bytes": report.left_out_at_bytes,
+        "left_out_bytes": report.left_out_bytes,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from actors.worker.run_context import UNKNOWN, RunContext
 from db.database import Database
 from db.errors import DatabaseUnavailableError
 from db.live_output import end_live
-from db.runs import RunResult, finish
+from db.runs import RunResult, finish_runs
 from db.unit_of_work import unit_of_work
 from statemachine.states import RunOutcome
 from tracing.tracer import Span
@@ -108,11 +108,12 @@ class ResultWriter:
             self._write([replace(one, report=failed)])
 
     def _write(self, collected: Sequence[_Reported]) -> None:
-        kept: list[_Reported] = []
-        fenced: list[_Reported] = []
+        # A run that was given up and ended after all has two.
+        first = {one.report.run_id: one for one in reversed(collected)}
         with unit_of_work(self._database) as work:
-            for one in collected:
-                (kept if finish(work.connection, one.report, self._owner, work.at) else fenced).append(one)
+            reports = [one.report for one in first.values()]
+            held = finish_runs(work.connection, reports, self._owner, work.at)
+            kept = [one for one in collected if one.report.run_id in held and one is first[one.report.run_id]]
             ended = {one.report.run_id: one.report.progress for one in kept}
             beyond = {one.report.run_id: one.report.beyond for one in kept}
             end_live(
@@ -123,7 +124,9 @@ class ResultWriter:
             if kept:
                 # One message for all of them, in the trace of the first.
                 work.enqueue("coordinate", trace=kept[0].span.traceparent)
-        for one in fenced:
+        for one in collected:
+            if one in kept:
+                continue
             with one.context.bound():
                 _log.warning("run.fenced", run=one.report.run_id)
             one.span.fail("The run was no longer this worker's.")

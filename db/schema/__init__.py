@@ -5,7 +5,7 @@ They must equal what the migrations make; a test compares the two.
 
 from __future__ import annotations
 
-from db.schema.base import BigId, UtcDateTime, database_now, metadata
+from db.schema.base import BigId, UtcDateTime, database_now, is_among, metadata
 from db.schema.inventory import controller, heartbeats, secret_keys, subcloud_groups, subclouds, tokens
 from db.schema.messages import audit, commands, events, outbox, webhook_deliveries, webhooks
 from db.schema.strategies import (
@@ -31,6 +31,7 @@ __all__ = [
     "events",
     "heartbeats",
     "holds",
+    "is_among",
     "live_outputs",
     "metadata",
     "outbox",

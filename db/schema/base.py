@@ -1,15 +1,18 @@
-"""Metadata of the tables, column types that behave the same on SQLite and PostgreSQL, and the database's clock."""
+"""Metadata of the tables, column types and conditions that behave the same on both databases, and their clock."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Float, Integer, MetaData
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, DateTime, Dialect, Float, Integer, MetaData, Text
+from sqlalchemy import bindparam as parameter
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata: Final = MetaData(
     naming_convention={
@@ -68,3 +71,44 @@ def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) ->
 def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
     del element, compiler, options
     return "(extract(epoch from clock_timestamp())::double precision)"
+
+
+class IdList(TypeDecorator[Collection[int]]):
+    """Ids as one parameter: an array for PostgreSQL, JSON for SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the database."""
+        return dialect.type_descriptor(ARRAY(BigInteger) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Collection[int] | None, dialect: Dialect) -> list[int] | str:
+        """Send the ids; None is as none."""
+        ids = list(value or ())
+        return ids if dialect.name == "postgresql" else json.dumps(ids)
+
+
+class is_among(FunctionElement[Any]):  # noqa: N801 - reads as an SQL function
+    """Whether a column is one of the ids in a parameter. The text is the same for any number of them.
+
+    So the statement is prepared once. It has no type, for SQLite would compare a boolean with 1, past the index.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[int], name: str) -> None:
+        """Compare `column` with the parameter `name`."""
+        super().__init__(column, parameter(name, type_=IdList()))
+
+
+@compiles(is_among, "sqlite")
+def _sqlite_is_among(element: is_among, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({ids}))"  # noqa: S608 - compiled clauses
+
+
+@compiles(is_among, "postgresql")
+def _postgresql_is_among(element: is_among, compiler: SQLCompiler, **options: Any) -> str:
+    column, ids = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} = ANY({ids})"

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, event, func, insert, select, upd
 
 from db.apply_plan import PlanWriter
 from db.load_snapshot import database_time, load_snapshot
-from db.runs import RunResult, claim, finish
+from db.runs import RunResult, claim, finish_runs
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, strategy_is_active, subclouds
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import Action, StepChange
@@ -133,7 +133,7 @@ class InstallationRows:
             from_version=from_version,
             oam_address="10.10.10.12" if from_version else None,
         )
-        return finish(self.connection, report, owner, AT)
+        return run_id in finish_runs(self.connection, [report], owner, AT)
 
     def work(self, run_id: int, **report: Any) -> None:
         """Claim a run, finish it and plan on."""

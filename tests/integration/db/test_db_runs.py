@@ -7,7 +7,7 @@ from db.load_snapshot import database_time
 from db.runs import (
     RunResult,
     claim,
-    finish,
+    finish_runs,
     hand_back,
     lose_runs_of,
     other_work,
@@ -18,7 +18,7 @@ from db.schema import run_outputs, runs
 from db.unit_of_work import UnitOfWork
 from statemachine.snapshot import LEASE_S
 from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
-from tests.integration.db.db_rows import AT, OWNER, InstallationRows, sent_statements
+from tests.integration.db.db_rows import AT, OWNER, InstallationRows
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ class TestFinish:
             from_version="21.12",
             oam_address="10.10.10.12",
         )
-        assert finish(installation.connection, report, OWNER, AT)
+        assert {run_id} == finish_runs(installation.connection, [report], OWNER, AT)
         run, step = installation.run(run_id), installation.step(1)
 
         assert ("finished", "succeeded", {"free": 12}, None, AT) == (
@@ -156,25 +156,34 @@ class TestFinish:
         assert b"zipped" == installation.connection.execute(select(run_outputs.c.content)).scalar_one()
         assert not run.consumed
 
-    def test_a_precheck_is_reported_in_two_updates(self, installation: InstallationRows) -> None:
-        """What a precheck found and the time it took are written to its step at once."""
-        run_id = installation.queued()[0]
-        installation.claim(run_id)
-        report = RunResult(
-            run_id=run_id,
-            outcome=RunOutcome.SUCCEEDED,
-            details="",
-            facts={},
-            from_version="21.12",
-            oam_address="10.10.10.12",
-            worked_s=2.5,
-        )
-        with sent_statements(installation.connection.engine) as sent:
-            finish(installation.connection, report, OWNER, AT)
-        step = installation.step(1)
+    def test_a_fenced_report_drops_alone(self, installation: InstallationRows) -> None:
+        """Of reports in a set one whose run another worker holds is left out; all others are written whole."""
+        first, second, third = installation.queued()
+        for run_id, owner in ((first, OWNER), (second, "worker2/1"), (third, OWNER)):
+            installation.claim(run_id, owner)
+        reports = [
+            RunResult(
+                run_id=run_id,
+                outcome=RunOutcome.SUCCEEDED,
+                details=f"of {run_id}",
+                facts={},
+                output=b"zipped",
+                from_version=version,
+                oam_address="10.10.10.12",
+                worked_s=2.5,
+            )
+            for run_id, version in ((third, "21.12"), (second, "21.12"), (first, None))
+        ]
 
-        assert 2 == len(sent)
-        assert ("21.12", "10.10.10.12", 2.5) == (step.from_version, step.oam_address, step.worked_s)
+        assert {first, third} == finish_runs(installation.connection, reports, OWNER, AT)
+        assert [("finished", f"of {first}"), ("running", ""), ("finished", f"of {third}")] == [
+            (run.state, run.details) for run in map(installation.run, (first, second, third))
+        ]
+        assert [(None, 2.5), (None, 0.0), ("21.12", 2.5)] == [
+            (step.from_version, step.worked_s) for step in map(installation.step, (1, 2, 3))
+        ]
+        kept = installation.connection.execute(select(run_outputs.c.run_id)).scalars()
+        assert {first, third} == set(kept)
 
     @pytest.mark.parametrize("owner", ["worker1/2", "worker2/1", ""])
     def test_fenced_owner(self, installation: InstallationRows, owner: str) -> None:
@@ -191,7 +200,7 @@ class TestFinish:
             from_version="9.9",
         )
 
-        assert not finish(installation.connection, report, owner, AT)
+        assert not finish_runs(installation.connection, [report], owner, AT)
         assert before == (installation.run(run_id), installation.step(1))
         assert installation.connection.execute(select(run_outputs)).all() == []
 
