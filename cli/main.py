@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from cli.command_group import CommandPlace, GroupPlace, LazyGroup
+from client.errors import ClientError
 from runner.process_limits import forbid_memory_dumps
 from service.error_sentences import error_sentence, usage_sentence
 
@@ -56,6 +57,38 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
     "queues": CommandPlace(
         "cli.queues_command:queues",
         "Show what waits in each queue, who serves it with how many free slots, and what that means.",
+    ),
+    "strategy": GroupPlace(
+        "Create, start, follow and end a strategy over the API, from any machine.",
+        {
+            "create": CommandPlace(
+                "client.strategy_commands:create",
+                "Create a strategy: which sites get the release, and how many at once.",
+            ),
+            "apply": CommandPlace("client.strategy_commands:apply", "Start the strategy."),
+            "watch": CommandPlace(
+                "client.strategy_progress:watch",
+                "Follow the strategy to its end: a line whenever a site changes its state.",
+            ),
+            "abort": CommandPlace(
+                "client.strategy_commands:abort", "Start no more sites; those that run go on to their end."
+            ),
+            "delete": CommandPlace(
+                "client.strategy_commands:delete", "Make the strategy history, so that another one can be created."
+            ),
+            "show": CommandPlace(
+                "client.strategy_queries:show",
+                "Show the strategy: its state, how many sites are in which state, and which are left out.",
+            ),
+            "steps": CommandPlace(
+                "client.strategy_queries:steps",
+                "List the sites of the active strategy: stage, state, and why one failed or was skipped.",
+            ),
+            "history": CommandPlace(
+                "client.strategy_queries:history",
+                "List past and present strategies, newest first, with how their sites ended.",
+            ),
+        },
     ),
     "config": GroupPlace(
         "Check and show the settings.",
@@ -242,6 +275,9 @@ def main() -> None:
         # Without one the help was printed.
         if error.format_message():
             _complain(usage_sentence(error))
+        sys.exit(error.exit_code)
+    except ClientError as error:
+        _complain(str(error))
         sys.exit(error.exit_code)
     except Abort:
         _complain("Stopped; nothing more was done.")

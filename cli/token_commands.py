@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+from typing import Annotated, Final
 
 import typer
 
 from cli.installation import checked_database
 from cli.tables import print_table
+from client.contexts import add_context, check_new_context
+from client.errors import ClientError
+from db.database import Database
 from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
 from db.tokens import Role, TokenStore
 from service.errors import CommandError
+from service.load_settings import read_settings
+
+# Addresses that a service listens at for all, and the one at which this machine reaches it.
+_LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
 
 Name = Annotated[str, typer.Argument(help="Name of the token: who or what uses it.")]
 
@@ -20,15 +28,40 @@ def create(
     role: Annotated[
         Role, typer.Option(help="admin and configurator: everything; operator: read, manage, unmanage; reader: read.")
     ],
+    save_context: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--save-context", help="Write it into your own ~/.config/prestager/client.toml instead.")
+    ] = False,
 ) -> None:
-    """Make a token and print it, this once only; the running service knows it at once."""
+    """Make a token and print it, this once only; the running service knows it at once.
+
+    With --save-context it is not printed: `prestager strategy` of this user finds it, and the address of the API.
+    """
+    if save_context:
+        check_new_context(name, os.environ)
     with checked_database() as database:
         try:
             token = TokenStore(database).create_token(name, role)
         except (TokenExistsError, TokenNameError) as error:
             raise CommandError(str(error)) from error
+        if save_context:
+            _save(database, name, token)
+            return
     typer.echo(token)
     typer.echo("Send it as the header X-Auth-Token. It is not shown again.", err=True)
+
+
+def _save(database: Database, name: str, token: str) -> None:
+    settings = read_settings()
+    host = _LOCAL.get(settings.listen_host, settings.listen_host)
+    scheme = "https" if settings.tls_certificate_file is not None else "http"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.listen_port}"
+    try:
+        file = add_context(name, url, token, os.environ)
+    except ClientError:
+        # A token that is shown nowhere is of no use to anybody but a thief.
+        TokenStore(database).revoke(name)
+        raise
+    typer.echo(f"The token is in {file}, for {url}. Try it: prestager strategy history --context {name}")
 
 
 def list_tokens() -> None:

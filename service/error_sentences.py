@@ -17,10 +17,9 @@ from typer.exceptions import TyperException
 from messages.parse_errors import plain_validation_text
 from service.errors import CommandError
 
-# Actions of the API: words that an operator may try as a command.
-_BY_THE_API: Final = frozenset(
-    {"strategy", "prestage-strategy", "step", "steps", "prestage", "subcloud-group", "group"}
-)
+# Words of dcmanager's client and of the API that an operator may try as a command.
+_STRATEGY_WORDS: Final = frozenset({"prestage-strategy", "strategy-step", "step", "steps"})
+_BY_THE_API: Final = frozenset({"prestage", "subcloud-group", "group"})
 _LIKENESS: Final = 0.6
 # Beginnings of the library's messages: nothing else distinguishes such errors.
 _NO_OPTION: Final = "No such option"
@@ -93,10 +92,13 @@ def _no_command(name: str, ctx: Context) -> str:
     elsewhere = [path for path, last in _all_commands(ctx.find_root()) if last == name]
     if elsewhere:
         return f"There is no command '{name}'; did you mean '{elsewhere[0]}'?"
-    if get_close_matches(name, _BY_THE_API, n=1, cutoff=_LIKENESS):
+    near = get_close_matches(name, _STRATEGY_WORDS | _BY_THE_API, n=1, cutoff=_LIKENESS)
+    if near and near[0] in _STRATEGY_WORDS:
+        return f"There is no command '{name}': the command is `prestager strategy` (docs/cli.md)."
+    if near:
         return (
-            f"There is no command '{name}': strategies, steps and groups are handled over the API, as with"
-            " `dcmanager prestage-strategy` (docs/client.md)."
+            f"There is no command '{name}': groups and single prestages are handled over the API, as with `dcmanager"
+            " subcloud-group` (docs/client.md)."
         )
     return f"There is no command '{name}'."
 

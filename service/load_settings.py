@@ -23,6 +23,8 @@ from service.errors import CommandError
 from service.settings import CONFIG_FILE_VARIABLE, Settings
 
 _PREFIX: Final = "PRESTAGER_"
+# Variables of the commands over HTTP (`client/contexts.py`), which may be set where the service runs too.
+_OF_THE_CLIENT: Final = frozenset({"PRESTAGER_URL", "PRESTAGER_TOKEN_FILE", "PRESTAGER_CONTEXT"})
 _REDACTED: Final = "********"
 _ROUNDS: Final = 3
 
@@ -91,7 +93,7 @@ def _replacement(place: tuple[int | str, ...]) -> dict[str, Any]:
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Return one sentence for each PRESTAGER_ variable that is no setting and so has no effect."""
-    known = {CONFIG_FILE_VARIABLE, *map(variable_of, Settings.model_fields)}
+    known = {CONFIG_FILE_VARIABLE, *_OF_THE_CLIENT, *map(variable_of, Settings.model_fields)}
     unknown = sorted(name for name in environment if name.upper().startswith(_PREFIX) and name.upper() not in known)
     return [f"{name} is not a setting{did_you_mean(name.upper(), known)}" for name in unknown]
 

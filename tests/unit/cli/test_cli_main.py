@@ -173,7 +173,12 @@ def test_unknown_driver(prestager, monkeypatch: pytest.MonkeyPatch) -> None:
         (("subcloud", "improt"), "There is no command 'improt'; did you mean 'prestager subcloud import'?"),
         (("workrs",), "There is no command 'workrs'; did you mean 'prestager workers'?"),
         (("import",), "There is no command 'import'; did you mean 'prestager subcloud import'?"),
-        (("strategi",), "There is no command 'strategi': strategies, steps and groups are handled over the API"),
+        (("strategi",), "There is no command 'strategi'; did you mean 'prestager strategy'?"),
+        (("prestage-strategi",), "There is no command 'prestage-strategi': the command is `prestager strategy`"),
+        (
+            ("subcloud-group",),
+            "There is no command 'subcloud-group': groups and single prestages are handled over the API",
+        ),
         (("qqq",), "There is no command 'qqq'. See: prestager --help"),
         (("token", "create", "--rol", "x"), "There is no option --rol; did you mean --role?"),
         (("workers", "--qqq"), "There is no option --qqq. See: prestager workers --help"),

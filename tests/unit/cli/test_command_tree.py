@@ -14,6 +14,8 @@ import pytest
 from cli.command_group import CommandPlace, GroupPlace
 from cli.main import COMMANDS, application
 
+# Of every command over HTTP.
+CLIENT_OPTIONS = " --server= --context= --token-file= --ca-file= --output/-o="
 # One line for each command: arguments in brackets, options with = where they take a value; ! is required, * repeatable.
 COMMAND_TREE = """\
 prestager api
@@ -43,12 +45,21 @@ prestager key remove <key>!
 prestager key rotate
 prestager queues
 prestager seal --source=! --id=! --user=
+prestager strategy abort --yes{options}
+prestager strategy apply --watch --timeout={options}
+prestager strategy create --group= --subcloud= --release= --serial --max-parallel= --stop-on-failure --force \
+--for-sw-deploy --password-file= --apply --watch --timeout={options}
+prestager strategy delete --yes{options}
+prestager strategy history --limit={options}
+prestager strategy show <strategy>{options}
+prestager strategy steps --state=*{options}
+prestager strategy watch --timeout={options}
 prestager subcloud forget-host-key <ref> --group=
 prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*
 prestager subcloud set-host-key <ref>! <file>
 prestager subcloud show <ref>!
 prestager subcloud unstage <ref>! --release=! --no-wait
-prestager token create <name>! --role=!
+prestager token create <name>! --role=! --save-context
 prestager token list
 prestager token revoke <name>!
 prestager undrain <worker> --all
@@ -95,7 +106,9 @@ def parameter_text(parameter: Any) -> str:
 
 def test_all_commands_with_their_options() -> None:
     """Commands, arguments and options are those that scripts of operators use."""
-    assert COMMAND_TREE.splitlines() == sorted(described(application(), "prestager"))
+    tree = COMMAND_TREE.replace("{options}", CLIENT_OPTIONS)
+
+    assert tree.splitlines() == sorted(described(application(), "prestager"))
 
 
 @pytest.mark.parametrize("place", [*places()], ids=lambda place: place.place)

@@ -13,14 +13,17 @@ ROOT = Path(__file__).parents[3]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("playbooks/*.md")])
 LINK = re.compile(r"\]\(([^)]+)\)")
 SETTING = re.compile(r"\bPRESTAGER_[A-Z_]*[A-Z]")
-# Names of the settings' file, of directories in docker-compose.yml, and of what only tests read.
+# Names of the settings' file, of directories in docker-compose.yml, and of what commands over HTTP or only tests read.
 NOT_SETTINGS = {
     "PRESTAGER_CRITICAL_SECTION",
     "PRESTAGER_CONFIG",
+    "PRESTAGER_CONTEXT",
     "PRESTAGER_DEPLOY",
     "PRESTAGER_FEED",
     "PRESTAGER_COMPOSE_CACHE",
     "PRESTAGER_TEST_ANSIBLE_PLAYBOOK",
+    "PRESTAGER_TOKEN_FILE",
+    "PRESTAGER_URL",
 }
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 

@@ -14,6 +14,7 @@ _PACKAGES = [
     "api",
     "broker",
     "cli",
+    "client",
     "db",
     "messages",
     "monitoring",

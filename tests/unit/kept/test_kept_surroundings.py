@@ -119,6 +119,7 @@ SUBCOMMANDS = [
     "undrain",
     "workers",
     "queues",
+    "strategy",
     "config",
     "subcloud",
     "token",

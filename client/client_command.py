@@ -1,0 +1,81 @@
+"""Options that all commands of the client share: the API, the token for it, and the form of the output."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from client.api_client import ApiClient
+from client.contexts import ServerOptions, choose_context
+from client.output import OutputFormat, say
+
+_INTERRUPTED: Final = 130
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """One call of a command: the API that it talks to, and the form of what it prints."""
+
+    api: ApiClient
+    form: OutputFormat
+
+
+def _shared_options(
+    *,
+    server: Annotated[
+        str | None, typer.Option(help="Address of the API, such as https://host:8119; or PRESTAGER_URL.")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="Entry of ~/.config/prestager/client.toml; or PRESTAGER_CONTEXT.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token and nothing else; or PRESTAGER_TOKEN_FILE.")
+    ] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Authorities that sign the API's certificate (PEM).")] = None,
+    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the output.")] = OutputFormat.TABLE,
+) -> Invocation:
+    # Here and not at the first request, so that wrong options are found before a question is asked.
+    chosen = choose_context(
+        ServerOptions(server=server, context=context, token_file=token_file, ca_file=ca_file), os.environ
+    )
+    return Invocation(api=ApiClient(chosen, login=_login, say=say), form=output)
+
+
+def _login() -> str:
+    # Seldom needed: most operators have a token.
+    from client.keystone_token import keystone_token  # noqa: PLC0415
+
+    return keystone_token(os.environ)
+
+
+def client_command(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options, and as its first argument the invocation that they make.
+
+    Ctrl-C ends the command with 130 and says that a command that was sent goes on.
+    """
+    _, *own = inspect.signature(function, eval_str=True).parameters.values()
+    shared = inspect.signature(_shared_options, eval_str=True).parameters
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        invocation = _shared_options(**{name: given.pop(name) for name in shared})
+        try:
+            function(invocation, **given)
+        except KeyboardInterrupt:
+            say("Stopped looking. What was sent to the service goes on; see: prestager strategy show")
+            raise typer.Exit(_INTERRUPTED) from None
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    signature = inspect.Signature([*parameters, *shared.values()])
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
+    return command

@@ -1,0 +1,83 @@
+"""One HTTP request and its answer, with the standard library, which costs the least at the start of a command."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from os import PathLike
+from typing import Final
+from urllib.parse import urlsplit
+
+from client.errors import SurroundingsError, UnreachableError
+
+# In seconds. The API itself waits 30 s for the answer to a command.
+_CONNECT_S: Final = 10.0
+_ANSWER_S: Final = 60.0
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpAnswer:
+    """Status, headers (names in lower case) and body of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def send_request(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, ca_file: str | PathLike[str] | None
+) -> HttpAnswer:
+    """Send a request over a new connection and return the answer; redirections are not followed.
+
+    Raises:
+        UnreachableError: There was no whole answer.
+        SurroundingsError: The certificate, or the file of authorities, is of no use.
+    """
+    parts = urlsplit(url)
+    address = f"{parts.scheme}://{parts.netloc}"
+    connection = _connection(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], ca_file)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    try:
+        connection.connect()
+        connection.sock.settimeout(_ANSWER_S)
+        connection.request(method, target, body, dict(headers))
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return HttpAnswer(status=answer.status, headers=found, body=answer.read())
+    except (OSError, HTTPException) as error:
+        raise _error(address, error) from None
+    finally:
+        connection.close()
+
+
+def _connection(scheme: str, host: str, port: int, ca_file: str | PathLike[str] | None) -> HTTPConnection:
+    if scheme == "http":
+        return HTTPConnection(host, port, timeout=_CONNECT_S)
+    # As costly to import as all the rest, and not needed on the controller itself.
+    import ssl  # noqa: PLC0415
+    from http.client import HTTPSConnection  # noqa: PLC0415
+
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise SurroundingsError(f"{ca_file} cannot be used as a file of authorities: {error.strerror}.") from None
+    return HTTPSConnection(host, port, timeout=_CONNECT_S, context=context)
+
+
+def _error(address: str, error: OSError | HTTPException) -> UnreachableError | SurroundingsError:
+    name = type(error).__name__
+    if name == "SSLCertVerificationError":
+        reason = getattr(error, "verify_message", "") or "it cannot be verified"
+        return SurroundingsError(
+            f"The certificate of {address} is not trusted ({reason}): give --ca-file with the authority that signed it."
+        )
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"{address} did not answer in time.")
+    if isinstance(error, socket.gaierror):
+        return UnreachableError(f"{address} cannot be found: {error.strerror}.")
+    if isinstance(error, HTTPException) or error.strerror is None:
+        return UnreachableError(f"{address} ended the connection without an answer.")
+    return UnreachableError(f"{address} does not answer: {error.strerror}.")

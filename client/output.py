@@ -1,0 +1,166 @@
+"""Print rows and objects as a table, JSON, CSV or names, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from shutil import get_terminal_size
+from textwrap import wrap
+from typing import Any, Final
+
+import typer
+
+_GAP: Final = "  "
+# A column is not made narrower than that, in characters.
+_NARROWEST: Final = 20
+# Texts come from sites: on a terminal these would be commands to it.
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_QUOTED: Final = re.compile(r'[",]')
+# JSON escapes the others itself.
+_UNESCAPED: Final = re.compile(r"[\x7f-\x9f]")
+
+Record = Mapping[str, Any]
+
+
+class OutputFormat(StrEnum):
+    """Form in which a command prints what it found."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    NAME = "name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownField:
+    """A key of the API's objects as a column of a table, or as a line where one object is shown.
+
+    Attributes:
+        key: Key of the object, dots for keys below it; it heads the column of CSV.
+
+        title: Heads the column of a table.
+
+        is_wide: It is shown in `wide` and CSV only.
+
+        text: Makes a text of the value; None: the usual one.
+    """
+
+    key: str
+    title: str
+    is_wide: bool = False
+    text: Callable[[Any], str] | None = None
+
+    def of(self, record: Record) -> str:
+        """Return the text of this field of an object; empty where it has none."""
+        value = _value(record, self.key)
+        return printable(self.text(value)) if self.text is not None and value is not None else _text(value)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence for the operator, on standard error: standard output is for data."""
+    typer.echo(printable(sentence), err=True)
+
+
+def print_records(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str) -> None:
+    """Print a list of objects; nothing in a table is cut.
+
+    Args:
+        records: Objects of the API.
+
+        fields: Columns of `table`, `wide` and `csv`; JSON has the objects as they are.
+
+        form: Form of the output.
+
+        name: Key of what `name` prints.
+    """
+    match form:
+        case OutputFormat.TABLE | OutputFormat.WIDE:
+            shown = [field for field in fields if form is OutputFormat.WIDE or not field.is_wide]
+            titles = [field.title for field in shown]
+            _write(_table([titles, *([field.of(one) for field in shown] for one in records)]))
+        case OutputFormat.JSON:
+            _write([_json(records, indent=2)])
+        case _:
+            _write(_lines(records, fields, form, name))
+
+
+def print_record(record: Record, fields: Sequence[ShownField], form: OutputFormat, name: str) -> None:
+    """Print one object, in `table` and `wide` a line for each field; the arguments are those of `print_records`."""
+    match form:
+        case OutputFormat.TABLE | OutputFormat.WIDE:
+            shown = [field for field in fields if form is OutputFormat.WIDE or not field.is_wide]
+            _write(_table([[field.title, field.of(record)] for field in shown]))
+        case OutputFormat.JSON:
+            _write([_json(record, indent=2)])
+        case _:
+            _write(_lines([record], fields, form, name))
+
+
+def _lines(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str) -> Iterator[str]:
+    if form is OutputFormat.JSONL:
+        yield from (_json(record) for record in records)
+    elif form is OutputFormat.NAME:
+        yield from (_text(_value(record, name)) for record in records)
+    else:
+        yield _csv([field.key for field in fields])
+        yield from (_csv([field.of(record) for field in fields]) for record in records)
+
+
+def _csv(cells: Iterable[str]) -> str:
+    """Return a line of CSV (RFC 4180)."""
+    return ",".join('"{}"'.format(cell.replace('"', '""')) if _QUOTED.search(cell) else cell for cell in cells)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _value(record: Record, key: str) -> Any:
+    found: Any = record
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{key} {_text(one)}" for key, one in value.items())
+        case list():
+            return ", ".join(map(_text, value))
+        case _:
+            return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Return a text without characters that would act on a terminal; line ends become spaces."""
+    return _CONTROL.sub(" ", text)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield lines with columns of equal width; on a terminal, what is too long in the last goes on below it."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    before = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
+    room = max(get_terminal_size().columns - before, _NARROWEST) if sys.stdout.isatty() else None
+    for line in lines:
+        begin = "".join(cell.ljust(width) + _GAP for cell, width in zip(line[:-1], widths[:-1], strict=True))
+        last = wrap(line[-1], room, break_on_hyphens=False) if room is not None and len(line[-1]) > room else [line[-1]]
+        yield (begin + last[0]).rstrip()
+        yield from (" " * before + more for more in last[1:])
+
+
+def _write(lines: Iterable[str]) -> None:
+    text = "\n".join(lines)
+    if text:
+        typer.echo(text)

@@ -1,0 +1,154 @@
+"""`prestager strategy create`, `apply`, `abort` and `delete`: change the strategy over the API."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from client.client_command import Invocation, Yes, client_command
+from client.errors import SurroundingsError
+from client.output import Record, print_record, say
+from client.prompts import confirm, read_password
+from client.strategy_progress import Timeout, Watch, watch_strategy
+from client.strategy_queries import ACTIVE, STRATEGY_FIELDS, TYPE, active_strategy
+
+_ACTIONS: Final = "actions"
+
+
+@client_command
+def create(  # noqa: PLR0913, PLR0917 - options of the shell
+    invocation: Invocation,
+    group: Annotated[str | None, typer.Option(help="Only the sites of this group: name or id.")] = None,
+    subcloud: Annotated[str | None, typer.Option(help="Only this site: name or id.")] = None,
+    release: Annotated[
+        str | None, typer.Option(help="Release to stage (MM.mm); the default is the system controller's.")
+    ] = None,
+    serial: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--serial", help="One site after another; otherwise as each group says.")
+    ] = False,
+    max_parallel: Annotated[
+        int | None, typer.Option(min=1, help="Most sites at once; otherwise as each group says.")
+    ] = None,
+    stop_on_failure: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--stop-on-failure", help="Start nothing more once a site failed.")
+    ] = False,
+    force: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--force", help="Prestage in spite of alarms that affect management.")
+    ] = False,
+    for_sw_deploy: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--for-sw-deploy", help="For a software deploy; otherwise for an install.")
+    ] = False,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password of the sites; - is standard input.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Start it at once.")] = False,  # noqa: FBT002 - an option of the shell
+    watch: Watch = False,  # noqa: FBT002 - an option of the shell
+    timeout: Timeout = None,
+) -> None:
+    """Create a strategy: which sites get the release, and how many at once. Nothing runs before it is applied.
+
+    Without --group and --subcloud all sites are meant that can be prestaged. The password of the sites is asked for
+    twice on a terminal, and read from standard input elsewhere.
+    """
+    if watch and not apply:
+        raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
+    body: dict[str, Any] = {
+        "type": TYPE,
+        "group": group,
+        "cloud_name": subcloud,
+        "release": release,
+        "subcloud-apply-type": "serial" if serial else None,
+        "max-parallel-subclouds": max_parallel,
+        "stop-on-failure": "true" if stop_on_failure else None,
+        "force": "true" if force else None,
+        "for_sw_deploy": "true" if for_sw_deploy else None,
+        "sysadmin_password": b64encode(read_password(password_file).encode()).decode(),
+    }
+    given = {key: value for key, value in body.items() if value is not None}
+    created = invocation.api.change("POST", ACTIVE, body=given, type=TYPE)
+    if created.get("info_message"):
+        say(created["info_message"])
+    say(f"Strategy {created['id']} is created.{'' if apply else ' Start it: prestager strategy apply'}")
+    if apply:
+        _start(invocation)
+    _report(invocation, created, watch=watch, timeout=timeout)
+
+
+@client_command
+def apply(
+    invocation: Invocation,
+    watch: Watch = False,  # noqa: FBT002 - an option of the shell
+    timeout: Timeout = None,
+) -> None:
+    """Start the strategy."""
+    started = _start(invocation)
+    _report(invocation, started, watch=watch, timeout=timeout)
+
+
+@client_command
+def abort(
+    invocation: Invocation,
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Start no more sites; those that run go on to their end."""
+    strategy = active_strategy(invocation.api)
+    waiting = strategy["steps"].get("initial", 0)
+    question = f"Abort {_named(strategy)}? {_counted(waiting)} not started will be left as before; running ones go on."
+    confirm(question, is_given=yes)
+    aborted = _act(invocation, "abort")
+    say(f"Strategy {aborted['id']} starts no more sites; those that run go on to their end.")
+    _report(invocation, aborted)
+
+
+@client_command
+def delete(
+    invocation: Invocation,
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Make the strategy history, so that another one can be created. It must have ended, or never been applied."""
+    strategy = active_strategy(invocation.api)
+    confirm(f"Delete {_named(strategy)}? Its history is kept.", is_given=yes)
+    deleted = invocation.api.change("DELETE", ACTIVE, type=TYPE)
+    say(f"Strategy {deleted['id']} is history; see: prestager strategy show {deleted['id']}")
+    print_record(strategy | deleted, STRATEGY_FIELDS, invocation.form, "id")
+
+
+def _start(invocation: Invocation) -> Record:
+    started = _act(invocation, "apply")
+    say(f"Strategy {started['id']} is applied; follow it: prestager strategy watch")
+    return started
+
+
+def _act(invocation: Invocation, action: str, **options: Any) -> dict[str, Any]:
+    body = {"action": action, **options}
+    answer: dict[str, Any] = invocation.api.change("POST", ACTIVE, _ACTIONS, body=body, type=TYPE)
+    return answer
+
+
+def _named(strategy: Record) -> str:
+    """Return a strategy with its release and size, for questions."""
+    release = strategy["extra-args"]["prestage-software-version"]
+    sites = _counted(sum(strategy["steps"].values()))
+    return f"strategy {strategy['id']} ({release} on {sites}, {strategy['state']})"
+
+
+def _counted(number: int) -> str:
+    """Return a number of sites in words."""
+    return f"{number} site" if number == 1 else f"{number} sites"
+
+
+def _report(
+    invocation: Invocation,
+    changed: Record,
+    *,
+    watch: bool = False,
+    timeout: float | None = None,
+) -> None:
+    """Print the strategy as it is after a change, or once it has ended."""
+    if watch:
+        watch_strategy(invocation, changed["id"], timeout_s=timeout)
+    else:
+        print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")

@@ -1,0 +1,121 @@
+"""`prestager strategy show`, `steps` and `history`: read what strategies there are and how far they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from client.api_client import ApiClient
+from client.client_command import Invocation, client_command
+from client.errors import RefusedError
+from client.output import Record, ShownField, print_record, print_records
+from statemachine.states import StepState
+
+# Of every request about the active strategy: behind a shared front end it never reaches another service's.
+TYPE: Final = "prestage"
+ACTIVE: Final = "sw-update-strategy"
+HISTORY: Final = "strategies"
+
+NOT_FOUND: Final = 404
+
+
+def _excluded_text(excluded: list[Record]) -> str:
+    return ", ".join(f"{one['name']} ({str(one['reason']).removesuffix('.')})" for one in excluded)
+
+
+STRATEGY_FIELDS: Final = (
+    ShownField(key="id", title="strategy"),
+    ShownField(key="state", title="state"),
+    ShownField(key="extra-args.prestage-software-version", title="release"),
+    ShownField(key="steps", title="sites"),
+    ShownField(key="subcloud-apply-type", title="apply type"),
+    ShownField(key="max-parallel-subclouds", title="most at once"),
+    ShownField(key="stop-on-failure", title="stops on failure"),
+    ShownField(key="requested-by", title="asked for by"),
+    ShownField(key="created-at", title="created (UTC)"),
+    ShownField(key="started-at", title="started (UTC)"),
+    ShownField(key="finished-at", title="finished (UTC)"),
+    ShownField(key="duration-s", title="seconds", is_wide=True),
+    ShownField(key="extra-args.force", title="in spite of alarms", is_wide=True),
+    ShownField(key="extra-args.for_sw_deploy", title="for software deploy", is_wide=True),
+    ShownField(key="updated-at", title="changed (UTC)", is_wide=True),
+    ShownField(key="deleted-at", title="deleted (UTC)", is_wide=True),
+    ShownField(key="excluded-subclouds", title="left out", text=_excluded_text),
+)
+_HISTORY_FIELDS: Final = (
+    ShownField(key="id", title="STRATEGY"),
+    ShownField(key="state", title="STATE"),
+    ShownField(key="extra-args.prestage-software-version", title="RELEASE"),
+    ShownField(key="requested-by", title="BY"),
+    ShownField(key="started-at", title="STARTED (UTC)"),
+    ShownField(key="finished-at", title="FINISHED (UTC)"),
+    ShownField(key="created-at", title="CREATED (UTC)", is_wide=True),
+    ShownField(key="deleted-at", title="DELETED (UTC)", is_wide=True),
+    ShownField(key="steps", title="SITES"),
+)
+_STEP_FIELDS: Final = (
+    ShownField(key="cloud", title="SITE"),
+    ShownField(key="stage", title="STAGE"),
+    ShownField(key="state", title="STATE"),
+    ShownField(key="started-at", title="STARTED (UTC)"),
+    ShownField(key="finished-at", title="FINISHED (UTC)"),
+    ShownField(key="updated-at", title="CHANGED (UTC)", is_wide=True),
+    ShownField(key="details", title="DETAILS"),
+)
+
+
+@client_command
+def show(
+    invocation: Invocation,
+    strategy: Annotated[
+        int | None, typer.Argument(metavar="ID", help="A strategy of the history; without it the active one.")
+    ] = None,
+) -> None:
+    """Show the strategy: its state, how many sites are in which state, and which are left out."""
+    found = active_strategy(invocation.api) if strategy is None else _past(invocation.api, strategy)
+    print_record(found, STRATEGY_FIELDS, invocation.form, "id")
+
+
+@client_command
+def steps(
+    invocation: Invocation,
+    state: Annotated[list[StepState] | None, typer.Option(help="Only sites in this state; may be given again.")] = None,
+) -> None:
+    """List the sites of the active strategy: stage, state, and why one failed or was skipped."""
+    found = invocation.api.read(ACTIVE, "steps", type=TYPE)["strategy-steps"]
+    wanted = [step for step in found if not state or step["state"] in state]
+    print_records(wanted, _STEP_FIELDS, invocation.form, "cloud")
+
+
+@client_command
+def history(
+    invocation: Invocation,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
+) -> None:
+    """List past and present strategies, newest first, with how their sites ended."""
+    found = invocation.api.read(HISTORY, limit=limit)["strategies"]
+    print_records(found, _HISTORY_FIELDS, invocation.form, "id")
+
+
+def active_strategy(api: ApiClient) -> dict[str, Any]:
+    """Return the active strategy, with the counts and moments of the history.
+
+    Raises:
+        RefusedError: There is none, or the API refused the request.
+    """
+    try:
+        active: dict[str, Any] = api.read(ACTIVE, type=TYPE)
+    except RefusedError as error:
+        if error.status != NOT_FOUND:
+            raise
+        raise RefusedError(
+            "There is no strategy. Create one: prestager strategy create; past ones: prestager strategy history",
+            NOT_FOUND,
+        ) from None
+    return _past(api, active["id"]) | active
+
+
+def _past(api: ApiClient, number: int) -> dict[str, Any]:
+    found: dict[str, Any] = api.read(HISTORY, str(number))
+    return found

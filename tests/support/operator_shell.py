@@ -1,0 +1,67 @@
+"""Commands of an operator over HTTP, each a process of its own, without any setting of the service."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# Generous for a busy machine, in seconds.
+_DEADLINE_S: Final = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShellCommand:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class OperatorShell:
+    """A home directory and variables, in which `prestager` is run. There is no terminal."""
+
+    def __init__(self, home: Path, url: str, token: str) -> None:
+        token_file = home / "token"
+        token_file.write_text(token + "\n")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PRESTAGER_URL": url,
+            "PRESTAGER_TOKEN_FILE": str(token_file),
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, stdin: str = "") -> ShellCommand:
+        """Run a command to its end."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(stdin, timeout=_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        return ShellCommand(code=process.returncode, out=out, err=err)
+
+    def strategy(self, *arguments: str, stdin: str = "") -> ShellCommand:
+        """Run `prestager strategy` to its end."""
+        return self.run("strategy", *arguments, stdin=stdin)

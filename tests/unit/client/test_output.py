@@ -1,0 +1,95 @@
+"""Tables, JSON, CSV and names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from typing import Any
+
+import pytest
+
+from client.output import OutputFormat, ShownField, print_record, print_records
+
+FIELDS = (
+    ShownField(key="cloud", title="SITE"),
+    ShownField(key="extra.more", title="MORE", is_wide=True),
+    ShownField(key="details", title="DETAILS"),
+)
+LONG = "Not enough space for the images, " * 10
+ROWS: list[dict[str, Any]] = [
+    {"cloud": "edge-1", "details": "", "extra": {"more": True}},
+    {"cloud": "edge-20", "details": 'a "b", c', "extra": {"more": None}},
+]
+
+
+def printed(capsys: pytest.CaptureFixture[str], form: str, rows: list[dict[str, Any]] = ROWS) -> str:
+    """Return what is printed of rows."""
+    print_records(rows, FIELDS, OutputFormat(form), "cloud")
+    return capsys.readouterr().out
+
+
+def test_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table has a line for each row, in columns of equal width."""
+    assert printed(capsys, "table") == 'SITE     DETAILS\nedge-1\nedge-20  a "b", c\n'
+
+
+def test_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    """`wide` has more columns, also of keys below others."""
+    assert printed(capsys, "wide").splitlines()[:2] == ["SITE     MORE  DETAILS", "edge-1   yes"]
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """`json` and `jsonl` have the objects as the API has them."""
+    assert json.loads(printed(capsys, "json")) == ROWS
+    assert [json.loads(line) for line in printed(capsys, "jsonl").splitlines()] == ROWS
+
+
+def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    """`csv` has all columns under the API's own names."""
+    assert list(csv.reader(io.StringIO(printed(capsys, "csv")))) == [
+        ["cloud", "extra.more", "details"],
+        ["edge-1", "yes", ""],
+        ["edge-20", "", 'a "b", c'],
+    ]
+
+
+def test_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """`name` has a name a line; nothing is printed of nothing."""
+    assert printed(capsys, "name") == "edge-1\nedge-20\n"
+    assert printed(capsys, "name", []) == ""
+
+
+def test_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object is a line for each field in a table, and an object in JSON."""
+    print_record(ROWS[1], FIELDS, OutputFormat.TABLE, "cloud")
+    assert capsys.readouterr().out == 'SITE     edge-20\nDETAILS  a "b", c\n'
+    print_record(ROWS[1], FIELDS, OutputFormat.JSON, "cloud")
+    assert json.loads(capsys.readouterr().out) == ROWS[1]
+
+
+@pytest.mark.parametrize("form", list(OutputFormat))
+def test_no_commands_to_a_terminal(capsys: pytest.CaptureFixture[str], form: OutputFormat) -> None:
+    """Characters that act on a terminal are not printed as they are, in no form."""
+    text = "a\x1b]0;x\x07b\x9b2Jc\nd"
+
+    print_records([{"cloud": text, "details": text}], FIELDS, form, "cloud")
+
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\x9b"} & set(out)
+    if form in {OutputFormat.JSON, OutputFormat.JSONL}:
+        assert text in out.encode().decode("unicode_escape")
+
+
+def test_nothing_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe a row is one line; on a terminal a long last column goes on below itself, and is whole too."""
+    rows = [{"cloud": "edge-1", "details": LONG}]
+    assert printed(capsys, "table", rows).splitlines()[1] == f"edge-1  {LONG.rstrip()}"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+
+    lines = printed(capsys, "table", rows).splitlines()
+
+    assert max(map(len, lines)) <= int(os.environ["COLUMNS"])
+    assert " ".join(" ".join(lines[1:]).split()) == f"edge-1 {LONG.rstrip()}"
