@@ -12,20 +12,27 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from db.apply_step_moves import StepWriter, add_runs, mark_processed, new_run
+from db.cancellation import cancel_strategy
 from db.errors import StalePlanError
+from db.holds import NewHold, end_holds, open_hold, withdraw_runs
 from db.live_output import tell_progress
-from db.schema import preparations, runs, secrets, steps, strategies
+from db.schema import holds, preparations, runs, secrets, steps, strategies
 from db.unit_of_work import UnitOfWork
 from messages.event_types import EmptyData, event_name
 from statemachine.actions import (
     AbortWaiting,
     Action,
+    EndHolds,
     EndPreparation,
     ExpireRun,
     MoveStep,
     MoveStrategy,
+    OpenHold,
     OpenPreparation,
+    RepeatPreparation,
+    RequestCancel,
     RetryPreparation,
+    WithdrawRuns,
 )
 from statemachine.states import (
     PreparationState,
@@ -82,7 +89,12 @@ class PlanWriter:
         kind = self._connection.execute(
             update(strategies)
             .where(strategies.c.id == action.strategy_id, strategies.c.state == action.from_state)
-            .values(state=action.to_state, updated_at=self._at, **({"finished_at": self._at} if ended else {}))
+            .values(
+                state=action.to_state,
+                updated_at=self._at,
+                **({"finished_at": self._at} if ended else {}),
+                **({"limit_reached": action.reason} if action.reason else {}),
+            )
             .returning(strategies.c.type)
         ).scalar_one_or_none()
         if kind is None:
@@ -131,6 +143,41 @@ class PlanWriter:
             .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.RUNNING)
             .values(state=action.state, details=action.details, finished_at=self._at)
         )
+
+    @_do.register
+    def _repeat_preparation(self, action: RepeatPreparation) -> None:
+        self._expect_one(
+            update(preparations)
+            .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.VOID)
+            .values(state=PreparationState.RUNNING, details="", finished_at=None, round=preparations.c.round + 1)
+        )
+        self._run_preparation(action.preparation_id, action.phase, attempt=1)
+
+    @_do.register
+    def _open_hold(self, action: OpenHold) -> None:
+        open_hold(
+            self._work,
+            NewHold(
+                strategy_id=action.strategy_id,
+                kind=action.kind,
+                scope=action.scope,
+                preparation_id=action.preparation_id,
+                stage=action.stage,
+                reason=action.reason,
+            ),
+        )
+
+    @_do.register
+    def _end_holds(self, action: EndHolds) -> None:
+        end_holds(self._work, holds.c.strategy_id == action.strategy_id, by="")
+
+    @_do.register
+    def _withdraw_runs(self, action: WithdrawRuns) -> None:
+        withdraw_runs(self._work, steps.c.run_id.in_(action.run_ids))
+
+    @_do.register
+    def _request_cancel(self, action: RequestCancel) -> None:
+        cancel_strategy(self._work, action.strategy_id, by=action.requested_by)
 
     @_do.register
     def _expire_run(self, action: ExpireRun) -> None:

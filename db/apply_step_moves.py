@@ -36,6 +36,7 @@ from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data
 from statemachine.actions import MoveStep, StepChange
+from statemachine.rollout import StepOutcome
 from statemachine.snapshot import RunView
 from statemachine.states import PHASES, TERMINAL_STEPS, RunState, StepState
 
@@ -154,7 +155,7 @@ class StepWriter:
         """Change the state of all steps of a strategy that have not started, with one event for all of them."""
         rows = self._connection.execute(
             self._change(change, steps.c.strategy_id == strategy_id)
-            .values(details="", run_id=None, finished_at=self._at)
+            .values(details="", run_id=None, finished_at=self._at, outcome=StepOutcome.ABORTED, preparing=False)
             .returning(steps.c.id, steps.c.subcloud_name, steps.c.type)
         )
         # PostgreSQL returns rows in the order it met them.

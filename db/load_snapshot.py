@@ -8,18 +8,17 @@ branch reads a table whose columns decide nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Select,
     and_,
     bindparam,
-    case,
     exists,
+    func,
     literal_column,
     null,
     or_,
@@ -27,7 +26,10 @@ from sqlalchemy import (
     union_all,
 )
 
-from db.schema import database_now, preparations, runs, steps, strategies, strategy_is_active, subclouds
+from db.load_strategy import AnyRow, load_strategy
+from db.schema import database_now, holds, preparations, runs, steps, strategies, subclouds
+from statemachine.admission import Places, admits, is_stopped_by_budget
+from statemachine.rollout import RolloutMode
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
     MOVING_STRATEGIES,
@@ -36,11 +38,7 @@ from statemachine.states import (
     PreparationState,
     RunState,
     StepState,
-    StrategyState,
 )
-
-# A row of any columns.
-AnyRow = Row[*tuple[Any, ...]]
 
 _RUN_COLUMNS: Final = (
     runs.c.id.label("run_id"),
@@ -62,6 +60,12 @@ _STEP_COLUMNS: Final = (
     steps.c.type,
     steps.c.release,
     steps.c.from_version,
+    steps.c.preparing,
+    steps.c.position,
+    # Not that of its run.
+    steps.c.attempt.label("step_attempt"),
+    steps.c.cancel_requested_at,
+    steps.c.cancel_requested_by,
 )
 _PREPARATION_COLUMNS: Final = (
     preparations.c.id,
@@ -79,42 +83,18 @@ _IS_OPEN: Final = steps.c.finished_at.is_(None)
 # Literals, for a partial index is used only when its condition is known without parameters.
 _IS_INITIAL: Final = steps.c.state == literal_column(f"'{StepState.INITIAL}'")
 _HAS_BEGUN: Final = steps.c.state != literal_column(f"'{StepState.INITIAL}'")
-_IS_PREPARING: Final = literal_column("steps.preparing", type_=steps.c.preparing.type)
 _NO_RUN_YET: Final = steps.c.run_id.is_(None)
 _STANDALONE: Final = steps.c.strategy_id.is_(None)
+_IS_FIRST: Final[ColumnElement[bool]] = literal_column("steps.position < 0")
+_IS_MARKED: Final[ColumnElement[bool]] = literal_column("steps.cancel_requested_at IS NOT NULL")
 # Parameters that are None match no row.
 _MOVING: Final = bindparam("moving_strategy", type_=steps.c.strategy_id.type)
+_HELD: Final = bindparam("held_strategy", type_=steps.c.strategy_id.type)
 _STARTING_STAGE: Final = bindparam("starting_stage", type_=steps.c.stage.type)
+# More steps than any stage may have at once.
+_MOST_AT_ONCE: Final = 100_000
 _NOW: Final = bindparam("now", type_=runs.c.lease_until.type)
 _LATEST_LEASE: Final = bindparam("latest_lease", type_=runs.c.lease_until.type)
-
-
-def _strategy_query() -> Select[Any]:
-    """Select the active strategy with aggregates of its steps, each of which is the end of an index."""
-    of_strategy = steps.c.strategy_id == strategies.c.id
-    first_open = select(steps.c.stage).where(of_strategy, _IS_OPEN).order_by(steps.c.stage).limit(1)
-    last_failed = (
-        select(steps.c.stage)
-        .where(of_strategy, steps.c.state == StepState.FAILED)
-        .order_by(steps.c.stage.desc())
-        .limit(1)
-    )
-    aborted = exists().where(of_strategy, steps.c.state == StepState.ABORTED)
-    # Each branch in the words of a partial index.
-    begun = or_(
-        exists().where(of_strategy, _IS_OPEN, or_(steps.c.run_id.is_not(None), _IS_PREPARING)).correlate(strategies),
-        exists().where(of_strategy, _IS_OPEN, _HAS_BEGUN, _NO_RUN_YET).correlate(strategies),
-    )
-    moves = strategies.c.state.in_(MOVING_STRATEGIES)
-    return select(
-        strategies.c.id,
-        strategies.c.state,
-        strategies.c.stop_on_failure,
-        case((moves, first_open.correlate(strategies).scalar_subquery())).label("open_stage"),
-        case((moves, last_failed.correlate(strategies).scalar_subquery())).label("failed_stage"),
-        case((moves, aborted.correlate(strategies))).label("any_aborted"),
-        case((moves, begun)).label("any_begun"),
-    ).where(strategy_is_active)
 
 
 def _ended_run() -> ColumnElement[bool]:
@@ -126,20 +106,39 @@ def _ended_run() -> ColumnElement[bool]:
     )
 
 
+def _not_started() -> Select[Any]:
+    """Select the steps that have not started and have no run."""
+    return (
+        select(*_STEP_COLUMNS, subclouds.c.management_state, *_NO_RUN, null().label("preparation_id"))
+        .select_from(steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id))
+        .where(_IS_OPEN, _IS_INITIAL, _NO_RUN_YET)
+    )
+
+
 def _step_queries() -> Sequence[Select[Any]]:
-    """Return the branches of the query of steps; no step is in two of them."""
+    """Return the branches of the query of steps; those about holds and cancels may repeat a step of another one."""
     waits_for_run = exists().where(
         preparations.c.release == steps.c.release,
         preparations.c.from_version == steps.c.from_version,
         preparations.c.state == PreparationState.RUNNING,
     )
     needs_preparation = and_(_IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(SHARED_PHASES))
-    not_started = (
-        select(*_STEP_COLUMNS, subclouds.c.management_state, *_NO_RUN, null().label("preparation_id"))
-        .select_from(steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id))
-        .where(_IS_OPEN, _IS_INITIAL, _NO_RUN_YET)
-    )
+    not_started = _not_started()
     waiting = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id")).where(needs_preparation)
+    parked = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id")).where(
+        _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.not_in(SHARED_PHASES)
+    )
+    # Without a run, or with one that no worker has claimed.
+    marked = (
+        select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
+        .select_from(steps.outerjoin(runs, runs.c.id == steps.c.run_id))
+        .where(_IS_OPEN, _IS_MARKED, or_(_NO_RUN_YET, runs.c.state == RunState.QUEUED))
+    )
+    queued = (
+        select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
+        .select_from(steps.join(runs, runs.c.id == steps.c.run_id))
+        .where(_IS_OPEN, ~runs.c.consumed, runs.c.state == RunState.QUEUED)
+    )
     return (
         # Ended runs of steps, and of preparations, whose step is then null.
         select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
@@ -147,6 +146,12 @@ def _step_queries() -> Sequence[Select[Any]]:
         .where(_ended_run(), or_(steps.c.id.is_not(None), runs.c.preparation_id.is_not(None))),
         not_started.where(_STANDALONE),
         not_started.where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE),
+        parked.where(_STANDALONE),
+        parked.where(steps.c.strategy_id == _MOVING),
+        # Runs that a worker handed back under a hold.
+        queued.where(steps.c.strategy_id == _HELD),
+        marked.where(_STANDALONE),
+        marked.where(steps.c.strategy_id == _MOVING),
         waiting.where(_STANDALONE, ~waits_for_run.where(preparations.c.step_id == steps.c.id)),
         waiting.where(steps.c.strategy_id == _MOVING, ~waits_for_run.where(preparations.c.strategy_id == _MOVING)),
     )
@@ -169,9 +174,20 @@ def _preparation_queries() -> Sequence[Select[Any]]:
     )
 
 
-_STRATEGY: Final = _strategy_query()
 _STEPS: Final = union_all(*_step_queries())
 _PREPARATIONS: Final = union_all(*_preparation_queries())
+# Of a sliding window: steps that were put first; the next stage with a step to start, and such steps of a stage.
+_HELD_ALONE: Final = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
+_TO_START: Final = _not_started().where(steps.c.strategy_id == _MOVING, ~_HELD_ALONE)
+_FIRST_OF_ALL: Final = _TO_START.where(_IS_FIRST)
+_NEXT_STAGE: Final = select(func.min(steps.c.stage)).where(
+    _IS_OPEN, _IS_INITIAL, _NO_RUN_YET, steps.c.strategy_id == _MOVING, steps.c.stage > bindparam("after_stage")
+)
+_CANDIDATES: Final = (
+    _TO_START.where(steps.c.stage == _STARTING_STAGE, steps.c.position >= 0)
+    .order_by(steps.c.position, steps.c.id)
+    .limit(bindparam("most"))
+)
 _ALL_STEPS: Final = (
     select(*_STEP_COLUMNS, subclouds.c.management_state, *_RUN_COLUMNS)
     .select_from(
@@ -199,50 +215,67 @@ def database_time(connection: Connection) -> float:
 
 def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Snapshot:
     """Return the rows that may have to change at `now` (the database's clock, in seconds)."""
-    strategy = _load_strategy(connection)
+    strategy, open_holds = load_strategy(connection)
     moves = strategy is not None and strategy.state in MOVING_STRATEGIES
-    starts = strategy is not None and strategy.state == StrategyState.APPLYING
+    starts = strategy is not None and admits(strategy) and strategy.mode == RolloutMode.STAGES
+    withdraws = strategy is not None and (open_holds or is_stopped_by_budget(strategy))
     wanted = {
         "moving_strategy": strategy.id if strategy is not None and moves else None,
+        "held_strategy": strategy.id if strategy is not None and withdraws else None,
         "starting_stage": strategy.open_stage if strategy is not None and starts else None,
         "now": now,
         "latest_lease": limits.latest_lease(now),
     }
     rows = connection.execute(_STEPS, wanted).all()
-    found = tuple(_step(row) for row in rows if row.id is not None)
-    # A preparation decides only when its run has ended or a step waits for one.
-    needs_preparations = len(found) < len(rows) or any(
-        step.run is None and step.state in SHARED_PHASES for step in found
+    found = {row.id: _step(row) for row in rows}
+    if strategy is not None and strategy.mode == RolloutMode.WINDOW:
+        found |= {row.id: _step(row) for row in _window_candidates(connection, strategy)}
+    # A preparation decides only when its run has ended, which has no step, or when a step waits for one.
+    needs_preparations = found.pop(None, None) is not None or any(
+        step.run is None and step.state in SHARED_PHASES for step in found.values()
     )
     return Snapshot(
         strategy=strategy,
-        steps=tuple(sorted(found, key=_id)),
+        steps=tuple(sorted(found.values(), key=_id)),
         preparations=_load_preparations(connection, wanted) if needs_preparations else (),
+        holds=open_holds,
     )
+
+
+def _window_candidates(connection: Connection, strategy: StrategyView) -> Iterator[AnyRow]:
+    """Yield the steps of a sliding window that may start, stage by stage, until one of them finds no place.
+
+    Steps that were put first come before all others of any stage. Those that are held by themselves are passed over.
+    """
+    places = Places(strategy)
+    if not admits(strategy):
+        return
+    yield from connection.execute(_FIRST_OF_ALL, {"moving_strategy": strategy.id})
+    after = 0
+    while True:
+        stage = connection.execute(_NEXT_STAGE, {"moving_strategy": strategy.id, "after_stage": after}).scalar()
+        if stage is None:
+            return
+        free = int(min(places.free(stage), _MOST_AT_ONCE))
+        rows = connection.execute(
+            _CANDIDATES, {"moving_strategy": strategy.id, "starting_stage": stage, "most": free + 1}
+        ).all()
+        yield from rows
+        if len(rows) > free:
+            return
+        for _row in rows:
+            places.take(stage)
+        after = stage
 
 
 def load_all_open(connection: Connection) -> Snapshot:
     """Return every open row; the plan is the same as that of `load_snapshot`."""
-    strategy = _load_strategy(connection)
+    strategy, open_holds = load_strategy(connection)
     return Snapshot(
         strategy=strategy,
         steps=tuple(_step(row) for row in connection.execute(_ALL_STEPS)),
         preparations=tuple(_preparation(row) for row in connection.execute(_ALL_PREPARATIONS)),
-    )
-
-
-def _load_strategy(connection: Connection) -> StrategyView | None:
-    row = connection.execute(_STRATEGY).one_or_none()
-    if row is None:
-        return None
-    return StrategyView(
-        id=row.id,
-        state=row.state,
-        stop_on_failure=row.stop_on_failure,
-        open_stage=row.open_stage,
-        failed_stage=row.failed_stage,
-        any_aborted=bool(row.any_aborted),
-        any_begun=bool(row.any_begun),
+        holds=open_holds,
     )
 
 
@@ -282,6 +315,11 @@ def _step(row: AnyRow) -> StepView:
         release=row.release,
         from_version=row.from_version,
         run=_run(row),
+        preparing=bool(row.preparing),
+        position=row.position,
+        attempt=row.step_attempt,
+        cancel_requested=row.cancel_requested_at is not None,
+        cancel_requested_by=row.cancel_requested_by,
     )
 
 

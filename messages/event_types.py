@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 
 from messages.schemas import Count, Step, Strategy
 from statemachine.host_keys import HostKeyOrigin
+from statemachine.rollout import HoldKind, HoldScope
 from statemachine.states import (
     STRATEGY_TYPES,
     Availability,
@@ -29,6 +30,8 @@ from statemachine.states import (
 
 # The type of the event that a restored database begins with.
 RESTORED: Final = "database.restored"
+HOLD_OPENED: Final = "strategy.hold.opened"
+HOLD_ENDED: Final = "strategy.hold.ended"
 
 
 class Event(TypedDict):
@@ -77,6 +80,26 @@ class StepsAborted(TypedDict):
     """The steps of a strategy that waited were aborted."""
 
     steps: Annotated[list[AbortedStep], Field(min_length=1)]
+
+
+class HoldOpened(TypedDict):
+    """A hold of the strategy or of one of its sites began, or took a wider scope."""
+
+    hold: Annotated[int, Field(description="Id of the hold.")]
+    kind: HoldKind
+    scope: Annotated[
+        HoldScope, Field(description="`starts`: no site leaves `initial`; `phases`: no next phase begins either.")
+    ]
+    reason: str
+    by: Annotated[str, Field(description="The caller; empty for the coordinator.")]
+    stage: NotRequired[Annotated[int, Field(description="The stage after which the stages are held.")]]
+    subcloud: NotRequired[Annotated[str, Field(description="The only site that is held.")]]
+
+
+class HoldEnded(HoldOpened):
+    """A hold ended."""
+
+    ended_by: Annotated[str, Field(description="The caller; empty for the coordinator, or the end of the strategy.")]
 
 
 class RunResults(TypedDict):
@@ -283,6 +306,13 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
     *(event for kind in STRATEGY_TYPES.values() if kind.is_strategy for event in _strategy_events(kind)),
     *(event for kind in STRATEGY_TYPES.values() for event in _step_events(kind)),
     *(event for kind in STRATEGY_TYPES.values() for event in _run_events(kind)),
+    EventType(
+        name=HOLD_OPENED,
+        subject="strategy",
+        data=HoldOpened,
+        summary="A hold began, or took a wider scope.",
+    ),
+    EventType(name=HOLD_ENDED, subject="strategy", data=HoldEnded, summary="A hold ended."),
     EventType(name="subcloud.updated", subject="subcloud", data=SubcloudUpdated, summary="A subcloud was changed."),
     EventType(
         name="subcloud.address-changed",

@@ -57,6 +57,8 @@ strategies: Final = Table(
     Column("trace", String(55)),
     # The options of the rollout that count, by their names on the wire.
     Column("rollout", JSON, nullable=False, server_default="{}"),
+    # The failure budget as a count of steps; null: there is none.
+    Column("max_failures", Integer),
     # See `RolloutMode`.
     Column("mode", String(16), nullable=False, server_default="stages"),
     Column("applied_at", UtcDateTime),
@@ -144,6 +146,11 @@ _partial_index(
     "ix_steps_first",
     "finished_at IS NULL AND state = 'initial' AND run_id IS NULL AND position < 0",
     (steps.c.strategy_id, steps.c.position, steps.c.id),
+)
+_partial_index(
+    "ix_steps_cancelled",
+    "finished_at IS NULL AND cancel_requested_at IS NOT NULL",
+    (steps.c.strategy_id, steps.c.id),
 )
 # Parked ones, and those that wait for a preparation.
 _partial_index(

@@ -28,6 +28,8 @@ EVENTS = [
     "strategy.prestage.failed",
     "strategy.prestage.aborted",
     "strategy.prestage.deleted",
+    "strategy.hold.opened",
+    "strategy.hold.ended",
     "step.prestage.initial",
     "step.prestage.prestage-precheck",
     "step.prestage.prestage-prepare",

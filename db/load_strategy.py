@@ -1,0 +1,188 @@
+"""Load the active strategy for a plan: its row, aggregates of its steps, its holds, and counts where its rollout asks.
+
+A strategy without holds and options of a rollout costs one statement, however many steps it has. Each aggregate is the
+end of an index, and each count stops at the number above which it decides nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from db.schema import holds, steps, strategies, strategy_is_active, strategy_stages
+from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode, StepOutcome
+from statemachine.snapshot import HoldView, StrategyView
+from statemachine.states import MOVING_STRATEGIES, StepState
+from statemachine.time_limits import STRATEGY_LIMIT, held_time
+
+# A row of any columns.
+AnyRow = Row[*tuple[Any, ...]]
+
+_OF_STRATEGY: Final = steps.c.strategy_id == bindparam("of_strategy", type_=steps.c.strategy_id.type)
+_IS_OPEN: Final = steps.c.finished_at.is_(None)
+# Literals, for a partial index is used only when its condition is known without parameters.
+_HAS_BEGUN: Final = steps.c.state != literal_column(f"'{StepState.INITIAL}'")
+_IS_IN_FLIGHT: Final[ColumnElement[bool]] = literal_column("(steps.run_id IS NOT NULL OR steps.preparing)")
+
+
+def _strategy_query() -> Select[Any]:
+    """Select the active strategy with aggregates of its steps."""
+    of_strategy = steps.c.strategy_id == strategies.c.id
+    first_open = select(steps.c.stage).where(of_strategy, _IS_OPEN).order_by(steps.c.stage).limit(1)
+    last_failed = (
+        select(steps.c.stage)
+        .where(of_strategy, steps.c.state == StepState.FAILED)
+        .order_by(steps.c.stage.desc())
+        .limit(1)
+    )
+    aborted = exists().where(of_strategy, steps.c.state == StepState.ABORTED)
+    # Each branch in the words of a partial index.
+    begun = or_(
+        exists().where(of_strategy, _IS_OPEN, _IS_IN_FLIGHT).correlate(strategies),
+        exists().where(of_strategy, _IS_OPEN, _HAS_BEGUN, steps.c.run_id.is_(None)).correlate(strategies),
+    )
+    was_held = exists().where(holds.c.strategy_id == strategies.c.id)
+    moves = strategies.c.state.in_(MOVING_STRATEGIES)
+    return select(
+        strategies.c.id,
+        strategies.c.state,
+        strategies.c.stop_on_failure,
+        strategies.c.mode,
+        strategies.c.max_parallel_subclouds,
+        strategies.c.rollout,
+        strategies.c.max_failures,
+        strategies.c.applied_at,
+        strategies.c.cancel_requested_at,
+        strategies.c.cancel_requested_by,
+        case((moves, first_open.correlate(strategies).scalar_subquery())).label("open_stage"),
+        case((moves, last_failed.correlate(strategies).scalar_subquery())).label("failed_stage"),
+        case((moves, aborted.correlate(strategies))).label("any_aborted"),
+        case((moves, begun)).label("any_begun"),
+        case((moves, was_held.correlate(strategies))).label("was_held"),
+    ).where(strategy_is_active)
+
+
+def _count_query(condition: ColumnElement[bool]) -> Select[Any]:
+    """Select the number of steps of a strategy that match, counted up to the parameter `most`."""
+    found = select(steps.c.id).where(_OF_STRATEGY, condition).limit(bindparam("most")).subquery()
+    return select(func.count()).select_from(found)
+
+
+_STRATEGY: Final = _strategy_query()
+_HOLDS: Final = (
+    select(
+        *(holds.c.id, holds.c.kind, holds.c.scope, holds.c.step_id, holds.c.preparation_id, holds.c.stage),
+        *(holds.c.since, holds.c.ended_at),
+    )
+    .where(holds.c.strategy_id == bindparam("of_strategy", type_=holds.c.strategy_id.type))
+    .order_by(holds.c.id)
+)
+_OPEN_HOLDS: Final = _HOLDS.where(holds.c.ended_at.is_(None))
+_FAILED: Final = _count_query(steps.c.state == StepState.FAILED)
+_SUCCEEDED: Final = _count_query(steps.c.outcome == StepOutcome.COMPLETE)
+_STAGES: Final = select(
+    strategy_stages.c.stage,
+    strategy_stages.c.width,
+    select(func.count())
+    .select_from(steps)
+    .where(
+        and_(steps.c.strategy_id == strategy_stages.c.strategy_id, steps.c.stage == strategy_stages.c.stage),
+        _IS_OPEN,
+        _IS_IN_FLIGHT,
+    )
+    .correlate(strategy_stages)
+    .scalar_subquery()
+    .label("in_flight"),
+).where(strategy_stages.c.strategy_id == bindparam("of_strategy", type_=strategy_stages.c.strategy_id.type))
+
+
+def load_strategy(connection: Connection) -> tuple[StrategyView | None, tuple[HoldView, ...]]:
+    """Return the active strategy and its open holds."""
+    row = connection.execute(_STRATEGY).one_or_none()
+    if row is None:
+        return None, ()
+    timeouts = row.rollout.get("timeouts") or {}
+    found = _holds(connection, row.id, is_timed=STRATEGY_LIMIT in timeouts) if row.was_held else ()
+    held_s, held_since = held_time(
+        (one.since.timestamp(), None if one.ended_at is None else one.ended_at.timestamp())
+        for one in found
+        if _covers_all(one)
+    )
+    strategy = StrategyView(
+        id=row.id,
+        state=row.state,
+        stop_on_failure=row.stop_on_failure,
+        open_stage=row.open_stage,
+        failed_stage=row.failed_stage,
+        any_aborted=bool(row.any_aborted),
+        any_begun=bool(row.any_begun),
+        max_failures=row.max_failures,
+        failed=0 if row.max_failures is None else _count(connection, _FAILED, row.id, row.max_failures + 1),
+        on_budget=row.rollout.get("on-budget") or OnBudget.PAUSE,
+        on_prepare_failure=row.rollout.get("on-prepare-failure") or OnPrepareFailure.FAIL,
+        time_limit_s=timeouts.get(STRATEGY_LIMIT),
+        on_time_limit=timeouts.get("on-strategy-limit") or OnTimeLimit.ABORT,
+        applied_at_epoch=None if row.applied_at is None else row.applied_at.timestamp(),
+        held_s=held_s,
+        held_since_epoch=held_since,
+        cancel_requested=row.cancel_requested_at is not None,
+        cancel_requested_by=row.cancel_requested_by or "",
+        **(_window(connection, row) if row.mode == RolloutMode.WINDOW and row.state in MOVING_STRATEGIES else {}),
+    )
+    return strategy, tuple(_hold(one) for one in found if one.ended_at is None)
+
+
+def _window(connection: Connection, row: AnyRow) -> Mapping[str, Any]:
+    """Return the fields of the view that count in a sliding window only."""
+    stages = connection.execute(_STAGES, {"of_strategy": row.id}).all()
+    ramp = row.rollout.get("ramp")
+    width = row.max_parallel_subclouds if any(stage.width is None for stage in stages) else None
+    most = width or sum(stage.width or 0 for stage in stages)
+    return {
+        "mode": row.mode,
+        "width": width,
+        "stage_widths": {stage.stage: stage.width for stage in stages if stage.width is not None},
+        "in_flight": sum(stage.in_flight for stage in stages),
+        "in_flight_by_stage": {stage.stage: stage.in_flight for stage in stages},
+        "ramp_start": ramp["start"] if ramp else None,
+        "succeeded": _count(connection, _SUCCEEDED, row.id, most) if ramp else 0,
+    }
+
+
+def _holds(connection: Connection, strategy_id: int, *, is_timed: bool) -> Sequence[AnyRow]:
+    """Return the open holds of a strategy; with a time limit also the ended ones, whose time does not count."""
+    return connection.execute(_HOLDS if is_timed else _OPEN_HOLDS, {"of_strategy": strategy_id}).all()
+
+
+def _count(connection: Connection, query: Select[Any], strategy_id: int, most: int) -> int:
+    return int(connection.execute(query, {"of_strategy": strategy_id, "most": most}).scalar_one())
+
+
+def _covers_all(hold: AnyRow) -> bool:
+    return hold.step_id is None and hold.preparation_id is None and hold.stage is None
+
+
+def _hold(row: AnyRow) -> HoldView:
+    return HoldView(
+        id=row.id,
+        kind=row.kind,
+        scope=row.scope,
+        step_id=row.step_id,
+        preparation_id=row.preparation_id,
+        stage=row.stage,
+    )
