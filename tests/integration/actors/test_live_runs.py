@@ -20,7 +20,7 @@ from actors.worker.result_writer import ResultWriter
 from actors.worker.worker import StepWorker
 from db.errors import DatabaseUnavailableError
 from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
-from db.runs import RunResult, claim, finish
+from db.runs import RunResult, claim, finish_runs
 from db.schema import events, live_outputs, runs
 from db.unit_of_work import UnitOfWork
 from runner.interface import RunEnded
@@ -353,7 +353,7 @@ def test_a_piece_never_outlives_the_end_of_its_run(
     with ThreadPoolExecutor(1) as other:
         with installation.database.write() as connection:
             if is_report_first:
-                assert finish(connection, report, OWNER, at)
+                assert finish_runs(connection, [report], OWNER, at)
                 end_live(UnitOfWork(connection, at), {run_id: asdict(Progress())})
                 waiting = other.submit(live.flush)
             else:

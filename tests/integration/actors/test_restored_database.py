@@ -14,7 +14,7 @@ from db.errors import RestoreError
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.read_queries import newest_event_id
 from db.restored import continue_after_restore, refused_by_sites
-from db.runs import RunResult, claim, finish
+from db.runs import RunResult, claim, finish_runs
 from db.schema import audit, events, heartbeats, runs, steps, strategies
 from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.events import cloud_event
@@ -47,7 +47,7 @@ def ended(
     """Have the worker report a run."""
     report = RunResult(run_id=run_id, outcome=outcome, details=details, facts={})
     with installation.database.write() as connection:
-        assert finish(connection, report, OWNER, now())
+        assert finish_runs(connection, [report], OWNER, now())
     installation.coordinator.coordinate()
 
 

@@ -15,7 +15,7 @@ from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from db.database import Database
 from db.encryption import Sealer
-from db.runs import RunResult, claim, finish
+from db.runs import RunResult, claim, finish_runs
 from db.schema import events, runs, steps, strategies
 from db.unit_of_work import unit_of_work
 from messages.commands import Answer
@@ -65,7 +65,7 @@ def work(installation: Installation, owner: str) -> None:
         passed = {"from_version": "22.12", "oam_address": "10.10.10.2"} if taken.phase == WALK[0] else {}
         report = RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, **passed)
         with installation.database.write() as connection:
-            assert finish(connection, report, owner, datetime.now(UTC))
+            assert finish_runs(connection, [report], owner, datetime.now(UTC))
 
 
 def walks(installation: Installation) -> dict[str, list[str]]:

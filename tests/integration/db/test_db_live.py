@@ -22,7 +22,7 @@ from db.live_output import (
     tell_progress,
 )
 from db.run_output import outputs, phase_runs, text_after
-from db.runs import RunResult, finish, lose_runs_of
+from db.runs import RunResult, finish_runs, lose_runs_of
 from db.schema import events, live_outputs, run_outputs, runs, steps
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import ExpireRun
@@ -74,7 +74,7 @@ def end(
         progress=progress,
         **report,
     )
-    assert finish(installation.connection, told, OWNER, AT)
+    assert finish_runs(installation.connection, [told], OWNER, AT)
     cut = {} if beyond is None else {run_id: beyond}
     end_live(work, {} if progress is None else {run_id: progress}, cut)
     work.finish()
