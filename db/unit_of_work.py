@@ -12,15 +12,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import JSON, Connection, String, bindparam, func, insert, literal_column, select, update
 
 from db.database import Database, has_broker
+from db.json_table import given_rows
 from db.schema import controller, database_now, events, outbox
 from messages.events import subject_ids
 from tracing.tracer import NULL_TRACER, Tracer, active_traceparent, trace_of
 
 # Key of the advisory lock on PostgreSQL: "prestev" as a number.
 _EVENTS_LOCK: Final = 0x70726573746576
+_EMITTED: Final = given_rows("emitted", type=String, subject=String, data=JSON, trace=String)
+_EMITTED_ROWS: Final = select(
+    *_EMITTED.c,
+    bindparam("at_moment", type_=events.c.at.type),
+    bindparam("is_published", type_=events.c.published.type),
+)
+# Events get their numbers in the order of commits: a reader up to a number has missed none below it. The lock is taken
+# before the first number, for a row is numbered after the condition has held; SQLite has one writer at a time anyway.
+_IN_TURN: Final = select(func.pg_advisory_xact_lock(literal_column(str(_EVENTS_LOCK)))).scalar_subquery().is_not(None)
+_INSERT_EVENTS: Final = {
+    dialect: insert(events).from_select([*(column.name for column in _EMITTED.c), "at", "published"], rows)
+    for dialect, rows in (("sqlite", _EMITTED_ROWS), ("postgresql", _EMITTED_ROWS.where(_IN_TURN)))
+}
+_CONTROLLER: Final = select(controller.c.id).with_for_update().cte("locked")
+# The clock is read when the lock has been waited for, which a select does not promise of its own columns.
+_TAKE_TURN: Final = select(database_now()).select_from(_CONTROLLER)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,15 +63,26 @@ class UnitOfWork:
 
         tracer: Begins the traces of the runs that are dispatched.
 
+        turn_epoch: When the coordinator's lock was taken, in seconds of the database's clock; 0 without the lock.
+
         dispatched: Runs that this transaction dispatches.
 
         completed: Ids of runs whose result this transaction has processed.
     """
 
-    def __init__(self, connection: Connection, at: datetime, *, writer: str = "", tracer: Tracer = NULL_TRACER) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        at: datetime,
+        *,
+        writer: str = "",
+        tracer: Tracer = NULL_TRACER,
+        turn_epoch: float = 0.0,
+    ) -> None:
         self.connection = connection
         self.at = at
         self.tracer = tracer
+        self.turn_epoch = turn_epoch
         self.dispatched: list[RunIds] = []
         self.completed: list[int] = []
         self._writer = writer
@@ -66,7 +94,7 @@ class UnitOfWork:
     def emit(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
         """Add an event, with the run that it is about. Work never depends on a listener."""
         trace = run.trace if run is not None and run.trace is not None else active_traceparent()
-        self._events.append({"type": event_type, "subject": subject, "data": data, "at": self.at, "trace": trace})
+        self._events.append({"type": event_type, "subject": subject, "data": data, "trace": trace})
         self._runs.append(run)
 
     @property
@@ -116,9 +144,11 @@ class UnitOfWork:
             self.connection.rollback()
             return False
         if self._events:
-            _in_order(self.connection)
             # Without a broker nothing publishes: they would wait until one is set up, which would then be flooded.
-            self.connection.execute(insert(events).values(published=not has_broker(self.connection)), self._events)
+            self.connection.execute(
+                _INSERT_EVENTS[self.connection.dialect.name],
+                {"emitted": self._events, "at_moment": self.at, "is_published": not has_broker(self.connection)},
+            )
         if self._messages:
             self.connection.execute(
                 insert(outbox).values(writer=self._writer, written_at=database_now()), self._messages
@@ -139,10 +169,11 @@ def unit_of_work(
         DatabaseUnavailableError: The database is away; whether a commit arrived is not known.
     """
     at = at or datetime.now(UTC)
+    turn_epoch = 0.0
     with database.write() as connection:
         if as_coordinator:
-            connection.execute(select(controller.c.id).with_for_update())
-        work = UnitOfWork(connection, at, writer=database.writer, tracer=tracer)
+            turn_epoch = float(connection.execute(_TAKE_TURN).scalar_one())
+        work = UnitOfWork(connection, at, writer=database.writer, tracer=tracer, turn_epoch=turn_epoch)
         yield work
         has_messages = work.finish()
     if has_messages:
@@ -155,12 +186,3 @@ def forget_unpublished(connection: Connection) -> None:
     They are history, to be read from the API; a later listener would take them for news.
     """
     connection.execute(update(events).where(~events.c.published).values(published=True))
-
-
-def _in_order(connection: Connection) -> None:
-    """Give events their numbers in the order of commits: a reader up to a number has missed none below it.
-
-    SQLite has one writer at a time anyway.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_EVENTS_LOCK)))

@@ -26,7 +26,7 @@ from db.apply_plan import PlanWriter
 from db.audit import record
 from db.database import Database
 from db.errors import DatabaseUnavailableError, StalePlanError
-from db.load_snapshot import database_time, load_snapshot
+from db.load_snapshot import load_snapshot
 from db.schema import commands
 from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.command_specs import COMMAND_SPECS
@@ -245,8 +245,8 @@ class Coordinator:
     def _plan(self, work: UnitOfWork) -> None:
         """Plan and carry out until nothing is left to do."""
         writer = PlanWriter(work)
+        now = work.turn_epoch
         for _round in range(_ROUNDS):
-            now = database_time(work.connection)
             actions = plan(load_snapshot(work.connection, now, self._rules.limits), now, self._rules.limits)
             actions = self._overdue.confirmed(actions)
             writer.carry_out(actions)
