@@ -86,6 +86,11 @@ class ServiceProcess:
 
     def start(self, verb: str = "up") -> None:
         """Start it and wait until it answers."""
+        self.launch(verb)
+        wait_for(self._is_ready, _START_S, self.tail)
+
+    def launch(self, verb: str = "up") -> None:
+        """Start it; it becomes ready in its own time."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._program, verb],
@@ -94,7 +99,6 @@ class ServiceProcess:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        wait_for(self._is_ready, _START_S, self.tail)
 
     def _is_ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:
