@@ -62,7 +62,9 @@ def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachin
     actions: list[Action] = []
     if strategy is not None:
         abort = _change(StepState.INITIAL, "abort", machine)
-        actions += StrategyMoves(strategy=strategy, holds=holds, abort=abort, now=now).actions()
+        awaits_cancel = any(step.cancel_requested and context.is_of_strategy(step) for step in snapshot.steps)
+        moves = StrategyMoves(strategy=strategy, holds=holds, abort=abort, awaits_cancel=awaits_cancel, now=now)
+        actions += moves.actions()
     # These change many steps at once: each is looked at again after that.
     is_aborting = any(isinstance(action, AbortWaiting | RequestCancel) for action in actions)
     for preparation in snapshot.preparations:
@@ -183,14 +185,19 @@ def _actions_without_run(step: StepView, phase: Phase | None, context: _Planning
 def _actions_with_preparation(step: StepView, phase: Phase, context: _PlanningContext) -> Iterator[Action]:
     """Move a step that needs a preparation: open it, wait for it, or go on by how it ended."""
     preparation = context.preparations.get(_preparation_key(step))
-    if preparation is not None and preparation.state == PreparationState.FAILED:
+    is_held = context.holds.stops_phase(step, preparation)
+    if is_held and not step.preparing:
+        # Parked: nothing that happens to the preparation meanwhile moves it.
+        return
+    state = PreparationState.VOID if preparation is None else preparation.state
+    if preparation is not None and state == PreparationState.FAILED:
         yield from _actions_after_failure(step, preparation, context)
-    elif context.holds.stops_phase(step, preparation):
-        if step.preparing and (preparation is None or preparation.state != PreparationState.RUNNING):
+    elif is_held:
+        if state != PreparationState.RUNNING:
             yield context.moves.free_place(step)
-    elif preparation is None or preparation.state == PreparationState.VOID:
+    elif state == PreparationState.VOID:
         yield from _begin_preparation(step, phase, preparation, context)
-    elif preparation.state == PreparationState.COMPLETE:
+    elif state == PreparationState.COMPLETE:
         if step.preparing or step.strategy_id is None:
             yield context.moves.advance(step, phase, None)
         else:

@@ -26,12 +26,15 @@ class StrategyMoves:
 
         abort: The change of steps that have not started when it is aborted.
 
+        awaits_cancel: Whether an open step of it is marked to be cancelled.
+
         now: The database's clock, in seconds since the epoch.
     """
 
     strategy: StrategyView
     holds: HoldCoverage
     abort: StepChange
+    awaits_cancel: bool
     now: float
 
     def actions(self) -> Iterator[Action]:
@@ -41,7 +44,7 @@ class StrategyMoves:
             yield from self._abort(strategy.cancel_requested_by if strategy.cancel_requested else None)
         elif strategy.state not in (StrategyState.APPLYING, StrategyState.ABORTING):
             return
-        elif _is_over(strategy):
+        elif self._is_over():
             yield from self._end_holds()
             yield self._move(strategy.state, _ending(strategy))
         elif is_time_over(strategy, self.now):
@@ -53,6 +56,12 @@ class StrategyMoves:
                 scope=HoldScope.STARTS,
                 reason=f"More sites failed than max-failures, {strategy.max_failures}, allows.",
             )
+
+    def _is_over(self) -> bool:
+        """Return whether nothing is left to do; steps of a halted strategy that have not started stay as they are."""
+        strategy = self.strategy
+        has_work = strategy.any_begun or self.awaits_cancel
+        return strategy.open_stage is None or (is_halted(strategy) and not has_work)
 
     def _has_to_be_held(self) -> bool:
         strategy = self.strategy
@@ -85,11 +94,6 @@ class StrategyMoves:
     def _move(self, state: str, trigger: str, reason: str = "") -> MoveStrategy:
         to_state = fire_strategy(state, trigger)
         return MoveStrategy(strategy_id=self.strategy.id, from_state=state, to_state=to_state, reason=reason)
-
-
-def _is_over(strategy: StrategyView) -> bool:
-    """Return whether nothing is left to do; steps of a halted strategy that have not started stay as they are."""
-    return strategy.open_stage is None or (is_halted(strategy) and not strategy.any_begun)
 
 
 def _ending(strategy: StrategyView) -> str:

@@ -1,23 +1,26 @@
-"""Coordinator of the model: rows, a clock, and plans that are carried out whole or not at all."""
+"""Coordinator of the model: plans that are carried out whole or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from statemachine import plan as planning
 from statemachine.actions import (
     AbortWaiting,
     Action,
+    EndHolds,
     EndPreparation,
     ExpireRun,
     MoveStep,
     MoveStrategy,
+    OpenHold,
     OpenPreparation,
+    RepeatPreparation,
+    RequestCancel,
     RetryPreparation,
+    WithdrawRuns,
 )
-from statemachine.plan import plan
-from statemachine.snapshot import PlanLimits, Snapshot, StrategyView
 from statemachine.states import (
-    MOVING_STRATEGIES,
     PLAYBOOK_PHASES,
     TERMINAL_STEPS,
     RunOutcome,
@@ -25,12 +28,20 @@ from statemachine.states import (
     StepState,
     StrategyState,
 )
-from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy, Subcloud, Worker
+from tests.property.plan_looks import Rows
+from tests.property.plan_rows import RELEASE, Hold, Preparation, Run, Step, Strategy
+from tests.property.plan_rules import (
+    OUTCOMES,
+    STEP_WORDS,
+    STRATEGY_WORDS,
+    Commit,
+    check_ending,
+    check_rest,
+)
 
 LEASE_S = 40.0
 GIVE_UP_S = 30.0
 PLAYBOOKS = frozenset(PLAYBOOK_PHASES)
-MOVING = frozenset(str(state) for state in MOVING_STRATEGIES)
 # States that no command of the moment may disturb.
 ENDED = frozenset({StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED})
 
@@ -39,71 +50,17 @@ class StaleError(Exception):
     """A row has changed since the plan was made; nothing was written."""
 
 
-class CoordinatorSide:
-    """The installation. `limits` are the settings of the plan; `groups` gives the (apply type, width) of each group."""
-
-    def __init__(
-        self, *, subclouds: int, groups: list[tuple[str, int]], workers: list[int], limits: PlanLimits, thorough: bool
-    ) -> None:
-        self.now = 1000.0
-        self.limits = limits
-        self.thorough = thorough
-        self.groups = groups
-        self.subclouds = [Subcloud(id=place, group=place % len(groups)) for place in range(subclouds)]
-        self.strategy: Strategy | None = None
-        # Open standalone steps and all steps of the strategy, in id order.
-        self.steps: list[Step] = []
-        self.preparations: list[Preparation] = []
-        self.runs: dict[int, Run] = {}
-        # Ids of runs whose messages are in the queue.
-        self.messages: list[int] = []
-        self.workers = [
-            Worker(owner=place + 1, slots=slots, renewed_at=self.now) for place, slots in enumerate(workers)
-        ]
-        self._owners = len(workers)
-        self._ids = 0
-
-    def _new_id(self) -> int:
-        self._ids += 1
-        return self._ids
-
-    def snapshot(self) -> Snapshot:
-        """Return every open row, as the loader that leaves nothing out does."""
-        return Snapshot(
-            strategy=self._look_at_strategy() if self.strategy is not None else None,
-            steps=tuple([step.view or step.look() for step in self.steps if step.open]),
-            preparations=tuple([one.view or one.look() for one in self.preparations]),
-        )
-
-    def _look_at_strategy(self) -> StrategyView:
-        strategy = self.strategy
-        assert strategy is not None
-        open_stage = failed_stage = None
-        any_aborted = False
-        # Steps are in the order of their stages.
-        for step in strategy.steps:
-            if step.open:
-                open_stage = open_stage or step.stage
-            elif step.state == "failed":
-                failed_stage = step.stage
-            elif step.state == "aborted":
-                any_aborted = True
-        return StrategyView(
-            id=strategy.id,
-            state=strategy.state,
-            stop_on_failure=strategy.stop_on_failure,
-            open_stage=open_stage,
-            failed_stage=failed_stage,
-            any_aborted=any_aborted,
-            any_begun=any(step.begun for step in strategy.steps),
-        )
+class CoordinatorSide(Rows):
+    """The rows with the coordinator that plans, and carries plans out."""
 
     def decide(self) -> list[Action]:
         """Plan, and write nothing: what a coordinator leaves that crashes before its commit."""
         snapshot = self.snapshot()
-        actions = plan(snapshot, self.now, self.limits)
+        actions = planning.plan(snapshot, self.now, self.limits)
         if self.thorough:
-            assert actions == plan(snapshot, self.now, self.limits), "two plans over the same rows differ"
+            assert actions == planning.plan(snapshot, self.now, self.limits), "two plans over the same rows differ"
+            needed = planning.plan(self.needed_snapshot(), self.now, self.limits)
+            assert actions == needed, "the needed rows do not lead to the plan of all rows"
         return actions
 
     def settle(self) -> None:
@@ -111,7 +68,7 @@ class CoordinatorSide:
         for _round in range(20):
             actions = self.decide()
             if not actions:
-                return
+                break
             self.carry_out(actions)
             if not any(action.unlocks for action in actions):
                 break
@@ -119,6 +76,8 @@ class CoordinatorSide:
             raise AssertionError("the plan never comes to rest")
         if self.thorough:
             assert self.decide() == [], "a pass left something to do"
+            if self.strategy is not None:
+                check_rest(self.strategy, self.preparations, self.now)
 
     def carry_out(self, actions: Iterable[Action]) -> None:
         """Carry out a plan, which may be stale.
@@ -137,24 +96,27 @@ class CoordinatorSide:
             else:
                 raise StaleError
         assert len({move.step_id for move in moves}) == len(moves), "one step is moved twice in one plan"
+        commit = Commit(self.strategy, self.preparations)
         for action in others:
             _DO[type(action)](self, action)
         for move in moves:
             self._move_step(by_id[move.step_id], move)
+        commit.check()
 
     def _abort_waiting(self, action: AbortWaiting) -> None:
         for step in self._strategy_of(action.strategy_id).steps:
             if step.state == action.change.from_state:
                 if step.run is not None and step.run.state == RunState.QUEUED:
-                    step.run.state, step.run.outcome, step.run.consumed = "finished", RunOutcome.WITHDRAWN, True
-                self._write(step, state=action.change.to_state, run=None, details="")
+                    self._withdraw(step.run)
+                self._write(step, state=action.change.to_state, run=None, details="", outcome="aborted")
 
     def _move_strategy(self, action: MoveStrategy) -> None:
         strategy = self._strategy_of(action.strategy_id)
         assert strategy.state == action.from_state
+        assert action.to_state in STRATEGY_WORDS, "a word in `state` is not one of the contract"
         strategy.state = action.to_state
         if action.to_state in ENDED:
-            self.check_ending(strategy)
+            check_ending(strategy)
 
     def _strategy_of(self, strategy_id: int) -> Strategy:
         assert self.strategy is not None
@@ -167,6 +129,8 @@ class CoordinatorSide:
             assert run is step.run
             assert not run.consumed, "one outcome is processed twice"
             run.consumed = True
+        else:
+            assert step.run is None, "a step loses a run whose outcome nobody read"
         if not move.path and step.state == StepState.INITIAL:
             self._check_may_start(step)
         state = move.path[-1] if move.path else step.state
@@ -175,21 +139,48 @@ class CoordinatorSide:
             key = (owner, step.from_version)
             ready = [one.state for one in self.preparations if (one.owner, one.from_version) == key]
             assert ready == ["complete"], "packages are staged that were not prepared"
-        self._write(step, state=state, run=None, details=move.details if move.path else step.details)
+        details = move.details if move.path else step.details
+        self._write(step, state=state, run=None, details=details, outcome=move.outcome)
+        step.preparing, step.attempt = move.preparing, move.attempt
         if move.run_phase is not None:
+            assert step.cancel_by is None, "a phase begins at a site that is to be cancelled"
+            assert not (step.strategy and step.strategy.stops(step)), "a phase is handed out under a hold"
             step.run = self._dispatch(step, move.run_phase, move.attempt)
+
+    def _check_may_start(self, step: Step) -> None:
+        raise NotImplementedError
 
     def _open_preparation(self, action: OpenPreparation) -> None:
         key = (action.owner, action.from_version)
         assert all((one.owner, one.from_version) != key for one in self.preparations), "a preparation is opened twice"
+        self._check_may_prepare(action.owner, action.from_version)
         one = Preparation(self._new_id(), action.owner, action.from_version, action.opened_by_step_id)
         one.run = self._dispatch(one, action.phase, 1)
         self.preparations.append(one)
+
+    def _check_may_prepare(self, owner: object, from_version: str) -> None:
+        wanted = [
+            step
+            for step in self.steps
+            if step.open
+            and step.state == StepState.PREPARE
+            and (step.look().owner, step.from_version) == (owner, from_version)
+        ]
+        free = [step for step in wanted if step.strategy is None or not step.strategy.stops(step)]
+        assert free, "a preparation is begun that only held steps wait for"
 
     def _retry_preparation(self, action: RetryPreparation) -> None:
         one = self._consumed(action.preparation_id, action.consumed_run_id)
         one.run = self._dispatch(one, action.phase, action.attempt)
         one.view = None
+
+    def _repeat_preparation(self, action: RepeatPreparation) -> None:
+        (one,) = [one for one in self.preparations if one.id == action.preparation_id]
+        assert one.state == "void", "a preparation is repeated whose result counts"
+        self._check_may_prepare(one.owner, one.from_version)
+        one.state, one.details, one.view = "running", "", None
+        one.history.clear()
+        one.run = self._dispatch(one, action.phase, 1)
 
     def _end_preparation(self, action: EndPreparation) -> None:
         one = self._consumed(action.preparation_id, action.consumed_run_id)
@@ -210,21 +201,89 @@ class CoordinatorSide:
             run.state, run.outcome = RunState.FINISHED, RunOutcome.LOST
             run.changed()
 
+    def _open_hold(self, action: OpenHold) -> None:
+        strategy = self._strategy_of(action.strategy_id)
+        preparation = next((one for one in self.preparations if one.id == action.preparation_id), None)
+        like = (action.kind, preparation, action.stage)
+        assert like not in [(one.kind, one.preparation, one.stage) for one in strategy.holds], "a hold is opened twice"
+        assert action.reason
+        hold = Hold(id=self._new_id(), kind=action.kind, scope=action.scope, since=self.now)
+        hold.preparation, hold.stage = preparation, action.stage
+        self.begin_hold(strategy, hold)
+
+    def begin_hold(self, strategy: Strategy, hold: Hold) -> None:
+        """Open a hold, and withdraw the queued runs of the steps that it covers."""
+        strategy.holds.append(hold)
+        strategy.was_held = True
+        for step in strategy.steps:
+            if step.run is not None and step.run.state == RunState.QUEUED and hold.covers(step):
+                self._withdraw(step.run)
+
+    def end_hold(self, strategy: Strategy, hold: Hold) -> None:
+        """End one hold."""
+        strategy.holds.remove(hold)
+        if hold.step_id is hold.preparation is hold.stage:
+            strategy.held.append((hold.since, self.now))
+
+    def _end_holds(self, action: EndHolds) -> None:
+        strategy = self._strategy_of(action.strategy_id)
+        for hold in tuple(strategy.holds):
+            self.end_hold(strategy, hold)
+
+    def _withdraw_runs(self, action: WithdrawRuns) -> None:
+        for run_id in action.run_ids:
+            # One that was claimed meanwhile goes on.
+            if self.runs[run_id].state == RunState.QUEUED:
+                self._withdraw(self.runs[run_id])
+
+    def _withdraw(self, run: Run) -> None:
+        run.state, run.outcome, run.consumed = RunState.FINISHED, RunOutcome.WITHDRAWN, True
+        step = run.target
+        assert isinstance(step, Step)
+        self._write(step, state=step.state, run=None, details=step.details)
+        step.attempt, step.preparing = run.attempt, False
+
+    def _request_cancel(self, action: RequestCancel) -> None:
+        self.mark_begun(self._strategy_of(action.strategy_id), action.requested_by)
+
+    def mark_begun(self, strategy: Strategy, caller: str) -> None:
+        """Mark the steps of a strategy that have started, and all that runs for them, to be stopped."""
+        strategy.cancel_by = strategy.cancel_by or caller
+        for step in strategy.steps:
+            if step.open and step.state != StepState.INITIAL:
+                self.mark(step, caller)
+        for one in self.preparations:
+            if one.owner[0] == strategy.id and one.run is not None:
+                one.run.cancel = True
+
+    def mark(self, step: Step, caller: str) -> None:
+        """Mark a step and its run to be stopped."""
+        step.cancel_by = step.cancel_by or caller
+        step.view = None
+        if step.run is not None:
+            step.run.cancel = True
+
     def _dispatch(self, target: Step | Preparation, phase: str, attempt: int) -> Run:
         same = [run for run in target.history if run.phase == phase]
-        assert attempt == len(same) + 1
+        assert attempt == sum(run.outcome == RunOutcome.LOST for run in same) + 1, "an attempt is counted wrongly"
         assert attempt <= self.limits.max_attempts, "more attempts than allowed"
-        assert all(run.outcome == RunOutcome.LOST for run in same), "a phase is repeated that was not lost"
+        again = (RunOutcome.LOST, RunOutcome.DRAINED, RunOutcome.WITHDRAWN)
+        assert all(run.outcome in again for run in same), "a phase is repeated that was not lost"
         run = Run(self._new_id(), target, phase, attempt)
         target.history.append(run)
         self.runs[run.id] = run
         self.messages.append(run.id)
         return run
 
-    def _write(self, step: Step, *, state: str, run: Run | None, details: str) -> None:
+    def _write(self, step: Step, *, state: str, run: Run | None, details: str, outcome: str | None = None) -> None:
         assert step.open, "a terminal step changes"
+        assert state in STEP_WORDS, "a word in `state` is not one of the contract"
         step.state, step.run, step.details, step.view = state, run, details, None
         step.open = state not in TERMINAL_STEPS
+        step.outcome = outcome
+        assert outcome in OUTCOMES.get(state, [None]), "the outcome of a step does not fit its state"
+        if outcome == "cancelled":
+            assert step.cancel_by is not None, "a step is cancelled that nobody wanted to cancel"
         step.version += 1
 
 
@@ -233,6 +292,11 @@ _DO: dict[type, Callable[..., None]] = {
     MoveStrategy: CoordinatorSide._move_strategy,
     OpenPreparation: CoordinatorSide._open_preparation,
     RetryPreparation: CoordinatorSide._retry_preparation,
+    RepeatPreparation: CoordinatorSide._repeat_preparation,
     EndPreparation: CoordinatorSide._end_preparation,
     ExpireRun: CoordinatorSide._expire_run,
+    OpenHold: CoordinatorSide._open_hold,
+    EndHolds: CoordinatorSide._end_holds,
+    WithdrawRuns: CoordinatorSide._withdraw_runs,
+    RequestCancel: CoordinatorSide._request_cancel,
 }

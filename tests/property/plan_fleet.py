@@ -6,27 +6,48 @@ messages are lost, repeated, reordered, workers die or lose the database, a plan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from statemachine.eligibility import Candidate, number_stages
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
+from statemachine.rollout import HoldKind
 from statemachine.states import RunState, StepState, StrategyState
-from tests.property.plan_coordinator import LEASE_S, MOVING
-from tests.property.plan_rows import RELEASE, Preparation, Run, Step, Strategy
+from tests.property.plan_coordinator import LEASE_S
+from tests.property.plan_looks import MOVING
+from tests.property.plan_rows import RELEASE, Hold, Preparation, Rollout, Run, Step, Strategy, Subcloud
 from tests.property.plan_workers import WorkerSide
 
 
 class Fleet(WorkerSide):
-    """The installation. `limits` is what the plan obeys; `groups` gives the (apply type, width) of each group."""
+    """The installation with its commands."""
 
-    def create(self, *, chosen: Iterable[int], apply_type: str | None, width: int | None, stop: bool) -> bool:
+    def create(
+        self,
+        *,
+        chosen: Iterable[int],
+        apply_type: str | None,
+        width: int | None,
+        stop: bool,
+        rollout: Rollout | None = None,
+    ) -> bool:
         """Create a strategy over subclouds that are managed and have nothing to do; False when refused."""
         busy = {step.subcloud.id for step in self.steps if step.open}
         free = [self.subclouds[one] for one in chosen if one not in busy and self.subclouds[one].managed]
         if self.strategy is not None or not free:
             return False
-        strategy = self.strategy = Strategy(id=self._new_id(), stop_on_failure=stop)
+        strategy = self.strategy = Strategy(self._new_id(), stop, rollout or Rollout())
+        for subcloud, stage in self._stages(free, strategy, apply_type, width):
+            strategy.steps.append(Step(self._new_id(), strategy, subcloud, stage))
+            strategy.sizes[stage] = strategy.sizes.get(stage, 0) + 1
+        self.steps += strategy.steps
+        self.settle()
+        return True
+
+    def _stages(
+        self, free: list[Subcloud], strategy: Strategy, apply_type: str | None, width: int | None
+    ) -> Iterator[tuple[Subcloud, int]]:
+        """Yield the subclouds with their stages; of a window these are the groups, with the widths of it."""
         wanted = [
             Candidate(
                 subcloud_id=one.id,
@@ -36,12 +57,16 @@ class Fleet(WorkerSide):
             )
             for one in free
         ]
-        for subcloud_id, stage in number_stages(wanted, apply_type=apply_type, max_parallel=width):
-            strategy.steps.append(Step(self._new_id(), strategy, self.subclouds[subcloud_id], stage))
-            strategy.widths[stage] = strategy.widths.get(stage, 0) + 1
-        self.steps += strategy.steps
-        self.settle()
-        return True
+        if not strategy.is_window:
+            for subcloud_id, stage in number_stages(wanted, apply_type=apply_type, max_parallel=width):
+                yield self.subclouds[subcloud_id], stage
+            return
+        strategy.width = width
+        for stage, group in enumerate(sorted({one.group for one in free}), start=1):
+            if width is None:
+                serial = (apply_type or self.groups[group][0]) == "serial"
+                strategy.stage_widths[stage] = 1 if serial else self.groups[group][1]
+            yield from ((one, stage) for one in free if one.group == group)
 
     def command(self, verb: str) -> bool:
         """Apply, abort or delete the strategy; False when refused."""
@@ -56,6 +81,7 @@ class Fleet(WorkerSide):
             self._forget(strategy)
         else:
             strategy.state = state
+            strategy.applied_at = self.now if verb == "apply" else strategy.applied_at
         self.settle()
         strategy.abort_answered = strategy.abort_answered or verb == "abort"
         return True
@@ -65,6 +91,120 @@ class Fleet(WorkerSide):
         self.steps = [step for step in self.steps if step.strategy is not strategy]
         self.preparations = [one for one in self.preparations if one.owner[0] != strategy.id]
         self.strategy = None
+
+    def cancel(self, caller: str = "alice") -> bool:
+        """Abort the strategy and stop what runs; False when refused."""
+        strategy = self.strategy
+        if strategy is None or strategy.state not in MOVING:
+            return False
+        strategy.cancel_by = strategy.cancel_by or caller
+        if strategy.state == StrategyState.APPLYING:
+            strategy.state = fire_strategy(strategy.state, "abort")
+        self.mark_begun(strategy, caller)
+        self.settle()
+        strategy.abort_answered = True
+        for step in strategy.steps:
+            assert step.cancel_by or not step.open, "a step escaped the cancel"
+        return True
+
+    def cancel_step(self, place: int, caller: str = "bob") -> bool:
+        """Cancel the open step of one subcloud; False when there is none."""
+        for step in self._open_steps_of(place):
+            self.mark(step, caller)
+            if step.preparing:
+                self._cancel_lonely(step)
+            self.settle()
+            return True
+        return False
+
+    def _cancel_lonely(self, step: Step) -> None:
+        """Cancel the preparation of a step when no other waits for it."""
+        key = step.look().owner, step.from_version
+        others = [one for one in self.steps if one.open and one.state == StepState.PREPARE and not one.cancel_by]
+        if key not in [(one.look().owner, one.from_version) for one in others]:
+            for preparation in self.preparations:
+                if (preparation.owner, preparation.from_version) == key and preparation.run is not None:
+                    preparation.run.cancel = True
+
+    def _open_steps_of(self, place: int) -> list[Step]:
+        subcloud = self.subclouds[place]
+        return [
+            step
+            for step in self.steps
+            if step.subcloud is subcloud and step.open and (step.strategy is None or step.strategy.state in MOVING)
+        ]
+
+    def pause(self, scope: str) -> bool:
+        """Hold the strategy; a wider scope widens. False when refused."""
+        strategy = self.strategy
+        if strategy is None or strategy.state != StrategyState.APPLYING:
+            return False
+        for hold in strategy.holds:
+            if hold.kind == HoldKind.OPERATOR and hold.step_id is None:
+                if hold.scope in (scope, "phases"):
+                    return True
+                strategy.holds.remove(hold)
+                break
+        self.begin_hold(strategy, Hold(id=self._new_id(), kind=HoldKind.OPERATOR, scope=scope, since=self.now))
+        self.settle()
+        return True
+
+    def resume(self, allow: int | None = None) -> bool:
+        """End all holds but those of single sites; False when refused: the budget is exceeded and stays so."""
+        strategy = self.strategy
+        if strategy is None or strategy.state != StrategyState.APPLYING:
+            return False
+        if strategy.is_over_budget and allow is None:
+            return False
+        if allow is not None and strategy.rollout.max_failures is not None:
+            strategy.rollout.max_failures = strategy.failed + allow
+        for hold in [one for one in strategy.holds if one.step_id is None]:
+            self.end_hold(strategy, hold)
+            if hold.preparation is not None:
+                hold.preparation.state, hold.preparation.view = "void", None
+        self.settle()
+        return True
+
+    def hold_step(self, place: int, *, held: bool) -> bool:
+        """Hold one site, or let it go on; False when there is no such step."""
+        strategy = self.strategy
+        steps = [step for step in self._open_steps_of(place) if step.strategy is not None]
+        if strategy is None or not steps or strategy.state != StrategyState.APPLYING:
+            return False
+        (step,) = steps
+        present = [hold for hold in strategy.holds if hold.step_id == step.id]
+        if held and not present:
+            hold = Hold(id=self._new_id(), kind=HoldKind.OPERATOR, scope="phases", since=self.now, step_id=step.id)
+            self.begin_hold(strategy, hold)
+        for hold in present if not held else ():
+            self.end_hold(strategy, hold)
+        self.settle()
+        return True
+
+    def put_first(self, place: int) -> bool:
+        """Put a site before all that have not started; False when it has started."""
+        strategy = self.strategy
+        for step in self._open_steps_of(place):
+            if strategy is not None and step.strategy is strategy and step.not_started:
+                step.position = min(0, *(one.position for one in strategy.steps)) - 1
+                step.view = None
+                self.settle()
+                return True
+        return False
+
+    def change(self, *, width: int | None = None, max_failures: int | None = None) -> bool:
+        """Change the width of a window, or the failure budget; False when refused."""
+        strategy = self.strategy
+        if strategy is None or strategy.state not in ("initial", "applying"):
+            return False
+        if width is not None and strategy.is_window:
+            strategy.width, strategy.stage_widths = width, {}
+        if max_failures is not None and not strategy.is_halted:
+            strategy.rollout.max_failures = max_failures
+            for hold in [one for one in strategy.holds if one.kind == HoldKind.BUDGET]:
+                self.end_hold(strategy, hold)
+        self.settle()
+        return True
 
     def standalone(self, subcloud_id: int) -> bool:
         """Prestage one subcloud by itself; False when refused: it is busy, or its strategy moves."""
@@ -87,11 +227,15 @@ class Fleet(WorkerSide):
                 step.view = None
 
     def _check_may_start(self, step: Step) -> None:
-        if step.strategy is None:
+        strategy = step.strategy
+        if strategy is None:
             return
-        earlier = [one for one in step.strategy.steps if one.stage < step.stage]
+        assert not strategy.stops(step), "a step starts under a hold"
+        if strategy.is_window:
+            return
+        earlier = [one for one in strategy.steps if one.stage < step.stage]
         assert not any(one.open for one in earlier), "a stage starts before the one before it has ended"
-        if step.strategy.stop_on_failure:
+        if strategy.stop_on_failure:
             assert not any(one.state == StepState.FAILED for one in earlier), "a stage starts after a stopping failure"
 
     def check(self) -> None:
@@ -99,9 +243,9 @@ class Fleet(WorkerSide):
         strategy = self.strategy
         if strategy is not None:
             begun = [step.stage for step in strategy.steps if step.open and step.begun]
-            if begun:
+            if begun and not strategy.is_window:
                 assert begun[0] == begun[-1], "two stages are worked on at once"
-                assert len(begun) <= strategy.widths[begun[0]], "more in flight than the stage is wide"
+                assert len(begun) <= strategy.sizes[begun[0]], "more in flight than the stage is wide"
             if strategy.abort_answered:
                 assert not any(step.state == StepState.INITIAL for step in strategy.steps), "a step escaped the abort"
         for step in self.steps:
@@ -111,21 +255,6 @@ class Fleet(WorkerSide):
             _check_runs(preparation)
         held = [id(run.target) for worker in self.workers for run in worker.held]
         assert len(held) == len(set(held)), "two processes work on the same thing"
-
-    def check_ending(self, strategy: Strategy) -> None:
-        """Check that the end of a strategy is the one that its steps call for."""
-        states = {step.state for step in strategy.steps}
-        if StepState.FAILED in states:
-            expected = StrategyState.FAILED
-        elif StepState.ABORTED in states:
-            expected = StrategyState.ABORTED
-        else:
-            expected = StrategyState.COMPLETE
-        assert expected == strategy.state
-        assert not any(step.begun for step in strategy.steps)
-        still = {step.stage for step in strategy.steps if step.open}
-        failed = {step.stage for step in strategy.steps if step.state == StepState.FAILED}
-        assert not still or (strategy.stop_on_failure and min(still) > max(failed)), "a strategy ended too early"
 
     def quiesce(self, outcome: Callable[[Run], tuple[str, str | None]]) -> None:
         """Schedule fairly until all is at rest, and check that everything that was accepted came to an end."""
@@ -138,6 +267,7 @@ class Fleet(WorkerSide):
             self.settle()
             if self._at_rest():
                 return
+            self._release()
             self._work(outcome)
             self.check()
             self.settle()
@@ -146,6 +276,14 @@ class Fleet(WorkerSide):
                 self.advance(LEASE_S + 1)
         raise AssertionError("no rest under fair scheduling")
 
+    def _release(self) -> None:
+        """End all holds."""
+        if self.strategy is None or not self.strategy.holds:
+            return
+        for place in range(len(self.subclouds)):
+            self.hold_step(place, held=False)
+        self.resume(allow=1)
+
     def _work(self, outcome: Callable[[Run], tuple[str, str | None]]) -> None:
         """Lose every message; workers find the runs by themselves, and finish what they hold."""
         self.messages.clear()
@@ -153,7 +291,7 @@ class Fleet(WorkerSide):
             self.take_late(worker)
             self.take_waiting(worker)
             for run in tuple(worker.held):
-                self.finish(worker, run, *outcome(run))
+                self.finish(worker, run, *(("cancelled", None) if run.cancel else outcome(run)))
 
     def _open_runs(self) -> list[Run]:
         targets: list[Step | Preparation] = [*self.steps, *self.preparations]

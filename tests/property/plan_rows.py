@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from statemachine.snapshot import PreparationOwner, PreparationView, RunView, StepView
+from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
+from statemachine.snapshot import HoldView, PreparationOwner, PreparationView, RunView, StepView
 from statemachine.states import RunState, StepState, StrategyState
 
 RELEASE = "22.12"
@@ -18,6 +19,7 @@ class Run:
 
     __slots__ = (
         "attempt",
+        "cancel",
         "consumed",
         "id",
         "lease_until",
@@ -27,6 +29,7 @@ class Run:
         "state",
         "target",
         "view",
+        "was_claimed",
     )
 
     def __init__(self, run_id: int, target: Step | Preparation, phase: str, attempt: int) -> None:
@@ -39,6 +42,10 @@ class Run:
         self.lease_until: float | None = None
         self.owner = 0
         self.consumed = False
+        # Whether it is marked to be stopped.
+        self.cancel = False
+        # Whether a worker has claimed it, and may have handed it back.
+        self.was_claimed = False
         self.view: RunView | None = None
 
     def changed(self) -> None:
@@ -65,11 +72,16 @@ class Step:
     """One subcloud of a strategy, or a standalone prestage."""
 
     __slots__ = (
+        "attempt",
+        "cancel_by",
         "details",
         "from_version",
         "history",
         "id",
         "open",
+        "outcome",
+        "position",
+        "preparing",
         "run",
         "stage",
         "state",
@@ -92,7 +104,28 @@ class Step:
         self.details = ""
         self.run: Run | None = None
         self.history: list[Run] = []
+        self.position = 0
+        self.attempt = 1
+        self.preparing = False
+        self.outcome: str | None = None
+        # The caller who asked for a cancel.
+        self.cancel_by: str | None = None
         self.view: StepView | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """Return whether the step takes a place."""
+        return self.open and (self.run is not None or self.preparing)
+
+    @property
+    def not_started(self) -> bool:
+        """Return whether the step waits for its start."""
+        return self.open and self.state == StepState.INITIAL and self.run is None
+
+    @property
+    def parked(self) -> bool:
+        """Return whether the step works without a place."""
+        return self.open and self.state != StepState.INITIAL and not self.in_flight
 
     @property
     def begun(self) -> bool:
@@ -113,6 +146,11 @@ class Step:
                 release=RELEASE,
                 from_version=self.from_version,
                 run=self.run.look() if self.run else None,
+                preparing=self.preparing,
+                position=self.position,
+                attempt=self.attempt,
+                cancel_requested=self.cancel_by is not None,
+                cancel_requested_by=self.cancel_by,
             )
         return self.view
 
@@ -163,18 +201,110 @@ class Subcloud:
         return f"subcloud{self.id}"
 
 
+@dataclass(slots=True, kw_only=True)
+class Rollout:
+    """Options of a strategy; those of a window count in mode `window` alone."""
+
+    mode: str = RolloutMode.STAGES
+    ramp_start: int | None = None
+    max_failures: int | None = None
+    on_budget: str = OnBudget.PAUSE
+    on_prepare_failure: str = OnPrepareFailure.FAIL
+    time_limit_s: float | None = None
+    on_time_limit: str = OnTimeLimit.ABORT
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Hold:
+    """An open hold."""
+
+    id: int
+    kind: str
+    scope: str
+    since: float
+    step_id: int | None = None
+    preparation: Preparation | None = None
+    stage: int | None = None
+
+    def covers(self, step: Step) -> bool:
+        """Return whether the start or the next phase of a step has to wait for the end of this hold."""
+        if self.step_id not in (None, step.id) or (self.stage is not None and step.stage <= self.stage):
+            return False
+        if self.preparation is not None:
+            return step.state == StepState.PREPARE and step.from_version == self.preparation.from_version
+        return step.state == StepState.INITIAL or self.scope == "phases"
+
+    def look(self) -> HoldView:
+        """Return the view of the plan."""
+        return HoldView(
+            id=self.id,
+            kind=self.kind,
+            scope=self.scope,
+            step_id=self.step_id,
+            preparation_id=self.preparation.id if self.preparation else None,
+            stage=self.stage,
+        )
+
+
 @dataclass(slots=True, eq=False)
 class Strategy:
     """One orchestration."""
 
     id: int
     stop_on_failure: bool
+    rollout: Rollout = field(default_factory=Rollout)
     state: str = StrategyState.INITIAL
     steps: list[Step] = field(default_factory=list)
     # Number of steps of each stage.
-    widths: dict[int, int] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    # Width of a window over all stages, or that of each stage.
+    width: int | None = None
+    stage_widths: dict[int, int] = field(default_factory=dict)
+    holds: list[Hold] = field(default_factory=list)
+    # Whether there was ever a hold.
+    was_held: bool = False
+    # Begin and end of the ended holds that covered everything.
+    held: list[tuple[float, float | None]] = field(default_factory=list)
+    applied_at: float | None = None
+    cancel_by: str | None = None
     # Somebody got the answer that it stops.
     abort_answered: bool = False
+
+    @property
+    def is_window(self) -> bool:
+        """Return whether it is a sliding window."""
+        return self.rollout.mode == RolloutMode.WINDOW
+
+    @property
+    def failed(self) -> int:
+        """Return the number of failed steps."""
+        return sum(step.state == StepState.FAILED for step in self.steps)
+
+    @property
+    def is_over_budget(self) -> bool:
+        """Return whether more steps failed than the failure budget allows."""
+        return self.rollout.max_failures is not None and self.failed > self.rollout.max_failures
+
+    @property
+    def is_halted(self) -> bool:
+        """Return whether a failure stops it for good."""
+        by_budget = self.is_over_budget and self.rollout.on_budget == OnBudget.STOP
+        return by_budget or (self.stop_on_failure and self.failed > 0)
+
+    def stops(self, step: Step) -> bool:
+        """Return whether a hold covers a step."""
+        return any(hold.covers(step) for hold in self.holds)
+
+    def holds_alone(self, step: Step) -> bool:
+        """Return whether a step is held by itself."""
+        return any(hold.step_id == step.id for hold in self.holds)
+
+    def limit(self) -> float:
+        """Return the most steps in flight over all stages."""
+        width = float("inf") if self.width is None else self.width
+        if self.rollout.ramp_start is None:
+            return width
+        return min(width, self.rollout.ramp_start + sum(step.outcome == "complete" for step in self.steps))
 
 
 @dataclass(slots=True, eq=False)

@@ -35,6 +35,10 @@ class WorkerSide(CoordinatorSide):
             assert not (step.strategy and step.strategy.abort_answered), "a step starts after the abort was answered"
             self._check_may_start(step)
             self._write(step, state=change.to_state, run=run, details="")
+        if isinstance(step, Step) and step.strategy and not run.was_claimed:
+            # One that was claimed before the hold, and handed back, has started already.
+            assert not step.strategy.stops(step), "a phase starts under a hold"
+        run.was_claimed = True
         for other in self.workers:
             assert all(one.target is not run.target for one in other.held), "two workers work on the same thing"
         worker.held.append(run)
@@ -128,3 +132,5 @@ class WorkerSide(CoordinatorSide):
                 run.lease_until = self.now + LEASE_S
                 run.changed()
         worker.held = [run for run in worker.held if run.owner == worker.owner and run.state == RunState.RUNNING]
+        for run in [one for one in worker.held if one.cancel]:
+            self.finish(worker, run, RunOutcome.CANCELLED, None)

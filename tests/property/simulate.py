@@ -19,11 +19,12 @@ from time import perf_counter
 from unittest.mock import patch
 
 from statemachine.machines import StepMachine, fire_strategy
+from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 from statemachine.snapshot import PlanLimits
 from statemachine.states import RunOutcome, StepState
 from tests.property.plan_coordinator import StaleError
 from tests.property.plan_fleet import FROM_VERSIONS, Fleet
-from tests.property.plan_rows import Run
+from tests.property.plan_rows import Rollout, Run
 
 _CHUNK = 1000
 _EVENTS = 24
@@ -63,7 +64,7 @@ class _Schedule:
             groups=groups,
             workers=[1 + self.pick(3) for _ in range(1 + self.pick(2))],
             limits=PlanLimits(max_attempts=1 + self.pick(3)),
-            thorough=seed % 16 == 0,
+            thorough=seed % 8 == 0,
         )
         # Some schedules are calm, so that all goes far; in some nearly everything fails.
         self.luck = (0.95, 0.8, 0.5)[self.pick(3)]
@@ -97,7 +98,7 @@ class _Schedule:
             self.fleet.settle()
         elif dice < 0.82:
             self.fleet.advance((1.0, 9.0, 31.0, 61.0)[self.pick(4)])
-        elif dice < 0.92:
+        elif dice < 0.9:
             self._trouble()
         else:
             self._ask()
@@ -122,8 +123,13 @@ class _Schedule:
             return RunOutcome.SKIPPED, None
         if self.random() < self.luck:
             return RunOutcome.SUCCEEDED, FROM_VERSIONS[self.pick(3)] if precheck else None
-        bad = (RunOutcome.FAILED, RunOutcome.LOST, RunOutcome.SKIPPED if precheck else RunOutcome.LOST)
-        return bad[self.pick(3)], None
+        bad = (
+            RunOutcome.FAILED,
+            RunOutcome.LOST,
+            RunOutcome.SKIPPED if precheck else RunOutcome.LOST,
+            RunOutcome.CANCELLED if run.cancel else RunOutcome.DRAINED,
+        )
+        return bad[self.pick(4)], None
 
     def _trouble(self) -> None:
         fleet = self.fleet
@@ -159,6 +165,9 @@ class _Schedule:
             fleet.settle()
 
     def _ask(self) -> None:
+        if self.random() < 0.6:
+            self._brake()
+            return
         fleet = self.fleet
         kind = self.pick(6)
         if kind == 0:
@@ -174,12 +183,47 @@ class _Schedule:
         else:
             fleet.manage(self.pick(len(fleet.subclouds)), managed=self.random() < 0.6)
 
+    def _brake(self) -> None:
+        """Hold, let go, cancel or change what goes on."""
+        fleet = self.fleet
+        kind, place = self.pick(9), self.pick(len(fleet.subclouds))
+        if kind < 2:
+            fleet.pause(("starts", "phases")[self.pick(2)])
+        elif kind == 2:
+            fleet.resume((None, 0, 1)[self.pick(3)])
+        elif kind == 3:
+            fleet.hold_step(place, held=self.random() < 0.6)
+        elif kind == 4:
+            fleet.put_first(place)
+        elif kind == 5:
+            fleet.change(width=1 + self.pick(4))
+        elif kind == 6:
+            fleet.change(max_failures=self.pick(3))
+        elif kind == 7:
+            fleet.cancel_step(place)
+        elif self.random() < 0.3:
+            fleet.cancel()
+
+    def _rollout(self) -> Rollout | None:
+        if self.random() < 0.3:
+            return None
+        return Rollout(
+            mode=(RolloutMode.STAGES, RolloutMode.WINDOW, RolloutMode.WINDOW)[self.pick(3)],
+            ramp_start=(None, None, 1, 2)[self.pick(4)],
+            max_failures=(None, None, 0, 1)[self.pick(4)],
+            on_budget=(OnBudget.PAUSE, OnBudget.STOP)[self.pick(2)],
+            on_prepare_failure=(OnPrepareFailure.FAIL, OnPrepareFailure.PAUSE)[self.pick(2)],
+            time_limit_s=(None, None, None, 90.0)[self.pick(4)],
+            on_time_limit=(OnTimeLimit.ABORT, OnTimeLimit.CANCEL)[self.pick(2)],
+        )
+
     def _create(self) -> None:
         self.fleet.create(
             chosen=range(len(self.fleet.subclouds)),
             apply_type=(None, None, "serial", "parallel")[self.pick(4)],
             width=(None, None, 1, 2, 5)[self.pick(5)],
             stop=self.random() < 0.4,
+            rollout=self._rollout(),
         )
 
 

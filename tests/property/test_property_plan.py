@@ -20,7 +20,7 @@ from tests.property.simulate import remembered_transitions, simulate
 
 # About twenty seconds on two cores; PRESTAGER_EXAMPLES raises it for a long search.
 EXAMPLES = int(os.environ.get("PRESTAGER_EXAMPLES", "500"))
-SCHEDULES = 5_000
+SCHEDULES = 3_000
 
 PLACES = st.integers(min_value=0, max_value=1000)
 OUTCOMES = st.sampled_from([RunOutcome.SUCCEEDED, RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.LOST])
