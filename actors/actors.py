@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 import structlog
 from dramatiq import Actor, Broker
 
-from actors.coordinator.coordinator import Coordinator
 from actors.message_spans import trace_options
-from actors.worker.worker import StepWorker
 from db.errors import DatabaseUnavailableError
 from messages.commands import Answer, Command, ReplyAddress
 from messages.queues import QUEUE_OF, WORKER_QUEUES
+
+if TYPE_CHECKING:
+    from actors.coordinator.coordinator import Coordinator
+    from actors.worker.worker import StepWorker
 
 _log = structlog.get_logger(__name__)
 

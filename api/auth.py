@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -52,6 +53,10 @@ def require_role(caller: Caller, allowed: frozenset[Role]) -> None:
 class Authenticator(Protocol):
     """Identifies callers by their tokens."""
 
+    @property
+    def checks(self) -> Mapping[str, Callable[[], Awaitable[str | None]]]:
+        """Checks for readiness by name; each returns a reason, None without one."""
+
     async def authenticate(self, token: str | None) -> Caller:
         """Return the caller.
 
@@ -83,6 +88,7 @@ class TokenAuthenticator:
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="token")
         # Queries that run or wait for a thread.
         self._pending = 0
+        self.checks: Mapping[str, Callable[[], Awaitable[str | None]]] = {}
 
     async def authenticate(self, token: str | None) -> Caller:
         """Return the caller; token callers count as project `admin`."""

@@ -7,7 +7,8 @@ them.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,10 +27,13 @@ class CommandPlace:
         place: Module and function, as `cli.up_command:up`.
 
         summary: First sentence of the function's docstring.
+
+        unused: Libraries that the command does not use though others load them where they are installed.
     """
 
     place: str
     summary: str
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LazyCommand(TyperCommand):
         """Import the command and return it, with its parameters."""
         module, _, function = self._place.place.partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        with _without_garbage_collection():
+        with _without_garbage_collection(), _hidden(self._place.unused):
             app.command(self.name)(getattr(import_module(module), function))
         return get_command(app)
 
@@ -96,3 +100,16 @@ def _without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+@contextmanager
+def _hidden(names: Iterable[str]) -> Iterator[None]:
+    """Have libraries not found until the end of the block, as if they were not installed; those loaded before stay."""
+    hidden = [name for name in names if name not in sys.modules]
+    # How Python marks a module that cannot be imported; mypy knows no such mark.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

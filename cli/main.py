@@ -16,16 +16,22 @@ from client.errors import ClientError
 from runner.process_limits import forbid_memory_dumps
 from service.error_sentences import error_sentence, usage_sentence
 
+# Of what processes of the service load, structlog draws tracebacks with it, 9 MB large, where it is installed; the
+# service writes plain ones.
+_UNUSED: Final = ("rich",)
+
 # All commands, in the order of the help.
 COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
     "up": CommandPlace(
-        "cli.up_command:up", "Run the service: API, coordinator and playbooks in one process, until SIGTERM or SIGINT."
+        "cli.up_command:up",
+        "Run the service: API, coordinator and playbooks in one process, until SIGTERM or SIGINT.",
+        _UNUSED,
     ),
-    "api": CommandPlace("cli.up_command:api", "Run the HTTP API alone."),
+    "api": CommandPlace("cli.up_command:api", "Run the HTTP API alone.", _UNUSED),
     "coordinator": CommandPlace(
-        "cli.up_command:coordinator", "Run a coordinator alone: one is active, others stand by."
+        "cli.up_command:coordinator", "Run a coordinator alone: one is active, others stand by.", _UNUSED
     ),
-    "worker": CommandPlace("cli.up_command:worker", "Run a worker alone: it checks sites and runs playbooks."),
+    "worker": CommandPlace("cli.up_command:worker", "Run a worker alone: it checks sites and runs playbooks.", _UNUSED),
     "demo": CommandPlace(
         "cli.demo.command:demo",
         "Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.",

@@ -11,18 +11,14 @@ from typing import Final
 import structlog
 
 from api.app import create_app
-from api.auth import Authenticator, TokenAuthenticator
+from api.auth import Authenticator
 from api.connections import ConnectionBounds
 from api.context import Readiness
 from api.docs_routes import Documents
 from api.errors import CertificateError
-from api.keystone.authenticator import KeystoneAuthenticator
-from api.keystone.identity import KeystoneIdentity, ServiceAccount
 from api.server import BoundedListener, TlsContext, create_listener, create_runner, no_tls
 from api.tls import ServerCertificate
 from apidocs.openapi.assembly import make_documents
-from db.database import Database
-from db.tokens import TokenStore
 from service.errors import StartError, system_reason
 from service.roles import ProcessRole
 from service.settings import Settings
@@ -32,8 +28,6 @@ _log = structlog.get_logger(__name__)
 
 # Most connections where the settings name no number.
 _USUAL: Final = 4000
-# Connections of the monitoring listener, together and of one address.
-MONITOR: Final = ConnectionBounds(total=64, per_address=32)
 # Descriptors of every process: database, broker, logs, event loops, monitoring.
 _OWN: Final = 300
 # Of each playbook that runs, of each try of a webhook.
@@ -41,40 +35,6 @@ _PER_RUN: Final = 6
 _WEBHOOK_TRIES: Final = 32
 # Whatever is reserved, such a part of all descriptors is for callers.
 _LEAST_PART: Final = 4
-
-
-def build_authenticator(settings: Settings, database: Database) -> Authenticator:
-    """Return the authenticator; nothing is asked yet. It is the caller's to close."""
-    if settings.auth == "token":
-        return TokenAuthenticator(TokenStore(database))
-    return KeystoneAuthenticator(
-        keystone_identity(settings), timeout_s=settings.keystone_timeout_s, cache_s=settings.keystone_cache_s
-    )
-
-
-def keystone_identity(settings: Settings) -> KeystoneIdentity:
-    """Return what asks Keystone, not connected.
-
-    Raises:
-        ValueError: The settings are not those of an installation with Keystone.
-    """
-    if (
-        settings.keystone_auth_url is None
-        or settings.keystone_username is None
-        or settings.keystone_password is None
-        or settings.keystone_project is None
-    ):
-        raise ValueError("Keystone is not set up; its settings are checked where they are read")
-    account = ServiceAccount(
-        auth_url=settings.keystone_auth_url,
-        username=settings.keystone_username,
-        password=settings.keystone_password.get_secret_value(),
-        user_domain=settings.keystone_user_domain,
-        project=settings.keystone_project,
-        project_domain=settings.keystone_project_domain,
-        ca_file=settings.keystone_ca_file,
-    )
-    return KeystoneIdentity(account, settings.keystone_timeout_s)
 
 
 def api_bounds(settings: Settings, roles: frozenset[ProcessRole]) -> ConnectionBounds:

@@ -10,8 +10,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
 from api.errors import CertificateError
 from api.tls import server_context
 from service.load_settings import config_file, holds_secrets, variable_of
@@ -111,6 +109,9 @@ def _in_the_clear(settings: Settings) -> str:
 
 
 def _of_certificate(file: Path) -> list[str]:
+    # It takes 4 MB, and most processes have no certificate.
+    from cryptography import x509  # noqa: PLC0415
+
     try:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
         names_hosts = any(one.oid == x509.SubjectAlternativeName.oid for one in certificate.extensions)

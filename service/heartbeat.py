@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from actors.worker.worker import StepWorker
 from db.database import Database
 from db.encryption import Sealer
 from db.errors import why_unavailable
@@ -30,6 +29,9 @@ from db.heartbeats import (
 from db.secret_keys import needed_keys, note_sealing
 from playbook_sets.controller_content import ControllerContent
 from service.periodic_thread import PeriodicThread
+
+if TYPE_CHECKING:
+    from actors.worker.worker import StepWorker
 
 _log = structlog.get_logger(__name__)
 

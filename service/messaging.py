@@ -1,44 +1,32 @@
-"""Messaging of one process: within itself, or over RabbitMQ. The parts of a process are given one of both."""
+"""Messaging of one process: its interface, and messages within the process itself.
+
+Over RabbitMQ it is `service/amqp_messaging.py`; the parts of a process are given one of both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-import pika
-from dramatiq import Broker, Message, Worker
+from dramatiq import Broker, Worker
 
 from actors.actors import Actors
-from actors.coordinator.coordinator import Coordinator
-from actors.message_spans import MessageSpans, in_trace
-from actors.worker.dependencies import WorkerDependencies
-from actors.worker.worker import StepWorker
-from broker.amqp.command_transport import AmqpTransport, CommandIngress
-from broker.amqp.consumer import Reader
-from broker.amqp.dead_letters import keep_dead_letter
-from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing, read_envelope
-from broker.amqp.errors import BadEnvelopeError
-from broker.amqp.event_publisher import EventPublisher
-from broker.amqp.publisher import Outgoing, Publisher, publish_span, read_trace_header, trace_header
-from broker.amqp.topology_check import TopologyCheck
-from broker.amqp.worker_control import Hint, HintKind, HintListener, outgoing_hint
+from actors.message_spans import MessageSpans
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from broker.outbox_relay import Call, one_by_one
 from db.database import Database
 from db.unit_of_work import forget_unpublished
 from messages.commands import CommandTransport
-from messages.queues import CANCEL_RUNS, COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues, queue_of_phase
+from messages.queues import CANCEL_RUNS
 from service.lifecycle import Part
-from service.periodic_thread import PeriodicThread
 from tracing.tracer import NULL_TRACER, Tracer
 
-# Seconds between two looks at the topology, and at the connection.
-_RETRY_S: Final = 2.0
-# Seconds between two looks for events to publish: how late a listener may be.
-_EVENTS_S: Final = 0.5
+if TYPE_CHECKING:
+    from actors.coordinator.coordinator import Coordinator
+    from actors.worker.dependencies import WorkerDependencies
+    from actors.worker.worker import StepWorker
+
 # Threads that carry out messages.
 _THREADS: Final = 8
 _STOP_MS: Final = 20_000
@@ -127,142 +115,6 @@ class InProcessMessaging:
     def event_parts(self) -> list[Part]:
         """Return no parts: no exchange takes events."""
         return []
-
-
-class AmqpMessaging:
-    """Messages over RabbitMQ; a broker that is away is waited for in the background.
-
-    Args:
-        url: Address of the broker, with password.
-
-        name: Shown by RabbitMQ for the connections.
-
-        source: The `source` of CloudEvents of this installation.
-    """
-
-    def __init__(self, database: Database, url: str, *, name: str, source: str, tracer: Tracer = NULL_TRACER) -> None:
-        self.source = source
-        self._database = database
-        self._url = url
-        self._name = name
-        self._tracer = tracer
-        self._publisher = Publisher(url, f"{name} publisher")
-        self._ingress = CommandIngress(self._publisher, source, tracer)
-        self._topology_check = TopologyCheck(self._publisher)
-        self.broker = PrestagerBroker(
-            url,
-            name,
-            self._publisher,
-            self._reader,
-            self._has_room,
-            # Not needed for the first one, but declaring the topology twice at the start costs nothing.
-            on_consumer=self._request_topology,
-        )
-        if tracer.is_on:
-            self.broker.add_middleware(MessageSpans(tracer))
-        self.checks = {"broker": self.unavailable_reason}
-        self._actors = Actors(self.broker)
-        self._topology = PeriodicThread("topology", self._topology_check.check, _RETRY_S)
-        self._events: PeriodicThread | None = None
-        self._worker: StepWorker | None = None
-
-    def declare_coordinator(self, coordinator: Coordinator) -> None:
-        """Have the coordinator's messages carried out, and events published."""
-        self._actors.declare_coordinator(coordinator, self._ingress.reply)
-        publisher = EventPublisher(self._database, self._publisher, self.source)
-        self._events = PeriodicThread("events", publisher.publish, _EVENTS_S)
-
-    def declare_worker(self, worker: StepWorker, tools: WorkerDependencies, report: Callable[[], None]) -> None:
-        """Have the worker's messages carried out, and hints obeyed; `report` is called after one to drain."""
-
-        def obey(kind: HintKind) -> int:
-            if kind == "cancel":
-                worker.look_for_cancelled()
-                return len(worker.held())
-            if kind == "drain":
-                worker.drain()
-            else:
-                worker.undrain()
-            # The operator looks at `prestager workers` next.
-            report()
-            return len(worker.held())
-
-        self._worker = worker
-        self._publisher.prepare(HintListener(tools.name, obey).listen)
-        self._actors.declare_worker(worker, {queue_of_phase(phase) for phase in tools.phases})
-
-    def publish(self, calls: Sequence[Call]) -> None:
-        """Publish what the outbox holds, with confirms in flight.
-
-        Raises:
-            PublishError: Not all were confirmed; they are published again.
-        """
-        with ExitStack() as spans:
-            self._publisher.publish([self._outgoing(call, spans) for call in calls])
-
-    def command_transport(self, timeout_s: float) -> CommandTransport:
-        """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
-        return AmqpTransport(
-            self._url, name=f"{self._name} api", source=self.source, timeout_s=timeout_s, tracer=self._tracer
-        )
-
-    def connection_parts(self) -> list[Part]:
-        """Return the publisher, the topology, and for a worker what keeps the connection."""
-        parts = [
-            Part(name="publisher", start=self._publisher.start, stop=self._publisher.stop),
-            self._topology.part(),
-        ]
-        if self._worker is not None:
-            # Hints come by the publisher's connection, which without work would not be made again.
-            parts.append(PeriodicThread("connection", self._publisher.connect, _RETRY_S).part())
-        return parts
-
-    def event_parts(self) -> list[Part]:
-        """Return the thread that publishes events; in a process without a coordinator none does."""
-        return [] if self._events is None else [self._events.part()]
-
-    def unavailable_reason(self) -> str | None:
-        """Ask the broker and return why it cannot be used now; None when it can."""
-        return self._publisher.unavailable_reason() or self._topology_check.missing_reason
-
-    def _outgoing(self, call: Call, spans: ExitStack) -> Outgoing:
-        if call.actor == CANCEL_RUNS:
-            return outgoing_hint(Hint(kind="cancel"))
-        queue = QUEUE_OF[call.actor]
-        args = () if call.argument is None else (call.argument,)
-        message: Message[None] = Message(queue_name=queue, actor_name=call.actor, args=args, kwargs={}, options={})
-        if call.trace is None:
-            return outgoing(message)
-        span = spans.enter_context(publish_span(self._tracer, queue, call.trace))
-        return replace(outgoing(message), headers=trace_header(span.traceparent))
-
-    def _request_topology(self) -> None:
-        self._topology_check.request()
-        self._topology.wake()
-
-    def _reader(self, broker: PrestagerBroker, queue: str) -> Reader:
-        if queue == COMMANDS:
-            return self._ingress.read
-
-        def read(method: object, properties: pika.BasicProperties, body: bytes) -> Message[object] | None:
-            del method
-            # Only those of this queue: what serves another queue expects other arguments.
-            served_here = {name for name, actor in broker.actors.items() if actor.queue_name == queue}
-            try:
-                return in_trace(read_envelope(body, queue, served_here), read_trace_header(properties, self._tracer))
-            except BadEnvelopeError as error:
-                keep_dead_letter(self._publisher, queue, properties, body, str(error))
-                return None
-
-        return read
-
-    def _has_room(self, queue: str) -> bool:
-        """Leave work in the queue while it cannot be done: operators see it there, and other workers can take it."""
-        if not self._topology_check.may_consume():
-            return False
-        if self._worker is None or queue not in WORKER_QUEUES:
-            return True
-        return self._worker.room(phases_of_queues({queue})) > 0
 
 
 def dramatiq_part(broker: Broker) -> Part:

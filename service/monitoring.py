@@ -1,24 +1,28 @@
-"""The listener for those who watch this process: its metrics and its health, where PRESTAGER_MONITOR_LISTEN says."""
+"""Listener for the metrics and the health of a process, at PRESTAGER_MONITOR_LISTEN."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 import structlog
 from aiohttp import web
 
+from api.connections import ConnectionBounds
 from api.server import create_listener
 from broker.amqp.dead_letters import count_dead_letters
 from monitoring.http_server import Health, create_monitor
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
-from service.api_server import MONITOR
 from service.errors import StartError, system_reason
 from service.periodic_thread import dead_threads
 from service.wiring import Process
 
 _log = structlog.get_logger(__name__)
+
+# Connections of the listener, together and of one address.
+_BOUNDS: Final = ConnectionBounds(total=64, per_address=32)
 
 
 def is_alive() -> Mapping[str, str | None]:
@@ -28,26 +32,22 @@ def is_alive() -> Mapping[str, str | None]:
 
 
 @asynccontextmanager
-async def monitoring(process: Process, health: Health) -> AsyncIterator[None]:
-    """Listen until the end of the block, if the settings say where.
+async def monitoring(process: Process, health: Health, listen: str) -> AsyncIterator[None]:
+    """Listen at `listen`, a host and a port, until the end of the block.
 
     Raises:
         StartError: The address cannot be listened on.
     """
-    settings = process.settings
-    if settings.monitor_listen is None:
-        yield
-        return
     watching = _watch(process)
     runner = web.AppRunner(create_monitor(process.metrics.registry, health), access_log=None, shutdown_timeout=1)
     await runner.setup()
-    host, _, port = settings.monitor_listen.rpartition(":")
+    host, _, port = listen.rpartition(":")
     try:
         try:
-            await create_listener(runner, host.strip("[]"), int(port), bounds=MONITOR).start()
+            await create_listener(runner, host.strip("[]"), int(port), bounds=_BOUNDS).start()
         except OSError as error:
             raise StartError(
-                f"PRESTAGER_MONITOR_LISTEN {settings.monitor_listen} cannot be listened on: {system_reason(error)}."
+                f"PRESTAGER_MONITOR_LISTEN {listen} cannot be listened on: {system_reason(error)}."
                 " Stop what uses it, or set another address."
             ) from error
         _log.info("monitor.ready", url=f"http://{host}:{runner.addresses[0][1]}")

@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 import structlog
 
 from db.errors import DatabaseUnavailableError
 from service.lifecycle import Part
-from webhooks.sender import WebhookSender
+
+if TYPE_CHECKING:
+    from webhooks.sender import WebhookSender
 
 _log = structlog.get_logger(__name__)
 

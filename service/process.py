@@ -16,14 +16,12 @@ from typing import Final
 import structlog
 
 from db.tokens import TokenStore
-from monitoring.http_server import Health
 from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
-from service.api_server import api_server, build_authenticator
+from service.authentication import build_authenticator
 from service.database import only_instance
 from service.errors import StartError
 from service.lifecycle import freeze_heap
-from service.monitoring import is_alive, monitoring
 from service.readiness import ReadinessReporter, process_checks
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
@@ -99,8 +97,15 @@ class _Service:
         _log.info("service.stopped")
 
     def _monitor(self) -> AbstractAsyncContextManager[None]:
+        listen = self._settings.monitor_listen
+        if listen is None:
+            return nullcontext()
+        # A process that listens nowhere needs no HTTP server.
+        from monitoring.http_server import Health  # noqa: PLC0415
+        from service.monitoring import is_alive, monitoring  # noqa: PLC0415
+
         health = Health(alive=is_alive, ready=self._readiness, started=lambda: self._was_ready)
-        return monitoring(self._process, health)
+        return monitoring(self._process, health, listen)
 
     @asynccontextmanager
     async def _api(self) -> AsyncIterator[str | None]:
@@ -108,6 +113,9 @@ class _Service:
         if ProcessRole.API not in self._process.roles:
             yield None
             return
+        # A process without the API needs neither an HTTP server nor its models.
+        from service.api_server import api_server  # noqa: PLC0415
+
         async with api_server(
             self._process, self._authenticator, readiness=self._readiness, started=lambda: self._was_ready
         ) as url:

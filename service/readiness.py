@@ -18,7 +18,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth import Authenticator
-from api.keystone.authenticator import KeystoneAuthenticator
 from db.database import Database
 from db.errors import why_unavailable
 from db.heartbeats import missing_workers, served_queues
@@ -173,7 +172,6 @@ def process_checks(process: Process, authenticator: Authenticator) -> SharedChec
         "database": partial(_database_error, database),
         "schema": partial(_schema_error, database, revision),
     }
-    asynchronous: dict[str, AsyncCheck] = {}
     if process.worker is not None:
         # It looks at files, which may be on a network.
         blocking["playbooks"] = partial(process.worker.playbooks.obstacle, within_s=LOOSE_S)
@@ -181,10 +179,7 @@ def process_checks(process: Process, authenticator: Authenticator) -> SharedChec
     if process.settings.broker_url is not None and process.coordinator is not None:
         # Reported only: commands are taken, and wait in the database.
         blocking["workers"] = partial(_missing_workers, database)
-    if isinstance(authenticator, KeystoneAuthenticator):
-        # Without Keystone the API serves only the callers that it remembers.
-        asynchronous["keystone"] = authenticator.unavailable_reason
-    return SharedChecks(blocking, asynchronous)
+    return SharedChecks(blocking, authenticator.checks)
 
 
 def _database_error(database: Database) -> str | None:

@@ -1,23 +1,27 @@
-"""Wiring of access to sites, the system controller and dcmanager."""
+"""Wiring of access to sites, the system controller and dcmanager.
+
+Their HTTP client takes 10 MB of every process that loads it, so it is loaded where the settings have something asked.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from runner.machine_addresses import is_elsewhere
 from service.errors import StartError
 from service.settings import Settings
-from sites.dcmanager import DcmanagerOperations
 from sites.errors import SiteRequestError
 from sites.inspector import ControllerCheck, DeclaredControllerCheck, DeclaredInspector, Inspector
-from sites.probes import ProbeFactory, sysinv_probe_factory, tcp_probe_factory
+from sites.probes import ProbeFactory, tcp_probe_factory
+from sites.sysinv.access import Access, Address, Timeouts
 from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
-from sites.sysinv.client import Access, Address, Timeouts
-from sites.sysinv.controller import SystemControllerCheck
 from sites.sysinv.endpoints import SiteAddresses
-from sites.sysinv.inspector import SysinvInspector
+
+if TYPE_CHECKING:
+    from sites.dcmanager import DcmanagerOperations
+    from sites.sysinv.controller import SystemControllerCheck
 
 # How long a probe of either kind may take, in seconds.
 _TCP_PROBE_S: Final = 5.0
@@ -37,6 +41,8 @@ def site_inspector(settings: Settings) -> Inspector:
     if settings.inspector == "declared":
         return DeclaredInspector()
     check_site_authority(settings)
+    from sites.sysinv.inspector import SysinvInspector  # noqa: PLC0415 - see the module
+
     return SysinvInspector(
         site_access(settings),
         site_addresses(settings),
@@ -110,6 +116,8 @@ def probe_factory(settings: Settings) -> ProbeFactory:
     access = site_access(settings)
     # The next round is the next try.
     access = replace(access, timeouts=replace(access.timeouts, tries=1))
+    from sites.sysinv.probe import sysinv_probe_factory  # noqa: PLC0415 - see the module
+
     return sysinv_probe_factory(access, site_addresses(settings), settings.probe_timeout_s or _SYSINV_PROBE_S)
 
 
@@ -121,7 +129,7 @@ def controller_check(settings: Settings) -> ControllerCheck:
     """
     if settings.controller_asked is None:
         return DeclaredControllerCheck()
-    return SystemControllerCheck(*controller_access(settings), settings.controller_asked)
+    return _system_controller_check(settings, settings.controller_asked)
 
 
 def software_lister(settings: Settings) -> SystemControllerCheck | None:
@@ -131,7 +139,13 @@ def software_lister(settings: Settings) -> SystemControllerCheck | None:
     """
     if settings.controller_asked != "usm" or settings.controller_url is None:
         return None
-    return SystemControllerCheck(*controller_access(settings), settings.controller_asked)
+    return _system_controller_check(settings, settings.controller_asked)
+
+
+def _system_controller_check(settings: Settings, kind: Literal["sysinv", "usm"]) -> SystemControllerCheck:
+    from sites.sysinv.controller import SystemControllerCheck  # noqa: PLC0415 - see the module
+
+    return SystemControllerCheck(*controller_access(settings), kind)
 
 
 def controller_access(settings: Settings) -> tuple[Access, Address]:
@@ -172,6 +186,8 @@ def dcmanager_operations(settings: Settings, installation: str = "") -> Dcmanage
             "PRESTAGER_DCMANAGER_URL is the address that PRESTAGER_LISTEN gives to this Prestager itself. Set it to"
             " dcmanager's own, such as http://192.168.204.2:8119/v1.0, or leave it empty."
         )
+    from sites.dcmanager import DcmanagerOperations  # noqa: PLC0415 - see the module
+
     access = replace(controller_account(settings), timeouts=_DCMANAGER_TIMEOUTS)
     address = Address(keystone_url=keystone, service_url=settings.dcmanager_url)
     return DcmanagerOperations(access, address, installation=installation)

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from messages.process_info import INSTALLATION_HEADER
 from sites.errors import ErrorKind, InspectionError, SiteRequestError
-from sites.sysinv.client import Access, Address, SiteSession
+from sites.sysinv.access import Access, Address
+from sites.sysinv.client import SiteSession
 from statemachine.site_operations import IN_TRANSITION, SiteOperation, find_operation
 
 # dcmanager's list has neither limit nor marker: all subclouds come in one answer.

@@ -1,4 +1,4 @@
-"""One probe of one site: a TCP connection, or the questions of StarlingX's own audit."""
+"""One probe of one site, and the probe that only connects to its SSH port."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-import structlog
-
 from messages.connection_variables import site_variables
-from sites.errors import NOT_OF_THE_SITE, ErrorKind, SiteRequestError
-from sites.sysinv.client import Access, Address, SiteSession
-from sites.sysinv.endpoints import SiteAddresses
-from sites.sysinv.interpretation import is_serving, read_system
-
-_log = structlog.get_logger(__name__)
 
 _SSH_PORT: Final = 22
 _LARGEST_PORT: Final = 65_535
@@ -82,50 +74,6 @@ def tcp_probe_factory(timeout_s: float) -> ProbeFactory:
         if not isinstance(host, str) or connection.get("ansible_connection") == "local":
             return None
         return TcpProbe(host=host, port=_port(connection.get("ansible_port")), timeout_s=timeout_s)
-
-    return make_probe
-
-
-@dataclass(frozen=True, kw_only=True)
-class SysinvProbe:
-    """A site's sysinv: good when each of its service groups is active, asked within `timeout_s` seconds."""
-
-    name: str
-    access: Access
-    address: Address
-    timeout_s: float
-
-    async def ask(self) -> ProbeAnswer:
-        """Log in and ask for the service groups, as StarlingX's audit does."""
-        try:
-            async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
-                return ProbeAnswer.GOOD if is_serving(await site.get("/v1/servicegroup")) else ProbeAnswer.BAD
-        except TimeoutError:
-            return ProbeAnswer.SILENT
-        except SiteRequestError as error:
-            if error.kind in NOT_OF_THE_SITE:
-                _log.info("probe.not-told", subcloud=self.name, cause=str(error))
-                return ProbeAnswer.UNSURE
-            return ProbeAnswer.SILENT if error.kind in {ErrorKind.UNREACHABLE, ErrorKind.REFUSED} else ProbeAnswer.BAD
-
-    async def version(self) -> str | None:
-        """Ask for the system, as the precheck does; an error says nothing of the version."""
-        try:
-            async with asyncio.timeout(self.timeout_s), SiteSession(self.access, self.address) as site:
-                return read_system(await site.get("/v1/isystems")).software_version
-        except (TimeoutError, SiteRequestError) as error:
-            _log.info("probe.no-version", subcloud=self.name, cause=str(error))
-            return None
-
-
-def sysinv_probe_factory(access: Access, addresses: SiteAddresses, timeout_s: float) -> ProbeFactory:
-    """Return what aims at the sysinv of a site; one without a known management address has none."""
-
-    def make_probe(row: Mapping[Any, Any]) -> SysinvProbe | None:
-        address = addresses.find(row["name"], row["management_start_ip"])
-        if address is None:
-            return None
-        return SysinvProbe(name=row["name"], access=access, address=address, timeout_s=timeout_s)
 
     return make_probe
 

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from time import monotonic
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import aiohttp
+from webhooks.retry_policy import Reply
 
-from messages.process_info import program_version
-from webhooks.addresses import NOT_ALLOWED, AddressNotAllowedError, Network, Resolver, socket_factory
-from webhooks.retry_policy import Reply, read_retry_after
+if TYPE_CHECKING:
+    from webhooks.http_session import HttpSession
 
 # Longest try: connect, send and answer together.
 TIMEOUT_S: Final = 10.0
 # Tries of all webhooks at once.
 AT_ONCE: Final = 32
-# Bytes of an answer's body that are read, so that its connection can be used again, and for how many seconds.
-_BODY_BYTES: Final = 1024
-_BODY_S: Final = 1.0
-# How long a connection is kept for the next event, in seconds: less than receivers keep theirs, for one that they
-# close at that moment is a failed try.
-_KEPT_S: Final = 2.0
-
-# OpenSSL's codes of a certificate for another name and another address; their text holds the one in the URL.
-_OF_ANOTHER: Final = (62, 64)
 
 
 class WebhookClient:
@@ -41,13 +28,17 @@ class WebhookClient:
     """
 
     def __init__(
-        self, *, ca_file: Path | None = None, allowed: Sequence[Network] = (), timeout_s: float = TIMEOUT_S
+        self,
+        *,
+        ca_file: Path | None = None,
+        allowed: Sequence[IPv4Network | IPv6Network] = (),
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._ca_file = ca_file
         self._allowed = tuple(allowed)
         self._timeout_s = timeout_s
         self._is_open = False
-        self._session: aiohttp.ClientSession | None = None
+        self._session: HttpSession | None = None
         self._making = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -55,29 +46,16 @@ class WebhookClient:
         self._is_open = True
         return self
 
-    async def _open_session(self) -> aiohttp.ClientSession:
+    async def _open_session(self) -> HttpSession:
         """Return the session. Made with the first post: to read the system's authorities takes a while."""
         async with self._making:
             if self._session is None:
-                self._session = await self._new_session()
-            return self._session
+                trust = await asyncio.to_thread(_read_trust, self._ca_file)
+                # See the module for why it is loaded here.
+                from webhooks.http_session import HttpSession  # noqa: PLC0415
 
-    async def _new_session(self) -> aiohttp.ClientSession:
-        context = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file)
-        connector = aiohttp.TCPConnector(
-            limit=AT_ONCE,
-            ssl=context,
-            resolver=Resolver(),
-            socket_factory=socket_factory(self._allowed),
-            keepalive_timeout=_KEPT_S,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            headers={"User-Agent": f"Prestager/{program_version()}"},
-            auto_decompress=False,
-        )
+                self._session = HttpSession(trust, self._allowed, timeout_s=self._timeout_s, connections=AT_ONCE)
+            return self._session
 
     async def __aexit__(self, *ended: object) -> None:
         """Close every connection."""
@@ -94,58 +72,8 @@ class WebhookClient:
         if not self._is_open:
             raise RuntimeError("the client is used as a context")
         session = await self._open_session()
-        started = monotonic()
-        status: int | None = None
-        retry_after_s: float | None = None
-        error_text = ""
-        try:
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                status = answer.status
-                retry_after_s = read_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
-                took_s = monotonic() - started
-                # The status is enough; a body that drags on only costs the connection.
-                with suppress(aiohttp.ClientError, TimeoutError):
-                    await asyncio.wait_for(answer.content.read(_BODY_BYTES), _BODY_S)
-        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            took_s = monotonic() - started
-            error_text = _sentence(error, self._timeout_s) if status is None else ""
-        return Reply(status=status, error=error_text, retry_after_s=retry_after_s, took_s=took_s)
+        return await session.post(url, headers, body)
 
 
-# The first kind that fits. The errors' own texts hold the URL, and go nowhere.
-_SENTENCES: Final[tuple[tuple[type[BaseException], Callable[[Any, float], str]], ...]] = (
-    (AddressNotAllowedError, lambda _error, _s: NOT_ALLOWED),
-    (
-        aiohttp.ClientConnectorCertificateError,
-        lambda error, _s: f"The receiver's certificate is not trusted: {_reason(error.certificate_error)}.",
-    ),
-    (aiohttp.ClientConnectorDNSError, lambda _error, _s: "The receiver's name cannot be resolved."),
-    (aiohttp.ClientSSLError, lambda _error, _s: "The receiver does not speak TLS as it should."),
-    (aiohttp.ClientConnectorError, lambda error, _s: f"The receiver cannot be connected to: {_strerror(error)}."),
-    (TimeoutError, lambda _error, timeout_s: f"The receiver did not answer within {timeout_s:g} s."),
-    (aiohttp.InvalidURL, lambda _error, _s: "The url cannot be posted to."),
-    (aiohttp.ServerDisconnectedError, lambda _error, _s: "The receiver hung up without an answer."),
-    (OSError, lambda _error, _s: "The receiver hung up without an answer."),
-)
-
-
-def _sentence(error: Exception, timeout_s: float) -> str:
-    """Return the sentence for an error that left a try without an answer."""
-    cause = getattr(error, "os_error", None)
-    reason = cause if isinstance(cause, AddressNotAllowedError) else error
-    for kind, sentence in _SENTENCES:
-        if isinstance(reason, kind):
-            return sentence(reason, timeout_s)
-    return f"The receiver's answer cannot be read ({type(error).__name__})."
-
-
-def _strerror(error: aiohttp.ClientConnectorError) -> str:
-    # The error's own text names the address.
-    number = error.os_error.errno
-    return os.strerror(number) if number else "no address answers"
-
-
-def _reason(error: Exception) -> str:
-    if getattr(error, "verify_code", 0) in _OF_ANOTHER:
-        return "it is for another name or address"
-    return str(getattr(error, "verify_message", "") or type(error).__name__)
+def _read_trust(ca_file: Path | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)

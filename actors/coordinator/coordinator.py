@@ -12,7 +12,7 @@ from http import HTTPStatus
 from math import inf
 from threading import Lock
 from time import monotonic, sleep
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy import insert, select
@@ -31,12 +31,14 @@ from db.schema import commands
 from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.command_specs import COMMAND_SPECS
 from messages.commands import Answer, Command, CommandType
-from sites.dcmanager import DcmanagerOperations
 from sites.errors import InspectionError
 from sites.inspector import ControllerCheck, DeclaredControllerCheck, Inspector
 from statemachine.actions import Action, ExpireRun
 from statemachine.plan import plan
 from tracing.tracer import NULL_TRACER, Kind, LogContext, Tracer
+
+if TYPE_CHECKING:
+    from sites.dcmanager import DcmanagerOperations
 
 _log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -17,7 +17,6 @@ from db.encryption import Sealer
 from db.runs import RunAssignment
 from playbook_sets.phase_playbooks import ControllerLayout
 from playbook_sets.playbook_readiness import PlaybookReadiness
-from sites.dcmanager import DcmanagerOperations
 from sites.errors import InspectionError
 from sites.host_key_scan import ScanLimits
 from sites.inspector import Inspector
@@ -26,6 +25,9 @@ from statemachine.eligibility import EligibilityRules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import PHASES, StepState
 from tracing.tracer import NULL_TRACER, Tracer
+
+if TYPE_CHECKING:
+    from sites.dcmanager import DcmanagerOperations
 
 _log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import compress
 
 import structlog
@@ -23,7 +23,6 @@ from messages.site_addresses import REFUSED
 from playbook_sets.phase_playbooks import require_unstage_playbook
 from runner.errors import NoUnstagePlaybookError
 from runner.machine_addresses import is_elsewhere
-from sites.dcmanager import DcmanagerOperations
 from sites.errors import InspectionError
 from sites.inspector import Inspector, Reading
 from statemachine.eligibility import (
@@ -41,6 +40,9 @@ from statemachine.eligibility import (
 from statemachine.site_operations import check_operation
 from statemachine.states import Effect, RunOutcome
 from statemachine.time_limits import fixed_limit
+
+if TYPE_CHECKING:
+    from sites.dcmanager import DcmanagerOperations
 
 _log = structlog.get_logger(__name__)
 

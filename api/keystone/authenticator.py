@@ -141,6 +141,8 @@ class KeystoneAuthenticator:
         self._last_reason: str | None = None
         self._checking = asyncio.Lock()
         self._checked_until = float("-inf")
+        # Without Keystone the API serves only the callers that it remembers.
+        self.checks = {"keystone": self.unavailable_reason}
 
     async def authenticate(self, token: str | None) -> Caller:
         """Return the caller; concurrent requests with one token cost one validation."""

@@ -12,7 +12,7 @@ from cli.doctor.finding import Finding, fail, ok, warn
 from db.database import Database
 from db.errors import DatabaseUnavailableError
 from db.inventory import installation_id
-from service.api_server import keystone_identity
+from service.authentication import keystone_identity
 from service.errors import StartError
 from service.settings import Settings
 from service.site_access import controller_access, dcmanager_operations

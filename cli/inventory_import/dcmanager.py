@@ -13,8 +13,9 @@ from cli.inventory_import.inventory_file import Hosts
 from service.errors import CommandError
 from sites.dcmanager import LONGEST_LIST, SUBCLOUDS, listed_objects
 from sites.errors import ErrorKind, SiteRequestError
+from sites.sysinv.access import Access, Address, Timeouts
 from sites.sysinv.auth import GivenToken, SiteToken, TlsTrust, TokenCache
-from sites.sysinv.client import Access, Address, SiteSession, Timeouts
+from sites.sysinv.client import SiteSession
 
 # dcmanager answers within 90 s or not at all.
 _ANSWER_S: Final = 90.0

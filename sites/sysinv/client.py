@@ -11,7 +11,6 @@ import errno
 import json
 import ssl
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,7 +19,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sites.errors import TRANSIENT, ErrorKind, SiteRequestError
-from sites.sysinv.auth import GivenToken, SiteAccount, SiteToken, TlsTrust, TokenCache, read_token
+from sites.sysinv.access import Access, Address
+from sites.sysinv.auth import SiteToken, read_token
 
 # What a real answer stays far below, in bytes.
 _LONGEST_BODY: Final = 4 * 1024 * 1024
@@ -36,42 +36,6 @@ _BY_STATUS: Final[Mapping[int, ErrorKind]] = {
     HTTPStatus.NOT_FOUND: ErrorKind.MISSING,
     HTTPStatus.LOOP_DETECTED: ErrorKind.LOOP,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """Timeouts, in seconds."""
-
-    # For a connection, its TLS included.
-    connect_s: float = 10.0
-    # For the next bytes of an answer.
-    read_s: float = 60.0
-    # Before a request is repeated.
-    pause_s: float = 5.0
-    # Tries of one request; what a pause does not heal is tried once.
-    tries: int = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Address and account of one system."""
-
-    # Keystone with its version: https://192.168.101.2:5001/v3
-    keystone_url: str
-    # The service without a version: https://192.168.101.2:6386
-    service_url: str
-    # USM of the same system: https://192.168.101.2:5498; None: it is not asked.
-    usm_url: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Access:
-    """State that all sessions share."""
-
-    account: SiteAccount | GivenToken
-    trust: TlsTrust
-    timeouts: Timeouts
-    tokens: TokenCache
 
 
 class SiteSession:

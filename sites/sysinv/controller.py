@@ -11,7 +11,8 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from sites.errors import InspectionError, SiteRequestError
-from sites.sysinv.client import Access, Address, SiteSession
+from sites.sysinv.access import Access, Address
+from sites.sysinv.client import SiteSession
 from sites.sysinv.interpretation import ListedSoftware, has_deploy, has_upgrade, read_releases, read_software
 
 # Path that shows whether the controller is being upgraded, by interface, and the meaning of its answer.

@@ -12,7 +12,7 @@ from typing import Any
 from messages.errors import TomlError
 from messages.parse_errors import read_toml
 from sites.errors import InspectionError
-from sites.sysinv.client import Address
+from sites.sysinv.access import Address
 
 _KEYS = frozenset({"keystone", "sysinv"})
 # May be left out: USM is not asked there then.

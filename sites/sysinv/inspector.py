@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from sites.errors import TRANSIENT, ErrorKind, InspectionError, SiteRequestError
 from sites.inspector import Reading
-from sites.sysinv.client import Access, Address, SiteSession
+from sites.sysinv.access import Access, Address
+from sites.sysinv.client import SiteSession
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.interpretation import (
     System,

@@ -18,10 +18,11 @@ from messages.serializers import NO_ERRORS
 from simulator.site_spec import Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.availability_probe import AvailabilityProbe, ProbeRules, Site, classify, site_of
-from sites.probes import ProbeAnswer, TcpProbe, sysinv_probe_factory, tcp_probe_factory
+from sites.probes import ProbeAnswer, TcpProbe, tcp_probe_factory
+from sites.sysinv.access import Access, Timeouts
 from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
-from sites.sysinv.client import Access, Timeouts
 from sites.sysinv.endpoints import SiteAddresses
+from sites.sysinv.probe import sysinv_probe_factory
 from tests.support.migrated_database import place_migrated
 from tests.support.waiting import wait_for
 

@@ -43,7 +43,7 @@ def watched(start: Callable[..., StartedInstallation]) -> Iterator[str]:
         return {}
 
     health = Health(alive=is_alive, ready=ready, started=lambda: True)
-    installation.loop.do(stack.enter_async_context(monitoring(installation.process, health)))
+    installation.loop.do(stack.enter_async_context(monitoring(installation.process, health, f"{HOST}:{port}")))
     for name in ("edge-1", "edge-2"):
         installation.add_site(name)
     assert [200, 200] == [installation.create().status, installation.verb("apply").status]

@@ -13,8 +13,8 @@ from db.schema import subclouds
 from service.settings import Settings
 from sites.dcmanager import DcmanagerOperations
 from sites.errors import InspectionError
+from sites.sysinv.access import Access, Address, Timeouts
 from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
-from sites.sysinv.client import Access, Address, Timeouts
 from statemachine.site_operations import SiteOperation
 from tests.integration.keystone.keystone_api import KeystoneApi
 from tests.support import api_rows

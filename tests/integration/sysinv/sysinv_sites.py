@@ -9,8 +9,9 @@ from typing import Any
 from simulator.site_spec import Account
 from simulator.sites_api import ServedSite
 from sites.inspector import Reading
+from sites.sysinv.access import Access, Address, Timeouts
 from sites.sysinv.auth import SiteAccount, TlsTrust, TokenCache
-from sites.sysinv.client import Access, Address, SiteSession, Timeouts
+from sites.sysinv.client import SiteSession
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector
 

@@ -15,7 +15,7 @@ from simulator.sites_api import ServedSite, serve_sites
 from sites import dcmanager as module
 from sites.dcmanager import DcmanagerOperations, DcmanagerSubclouds
 from sites.errors import InspectionError
-from sites.sysinv.client import Address
+from sites.sysinv.access import Address
 from statemachine.site_operations import SiteOperation
 from tests.integration.sysinv.sysinv_sites import Asker, address_of
 

@@ -10,7 +10,7 @@ import pytest
 from simulator.site_spec import Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.errors import InspectionError
-from sites.sysinv.client import Address
+from sites.sysinv.access import Address
 from sites.sysinv.endpoints import SiteAddresses
 from sites.sysinv.inspector import SysinvInspector
 from statemachine.eligibility import SiteFacts

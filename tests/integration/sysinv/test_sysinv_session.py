@@ -17,8 +17,8 @@ from simulator.site_spec import Fault, FaultKind, SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
 from sites.errors import ErrorKind as Kind
 from sites.errors import SiteRequestError
+from sites.sysinv.access import Timeouts
 from sites.sysinv.auth import SiteToken, TlsTrust, TokenCache, read_token
-from sites.sysinv.client import Timeouts
 from tests.integration.sysinv.sysinv_sites import Asker, account
 
 

@@ -15,9 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from runner.fake import FakeRunner
+from service.amqp_messaging import AmqpMessaging
 from service.dramatiq_process import ProcessLife
 from service.lifecycle import Lifecycle, Part, nothing
-from service.messaging import AmqpMessaging
 from service.process import _Service
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
