@@ -244,7 +244,7 @@ def _actions_after_failure(step: StepView, preparation: PreparationView, context
             kind=HoldKind.PREPARE,
             scope=HoldScope.PHASES,
             preparation_id=preparation.id,
-            reason=f"The preparation for {preparation.from_version or 'an unknown version'} failed.",
+            reason=f"The preparation for sites of {preparation.from_version or 'an unknown version'} failed.",
         )
     if step.preparing:
         yield context.moves.free_place(step)

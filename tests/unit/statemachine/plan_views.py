@@ -9,7 +9,7 @@ from statemachine.actions import (
     StepChange,
 )
 from statemachine.plan import plan
-from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
+from statemachine.snapshot import HoldView, PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import StepState
 
 NOW = 1000.0
@@ -35,9 +35,12 @@ PREPARATION = PreparationView(
 
 
 def decide(
-    *steps: StepView, strategy: StrategyView | None = STRATEGY, preparations: tuple[PreparationView, ...] = ()
+    *steps: StepView,
+    strategy: StrategyView | None = STRATEGY,
+    preparations: tuple[PreparationView, ...] = (),
+    holds: tuple[HoldView, ...] = (),
 ) -> list[Action]:
-    return plan(Snapshot(strategy=strategy, steps=steps, preparations=preparations), NOW, LIMITS)
+    return plan(Snapshot(strategy=strategy, steps=steps, preparations=preparations, holds=holds), NOW, LIMITS)
 
 
 def finished(phase: str, outcome: str, *, attempt: int = 1, details: str = "") -> RunView:
