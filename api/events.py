@@ -16,6 +16,7 @@ from api.stream.follower import FOLLOWER, HEARTBEAT, EventListener, Filter, fram
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.validation import read_query, validated
 from db import read_queries
+from db.holds import open_holds
 from db.live_output import running_runs
 from db.read_queries import newest_event_id, oldest_event_id, was_restored_after
 from messages.event_types import Dropped, SnapshotData
@@ -42,7 +43,9 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
         strategy = None
     data: SnapshotData = {
         "reason": reason,
-        "strategy": None if strategy is None else strategy_resource(strategy, "read"),
+        "strategy": None
+        if strategy is None
+        else strategy_resource(strategy, "read", holds=open_holds(connection, [strategy["id"]])),
         "steps": [
             step_resource(row)
             for row in (read_queries.active_steps(connection) if strategy is not None else [])

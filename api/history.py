@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from api.responses import database_response, encode, encode_page
 from api.validation import not_found, path_number, read_query
 from db import audit, read_queries
+from db.holds import open_holds
 from db.read_queries import Row
 from messages.requests.queries import AuditQuery, PageQuery
 from messages.schemas import HistoricStrategy
@@ -65,7 +66,16 @@ async def show_audit(request: web.Request) -> web.Response:
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
     counts, starts = read_queries.step_counts(connection, ids), read_queries.first_starts(connection, ids)
-    return [past_strategy_resource(row, counts.get(row["id"], {}), starts.get(row["id"])) for row in rows]
+    held = open_holds(connection, ids)
+    return [
+        past_strategy_resource(
+            row,
+            counts.get(row["id"], {}),
+            starts.get(row["id"]),
+            [hold for hold in held if hold["strategy_id"] == row["id"]],
+        )
+        for row in rows
+    ]
 
 
 def _strategy(connection: Connection, request: web.Request) -> Row:

@@ -39,7 +39,8 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
     (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
-    (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, CHANGE),
+    # Operators may pause; the handler asks more for the other actions.
+    (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, MANAGE),
     (hdrs.METH_GET, f"{_STRATEGY}/steps", strategies.show_steps, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", strategies.show_step, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", step_log.show_log, READ),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 from sqlalchemy import Connection
 
+from api.auth import CHANGE, require_role
+from api.context import CALLER
 from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
 from api.validation import not_found, path_ref, read_known, read_object, read_query, step_not_found, validated
 from db import read_queries
+from db.holds import open_holds
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
@@ -25,7 +30,7 @@ async def show(request: web.Request) -> web.Response:
         row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
             raise not_found(_missing(wanted))
-        return encode(strategy_resource(row, "read"))
+        return encode(strategy_resource(row, "read", holds=open_holds(connection, [row["id"]])))
 
     return await database_response(request, read)
 
@@ -36,10 +41,18 @@ async def create(request: web.Request) -> web.Response:
     return await send_command(request, CommandType.STRATEGY_CREATE, data=body)
 
 
+# Actions of dcmanager's API: other keys beside them are ignored, as there.
+_PLAIN: Final = frozenset({"apply", "abort"})
+
+
 async def act(request: web.Request) -> web.Response:
-    """Ask to apply or to abort."""
-    wanted = validated(ActionRequest, await read_object(request))
-    return await send_command(request, STRATEGY_ACTIONS[wanted.action], data={"type": _asked_type(request)})
+    """Ask to apply, abort, pause, resume or cancel."""
+    body = await read_object(request)
+    wanted = validated(ActionRequest, body)
+    if wanted.action != "pause":
+        require_role(request[CALLER], CHANGE)
+    options = {} if wanted.action in _PLAIN else {key: value for key, value in body.items() if key != "action"}
+    return await send_command(request, STRATEGY_ACTIONS[wanted.action], data={**options, "type": _asked_type(request)})
 
 
 async def delete(request: web.Request) -> web.Response:

@@ -212,7 +212,11 @@ class StepWriter:
                 # A phase is about the run that it begins with, an end about the run that came to it.
                 begins = state == move.run_phase
                 run = run_of.get(move.step_id) if begins else ended_runs.get(move.consumed_run_id or 0)
-                self._work.emit(event_name("step", row.type, state), f"step/{move.step_id}", about, run=run)
+                event = event_name("step", row.type, state)
+                if state == StepState.ABORTED:
+                    self._work.emit(event, _subject_of_abort(one), _cancelled(one), run=run)
+                else:
+                    self._work.emit(event, f"step/{move.step_id}", about, run=run)
 
     def _ended_runs(self, views: Sequence[RunView]) -> dict[int, RunIds]:
         traces: dict[int, str | None] = {}
@@ -223,6 +227,16 @@ class StepWriter:
             view.id: RunIds(id=view.id, phase=view.phase, attempt=view.attempt, trace=traces.get(view.id))
             for view in views
         }
+
+
+def _subject_of_abort(one: MovedStep) -> str:
+    strategy_id = one.step.strategy_id
+    return f"step/{one.step.id}" if strategy_id is None else f"strategy/{strategy_id}"
+
+
+def _cancelled(one: MovedStep) -> StepsAborted:
+    step = AbortedStep(step=one.step.id, subcloud=one.step.subcloud_name, details=one.move.details)
+    return StepsAborted(steps=[step])
 
 
 def _ends(move: MoveStep) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, RowMapping, bindparam, case, func, select, update
+from sqlalchemy import Row, RowMapping, bindparam, case, exists, func, null, select, update
 
 from db.schema import runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
@@ -44,6 +44,20 @@ _VERSIONS: Final = func.coalesce(
         (steps.c.for_sw_deploy, "for-install: None - for-sw-deploy: " + steps.c.release),
         else_="for-install: " + steps.c.release + " - for-sw-deploy: None",
     ),
+)
+
+
+# Content may be half there once packages or images had begun; before that the site is as it was.
+_HAS_CONTENT: Final = exists().where(
+    runs.c.step_id == bindparam("for_step"),
+    runs.c.phase.in_((StepState.PACKAGES, StepState.IMAGES)),
+    runs.c.started_at.is_not(None),
+)
+_CANCELLED: Final = case(
+    (_HAS_CONTENT, PrestageStatus.FAILED),
+    (subclouds.c.prestage_status != PrestageStatus.PRESTAGING, subclouds.c.prestage_status),
+    (subclouds.c.prestage_versions.is_not(None), PrestageStatus.COMPLETE),
+    else_=null(),
 )
 
 
@@ -117,6 +131,8 @@ def _show_prestages(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
     skipped = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and move.details]
     _set_status(work, skipped, prestage_status=func.nullif(subclouds.c.prestage_status, PrestageStatus.PRESTAGING))
     _set_status(work, begun, prestage_status=PrestageStatus.PRESTAGING)
+    cancelled = [move.step_id for move in moves if move.path[-1] == StepState.ABORTED]
+    _set_status(work, cancelled, prestage_status=_CANCELLED)
     of_step = steps.c.id == bindparam("for_step")
     _set_status(
         work,

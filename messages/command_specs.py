@@ -14,6 +14,7 @@ from messages.commands import CommandType
 from messages.requests.base import Request
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
+from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 from messages.schemas import (
@@ -21,6 +22,7 @@ from messages.schemas import (
     Delivery,
     Group,
     PrestagedSubcloud,
+    ResumedStrategy,
     Strategy,
     Subcloud,
     TaggedWebhook,
@@ -121,6 +123,29 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         answer=Strategy,
         on_failure="Unable to delete strategy",
         summary="Make the strategy history.",
+    ),
+    CommandType.STRATEGY_PAUSE: CommandSpec(
+        handler="pause_strategy",
+        request=PauseRequest,
+        answer=Strategy,
+        on_failure="Unable to pause strategy",
+        summary="Hold the strategy: no further site starts.",
+    ),
+    CommandType.STRATEGY_RESUME: CommandSpec(
+        handler="resume_strategy",
+        request=ResumeRequest,
+        sealed=SealedContent.PASSWORD,
+        is_sealed_needed=False,
+        answer=ResumedStrategy,
+        on_failure="Unable to resume strategy",
+        summary="End the holds of the strategy.",
+    ),
+    CommandType.STRATEGY_CANCEL: CommandSpec(
+        handler="cancel_strategy",
+        request=CancelRequest,
+        answer=Strategy,
+        on_failure="Unable to cancel strategy",
+        summary="Start no more steps and stop those that run.",
     ),
     CommandType.SUBCLOUD_ADD: CommandSpec(
         handler="add_subcloud",

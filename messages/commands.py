@@ -28,6 +28,9 @@ class CommandType(StrEnum):
     STRATEGY_APPLY = "strategy.apply"
     STRATEGY_ABORT = "strategy.abort"
     STRATEGY_DELETE = "strategy.delete"
+    STRATEGY_PAUSE = "strategy.pause"
+    STRATEGY_RESUME = "strategy.resume"
+    STRATEGY_CANCEL = "strategy.cancel"
     SUBCLOUD_ADD = "subcloud.add"
     SUBCLOUD_UPDATE = "subcloud.update"
     SUBCLOUD_DELETE = "subcloud.delete"
@@ -48,6 +51,9 @@ class CommandType(StrEnum):
 STRATEGY_ACTIONS: Final[Mapping[str, CommandType]] = {
     "apply": CommandType.STRATEGY_APPLY,
     "abort": CommandType.STRATEGY_ABORT,
+    "pause": CommandType.STRATEGY_PAUSE,
+    "resume": CommandType.STRATEGY_RESUME,
+    "cancel": CommandType.STRATEGY_CANCEL,
 }
 
 

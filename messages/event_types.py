@@ -74,10 +74,11 @@ class AbortedStep(TypedDict):
 
     step: int
     subcloud: str
+    details: NotRequired[Annotated[str, Field(description="In which phase it was cancelled, and by which caller.")]]
 
 
 class StepsAborted(TypedDict):
-    """The steps of a strategy that waited were aborted."""
+    """Steps were aborted before they started, or cancelled."""
 
     steps: Annotated[list[AbortedStep], Field(min_length=1)]
 
@@ -283,13 +284,13 @@ def _step_events(kind: StrategyType) -> Iterator[EventType]:
             data=StepEventData,
             summary=f"{kind.wording} is now: {state}.",
         )
-    if kind.is_strategy:
-        yield EventType(
-            name=event_name("step", kind.name, StepState.ABORTED),
-            subject="strategy",
-            data=StepsAborted,
-            summary="The steps of a strategy that waited were aborted: told once for all of them.",
-        )
+    yield EventType(
+        name=event_name("step", kind.name, StepState.ABORTED),
+        subject="strategy" if kind.is_strategy else "step",
+        data=StepsAborted,
+        summary="Steps were aborted or cancelled: one event for all that an abort ended before they started. A step"
+        " without a strategy is the subject itself.",
+    )
 
 
 def _run_events(kind: StrategyType) -> Iterator[EventType]:

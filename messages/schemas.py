@@ -13,6 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.commands import CommandType, ShellAction
+from statemachine.rollout import HoldKind, HoldScope
 from statemachine.states import (
     ApplyType,
     Availability,
@@ -54,6 +55,20 @@ class Excluded(TypedDict):
     reason: str
 
 
+class Hold(TypedDict):
+    """An open hold."""
+
+    id: int
+    kind: HoldKind
+    scope: Annotated[
+        HoldScope, Field(description="`starts`: no site leaves `initial`; `phases`: no next phase begins either.")
+    ]
+    stage: Annotated[int | None, Field(description="The stage after which the stages are held; null: all are.")]
+    reason: str
+    since: Moment
+    by: Annotated[str, Field(description="The caller who made it; empty for the coordinator.")]
+
+
 Strategy = TypedDict(
     "Strategy",
     {
@@ -67,8 +82,23 @@ Strategy = TypedDict(
         "updated-at": Moment | None,
         "extra-args": StrategyArguments,
         "excluded-subclouds": list[Excluded],
+        "holds": Annotated[
+            list[Hold],
+            Field(description="Open holds, but for those of single sites, the oldest first."),
+        ],
+        "commands": Annotated[
+            list[str], Field(description="Commands that its state allows now, without the prefix `strategy.`.")
+        ],
     },
 )
+
+_Resumed = TypedDict(
+    "_Resumed", {"secret-replaced": Annotated[bool, Field(description="Whether a new password came with it.")]}
+)
+
+
+class ResumedStrategy(Strategy, _Resumed):
+    """A strategy whose holds were ended."""
 
 
 class CreatedStrategy(Strategy):

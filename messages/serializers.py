@@ -5,7 +5,7 @@ Used by the API for what it reads and by the coordinator for what it answers, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, overload
 
@@ -15,12 +15,15 @@ from messages.schemas import (
     Group,
     HistoricStep,
     HistoricStrategy,
+    Hold,
     Step,
     Strategy,
     Subcloud,
     Webhook,
     Worker,
 )
+from statemachine.errors import IllegalTransitionError
+from statemachine.machines import fire_strategy
 from statemachine.states import StrategyState
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
@@ -50,8 +53,14 @@ def moment(value: datetime | None, spelling: Spelling) -> str | None:
     return naive.isoformat(sep=" ")
 
 
-def strategy_resource(row: Row, spelling: Spelling, *, state: StrategyState | None = None) -> Strategy:
-    """Return a strategy; `state` overrides the row's. The password is not a key of `extra-args` in any form."""
+def strategy_resource(
+    row: Row, spelling: Spelling, *, state: StrategyState | None = None, holds: Iterable[Row] = ()
+) -> Strategy:
+    """Return a strategy with its open holds; `state` overrides the row's.
+
+    The password is not a key of `extra-args` in any form.
+    """
+    shown = [hold_resource(hold, spelling) for hold in holds]
     return {
         "id": row["id"],
         "type": row["type"],
@@ -68,7 +77,40 @@ def strategy_resource(row: Row, spelling: Spelling, *, state: StrategyState | No
         },
         # Ours: what create left out and why; the client ignores keys it does not know.
         "excluded-subclouds": row["excluded"],
+        "holds": shown,
+        "commands": legal_commands(state or row["state"], is_held=bool(shown)),
     }
+
+
+def hold_resource(row: Row, spelling: Spelling) -> Hold:
+    """Return a hold."""
+    return {
+        "id": row["id"],
+        "kind": row["kind"],
+        "scope": row["scope"],
+        "stage": row["stage"],
+        "reason": row["reason"],
+        "since": moment(row["since"], spelling),
+        "by": row["by"],
+    }
+
+
+def legal_commands(state: str, *, is_held: bool) -> list[str]:
+    """Return the commands of a strategy that its state allows, without their prefix, in alphabetical order."""
+    commands = {verb for verb in ("abort", "apply", "delete") if _can_fire(state, verb)}
+    if state == StrategyState.APPLYING:
+        commands |= {"pause", "cancel", *(["resume"] if is_held else [])}
+    if state in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
+        commands.add("cancel")
+    return sorted(commands)
+
+
+def _can_fire(state: str, verb: str) -> bool:
+    try:
+        fire_strategy(state, verb)
+    except IllegalTransitionError:
+        return False
+    return True
 
 
 def step_resource(row: Row) -> Step:
@@ -86,13 +128,16 @@ def step_resource(row: Row) -> Step:
     }
 
 
-def past_strategy_resource(row: Row, counts: Mapping[str, int], first_start: datetime | None) -> HistoricStrategy:
+def past_strategy_resource(
+    row: Row, counts: Mapping[str, int], first_start: datetime | None, holds: Iterable[Row] = ()
+) -> HistoricStrategy:
     """Return a strategy of any time.
 
-    `counts` has the number of its steps in each state, `first_start` the start of the first of them.
+    `counts` has the number of its steps in each state, `first_start` the start of the first of them; `holds` are its
+    open holds.
     """
     return {
-        **strategy_resource(row, "read"),
+        **strategy_resource(row, "read", holds=holds),
         "requested-by": row["requested_by"],
         "steps": dict(sorted(counts.items())),
         "started-at": moment(first_start, "read"),

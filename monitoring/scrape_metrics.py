@@ -23,6 +23,7 @@ from db.database import Database
 from db.schema import (
     database_now,
     events,
+    holds,
     outbox,
     runs,
     steps,
@@ -32,6 +33,7 @@ from db.schema import (
     webhook_deliveries,
     webhooks,
 )
+from statemachine.rollout import HoldKind
 from statemachine.states import PHASES, RunState, StepState
 
 # How long a result is good, in seconds.
@@ -123,6 +125,7 @@ class DatabaseMetrics(Collector):
         with self._database.read() as connection:
             return [
                 *_strategy(connection),
+                *_holds(connection),
                 *_work(connection),
                 *_backlog(connection),
                 *_sites(connection),
@@ -194,6 +197,17 @@ def _strategy(connection: Connection) -> Facts:
             {(): (moved or row.created_at).timestamp()},
         ),
     ]
+
+
+def _holds(connection: Connection) -> Facts:
+    of_active = holds.c.strategy_id.in_(select(strategies.c.id).where(strategy_is_active))
+    found = connection.execute(
+        select(holds.c.kind, func.count()).where(of_active, holds.c.ended_at.is_(None)).group_by(holds.c.kind)
+    )
+    # A series that is missing looks like a scrape that failed.
+    counts: dict[tuple[str, ...], float] = {(kind,): 0.0 for kind in HoldKind}
+    counts |= {(kind,): float(count) for kind, count in found}
+    return [("prestager_strategy_holds", "Open holds of the active strategy and of its sites.", ("kind",), counts)]
 
 
 def _work(connection: Connection) -> Facts:

@@ -20,6 +20,7 @@ from actors.coordinator.context import (
 )
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
 from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
+from db.holds import hold_clock
 from db.inventory import candidates, find_group, find_subcloud, site_status
 from db.schema import secrets, steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
@@ -198,7 +199,14 @@ def _insert_steps(
     )
 
 
-_PAST: Final = {"apply": "applied", "abort": "aborted", "delete": "deleted"}
+_PAST: Final = {
+    "apply": "applied",
+    "abort": "aborted",
+    "delete": "deleted",
+    "pause": "paused",
+    "resume": "resumed",
+    "cancel": "cancelled",
+}
 
 
 def apply_strategy(context: CommandContext, command: Command) -> Strategy:
@@ -225,8 +233,8 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     Raises:
         CommandRefusedError: 422; there is no such strategy, or it still moves.
     """
-    strategy = _find(context, command, "delete")
-    _fire(strategy, "delete")
+    strategy = find_strategy(context, command, "delete")
+    fire(strategy, "delete")
     # History keeps the state that the strategy came to; `deleting` lives in the answer only.
     context.connection.execute(
         update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=context.at, updated_at=context.at)
@@ -244,13 +252,28 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
 
 
 def _move(context: CommandContext, command: Command, verb: str) -> Strategy:
-    strategy = _find(context, command, verb)
-    state = _fire(strategy, verb)
-    values: dict[str, Any] = {"state": state, "updated_at": context.at}
+    strategy = find_strategy(context, command, verb)
+    state = fire(strategy, verb)
+    values: dict[str, Any] = {}
     if verb == "apply":
+        values["applied_at"] = hold_clock(context.connection)
         # The traces of all its phases lead back to this one.
         values["trace"] = active_traceparent()
-    context.connection.execute(update(strategies).where(strategies.c.id == strategy["id"]).values(values))
+    return change_strategy(context, strategy, state, values)
+
+
+def change_strategy(
+    context: CommandContext, strategy: RowMapping, state: StrategyState, values: Mapping[str, Any]
+) -> Strategy:
+    """Bring the strategy to a state, with an event; return it as it is then.
+
+    Holds are shown as they are before the plan, which ends those of a strategy that is stopped.
+    """
+    context.connection.execute(
+        update(strategies)
+        .where(strategies.c.id == strategy["id"])
+        .values(**{"state": state, "updated_at": context.at, **values})
+    )
     _emit(context, strategy, state)
     return strategy_resource({**strategy, "updated_at": context.at}, "message", state=state)
 
@@ -260,7 +283,12 @@ def _emit(context: CommandContext, strategy: RowMapping, state: str) -> None:
     context.work.emit(event, f"strategy/{strategy['id']}", EmptyData())
 
 
-def _find(context: CommandContext, command: Command, verb: str) -> RowMapping:
+def find_strategy(context: CommandContext, command: Command, verb: str) -> RowMapping:
+    """Return the strategy that a command is about.
+
+    Raises:
+        CommandRefusedError: 422; there is none, or none of the type that the command names.
+    """
     wanted = command.data.get("type")
     query = select(strategies).where(strategy_is_active)
     if wanted is not None:
@@ -281,11 +309,21 @@ def _missing(verb: str, wanted: Any) -> str:
     )
 
 
-def _fire(strategy: RowMapping, verb: str) -> StrategyState:
+def fire(strategy: RowMapping, verb: str) -> StrategyState:
+    """Return the state that a verb leads the strategy to.
+
+    Raises:
+        CommandRefusedError: 422; its state has no such transition.
+    """
     try:
         return fire_strategy(strategy["state"], verb)
     except IllegalTransitionError as error:
-        raise unprocessable(
-            f"Unable to {verb} strategy of type '{strategy['type']}': Bad strategy request: Strategy in state"
-            f" {strategy['state']} cannot be {_PAST[verb]}"
-        ) from error
+        raise wrong_state(strategy, verb) from error
+
+
+def wrong_state(strategy: RowMapping, verb: str) -> CommandRefusedError:
+    """Return the refusal of a verb that the state of the strategy does not allow."""
+    return unprocessable(
+        f"Unable to {verb} strategy of type '{strategy['type']}': Bad strategy request: Strategy in state"
+        f" {strategy['state']} cannot be {_PAST[verb]}"
+    )

@@ -85,13 +85,25 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         tag=_TAG,
         is_command=True,
         query=TypeQuery,
-        body=Body(model=ActionRequest, examples={"start": {"action": "apply"}, "stop": {"action": "abort"}}),
-        response=Response(description="The strategy in its new state.", type=Strategy),
+        body=Body(
+            model=ActionRequest,
+            examples={
+                "start": {"action": "apply"},
+                "stop": {"action": "abort"},
+                "hold": {"action": "pause", "reason": "storm at the coast", "scope": "starts"},
+                "go on": {"action": "resume"},
+                "stop what runs, too": {"action": "cancel", "grace-s": 60},
+            },
+        ),
+        response=Response(description="The strategy in its new state; `resume` adds `secret-replaced`.", type=Strategy),
         errors={
             400: "`action required` or `action invalid`.",
             422: "There is no such strategy, or its state does not allow the action.",
         },
-        notes="An abort lets running steps finish all their phases and aborts those that wait.",
+        notes="An abort lets running steps finish all their phases and aborts those that wait; a cancel stops them. A"
+        " pause withdraws what no worker has begun: after its answer no site starts, with `phases` no next phase"
+        " either."
+        " `pause` may be sent by operators too.",
     ),
     strategies.show_steps: Operation(
         id="list-steps", tag=_TAG, response=Response(description="The steps in the order of their ids.", type=StepList)

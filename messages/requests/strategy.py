@@ -215,7 +215,10 @@ class ActionRequest(Request):
             WithJsonSchema({"type": "string", "enum": list(STRATEGY_ACTIONS)}),
         ],
         ErrorMessage(lambda value: "action invalid" if value else "action required", missing="action required"),
-    ] = Field(description="`apply` starts the strategy; `abort` lets running steps end and starts no more.")
+    ] = Field(
+        description="`apply` starts the strategy; `abort` lets running steps end and starts no more; `pause` holds it,"
+        " `resume` ends its holds; `cancel` stops running steps too."
+    )
 
 
 def _one_reason(value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself

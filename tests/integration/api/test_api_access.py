@@ -112,3 +112,15 @@ async def test_revoked_token(api: ServedApi) -> None:
 def test_projects(project: str | None, role: str, allowed: bool) -> None:
     """Only callers of the projects admin and services may do anything."""
     assert Caller(name="a", roles=frozenset({role}), project=project).may(READ) == allowed
+
+
+async def test_operators_pause_the_strategy(api: ServedApi) -> None:
+    """An operator may pause the strategy and nothing else of it; readers may not."""
+    path = "/v1.0/sw-update-strategy/actions"
+
+    assert (await api.send("POST", path, {"action": "pause", "reason": "storm"}, role="operator")).status == 200
+    assert api.transport.only.data == {"reason": "storm", "type": None}
+    for action in ("apply", "abort", "resume", "cancel"):
+        assert (await api.send("POST", path, {"action": action}, role="operator")).status == 403
+    assert (await api.send("POST", path, {"action": "pause"}, role="reader")).status == 403
+    assert len(api.transport.commands) == 1

@@ -32,6 +32,8 @@ async def test_show(api: ServedApi) -> None:
         "updated-at": None,
         "extra-args": {"force": True, "prestage-software-version": "22.12", "for_sw_deploy": False},
         "excluded-subclouds": excluded,
+        "holds": [],
+        "commands": ["abort", "cancel", "pause"],
     }
     assert reply.headers["content-type"] == "application/json"
     assert (await api.send("GET", f"{BASE}/")).json == reply.json

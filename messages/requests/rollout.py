@@ -1,0 +1,201 @@
+"""Options of a rollout: how a strategy is limited, as a request, a group or the installation gives them.
+
+They are merged key by key: the request before the group that it names, the group before the installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import Field, GetCoreSchemaHandler, StrictInt
+from pydantic_core import CoreSchema, core_schema
+
+from messages.errors import RequestError
+from messages.requests.base import ErrorMessage, Request, parse_request, reject_unknown, validation_error
+
+# Longest time limit, in seconds: thirty days.
+LONGEST_LIMIT_S: Final = 30 * 24 * 3600
+# Most steps of a strategy that a number in a request may speak of.
+MOST_STEPS: Final = 100_000
+# Most subclouds at once; the same as a stage may have.
+_MOST_AT_ONCE: Final = 500
+
+
+class Nested:
+    """Marks a field that holds an object: errors name the field and the key in it, and unknown keys are refused.
+
+    Args:
+        name: Name of the field; errors of an object within another have both names.
+
+        model: The object's model.
+    """
+
+    def __init__(self, name: str, model: type[Request]) -> None:
+        self._name = name
+        self._model = model
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of the model, with its errors in the words of requests."""
+        return core_schema.no_info_before_validator_function(self._parse, handler(source))
+
+    def _parse(self, value: Any) -> Any:
+        if value is None or isinstance(value, self._model):
+            return value
+        if not isinstance(value, Mapping):
+            raise validation_error(f"{self._name} must be an object; GET /docs shows its keys")
+        join = ": "
+        try:
+            reject_unknown(self._model, map(str, value))
+            join = "."
+            return parse_request(self._model, value)
+        except RequestError as error:
+            text = str(error)
+        # Outside of the block, for the cause would hold what was sent.
+        raise validation_error(f"{self._name}{join}{text}")
+
+
+def _limit_text(least: int, most: int) -> ErrorMessage:
+    return ErrorMessage(f"{{key}} must be a whole number from {least} to {most}, got {{value}}")
+
+
+def _choice(*values: str) -> ErrorMessage:
+    return ErrorMessage(f"{{key}} must be one of {', '.join(values)}, got {{value}}")
+
+
+_Seconds = Annotated[
+    Annotated[StrictInt, Field(ge=1, le=LONGEST_LIMIT_S)] | None,
+    _limit_text(1, LONGEST_LIMIT_S),
+]
+
+
+class TimeLimits(Request):
+    """Time limits, each in seconds."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    precheck_s: _Seconds = Field(None, alias="precheck-s", description="Longest precheck of a site.")
+    prepare_s: _Seconds = Field(None, alias="prepare-s", description="Longest preparation on the controller.")
+    packages_s: _Seconds = Field(None, alias="packages-s", description="Longest packages phase of a site.")
+    images_s: _Seconds = Field(None, alias="images-s", description="Longest images phase of a site.")
+    site_s: _Seconds = Field(
+        None,
+        alias="site-s",
+        description="Longest work on a site: the sum of its runs, without queue, holds and preparation.",
+    )
+    strategy_s: _Seconds = Field(
+        None,
+        alias="strategy-s",
+        description="Longest strategy, from apply, without the time under a hold that covers everything.",
+    )
+    on_strategy_limit: Annotated[Literal["abort", "cancel"] | None, _choice("abort", "cancel")] = Field(
+        None,
+        alias="on-strategy-limit",
+        description="At the end of `strategy-s`: `abort` lets running sites end, `cancel` stops them. Default: abort.",
+    )
+
+
+class Ramp(Request):
+    """A slow start: the window grows by each site that succeeded."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    start: Annotated[
+        Annotated[StrictInt, Field(ge=1, le=_MOST_AT_ONCE)],
+        ErrorMessage(
+            f"{{key}} must be a whole number from 1 to {_MOST_AT_ONCE}, got {{value}}", missing="{key} required"
+        ),
+    ] = Field(description="Most sites at once in the beginning; skipped ones do not make it grow.")
+
+
+_PERCENT: Final = r"^(100|[1-9]?[0-9])%$"
+_MaxFailures = Annotated[StrictInt, Field(ge=0, le=MOST_STEPS)] | Annotated[str, Field(pattern=_PERCENT)] | None
+
+
+class RolloutChange(Request):
+    """Options that can be changed while a strategy runs; null takes a limit away."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    max_failures: Annotated[
+        _MaxFailures,
+        ErrorMessage('{key} must be a whole number of at least 0, or a percentage such as "10%", got {value}'),
+    ] = Field(
+        None,
+        alias="max-failures",
+        description="Failed sites that are borne, as a number, or as a percentage of the sites as created (`10%`).",
+    )
+    on_budget: Annotated[Literal["pause", "stop"] | None, _choice("pause", "stop")] = Field(
+        None,
+        alias="on-budget",
+        description="Once more sites failed: `pause` holds the start of others until resumed, `stop` ends the strategy"
+        " with those that have started. Default: pause.",
+    )
+    on_prepare_failure: Annotated[Literal["fail", "pause"] | None, _choice("fail", "pause")] = Field(
+        None,
+        alias="on-prepare-failure",
+        description="When a preparation fails: `fail` its sites, or `pause` them until resumed. Default: fail.",
+    )
+    ramp: Annotated[Ramp | None, Nested("ramp", Ramp)] = Field(
+        None, description="A slow start; with `mode: window` only."
+    )
+    timeouts: Annotated[TimeLimits | None, Nested("timeouts", TimeLimits)] = Field(None, description="Time limits.")
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were given, by their names on the wire; null where one is taken away."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @classmethod
+    def kept(cls, options: Mapping[str, Any]) -> Self:
+        """Return options that were validated before, from their names on the wire."""
+        return parse_request(cls, options)
+
+
+class RolloutOptions(RolloutChange):
+    """All options of a rollout."""
+
+    mode: Annotated[Literal["stages", "window"] | None, _choice("stages", "window")] = Field(
+        None,
+        description="`stages`: the next stage starts when the one before it has ended. `window`: the next site starts"
+        " when one has ended. Default: stages.",
+    )
+    order: Annotated[Literal["by-id", "longest-first"] | None, _choice("by-id", "longest-first")] = Field(
+        None,
+        description="Order of the sites of a group; with `mode: window` only. `longest-first` goes by how long a site"
+        " took in its last three complete strategies. Default: by-id.",
+    )
+
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "mode": "stages",
+    "order": "by-id",
+    "on-budget": "pause",
+    "on-prepare-failure": "fail",
+}
+
+
+def merge_options(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that count, by their names on the wire: of each key the first source that has it.
+
+    A null in a source takes the option of later ones away. Defaults fill the rest.
+    """
+    merged = dict(DEFAULTS)
+    for source in reversed(sources):
+        merged |= source
+    merged |= {name: default for name, default in DEFAULTS.items() if merged[name] is None}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def conflict(options: Mapping[str, Any]) -> str | None:
+    """Return why merged options exclude each other; None: they do not."""
+    if options["mode"] == "window":
+        return None
+    if options.get("ramp") is not None:
+        return "rollout.ramp needs rollout.mode window: the width of stages is fixed at create"
+    if options["order"] != DEFAULTS["order"]:
+        return "rollout.order needs rollout.mode window"
+    return None
+
+
+Rollout = Annotated[RolloutOptions | None, Nested("rollout", RolloutOptions)]
+RolloutPatch = Annotated[RolloutChange | None, Nested("rollout", RolloutChange)]
