@@ -142,6 +142,10 @@ class CoordinatorSide(Rows):
         details = move.details if move.path else step.details
         self._write(step, state=state, run=None, details=details, outcome=move.outcome)
         step.preparing, step.attempt = move.preparing, move.attempt
+        if move.path and state == StepState.PREPARE:
+            holds = step.strategy.holds if step.strategy else ()
+            is_held = any(hold.covers(step) for hold in holds if hold.preparation is None)
+            assert move.preparing != is_held, "a place is lost, or kept under a hold"
         if move.run_phase is not None:
             assert step.cancel_by is None, "a phase begins at a site that is to be cancelled"
             assert not (step.strategy and step.strategy.stops(step)), "a phase is handed out under a hold"

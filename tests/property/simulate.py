@@ -143,12 +143,17 @@ class _Schedule:
             fleet.restart(worker, knows=self.random() < 0.5)
         elif kind == 3:
             fleet.connect(worker, connected=not worker.connected)
-        elif kind == 4 and worker.held:
-            fleet.hand_back(worker, worker.held[-1])
+        elif kind == 4:
+            self._hand_back()
         elif kind == 5:
             fleet.decide()
         else:
             self._interleave()
+
+    def _hand_back(self) -> None:
+        held = [(worker, run) for worker in self.fleet.workers for run in worker.held]
+        if held:
+            self.fleet.hand_back(*held[self.pick(len(held))])
 
     def _interleave(self) -> None:
         """Let workers write between a coordinator's look and its writes."""
@@ -189,6 +194,7 @@ class _Schedule:
         kind, place = self.pick(9), self.pick(len(fleet.subclouds))
         if kind < 2:
             fleet.pause(("starts", "phases")[self.pick(2)])
+            self._hand_back()
         elif kind == 2:
             fleet.resume((None, 0, 1)[self.pick(3)])
         elif kind == 3:

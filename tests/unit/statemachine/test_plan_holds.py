@@ -174,6 +174,12 @@ class TestFailedPreparation:
         assert hold.reason == "The preparation for sites of 21.12 failed."
         assert [MoveStep(step_id=one, version=7) for one in (11, 13)] == [first, second]
 
+    def test_only_parked_steps_wait(self) -> None:
+        """A step that waits without a place is enough to hold them."""
+        (hold,) = decide(replace(PREPARING, preparing=False), strategy=self.STRATEGY, preparations=(self.FAILED,))
+
+        assert isinstance(hold, OpenHold)
+
     def test_unknown_version(self) -> None:
         """The reason says so when the version of the sites is not known."""
         step = replace(PREPARING, from_version=None)
