@@ -22,6 +22,9 @@ _OUR_PROGRAM: Final = Path(sys.executable).with_name("ansible-playbook")
 _OUR_CONFIG: Final = Path(__file__).with_name("ansible.cfg")
 _CALLBACKS: Final = Path(__file__).with_name("callback_plugins")
 
+# Of Ansible's SSH connections alone.
+PIPELINING_VARIABLE: Final = "ANSIBLE_SSH_PIPELINING"
+
 # Each is known to some Ansible from 2.10 on; others pass over it.
 _NEEDED: Final[Mapping[str, str]] = {
     # The site's key is checked by arguments of its own inventory (runner/ssh_arguments.py). No other host gets a
@@ -97,11 +100,15 @@ class AnsibleInstallation:
         collections: Directories in which collections are looked for; empty: those that Ansible looks into by itself.
 
         config: Absolute path of a configuration file; what is needed here wins over it.
+
+        pipelining: Whether modules go to sites through the SSH connection, without a file there. None: as `config`
+            says; where that says nothing, forked runs do so where a trial succeeds, and others do not.
     """
 
     program: Path = _OUR_PROGRAM
     collections: tuple[Path, ...] = ()
     config: Path = _OUR_CONFIG
+    pipelining: bool | None = None
 
     @property
     def is_of_this_program(self) -> bool:
@@ -125,10 +132,12 @@ class AnsibleInstallation:
         `tmp` gets the temporary files. Nothing of this process's own environment is in it.
         """
         found = {"ANSIBLE_COLLECTIONS_PATH": ":".join(map(str, self.collections))} if self.collections else {}
+        pipelining = {} if self.pipelining is None else {PIPELINING_VARIABLE: str(self.pipelining)}
         return {
             **base_environment(self.program),
             **_NEEDED,
             **found,
+            **pipelining,
             "ANSIBLE_CONFIG": str(self.config),
             "ANSIBLE_LOCAL_TEMP": str(tmp),
             "TMPDIR": str(tmp),

@@ -37,6 +37,12 @@ _OLDER_YAML = re.compile(
 _NO_LOG = "the reason is hidden because the task sets no_log"
 # How ssh ends where no login of those that the site takes was good.
 _REFUSED_LOGIN = re.compile(r"(?P<login>\S+): Permission denied \((?P<methods>[a-z0-9@.,-]+)\)\.\s*\Z")
+# How Ansible begins where it could not send a module into the connection; elsewhere it says the second.
+_NOT_SENT = re.compile(r"Data could not be sent to remote host \".*?\"\. Make sure this host can be reached over ssh:")
+_NOT_CONNECTED = "Failed to connect to the host via ssh:"
+# What Ansible says where a module answered nothing, as when sudo did not start it; and a line of ssh that says nothing.
+_NO_RESULT = "Module result deserialization failed"
+_CLOSED = "Shared connection to"
 # How Ansible begins where sshpass, by which it logs in before 2.19, was asked for the password again.
 _REFUSED_BY_SSHPASS = ("Invalid/incorrect password:", "Invalid/incorrect username/password.")
 _OTHER_PASSWORD = "Try again with the site's own as sysadmin_password"  # noqa: S105 - what to do
@@ -108,6 +114,8 @@ def message(res: Mapping[str, Any]) -> str:
         return _command_message(res)
     if text.startswith("MODULE FAILURE"):
         return f"the module crashed: {_last_line(res, 'module_stderr', 'module_stdout')}"
+    if _NO_RESULT in text and (line := _last_line(res, "module_stderr")) and not line.startswith(_CLOSED):
+        return f"{text}; {line}"
     return text or _last_line(res, "stderr", "stdout", "exception", "reason") or "no reason given"
 
 
@@ -143,7 +151,7 @@ def _unreachable(text: str, host: str) -> str:
         return f"the site refused the login with this password. {_OTHER_PASSWORD}"
     # The last line of ssh, after a picture of what may have happened.
     if not text.rstrip().endswith("Host key verification failed."):
-        return text
+        return _NOT_SENT.sub(_NOT_CONNECTED, text, count=1)
     return (
         "the server at the site's address does not have the recorded SSH host key, and was sent no password."
         " Try again to have the keys compared; if the site was reinstalled, run:"

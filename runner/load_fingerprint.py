@@ -35,15 +35,18 @@ def fingerprint(directory: Path, ansible: AnsibleInstallation) -> str:
     What cannot be looked at is as if it were not there.
     """
     digest = sha256(repr((program_version(), sys.version, directory, ansible)).encode())
-    for entry in (*_ansible_files(ansible), *_set_files(directory)):
+    for entry in (*_ansible_files(ansible), *_source_files(directory)):
         digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def ansible_fingerprint(ansible: AnsibleInstallation, places: Sequence[Path] = ()) -> str:
-    """Return a digest that changes with Ansible, its configuration file, its collections and files in `places`."""
+    """Return a digest that changes with Ansible, its configuration file, its collections and plug-ins in `places`.
+
+    What Python writes beside a plug-in that it has compiled changes nothing.
+    """
     digest = sha256(repr((program_version(), sys.version, ansible)).encode())
-    plugins = (_entry(path) for place in places for path in (place, *sorted(place.glob("*"))))
+    plugins = (entry for place in places for entry in _source_files(place))
     for entry in (*_ansible_files(ansible), *plugins):
         digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -85,7 +88,7 @@ def _ansible_files(ansible: AnsibleInstallation) -> Iterator[str]:
         yield from map(_entry, (root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))))
 
 
-def _set_files(directory: Path) -> Iterator[str]:
+def _source_files(directory: Path) -> Iterator[str]:
     count = 0
     # By links too, as Ansible reads them: roles may be kept elsewhere. Each directory once, for they may be circular.
     seen: set[tuple[int, int]] = set()

@@ -46,6 +46,7 @@ def ansible_installation(settings: Settings) -> AnsibleInstallation:
         ours,
         program=settings.ansible.absolute() if settings.ansible else ours.program,
         config=settings.ansible_config.absolute() if settings.ansible_config else ours.config,
+        pipelining=None if settings.ssh_pipelining == "auto" else settings.ssh_pipelining,
     )
 
 

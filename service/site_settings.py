@@ -48,6 +48,11 @@ class SiteSettings(BaseSettings):
         description="Load Ansible once in a worker and fork each playbook run from that process, which saves nine"
         " tenths of a start; an ansible-playbook of another Python is always started anew.",
     )
+    ssh_pipelining: bool | Literal["auto"] = Field(
+        "auto",
+        description="Send modules to sites through the SSH connection instead of as files; auto: where a trial at the"
+        " site succeeds, for its sudo may want a terminal ([own-playbooks.md](own-playbooks.md#pipelining)).",
+    )
     deploy_dir: Path = Field(
         Path("/opt/platform/deploy"), description="Where `<release>/prestage_images*` and the shared packages are."
     )

@@ -139,6 +139,7 @@ class PreloadedAnsible:
             *(TEMPLATE_OPTION, self._worker),
             *(RUN_OPTION, self._place_holder()),
             *(["--has-our-config"] if self._ansible.has_our_config else []),
+            *(["--tries-pipelining"] if self._ansible.pipelining is None else []),
         ]
 
     def _environment(self, place: PrivateDir) -> dict[str, str]:

@@ -26,6 +26,7 @@ from ptyprocess import PtyProcess
 
 from runner.preload.ansible_state import differs, local_tmp, renew
 from runner.preload.module_cache import share_modules
+from runner.preload.pipelining import pipeline_after_trial
 
 _ROWS, _COLUMNS = 24, 80
 
@@ -38,6 +39,8 @@ class LoadedAnsible:
     environment: Mapping[str, str]
     # Directory of modules that its runs have built.
     modules: Path
+    # Whether its runs find out for themselves if modules can be pipelined.
+    tries_pipelining: bool
 
 
 class RunProcess:
@@ -135,6 +138,8 @@ def _wait_and_play(orders: socket.socket, loaded: LoadedAnsible) -> NoReturn:
             os.environ.update(order["environment"])
             renew(loaded.environment)
             share_modules(loaded.modules, local_tmp())
+            if loaded.tries_pipelining:
+                pipeline_after_trial(local_tmp())
             code = _play(order["arguments"])
     except BaseException:  # noqa: BLE001
         sys.excepthook(*sys.exc_info())

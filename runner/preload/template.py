@@ -20,11 +20,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from runner.private_dir import PrivateDir
 from runner.process_limits import forbid_memory_dumps
 from runner.processes import RUN_OPTION, TEMPLATE_OPTION
+
+if TYPE_CHECKING:
+    # It imports Ansible's runner, and that belongs after the preparation of this process.
+    from runner.preload.run_process import LoadedAnsible
 
 # Longest request, in bytes.
 REQUEST_LIMIT_BYTES: Final = 128 * 1024
@@ -40,6 +44,7 @@ def main() -> None:
     parser.add_argument("--private-dir", type=Path, required=True)
     parser.add_argument("--ansible-playbook", type=Path, required=True)
     parser.add_argument("--has-our-config", action="store_true")
+    parser.add_argument("--tries-pipelining", action="store_true")
     # For those who look for the templates of a worker; it is not read here.
     parser.add_argument(TEMPLATE_OPTION, required=True)
     # Place holder for the marker of each child.
@@ -50,13 +55,13 @@ def main() -> None:
     # Of the supervisor, which ends this process by closing its end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     place = PrivateDir(options.private_dir)
-    environment, watched = _load(place, options.ansible_playbook, compares_text=options.has_our_config)
+    loaded, watched = _load(place, options)
     place.remove()
     if threading.active_count() != 1:
         raise RuntimeError(f"threads in the template: {threading.enumerate()}")
     gc.collect()
     gc.freeze()
-    template = _Template(control, options.run, environment, place.path)
+    template = _Template(control, options.run, loaded)
     control.send(json.dumps({"ready": os.getpid(), "watched": watched}).encode())
     template.serve()
     place.remove()
@@ -64,26 +69,28 @@ def main() -> None:
     os._exit(0)
 
 
-def _load(place: PrivateDir, ansible_playbook: Path, *, compares_text: bool) -> tuple[dict[str, str], list[str]]:
+def _load(place: PrivateDir, options: argparse.Namespace) -> tuple[LoadedAnsible, list[str]]:
     """Import Ansible in the environment that ansible-runner gives to playbooks, fill its caches, and try a run.
 
     Returns:
-        That environment, and the directories outside of Ansible from which it loads plug-ins.
+        It, and the directories outside of Ansible from which it loads plug-ins.
     """
     from ansible_runner.interface import init_runner  # noqa: PLC0415
 
     import runner.child  # noqa: F401, PLC0415
     from runner.playbook import runner_arguments  # noqa: PLC0415
     from runner.preload.ansible_state import plugin_places, prime  # noqa: PLC0415
+    from runner.preload.run_process import LoadedAnsible  # noqa: PLC0415
     from runner.preload.trial_run import try_run, write_trial  # noqa: PLC0415
 
+    program = options.ansible_playbook
     job, inventory = write_trial(place)
-    planned = init_runner(**runner_arguments(job, place, inventory, ansible_playbook))
+    planned = init_runner(**runner_arguments(job, place, inventory, program))
     given = dict(os.environ)
     os.environ.update({key: str(value) for key, value in planned.config.env.items()})
     prime()
-    loaded = dict(os.environ)
-    try_run(place, job, inventory, ansible_playbook, given=given, compares_text=compares_text)
+    loaded = LoadedAnsible(environment=dict(os.environ), modules=place.path, tries_pipelining=options.tries_pipelining)
+    try_run(loaded, place, job, inventory, program, given=given, compares_text=options.has_our_config)
     return loaded, plugin_places()
 
 
@@ -94,11 +101,10 @@ class _Child:
 
 
 class _Template:
-    def __init__(self, control: socket.socket, marker: str, environment: dict[str, str], modules: Path) -> None:
+    def __init__(self, control: socket.socket, marker: str, loaded: LoadedAnsible) -> None:
         self._control = control
         self._marker = marker
-        self._environment = environment
-        self._modules = modules
+        self._loaded = loaded
         self._places = _marker_places(marker.encode())
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
@@ -153,9 +159,8 @@ class _Template:
             os.environ.clear()
             os.environ.update(request["environment"])
             from runner.child import main as host_run  # noqa: PLC0415
-            from runner.preload.run_process import LoadedAnsible  # noqa: PLC0415
 
-            host_run(request["arguments"], LoadedAnsible(environment=self._environment, modules=self._modules))
+            host_run(request["arguments"], self._loaded)
             code = 0
         except BaseException:  # noqa: BLE001
             sys.excepthook(*sys.exc_info())

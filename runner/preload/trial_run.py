@@ -56,6 +56,7 @@ def write_trial(place: PrivateDir) -> tuple[PlaybookJob, list[str]]:
 
 
 def try_run(  # noqa: PLR0913
+    ansible: LoadedAnsible,
     place: PrivateDir,
     job: PlaybookJob,
     inventory: list[str],
@@ -64,7 +65,7 @@ def try_run(  # noqa: PLR0913
     given: Mapping[str, str],
     compares_text: bool,
 ) -> None:
-    """Fork a run from this process and look at its events.
+    """Fork a run from this process, which has loaded `ansible`, and look at its events.
 
     `given` is the environment that children of this process get; this process's own is that of their playbooks. With
     `compares_text` what it prints must be as expected too, which it is not with every configuration file.
@@ -80,15 +81,14 @@ def try_run(  # noqa: PLR0913
         printed.extend(line.strip("\r\n") for line in str(event.get("stdout") or "").splitlines())
         return False
 
-    loaded = dict(os.environ)
-    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(LoadedAnsible(environment=loaded, modules=place.path)))
+    ansible_runner.runner.pexpect = ForkedPexpect(RunProcess(ansible))
     try:
         _set_environment(given)
         arguments = runner_arguments(job, place, inventory, ansible_playbook)
         arguments["settings"] = {**arguments["settings"], "job_timeout": _DEADLINE_S}
         ended = ansible_runner.run(**arguments, event_handler=keep, cancel_callback=lambda: False)
     finally:
-        _set_environment(loaded)
+        _set_environment(ansible.environment)
         ansible_runner.runner.pexpect = pexpect
     lines = [line for line in printed if line]
     is_right = ended.rc == 0 and [text for text in seen if text] == _EVENTS

@@ -74,7 +74,7 @@ def _task_ids(program: Path, directory: Path, environment: dict[str, str]) -> li
 
 
 def _loaded(environment: dict[str, str], directory: Path) -> LoadedAnsible:
-    return LoadedAnsible(environment=environment, modules=directory)
+    return LoadedAnsible(environment=environment, modules=directory, tries_pipelining=False)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ PROGRAMS = {
     "useradd": "passwd",
     "chpasswd": "passwd",
 }
+_WITH_PASSWORD = "ALL=(ALL) ALL"
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:" + os.environ.get("PATH", "")
 
 
@@ -47,6 +48,9 @@ class SshServer:
     user: str
     password: str = field(repr=False)
     known_hosts: Path
+    # Private key of the user.
+    key: Path
+    sudoers: Path
 
     def host_vars(self) -> dict[str, Any]:
         """Return the Ansible variables of a host behind this server, without secrets."""
@@ -59,6 +63,25 @@ class SshServer:
             # The user of the test may read neither the virtual environment nor root's home.
             "ansible_python_interpreter": "/usr/bin/python3",
         }
+
+    def key_vars(self) -> dict[str, Any]:
+        """Return the same variables for a login by key."""
+        arguments = f"-o UserKnownHostsFile={self.known_hosts} -o PreferredAuthentications=publickey"
+        return {
+            **self.host_vars(),
+            "ansible_ssh_common_args": arguments,
+            "ansible_ssh_private_key_file": str(self.key),
+        }
+
+    @contextmanager
+    def sudo_rules(self, *rules: str) -> Iterator[None]:
+        """Have sudo go by these rules meanwhile, `USER` standing for the user."""
+        before = f"{self.user} {_WITH_PASSWORD}\n"
+        _write_sudoers(self.sudoers, "".join(f"{rule.replace('USER', self.user)}\n" for rule in rules))
+        try:
+            yield
+        finally:
+            _write_sudoers(self.sudoers, before)
 
     def secrets(self) -> dict[str, str]:
         """Return the secret Ansible variables."""
@@ -82,7 +105,14 @@ def ssh_server() -> Iterator[SshServer]:
         directory.chmod(0o755)
         _make_user(user, password, directory / "home", sudoers)
         with _sshd(directory, user) as port:
-            yield SshServer(port=port, user=user, password=password, known_hosts=directory / "known_hosts")
+            yield SshServer(
+                port=port,
+                user=user,
+                password=password,
+                known_hosts=directory / "known_hosts",
+                key=directory / "user_key",
+                sudoers=sudoers,
+            )
     finally:
         _remove_user(user, sudoers)
         _as_root("rm", "-rf", str(directory))
@@ -113,7 +143,12 @@ def _as_root(*command: str, text: str = "") -> None:
 def _make_user(user: str, password: str, home: Path, sudoers: Path) -> None:
     _as_root("useradd", "--create-home", "--home-dir", str(home), "--shell", "/bin/sh", user)
     _as_root("chpasswd", text=f"{user}:{password}\n")
-    _as_root("sh", "-c", f"umask 337 && cat > {sudoers}", text=f"{user} ALL=(ALL) ALL\n")
+    _write_sudoers(sudoers, f"{user} {_WITH_PASSWORD}\n")
+
+
+def _write_sudoers(sudoers: Path, text: str) -> None:
+    # Of another name, which sudo passes over, until it is whole.
+    _as_root("sh", "-c", f"umask 337 && cat > {sudoers}~ && mv {sudoers}~ {sudoers}", text=text)
 
 
 def _remove_user(user: str, sudoers: Path) -> None:
@@ -134,7 +169,8 @@ def _is_of(process: psutil.Process, uid: int) -> bool:
 @contextmanager
 def _sshd(directory: Path, user: str) -> Iterator[int]:
     key = directory / "host_key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    for name in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
     _as_root("mkdir", "-p", "/run/sshd")
     port = free_port()
     public = (directory / "host_key.pub").read_text(encoding="utf-8").split()
@@ -169,7 +205,7 @@ def _config(directory: Path, user: str, port: int) -> str:
             f"AllowUsers {user}",
             "PasswordAuthentication yes",
             "KbdInteractiveAuthentication no",
-            "PubkeyAuthentication no",
+            f"AuthorizedKeysFile {directory / 'user_key.pub'}",
             "UsePAM no",
             "StrictModes no",
             "MaxStartups 100",

@@ -21,9 +21,13 @@ from tests.integration.runner.run_watch import Results
 from tests.support.ssh_server import SshServer
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
-# Names a module by its file; what has no answer is run, so that Ansible's own modules for the transfer work.
+# Names a module by what is sent; what has no answer is run, so that Ansible's own modules for the transfer work.
 _PYTHON = """#!/bin/sh
-module=$(basename "$1" | sed 's/^AnsiballZ_//; s/\\.py$//')
+sent=$(mktemp)
+cat >"$sent"
+exec <"$sent"
+rm "$sent"
+module=$(sed -n "s/^ansible_module='\\(.*\\)',$/\\1/p" /dev/stdin)
 if [ -e "{answers}/$module.json" ]; then exec cat "{answers}/$module.json"; fi
 if [ -e "{answers}/$module.endless" ]; then exec yes '{{"missing": []}}'; fi
 exec /usr/bin/python3 "$@"

@@ -83,6 +83,15 @@ class TestSettings:
         assert (Path("/a"), Path("/b c")) == found.collections
         assert tmp_path / "own.cfg" == found.config
 
+    @pytest.mark.parametrize(
+        ("given", "expected"), [({}, None), ({"ssh_pipelining": "true"}, "True"), ({"ssh_pipelining": False}, "False")]
+    )
+    def test_pipelining(self, given: dict[str, Any], expected: str | None, tmp_path: Path) -> None:
+        """`true` and `false` win over the file; `auto`, the default, leaves it to the file, or to a trial."""
+        found = ansible_installation(settings(**given)).environment(tmp_path)
+
+        assert expected == found.get("ANSIBLE_SSH_PIPELINING")
+
     def test_collections_are_absolute(self) -> None:
         """Directories of collections are absolute: Ansible takes others relative to the run's own directory."""
         with pytest.raises(ValidationError, match="must be absolute paths such as"):

@@ -178,3 +178,24 @@ def test_sentence_is_one_printable_line_of_bounded_length() -> None:
     assert text.startswith("begin [0m x")
     assert text.endswith("x end")
     assert " ... " in text
+
+
+def test_a_site_that_cannot_be_reached_is_told_in_one_way() -> None:
+    """The sentence is the same whether a module was to be sent as a file or into the connection."""
+    prefixes = (
+        "Failed to connect to the host via ssh:",
+        'Data could not be sent to remote host "10.0.0.1". Make sure this host can be reached over ssh:',
+    )
+    texts = [f"Task failed: {prefix} ssh: connect to host 10.0.0.1 port 22: Connection refused" for prefix in prefixes]
+    found = {failure_sentence(TASK, {"msg": text}, is_unreachable=True) for text in texts}
+
+    assert {f"task 'Copy' on site1: unreachable: {texts[0]}"} == found
+
+
+def test_a_module_that_was_not_started_is_told_with_the_reason() -> None:
+    """Where a module answers nothing, the last line of its errors is told, but not that a connection was closed."""
+    text = "Task failed: Module result deserialization failed: No start of json char found"
+    lines = ("sudo: sorry, you must have a tty to run sudo\n", "Shared connection to 10.0.0.1 closed.\r\n", "")
+    found = [failure_sentence(TASK, {"msg": text, "module_stderr": line}, is_unreachable=False) for line in lines]
+
+    assert [f"task 'Copy' on site1: {text}{end}" for end in (f"; {lines[0].strip()}", "", "")] == found
