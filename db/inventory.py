@@ -13,7 +13,6 @@ from sqlalchemy import (
     and_,
     case,
     exists,
-    func,
     insert,
     or_,
     select,
@@ -31,6 +30,11 @@ _REMOVES: Final = steps.c.type.in_([one.name for one in _REMOVALS])
 WORK: Final[ColumnElement[str]] = case(
     *((steps.c.type == one.name, one.work_state) for one in _REMOVALS), else_=steps.c.state
 )
+
+# Dispatched, or about to be: it only waits for a worker; no strategy has to be applied first.
+_IS_BEGUN: Final = (steps.c.state == StepState.INITIAL) & (steps.c.run_id.is_not(None) | steps.c.strategy_id.is_(None))
+# What an open step means to a new strategy.
+_BUSY_WITH: Final[ColumnElement[str]] = case((_IS_BEGUN & ~_REMOVES, StepState.PRECHECK), else_=WORK)
 
 
 def find(connection: Connection, table: Table, ref: str) -> RowMapping | None:
@@ -56,19 +60,11 @@ def find_subcloud(connection: Connection, ref: str) -> RowMapping | None:
 
 def candidates(
     connection: Connection, *, group_id: int | None = None, subcloud_id: int | None = None
-) -> Sequence[RowMapping]:
+) -> Sequence[Mapping[str, Any]]:
     """Return subclouds with their group's defaults and what they are busy with, in id order of group and subcloud.
 
     All of them, or those of one group, or one.
     """
-    # Dispatched, or about to be: it only waits for a worker; no strategy has to be applied first.
-    begun = (steps.c.state == StepState.INITIAL) & (steps.c.run_id.is_not(None) | steps.c.strategy_id.is_(None))
-    busy_with = (
-        select(func.min(case((begun & ~_REMOVES, StepState.PRECHECK), else_=WORK)))
-        .where(steps.c.subcloud_id == subclouds.c.id, steps.c.finished_at.is_(None))
-        .correlate(subclouds)
-        .scalar_subquery()
-    )
     query = (
         select(
             subclouds.c.id,
@@ -80,7 +76,6 @@ def candidates(
             subclouds.c.software_version,
             subcloud_groups.c.update_apply_type,
             subcloud_groups.c.max_parallel_subclouds,
-            busy_with.label("busy_with"),
         )
         .join(subcloud_groups, subcloud_groups.c.id == subclouds.c.group_id)
         .order_by(subclouds.c.group_id, subclouds.c.id)
@@ -89,7 +84,24 @@ def candidates(
         query = query.where(subclouds.c.group_id == group_id)
     if subcloud_id is not None:
         query = query.where(subclouds.c.id == subcloud_id)
-    return connection.execute(query).mappings().all()
+    busy = _busy_subclouds(connection, subcloud_id)
+    return [{**row, "busy_with": busy.get(row["id"])} for row in connection.execute(query).mappings()]
+
+
+def _busy_subclouds(connection: Connection, subcloud_id: int | None) -> dict[int, str]:
+    """Return the work of subclouds with open steps, or of the one given; of several steps the first state by name.
+
+    Read by itself: joined to the subclouds, a planner without statistics reads it once for each of them.
+    """
+    query = select(steps.c.subcloud_id, _BUSY_WITH).where(
+        steps.c.finished_at.is_(None), steps.c.subcloud_id.is_not(None)
+    )
+    if subcloud_id is not None:
+        query = query.where(steps.c.subcloud_id == subcloud_id)
+    busy: dict[int, str] = {}
+    for owner, state in connection.execute(query):
+        busy[owner] = min(busy.get(owner, state), state)
+    return busy
 
 
 def site_status(row: Mapping[Any, Any]) -> SiteStatus:

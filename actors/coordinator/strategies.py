@@ -95,7 +95,7 @@ def _refuse_second_strategy(context: CommandContext, request: StrategyRequest) -
 
 def _choose(
     context: CommandContext, request: StrategyRequest, group: RowMapping | None, release: str
-) -> tuple[Sequence[RowMapping], list[dict[str, str]]]:
+) -> tuple[Sequence[Mapping[str, Any]], list[dict[str, str]]]:
     """Return the eligible subclouds, and the others with their reasons."""
     single = None
     if request.cloud is not None:
@@ -131,7 +131,7 @@ def _choose(
     return eligible, excluded
 
 
-def _check_release(request: StrategyRequest, subcloud: RowMapping, release: str) -> Ineligibility | None:
+def _check_release(request: StrategyRequest, subcloud: Mapping[Any, Any], release: str) -> Ineligibility | None:
     name, version = subcloud["name"], subcloud["software_version"]
     return check_release(name, release, version, for_sw_deploy=request.for_sw_deploy)
 
@@ -166,7 +166,7 @@ def _insert_strategy(
 
 
 def _insert_steps(
-    context: CommandContext, request: StrategyRequest, chosen: Sequence[RowMapping], strategy: RowMapping
+    context: CommandContext, request: StrategyRequest, chosen: Sequence[Mapping[str, Any]], strategy: RowMapping
 ) -> None:
     names = {row["id"]: row["name"] for row in chosen}
     stages = number_stages(
