@@ -76,8 +76,20 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "client.strategy_progress:watch",
                 "Follow the strategy to its end: a line whenever a site changes its state.",
             ),
+            "pause": CommandPlace(
+                "client.strategy_control:pause",
+                "Hold the strategy: no further site starts until it is resumed.",
+            ),
+            "resume": CommandPlace(
+                "client.strategy_control:resume",
+                "End the holds of the strategy, so that it goes on; holds of single sites stay.",
+            ),
             "abort": CommandPlace(
                 "client.strategy_commands:abort", "Start no more sites; those that run go on to their end."
+            ),
+            "cancel": CommandPlace(
+                "client.strategy_control:cancel",
+                "Abort the strategy and stop the sites that are worked on, too.",
             ),
             "delete": CommandPlace(
                 "client.strategy_commands:delete", "Make the strategy history, so that another one can be created."

@@ -12,7 +12,7 @@ from client.client_command import Invocation, Yes, client_command
 from client.errors import SurroundingsError
 from client.output import Record, print_record, say
 from client.prompts import confirm, read_password
-from client.strategy_progress import Timeout, Watch, watch_strategy
+from client.strategy_progress import ExitOnHold, Timeout, Watch, watch_strategy
 from client.strategy_queries import ACTIVE, STRATEGY_FIELDS, TYPE, active_strategy
 
 _ACTIONS: Final = "actions"
@@ -47,6 +47,7 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     apply: Annotated[bool, typer.Option("--apply", help="Start it at once.")] = False,  # noqa: FBT002 - an option of the shell
     watch: Watch = False,  # noqa: FBT002 - an option of the shell
     timeout: Timeout = None,
+    exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Create a strategy: which sites get the release, and how many at once. Nothing runs before it is applied.
 
@@ -74,7 +75,7 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     say(f"Strategy {created['id']} is created.{'' if apply else ' Start it: prestager strategy apply'}")
     if apply:
         _start(invocation)
-    _report(invocation, created, watch=watch, timeout=timeout)
+    report(invocation, created, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -82,10 +83,11 @@ def apply(
     invocation: Invocation,
     watch: Watch = False,  # noqa: FBT002 - an option of the shell
     timeout: Timeout = None,
+    exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Start the strategy."""
     started = _start(invocation)
-    _report(invocation, started, watch=watch, timeout=timeout)
+    report(invocation, started, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -96,11 +98,11 @@ def abort(
     """Start no more sites; those that run go on to their end."""
     strategy = active_strategy(invocation.api)
     waiting = strategy["steps"].get("initial", 0)
-    question = f"Abort {_named(strategy)}? {_counted(waiting)} not started will be left as before; running ones go on."
+    question = f"Abort {named(strategy)}? {counted(waiting)} not started will be left as before; running ones go on."
     confirm(question, is_given=yes)
-    aborted = _act(invocation, "abort")
+    aborted = act(invocation, "abort")
     say(f"Strategy {aborted['id']} starts no more sites; those that run go on to their end.")
-    _report(invocation, aborted)
+    report(invocation, aborted)
 
 
 @client_command
@@ -110,45 +112,53 @@ def delete(
 ) -> None:
     """Make the strategy history, so that another one can be created. It must have ended, or never been applied."""
     strategy = active_strategy(invocation.api)
-    confirm(f"Delete {_named(strategy)}? Its history is kept.", is_given=yes)
+    confirm(f"Delete {named(strategy)}? Its history is kept.", is_given=yes)
     deleted = invocation.api.change("DELETE", ACTIVE, type=TYPE)
     say(f"Strategy {deleted['id']} is history; see: prestager strategy show {deleted['id']}")
     print_record(strategy | deleted, STRATEGY_FIELDS, invocation.form, "id")
 
 
 def _start(invocation: Invocation) -> Record:
-    started = _act(invocation, "apply")
+    started = act(invocation, "apply")
     say(f"Strategy {started['id']} is applied; follow it: prestager strategy watch")
     return started
 
 
-def _act(invocation: Invocation, action: str, **options: Any) -> dict[str, Any]:
-    body = {"action": action, **options}
+def act(invocation: Invocation, action: str, options: Record | None = None) -> dict[str, Any]:
+    """Send an action on the strategy with its options, None where one is not given; return the answer.
+
+    Raises:
+        RefusedError: It was refused; nothing was changed.
+        UnreachableError: There was no answer for a minute.
+    """
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    body = {"action": action, **given}
     answer: dict[str, Any] = invocation.api.change("POST", ACTIVE, _ACTIONS, body=body, type=TYPE)
     return answer
 
 
-def _named(strategy: Record) -> str:
+def named(strategy: Record) -> str:
     """Return a strategy with its release and size, for questions."""
     release = strategy["extra-args"]["prestage-software-version"]
-    sites = _counted(sum(strategy["steps"].values()))
+    sites = counted(sum(strategy["steps"].values()))
     return f"strategy {strategy['id']} ({release} on {sites}, {strategy['state']})"
 
 
-def _counted(number: int) -> str:
+def counted(number: int) -> str:
     """Return a number of sites in words."""
     return f"{number} site" if number == 1 else f"{number} sites"
 
 
-def _report(
+def report(
     invocation: Invocation,
     changed: Record,
     *,
     watch: bool = False,
     timeout: float | None = None,
+    exit_on_hold: bool = False,
 ) -> None:
     """Print the strategy as it is after a change, or once it has ended."""
     if watch:
-        watch_strategy(invocation, changed["id"], timeout_s=timeout)
+        watch_strategy(invocation, changed["id"], timeout_s=timeout, exit_on_hold=exit_on_hold)
     else:
         print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")

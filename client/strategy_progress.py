@@ -12,13 +12,15 @@ from client.api_client import PATIENCE_S, ApiClient
 from client.client_command import Invocation, client_command
 from client.errors import ExitCode, TimeIsUpError, UnreachableError
 from client.output import Record, print_record, say
-from client.strategy_queries import HISTORY, STRATEGY_FIELDS, active_strategy
+from client.strategy_queries import HISTORY, STRATEGY_FIELDS, active_strategy, hold_sentence
 from statemachine.states import StepState, StrategyState
 
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 Timeout = Annotated[
     float | None, typer.Option(min=0, help="Follow it for so many seconds at most; then the exit code is 5.")
 ]
+
+ExitOnHold = Annotated[bool, typer.Option("--exit-on-hold", help="Follow it until it is held; then the code is 4.")]
 
 # Between two looks, in seconds.
 _INTERVAL_S: Final = 2.0
@@ -33,6 +35,7 @@ _ENDS: Final[Mapping[str, ExitCode]] = {
 def watch(
     invocation: Invocation,
     timeout: Timeout = None,
+    exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Follow the strategy to its end: a line whenever a site changes its state.
 
@@ -40,10 +43,10 @@ def watch(
     ends the look; the strategy goes on.
     """
     strategy = active_strategy(invocation.api)
-    watch_strategy(invocation, strategy["id"], timeout_s=timeout)
+    watch_strategy(invocation, strategy["id"], timeout_s=timeout, exit_on_hold=exit_on_hold)
 
 
-def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | None) -> None:
+def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | None, exit_on_hold: bool) -> None:
     """Follow a strategy, print it at its end, and end the command.
 
     Args:
@@ -52,6 +55,8 @@ def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | No
         number: Id of the strategy.
 
         timeout_s: Longest look; None: to its end.
+
+        exit_on_hold: A hold ends the look too.
 
     Raises:
         TimeIsUpError: It has not ended in time.
@@ -66,7 +71,7 @@ def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | No
         if line != before:
             say(line)
             before = line
-        if found["state"] in _ENDS or found["deleted-at"]:
+        if found["state"] in _ENDS or found["deleted-at"] or (exit_on_hold and found.get("holds")):
             print_record(found, STRATEGY_FIELDS, invocation.form, "id")
             raise typer.Exit(_ENDS.get(found["state"], ExitCode.ABORTED))
         if deadline is not None and time.monotonic() >= deadline:
@@ -96,4 +101,5 @@ def _progress_line(strategy: Record) -> str:
     counts: Mapping[str, int] = strategy["steps"]
     ended = sum(counts.get(state, 0) for state in (StepState.COMPLETE, StepState.FAILED, StepState.ABORTED))
     parts = [f"{state} {counts[state]}" for state in StepState if counts.get(state)]
-    return f"Strategy {strategy['id']} {strategy['state']}: {ended} of {sum(counts.values())} ended; {', '.join(parts)}"
+    line = f"Strategy {strategy['id']} {strategy['state']}: {ended} of {sum(counts.values())} ended; {', '.join(parts)}"
+    return "; held by ".join([line, *map(hold_sentence, strategy.get("holds", []))])

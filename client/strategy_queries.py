@@ -24,9 +24,21 @@ def _excluded_text(excluded: list[Record]) -> str:
     return ", ".join(f"{one['name']} ({str(one['reason']).removesuffix('.')})" for one in excluded)
 
 
+def _holds_text(holds: list[Record]) -> str:
+    return "; ".join(map(hold_sentence, holds))
+
+
+def hold_sentence(hold: Record) -> str:
+    """Return who or what holds a strategy, since when and why, such as `operator alice since …: reason (starts)`."""
+    by = f" {hold['by']}" if hold["by"] else ""
+    reason = f": {hold['reason']}" if hold["reason"] else ""
+    return f"{hold['kind']}{by} since {str(hold['since']).partition('.')[0]}{reason} ({hold['scope']})"
+
+
 STRATEGY_FIELDS: Final = (
     ShownField(key="id", title="strategy"),
     ShownField(key="state", title="state"),
+    ShownField(key="holds", title="held by", text=_holds_text),
     ShownField(key="extra-args.prestage-software-version", title="release"),
     ShownField(key="steps", title="sites"),
     ShownField(key="subcloud-apply-type", title="apply type"),
@@ -42,6 +54,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="updated-at", title="changed (UTC)", is_wide=True),
     ShownField(key="deleted-at", title="deleted (UTC)", is_wide=True),
     ShownField(key="excluded-subclouds", title="left out", text=_excluded_text),
+    ShownField(key="commands", title="possible now"),
 )
 _HISTORY_FIELDS: Final = (
     ShownField(key="id", title="STRATEGY"),

@@ -46,14 +46,17 @@ prestager key rotate
 prestager queues
 prestager seal --source=! --id=! --user=
 prestager strategy abort --yes{options}
-prestager strategy apply --watch --timeout={options}
+prestager strategy apply --watch --timeout= --exit-on-hold{options}
+prestager strategy cancel --grace= --yes --watch --timeout={options}
 prestager strategy create --group= --subcloud= --release= --serial --max-parallel= --stop-on-failure --force \
---for-sw-deploy --password-file= --apply --watch --timeout={options}
+--for-sw-deploy --password-file= --apply --watch --timeout= --exit-on-hold{options}
 prestager strategy delete --yes{options}
 prestager strategy history --limit={options}
+prestager strategy pause --scope= --reason={options}
+prestager strategy resume --password-file= --watch --timeout= --exit-on-hold{options}
 prestager strategy show <strategy>{options}
 prestager strategy steps --state=*{options}
-prestager strategy watch --timeout={options}
+prestager strategy watch --timeout= --exit-on-hold{options}
 prestager subcloud forget-host-key <ref> --group=
 prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*
 prestager subcloud set-host-key <ref>! <file>

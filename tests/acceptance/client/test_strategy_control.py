@@ -1,0 +1,134 @@
+"""`prestager strategy pause`, `resume` and `cancel` against a running service with sites that are worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gated_playbooks import Gate, write_gated_playbooks
+from tests.support.imported_sites import READY, import_sites_at
+from tests.support.operator_shell import OperatorShell
+from tests.support.service_process import ServiceProcess
+from tests.support.waiting import wait_for
+
+PASSWORD = "Li69nux*\n"
+SITES = ("edge-1", "edge-2", "edge-3")
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """The gate at which the packages phase of every site waits."""
+    return Gate(tmp_path_factory.mktemp("gate") / "open")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[ServiceProcess]:
+    """A running service with three sites."""
+    directory = tmp_path_factory.mktemp("service")
+    write_gated_playbooks(directory / "playbooks")
+    (directory / "deploy" / "23.09").mkdir(parents=True)
+    service = ServiceProcess(
+        directory,
+        PLAYBOOKS_DIR=directory / "playbooks",
+        DEPLOY_DIR=directory / "deploy",
+        FEED_DIR=directory / "feed",
+    )
+    service.prepare()
+    variables = {**READY, "ansible_connection": "local", **gate.variables}
+    import_sites_at(service.database_url, dict.fromkeys(SITES, variables))
+    service.start()
+    yield service
+    service.end()
+
+
+@pytest.fixture
+def shell(service: ServiceProcess, tmp_path: Path, gate: Gate) -> Iterator[OperatorShell]:
+    """A shell that knows the service; the gate is closed, and the strategy that a test leaves is ended."""
+    gate.close()
+    shell = OperatorShell(tmp_path, f"http://127.0.0.1:{service.port}", service.token)
+    yield shell
+    gate.open()
+    status, strategy = service.get("/v1.0/sw-update-strategy")
+    if status == 200:
+        if strategy["state"] == "applying":
+            shell.strategy("cancel", "--yes", "--watch", "--grace", "0")
+        assert shell.strategy("delete", "--yes").code == 0
+
+
+def states(service: ServiceProcess) -> dict[str, str]:
+    """Return the state of each site's step."""
+    _, found = service.get("/v1.0/sw-update-strategy/steps")
+    return {step["cloud"]: step["state"] for step in found["strategy-steps"]}
+
+
+def apply_one_by_one(shell: OperatorShell, service: ServiceProcess) -> None:
+    """Apply a strategy with one site at a time, and wait until the first one is worked on."""
+    shell.strategy("create", "--serial", stdin=PASSWORD)
+    assert shell.strategy("apply").code == 0
+    wait_for(lambda: states(service)["edge-1"] == "prestaging-packages", story=service.tail)
+
+
+def test_pause_and_resume(shell: OperatorShell, service: ServiceProcess, gate: Gate) -> None:
+    """A held strategy starts no site and says who holds it and why; resumed it goes on to its end."""
+    apply_one_by_one(shell, service)
+
+    paused = shell.strategy("pause", "--reason", "storm at the sites", "-o", "json")
+
+    assert paused.code == 0, paused.err
+    (hold,) = paused.json["holds"]
+    assert (hold["kind"], hold["scope"], hold["by"], hold["reason"]) == (
+        "operator",
+        "starts",
+        "test",
+        "storm at the sites",
+    )
+    assert "resume" in paused.json["commands"]
+    held = shell.strategy("watch", "--exit-on-hold")
+    assert held.code == 4
+    assert "held by operator test since" in held.err
+    assert ": storm at the sites (starts)" in held.out
+    gate.open()
+    wait_for(lambda: states(service)["edge-1"] == "complete", story=service.tail)
+    assert states(service) == {"edge-1": "complete", "edge-2": "initial", "edge-3": "initial"}
+    resumed = shell.strategy("resume", "--watch", "-o", "json")
+    assert (resumed.code, resumed.json["state"], resumed.json["holds"]) == (0, "complete", []), resumed.err
+
+
+def test_a_wider_pause_and_a_new_password(shell: OperatorShell, service: ServiceProcess, gate: Gate) -> None:
+    """`--scope phases` widens a hold; `resume` takes a new password for the rest, which is in no output."""
+    apply_one_by_one(shell, service)
+    shell.strategy("pause")
+
+    wider = shell.strategy("pause", "--scope", "phases", "-o", "json")
+
+    assert [hold["scope"] for hold in wider.json["holds"]] == ["phases"]
+    gate.open()
+    resumed = shell.strategy("resume", "--password-file", "-", "--watch", stdin="N3w*Password\n")
+    assert resumed.code == 0, resumed.err
+    assert "The password was replaced." in resumed.err
+    assert "N3w*Password" not in resumed.out + resumed.err
+
+
+def test_cancel(shell: OperatorShell, service: ServiceProcess) -> None:
+    """Cancel names what it stops, needs `--yes` where there is no terminal, and ends the site that is worked on."""
+    apply_one_by_one(shell, service)
+    asked = shell.strategy("cancel")
+    assert asked.code == 2
+    assert "on 3 sites, applying)? 1 site being worked on will be stopped, 2 not started." in asked.err
+
+    cancelled = shell.strategy("cancel", "--grace", "0", "--yes", "--watch", "-o", "json")
+
+    assert (cancelled.code, cancelled.json["state"]) == (4, "aborted"), cancelled.err
+    assert cancelled.json["steps"] == {"aborted": 3}
+
+
+def test_refused_in_the_wrong_state(shell: OperatorShell) -> None:
+    """A strategy that is not applied can be neither held nor cancelled; nothing is changed."""
+    shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)
+
+    for command in (["pause"], ["resume"], ["cancel", "--yes"]):
+        refused = shell.strategy(*command)
+        assert (refused.code, "Strategy in state initial cannot be" in refused.err) == (1, True), refused.err
+    assert shell.strategy("show", "-o", "json").json["state"] == "initial"
