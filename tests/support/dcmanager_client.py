@@ -36,6 +36,25 @@ _GROUP: Final = (
     "id", "name", "description", "update_apply_type", "max_parallel_subclouds", "created-at", "updated-at",
 )  # fmt: skip
 
+# Words that the client and scripts around it wait for (contract 7.1 and 7.2); None where the client prints nothing.
+_STRATEGY_STATES: Final = frozenset(
+    {"initial", "applying", "abort requested", "aborting", "complete", "failed", "aborted", "deleting"}
+)
+_STEP_STATES: Final = frozenset(
+    {
+        *("initial", "prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images"),
+        *("complete", "failed", "aborted"),
+    }
+)
+_WORDS: Final[Mapping[str, frozenset[Any]]] = {
+    "management-state": frozenset({"managed", "unmanaged"}),
+    "availability-status": frozenset({"online", "offline"}),
+    "deploy-status": frozenset({"complete", "not-deployed"}),
+    "prestage-status": frozenset({None, "prestaging", "complete", "failed"}),
+    "subcloud-apply-type": frozenset({None, "parallel", "serial"}),
+    "update_apply_type": frozenset({"parallel", "serial"}),
+}
+
 Parts = list[tuple[str, tuple[str | None, str]]]
 
 
@@ -236,7 +255,15 @@ def _with_keys(found: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     missing = [key for key in keys if key not in found]
     if missing:
         raise CommandFailedError(f"ERROR (app) {missing[0]!r}")
+    _check_words(found)
     return dict(found)
+
+
+def _check_words(found: Mapping[str, Any]) -> None:
+    """Fail where an answer has a word that the client does not know."""
+    known = {**_WORDS, "state": _STEP_STATES if "cloud" in found else _STRATEGY_STATES}
+    unknown = {key: found[key] for key, words in known.items() if key in found and found[key] not in words}
+    assert not unknown, f"words that the client does not know: {unknown}"
 
 
 def _printed(answer: requests.Response) -> str:

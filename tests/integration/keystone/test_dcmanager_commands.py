@@ -2,111 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from api.app import create_app
-from api.docs_routes import Documents
-from api.keystone.authenticator import KeystoneAuthenticator
-from api.server import create_runner
-from apidocs.openapi.assembly import make_documents
-from runner.fake import FakeRunner
-from service.settings import Settings
-from service.wiring import build
-from statemachine.host_keys import HostKeyPolicy
-from tests.integration.keystone.keystone_api import KeystoneApi, identity
+from tests.integration.keystone.dcmanager_service import VALUES, DcmanagerService, brought_up
+from tests.integration.keystone.keystone_api import KeystoneApi
 from tests.support.dcmanager_client import CommandFailedError, DcmanagerClient
 from tests.support.keystone_server import KeystoneServer
-from tests.support.tcp_proxy import HOST, free_port
+from tests.support.tcp_proxy import HOST
 from tests.support.waiting import wait_for
 
 Client = Callable[[str], DcmanagerClient]
-VALUES = """
-name: {name}
-system_mode: simplex
-management_subnet: 192.168.101.0/24
-management_start_address: 192.168.101.2
-management_end_address: 192.168.101.50
-management_gateway_address: 192.168.101.1
-systemcontroller_gateway_address: 192.168.204.101
-external_oam_subnet: 10.10.10.0/24
-external_oam_gateway_address: 10.10.10.1
-external_oam_floating_address: 10.10.10.12
-"""
 DEADLINE_S = 20.0
 # What makes an error one that the client can read; see `api.error_response`.
 CLIENT = {"Accept": "*/*", "X-Project-Id": "0af7651916cd43dd8448eb211c80319c"}
 FORBIDDEN = "ERROR (app) Access was denied to this resource.\nDetails: "
 
 
-class Service:
-    """The API, coordinator and a worker that only pretends, in a thread of their own."""
-
-    def __init__(self, keystone: KeystoneServer, directory: Path) -> None:
-        settings = Settings(
-            data_dir=directory, release="23.09", feed_dir=directory / "feed", host_keys=HostKeyPolicy.IGNORE
-        )
-        self.port = free_port()
-        self._installation = build(settings, runner_factory=lambda finished: FakeRunner(slots=10, on_finished=finished))
-        self._installation.lifecycle.start()
-        self._authenticator = KeystoneAuthenticator(identity(keystone), timeout_s=4.0, cache_s=60.0)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._web = self._do(self._serve())
-
-    def close(self) -> None:
-        """End everything."""
-        self._do(self._web.cleanup())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._authenticator.close()
-        self._installation.lifecycle.stop()
-        self._installation.database.close()
-
-    async def _serve(self) -> web.AppRunner:
-        async def readiness() -> dict[str, str | None]:
-            return {}
-
-        app = create_app(
-            documents=Documents(make_documents),
-            database=self._installation.database,
-            transport=self._installation.messaging.command_transport(30.0),
-            sealer=self._installation.sealer,
-            authenticator=self._authenticator,
-            readiness=readiness,
-        )
-        runner = create_runner(app, shutdown_s=1.0)
-        await runner.setup()
-        await web.TCPSite(runner, HOST, self.port).start()
-        return runner
-
-    def _do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30.0)
-
-
 @pytest.fixture
 def client(keystone: KeystoneServer, tmp_path: Path) -> Iterator[Client]:
     """Give a client of a user; the server is found in the catalogue, and only there."""
-    service = Service(keystone, tmp_path)
+    service = DcmanagerService(keystone, tmp_path)
     endpoint = keystone.add_endpoint("dcmanager", f"http://{HOST}:{service.port}/v1.0")
     yield lambda user: DcmanagerClient(keystone.url, user, keystone.password)
     keystone.remove_endpoint(endpoint)
     service.close()
-
-
-def brought_up(admin: DcmanagerClient, *names: str, group: str = "Default") -> None:
-    """Add subclouds, bring them online, and manage them."""
-    for name in names:
-        admin.subcloud_add(VALUES.format(name=name), "10.10.10.12", group)
-        admin.subcloud_update(name, **{"availability-status": "online", "deploy-status": "complete"})
-        admin.subcloud_update(name, management_state="managed")
 
 
 def test_subclouds(client: Client) -> None:

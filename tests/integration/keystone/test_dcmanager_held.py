@@ -1,0 +1,154 @@
+"""The `dcmanager` client while a strategy is held or cancelled: every command works, in words that it knows.
+
+The stand-in of the client fails at a word that is not of the contract (7.1, 7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runner.fake import FakeRunEnd
+from runner.interface import PlaybookJob
+from tests.integration.keystone.dcmanager_service import DcmanagerService, brought_up
+from tests.support.dcmanager_client import CommandFailedError, DcmanagerClient
+from tests.support.fake_playbooks import PACKAGES, FakePlaybooks
+from tests.support.keystone_server import KeystoneServer
+from tests.support.tcp_proxy import HOST
+from tests.support.waiting import wait_for
+
+ACTIONS = "/sw-update-strategy/actions?type=prestage"
+SITES = ["subcloud1", "subcloud2", "subcloud3"]
+# Longer than any test.
+ENDLESS = FakeRunEnd(delay_s=3600)
+
+
+def decide(job: PlaybookJob) -> FakeRunEnd:
+    """Let the packages never end, and all else at once."""
+    return ENDLESS if job.playbook.stem == PACKAGES else FakeRunEnd()
+
+
+@pytest.fixture(scope="module")
+def service(keystone: KeystoneServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DcmanagerService]:
+    """A service with room for one playbook, and three sites; the server is found in the catalogue, and only there."""
+    service = DcmanagerService(keystone, tmp_path_factory.mktemp("service"), FakePlaybooks(decide), slots=1)
+    endpoint = keystone.add_endpoint("dcmanager", f"http://{HOST}:{service.port}/v1.0")
+    brought_up(DcmanagerClient(keystone.url, "admin", keystone.password), *SITES)
+    yield service
+    keystone.remove_endpoint(endpoint)
+    service.close()
+
+
+@pytest.fixture
+def admin(service: DcmanagerService, keystone: KeystoneServer) -> Iterator[DcmanagerClient]:
+    """The client; in the end the strategy is cancelled and deleted."""
+    admin = DcmanagerClient(keystone.url, "admin", keystone.password)
+    yield admin
+    if admin.strategy_show()["state"] == "applying":
+        act(admin, "cancel", **{"grace-s": 0})
+    wait_for(lambda: admin.strategy_show()["state"] == "aborted")
+    admin.strategy_delete()
+
+
+def act(admin: DcmanagerClient, action: str, **options: Any) -> None:
+    """Hold or cancel the strategy, which the client itself cannot."""
+    admin._json("POST", ACTIONS, {"action": action, **options}, ())
+
+
+def states(admin: DcmanagerClient) -> list[str]:
+    """Return the states of all steps, in order."""
+    return [step["state"] for step in admin.step_list()]
+
+
+def begin(admin: DcmanagerClient) -> None:
+    """Apply a strategy with two sites at once, and wait until one is worked on and the other waits for room."""
+    admin.strategy_create(**{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 2})
+    admin.strategy_action("apply")
+    wait_for(lambda: states(admin) == ["prestaging-packages", "prestaging-packages", "initial"])
+
+
+def look(admin: DcmanagerClient) -> None:
+    """Run every command that shows something."""
+    assert [step["cloud"] for step in admin.step_list()] == SITES
+    assert [subcloud["name"] for subcloud in admin.subcloud_list()] == SITES
+    assert [subcloud["name"] for subcloud in admin.group_subclouds("Default")] == SITES
+    for name in SITES:
+        assert admin.step_show(name)["cloud"] == name
+        assert admin.subcloud_show(name)["name"] == name
+        assert admin.subcloud_show(name, detail=True)["name"] == name
+        assert admin.subcloud_errors(name) == "No errors present"
+    assert admin.group_show("Default")["name"] == "Default"
+    assert [group["name"] for group in admin.group_list()] == ["Default"]
+
+
+def press(admin: DcmanagerClient, state: str, busy: list[str] = SITES) -> None:
+    """Run every command that is refused while a strategy is in this state; the refusals are those of always.
+
+    `busy` are the sites whose steps have not ended.
+    """
+    with pytest.raises(CommandFailedError, match="Strategy of type: 'prestage' already exists"):
+        admin.strategy_create()
+    with pytest.raises(CommandFailedError, match=f"Strategy in state {state} cannot be applied"):
+        admin.strategy_action("apply")
+    with pytest.raises(CommandFailedError, match=f"Strategy in state {state} cannot be deleted"):
+        admin.strategy_delete()
+    for name in busy:
+        with pytest.raises(CommandFailedError, match=f"Prestage skipped '{name}'"):
+            admin.subcloud_prestage(name)
+
+
+@pytest.mark.parametrize("scope", ["starts", "phases"])
+def test_paused(admin: DcmanagerClient, scope: str) -> None:
+    """A paused strategy is `applying` to the client, whether its sites run, are parked, or have not started."""
+    begin(admin)
+
+    act(admin, "pause", scope=scope, reason="storm")
+
+    assert admin.strategy_show()["state"] == "applying"
+    assert states(admin) == ["prestaging-packages", "prestaging-packages", "initial"]
+    look(admin)
+    press(admin, "applying")
+    # Managing and describing are refused or granted as without a hold.
+    assert admin.subcloud_update("subcloud3", description="d")["description"] == "d"
+
+
+def test_abort_of_a_paused_strategy(admin: DcmanagerClient) -> None:
+    """The client's abort is legal while the strategy is paused; sites that had not started are aborted."""
+    begin(admin)
+    act(admin, "pause", scope="phases")
+
+    assert admin.strategy_action("abort")["state"] == "abort requested"
+
+    wait_for(lambda: admin.strategy_show()["state"] == "aborting")
+    wait_for(lambda: states(admin)[2] == "aborted")
+    look(admin)
+    press(admin, "aborting", SITES[:2])
+    act(admin, "cancel", **{"grace-s": 0})
+
+
+def test_cancelled(admin: DcmanagerClient) -> None:
+    """A cancelled strategy is aborted to the client, and so are its sites, those that were worked on too."""
+    begin(admin)
+
+    act(admin, "cancel", **{"grace-s": 0})
+
+    look(admin)
+    wait_for(lambda: admin.strategy_show()["state"] == "aborted")
+    assert states(admin) == ["aborted", "aborted", "aborted"]
+    assert {admin.subcloud_show(name)["prestage-status"] for name in SITES} <= {None, "failed"}
+    with pytest.raises(CommandFailedError, match="Strategy in state aborted cannot be aborted"):
+        admin.strategy_action("abort")
+
+
+def test_resumed(admin: DcmanagerClient) -> None:
+    """After a pause and a resume the client sees what it would have seen without them."""
+    begin(admin)
+    act(admin, "pause", scope="phases")
+
+    act(admin, "resume")
+
+    assert admin.strategy_show()["state"] == "applying"
+    wait_for(lambda: states(admin) == ["prestaging-packages", "prestaging-packages", "initial"])
+    look(admin)
