@@ -22,8 +22,7 @@ from statemachine.actions import (
     StepChange,
     WithdrawRuns,
 )
-from statemachine.admission import Places, admits, admitted, is_stopped_by_budget, start_order
-from statemachine.holds import HoldCoverage
+from statemachine.admission import HoldCoverage, Places, admits, admitted, is_stopped_by_budget, start_order
 from statemachine.machines import STEP, StepMachine
 from statemachine.rollout import HoldKind, HoldScope, OnPrepareFailure
 from statemachine.snapshot import PlanLimits, PreparationKey, PreparationView, RunView, Snapshot, StepView, StrategyView

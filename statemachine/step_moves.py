@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from statemachine.actions import MoveStep
-from statemachine.holds import HoldCoverage
+from statemachine.admission import HoldCoverage
 from statemachine.machines import StepMachine
 from statemachine.rollout import StepOutcome
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, StepView

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from statemachine.actions import AbortWaiting, Action, EndHolds, MoveStrategy, OpenHold, RequestCancel, StepChange
-from statemachine.admission import is_budget_exceeded, is_halted
-from statemachine.holds import HoldCoverage
+from statemachine.admission import HoldCoverage, is_budget_exceeded, is_halted
 from statemachine.machines import fire_strategy
 from statemachine.rollout import HoldKind, HoldScope, OnTimeLimit
 from statemachine.snapshot import StrategyView

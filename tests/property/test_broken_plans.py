@@ -60,7 +60,7 @@ def over_when_halted(moves: StrategyMoves) -> bool:
     return strategy.open_stage is None or (strategy.stop_on_failure and strategy.failed_stage is not None)
 
 
-HOLDS, ADMISSION = "statemachine.holds.HoldCoverage", "statemachine.admission"
+HOLDS, ADMISSION = "statemachine.admission.HoldCoverage", "statemachine.admission"
 STRATEGY, STEP = "statemachine.strategy_moves", "statemachine.step_moves.StepMoves"
 never = always(answer=False)
 BROKEN: dict[str, tuple[str, object, range, str]] = {

@@ -11,20 +11,32 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 from statemachine.snapshot import PlanLimits
 from statemachine.states import RunOutcome, StepState
 from tests.property.plan_coordinator import StaleError
 from tests.property.plan_fleet import FROM_VERSIONS, Fleet
-from tests.property.plan_rows import Run, Worker
+from tests.property.plan_rows import Rollout, Run, Worker
 from tests.property.simulate import remembered_transitions, simulate
 
-# About twenty seconds on two cores; PRESTAGER_EXAMPLES raises it for a long search.
-EXAMPLES = int(os.environ.get("PRESTAGER_EXAMPLES", "500"))
+# About twenty seconds on one core; PRESTAGER_EXAMPLES raises it for a long search.
+EXAMPLES = int(os.environ.get("PRESTAGER_EXAMPLES", "250"))
 SCHEDULES = 3_000
 
 PLACES = st.integers(min_value=0, max_value=1000)
 OUTCOMES = st.sampled_from([RunOutcome.SUCCEEDED, RunOutcome.SUCCEEDED, RunOutcome.FAILED, RunOutcome.LOST])
 GROUPS = st.lists(st.tuples(st.sampled_from(["parallel", "serial"]), st.integers(1, 3)), min_size=1, max_size=3)
+
+ROLLOUTS = st.builds(
+    Rollout,
+    mode=st.sampled_from(RolloutMode),
+    ramp_start=st.none() | st.integers(1, 2),
+    max_failures=st.none() | st.integers(0, 1),
+    on_budget=st.sampled_from(OnBudget),
+    on_prepare_failure=st.sampled_from(OnPrepareFailure),
+    time_limit_s=st.none() | st.just(90.0),
+    on_time_limit=st.sampled_from(OnTimeLimit),
+)
 
 
 class PlanMachine(RuleBasedStateMachine):
@@ -42,9 +54,17 @@ class PlanMachine(RuleBasedStateMachine):
         workers=st.lists(st.integers(1, 3), min_size=1, max_size=3),
         attempts=st.integers(1, 3),
         stop=st.booleans(),
+        rollout=ROLLOUTS,
     )
     def begin(
-        self, subclouds: int, groups: list[tuple[str, int]], workers: list[int], attempts: int, *, stop: bool
+        self,
+        subclouds: int,
+        groups: list[tuple[str, int]],
+        workers: list[int],
+        attempts: int,
+        rollout: Rollout,
+        *,
+        stop: bool,
     ) -> None:
         self.fleet = Fleet(
             subclouds=subclouds,
@@ -53,7 +73,7 @@ class PlanMachine(RuleBasedStateMachine):
             limits=PlanLimits(max_attempts=attempts),
             thorough=True,
         )
-        self.fleet.create(chosen=range(subclouds), apply_type=None, width=None, stop=stop)
+        self.fleet.create(chosen=range(subclouds), apply_type=None, width=None, stop=stop, rollout=rollout)
         self.fleet.command("apply")
 
     def worker(self, place: int) -> Worker:
@@ -140,12 +160,13 @@ class PlanMachine(RuleBasedStateMachine):
     @rule(
         apply_type=st.sampled_from([None, "serial", "parallel"]),
         width=st.sampled_from([None, 1, 2]),
+        rollout=ROLLOUTS,
         stop=st.booleans(),
     )
-    def create(self, apply_type: str | None, width: int | None, *, stop: bool) -> None:
+    def create(self, apply_type: str | None, width: int | None, rollout: Rollout, *, stop: bool) -> None:
         everybody = range(len(self.fleet.subclouds))
         existing = self.fleet.strategy
-        created = self.fleet.create(chosen=everybody, apply_type=apply_type, width=width, stop=stop)
+        created = self.fleet.create(chosen=everybody, apply_type=apply_type, width=width, stop=stop, rollout=rollout)
 
         assert not (created and existing)
 
@@ -160,6 +181,36 @@ class PlanMachine(RuleBasedStateMachine):
     @rule(place=PLACES, managed=st.booleans())
     def manage(self, place: int, *, managed: bool) -> None:
         self.fleet.manage(place % len(self.fleet.subclouds), managed=managed)
+
+    # ---- brakes
+
+    @rule(scope=st.sampled_from(["starts", "phases"]))
+    def pause(self, scope: str) -> None:
+        self.fleet.pause(scope)
+
+    @rule(allow=st.sampled_from([None, 0, 1]))
+    def resume(self, allow: int | None) -> None:
+        self.fleet.resume(allow)
+
+    @rule(place=PLACES, held=st.booleans())
+    def hold_step(self, place: int, *, held: bool) -> None:
+        self.fleet.hold_step(place % len(self.fleet.subclouds), held=held)
+
+    @rule(place=PLACES)
+    def put_first(self, place: int) -> None:
+        self.fleet.put_first(place % len(self.fleet.subclouds))
+
+    @rule(width=st.none() | st.integers(1, 4), max_failures=st.none() | st.integers(0, 2))
+    def change(self, width: int | None, max_failures: int | None) -> None:
+        self.fleet.change(width=width, max_failures=max_failures)
+
+    @rule(place=PLACES)
+    def cancel_step(self, place: int) -> None:
+        self.fleet.cancel_step(place % len(self.fleet.subclouds))
+
+    @rule()
+    def cancel(self) -> None:
+        self.fleet.cancel()
 
     # ---- the rules
 

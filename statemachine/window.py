@@ -1,0 +1,101 @@
+"""Stages, widths and order of the sites of a sliding window, as they are written at create."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+from typing import Final
+
+from statemachine.eligibility import Candidate
+from statemachine.states import ApplyType
+
+# Complete strategies of a site that its usual duration is taken from.
+_RECENT: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WindowStage:
+    """A group in a sliding window.
+
+    Attributes:
+        stage: Number of the group in order, from 1.
+
+        width: Most of its sites in flight; None: only the width of the strategy counts.
+
+        subcloud_ids: Its sites in the order of their positions, which are 0, 1, 2 and so on.
+    """
+
+    stage: int
+    width: int | None
+    subcloud_ids: tuple[int, ...]
+
+
+def window_stages(
+    candidates: Iterable[Candidate],
+    *,
+    apply_type: str | None = None,
+    max_parallel: int | None = None,
+    usual_s: Mapping[int, float] | None = None,
+) -> Iterator[WindowStage]:
+    """Yield the stages of a sliding window, in the order of groups.
+
+    A serial group has a width of 1, another one its own where the strategy has none.
+
+    Args:
+        candidates: Eligible subclouds.
+
+        apply_type: Apply type of the strategy, in place of that of the groups.
+
+        max_parallel: Width of the strategy, over all stages.
+
+        usual_s: Usual seconds by subcloud, of those that have any: the longest come first. None: the order of ids.
+    """
+    ordered = sorted(candidates, key=lambda candidate: (candidate.group_id, candidate.subcloud_id))
+    groups = groupby(ordered, key=lambda candidate: candidate.group_id)
+    for stage, (_group, found) in enumerate(groups, start=1):
+        members = list(found)
+        is_serial = (apply_type or members[0].group_apply_type) == ApplyType.SERIAL
+        width = None if max_parallel else members[0].group_max_parallel
+        ids = [member.subcloud_id for member in members]
+        yield WindowStage(
+            stage=stage,
+            width=1 if is_serial else width,
+            subcloud_ids=tuple(ids if usual_s is None else _longest_first(ids, usual_s)),
+        )
+
+
+def _longest_first(ids: Sequence[int], usual_s: Mapping[int, float]) -> list[int]:
+    """Return the sites of one group by their usual duration; those without one count as the median of the others."""
+    known = [usual_s[one] for one in ids if one in usual_s]
+    unknown_s = median(known) if known else 0.0
+    return sorted(ids, key=lambda one: (-usual_s.get(one, unknown_s), one))
+
+
+def usual_duration_s(durations_s: Sequence[float]) -> float:
+    """Return the usual duration of a site: the median of its last three complete strategies.
+
+    Args:
+        durations_s: Seconds that each took, the latest one first; at least one.
+
+    Raises:
+        StatisticsError: There is none.
+    """
+    return median(durations_s[:_RECENT])
+
+
+def allowed_failures(max_failures: int | str, total: int) -> int:
+    """Return the failures that a budget allows, rounded down.
+
+    Args:
+        max_failures: A number of sites, or a percentage such as `10%`.
+
+        total: Steps of the strategy as created.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(max_failures, str) and max_failures.endswith("%"):
+        return int(max_failures.removesuffix("%")) * total // 100
+    return int(max_failures)
