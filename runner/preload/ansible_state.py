@@ -26,7 +26,7 @@ PER_RUN: Final = frozenset(
 # Other variables that Ansible evaluates when it is imported.
 _FROZEN: Final = frozenset({"HOME", "LANG", "LC_ALL", "PYTHONPATH", "ORIGINAL_STDOUT_CALLBACK"})
 
-_PLUGINS_OF_EVERY_RUN: Final = ("connection", "shell", "become", "callback", "cache", "vars", "strategy")
+_PLUGINS_OF_EVERY_RUN: Final = ("connection", "shell", "become", "callback", "cache", "strategy")
 _INVENTORY_PLUGINS: Final = ("yaml",)
 _ACTIONS: Final = ("debug", "normal", "command", "copy", "template", "set_fact", "assert", "fail", "set_stats")
 
@@ -52,12 +52,15 @@ def prime() -> None:
     import ansible.executor.task_executor  # noqa: PLC0415
     import ansible.playbook.handler  # noqa: F401, PLC0415
     from ansible.plugins import loader  # noqa: PLC0415
+    from ansible.vars.plugins import _prime_vars_loader  # noqa: PLC0415
 
     loader.init_plugin_loader()
     importlib.import_module("ansible_collections.ansible.builtin")
 
     for kind in _PLUGINS_OF_EVERY_RUN:
         list(getattr(loader, f"{kind}_loader").all(class_only=True))
+    # Those of variables are not looked for again once they were, so all that a run would take must be there.
+    _prime_vars_loader()
     for name in _INVENTORY_PLUGINS:
         loader.inventory_loader.get(name)
     for name in _ACTIONS:

@@ -23,8 +23,9 @@ _PLAYBOOK: Final = """\
   gather_facts: false
   tasks:
     - ansible.builtin.debug:
-        msg: "{{ inventory_hostname }} sings"
+        msg: "{{ inventory_hostname }} {{ verb }}"
 """
+_GROUP_VARIABLES: Final = "verb: sings\n"
 _EXPECTED: Final = (
     "PLAY [all] *********************************************************************",
     "TASK [ansible.builtin.debug] ***************************************************",
@@ -40,9 +41,11 @@ _DEADLINE_S: Final = 20
 
 
 def write_trial(place: PrivateDir) -> tuple[PlaybookJob, list[str]]:
-    """Write playbook and inventory into `place`; return the job and the inventory."""
+    """Write playbook, variables and inventory into `place`; return the job and the inventory."""
     path = place.path / "trial.yml"
     path.write_text(_PLAYBOOK, encoding="utf-8")
+    (place.path / "group_vars").mkdir()
+    (place.path / "group_vars" / "all.yml").write_text(_GROUP_VARIABLES, encoding="utf-8")
     job = PlaybookJob(
         run_id=0,
         playbook=path,

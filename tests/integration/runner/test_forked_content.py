@@ -14,20 +14,42 @@ from tests.integration.runner.run_watch import Results
 def test_vaults_are_opened(
     make_supervisor: MakeSupervisor, make_job: MakeJob, results: Results, tmp_path: Path
 ) -> None:
-    """Variables that are encrypted with Ansible Vault are known to a run whose configuration names the password."""
+    """Files of variables that are encrypted with Ansible Vault are read where the configuration names the password."""
     from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: PLC0415
 
     vault = VaultLib([("default", VaultSecret(b"V4ultW0rd"))])
     (tmp_path / "vars.yml").write_bytes(vault.encrypt(b"hidden: a treasure\n"))
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars" / "all.yml").write_bytes(vault.encrypt(b"place: on an island\n"))
     (tmp_path / "word").write_text("V4ultW0rd\n")
     config = tmp_path / "ansible.cfg"
     config.write_text(f"[defaults]\nvault_password_file = {tmp_path}/word\n")
     supervisor = make_supervisor(ansible=AnsibleInstallation(config=config))
-    job = SHOW.replace("  tasks:", "  vars_files: [vars.yml]\n  tasks:") % "hidden"
+    job = SHOW.replace("  tasks:", "  vars_files: [vars.yml]\n  tasks:") % "hidden ~ ' ' ~ place"
 
-    assert "a treasure" in run(supervisor, results, make_job(job))
+    assert "a treasure on an island" in run(supervisor, results, make_job(job))
     (tmp_path / "vars.yml").write_bytes(vault.encrypt(b"hidden: another treasure\n"))
-    assert "another treasure" in run(supervisor, results, make_job(job, run_id=2))
+    assert "another treasure on an island" in run(supervisor, results, make_job(job, run_id=2))
+
+
+def test_variables_beside_a_playbook_are_read(
+    make_supervisor: MakeSupervisor, make_job: MakeJob, results: Results, tmp_path: Path, plain: Plain
+) -> None:
+    """Variables of groups and hosts beside a playbook, and of its plug-ins for variables, are those of now."""
+    for name in ("group_vars/all", "host_vars", "vars_plugins"):
+        (tmp_path / name).mkdir(parents=True)
+    supervisor = make_supervisor(on_plain_start=plain)
+    for run_id in (1, 2):
+        (tmp_path / "group_vars" / "all" / "main.yml").write_text(f"of_group: g{run_id}\n")
+        (tmp_path / "host_vars" / "site1.yml").write_text(f"of_host: h{run_id}\n")
+        (tmp_path / "vars_plugins" / "own.py").write_text(
+            "from ansible.plugins.vars import BaseVarsPlugin\nclass VarsModule(BaseVarsPlugin):\n"
+            f"    def get_vars(self, loader, path, entities):\n        return {{'of_plugin': 'p{run_id}'}}\n"
+        )
+        output = run(supervisor, results, make_job(SHOW % "of_group ~ of_host ~ of_plugin", run_id=run_id))
+
+        assert f"g{run_id}h{run_id}p{run_id}" in output
+    assert 0 == plain.count
 
 
 @pytest.mark.parametrize("adjacent", [True, False], ids=["beside the playbook", "configured"])
