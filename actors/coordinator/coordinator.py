@@ -20,6 +20,7 @@ from sqlalchemy import insert, select
 from actors.coordinator import groups, prestage_subcloud, strategies, strategy_control, subclouds, webhooks
 from actors.coordinator.context import CommandContext, ControllerState, CoordinatorRules
 from actors.coordinator.errors import CommandRefusedError
+from actors.coordinator.pass_requests import PassRequests
 from actors.coordinator.phase_spans import PhaseSpans
 from actors.metrics import Metrics, NullMetrics
 from db.apply_plan import PlanWriter
@@ -85,6 +86,7 @@ class Coordinator:
         self._database = database
         self._inspector = inspector
         self._rules = rules
+        self._pass_requests = PassRequests()
         self._overdue = LeaseExpiry()
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredControllerCheck()
@@ -141,8 +143,23 @@ class Coordinator:
             _log.warning("command.not-recorded", fault=type(error).__name__)
 
     def coordinate(self) -> None:
-        """Do what the rows ask for now. Running it too often, or twice at once, does no harm."""
-        self._repeat(self._plan)
+        """Do what the rows ask for now, unless another call waits for its turn: its pass finds the same rows.
+
+        Running it too often, or twice at once, does no harm.
+        """
+        ticket = self._pass_requests.enter()
+        if ticket is None:
+            return
+
+        def do(work: UnitOfWork) -> None:
+            # The coordinator's lock is held.
+            self._pass_requests.begin(ticket)
+            self._plan(work)
+
+        try:
+            self._repeat(do)
+        finally:
+            self._pass_requests.begin(ticket)
 
     def _repeat(self, do: Callable[[UnitOfWork], Any], patience_s: float = 0.0) -> Any:
         """Run `do` in a transaction of its own, again when a row changed under it or the database is away.
