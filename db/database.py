@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.errors import is_connection_useless, unavailable_as_one_error
+from messages.queues import Call
 
 # SQLite's own files beside the database, as long as it is open.
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
@@ -43,20 +44,24 @@ _POSTGRESQL_BOUNDS: Final = {
 }
 
 
+# Takes the messages of a committed transaction and the ids of their rows, in any order; returns soon, never raises.
+HandOver = Callable[[Sequence[Call], Sequence[int]], None]
+
+
 class Database:
     """The database of one installation. No connection is made before the first use; safe for threads.
 
     SQLite runs in WAL mode with `BEGIN IMMEDIATE` for writers: measured on the versions we use, anything else loses
     updates or fails with "database is locked" at once. Writers of this process queue on a lock, for SQLite's own
-    waiting sleeps. `has_broker` is whether events wait to be published.
+    waiting sleeps. `has_broker` is whether events and messages wait to be published.
     """
 
     def __init__(self, url: str, *, has_broker: bool = True) -> None:
         self.url = make_url(url)
-        # Name of the process whose relay publishes the messages of this database's transactions.
-        self.writer = ""
-        # Called after a commit that left messages.
-        self.wake_relay: Callable[[], None] = _no_relay
+        # Name of the process whose relay publishes the messages of this database's transactions; None: without rows.
+        self.writer: str | None = ""
+        # Gets the messages of a committed transaction, with the ids of their rows; None: this process has no relay.
+        self.relay: HandOver | None = None
         self._options = {_HAS_BROKER: has_broker}
         self._sqlite = self.url.get_backend_name() == "sqlite"
         self._writers: Engine = self._engine("BEGIN IMMEDIATE")
@@ -94,12 +99,14 @@ class Database:
         """The engine for writers, for migrations."""
         return self._writers
 
-    def attach_relay(self, writer: str, wake: Callable[[], None]) -> None:
-        """Have messages marked as those of the process `writer`, and its relay woken after commits that left some.
+    def attach_relay(self, writer: str, relay: HandOver) -> None:
+        """Have messages marked as those of the process `writer`, and handed to its relay after each commit.
 
-        Without it relays of other processes publish them, some seconds later.
+        Without a broker they then get no rows of the outbox: what a crash loses is planned again at the next start.
+        Without a relay those of other processes publish them, some seconds later.
         """
-        self.writer, self.wake_relay = writer, wake
+        # Without a broker the relay puts them on a queue in memory, and a row would outlive nothing.
+        self.writer, self.relay = writer if self._options[_HAS_BROKER] else None, relay
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -128,10 +135,6 @@ class Database:
         """Close all connections that are not in use. Repeating it does nothing."""
         self._writers.dispose()
         self._readers.dispose()
-
-
-def _no_relay() -> None:
-    """Wake nothing."""
 
 
 def has_broker(connection: Connection) -> bool:

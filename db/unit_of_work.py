@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, Connection, String, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import JSON, BigInteger, Connection, String, bindparam, func, insert, literal_column, select, update
 
 from db.database import Database, has_broker
 from db.json_table import given_rows
 from db.schema import controller, database_now, events, outbox
 from messages.events import subject_ids
+from messages.queues import Call
 from tracing.tracer import NULL_TRACER, Tracer, active_traceparent, trace_of
 
 # Key of the advisory lock on PostgreSQL: "prestev" as a number.
@@ -38,6 +39,16 @@ _INSERT_EVENTS: Final = {
 _CONTROLLER: Final = select(controller.c.id).with_for_update().cte("locked")
 # The clock is read when the lock has been waited for, which a select does not promise of its own columns.
 _TAKE_TURN: Final = select(database_now()).select_from(_CONTROLLER)
+
+_CALLS: Final = given_rows("calls", actor=String, argument=BigInteger, trace=String)
+_INSERT_MESSAGES: Final = (
+    insert(outbox)
+    .from_select(
+        [*(column.name for column in _CALLS.c), "writer", "written_at"],
+        select(*_CALLS.c, bindparam("by_process", type_=String), database_now()),
+    )
+    .returning(outbox.c.id)
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +79,8 @@ class UnitOfWork:
         dispatched: Runs that this transaction dispatches.
 
         completed: Ids of runs whose result this transaction has processed.
+
+        messages: What is sent once the transaction is committed.
     """
 
     def __init__(
@@ -75,7 +88,7 @@ class UnitOfWork:
         connection: Connection,
         at: datetime,
         *,
-        writer: str = "",
+        writer: str | None = "",
         tracer: Tracer = NULL_TRACER,
         turn_epoch: float = 0.0,
     ) -> None:
@@ -85,10 +98,11 @@ class UnitOfWork:
         self.turn_epoch = turn_epoch
         self.dispatched: list[RunIds] = []
         self.completed: list[int] = []
+        self.messages: list[Call] = []
+        # Process whose relay publishes the messages; None: they get no rows.
         self._writer = writer
         self._events: list[dict[str, Any]] = []
         self._runs: list[RunIds | None] = []
-        self._messages: list[dict[str, Any]] = []
         self._is_abandoned = False
 
     def emit(self, event_type: str, subject: str, data: Mapping[str, Any], *, run: RunIds | None = None) -> None:
@@ -114,14 +128,12 @@ class UnitOfWork:
 
     def enqueue(self, actor: str, arguments: Iterable[int | None] = (None,), *, trace: str | None = None) -> None:
         """Add one message to `actor` per argument; it is sent once the transaction is committed."""
-        self._messages += [
-            {"actor": actor, "argument": argument, "trace": trace or active_traceparent()} for argument in arguments
-        ]
+        self.messages += [Call(actor, argument, trace or active_traceparent()) for argument in arguments]
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo all that the block wrote, emitted, enqueued and dispatched when it raises; the transaction goes on."""
-        collected: tuple[list[Any], ...] = (self.dispatched, self.completed, self._events, self._runs, self._messages)
+        collected: tuple[list[Any], ...] = (self.dispatched, self.completed, self._events, self._runs, self.messages)
         lengths = [len(one) for one in collected]
         try:
             with self.connection.begin_nested():
@@ -135,32 +147,32 @@ class UnitOfWork:
         """Have everything rolled back at the end, events and messages too, as an ordinary end of the work."""
         self._is_abandoned = True
 
-    def finish(self) -> bool:
-        """Write events and messages, or roll back what is abandoned; return whether there are messages to publish.
+    def finish(self) -> Sequence[int]:
+        """Write events and messages, or roll back what is abandoned; return the ids of the messages, in any order.
 
         The last thing that a transaction does: from here to its commit no other one writes events.
         """
         if self._is_abandoned:
+            self.messages.clear()
             self.connection.rollback()
-            return False
+            return ()
         if self._events:
             # Without a broker nothing publishes: they would wait until one is set up, which would then be flooded.
             self.connection.execute(
                 _INSERT_EVENTS[self.connection.dialect.name],
                 {"emitted": self._events, "at_moment": self.at, "is_published": not has_broker(self.connection)},
             )
-        if self._messages:
-            self.connection.execute(
-                insert(outbox).values(writer=self._writer, written_at=database_now()), self._messages
-            )
-        return bool(self._messages)
+        if not self.messages or self._writer is None:
+            return ()
+        calls = [call._asdict() for call in self.messages]
+        return self.connection.execute(_INSERT_MESSAGES, {"calls": calls, "by_process": self._writer}).scalars().all()
 
 
 @contextmanager
 def unit_of_work(
     database: Database, at: datetime | None = None, *, as_coordinator: bool = False, tracer: Tracer = NULL_TRACER
 ) -> Iterator[UnitOfWork]:
-    """Give a writing transaction, commit it with its events and messages, then wake the relay if there are messages.
+    """Give a writing transaction, commit it with its events and messages, then hand the messages to the relay.
 
     `at` is now where it is not given. With `as_coordinator` the transaction waits for the coordinator's lock first:
     such transactions follow one another, whichever process they are in. On an exception everything is rolled back.
@@ -173,11 +185,17 @@ def unit_of_work(
     with database.write() as connection:
         if as_coordinator:
             turn_epoch = float(connection.execute(_TAKE_TURN).scalar_one())
-        work = UnitOfWork(connection, at, writer=database.writer, tracer=tracer, turn_epoch=turn_epoch)
+        work = UnitOfWork(
+            connection,
+            at,
+            writer=database.writer,
+            tracer=tracer,
+            turn_epoch=turn_epoch,
+        )
         yield work
-        has_messages = work.finish()
-    if has_messages:
-        database.wake_relay()
+        rows = work.finish()
+    if work.messages and database.relay is not None:
+        database.relay(work.messages, rows)
 
 
 def forget_unpublished(connection: Connection) -> None:

@@ -1,9 +1,9 @@
-"""The names of the queues on RabbitMQ; in one process they are only names."""
+"""The names of the queues on RabbitMQ, and the call of an actor that goes through one; in one process only names."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from statemachine.states import PHASES, StepState
 
@@ -33,6 +33,15 @@ QUEUE_OF: Final[Mapping[str, str]] = {
 
 # Call of the outbox that every worker gets: runs of it may be marked as to be cancelled.
 CANCEL_RUNS: Final = "cancel_runs"
+
+
+class Call(NamedTuple):
+    """One message to an actor."""
+
+    actor: str
+    argument: int | None = None
+    # Traceparent; None: it is not traced.
+    trace: str | None = None
 
 
 def queue_of_phase(phase: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pika
@@ -21,13 +22,12 @@ from broker.amqp.event_publisher import EventPublisher
 from broker.amqp.publisher import Outgoing, Publisher, publish_span, read_trace_header, trace_header
 from broker.amqp.topology_check import TopologyCheck
 from broker.amqp.worker_control import Hint, HintKind, HintListener, outgoing_hint
-from broker.outbox_relay import Call
 from db.database import Database
 from messages.commands import CommandTransport
-from messages.queues import CANCEL_RUNS, COMMANDS, QUEUE_OF, WORKER_QUEUES, phases_of_queues, queue_of_phase
+from messages.queues import CANCEL_RUNS, COMMANDS, QUEUE_OF, WORKER_QUEUES, Call, phases_of_queues, queue_of_phase
 from service.lifecycle import Part
 from service.periodic_thread import PeriodicThread
-from tracing.tracer import NULL_TRACER, Tracer
+from tracing.tracer import NULL_TRACER, Span, Tracer
 
 if TYPE_CHECKING:
     from actors.coordinator.coordinator import Coordinator
@@ -102,14 +102,16 @@ class AmqpMessaging:
         self._publisher.prepare(HintListener(tools.name, obey).listen)
         self._actors.declare_worker(worker, {queue_of_phase(phase) for phase in tools.phases})
 
-    def publish(self, calls: Sequence[Call]) -> None:
-        """Publish what the outbox holds, with confirms in flight.
+    def publish(self, calls: Sequence[Call]) -> Future[None]:
+        """Begin to publish messages; returns at once, and their confirms are waited for together.
 
-        Raises:
-            PublishError: Not all were confirmed; they are published again.
+        The future ends with a `PublishError` when not all were confirmed; they are published again.
         """
-        with ExitStack() as spans:
-            self._publisher.publish([self._outgoing(call, spans) for call in calls])
+        spans: list[Span] = []
+        published = self._publisher.submit([self._outgoing(call, spans) for call in calls])
+        if spans:
+            published.add_done_callback(partial(_end_spans, spans))
+        return published
 
     def command_transport(self, timeout_s: float) -> CommandTransport:
         """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
@@ -136,7 +138,7 @@ class AmqpMessaging:
         """Ask the broker and return why it cannot be used now; None when it can."""
         return self._publisher.unavailable_reason() or self._topology_check.missing_reason
 
-    def _outgoing(self, call: Call, spans: ExitStack) -> Outgoing:
+    def _outgoing(self, call: Call, spans: list[Span]) -> Outgoing:
         if call.actor == CANCEL_RUNS:
             return outgoing_hint(Hint(kind="cancel"))
         queue = QUEUE_OF[call.actor]
@@ -144,7 +146,8 @@ class AmqpMessaging:
         message: Message[None] = Message(queue_name=queue, actor_name=call.actor, args=args, kwargs={}, options={})
         if call.trace is None:
             return outgoing(message)
-        span = spans.enter_context(publish_span(self._tracer, queue, call.trace))
+        span = publish_span(self._tracer, queue, call.trace)
+        spans.append(span)
         return replace(outgoing(message), headers=trace_header(span.traceparent))
 
     def _request_topology(self) -> None:
@@ -174,3 +177,11 @@ class AmqpMessaging:
         if self._worker is None or queue not in WORKER_QUEUES:
             return True
         return self._worker.room(phases_of_queues({queue})) > 0
+
+
+def _end_spans(spans: Sequence[Span], published: Future[None]) -> None:
+    error = None if published.cancelled() else published.exception()
+    for span in spans:
+        if error is not None:
+            span.fail(type(error).__name__)
+        span.end()

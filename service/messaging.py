@@ -6,6 +6,7 @@ Over RabbitMQ it is `service/amqp_messaging.py`; the parts of a process are give
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,12 +15,13 @@ from dramatiq import Broker, Worker
 from actors.actors import Actors
 from actors.message_spans import MessageSpans
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
-from broker.outbox_relay import Call, one_by_one
+from broker.outbox_relay import OutboxRelay
 from db.database import Database
 from db.unit_of_work import forget_unpublished
 from messages.commands import CommandTransport
-from messages.queues import CANCEL_RUNS
+from messages.queues import CANCEL_RUNS, Call
 from service.lifecycle import Part
+from service.periodic_thread import LOOK_S, PeriodicThread
 from tracing.tracer import NULL_TRACER, Tracer
 
 if TYPE_CHECKING:
@@ -54,8 +56,8 @@ class Messaging(Protocol):
     def declare_worker(self, worker: StepWorker, tools: WorkerDependencies, report: Callable[[], None]) -> None:
         """Have the worker's messages carried out; `report` has this process reported at once."""
 
-    def publish(self, calls: Sequence[Call]) -> None:
-        """Publish what the outbox holds; an error means that they are to be published again."""
+    def publish(self, calls: Sequence[Call]) -> Future[None]:
+        """Begin to publish messages; an error of the future means that they are to be published again."""
 
     def command_transport(self, timeout_s: float) -> CommandTransport:
         """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
@@ -76,7 +78,6 @@ class InProcessMessaging:
         if tracer.is_on:
             self.broker.add_middleware(MessageSpans(tracer))
         self.actors = Actors(self.broker)
-        self.publish = one_by_one(self._publish)
         self._worker: StepWorker | None = None
         self.checks: Mapping[str, Callable[[], str | None]] = {}
         self._replies = Replies()
@@ -93,11 +94,16 @@ class InProcessMessaging:
         self._worker = worker
         self.actors.declare_worker(worker)
 
-    def _publish(self, actor: str, argument: int | None, trace: str | None) -> None:
-        if actor != CANCEL_RUNS:
-            self.actors.publish(actor, argument, trace)
-        elif self._worker is not None:
-            self._worker.look_for_cancelled()
+    def publish(self, calls: Sequence[Call]) -> Future[None]:
+        """Put messages on their queues; the future has ended."""
+        for call in calls:
+            if call.actor != CANCEL_RUNS:
+                self.actors.publish(call)
+            elif self._worker is not None:
+                self._worker.look_for_cancelled()
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
     def command_transport(self, timeout_s: float) -> CommandTransport:
         """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
@@ -121,3 +127,16 @@ def dramatiq_part(broker: Broker) -> Part:
     """Return the threads that carry out the messages of a broker's queues."""
     worker = Worker(broker, worker_threads=_THREADS, worker_timeout=_WAKE_UP_MS)
     return Part(name="dramatiq", start=worker.start, stop=partial(worker.stop, timeout=_STOP_MS))
+
+
+def relay_part(relay: OutboxRelay) -> Part:
+    """Return the thread of an outbox relay; when it has stopped, messages are published or left in the outbox."""
+    thread = PeriodicThread("outbox-relay", relay.relay, LOOK_S)
+    relay.wake = thread.wake
+
+    def stop() -> None:
+        relay.hurry()
+        thread.stop()
+        relay.stop()
+
+    return Part(name=thread.name, start=thread.start, stop=stop)

@@ -28,8 +28,7 @@ from service.errors import StartError
 from service.heartbeat import Heartbeat, ReportedProcess
 from service.key_file import load_sealer
 from service.lifecycle import Lifecycle, Part
-from service.messaging import InProcessMessaging, Messaging, dramatiq_part
-from service.periodic_thread import LOOK_S, PeriodicThread
+from service.messaging import InProcessMessaging, Messaging, dramatiq_part, relay_part
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.site_access import dcmanager_operations, site_inspector
@@ -142,8 +141,8 @@ class _Builder:
         """Build the process; its parts differ by its roles and its messaging alone."""
         resources, messaging = self._resources, self._messaging()
         database = resources.database
-        relay = PeriodicThread("outbox-relay", OutboxRelay(database, messaging.publish, resources.owner).relay, LOOK_S)
-        database.attach_relay(resources.owner, relay.wake)
+        relay = OutboxRelay(database, messaging.publish, resources.owner)
+        database.attach_relay(resources.owner, relay.take)
         coordinator, first_parts, last_parts = self._coordinator(messaging)
         worker = self._worker(runner_factory)
         heartbeat = Heartbeat(database, self._reported_process(), worker.worker if worker else None)
@@ -158,7 +157,7 @@ class _Builder:
             Part(name="heartbeat", start=heartbeat.start, stop=heartbeat.stop),
             *first_parts,
             # Before the worker: at the stop it publishes the runs that the worker hands over.
-            relay.part(),
+            relay_part(relay),
             *([threads.part()] if threads else []),
             *([dramatiq_part(messaging.broker)] if consume else []),
             *last_parts,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,6 +109,13 @@ class Publisher:
             PublishError: At least one was not confirmed within 5 s; any of them may have arrived.
         """
         self._wait(self._publish_all(messages), PUBLISH_S)
+
+    def submit(self, messages: Sequence[Outgoing]) -> Future[None]:
+        """Begin to publish all; returns at once.
+
+        The future ends when all are confirmed, or with a `PublishError`, as of `publish`.
+        """
+        return asyncio.run_coroutine_threadsafe(self._bounded(self._publish_all(messages), PUBLISH_S), self._loop)
 
     def connect(self) -> bool:
         """Connect unless connected; return whether it is. It may be broken all the same: see `unavailable_reason`."""

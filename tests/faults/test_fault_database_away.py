@@ -25,6 +25,7 @@ from db.errors import DatabaseUnavailableError
 from db.runs import RunResult
 from db.schema import commands, runs
 from messages.commands import Answer, Command, CommandType
+from messages.queues import Call
 from playbook_sets.phase_playbooks import ControllerLayout
 from playbook_sets.playbook_readiness import PlaybookReadiness
 from playbook_sets.playbook_set import PlaybookCheck
@@ -247,8 +248,8 @@ def test_a_long_outage_leaves_no_dead_letters(
     dramatiq = Worker(broker, worker_threads=2, worker_timeout=50)
     database.is_away = True
     dramatiq.start()
-    actors.publish("inspect_site", run_id)
-    actors.publish("coordinate", None)
+    actors.publish(Call("inspect_site", run_id))
+    actors.publish(Call("coordinate"))
     try:
         broker.join("prestager.prechecks", timeout=20_000)
         broker.join("prestager.coordinator", timeout=20_000)

@@ -6,16 +6,29 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 from dramatiq import Message
 
+from actors.actors import Actors
+from actors.coordinator.coordinator import Coordinator
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from db.schema import events
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
+from messages.queues import COORDINATOR, Call
 from service.periodic_thread import PeriodicThread
 from tests.support.installation import StartedInstallation
+
+
+@pytest.fixture
+def broker() -> Iterator[InProcessBroker]:
+    """Give a broker with one queue."""
+    broker = InProcessBroker()
+    broker.declare_queue("q")
+    yield broker
+    broker.close()
 
 
 class TestInProcessTransport:
@@ -77,14 +90,6 @@ class TestInProcessTransport:
 
 
 class TestInProcessBroker:
-    @pytest.fixture
-    def broker(self) -> Iterator[InProcessBroker]:
-        """Give a broker with one queue."""
-        broker = InProcessBroker()
-        broker.declare_queue("q")
-        yield broker
-        broker.close()
-
     def test_dead_letters_are_bounded(self, broker: InProcessBroker) -> None:
         """Only the last hundred dead letters are kept."""
         consumer = broker.consume("q", prefetch=1, timeout=100)
@@ -107,6 +112,30 @@ class TestInProcessBroker:
         served = [next(consumer), next(consumer)]
 
         assert [None, (1,)] == [one and one.args for one in served]
+
+
+class TestCallsOfTheCoordinator:
+    def test_one_is_on_the_queue_until_it_is_taken(self, broker: InProcessBroker) -> None:
+        """A call of the coordinator is not sent while another waits to be taken; once that is taken it is."""
+        coordinator = Mock(spec=Coordinator)
+        actors = Actors(broker)
+        actors.declare_coordinator(coordinator, Mock())
+        queue = broker.queues[COORDINATOR]
+        actors.publish(Call("coordinate"))
+        actors.publish(Call("coordinate"))
+        waiting_count = queue.qsize()
+        sent_meanwhile: list[int] = []
+
+        def coordinate() -> None:
+            actors.publish(Call("coordinate"))
+            sent_meanwhile.append(queue.qsize())
+
+        coordinator.coordinate = coordinate
+        queue.get()
+        broker.get_actor("coordinate")()
+
+        assert 1 == waiting_count
+        assert [1] == sent_meanwhile
 
 
 class TestLoop:

@@ -18,6 +18,7 @@ from db.errors import DatabaseUnavailableError
 from db.runs import RunResult, claim
 from db.schema import run_outputs, runs
 from db.unit_of_work import UnitOfWork
+from messages.queues import Call
 from service.periodic_thread import PeriodicThread
 from statemachine.snapshot import LEASE_S
 from statemachine.states import RunOutcome
@@ -223,8 +224,8 @@ class TestReporter:
     def test_a_report_is_written_and_the_coordinator_called(self, installation: Installation) -> None:
         """A report finishes its run, keeps its output, and calls the coordinator."""
         run_id = claimed(installation)
-        woken: list[bool] = []
-        installation.database.attach_relay(OWNER, lambda: woken.append(True))
+        handed_over: list[Call] = []
+        installation.database.attach_relay(OWNER, lambda calls, _: handed_over.extend(calls))
         results = ResultWriter(installation.database, OWNER)
 
         results.add(report(run_id))
@@ -233,7 +234,7 @@ class TestReporter:
         row = installation.rows(runs)[0]
         assert ("finished", "succeeded") == (row["state"], row["outcome"])
         assert ("coordinate", None) == installation.messages()[-1]
-        assert [True] == woken
+        assert [Call("coordinate")] == handed_over
         with installation.database.read() as connection:
             assert b"zz" == connection.execute(run_outputs.select()).one().content
 

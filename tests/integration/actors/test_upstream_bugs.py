@@ -11,6 +11,7 @@ import pytest
 from actors.coordinator.coordinator import Coordinator
 from db.schema import events, runs, steps, strategies
 from messages.commands import CommandType
+from messages.queues import Call
 from messages.serializers import step_resource, strategy_resource, subcloud_resource
 from runner.fake import FakeRunEnd
 from sites.inspector import DeclaredInspector
@@ -78,7 +79,7 @@ def test_no_site_is_worked_on_twice_at_once(
     def repeated() -> bool:
         for row in installation.rows(runs):
             actor = "inspect_site" if row["phase"] == "prestage-precheck" else "stage_content"
-            installation.process.messaging.actors.publish(actor, row["id"])
+            installation.process.messaging.actors.publish(Call(actor, row["id"]))
         return installation.state() == "complete"
 
     wait_for(repeated)

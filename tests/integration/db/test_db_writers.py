@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +15,9 @@ from db.database import Database
 from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
 from db.unit_of_work import RunIds, UnitOfWork, unit_of_work
+from messages.queues import Call
 from tests.integration.db.db_rows import AT, InstallationRows, new_step
+from tests.support.migrated_database import place_migrated
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 THREADS = 4
@@ -337,10 +340,10 @@ class TestUnitOfWork:
             assert ["coordinate"] == list(connection.execute(select(outbox.c.actor)).scalars())
 
     @pytest.mark.parametrize("is_abandoned", [True, False])
-    def test_what_is_abandoned_or_breaks_wakes_no_relay(self, database: Database, is_abandoned: bool) -> None:
-        """A unit of work that is abandoned or raises leaves no event and no message, and wakes no relay."""
-        woken: list[bool] = []
-        database.attach_relay("w", lambda: woken.append(True))
+    def test_what_is_abandoned_or_breaks_is_not_relayed(self, database: Database, is_abandoned: bool) -> None:
+        """A unit of work that is abandoned or raises leaves no event and no message, and the relay gets nothing."""
+        handed_over: list[Call] = []
+        database.attach_relay("w", lambda calls, _: handed_over.extend(calls))
         with suppress(ZeroDivisionError), unit_of_work(database, AT) as work:
             work.emit("within", "a", {})
             work.enqueue("coordinate")
@@ -348,23 +351,42 @@ class TestUnitOfWork:
                 _write_and_break(work.connection)
             work.abandon()
 
-        assert [] == woken
+        assert [] == handed_over
         with database.read() as connection:
             assert 0 == connection.execute(select(func.count()).select_from(events)).scalar_one()
             assert 0 == connection.execute(select(func.count()).select_from(outbox)).scalar_one()
 
-    def test_the_relay_is_woken_after_the_commit(self, database: Database) -> None:
-        """The relay finds the messages when it is woken, once for a transaction, and not for one without messages."""
-        found: list[list[str]] = []
+    def test_the_relay_gets_messages_after_the_commit(self, database: Database) -> None:
+        """The relay gets the messages of a transaction once, in their order, with rows that others can read by then."""
+        found: list[tuple[list[Call], set[int]]] = []
 
-        def look() -> None:
+        def look(calls: Sequence[Call], rows: Sequence[int]) -> None:
             with database.read() as connection:
-                found.append(list(connection.execute(select(outbox.c.writer)).scalars()))
+                committed = connection.execute(select(outbox.c.id).where(outbox.c.writer == "w")).scalars().all()
+            assert sorted(rows) == sorted(committed)
+            found.append(([*calls], {*rows}))
 
         database.attach_relay("w", look)
         with unit_of_work(database, AT) as work:
-            work.enqueue("stage_content", [1, 2])
+            work.enqueue("stage_content", [2, 1])
         with unit_of_work(database, AT) as work:
             work.emit("alone", "a", {})
 
-        assert [["w", "w"]] == found
+        ((calls, rows),) = found
+        assert [Call("stage_content", 2), Call("stage_content", 1)] == calls
+        assert 2 == len(rows)
+
+    def test_messages_within_one_process_get_no_rows(self, tmp_path: Path) -> None:
+        """Without a broker messages are handed to the relay of the process alone; without a relay they get rows."""
+        database = Database(place_migrated(tmp_path / "embedded.db"), has_broker=False)
+        handed_over: list[Call] = []
+        with unit_of_work(database, AT) as work:
+            work.enqueue("stage_content", [1])
+        database.attach_relay("w", lambda calls, rows: handed_over.extend(calls if not rows else ()))
+        with unit_of_work(database, AT) as work:
+            work.enqueue("stage_content", [2])
+
+        with database.read() as connection:
+            assert [1] == connection.execute(select(outbox.c.argument)).scalars().all()
+        assert [Call("stage_content", 2)] == handed_over
+        database.close()
