@@ -73,22 +73,22 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "apply": CommandPlace("client.strategy_commands:apply", "Start the strategy."),
             "watch": CommandPlace(
-                "client.strategy_progress:watch",
+                "client.strategy_queries:watch",
                 "Follow the strategy to its end: a line whenever a site changes its state.",
             ),
             "pause": CommandPlace(
-                "client.strategy_control:pause",
+                "client.strategy_commands:pause",
                 "Hold the strategy: no further site starts until it is resumed.",
             ),
             "resume": CommandPlace(
-                "client.strategy_control:resume",
+                "client.strategy_commands:resume",
                 "End the holds of the strategy, so that it goes on; holds of single sites stay.",
             ),
             "abort": CommandPlace(
                 "client.strategy_commands:abort", "Start no more sites; those that run go on to their end."
             ),
             "cancel": CommandPlace(
-                "client.strategy_control:cancel",
+                "client.strategy_commands:cancel",
                 "Abort the strategy and stop the sites that are worked on, too.",
             ),
             "delete": CommandPlace(

@@ -1,4 +1,4 @@
-"""`prestager strategy create`, `apply`, `abort` and `delete`: change the strategy over the API."""
+"""`prestager strategy create`, `apply`, `pause`, `resume`, `abort`, `cancel`, `delete`: change it over the API."""
 
 from __future__ import annotations
 
@@ -12,10 +12,21 @@ from client.client_command import Invocation, Yes, client_command
 from client.errors import SurroundingsError
 from client.output import Record, print_record, say
 from client.prompts import confirm, read_password
-from client.strategy_progress import ExitOnHold, Timeout, Watch, watch_strategy
-from client.strategy_queries import ACTIVE, STRATEGY_FIELDS, TYPE, active_strategy
+from client.strategy_queries import (
+    ACTIVE,
+    STRATEGY_FIELDS,
+    TYPE,
+    ExitOnHold,
+    Timeout,
+    Watch,
+    active_strategy,
+    watch_strategy,
+)
+from statemachine.rollout import HoldScope
+from statemachine.states import StepState
 
 _ACTIONS: Final = "actions"
+_ENDED: Final = (StepState.COMPLETE, StepState.FAILED, StepState.ABORTED)
 
 
 @client_command
@@ -75,7 +86,7 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     say(f"Strategy {created['id']} is created.{'' if apply else ' Start it: prestager strategy apply'}")
     if apply:
         _start(invocation)
-    report(invocation, created, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+    _report(invocation, created, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -87,7 +98,7 @@ def apply(
 ) -> None:
     """Start the strategy."""
     started = _start(invocation)
-    report(invocation, started, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+    _report(invocation, started, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -98,11 +109,73 @@ def abort(
     """Start no more sites; those that run go on to their end."""
     strategy = active_strategy(invocation.api)
     waiting = strategy["steps"].get("initial", 0)
-    question = f"Abort {named(strategy)}? {counted(waiting)} not started will be left as before; running ones go on."
+    question = f"Abort {_named(strategy)}? {_counted(waiting)} not started will be left as before; running ones go on."
     confirm(question, is_given=yes)
-    aborted = act(invocation, "abort")
+    aborted = _act(invocation, "abort")
     say(f"Strategy {aborted['id']} starts no more sites; those that run go on to their end.")
-    report(invocation, aborted)
+    _report(invocation, aborted)
+
+
+@client_command
+def pause(
+    invocation: Invocation,
+    scope: Annotated[
+        HoldScope,
+        typer.Option(help="starts: no further site starts; phases: no site begins its next phase either."),
+    ] = HoldScope.STARTS,
+    reason: Annotated[str | None, typer.Option(help="Shown to all who look at the strategy.")] = None,
+) -> None:
+    """Hold the strategy: no further site starts until it is resumed. What runs now goes on.
+
+    A repeat changes nothing; with `--scope phases` it widens the hold.
+    """
+    paused = _act(invocation, "pause", {"scope": str(scope), "reason": reason})
+    say(f"Strategy {paused['id']} is held. Let it go on: prestager strategy resume")
+    _report(invocation, paused)
+
+
+@client_command
+def resume(
+    invocation: Invocation,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="A new password of the sites in place of the one that is kept; - is standard input."),
+    ] = None,
+    watch: Watch = False,  # noqa: FBT002 - an option of the shell
+    timeout: Timeout = None,
+    exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """End the holds of the strategy, so that it goes on; holds of single sites stay."""
+    password = None if password_file is None else b64encode(read_password(password_file).encode()).decode()
+    resumed = _act(invocation, "resume", {"sysadmin_password": password})
+    say(f"Strategy {resumed['id']} goes on.{' The password was replaced.' if resumed['secret-replaced'] else ''}")
+    _report(invocation, resumed, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+
+
+@client_command
+def cancel(
+    invocation: Invocation,
+    grace: Annotated[
+        int | None,
+        typer.Option(help="Seconds from the request to end to the end by force; 30 where it is not given."),
+    ] = None,
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
+    watch: Watch = False,  # noqa: FBT002 - an option of the shell
+    timeout: Timeout = None,
+) -> None:
+    """Abort the strategy and stop the sites that are worked on, too. It turns an abort that goes on into this.
+
+    A site that is stopped while its content is brought there has failed to be prestaged until the next prestage.
+    """
+    strategy = active_strategy(invocation.api)
+    counts = strategy["steps"]
+    waiting = counts.get(StepState.INITIAL, 0)
+    running = sum(counts.values()) - waiting - sum(counts.get(state, 0) for state in _ENDED)
+    question = f"Cancel {_named(strategy)}? {_counted(running)} being worked on will be stopped, {waiting} not started."
+    confirm(question, is_given=yes)
+    cancelled = _act(invocation, "cancel", {"grace-s": grace})
+    say(f"Strategy {cancelled['id']} is cancelled; its playbooks are being stopped.")
+    _report(invocation, cancelled, watch=watch, timeout=timeout)
 
 
 @client_command
@@ -112,19 +185,19 @@ def delete(
 ) -> None:
     """Make the strategy history, so that another one can be created. It must have ended, or never been applied."""
     strategy = active_strategy(invocation.api)
-    confirm(f"Delete {named(strategy)}? Its history is kept.", is_given=yes)
+    confirm(f"Delete {_named(strategy)}? Its history is kept.", is_given=yes)
     deleted = invocation.api.change("DELETE", ACTIVE, type=TYPE)
     say(f"Strategy {deleted['id']} is history; see: prestager strategy show {deleted['id']}")
     print_record(strategy | deleted, STRATEGY_FIELDS, invocation.form, "id")
 
 
 def _start(invocation: Invocation) -> Record:
-    started = act(invocation, "apply")
+    started = _act(invocation, "apply")
     say(f"Strategy {started['id']} is applied; follow it: prestager strategy watch")
     return started
 
 
-def act(invocation: Invocation, action: str, options: Record | None = None) -> dict[str, Any]:
+def _act(invocation: Invocation, action: str, options: Record | None = None) -> dict[str, Any]:
     """Send an action on the strategy with its options, None where one is not given; return the answer.
 
     Raises:
@@ -137,19 +210,19 @@ def act(invocation: Invocation, action: str, options: Record | None = None) -> d
     return answer
 
 
-def named(strategy: Record) -> str:
+def _named(strategy: Record) -> str:
     """Return a strategy with its release and size, for questions."""
     release = strategy["extra-args"]["prestage-software-version"]
-    sites = counted(sum(strategy["steps"].values()))
+    sites = _counted(sum(strategy["steps"].values()))
     return f"strategy {strategy['id']} ({release} on {sites}, {strategy['state']})"
 
 
-def counted(number: int) -> str:
+def _counted(number: int) -> str:
     """Return a number of sites in words."""
     return f"{number} site" if number == 1 else f"{number} sites"
 
 
-def report(
+def _report(
     invocation: Invocation,
     changed: Record,
     *,
