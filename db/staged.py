@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, RowMapping, bindparam, case, exists, func, null, select, update
+from sqlalchemy import Row, RowMapping, bindparam, case, exists, func, null, or_, select, update
 
 from db.schema import runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
@@ -50,7 +50,8 @@ _VERSIONS: Final = func.coalesce(
 # Content may be half there once packages or images had begun; before that the site is as it was.
 _HAS_CONTENT: Final = exists().where(
     runs.c.step_id == bindparam("for_step"),
-    runs.c.phase.in_((StepState.PACKAGES, StepState.IMAGES)),
+    # One by one: a statement for many steps takes no list.
+    or_(runs.c.phase == StepState.PACKAGES, runs.c.phase == StepState.IMAGES),
     runs.c.started_at.is_not(None),
 )
 _CANCELLED: Final = case(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, func, insert, select, update
 
+from db.cancellation import cancel_strategy, request_cancel
+from db.holds import NewHold, end_holds, hold_clock, open_hold
 from db.runs import hand_back, lose_runs_of, renew
-from db.schema import steps, strategies, strategy_is_active, subclouds
+from db.schema import holds, preparations, steps, strategies, strategy_is_active, strategy_stages, subclouds
+from db.unit_of_work import UnitOfWork
+from statemachine.rollout import HoldKind, HoldScope, RolloutMode
 from statemachine.states import RunOutcome
 from tests.integration.db.db_rows import AT, InstallationRows
 
@@ -97,3 +104,130 @@ class Dice:
 
     def _some(self, ids: list[int]) -> list[int]:
         return self.random.sample(ids, min(len(ids), self.random.randint(1, 3)))
+
+
+class HeldDice(Dice):
+    """A history with holds, a failure budget, a sliding window, cancels and a time limit."""
+
+    def happen(self) -> None:
+        """Let one thing happen."""
+        if self.random.random() < 0.7 or self._strategy() is None:
+            super().happen()
+            return
+        self.random.choice(
+            [self.hold, self.hold_site, self.end_holds, self.cancel_site, self.cancel_site, self.put_first, self.change]
+        )()
+        if self.random.random() < 0.7:
+            self.coordinate()
+
+    def create(self) -> None:
+        """Create a strategy of either mode; those of a window have three stages, with widths or without."""
+        pick = self.random.choice
+        places = list(range(1, SITES - 1))
+        mode = pick([RolloutMode.STAGES, RolloutMode.WINDOW, RolloutMode.WINDOW])
+        size = 3 if mode == RolloutMode.WINDOW else 2
+        stages = {one: 1 + place // size for place, one in enumerate(places)}
+        strategy_id = self.installation.add_strategy(stages, state="applying", stop=pick([True, False, False]))
+        timeouts = {"strategy-s": 90, "on-strategy-limit": pick(["abort", "cancel"])} if pick([True, False]) else {}
+        rollout = {
+            "on-budget": pick(["pause", "stop"]),
+            "on-prepare-failure": pick(["fail", "pause"]),
+            **({"timeouts": timeouts} if timeouts else {}),
+            **({"ramp": {"start": 1}} if pick([True, False]) else {}),
+        }
+        width = pick([None, 2, 4])
+        connection = self.installation.connection
+        connection.execute(
+            update(strategies)
+            .where(strategies.c.id == strategy_id)
+            .values(
+                mode=mode,
+                rollout=rollout,
+                max_failures=pick([None, 0, 1]),
+                max_parallel_subclouds=width,
+                applied_at=hold_clock(connection),
+            )
+        )
+        if mode == RolloutMode.WINDOW:
+            rows = [
+                {"strategy_id": strategy_id, "stage": stage, "width": None if width else pick([1, 2])}
+                for stage in sorted(set(stages.values()))
+            ]
+            connection.execute(insert(strategy_stages), rows)
+            for one in places:
+                of_site = and_(steps.c.strategy_id == strategy_id, steps.c.subcloud_id == one)
+                connection.execute(update(steps).where(of_site).values(position=pick([0, 1, 2])))
+
+    def hold(self) -> None:
+        """Pause the strategy, whole or after a stage."""
+        scope = self.random.choice([HoldScope.STARTS, HoldScope.PHASES])
+        stage = self.random.choice([None, None, 1])
+        kind = HoldKind.OPERATOR if stage is None else HoldKind.BUDGET
+        self._open(NewHold(strategy_id=self._applying(), kind=kind, scope=scope, stage=stage))
+
+    def hold_site(self) -> None:
+        """Hold one site."""
+        hold = NewHold(strategy_id=self._applying(), kind=HoldKind.OPERATOR, scope=HoldScope.PHASES)
+        for step_id in self._some(self._open_steps())[:1]:
+            self._open(replace(hold, step_id=step_id))
+
+    def _open(self, hold: NewHold) -> None:
+        if hold.strategy_id:
+            with self._work() as work:
+                open_hold(work, hold)
+
+    def end_holds(self) -> None:
+        """Resume: failed preparations are void, and the budget grows."""
+        connection = self.installation.connection
+        with self._work() as work:
+            end_holds(work, holds.c.strategy_id == self._strategy(), "alice")
+        connection.execute(update(preparations).where(preparations.c.state == "failed").values(state="void"))
+        connection.execute(
+            update(strategies)
+            .where(strategy_is_active, strategies.c.max_failures.is_not(None))
+            .values(max_failures=strategies.c.max_failures + 1)
+        )
+
+    def cancel_site(self) -> None:
+        """Cancel one site, rarely all of them."""
+        strategy_id = self._strategy()
+        if strategy_id and self.random.random() < 0.15 and self.installation.strategy_state() == "applying":
+            self.installation.set_strategy("abort requested")
+            with self._work() as work:
+                cancel_strategy(work, strategy_id, by="alice")
+        for step_id in self._some(self._open_steps())[:1]:
+            with self._work() as work:
+                request_cancel(work, steps.c.id == step_id, by="bob")
+
+    def put_first(self) -> None:
+        """Put a site before all others."""
+        smallest = select(func.min(steps.c.position)).where(steps.c.strategy_id == self._strategy()).scalar_subquery()
+        connection = self.installation.connection
+        position = min(0, connection.execute(select(smallest)).scalar() or 0) - 1
+        for step_id in self._some(self._open_steps())[:1]:
+            connection.execute(update(steps).where(steps.c.id == step_id).values(position=position))
+
+    def change(self) -> None:
+        """Change the width of a window."""
+        connection = self.installation.connection
+        connection.execute(
+            update(strategies).where(strategy_is_active).values(max_parallel_subclouds=self.random.choice([1, 3]))
+        )
+        of_strategy = strategy_stages.c.strategy_id == self._strategy()
+        connection.execute(update(strategy_stages).where(of_strategy).values(width=None))
+
+    def _strategy(self) -> int | None:
+        return self.installation.connection.execute(select(strategies.c.id).where(strategy_is_active)).scalar()
+
+    def _applying(self) -> int:
+        return (self._strategy() or 0) if self.installation.strategy_state() == "applying" else 0
+
+    def _open_steps(self) -> list[int]:
+        query = select(steps.c.id).where(steps.c.strategy_id == self._strategy(), steps.c.finished_at.is_(None))
+        return list(self.installation.connection.execute(query.order_by(steps.c.id)).scalars())
+
+    @contextmanager
+    def _work(self) -> Iterator[UnitOfWork]:
+        work = UnitOfWork(self.installation.connection, AT)
+        yield work
+        work.finish()

@@ -11,7 +11,7 @@ from db.schema import holds, preparations, runs, steps
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import EndHolds, OpenHold, RepeatPreparation, RequestCancel, WithdrawRuns
 from statemachine.rollout import HoldKind, HoldScope
-from statemachine.states import StepState
+from statemachine.states import RunOutcome, StepState
 from tests.integration.db.db_rows import AT, InstallationRows, sent_statements
 
 PAUSED = "more sites failed than the budget allows"
@@ -183,3 +183,21 @@ def test_statements_of_a_hold_do_not_grow(database: Database) -> None:
             connection.rollback()
 
     assert counts[0] == counts[1]
+
+
+def test_two_sites_that_end_at_once(installation: InstallationRows) -> None:
+    """Cancelled sites whose runs have ended are aborted in one plan, however many they are."""
+    installation.add_strategy({1: 1, 2: 1})
+    installation.coordinate()
+    for run_id in installation.queued():
+        assert installation.claim(run_id)
+    work = UnitOfWork(installation.connection, AT)
+    request_cancel(work, steps.c.id.is_not(None), by="alice")
+    work.finish()
+    for run_id in installation.running():
+        assert installation.finish(run_id, RunOutcome.CANCELLED)
+
+    installation.coordinate()
+
+    assert ["aborted", "aborted"] == installation.states()
+    assert installation.strategy_state() == "aborted"

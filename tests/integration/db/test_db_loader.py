@@ -9,7 +9,7 @@ from db.load_snapshot import database_time, load_all_open, load_snapshot
 from db.schema import steps, subclouds
 from statemachine.plan import plan
 from tests.integration.db.db_rows import AT, LIMITS, InstallationRows
-from tests.integration.db.random_history import Dice
+from tests.integration.db.random_history import Dice, HeldDice
 
 OPERATIONS = 45
 
@@ -24,6 +24,17 @@ def _plans(connection: Connection, *times: float) -> list[tuple[Any, Any]]:
 def test_the_loader_hides_nothing(connection: Connection, seed: int) -> None:
     """The plan over the few rows that the loader picks equals the plan over all open rows, at any time of a history."""
     dice = Dice(connection, seed)
+    for _ in range(OPERATIONS):
+        dice.happen()
+        now = database_time(connection)
+        for everything, picked in _plans(connection, now, now + 50.0, now + 100.0):
+            assert everything == picked
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_loader_hides_nothing_under_holds(connection: Connection, seed: int) -> None:
+    """The same holds with holds, a failure budget, a window, cancels, a time limit and sites that were put first."""
+    dice = HeldDice(connection, seed)
     for _ in range(OPERATIONS):
         dice.happen()
         now = database_time(connection)
