@@ -49,6 +49,7 @@ bench: ## Measure a fleet of many sites on this machine
 	@.venv/bin/python -m tests.bench.fleet
 	@.venv/bin/python -m tests.bench.precheck
 	@.venv/bin/python -m tests.bench.playbooks
+	@.venv/bin/python -m tests.bench.site_playbooks
 	@.venv/bin/python -m tests.bench.commands
 	@.venv/bin/python -m tests.bench.passes
 	@.venv/bin/python -m tests.bench.idle

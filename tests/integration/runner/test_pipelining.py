@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from runner.ansible_installation import AnsibleInstallation
@@ -121,3 +122,15 @@ def test_a_site_without_answer_is_told(run: RunAtSite, pipelining: bool | None) 
 
     assert RunOutcome.FAILED is result.outcome
     assert "Failed to connect to the host via ssh: ssh: connect to host 127.0.0.1" in result.details
+
+
+def test_no_connection_outlives_its_run(run: RunAtSite, run_root: Path) -> None:
+    """When a run has its result, the master of its SSH connections has ended, though the worker goes on."""
+    result = run()
+    masters = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any("ssh" in word and str(run_root) in word for word in process.info["cmdline"] or [])
+    ]
+
+    assert (RunOutcome.SUCCEEDED, []) == (result.outcome, masters)
