@@ -30,7 +30,7 @@ from sqlalchemy import (
 from db.errors import StalePlanError
 from db.json_table import given_rows
 from db.phase_spans import reserve_traces
-from db.schema import database_now, runs, secrets, steps
+from db.schema import database_now, is_among, runs, secrets, steps
 from db.staged import MovedStep, show_moves
 from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
@@ -86,10 +86,8 @@ _MOVE: Final = (
         steps.c.from_version,
     )
 )
-_ENDED: Final = given_rows("ended", step_id=BigInteger)
-_WIPE: Final = delete(secrets).where(secrets.c.step_id.in_(select(_ENDED.c.step_id)))
-_PROCESSED: Final = given_rows("processed", run_id=BigInteger)
-_CONSUME: Final = update(runs).where(runs.c.id == _PROCESSED.c.run_id).values(consumed=True)
+_WIPE: Final = delete(secrets).where(is_among(secrets.c.step_id, "ended_steps"))
+_CONSUME: Final = update(runs).where(is_among(runs.c.id, "processed_runs")).values(consumed=True)
 # Columns that all queued runs have alike.
 _OF_QUEUED: Final = {
     "state": literal(RunState.QUEUED),
@@ -195,9 +193,9 @@ class StepWriter:
 
     def _wipe_standalone_secrets(self, ended: Sequence[MovedStep]) -> None:
         """Wipe the secrets of ended steps without a strategy; the end of a strategy wipes its own."""
-        standalone = [{"step_id": one.step.id} for one in ended if one.step.strategy_id is None]
+        standalone = [one.step.id for one in ended if one.step.strategy_id is None]
         if standalone:
-            self._connection.execute(_WIPE, {"ended": standalone})
+            self._connection.execute(_WIPE, {"ended_steps": standalone})
 
     def _emit_moves(self, moved: Sequence[MovedStep], run_of: Mapping[int, RunIds]) -> None:
         if not moved:
@@ -281,5 +279,5 @@ def add_runs(work: UnitOfWork, rows: Sequence[dict[str, Any]]) -> list[RunIds]:
 def mark_processed(work: UnitOfWork, run_ids: Sequence[int]) -> None:
     """Mark finished runs as consumed: no later snapshot has them. A repeat changes nothing."""
     if run_ids:
-        work.connection.execute(_CONSUME, {"processed": [{"run_id": run_id} for run_id in run_ids]})
+        work.connection.execute(_CONSUME, {"processed_runs": run_ids})
         work.completed += run_ids

@@ -74,6 +74,7 @@ def candidates(
             subclouds.c.management_state,
             subclouds.c.deploy_status,
             subclouds.c.software_version,
+            subclouds.c.error_description,
             subcloud_groups.c.update_apply_type,
             subcloud_groups.c.max_parallel_subclouds,
         )

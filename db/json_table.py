@@ -1,7 +1,7 @@
 """Rows as one parameter of a statement, so that its text is the same for any number of them.
 
-Both SQLAlchemy and the database prepare such a statement once. The planner expects a hundred rows, with or without
-statistics of the tables, and so finds the rows of tables that they name by an index.
+Both SQLAlchemy and the database prepare such a statement once. PostgreSQL expects one row, whatever the parameter and
+the statistics: it finds the rows of tables that are named in it by their index, and reads no table as a whole.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def given_rows(parameter: str, **columns: type[TypeEngine[Any]] | TypeEngine[Any
 def _postgresql_table(element: json_table, compiler: SQLCompiler, **options: Any) -> str:
     given, columns = _parts(element)
     typed = ", ".join(f"{one.name} {compiler.dialect.type_compiler_instance.process(one.type)}" for one in columns)
-    return f"ROWS FROM (json_to_recordset({compiler.process(given, **options)}) AS ({typed}))"
+    rows = compiler.process(given, **options)
+    read = f"SELECT * FROM json_to_recordset({rows}) AS given ({typed})"  # noqa: S608 - names of columns
+    # Below a limit that it cannot know beforehand it expects a tenth of the rows, which of a function are a hundred.
+    limit = f"LIMIT (SELECT json_array_length({rows}))"
+    return f"(SELECT * FROM ({read} {limit}) AS given {limit})"  # noqa: S608 - as above
 
 
 @compiles(json_table, "sqlite")

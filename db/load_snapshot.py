@@ -79,6 +79,13 @@ _PREPARATION_COLUMNS: Final = (
 )
 # Whether a subcloud is managed decides about steps that have not started alone.
 _NOT_ASKED: Final = null().label("management_state")
+# No join: where statistics say that the table is empty, a join reads all of it for each step.
+_MANAGEMENT_STATE: Final = (
+    select(subclouds.c.management_state)
+    .where(subclouds.c.id == steps.c.subcloud_id)
+    .scalar_subquery()
+    .label("management_state")
+)
 _IS_OPEN: Final = steps.c.finished_at.is_(None)
 # Literals, for a partial index is used only when its condition is known without parameters.
 _IS_INITIAL: Final = steps.c.state == literal_column(f"'{StepState.INITIAL}'")
@@ -108,10 +115,8 @@ def _ended_run() -> ColumnElement[bool]:
 
 def _not_started() -> Select[Any]:
     """Select the steps that have not started and have no run."""
-    return (
-        select(*_STEP_COLUMNS, subclouds.c.management_state, *_NO_RUN, null().label("preparation_id"))
-        .select_from(steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id))
-        .where(_IS_OPEN, _IS_INITIAL, _NO_RUN_YET)
+    return select(*_STEP_COLUMNS, _MANAGEMENT_STATE, *_NO_RUN, null().label("preparation_id")).where(
+        _IS_OPEN, _IS_INITIAL, _NO_RUN_YET
     )
 
 

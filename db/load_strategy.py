@@ -50,11 +50,11 @@ def _strategy_query() -> Select[Any]:
         .order_by(steps.c.stage.desc())
         .limit(1)
     )
-    aborted = exists().where(of_strategy, steps.c.state == StepState.ABORTED)
+    aborted = _is_any(steps.c.stage, of_strategy, steps.c.state == StepState.ABORTED)
     # Each branch in the words of a partial index.
     begun = or_(
-        exists().where(of_strategy, _IS_OPEN, _IS_IN_FLIGHT).correlate(strategies),
-        exists().where(of_strategy, _IS_OPEN, _HAS_BEGUN, steps.c.run_id.is_(None)).correlate(strategies),
+        _is_any(steps.c.stage, of_strategy, _IS_OPEN, _IS_IN_FLIGHT),
+        _is_any(steps.c.state, of_strategy, _IS_OPEN, _HAS_BEGUN, steps.c.run_id.is_(None)),
     )
     was_held = exists().where(holds.c.strategy_id == strategies.c.id)
     moves = strategies.c.state.in_(MOVING_STRATEGIES)
@@ -71,10 +71,19 @@ def _strategy_query() -> Select[Any]:
         strategies.c.cancel_requested_by,
         case((moves, first_open.correlate(strategies).scalar_subquery())).label("open_stage"),
         case((moves, last_failed.correlate(strategies).scalar_subquery())).label("failed_stage"),
-        case((moves, aborted.correlate(strategies))).label("any_aborted"),
+        case((moves, aborted)).label("any_aborted"),
         case((moves, begun)).label("any_begun"),
         case((moves, was_held.correlate(strategies))).label("was_held"),
     ).where(strategy_is_active)
+
+
+def _is_any(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return whether a strategy has such steps, read from the end of an index that orders them by `column`.
+
+    A planner that expects many of them would read the whole table for an `exists`, and does where there are none.
+    """
+    first = select(column).where(*conditions).order_by(column).limit(1).correlate(strategies)
+    return first.scalar_subquery().is_not(None)
 
 
 def _count_query(condition: ColumnElement[bool]) -> Select[Any]:

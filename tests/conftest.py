@@ -33,6 +33,7 @@ _NOT_QUICK: Final = frozenset(
         "integration/api/test_api_undecodable.py",
         "integration/db/test_db_first_start.py",
         "integration/db/test_db_loader.py",
+        "integration/db/test_db_query_plans.py",
         "integration/db/test_db_unavailable.py",
     }
 )

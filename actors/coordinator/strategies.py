@@ -22,7 +22,7 @@ from actors.coordinator.errors import CommandRefusedError, bad_request, unproces
 from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
 from db.holds import hold_clock
 from db.inventory import candidates, find_group, find_subcloud, site_status
-from db.schema import secrets, steps, strategies, strategy_is_active, subclouds
+from db.schema import is_among, secrets, steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.dcmanager import with_not_served
 from messages.event_types import EmptyData, StrategyCreated, event_name
@@ -191,11 +191,10 @@ def _insert_steps(
             for subcloud_id, stage in stages
         ],
     )
-    in_strategy = select(steps.c.subcloud_id).where(steps.c.strategy_id == strategy["id"])
+    failed_before = [row["id"] for row in chosen if row["error_description"] != NO_ERRORS]
     context.connection.execute(
-        update(subclouds)
-        .where(subclouds.c.id.in_(in_strategy), subclouds.c.error_description != NO_ERRORS)
-        .values(error_description=NO_ERRORS)
+        update(subclouds).where(is_among(subclouds.c.id, "chosen")).values(error_description=NO_ERRORS),
+        {"chosen": failed_before},
     )
 
 

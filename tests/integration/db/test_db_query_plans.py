@@ -1,0 +1,166 @@
+"""Plans of PostgreSQL for the statements of a strategy over 10,000 sites: they must not depend on its statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import select, text
+
+from db.database import Database
+from db.inventory import candidates
+from db.live_output import running_runs
+from db.load_snapshot import load_snapshot
+from db.read_queries import (
+    active_step,
+    active_steps,
+    active_strategy,
+    all_subclouds,
+    first_starts,
+    step_counts,
+    steps_page,
+    strategies_page,
+)
+from db.runs import RunResult, claim, finish_runs, queued_runs, renew
+from db.schema import steps, subclouds
+from db.unit_of_work import unit_of_work
+from statemachine.states import PHASES, RunOutcome
+from tests.bench.commands import add_sites, without_statistics
+from tests.integration.db.db_rows import AT, LIMITS
+from tests.support.installation import OWNER, Installation
+from tests.support.query_plans import CollectedPlans, collected_plans
+
+pytestmark = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+
+SITES = 10_000
+WIDTH = 100
+# Tables that have rows for each site.
+LARGE = frozenset({"events", "runs", "steps", "subclouds"})
+# Rows that all nodes of a plan may read for each site, where a statement is about all of them.
+ROWS_PER_SITE = 12
+# And where it is about a stage, or about a few runs; indexes of earlier versions of rows are read too.
+ROWS_OF_A_STAGE = 25 * WIDTH
+
+
+@dataclass
+class Watched:
+    """An installation over 10,000 sites whose plans are collected."""
+
+    installation: Installation
+    collected: CollectedPlans
+    are_analysed: bool
+    # Bad plans by their statements.
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Database:
+        """Its database."""
+        return self.installation.database
+
+    def watch(self, most_rows: int, work: Callable[..., object], *arguments: object, **options: object) -> None:
+        """Do something; keep those of its plans that read more than `most_rows` or a table repeatedly."""
+        if self.are_analysed:
+            with self.database.write() as connection:
+                connection.execute(text("ANALYZE"))
+        self.collected.take()
+        work(*arguments, **options)
+        plans = self.collected.take()
+        assert plans
+        for plan in plans:
+            repeated = plan.repeated_scans(LARGE)
+            if plan.rows > most_rows or repeated:
+                self.faults[plan.statement] = f"{plan.rows} rows, {repeated}: {plan.explained()}"
+
+
+@pytest.fixture(params=["no statistics", "no statistics, generic", "statistics"])
+def watched(request: pytest.FixtureRequest, new_database_url: Callable[..., str]) -> Iterator[Watched]:
+    """Tables that the planner knows nothing of, as after an import or a restore, or that it has just read."""
+    installation = Installation.of_coordinator(new_database_url())
+    try:
+        with installation.database.write() as connection:
+            without_statistics(connection)
+        add_sites(installation.database, SITES)
+        engine = installation.database.writer_engine
+        with collected_plans(engine, are_generic="generic" in request.param) as collected:
+            yield Watched(installation, collected, request.param == "statistics")
+    finally:
+        installation.database.close()
+
+
+def test_commands_passes_and_workers(watched: Watched) -> None:
+    """No statement of a strategy reads more rows than it is about, whatever the planner knows of the tables."""
+    installation, database = watched.installation, watched.database
+    assert installation.coordinator is not None
+    wanted = {"subcloud-apply-type": "parallel", "max-parallel-subclouds": WIDTH}
+    all_sites = ROWS_PER_SITE * SITES
+
+    for _ in range(2):
+        # The second time there is a history.
+        watched.watch(all_sites, installation.create, **wanted)
+        watched.watch(ROWS_OF_A_STAGE, installation.verb, "apply")
+        for outcome in (RunOutcome.SUCCEEDED, RunOutcome.SUCCEEDED, RunOutcome.FAILED):
+            watched.watch(ROWS_OF_A_STAGE, _work, database, outcome)
+            watched.watch(ROWS_OF_A_STAGE, installation.coordinator.coordinate)
+        watched.watch(all_sites, _read, database)
+        watched.watch(all_sites, installation.verb, "abort")
+        while installation.queued():
+            _work(database, RunOutcome.FAILED)
+            installation.coordinator.coordinate()
+        watched.watch(all_sites, installation.verb, "delete")
+
+    assert watched.faults == {}, "\n\n".join(watched.faults.values())
+
+
+def _work(database: Database, outcome: RunOutcome) -> None:
+    """Claim twenty queued runs and report them, as a worker does."""
+    with unit_of_work(database, AT) as work:
+        claimed = queued_runs(work.connection, list(PHASES), 20)
+        for run_id in claimed:
+            assert claim(work, run_id, OWNER)
+    with database.write() as connection:
+        renew(connection, OWNER)
+        running_runs(connection)
+        reports = [RunResult(run_id=run_id, outcome=outcome, details="", facts={}) for run_id in claimed]
+        assert len(finish_runs(connection, reports, OWNER, AT)) == len(claimed)
+
+
+def _read(database: Database) -> None:
+    """Ask what callers, listeners and the metrics ask."""
+    with database.read() as connection:
+        strategy = active_strategy(connection)
+        assert strategy is not None
+        newest = strategy["id"]
+        assert len(active_steps(connection)) == SITES
+        assert active_step(connection, "site00007") is not None
+        assert len(all_subclouds(connection)) == SITES
+        assert len(steps_page(connection, newest, after=0, limit=100)) == 100
+        strategies_page(connection, before=None, limit=20)
+        step_counts(connection, [newest])
+        first_starts(connection, [newest])
+        assert len(candidates(connection)) == SITES
+        load_snapshot(connection, 0.0, LIMITS)
+
+
+def test_a_scan_for_each_row_is_found(new_database_url: Callable[..., str]) -> None:
+    """A sub-select that reads a table for each row of another shows in the rows of its plan and as repeated scans."""
+    installation = Installation.of_coordinator(new_database_url())
+    count = 100
+    try:
+        add_sites(installation.database, count)
+        installation.create()
+        of_site = select(steps.c.state).where(steps.c.subcloud_name == subclouds.c.name).limit(1).scalar_subquery()
+        engine = installation.database.writer_engine
+        with collected_plans(engine) as collected:
+            with installation.database.read() as connection:
+                connection.execute(text("SET enable_indexscan = off"))
+                connection.execute(text("SET enable_bitmapscan = off"))
+                collected.take()
+                assert len(connection.execute(select(subclouds.c.name, of_site)).all()) == count
+            # A plan is reported when the next statement begins or the transaction ends.
+            (plan,) = collected.take()
+    finally:
+        installation.database.close()
+
+    assert plan.rows > count * count / 2
+    assert [f"steps, {count} times"] == plan.repeated_scans(LARGE)
