@@ -16,7 +16,7 @@ from api.stream.follower import FOLLOWER, HEARTBEAT, EventListener, Filter, fram
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.validation import read_query, validated
 from db import read_queries
-from db.holds import open_holds
+from db.holds import open_holds, site_holds
 from db.live_output import running_runs
 from db.read_queries import newest_event_id, oldest_event_id, was_restored_after
 from messages.event_types import Dropped, SnapshotData
@@ -41,13 +41,14 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
     strategy = read_queries.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
         strategy = None
+    held = {} if strategy is None else site_holds(connection, strategy["id"])
     data: SnapshotData = {
         "reason": reason,
         "strategy": None
         if strategy is None
         else strategy_resource(strategy, "read", holds=open_holds(connection, [strategy["id"]])),
         "steps": [
-            step_resource(row)
+            step_resource(row, held.get(row["id"]))
             for row in (read_queries.active_steps(connection) if strategy is not None else [])
             if wanted.subcloud in (None, row["subcloud_name"])
         ],

@@ -38,11 +38,15 @@ _WEBHOOKS = f"{_VERSION}/webhooks"
 GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
+    (hdrs.METH_PATCH, _STRATEGY, strategies.update, CHANGE),
     (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
     # Operators may pause; the handler asks more for the other actions.
     (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, MANAGE),
     (hdrs.METH_GET, f"{_STRATEGY}/steps", strategies.show_steps, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", strategies.show_step, READ),
+    # Operators may hold a site; the handler asks more for putting it first.
+    (hdrs.METH_PATCH, f"{_STRATEGY}/steps/{{ref}}", strategies.update_step, MANAGE),
+    (hdrs.METH_POST, f"{_STRATEGY}/steps/{{ref}}/cancel", strategies.cancel_step, CHANGE),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", step_log.show_log, READ),
     (hdrs.METH_GET, _SUBCLOUDS, subclouds.show_all, READ),
     (hdrs.METH_POST, _SUBCLOUDS, subclouds.add, CHANGE),
@@ -80,6 +84,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
 
 # Beginnings of paths that dcmanager's API does not have: unknown parameters are refused there.
 _OWN: Final = (
+    f"{_STRATEGY}/steps/{{ref}}/cancel",
     f"{_STRATEGY}/steps/{{ref}}/log",
     f"{_SUBCLOUDS}/{{ref}}/staged",
     f"{_SUBCLOUDS}/{{ref}}/unstage",

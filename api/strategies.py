@@ -13,12 +13,13 @@ from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
 from api.validation import not_found, path_ref, read_known, read_object, read_query, step_not_found, validated
 from db import read_queries
-from db.holds import open_holds
+from db.holds import open_holds, site_hold, site_holds
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
 from messages.requests.queries import TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
+from messages.requests.strategy_control import StepCancelRequest, StepUpdate
 from messages.serializers import step_resource, strategy_resource
 
 
@@ -55,6 +56,12 @@ async def act(request: web.Request) -> web.Response:
     return await send_command(request, STRATEGY_ACTIONS[wanted.action], data={**options, "type": _asked_type(request)})
 
 
+async def update(request: web.Request) -> web.Response:
+    """Ask to change width, failure budget, slow start or time limits."""
+    body = await read_object(request)
+    return await send_command(request, CommandType.STRATEGY_UPDATE, data={**body, "type": _asked_type(request)})
+
+
 async def delete(request: web.Request) -> web.Response:
     """Ask to remove the strategy."""
     return await send_command(request, CommandType.STRATEGY_DELETE, data={"type": _asked_type(request)})
@@ -74,7 +81,9 @@ async def show_steps(request: web.Request) -> web.Response:
     """Show the steps of the active strategy; an empty list without one."""
 
     def read(connection: Connection) -> bytes:
-        return encode_list("strategy-steps", map(step_resource, read_queries.active_steps(connection)))
+        rows = read_queries.active_steps(connection)
+        held = site_holds(connection, rows[0]["strategy_id"]) if rows else {}
+        return encode_list("strategy-steps", (step_resource(row, held.get(row["id"])) for row in rows))
 
     return await database_response(request, read)
 
@@ -87,6 +96,23 @@ async def show_step(request: web.Request) -> web.Response:
         row = read_queries.active_step(connection, name)
         if row is None:
             raise step_not_found()
-        return encode(step_resource(row))
+        return encode(step_resource(row, site_hold(connection, row["id"])))
 
     return await database_response(request, read)
+
+
+async def update_step(request: web.Request) -> web.Response:
+    """Ask to hold one site, to end its hold, or to put it first."""
+    name = path_ref(request, step_not_found())
+    body = await read_known(request, StepUpdate)
+    if validated(StepUpdate, body).first:
+        require_role(request[CALLER], CHANGE)
+        return await send_command(request, CommandType.STEP_FIRST, subject=name)
+    return await send_command(request, CommandType.STEP_HOLD, subject=name, data=body)
+
+
+async def cancel_step(request: web.Request) -> web.Response:
+    """Ask to stop the work on one site, in the strategy or by itself."""
+    name = path_ref(request, step_not_found())
+    body = await read_known(request, StepCancelRequest, empty_allowed=True)
+    return await send_command(request, CommandType.STEP_CANCEL, subject=name, data=body)

@@ -12,9 +12,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from db.apply_step_moves import StepWriter, add_runs, mark_processed, new_run
-from db.cancellation import cancel_strategy
 from db.errors import StalePlanError
-from db.holds import NewHold, end_holds, open_hold, withdraw_runs
+from db.holds import NewHold, cancel_strategy, end_holds, open_hold, withdraw_runs
 from db.live_output import tell_progress
 from db.schema import holds, preparations, runs, secrets, steps, strategies
 from db.unit_of_work import UnitOfWork

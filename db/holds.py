@@ -1,4 +1,8 @@
-"""Holds of the strategy in the database: open, widen and end them, and withdraw the queued runs that they cover."""
+"""Holds and cancels in the database.
+
+A hold keeps steps from beginning a phase, and withdraws their queued runs. A cancel marks steps and their runs, which
+workers and the plan act on.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, exists, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
-from db.schema import database_now, holds, preparations, runs, steps
+from db.schema import database_now, holds, preparations, runs, steps, strategies
 from db.unit_of_work import UnitOfWork
-from messages.event_types import HOLD_ENDED, HOLD_OPENED, HoldEnded
-from messages.events import hold_event_data
+from messages.event_types import HOLD_ENDED, HOLD_OPENED, HoldEnded, HoldOpened
+from messages.queues import CANCEL_RUNS
 from statemachine.rollout import HoldKind, HoldScope
-from statemachine.states import RunOutcome, RunState, StepState
+from statemachine.states import SHARED_PHASES, PreparationState, RunOutcome, RunState, StepState
 
 _IS_OPEN: Final = holds.c.ended_at.is_(None)
 # In the words of a partial index, then those of the rows of it that have a run.
@@ -23,6 +39,9 @@ _HAS_RUN: Final = and_(
     literal_column("(steps.run_id IS NOT NULL OR steps.preparing)"),
     steps.c.run_id.is_not(None),
 )
+_IS_OPEN_STEP: Final = steps.c.finished_at.is_(None)
+_IS_MARKED: Final = steps.c.cancel_requested_at.is_not(None)
+_OF_SITE: Final = holds.c.step_id.is_not(None)
 _SHOWN: Final = (*holds.c, steps.c.subcloud_name)
 _WITH_SITE: Final = holds.outerjoin(steps, steps.c.id == holds.c.step_id)
 
@@ -111,7 +130,7 @@ def open_hold(work: UnitOfWork, hold: NewHold) -> bool:
             changes["reason"] = hold.reason
         work.connection.execute(update(holds).where(holds.c.id == hold_id).values(changes))
     for row in _rows(work.connection, holds.c.id == hold_id):
-        work.emit(HOLD_OPENED, _subject(row), hold_event_data(row))
+        work.emit(HOLD_OPENED, _subject(row), _event_data(row))
     withdraw_runs(work, hold.covered)
     return True
 
@@ -124,7 +143,7 @@ def end_holds(work: UnitOfWork, which: ColumnElement[bool], by: str) -> int:
             update(holds).where(_IS_OPEN, which).values(ended_at=hold_clock(work.connection), ended_by=by)
         )
     for row in rows:
-        work.emit(HOLD_ENDED, _subject(row), HoldEnded(**hold_event_data(row), ended_by=by))
+        work.emit(HOLD_ENDED, _subject(row), HoldEnded(**_event_data(row), ended_by=by))
     return len(rows)
 
 
@@ -151,10 +170,105 @@ def open_holds(connection: Connection, strategy_ids: Collection[int]) -> list[Ro
     return _rows(connection, and_(holds.c.strategy_id.in_(strategy_ids), holds.c.step_id.is_(None)))
 
 
+def site_holds(connection: Connection, strategy_id: int) -> dict[int, RowMapping]:
+    """Return the open holds of single sites of a strategy, by the ids of their steps."""
+    return {row["step_id"]: row for row in _rows(connection, and_(holds.c.strategy_id == strategy_id, _OF_SITE))}
+
+
+def site_hold(connection: Connection, step_id: int) -> RowMapping | None:
+    """Return the open hold of the site of a step alone."""
+    return next(iter(_rows(connection, holds.c.step_id == step_id)), None)
+
+
 def _rows(connection: Connection, which: ColumnElement[bool]) -> list[RowMapping]:
     query = select(*_SHOWN).select_from(_WITH_SITE).where(_IS_OPEN, which).order_by(holds.c.id)
     return list(connection.execute(query).mappings())
 
 
+def _event_data(row: RowMapping) -> HoldOpened:
+    data: HoldOpened = {
+        "hold": row["id"],
+        "kind": HoldKind(row["kind"]),
+        "scope": HoldScope(row["scope"]),
+        "reason": row["reason"],
+        "by": row["by"],
+    }
+    if row["stage"] is not None:
+        data["stage"] = row["stage"]
+    if row["subcloud_name"] is not None:
+        data["subcloud"] = row["subcloud_name"]
+    return data
+
+
 def _subject(row: RowMapping) -> str:
     return f"strategy/{row['strategy_id']}"
+
+
+def cancel_strategy(work: UnitOfWork, strategy_id: int, *, by: str, grace_s: float | None = None) -> None:
+    """Mark a strategy and its steps that have started to be cancelled, as `request_cancel` does.
+
+    A strategy that is marked already keeps its mark and, where no other one is given, its grace.
+    """
+    of_strategy = strategies.c.id == strategy_id
+    row = work.connection.execute(
+        select(strategies.c.cancel_requested_at, strategies.c.cancel_grace_s).where(of_strategy)
+    ).one()
+    grace_s = row.cancel_grace_s if grace_s is None else grace_s
+    if row.cancel_requested_at is None:
+        work.connection.execute(
+            update(strategies)
+            .where(of_strategy)
+            .values(cancel_requested_at=hold_clock(work.connection), cancel_requested_by=by, cancel_grace_s=grace_s)
+        )
+    begun = and_(steps.c.strategy_id == strategy_id, steps.c.state != StepState.INITIAL)
+    request_cancel(work, begun, by=by, grace_s=grace_s)
+
+
+def request_cancel(work: UnitOfWork, which: ColumnElement[bool], *, by: str, grace_s: float | None = None) -> None:
+    """Mark the open steps of a condition to be cancelled, withdraw their queued runs and have the running ones stopped.
+
+    Args:
+        work: The transaction.
+
+        which: Condition of the steps. One that is marked already keeps its mark; its run gets the new grace.
+
+        by: The caller, or the reason in place of one.
+
+        grace_s: Seconds from the request to end to the end by force; None: the worker's default.
+    """
+    work.connection.execute(
+        update(steps)
+        .where(_IS_OPEN_STEP, ~_IS_MARKED, which)
+        .values(cancel_requested_at=hold_clock(work.connection), cancel_requested_by=by)
+    )
+    withdraw_runs(work, and_(_IS_MARKED, which))
+    marked = select(steps.c.id).where(_IS_OPEN_STEP, _IS_MARKED, which)
+    work.connection.execute(
+        update(runs)
+        .where(
+            ~runs.c.consumed,
+            runs.c.state.in_((RunState.QUEUED, RunState.RUNNING)),
+            or_(runs.c.step_id.in_(marked), runs.c.preparation_id.in_(_unwanted_preparations(which))),
+        )
+        .values(cancel_requested=True, cancel_grace_s=grace_s)
+    )
+    work.enqueue(CANCEL_RUNS)
+
+
+def _unwanted_preparations(which: ColumnElement[bool]) -> Select[Any]:
+    """Select the preparations that go on and for which no step waits any more but those that are marked."""
+    waiting = steps.alias("waiting")
+    is_needed = exists().where(
+        waiting.c.finished_at.is_(None),
+        waiting.c.cancel_requested_at.is_(None),
+        waiting.c.state.in_(SHARED_PHASES),
+        waiting.c.strategy_id == preparations.c.strategy_id,
+        waiting.c.release == preparations.c.release,
+        waiting.c.from_version == preparations.c.from_version,
+    )
+    is_owner = or_(steps.c.strategy_id == preparations.c.strategy_id, steps.c.id == preparations.c.step_id)
+    return select(preparations.c.id).where(
+        preparations.c.state == PreparationState.RUNNING,
+        ~is_needed,
+        exists().where(is_owner, _IS_OPEN_STEP, _IS_MARKED, which),
+    )

@@ -160,7 +160,8 @@ def _window(connection: Connection, row: AnyRow) -> Mapping[str, Any]:
     """Return the fields of the view that count in a sliding window only."""
     stages = connection.execute(_STAGES, {"of_strategy": row.id}).all()
     ramp = row.rollout.get("ramp")
-    width = row.max_parallel_subclouds if any(stage.width is None for stage in stages) else None
+    # That of a group which the request named is also that of its only stage.
+    width = row.max_parallel_subclouds
     most = width or sum(stage.width or 0 for stage in stages)
     return {
         "mode": row.mode,

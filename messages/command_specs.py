@@ -14,15 +14,24 @@ from messages.commands import CommandType
 from messages.requests.base import Request
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
-from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest
+from messages.requests.strategy_control import (
+    CancelRequest,
+    PauseRequest,
+    ResumeRequest,
+    StepCancelRequest,
+    StepHoldRequest,
+    StrategyUpdate,
+)
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 from messages.schemas import (
+    CancelledStep,
     CreatedStrategy,
     Delivery,
     Group,
     PrestagedSubcloud,
     ResumedStrategy,
+    Step,
     Strategy,
     Subcloud,
     TaggedWebhook,
@@ -38,6 +47,8 @@ class NoRequest(Request):
 class SubjectKind(StrEnum):
     """Kind of the resource that a command's subject names."""
 
+    # By the name of its subcloud.
+    STEP = "step"
     SUBCLOUD = "subcloud"
     GROUP = "group"
     WEBHOOK = "webhook"
@@ -146,6 +157,36 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         answer=Strategy,
         on_failure="Unable to cancel strategy",
         summary="Start no more steps and stop those that run.",
+    ),
+    CommandType.STRATEGY_UPDATE: CommandSpec(
+        handler="update_strategy",
+        request=StrategyUpdate,
+        answer=Strategy,
+        on_failure="Unable to update strategy",
+        summary="Change width, budget or time limits of the strategy.",
+    ),
+    CommandType.STEP_HOLD: CommandSpec(
+        handler="hold_step",
+        request=StepHoldRequest,
+        subject=SubjectKind.STEP,
+        answer=Step,
+        on_failure="Unable to hold step",
+        summary="Hold one site of the strategy, or end its hold.",
+    ),
+    CommandType.STEP_FIRST: CommandSpec(
+        handler="put_step_first",
+        subject=SubjectKind.STEP,
+        answer=Step,
+        on_failure="Unable to put step first",
+        summary="Start one site before all that have not started.",
+    ),
+    CommandType.STEP_CANCEL: CommandSpec(
+        handler="cancel_step",
+        request=StepCancelRequest,
+        subject=SubjectKind.STEP,
+        answer=CancelledStep,
+        on_failure="Unable to cancel step",
+        summary="Stop the work on one site.",
     ),
     CommandType.SUBCLOUD_ADD: CommandSpec(
         handler="add_subcloud",

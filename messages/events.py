@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from messages.event_types import Event, HoldOpened, StepEventData
-from statemachine.rollout import HoldKind, HoldScope
+from messages.event_types import Event, StepEventData
 
 # A CloudEvent in structured JSON, over AMQP and to webhooks.
 CONTENT_TYPE: Final = "application/cloudevents+json"
@@ -44,22 +43,6 @@ def step_event_data(*, strategy_id: int | None, subcloud: str, stage: int, detai
     data: StepEventData = {"strategy": strategy_id, "subcloud": subcloud, "stage": stage}
     if details:
         data["details"] = details
-    return data
-
-
-def hold_event_data(row: Mapping[Any, Any]) -> HoldOpened:
-    """Return the data of an event of a hold; `row` has the `subcloud_name` of the only site that it holds, if any."""
-    data: HoldOpened = {
-        "hold": row["id"],
-        "kind": HoldKind(row["kind"]),
-        "scope": HoldScope(row["scope"]),
-        "reason": row["reason"],
-        "by": row["by"],
-    }
-    if row["stage"] is not None:
-        data["stage"] = row["stage"]
-    if row["subcloud_name"] is not None:
-        data["subcloud"] = row["subcloud_name"]
     return data
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.commands import CommandType, ShellAction
-from statemachine.rollout import HoldKind, HoldScope
+from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.states import (
     ApplyType,
     Availability,
@@ -82,6 +82,10 @@ Strategy = TypedDict(
         "updated-at": Moment | None,
         "extra-args": StrategyArguments,
         "excluded-subclouds": list[Excluded],
+        "rollout": Annotated[
+            dict[str, Any],
+            Field(description="Options of the rollout that count, after request, group and installation were merged."),
+        ],
         "holds": Annotated[
             list[Hold],
             Field(description="Open holds, but for those of single sites, the oldest first."),
@@ -131,13 +135,26 @@ Step = TypedDict(
         "cloud": Annotated[str, Field(description="Name of the subcloud.")],
         "stage": Annotated[int, Field(ge=1, description="Number of the batch that it belongs to.")],
         "state": StepState,
-        "details": Annotated[str, Field(description="Why it failed or was skipped; otherwise empty.")],
+        "details": Annotated[str, Field(description="Why it failed, was skipped or cancelled; otherwise empty.")],
+        "outcome": Annotated[StepOutcome | None, Field(description="How it ended; null while it is open.")],
+        "held": Annotated[Hold | None, Field(description="The open hold of this site alone.")],
+        "cancel-requested-by": Annotated[str | None, Field(description="The caller who had it cancelled.")],
         "started-at": Moment | None,
         "finished-at": Moment | None,
         "created-at": Moment,
         "updated-at": Moment | None,
     },
 )
+_Cancelled = TypedDict(
+    "_Cancelled",
+    {"already-ended": Annotated[bool, Field(description="Whether it had ended before; then nothing was changed.")]},
+)
+
+
+class CancelledStep(Step, _Cancelled):
+    """A step that is cancelled, or will be when its worker has stopped it."""
+
+
 _PastStep = TypedDict("_PastStep", {"release": str, "from-version": str | None, "duration-s": Seconds | None})
 
 
@@ -244,6 +261,7 @@ Group = TypedDict(
         "description": str,
         "update_apply_type": ApplyType,
         "max_parallel_subclouds": Annotated[int, Field(ge=1)],
+        "rollout": Annotated[dict[str, Any], Field(description="Options for strategies that name the group.")],
         "created-at": Moment,
         "updated-at": Moment | None,
     },

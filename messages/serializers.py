@@ -77,6 +77,7 @@ def strategy_resource(
         },
         # Ours: what create left out and why; the client ignores keys it does not know.
         "excluded-subclouds": row["excluded"],
+        "rollout": row["rollout"],
         "holds": shown,
         "commands": legal_commands(state or row["state"], is_held=bool(shown)),
     }
@@ -98,6 +99,8 @@ def hold_resource(row: Row, spelling: Spelling) -> Hold:
 def legal_commands(state: str, *, is_held: bool) -> list[str]:
     """Return the commands of a strategy that its state allows, without their prefix, in alphabetical order."""
     commands = {verb for verb in ("abort", "apply", "delete") if _can_fire(state, verb)}
+    if state in (StrategyState.INITIAL, StrategyState.APPLYING):
+        commands.add("update")
     if state == StrategyState.APPLYING:
         commands |= {"pause", "cancel", *(["resume"] if is_held else [])}
     if state in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
@@ -113,14 +116,17 @@ def _can_fire(state: str, verb: str) -> bool:
     return True
 
 
-def step_resource(row: Row) -> Step:
-    """Return a step of the active strategy."""
+def step_resource(row: Row, hold: Row | None = None) -> Step:
+    """Return a step; `hold` is the open hold of its site alone."""
     return {
         "id": row["id"],
         "cloud": row["subcloud_name"],
         "stage": row["stage"],
         "state": row["state"],
         "details": row["details"],
+        "outcome": row["outcome"],
+        "held": None if hold is None else hold_resource(hold, "read"),
+        "cancel-requested-by": row["cancel_requested_by"],
         "started-at": moment(row["started_at"], "read"),
         "finished-at": moment(row["finished_at"], "read"),
         "created-at": moment(row["created_at"], "read"),
@@ -218,6 +224,7 @@ def group_resource(row: Row) -> Group:
         "description": row["description"],
         "update_apply_type": row["update_apply_type"],
         "max_parallel_subclouds": row["max_parallel_subclouds"],
+        "rollout": row["rollout"],
         "created-at": moment(row["created_at"], "read"),
         "updated-at": moment(row["updated_at"], "read"),
     }

@@ -41,6 +41,8 @@ class CoordinatorRules:
     # The system controller's release (MM.mm); None: every request must name one.
     release: str | None
     site: EligibilityRules = field(default_factory=EligibilityRules)
+    # Options of a rollout that count where request and group give none, by their names on the wire.
+    rollout: Mapping[str, Any] = field(default_factory=dict)
     limits: PlanLimits = field(default_factory=PlanLimits)
 
 

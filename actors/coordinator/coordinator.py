@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from sqlalchemy import insert, select
 
-from actors.coordinator import groups, prestage_subcloud, strategies, strategy_control, subclouds, webhooks
+from actors.coordinator import (
+    groups,
+    prestage_subcloud,
+    step_control,
+    strategies,
+    strategy_control,
+    subclouds,
+    webhooks,
+)
 from actors.coordinator.context import CommandContext, ControllerState, CoordinatorRules
 from actors.coordinator.errors import CommandRefusedError
 from actors.coordinator.pass_requests import PassRequests
@@ -46,7 +54,7 @@ _log = structlog.get_logger(__name__)
 Handler = Callable[[CommandContext, Command], Any]
 
 # Modules whose functions handle commands.
-_MODULES: Final = (groups, prestage_subcloud, strategies, strategy_control, subclouds, webhooks)
+_MODULES: Final = (groups, prestage_subcloud, step_control, strategies, strategy_control, subclouds, webhooks)
 _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     kind: next(getattr(module, spec.handler) for module in _MODULES if hasattr(module, spec.handler))
     for kind, spec in COMMAND_SPECS.items()

@@ -23,7 +23,7 @@ def create_group(context: CommandContext, command: Command) -> Group:
     Raises:
         CommandRefusedError: 400 with the contract's text for the first wrong field.
     """
-    values = {**read_body(GroupRequest, command.data).model_dump(), "created_at": context.at}
+    values = {**read_body(GroupRequest, command.data).columns(), "created_at": context.at}
     if is_taken(context.connection, subcloud_groups, values["name"]):
         raise bad_request("A subcloud group with this name already exists")
     return group_resource(add(context.connection, subcloud_groups, values))
@@ -74,4 +74,4 @@ def _read_changes(data: Mapping[str, Any], group: RowMapping) -> dict[str, Any]:
     if name == group["name"]:
         # Its own name is right, whatever the rules for new ones.
         data = {key: value for key, value in data.items() if key != "name"}
-    return read_body(GroupChange, data).model_dump(exclude_none=True)
+    return read_body(GroupChange, data).columns()

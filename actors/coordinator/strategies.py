@@ -19,10 +19,11 @@ from actors.coordinator.context import (
     seal,
 )
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
+from actors.coordinator.rollout import counted_options, places_of_steps, rollout_columns
 from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
-from db.holds import hold_clock
+from db.holds import end_holds, hold_clock
 from db.inventory import candidates, find_group, find_subcloud, site_status
-from db.schema import is_among, secrets, steps, strategies, strategy_is_active, subclouds
+from db.schema import holds, is_among, secrets, steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.dcmanager import with_not_served
 from messages.event_types import EmptyData, StrategyCreated, event_name
@@ -32,11 +33,9 @@ from messages.schemas import CreatedStrategy, Strategy
 from messages.serializers import NO_ERRORS, strategy_resource
 from statemachine.eligibility import (
     CONTROLLER_UPGRADING,
-    Candidate,
     Ineligibility,
     check_release,
     check_status,
-    number_stages,
 )
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
@@ -63,9 +62,15 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     _refuse_second_strategy(context, request)
     chosen, excluded = _choose(context, request, group, release)
     playbooks = require_playbooks(context, _CANNOT.format(kind=request.type, reason=""))
-    strategy = _insert_strategy(
-        context, request, group, excluded, {"release": release, "requested_by": command.requested_by}
-    )
+    options, excluding = counted_options(request, group, context.rules.rollout)
+    if excluding is not None:
+        raise _cannot(request, excluding)
+    given = {
+        "release": release,
+        "requested_by": command.requested_by,
+        **rollout_columns(options, len(chosen), stop_on_failure=request.stop_on_failure),
+    }
+    strategy = _insert_strategy(context, request, group, excluded, given)
     _insert_steps(context, request, chosen, strategy)
     seal(context, command, strategy_id=strategy["id"])
     event = event_name("strategy", strategy["type"], StrategyState.INITIAL)
@@ -141,17 +146,17 @@ def _insert_strategy(
     request: StrategyRequest,
     group: RowMapping | None,
     excluded: list[dict[str, str]],
-    given: Mapping[str, str],
+    given: Mapping[str, Any],
 ) -> RowMapping:
     """Insert the strategy; a named group lends its way of applying to the answer (contract 3.1)."""
     group_type = group["update_apply_type"] if group is not None else None
-    group_width = group["max_parallel_subclouds"] if group is not None else None
+    width = request.max_parallel or (group["max_parallel_subclouds"] if group is not None else None)
     statement = (
         insert(strategies)
         .values(
             type=request.type,
             subcloud_apply_type=request.apply_type or group_type,
-            max_parallel_subclouds=request.max_parallel or group_width,
+            max_parallel_subclouds=width,
             stop_on_failure=request.stop_on_failure,
             force=request.force,
             **given,
@@ -169,26 +174,14 @@ def _insert_steps(
     context: CommandContext, request: StrategyRequest, chosen: Sequence[Mapping[str, Any]], strategy: RowMapping
 ) -> None:
     names = {row["id"]: row["name"] for row in chosen}
-    stages = number_stages(
-        (
-            Candidate(
-                subcloud_id=row["id"],
-                group_id=row["group_id"],
-                group_apply_type=row["update_apply_type"],
-                group_max_parallel=row["max_parallel_subclouds"],
-            )
-            for row in chosen
-        ),
-        apply_type=request.apply_type,
-        max_parallel=request.max_parallel,
-    )
+    places = places_of_steps(context.connection, strategy, request, chosen)
     context.connection.execute(
         insert(steps),
         [
             new_step(context, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
             | {"for_sw_deploy": strategy["for_sw_deploy"]}
-            | {"strategy_id": strategy["id"], "type": strategy["type"], "stage": stage}
-            for subcloud_id, stage in stages
+            | {"strategy_id": strategy["id"], "type": strategy["type"], "stage": stage, "position": position}
+            for subcloud_id, stage, position in places
         ],
     )
     failed_before = [row["id"] for row in chosen if row["error_description"] != NO_ERRORS]
@@ -205,6 +198,7 @@ _PAST: Final = {
     "pause": "paused",
     "resume": "resumed",
     "cancel": "cancelled",
+    "update": "updated",
 }
 
 
@@ -238,6 +232,7 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     context.connection.execute(
         update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=context.at, updated_at=context.at)
     )
+    end_holds(context.work, holds.c.strategy_id == strategy["id"], by=command.requested_by)
     # Steps that a failure kept from starting stay `initial` in history, and are no longer to be done.
     context.connection.execute(
         update(steps)

@@ -1,20 +1,27 @@
-"""Pause, resume and cancel the strategy: its holds, and the marks of what is to be stopped."""
+"""Pause, resume, cancel and change the strategy: its holds, its limits, and the marks of what is to be stopped."""
 
 from __future__ import annotations
 
-from sqlalchemy import RowMapping, and_, delete, select, update
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import RowMapping, and_, delete, func, select, update
 
 from actors.coordinator.context import CommandContext, read_body, require_password, seal
+from actors.coordinator.errors import unprocessable
+from actors.coordinator.rollout import budget_as_count
 from actors.coordinator.strategies import change_strategy, find_strategy, fire, wrong_state
-from db.cancellation import cancel_strategy as mark_strategy
 from db.holds import NewHold, end_holds, open_hold, open_holds
-from db.schema import holds, preparations, secrets
+from db.holds import cancel_strategy as mark_strategy
+from db.schema import holds, preparations, secrets, steps, strategies, strategy_stages
 from messages.commands import Command
-from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest
+from messages.requests.rollout import conflict, merge_options
+from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest, StrategyUpdate
 from messages.schemas import ResumedStrategy, Strategy
 from messages.serializers import strategy_resource
-from statemachine.rollout import HoldKind, HoldScope
-from statemachine.states import PreparationState, StrategyState
+from statemachine.rollout import HoldKind, HoldScope, RolloutMode
+from statemachine.states import PreparationState, StepState, StrategyState
 
 
 def pause_strategy(context: CommandContext, command: Command) -> Strategy:
@@ -43,20 +50,53 @@ def pause_strategy(context: CommandContext, command: Command) -> Strategy:
 def resume_strategy(context: CommandContext, command: Command) -> ResumedStrategy:
     """End the holds of the strategy, but for those of single sites; a new password takes the place of the old one.
 
-    A preparation that failed is made once more. Without a hold nothing but the password changes.
+    A preparation that failed is made once more. `allow-failures` sets the failure budget to that many beyond those
+    that failed. Without a hold only the password and the budget change.
 
     Raises:
         CommandRefusedError: 400 for the first wrong field or a password that cannot be read; 422 without a strategy
-            that is `applying`.
+            that is `applying`, or while more sites failed than the failure budget allows.
     """
-    read_body(ResumeRequest, command.data)
-    strategy = _find_applying(context, command, "resume")
+    request = read_body(ResumeRequest, command.data)
+    strategy = _allow_failures(context, _find_applying(context, command, "resume"), request.allow_failures)
     of_strategy = and_(holds.c.strategy_id == strategy["id"], holds.c.step_id.is_(None))
     _repeat_preparations(context, strategy)
     ended = end_holds(context.work, of_strategy, by=command.requested_by)
     if ended:
         context.notes.append(f"Holds ended: {ended}.")
     return {**_shown(context, strategy), "secret-replaced": _replace_secret(context, command, strategy)}
+
+
+def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int | None) -> RowMapping:
+    """Return the strategy with a budget that is not exceeded."""
+    limit = strategy["max_failures"]
+    failed = _failed(context, strategy)
+    if allowed is not None:
+        options = {**strategy["rollout"], "max-failures": failed + allowed}
+        context.notes.append(f"max-failures is {failed + allowed} now.")
+        return _write(
+            context, strategy, {"rollout": options, "max_failures": failed + allowed, "stop_on_failure": False}
+        )
+    if limit is not None and failed > limit:
+        raise unprocessable(
+            f"Unable to resume strategy of type '{strategy['type']}': {failed} failed, and max-failures allows {limit}."
+            " Give allow-failures, or raise rollout.max-failures."
+        )
+    return strategy
+
+
+def _failed(context: CommandContext, strategy: RowMapping) -> int:
+    query = select(func.count()).where(steps.c.strategy_id == strategy["id"], steps.c.state == StepState.FAILED)
+    return context.connection.execute(query).scalar_one()
+
+
+def _write(context: CommandContext, strategy: RowMapping, values: Mapping[str, Any]) -> RowMapping:
+    statement = update(strategies).where(strategies.c.id == strategy["id"])
+    return (
+        context.connection.execute(statement.values(**values, updated_at=context.at).returning(strategies))
+        .mappings()
+        .one()
+    )
 
 
 def _repeat_preparations(context: CommandContext, strategy: RowMapping) -> None:
@@ -101,6 +141,60 @@ def cancel_strategy(context: CommandContext, command: Command) -> Strategy:
         raise wrong_state(strategy, "cancel")
     mark_strategy(context.work, strategy["id"], by=command.requested_by, grace_s=request.grace_s)
     return answer
+
+
+def update_strategy(context: CommandContext, command: Command) -> Strategy:
+    """Change width, failure budget, slow start or time limits of a strategy that is `initial` or `applying`.
+
+    A smaller width starts no more sites until enough have ended. A failure budget that is exceeded now holds or stops
+    the strategy in the same transaction; one that is not exceeded any more ends its hold. Phase and site limits count
+    from the next run of a site on.
+
+    Raises:
+        CommandRefusedError: 400 for the first wrong field; 422 without such a strategy, for the width of stages, and
+            for options that exclude each other.
+    """
+    request = read_body(StrategyUpdate, command.data)
+    strategy = find_strategy(context, command, "update")
+    if strategy["state"] not in (StrategyState.INITIAL, StrategyState.APPLYING):
+        raise wrong_state(strategy, "update")
+    given = {} if request.rollout is None else request.rollout.given()
+    values = _changed_options(context, strategy, given)
+    if request.max_parallel is not None:
+        values["max_parallel_subclouds"] = _changed_width(context, strategy, request.max_parallel)
+        given = {"max-parallel-subclouds": request.max_parallel, **given}
+    context.notes.append("Changed " + ", ".join(f"{name}: {json.dumps(value)}" for name, value in given.items()) + ".")
+    strategy = _write(context, strategy, values)
+    limit = strategy["max_failures"]
+    if limit is None or _failed(context, strategy) <= limit:
+        is_budget = and_(holds.c.strategy_id == strategy["id"], holds.c.kind == HoldKind.BUDGET)
+        end_holds(context.work, is_budget, by=command.requested_by)
+    return _shown(context, strategy)
+
+
+def _changed_options(context: CommandContext, strategy: RowMapping, given: Mapping[str, Any]) -> dict[str, Any]:
+    if not given:
+        return {}
+    options = merge_options(given, strategy["rollout"])
+    excluding = conflict(options)
+    if excluding is not None:
+        raise unprocessable(f"Unable to update strategy of type '{strategy['type']}': {excluding}.")
+    values: dict[str, Any] = {"rollout": options}
+    if "max-failures" in given:
+        count = select(func.count()).where(steps.c.strategy_id == strategy["id"])
+        budget = budget_as_count(options, context.connection.execute(count).scalar_one())
+        values |= {"max_failures": budget, "stop_on_failure": False}
+    return values
+
+
+def _changed_width(context: CommandContext, strategy: RowMapping, width: int) -> int:
+    if strategy["mode"] != RolloutMode.WINDOW:
+        raise unprocessable(
+            f"Unable to update strategy of type '{strategy['type']}': the width of stages is fixed at create."
+        )
+    of_strategy = strategy_stages.c.strategy_id == strategy["id"]
+    context.connection.execute(update(strategy_stages).where(of_strategy).values(width=None))
+    return width
 
 
 def _find_applying(context: CommandContext, command: Command, verb: str) -> RowMapping:

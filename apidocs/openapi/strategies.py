@@ -26,7 +26,8 @@ from apidocs.openapi.operation import (
 )
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
-from messages.schemas import CreatedStrategy, HistoricStrategy, Step, Strategy
+from messages.requests.strategy_control import StepCancelRequest, StepUpdate, StrategyUpdate
+from messages.schemas import CancelledStep, CreatedStrategy, HistoricStrategy, Step, Strategy
 
 _TAG: Final = "Strategy"
 _SUBCLOUD_NAME: Final = ("Name of the subcloud; an id is not accepted.", "edge-12")
@@ -72,6 +73,26 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         },
         notes="Nothing runs until it is applied. There is one strategy at a time.",
     ),
+    strategies.update: Operation(
+        id="update-strategy",
+        tag=_TAG,
+        is_command=True,
+        query=TypeQuery,
+        body=Body(
+            model=StrategyUpdate,
+            examples={
+                "twenty sites at once": {"max-parallel-subclouds": 20},
+                "bear five failures": {"rollout": {"max-failures": 5, "on-budget": "pause"}},
+            },
+        ),
+        response=Response(description="The strategy with its new limits.", type=Strategy),
+        errors={
+            400: "The first field that is wrong, in the order of the fields.",
+            422: "There is no strategy that is `initial` or `applying`, its mode has no such option, or the width of"
+            " its stages is fixed.",
+        },
+        notes="An option that is not given stays; null takes a limit away.",
+    ),
     strategies.delete: Operation(
         id="delete-strategy",
         tag=_TAG,
@@ -114,6 +135,38 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         ref=_SUBCLOUD_NAME,
         response=Response(description="The step.", type=Step),
         errors={404: "There is no strategy, or it has no step of that subcloud."},
+    ),
+    strategies.update_step: Operation(
+        id="update-step",
+        tag=_TAG,
+        is_command=True,
+        ref=_SUBCLOUD_NAME,
+        body=Body(
+            model=StepUpdate,
+            examples={
+                "hold": {"held": True, "reason": "no power"},
+                "release": {"held": False},
+                "next": {"first": True},
+            },
+        ),
+        response=Response(description="The step.", type=Step),
+        errors={
+            400: "The first field that is wrong, or both or none of `held` and `first`.",
+            404: "There is no strategy, or it has no step of that subcloud.",
+            422: "The step has ended, or its strategy goes on no more; of `first`, also one that has begun, and without"
+            " a sliding window.",
+        },
+        notes="A held site begins no further phase; `held` may be sent by operators too.",
+    ),
+    strategies.cancel_step: Operation(
+        id="cancel-step",
+        tag=_TAG,
+        is_command=True,
+        ref=_SUBCLOUD_NAME,
+        body=Body(model=StepCancelRequest, examples={"in a minute": {"grace-s": 60}}),
+        response=Response(description="The step as it was before its worker stopped it.", type=CancelledStep),
+        errors={400: "`grace-s` is wrong.", 404: "The subcloud has no open step, and none in the strategy."},
+        notes="A step that has ended already stays as it is: `already-ended` says so.",
     ),
     step_log.show_log: Operation(
         id="show-step-log",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictInt
 
 from messages.limits import TEXT_LENGTH
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
+from messages.requests.rollout import Rollout, RolloutOptions
 
 DEFAULT_GROUP: Final = "Default"
 MAX_PARALLEL: Final = 500
@@ -50,10 +51,19 @@ _WIDTH_SAYING: Final = ErrorMessage("Invalid group max_parallel_subclouds")
 
 _NAME: Final = "Neither a number nor `Default` in any case, and without `/` and `.*+?|()[]{}^$`; unique."
 _APPLY: Final = "Whether its subclouds go through a strategy in parallel or one by one."
+_ROLLOUT: Final = "Options of a rollout for strategies that name the group; given, it replaces all of them."
 _WIDTH: Final = "Most subclouds at once, as a number or as text."
 
 
-class GroupRequest(Request):
+class _WithColumns(Request):
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the fields that were given."""
+        columns = self.model_dump(exclude_none=True, exclude={"rollout"})
+        rollout: RolloutOptions | None = getattr(self, "rollout", None)
+        return columns if rollout is None else {**columns, "rollout": rollout.given()}
+
+
+class GroupRequest(_WithColumns):
     """A group to be created."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
@@ -64,9 +74,10 @@ class GroupRequest(Request):
     max_parallel_subclouds: Annotated[int, AcceptedAs(_Width, int), _WIDTH_SAYING] = Field(
         _DEFAULT_WIDTH, description=_WIDTH
     )
+    rollout: Rollout = Field(None, description=_ROLLOUT)
 
 
-class GroupChange(Request):
+class GroupChange(_WithColumns):
     """Changes of a group; a field that is not given, or null, stays."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
@@ -77,3 +88,4 @@ class GroupChange(Request):
     max_parallel_subclouds: Annotated[
         int | None, AcceptedAs(_Width | None, lambda value: None if value is None else int(value)), _WIDTH_SAYING
     ] = Field(None, description=_WIDTH)
+    rollout: Rollout = Field(None, description=_ROLLOUT)

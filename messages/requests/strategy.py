@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, ValidationInf
 from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
+from messages.requests.rollout import Rollout, RolloutOptions
 from statemachine.releases import RELEASE_FORM
 from statemachine.states import STRATEGY_TYPES
 
@@ -96,6 +97,8 @@ class StrategyRequest(Request):
         False, validate_default=True, description="The prestage is for a software deploy. Excludes `for_install`."
     )
 
+    rollout: Rollout = Field(None, description="How the strategy is limited; docs/rollout.md has every option.")
+
     @property
     def group(self) -> str | None:
         """Return name or id of the only group; None for one subcloud or all."""
@@ -120,6 +123,14 @@ class StrategyRequest(Request):
     @classmethod
     def _judge_reason(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
         return _one_reason(value, info)
+
+    @field_validator("rollout")
+    @classmethod
+    def _judge_budget(cls, rollout: RolloutOptions | None, info: ValidationInfo) -> RolloutOptions | None:
+        """Refuse two rules about failures in one request."""
+        if rollout is not None and rollout.max_failures is not None and info.data.get("stop_on_failure"):
+            raise validation_error("stop-on-failure and rollout.max-failures are mutually exclusive")
+        return rollout
 
 
 class VerbRequest(Request):

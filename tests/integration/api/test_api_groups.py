@@ -36,6 +36,7 @@ async def test_show(api: ServedApi, ref: str) -> None:
         "description": "a group",
         "update_apply_type": "parallel",
         "max_parallel_subclouds": 2,
+        "rollout": {},
         "created-at": api_rows.CREATED_READ,
         "updated-at": None,
     }

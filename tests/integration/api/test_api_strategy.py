@@ -32,8 +32,9 @@ async def test_show(api: ServedApi) -> None:
         "updated-at": None,
         "extra-args": {"force": True, "prestage-software-version": "22.12", "for_sw_deploy": False},
         "excluded-subclouds": excluded,
+        "rollout": {},
         "holds": [],
-        "commands": ["abort", "cancel", "pause"],
+        "commands": ["abort", "cancel", "pause", "update"],
     }
     assert reply.headers["content-type"] == "application/json"
     assert (await api.send("GET", f"{BASE}/")).json == reply.json

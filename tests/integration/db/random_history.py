@@ -9,8 +9,7 @@ from random import Random
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
-from db.cancellation import cancel_strategy, request_cancel
-from db.holds import NewHold, end_holds, hold_clock, open_hold
+from db.holds import NewHold, cancel_strategy, end_holds, hold_clock, open_hold, request_cancel
 from db.runs import hand_back, lose_runs_of, renew
 from db.schema import holds, preparations, steps, strategies, strategy_is_active, strategy_stages, subclouds
 from db.unit_of_work import UnitOfWork

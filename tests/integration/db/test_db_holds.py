@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Row, select, update
 
-from db.cancellation import request_cancel
 from db.database import Database
+from db.holds import request_cancel
 from db.schema import holds, preparations, runs, steps
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import EndHolds, OpenHold, RepeatPreparation, RequestCancel, WithdrawRuns

@@ -1,0 +1,111 @@
+"""Rollout of a new strategy: the sources of its options that count, their columns, and its stages and order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+from sqlalchemy import Connection, RowMapping, func, insert, select
+
+from db.schema import steps, strategy_stages
+from messages.requests.rollout import conflict, merge_options
+from messages.requests.strategy import StrategyRequest
+from statemachine.eligibility import Candidate, number_stages
+from statemachine.rollout import OnBudget, RolloutMode, StepOutcome
+from statemachine.window import allowed_failures, usual_duration_s, window_stages
+
+# Complete strategies of a site that are read for its usual duration.
+_LATEST: Final = 3
+# What `stop-on-failure` alone counts as, in answers.
+_STOP_ON_FAILURE: Final = {"max-failures": 0, "on-budget": str(OnBudget.STOP)}
+
+
+def counted_options(
+    request: StrategyRequest, group: RowMapping | None, installation: Mapping[str, Any]
+) -> tuple[dict[str, Any], str | None]:
+    """Return the options of a new strategy, by their names on the wire, and why they exclude each other, if they do.
+
+    Of each option the request counts before the group that it names, and the group before the installation.
+    """
+    given = {} if request.rollout is None else request.rollout.given()
+    if request.stop_on_failure:
+        given |= _STOP_ON_FAILURE
+    options = merge_options(given, {} if group is None else group["rollout"], installation)
+    return options, conflict(options)
+
+
+def budget_as_count(options: Mapping[str, Any], total: int) -> int | None:
+    """Return the failure budget of options as a count of the steps as created; None: there is none."""
+    limit = options.get("max-failures")
+    return None if limit is None else allowed_failures(limit, total)
+
+
+def rollout_columns(options: Mapping[str, Any], total: int, *, stop_on_failure: bool) -> dict[str, Any]:
+    """Return the columns of a strategy of `total` steps that follow from its options.
+
+    The rule of `stop-on-failure` alone is that of the contract (8.3), not that of a budget.
+    """
+    budget = None if stop_on_failure else budget_as_count(options, total)
+    return {"rollout": dict(options), "mode": options["mode"], "max_failures": budget}
+
+
+def places_of_steps(
+    connection: Connection, strategy: RowMapping, request: StrategyRequest, chosen: Sequence[Mapping[str, Any]]
+) -> Sequence[tuple[int, int, int]]:
+    """Return (subcloud id, stage, position) of each step; the stages of a sliding window become rows."""
+    candidates = [_candidate(row) for row in chosen]
+    if strategy["mode"] != RolloutMode.WINDOW:
+        stages = number_stages(candidates, apply_type=request.apply_type, max_parallel=request.max_parallel)
+        return [(subcloud_id, stage, subcloud_id) for subcloud_id, stage in stages]
+    is_by_duration = strategy["rollout"]["order"] == "longest-first"
+    found = list(
+        window_stages(
+            candidates,
+            apply_type=request.apply_type,
+            max_parallel=request.max_parallel,
+            usual_s=_usual_durations_s(connection) if is_by_duration else None,
+        )
+    )
+    connection.execute(
+        insert(strategy_stages),
+        [{"strategy_id": strategy["id"], "stage": one.stage, "width": one.width} for one in found],
+    )
+    return [
+        (subcloud_id, one.stage, position) for one in found for position, subcloud_id in enumerate(one.subcloud_ids)
+    ]
+
+
+def _candidate(row: Mapping[str, Any]) -> Candidate:
+    return Candidate(
+        subcloud_id=row["id"],
+        group_id=row["group_id"],
+        group_apply_type=row["update_apply_type"],
+        group_max_parallel=row["max_parallel_subclouds"],
+    )
+
+
+def _usual_durations_s(connection: Connection) -> dict[int, float]:
+    """Return the usual seconds of work by subcloud, of those that a strategy has prestaged."""
+    place = func.row_number().over(partition_by=steps.c.subcloud_id, order_by=steps.c.id.desc()).label("place")
+    complete = (
+        select(steps.c.subcloud_id, steps.c.worked_s, place)
+        .where(
+            steps.c.outcome == StepOutcome.COMPLETE,
+            steps.c.strategy_id.is_not(None),
+            steps.c.subcloud_id.is_not(None),
+            # That of a prestage from before revision 0012 may not be known.
+            steps.c.worked_s > 0,
+        )
+        .subquery()
+    )
+    query = (
+        select(complete.c.subcloud_id, complete.c.worked_s)
+        .where(complete.c.place <= _LATEST)
+        .order_by(complete.c.subcloud_id, complete.c.place)
+    )
+    rows = connection.execute(query).all()
+    return {
+        subcloud_id: usual_duration_s([row.worked_s for row in found])
+        for subcloud_id, found in groupby(rows, key=lambda row: row.subcloud_id)
+    }

@@ -1,0 +1,126 @@
+"""Hold, release, put first and cancel the step of one site."""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping, func, select, update
+
+from actors.coordinator.context import CommandContext, read_body
+from actors.coordinator.errors import CommandRefusedError, not_found, unprocessable
+from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold
+from db.schema import holds, steps, strategies, strategy_is_active
+from messages.commands import Command
+from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
+from messages.schemas import CancelledStep, Step
+from messages.serializers import step_resource
+from statemachine.rollout import HoldKind, HoldScope, RolloutMode
+from statemachine.states import StepState, StrategyState
+
+
+def hold_step(context: CommandContext, command: Command) -> Step:
+    """Hold one site of the strategy, or end its hold: a held site begins no further phase, others go on.
+
+    A repeat changes nothing.
+
+    Raises:
+        CommandRefusedError: 400 for the first wrong field; 404 without such a step; 422 for one that has ended or whose
+            strategy goes on no more.
+    """
+    request = read_body(StepHoldRequest, command.data)
+    step = _find_open(context, command, "hold")
+    if request.held:
+        hold = NewHold(
+            strategy_id=step["strategy_id"],
+            step_id=step["id"],
+            kind=HoldKind.OPERATOR,
+            scope=HoldScope.PHASES,
+            reason=request.reason,
+            by=command.requested_by,
+        )
+        if open_hold(context.work, hold):
+            context.notes.append(f"Held{f': {request.reason}' if request.reason else ''}.")
+    elif end_holds(context.work, holds.c.step_id == step["id"], by=command.requested_by):
+        context.notes.append("Released.")
+    return _shown(context, step)
+
+
+def put_step_first(context: CommandContext, command: Command) -> Step:
+    """Start one site of a sliding window before all that have not started.
+
+    Raises:
+        CommandRefusedError: 404 without such a step; 422 for one that has started, or outside of a sliding window.
+    """
+    step = _find_open(context, command, "put first")
+    if step["mode"] != RolloutMode.WINDOW:
+        raise _refusal("put first", step, "its strategy goes by stages; rollout.mode window has an order")
+    if step["state"] != StepState.INITIAL:
+        raise _refusal("put first", step, "it has started")
+    least = select(func.min(steps.c.position)).where(steps.c.strategy_id == step["strategy_id"])
+    position = min(0, context.connection.execute(least).scalar_one()) - 1
+    context.connection.execute(
+        update(steps).where(steps.c.id == step["id"]).values(position=position, updated_at=context.at)
+    )
+    context.notes.append("Put first.")
+    return _shown(context, step)
+
+
+def cancel_step(context: CommandContext, command: Command) -> CancelledStep:
+    """Stop the work on one site, in the strategy or of a prestage or removal by itself.
+
+    A site without a running playbook ends in the transaction of the answer, others when their worker has stopped them.
+    A step that has ended already stays as it is.
+
+    Raises:
+        CommandRefusedError: 400 for the first wrong field; 404 without such a step.
+    """
+    request = read_body(StepCancelRequest, command.data)
+    step = _find_latest(context, command)
+    if step["finished_at"] is not None:
+        return {**_shown(context, step), "already-ended": True}
+    request_cancel(context.work, steps.c.id == step["id"], by=command.requested_by, grace_s=request.grace_s)
+    context.notes.append(f"Cancelled with a grace of {request.grace_s} s.")
+    return {**_shown(context, step), "already-ended": False}
+
+
+def _find_open(context: CommandContext, command: Command, verb: str) -> RowMapping:
+    """Return the open step of the active strategy that a command names, with the strategy's state and mode."""
+    query = (
+        select(steps, strategies.c.state.label("strategy_state"), strategies.c.mode)
+        .join(strategies, strategies.c.id == steps.c.strategy_id)
+        .where(strategy_is_active, steps.c.subcloud_name == command.subject)
+    )
+    step = context.connection.execute(query).mappings().one_or_none()
+    if step is None:
+        raise not_found("Step not found")
+    if step["finished_at"] is not None:
+        raise _refusal(verb, step, f"it has ended as {step['state']}")
+    if step["strategy_state"] not in (StrategyState.INITIAL, StrategyState.APPLYING):
+        raise _refusal(verb, step, f"its strategy is {step['strategy_state']}")
+    return step
+
+
+def _find_latest(context: CommandContext, command: Command) -> RowMapping:
+    """Return the open step of a subcloud, of the strategy or by itself, else that of the active strategy."""
+    query = (
+        select(steps)
+        .outerjoin(strategies, strategies.c.id == steps.c.strategy_id)
+        .where(
+            steps.c.subcloud_name == command.subject,
+            steps.c.finished_at.is_(None) | strategy_is_active,
+        )
+        .where(strategies.c.deleted_at.is_(None))
+        .order_by(steps.c.finished_at.is_not(None), steps.c.state == StepState.INITIAL, steps.c.id.desc())
+        .limit(1)
+    )
+    step = context.connection.execute(query).mappings().one_or_none()
+    if step is None:
+        raise not_found("Step not found")
+    return step
+
+
+def _refusal(verb: str, step: RowMapping, reason: str) -> CommandRefusedError:
+    return unprocessable(f"Unable to {verb} the step of '{step['subcloud_name']}': {reason}.")
+
+
+def _shown(context: CommandContext, step: RowMapping) -> Step:
+    row = context.connection.execute(select(steps).where(steps.c.id == step["id"])).mappings().one()
+    return step_resource(row, site_hold(context.connection, step["id"]))

@@ -1,0 +1,163 @@
+"""Hold, put first and cancel of a single site, as commands (decision 48)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db.schema import events, holds, runs, steps
+from messages.commands import Answer, Command, CommandType
+from statemachine.states import RunOutcome
+from tests.integration.actors.held_installation import applied, end, state, take, verb
+from tests.support.installation import Installation
+
+
+def ask(installation: Installation, kind: CommandType, site: str, **data: Any) -> Answer:
+    """Send a command about one site."""
+    return installation.execute(Command(type=kind, subject=site, data=data, requested_by="alice"))
+
+
+def hold(installation: Installation, site: str, **data: Any) -> Answer:
+    """Hold a site, or with `held=False` end its hold."""
+    return ask(installation, CommandType.STEP_HOLD, site, **{"held": True, **data})
+
+
+class TestHold:
+    def test_others_go_on(self, installation: Installation) -> None:
+        """A held site gives its place in the window to the next one, and takes one again when it is released."""
+        applied(installation, "abc", rollout={"mode": "window"}, **{"max-parallel-subclouds": 1})
+
+        answer = hold(installation, "a", reason="no power")
+
+        assert 200 == answer.status
+        assert ("no power", "alice") == (answer.body["held"]["reason"], answer.body["held"]["by"])
+        assert ["b"] == [row["subcloud_name"] for row in installation.rows(steps) if row["run_id"]]
+
+        assert hold(installation, "a", held=False).body["held"] is None
+        (run_id,) = installation.queued()
+        take(installation, run_id)
+        end(installation, run_id, RunOutcome.FAILED)
+        assert ["a"] == [row["subcloud_name"] for row in installation.rows(steps) if row["run_id"]]
+
+    def test_a_repeat_changes_nothing(self, installation: Installation) -> None:
+        """A second hold of a site, and a release without one, answer 200 and change nothing."""
+        applied(installation, "ab")
+        hold(installation, "a")
+        hold(installation, "a")
+        hold(installation, "a", held=False)
+        hold(installation, "a", held=False)
+
+        assert 1 == len(installation.rows(holds))
+        told = [row["type"] for row in installation.rows(events) if ".hold." in row["type"]]
+        assert ["strategy.hold.opened", "strategy.hold.ended"] == told
+        assert "a" == installation.rows(events, type="strategy.hold.opened")[0]["data"]["subcloud"]
+
+    def test_a_resume_of_the_strategy_leaves_it(self, installation: Installation) -> None:
+        """A resume ends the holds of the strategy and not those of single sites."""
+        applied(installation, "ab")
+        hold(installation, "a")
+        verb(installation, "pause")
+        verb(installation, "resume")
+
+        assert ["b"] == [row["subcloud_name"] for row in installation.rows(steps) if row["run_id"]]
+
+    def test_only_open_steps(self, installation: Installation) -> None:
+        """A site without a step is a 404; one whose step has ended is a 422 that says how."""
+        applied(installation, "a")
+        assert (404, "Step not found") == (
+            hold(installation, "x").status,
+            hold(installation, "x").detail,
+        )
+        (run_id,) = installation.queued()
+        take(installation, run_id)
+        end(installation, run_id, RunOutcome.FAILED)
+
+        refused = hold(installation, "a")
+
+        assert (422, "Unable to hold the step of 'a': it has ended as failed.") == (refused.status, refused.detail)
+
+    def test_a_delete_ends_it(self, installation: Installation) -> None:
+        """A site may be held before the strategy is applied; a delete ends its hold."""
+        installation.add_site("a")
+        installation.create()
+        assert 200 == hold(installation, "a").status
+
+        assert 200 == installation.verb("delete").status
+
+        assert [False] == [row["ended_at"] is None for row in installation.rows(holds)]
+
+
+class TestFirst:
+    def test_it_starts_next(self, installation: Installation) -> None:
+        """A site that is put first starts before all that have not started, the last one so put before the others."""
+        applied(installation, "abcd", rollout={"mode": "window"}, **{"max-parallel-subclouds": 1})
+        for name in ("c", "d"):
+            assert 200 == ask(installation, CommandType.STEP_FIRST, name).status
+        order = []
+        while installation.queued():
+            (run_id,) = installation.queued()
+            order.append(next(row["subcloud_name"] for row in installation.rows(steps) if row["run_id"] == run_id))
+            take(installation, run_id)
+            end(installation, run_id, RunOutcome.FAILED)
+
+        assert ["a", "d", "c", "b"] == order
+
+    def test_stages_have_no_order(self, installation: Installation) -> None:
+        """Outside of a sliding window no site is put first."""
+        applied(installation, "ab")
+
+        refused = ask(installation, CommandType.STEP_FIRST, "b")
+
+        assert 422 == refused.status
+        assert "its strategy goes by stages" in refused.detail
+
+
+class TestCancel:
+    def test_a_site_that_has_not_started(self, installation: Installation) -> None:
+        """A handed-out site, and one that waits for its stage, end in the transaction of the answer."""
+        applied(installation, "abc", **{"max-parallel-subclouds": 2})
+        for name in ("a", "c"):
+            answer = ask(installation, CommandType.STEP_CANCEL, name)
+            assert (200, False) == (answer.status, answer.body["already-ended"])
+
+        assert ["cancelled", None, "cancelled"] == [row["outcome"] for row in installation.rows(steps)]
+        assert ["aborted", "initial", "aborted"] == [row["state"] for row in installation.rows(steps)]
+        assert "applying" == state(installation)
+
+    def test_a_running_site_is_stopped(self, installation: Installation) -> None:
+        """A running site is marked for its worker and ends as cancelled; the others go on."""
+        applied(installation, "ab")
+        first, second = installation.queued()
+        take(installation, first)
+
+        ask(installation, CommandType.STEP_CANCEL, "a", **{"grace-s": 5})
+
+        assert [(first, 5.0)] == [
+            (row["id"], row["cancel_grace_s"]) for row in installation.rows(runs, cancel_requested=True)
+        ]
+        end(installation, first, RunOutcome.CANCELLED)
+        assert "cancelled" == installation.step("a")["outcome"]
+        assert [second] == installation.queued()
+
+    def test_a_step_that_has_ended(self, installation: Installation) -> None:
+        """A step that has ended stays as it is, and the answer says so."""
+        applied(installation, "ab")
+        first, _second = installation.queued()
+        take(installation, first)
+        end(installation, first, RunOutcome.FAILED)
+
+        answer = ask(installation, CommandType.STEP_CANCEL, "a")
+
+        assert (200, True, "failed") == (answer.status, answer.body["already-ended"], answer.body["state"])
+
+    def test_a_prestage_by_itself(self, installation: Installation) -> None:
+        """A prestage without a strategy is cancelled too; the subcloud shows what it showed before."""
+        installation.add_site("a")
+        assert 200 == installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="a").status
+        (run_id,) = installation.queued()
+        take(installation, run_id)
+
+        assert 200 == ask(installation, CommandType.STEP_CANCEL, "a").status
+        end(installation, run_id, RunOutcome.CANCELLED)
+
+        assert ("aborted", "cancelled") == (installation.step("a")["state"], installation.step("a")["outcome"])
+        assert installation.site("a")["prestage_status"] is None
