@@ -48,6 +48,7 @@ _RUN_COLUMNS: Final = (
     runs.c.outcome,
     runs.c.details.label("run_details"),
     runs.c.lease_until,
+    runs.c.cancel_requested,
 )
 _NO_RUN: Final = tuple(null().label(column.name) for column in _RUN_COLUMNS)
 _STEP_COLUMNS: Final = (
@@ -165,7 +166,8 @@ def _step_queries() -> Sequence[Select[Any]]:
 def _preparation_queries() -> Sequence[Select[Any]]:
     """Return the branches of the query of preparations: those of the strategy, and those of standalone steps.
 
-    Of the latter only those are read whose step waits: a preparation runs for no other step.
+    Of the latter only those are read whose step waits: a preparation runs for no other step. Those whose run has ended
+    are read whoever waits; one may be in two branches.
     """
     with_run = select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
     of_steps = steps.join(preparations, preparations.c.step_id == steps.c.id)
@@ -176,6 +178,7 @@ def _preparation_queries() -> Sequence[Select[Any]]:
         with_run.select_from(of_steps.outerjoin(runs, runs.c.id == preparations.c.run_id)).where(
             _STANDALONE, _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN
         ),
+        with_run.select_from(runs.join(preparations, preparations.c.run_id == runs.c.id)).where(_ended_run()),
     )
 
 
@@ -208,7 +211,13 @@ _ALL_PREPARATIONS: Final = (
         .outerjoin(strategies, strategies.c.id == preparations.c.strategy_id)
         .outerjoin(steps, steps.c.id == preparations.c.step_id)
     )
-    .where(or_(strategies.c.state.in_(MOVING_STRATEGIES), and_(steps.c.id.is_not(None), _IS_OPEN)))
+    .where(
+        or_(
+            strategies.c.state.in_(MOVING_STRATEGIES),
+            and_(steps.c.id.is_not(None), _IS_OPEN),
+            preparations.c.state == PreparationState.RUNNING,
+        )
+    )
     .order_by(preparations.c.id)
 )
 
@@ -285,8 +294,9 @@ def load_all_open(connection: Connection) -> Snapshot:
 
 
 def _load_preparations(connection: Connection, wanted: Mapping[str, Any]) -> tuple[PreparationView, ...]:
-    rows = connection.execute(_PREPARATIONS, {"moving_strategy": wanted["moving_strategy"]})
-    return tuple(sorted((_preparation(row) for row in rows), key=_id))
+    asked = {name: wanted[name] for name in ("moving_strategy", "now", "latest_lease")}
+    found = {row.id: _preparation(row) for row in connection.execute(_PREPARATIONS, asked)}
+    return tuple(sorted(found.values(), key=_id))
 
 
 def _id(view: StepView | PreparationView) -> int:
@@ -304,6 +314,7 @@ def _run(row: AnyRow) -> RunView | None:
         outcome=row.outcome,
         details=row.run_details,
         lease_until=row.lease_until,
+        cancel_requested=bool(row.cancel_requested),
     )
 
 

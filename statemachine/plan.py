@@ -36,7 +36,7 @@ from statemachine.states import (
     StrategyState,
 )
 from statemachine.step_details import lost_too_often
-from statemachine.step_moves import StepMoves, next_attempt
+from statemachine.step_moves import CUT_SHORT, StepMoves, next_attempt
 from statemachine.strategy_moves import StrategyMoves
 
 
@@ -126,7 +126,7 @@ def _preparation_actions(preparation: PreparationView, context: _PlanningContext
         return
     if run.state != RunState.FINISHED:
         yield from _run_upkeep(run, context)
-    elif (attempt := next_attempt(run, context.limits)) is not None:
+    elif (attempt := next_attempt(run, context.limits)) is not None and not run.cancel_requested:
         yield RetryPreparation(
             preparation_id=preparation.id,
             phase=context.machine.phases[run.phase].state,
@@ -141,7 +141,7 @@ def _end_preparation(preparation: PreparationView, run: RunView) -> EndPreparati
     state, details = PreparationState.FAILED, run.details
     if run.outcome == RunOutcome.SUCCEEDED:
         state, details = PreparationState.COMPLETE, ""
-    elif run.outcome == RunOutcome.CANCELLED:
+    elif run.outcome in CUT_SHORT and (run.cancel_requested or run.outcome == RunOutcome.CANCELLED):
         state = PreparationState.VOID
     elif run.outcome == RunOutcome.LOST:
         details = lost_too_often(run.attempt)

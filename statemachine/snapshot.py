@@ -30,6 +30,8 @@ class RunView:
     details: str = ""
     # End of its worker's lease; None unless running.
     lease_until: float | None = None
+    # Whether it is marked to be stopped.
+    cancel_requested: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +191,8 @@ class Snapshot:
     strategy: StrategyView | None
     # Open steps of the active strategy and standalone ones, in id order.
     steps: tuple[StepView, ...]
-    # Preparations of those steps, and those whose run has ended and is not consumed.
+    # Preparations of those steps, and all whose run has ended, or lost its lease, and is not consumed. A cancel ends steps
+    # while their preparation is being stopped, so some belong to a strategy that has ended.
     preparations: tuple[PreparationView, ...]
     # Open holds of the active strategy.
     holds: tuple[HoldView, ...] = ()

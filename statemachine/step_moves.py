@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from statemachine.actions import MoveStep
 from statemachine.admission import HoldCoverage
@@ -19,8 +20,8 @@ from statemachine.step_details import (
     unmanaged,
 )
 
-# Outcomes of a run after which a step that is to be cancelled does not go on.
-_CUT_SHORT = frozenset({RunOutcome.CANCELLED, RunOutcome.LOST, RunOutcome.DRAINED})
+# Outcomes of a run after which what is to be cancelled does not go on.
+CUT_SHORT: Final = frozenset({RunOutcome.CANCELLED, RunOutcome.LOST, RunOutcome.DRAINED})
 
 
 def next_attempt(run: RunView, limits: PlanLimits) -> int | None:
@@ -65,7 +66,7 @@ class StepMoves:
             return self.cancel(step, run) if step.cancel_requested and has_more else self.advance(step, phase, run)
         if run.outcome == RunOutcome.SKIPPED and kind.may_skip and phase == kind.phases[0]:
             return self._end(step, run, "skip", StepOutcome.SKIPPED, shorten(run.details))
-        if run.outcome == RunOutcome.CANCELLED or (step.cancel_requested and run.outcome in _CUT_SHORT):
+        if run.outcome == RunOutcome.CANCELLED or (step.cancel_requested and run.outcome in CUT_SHORT):
             return self.cancel(step, run)
         attempt = next_attempt(run, self.limits)
         if attempt is not None:

@@ -167,6 +167,7 @@ class CoordinatorSide(Rows):
             step
             for step in self.steps
             if step.open
+            and not step.cancel_by
             and step.state == StepState.PREPARE
             and (step.look().owner, step.from_version) == (owner, from_version)
         ]
@@ -175,6 +176,7 @@ class CoordinatorSide(Rows):
 
     def _retry_preparation(self, action: RetryPreparation) -> None:
         one = self._consumed(action.preparation_id, action.consumed_run_id)
+        assert not self.runs[action.consumed_run_id].cancel, "a preparation goes on that was cancelled"
         one.run = self._dispatch(one, action.phase, action.attempt)
         one.view = None
 
@@ -259,6 +261,7 @@ class CoordinatorSide(Rows):
         for one in self.preparations:
             if one.owner[0] == strategy.id and one.run is not None:
                 one.run.cancel = True
+                one.run.changed()
 
     def mark(self, step: Step, caller: str) -> None:
         """Mark a step and its run to be stopped."""
@@ -266,6 +269,7 @@ class CoordinatorSide(Rows):
         step.view = None
         if step.run is not None:
             step.run.cancel = True
+            step.run.changed()
 
     def _dispatch(self, target: Step | Preparation, phase: str, attempt: int) -> Run:
         same = [run for run in target.history if run.phase == phase]

@@ -125,6 +125,7 @@ class Fleet(WorkerSide):
             for preparation in self.preparations:
                 if (preparation.owner, preparation.from_version) == key and preparation.run is not None:
                     preparation.run.cancel = True
+                    preparation.run.changed()
 
     def _open_steps_of(self, place: int) -> list[Step]:
         subcloud = self.subclouds[place]

@@ -64,6 +64,7 @@ class Run:
                 outcome=self.outcome,
                 details="it broke",
                 lease_until=self.lease_until,
+                cancel_requested=self.cancel,
             )
         return self.view
 

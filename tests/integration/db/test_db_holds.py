@@ -201,3 +201,25 @@ def test_two_sites_that_end_at_once(installation: InstallationRows) -> None:
 
     assert ["aborted", "aborted"] == installation.states()
     assert installation.strategy_state() == "aborted"
+
+
+@pytest.mark.parametrize("outcome", [RunOutcome.CANCELLED, RunOutcome.LOST])
+def test_preparation_of_a_step_that_has_ended(installation: InstallationRows, outcome: RunOutcome) -> None:
+    """The preparation of a cancelled site that prestaged alone ends with its run, which is not tried again."""
+    step_id = installation.add_standalone(1)
+    installation.coordinate()
+    installation.work(*installation.queued())
+    (run_id,) = installation.queued()
+    assert installation.claim(run_id)
+    work = UnitOfWork(installation.connection, AT)
+    request_cancel(work, steps.c.id == step_id, by="alice")
+    work.finish()
+    installation.coordinate()
+    assert ["aborted"] == installation.states()
+
+    assert installation.finish(run_id, outcome)
+    installation.coordinate()
+
+    assert ["void"] == [one.state for one in installation.preparations()]
+    assert ([], []) == (installation.queued(), installation.running())
+    assert installation.run(run_id).consumed

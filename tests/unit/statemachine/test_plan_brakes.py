@@ -165,12 +165,28 @@ class TestCancel:
         assert isinstance(move, MoveStep)
         assert (StepOutcome.CANCELLED, "cancelled in prestaging-packages") == (move.outcome, move.details)
 
-    def test_preparation(self) -> None:
-        """A preparation whose run was stopped on request is void: a step that needs it has it made once more."""
-        run = finished("prestage-prepare", "cancelled", details="stopped")
+    @pytest.mark.parametrize(("outcome", "marked"), [("cancelled", False), ("lost", True), ("drained", True)])
+    def test_preparation(self, outcome: str, marked: bool) -> None:
+        """A preparation that was stopped on request is void: it is made once more when a step needs it."""
+        run = replace(finished("prestage-prepare", outcome, details="stopped"), cancel_requested=marked)
 
-        expected = EndPreparation(preparation_id=31, state=PreparationState.VOID, details="stopped", consumed_run_id=21)
-        assert [expected] == decide(preparations=(replace(PREPARATION, run=run),))
+        (end,) = decide(preparations=(replace(PREPARATION, run=run),))
+
+        assert isinstance(end, EndPreparation)
+        assert end.state == PreparationState.VOID
+
+    @pytest.mark.parametrize(
+        ("outcome", "expected"),
+        [("succeeded", PreparationState.COMPLETE), ("failed", PreparationState.FAILED)],
+    )
+    def test_preparation_that_ended_by_itself(self, outcome: str, expected: PreparationState) -> None:
+        """A preparation that came to its end before it was stopped counts."""
+        run = replace(finished("prestage-prepare", outcome), cancel_requested=True)
+
+        (end,) = decide(preparations=(replace(PREPARATION, run=run),))
+
+        assert isinstance(end, EndPreparation)
+        assert expected == end.state
 
     def test_strategy(self) -> None:
         """A cancel of the strategy marks what has started, after the other steps are aborted."""
