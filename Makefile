@@ -53,6 +53,7 @@ bench: ## Measure a fleet of many sites on this machine
 	@.venv/bin/python -m tests.bench.commands
 	@.venv/bin/python -m tests.bench.passes
 	@.venv/bin/python -m tests.bench.idle
+	@.venv/bin/python -m tests.bench.reads
 
 soak: ## Follow the stream of events with many listeners who come back at random
 	@bin/setup dev

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -13,6 +14,9 @@ from sqlalchemy import Connection
 from api.context import SERVICES
 from messages.requests.queries import PageQuery
 
+# Items of a list that are encoded in one call; they take some tenths of a millisecond.
+_PORTION: Final = 32
+
 
 def encode(value: Any) -> bytes:
     """Return a value as JSON."""
@@ -20,11 +24,13 @@ def encode(value: Any) -> bytes:
 
 
 def encode_list(key: str, items: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return `{key: [items]}` as JSON, item by item.
+    """Return `{key: [items]}` as JSON, a few items at a time.
 
     One call for thousands of items would hold Python's lock, and with it the event loop, for tens of milliseconds.
     """
-    return b"{%s: [%s]}" % (encode(key), b", ".join(encode(item) for item in items))
+    rest = iter(items)
+    portions = iter(lambda: list(islice(rest, _PORTION)), [])
+    return b"{%s: [%s]}" % (encode(key), b", ".join(encode(portion)[1:-1] for portion in portions))
 
 
 def encode_page(request: web.Request, key: str, items: list[bytes], *, last: int | None, page: PageQuery) -> bytes:

@@ -8,15 +8,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, DateTime, Select, func, or_, select, type_coerce
 
 from db.schema import events, steps, strategies, strategy_is_active, subcloud_groups, subclouds
 from messages.event_types import RESTORED
 from statemachine.states import types_with
 
 Row = Mapping[str, Any]
+
+# Columns of a step as callers see it. Moments as they are stored, in UTC: a thousand zones cost more than the query.
+_MOMENTS: Final = ("started_at", "finished_at", "created_at", "updated_at")
+_SHOWN_OF_STEP: Final = (
+    *(steps.c[name] for name in ("id", "subcloud_name", "stage", "state", "details")),
+    *(type_coerce(steps.c[name], DateTime()).label(name) for name in _MOMENTS),
+)
 
 
 def active_strategy(connection: Connection) -> Row | None:
@@ -31,12 +38,15 @@ def active_steps(connection: Connection) -> list[Row]:
 
 def active_step(connection: Connection, name: str) -> Row | None:
     """Return the step of the subcloud called `name` in the active strategy; an id is not accepted."""
-    return _first(connection, _active_steps().where(steps.c.subcloud_name == name))
+    # Names of steps have no index; of a subcloud that was removed only the step has the name.
+    called = select(subclouds.c.id).where(subclouds.c.name == name).scalar_subquery()
+    found = _first(connection, _active_steps().where(steps.c.subcloud_id == called))
+    return found or _first(connection, _active_steps().where(steps.c.subcloud_name == name))
 
 
 def _active_steps() -> Select[Any]:
     active = steps.join(strategies, steps.c.strategy_id == strategies.c.id)
-    return select(steps).select_from(active).where(strategy_is_active)
+    return select(*_SHOWN_OF_STEP).select_from(active).where(strategy_is_active)
 
 
 def all_subclouds(connection: Connection) -> list[Row]:

@@ -44,10 +44,10 @@ def moment(value: datetime, spelling: Spelling) -> str: ...
 @overload
 def moment(value: datetime | None, spelling: Spelling) -> str | None: ...
 def moment(value: datetime | None, spelling: Spelling) -> str | None:
-    """Return a UTC moment in one of upstream's two spellings, without a zone; None stays None."""
+    """Return a moment in one of upstream's two spellings, without a zone; it is in UTC or has none. None stays None."""
     if value is None:
         return None
-    naive = value.replace(tzinfo=None)
+    naive = value if value.tzinfo is None else value.replace(tzinfo=None)
     if spelling == "message":
         return naive.isoformat(timespec="microseconds")
     return naive.isoformat(sep=" ")

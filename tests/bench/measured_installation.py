@@ -94,17 +94,16 @@ class MeasuredInstallation:
 
     def run_strategy(self, width: int) -> StrategyCost:
         """Prestage all sites, `width` at once, and forget the strategy."""
-        created = {"type": "prestage", "subcloud-apply-type": "parallel", "max-parallel-subclouds": width}
-        self._ask("POST", _STRATEGY, created | {"sysadmin_password": _PASSWORD})
+        self.create_strategy(width)
         before, began = self._cpu_s(), time()
-        self._ask("POST", f"{_STRATEGY}/actions", {"action": "apply"})
+        self.ask("POST", f"{_STRATEGY}/actions", {"action": "apply"})
         finished_at = wait_for(self._finished_at, _PATIENCE_S, self._api.tail)
         after = self._cpu_s()
         with self.database.read() as connection:
             newest = select(func.max(strategies.c.id)).scalar_subquery()
             done = select(func.count()).where(steps.c.strategy_id == newest, steps.c.state == "complete")
             sites = connection.execute(done).scalar_one()
-        self._ask("DELETE", _STRATEGY, None)
+        self.ask("DELETE", _STRATEGY, None)
         return StrategyCost(
             sites=sites,
             width=width,
@@ -112,14 +111,25 @@ class MeasuredInstallation:
             cpu_s={name: after[name] - before[name] for name in after},
         )
 
+    def create_strategy(self, width: int) -> None:
+        """Create a strategy of all sites, `width` at once."""
+        created = {"type": "prestage", "subcloud-apply-type": "parallel", "max-parallel-subclouds": width}
+        self.ask("POST", _STRATEGY, created | {"sysadmin_password": _PASSWORD})
+
     def journal(self) -> list[PlaybookTimes]:
         """Return all playbooks that have ended, in the order of their ends."""
         return read_journal(self._playbooks)
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> None:
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Send a request to the API and return its answer.
+
+        Raises:
+            SystemExit: It was refused.
+        """
         status, answer = self._api.ask(method, path, body)
         if status != 200:
             raise SystemExit(f"{method} {path} was answered {status}: {answer}")
+        return answer
 
     def _finished_at(self) -> datetime | None:
         newest = select(strategies.c.state, strategies.c.finished_at).order_by(strategies.c.id.desc()).limit(1)
@@ -128,6 +138,10 @@ class MeasuredInstallation:
         if state not in ("applying", "complete"):
             raise SystemExit(f"the strategy is {state}")
         return finished_at if state == "complete" else None
+
+    def api_cpu_s(self) -> float:
+        """Return user and system time of the process with the API."""
+        return _cpu_of_tree(self._processes["api"])
 
     def _cpu_s(self) -> dict[str, float]:
         return {name: _cpu_of_tree(process) for name, process in self._processes.items()}
