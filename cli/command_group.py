@@ -1,22 +1,33 @@
 """Groups of commands that import a command when it is run or explained, and no other.
 
-The list of a group's commands, with a summary of each, comes from a table, so that `prestager --help` reads none of
-them.
+The list of a group's commands, with a summary of each, comes from a table, and the help of a command from a file that
+is made from the commands: neither imports one of them.
 """
 
 from __future__ import annotations
 
 import gc
+import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+# Package of the commands whose help is stored.
+_STORED: Final = "cli."
+HELP_FILE: Final = Path(__file__).with_name("help_texts.json")
+# Characters in a line of a help at most, and how many a terminal has beside them.
+HELP_WIDTH: Final = 78
+HELP_MARGIN: Final = 2
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,20 @@ class GroupPlace:
 
 
 class LazyCommand(TyperCommand):
-    """Stands for a command in the list of its group."""
+    """Stands for a command in the list of its group, and prints its stored help."""
 
     def __init__(self, name: str, place: CommandPlace) -> None:
         super().__init__(name=name, short_help=place.summary, callback=None, rich_markup_mode=None)
         self._place = place
+
+    @property
+    def has_stored_help(self) -> bool:
+        """Whether its help is stored: commands of the client load little, and show theirs themselves."""
+        return self._place.place.startswith(_STORED)
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the stored help of the command."""
+        return stored_help()[ctx.command_path]
 
     def load(self) -> Any:
         """Import the command and return it, with its parameters."""
@@ -81,9 +101,24 @@ class LazyGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return name, command and remaining arguments; the command is imported now."""
+        """Return name, command and remaining arguments; the command is imported now, unless its help is stored."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+        if not isinstance(command, LazyCommand) or _is_stored(f"{ctx.command_path} {name}", rest):
+            return name, command, rest
+        return name, command.load(), rest
+
+
+def _is_stored(path: str, arguments: list[str]) -> bool:
+    """Return whether the arguments ask for a help that is stored, on a terminal for which its lines are broken."""
+    is_wide = shutil.get_terminal_size().columns - HELP_MARGIN >= HELP_WIDTH
+    return arguments == ["--help"] and is_wide and path in stored_help()
+
+
+@cache
+def stored_help() -> Mapping[str, str]:
+    """Return the help of each command by its path, such as `prestager db upgrade`; `make documents` writes it."""
+    texts: dict[str, str] = json.loads(HELP_FILE.read_text(encoding="utf-8")) if HELP_FILE.exists() else {}
+    return texts
 
 
 def _command(name: str, place: CommandPlace | GroupPlace) -> Any:

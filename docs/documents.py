@@ -11,6 +11,7 @@ from typing import Final
 
 from apidocs.asyncapi.assembly import document_text as asyncapi_text
 from apidocs.openapi.assembly import document_text as openapi_text
+from docs.help_texts import help_texts
 from docs.settings_page import settings_text
 
 _DOCS: Final = Path(__file__).parent
@@ -20,6 +21,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "openapi.json": openapi_text,
     "asyncapi.json": asyncapi_text,
     "settings.md": settings_text,
+    "../cli/help_texts.json": help_texts,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,9 +124,12 @@ def test_summary(place: CommandPlace) -> None:
     assert " ".join(documentation.split()).startswith(place.summary)
 
 
-@pytest.mark.parametrize("arguments", [(), *((name,) for name, one in COMMANDS.items() if isinstance(one, GroupPlace))])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("workers",), ("db", "upgrade"), *((name,) for name, one in COMMANDS.items() if isinstance(one, GroupPlace))],
+)
 def test_help_imports_no_library(arguments: tuple[str, ...]) -> None:
-    """The help of `prestager` and of each group imports no large library of the service."""
+    """The help of `prestager`, of each group and of a command imports no large library of the service."""
     program = (
         "import sys; from cli.main import main\n"
         "try: main()\n"
@@ -137,3 +141,19 @@ def test_help_imports_no_library(arguments: tuple[str, ...]) -> None:
     )
 
     assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+def test_help_on_a_narrow_terminal() -> None:
+    """The lines of a command's help are as long as the terminal is wide, at most 78 characters."""
+    lengths = []
+    for columns in ("60", "200"):
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", "db", "restored", "--help"],
+            env={"COLUMNS": columns, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        lengths.append(max(map(len, done.stdout.splitlines())))
+
+    assert lengths[0] <= 58 < lengths[1] <= 78
