@@ -11,7 +11,7 @@ import pwd
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -103,12 +103,15 @@ class AnsibleInstallation:
 
         pipelining: Whether modules go to sites through the SSH connection, without a file there. None: as `config`
             says; where that says nothing, forked runs do so where a trial succeeds, and others do not.
+
+        niceness: At which the processes of runs are started, unless this process has a greater one (see nice(2)).
     """
 
     program: Path = _OUR_PROGRAM
     collections: tuple[Path, ...] = ()
     config: Path = _OUR_CONFIG
     pipelining: bool | None = None
+    niceness: int = field(default=0, repr=False)
 
     @property
     def is_of_this_program(self) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings
 from sqlalchemy.engine import URL
 
 from service.setting_types import (
@@ -20,6 +19,7 @@ from service.setting_types import (
     check_broker_url,
     check_database_url,
 )
+from service.setting_variables import VariableSettings
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ def _content(file: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
 
 
-class ConnectionSettings(BaseSettings):
+class ConnectionSettings(VariableSettings):
     """Settings of database, broker, API, keys and callers."""
 
     data_dir: TextPath = Field(Path("/var/lib/prestager"), description="Where the embedded database and keys are kept.")

@@ -41,7 +41,7 @@ def machine_id() -> str:
 def ansible_installation(settings: Settings) -> AnsibleInstallation:
     """Return the Ansible that runs playbooks. Nothing of it need be there."""
     # Not resolved: the program of a virtual environment finds the environment by the path that it is run by.
-    ours = AnsibleInstallation(collections=settings.collection_paths)
+    ours = AnsibleInstallation(collections=settings.collection_paths, niceness=settings.worker_nice)
     return replace(
         ours,
         program=settings.ansible.absolute() if settings.ansible else ours.program,

@@ -138,7 +138,7 @@ def holds_secrets(file: Path) -> bool:
 
 
 def _config_file_fault() -> str | None:
-    # The settings library takes a file that is missing for an empty one.
+    # Told here with the name of the variable, and before anything else of the settings is looked at.
     file = config_file()
     if file is None:
         return None

@@ -18,6 +18,7 @@ import structlog
 from db.tokens import TokenStore
 from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
+from runner.processes import yield_cores
 from service.authentication import build_authenticator
 from service.database import only_instance
 from service.errors import StartError
@@ -50,6 +51,8 @@ def serve(
         StartError: It cannot start; nothing was changed but the schema.
     """
     raise_descriptor_limit()
+    if roles == {ProcessRole.WORKER}:
+        yield_cores(0, settings.worker_nice)
     # Parts of one installation may share the directory; what does everything must be alone in it.
     with only_instance(settings.data_dir) if roles == ALL_ROLES else nullcontext():
         process = build(settings, roles, runner_factory)

@@ -5,14 +5,12 @@ Read once at the start by `service.load_settings`; nothing else looks at the env
 
 from __future__ import annotations
 
-import os
 import socket
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from service.connection_settings import ConnectionSettings
 from service.setting_types import (
@@ -33,7 +31,8 @@ CONFIG_FILE_VARIABLE: Final = "PRESTAGER_CONFIG"
 class Settings(SiteSettings, ConnectionSettings):
     """Everything an operator can set. A variable of the environment wins over the file."""
 
-    model_config = SettingsConfigDict(env_prefix="PRESTAGER_", extra="forbid", env_ignore_empty=True)
+    PREFIX: ClassVar[str] = "PRESTAGER_"
+    FILE_VARIABLE: ClassVar[str] = CONFIG_FILE_VARIABLE
 
     audit_days: int = Field(365, ge=1, description="Days for which the audit is kept.")
     retention_days: int = Field(
@@ -79,21 +78,6 @@ class Settings(SiteSettings, ConnectionSettings):
         "auto", description="Format of the log; auto: text on a terminal, else json."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log level.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments, then the environment, then the TOML file that PRESTAGER_CONFIG names."""
-        del dotenv_settings, file_secret_settings
-        file = os.environ.get(CONFIG_FILE_VARIABLE)
-        sources = (init_settings, env_settings)
-        return (*sources, TomlConfigSettingsSource(settings_cls, Path(file))) if file else sources
 
     @property
     def webhook_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

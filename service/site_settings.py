@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
 
 from messages.queues import WORKER_QUEUES
 from runner.capacity import default_slots
@@ -20,12 +19,13 @@ from service.setting_types import (
     names,
     paths,
 )
+from service.setting_variables import VariableSettings
 from statemachine.host_keys import HostKeyPolicy
 
 _OUR_PLAYBOOKS: Final = Path(__file__).parents[1] / "playbooks"
 
 
-class SiteSettings(BaseSettings):
+class SiteSettings(VariableSettings):
     """Settings of what is staged, of sites and the system controller, and of runs."""
 
     release: Release | None = Field(
@@ -108,6 +108,13 @@ class SiteSettings(BaseSettings):
     host_keys: HostKeyPolicy = Field(
         HostKeyPolicy.ACCEPT_NEW,
         description="SSH host keys of sites: accept-new records the first, strict takes given ones only, ignore none.",
+    )
+    worker_nice: int = Field(
+        10,
+        ge=0,
+        le=19,
+        description="Niceness of playbooks and of a worker's own process, so that the API and the coordinator beside"
+        " them answer under load; in a process with other roles (`prestager up`) that of playbooks alone.",
     )
     slots: int = Field(default_factory=default_slots, ge=1, le=1000, description="Playbooks at once in one worker.")
     worker_queues: QueueList = Field(

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from runner.errors import TemplateError
 from runner.preload.template import REQUEST_LIMIT_BYTES
+from runner.processes import yield_cores
 
 _IMPORT_ROOT: Final = Path(__file__).resolve().parents[2]
 # Longest time that loading Ansible may take on a busy machine, in seconds.
@@ -69,10 +70,11 @@ class ForkedProcess:
 class Template:
     """One template process. It ends when `close` is called and each of its children has ended."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], niceness: int = 0) -> None:
         self.forks = 0
         self._arguments = arguments
         self._environment = environment
+        self._niceness = niceness
         self._children: dict[int, ForkedProcess] = {}
         self._waiting: deque[asyncio.Future[ForkedProcess]] = deque()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -112,6 +114,7 @@ class Template:
             theirs.close()
         asyncio.get_running_loop().add_reader(self._control, self._read)
         self._watch_end(self._process)
+        yield_cores(self._process.pid, self._niceness)
         try:
             async with asyncio.timeout(_LOAD_S):
                 await self._ready

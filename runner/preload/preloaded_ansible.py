@@ -119,7 +119,7 @@ class PreloadedAnsible:
         try:
             place.create()
             self._places.append(place)
-            template = Template(self._arguments(place), self._environment(place))
+            template = Template(self._arguments(place), self._environment(place), self._ansible.niceness)
             self._templates.append(template)
             await template.start()
         except (OSError, TemplateError) as error:

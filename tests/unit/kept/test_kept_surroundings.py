@@ -97,6 +97,7 @@ SETTINGS = [
     "webhook_allow_networks",
     "webhook_give_up_days",
     "worker_name",
+    "worker_nice",
     "ready_file",
     "monitor_listen",
     "tracing",
@@ -288,7 +289,7 @@ def test_the_module_of_dramatiqs_command() -> None:
 def test_settings() -> None:
     """A setting keeps its name, and its variable is PRESTAGER_ and the name in upper case."""
     assert set(SETTINGS) <= set(Settings.model_fields)
-    assert Settings.model_config["env_prefix"] == "PRESTAGER_"
+    assert Settings.PREFIX == "PRESTAGER_"
 
 
 def test_subcommands() -> None:

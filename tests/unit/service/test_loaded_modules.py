@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 import pytest
@@ -38,7 +38,7 @@ _NOT_LOADED: Final[Mapping[str, frozenset[str]]] = {
     "api": frozenset(
         {
             *("actors.coordinator.coordinator", "actors.worker.worker", "runner.supervisor", "statemachine.plan"),
-            *("transitions", "webhooks.sender"),
+            "webhooks.sender",
         }
     ),
     "coordinator": frozenset({"actors.worker.worker", "aiohttp", "api.app", "apidocs", "runner.supervisor"}),
@@ -46,33 +46,53 @@ _NOT_LOADED: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-@pytest.mark.parametrize("role", _NOT_LOADED)
-def test_a_process_loads_what_its_role_uses(role: str, tmp_path: Path) -> None:
-    """A process at rest has loaded no library, and no module of another role, that it does not use."""
-    place_migrated(tmp_path / "prestager.db")
+@dataclass(frozen=True)
+class ProcessAtRest:
+    """A process of a role: its niceness once it was ready, and the modules that it had loaded at its end."""
+
+    role: str
+    niceness: int
+    loaded: frozenset[str]
+
+
+@pytest.fixture(scope="module", params=_NOT_LOADED)
+def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ProcessAtRest:
+    """Give what was seen of a process that has done nothing but start and stop."""
+    role, directory = request.param, tmp_path_factory.mktemp(request.param)
+    place_migrated(directory / "prestager.db")
     environment = {
         "PATH": os.environ["PATH"],
-        "PRESTAGER_DATA_DIR": str(tmp_path),
+        "PRESTAGER_DATA_DIR": str(directory),
         "PRESTAGER_LISTEN": f"{HOST}:{free_port()}",
         "PRESTAGER_PRELOAD": "false",
         "PRESTAGER_RELEASE": "23.09",
         "PRESTAGER_WORKER_NAME": f"loaded-{role}-{os.getpid()}",
+        "PRESTAGER_WORKER_NICE": str(os.nice(0) + 3),
     }
     if role != "up":
         # A broker that is away is waited for.
         environment["PRESTAGER_BROKER_URL"] = f"amqp://{HOST}:{free_port()}/"
-    log = tmp_path / "log"
+    log = directory / "log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, role], env=environment, stdout=subprocess.PIPE, stderr=sink, text=True
         )
     try:
         wait_for(lambda: "service.ready" in log.read_text(), story=log.read_text)
-        process.send_signal(signal.SIGTERM)
-        printed, _ = process.communicate(timeout=60)
+        niceness = os.getpriority(os.PRIO_PROCESS, started.pid) - os.nice(0)
+        started.send_signal(signal.SIGTERM)
+        printed, _ = started.communicate(timeout=60)
     finally:
-        process.kill()
-    loaded = set(printed.rpartition("loaded:")[2].split())
+        started.kill()
+    return ProcessAtRest(role, niceness, frozenset(printed.rpartition("loaded:")[2].split()))
 
-    assert "service.process" in loaded
-    assert set() == loaded & (_NEVER | _NOT_LOADED[role])
+
+def test_a_process_loads_what_its_role_uses(process: ProcessAtRest) -> None:
+    """A process at rest has loaded no library, and no module of another role, that it does not use."""
+    assert "service.process" in process.loaded
+    assert set() == process.loaded & (_NEVER | _NOT_LOADED[process.role])
+
+
+def test_a_worker_leaves_the_cores_to_others(process: ProcessAtRest) -> None:
+    """A process that is a worker alone runs at PRESTAGER_WORKER_NICE, one with another role as it was started."""
+    assert (3 if process.role == "worker" else 0) == process.niceness
