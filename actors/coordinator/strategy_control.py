@@ -20,7 +20,7 @@ from messages.requests.rollout import conflict, merge_options
 from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest, StrategyUpdate
 from messages.schemas import ResumedStrategy, Strategy
 from messages.serializers import strategy_resource
-from statemachine.rollout import HoldKind, HoldScope, RolloutMode
+from statemachine.rollout import HoldKind, HoldScope, OnBudget, RolloutMode
 from statemachine.states import PreparationState, StepState, StrategyState
 
 
@@ -72,6 +72,7 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
     limit = strategy["max_failures"]
     failed = _failed(context, strategy)
     if allowed is not None:
+        _refuse_stopped(strategy, "resume", failed)
         options = {**strategy["rollout"], "max-failures": failed + allowed}
         context.notes.append(f"max-failures is {failed + allowed} now.")
         return _write(
@@ -83,6 +84,16 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
             " Give allow-failures, or raise rollout.max-failures."
         )
     return strategy
+
+
+def _refuse_stopped(strategy: RowMapping, verb: str, failed: int) -> None:
+    """Refuse to move the limit of a strategy that failures have stopped: it ends when what has begun has ended."""
+    limit = 0 if strategy["stop_on_failure"] else strategy["max_failures"]
+    stops = strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP
+    if stops and limit is not None and failed > limit:
+        raise unprocessable(
+            f"Unable to {verb} strategy of type '{strategy['type']}': {failed} failed, which has stopped it for good."
+        )
 
 
 def _failed(context: CommandContext, strategy: RowMapping) -> int:
@@ -180,6 +191,8 @@ def _changed_options(context: CommandContext, strategy: RowMapping, given: Mappi
     if excluding is not None:
         raise unprocessable(f"Unable to update strategy of type '{strategy['type']}': {excluding}.")
     values: dict[str, Any] = {"rollout": options}
+    if not given.keys().isdisjoint({"max-failures", "on-budget"}):
+        _refuse_stopped(strategy, "update", _failed(context, strategy))
     if "max-failures" in given:
         count = select(func.count()).where(steps.c.strategy_id == strategy["id"])
         budget = budget_as_count(options, context.connection.execute(count).scalar_one())

@@ -97,7 +97,7 @@ class StrategyRequest(Request):
         False, validate_default=True, description="The prestage is for a software deploy. Excludes `for_install`."
     )
 
-    rollout: Rollout = Field(None, description="How the strategy is limited; docs/rollout.md has every option.")
+    rollout: Rollout = Field(None, description="How the strategy is limited; docs/holds.md has every option.")
 
     @property
     def group(self) -> str | None:

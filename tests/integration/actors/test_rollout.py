@@ -113,6 +113,20 @@ class TestBudget:
         verb(installation, "update", rollout={"max-failures": None})
         assert "max-failures" not in installation.rows(strategies)[0]["rollout"]
 
+    def test_a_stop_is_for_good(self, installation: Installation) -> None:
+        """The limit of a strategy that failures have stopped cannot be moved; what has begun goes to its end."""
+        applied(installation, "abc", rollout={"max-failures": 0, "on-budget": "stop"})
+        first, second, _third = installation.queued()
+        take(installation, second)
+        take(installation, first)
+        end(installation, first, RunOutcome.FAILED)
+
+        raised = verb(installation, "update", rollout={"max-failures": 2})
+        allowed = verb(installation, "resume", **{"allow-failures": 2})
+
+        assert (422, 422) == (raised.status, allowed.status)
+        assert "stopped it for good" in raised.detail
+
     def test_a_failed_preparation_pauses(self, installation: Installation) -> None:
         """With `on-prepare-failure: pause` a wrong feed costs no site: a resume makes one more preparation."""
         applied(installation, "a", rollout={"on-prepare-failure": "pause"})
