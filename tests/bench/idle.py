@@ -60,11 +60,10 @@ def _memory() -> Iterable[Goal]:
         api.prepare()
         parts = InstallationProcesses(directory=directory, api=api)
         stack.callback(parts.end)
-        pids = {name: parts.part(name, name).pid for name in ("coordinator", "worker")}
-        api.start("api")
+        pids = {name: parts.part(name, name).pid for name in ("api", "coordinator", "worker")}
         for path in _READS:
             api.get(path)
-        memory = _at_rest({"api": api.pid, **pids})
+        memory = _at_rest(pids)
     shown = ", ".join(f"{name} {megabytes:.1f}" for name, megabytes in memory.items())
     _console.print(f"       MB of PSS: {shown}")
     preload = memory.pop(_PRELOAD)
