@@ -191,8 +191,8 @@ class Snapshot:
     strategy: StrategyView | None
     # Open steps of the active strategy and standalone ones, in id order.
     steps: tuple[StepView, ...]
-    # Preparations of those steps, and all with a run that is not consumed and has ended or lost its lease. A cancel ends
-    # steps while their preparation is being stopped, so some belong to a strategy that has ended.
+    # Preparations of those steps, and all with a run that is not consumed and has ended or lost its lease. A cancel
+    # ends steps while their preparation is being stopped, so some belong to a strategy that has ended.
     preparations: tuple[PreparationView, ...]
     # Open holds of the active strategy.
     holds: tuple[HoldView, ...] = ()
