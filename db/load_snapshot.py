@@ -167,7 +167,7 @@ def _preparation_queries() -> Sequence[Select[Any]]:
     """Return the branches of the query of preparations: those of the strategy, and those of standalone steps.
 
     Of the latter only those are read whose step waits: a preparation runs for no other step. Those whose run has ended
-    are read whoever waits; one may be in two branches.
+    are read without a waiting step too, so that one may be in two branches.
     """
     with_run = select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
     of_steps = steps.join(preparations, preparations.c.step_id == steps.c.id)
