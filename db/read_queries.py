@@ -21,7 +21,8 @@ Row = Mapping[str, Any]
 # Columns of a step as callers see it. Moments as they are stored, in UTC: a thousand zones cost more than the query.
 _MOMENTS: Final = ("started_at", "finished_at", "created_at", "updated_at")
 _SHOWN_OF_STEP: Final = (
-    *(steps.c[name] for name in ("id", "subcloud_name", "stage", "state", "details")),
+    *(steps.c[name] for name in ("id", "strategy_id", "subcloud_name", "stage", "state", "details")),
+    *(steps.c[name] for name in ("outcome", "cancel_requested_by")),
     *(type_coerce(steps.c[name], DateTime()).label(name) for name in _MOMENTS),
 )
 
