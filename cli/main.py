@@ -72,6 +72,11 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "Create a strategy: which sites get the release, and how many at once.",
             ),
             "apply": CommandPlace("client.strategy_commands:apply", "Start the strategy."),
+            "set": CommandPlace(
+                "client.strategy_commands:change",
+                "Change width, failure budget, slow start or time limits, before the strategy is applied or while it"
+                " runs.",
+            ),
             "watch": CommandPlace(
                 "client.strategy_queries:watch",
                 "Follow the strategy to its end: a line whenever a site changes its state.",
@@ -105,6 +110,28 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             "history": CommandPlace(
                 "client.strategy_queries:history",
                 "List past and present strategies, newest first, with how their sites ended.",
+            ),
+        },
+    ),
+    "step": GroupPlace(
+        "Show, hold, start first or stop one site of the strategy over the API.",
+        {
+            "show": CommandPlace(
+                "client.step_commands:show",
+                "Show one site of the strategy: its state, why it failed or was skipped, and whether it is held.",
+            ),
+            "hold": CommandPlace(
+                "client.step_commands:hold",
+                "Hold one site: it begins no further phase until it is resumed; the others go on.",
+            ),
+            "resume": CommandPlace("client.step_commands:resume", "End the hold of one site."),
+            "first": CommandPlace(
+                "client.step_commands:first",
+                "Start one site before all that have not started; in a strategy with a sliding window.",
+            ),
+            "cancel": CommandPlace(
+                "client.step_commands:cancel",
+                "Stop the work on one site, of the strategy or by itself; one that has ended stays as it is.",
             ),
         },
     ),

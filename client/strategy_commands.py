@@ -12,6 +12,14 @@ from client.client_command import Invocation, Yes, client_command
 from client.errors import SurroundingsError
 from client.output import Record, print_record, say
 from client.prompts import confirm, read_password
+from client.rollout_options import (
+    MaxFailures,
+    OnBudgetChoice,
+    OnPrepareFailureChoice,
+    RampStart,
+    TimeLimits,
+    rollout_options,
+)
 from client.strategy_queries import (
     ACTIVE,
     STRATEGY_FIELDS,
@@ -22,7 +30,7 @@ from client.strategy_queries import (
     active_strategy,
     watch_strategy,
 )
-from statemachine.rollout import HoldScope
+from statemachine.rollout import HoldScope, RolloutMode
 from statemachine.states import StepState
 
 _ACTIONS: Final = "actions"
@@ -43,6 +51,16 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     max_parallel: Annotated[
         int | None, typer.Option(min=1, help="Most sites at once; otherwise as each group says.")
     ] = None,
+    mode: Annotated[
+        RolloutMode | None,
+        typer.Option(help="stages: the next stage starts when the one before has ended; window: site after site."),
+    ] = None,
+    order: Annotated[str | None, typer.Option(help="With --mode window: by-id, or longest-first.")] = None,
+    max_failures: MaxFailures = None,
+    on_budget: OnBudgetChoice = None,
+    on_prepare_failure: OnPrepareFailureChoice = None,
+    ramp_start: RampStart = None,
+    time_limits: TimeLimits = None,
     stop_on_failure: Annotated[  # noqa: FBT002 - an option of the shell
         bool, typer.Option("--stop-on-failure", help="Start nothing more once a site failed.")
     ] = False,
@@ -67,8 +85,17 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     """
     if watch and not apply:
         raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
+    rollout = rollout_options(
+        max_failures=max_failures,
+        on_budget=on_budget,
+        on_prepare_failure=on_prepare_failure,
+        ramp_start=ramp_start,
+        time_limits=time_limits,
+    )
+    rollout |= {key: value for key, value in {"mode": mode and str(mode), "order": order}.items() if value is not None}
     body: dict[str, Any] = {
         "type": TYPE,
+        "rollout": rollout or None,
         "group": group,
         "cloud_name": subcloud,
         "release": release,
@@ -87,6 +114,38 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     if apply:
         _start(invocation)
     _report(invocation, created, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+
+
+@client_command
+def change(  # noqa: PLR0913, PLR0917 - options of the shell
+    invocation: Invocation,
+    max_parallel: Annotated[
+        int | None, typer.Option(min=1, help="Most sites at once; of a strategy with a sliding window.")
+    ] = None,
+    max_failures: MaxFailures = None,
+    on_budget: OnBudgetChoice = None,
+    on_prepare_failure: OnPrepareFailureChoice = None,
+    ramp_start: RampStart = None,
+    time_limits: TimeLimits = None,
+) -> None:
+    """Change width, failure budget, slow start or time limits, before the strategy is applied or while it runs.
+
+    What is not given stays. A smaller width starts no more sites until enough have ended.
+    """
+    rollout = rollout_options(
+        max_failures=max_failures,
+        on_budget=on_budget,
+        on_prepare_failure=on_prepare_failure,
+        ramp_start=ramp_start,
+        time_limits=time_limits,
+    )
+    width = {} if max_parallel is None else {"max-parallel-subclouds": max_parallel}
+    body = {**width, **({"rollout": rollout} if rollout else {})}
+    if not body:
+        raise SurroundingsError("Nothing to change: give at least one option. See: prestager strategy set --help")
+    changed = invocation.api.change("PATCH", ACTIVE, body=body, type=TYPE)
+    say(f"Strategy {changed['id']} is changed.")
+    _report(invocation, changed)
 
 
 @client_command
@@ -135,8 +194,11 @@ def pause(
 
 
 @client_command
-def resume(
+def resume(  # noqa: PLR0913, PLR0917 - options of the shell
     invocation: Invocation,
+    allow_failures: Annotated[
+        int | None, typer.Option(min=0, help="Failed sites that are borne beside those that have failed now.")
+    ] = None,
     password_file: Annotated[
         Path | None,
         typer.Option(help="A new password of the sites in place of the one that is kept; - is standard input."),
@@ -147,7 +209,7 @@ def resume(
 ) -> None:
     """End the holds of the strategy, so that it goes on; holds of single sites stay."""
     password = None if password_file is None else b64encode(read_password(password_file).encode()).decode()
-    resumed = _act(invocation, "resume", {"sysadmin_password": password})
+    resumed = _act(invocation, "resume", {"allow-failures": allow_failures, "sysadmin_password": password})
     say(f"Strategy {resumed['id']} goes on.{' The password was replaced.' if resumed['secret-replaced'] else ''}")
     _report(invocation, resumed, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
 

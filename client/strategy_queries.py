@@ -46,6 +46,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="subcloud-apply-type", title="apply type"),
     ShownField(key="max-parallel-subclouds", title="most at once"),
     ShownField(key="stop-on-failure", title="stops on failure"),
+    ShownField(key="rollout", title="rollout"),
     ShownField(key="requested-by", title="asked for by"),
     ShownField(key="created-at", title="created (UTC)"),
     ShownField(key="started-at", title="started (UTC)"),
@@ -69,7 +70,7 @@ _HISTORY_FIELDS: Final = (
     ShownField(key="deleted-at", title="DELETED (UTC)", is_wide=True),
     ShownField(key="steps", title="SITES"),
 )
-_STEP_FIELDS: Final = (
+STEP_FIELDS: Final = (
     ShownField(key="cloud", title="SITE"),
     ShownField(key="stage", title="STAGE"),
     ShownField(key="state", title="STATE"),
@@ -115,7 +116,7 @@ def steps(
     """List the sites of the active strategy: stage, state, and why one failed or was skipped."""
     found = invocation.api.read(ACTIVE, "steps", type=TYPE)["strategy-steps"]
     wanted = [step for step in found if not state or step["state"] in state]
-    print_records(wanted, _STEP_FIELDS, invocation.form, "cloud")
+    print_records(wanted, STEP_FIELDS, invocation.form, "cloud")
 
 
 @client_command

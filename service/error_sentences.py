@@ -18,7 +18,7 @@ from messages.parse_errors import plain_validation_text
 from service.errors import CommandError
 
 # Words of dcmanager's client and of the API that an operator may try as a command.
-_STRATEGY_WORDS: Final = frozenset({"prestage-strategy", "strategy-step", "step", "steps"})
+_STRATEGY_WORDS: Final = frozenset({"prestage-strategy", "strategy-step"})
 _BY_THE_API: Final = frozenset({"prestage", "subcloud-group", "group"})
 _LIKENESS: Final = 0.6
 # Beginnings of the library's messages: nothing else distinguishes such errors.

@@ -65,3 +65,7 @@ class OperatorShell:
     def strategy(self, *arguments: str, stdin: str = "") -> ShellCommand:
         """Run `prestager strategy` to its end."""
         return self.run("strategy", *arguments, stdin=stdin)
+
+    def step(self, *arguments: str) -> ShellCommand:
+        """Run `prestager step` to its end."""
+        return self.run("step", *arguments)

@@ -1,4 +1,4 @@
-"""`prestager strategy pause`, `resume` and `cancel` against a running service with sites that are worked on."""
+"""`prestager strategy pause`, `resume`, `set`, `cancel` and `prestager step`, with sites that are worked on."""
 
 from __future__ import annotations
 
@@ -132,3 +132,55 @@ def test_refused_in_the_wrong_state(shell: OperatorShell) -> None:
         refused = shell.strategy(*command)
         assert (refused.code, "Strategy in state initial cannot be" in refused.err) == (1, True), refused.err
     assert shell.strategy("show", "-o", "json").json["state"] == "initial"
+
+
+def test_a_limited_rollout(shell: OperatorShell, service: ServiceProcess, gate: Gate) -> None:
+    """Options of create and `set` are those of the strategy; single sites are put first, held, resumed, cancelled."""
+    options = ["--mode", "window", "--max-parallel", "1", "--max-failures", "10%", "--time-limit", "site=3600"]
+    created = shell.strategy("create", *options, "-o", "json", stdin=PASSWORD)
+    assert created.code == 0, created.err
+    assert created.json["rollout"] | {"mode": "window", "max-failures": "10%"} == created.json["rollout"]
+    assert created.json["rollout"]["timeouts"] == {"site-s": 3600}
+    shell.strategy("apply")
+    wait_for(lambda: states(service)["edge-1"] == "prestaging-packages", story=service.tail)
+
+    assert shell.step("first", "edge-3").code == 0
+    held = shell.step("hold", "edge-2", "--reason", "no power", "-o", "json")
+    assert (held.code, held.json["held"]["reason"]) == (0, "no power"), held.err
+    assert ": no power (phases)" in shell.step("show", "edge-2").out
+    changed = shell.strategy("set", "--max-parallel", "3", "--max-failures", "none", "-o", "json")
+    assert (changed.code, changed.json["max-parallel-subclouds"]) == (0, 3), changed.err
+    assert "max-failures" not in changed.json["rollout"]
+    wait_for(lambda: states(service)["edge-3"] == "prestaging-packages", story=service.tail)
+    assert states(service)["edge-2"] == "initial"
+
+    asked = shell.step("cancel", "edge-1")
+    assert (asked.code, "Cancel the work on edge-1?" in asked.err) == (2, True)
+    assert shell.step("cancel", "edge-1", "--grace", "0", "--yes").code == 0
+    wait_for(lambda: states(service)["edge-1"] == "aborted", story=service.tail)
+    late = shell.step("cancel", "edge-1", "--yes")
+    assert (late.code, "had ended already" in late.err) == (0, True)
+    assert shell.step("resume", "edge-2").code == 0
+    gate.open()
+    ended = shell.strategy("watch", "-o", "json")
+    assert (ended.code, ended.json["steps"]) == (4, {"aborted": 1, "complete": 2}), ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("strategy", "set"), 2, "Nothing to change: give at least one option."),
+        (("strategy", "set", "--time-limit", "sites=1"), 2, "has not the form WHAT=SECONDS"),
+        (("strategy", "set", "--max-failures", "many"), 1, 'such as "10%", got '),
+        (("strategy", "set", "--max-parallel", "2"), 1, "the width of stages is fixed at create."),
+        (("step", "hold", "nowhere"), 1, "tep not found."),
+        (("step", "first", "edge-1"), 1, "its strategy goes by stages"),
+    ],
+)
+def test_refused_changes(shell: OperatorShell, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    """What is wrong with a change is one sentence, and nothing is changed."""
+    shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)
+
+    refused = shell.run(*arguments)
+
+    assert (refused.code, sentence in refused.err) == (code, True), refused.err

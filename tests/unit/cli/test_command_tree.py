@@ -46,15 +46,23 @@ prestager key remove <key>!
 prestager key rotate
 prestager queues
 prestager seal --source=! --id=! --user=
+prestager step cancel <subcloud>! --grace= --yes{options}
+prestager step first <subcloud>!{options}
+prestager step hold <subcloud>! --reason={options}
+prestager step resume <subcloud>!{options}
+prestager step show <subcloud>!{options}
 prestager strategy abort --yes{options}
 prestager strategy apply --watch --timeout= --exit-on-hold{options}
 prestager strategy cancel --grace= --yes --watch --timeout={options}
-prestager strategy create --group= --subcloud= --release= --serial --max-parallel= --stop-on-failure --force \
+prestager strategy create --group= --subcloud= --release= --serial --max-parallel= --mode= --order= \
+--max-failures= --on-budget= --on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force \
 --for-sw-deploy --password-file= --apply --watch --timeout= --exit-on-hold{options}
 prestager strategy delete --yes{options}
 prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}
-prestager strategy resume --password-file= --watch --timeout= --exit-on-hold{options}
+prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
+prestager strategy set --max-parallel= --max-failures= --on-budget= --on-prepare-failure= --ramp-start= \
+--time-limit=*{options}
 prestager strategy show <strategy>{options}
 prestager strategy steps --state=*{options}
 prestager strategy watch --timeout= --exit-on-hold{options}

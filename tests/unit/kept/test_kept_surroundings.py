@@ -121,6 +121,7 @@ SUBCOMMANDS = [
     "workers",
     "queues",
     "strategy",
+    "step",
     "config",
     "subcloud",
     "token",

@@ -1,0 +1,85 @@
+"""Options of `prestager strategy create` and `set` that limit a strategy, as the API's object `rollout`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+
+from client.errors import SurroundingsError
+from statemachine.rollout import OnBudget, OnPrepareFailure
+
+_NONE: Final = "none"
+_LIMITS: Final = ("precheck", "prepare", "packages", "images", "site", "strategy")
+
+MaxFailures = Annotated[
+    str | None,
+    typer.Option(metavar="N|P%", help="Failed sites that are borne, as a number or as 10% of all; none: any number."),
+]
+OnBudgetChoice = Annotated[
+    OnBudget | None,
+    typer.Option("--on-budget", help="Once more failed: hold the start of others until resumed, or end the strategy."),
+]
+OnPrepareFailureChoice = Annotated[
+    OnPrepareFailure | None,
+    typer.Option("--on-prepare-failure", help="When a preparation fails: its sites fail, or wait until resumed."),
+]
+RampStart = Annotated[
+    str | None,
+    typer.Option(
+        "--ramp-start", metavar="N", help="Most sites at once in the beginning; one more for each that succeeded."
+    ),
+]
+TimeLimits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--time-limit",
+        metavar="WHAT=SECONDS",
+        help="Longest precheck, prepare, packages, images, site or strategy, such as site=3600; none: no limit.",
+    ),
+]
+
+
+def rollout_options(
+    *,
+    max_failures: str | None,
+    on_budget: OnBudget | None,
+    on_prepare_failure: OnPrepareFailure | None,
+    ramp_start: str | None,
+    time_limits: Sequence[str] | None,
+) -> dict[str, Any]:
+    """Return the options that were given, by their names on the wire; null for one that is taken away.
+
+    Raises:
+        SurroundingsError: A time limit has not the form WHAT=SECONDS.
+    """
+    given: dict[str, Any] = {}
+    if max_failures is not None:
+        given["max-failures"] = _number(max_failures)
+    if on_budget is not None:
+        given["on-budget"] = str(on_budget)
+    if on_prepare_failure is not None:
+        given["on-prepare-failure"] = str(on_prepare_failure)
+    if ramp_start is not None:
+        start = _number(ramp_start)
+        given["ramp"] = None if start is None else {"start": start}
+    if time_limits:
+        given["timeouts"] = dict(map(_time_limit, time_limits))
+    return given
+
+
+def _number(text: str) -> int | str | None:
+    """Return a number as one, `none` as null, and any other text as it is: the API judges it."""
+    if text == _NONE:
+        return None
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+def _time_limit(text: str) -> tuple[str, int | str | None]:
+    what, separator, seconds = text.partition("=")
+    if not separator or what not in _LIMITS:
+        raise SurroundingsError(
+            f"--time-limit {text} has not the form WHAT=SECONDS; WHAT is one of {', '.join(_LIMITS)}."
+        )
+    return f"{what}-s", _number(seconds)

@@ -1,0 +1,83 @@
+"""`prestager step …`: one site of the strategy, by its name: show it, hold it, start it first, stop it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from client.client_command import Invocation, Yes, client_command
+from client.output import Record, ShownField, print_record, say
+from client.prompts import confirm
+from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence
+
+Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")]
+_FIELDS = (
+    *STEP_FIELDS,
+    ShownField(key="outcome", title="OUTCOME"),
+    ShownField(key="held", title="HELD BY", text=hold_sentence),
+    ShownField(key="cancel-requested-by", title="CANCELLED BY"),
+)
+
+
+@client_command
+def show(invocation: Invocation, subcloud: Site) -> None:
+    """Show one site of the strategy: its state, why it failed or was skipped, and whether it is held."""
+    _report(invocation, invocation.api.read(ACTIVE, "steps", subcloud, type=TYPE))
+
+
+@client_command
+def hold(
+    invocation: Invocation,
+    subcloud: Site,
+    reason: Annotated[str | None, typer.Option(help="Shown to all who look at the site.")] = None,
+) -> None:
+    """Hold one site: it begins no further phase until it is resumed; the others go on."""
+    body = {"held": True} if reason is None else {"held": True, "reason": reason}
+    held = _change(invocation, subcloud, body)
+    say(f"{subcloud} is held. Let it go on: prestager step resume {subcloud}")
+    _report(invocation, held)
+
+
+@client_command
+def resume(invocation: Invocation, subcloud: Site) -> None:
+    """End the hold of one site."""
+    resumed = _change(invocation, subcloud, {"held": False})
+    say(f"{subcloud} is not held by itself any more.")
+    _report(invocation, resumed)
+
+
+@client_command
+def first(invocation: Invocation, subcloud: Site) -> None:
+    """Start one site before all that have not started; in a strategy with a sliding window."""
+    moved = _change(invocation, subcloud, {"first": True})
+    say(f"{subcloud} is the next to start.")
+    _report(invocation, moved)
+
+
+@client_command
+def cancel(
+    invocation: Invocation,
+    subcloud: Site,
+    grace: Annotated[
+        int | None,
+        typer.Option(help="Seconds from the request to end to the end by force; 30 where it is not given."),
+    ] = None,
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Stop the work on one site, of the strategy or by itself; one that has ended stays as it is."""
+    confirm(f"Cancel the work on {subcloud}? What is not staged there yet will not be.", is_given=yes)
+    body = {} if grace is None else {"grace-s": grace}
+    cancelled = invocation.api.change("POST", ACTIVE, "steps", subcloud, "cancel", body=body)
+    is_late = cancelled["already-ended"]
+    say(f"{subcloud} had ended already." if is_late else f"{subcloud} is cancelled; what runs there is being stopped.")
+    _report(invocation, cancelled)
+
+
+def _change(invocation: Invocation, subcloud: str, body: Record) -> dict[str, Any]:
+    changed: dict[str, Any] = invocation.api.change("PATCH", ACTIVE, "steps", subcloud, body=body, type=TYPE)
+    return changed
+
+
+def _report(invocation: Invocation, step: Record) -> None:
+    print_record(step, _FIELDS, invocation.form, "cloud")
