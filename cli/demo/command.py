@@ -31,7 +31,13 @@ _UNKNOWN: Final = "unknown"
 
 def demo(
     directory: Annotated[
-        Path, typer.Option("--dir", help="Where everything is made; a former demonstration there is removed.")
+        Path,
+        # The same on every machine.
+        typer.Option(
+            "--dir",
+            help="Where everything is made; a former demonstration there is removed.",
+            show_default="var/demo beside the program",
+        ),
     ] = _DIRECTORY,
     *,
     quick: Annotated[
