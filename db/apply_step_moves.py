@@ -40,13 +40,13 @@ from statemachine.rollout import StepOutcome
 from statemachine.snapshot import RunView
 from statemachine.states import PHASES, TERMINAL_STEPS, RunState, StepState
 
-# Built once, for it is sent for each step by itself.
 _AT: Final = bindparam("at_moment", type_=steps.c.started_at.type)
+_BEGUN: Final = given_rows("begun", step_id=BigInteger)
 _START: Final = (
     update(steps)
-    .where(steps.c.id == bindparam("step"), steps.c.state == bindparam("seen_state"))
+    .where(steps.c.id == _BEGUN.c.step_id, steps.c.state == bindparam("seen_state"))
     .values(state=bindparam("new_state"), updated_at=_AT, started_at=_AT, version=steps.c.version + 1)
-    .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
+    .returning(steps.c.id, steps.c.strategy_id, steps.c.subcloud_name, steps.c.stage, steps.c.type)
 )
 _MOVES: Final = given_rows(
     "moves",
@@ -139,15 +139,16 @@ class StepWriter:
         self._wipe_standalone_secrets([one for one in moved if _ends(one.move)])
         self._emit_moves(moved, run_of)
 
-    def start(self, step_id: int, change: StepChange, run: RunIds) -> None:
-        """Change the state of a step whose first run was claimed; a step in another state stays as it is."""
-        row = self._connection.execute(
-            _START,
-            {"step": step_id, "seen_state": change.from_state, "new_state": change.to_state, "at_moment": self._at},
-        ).one_or_none()
-        if row is not None:
+    def start(self, run_of: Mapping[int, RunIds], change: StepChange) -> None:
+        """Change the state of steps whose first runs were claimed; those in another state stay as they are."""
+        begun = [{"step_id": step_id} for step_id in run_of]
+        states = {"seen_state": change.from_state, "new_state": change.to_state}
+        rows = self._connection.execute(_START, {"begun": begun, "at_moment": self._at, **states})
+        # PostgreSQL returns rows in the order it met them.
+        for row in sorted(rows, key=lambda row: run_of[row.id].id):
             about = step_event_data(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage)
-            self._work.emit(event_name("step", row.type, change.to_state), f"step/{step_id}", about, run=run)
+            event = event_name("step", row.type, change.to_state)
+            self._work.emit(event, f"step/{row.id}", about, run=run_of[row.id])
 
     def abort(self, strategy_id: int, change: StepChange) -> None:
         """Change the state of all steps of a strategy that have not started, with one event for all of them."""

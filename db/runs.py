@@ -1,4 +1,4 @@
-"""Runs of workers in the database: claims, leases and results.
+"""Runs of workers in the database: assignments, leases and results; `db/claims.py` claims them.
 
 Every write names the owner and the state that it expects. A run that another worker holds meanwhile changes no row: its
 first worker is fenced and drops the result.
@@ -6,30 +6,17 @@ first worker is fenced and drops the result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Executable, and_, bindparam, func, insert, select, update
 
-from db.apply_step_moves import StepWriter
-from db.inventory import WORK
 from db.live_output import UnsavedTail
-from db.schema import database_now, is_among, preparations, run_outputs, runs, secrets, steps, strategies, subclouds
-from db.unit_of_work import RunIds, UnitOfWork
-from statemachine.plan import start_of
+from db.schema import database_now, is_among, run_outputs, runs, steps
 from statemachine.snapshot import LEASE_S
-from statemachine.states import (
-    PHASES,
-    STRATEGY_TYPES,
-    TERMINAL_STEPS,
-    Effect,
-    RunOutcome,
-    RunState,
-    StepState,
-    StepType,
-)
+from statemachine.states import STRATEGY_TYPES, Effect, RunOutcome, RunState, StepState, StepType
 
 # Seconds between TERM and KILL of a cancelled run whose row says none.
 DEFAULT_GRACE_S: Final = 30.0
@@ -53,7 +40,7 @@ class RunAssignment:
     oam_address: str | None
     # Row of the subcloud; for a preparation that of the step which opened it.
     subcloud: Mapping[str, Any]
-    # State of another step of the same subcloud that is being worked on.
+    # State of another step of the same subcloud that is being worked on; read for prechecks only.
     busy_with: str | None
     sealed: str | None
     bound_to: str
@@ -73,6 +60,8 @@ class RunAssignment:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     # Sum of the site's ended runs in this step, from claim to end, in seconds.
     worked_s: float = 0.0
+    # The operator has declared the system controller busy upgrading.
+    controller_upgrading: bool = False
 
     @property
     def effect(self) -> Effect:
@@ -109,43 +98,8 @@ _WANTED_RUN: Final = runs.c.id == bindparam("wanted_run")
 _BY_OWNER: Final = bindparam("by_owner", type_=runs.c.owner.type)
 _AT: Final = bindparam("at_moment", type_=runs.c.started_at.type)
 _HELD: Final = and_(runs.c.state == RunState.RUNNING, runs.c.owner == _BY_OWNER)
-_TAKE: Final = (
-    update(runs)
-    .values(state=RunState.RUNNING, owner=_BY_OWNER, lease_until=database_now() + LEASE_S, started_at=_AT)
-    .returning(
-        runs.c.phase,
-        runs.c.step_id,
-        runs.c.preparation_id,
-        runs.c.attempt,
-        runs.c.trace,
-        runs.c.cancel_requested,
-        (database_now() - runs.c.dispatched_at).label("waited"),
-    )
-)
-_CLAIM: Final = _TAKE.where(_WANTED_RUN, runs.c.state == RunState.QUEUED)
-_CLAIM_AGAIN: Final = _TAKE.where(_WANTED_RUN, or_(runs.c.state == RunState.QUEUED, _HELD))
-_PREPARATION: Final = select(preparations.c.opened_by_step_id, preparations.c.from_version).where(
-    preparations.c.id == bindparam("preparation")
-)
-_STEP: Final = (
-    select(steps, strategies.c.rollout)
-    .outerjoin(strategies, strategies.c.id == steps.c.strategy_id)
-    .where(steps.c.id == bindparam("step"))
-)
-_SUBCLOUD: Final = select(subclouds).where(subclouds.c.id == bindparam("subcloud"))
-_SECRET: Final = select(secrets.c.sealed, secrets.c.bound_to)
-_SECRET_OF_STRATEGY: Final = _SECRET.where(secrets.c.strategy_id == bindparam("strategy"))
-_SECRET_OF_STEP: Final = _SECRET.where(secrets.c.step_id == bindparam("step"))
-_OTHER_WORK: Final = (
-    select(WORK)
-    .where(
-        steps.c.subcloud_id == bindparam("subcloud"),
-        steps.c.id != bindparam("step"),
-        # Not by the end of the step: an index of all open ones would look as good as that of the subcloud.
-        steps.c.state.not_in([StepState.INITIAL, *TERMINAL_STEPS]),
-    )
-    .limit(1)
-)
+# Its end, by the database's clock.
+NEW_LEASE: Final = database_now() + LEASE_S
 _MINE: Final = (
     select(runs.c.id, runs.c.step_id)
     .where(is_among(runs.c.id, "wanted_runs"), _HELD)
@@ -171,96 +125,16 @@ _WORKED: Final = (
 )
 _FOUND: Final = _WORKED.values(from_version=bindparam("new_version"), oam_address=bindparam("new_address"))
 _ADD_OUTPUT: Final = insert(run_outputs)
+_HAND_BACK: Final = (
+    update(runs)
+    .where(is_among(runs.c.id, "wanted_runs"), _HELD)
+    .values(state=RunState.QUEUED, owner=None, lease_until=None, started_at=None)
+)
 
 
-def claim(work: UnitOfWork, run_id: int, owner: str, *, again: bool = False) -> RunAssignment | None:
-    """Claim a queued run under a lease and start its step; None when it is not queued any more.
-
-    A repeat changes nothing and returns None. With `again` a run that `owner` holds is returned too, after a claim
-    whose commit arrived and whose answer did not.
-    """
-    taken = work.connection.execute(
-        _CLAIM_AGAIN if again else _CLAIM, {"wanted_run": run_id, "by_owner": owner, "at_moment": work.at}
-    ).one_or_none()
-    if taken is None:
-        return None
-    change = start_of(taken.phase)
-    if taken.step_id is not None and change is not None:
-        run = RunIds(id=run_id, phase=taken.phase, attempt=taken.attempt, trace=taken.trace)
-        StepWriter(work).start(taken.step_id, change, run)
-    assignment = _assignment(work.connection, run_id, StepState(taken.phase), taken.step_id, taken.preparation_id)
-    return replace(
-        assignment,
-        attempt=taken.attempt,
-        trace=taken.trace,
-        waited_s=float(taken.waited),
-        is_cancelled=taken.cancel_requested,
-    )
-
-
-def _assignment(
-    connection: Connection, run_id: int, phase: StepState, step_id: int | None, preparation_id: int | None
-) -> RunAssignment:
-    from_version = None
-    if preparation_id is not None:
-        preparation = connection.execute(_PREPARATION, {"preparation": preparation_id}).one()
-        source, from_version = preparation.opened_by_step_id, preparation.from_version
-    else:
-        source = step_id
-    step = connection.execute(_STEP, {"step": source}).one()
-    subcloud = connection.execute(_SUBCLOUD, {"subcloud": step.subcloud_id}).mappings().one()
-    if step.strategy_id:
-        secret = connection.execute(_SECRET_OF_STRATEGY, {"strategy": step.strategy_id}).one_or_none()
-    else:
-        secret = connection.execute(_SECRET_OF_STEP, {"step": step.id}).one_or_none()
-    busy_with = None
-    if not PHASES[phase].needs_slot:
-        busy_with = other_work(connection, step.subcloud_id, step.id)
-    return RunAssignment(
-        run_id=run_id,
-        phase=phase,
-        step_id=step_id,
-        for_step_id=step.id,
-        strategy_id=step.strategy_id,
-        type=step.type,
-        release=step.release,
-        force=step.force,
-        for_sw_deploy=step.for_sw_deploy,
-        from_version=from_version or step.from_version or subcloud["software_version"],
-        oam_address=step.oam_address,
-        subcloud=dict(subcloud),
-        busy_with=busy_with,
-        sealed=secret.sealed if secret else None,
-        bound_to=secret.bound_to if secret else "",
-        timeouts=(step.rollout or {}).get("timeouts") or {},
-        worked_s=step.worked_s,
-    )
-
-
-def other_work(connection: Connection, subcloud_id: int, step_id: int | None = None) -> str | None:
-    """Return the state of another step of the subcloud that has begun and not ended, if any; see `WORK`."""
-    # No step has the number 0.
-    return connection.execute(_OTHER_WORK, {"subcloud": subcloud_id, "step": step_id or 0}).scalar()
-
-
-def queued_runs(connection: Connection, phases: Collection[StepState], limit: int) -> list[int]:
-    """Return the ids of the oldest queued runs of `phases`, at most `limit`."""
-    query = (
-        select(runs.c.id)
-        .where(~runs.c.consumed, runs.c.state == RunState.QUEUED, runs.c.phase.in_(phases))
-        .order_by(runs.c.id)
-        .limit(limit)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def hand_back(connection: Connection, run_id: int, owner: str) -> None:
-    """Queue a claimed run again that was never begun; nothing changes when `owner` does not hold it."""
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.owner == owner, runs.c.state == RunState.RUNNING)
-        .values(state=RunState.QUEUED, owner=None, lease_until=None, started_at=None)
-    )
+def hand_back(connection: Connection, run_ids: Iterable[int], owner: str) -> None:
+    """Queue claimed runs again that were never begun; those that `owner` does not hold stay as they are."""
+    connection.execute(_HAND_BACK, {"wanted_runs": list(run_ids), "by_owner": owner})
 
 
 def finish_runs(connection: Connection, reports: Sequence[RunResult], owner: str, at: datetime) -> frozenset[int]:
@@ -333,7 +207,7 @@ def renew(connection: Connection, owner: str) -> Renewal:
     rows = connection.execute(
         update(runs)
         .where(*mine)
-        .values(lease_until=database_now() + LEASE_S)
+        .values(lease_until=NEW_LEASE)
         .returning(runs.c.id, runs.c.cancel_requested, runs.c.cancel_grace_s)
     ).all()
     return Renewal(

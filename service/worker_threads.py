@@ -90,6 +90,7 @@ class WorkerThreads:
         held = LeasedRuns(
             held=worker.held,
             pending=lambda: tools.results.pending() | worker.unsettled(),
+            is_claiming=lambda: worker.is_claiming,
             claimed_at=worker.claimed_at,
             stop_run=worker.stop_run,
             cancel=worker.cancel,
@@ -152,5 +153,5 @@ class WorkerThreads:
         _log.info("worker.recovered", lost_runs=len(lost))
 
     def _playbooks_changed(self) -> None:
-        self._worker.slot_freed()
+        self._worker.look_again()
         self._report()

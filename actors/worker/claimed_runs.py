@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from threading import Lock
 from time import monotonic, sleep
 from typing import Final, TypeVar
@@ -13,18 +14,23 @@ import structlog
 
 from actors.worker.dependencies import WorkerDependencies
 from actors.worker.run_context import UNKNOWN, RunContext, context_of
+from db.claims import claim_again, claim_oldest, claim_runs, claim_unread, queued_runs
 from db.errors import DatabaseUnavailableError
-from db.runs import RunAssignment, RunResult, claim, hand_back
-from db.unit_of_work import unit_of_work
+from db.runs import RunAssignment, RunResult, hand_back
+from db.unit_of_work import UnitOfWork, unit_of_work
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
+# Claims runs within a unit of work.
+_Claim = Callable[[UnitOfWork], list[RunAssignment]]
 
 # Tries while the database restarts. A run that is not claimed then is found again by the loops, seconds later.
 _TRIES: Final = 12
 _PAUSE_S: Final = 0.5
+# Ended runs that are remembered; their messages come within seconds, if they come.
+_ENDED_KEPT: Final = 10_000
 
 _GOOD: Final = frozenset({RunOutcome.SUCCEEDED, RunOutcome.SKIPPED})
 
@@ -46,10 +52,14 @@ class ClaimedRuns:
     def __init__(self, tools: WorkerDependencies) -> None:
         self._tools = tools
         self._held: dict[int, _Held] = {}
-        # Runs that a thread is claiming.
-        self._claiming: set[int] = set()
+        # Held runs that have no slot, or no place to be inspected, yet.
+        self._unbegun: set[int] = set()
+        # Claims under way; which runs they take shows at their end.
+        self._claims = 0
         # Runs that were let go, of which the database does not know yet.
         self._letting_go: set[int] = set()
+        # The last runs that were held and have ended, in their order.
+        self._ended: dict[int, None] = {}
         self._lock = Lock()
 
     def ids(self) -> frozenset[int]:
@@ -58,9 +68,24 @@ class ClaimedRuns:
             return frozenset(self._held)
 
     def unsettled(self) -> frozenset[int]:
-        """Return the runs whose claim or end is under way to the database."""
+        """Return the runs whose end is under way to the database."""
         with self._lock:
-            return frozenset(self._claiming | self._letting_go)
+            return frozenset(self._letting_go)
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether a claim is under way: then the database may know more runs of this process than it does itself."""
+        return self._claims > 0
+
+    def is_known(self, run_id: int) -> bool:
+        """Return whether this process holds the run, or has held it not long ago: no message of it says anything."""
+        with self._lock:
+            return run_id in self._held or run_id in self._ended
+
+    def unbegun(self, phases: Collection[str]) -> int:
+        """Return how many held runs of `phases` have no slot, or place, yet."""
+        with self._lock:
+            return sum(self._held[run_id].phase in phases for run_id in self._unbegun)
 
     def claimed_at(self, run_id: int) -> float | None:
         """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
@@ -74,45 +99,92 @@ class ClaimedRuns:
             held = self._held.get(run_id)
         return UNKNOWN if held is None else held.context
 
-    def claim(self, run_id: int, is_hopeless: Callable[[], bool]) -> RunAssignment | None:
-        """Claim a run; None: it is taken or withdrawn. While the database is away it is tried for some seconds.
+    def claim(self, run_ids: Sequence[int], is_hopeless: Callable[[], bool]) -> list[RunAssignment]:
+        """Claim those of the runs that are queued. While the database is away it is tried for some seconds.
 
-        A claim whose commit arrived though its answer did not is found by the next try. A run that this process is
-        letting go is not: its end is only not written down yet.
+        A claim whose commit arrived though its answer did not is found by the next try. A run that cannot be read is
+        reported as failed, and the others are claimed all the same.
 
         Raises:
             DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
         """
+        try:
+            return self._claim_set(lambda work: claim_runs(work, run_ids, self._tools.owner), is_hopeless)
+        except DatabaseUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one run must not hold up the others
+            if len(run_ids) > 1:
+                return self._claim_each(run_ids, is_hopeless)
+            self._fail_unread(run_ids[0], error)
+            return []
+
+    def claim_oldest(self, phases: Collection[str], most: int, is_hopeless: Callable[[], bool]) -> list[RunAssignment]:
+        """Claim the oldest queued runs of `phases`, at most `most`; see `claim`.
+
+        Raises:
+            DatabaseUnavailableError: It did not come back, or `is_hopeless` said that it is not to be waited for.
+        """
+        try:
+            return self._claim_set(lambda work: claim_oldest(work, phases, most, self._tools.owner), is_hopeless)
+        except DatabaseUnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - one run must not hold up the others
+            with self._tools.database.read() as connection:
+                waiting = queued_runs(connection, phases, most)
+            return self._claim_each(waiting, is_hopeless)
+
+    def begun(self, run_id: int) -> None:
+        """Note that a run has its slot, or its place to be inspected."""
         with self._lock:
-            if run_id in self._held or run_id in self._claiming:
-                return None
-            is_let_go = run_id in self._letting_go or run_id in self._tools.results.pending()
-            self._claiming.add(run_id)
+            self._unbegun.discard(run_id)
+
+    def _claim_set(self, claim: _Claim, is_hopeless: Callable[[], bool]) -> list[RunAssignment]:
+        # All tries are of one moment, by which a later one finds what an earlier one has claimed.
+        at = datetime.now(UTC)
+        with self._lock:
+            self._claims += 1
         try:
             return retry_while_unavailable(
-                lambda attempt: self._claim_once(run_id, again=attempt > 1 and not is_let_go), is_hopeless
+                lambda attempt: self._claim_once(claim, at, is_repeat=attempt > 1), is_hopeless
             )
         finally:
             with self._lock:
-                self._claiming.discard(run_id)
+                self._claims -= 1
 
-    def _claim_once(self, run_id: int, *, again: bool) -> RunAssignment | None:
+    def _claim_once(self, claim: _Claim, at: datetime, *, is_repeat: bool) -> list[RunAssignment]:
         asked_at = monotonic()
-        with unit_of_work(self._tools.database) as work:
-            assignment = claim(work, run_id, self._tools.owner, again=again)
-        if assignment is not None:
-            context = context_of(assignment, self._tools.tracer, self._tools.owner)
-            with self._lock:
-                self._held[run_id] = _Held(
-                    phase=assignment.phase, asked_at=asked_at, taken_at=monotonic(), context=context
+        with unit_of_work(self._tools.database, at) as work:
+            claimed = (claim_again(work, self._tools.owner) if is_repeat else []) or claim(work)
+        contexts = [context_of(one, self._tools.tracer, self._tools.owner) for one in claimed]
+        with self._lock:
+            for one, context in zip(claimed, contexts, strict=True):
+                self._held[one.run_id] = _Held(
+                    phase=one.phase, asked_at=asked_at, taken_at=monotonic(), context=context
                 )
-            self._tools.metrics.run_claimed(assignment.phase, assignment.waited_s)
-        return assignment
+                self._unbegun.add(one.run_id)
+        for one in claimed:
+            self._tools.metrics.run_claimed(one.phase, one.waited_s)
+        return claimed
+
+    def _claim_each(self, run_ids: Sequence[int], is_hopeless: Callable[[], bool]) -> list[RunAssignment]:
+        return [one for run_id in run_ids for one in self.claim([run_id], is_hopeless)]
+
+    def _fail_unread(self, run_id: int, error: Exception) -> None:
+        _log.error("run.unreadable", run=run_id, exc_info=error)
+        with unit_of_work(self._tools.database) as work:
+            is_ours = claim_unread(work, run_id, self._tools.owner)
+        if is_ours:
+            reason = f"Its rows in the database could not be read: {type(error).__name__}."
+            self._tools.results.add(run_result(run_id, RunOutcome.FAILED, reason))
 
     def finish(self, report: RunResult) -> None:
         """Let a run go and report how it ended."""
-        with self._let_go(report.run_id) as held:
-            self._finish(report, held)
+        with self._let_go([report.run_id]) as held:
+            self._finish(report, held.get(report.run_id))
+
+    def fail(self, run_id: int, reason: str) -> None:
+        """Let a run go that could not be begun."""
+        self.finish(run_result(run_id, RunOutcome.FAILED, reason))
 
     def _finish(self, report: RunResult, held: _Held | None) -> None:
         context = UNKNOWN if held is None else held.context
@@ -126,33 +198,38 @@ class ClaimedRuns:
         context.ended(report.outcome, report.details)
         self._tools.results.add(report, context)
 
-    def hand_back(self, run_id: int) -> None:
-        """Let a run go, to wait for a worker again. While the database is away it is tried for some seconds.
+    def hand_back(self, run_ids: Sequence[int]) -> None:
+        """Let runs go, to wait for a worker again. While the database is away it is tried for some seconds.
 
         Raises:
-            DatabaseUnavailableError: It did not come back; the run is given up as lost after two renewals.
+            DatabaseUnavailableError: It did not come back; the runs are given up as lost after two renewals.
         """
-        # Let go first: as soon as the run is queued another thread of this process may take it again.
-        with self._let_go(run_id) as held:
-            if held is not None:
-                held.context.work.end()
-            retry_while_unavailable(lambda _: self._hand_back_once(run_id), lambda: False)
+        # Let go first: as soon as a run is queued another thread of this process may take it again.
+        with self._let_go(run_ids, will_return=True) as held:
+            for one in held.values():
+                one.context.work.end()
+            retry_while_unavailable(lambda _: self._hand_back_once(run_ids), lambda: False)
 
     @contextmanager
-    def _let_go(self, run_id: int) -> Iterator[_Held | None]:
-        """Give the record of a run, while its end is brought to the database or the result writer."""
+    def _let_go(self, run_ids: Sequence[int], *, will_return: bool = False) -> Iterator[Mapping[int, _Held]]:
+        """Give the records of runs, while their end is brought to the database or the result writer."""
         with self._lock:
-            held = self._held.pop(run_id, None)
-            self._letting_go.add(run_id)
+            held = {run_id: self._held.pop(run_id) for run_id in run_ids if run_id in self._held}
+            self._unbegun.difference_update(run_ids)
+            self._letting_go.update(run_ids)
+            if not will_return:
+                self._ended.update(dict.fromkeys(held))
+                while len(self._ended) > _ENDED_KEPT:
+                    del self._ended[next(iter(self._ended))]
         try:
             yield held
         finally:
             with self._lock:
-                self._letting_go.discard(run_id)
+                self._letting_go.difference_update(run_ids)
 
-    def _hand_back_once(self, run_id: int) -> None:
+    def _hand_back_once(self, run_ids: Sequence[int]) -> None:
         with self._tools.database.write() as connection:
-            hand_back(connection, run_id, self._tools.owner)
+            hand_back(connection, run_ids, self._tools.owner)
 
 
 def retry_while_unavailable(work: Callable[[int], _T], is_hopeless: Callable[[], bool]) -> _T:

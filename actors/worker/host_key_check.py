@@ -182,8 +182,8 @@ def _alias(subcloud: Mapping[str, Any]) -> str:
 class FirstContact:
     """Meets sites for one worker process.
 
-    `start` starts the playbook of a run whose site is known; `stopped` returns the report of a run that was stopped;
-    `finish` reports how a run ended; `freed` is called when a place is free again.
+    `start` starts the playbook of a run whose site is known, or hands the run back; `stopped` returns the report of a
+    run that was stopped; `finish` reports how a run ended; `freed` is called when a place is free again.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place
@@ -192,7 +192,7 @@ class FirstContact:
         inspections: Inspections,
         held: ClaimedRuns,
         *,
-        start: Callable[[RunAssignment], bool],
+        start: Callable[[RunAssignment], None],
         stopped: Callable[[int], RunResult],
         finish: Callable[[RunResult], None],
         freed: Callable[[], None],
@@ -212,11 +212,10 @@ class FirstContact:
     def begin(self, assignment: RunAssignment) -> bool:
         """Have the key recorded, then the playbook started, and return at once; the run is a claimed one.
 
-        False: as many sites as possible are being asked, and the run was handed back.
+        False: as many sites as possible are being asked.
         """
         run_id = assignment.run_id
         if not self._inspections.reserve():
-            self._held.hand_back(run_id)
             return False
         self._inspections.begin(run_id, self._meet(assignment), lambda answer: self._met(run_id, answer))
         return True

@@ -34,7 +34,7 @@ class LeasedRuns:
 
     # Ids of the runs that this process works on.
     held: Callable[[], frozenset[int]]
-    # Ids of the runs that have ended here and whose reports wait to be written, or whose claim or end is under way.
+    # Ids of the runs that have ended here and whose reports wait to be written, or whose end is under way.
     pending: Callable[[], frozenset[int]]
     # Stops a run that this worker loses, for a reason.
     stop_run: Callable[[int, str], None]
@@ -42,6 +42,8 @@ class LeasedRuns:
     cancel: Callable[[int, float], None]
     # Reports a run that is ours by the database and that no part of this process works on.
     give_up: Callable[[int], None]
+    # Whether a claim is under way, so that the database may know more runs of ours than this process.
+    is_claiming: Callable[[], bool] = lambda: False
     # When the claim of a run was asked for, by the clock of the leases; None: not known.
     claimed_at: Callable[[int], float | None] = lambda _: None
     # What log lines say of a run.
@@ -101,6 +103,10 @@ class Leases:
 
         Such a run comes of a claim whose commit arrived and whose answer did not.
         """
+        if self._runs.is_claiming():
+            # One that goes on may find them.
+            self._strays = frozenset()
+            return
         strays = ours - self._runs.held() - self._runs.pending()
         for run_id in strays & self._strays:
             _log.warning("run.nobodys", run=run_id)

@@ -15,9 +15,8 @@ import structlog
 from actors.coordinator.site_access import access_error, is_address_given
 from actors.worker.claimed_runs import run_result
 from actors.worker.host_key_check import FoundSite, HostKeyCheck
-from db.database import Database
 from db.errors import DatabaseUnavailableError
-from db.inventory import declared_upgrading, site_status
+from db.inventory import site_status
 from db.runs import RunAssignment, RunResult
 from messages.site_addresses import REFUSED
 from playbook_sets.phase_playbooks import require_unstage_playbook
@@ -50,9 +49,8 @@ _log = structlog.get_logger(__name__)
 class Precheck:
     """Judges for one worker."""
 
-    def __init__(  # noqa: PLR0913 - made in one place
+    def __init__(
         self,
-        database: Database,
         inspector: Inspector,
         rules: EligibilityRules,
         host_keys: HostKeyCheck,
@@ -60,7 +58,6 @@ class Precheck:
         playbooks_dir: Path,
         dcmanager: DcmanagerOperations | None = None,
     ) -> None:
-        self._database = database
         self._playbooks_dir = playbooks_dir
         self._inspector = inspector
         self._rules = rules
@@ -171,9 +168,7 @@ class Precheck:
             return None
         # The controller itself is asked at create and at standalone prestage only (StarlingX does so too): a step that
         # was let in is not turned down half-way because the controller does not answer.
-        with self._database.read() as connection:
-            upgrading = declared_upgrading(connection)
-        return Ineligibility(skip=False, text=CONTROLLER_UPGRADING) if upgrading else None
+        return Ineligibility(skip=False, text=CONTROLLER_UPGRADING) if assignment.controller_upgrading else None
 
     def _judge_known(self, assignment: RunAssignment) -> Ineligibility | None:
         status = site_status({**assignment.subcloud, "busy_with": assignment.busy_with})

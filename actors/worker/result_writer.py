@@ -110,10 +110,14 @@ class ResultWriter:
     def _write(self, collected: Sequence[_Reported]) -> None:
         # A run that was given up and ended after all has two.
         first = {one.report.run_id: one for one in reversed(collected)}
+        kept: list[_Reported] = []
+        fenced: list[_Reported] = []
         with unit_of_work(self._database) as work:
             reports = [one.report for one in first.values()]
             held = finish_runs(work.connection, reports, self._owner, work.at)
-            kept = [one for one in collected if one.report.run_id in held and one is first[one.report.run_id]]
+            for one in collected:
+                is_first = one is first[one.report.run_id]
+                (kept if is_first and one.report.run_id in held else fenced).append(one)
             ended = {one.report.run_id: one.report.progress for one in kept}
             beyond = {one.report.run_id: one.report.beyond for one in kept}
             end_live(
@@ -124,9 +128,7 @@ class ResultWriter:
             if kept:
                 # One message for all of them, in the trace of the first.
                 work.enqueue("coordinate", trace=kept[0].span.traceparent)
-        for one in collected:
-            if one in kept:
-                continue
+        for one in fenced:
             with one.context.bound():
                 _log.warning("run.fenced", run=one.report.run_id)
             one.span.fail("The run was no longer this worker's.")

@@ -21,9 +21,10 @@ from actors.worker.inspections import Inspections
 from actors.worker.live_output import LiveRuns
 from actors.worker.playbook_runs import PlaybookRuns
 from actors.worker.precheck import Precheck
+from actors.worker.run_claims import RunClaims
 from actors.worker.run_context import RunContext
 from db.errors import UnsealingError
-from db.runs import RunAssignment, RunResult, queued_runs
+from db.runs import RunAssignment, RunResult
 from playbook_sets.playbook_readiness import LOOSE_S
 from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
 from runner.interface import RunEnded, Runner
@@ -49,7 +50,6 @@ class StepWorker:
             owner=tools.owner,
         )
         self._precheck = Precheck(
-            tools.database,
             tools.inspector,
             tools.rules,
             self._host_keys,
@@ -63,12 +63,26 @@ class StepWorker:
             self._host_keys,
             self._inspections,
             self._held,
-            start=self._start_claimed,
+            start=self._start_after_contact,
             stopped=self._stopped_report,
             finish=self._finish,
-            # Set later.
-            freed=lambda: self.slot_freed(),  # noqa: PLW0108
+            freed=self._room_freed,
         )
+        self._prechecks = RunClaims(
+            self._held,
+            tools.phases.difference(PLAYBOOK_PHASES),
+            free=self._free_places,
+            begin=self._begin_precheck,
+            is_hopeless=lambda: self._draining,
+        )
+        self._playbooks = RunClaims(
+            self._held,
+            tools.phases.intersection(PLAYBOOK_PHASES),
+            free=self._free_slots,
+            begin=self._begin_playbook,
+            is_hopeless=lambda: self._draining,
+        )
+        self._served = [one for one in (self._prechecks, self._playbooks) if one.phases]
         self._draining = False
         # Whether the playbooks can be run; none is started while they cannot.
         self.playbooks = tools.playbooks
@@ -77,7 +91,7 @@ class StepWorker:
         self.live = LiveRuns(tools.database, tools.owner)
         self._playbook_runs = PlaybookRuns(tools, self._host_keys, self.live)
         self._runner: Runner | None = None
-        # Wakes the loop that takes waiting runs when a slot, or a place for an inspection, is free again.
+        # Wakes the loop that takes waiting runs.
         self.slot_freed: Callable[[], None] = lambda: None
         # Wakes the loop that reads which runs are to be cancelled.
         self.look_for_cancelled: Callable[[], None] = lambda: None
@@ -103,8 +117,13 @@ class StepWorker:
         return self._held.ids()
 
     def unsettled(self) -> frozenset[int]:
-        """Return the runs whose claim or end is under way to the database."""
+        """Return the runs whose end is under way to the database."""
         return self._held.unsettled()
+
+    @property
+    def is_claiming(self) -> bool:
+        """Whether a claim is under way, so that the database may know more runs of this process than it does."""
+        return self._held.is_claiming
 
     def claimed_at(self, run_id: int) -> float | None:
         """Return when the claim of a run was asked for, by a monotonic clock; None if this process does not hold it."""
@@ -142,8 +161,7 @@ class StepWorker:
         if self._is_ending:
             return
         self._draining = False
-        # What waited meanwhile is taken at once.
-        self.slot_freed()
+        self.look_again()
 
     def end(self) -> None:
         """Take no more runs until the process ends."""
@@ -164,7 +182,7 @@ class StepWorker:
             grace_s: Seconds between TERM and KILL of its processes.
         """
         self._cancelled.add(run_id, grace_s)
-        if run_id not in self.held() | self.unsettled():
+        if not self.is_claiming and run_id not in self.held() | self.unsettled():
             # It has ended meanwhile.
             self._cancelled.forget(run_id)
         self._inspections.cancel(run_id)
@@ -180,32 +198,20 @@ class StepWorker:
 
         A run that is taken, or withdrawn, is left alone.
         """
-        if self._draining or not self._inspections.reserve():
-            return False
-        is_asking = False
-        try:
-            is_asking = self._inspect(run_id)
-        finally:
-            if not is_asking:
-                self._inspections.release()
-        return True
+        return self._prechecks.take(run_id)
 
-    def _inspect(self, run_id: int) -> bool:
-        """Return whether the site is being asked now."""
-        assignment = self._held.claim(run_id, lambda: self._draining)
-        if assignment is None:
-            return False
-        with self.context(run_id).bound():
-            return self._inspect_claimed(assignment)
-
-    def _inspect_claimed(self, assignment: RunAssignment) -> bool:
+    def _begin_precheck(self, assignment: RunAssignment) -> bool:
+        """Return False when there is no place to ask the site."""
         if self._is_cancelled(assignment):
             self._finish(run_result(assignment.run_id, RunOutcome.CANCELLED, _CANCELLED))
-            return False
+            return True
         report = self._precheck.without_asking(assignment)
         if report is not None:
             self._finish(report)
+            return True
+        if not self._inspections.reserve():
             return False
+        self._held.begun(assignment.run_id)
         asking = self._precheck.ask(assignment)
         self._inspections.begin(assignment.run_id, asking, lambda answer: self._inspected(assignment, answer))
         if self._is_cancelled(assignment):
@@ -220,7 +226,7 @@ class StepWorker:
                 report = self._precheck.after_asking(assignment, answer)
             self._inspections.release()
             self._finish(report)
-        self.slot_freed()
+        self._room_freed()
 
     def _stopped_report(self, run_id: int) -> RunResult:
         """Return the report of a run that was stopped, as that of a playbook."""
@@ -241,15 +247,10 @@ class StepWorker:
 
         A run that is taken, or withdrawn, is left alone.
         """
-        if self._draining or self.runner.free_slots <= 0 or self.playbooks.obstacle() is not None:
-            return False
-        assignment = self._held.claim(run_id, lambda: self._draining)
-        if assignment is None:
-            return True
-        with self.context(run_id).bound():
-            return self._start_claimed(assignment)
+        return self.playbooks.obstacle() is None and self._playbooks.take(run_id)
 
-    def _start_claimed(self, assignment: RunAssignment) -> bool:
+    def _begin_playbook(self, assignment: RunAssignment) -> bool:
+        """Return False when there is no slot, or no place to ask the site."""
         run_id = assignment.run_id
         if self._is_cancelled(assignment):
             self._finish(run_result(run_id, RunOutcome.CANCELLED, _CANCELLED))
@@ -257,38 +258,47 @@ class StepWorker:
         if self._first_contact.is_needed(assignment):
             return self._first_contact.begin(assignment)
         try:
-            started = self._start(assignment)
+            return self._start(assignment)
         except (UnsealingError, NoUnstagePlaybookError) as error:
             self._finish(run_result(run_id, RunOutcome.FAILED, str(error)))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started")
             reason = f"The playbook could not be started: {type(error).__name__}."
             self._finish(run_result(run_id, RunOutcome.FAILED, reason))
-        else:
-            if not started:
-                self._held.hand_back(run_id)
-            return started
         return True
+
+    def _start_after_contact(self, assignment: RunAssignment) -> None:
+        if not self._begin_playbook(assignment):
+            self._held.hand_back([assignment.run_id])
 
     def room(self, phases: frozenset[StepState]) -> int:
         """Return how many more runs of these phases, all prechecks or all playbooks, can be taken now."""
-        if self._draining:
+        return (self._prechecks if phases.isdisjoint(PLAYBOOK_PHASES) else self._playbooks).room
+
+    def _free_places(self) -> int:
+        return 0 if self._draining else self._inspections.free
+
+    def _free_slots(self) -> int:
+        if self._draining or self.playbooks.obstacle(within_s=LOOSE_S) is not None:
             return 0
-        if phases.isdisjoint(PLAYBOOK_PHASES):
-            return self._inspections.free
-        return self.runner.free_slots if self.playbooks.obstacle(within_s=LOOSE_S) is None else 0
+        return self.runner.free_slots
+
+    def look_again(self) -> None:
+        """Have all runs taken at once that were turned away meanwhile."""
+        for waiting in self._served:
+            waiting.expect()
+        self.slot_freed()
 
     def take_waiting(self) -> None:
-        """Start runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
-        self._take(self._tools.phases.difference(PLAYBOOK_PHASES), self.inspect)
-        self._take(self._tools.phases.intersection(PLAYBOOK_PHASES), self.start_playbook)
+        """Begin runs that wait for a slot, or for a place to be inspected, oldest first, as long as there is one."""
+        for waiting in self._served:
+            if waiting.is_look_due:
+                waiting.look()
 
-    def _take(self, phases: frozenset[StepState], start: Callable[[int], bool]) -> None:
-        while phases and (free := self.room(phases)) > 0:
-            with self._tools.database.read() as connection:
-                waiting = queued_runs(connection, phases, free)
-            if not waiting or not all(start(run_id) for run_id in waiting):
-                return
+    def _room_freed(self) -> None:
+        """Have waiting runs looked for, if some may wait; a slot or a place is free again."""
+        if any(waiting.is_look_due for waiting in self._served):
+            self.slot_freed()
 
     def _start(self, assignment: RunAssignment) -> bool:
         """Start the playbook of a claimed run, or end the run where none is to run; False when there is no slot."""
@@ -308,6 +318,7 @@ class StepWorker:
             self.runner.submit(job)
         except NoFreeSlotError:
             return False
+        self._held.begun(assignment.run_id)
         grace_s = self._cancelled.grace_s(assignment.run_id)
         if grace_s is not None:
             # The runner did not know it yet when the cancel came.
@@ -320,4 +331,4 @@ class StepWorker:
         with context.bound():
             context.tell_tasks(ended)
             self._finish(self._playbook_runs.result(ended, context.ids, is_draining=self._draining))
-        self.slot_freed()
+        self._room_freed()

@@ -21,10 +21,10 @@ from sqlalchemy import event, select
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator, LeaseExpiry
 from actors.worker.lease_renewal import RENEWAL_S, WATCH_S, LeasedRuns, Leases
+from db.claims import claim_runs
 from db.database import Database
 from db.encryption import Sealer
 from db.migrate import upgrade
-from db.runs import claim
 from db.schema import runs
 from db.unit_of_work import UnitOfWork
 from messages.commands import Command, CommandType
@@ -114,7 +114,7 @@ class Fleet:
     def _claim(self, run_id: int) -> bool:
         at = datetime.now(UTC)
         with self.database.write() as connection:
-            return claim(UnitOfWork(connection, at), run_id, "w/1") is not None
+            return bool(claim_runs(UnitOfWork(connection, at), [run_id], "w/1"))
 
     def states(self) -> list[tuple[str, str | None]]:
         """Return state and outcome of the runs that the worker took."""

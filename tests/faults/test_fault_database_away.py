@@ -218,14 +218,14 @@ def test_a_run_that_was_let_go_is_not_found_again(
     """A second message for a run that this worker has ended, or hands back, does not begin it anew after an outage."""
     run_id = queued_run(new_coordinator(), database)
     held, taken = worker._held, Event()
-    assert held.claim(run_id, lambda: False)
+    assert held.claim([run_id], lambda: False)
     with ExitStack() as letting_go:
         if end == "reported":
             held.finish(RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}))
         else:
-            letting_go.enter_context(held._let_go(run_id))
+            letting_go.enter_context(held._let_go([run_id]))
         database.is_away = True
-        again = Thread(target=lambda: held.claim(run_id, lambda: False) and taken.set(), daemon=True)
+        again = Thread(target=lambda: held.claim([run_id], lambda: False) and taken.set(), daemon=True)
         again.start()
         wait_for(lambda: database.refused > 0)
         database.is_away = False

@@ -20,9 +20,9 @@ from sqlalchemy import select
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from broker.amqp.command_transport import AmqpTransport
+from db.claims import claim_runs
 from db.database import Database
 from db.encryption import Sealer
-from db.runs import claim
 from db.schema import events, outbox, run_outputs, runs, steps, strategies, subclouds
 from db.unit_of_work import UnitOfWork
 from messages.commands import Answer, Command, CommandType
@@ -166,7 +166,7 @@ def claimed(installation: Installation, owner: str = OWNER) -> int:
     (run_id,) = installation.queued()
     at = datetime.now(UTC)
     with installation.database.write() as connection:
-        assert claim(UnitOfWork(connection, at), run_id, owner)
+        assert claim_runs(UnitOfWork(connection, at), [run_id], owner)
     return run_id
 
 

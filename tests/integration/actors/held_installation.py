@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from db.runs import RunResult, claim, finish_runs
+from db.claims import claim_runs
+from db.runs import RunResult, finish_runs
 from db.schema import events, runs, strategies
 from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType
@@ -28,7 +29,7 @@ def applied(installation: Installation, sites: str = "abc", **data: Any) -> None
 def take(installation: Installation, run_id: int) -> None:
     """Claim a run."""
     with unit_of_work(installation.database) as work:
-        assert claim(work, run_id, OWNER) is not None
+        assert claim_runs(work, [run_id], OWNER)
 
 
 def end(installation: Installation, run_id: int, outcome: RunOutcome = RunOutcome.SUCCEEDED, **values: Any) -> None:

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from actors.metrics import NullMetrics
 from actors.worker.lease_renewal import LeasedRuns, Leases
 from actors.worker.result_writer import ResultWriter
+from db.claims import claim_runs
 from db.errors import DatabaseUnavailableError
-from db.runs import RunResult, claim
+from db.runs import RunResult
 from db.schema import run_outputs, runs
 from db.unit_of_work import UnitOfWork
 from messages.queues import Call
@@ -290,7 +291,7 @@ class TestReporter:
         at = datetime.now(UTC)
         with installation.database.write() as connection:
             for run_id in (first, second):
-                assert claim(UnitOfWork(connection, at), run_id, OWNER)
+                assert claim_runs(UnitOfWork(connection, at), [run_id], OWNER)
         bad = RunResult(run_id=first, outcome=RunOutcome.SUCCEEDED, details="\ud800", facts={})
         results = ResultWriter(installation.database, OWNER)
 
@@ -313,7 +314,7 @@ class TestReporter:
         mine = installation.queued()
         with installation.database.write() as connection:
             for run_id in mine:
-                assert claim(UnitOfWork(connection, at), run_id, OWNER)
+                assert claim_runs(UnitOfWork(connection, at), [run_id], OWNER)
         results = ResultWriter(installation.database, OWNER)
         loop = PeriodicThread("reports", results.flush, interval_s=5)
         results.wake = loop.wake

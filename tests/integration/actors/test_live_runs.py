@@ -18,9 +18,10 @@ from actors.worker.dependencies import WorkerDependencies
 from actors.worker.live_output import LiveRuns
 from actors.worker.result_writer import ResultWriter
 from actors.worker.worker import StepWorker
+from db.claims import claim_runs
 from db.errors import DatabaseUnavailableError
 from db.live_output import Piece, UnsavedTail, add_pieces, end_live, hold
-from db.runs import RunResult, claim, finish_runs
+from db.runs import RunResult, finish_runs
 from db.schema import events, live_outputs, runs
 from db.unit_of_work import UnitOfWork
 from runner.interface import RunEnded
@@ -65,7 +66,7 @@ def claimed(installation: Installation, count: int = 1, owner: str = OWNER) -> l
     mine, at = installation.queued(), datetime.now(UTC)
     with installation.database.write() as connection:
         for run_id in mine:
-            assert claim(UnitOfWork(connection, at), run_id, owner)
+            assert claim_runs(UnitOfWork(connection, at), [run_id], owner)
     return mine
 
 

@@ -10,11 +10,12 @@ from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select, update
 
 from apidocs.asyncapi.assembly import build_document
+from db.claims import claim_runs
 from db.errors import RestoreError
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
 from db.read_queries import newest_event_id
 from db.restored import continue_after_restore, refused_by_sites
-from db.runs import RunResult, claim, finish_runs
+from db.runs import RunResult, finish_runs
 from db.schema import audit, events, heartbeats, runs, steps, strategies
 from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.events import cloud_event
@@ -38,7 +39,7 @@ def restored(installation: Installation, **options: Any) -> Any:
 def begun(installation: Installation, run_id: int) -> None:
     """Have a worker claim a run."""
     with installation.database.write() as connection:
-        assert claim(UnitOfWork(connection, now()), run_id, OWNER)
+        assert claim_runs(UnitOfWork(connection, now()), [run_id], OWNER)
 
 
 def ended(

@@ -13,9 +13,10 @@ import pytest
 
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
+from db.claims import claim_runs
 from db.database import Database
 from db.encryption import Sealer
-from db.runs import RunResult, claim, finish_runs
+from db.runs import RunResult, finish_runs
 from db.schema import events, runs, steps, strategies
 from db.unit_of_work import unit_of_work
 from messages.commands import Answer
@@ -59,10 +60,10 @@ def work(installation: Installation, owner: str) -> None:
     """Do what waits for a worker, as a worker does."""
     for run_id in installation.queued():
         with unit_of_work(installation.database) as transaction:
-            taken = claim(transaction, run_id, owner)
-        if taken is None:
+            taken = claim_runs(transaction, [run_id], owner)
+        if not taken:
             continue
-        passed = {"from_version": "22.12", "oam_address": "10.10.10.2"} if taken.phase == WALK[0] else {}
+        passed = {"from_version": "22.12", "oam_address": "10.10.10.2"} if taken[0].phase == WALK[0] else {}
         report = RunResult(run_id=run_id, outcome=RunOutcome.SUCCEEDED, details="", facts={}, **passed)
         with installation.database.write() as connection:
             assert finish_runs(connection, [report], owner, datetime.now(UTC))

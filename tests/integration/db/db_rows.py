@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, event, func, insert, select, update
 
 from db.apply_plan import PlanWriter
+from db.claims import claim_runs
 from db.load_snapshot import database_time, load_snapshot
-from db.runs import RunResult, claim, finish_runs
+from db.runs import RunResult, finish_runs
 from db.schema import events, outbox, preparations, runs, secrets, steps, strategies, strategy_is_active, subclouds
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import Action, StepChange
@@ -110,9 +111,9 @@ class InstallationRows:
     def claim(self, run_id: int, owner: str = OWNER) -> bool:
         """Claim a run; return whether it was to be had."""
         work = UnitOfWork(self.connection, AT)
-        taken = claim(work, run_id, owner)
+        taken = claim_runs(work, [run_id], owner)
         work.finish()
-        return taken is not None
+        return bool(taken)
 
     def finish(
         self,

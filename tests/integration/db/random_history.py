@@ -65,7 +65,7 @@ class Dice:
         if self.random.random() < 0.5:
             lose_runs_of(self.installation.connection, self._owner().split("/")[0], AT)
         for run_id in self._some(self.installation.running())[:1]:
-            hand_back(self.installation.connection, run_id, self.installation.run(run_id).owner)
+            hand_back(self.installation.connection, [run_id], self.installation.run(run_id).owner)
 
     def renew(self) -> None:
         renew(self.installation.connection, self._owner())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import select, text
 
+from db.claims import claim_oldest
 from db.database import Database
 from db.inventory import candidates
 from db.live_output import running_runs
@@ -22,7 +23,7 @@ from db.read_queries import (
     steps_page,
     strategies_page,
 )
-from db.runs import RunResult, claim, finish_runs, queued_runs, renew
+from db.runs import RunResult, finish_runs, renew
 from db.schema import steps, subclouds
 from db.unit_of_work import unit_of_work
 from statemachine.states import PHASES, RunOutcome
@@ -115,9 +116,7 @@ def test_commands_passes_and_workers(watched: Watched) -> None:
 def _work(database: Database, outcome: RunOutcome) -> None:
     """Claim twenty queued runs and report them, as a worker does."""
     with unit_of_work(database, AT) as work:
-        claimed = queued_runs(work.connection, list(PHASES), 20)
-        for run_id in claimed:
-            assert claim(work, run_id, OWNER)
+        claimed = [one.run_id for one in claim_oldest(work, list(PHASES), 20, OWNER)]
     with database.write() as connection:
         renew(connection, OWNER)
         running_runs(connection)

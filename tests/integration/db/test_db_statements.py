@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy import Connection, insert, select, update
 
 from db.apply_plan import PlanWriter
+from db.claims import queued_runs
 from db.database import Database
 from db.live_output import end_live, hold, running_runs
 from db.load_snapshot import database_time, load_snapshot
 from db.read_queries import followed_step
 from db.run_output import ends_of, outputs
-from db.runs import lose_runs_of, queued_runs, renew
+from db.runs import lose_runs_of, renew
 from db.schema import runs, steps
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import AbortWaiting

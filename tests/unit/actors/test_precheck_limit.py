@@ -35,7 +35,7 @@ class SilentInspector:
 )
 async def test_a_precheck_ends_at_its_limit(timeouts: dict[str, float], worked_s: float, sentence: str) -> None:
     """A precheck that passes its limit, or what is left of its site's, fails and says which limit it was."""
-    precheck = Precheck(Mock(), SilentInspector(), EligibilityRules(), Mock(), playbooks_dir=Path())  # type: ignore[arg-type]
+    precheck = Precheck(SilentInspector(), EligibilityRules(), Mock(), playbooks_dir=Path())  # type: ignore[arg-type]
     assignment = RunAssignment(
         run_id=1,
         phase=StepState.PRECHECK,
