@@ -25,8 +25,8 @@ from apidocs.openapi.operation import (
     WorkerList,
 )
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
-from messages.requests.strategy import ActionRequest, StrategyBody
-from messages.requests.strategy_control import StepCancelRequest, StepUpdate, StrategyUpdate
+from messages.requests.strategy import StrategyBody
+from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.schemas import CancelledStep, CreatedStrategy, HistoricStrategy, Step, Strategy
 
 _TAG: Final = "Strategy"
@@ -107,18 +107,23 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         is_command=True,
         query=TypeQuery,
         body=Body(
-            model=ActionRequest,
+            model=ActionBody,
             examples={
                 "start": {"action": "apply"},
                 "stop": {"action": "abort"},
                 "hold": {"action": "pause", "reason": "storm at the coast", "scope": "starts"},
                 "go on": {"action": "resume"},
+                "go on with more failures and another password": {
+                    "action": "resume",
+                    "allow-failures": 5,
+                    "sysadmin_password": _PASSWORD,
+                },
                 "stop what runs, too": {"action": "cancel", "grace-s": 60},
             },
         ),
         response=Response(description="The strategy in its new state; `resume` adds `secret-replaced`.", type=Strategy),
         errors={
-            400: "`action required` or `action invalid`.",
+            400: "`action required`, `action invalid`, or an option of the action is wrong or of another one.",
             422: "There is no such strategy, or its state does not allow the action.",
         },
         notes="An abort lets running steps finish all their phases and aborts those that wait; a cancel stops them. A"

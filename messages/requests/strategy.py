@@ -181,15 +181,21 @@ def _decoded(text: str) -> str:
     return password
 
 
+_Encoded = Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64", "format": "password"})]
+# A password that takes the place of another one.
+NewPassword = Annotated[
+    str | None,
+    AcceptedAs(_Encoded | None, lambda value: None if value is None else _decoded(value)),
+    ErrorMessage(_UNDECODABLE),
+]
+
+
 class PasswordRequest(Request):
     """The password of the sites' account, decoded. An error is a value of a command's `password_fault`, no sentence."""
 
     sysadmin_password: Annotated[
         str,
-        AcceptedAs(
-            Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64", "format": "password"})],
-            _decoded,
-        ),
+        AcceptedAs(_Encoded, _decoded),
         ErrorMessage(lambda value: _MISSING if value is None or value == "" else _UNDECODABLE, missing=_MISSING),
     ] = Field(repr=False, description="The password of the sites' account: UTF-8 in base64. It is kept sealed.")
 

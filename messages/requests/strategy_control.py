@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validat
 
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 from messages.requests.rollout import MOST_STEPS, RolloutChange, RolloutPatch
-from messages.requests.strategy import MAX_PARALLEL, VerbRequest
+from messages.requests.strategy import MAX_PARALLEL, ActionRequest, NewPassword, VerbRequest
 
 # Longest reason of a hold, in characters.
 REASON_LENGTH: Final = 200
@@ -28,34 +28,56 @@ _Grace = Annotated[
 _GRACE: Final = "Seconds from the request to end (SIGTERM) to the end by force (SIGKILL)."
 
 
-class PauseRequest(VerbRequest):
+class _PauseOptions(Request):
+    scope: Annotated[Literal["starts", "phases"], ErrorMessage("{key} must be starts or phases, got {value}")] = Field(
+        "starts",
+        description="Of a pause. `starts`: no further site starts. `phases`: no site begins its next phase either.",
+    )
+    reason: _Reason = Field("", description="Of a pause, shown to all who look at the strategy.")
+
+
+class _ResumeOptions(Request):
+    allow_failures: Annotated[
+        Annotated[StrictInt, Field(ge=0, le=MOST_STEPS)] | None,
+        ErrorMessage(f"{{key}} must be a whole number from 0 to {MOST_STEPS}, got {{value}}"),
+    ] = Field(
+        None,
+        alias="allow-failures",
+        description="Of a resume: failures that are borne beside those that there are now.",
+    )
+
+
+class _CancelOptions(Request):
+    grace_s: _Grace = Field(DEFAULT_GRACE_S, alias="grace-s", description=f"Of a cancel. {_GRACE}")
+
+
+class PauseRequest(_PauseOptions, VerbRequest):
     """Hold the strategy."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
-    scope: Annotated[Literal["starts", "phases"], ErrorMessage("{key} must be starts or phases, got {value}")] = Field(
-        "starts", description="`starts`: no further site starts. `phases`: no site begins its next phase either."
-    )
-    reason: _Reason = Field("", description="Shown to all who look at the strategy.")
 
-
-class ResumeRequest(VerbRequest):
+class ResumeRequest(_ResumeOptions, VerbRequest):
     """End the holds of the strategy that a person may end."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
-    allow_failures: Annotated[
-        Annotated[StrictInt, Field(ge=0, le=MOST_STEPS)] | None,
-        ErrorMessage(f"{{key}} must be a whole number from 0 to {MOST_STEPS}, got {{value}}"),
-    ] = Field(None, alias="allow-failures", description="Failures that are borne beside those that there are now.")
 
-
-class CancelRequest(VerbRequest):
+class CancelRequest(_CancelOptions, VerbRequest):
     """Abort the strategy and stop its running sites too."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
-    grace_s: _Grace = Field(DEFAULT_GRACE_S, alias="grace-s", description=_GRACE)
+
+class ActionBody(_CancelOptions, _ResumeOptions, _PauseOptions, ActionRequest):
+    """An action on the strategy with its options, as it is sent.
+
+    `pause`, `resume` and `cancel` refuse the options of others; `apply` and `abort` ignore all, as dcmanager does.
+    """
+
+    sysadmin_password: NewPassword = Field(
+        None, repr=False, description="Of a resume: a new password of the sites' account, UTF-8 in base64."
+    )
 
 
 class StrategyUpdate(VerbRequest):

@@ -13,7 +13,7 @@ from base64 import b64encode
 from prestager_client import AuthenticatedClient
 from prestager_client.api.history_and_audit import list_audit
 from prestager_client.api.strategy import act_on_strategy, create_strategy, list_steps, show_step_log, show_strategy
-from prestager_client.models import ActionRequest, ActionRequestAction, StrategyBody
+from prestager_client.models import ActionBody, ActionBodyAction, StrategyBody
 
 _DEADLINE_S = 60.0
 
@@ -28,7 +28,7 @@ def main(url: str, token: str) -> dict[str, object]:
         client=client, body=StrategyBody(type_="prestage", sysadmin_password=password, cloud_name="nowhere")
     )
     created = create_strategy.sync(client=client, body=StrategyBody(type_="prestage", sysadmin_password=password))
-    applied = act_on_strategy.sync(client=client, body=ActionRequest(action=ActionRequestAction.APPLY))
+    applied = act_on_strategy.sync(client=client, body=ActionBody(action=ActionBodyAction.APPLY))
     ended_by = time.monotonic() + _DEADLINE_S
     while show_strategy.sync(client=client).state == "applying" and time.monotonic() < ended_by:
         time.sleep(0.1)

@@ -226,4 +226,21 @@ def test_what_bodies_know_is_closed(document: Mapping[str, Any]) -> None:
     }
     (pattern,) = schemas["StrategyBody"]["patternProperties"]
     assert "rollback" in pattern
-    assert "additionalProperties" not in schemas["ActionRequest"]
+    assert "additionalProperties" not in schemas["ActionBody"]
+
+
+def test_options_of_actions_have_their_types(document: Mapping[str, Any]) -> None:
+    """Each key beside `action` has its type and its bounds, and needs not be sent."""
+    schema = document["components"]["schemas"]["ActionBody"]
+    wrong = [
+        *({"scope": value} for value in ("all", None)),
+        *({"reason": value} for value in ("x" * 201, 1)),
+        *({"grace-s": value} for value in (-1, 601, "30", 1.5, None)),
+        *({"allow-failures": value} for value in (-1, 100_001, "5", True)),
+        *({"sysadmin_password": value} for value in ("", 1)),
+    ]
+
+    assert ["action"] == schema["required"]
+    assert {"action", *(key for one in wrong for key in one)} == schema["properties"].keys()
+    for option in wrong:
+        assert not Draft202012Validator(schema).is_valid({"action": "pause", **option}), option

@@ -11,7 +11,8 @@ from messages.errors import RequestError
 from messages.requests.base import Request, parse_request
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
-from messages.requests.strategy import ActionRequest, PrestageBody, StrategyBody, StrategyRequest
+from messages.requests.strategy import PrestageBody, StrategyBody, StrategyRequest
+from messages.requests.strategy_control import ActionBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
 
@@ -19,7 +20,7 @@ from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeB
 MODELS: dict[type[Request], dict[str, Any]] = {
     StrategyBody: {"type": "prestage", "sysadmin_password": "eA=="},
     PrestageBody: {"sysadmin_password": "eA=="},
-    ActionRequest: {"action": "apply"},
+    ActionBody: {"action": "apply"},
     GroupRequest: {"name": "g", "description": "d"},
     GroupChange: {},
     StagedRequest: {"release": "23.09", "verdict": "unknown"},
