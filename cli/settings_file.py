@@ -39,7 +39,22 @@ def add_settings(text: str, wanted: Mapping[str, str | int | float], *, replace:
     for name in differing:
         text = re.sub(rf"(?m)^{name}[ \t]*=.*$", lambda _, name=name: _line(name, wanted[name]), text)  # type: ignore[misc]
     fresh = [_line(name, value) for name, value in wanted.items() if name not in present]
-    return text + (_HEAD + "\n".join(fresh) + "\n" if fresh else "")
+    if not fresh:
+        return text
+    top = _end_of_top(text)
+    return text[:top] + _HEAD + "\n".join(fresh) + "\n" + text[top:]
+
+
+def _end_of_top(text: str) -> int:
+    """Return the place in a TOML text where its first table begins, else that of its end."""
+    for found in re.finditer(r"(?m)^[ \t]*\[", text):
+        try:
+            read_toml(text[: found.start()])
+        except TomlError:
+            # Within a text or a list of several lines.
+            continue
+        return found.start()
+    return len(text)
 
 
 def is_set(text: str, name: str) -> bool:

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from messages.requests.rollout import RolloutOptions
 from service.settings import Settings
 
 _PREFIX: Final = "PRESTAGER_"
@@ -18,7 +19,8 @@ _INTRODUCTION: Final = """\
 Environment variables, or the same names without `PRESTAGER_`, in lower case, in a TOML file that `PRESTAGER_CONFIG`
 names; the environment wins. `prestager config show` prints all settings with their source, secrets redacted;
 `prestager config check` names every error at once. A setting whose name ends in `_FILE` names a file with the value, so
-that a secret need not be in the environment; only one of the two may be set.
+that a secret need not be in the environment; only one of the two may be set. A name in brackets is a table, which
+stands in the file alone, below all other settings.
 
 This page is made from the code by `make documents`.
 """
@@ -35,6 +37,7 @@ _SECTIONS: Final[Mapping[str, str]] = {
     "slots": "Workers and runs",
     "command_timeout_s": "Commands",
     "probe": "Availability probe",
+    "rollout": "Strategies",
     "audit_days": "Retention",
     "webhook_ca_file": "Webhooks",
     "worker_name": "Processes",
@@ -67,7 +70,8 @@ def _lines() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         if name in _SECTIONS:
             yield f"\n## {_SECTIONS[name]}\n\n| variable | default | values | meaning |\n|---|---|---|---|\n"
-        cells = (f"`{_PREFIX}{name.upper()}`", _default(name, field), _values(field), field.description or "")
+        variable = f"[{name}]" if field.annotation is RolloutOptions else f"{_PREFIX}{name.upper()}"
+        cells = (f"`{variable}`", _default(name, field), _values(field), field.description or "")
         yield f"| {' | '.join(cells)} |\n"
 
 

@@ -35,6 +35,7 @@ def build_coordinator(resources: ProcessResources) -> Coordinator:
     rules = CoordinatorRules(
         release=settings.release,
         site=resources.site_rules,
+        rollout=settings.rollout.given(),
         limits=PlanLimits(max_attempts=settings.max_attempts),
     )
     return Coordinator(

@@ -5,6 +5,7 @@ No message holds a value: it may be a secret, or a secret in the wrong place.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from messages.errors import TomlError
 from messages.parse_errors import line_of, plain_validation_text, read_toml
+from messages.requests.rollout import RolloutOptions
 from messages.secret_names import is_secret_name, secret_names
 from service.errors import CommandError
 from service.settings import CONFIG_FILE_VARIABLE, Settings
@@ -25,6 +27,8 @@ from service.settings import CONFIG_FILE_VARIABLE, Settings
 _PREFIX: Final = "PRESTAGER_"
 # Variables of the commands over HTTP (`client/contexts.py`), which may be set where the service runs too.
 _OF_THE_CLIENT: Final = frozenset({"PRESTAGER_URL", "PRESTAGER_TOKEN_FILE", "PRESTAGER_CONTEXT"})
+# Settings that are tables of the file.
+_TABLES: Final = frozenset({"rollout"})
 _REDACTED: Final = "********"
 _ROUNDS: Final = 3
 
@@ -33,7 +37,7 @@ _ROUNDS: Final = 3
 class ShownSetting:
     """One setting as it may be printed."""
 
-    # PRESTAGER_...
+    # PRESTAGER_..., or the table of the file in brackets.
     variable: str
     # Without secrets; empty: not set.
     value: str
@@ -108,7 +112,7 @@ def shown_settings(settings: Settings) -> list[ShownSetting]:
     """Return every setting, in the order of the model, without secrets."""
     return [
         ShownSetting(
-            variable=variable_of(field),
+            variable=f"[{field}]" if field in _TABLES else variable_of(field),
             value=_shown_value(field, getattr(settings, field)),
             source=_secret_file(settings, field) or _source(field),
         )
@@ -164,6 +168,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
     field = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return _unknown_setting(field)
+    if field in _TABLES and not _in_environment(field):
+        return f"[{field}] in {config_file()}: {message}{'' if message.endswith('?') else '.'}"
     place = _place(field)
     if error["type"] == "string_type" and place:
         # A release or an address without quotes is a number, or a table, for TOML.
@@ -209,6 +215,8 @@ def _in_environment(field: str) -> bool:
 def _shown_value(field: str, value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, RolloutOptions):
+        return json.dumps(value.given()) if value.given() else ""
     if field == "database_url":
         return _shown_url(value.get_secret_value()) if hasattr(value, "get_secret_value") else _REDACTED
     return _REDACTED if hasattr(value, "get_secret_value") else str(value)

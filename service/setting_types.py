@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from messages.errors import RequestError
 from messages.limits import is_storable
 from messages.queues import WORKER_QUEUES
+from messages.requests.base import parse_request, reject_unknown
+from messages.requests.rollout import RolloutOptions, conflict, merge_options
 from statemachine.releases import is_release
 from tracing.collector import read_headers, traces_url
 
@@ -70,6 +74,24 @@ def _database_url(value: SecretStr) -> SecretStr:
 def _broker_url(value: SecretStr) -> SecretStr:
     check_broker_url(value.get_secret_value())
     return value
+
+
+def _rollout(value: Any) -> RolloutOptions:
+    if isinstance(value, RolloutOptions):
+        return value
+    if not isinstance(value, Mapping):
+        # A TypeError would pass through pydantic.
+        raise ValueError("must be a table in the file that PRESTAGER_CONFIG names, [rollout], and no text")  # noqa: TRY004
+    try:
+        reject_unknown(RolloutOptions, value, noun="option")
+        options = parse_request(RolloutOptions, value)
+    except RequestError as error:
+        # Without the value, which may be a secret in the wrong place.
+        raise ValueError(str(error).partition(", got ")[0]) from None
+    fault = conflict(merge_options(options.given()))
+    if fault is not None:
+        raise ValueError(fault)
+    return options
 
 
 def _release(value: str) -> str:
@@ -189,3 +211,5 @@ NetworkList = Annotated[str, AfterValidator(_network_list)]
 PathList = Annotated[str, AfterValidator(_path_list)]
 TextPath = Annotated[Path, AfterValidator(_text_path)]
 CertificatesFile = Annotated[Path, AfterValidator(_certificates)]
+# Table of the options of a rollout, as a request has them, that count where neither request nor group gives them.
+RolloutTable = Annotated[RolloutOptions, BeforeValidator(_rollout)]

@@ -19,7 +19,8 @@ class VariableSettings(BaseModel):
     """A model that is made of what it is given, then of the environment, then of a file.
 
     A variable is called as its field, with `PREFIX` before it, in any case; an empty one counts as not set. Its text is
-    the value of the field: no field is a list or a table. A key of the file that is no field is an error.
+    the value of the field, so a field that is a table stands in the file alone. A key of the file that is no field is
+    an error.
     """
 
     model_config = ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True)

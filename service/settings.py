@@ -12,6 +12,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
+from messages.requests.rollout import RolloutOptions
 from service.connection_settings import ConnectionSettings
 from service.setting_types import (
     CertificatesFile,
@@ -19,6 +20,7 @@ from service.setting_types import (
     HeadersFile,
     ListenAddress,
     NetworkList,
+    RolloutTable,
     WorkerName,
     networks,
 )
@@ -34,6 +36,11 @@ class Settings(SiteSettings, ConnectionSettings):
     PREFIX: ClassVar[str] = "PRESTAGER_"
     FILE_VARIABLE: ClassVar[str] = CONFIG_FILE_VARIABLE
 
+    rollout: RolloutTable = Field(
+        default_factory=RolloutOptions,
+        description="Options of strategies that neither request nor named group gives ([holds.md](holds.md)); read by"
+        " coordinators at their start.",
+    )
     audit_days: int = Field(365, ge=1, description="Days for which the audit is kept.")
     retention_days: int = Field(
         90,

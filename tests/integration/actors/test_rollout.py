@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from db.schema import holds, runs, steps, strategies, subcloud_groups
 from messages.commands import CommandType
 from statemachine.states import RunOutcome
 from tests.integration.actors.held_installation import applied, end, state, take, told, verb
-from tests.support.installation import Installation
+from tests.support.installation import Installation, StartedInstallation
 
 WINDOW = {"mode": "window"}
 
@@ -273,6 +274,25 @@ class TestSources:
 
         assert ("window", 3) == (by_group.body["rollout"]["mode"], by_group.body["rollout"]["max-failures"])
         assert "stages" == over_all.body["rollout"]["mode"]
+
+    def test_keys_of_three_sources(self, build: Callable[..., StartedInstallation]) -> None:
+        """Key by key the request counts before the group that it names, and that before the file of settings."""
+        table = {"mode": "window", "order": "longest-first", "max-failures": 1, "on-budget": "stop"}
+        installation = build(rollout=table)
+        of_group = {"order": "by-id", "max-failures": 2}
+        installation.ask(CommandType.GROUP_CREATE, name="north", description="north", rollout=of_group)
+        installation.add_site("a", group_id="north")
+
+        by_all = installation.create(subcloud_group="north", rollout={"max-failures": 3, "on-budget": None}).body
+        installation.verb("delete")
+        by_group = installation.create(subcloud_group="north").body
+        installation.verb("delete")
+        by_file = installation.create().body
+
+        wanted = {"mode": "window", "order": "by-id", "on-prepare-failure": "fail"}
+        assert {**wanted, "max-failures": 3, "on-budget": "pause"} == by_all["rollout"]
+        assert {**wanted, "max-failures": 2, "on-budget": "stop"} == by_group["rollout"]
+        assert {**wanted, **table} == by_file["rollout"]
 
     def test_options_that_exclude_each_other(self, installation: Installation) -> None:
         """A slow start without a window is refused, and no strategy is made."""

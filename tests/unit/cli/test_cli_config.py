@@ -181,9 +181,17 @@ def test_check_changes_nothing(prestager, controller: Path, data_dir: Path) -> N
         (None, "which cannot be read: No such file or directory."),
         ("slots = ", "which is not TOML"),
         ("slotz = 3\n", "slotz in {file}, line 1, is not a setting; did you mean slots?"),
+        (
+            "[rollout]\nmax-failure = 3\n",
+            "[rollout] in {file}: unknown option: max-failure; did you mean max-failures?",
+        ),
+        ("[rollout]\non-budget = 'hunter2'\n", "[rollout] in {file}: on-budget must be one of pause, stop."),
+        ("[rollout.timeouts]\nsite-s = 0\n", "[rollout] in {file}: timeouts.site-s must be a whole number from 1 to"),
+        ("[rollout]\nramp = {start = 1}\n", "[rollout] in {file}: rollout.ramp needs rollout.mode window"),
+        ("rollout = 'window'\n", "[rollout] in {file}: must be a table in the file"),
         ("slots = 0\n", "PRESTAGER_SLOTS (slots in {file}, line 1) must be greater"),
     ],
-    ids=["missing", "broken", "unknown", "faulty"],
+    ids=["missing", "broken", "unknown", "option", "choice", "limit", "conflict", "text", "faulty"],
 )
 def test_faulty_file(
     prestager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, complaint: str
@@ -198,6 +206,29 @@ def test_faulty_file(
 
     assert 1 == ended.code
     assert complaint.format(file=file) in ended.err
+    assert "hunter2" not in ended.err
+
+
+def test_a_table_is_no_variable(prestager, controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options of a rollout in the environment are told that they belong into the file."""
+    monkeypatch.setenv("PRESTAGER_ROLLOUT", '{"mode": "window"}')
+
+    ended = prestager("config", "check")
+
+    assert 1 == ended.code
+    assert "PRESTAGER_ROLLOUT must be a table in the file that PRESTAGER_CONFIG names, [rollout]" in ended.err
+
+
+def test_show_has_the_options_of_a_rollout(prestager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of the installation is shown as it stands in the file, with the file."""
+    file = tmp_path / "prestager.toml"
+    file.write_text('slots = 3\n[rollout]\nmax-failures = "10%"\ntimeouts = {site-s = 60}\n')
+    monkeypatch.setenv("PRESTAGER_CONFIG", str(file))
+
+    (line,) = [one for one in prestager("config", "show").out.splitlines() if one.startswith("[rollout]")]
+
+    assert '{"max-failures": "10%", "timeouts": {"site-s": 60}}' in line
+    assert line.endswith(str(file))
 
 
 def test_show_tells_where_values_come_from(prestager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,19 @@ def test_doing_it_again(prestager, conf: Path, out: Path) -> None:
     assert "hiddenNew" in secret.read_text()
 
 
+def test_a_file_with_a_table(prestager, conf: Path, out: Path) -> None:
+    """Settings are added above the first table of the file, for below its head they would be keys of the table."""
+    kept = 'slots = 3\nworker_queues = """\n[prestager]"""\n'
+    table = "# Ours.\n[rollout]\nmax-failures = 2\n"
+    out.write_text(kept + table)
+
+    assert 0 == prestager("config", "import-dcmanager", str(conf), "--out", str(out)).code
+
+    written = tomllib.loads(out.read_text())
+    assert {"max-failures": 2} == written["rollout"]
+    assert {"listen", "worker_queues"} <= written.keys()
+
+
 def test_the_authority_of_the_sites(prestager, conf: Path, out: Path, tmp_path: Path) -> None:
     """The authority of the sites' certificates is set from the option; without it, what is missing is told."""
     arguments = ("config", "import-dcmanager", str(conf), "--out", str(out))

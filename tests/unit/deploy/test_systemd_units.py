@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cli.main import application
+from messages.requests.base import parse_request
+from messages.requests.rollout import RolloutOptions
 from service.readiness import BEAT_S
 from service.settings import Settings
 from tests.unit.deploy.deploy_files import ROOT
@@ -109,10 +112,11 @@ def test_units_know_each_other() -> None:
 def test_the_settings_of_a_new_installation() -> None:
     """Every line of the settings' file, commented out or not, is a setting; the key's file is the installer's."""
     text = (ROOT / "deploy/etc/prestager.toml").read_text()
-    given = re.findall(r"^#?(\w+) = ", text, flags=re.MULTILINE)
+    given = tomllib.loads(re.sub(r"(?m)^#(?=\S)", "", text))
 
-    assert set(given) <= set(Settings.model_fields)
-    assert {"release", "listen", "data_dir", "secret_key_file"} <= set(given)
+    assert given.keys() <= Settings.model_fields.keys()
+    assert {"release", "listen", "data_dir", "secret_key_file"} <= given.keys()
+    assert parse_request(RolloutOptions, given["rollout"]).given() == given["rollout"]
 
 
 @pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not installed")
