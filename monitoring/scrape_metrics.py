@@ -180,6 +180,9 @@ def _strategy(connection: Connection) -> Facts:
             mine
         )
     ).scalar()
+    released = connection.execute(
+        select(func.max(holds.c.ended_at, type_=holds.c.ended_at.type)).where(holds.c.strategy_id == row.id)
+    ).scalar()
     return [
         ("prestager_strategy", "The active strategy by its state; always 1.", ("state",), {(row.state,): 1.0}),
         (
@@ -192,9 +195,9 @@ def _strategy(connection: Connection) -> Facts:
         ("prestager_window_used", "Steps of the current stage that are being worked on.", (), {(): float(window[1])}),
         (
             "prestager_strategy_progress_timestamp_seconds",
-            "When a step of the active strategy changed last.",
+            "When a step of the active strategy changed, or a hold of it ended, last.",
             (),
-            {(): (moved or row.created_at).timestamp()},
+            {(): max(filter(None, (moved, released)), default=row.created_at).timestamp()},
         ),
     ]
 

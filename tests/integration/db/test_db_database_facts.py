@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, update
 
 from db.database import Database
 from db.errors import DatabaseUnavailableError
-from db.schema import steps, webhook_deliveries, webhooks
+from db.schema import holds, steps, webhook_deliveries, webhooks
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
@@ -89,6 +89,22 @@ def test_the_work(database: Database, facts: DatabaseMetrics) -> None:
     }.items() <= found.items()
     assert 0.0 <= found["prestager_outbox_lag_seconds", ()] < 60.0
     assert found["prestager_events_unpublished", ()] > 0
+
+
+def test_the_end_of_a_hold_is_progress(database: Database, facts: DatabaseMetrics) -> None:
+    """Open holds are told by kind; the end of one counts as the last change, so that no rest is told after a resume."""
+    at_work(database)
+    ended = AT + timedelta(hours=1)
+    common = {"strategy_id": 1, "scope": "starts", "reason": "", "by": "alice", "since": AT}
+    with database.write() as connection:
+        connection.execute(insert(holds), [{**common, "kind": "operator", "ended_at": ended, "ended_by": "alice"}])
+        connection.execute(insert(holds), [{**common, "kind": "budget"}])
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    assert ended.timestamp() == found["prestager_strategy_progress_timestamp_seconds", ()]
+    assert (0.0, 1.0) == tuple(found["prestager_strategy_holds", (kind,)] for kind in ("operator", "budget"))
 
 
 def test_webhooks(database: Database, facts: DatabaseMetrics) -> None:
