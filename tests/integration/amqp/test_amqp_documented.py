@@ -50,6 +50,8 @@ NOT_CAPTURED = {
     "subcloud.offline": "the probe asks real sites: tests of its own; the event has no data",
 }
 SEALED = dict.fromkeys((CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE, CommandType.SUBCLOUD_UNSTAGE), "pw")
+# The password in the place of the one that is kept.
+SEALED[CommandType.STRATEGY_RESUME] = "pw"
 SEALED[CommandType.WEBHOOK_CREATE] = f"whsec_{'A' * 32}"
 SITE = {
     "software_version": "22.12",
@@ -215,6 +217,7 @@ def work(talk: Talk, installation: StartedInstallation) -> list[bytes]:
     seen.append(snapshot_of(installation))
     talk.ask(CommandType.STRATEGY_ABORT, type="prestage")
     wait_for(lambda: is_over(installation))
+    held(talk, installation)
     talk.publish(CommandType.SUBCLOUD_PRESTAGE, "p1", subject="edge")
     wait_for(lambda: installation.step("edge")["state"] == "complete")
     talk.publish(CommandType.SUBCLOUD_UNSTAGE, "u1", subject="edge", release="23.09")
@@ -225,7 +228,26 @@ def work(talk: Talk, installation: StartedInstallation) -> list[bytes]:
     wait_for(
         lambda: installation.step("broken")["type"] == "unstage" and installation.step("broken")["state"] == "failed"
     )
+    talk.publish(CommandType.SUBCLOUD_UNSTAGE, "u3", subject="slow", release="23.09")
+    talk.ask(CommandType.STEP_CANCEL, "slow")
+    wait_for(lambda: installation.step("slow")["finished_at"] is not None)
     return [*seen, snapshot_of(installation)]
+
+
+def held(talk: Talk, installation: StartedInstallation) -> None:
+    """Hold, change and cancel a strategy and its sites in every way; a held site keeps it from ending meanwhile."""
+    talk.ask(CommandType.STRATEGY_DELETE)
+    talk.ask(CommandType.STRATEGY_CREATE, type="prestage", rollout={"mode": "window"}, force="true")
+    talk.ask(CommandType.STEP_HOLD, "edge", held=True, reason="no power")
+    talk.ask(CommandType.STRATEGY_APPLY, type="prestage")
+    talk.ask(CommandType.STRATEGY_PAUSE, type="prestage", reason="storm", scope="phases")
+    talk.publish(CommandType.STRATEGY_UPDATE, "m1", type="prestage", rollout={"max-failures": 5})
+    talk.publish(CommandType.STRATEGY_RESUME, "r1", type="prestage")
+    talk.publish(CommandType.STEP_FIRST, "h1", subject="edge")
+    talk.publish(CommandType.STEP_HOLD, "h2", subject="edge", held=True)
+    talk.publish(CommandType.STEP_CANCEL, "k1", subject="broken", **{"grace-s": 1})
+    talk.publish(CommandType.STRATEGY_CANCEL, "k2", type="prestage")
+    wait_for(lambda: is_over(installation))
 
 
 def webhooks(talk: Talk, installation: StartedInstallation) -> None:

@@ -17,6 +17,7 @@ from service.periodic_thread import dead_threads
 from service.settings import Settings
 from service.wiring import Process, build
 from tests.integration.webhooks.webhook_installation import SECRET
+from tests.support.installation import Installation
 from tests.support.verifying_receiver import verifying
 
 
@@ -55,6 +56,27 @@ def test_a_service_sends(tmp_path: Path) -> None:
     assert [200, 200, 200] == [answer.status for answer in (made, added, changed)]
     assert ("io.prestager.event.subcloud.updated", "subcloud/edge-1") == (event["type"], event["subject"])
     assert ([], None) == (alive, claimed_by)
+
+
+def test_holds_are_sent(tmp_path: Path) -> None:
+    """The begin and the end of a hold reach a receiver that asks for them, with reason and site."""
+    installation = Installation.embedded(tmp_path, webhook_allow_networks="127.0.0.1/32")
+    try:
+        installation.add_site("edge-1")
+        with verifying(SECRET) as receiver:
+            hook = {"name": "ops", "url": receiver.url, "types": ["strategy.hold."]}
+            made = installation.ask(CommandType.WEBHOOK_CREATE, password=SECRET, **hook)
+            created = installation.create()
+            for held in (True, False):
+                installation.ask(CommandType.STEP_HOLD, subject="edge-1", held=held, reason="no power")
+            told = [receiver.next() for _ in range(2)]
+    finally:
+        installation.stop()
+
+    assert [200, 200] == [made.status, created.status]
+    kinds = ("opened", "ended")
+    assert [f"io.prestager.event.strategy.hold.{kind}" for kind in kinds] == [event["type"] for event in told]
+    assert [("no power", "edge-1")] * 2 == [(event["data"]["reason"], event["data"]["subcloud"]) for event in told]
 
 
 @pytest.mark.parametrize(
