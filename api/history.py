@@ -65,13 +65,14 @@ async def show_audit(request: web.Request) -> web.Response:
 
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
-    counts, starts = read_queries.step_counts(connection, ids), read_queries.first_starts(connection, ids)
+    states, counts = read_queries.step_counts(connection, ids), read_queries.step_progress(connection, ids)
     held = open_holds(connection, ids)
     return [
         past_strategy_resource(
             row,
-            counts.get(row["id"], {}),
-            starts.get(row["id"]),
+            states.get(row["id"], {}),
+            [one for one in counts if one["strategy_id"] == row["id"]],
+            read_queries.blocking_sites(connection, row),
             [hold for hold in held if hold["strategy_id"] == row["id"]],
         )
         for row in rows

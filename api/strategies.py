@@ -20,7 +20,7 @@ from messages.requests.base import truncate_for_error
 from messages.requests.queries import TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.requests.strategy_control import StepCancelRequest, StepUpdate
-from messages.serializers import step_resource, strategy_resource
+from messages.serializers import counted_strategy_resource, progress_resource, step_resource
 
 
 async def show(request: web.Request) -> web.Response:
@@ -31,7 +31,9 @@ async def show(request: web.Request) -> web.Response:
         row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
             raise not_found(_missing(wanted))
-        return encode(strategy_resource(row, "read", holds=open_holds(connection, [row["id"]])))
+        counts = read_queries.step_progress(connection, [row["id"]])
+        progress = progress_resource(counts, read_queries.blocking_sites(connection, row))
+        return encode(counted_strategy_resource(row, progress, open_holds(connection, [row["id"]])))
 
     return await database_response(request, read)
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, DateTime, Select, func, or_, select, type_coerce
+from sqlalchemy import Connection, DateTime, Select, and_, case, exists, func, or_, select, type_coerce
 
-from db.schema import events, steps, strategies, strategy_is_active, subcloud_groups, subclouds
+from db.schema import events, holds, runs, steps, strategies, strategy_is_active, subcloud_groups, subclouds
 from messages.event_types import RESTORED
-from statemachine.states import types_with
+from statemachine.rollout import RolloutMode, StepProgress
+from statemachine.states import RunState, StepState, types_with
 
 Row = Mapping[str, Any]
 
@@ -25,6 +25,10 @@ _SHOWN_OF_STEP: Final = (
     *(steps.c[name] for name in ("outcome", "cancel_requested_by")),
     *(type_coerce(steps.c[name], DateTime()).label(name) for name in _MOMENTS),
 )
+
+
+# Names of sites that an answer lists where there may be as many as a stage has.
+_NAMED: Final = 10
 
 
 def active_strategy(connection: Connection) -> Row | None:
@@ -143,14 +147,55 @@ def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int
     return found
 
 
-def first_starts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, datetime]:
-    """Return when the first step of each strategy began; none for one that never worked."""
+_HAS_RUN: Final = steps.c.run_id.is_not(None)
+# The first that fits; a step whose run has ended and is not concluded yet is running.
+_PROGRESS: Final = case(
+    (steps.c.finished_at.is_not(None), func.coalesce(steps.c.outcome, steps.c.state)),
+    (and_(_HAS_RUN, runs.c.state == RunState.QUEUED), StepProgress.QUEUED),
+    (_HAS_RUN, StepProgress.RUNNING),
+    (steps.c.state == StepState.INITIAL, StepProgress.NOT_STARTED),
+    (steps.c.preparing, StepProgress.PREPARING),
+    else_=StepProgress.PARKED,
+).label("word")
+
+
+def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> list[Row]:
+    """Return how many steps of each strategy are how far.
+
+    Returns:
+        For each strategy and `word` (`StepProgress`, or the outcome of ended steps) `number` of steps, `first_start`
+        and `last_change` among them.
+    """
+    first = func.min(steps.c.started_at, type_=steps.c.started_at.type).label("first_start")
+    changed = func.coalesce(steps.c.updated_at, steps.c.created_at)
+    last = func.max(changed, type_=steps.c.created_at.type).label("last_change")
+    with_run = steps.outerjoin(runs, and_(runs.c.id == steps.c.run_id, steps.c.finished_at.is_(None)))
     query = (
-        select(steps.c.strategy_id, func.min(steps.c.started_at, type_=steps.c.started_at.type).label("first"))
-        .where(steps.c.strategy_id.in_(strategy_ids), steps.c.started_at.is_not(None))
-        .group_by(steps.c.strategy_id)
+        select(steps.c.strategy_id, _PROGRESS, func.count().label("number"), first, last)
+        .select_from(with_run)
+        .where(steps.c.strategy_id.in_(strategy_ids))
+        .group_by(steps.c.strategy_id, "word")
     )
-    return {row.strategy_id: row.first for row in connection.execute(query)}
+    return _all(connection, query)
+
+
+def blocking_sites(connection: Connection, strategy: Row) -> list[str]:
+    """Return the names of the sites, at most ten, that are held by themselves and alone keep a stage open.
+
+    None in a sliding window, in which later sites go on, nor while another step of the stage is open, nor when no
+    later stage waits.
+    """
+    if strategy["finished_at"] is not None or strategy["mode"] != RolloutMode.STAGES:
+        return []
+    is_open = and_(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
+    stage = select(func.min(steps.c.stage)).where(is_open).scalar_subquery()
+    is_held = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
+    if connection.execute(select(steps.c.id).where(is_open, steps.c.stage > stage).limit(1)).first() is None:
+        return []
+    if connection.execute(select(steps.c.id).where(is_open, steps.c.stage == stage, ~is_held).limit(1)).first():
+        return []
+    held = select(steps.c.subcloud_name).where(is_open, steps.c.stage == stage).order_by(steps.c.id).limit(_NAMED)
+    return list(connection.execute(held).scalars())
 
 
 def steps_page(connection: Connection, strategy_id: int, *, after: int, limit: int) -> list[Row]:

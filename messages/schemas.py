@@ -96,6 +96,41 @@ Strategy = TypedDict(
     },
 )
 
+Progress = TypedDict(
+    "Progress",
+    {
+        "total": Annotated[Count, Field(description="All its steps: the sum of the counts below.")],
+        "not-started": Annotated[Count, Field(description="In `initial`, without a run.")],
+        "queued": Annotated[Count, Field(description="Their run waits for a worker.")],
+        "running": Annotated[Count, Field(description="A worker has taken their run.")],
+        "preparing": Annotated[Count, Field(description="They wait for a shared preparation and keep their place.")],
+        "parked": Annotated[
+            Count, Field(description="In a working phase, without a run: a hold covers them, or they wait for a place.")
+        ],
+        "complete": Count,
+        "skipped": Annotated[Count, Field(description="Complete without work.")],
+        "failed": Count,
+        "aborted": Annotated[Count, Field(description="Ended before they started.")],
+        "cancelled": Annotated[Count, Field(description="Stopped on request.")],
+        "started-at": Annotated[Moment | None, Field(description="When the first of its steps began.")],
+        "last-change-at": Annotated[Moment | None, Field(description="When one of its steps changed last.")],
+        "blocked-by": Annotated[
+            list[str],
+            Field(
+                description="Sites, at most ten, that are held by themselves and alone keep a stage open, so that the"
+                " next one waits."
+            ),
+        ],
+    },
+)
+
+
+class CountedStrategy(Strategy):
+    """A strategy with the progress of its steps."""
+
+    progress: Annotated[Progress, Field(description="How far its steps are.")]
+
+
 _Resumed = TypedDict(
     "_Resumed", {"secret-replaced": Annotated[bool, Field(description="Whether a new password came with it.")]}
 )
@@ -124,7 +159,7 @@ _Past = TypedDict(
 )
 
 
-class HistoricStrategy(Strategy, _Past):
+class HistoricStrategy(CountedStrategy, _Past):
     """A strategy of any time."""
 
 

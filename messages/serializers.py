@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal, cast, overload
 
 from messages.schemas import (
     AuditEntry,
+    CountedStrategy,
     Delivery,
     Group,
     HistoricStep,
     HistoricStrategy,
     Hold,
+    Progress,
     Step,
     Strategy,
     Subcloud,
@@ -24,6 +26,7 @@ from messages.schemas import (
 )
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
+from statemachine.rollout import StepOutcome, StepProgress
 from statemachine.states import StrategyState
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
@@ -134,18 +137,48 @@ def step_resource(row: Row, hold: Row | None = None) -> Step:
     }
 
 
+def progress_resource(counts: Iterable[Row], blocked_by: list[str]) -> Progress:
+    """Return the progress of a strategy; `counts` are its rows of `db.read_queries.step_progress`."""
+    found = {row["word"]: row for row in counts}
+    numbers = {str(word): found[word]["number"] if word in found else 0 for word in (*StepProgress, *StepOutcome)}
+    started = [row["first_start"] for row in found.values() if row["first_start"] is not None]
+    shown: Any = {
+        "total": sum(numbers.values()),
+        **numbers,
+        "started-at": moment(min(started, default=None), "read"),
+        "last-change-at": moment(max((row["last_change"] for row in found.values()), default=None), "read"),
+        "blocked-by": blocked_by,
+    }
+    return cast("Progress", shown)
+
+
+def counted_strategy_resource(row: Row, progress: Progress, holds: Iterable[Row]) -> CountedStrategy:
+    """Return a strategy with its progress and its open holds, as it is read."""
+    return {**strategy_resource(row, "read", holds=holds), "progress": progress}
+
+
 def past_strategy_resource(
-    row: Row, counts: Mapping[str, int], first_start: datetime | None, holds: Iterable[Row] = ()
+    row: Row, states: Mapping[str, int], counts: Iterable[Row], blocked_by: list[str], holds: Iterable[Row] = ()
 ) -> HistoricStrategy:
     """Return a strategy of any time.
 
-    `counts` has the number of its steps in each state, `first_start` the start of the first of them; `holds` are its
-    open holds.
+    Args:
+        row: The strategy.
+
+        states: How many of its steps are in each state.
+
+        counts: As for `progress_resource`.
+
+        blocked_by: As for `progress_resource`.
+
+        holds: Its open holds.
     """
+    counted = list(counts)
+    first_start = min((one["first_start"] for one in counted if one["first_start"] is not None), default=None)
     return {
-        **strategy_resource(row, "read", holds=holds),
+        **counted_strategy_resource(row, progress_resource(counted, blocked_by), holds),
         "requested-by": row["requested_by"],
-        "steps": dict(sorted(counts.items())),
+        "steps": dict(sorted(states.items())),
         "started-at": moment(first_start, "read"),
         "finished-at": moment(row["finished_at"], "read"),
         "deleted-at": moment(row["deleted_at"], "read"),

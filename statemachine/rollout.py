@@ -71,3 +71,18 @@ class StepOutcome(StrEnum):
     ABORTED = "aborted"
     # Stopped on request while it was worked on, or before; its state is `aborted`.
     CANCELLED = "cancelled"
+
+
+class StepProgress(StrEnum):
+    """Progress of an open step; that of an ended one is its outcome."""
+
+    # In `initial`, without a run.
+    NOT_STARTED = "not-started"
+    # Its run waits for a worker.
+    QUEUED = "queued"
+    # A worker has claimed its run.
+    RUNNING = "running"
+    # It waits for a shared preparation and keeps its place.
+    PREPARING = "preparing"
+    # In a working phase, without a run, because a hold covers it or it waits for a place.
+    PARKED = "parked"

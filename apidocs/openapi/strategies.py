@@ -27,7 +27,7 @@ from apidocs.openapi.operation import (
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import StrategyBody
 from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
-from messages.schemas import CancelledStep, CreatedStrategy, HistoricStrategy, Step, Strategy
+from messages.schemas import CancelledStep, CountedStrategy, CreatedStrategy, HistoricStrategy, Step, Strategy
 
 _TAG: Final = "Strategy"
 _SUBCLOUD_NAME: Final = ("Name of the subcloud; an id is not accepted.", "edge-12")
@@ -38,7 +38,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         id="show-strategy",
         tag=_TAG,
         query=TypeQuery,
-        response=Response(description="The strategy.", type=Strategy),
+        response=Response(description="The strategy.", type=CountedStrategy),
         errors={404: "There is no strategy, or none of that type."},
     ),
     strategies.create: Operation(

@@ -35,6 +35,13 @@ async def test_show(api: ServedApi) -> None:
         "rollout": {},
         "holds": [],
         "commands": ["abort", "cancel", "pause", "update"],
+        "progress": {
+            **dict.fromkeys(("total", "not-started", "queued", "running", "preparing", "parked"), 0),
+            **dict.fromkeys(("complete", "skipped", "failed", "aborted", "cancelled"), 0),
+            "started-at": None,
+            "last-change-at": None,
+            "blocked-by": [],
+        },
     }
     assert reply.headers["content-type"] == "application/json"
     assert (await api.send("GET", f"{BASE}/")).json == reply.json

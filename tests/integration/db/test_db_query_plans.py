@@ -18,8 +18,8 @@ from db.read_queries import (
     active_steps,
     active_strategy,
     all_subclouds,
-    first_starts,
     step_counts,
+    step_progress,
     steps_page,
     strategies_page,
 )
@@ -136,7 +136,7 @@ def _read(database: Database) -> None:
         assert len(steps_page(connection, newest, after=0, limit=100)) == 100
         strategies_page(connection, before=None, limit=20)
         step_counts(connection, [newest])
-        first_starts(connection, [newest])
+        step_progress(connection, [newest])
         assert len(candidates(connection)) == SITES
         load_snapshot(connection, 0.0, LIMITS)
 
