@@ -149,8 +149,11 @@ class FaultInstallation:
         variables = {**READY, "ansible_connection": "local", "journal_dir": str(self.journal)}
         import_sites(self.database, {f"site{place}": variables for place in range(count)})
 
-    def apply_strategy(self, width: int) -> None:
-        """Create and apply a strategy over all sites, `width` at a time; one that has ended makes room."""
+    def apply_strategy(self, width: int, **options: Any) -> None:
+        """Create and apply a strategy over all sites, `width` at a time; one that has ended makes room.
+
+        `options` are further keys of the request.
+        """
         if self.api.get(STRATEGY)[0] == 200:
             assert self.api.ask("DELETE", STRATEGY)[0] == 200
         for leaf in self.journal.glob("*.journal"):
@@ -161,6 +164,7 @@ class FaultInstallation:
             "subcloud-apply-type": "parallel",
             "max-parallel-subclouds": width,
             "sysadmin_password": PASSWORD,
+            **options,
         }
         status, answer = self.api.ask("POST", STRATEGY, body)
         assert status == 200, answer
