@@ -68,7 +68,7 @@ def test_commands_and_settings_exist(guide: Path) -> None:
 def test_every_command_is_told() -> None:
     """The guide has each type of command, and no other; each queue and exchange that it names exists."""
     guide = GUIDES[0]
-    told = words(guide, r"`((?:strategy|subcloud|group|webhook)\.[a-z]+)`")
+    told = words(guide, r"`((?:strategy|step|subcloud|group|webhook)\.[a-z]+)`")
     events = {"subcloud.updated", "webhook.disabled"}
 
     assert set(CommandType) == told - events
