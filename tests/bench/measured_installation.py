@@ -92,9 +92,9 @@ class MeasuredInstallation:
             rows = [_site(place) for place in range(first, first + count)]
             connection.execute(insert(subclouds), rows)
 
-    def run_strategy(self, width: int) -> StrategyCost:
-        """Prestage all sites, `width` at once, and forget the strategy."""
-        self.create_strategy(width)
+    def run_strategy(self, width: int, **options: Any) -> StrategyCost:
+        """Prestage all sites, `width` at once, and forget the strategy; `options` are further keys of the request."""
+        self.create_strategy(width, **options)
         before, began = self._cpu_s(), time()
         self.ask("POST", f"{_STRATEGY}/actions", {"action": "apply"})
         finished_at = wait_for(self._finished_at, _PATIENCE_S, self._api.tail)
@@ -111,10 +111,10 @@ class MeasuredInstallation:
             cpu_s={name: after[name] - before[name] for name in after},
         )
 
-    def create_strategy(self, width: int) -> None:
+    def create_strategy(self, width: int, **options: Any) -> None:
         """Create a strategy of all sites, `width` at once."""
         created = {"type": "prestage", "subcloud-apply-type": "parallel", "max-parallel-subclouds": width}
-        self.ask("POST", _STRATEGY, created | {"sysadmin_password": _PASSWORD})
+        self.ask("POST", _STRATEGY, created | options | {"sysadmin_password": _PASSWORD})
 
     def journal(self) -> list[PlaybookTimes]:
         """Return all playbooks that have ended, in the order of their ends."""
