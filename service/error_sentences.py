@@ -85,14 +85,15 @@ def _usage_fault(error: TyperException, ctx: Context | None) -> str:
 
 
 def _no_command(name: str, ctx: Context) -> str:
+    words = _STRATEGY_WORDS | _BY_THE_API
     near = get_close_matches(name, getattr(ctx.command, "commands", ()), n=1, cutoff=_LIKENESS)
-    if near:
+    if near and name not in words:
         return f"There is no command '{name}'; did you mean '{ctx.command_path} {near[0]}'?"
     # Of every group: `prestager import` is `prestager subcloud import`.
     elsewhere = [path for path, last in _all_commands(ctx.find_root()) if last == name]
     if elsewhere:
         return f"There is no command '{name}'; did you mean '{elsewhere[0]}'?"
-    near = get_close_matches(name, _STRATEGY_WORDS | _BY_THE_API, n=1, cutoff=_LIKENESS)
+    near = get_close_matches(name, words, n=1, cutoff=_LIKENESS)
     if near and near[0] in _STRATEGY_WORDS:
         return f"There is no command '{name}': the command is `prestager strategy` (docs/cli.md)."
     if near:

@@ -87,7 +87,7 @@ async def test_unknown_path(api: ServedApi, path: str, role: str | None) -> None
         ("HEAD", "/v1.0/subclouds", "GET,POST"),
         ("PUT", "/v1.0/subclouds/a", "DELETE,GET,PATCH"),
         ("GET", "/v1.0/sw-update-strategy/actions", "POST"),
-        ("OPTIONS", "/v1.0/sw-update-strategy", "DELETE,GET,POST"),
+        ("OPTIONS", "/v1.0/sw-update-strategy", "DELETE,GET,PATCH,POST"),
         ("POST", "/", "GET"),
         ("PUT", "/", "GET"),
         ("DELETE", "/", "GET"),

@@ -143,11 +143,14 @@ def test_webhooks(database: Database, facts: DatabaseMetrics) -> None:
 
 
 def test_nothing_to_tell(facts: DatabaseMetrics) -> None:
-    """Without a strategy there is none in what is told."""
+    """Without a strategy no metric has one; there are no holds of any kind."""
     registry = CollectorRegistry()
     registry.register(facts)
+    found = scraped(registry)
 
-    assert not [name for name, _ in scraped(registry) if name.startswith(("prestager_strategy", "prestager_window"))]
+    names = {name for name, _ in found if name.startswith(("prestager_strategy", "prestager_window"))}
+    assert {"prestager_strategy_holds"} == names
+    assert {0.0} == {value for (name, _), value in found.items() if name in names}
 
 
 def test_asked_once_for_many(database: Database, facts: DatabaseMetrics, clock: list[float]) -> None:

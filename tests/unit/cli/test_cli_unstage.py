@@ -51,7 +51,17 @@ def ends(
             (step_id,) = connection.execute(select(steps.c.id)).scalars()
             values = {**new_run(StepState.UNSTAGING, 1, step_id=step_id), "facts": {"removed_releases": list(removed)}}
             connection.execute(
-                insert(runs).values({**values, "dispatched_at": 0.0, "outcome": "succeeded", "state": "finished"})
+                insert(runs).values(
+                    {
+                        **values,
+                        "dispatched_at": 0.0,
+                        "cancel_requested": False,
+                        "consumed": False,
+                        "details": "",
+                        "outcome": "succeeded",
+                        "state": "finished",
+                    }
+                )
             )
             connection.execute(update(steps).values(state=state, details=details, finished_at=datetime.now(UTC)))
 

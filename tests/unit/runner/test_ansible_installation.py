@@ -67,7 +67,7 @@ class TestSettings:
         """Without settings it is the ansible-playbook beside our Python, with our file and Ansible's own paths."""
         ours = ansible_installation(settings())
 
-        assert AnsibleInstallation() == ours
+        assert AnsibleInstallation(niceness=10) == ours
         assert Path(sys.executable).with_name("ansible-playbook") == ours.program
         assert "ANSIBLE_COLLECTIONS_PATH" not in ours.environment(tmp_path)
 
