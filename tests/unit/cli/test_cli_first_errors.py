@@ -117,6 +117,12 @@ def test_every_command_is_tried(all_commands: set[str]) -> None:
     assert all_commands - ON_THEIR_OWN == set(ARGUMENTS)
 
 
+@pytest.fixture(autouse=True)
+def same_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the priority of the test runner, in which a worker is begun here."""
+    monkeypatch.setenv("PRESTAGER_WORKER_NICE", "0")
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A directory with all that is broken."""
