@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,17 @@ def typed(shell: OperatorShell) -> Iterator[Typed]:
     def start(*arguments: str) -> pexpect.spawn[str]:
         command = ["-m", "cli.main", "strategy", *arguments]
         environment = shell.environment | {"TERM": "xterm"}
-        started.append(pexpect.spawn(sys.executable, command, env=environment, encoding="utf-8", timeout=DEADLINE_S))
+        started.append(
+            pexpect.spawn(
+                sys.executable,
+                command,
+                env=environment,
+                encoding="utf-8",
+                timeout=DEADLINE_S,
+                # A test run in the background of a shell ignores Ctrl-C, and so would its children.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        )
         return started[-1]
 
     yield start
