@@ -66,8 +66,10 @@ def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachin
         actions += moves.actions()
     # These change many steps at once: each is looked at again after that.
     is_aborting = any(isinstance(action, AbortWaiting | RequestCancel) for action in actions)
-    for preparation in snapshot.preparations:
-        actions += _preparation_actions(preparation, context)
+    # It marks runs of preparations too: a lost one is not to be tried again.
+    if not any(isinstance(action, RequestCancel) for action in actions):
+        for preparation in snapshot.preparations:
+            actions += _preparation_actions(preparation, context)
     for step in snapshot.steps:
         if not (is_aborting and context.is_of_strategy(step)):
             actions += _step_actions(step, context)
