@@ -61,18 +61,20 @@ class ApiClient:
     def change(self, method: str, *path: str, body: Mapping[str, Any] | None = None, **query: str | int) -> Any:
         """Send a change and return the answer; it acts once, however often it has to be sent.
 
-        Over 502, 503, 504 and broken connections it is sent again for a minute.
+        Over 502, 503, 504 and broken connections it is sent again for a minute. Keys of `body` that are None are left
+        out: they are options that were not given.
 
         Raises:
             RefusedError: The API refused it; nothing was changed.
             UnreachableError: It did not answer for a minute; the change may have happened, or may still.
         """
         headers = {"Idempotency-Key": str(uuid4())}
+        given = None if body is None else {key: value for key, value in body.items() if value is not None}
         deadline = time.monotonic() + PATIENCE_S
         is_first = True
         while True:
             try:
-                answer = self._send(method, path, query, body, headers)
+                answer = self._send(method, path, query, given, headers)
                 if answer.status not in _AWAY:
                     return self._judged(answer)
                 fault = self._away(answer)

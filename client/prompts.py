@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from base64 import b64encode
 from getpass import getpass
 from pathlib import Path
 from typing import Final
@@ -38,9 +39,10 @@ def confirm(question: str, *, is_given: bool) -> None:
 
 
 def read_password(file: Path | None) -> str:
-    """Return the password of the sites: from the file, `-` being standard input, or from a prompt that shows nothing.
+    """Return the password of the sites in base64, as the API takes it.
 
-    It is asked for twice, for a mistyped one fails at every site.
+    It comes from the file, `-` being standard input, or from a prompt that shows nothing.
+    There it is asked for twice, for a mistyped one fails at every site.
 
     Raises:
         SurroundingsError: It cannot be read, is empty, too long or more than one line, or was typed differently.
@@ -61,7 +63,7 @@ def read_password(file: Path | None) -> str:
         )
     if len(password) > _LONGEST or "\n" in password:
         raise SurroundingsError(f"The password of the sites is one line of at most {_LONGEST} characters.")
-    return password
+    return b64encode(password.encode()).decode()
 
 
 def _read_file(file: Path) -> str:

@@ -33,8 +33,7 @@ def hold(
     reason: Annotated[str | None, typer.Option(help="Shown to all who look at the site.")] = None,
 ) -> None:
     """Hold one site: it begins no further phase until it is resumed; the others go on."""
-    body = {"held": True} if reason is None else {"held": True, "reason": reason}
-    held = _change(invocation, subcloud, body)
+    held = _change(invocation, subcloud, {"held": True, "reason": reason})
     say(f"{subcloud} is held. Let it go on: prestager step resume {subcloud}")
     _report(invocation, held)
 
@@ -67,8 +66,7 @@ def cancel(
 ) -> None:
     """Stop the work on one site, of the strategy or by itself; one that has ended stays as it is."""
     confirm(f"Cancel the work on {subcloud}? What is not staged there yet will not be.", is_given=yes)
-    body = {} if grace is None else {"grace-s": grace}
-    cancelled = invocation.api.change("POST", ACTIVE, "steps", subcloud, "cancel", body=body)
+    cancelled = invocation.api.change("POST", ACTIVE, "steps", subcloud, "cancel", body={"grace-s": grace})
     is_late = cancelled["already-ended"]
     say(f"{subcloud} had ended already." if is_late else f"{subcloud} is cancelled; what runs there is being stopped.")
     _report(invocation, cancelled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -104,10 +103,9 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
         "stop-on-failure": "true" if stop_on_failure else None,
         "force": "true" if force else None,
         "for_sw_deploy": "true" if for_sw_deploy else None,
-        "sysadmin_password": b64encode(read_password(password_file).encode()).decode(),
+        "sysadmin_password": read_password(password_file),
     }
-    given = {key: value for key, value in body.items() if value is not None}
-    created = invocation.api.change("POST", ACTIVE, body=given, type=TYPE)
+    created = invocation.api.change("POST", ACTIVE, body=body, type=TYPE)
     if created.get("info_message"):
         say(created["info_message"])
     say(f"Strategy {created['id']} is created.{'' if apply else ' Start it: prestager strategy apply'}")
@@ -208,7 +206,7 @@ def resume(  # noqa: PLR0913, PLR0917 - options of the shell
     exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """End the holds of the strategy, so that it goes on; holds of single sites stay."""
-    password = None if password_file is None else b64encode(read_password(password_file).encode()).decode()
+    password = None if password_file is None else read_password(password_file)
     resumed = _act(invocation, "resume", {"allow-failures": allow_failures, "sysadmin_password": password})
     say(f"Strategy {resumed['id']} goes on.{' The password was replaced.' if resumed['secret-replaced'] else ''}")
     _report(invocation, resumed, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
@@ -266,8 +264,7 @@ def _act(invocation: Invocation, action: str, options: Record | None = None) -> 
         RefusedError: It was refused; nothing was changed.
         UnreachableError: There was no answer for a minute.
     """
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    body = {"action": action, **given}
+    body = {"action": action, **(options or {})}
     answer: dict[str, Any] = invocation.api.change("POST", ACTIVE, _ACTIONS, body=body, type=TYPE)
     return answer
 

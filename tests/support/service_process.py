@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Self, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -19,6 +20,7 @@ from db.database import Database
 from db.migrate import current_revision, upgrade
 from db.tokens import Role, TokenStore
 from runner.processes import marked
+from tests.support.imported_sites import READY, import_sites_at
 from tests.support.migrated_database import place_migrated
 from tests.support.waiting import wait_for
 
@@ -54,6 +56,24 @@ class ServiceProcess:
         }
         self.token = ""
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def of_local_sites(cls, directory: Path, sites: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Prepare a service, not started, with the playbooks below `directory` and a release 23.09 without content.
+
+        Its sites, by name with variables of their own, are on this machine and can be prestaged.
+        """
+        (directory / "deploy" / "23.09").mkdir(parents=True)
+        service = cls(
+            directory,
+            PLAYBOOKS_DIR=directory / "playbooks",
+            DEPLOY_DIR=directory / "deploy",
+            FEED_DIR=directory / "feed",
+        )
+        service.prepare()
+        local = {**READY, "ansible_connection": "local"}
+        import_sites_at(service.database_url, {name: {**local, **own} for name, own in sites.items()})
+        return service
 
     def command(self, *arguments: str) -> str:
         """Run another command of the program over the same data and return what it prints."""

@@ -10,7 +10,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.imported_sites import READY, import_sites_at
 from tests.support.journal_playbooks import write_playbooks
 from tests.support.service_process import ServiceProcess
 
@@ -22,17 +21,8 @@ PROGRAMS = ROOT / ".venv-client/bin"
 def service(tmp_path: Path) -> Iterator[ServiceProcess]:
     """Give a running service with one local site and playbooks that are done at once."""
     write_playbooks(tmp_path / "playbooks", seconds=0)
-    (tmp_path / "deploy" / "23.09").mkdir(parents=True)
     (tmp_path / "journal").mkdir()
-    service = ServiceProcess(
-        tmp_path,
-        PLAYBOOKS_DIR=tmp_path / "playbooks",
-        DEPLOY_DIR=tmp_path / "deploy",
-        FEED_DIR=tmp_path / "feed",
-    )
-    service.prepare()
-    variables = {**READY, "ansible_connection": "local", "journal_dir": str(tmp_path / "journal")}
-    import_sites_at(service.database_url, {"site0": variables})
+    service = ServiceProcess.of_local_sites(tmp_path, {"site0": {"journal_dir": str(tmp_path / "journal")}})
     service.start()
     yield service
     service.end()

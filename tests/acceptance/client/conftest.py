@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.imported_sites import READY, import_sites_at
 from tests.support.journal_playbooks import write_playbooks
 from tests.support.operator_shell import OperatorShell
 from tests.support.service_process import ServiceProcess
@@ -21,18 +20,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     """A running service; its sites are ready."""
     directory = tmp_path_factory.mktemp("service")
     write_playbooks(directory / "playbooks", seconds=0)
-    (directory / "deploy" / "23.09").mkdir(parents=True)
     (directory / "journal").mkdir()
-    service = ServiceProcess(
-        directory,
-        PLAYBOOKS_DIR=directory / "playbooks",
-        DEPLOY_DIR=directory / "deploy",
-        FEED_DIR=directory / "feed",
-    )
-    service.prepare()
-    variables = {**READY, "ansible_connection": "local", "journal_dir": str(directory / "journal")}
-    broken = variables | {"journal_dir": "/proc/nowhere"}
-    import_sites_at(service.database_url, {name: broken if name == "broken" else variables for name in SITES})
+    journals = {name: "/proc/nowhere" if name == "broken" else str(directory / "journal") for name in SITES}
+    service = ServiceProcess.of_local_sites(directory, {name: {"journal_dir": at} for name, at in journals.items()})
     service.start()
     yield service
     service.end()

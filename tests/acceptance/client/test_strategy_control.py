@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.gated_playbooks import Gate, write_gated_playbooks
-from tests.support.imported_sites import READY, import_sites_at
 from tests.support.operator_shell import OperatorShell
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
@@ -28,16 +27,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Se
     """A running service with three sites."""
     directory = tmp_path_factory.mktemp("service")
     write_gated_playbooks(directory / "playbooks")
-    (directory / "deploy" / "23.09").mkdir(parents=True)
-    service = ServiceProcess(
-        directory,
-        PLAYBOOKS_DIR=directory / "playbooks",
-        DEPLOY_DIR=directory / "deploy",
-        FEED_DIR=directory / "feed",
-    )
-    service.prepare()
-    variables = {**READY, "ansible_connection": "local", **gate.variables}
-    import_sites_at(service.database_url, dict.fromkeys(SITES, variables))
+    service = ServiceProcess.of_local_sites(directory, dict.fromkeys(SITES, gate.variables))
     service.start()
     yield service
     service.end()
