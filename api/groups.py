@@ -13,8 +13,8 @@ from api.validation import group_not_found, path_ref, read_known
 from db import read_queries
 from db.inventory import find_group
 from messages.commands import CommandType
+from messages.inventory_schemas import CountedGroup
 from messages.requests.group import GroupChange, GroupRequest
-from messages.schemas import CountedGroup
 from messages.serializers import group_resource, subcloud_resource
 
 

@@ -20,11 +20,11 @@ from db import read_queries
 from db.inventory import find_subcloud, installation_id
 from messages.commands import CommandType
 from messages.host_keys import stored_host_keys
+from messages.inventory_schemas import DetailedSubcloud, ListedSubcloud, SubcloudDetail
 from messages.process_info import INSTALLATION_HEADER
 from messages.requests.base import unused_fields, unused_note
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
-from messages.schemas import DetailedSubcloud, ListedSubcloud, SubcloudDetail
 from messages.serializers import subcloud_resource
 
 # Fields that an operator, who may only manage and unmanage, may send.

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from messages.commands import CommandType
+from messages.inventory_schemas import Group, PrestagedSubcloud, Subcloud, UnstagedSubcloud
 from messages.requests.base import Request
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
@@ -24,20 +25,8 @@ from messages.requests.strategy_control import (
 )
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
-from messages.schemas import (
-    CancelledStep,
-    CreatedStrategy,
-    Delivery,
-    Group,
-    PrestagedSubcloud,
-    ResumedStrategy,
-    Step,
-    Strategy,
-    Subcloud,
-    TaggedWebhook,
-    UnstagedSubcloud,
-    Webhook,
-)
+from messages.schemas import CancelledStep, CreatedStrategy, ResumedStrategy, Step, Strategy
+from messages.webhook_schemas import Delivery, TaggedWebhook, Webhook
 
 
 class NoRequest(Request):

@@ -5,7 +5,7 @@ Most are in the functional form, for their keys have dashes.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -16,9 +16,6 @@ from messages.commands import CommandType, ShellAction
 from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.states import (
     ApplyType,
-    Availability,
-    ManagementState,
-    PrestageStatus,
     StepState,
     StrategyState,
 )
@@ -197,118 +194,6 @@ class HistoricStep(Step, _PastStep):
     """A step of a strategy of any time."""
 
 
-Subcloud = TypedDict(
-    "Subcloud",
-    {
-        "id": int,
-        "name": str,
-        "description": str | None,
-        "location": str | None,
-        "software-version": str,
-        "management-state": ManagementState,
-        "availability-status": Availability,
-        "deploy-status": str,
-        "prestage-status": PrestageStatus | None,
-        "prestage-versions": Annotated[
-            str | None, Field(description="What is prestaged there, in the words of its playbook.")
-        ],
-        "error-description": str,
-        "region-name": str,
-        "management-subnet": str | None,
-        "management-start-ip": str | None,
-        "management-end-ip": str | None,
-        "management-gateway-ip": str | None,
-        "systemcontroller-gateway-ip": str | None,
-        "openstack-installed": bool,
-        "group_id": int,
-        "data_install": str | None,
-        "system-mode": str,
-        "management-alarms": Annotated[int, Field(ge=0, description="Alarms that affect management.")],
-        "created-at": Moment,
-        "updated-at": Moment | None,
-        "backup-status": None,
-        "backup-datetime": None,
-        "data_upgrade": None,
-    },
-)
-
-
-class ChangedSubcloud(Subcloud):
-    """A subcloud that was added or changed."""
-
-    info_message: NotRequired[Annotated[str, Field(description="Names the fields that were sent and are not used.")]]
-
-
-class SubcloudDetail(Subcloud):
-    """A subcloud as it is shown by itself. Nothing is synchronised with sites."""
-
-    endpoint_sync_status: Annotated[list[dict[str, Any]], Field(max_length=0)]
-
-
-class ListedSubcloud(SubcloudDetail):
-    """A subcloud in the list of all."""
-
-    sync_status: Literal["unknown"]
-
-
-class DetailedSubcloud(SubcloudDetail):
-    """A subcloud with what the client prints for `--detail`."""
-
-    oam_floating_ip: Annotated[str, Field(description="`unavailable` where it is not known.")]
-    host_keys: Annotated[
-        list[str],
-        Field(
-            description="Recorded SSH host keys, each as `SHA256:<digest> (<type>)`; none: no key is known.",
-            examples=[["SHA256:uNiVztksCsDhcc0u9e8BrqhG9fpkpTZBz2rSBGV0tGI (ssh-ed25519)"]],
-        ),
-    ]
-    deploy_config_sync_status: Literal["unknown"]
-    region_name: str
-
-
-_Prestaging = TypedDict(
-    "_Prestaging",
-    {"prestage-software-version": Annotated[str, Field(description="The release that is being staged.")]},
-)
-
-
-class PrestagedSubcloud(Subcloud, _Prestaging):
-    """A subcloud whose prestage has begun."""
-
-    info_message: Notes
-
-
-_Unstaging = TypedDict(
-    "_Unstaging",
-    {"unstage-software-version": Annotated[str, Field(description="The release that is being removed.")]},
-)
-
-
-class UnstagedSubcloud(Subcloud, _Unstaging):
-    """A subcloud from which the removal of a staged release was started."""
-
-
-Group = TypedDict(
-    "Group",
-    {
-        "id": int,
-        "name": str,
-        "description": str,
-        "update_apply_type": ApplyType,
-        "max_parallel_subclouds": Annotated[int, Field(ge=1)],
-        "rollout": Annotated[dict[str, Any], Field(description="Options for strategies that name the group.")],
-        "created-at": Moment,
-        "updated-at": Moment | None,
-    },
-)
-
-
-class CountedGroup(Group):
-    """A group in the list of all."""
-
-    subcloud_count: Count
-
-
 AuditEntry = TypedDict(
     "AuditEntry",
     {
@@ -328,71 +213,6 @@ AuditEntry = TypedDict(
         "subject": str | None,
         "status": Annotated[int, Field(description="HTTP status of the answer.")],
         "detail": Annotated[str, Field(description="Why it was refused; otherwise empty.")],
-    },
-)
-
-Webhook = TypedDict(
-    "Webhook",
-    {
-        "id": int,
-        "name": str,
-        "url": str,
-        "types": Annotated[list[str], Field(description="Beginnings of the types of events; none: every type.")],
-        "subcloud": Annotated[str | None, Field(description="The only subcloud whose events are sent.")],
-        "enabled": bool,
-        "disabled-at": Moment | None,
-        "disabled-reason": str | None,
-        "failing-since": Annotated[Moment | None, Field(description="Since when every try has failed.")],
-        "old-secret-until": Annotated[
-            Moment | None, Field(description="Until when deliveries are signed with the secret of before, too.")
-        ],
-        "created-at": Moment,
-        "updated-at": Moment | None,
-    },
-)
-_Counted = TypedDict(
-    "_Counted", {"open-deliveries": Annotated[int, Field(ge=0, description="Deliveries that are to be tried.")]}
-)
-_Tagged = TypedDict(
-    "_Tagged", {"secret-tag": Annotated[str, Field(description="Tells one sealed secret from another.")]}
-)
-
-
-class CountedWebhook(Webhook, _Counted):
-    """A webhook as it is shown."""
-
-
-class TaggedWebhook(Webhook, _Tagged):
-    """A webhook whose secret has just been stored, as the coordinator answers."""
-
-
-class WebhookCreated(Webhook):
-    """A webhook that was created or changed."""
-
-    secret: NotRequired[
-        Annotated[str | None, Field(description="The secret that was made: shown this once; null on a repeat.")]
-    ]
-    note: NotRequired[Annotated[str, Field(description="Why a secret that was made is not shown.")]]
-
-
-Delivery = TypedDict(
-    "Delivery",
-    {
-        "id": int,
-        "webhook-id": int,
-        "event-id": Annotated[int | None, Field(description="Number of the event; null for a ping, which is none.")],
-        "type": str,
-        "subject": str,
-        "cause": Literal["event", "ping", "redelivery"],
-        "state": Literal["pending", "delivered", "failed"],
-        "attempts": Count,
-        "next-attempt-at": Moment | None,
-        "status": Annotated[int | None, Field(description="HTTP status of the last answer.")],
-        "error": Annotated[str | None, Field(description="Why the last try failed.")],
-        "duration-s": Annotated[float | None, Field(description="Of the last try, in seconds.")],
-        "attempted-at": Moment | None,
-        "created-at": Moment,
-        "finished-at": Moment | None,
     },
 )
 

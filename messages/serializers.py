@@ -9,21 +9,19 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast, overload
 
+from messages.inventory_schemas import Group, Subcloud
 from messages.schemas import (
     AuditEntry,
     CountedStrategy,
-    Delivery,
-    Group,
     HistoricStep,
     HistoricStrategy,
     Hold,
     Progress,
     Step,
     Strategy,
-    Subcloud,
-    Webhook,
     Worker,
 )
+from messages.webhook_schemas import Delivery, Webhook
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
 from statemachine.rollout import StepOutcome, StepProgress

@@ -12,8 +12,8 @@ from actors.coordinator.errors import bad_request, not_found
 from db.inventory import add, change, find_group, group_is_empty, is_taken
 from db.schema import subcloud_groups
 from messages.commands import Command
+from messages.inventory_schemas import Group
 from messages.requests.group import DEFAULT_GROUP, GroupChange, GroupRequest
-from messages.schemas import Group
 from messages.serializers import group_resource
 
 

@@ -26,10 +26,10 @@ from db.schema import steps, subclouds
 from messages.commands import Command
 from messages.event_types import SubcloudUpdated, event_name
 from messages.events import step_event_data
+from messages.inventory_schemas import PrestagedSubcloud, Subcloud, UnstagedSubcloud
 from messages.requests.base import unused_note
 from messages.requests.strategy import PrestageCommand, PrestageRequest
 from messages.requests.subcloud import StagedRequest, UnstageRequest
-from messages.schemas import PrestagedSubcloud, Subcloud, UnstagedSubcloud
 from messages.serializers import subcloud_resource
 from sites.errors import InspectionError
 from statemachine.eligibility import (

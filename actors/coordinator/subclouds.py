@@ -15,9 +15,9 @@ from db.inventory import add, change, find_group, has_work, is_taken
 from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.event_types import EmptyData, SubcloudUpdated
+from messages.inventory_schemas import ChangedSubcloud, Subcloud
 from messages.requests.base import Request, unused_note
 from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
-from messages.schemas import ChangedSubcloud, Subcloud
 from messages.serializers import NO_ERRORS, subcloud_resource
 from statemachine.eligibility import DEPLOYED
 from statemachine.releases import NOTHING_STAGED, is_outlived

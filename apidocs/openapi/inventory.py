@@ -9,10 +9,7 @@ from aiohttp.typedefs import Handler
 
 from api import groups, subclouds
 from apidocs.openapi.operation import Body, GroupList, GroupMembers, Operation, Response, SubcloudList
-from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.strategy import PrestageBody
-from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
-from messages.schemas import (
+from messages.inventory_schemas import (
     ChangedSubcloud,
     DetailedSubcloud,
     Group,
@@ -21,6 +18,9 @@ from messages.schemas import (
     SubcloudDetail,
     UnstagedSubcloud,
 )
+from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.strategy import PrestageBody
+from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 
 _SUBCLOUDS: Final = "Subclouds"
 _SUBCLOUD: Final = ("Name of the subcloud, or its id.", "edge-12")

@@ -10,19 +10,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from apidocs.json_schemas import Generator, Schemas
+from messages.inventory_schemas import CountedGroup, ListedSubcloud, Subcloud
 from messages.requests.base import Request
-from messages.schemas import (
-    AuditEntry,
-    CountedGroup,
-    CountedWebhook,
-    Delivery,
-    HistoricStep,
-    HistoricStrategy,
-    ListedSubcloud,
-    Step,
-    Subcloud,
-    Worker,
-)
+from messages.schemas import AuditEntry, HistoricStep, HistoricStrategy, Step, Worker
+from messages.webhook_schemas import CountedWebhook, Delivery
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
 
