@@ -15,6 +15,7 @@ from broker.amqp.errors import DeadLetterAdminError, PublishError
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
 from cli.tables import print_table
+from client.output import printable
 from messages.secret_names import mask_fields, mask_values
 from service.errors import CommandError
 from service.load_settings import read_settings
@@ -166,11 +167,6 @@ def _row(letter: DeadLetter, now: datetime) -> tuple[str, ...]:
         str(len(letter.body)),
         reason if len(reason) <= _SHOWN else reason[: _SHOWN - 1] + "…",
     )
-
-
-def printable(text: str) -> str:
-    """Return one line without characters that a terminal would obey."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 def shown_body(body: bytes) -> str:

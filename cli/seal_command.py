@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from getpass import getpass
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from broker.amqp.cloudevents import TYPE_PREFIX, to_command
 from broker.amqp.errors import MalformedCommandError
 from cli.installation import installation_sealer
+from client.errors import SurroundingsError
+from client.prompts import read_site_password
 from messages.commands import CommandType
 from service.errors import CommandError
-
-# Longer is a file that was piped by mistake, in characters.
-_LONGEST: Final = 4096
 
 
 def seal(
@@ -44,15 +41,12 @@ def _command_id(source: str, event_id: str, user: str) -> str:
 
 
 def read_password() -> str:
-    """Return the password from standard input, or from a prompt that shows nothing.
+    """Return the password of a site, from standard input or from a prompt that shows nothing.
 
     Raises:
         CommandError: It is empty, too long, or more than one line.
     """
-    text = getpass("Password: ") if sys.stdin.isatty() else sys.stdin.read(_LONGEST + 2)
-    password = text.removesuffix("\n").removesuffix("\r")
-    if not password:
-        raise CommandError("No password was given; type it at the prompt or write it to standard input.")
-    if len(password) > _LONGEST or "\n" in password:
-        raise CommandError(f"A password is one line of at most {_LONGEST} characters.")
-    return password
+    try:
+        return read_site_password()
+    except SurroundingsError as error:
+        raise CommandError(str(error)) from None

@@ -17,11 +17,7 @@ import typer
 _GAP: Final = "  "
 # A column is not made narrower than that, in characters.
 _NARROWEST: Final = 20
-# Texts come from sites: on a terminal these would be commands to it.
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _QUOTED: Final = re.compile(r'[",]')
-# JSON escapes the others itself.
-_UNESCAPED: Final = re.compile(r"[\x7f-\x9f]")
 
 Record = Mapping[str, Any]
 
@@ -119,7 +115,8 @@ def _csv(cells: Iterable[str]) -> str:
 
 def _json(value: Any, indent: int | None = None) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _UNESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    # A line end is one of the indentation: those of texts are escaped already.
+    return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
 
 def _value(record: Record, key: str) -> Any:
@@ -144,8 +141,17 @@ def _text(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without characters that would act on a terminal; line ends become spaces."""
-    return _CONTROL.sub(" ", text)
+    """Return a text as one line without characters that a terminal would obey or that change the direction of others.
+
+    White space becomes spaces, anything else that does not print the replacement character.
+    """
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(sign: str) -> str:
+    if sign.isprintable():
+        return sign
+    return " " if sign.isspace() else "\N{REPLACEMENT CHARACTER}"
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Iterator[str]:

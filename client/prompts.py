@@ -55,15 +55,27 @@ def read_password(file: Path | None) -> str:
         text = sys.stdin.read(_LONGEST + 2)
     else:
         text = _read_file(file)
+    return b64encode(_one_line(text, ", or give --password-file").encode()).decode()
+
+
+def read_site_password() -> str:
+    """Return the password of one site, from standard input or from a prompt that shows nothing.
+
+    Raises:
+        SurroundingsError: It is empty, too long, or more than one line.
+    """
+    return _one_line(getpass("Password: ") if sys.stdin.isatty() else sys.stdin.read(_LONGEST + 2))
+
+
+def _one_line(text: str, another_way: str = "") -> str:
     password = text.removesuffix("\n").removesuffix("\r")
     if not password:
         raise SurroundingsError(
-            "No password of the sites was given: type it at the prompt, write it to standard input, or give"
-            " --password-file."
+            f"No password was given: type it at the prompt, write it to standard input{another_way}."
         )
     if len(password) > _LONGEST or "\n" in password:
-        raise SurroundingsError(f"The password of the sites is one line of at most {_LONGEST} characters.")
-    return b64encode(password.encode()).decode()
+        raise SurroundingsError(f"A password is one line of at most {_LONGEST} characters.")
+    return password
 
 
 def _read_file(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Coordinator of a process: the coordinator itself, its periodic work, and the sender of webhooks."""
+"""Coordinator of a process: the coordinator itself, its periodic work, webhooks, and the probe of all sites."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.history_retention import PURGE_S, HistoryRetention
+from db.database import Database
 from db.retention import Retention
 from service.lifecycle import Part
 from service.periodic_thread import PeriodicThread, WebhookSenderThread
-from service.site_access import controller_check
+from service.settings import Settings
+from service.site_access import controller_check, probe_factory
+from sites.availability_probe import AvailabilityProbe, ProbeRules
 from statemachine.snapshot import PlanLimits
 from webhooks.http_client import WebhookClient
 from webhooks.repository import WebhookRepository
@@ -72,3 +75,17 @@ def periodic_parts(resources: ProcessResources, coordinator: Coordinator) -> lis
         PeriodicThread("retention", retention.purge, PURGE_S).part(),
         PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S).part(),
     ]
+
+
+def availability_probe(settings: Settings, database: Database) -> AvailabilityProbe:
+    """Return the probe of all sites, for the event loop.
+
+    Raises:
+        StartError: Sites are to be asked and there is no password for them, or no authority for their certificates.
+    """
+    rules = ProbeRules(
+        interval_s=settings.probe_interval_s,
+        failures=settings.probe_failures,
+        concurrency=settings.probe_concurrency,
+    )
+    return AvailabilityProbe(database, rules, probe_factory(settings))

@@ -26,9 +26,7 @@ from service.lifecycle import freeze_heap
 from service.readiness import ReadinessReporter, process_checks
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
-from service.site_access import probe_factory
 from service.wiring import Process, RunnerFactory, build
-from sites.availability_probe import AvailabilityProbe, ProbeRules
 
 _log = structlog.get_logger(__name__)
 
@@ -161,8 +159,10 @@ class _Service:
         if not self._settings.probe or ProcessRole.COORDINATOR not in self._process.roles:
             yield
             return
-        probe = AvailabilityProbe(self._process.database, probe_rules(self._settings), probe_factory(self._settings))
-        task = asyncio.create_task(probe.run())
+        # A process of another role probes no site.
+        from service.coordinator_role import availability_probe  # noqa: PLC0415
+
+        task = asyncio.create_task(availability_probe(self._settings, self._process.database).run())
         try:
             yield
         finally:
@@ -186,12 +186,3 @@ class _Service:
                 advice="Nobody can use the API yet. To make a token, run: prestager token create NAME --role admin",
                 url=f"{url}/v1.0",
             )
-
-
-def probe_rules(settings: Settings) -> ProbeRules:
-    """Return what the settings say of the availability probe."""
-    return ProbeRules(
-        interval_s=settings.probe_interval_s,
-        failures=settings.probe_failures,
-        concurrency=settings.probe_concurrency,
-    )

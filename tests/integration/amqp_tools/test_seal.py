@@ -59,7 +59,7 @@ def test_it_opens_for_its_user_only(installation: AmqpInstallation, prestager: P
 def test_a_prompt_shows_nothing(prestager: Prestager, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal the password is asked for without echo, and standard input is left alone."""
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("cli.seal_command.getpass", lambda _prompt: "Li69nux*")
+    monkeypatch.setattr("client.prompts.getpass", lambda _prompt: "Li69nux*")
 
     ended = prestager("seal", "--source", SOURCE, "--id", "one")
 
