@@ -20,3 +20,7 @@ class IllegalTransitionError(PrestagerError):
         super().__init__(f"no transition {trigger!r} from state {state!r}")
         self.state = state
         self.trigger = trigger
+
+
+class SelectorError(PrestagerError):
+    """A selector cannot be read; the message says what is wrong with it, and where."""
