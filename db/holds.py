@@ -227,6 +227,8 @@ def cancel_strategy(work: UnitOfWork, strategy_id: int, *, by: str, grace_s: flo
 def request_cancel(work: UnitOfWork, which: ColumnElement[bool], *, by: str, grace_s: float | None = None) -> None:
     """Mark the open steps of a condition to be cancelled, withdraw their queued runs and have the running ones stopped.
 
+    Ended runs that no plan has seen are marked too: what was lost is not tried again.
+
     Args:
         work: The transaction.
 
@@ -247,7 +249,6 @@ def request_cancel(work: UnitOfWork, which: ColumnElement[bool], *, by: str, gra
         update(runs)
         .where(
             ~runs.c.consumed,
-            runs.c.state.in_((RunState.QUEUED, RunState.RUNNING)),
             or_(runs.c.step_id.in_(marked), runs.c.preparation_id.in_(_unwanted_preparations(which))),
         )
         .values(cancel_requested=True, cancel_grace_s=grace_s)

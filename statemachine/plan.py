@@ -59,6 +59,9 @@ def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachin
         moves=StepMoves(machine=machine, limits=limits, holds=holds),
     )
     actions: list[Action] = []
+    # Before a cancel, which marks the runs that they get here.
+    for preparation in snapshot.preparations:
+        actions += _preparation_actions(preparation, context)
     if strategy is not None:
         abort = _change(StepState.INITIAL, "abort", machine)
         awaits_cancel = any(step.cancel_requested and context.is_of_strategy(step) for step in snapshot.steps)
@@ -66,10 +69,6 @@ def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachin
         actions += moves.actions()
     # These change many steps at once: each is looked at again after that.
     is_aborting = any(isinstance(action, AbortWaiting | RequestCancel) for action in actions)
-    # It marks runs of preparations too: a lost one is not to be tried again.
-    if not any(isinstance(action, RequestCancel) for action in actions):
-        for preparation in snapshot.preparations:
-            actions += _preparation_actions(preparation, context)
     for step in snapshot.steps:
         if not (is_aborting and context.is_of_strategy(step)):
             actions += _step_actions(step, context)

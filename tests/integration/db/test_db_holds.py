@@ -7,7 +7,7 @@ from sqlalchemy import Row, select, update
 
 from db.database import Database
 from db.holds import request_cancel
-from db.schema import holds, preparations, runs, steps
+from db.schema import holds, preparations, runs, steps, strategies
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import EndHolds, OpenHold, RepeatPreparation, RequestCancel, WithdrawRuns
 from statemachine.rollout import HoldKind, HoldScope
@@ -149,6 +149,56 @@ def test_a_preparation_is_cancelled_when_none_waits(installation: InstallationRo
     request_cancel(work, steps.c.subcloud_id <= (1 if another_waits else 2), by="alice")
 
     assert installation.run(run_id).cancel_requested is not another_waits
+
+
+@pytest.mark.parametrize("outcome", [RunOutcome.LOST, RunOutcome.DRAINED])
+def test_a_lost_preparation_is_cancelled(installation: InstallationRows, outcome: RunOutcome) -> None:
+    """A preparation whose run was lost before a cancel, and in no plan since, is not made for nobody."""
+    run_id = claimed_preparation(installation)
+    assert installation.finish(run_id, outcome)
+    work = UnitOfWork(installation.connection, AT)
+    request_cancel(work, steps.c.subcloud_id == 1, by="alice")
+    work.finish()
+    installation.coordinate()
+
+    assert ["void"] == [one.state for one in installation.preparations()]
+    assert ([], []) == (installation.queued(), installation.running())
+    assert ["aborted"] == installation.states()
+
+
+def test_a_preparation_that_has_succeeded_counts(installation: InstallationRows) -> None:
+    """A preparation that succeeded before a cancel is complete, however late the plan sees it."""
+    run_id = claimed_preparation(installation)
+    assert installation.finish(run_id)
+    work = UnitOfWork(installation.connection, AT)
+    request_cancel(work, steps.c.subcloud_id == 1, by="alice")
+    work.finish()
+    installation.coordinate()
+
+    assert ["complete"] == [one.state for one in installation.preparations()]
+
+
+def test_a_plan_cancels_what_it_tries_again(installation: InstallationRows) -> None:
+    """A plan that finds a lost preparation and a time limit that cancels marks the run that it dispatches."""
+    run_id = claimed_preparation(installation)
+    assert installation.finish(run_id, RunOutcome.LOST)
+    installation.connection.execute(
+        update(strategies).values(applied_at=AT, rollout={"timeouts": {"strategy-s": 1, "on-strategy-limit": "cancel"}})
+    )
+    installation.coordinate()
+
+    (again,) = installation.queued()
+    assert installation.run(again).cancel_requested
+
+
+def claimed_preparation(installation: InstallationRows) -> int:
+    """Return the running preparation of a strategy over one site."""
+    installation.add_strategy({1: 1})
+    installation.coordinate()
+    installation.work(installation.queued()[0])
+    run_id = preparation_run(installation)
+    assert installation.claim(run_id)
+    return run_id
 
 
 def test_a_void_preparation_begins_another_round(installation: InstallationRows) -> None:

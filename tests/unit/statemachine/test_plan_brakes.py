@@ -14,6 +14,7 @@ from statemachine.actions import (
     MoveStrategy,
     OpenHold,
     RequestCancel,
+    RetryPreparation,
     WithdrawRuns,
 )
 from statemachine.rollout import HoldKind, HoldScope, OnBudget, OnTimeLimit, StepOutcome
@@ -235,14 +236,15 @@ class TestTimeLimit:
         assert [MoveStrategy, AbortWaiting, RequestCancel, MoveStrategy] == [type(action) for action in actions]
         assert expected in actions
 
-    def test_cancel_marks_preparations_first(self) -> None:
-        """A plan that cancels leaves preparations to the next one: a lost run that is marked is not tried again."""
+    def test_cancel_comes_after_preparations(self) -> None:
+        """A plan that cancels decides about preparations before: the run that follows a lost one is marked too."""
         strategy = replace(self.OVERDUE, on_time_limit=OnTimeLimit.CANCEL)
         lost = replace(PREPARATION, run=finished("prestage-prepare", "lost"))
 
         actions = decide(self.WORKING, strategy=strategy, preparations=(lost,))
 
-        assert [MoveStrategy, AbortWaiting, RequestCancel, MoveStrategy] == [type(action) for action in actions]
+        expected = [RetryPreparation, MoveStrategy, AbortWaiting, RequestCancel, MoveStrategy]
+        assert expected == [type(action) for action in actions]
 
     def test_limit_of_an_abort(self) -> None:
         """An abort that takes longer than the limit becomes a cancel, once, if the limit asks for that."""
