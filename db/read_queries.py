@@ -43,10 +43,7 @@ def active_steps(connection: Connection) -> list[Row]:
 
 def active_step(connection: Connection, name: str) -> Row | None:
     """Return the step of the subcloud called `name` in the active strategy; an id is not accepted."""
-    # Names of steps have no index; of a subcloud that was removed only the step has the name.
-    called = select(subclouds.c.id).where(subclouds.c.name == name).scalar_subquery()
-    found = _first(connection, _active_steps().where(steps.c.subcloud_id == called))
-    return found or _first(connection, _active_steps().where(steps.c.subcloud_name == name))
+    return _first(connection, _active_steps().where(steps.c.subcloud_name == name))
 
 
 def _active_steps() -> Select[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, RowMapping, bindparam, case, exists, func, null, or_, select, update
+from sqlalchemy import Row, RowMapping, bindparam, case, exists, func, or_, select, update
 
 from db.schema import runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
@@ -22,6 +22,7 @@ _COLUMNS = (
     subclouds.c.name,
     subclouds.c.software_version,
     subclouds.c.prestage_status,
+    subclouds.c.earlier_prestage_status,
     subclouds.c.prestage_versions,
     subclouds.c.prestage_from_version,
 )
@@ -47,6 +48,14 @@ _VERSIONS: Final = func.coalesce(
 )
 
 
+# A subcloud that begins to be prestaged; a repeat keeps what it was before.
+BEGINS_PRESTAGE: Final[Mapping[str, Any]] = {
+    "prestage_status": PrestageStatus.PRESTAGING,
+    "earlier_prestage_status": case(
+        (subclouds.c.prestage_status == PrestageStatus.PRESTAGING, subclouds.c.earlier_prestage_status),
+        else_=subclouds.c.prestage_status,
+    ),
+}
 # Content may be half there once packages or images had begun; before that the site is as it was.
 _HAS_CONTENT: Final = exists().where(
     runs.c.step_id == bindparam("for_step"),
@@ -54,11 +63,13 @@ _HAS_CONTENT: Final = exists().where(
     or_(runs.c.phase == StepState.PACKAGES, runs.c.phase == StepState.IMAGES),
     runs.c.started_at.is_not(None),
 )
+_EARLIER: Final = subclouds.c.earlier_prestage_status
 _CANCELLED: Final = case(
     (_HAS_CONTENT, PrestageStatus.FAILED),
     (subclouds.c.prestage_status != PrestageStatus.PRESTAGING, subclouds.c.prestage_status),
-    (subclouds.c.prestage_versions.is_not(None), PrestageStatus.COMPLETE),
-    else_=null(),
+    # What was staged may have ended meanwhile.
+    (subclouds.c.prestage_versions.is_(None), func.nullif(_EARLIER, PrestageStatus.COMPLETE)),
+    else_=_EARLIER,
 )
 
 
@@ -131,7 +142,7 @@ def _show_prestages(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
     # Accepted at once as prestaging, and skipped after all.
     skipped = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and move.details]
     _set_status(work, skipped, prestage_status=func.nullif(subclouds.c.prestage_status, PrestageStatus.PRESTAGING))
-    _set_status(work, begun, prestage_status=PrestageStatus.PRESTAGING)
+    _set_status(work, begun, **BEGINS_PRESTAGE)
     cancelled = [move.step_id for move in moves if move.path[-1] == StepState.ABORTED]
     _set_status(work, cancelled, prestage_status=_CANCELLED)
     of_step = steps.c.id == bindparam("for_step")
@@ -174,7 +185,15 @@ def end_outlived(work: UnitOfWork, versions: Mapping[int, str]) -> None:
 
         versions: Versions that the sites run, by the ids of their subclouds.
     """
-    end_staged(work, versions.keys(), lambda row: is_outlived(row, versions[row["id"]]))
+    end_staged(work, versions.keys(), lambda row: _is_over(row, versions[row["id"]]))
+
+
+def _is_over(subcloud: RowMapping, version: str) -> bool:
+    """Return whether the staged release is gone that a subcloud shows, or that a cancel would show again."""
+    shown = subcloud["prestage_status"]
+    if shown == PrestageStatus.PRESTAGING:
+        shown = subcloud["earlier_prestage_status"]
+    return is_outlived({**subcloud, "prestage_status": shown}, version)
 
 
 def end_staged(

@@ -23,6 +23,7 @@ from actors.coordinator.errors import bad_request
 from actors.coordinator.worker_checks import require_playbooks, require_release
 from db.inventory import candidates, change, has_work, site_status
 from db.schema import steps, subclouds
+from db.staged import BEGINS_PRESTAGE
 from messages.commands import Command
 from messages.event_types import SubcloudUpdated, event_name
 from messages.events import step_event_data
@@ -43,7 +44,7 @@ from statemachine.eligibility import (
 )
 from statemachine.releases import NOTHING_STAGED, is_staged, names_release
 from statemachine.site_operations import check_operation
-from statemachine.states import PrestageStatus, StepState, StepType
+from statemachine.states import StepState, StepType
 from tracing.tracer import active_traceparent
 
 
@@ -74,7 +75,7 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
     step = new_step(context, subcloud["id"], subcloud["name"], release, force=request.force)
     add_standalone_step(context, command, {**step, "for_sw_deploy": request.for_sw_deploy})
     # From the answer on, the last result must not be taken for this one's.
-    values = {"prestage_status": PrestageStatus.PRESTAGING, "updated_at": context.at}
+    values = {**BEGINS_PRESTAGE, "updated_at": context.at}
     changed = change(context.connection, subclouds, subcloud["id"], values)
     return {
         **subcloud_resource(changed),

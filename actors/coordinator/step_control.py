@@ -90,7 +90,7 @@ def _find_open(context: CommandContext, command: Command, verb: str) -> RowMappi
     )
     step = context.connection.execute(query).mappings().one_or_none()
     if step is None:
-        raise not_found("Step not found")
+        raise not_found("Strategy step not found")
     if step["finished_at"] is not None:
         raise _refusal(verb, step, f"it has ended as {step['state']}")
     if step["strategy_state"] not in (StrategyState.INITIAL, StrategyState.APPLYING):
@@ -113,7 +113,7 @@ def _find_latest(context: CommandContext, command: Command) -> RowMapping:
     )
     step = context.connection.execute(query).mappings().one_or_none()
     if step is None:
-        raise not_found("Step not found")
+        raise not_found("Strategy step not found")
     return step
 
 

@@ -37,6 +37,8 @@ subclouds: Final = Table(
     Column("availability_status", String(16), nullable=False),
     Column("deploy_status", String(64), nullable=False),
     Column("prestage_status", String(16)),
+    # What it was before the prestage that goes on, or that was the last.
+    Column("earlier_prestage_status", String(16)),
     Column("prestage_versions", String(255)),
     # What the site ran when that was staged.
     Column("prestage_from_version", String(255)),

@@ -62,8 +62,6 @@ strategies: Final = Table(
     # See `RolloutMode`.
     Column("mode", String(16), nullable=False, server_default="stages"),
     Column("applied_at", UtcDateTime),
-    # Seconds, by the database's clock, of ended holds that covered everything.
-    Column("held_s", Float, nullable=False, server_default="0"),
     Column("cancel_requested_at", UtcDateTime),
     Column("cancel_requested_by", String(255)),
     Column("cancel_grace_s", Float),
@@ -134,6 +132,7 @@ Index(
     sqlite_where=text("finished_at IS NULL"),
     postgresql_where=text("finished_at IS NULL"),
 )
+Index("ix_steps_subcloud_name", steps.c.subcloud_name, steps.c.id)
 Index("ix_steps_strategy_state", steps.c.strategy_id, steps.c.state, steps.c.stage)
 Index("ix_steps_strategy_outcome", steps.c.strategy_id, steps.c.outcome, steps.c.stage)
 # SQLite uses a partial index only for a query that has each part of the condition in these words.

@@ -21,6 +21,18 @@ LOSSES = (
     ),
 )
 
+_COUNTED = (
+    "SELECT id FROM strategies WHERE deleted_at IS NULL AND max_failures IS NOT NULL"
+    " AND state IN ('initial', 'applying', 'abort requested', 'aborting')"
+)
+# What a downgrade is refused for: why and what to do, about the strategies that a statement names.
+REFUSALS = (
+    (
+        "Strategy {id} has a failure budget, which the older program forgets; wait for its end, abort it or delete it",
+        _COUNTED,
+    ),
+)
+
 _CANCELLED = sa.text("finished_at IS NULL AND cancel_requested_at IS NOT NULL")
 
 

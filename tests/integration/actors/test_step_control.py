@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from db.schema import events, holds, runs, steps
+import pytest
+from sqlalchemy import update
+
+from db.schema import events, holds, runs, steps, subclouds
 from messages.commands import Answer, Command, CommandType
 from statemachine.states import RunOutcome
 from tests.integration.actors.held_installation import applied, end, state, take, verb
@@ -63,7 +66,7 @@ class TestHold:
     def test_only_open_steps(self, installation: Installation) -> None:
         """A site without a step is a 404; one whose step has ended is a 422 that says how."""
         applied(installation, "a")
-        assert (404, "Step not found") == (
+        assert (404, "Strategy step not found") == (
             hold(installation, "x").status,
             hold(installation, "x").detail,
         )
@@ -161,3 +164,79 @@ class TestCancel:
 
         assert ("aborted", "cancelled") == (installation.step("a")["state"], installation.step("a")["outcome"])
         assert installation.site("a")["prestage_status"] is None
+
+
+# What subclouds show before a prestage, by their names.
+EARLIER: dict[str, dict[str, str | None]] = {
+    "fresh": {"prestage_status": None},
+    "once-failed": {"prestage_status": "failed"},
+    "staged": {"prestage_status": "complete", "prestage_versions": "23.09", "prestage_from_version": "22.12"},
+}
+SHOWN = {name: shown["prestage_status"] for name, shown in EARLIER.items()}
+
+
+def prestaged_before(installation: Installation) -> None:
+    """Add sites with their earlier prestages."""
+    for name, shown in EARLIER.items():
+        installation.add_site(name)
+        with installation.database.write() as connection:
+            connection.execute(update(subclouds).where(subclouds.c.name == name).values(**shown))
+
+
+def reach(installation: Installation, phase: str) -> None:
+    """Work on all sites until each run that goes on is of a phase."""
+    while {row["phase"] for row in installation.rows(runs, consumed=False)} != {phase}:
+        for run_id in installation.queued():
+            take(installation, run_id)
+            end(installation, run_id)
+    for run_id in installation.queued():
+        take(installation, run_id)
+
+
+@pytest.mark.parametrize("is_alone", [False, True], ids=["strategy", "alone"])
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [
+        ("prestage-precheck", SHOWN),
+        ("prestage-prepare", SHOWN),
+        ("prestaging-packages", dict.fromkeys(SHOWN, "failed")),
+        ("prestaging-images", dict.fromkeys(SHOWN, "failed")),
+    ],
+)
+def test_a_cancel_leaves_what_was_shown(
+    installation: Installation, phase: str, expected: dict[str, str | None], is_alone: bool
+) -> None:
+    """A prestage that is cancelled before packages leaves what its subcloud showed; after that it shows a failure."""
+    prestaged_before(installation)
+    if is_alone:
+        for name in EARLIER:
+            assert 200 == installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject=name).status
+    else:
+        wide = {"subcloud-apply-type": "parallel", "max-parallel-subclouds": 10}
+        assert 200 == installation.create(**wide).status
+        assert 200 == installation.verb("apply").status
+    reach(installation, phase)
+
+    for name in EARLIER:
+        assert 200 == ask(installation, CommandType.STEP_CANCEL, name).status
+    for row in installation.rows(runs, consumed=False):
+        end(installation, row["id"], RunOutcome.CANCELLED)
+
+    assert {"cancelled"} == {row["outcome"] for row in installation.rows(steps)}
+    assert expected == {name: installation.site(name)["prestage_status"] for name in EARLIER}
+    assert "23.09" == installation.site("staged")["prestage_versions"]
+
+
+def test_a_cancel_brings_back_nothing_that_has_ended(installation: Installation) -> None:
+    """A release that a precheck finds outlived is not shown as staged again by a cancel."""
+    prestaged_before(installation)
+    installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="staged")
+    (run_id,) = installation.queued()
+    take(installation, run_id)
+    end(installation, run_id, from_version="22.06")
+
+    assert 200 == ask(installation, CommandType.STEP_CANCEL, "staged").status
+
+    assert "cancelled" == installation.step("staged")["outcome"]
+    site = installation.site("staged")
+    assert (None, None) == (site["prestage_status"], site["prestage_versions"])

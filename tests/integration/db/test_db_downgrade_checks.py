@@ -205,12 +205,15 @@ OVER = {"state": "complete"}
         ({"mode": "window", "state": "initial"}, None, "in window mode"),
         ({"mode": "window", **OVER}, None, None),
         ({"mode": "window", "state": "initial", "deleted_at": AT}, None, None),
+        ({"max_failures": 0}, None, "has a failure budget"),
+        ({"max_failures": 0, "state": "initial"}, None, "has a failure budget"),
+        ({"max_failures": 0, **OVER}, None, None),
     ],
 )
 def test_strategies_that_an_older_program_would_break(
     database: Database, strategy: dict[str, object], hold: dict[str, object] | None, expected: str | None
 ) -> None:
-    """Going below 0012 is refused, with its number, while a strategy that is not over is held or in window mode."""
+    """Going below 0012 is refused, with its number, while a strategy that is not over is held, counted or a window."""
     with database.write() as connection:
         strategy_id = add_strategy(connection, **strategy)
         add_step(connection, "prestage")
@@ -222,6 +225,17 @@ def test_strategies_that_an_older_program_would_break(
     assert ([] if expected is None else [f"Strategy {strategy_id}"]) == [reason[:10] for reason in reasons]
     assert not expected or expected in reasons[0]
     assert [] == downgrade_refusals(database, "0011", "0010")
+
+
+def test_a_counted_budget_stays(database: Database) -> None:
+    """Going from 0013 to 0012 is refused while a strategy that is not over has a failure budget as a count."""
+    with database.write() as connection:
+        strategy_id = add_strategy(connection, max_failures=5)
+
+    (reason,) = downgrade_refusals(database, "0013", "0012")
+
+    assert reason.startswith(f"Strategy {strategy_id} has a failure budget")
+    assert [] == downgrade_refusals(database, str(head_revision()), "0013")
 
 
 def test_every_revision_tells_what_it_loses(database: Database) -> None:
