@@ -18,6 +18,7 @@ from sqlalchemy import (
     Select,
     and_,
     exists,
+    func,
     insert,
     literal_column,
     or_,
@@ -29,7 +30,7 @@ from db.schema import database_now, holds, preparations, runs, steps, strategies
 from db.unit_of_work import UnitOfWork
 from messages.event_types import HOLD_ENDED, HOLD_OPENED, HoldEnded, HoldOpened
 from messages.queues import CANCEL_RUNS
-from statemachine.rollout import HoldKind, HoldScope
+from statemachine.rollout import HoldKind, HoldScope, RolloutMode
 from statemachine.states import SHARED_PHASES, PreparationState, RunOutcome, RunState, StepState
 
 _IS_OPEN: Final = holds.c.ended_at.is_(None)
@@ -39,6 +40,7 @@ _HAS_RUN: Final = and_(
     literal_column("(steps.run_id IS NOT NULL OR steps.preparing)"),
     steps.c.run_id.is_not(None),
 )
+_OTHER: Final = steps.alias("other")
 _IS_OPEN_STEP: Final = steps.c.finished_at.is_(None)
 _IS_MARKED: Final = steps.c.cancel_requested_at.is_not(None)
 _OF_SITE: Final = holds.c.step_id.is_not(None)
@@ -183,6 +185,44 @@ def site_hold(connection: Connection, step_id: int) -> RowMapping | None:
 def _rows(connection: Connection, which: ColumnElement[bool]) -> list[RowMapping]:
     query = select(*_SHOWN).select_from(_WITH_SITE).where(_IS_OPEN, which).order_by(holds.c.id)
     return list(connection.execute(query).mappings())
+
+
+def can_move(strategy: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition of the open steps of a strategy that no hold keeps from moving.
+
+    That are those in flight, and those that may start or go on. In mode `stages` steps of later stages wait for the
+    open one, whatever holds it. Places in a window do not count: while one is taken, a step is in flight.
+
+    Args:
+        strategy: Column or value of its id; its row is in the query.
+    """
+    open_stage = (
+        select(func.min(_OTHER.c.stage))
+        .where(_OTHER.c.strategy_id == strategy, _OTHER.c.finished_at.is_(None))
+        .scalar_subquery()
+    )
+    is_in_flight = or_(steps.c.run_id.is_not(None), steps.c.preparing)
+    may_begin = or_(
+        strategies.c.mode == RolloutMode.WINDOW, steps.c.state != StepState.INITIAL, steps.c.stage == open_stage
+    )
+    return and_(steps.c.strategy_id == strategy, _IS_OPEN_STEP, or_(is_in_flight, and_(may_begin, ~is_held())))
+
+
+def is_held() -> ColumnElement[bool]:
+    """Return the condition of the steps that an open hold keeps from beginning a phase, as `NewHold.covered` has it."""
+    of_preparation = exists().where(
+        preparations.c.id == holds.c.preparation_id,
+        preparations.c.release == steps.c.release,
+        preparations.c.from_version == steps.c.from_version,
+    )
+    return exists().where(
+        _IS_OPEN,
+        holds.c.strategy_id == steps.c.strategy_id,
+        or_(holds.c.scope == HoldScope.PHASES, steps.c.state == StepState.INITIAL),
+        or_(holds.c.step_id.is_(None), holds.c.step_id == steps.c.id),
+        or_(holds.c.stage.is_(None), holds.c.stage < steps.c.stage),
+        or_(holds.c.preparation_id.is_(None), of_preparation),
+    )
 
 
 def _event_data(row: RowMapping) -> HoldOpened:

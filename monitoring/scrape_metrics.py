@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from db.database import Database
+from db.holds import can_move
 from db.schema import (
     database_now,
     events,
@@ -36,6 +37,8 @@ from db.schema import (
 from statemachine.rollout import HoldKind
 from statemachine.states import PHASES, RunState, StepState
 
+# Kind of the holds of single sites.
+_SITE: Final = "site"
 # How long a result is good, in seconds.
 _DATABASE_KEPT_S: Final = 5.0
 _BROKER_KEPT_S: Final = 60.0
@@ -204,13 +207,28 @@ def _strategy(connection: Connection) -> Facts:
 
 def _holds(connection: Connection) -> Facts:
     of_active = holds.c.strategy_id.in_(select(strategies.c.id).where(strategy_is_active))
-    found = connection.execute(
-        select(holds.c.kind, func.count()).where(of_active, holds.c.ended_at.is_(None)).group_by(holds.c.kind)
-    )
+    kind = case((holds.c.step_id.is_not(None), _SITE), else_=holds.c.kind).label("kind")
+    found = connection.execute(select(kind, func.count()).where(of_active, holds.c.ended_at.is_(None)).group_by(kind))
     # A series that is missing looks like a scrape that failed.
-    counts: dict[tuple[str, ...], float] = {(kind,): 0.0 for kind in HoldKind}
-    counts |= {(kind,): float(count) for kind, count in found}
-    return [("prestager_strategy_holds", "Open holds of the active strategy and of its sites.", ("kind",), counts)]
+    counts: dict[tuple[str, ...], float] = {(one,): 0.0 for one in (*HoldKind, _SITE)}
+    counts |= {(row[0],): float(row[1]) for row in found}
+    movable = connection.execute(
+        select(func.count()).select_from(steps.join(strategies)).where(strategy_is_active, can_move(strategies.c.id))
+    ).scalar_one()
+    return [
+        (
+            "prestager_strategy_holds",
+            "Open holds of the active strategy by their kind; site: of a single site.",
+            ("kind",),
+            counts,
+        ),
+        (
+            "prestager_strategy_movable_steps",
+            "Open steps of the active strategy that no hold keeps from moving.",
+            (),
+            {(): float(movable)},
+        ),
+    ]
 
 
 def _work(connection: Connection) -> Facts:

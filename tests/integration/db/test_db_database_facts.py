@@ -19,10 +19,12 @@ from sqlalchemy import Connection, insert, update
 
 from db.database import Database
 from db.errors import DatabaseUnavailableError
-from db.schema import holds, steps, webhook_deliveries, webhooks
+from db.schema import holds, steps, strategies, webhook_deliveries, webhooks
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
+from statemachine.actions import OpenHold
+from statemachine.rollout import HoldKind, HoldScope
 from tests.integration.db.db_rows import AT, InstallationRows
 from tests.support.waiting import wait_for
 
@@ -107,6 +109,61 @@ def test_the_end_of_a_hold_is_progress(database: Database, facts: DatabaseMetric
     assert (0.0, 1.0) == tuple(found["prestager_strategy_holds", (kind,)] for kind in ("operator", "budget"))
 
 
+@pytest.mark.parametrize(
+    ("mode", "held", "movable"),
+    [
+        # Of three sites in two stages one runs, one waits in its stage, and one in the next.
+        ("stages", [], 2),
+        ("stages", [{"scope": "starts"}], 1),
+        ("stages", [{"scope": "phases"}], 1),
+        ("stages", [{"step_id": 2, "scope": "phases"}], 1),
+        ("window", [{"step_id": 2, "scope": "phases"}], 2),
+        ("window", [{"stage": 1, "scope": "starts"}], 2),
+        ("window", [{"step_id": 2, "scope": "phases"}, {"step_id": 3, "scope": "phases"}], 1),
+        ("stages", [{"scope": "starts", "ended_at": AT}], 2),
+    ],
+)
+def test_what_holds_explain(
+    database: Database, facts: DatabaseMetrics, mode: str, held: list[dict[str, object]], movable: int
+) -> None:
+    """Steps that could move are told apart from those that holds or the stage before keep; a site's holds too."""
+    common = {"strategy_id": 1, "kind": "operator", "reason": "", "by": "alice", "since": AT}
+    with database.write() as connection:
+        installation = InstallationRows(connection)
+        installation.add_subclouds(3)
+        installation.add_strategy({1: 1, 2: 1, 3: 2})
+        installation.coordinate()
+        installation.claim(installation.queued()[0])
+        connection.execute(update(steps).where(steps.c.id > 1).values(run_id=None))
+        connection.execute(update(strategies).values(mode=mode))
+        for one in held:
+            connection.execute(insert(holds).values(**common, **one))
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    assert movable == found["prestager_strategy_movable_steps", ()]
+    of_sites = [one for one in held if "step_id" in one]
+    assert len(of_sites) == found["prestager_strategy_holds", ("site",)]
+
+
+def test_nothing_moves_under_holds(database: Database, facts: DatabaseMetrics) -> None:
+    """No step can move while all of the open stage that have started wait between two phases under a hold."""
+    with database.write() as connection:
+        installation = InstallationRows(connection)
+        installation.add_subclouds(2)
+        strategy_id = installation.add_strategy({1: 1, 2: 2})
+        installation.coordinate()
+        installation.carry_out(
+            OpenHold(strategy_id=strategy_id, kind=HoldKind.OPERATOR, scope=HoldScope.PHASES, reason="")
+        )
+        assert not installation.queued()
+    registry = CollectorRegistry()
+    registry.register(facts)
+
+    assert 0.0 == scraped(registry)["prestager_strategy_movable_steps", ()]
+
+
 def test_webhooks(database: Database, facts: DatabaseMetrics) -> None:
     """Webhooks are told by what became of them, deliveries that are still to be made by number and age; no name is."""
     now = datetime.now(UTC)
@@ -143,13 +200,13 @@ def test_webhooks(database: Database, facts: DatabaseMetrics) -> None:
 
 
 def test_nothing_to_tell(facts: DatabaseMetrics) -> None:
-    """Without a strategy no metric has one; there are no holds of any kind."""
+    """Without a strategy no metric has one; there are no holds and no steps."""
     registry = CollectorRegistry()
     registry.register(facts)
     found = scraped(registry)
 
     names = {name for name, _ in found if name.startswith(("prestager_strategy", "prestager_window"))}
-    assert {"prestager_strategy_holds"} == names
+    assert {"prestager_strategy_holds", "prestager_strategy_movable_steps"} == names
     assert {0.0} == {value for (name, _), value in found.items() if name in names}
 
 
