@@ -31,7 +31,7 @@ _MOST_SHOWN: Final = 64
 
 
 class Operator(StrEnum):
-    """How a term looks at its label."""
+    """Comparison of a term with its label."""
 
     EQUALS = "="
     DIFFERS = "!="
