@@ -25,8 +25,11 @@ from tests.support.postgres_server import PostgresServer
 class DatabaseMaker(Protocol):
     """Makes empty databases of one kind and takes them away again."""
 
-    def database(self, *, migrated: bool = True) -> AbstractContextManager[str]:
-        """Give the SQLAlchemy address of a new database, with the newest schema or with none."""
+    def database(self, *, migrated: bool = True, unused: bool = False) -> AbstractContextManager[str]:
+        """Give the SQLAlchemy address of an empty database, with the newest schema or with none.
+
+        With `unused` no other test has had it or gets it: it has no statistics of others' rows, and may be altered.
+        """
 
 
 class SqliteDatabases:
@@ -36,8 +39,8 @@ class SqliteDatabases:
         self._directory = directory
 
     @contextmanager
-    def database(self, *, migrated: bool = True) -> Iterator[str]:
-        """Give a file of its own."""
+    def database(self, *, migrated: bool = True, unused: bool = False) -> Iterator[str]:
+        """Give a file of its own, which is always unused."""
         file = self._directory / f"{uuid4()}.db"
         yield place_migrated(file) if migrated else f"sqlite:///{file}"
 
@@ -60,10 +63,10 @@ class PostgresDatabases:
             ).fetchall()
 
     @contextmanager
-    def database(self, *, migrated: bool = True) -> Iterator[str]:
+    def database(self, *, migrated: bool = True, unused: bool = False) -> Iterator[str]:
         """Give a database that no other test uses meanwhile."""
-        if not migrated:
-            yield self._server.url(self._server.create_database())
+        if unused or not migrated:
+            yield self._server.url(self._server.create_database(self._template if migrated else "template1"))
             return
         name = self._free.pop() if self._free else self._server.create_database(self._template)
         yield self._server.url(name)
@@ -146,6 +149,6 @@ def database_maker(request: pytest.FixtureRequest, database_kind: str) -> Databa
 
 @pytest.fixture
 def new_database_url(database_maker: DatabaseMaker) -> Iterator[Callable[..., str]]:
-    """Give a function that returns the address of a new database, `migrated` or empty; all are gone in the end."""
+    """Give a function that returns the address of a new database, see `DatabaseMaker`; all are gone in the end."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(database_maker.database(**options))

@@ -74,14 +74,19 @@ class Watched:
                 self.faults[plan.statement] = f"{plan.rows} rows, {repeated}: {plan.explained()}"
 
 
-@pytest.fixture(params=["no statistics", "no statistics, generic", "statistics"])
+@pytest.fixture(params=["no statistics", "no statistics, generic", "statistics", "statistics of an idle fleet"])
 def watched(request: pytest.FixtureRequest, new_database_url: Callable[..., str]) -> Iterator[Watched]:
-    """Tables that the planner knows nothing of, as after an import or a restore, or that it has just read."""
-    installation = Installation.of_coordinator(new_database_url())
+    """Tables that the planner knows nothing of, as after an import or a restore, has just read, or read long ago."""
+    installation = Installation.of_coordinator(new_database_url(unused=True))
     try:
         with installation.database.write() as connection:
             without_statistics(connection)
         add_sites(installation.database, SITES)
+        if "idle" in request.param:
+            installation.create()
+            installation.verb("delete")
+            with installation.database.write() as connection:
+                connection.execute(text("ANALYZE"))
         engine = installation.database.writer_engine
         with collected_plans(engine, are_generic="generic" in request.param) as collected:
             yield Watched(installation, collected, request.param == "statistics")
