@@ -47,6 +47,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     # Operators may hold a site; the handler asks more for putting it first.
     (hdrs.METH_PATCH, f"{_STRATEGY}/steps/{{ref}}", strategies.update_step, MANAGE),
     (hdrs.METH_POST, f"{_STRATEGY}/steps/{{ref}}/cancel", strategies.cancel_step, CHANGE),
+    (hdrs.METH_POST, f"{_STRATEGY}/steps/{{ref}}/retry", strategies.retry_step, CHANGE),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", step_log.show_log, READ),
     (hdrs.METH_GET, _SUBCLOUDS, subclouds.show_all, READ),
     (hdrs.METH_POST, _SUBCLOUDS, subclouds.add, CHANGE),
@@ -86,6 +87,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
 _OWN: Final = (
     f"{_STRATEGY}/steps/{{ref}}/cancel",
     f"{_STRATEGY}/steps/{{ref}}/log",
+    f"{_STRATEGY}/steps/{{ref}}/retry",
     f"{_SUBCLOUDS}/{{ref}}/staged",
     f"{_SUBCLOUDS}/{{ref}}/unstage",
     f"{_VERSION}/events",

@@ -118,3 +118,9 @@ async def cancel_step(request: web.Request) -> web.Response:
     name = path_ref(request, step_not_found())
     body = await read_known(request, StepCancelRequest, empty_allowed=True)
     return await send_command(request, CommandType.STEP_CANCEL, subject=name, data=body)
+
+
+async def retry_step(request: web.Request) -> web.Response:
+    """Ask to begin the work on one site anew."""
+    name = path_ref(request, step_not_found())
+    return await send_command(request, CommandType.STEP_RETRY, subject=name)

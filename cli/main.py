@@ -114,7 +114,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         },
     ),
     "step": GroupPlace(
-        "Show, hold, start first or stop one site of the strategy over the API.",
+        "Show, hold, start first, stop or retry one site of the strategy over the API.",
         {
             "show": CommandPlace(
                 "client.step_commands:show",
@@ -132,6 +132,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             "cancel": CommandPlace(
                 "client.step_commands:cancel",
                 "Stop the work on one site, of the strategy or by itself; one that has ended stays as it is.",
+            ),
+            "retry": CommandPlace(
+                "client.step_commands:retry",
+                "Begin the work on one site anew that failed or was cancelled, while its strategy goes on.",
             ),
         },
     ),

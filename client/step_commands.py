@@ -1,4 +1,4 @@
-"""`prestager step …`: one site of the strategy, by its name: show it, hold it, start it first, stop it."""
+"""`prestager step …`: one site of the strategy, by its name: show it, hold it, start it first, stop it, retry it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.
 _FIELDS = (
     *STEP_FIELDS,
     ShownField(key="outcome", title="OUTCOME"),
+    ShownField(key="series", title="SERIES", is_wide=True),
     ShownField(key="held", title="HELD BY", text=hold_sentence),
     ShownField(key="cancel-requested-by", title="CANCELLED BY"),
 )
@@ -70,6 +71,14 @@ def cancel(
     is_late = cancelled["already-ended"]
     say(f"{subcloud} had ended already." if is_late else f"{subcloud} is cancelled; what runs there is being stopped.")
     _report(invocation, cancelled)
+
+
+@client_command
+def retry(invocation: Invocation, subcloud: Site) -> None:
+    """Begin the work on one site anew that failed or was cancelled, while its strategy goes on."""
+    retried = invocation.api.change("POST", ACTIVE, "steps", subcloud, "retry")
+    say(f"{subcloud} is retried.")
+    _report(invocation, retried)
 
 
 def _change(invocation: Invocation, subcloud: str, body: Record) -> dict[str, Any]:

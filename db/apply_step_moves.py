@@ -36,6 +36,7 @@ from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data
 from statemachine.actions import MoveStep, StepChange
+from statemachine.retry import StepPlace
 from statemachine.rollout import StepOutcome
 from statemachine.snapshot import RunView
 from statemachine.states import PHASES, TERMINAL_STEPS, RunState, StepState
@@ -109,6 +110,20 @@ _ADD_RUNS: Final = (
     .returning(runs.c.id, runs.c.step_id, runs.c.preparation_id, runs.c.dispatched_at)
 )
 
+# Columns of a step that has not started.
+_AT_THE_BEGINNING: Final[Mapping[str, Any]] = {
+    "details": "",
+    "outcome": None,
+    "run_id": None,
+    "attempt": 1,
+    "preparing": False,
+    "worked_s": 0.0,
+    "started_at": None,
+    "finished_at": None,
+    "cancel_requested_at": None,
+    "cancel_requested_by": None,
+}
+
 
 class StepWriter:
     """The only writer of step states; it works inside the transaction of `work`."""
@@ -163,6 +178,29 @@ class StepWriter:
             aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in ordered]
             event = event_name("step", ordered[0].type, change.to_state)
             self._work.emit(event, f"strategy/{strategy_id}", StepsAborted(steps=aborted))
+
+    def begin_anew(self, step_id: int, change: StepChange, place: StepPlace) -> None:
+        """Bring an ended step back to its beginning, for its next series of runs, with an event.
+
+        Its runs of before stay; what they worked does not count against the time limit of the site.
+
+        Raises:
+            StalePlanError: It is in another state.
+        """
+        row = self._connection.execute(
+            self._change(change, steps.c.id == step_id)
+            .values(
+                series=steps.c.series + 1,
+                stage=place.stage,
+                position=place.position,
+                **_AT_THE_BEGINNING,
+            )
+            .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.type)
+        ).one_or_none()
+        if row is None:
+            raise StalePlanError
+        about = step_event_data(strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=place.stage)
+        self._work.emit(event_name("step", row.type, change.to_state), f"step/{step_id}", about)
 
     def _change(self, change: StepChange, of: ColumnElement[bool]) -> Update:
         return (

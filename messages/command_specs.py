@@ -177,6 +177,13 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         on_failure="Unable to cancel step",
         summary="Stop the work on one site.",
     ),
+    CommandType.STEP_RETRY: CommandSpec(
+        handler="retry_step",
+        subject=SubjectKind.STEP,
+        answer=Step,
+        on_failure="Unable to retry step",
+        summary="Begin the work on one site anew that failed or was cancelled.",
+    ),
     CommandType.SUBCLOUD_ADD: CommandSpec(
         handler="add_subcloud",
         request=NewSubcloud,

@@ -35,6 +35,7 @@ class CommandType(StrEnum):
     STEP_HOLD = "step.hold"
     STEP_FIRST = "step.first"
     STEP_CANCEL = "step.cancel"
+    STEP_RETRY = "step.retry"
     SUBCLOUD_ADD = "subcloud.add"
     SUBCLOUD_UPDATE = "subcloud.update"
     SUBCLOUD_DELETE = "subcloud.delete"

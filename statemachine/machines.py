@@ -65,6 +65,8 @@ def _step_transitions(types: Iterable[StrategyType]) -> list[dict[str, Any]]:
         ("fail", [_T.INITIAL, *phases_of(types)], _T.FAILED),
         ("abort", _T.INITIAL, _T.ABORTED),
         ("cancel", [_T.INITIAL, *phases_of(types)], _T.ABORTED),
+        # On request only: the plan itself never leaves a terminal state.
+        ("retry", [_T.FAILED, _T.ABORTED], _T.INITIAL),
     )
 
 

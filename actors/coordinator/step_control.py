@@ -1,19 +1,22 @@
-"""Hold, release, put first and cancel the step of one site."""
+"""Hold, release, put first, cancel and retry the step of one site."""
 
 from __future__ import annotations
 
 from sqlalchemy import RowMapping, func, select, update
 
 from actors.coordinator.context import CommandContext, read_body
-from actors.coordinator.errors import CommandRefusedError, not_found, unprocessable
+from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
+from actors.coordinator.strategy_control import failed_count, refuse_stopped
+from db.apply_step_moves import StepWriter
 from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold
-from db.schema import holds, steps, strategies, strategy_is_active
+from db.schema import holds, preparations, steps, strategies, strategy_is_active
 from messages.commands import Command
 from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
 from messages.schemas import CancelledStep, Step
 from messages.serializers import step_resource
-from statemachine.rollout import HoldKind, HoldScope, RolloutMode
-from statemachine.states import StepState, StrategyState
+from statemachine.retry import StepPlace, retried_place, retry_change
+from statemachine.rollout import HoldKind, HoldScope, RolloutMode, StepOutcome
+from statemachine.states import PreparationState, StepState, StrategyState
 
 
 def hold_step(context: CommandContext, command: Command) -> Step:
@@ -81,8 +84,75 @@ def cancel_step(context: CommandContext, command: Command) -> CancelledStep:
     return {**_shown(context, step), "already-ended": False}
 
 
+def retry_step(context: CommandContext, command: Command) -> Step:
+    """Begin the work on one site anew whose step of the strategy failed or was cancelled.
+
+    The step counts as failed no longer; a hold of the failure budget stays until it is resumed. A failed preparation
+    that it needs is made once more.
+
+    Raises:
+        CommandRefusedError: 404 without such a step; 409 while another step of the site is open; 422 for a step that
+            neither failed nor was cancelled, for a removed subcloud, and for a strategy that does not apply or that
+            failures have stopped.
+    """
+    step = _find_in_strategy(context, command)
+    if step["strategy_state"] != StrategyState.APPLYING:
+        raise _refusal("retry", step, f"its strategy is {step['strategy_state']}")
+    if step["outcome"] not in (StepOutcome.FAILED, StepOutcome.CANCELLED):
+        raise _refusal("retry", step, f"it is {step['outcome'] or step['state']}; only failed and cancelled ones are")
+    if step["subcloud_id"] is None:
+        raise _refusal("retry", step, "its subcloud was removed")
+    strategy = context.connection.execute(select(strategies).where(strategy_is_active)).mappings().one()
+    refuse_stopped(strategy, "retry a step of", failed_count(context, strategy))
+    is_open = select(steps.c.id).where(steps.c.subcloud_id == step["subcloud_id"], steps.c.finished_at.is_(None))
+    if context.connection.execute(is_open.limit(1)).first() is not None:
+        raise conflict(
+            f"Unable to retry the step of '{step['subcloud_name']}': another step of that site is open. Try again when"
+            " it has ended."
+        )
+    _forget_failed_preparation(context, step)
+    StepWriter(context.work).begin_anew(step["id"], retry_change(step["state"]), _place_of_retry(context, step))
+    context.notes.append("Retried.")
+    return _shown(context, step)
+
+
+def _forget_failed_preparation(context: CommandContext, step: RowMapping) -> None:
+    """Have the preparation that the step waited for made once more, if it failed."""
+    context.connection.execute(
+        update(preparations)
+        .where(
+            preparations.c.strategy_id == step["strategy_id"],
+            preparations.c.release == step["release"],
+            preparations.c.from_version == step["from_version"],
+            preparations.c.state == PreparationState.FAILED,
+        )
+        .values(state=PreparationState.VOID, opened_by_step_id=step["id"])
+    )
+
+
+def _place_of_retry(context: CommandContext, step: RowMapping) -> StepPlace:
+    of_strategy = steps.c.strategy_id == step["strategy_id"]
+    open_stage = select(func.min(steps.c.stage)).where(of_strategy, steps.c.finished_at.is_(None))
+    last_position = select(func.max(steps.c.position)).where(of_strategy)
+    return retried_place(
+        step["mode"],
+        StepPlace(stage=step["stage"], position=step["position"]),
+        open_stage=context.connection.execute(open_stage).scalar(),
+        last_position=context.connection.execute(last_position).scalar_one(),
+    )
+
+
 def _find_open(context: CommandContext, command: Command, verb: str) -> RowMapping:
     """Return the open step of the active strategy that a command names, with the strategy's state and mode."""
+    step = _find_in_strategy(context, command)
+    if step["finished_at"] is not None:
+        raise _refusal(verb, step, f"it has ended as {step['state']}")
+    if step["strategy_state"] not in (StrategyState.INITIAL, StrategyState.APPLYING):
+        raise _refusal(verb, step, f"its strategy is {step['strategy_state']}")
+    return step
+
+
+def _find_in_strategy(context: CommandContext, command: Command) -> RowMapping:
     query = (
         select(steps, strategies.c.state.label("strategy_state"), strategies.c.mode)
         .join(strategies, strategies.c.id == steps.c.strategy_id)
@@ -91,10 +161,6 @@ def _find_open(context: CommandContext, command: Command, verb: str) -> RowMappi
     step = context.connection.execute(query).mappings().one_or_none()
     if step is None:
         raise not_found("Strategy step not found")
-    if step["finished_at"] is not None:
-        raise _refusal(verb, step, f"it has ended as {step['state']}")
-    if step["strategy_state"] not in (StrategyState.INITIAL, StrategyState.APPLYING):
-        raise _refusal(verb, step, f"its strategy is {step['strategy_state']}")
     return step
 
 

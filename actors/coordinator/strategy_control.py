@@ -70,9 +70,9 @@ def resume_strategy(context: CommandContext, command: Command) -> ResumedStrateg
 def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int | None) -> RowMapping:
     """Return the strategy with a budget that is not exceeded."""
     limit = strategy["max_failures"]
-    failed = _failed(context, strategy)
+    failed = failed_count(context, strategy)
     if allowed is not None:
-        _refuse_stopped(strategy, "resume", failed)
+        refuse_stopped(strategy, "resume", failed)
         options = {**strategy["rollout"], "max-failures": failed + allowed}
         context.notes.append(f"max-failures is {failed + allowed} now.")
         return _write(
@@ -86,8 +86,12 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
     return strategy
 
 
-def _refuse_stopped(strategy: RowMapping, verb: str, failed: int) -> None:
-    """Refuse to move the limit of a strategy that failures have stopped: it ends when what has begun has ended."""
+def refuse_stopped(strategy: RowMapping, verb: str, failed: int) -> None:
+    """Refuse a verb that would go on with a strategy that failures have stopped: it ends when what has begun has ended.
+
+    Raises:
+        CommandRefusedError: 422; they have.
+    """
     limit = 0 if strategy["stop_on_failure"] else strategy["max_failures"]
     stops = strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP
     if stops and limit is not None and failed > limit:
@@ -96,7 +100,8 @@ def _refuse_stopped(strategy: RowMapping, verb: str, failed: int) -> None:
         )
 
 
-def _failed(context: CommandContext, strategy: RowMapping) -> int:
+def failed_count(context: CommandContext, strategy: RowMapping) -> int:
+    """Return how many steps of a strategy have failed."""
     query = select(func.count()).where(steps.c.strategy_id == strategy["id"], steps.c.state == StepState.FAILED)
     return context.connection.execute(query).scalar_one()
 
@@ -177,7 +182,7 @@ def update_strategy(context: CommandContext, command: Command) -> Strategy:
     context.notes.append("Changed " + ", ".join(f"{name}: {json.dumps(value)}" for name, value in given.items()) + ".")
     strategy = _write(context, strategy, values)
     limit = strategy["max_failures"]
-    if limit is None or _failed(context, strategy) <= limit:
+    if limit is None or failed_count(context, strategy) <= limit:
         is_budget = and_(holds.c.strategy_id == strategy["id"], holds.c.kind == HoldKind.BUDGET)
         end_holds(context.work, is_budget, by=command.requested_by)
     return _shown(context, strategy)
@@ -192,7 +197,7 @@ def _changed_options(context: CommandContext, strategy: RowMapping, given: Mappi
         raise unprocessable(f"Unable to update strategy of type '{strategy['type']}': {excluding}.")
     values: dict[str, Any] = {"rollout": options}
     if not given.keys().isdisjoint({"max-failures", "on-budget"}):
-        _refuse_stopped(strategy, "update", _failed(context, strategy))
+        refuse_stopped(strategy, "update", failed_count(context, strategy))
     if "max-failures" in given:
         count = select(func.count()).where(steps.c.strategy_id == strategy["id"])
         budget = budget_as_count(options, context.connection.execute(count).scalar_one())

@@ -173,6 +173,21 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         errors={400: "`grace-s` is wrong.", 404: "The subcloud has no open step, and none in the strategy."},
         notes="A step that has ended already stays as it is: `already-ended` says so.",
     ),
+    strategies.retry_step: Operation(
+        id="retry-step",
+        tag=_TAG,
+        is_command=True,
+        ref=_SUBCLOUD_NAME,
+        response=Response(description="The step, in `initial`.", type=Step),
+        errors={
+            404: "There is no strategy, or it has no step of that subcloud.",
+            409: "Another step of that site is open.",
+            422: "The step neither failed nor was cancelled, its subcloud was removed, or its strategy does not apply,"
+            " or failures have stopped it.",
+        },
+        notes="It takes its place at the end of a sliding window's stage, else in its own stage or, once that has"
+        " ended, in the open one. A hold of the failure budget stays until it is resumed.",
+    ),
     step_log.show_log: Operation(
         id="show-step-log",
         tag=_TAG,

@@ -65,6 +65,8 @@ strategies: Final = Table(
     Column("cancel_requested_at", UtcDateTime),
     Column("cancel_requested_by", String(255)),
     Column("cancel_grace_s", Float),
+    # The strategy that it retries; no foreign key, for history may be removed before it.
+    Column("retry_of", BigId, index=True),
     # The sentence of the time limit that ended it; empty: none did.
     Column("limit_reached", String(255), nullable=False, server_default=""),
     sqlite_autoincrement=True,
@@ -123,6 +125,8 @@ steps: Final = Table(
     Column("worked_s", Float, nullable=False, server_default="0"),
     # Whether it waits for a preparation and keeps its place among the steps in flight meanwhile.
     Column("preparing", Boolean, nullable=False, server_default=false()),
+    # 1, and one more for each retry within its strategy.
+    Column("series", Integer, nullable=False, server_default="1"),
     sqlite_autoincrement=True,
 )
 Index(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from statemachine.eligibility import Candidate, number_stages
 from statemachine.errors import IllegalTransitionError
-from statemachine.machines import fire_strategy
+from statemachine.machines import STEP, fire_strategy
 from statemachine.rollout import HoldKind
-from statemachine.states import RunState, StepState, StrategyState
+from statemachine.states import PreparationState, RunState, StepState, StrategyState
 from tests.property.plan_coordinator import LEASE_S
 from tests.property.plan_looks import MOVING
 from tests.property.plan_rows import RELEASE, Hold, Preparation, Rollout, Run, Step, Strategy, Subcloud
@@ -116,6 +116,36 @@ class Fleet(WorkerSide):
             self.settle()
             return True
         return False
+
+    def retry_step(self, place: int) -> bool:
+        """Retry the failed or cancelled step of one subcloud; False when refused: it is busy, or the strategy stops."""
+        strategy, subcloud = self.strategy, self.subclouds[place]
+        if strategy is None or strategy.state != StrategyState.APPLYING or strategy.is_halted:
+            return False
+        if any(step.open and step.subcloud is subcloud for step in self.steps):
+            return False
+        for step in strategy.steps:
+            if step.subcloud is subcloud and step.outcome in ("failed", "cancelled"):
+                self._begin_series(strategy, step)
+                self.settle()
+                return True
+        return False
+
+    def _begin_series(self, strategy: Strategy, step: Step) -> None:
+        for one in self.preparations:
+            is_needed = one.owner == (strategy.id, None) and one.from_version == step.from_version
+            if is_needed and one.state == PreparationState.FAILED:
+                one.state, one.opened_by, one.view = PreparationState.VOID, step.id, None
+        step.state = STEP.fire(step.state, "retry")
+        if strategy.is_window:
+            step.position = max(one.position for one in strategy.steps) + 1
+        else:
+            step.stage = max(step.stage, min(one.stage for one in strategy.steps if one.open))
+            strategy.sizes[step.stage] = sum(one.stage == step.stage for one in strategy.steps)
+        step.open, step.outcome, step.cancel_by, step.details, step.attempt = True, None, None, "", 1
+        step.history.clear()
+        step.version += 1
+        step.view = None
 
     def _cancel_lonely(self, step: Step) -> None:
         """Cancel the preparation of a step when no other waits for it."""
@@ -245,7 +275,7 @@ class Fleet(WorkerSide):
         if strategy is not None:
             begun = [step.stage for step in strategy.steps if step.open and step.begun]
             if begun and not strategy.is_window:
-                assert begun[0] == begun[-1], "two stages are worked on at once"
+                assert min(begun) == max(begun), "two stages are worked on at once"
                 assert len(begun) <= strategy.sizes[begun[0]], "more in flight than the stage is wide"
             if strategy.abort_answered:
                 assert not any(step.state == StepState.INITIAL for step in strategy.steps), "a step escaped the abort"

@@ -124,15 +124,14 @@ class Rows:
         succeeded = failed = 0
         any_aborted = any_begun = False
         in_flight: dict[int, int] = {}
-        # Steps are in the order of their stages.
         for step in strategy.steps:
             if step.open:
-                open_stage = open_stage or step.stage
+                open_stage = min(open_stage or step.stage, step.stage)
                 any_begun = any_begun or step.begun
                 if step.in_flight:
                     in_flight[step.stage] = in_flight.get(step.stage, 0) + 1
             elif step.state == "failed":
-                failed_stage, failed = step.stage, failed + 1
+                failed_stage, failed = max(failed_stage or step.stage, step.stage), failed + 1
             elif step.state == "aborted":
                 any_aborted = True
             elif step.outcome == "complete":

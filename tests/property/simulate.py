@@ -191,7 +191,7 @@ class _Schedule:
     def _brake(self) -> None:
         """Hold, let go, cancel or change what goes on."""
         fleet = self.fleet
-        kind, place = self.pick(9), self.pick(len(fleet.subclouds))
+        kind, place = self.pick(10), self.pick(len(fleet.subclouds))
         if kind < 2:
             fleet.pause(("starts", "phases")[self.pick(2)])
             self._hand_back()
@@ -207,8 +207,18 @@ class _Schedule:
             fleet.change(max_failures=self.pick(3))
         elif kind == 7:
             fleet.cancel_step(place)
+        elif kind == 8:
+            self._retry()
         elif self.random() < 0.3:
             fleet.cancel()
+
+    def _retry(self) -> None:
+        """Retry each site that may be retried, or one."""
+        fleet = self.fleet
+        count = len(fleet.subclouds)
+        places = range(count) if self.random() < 0.5 else [self.pick(count)]
+        for place in places:
+            fleet.retry_step(place)
 
     def _rollout(self) -> Rollout | None:
         if self.random() < 0.3:

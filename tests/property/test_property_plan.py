@@ -208,6 +208,10 @@ class PlanMachine(RuleBasedStateMachine):
     def cancel_step(self, place: int) -> None:
         self.fleet.cancel_step(place % len(self.fleet.subclouds))
 
+    @rule(place=PLACES)
+    def retry_step(self, place: int) -> None:
+        self.fleet.retry_step(place % len(self.fleet.subclouds))
+
     @rule()
     def cancel(self) -> None:
         self.fleet.cancel()

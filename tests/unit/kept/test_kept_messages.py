@@ -73,6 +73,7 @@ COMMANDS = [
     "step.hold",
     "step.first",
     "step.cancel",
+    "step.retry",
     "subcloud.add",
     "subcloud.update",
     "subcloud.delete",
