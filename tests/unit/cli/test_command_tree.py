@@ -50,7 +50,7 @@ prestager step cancel <subcloud>! --grace= --yes{options}
 prestager step first <subcloud>!{options}
 prestager step hold <subcloud>! --reason={options}
 prestager step resume <subcloud>!{options}
-prestager step retry <subcloud>! {options}
+prestager step retry <subcloud>!{options}
 prestager step show <subcloud>!{options}
 prestager strategy abort --yes{options}
 prestager strategy apply --watch --timeout= --exit-on-hold{options}
