@@ -146,8 +146,8 @@ def _step_queries() -> Sequence[Select[Any]]:
         .where(_IS_OPEN, ~runs.c.consumed, runs.c.state == RunState.QUEUED)
     )
     return (
-        # Ended runs of steps, and of preparations, whose step is then null. That the step is open is no condition of the
-        # join: where statistics say that no step is in flight, the partial index of those is read whole for each run.
+        # Ended runs of steps, and of preparations, whose step is then null. That the step is open is no condition of
+        # the join: where statistics say that none is in flight, the partial index of those is read whole for each run.
         select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
         .select_from(runs.outerjoin(steps, and_(steps.c.id == runs.c.step_id, steps.c.run_id == runs.c.id)))
         .where(_ended_run(), or_(and_(steps.c.id.is_not(None), _IS_OPEN), runs.c.preparation_id.is_not(None))),
