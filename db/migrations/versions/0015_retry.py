@@ -26,7 +26,9 @@ LOSSES = (
 def upgrade() -> None:
     """Go up; no step of before was retried."""
     op.add_column("steps", sa.Column("series", sa.Integer(), nullable=False, server_default="1"))
-    op.add_column("strategies", sa.Column("retry_of", sa.BigInteger(), nullable=True))
+    op.add_column(
+        "strategies", sa.Column("retry_of", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True)
+    )
     op.create_index("ix_strategies_retry_of", "strategies", ["retry_of"])
 
 
