@@ -156,7 +156,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         },
     ),
     "subcloud": GroupPlace(
-        "Register sites, their SSH host keys, and remove what is staged on them.",
+        "Register sites, their labels and SSH host keys, and remove what is staged on them.",
         {
             "import": CommandPlace(
                 "cli.inventory_import.command:import_fleet",
@@ -164,6 +164,9 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "show": CommandPlace(
                 "cli.subcloud_commands:show", "Show a subcloud, with the fingerprints of its recorded SSH host keys."
+            ),
+            "labels": CommandPlace(
+                "client.label_commands:labels", "Show the labels of a site, set some or remove some."
             ),
             "set-host-key": CommandPlace(
                 "cli.subcloud_commands:set_host_key",

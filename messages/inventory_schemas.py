@@ -39,6 +39,7 @@ Subcloud = TypedDict(
         "data_install": str | None,
         "system-mode": str,
         "management-alarms": Annotated[int, Field(ge=0, description="Alarms that affect management.")],
+        "labels": Annotated[dict[str, str], Field(description="Labels, by which selectors choose it: values by key.")],
         "created-at": Moment,
         "updated-at": Moment | None,
         "backup-status": None,

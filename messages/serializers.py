@@ -240,6 +240,7 @@ def subcloud_resource(row: Row, spelling: Spelling = "read") -> Subcloud:
         "data_install": row["data_install"],
         "system-mode": row["system_mode"],
         "management-alarms": row["management_alarms"],
+        "labels": row["labels"],
         "created-at": moment(row["created_at"], spelling),
         "updated-at": moment(row["updated_at"], spelling),
         "backup-status": None,

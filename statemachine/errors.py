@@ -23,4 +23,4 @@ class IllegalTransitionError(PrestagerError):
 
 
 class SelectorError(PrestagerError):
-    """A selector cannot be read; the message says what is wrong with it, and where."""
+    """A selector or labels that are not allowed; the message says what is wrong, and in a selector where."""

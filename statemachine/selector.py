@@ -17,6 +17,8 @@ from statemachine.errors import SelectorError
 
 LABEL_KEY_FORM: Final = r"[a-z][a-z0-9./-]{0,62}"
 LABEL_VALUE_FORM: Final = r"[A-Za-z0-9._-]{0,63}"
+# Most labels of a subcloud.
+MOST_LABELS: Final = 20
 # Longest selector, in characters.
 SELECTOR_LENGTH: Final = 4096
 
@@ -91,6 +93,38 @@ def parse_selector(text: str) -> Selector:
     return _Reader(text).selector()
 
 
+def key_fault(key: str) -> str | None:
+    """Return why a text cannot be the key of a label; None: it can."""
+    if _KEY.fullmatch(key):
+        return None
+    return (
+        f"{_short(key)} is no key of a label: give a small letter, then small letters, digits, dots, dashes and"
+        " slashes, at most 63 characters"
+    )
+
+
+def value_fault(value: str) -> str | None:
+    """Return why a text cannot be the value of a label; None: it can."""
+    if _VALUE.fullmatch(value):
+        return None
+    return (
+        f"{_short(value)} is no value of a label: give letters, digits, dots, dashes and underscores, at most 63"
+        " characters"
+    )
+
+
+def merge_labels(labels: Mapping[str, str], change: Mapping[str, str | None]) -> dict[str, str]:
+    """Return labels after a change, in the order of their keys; a change to None removes the label.
+
+    Raises:
+        SelectorError: There would be more than `MOST_LABELS`.
+    """
+    merged = {key: value for key, value in sorted({**labels, **change}.items()) if value is not None}
+    if len(merged) > MOST_LABELS:
+        raise SelectorError(f"a subcloud has at most {MOST_LABELS} labels, these are {len(merged)}")
+    return merged
+
+
 class _Reader:
     """Reads a selector from its beginning to its end."""
 
@@ -134,11 +168,7 @@ class _Reader:
         word = self._word()
         if not word:
             raise self._error(f"expected the key of a label, found {self._shown()}")
-        if not _KEY.fullmatch(word):
-            raise self._error(
-                f"{_short(word)} is no key of a label: give a small letter, then small letters, digits, dots, dashes"
-                " and slashes, at most 63 characters",
-            )
+        self._refuse(key_fault(word))
         self._at += len(word)
         return word
 
@@ -148,11 +178,7 @@ class _Reader:
             raise self._error(
                 f"expected a value, found {self._shown()}; a key alone means that the label is there, with any value"
             )
-        if not _VALUE.fullmatch(word):
-            raise self._error(
-                f"{_short(word)} is no value of a label: give letters, digits, dots, dashes and underscores, at most"
-                " 63 characters",
-            )
+        self._refuse(value_fault(word))
         self._at += len(word)
         return word
 
@@ -184,6 +210,10 @@ class _Reader:
             return "the end"
         word = self._word()
         return _short(word or self._text[self._at])
+
+    def _refuse(self, fault: str | None) -> None:
+        if fault is not None:
+            raise self._error(fault)
 
     def _error(self, text: str) -> SelectorError:
         return SelectorError(f"at character {self._at + 1}: {text}")

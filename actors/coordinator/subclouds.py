@@ -16,11 +16,19 @@ from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.event_types import EmptyData, SubcloudUpdated
 from messages.inventory_schemas import ChangedSubcloud, Subcloud
-from messages.requests.base import Request, unused_note
-from messages.requests.subcloud import ImportedSubcloud, ImportedSubcloudChange, NewSubcloud, SubcloudChange
+from messages.requests.base import unused_note
+from messages.requests.subcloud import (
+    ImportedSubcloud,
+    ImportedSubcloudChange,
+    NewSubcloud,
+    SubcloudChange,
+    SubcloudFields,
+)
 from messages.serializers import NO_ERRORS, subcloud_resource
 from statemachine.eligibility import DEPLOYED
+from statemachine.errors import SelectorError
 from statemachine.releases import NOTHING_STAGED, is_outlived
+from statemachine.selector import merge_labels
 from statemachine.states import Availability, ManagementState
 
 _NETWORK: Final = frozenset({"management_subnet", "management_gateway_ip", "management_start_ip", "management_end_ip"})
@@ -64,6 +72,8 @@ def update_subcloud(context: CommandContext, command: Command) -> Subcloud:
     values = read_changes(command.data)
     _refuse_network_of_managed(subcloud, values)
     check_callers_access(values, subcloud)
+    if "labels" in values:
+        values["labels"] = _changed_labels(subcloud["labels"], values["labels"])
     if values and subcloud["removed_variables"]:
         values["removed_variables"] = still_removed(subcloud, values)
     if is_moved(subcloud, values):
@@ -110,6 +120,18 @@ def _change(context: CommandContext, command: Command, subcloud: RowMapping, val
     context.work.emit("subcloud.updated", f"subcloud/{row['name']}", SubcloudUpdated(fields=given))
     note_address_change(context, subcloud, row, command.requested_by)
     return subcloud_resource(row, "message")
+
+
+def _changed_labels(labels: Mapping[str, str], change: Mapping[str, str | None]) -> dict[str, str]:
+    """Return labels after a change.
+
+    Raises:
+        CommandRefusedError: 400; there would be too many.
+    """
+    try:
+        return merge_labels(labels, change)
+    except SelectorError as error:
+        raise bad_request(f"Invalid labels: {error}") from None
 
 
 def _rename_open_steps(context: CommandContext, row: RowMapping) -> None:
@@ -215,6 +237,9 @@ def _called(given: dict[str, Any]) -> dict[str, Any]:
 
 def _imported(given: dict[str, Any]) -> dict[str, Any]:
     """Return the same with the connection variables as the operator's own."""
+    if "labels" in given:
+        # Those of the file are all.
+        given["labels"] = _changed_labels({}, given["labels"])
     if "connection" in given:
         # The file says all that there is to say, so nothing is missing any more.
         given["removed_variables"] = []
@@ -240,6 +265,7 @@ def _new(given: dict[str, Any], default_version: str) -> dict[str, Any]:
         "probe_failures": 0,
         "region_name": given["name"],
         **given,
+        "labels": _changed_labels({}, given.get("labels", {})),
     }
     if not values["software_version"]:
         raise bad_request("software_version required: the system controller's own release is not configured")
@@ -255,9 +281,12 @@ def read_changes(data: Mapping[str, Any]) -> dict[str, Any]:
     return _called(_given(read_body(SubcloudChange, data)))
 
 
-def _given(request: Request) -> dict[str, Any]:
+def _given(request: SubcloudFields) -> dict[str, Any]:
     """Return the given fields without the group, which is looked up in the database."""
     given = request.model_dump(exclude_none=True, exclude={"group"})
+    if request.labels is not None:
+        # With those that are None, which removes a label.
+        given["labels"] = request.labels
     # The address that the client gives stands in where no OAM address is given.
     address = given.pop("bootstrap_address", None)
     return given if address is None else {"oam_floating_ip": address, **given}

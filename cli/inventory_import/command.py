@@ -41,8 +41,8 @@ def import_fleet(  # noqa: PLR0913, PLR0917 - typer's options
     prestager_software_version, prestager_management_state (managed, unmanaged), prestager_availability_status
     (online, offline), prestager_system_mode (simplex, duplex, duplex-direct), prestager_oam_address,
     prestager_deploy_status, prestager_management_alarms, prestager_description, prestager_location,
-    prestager_host_key (the site's SSH host keys, one a line or as a list); for a group
-    that is new: prestager_group_apply_type (serial, parallel), prestager_group_max_parallel,
+    prestager_labels (a mapping of keys to values), prestager_host_key (the site's SSH host keys, one a line or as a
+    list); for a group that is new: prestager_group_apply_type (serial, parallel), prestager_group_max_parallel,
     prestager_group_description. Of the others those that Ansible or Prestager's playbooks use are kept for runs
     (ansible_*, prestage_*, site_*, platform_backup_dir), and those that --keep names; never secrets.
     """

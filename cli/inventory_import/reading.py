@@ -40,6 +40,7 @@ _FIELDS: Final = {
     "prestager_management_alarms": "management-alarms",
     "prestager_description": "description",
     "prestager_location": "location",
+    "prestager_labels": "labels",
 }
 # Variables of a group, which its hosts inherit, and the fields that `actors.coordinator.groups` reads.
 _GROUP_FIELDS: Final = {

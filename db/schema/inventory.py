@@ -61,6 +61,8 @@ subclouds: Final = Table(
     Column("caller_connection", JSON, nullable=False, server_default="{}"),
     # Names of variables that an upgrade took out because it was not known who had set them.
     Column("removed_variables", JSON, nullable=False, server_default="[]"),
+    # Labels by which selectors choose it: values by key.
+    Column("labels", JSON, nullable=False, server_default="{}"),
     # SSH host keys of the site, `<type> <base64>` a line; None: none is recorded. How they became known, when, and what
     # software version the site had then.
     Column("host_keys", Text),

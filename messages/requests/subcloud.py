@@ -14,6 +14,7 @@ from messages.requests import subcloud_fields as values
 from messages.requests.base import AcceptedAs, ErrorMessage, GroupRef, NewGroupRef, Request, SubcloudForce
 from messages.requests.strategy import NO_RELEASE, PasswordRequest
 from statemachine.releases import RELEASE_FORM
+from statemachine.selector import LABEL_KEY_FORM, LABEL_VALUE_FORM, MOST_LABELS
 
 _NUMBER: Final = StrictInt | StrictFloat
 _ShortText = Annotated[str, Field(max_length=TEXT_LENGTH)]
@@ -47,6 +48,22 @@ _ImportedAddress = Annotated[
     str | None, AcceptedAs(str | None, _unless_none(values.first_address)), ErrorMessage(values.NO_ADDRESS)
 ]
 _Variables = Annotated[dict[str, Any], WithJsonSchema(callers_schema())]
+_LabelChange = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{LABEL_KEY_FORM}$"},
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": "string", "pattern": f"^{LABEL_VALUE_FORM}$"},
+                    {"type": "integer"},
+                    {"type": "null"},
+                ]
+            },
+        }
+    ),
+]
 _ImportedVariables = Annotated[
     dict[str, Any] | None,
     AcceptedAs(dict[str, Any] | None, _unless_none(values.imported_connection)),
@@ -76,7 +93,7 @@ _SAYING_NAME: Final = ErrorMessage(values.name_text, missing=values.NO_NAME)
 _NAME: Final = "Letters, digits, dots, dashes and underscores, one letter at least; unique."
 
 
-class _SubcloudFields(Request):
+class SubcloudFields(Request):
     """Fields of a subcloud, new or known; null is as if it were not there."""
 
     unused_names: ClassVar[frozenset[str] | None] = SUBCLOUD_FIELDS
@@ -162,13 +179,22 @@ class _SubcloudFields(Request):
         " those that callers have set. Those of the operator's import stay, and win where both name one thing. No"
         " secrets: passwords come with each prestage command.",
     )
+    labels: Annotated[
+        dict[str, str | None] | None,
+        AcceptedAs(_LabelChange | str | None, _unless_none(values.labels)),
+        ErrorMessage(values.NO_LABELS),
+    ] = Field(
+        None,
+        description="Labels, by which selectors choose it, as an object or as the JSON text of one: values by key, at"
+        f" most {MOST_LABELS}. Those that are not named stay; null removes one (RFC 7386).",
+    )
     force: SubcloudForce = Field(None, description="Manage the subcloud whatever its state.")
     migrate: _NotServed = Field(None, description=_NOT_SERVED)
     enroll: _NotServed = Field(None, description=_NOT_SERVED)
     peer_group: _NotServed = Field(None, description=_NOT_SERVED)
 
 
-class NewSubcloud(_SubcloudFields):
+class NewSubcloud(SubcloudFields):
     """A subcloud to be added. The site is deployed already."""
 
     name: Annotated[_Name, _SAYING_NAME] = Field(description=_NAME)
@@ -179,7 +205,7 @@ class NewSubcloud(_SubcloudFields):
     group: GroupRef = Field(None, alias="group_id", description="Id or name of its group; the first group by default.")
 
 
-class SubcloudChange(_SubcloudFields):
+class SubcloudChange(SubcloudFields):
     """Changes of a subcloud."""
 
     group: NewGroupRef = Field(None, alias="group_id", description="Id or name of its new group.")

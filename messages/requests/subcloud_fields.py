@@ -13,6 +13,7 @@ from messages.requests.base import truncate_for_error, validation_error
 from messages.secret_names import secret_names
 from messages.site_addresses import REFUSED, is_reserved_host_name, is_site_address, reserved_name_text
 from statemachine.releases import is_release
+from statemachine.selector import key_fault, value_fault
 
 _CONNECTION_BYTES: Final = 16_384
 
@@ -25,7 +26,40 @@ NO_ADDRESS_OR_NETWORK: Final = "Invalid {key}: {value} is not an IP address or n
 REFUSED_ADDRESS: Final = f"Invalid {{key}}: {REFUSED}"
 NO_RELEASE: Final = "Invalid {key}: give the version as MM.mm, such as 22.12"
 NOT_SERVED: Final = "Invalid option: {key}: Prestager does not serve it; dcmanager's own API does"
+NO_LABELS: Final = "Invalid labels: give a JSON object of keys and values, both texts; null removes a label"
 NO_CONNECTION: Final = "Invalid connection: give a JSON object of Ansible variables"
+
+
+def labels(value: dict[str, Any] | str) -> dict[str, str | None]:
+    """Return a change of labels, given as an object or as the JSON text of one; None removes a label."""
+    found = _parsed_object(value)
+    if found is None:
+        raise validation_error(NO_LABELS)
+    change = {key: _label_value(key, value) for key, value in found.items()}
+    fault = next(filter(None, map(key_fault, change)), None)
+    if fault is not None:
+        raise validation_error(f"Invalid labels: {fault}")
+    return change
+
+
+def _parsed_object(value: dict[str, Any] | str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _label_value(key: str, value: Any) -> str | None:
+    # YAML makes a number of a text that looks like one; of others it loses the spelling.
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return None if value is None else str(value)
+    if not isinstance(value, str):
+        raise validation_error(f"Invalid labels: the value of {truncate_for_error(key)} is no text; write it in quotes")
+    fault = value_fault(value)
+    if fault is not None:
+        raise validation_error(f"Invalid labels: {truncate_for_error(key)}: {fault}")
+    return value
 
 
 def name_text(value: Any) -> str:
@@ -128,14 +162,10 @@ def imported_connection(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: dict[str, Any] | str) -> dict[str, Any]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise validation_error(NO_CONNECTION) from None
-    if not isinstance(value, dict) or _size(value) > _CONNECTION_BYTES:
+    variables = _parsed_object(value)
+    if variables is None or _size(variables) > _CONNECTION_BYTES:
         raise validation_error(f"{NO_CONNECTION}, at most 16 KiB")
-    return _named(value)
+    return _named(variables)
 
 
 def _named(value: dict[str, Any]) -> dict[str, Any]:

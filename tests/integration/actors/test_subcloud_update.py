@@ -36,6 +36,29 @@ class TestUpdateSubcloud:
         )
         assert "T" in body["updated-at"]
 
+    def test_labels_are_merged(self, installation: Installation) -> None:
+        """A change sets the labels that it names, removes those that it gives as null, and leaves others."""
+        installation.add_site("a", labels={"region": "eu", "lab": "", "old": None})
+        assert {"lab": "", "region": "eu"} == installation.site("a")["labels"]
+
+        body = self.update(installation, labels={"region": "us", "lab": None, "tier": "gold", "new": None}).body
+
+        assert {"region": "us", "tier": "gold"} == body["labels"] == installation.site("a")["labels"]
+        assert {"region": "us"} == self.update(installation, labels='{"tier": null}').body["labels"]
+
+    def test_a_subcloud_has_at_most_twenty_labels(self, installation: Installation) -> None:
+        """One label too many is refused whatever way it comes, and the labels stay."""
+        most = {f"l{number}": "" for number in range(20)}
+        installation.add_site("a", labels=most)
+
+        answer = self.update(installation, labels={"more": "1"})
+
+        assert (400, "Invalid labels: a subcloud has at most 20 labels, these are 21") == (answer.status, answer.detail)
+        assert most == installation.site("a")["labels"]
+        assert 200 == self.update(installation, labels={"more": "1", "l0": None}).status
+        added = installation.ask(CommandType.SUBCLOUD_ADD, name="b", labels={**most, "more": "1"})
+        assert (400, answer.detail) == (added.status, added.detail)
+
     def test_the_network_of_an_unmanaged_one_changes(self, installation: Installation) -> None:
         """The client's network options all reach their columns, and its bootstrap address is where the site is."""
         installation.add_site("a", **{"management-state": "unmanaged"})

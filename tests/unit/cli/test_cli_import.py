@@ -23,6 +23,7 @@ def test_inventory(prestager, database, inventory) -> None:
                 "prestager_system_mode": "duplex",
                 "prestager_oam_address": "10.0.0.1",
                 "prestager_location": "roof",
+                "prestager_labels": {"region": "eu", "floor": 7},
                 "ansible_port": 2222,
             },
             "edge-2": None,
@@ -51,6 +52,7 @@ def test_inventory(prestager, database, inventory) -> None:
         )
     )
     assert {"ansible_port": 2222, "ansible_user": "ops"} == first["connection"]
+    assert {"region": "eu", "floor": "7"} == first["labels"]
     assert ("23.09", "unmanaged", "offline") == tuple(
         found["edge-2"][column] for column in ("software_version", "management_state", "availability_status")
     )

@@ -9,7 +9,7 @@ import pytest
 from messages.errors import RequestError
 from messages.requests.base import Request, parse_request
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.subcloud import NewSubcloud, SubcloudChange
+from messages.requests.subcloud import NewSubcloud, SubcloudChange, SubcloudFields
 
 ADD_AND_CHANGE = pytest.mark.parametrize(("model", "given"), [(NewSubcloud, {"name": "b"}), (SubcloudChange, {})])
 GROUP = {"name": "g", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": "3"}
@@ -37,6 +37,48 @@ def test_a_deploy_status_is_a_word(model: type[Request], given: dict[str, Any], 
     expected = "Invalid deploy-status: give a status such as complete, at most 64 small letters and dashes"
 
     assert expected == error_of(model, {**given, "deploy-status": status})
+
+
+@ADD_AND_CHANGE
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("eu", "Invalid labels: give a JSON object of keys and values"),
+        ("[]", "Invalid labels: give a JSON object of keys and values"),
+        (["eu"], "Invalid labels: give a JSON object of keys and values"),
+        ({"Region": "eu"}, "Invalid labels: 'Region' is no key of a label: give a small letter"),
+        ({"": "eu"}, "Invalid labels: '' is no key of a label"),
+        ({"a" * 64: "eu"}, "Invalid labels: 'aaaa"),
+        ({"region": "e u"}, "Invalid labels: region: 'e u' is no value of a label: give letters"),
+        ({"region": "x" * 64}, "Invalid labels: region: 'xxxx"),
+        ({"region": True}, "Invalid labels: the value of region is no text; write it in quotes"),
+        ({"version": 22.1}, "Invalid labels: the value of version is no text; write it in quotes"),
+        ({"region": ["eu"]}, "Invalid labels: the value of region is no text; write it in quotes"),
+    ],
+)
+def test_wrong_labels(model: type[Request], given: dict[str, Any], labels: Any, expected: str) -> None:
+    """Labels are texts in the form that selectors know; the error has the label that is wrong."""
+    assert error_of(model, {**given, "labels": labels}).startswith(expected)
+
+
+@ADD_AND_CHANGE
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"region": "eu", "site.example/a-1": "A_b.c-0", "lab": ""}, None),
+        ({"a" * 63: "x" * 63}, None),
+        ({"region": None}, None),
+        ({"floor": 7}, {"floor": "7"}),
+        ('{"region": "eu", "lab": null}', {"region": "eu", "lab": None}),
+        ({}, None),
+    ],
+)
+def test_labels(model: type[Request], given: dict[str, Any], labels: Any, expected: Any) -> None:
+    """Labels come as an object or as the text of one, whole numbers as texts; null stands for removal."""
+    request = parse_request(model, {**given, "labels": labels})
+
+    assert isinstance(request, SubcloudFields)
+    assert (labels if expected is None else expected) == request.labels
 
 
 @pytest.mark.parametrize("status", ["c", "rehome-pending", "pre-install-failed", "x" * 64])
