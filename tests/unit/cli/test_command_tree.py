@@ -69,6 +69,7 @@ prestager strategy steps --state=*{options}
 prestager strategy watch --timeout= --exit-on-hold{options}
 prestager subcloud forget-host-key <ref> --group=
 prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*
+prestager subcloud labels <subcloud>! <label> --remove=* --server= --context= --token-file= --ca-file= --output/-o=
 prestager subcloud set-host-key <ref>! <file>
 prestager subcloud show <ref>!
 prestager subcloud unstage <ref>! --release=! --no-wait
