@@ -15,6 +15,7 @@ from db.apply_step_moves import StepWriter, add_runs, mark_processed, new_run
 from db.errors import StalePlanError
 from db.holds import NewHold, cancel_strategy, end_holds, open_hold, withdraw_runs
 from db.live_output import tell_progress
+from db.runs import LOST_RUN
 from db.schema import holds, preparations, runs, secrets, steps, strategies
 from db.unit_of_work import UnitOfWork
 from messages.event_types import EmptyData, event_name
@@ -188,7 +189,7 @@ class PlanWriter:
                 runs.c.state == RunState.RUNNING,
                 runs.c.lease_until == action.lease_until,
             )
-            .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, finished_at=self._at)
+            .values(finished_at=self._at, **LOST_RUN)
         ).rowcount
         if expired:
             tell_progress(self._work, [action.run_id])

@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     false,
     func,
     insert,
@@ -30,7 +31,7 @@ from sqlalchemy import (
 from db.errors import StalePlanError
 from db.json_table import given_rows
 from db.phase_spans import reserve_traces
-from db.schema import database_now, is_among, runs, secrets, steps
+from db.schema import database_now, is_among, problems, runs, secrets, steps
 from db.staged import MovedStep, show_moves
 from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
@@ -60,6 +61,8 @@ _MOVES: Final = given_rows(
     attempt=Integer,
     preparing=Boolean,
     ended=Boolean,
+    failure_class=String,
+    problem=String,
 )
 # A move without a state leaves state and details as they are.
 _MOVE: Final = (
@@ -72,6 +75,8 @@ _MOVE: Final = (
         outcome=_MOVES.c.outcome,
         attempt=_MOVES.c.attempt,
         preparing=_MOVES.c.preparing,
+        failure_class=_MOVES.c.failure_class,
+        problem=_MOVES.c.problem,
         updated_at=_AT,
         finished_at=case((_MOVES.c.ended, _AT), else_=steps.c.finished_at),
         version=steps.c.version + 1,
@@ -123,6 +128,17 @@ _AT_THE_BEGINNING: Final[Mapping[str, Any]] = {
     "cancel_requested_at": None,
     "cancel_requested_by": None,
 }
+
+
+_NEW_PROBLEMS: Final = given_rows(
+    "new_problems", strategy_id=BigInteger, id=String, phase=String, failure_class=String, task=String, text=String
+)
+_ADD_PROBLEMS: Final = insert(problems).from_select(
+    [column.name for column in _NEW_PROBLEMS.c],
+    select(*_NEW_PROBLEMS.c).where(
+        ~exists().where(problems.c.strategy_id == _NEW_PROBLEMS.c.strategy_id, problems.c.id == _NEW_PROBLEMS.c.id)
+    ),
+)
 
 
 class StepWriter:
@@ -222,13 +238,34 @@ class StepWriter:
                 "attempt": move.attempt,
                 "preparing": move.preparing,
                 "ended": _ends(move),
+                "failure_class": move.failure.failure_class if move.failure is not None else None,
+                "problem": move.problem,
             }
             for move in moves
         ]
         rows = {row.id: row for row in self._connection.execute(_MOVE, {"moves": given, "at_moment": self._at})}
         if len(rows) != len(moves):
             raise StalePlanError
-        return [MovedStep(move=move, step=rows[move.step_id]) for move in moves if move.path]
+        moved = [MovedStep(move=move, step=rows[move.step_id]) for move in moves if move.path]
+        self._add_problems(moved)
+        return moved
+
+    def _add_problems(self, moved: Sequence[MovedStep]) -> None:
+        """Write what the fingerprints of the moved steps stand for, once for each strategy."""
+        found = {
+            (one.step.strategy_id, one.move.problem): {
+                "strategy_id": one.step.strategy_id,
+                "id": one.move.problem,
+                "phase": one.move.failed_phase,
+                "failure_class": one.move.failure.failure_class,
+                "task": one.move.failure.task,
+                "text": one.move.failure.text,
+            }
+            for one in moved
+            if one.move.failure is not None and one.step.strategy_id is not None
+        }
+        if found:
+            self._connection.execute(_ADD_PROBLEMS, {"new_problems": list(found.values())})
 
     def _wipe_standalone_secrets(self, ended: Sequence[MovedStep]) -> None:
         """Wipe the secrets of ended steps without a strategy; the end of a strategy wipes its own."""
@@ -243,8 +280,13 @@ class StepWriter:
         for one in moved:
             move, row = one.move, one.step
             about = step_event_data(
-                strategy_id=row.strategy_id, subcloud=row.subcloud_name, stage=row.stage, details=move.details
+                strategy_id=row.strategy_id,
+                subcloud=row.subcloud_name,
+                stage=row.stage,
+                details=move.details,
             )
+            if move.failure is not None:
+                about |= {"class": move.failure.failure_class, "problem": move.failure.problem_id(move.failed_phase)}
             for state in move.path:
                 # A phase is about the run that it begins with, an end about the run that came to it.
                 begins = state == move.run_phase

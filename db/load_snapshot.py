@@ -29,6 +29,8 @@ from sqlalchemy import (
 from db.load_strategy import AnyRow, load_strategy
 from db.schema import database_now, holds, preparations, runs, steps, strategies, subclouds
 from statemachine.admission import Places, admits, is_stopped_by_budget
+from statemachine.failure_classes import class_of_code
+from statemachine.problems import Failure
 from statemachine.rollout import RolloutMode
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
@@ -49,6 +51,9 @@ _RUN_COLUMNS: Final = (
     runs.c.details.label("run_details"),
     runs.c.lease_until,
     runs.c.cancel_requested,
+    runs.c.failure_class,
+    runs.c.failure_task,
+    runs.c.failure_text,
 )
 _NO_RUN: Final = tuple(null().label(column.name) for column in _RUN_COLUMNS)
 _STEP_COLUMNS: Final = (
@@ -316,7 +321,13 @@ def _run(row: AnyRow) -> RunView | None:
         details=row.run_details,
         lease_until=row.lease_until,
         cancel_requested=bool(row.cancel_requested),
+        failure=_failure(row),
     )
+
+
+def _failure(row: AnyRow) -> Failure | None:
+    kind = class_of_code(row.failure_class)
+    return None if kind is None else Failure(failure_class=kind, task=row.failure_task, text=row.failure_text)
 
 
 def _step(row: AnyRow) -> StepView:

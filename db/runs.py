@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Executable, and_, bindparam, case, func, insert, select, update
 
 from db.live_output import UnsavedTail
 from db.schema import database_now, is_among, run_outputs, runs, steps
+from statemachine.failure_classes import FailureClass
+from statemachine.problems import LOST, Failure, failure_of_run
 from statemachine.snapshot import LEASE_S
-from statemachine.states import STRATEGY_TYPES, Effect, RunOutcome, RunState, StepState, StepType
+from statemachine.states import PHASES, STRATEGY_TYPES, Effect, RunOutcome, RunState, StepState, StepType
 
 # Seconds between TERM and KILL of a cancelled run whose row says none.
 DEFAULT_GRACE_S: Final = 30.0
@@ -91,6 +93,20 @@ class RunResult:
     progress: Mapping[str, Any] | None = None
     # End of the output that was not saved when the process of such a run died.
     beyond: UnsavedTail | None = None
+    # Why it failed, by class, task and text; None: `failure_class` and `details` say it.
+    failure: Failure | None = None
+    # Kind of trouble of a run that failed; None: `details` tell.
+    failure_class: FailureClass | None = None
+
+    def why(self, names: Iterable[str] = ()) -> Failure | None:
+        """Return the failure of the run; None: it has none.
+
+        Args:
+            names: Names and addresses of its site.
+        """
+        if self.failure is not None and self.outcome == RunOutcome.FAILED:
+            return self.failure
+        return failure_of_run(self.outcome, self.details, failure_class=self.failure_class, names=names)
 
 
 # Statements of the path of a run are built once: building them anew costs more than sending them.
@@ -98,10 +114,19 @@ _WANTED_RUN: Final = runs.c.id == bindparam("wanted_run")
 _BY_OWNER: Final = bindparam("by_owner", type_=runs.c.owner.type)
 _AT: Final = bindparam("at_moment", type_=runs.c.started_at.type)
 _HELD: Final = and_(runs.c.state == RunState.RUNNING, runs.c.owner == _BY_OWNER)
+# Columns of a run whose worker was lost.
+LOST_RUN: Final[Mapping[str, Any]] = {
+    "state": RunState.FINISHED,
+    "outcome": RunOutcome.LOST,
+    "failure_class": LOST.failure_class,
+    "failure_task": LOST.task,
+    "failure_text": LOST.text,
+    "problem": case(*((runs.c.phase == phase, LOST.problem_id(phase)) for phase in PHASES)),
+}
 # Its end, by the database's clock.
 NEW_LEASE: Final = database_now() + LEASE_S
 _MINE: Final = (
-    select(runs.c.id, runs.c.step_id)
+    select(runs.c.id, runs.c.step_id, runs.c.phase)
     .where(is_among(runs.c.id, "wanted_runs"), _HELD)
     .order_by(runs.c.id)
     .with_for_update()
@@ -114,6 +139,10 @@ _FINISH: Final = (
         outcome=bindparam("new_outcome"),
         details=bindparam("new_details"),
         facts=bindparam("new_facts", type_=runs.c.facts.type),
+        failure_class=bindparam("new_failure_class"),
+        failure_task=bindparam("new_failure_task"),
+        failure_text=bindparam("new_failure_text"),
+        problem=bindparam("new_problem"),
         lease_until=None,
         finished_at=_AT,
     )
@@ -143,11 +172,13 @@ def finish_runs(connection: Connection, reports: Sequence[RunResult], owner: str
     The number of statements does not depend on that of the runs.
     """
     wanted = {"wanted_runs": [one.run_id for one in reports], "by_owner": owner}
-    step_of = {row.id: row.step_id for row in connection.execute(_MINE, wanted)}
+    rows = connection.execute(_MINE, wanted).all()
+    step_of = {row.id: row.step_id for row in rows}
+    phase_of = {row.id: row.phase for row in rows}
     mine = [one for one in reports if one.run_id in step_of]
     of_steps = [one for one in mine if step_of[one.run_id] is not None]
     found = [one for one in of_steps if one.from_version is not None]
-    _write_each(connection, _FINISH, [_ended(one, at) for one in mine])
+    _write_each(connection, _FINISH, [_ended(one, at, phase_of[one.run_id]) for one in mine])
     _write_each(connection, _FOUND, [_worked(one, step_of) | _seen(one) for one in found])
     _write_each(
         connection, _WORKED, [_worked(one, step_of) for one in of_steps if one.worked_s and one.from_version is None]
@@ -161,13 +192,18 @@ def _write_each(connection: Connection, statement: Executable, rows: Sequence[Ma
         connection.execute(statement, rows)
 
 
-def _ended(report: RunResult, at: datetime) -> dict[str, Any]:
+def _ended(report: RunResult, at: datetime, phase: str) -> dict[str, Any]:
+    why = report.why()
     return {
         "wanted_run": report.run_id,
         "at_moment": at,
         "new_outcome": report.outcome,
         "new_details": report.details,
         "new_facts": dict(report.facts),
+        "new_failure_class": why.failure_class if why is not None else None,
+        "new_failure_task": why.task if why is not None else None,
+        "new_failure_text": why.text if why is not None else None,
+        "new_problem": why.problem_id(phase) if why is not None else None,
     }
 
 
@@ -230,7 +266,7 @@ def lose_runs_of(connection: Connection, worker: str, at: datetime) -> list[int]
     lost = connection.execute(
         update(runs)
         .where(~runs.c.consumed, mine, runs.c.state == RunState.RUNNING)
-        .values(state=RunState.FINISHED, outcome=RunOutcome.LOST, lease_until=None, finished_at=at)
+        .values(lease_until=None, finished_at=at, **LOST_RUN)
         .returning(runs.c.id)
     )
     return sorted(lost.scalars())

@@ -15,6 +15,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.schemas import Count, Step, Strategy
+from statemachine.failure_classes import FailureClass
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.rollout import HoldKind, HoldScope
 from statemachine.states import (
@@ -60,7 +61,20 @@ class StrategyCreated(TypedDict):
     steps: Annotated[int, Field(ge=0, description="How many steps it has.")]
 
 
-class StepEventData(TypedDict):
+Problem = Annotated[
+    str,
+    Field(description="Fingerprint of the failure: that of all steps with the same cause.", examples=["3f09ab61c2de"]),
+]
+_Failed = TypedDict(
+    "_Failed",
+    {
+        "class": NotRequired[Annotated[FailureClass, Field(description="Of a failed step, the kind of trouble.")]],
+        "problem": NotRequired[Problem],
+    },
+)
+
+
+class StepEventData(_Failed):
     """A step came to a state."""
 
     strategy: Annotated[int | None, Field(description="Null for a step without a strategy.")]

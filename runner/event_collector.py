@@ -262,6 +262,11 @@ class HostWork:
                 self._unreachable = ""
 
     @property
+    def is_unreachable(self) -> bool:
+        """Whether the site was unreachable, and nothing succeeded on it afterwards."""
+        return bool(self._unreachable)
+
+    @property
     def problem(self) -> str:
         """Return why a playbook that ended without an error is no success; empty when it is one. May hold secrets."""
         if self._unreachable:

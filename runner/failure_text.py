@@ -1,4 +1,4 @@
-"""The sentence about a failed run, made of what its tasks answered; never out of scraped output.
+"""The sentence about a failed run and its class, made of what its tasks answered; never out of scraped output.
 
 Also reads the file in which our Ansible callback keeps the failures that are the reason of a failed run.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from runner.masking import Masker
+from statemachine.failure_classes import class_of_code, class_of_message
+from statemachine.problems import Failure, failure
 
 # Longest sentence, in characters.
 DETAILS_LIMIT = 800
@@ -36,10 +39,16 @@ _OLDER_YAML = re.compile(
 
 _NO_LOG = "the reason is hidden because the task sets no_log"
 # How ssh ends where no login of those that the site takes was good.
-_REFUSED_LOGIN = re.compile(r"(?P<login>\S+): Permission denied \((?P<methods>[a-z0-9@.,-]+)\)\.\s*\Z")
+_REFUSED_LOGIN = re.compile(r"(?P<login>\S+@\S+): Permission denied \((?P<methods>[a-z0-9@.,-]+)\)\.\s*\Z")
 # How Ansible begins where it could not send a module into the connection; elsewhere it says the second.
 _NOT_SENT = re.compile(r"Data could not be sent to remote host \".*?\"\. Make sure this host can be reached over ssh:")
 _NOT_CONNECTED = "Failed to connect to the host via ssh:"
+# All that Ansible says of a command that failed.
+_NON_ZERO = "non-zero return code"
+# How ansible-core 2.19 and later begin.
+_TASK_FAILED = "Task failed: "
+# Key of a module's answer that names the class; also in module_utils/prestage/results.py and in the callback.
+FAILURE_CLASS: Final = "failure_class"
 # What Ansible says where a module answered nothing, as when sudo did not start it; and a line of ssh that says nothing.
 _NO_RESULT = "Module result deserialization failed"
 _CLOSED = "Shared connection to"
@@ -68,6 +77,42 @@ def failure_sentence(task: Mapping[str, Any], result: Mapping[str, Any], *, is_u
     if is_unreachable:
         text = f"unreachable: {_unreachable(text, str(task.get('host') or 'NAME'))}"
     return f"task '{task.get('task') or '?'}' on {task.get('host') or '?'}: {text}"
+
+
+def task_failure(
+    task: Mapping[str, Any], result: Mapping[str, Any], *, is_unreachable: bool, names: Iterable[str] = ()
+) -> Failure:
+    """Return the failure of a task: its class is the one that a module of ours names, else Ansible's event says it.
+
+    Args:
+        task: As for `failure_sentence`.
+
+        result: What the task answered, without secrets.
+
+        is_unreachable: Ansible could not reach the host.
+
+        names: Names and addresses of the site beside that of the host.
+    """
+    item = _failed_item(result)
+    told = message(item)
+    host = str(task.get("host") or "")
+    text = _unreachable(told, host or "NAME") if is_unreachable else told.removeprefix(_TASK_FAILED)
+    kind = class_of_code(item.get(FAILURE_CLASS)) or class_of_message(text, is_unreachable=is_unreachable)
+    return failure(_cause(text), failure_class=kind, task=str(task.get("task") or ""), names=(host, *names))
+
+
+def _failed_item(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the first item of a loop that failed answered; without a loop the result itself."""
+    failed = (item for item in result.get("results") or [] if isinstance(item, Mapping) and _has_failed(item))
+    return next(failed, result)
+
+
+def _cause(text: str) -> str:
+    """Return the last line of ssh, before which it warns and greets; any other text as it is."""
+    if not text.startswith(_NOT_CONNECTED):
+        return text
+    lines = [line.strip() for line in text.removeprefix(_NOT_CONNECTED).splitlines() if line.strip()]
+    return lines[-1] if lines else text
 
 
 def joined(sentences: Sequence[str]) -> str:
@@ -104,17 +149,20 @@ def message(res: Mapping[str, Any]) -> str:
     """Return the most telling text of a task's result."""
     if "censored" in res:
         return _NO_LOG
-    for item in res.get("results") or []:
-        # ansible-core 2.21 no longer says `failed` here, but it always brings an exception.
-        if isinstance(item, dict) and (item.get("failed") or item.get("unreachable") or "exception" in item):
-            return _item_message(item)
+    item = _failed_item(res)
+    if item is not res:
+        return _item_message(item)
     text = _older(_text(res.get("msg")))
-    if "cmd" in res and res.get("rc"):
+    if ("cmd" in res or text == _NON_ZERO) and res.get("rc"):
         # The wording of "non-zero return code" differs between releases of Ansible, and it says nothing.
         return _command_message(res)
     if text.startswith("MODULE FAILURE"):
         return f"the module crashed: {_last_line(res, 'module_stderr', 'module_stdout')}"
-    if _NO_RESULT in text and (line := _last_line(res, "module_stderr")) and not line.startswith(_CLOSED):
+    if (
+        _NO_RESULT in text
+        and (line := _last_line(res, "module_stderr", "module_stdout"))
+        and not line.startswith(_CLOSED)
+    ):
         return f"{text}; {line}"
     return text or _last_line(res, "stderr", "stdout", "exception", "reason") or "no reason given"
 
@@ -168,6 +216,11 @@ def _refused_login(login: str, methods: str) -> str:
     return f"the site refused the login {login} with this password. {_OTHER_PASSWORD}"
 
 
+def _has_failed(item: Mapping[str, Any]) -> bool:
+    # ansible-core 2.21 no longer says `failed` here, but it always brings an exception.
+    return bool(item.get("failed") or item.get("unreachable") or "exception" in item)
+
+
 def _item_message(item: Mapping[str, Any]) -> str:
     if "censored" in item:
         return _NO_LOG
@@ -181,11 +234,10 @@ def _command_message(res: Mapping[str, Any]) -> str:
 
 
 def _last_line(res: Mapping[str, Any], *keys: str) -> str:
-    for key in keys:
-        lines = [line.strip() for line in _text(res.get(key)).splitlines() if line.strip()]
-        if lines:
-            return lines[-1]
-    return ""
+    """Return the last line of the first of these texts that says something; ssh's about its end only if none does."""
+    lines = [[line.strip() for line in _text(res.get(key)).splitlines() if line.strip()] for key in keys]
+    told = [[line for line in of_key if not line.startswith(_CLOSED)] for of_key in lines]
+    return next((of_key[-1] for of_key in (*told, *lines) if of_key), "")
 
 
 def _text(value: Any) -> str:
@@ -196,17 +248,38 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def read_failures(file: Path, masker: Masker) -> list[str]:
-    """Return a sentence for each failure, oldest first, without secrets. No file means no failure.
+@dataclass(frozen=True, kw_only=True)
+class FailedTask:
+    """A task that failed, without secrets."""
+
+    # As `failure_sentence` returns it.
+    sentence: str
+    failure: Failure
+
+
+def read_failures(file: Path, masker: Masker, names: Iterable[str] = ()) -> list[FailedTask]:
+    """Return each failure, oldest first, without secrets. No file means no failure.
 
     Records are masked whole: a sentence is made of parts, and in a part half a secret would not be known.
+
+    Args:
+        file: Written by our callback.
+
+        masker: Knows the secrets of the run.
+
+        names: Names and addresses of the site, which make no other problem.
     """
     try:
         records = json.loads(file.read_text())
     except (OSError, ValueError):
         return []
-    return [_sentence(masker.value(record)) for record in records]
+    known = tuple(names)
+    return [_failed_task(masker.value(record), known) for record in records]
 
 
-def _sentence(record: Mapping[str, Any]) -> str:
-    return failure_sentence(record, record["result"], is_unreachable=record["unreachable"])
+def _failed_task(record: Mapping[str, Any], names: tuple[str, ...]) -> FailedTask:
+    result, is_unreachable = record["result"], record["unreachable"]
+    return FailedTask(
+        sentence=failure_sentence(record, result, is_unreachable=is_unreachable),
+        failure=task_failure(record, result, is_unreachable=is_unreachable, names=names),
+    )

@@ -15,6 +15,8 @@ from typing import Any, Final
 from runner.errors import NoFreeSlotError
 from runner.interface import NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
 from runner.progress import Progress, TaskTime
+from statemachine.failure_classes import FailureClass
+from statemachine.problems import Failure, failure
 from statemachine.states import RunOutcome
 
 _log = logging.getLogger(__name__)
@@ -36,6 +38,12 @@ class FakeRunEnd:
     says: str = ""
     progress: Progress | None = None
     tasks: Sequence[TaskTime] = ()
+    failure: Failure | None = None
+
+
+def _late(reason: str, delay_s: float) -> FakeRunEnd:
+    why = failure(reason, failure_class=FailureClass.TIMEOUT)
+    return FakeRunEnd(outcome=RunOutcome.FAILED, details=reason, delay_s=delay_s, failure=why)
 
 
 class FakeRunner:
@@ -95,10 +103,9 @@ class FakeRunner:
                 raise NoFreeSlotError(f"no slot for run {job.run_id}")
             end = self._decide(job)
             if job.limit_s is not None and end.delay_s > job.limit_s:
-                end = FakeRunEnd(outcome=RunOutcome.FAILED, details=job.limit_reason, delay_s=job.limit_s)
+                end = _late(job.limit_reason, job.limit_s)
             if job.deadline_s is not None and end.delay_s > job.deadline_s:
-                late = f"did not finish within {job.deadline_s:g} s"
-                end = FakeRunEnd(outcome=RunOutcome.FAILED, details=late, delay_s=job.deadline_s)
+                end = _late(f"did not finish within {job.deadline_s:g} s", job.deadline_s)
             self._jobs[job.run_id] = (job, end)
             self._tell(job.run_id, end)
             self._end_after(job, end.delay_s)
@@ -171,4 +178,5 @@ class FakeRunner:
             output=zlib.compress(end.says.encode()),
             facts=end.facts,
             tasks=end.tasks if job.traceparent is not None else (),
+            failure=end.failure,
         )

@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol
 
 from runner.progress import Progress, TaskTime
 from runner.ssh_arguments import KnownHost
+from statemachine.failure_classes import FailureClass
+from statemachine.problems import Failure
 from statemachine.states import RunOutcome
 
 # Floor of the rate of links to sites, in Mbit/s.
@@ -81,6 +83,8 @@ class RunEnded:
     cut_at_bytes: int | None = None
     # The first tasks of the playbook, if it was traced.
     tasks: Sequence[TaskTime] = ()
+    # Why it failed, with class and task; None: `details` say it alone.
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,8 @@ class StopRequest:
     grace_s: float
     # Longest time that the end of a critical section of the playbook is waited for, in seconds.
     critical_section_s: float = 0.0
+    # Class of the failure that it makes of the run; None: it makes none.
+    failure_class: FailureClass | None = None
 
 
 def deadline_for(setting_s: float, transfer_bytes: int, floor_rate_mbit_s: float) -> float:

@@ -9,7 +9,7 @@ import select
 import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from runner.child_reporter import ReportSender
 from runner.errors import SiteAddressError
 from runner.event_collector import EventCollector, HostWork
-from runner.failure_text import joined, read_failures, sentence, with_remark
+from runner.failure_text import FailedTask, joined, read_failures, sentence, with_remark
 from runner.interface import PlaybookJob
 from runner.inventory import write_job
 from runner.machine_addresses import with_checked_address
@@ -28,6 +28,8 @@ from runner.processes import descendants, end_processes
 from runner.progress import AnnouncedBytes, ProgressCounter, TaskTimes
 from runner.protocol import Announced, Ended, Output, OutputTail
 from runner.watchdog import SupervisorWatchdog
+from statemachine.failure_classes import FailureClass
+from statemachine.problems import Failure, failure
 from statemachine.states import RunOutcome
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
@@ -145,7 +147,9 @@ class PlaybookRun:
             end_processes(descendants, grace_s=_LEFTOVER_GRACE_S)
 
     def _ended(self, status: str, reason: str) -> Ended:
-        outcome, details = self._interpret(status, reason)
+        failed = read_failures(self._place.failures_file, self._masker, self._names())
+        outcome, details = self._interpret(status, reason, failed)
+        why = self._why(details, failed) if outcome is RunOutcome.FAILED else None
         self._reporter.settle()
         for piece in self._collector.finish():
             self._reporter.send(OutputTail(text=piece))
@@ -157,9 +161,10 @@ class PlaybookRun:
             left_out_at_bytes=at_bytes,
             left_out_bytes=left_out_bytes,
             tasks=self._times.finish() if self._times is not None else (),
+            failure=why,
         )
 
-    def _interpret(self, status: str, reason: str) -> tuple[RunOutcome, str]:
+    def _interpret(self, status: str, reason: str, failed: Sequence[FailedTask]) -> tuple[RunOutcome, str]:
         problem = self._work.problem
         if status == "successful" and self._collector.complete and not problem:
             return RunOutcome.SUCCEEDED, ""
@@ -170,13 +175,23 @@ class PlaybookRun:
         if status == "successful":
             lost = "the end of the playbook was not seen: its last events were lost"
             return RunOutcome.FAILED, problem if self._collector.complete else lost
-        found = self._failure() or self._collector.startup_failure or reason
+        # Each of the sentences is masked before it is cut.
+        found = joined([one.sentence for one in failed]) or self._collector.startup_failure or reason
         remark = memory_remark(found)
         return RunOutcome.FAILED, with_remark(found, remark) if remark else found
 
-    def _failure(self) -> str:
-        """Return the sentence about the failed tasks; each is masked before it is cut."""
-        return joined(read_failures(self._place.failures_file, self._masker))
+    def _why(self, details: str, failed: Sequence[FailedTask]) -> Failure:
+        """Return the failure of the first task that failed; without one what kept the playbook from its end."""
+        if self._full:
+            return failure(self._masker.text(details), failure_class=FailureClass.SPACE)
+        if failed:
+            return failed[0].failure
+        kind = FailureClass.UNREACHABLE if self._work.is_unreachable else None
+        return failure(self._masker.text(details), failure_class=kind, names=self._names())
+
+    def _names(self) -> tuple[str, ...]:
+        job = self._job
+        return job.host, *(str(value) for name, value in job.host_vars.items() if name in _NAMING_VARIABLES)
 
     def _last_task(self) -> str:
         return f"task '{self._collector.task}' was running" if self._collector.task else "no task had started"
@@ -187,6 +202,9 @@ class PlaybookRun:
             self._full = self._full or room.f_bavail * room.f_frsize < _FULL_BELOW_BYTES
         return self._full
 
+
+# Connection variables that name a site or its login user.
+_NAMING_VARIABLES = frozenset({"ansible_host", "ansible_ssh_host", "ansible_user", "ansible_ssh_user"})
 
 # What a shell and pexpect return for a program that is not there.
 _NOT_FOUND = 127

@@ -15,6 +15,8 @@ from typing import Any
 from runner.interface import PlaybookJob
 from runner.progress import Progress, TaskEnd, TaskTime
 from runner.ssh_arguments import KnownHost
+from statemachine.failure_classes import FailureClass
+from statemachine.problems import Failure
 from statemachine.states import RunOutcome
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.
@@ -85,6 +87,8 @@ class Ended:
     left_out_bytes: int = 0
     # If the run is traced.
     tasks: Sequence[TaskTime] = ()
+    # As in `RunEnded`.
+    failure: Failure | None = None
 
 
 # The job is the order to start; it is sent once, at most.
@@ -132,5 +136,12 @@ def decode_report(line: bytes) -> Report:
     report = _REPORTS[fields.pop("kind")](**fields)
     if isinstance(report, Ended):
         tasks = tuple(TaskTime(**{**task, "result": TaskEnd(task["result"])}) for task in fields.get("tasks", ()))
-        return replace(report, outcome=RunOutcome(report.outcome), tasks=tasks)
+        why = _failure(fields.get("failure"))
+        return replace(report, outcome=RunOutcome(report.outcome), tasks=tasks, failure=why)
     return report
+
+
+def _failure(fields: Mapping[str, str] | None) -> Failure | None:
+    if fields is None:
+        return None
+    return Failure(failure_class=FailureClass(fields["failure_class"]), task=fields["task"], text=fields["text"])

@@ -25,6 +25,8 @@ from runner.protocol import (
     Report,
     Stop,
 )
+from statemachine.failure_classes import FailureClass
+from statemachine.problems import failure
 from statemachine.states import RunOutcome
 
 _log = logging.getLogger(__name__)
@@ -226,15 +228,18 @@ class RunSession:
 
     def _fail(self, text: str) -> None:
         masked = Masker(self.job.secrets.values()).text(text)
-        self._ended = Ended(outcome=RunOutcome.FAILED, details=sentence(masked), facts={})
+        why = failure(masked, failure_class=FailureClass.CONTROLLER, names=[self.job.host])
+        self._ended = Ended(outcome=RunOutcome.FAILED, details=sentence(masked), facts={}, failure=why)
 
     def _result(self) -> RunEnded:
         ended = self._ended or Ended(outcome=RunOutcome.FAILED, details="the run was lost", facts={})
-        outcome, details = ended.outcome, ended.details
+        outcome, details, why = ended.outcome, ended.details, ended.failure
         if ended.outcome is RunOutcome.LOST and self._stop is not None:
             outcome, details = self._stop.outcome, self._stop.reason
             if outcome in _WITH_TASK and ended.details:
                 details = f"{details.removesuffix('.')}; {ended.details}"
+            if self._stop.failure_class is not None:
+                why = failure(details, failure_class=self._stop.failure_class, names=[self.job.host])
         return RunEnded(
             run_id=self.job.run_id,
             outcome=outcome,
@@ -245,6 +250,7 @@ class RunSession:
             left_out_bytes=ended.left_out_bytes,
             cut_at_bytes=None if self._is_whole else self._printed_bytes,
             tasks=ended.tasks,
+            failure=why,
         )
 
     def _set_deadline(self, deadline_s: float) -> None:
@@ -253,13 +259,21 @@ class RunSession:
             self._deadline.cancel()
         loop = asyncio.get_running_loop()
         reason = f"did not finish within {deadline_s:g} s"
-        stop = StopRequest(outcome=RunOutcome.FAILED, reason=reason, grace_s=self._stop_grace_s)
+        stop = self._limit_request(reason)
         self._deadline = loop.call_at(self._began_at + deadline_s, lambda: self._request_stop(stop))
         self._timers.append(self._deadline)
 
     def _reach_limit(self) -> None:
         reason = self.job.limit_reason
-        self._request_stop(StopRequest(outcome=RunOutcome.FAILED, reason=reason, grace_s=self._stop_grace_s))
+        self._request_stop(self._limit_request(reason))
+
+    def _limit_request(self, reason: str) -> StopRequest:
+        return StopRequest(
+            outcome=RunOutcome.FAILED,
+            reason=reason,
+            grace_s=self._stop_grace_s,
+            failure_class=FailureClass.TIMEOUT,
+        )
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action))

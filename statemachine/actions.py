@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from statemachine.problems import Failure
 from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.snapshot import PreparationOwner, RunView
 from statemachine.states import PreparationState, StepState, StrategyState
@@ -63,6 +64,14 @@ class MoveStep:
     consumed_run_id: int | None = None
     # The same run, for the events of the move; decides nothing.
     completed_run: RunView | None = field(default=None, compare=False)
+    # Why the step ends without success, and in which phase; None: it does not. Decides nothing.
+    failure: Failure | None = field(default=None, compare=False)
+    failed_phase: str = field(default="", compare=False)
+
+    @property
+    def problem(self) -> str | None:
+        """The fingerprint of the failure; None: there is none."""
+        return self.failure.problem_id(self.failed_phase) if self.failure is not None else None
 
     @property
     def unlocks(self) -> bool:

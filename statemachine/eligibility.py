@@ -7,10 +7,11 @@ subcloud share these functions, so that they never disagree.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
+from statemachine.failure_classes import FailureClass
 from statemachine.releases import is_older, names_release
 from statemachine.states import ApplyType, Availability, ManagementState, StepState
 
@@ -79,10 +80,13 @@ class Ineligibility:
         skip: The subcloud is skipped and its step complete; otherwise the step fails.
 
         text: The sentence for the operator.
+
+        failure_class: Kind of trouble, where it fails the step.
     """
 
     skip: bool
     text: str
+    failure_class: FailureClass = FailureClass.CONTROLLER
 
 
 def skipped(name: str, reason: str) -> Ineligibility:
@@ -90,9 +94,9 @@ def skipped(name: str, reason: str) -> Ineligibility:
     return Ineligibility(skip=True, text=f"{_SKIPPED} '{name}': {reason}")
 
 
-def failed(name: str, reason: str) -> Ineligibility:
-    """Return a reason that fails a subcloud."""
-    return Ineligibility(skip=False, text=f"{_FAILED} '{name}': {reason}")
+def failed(name: str, reason: str, failure_class: FailureClass) -> Ineligibility:
+    """Return a reason that fails a subcloud, with the kind of trouble that it is."""
+    return Ineligibility(skip=False, text=f"{_FAILED} '{name}': {reason}", failure_class=failure_class)
 
 
 def check_status(site: SiteStatus) -> Ineligibility | None:
@@ -135,8 +139,14 @@ def check_unstage(site: SiteStatus, release: str, version: str) -> Ineligibility
 
     A reason always fails the removal; a removal is never skipped.
     """
-    reason = _status_reason(site) or _running_reason(release, version)
-    return None if reason is None else Ineligibility(skip=False, text=f"{_UNSTAGE_FAILED} '{site.name}': {reason}")
+    status, running = _status_reason(site), _running_reason(release, version)
+    reason = status or running
+    if reason is None:
+        return None
+    kind = FailureClass.VERSION if status is None else FailureClass.CONTROLLER
+    if site.availability_status != Availability.ONLINE:
+        kind = FailureClass.UNREACHABLE
+    return Ineligibility(skip=False, text=f"{_UNSTAGE_FAILED} '{site.name}': {reason}", failure_class=kind)
 
 
 def _running_reason(release: str, version: str) -> str | None:
@@ -165,6 +175,7 @@ def check_release(name: str, release: str, from_version: str, *, for_sw_deploy: 
             name,
             f"The requested software version ({release}) is lower than the current subcloud software version"
             f" ({from_version}).",
+            FailureClass.VERSION,
         )
     return None
 
@@ -186,6 +197,7 @@ def check_facts(name: str, facts: SiteFacts, *, force: bool, rules: EligibilityR
             name,
             "Subcloud has management affecting alarm(s). Please resolve the alarm condition(s) or use --force option"
             " and try again.",
+            FailureClass.ALARM,
         )
     return None
 
@@ -205,13 +217,13 @@ def as_unstage(found: Ineligibility) -> Ineligibility:
     """Return the same reason for a removal, which fails where a prestage is skipped: nothing was removed."""
     reason = found.text.removeprefix(_SKIPPED).removeprefix(_FAILED)
     text = found.text if reason == found.text else f"{_UNSTAGE_FAILED}{reason}"
-    return Ineligibility(skip=False, text=text)
+    return replace(found, skip=False, text=text)
 
 
 def unreachable(name: str, cause: str = "") -> Ineligibility:
     """Return the reason of a site whose facts could not be read: the contract's sentence, then `cause`."""
     text = "Failed to retrieve subcloud system mode and system health."
-    return failed(name, f"{text} {cause}".rstrip())
+    return failed(name, f"{text} {cause}".rstrip(), FailureClass.UNREACHABLE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from statemachine.problems import Failure
 from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 from statemachine.states import StepType
 
@@ -32,6 +33,8 @@ class RunView:
     lease_until: float | None = None
     # Whether it is marked to be stopped.
     cancel_requested: bool = False
+    # Why it did not succeed, as its worker said; None: it did, or its worker said nothing.
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,9 @@ from typing import Final
 
 from statemachine.actions import MoveStep
 from statemachine.admission import HoldCoverage
+from statemachine.failure_classes import FailureClass
 from statemachine.machines import StepMachine
+from statemachine.problems import CANCELLED, Failure, failure, failure_of_run
 from statemachine.rollout import StepOutcome
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, StepView
 from statemachine.states import Phase, RunOutcome, StepState
@@ -47,7 +49,9 @@ class StepMoves:
     def start(self, step: StepView) -> MoveStep:
         """Dispatch the first run; the step itself moves when a worker claims it."""
         if not step.managed:
-            return self._end(step, None, "fail", StepOutcome.FAILED, unmanaged(step.subcloud_name))
+            details = unmanaged(step.subcloud_name)
+            why = failure(details, failure_class=FailureClass.CONTROLLER, names=[step.subcloud_name])
+            return self._fail(step, None, details, why)
         return self.run_phase(step, self.machine.types[step.type].states[0])
 
     def run_phase(self, step: StepView, phase: StepState) -> MoveStep:
@@ -76,7 +80,7 @@ class StepMoves:
         # has a removal whose precheck was judged as a prestage, by a worker that knows no removals.
         reason = lost_too_often(run.attempt) if run.outcome == RunOutcome.LOST else run.details
         details = phase_failed(phase.state, step.subcloud_name, reason, self.machine.phases)
-        return self._end(step, run, "fail", StepOutcome.FAILED, details)
+        return self._fail(step, run, details, _why(step, run))
 
     def advance(self, step: StepView, phase: Phase, run: RunView | None) -> MoveStep:
         """Move a step to the next phase that has work for it; after the last one it is complete."""
@@ -97,18 +101,37 @@ class StepMoves:
 
     def cancel(self, step: StepView, run: RunView | None) -> MoveStep:
         """End a step that is to be cancelled."""
-        return self._end(step, run, "cancel", StepOutcome.CANCELLED, cancelled(step.state, step.cancel_requested_by))
+        details = cancelled(step.state, step.cancel_requested_by)
+        move = self._end(step, run, "cancel", StepOutcome.CANCELLED, details)
+        return replace(move, failure=CANCELLED, failed_phase=self._phase_of(step))
 
     def fail_without_preparation(self, step: StepView, preparation: PreparationView) -> MoveStep:
         """End a step whose preparation has failed."""
         details = earlier_preparation_failed()
         if preparation.opened_by_step_id == step.id:
             details = phase_failed(step.state, step.subcloud_name, preparation.details, self.machine.phases)
-        return self._end(step, None, "fail", StepOutcome.FAILED, details)
+        told = preparation.run.failure if preparation.run is not None else None
+        told = told or failure(preparation.details)
+        return self._fail(step, None, details, replace(told, failure_class=FailureClass.PREPARE))
+
+    def _fail(self, step: StepView, run: RunView | None, details: str, why: Failure) -> MoveStep:
+        move = self._end(step, run, "fail", StepOutcome.FAILED, details)
+        return replace(move, failure=why, failed_phase=self._phase_of(step))
+
+    def _phase_of(self, step: StepView) -> str:
+        """Return the phase that a step is in; of one that has not started the first."""
+        kind = self.machine.types[step.type]
+        return step.state if kind.phase_in(step.state) is not None else kind.states[0]
 
     def _end(self, step: StepView, run: RunView | None, trigger: str, outcome: StepOutcome, details: str) -> MoveStep:
         path = (self.machine.fire(step.state, trigger),)
         return replace(_stay(step, run), path=path, outcome=outcome, details=details)
+
+
+def _why(step: StepView, run: RunView) -> Failure:
+    """Return why the phase of a run failed; a worker of before this one says it in words alone."""
+    names = [step.subcloud_name]
+    return run.failure or failure_of_run(run.outcome, run.details, names=names) or failure(run.details, names=names)
 
 
 def _stay(step: StepView, run: RunView | None = None) -> MoveStep:

@@ -18,6 +18,7 @@ from db.claims import claim_again, claim_oldest, claim_runs, claim_unread, queue
 from db.errors import DatabaseUnavailableError
 from db.runs import RunAssignment, RunResult, hand_back
 from db.unit_of_work import UnitOfWork, unit_of_work
+from statemachine.failure_classes import FailureClass
 from statemachine.states import RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +45,8 @@ class _Held:
     asked_at: float
     taken_at: float
     context: RunContext
+    # Name and address of its site, which make no other problem.
+    names: tuple[str, ...]
 
 
 class ClaimedRuns:
@@ -159,7 +162,11 @@ class ClaimedRuns:
         with self._lock:
             for one, context in zip(claimed, contexts, strict=True):
                 self._held[one.run_id] = _Held(
-                    phase=one.phase, asked_at=asked_at, taken_at=monotonic(), context=context
+                    phase=one.phase,
+                    asked_at=asked_at,
+                    taken_at=monotonic(),
+                    context=context,
+                    names=(one.subcloud["name"], *([one.oam_address] if one.oam_address else [])),
                 )
                 self._unbegun.add(one.run_id)
         for one in claimed:
@@ -175,7 +182,9 @@ class ClaimedRuns:
             is_ours = claim_unread(work, run_id, self._tools.owner)
         if is_ours:
             reason = f"Its rows in the database could not be read: {type(error).__name__}."
-            self._tools.results.add(run_result(run_id, RunOutcome.FAILED, reason))
+            self._tools.results.add(
+                run_result(run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER)
+            )
 
     def finish(self, report: RunResult) -> None:
         """Let a run go and report how it ended."""
@@ -184,13 +193,13 @@ class ClaimedRuns:
 
     def fail(self, run_id: int, reason: str) -> None:
         """Let a run go that could not be begun."""
-        self.finish(run_result(run_id, RunOutcome.FAILED, reason))
+        self.finish(run_result(run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER))
 
     def _finish(self, report: RunResult, held: _Held | None) -> None:
         context = UNKNOWN if held is None else held.context
         if held is not None:
             worked_s = monotonic() - held.taken_at
-            report = replace(report, worked_s=worked_s)
+            report = replace(report, worked_s=worked_s, failure=report.why(held.names))
             self._tools.metrics.run_ended(held.phase, report.outcome, worked_s)
             # A good end is in the coordinator's log already, as the next state; a line here would cost 1 % of a phase.
             if report.outcome not in _GOOD:
@@ -248,6 +257,27 @@ def retry_while_unavailable(work: Callable[[int], _T], is_hopeless: Callable[[],
     return work(_TRIES)
 
 
-def run_result(run_id: int, outcome: RunOutcome, details: str = "", *, output: bytes = b"") -> RunResult:
-    """Return the result of a run that brought no facts; `output` is zlib-compressed UTF-8."""
-    return RunResult(run_id=run_id, outcome=outcome, details=details, facts={}, output=output)
+def run_result(
+    run_id: int,
+    outcome: RunOutcome,
+    details: str = "",
+    *,
+    output: bytes = b"",
+    failure_class: FailureClass | None = None,
+) -> RunResult:
+    """Return the result of a run that brought no facts.
+
+    Args:
+        run_id: Id of the run.
+
+        outcome: How it ended.
+
+        details: Why.
+
+        output: zlib-compressed UTF-8.
+
+        failure_class: Of a run that failed, the kind of trouble; None: `details` tell.
+    """
+    return RunResult(
+        run_id=run_id, outcome=outcome, details=details, facts={}, output=output, failure_class=failure_class
+    )

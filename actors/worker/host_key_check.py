@@ -30,6 +30,7 @@ from runner.ssh_arguments import KnownHost, SshTarget, ssh_target, uses_unchecke
 from sites.errors import HostKeyScanError
 from sites.host_key_scan import HostKeyScanner
 from statemachine.eligibility import Ineligibility, failed
+from statemachine.failure_classes import FailureClass
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict, changed_key_reason, missing_key_reason
 from statemachine.states import RunOutcome
 
@@ -120,15 +121,17 @@ class HostKeyCheck:
         name = subcloud["name"]
         if not is_reached_by_ssh(subcloud["connection"]):
             reason = _OTHER_SSH.format(connection=subcloud["connection"]["ansible_connection"])
-            return CheckedHostKey(refusal=failed(name, reason))
+            return CheckedHostKey(refusal=failed(name, reason, FailureClass.LOGIN))
         recorded = await asyncio.to_thread(retry_while_unavailable, lambda _: self._recorded(subcloud["id"]), _never)
         if not recorded and self._policy is HostKeyPolicy.STRICT:
-            return CheckedHostKey(refusal=failed(name, missing_key_reason(name)))
+            return CheckedHostKey(refusal=failed(name, missing_key_reason(name), FailureClass.LOGIN))
         try:
             target = self._target(subcloud, found.oam_address)
             key = await self._scanner.scan(target, _alias(subcloud), recorded)
         except (HostKeyScanError, SshArgumentsError) as error:
-            return CheckedHostKey(refusal=failed(name, f"Its SSH host key could not be read: {error}."))
+            return CheckedHostKey(
+                refusal=failed(name, f"Its SSH host key could not be read: {error}.", FailureClass.UNREACHABLE)
+            )
         contact = HostKeyContact(
             subcloud_id=subcloud["id"],
             key=key,
@@ -163,13 +166,13 @@ def _never() -> bool:
 
 def _checked(name: str, key: HostKey, settled: SettledHostKey | None) -> CheckedHostKey:
     if settled is None:
-        return CheckedHostKey(refusal=failed(name, "The subcloud was removed."))
+        return CheckedHostKey(refusal=failed(name, "The subcloud was removed.", FailureClass.CONTROLLER))
     if settled.verdict is HostKeyVerdict.MISSING:
-        return CheckedHostKey(refusal=failed(name, missing_key_reason(name)))
+        return CheckedHostKey(refusal=failed(name, missing_key_reason(name), FailureClass.LOGIN))
     if settled.verdict is HostKeyVerdict.CHANGED:
         recorded = [one.description for one in settled.recorded]
         reason = changed_key_reason(name, recorded=recorded, presented=key.description)
-        return CheckedHostKey(refusal=failed(name, reason))
+        return CheckedHostKey(refusal=failed(name, reason, FailureClass.LOGIN))
     keys = settled.recorded if settled.verdict is HostKeyVerdict.MATCHES else [key]
     return CheckedHostKey(keys=keys, log=f"SSH host key: {key.description}, {_LOG_WORDS[settled.verdict]}\n")
 
@@ -225,7 +228,8 @@ class FirstContact:
         found = FoundSite(oam_address=assignment.oam_address, version=assignment.from_version, is_verified=False)
         checked = await self._host_keys.check(assignment.subcloud, found)
         if checked.refusal is not None:
-            return run_result(assignment.run_id, RunOutcome.FAILED, checked.refusal.text)
+            refusal = checked.refusal
+            return run_result(assignment.run_id, RunOutcome.FAILED, refusal.text, failure_class=refusal.failure_class)
         known = replace(assignment, subcloud={**assignment.subcloud, "host_keys": host_key_lines(checked.keys)})
         with self._held.context(assignment.run_id).bound():
             await asyncio.to_thread(self._start, known)
@@ -248,4 +252,5 @@ class FirstContact:
         if isinstance(error, DatabaseUnavailableError):
             # No failure of the site: the run is begun again.
             return run_result(run_id, RunOutcome.DRAINED)
-        return run_result(run_id, RunOutcome.FAILED, f"Its SSH host key could not be checked: {type(error).__name__}.")
+        reason = f"Its SSH host key could not be checked: {type(error).__name__}."
+        return run_result(run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER)

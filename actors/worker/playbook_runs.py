@@ -21,6 +21,7 @@ from playbook_sets.controller_content import mount_note, release_fault
 from playbook_sets.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
 from playbook_sets.playbook_set import PlaybookSet, read_playbook_set
 from runner.interface import PlaybookJob, RunEnded
+from statemachine.failure_classes import FailureClass
 from statemachine.states import PHASES, RunOutcome, StepState
 from statemachine.time_limits import RunLimit, fixed_limit, replaces_setting
 
@@ -53,18 +54,19 @@ class PlaybookRuns:
         layout = self._tools.layout
         reason = access_error(assignment.subcloud)
         if reason is not None:
-            return run_result(assignment.run_id, RunOutcome.FAILED, reason)
+            return run_result(assignment.run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER)
         order = self._order(assignment, read_playbook_set(layout.playbooks_dir))
         reason = release_fault(layout, order)
         if reason is not None:
-            return run_result(assignment.run_id, RunOutcome.FAILED, reason)
+            return run_result(assignment.run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER)
         idle = nothing_to_do(layout, order)
         if idle is not None:
             output = compress((idle + mount_note(layout, order)).encode())
             return run_result(assignment.run_id, RunOutcome.SUCCEEDED, output=output)
         limit = fixed_limit(assignment.phase, assignment.timeouts, assignment.worked_s + since_claim_s)
         if limit is not None and limit.seconds <= 0:
-            return run_result(assignment.run_id, RunOutcome.FAILED, limit.reached(assignment.phase))
+            late = limit.reached(assignment.phase)
+            return run_result(assignment.run_id, RunOutcome.FAILED, late, failure_class=FailureClass.TIMEOUT)
         order = replace(order, known_host=self._host_keys.known_host(assignment.subcloud))
         job = playbook_job(layout, order, self._password(assignment))
         if limit is not None:
@@ -97,6 +99,7 @@ class PlaybookRuns:
             left_out_bytes=ended.left_out_bytes,
             beyond=unsaved,
             progress=progress,
+            failure=ended.failure,
         )
 
     def _order(self, assignment: RunAssignment, playbooks: PlaybookSet) -> PhaseOrder:

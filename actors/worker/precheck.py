@@ -36,6 +36,7 @@ from statemachine.eligibility import (
     check_unstage,
     unreachable,
 )
+from statemachine.failure_classes import FailureClass
 from statemachine.site_operations import check_operation
 from statemachine.states import Effect, RunOutcome
 from statemachine.time_limits import fixed_limit
@@ -105,7 +106,8 @@ class Precheck:
         except TimeoutError:
             if not timer.expired():
                 raise
-            return run_result(assignment.run_id, RunOutcome.FAILED, limit.reached(assignment.phase))
+            reason = limit.reached(assignment.phase)
+            return run_result(assignment.run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.TIMEOUT)
 
     async def _ask(self, assignment: RunAssignment) -> RunResult:
         """Ask what dcmanager does on the site, then read its facts and its host key, and return how the precheck ends.
@@ -177,7 +179,7 @@ class Precheck:
         try:
             require_unstage_playbook(self._playbooks_dir)
         except NoUnstagePlaybookError as error:
-            return Ineligibility(skip=False, text=str(error))
+            return Ineligibility(skip=False, text=str(error), failure_class=FailureClass.PLAYBOOK)
         return check_unstage(status, assignment.release, assignment.subcloud["software_version"])
 
     def _judge(self, assignment: RunAssignment, reading: Reading) -> Ineligibility | None:
@@ -216,7 +218,7 @@ def _broken(assignment: RunAssignment, error: BaseException) -> RunResult:
     if isinstance(error, DatabaseUnavailableError):
         return run_result(assignment.run_id, RunOutcome.DRAINED)
     details = f"The precheck itself broke: {type(error).__name__}."
-    return run_result(assignment.run_id, RunOutcome.FAILED, details)
+    return run_result(assignment.run_id, RunOutcome.FAILED, details, failure_class=FailureClass.CONTROLLER)
 
 
 def _succeeded(assignment: RunAssignment, reading: Reading) -> RunResult:
@@ -242,6 +244,7 @@ def _refused(assignment: RunAssignment, refusal: Ineligibility, reading: Reading
         facts={},
         output=_packed(reading.log if reading is not None else ""),
         from_version=reading.facts.software_version if reading is not None else None,
+        failure_class=refusal.failure_class,
     )
 
 

@@ -17,6 +17,7 @@ from db.errors import DatabaseUnavailableError
 from db.live_output import end_live
 from db.runs import RunResult, finish_runs
 from db.unit_of_work import unit_of_work
+from statemachine.failure_classes import FailureClass
 from statemachine.states import RunOutcome
 from tracing.tracer import Span
 
@@ -104,7 +105,13 @@ class ResultWriter:
         except Exception:  # noqa: BLE001 - its run ends all the same
             _log.exception("report.unwritable", run=run_id)
             reason = "The result of the run could not be stored."
-            failed = RunResult(run_id=run_id, outcome=RunOutcome.FAILED, details=reason, facts={})
+            failed = RunResult(
+                run_id=run_id,
+                outcome=RunOutcome.FAILED,
+                details=reason,
+                facts={},
+                failure_class=FailureClass.CONTROLLER,
+            )
             self._write([replace(one, report=failed)])
 
     def _write(self, collected: Sequence[_Reported]) -> None:

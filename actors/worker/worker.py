@@ -30,6 +30,7 @@ from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
 from runner.interface import RunEnded, Runner
 from runner.processes import MARKER
 from sites.host_key_scan import HostKeyScanner
+from statemachine.failure_classes import FailureClass
 from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
@@ -260,11 +261,12 @@ class StepWorker:
         try:
             return self._start(assignment)
         except (UnsealingError, NoUnstagePlaybookError) as error:
-            self._finish(run_result(run_id, RunOutcome.FAILED, str(error)))
+            kind = FailureClass.CONTROLLER if isinstance(error, UnsealingError) else FailureClass.PLAYBOOK
+            self._finish(run_result(run_id, RunOutcome.FAILED, str(error), failure_class=kind))
         except Exception as error:  # noqa: BLE001 - logged, and the run's outcome
             _log.exception("playbook.not-started")
             reason = f"The playbook could not be started: {type(error).__name__}."
-            self._finish(run_result(run_id, RunOutcome.FAILED, reason))
+            self._finish(run_result(run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER))
         return True
 
     def _start_after_contact(self, assignment: RunAssignment) -> None:

@@ -127,6 +127,10 @@ steps: Final = Table(
     Column("preparing", Boolean, nullable=False, server_default=false()),
     # 1, and one more for each retry within its strategy.
     Column("series", Integer, nullable=False, server_default="1"),
+    # Of a step that ended without success: see `FailureClass`, and the fingerprint of its problem. Null otherwise, and
+    # of a step that ended before these were recorded.
+    Column("failure_class", String(16)),
+    Column("problem", String(12)),
     sqlite_autoincrement=True,
 )
 Index(
@@ -139,6 +143,16 @@ Index(
 Index("ix_steps_subcloud_name", steps.c.subcloud_name, steps.c.id)
 Index("ix_steps_strategy_state", steps.c.strategy_id, steps.c.state, steps.c.stage)
 Index("ix_steps_strategy_outcome", steps.c.strategy_id, steps.c.outcome, steps.c.stage)
+_partial_index(
+    "ix_steps_problem",
+    "problem IS NOT NULL",
+    (steps.c.strategy_id, steps.c.problem, steps.c.finished_at),
+)
+_partial_index(
+    "ix_steps_failure_class",
+    "failure_class IS NOT NULL",
+    (steps.c.strategy_id, steps.c.failure_class, steps.c.id),
+)
 # SQLite uses a partial index only for a query that has each part of the condition in these words.
 _partial_index(
     "ix_steps_not_started",
@@ -165,6 +179,19 @@ _partial_index(
     "ix_steps_in_flight",
     "finished_at IS NULL AND (run_id IS NOT NULL OR preparing)",
     (steps.c.strategy_id, steps.c.stage),
+)
+
+# What the fingerprints of a strategy's steps stand for.
+problems: Final = Table(
+    "problems",
+    metadata,
+    Column("strategy_id", BigId, ForeignKey("strategies.id", ondelete="CASCADE"), primary_key=True),
+    # The fingerprint.
+    Column("id", String(12), primary_key=True),
+    Column("phase", String(32), nullable=False),
+    Column("failure_class", String(16), nullable=False),
+    Column("task", String(120), nullable=False),
+    Column("text", String(300), nullable=False),
 )
 
 # Stages of a strategy in window mode: its groups in order.
@@ -289,6 +316,11 @@ runs: Final = Table(
     Column("trace", String(55)),
     # Seconds between the request to stop and the end by force, of a run that is to be cancelled; null: the default.
     Column("cancel_grace_s", Float),
+    # Why it did not succeed: see `FailureClass`, the task and the text of `Failure`, and their fingerprint.
+    Column("failure_class", String(16)),
+    Column("failure_task", String(120)),
+    Column("failure_text", String(300)),
+    Column("problem", String(12)),
     sqlite_autoincrement=True,
 )
 # The runs that may need a look; finished and consumed ones, nearly all, are not in it. Each database uses it only for

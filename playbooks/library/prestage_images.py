@@ -99,7 +99,7 @@ def take_layout(source: Source, blobs: list, staging: ImageStaging) -> None:
         for blob in blobs:
             staging.take_layout(container, blob)
     except PrestageError as error:
-        raise PrestageError(f"Image {source.reference.name}: {error}") from error
+        raise PrestageError(f"Image {source.reference.name}: {error}", error.failure_class) from error
 
 
 def announce(resolved: list, lock: SiteLock, *, from_controller: bool) -> dict:

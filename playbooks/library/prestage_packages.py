@@ -61,13 +61,15 @@ def find_manifest(params: dict, staging: PackageStaging) -> Manifest:
             return earlier
         raise PrestageError(
             f"The packages of release {release} have not been prepared on the controller for sites of release "
-            f"{version}: {params['manifest_source']} is missing. Run prepare_prestage_packages.yml first."
+            f"{version}: {params['manifest_source']} is missing. Run prepare_prestage_packages.yml first.",
+            "controller",
         )
     manifest = parse_manifest(params["manifest"], params["manifest_source"])
     if (manifest.release, manifest.from_release) != (release, version):
         raise PrestageError(
             f"The package manifest {params['manifest_source']} is for release {manifest.release} from "
-            f"{manifest.from_release}, not for {release} from {version}. Prepare the release again."
+            f"{manifest.from_release}, not for {release} from {version}. Prepare the release again.",
+            "controller",
         )
     return manifest
 
@@ -76,7 +78,7 @@ def stage(params: dict, staging: PackageStaging, manifest: Manifest, lock: SiteL
     """Take in what is there; mark the release complete when that was all."""
     staged = staging.stage(manifest, params["archive"])
     if staged.missing and (params["archive"] or manifest.release == manifest.from_release):
-        raise PrestageError(missing_sentence(params, [entry.path for entry in staged.missing]))
+        raise PrestageError(missing_sentence(params, [entry.path for entry in staged.missing]), "controller")
     if staged.missing:
         lock.await_transfer(sum(entry.size for entry in staged.missing))
         result = answer(lock, manifest, changed=staged.own_count > 0)

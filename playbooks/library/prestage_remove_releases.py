@@ -49,7 +49,7 @@ def chosen(params: dict) -> list:
     release = release_number(params["release"])
     # A site may name the patch that it runs too, such as 23.09.1.
     if any(version == release or version.startswith(f"{release}.") for version in params["protected"]):
-        raise PrestageError(f"Release {release} stays on this site, for the site runs it.")
+        raise PrestageError(f"Release {release} stays on this site, for the site runs it.", "version")
     return [release] if is_touched(params["backup_dir"], release) else []
 
 

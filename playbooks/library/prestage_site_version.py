@@ -30,11 +30,13 @@ def work(params: dict) -> dict:
     try:
         found = VERSION.search(read_text(path, LARGEST_BYTES))
     except FileNotFoundError as error:
-        raise PrestageError(f"The release of this site is unknown: {path} does not exist. {advice}") from error
+        raise PrestageError(
+            f"The release of this site is unknown: {path} does not exist. {advice}", "version"
+        ) from error
     except ValueError as error:
-        raise PrestageError(f"The release of this site is unknown: {path} is not text. {advice}") from error
+        raise PrestageError(f"The release of this site is unknown: {path} is not text. {advice}", "version") from error
     if found is None:
-        raise PrestageError(f"The release of this site is unknown: {path} holds no version. {advice}")
+        raise PrestageError(f"The release of this site is unknown: {path} holds no version. {advice}", "version")
     return {"changed": False, "version": found.group(1)}
 
 

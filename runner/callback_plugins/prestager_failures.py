@@ -41,7 +41,7 @@ _MOST_ELEMENTS = 100
 _POLL_INTERVAL_S = 0.1
 
 _TEXTS = ("msg", "stderr", "stdout", "module_stderr", "module_stdout", "exception", "reason", "item")
-_FLAGS = ("rc", "failed", "unreachable", "censored", "_ansible_item_label")
+_FLAGS = ("rc", "failed", "unreachable", "censored", "_ansible_item_label", "failure_class")
 
 
 class Step(NamedTuple):
@@ -57,7 +57,7 @@ class Step(NamedTuple):
 Position = tuple[Step, ...]
 
 
-class Failure(NamedTuple):
+class PendingFailure(NamedTuple):
     """A task that failed."""
 
     host: str
@@ -71,7 +71,7 @@ class PendingFailures:
     """Failures that may be the reason why a run fails. Feed it every result of a task, in order."""
 
     def __init__(self) -> None:
-        self._failures: list[Failure] = []
+        self._failures: list[PendingFailure] = []
 
     def moved_to(self, host: str, position: Position) -> None:
         """Forget failures of `host` that the playbook has overcome, for it goes on at `position`."""
@@ -81,16 +81,16 @@ class PendingFailures:
             if failure.host != host or failure.is_unreachable or self._counts_at(failure, position)
         ]
 
-    def add(self, failure: Failure) -> None:
+    def add(self, failure: PendingFailure) -> None:
         """Take a failure in."""
         if len(self._failures) < _MOST_FAILURES:
             self._failures.append(failure)
 
-    def reasons(self) -> list[Failure]:
+    def reasons(self) -> list[PendingFailure]:
         """Return the failures that nothing has rescued, oldest first."""
         return [failure for failure in self._failures if failure.is_unreachable or not self._is_rescued(failure, 0)]
 
-    def _counts_at(self, failure: Failure, position: Position) -> bool:
+    def _counts_at(self, failure: PendingFailure, position: Position) -> bool:
         for level, (own, other) in enumerate(zip_longest(failure.position, position)):
             if own is None or other is None or own.block != other.block:
                 # Out of the block without having failed: something inside it was rescued.
@@ -99,7 +99,7 @@ class PendingFailures:
                 return other.section == "rescue" or not self._is_rescued(failure, level)
         return False
 
-    def _is_rescued(self, failure: Failure, level: int) -> bool:
+    def _is_rescued(self, failure: PendingFailure, level: int) -> bool:
         """Return whether a rescue section around `failure`, from `level` inwards, ran without failing itself."""
         return any(
             step.section == "block" and step.has_rescue and not self._has_failed_in(step.block, "rescue")
@@ -179,7 +179,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
         super().__init__()
         constants.DEFAULT_INTERNAL_POLL_INTERVAL = _POLL_INTERVAL_S
         self._pending = PendingFailures()
-        self._written: list[Failure] = []
+        self._written: list[PendingFailure] = []
         self._file = os.environ.get(FILE_VARIABLE)
 
     def v2_runner_on_ok(self, result: Any) -> None:
@@ -215,7 +215,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
                 "unreachable": is_unreachable,
                 "result": shorten(_part(result, "result")),
             }
-            self._pending.add(Failure(host, position, is_unreachable, record))
+            self._pending.add(PendingFailure(host, position, is_unreachable, record))
         self._write()
 
     def _write(self) -> None:

@@ -80,9 +80,9 @@ def unpack(archive: str, parts: Dict[str, Any], target_of: Callable[[str], str])
                 write_verified(stream, target_of(member.name), part.sha256, part.size)
                 names.append(member.name)
     except tarfile.TarError as error:
-        raise PrestageError(f"The transferred archive is damaged: {error}. Prestage again.") from error
+        raise PrestageError(f"The transferred archive is damaged: {error}. Prestage again.", "checksum") from error
     except DamagedError as error:
-        raise PrestageError(f"The transferred archive is damaged: {error} Prestage again.") from error
+        raise PrestageError(f"The transferred archive is damaged: {error} Prestage again.", "checksum") from error
     return names
 
 
@@ -120,9 +120,9 @@ def _add_verified(archive: tarfile.TarFile, part: Part) -> None:
         # tarfile's word for a file that is shorter than promised; system errors carry a number.
         if error.errno is not None:
             raise
-        raise PrestageError(f"{part.name} is damaged: it is too short. {part.advice}") from error
+        raise PrestageError(f"{part.name} is damaged: it is too short. {part.advice}", "checksum") from error
     if rest or stream.checksum() != part.sha256:
-        raise PrestageError(f"{part.name} is damaged: its SHA-256 is not {part.sha256}. {part.advice}")
+        raise PrestageError(f"{part.name} is damaged: its SHA-256 is not {part.sha256}. {part.advice}", "checksum")
 
 
 class HashingReader:

@@ -23,6 +23,9 @@ ALGORITHMS = {
 class DamagedError(PrestageError):
     """A file's content is not what its checksum or size promises."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "checksum")
+
 
 def checksum_of_file(path: str, algorithm: str = "sha256") -> str:
     """Return the hexadecimal checksum of a file."""

@@ -82,11 +82,15 @@ class DockerArchive:
 
     def _items(self) -> List[Dict[str, Any]]:
         if not os.path.exists(self.path):
-            raise PrestageError(f"There is no archive {self.path}. Correct the image list or put it there.")
+            raise PrestageError(
+                f"There is no archive {self.path}. Correct the image list or put it there.", "controller"
+            )
         raw = b'{"images": ' + self._content(LIST_FILE) + b"}"
         items = parse_json_object(raw, f"{LIST_FILE} of {self.path}")["images"]
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise PrestageError(f"{LIST_FILE} of {self.path} is malformed: it lists no images. Save the image again.")
+            raise PrestageError(
+                f"{LIST_FILE} of {self.path} is malformed: it lists no images. Save the image again.", "controller"
+            )
         return items
 
     def _select(self) -> Dict[str, Any]:
@@ -97,7 +101,8 @@ class DockerArchive:
             names = ", ".join([tag for item in items for tag in _tags(item)][:SHOWN])
             raise PrestageError(
                 f"{self.path} holds {len(found)} images {wanted}, expected 1. Its names are {names or 'none'}. "
-                "Correct the image list."
+                "Correct the image list.",
+                "controller",
             )
         return found[0]
 
@@ -111,7 +116,9 @@ class DockerArchive:
         names = item.get("Layers")
         if not isinstance(digests, list) or not isinstance(names, list) or len(digests) != len(names):
             raise PrestageError(
-                f"{self.path} is malformed: {LIST_FILE} and configuration differ in their layers. Save the image again."
+                f"{self.path} is malformed: {LIST_FILE} and configuration differ in their layers. "
+                "Save the image again.",
+                "controller",
             )
         return config, [self._layer(digest, str(name)) for digest, name in zip(digests, names)]
 
@@ -119,12 +126,15 @@ class DockerArchive:
         sha256 = parse_digest({"digest": digest}, self.path)
         size = self._files.size(name)
         if size is None:
-            raise PrestageError(f"The layer {excerpt(name)} is missing in {self.path}. Save the image again.")
+            raise PrestageError(
+                f"The layer {excerpt(name)} is missing in {self.path}. Save the image again.", "controller"
+            )
         with self._files.open(name) as stream:
             if stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
                 raise PrestageError(
                     f"The layers in {self.path} are compressed. Make an oci-archive of it: "
-                    f"skopeo copy docker-archive:{self.path} oci-archive:FILE"
+                    f"skopeo copy docker-archive:{self.path} oci-archive:FILE",
+                    "controller",
                 )
         self._names[sha256] = name
         return Blob(sha256, size)
@@ -136,7 +146,8 @@ class DockerArchive:
         except FileNotFoundError as error:
             raise PrestageError(
                 f"{self.path} is no archive of docker save: {excerpt(name)} is missing. Correct the image list, or "
-                "save the image again."
+                "save the image again.",
+                "controller",
             ) from error
 
 

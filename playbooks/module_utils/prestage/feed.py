@@ -54,7 +54,7 @@ def read_feed(directory: str) -> Feed:
     """
     repomd = os.path.join(directory, REPOMD)
     if not os.path.isfile(repomd):
-        raise PrestageError(_no_feed(directory))
+        raise PrestageError(_no_feed(directory), "controller")
     paths = {REPOMD}
     primary = ""
     for data in _parse(repomd):
@@ -65,7 +65,9 @@ def read_feed(directory: str) -> Feed:
         if data.get("type") == "primary":
             primary = path
     if not primary:
-        raise PrestageError(f"{repomd} names no primary metadata. Make the feed's metadata again with createrepo.")
+        raise PrestageError(
+            f"{repomd} names no primary metadata. Make the feed's metadata again with createrepo.", "controller"
+        )
     paths.update(name for name in SIGNATURES if os.path.isfile(os.path.join(directory, name)))
     metadata = [_metadata_entry(directory, path) for path in sorted(paths)]
     return Feed(directory, checksum_of_file(repomd), metadata, _read_primary(os.path.join(directory, primary)))
@@ -90,7 +92,9 @@ def package_file(feed: Feed, package: FeedPackage) -> str:
     """
     path = os.path.join(feed.directory, package.path)
     if not os.path.isfile(path):
-        raise PrestageError(f"Package {package.path} is missing in the feed {feed.directory}. Load the release again.")
+        raise PrestageError(
+            f"Package {package.path} is missing in the feed {feed.directory}. Load the release again.", "controller"
+        )
     return path
 
 
@@ -106,13 +110,15 @@ def check_package(feed: Feed, package: FeedPackage) -> None:
     if size != package.size:
         raise PrestageError(
             f"Package {package.path} in the feed {feed.directory} is damaged: it has {size} bytes, the metadata says "
-            f"{package.size}. Load the release again."
+            f"{package.size}. Load the release again.",
+            "checksum",
         )
     found = checksum_of_file(path, package.algorithm)
     if found != package.checksum:
         raise PrestageError(
             f"Package {package.path} in the feed {feed.directory} is damaged: its {package.algorithm} checksum is "
-            f"{found}, the metadata says {package.checksum}. Load the release again."
+            f"{found}, the metadata says {package.checksum}. Load the release again.",
+            "checksum",
         )
 
 
@@ -139,13 +145,15 @@ def _check_metadata(directory: str, repomd: str, data: Any) -> str:
     fields = {_local(child.tag): child for child in data}
     location, checksum = fields.get("location"), fields.get("checksum")
     if location is None or checksum is None or not checksum.text:
-        raise PrestageError(f"{repomd} is malformed: a data element lacks its location or checksum.")
+        raise PrestageError(f"{repomd} is malformed: a data element lacks its location or checksum.", "controller")
     path = plain_path(location.get("href"), repomd)
     full = require_inside(directory, path)
     if not os.path.isfile(full):
-        raise PrestageError(f"{path} is missing in the feed {directory}. Load the release again.")
+        raise PrestageError(f"{path} is missing in the feed {directory}. Load the release again.", "controller")
     if checksum_of_file(full, checksum.get("type", "")) != checksum.text.strip().lower():
-        raise PrestageError(f"{path} in the feed {directory} is damaged: its checksum differs from repomd.xml's.")
+        raise PrestageError(
+            f"{path} in the feed {directory} is damaged: its checksum differs from repomd.xml's.", "checksum"
+        )
     return path
 
 
@@ -163,16 +171,18 @@ def _read_primary(path: str) -> List[FeedPackage]:
                     _add(packages, _package(element, path), path)
                     element.clear()
     except (ElementTree.ParseError, ValueError) as error:
-        raise PrestageError(f"{path} is malformed: {error}. {AGAIN}.") from error
+        raise PrestageError(f"{path} is malformed: {error}. {AGAIN}.", "controller") from error
     return list(packages.values())
 
 
 def _add(packages: Dict[str, FeedPackage], package: FeedPackage, where: str) -> None:
     """Take a package in once, for createrepo_c lists it as often as it is given."""
     if packages.setdefault(package.path, package) != package:
-        raise PrestageError(f"{where} is malformed: it lists {package.path} twice with different content. {AGAIN}.")
+        raise PrestageError(
+            f"{where} is malformed: it lists {package.path} twice with different content. {AGAIN}.", "controller"
+        )
     if len(packages) > MOST_FILES:
-        raise PrestageError(f"{where} lists more than {MOST_FILES} packages. Split the feed.")
+        raise PrestageError(f"{where} lists more than {MOST_FILES} packages. Split the feed.", "controller")
 
 
 def _package(element: Any, where: str) -> FeedPackage:
@@ -183,10 +193,10 @@ def _package(element: Any, where: str) -> FeedPackage:
         algorithm, value = checksum.get("type"), checksum.text.strip().lower()
         name = fields["name"].text or ""
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise PrestageError(f"{where} is malformed: a package lacks {error}. {AGAIN}.") from error
+        raise PrestageError(f"{where} is malformed: a package lacks {error}. {AGAIN}.", "controller") from error
     new_digest(algorithm)
     if not is_size(size) or len(value) != new_digest(algorithm).digest_size * 2:
-        raise PrestageError(f"{where} is malformed: wrong size or checksum of {path}. {AGAIN}.")
+        raise PrestageError(f"{where} is malformed: wrong size or checksum of {path}. {AGAIN}.", "controller")
     arch = fields["arch"].text if "arch" in fields else ""
     return FeedPackage(name, arch or "", path, size, ALGORITHMS[algorithm], value)
 
@@ -196,7 +206,7 @@ def _parse(path: str) -> Any:
         with open_regular(path) as stream:
             return ElementTree.parse(BoundedXml(stream, path)).getroot()
     except ElementTree.ParseError as error:
-        raise PrestageError(f"{path} is malformed: {error}. {AGAIN}.") from error
+        raise PrestageError(f"{path} is malformed: {error}. {AGAIN}.", "controller") from error
 
 
 def _local(tag: str) -> str:

@@ -88,13 +88,13 @@ def parse_list(text: str, where: str) -> List[Reference]:
     if faults:
         shown = [f"line {number}: {faults[number]}" for number in sorted(faults)[:SHOWN]]
         more = f" ({len(faults) - SHOWN} more)" if len(faults) > SHOWN else ""
-        raise PrestageError(f"The image list {where} is malformed: {'; '.join(shown)}{more}. Correct it.")
+        raise PrestageError(f"The image list {where} is malformed: {'; '.join(shown)}{more}. Correct it.", "controller")
     if not references:
         raise PrestageError(
-            f"The image list {where} names no image. Add one reference per line, or run without a list."
+            f"The image list {where} names no image. Add one reference per line, or run without a list.", "controller"
         )
     if len(references) > MOST_IMAGES:
-        raise PrestageError(f"The image list {where} names more than {MOST_IMAGES} images. Shorten it.")
+        raise PrestageError(f"The image list {where} names more than {MOST_IMAGES} images. Shorten it.", "controller")
     return references
 
 

@@ -50,9 +50,13 @@ def read_sources(list_file: str) -> List[Source]:
     try:
         text = read_text(list_file)
     except FileNotFoundError as error:
-        raise PrestageError(f"There is no image list {list_file}. Put it there, or give image_list_file.") from error
+        raise PrestageError(
+            f"There is no image list {list_file}. Put it there, or give image_list_file.", "controller"
+        ) from error
     except ValueError as error:
-        raise PrestageError(f"The image list {list_file} is malformed: it is not UTF-8 text. Correct it.") from error
+        raise PrestageError(
+            f"The image list {list_file} is malformed: it is not UTF-8 text. Correct it.", "controller"
+        ) from error
     return [_resolve(reference, os.path.dirname(list_file)) for reference in parse_list(text, list_file)]
 
 
@@ -63,7 +67,7 @@ def _resolve(reference: Reference, directory: str) -> Source:
     try:
         image = _read_image(reference, path)
     except PrestageError as error:
-        raise PrestageError(f"Image {reference.name}: {error}") from error
+        raise PrestageError(f"Image {reference.name}: {error}", error.failure_class) from error
     digest = "sha256:" + image.manifest.sha256
     if reference.pinned and reference.pinned != digest:
         raise PrestageError(

@@ -87,7 +87,7 @@ class ImageStaging:
             ) from error
         except DamagedError as error:
             raise PrestageError(
-                f"Blob sha256:{blob.sha256} in {layout.path} is damaged. Make the layout again."
+                f"Blob sha256:{blob.sha256} in {layout.path} is damaged. Make the layout again.", "checksum"
             ) from error
 
     def take_file(self, path: str, blob: Blob) -> None:
@@ -95,7 +95,9 @@ class ImageStaging:
         try:
             copy_verified(path, self._blob_path(blob.sha256), blob.sha256, blob.size)
         except DamagedError as error:
-            raise PrestageError(f"Blob sha256:{blob.sha256} from the registry is damaged. Prestage again.") from error
+            raise PrestageError(
+                f"Blob sha256:{blob.sha256} from the registry is damaged. Prestage again.", "checksum"
+            ) from error
 
     def take_archive(self, archive: str, images: List[Image]) -> int:
         """Take over what the controller sent; return the number of blobs."""
@@ -153,7 +155,9 @@ class ImageStaging:
             stream = HashingReader(raw)
             add_file(archive, BLOBS + blob.sha256, blob.size, stream)  # type: ignore[arg-type]
         if stream.checksum() != blob.sha256:
-            raise PrestageError(f"Blob sha256:{blob.sha256} was damaged while it was written. Check the site's disk.")
+            raise PrestageError(
+                f"Blob sha256:{blob.sha256} was damaged while it was written. Check the site's disk.", "checksum"
+            )
 
 
 def _wrappers(images: List[Image]) -> List[Tuple[str, bytes]]:

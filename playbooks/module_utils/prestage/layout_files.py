@@ -108,7 +108,9 @@ class ArchiveFiles:
         with self._archive() as archive:
             for number, member in enumerate(archive):
                 if number >= MOST_MEMBERS or member.size < 0:
-                    raise PrestageError(f"{self._path} is no OCI archive: it has members without end. Make it again.")
+                    raise PrestageError(
+                        f"{self._path} is no OCI archive: it has members without end. Make it again.", "controller"
+                    )
                 members[posixpath.normpath(member.name).lstrip("/")] = member
         return members
 
@@ -129,12 +131,14 @@ class ArchiveFiles:
 
     def _require_known(self, raw: IO[bytes]) -> None:
         if raw.read(len(ZSTD_MAGIC)) == ZSTD_MAGIC:
-            raise PrestageError(f"{self._path} is compressed with zstd. Unpack it first: zstd -d {self._path}")
+            raise PrestageError(
+                f"{self._path} is compressed with zstd. Unpack it first: zstd -d {self._path}", "controller"
+            )
         raw.seek(0)
 
     def _damaged(self, error: BaseException) -> PrestageError:
         return PrestageError(
-            f"{self._path} is no OCI archive, or damaged: {error}. Make it again, for example with skopeo."
+            f"{self._path} is no OCI archive, or damaged: {error}. Make it again, for example with skopeo.", "checksum"
         )
 
 

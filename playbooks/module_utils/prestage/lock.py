@@ -114,7 +114,7 @@ class SiteLock:
 
     def _wait(self) -> None:
         if not locked_within(self._descriptor, self._wait_s):
-            raise PrestageError(self._busy())
+            raise PrestageError(self._busy(), "controller")
 
     def _busy(self) -> str:
         holder = self._read().holder
@@ -128,7 +128,7 @@ class SiteLock:
         self._record = self._read()
         problem = refusal(self._record, self._caller, time.time())
         if problem:
-            raise PrestageError(problem)
+            raise PrestageError(problem, "controller")
         if not self._caller.run:
             self._caller = self._caller._replace(run=uuid.uuid4().hex)
         self.renew()

@@ -85,16 +85,19 @@ def parse_manifest(text: str, where: str) -> Manifest:
     content = parse_object(text, what)
     if content.get("format") != FORMAT:
         raise PrestageError(
-            f"{what} is malformed: format is {excerpt(content.get('format'))}, expected {FORMAT}. Prepare again."
+            f"{what} is malformed: format is {excerpt(content.get('format'))}, expected {FORMAT}. Prepare again.",
+            "controller",
         )
     files = content.get("files")
     if not isinstance(files, list) or not files:
-        raise PrestageError(f"{what} is malformed: it lists no files. Prepare the release again.")
+        raise PrestageError(f"{what} is malformed: it lists no files. Prepare the release again.", "controller")
     if len(files) > MOST_FILES:
-        raise PrestageError(f"{what} is malformed: it lists more than {MOST_FILES} files. Prepare the release again.")
+        raise PrestageError(
+            f"{what} is malformed: it lists more than {MOST_FILES} files. Prepare the release again.", "controller"
+        )
     entries = [_entry(item, f"{what}, file {number}") for number, item in enumerate(files, start=1)]
     if len({entry.path for entry in entries}) != len(entries):
-        raise PrestageError(f"{what} is malformed: it lists a file twice. Prepare the release again.")
+        raise PrestageError(f"{what} is malformed: it lists a file twice. Prepare the release again.", "controller")
     feeds = content.get("feeds")
     return Manifest(
         release=str(content.get("release")),
@@ -106,17 +109,19 @@ def parse_manifest(text: str, where: str) -> Manifest:
 
 def _entry(item: Any, where: str) -> Entry:
     if not isinstance(item, dict):
-        raise PrestageError(f"{where} is malformed: not an object. Prepare the release again.")
+        raise PrestageError(f"{where} is malformed: not an object. Prepare the release again.", "controller")
     path = relative_path(item.get("path"), where)
     sha256, size, change = item.get("sha256"), item.get("size"), item.get("change")
     if not isinstance(sha256, str) or not SHA256.match(sha256):
         raise PrestageError(
-            f"{where} ({path}) is malformed: {excerpt(sha256)} is no SHA-256. Prepare the release again."
+            f"{where} ({path}) is malformed: {excerpt(sha256)} is no SHA-256. Prepare the release again.", "controller"
         )
     if not isinstance(size, int) or not is_size(size):
-        raise PrestageError(f"{where} ({path}) is malformed: {excerpt(size)} is no size. Prepare the release again.")
+        raise PrestageError(
+            f"{where} ({path}) is malformed: {excerpt(size)} is no size. Prepare the release again.", "controller"
+        )
     if change not in CHANGES:
         raise PrestageError(
-            f"{where} ({path}) is malformed: unknown change {excerpt(change)}. Prepare the release again."
+            f"{where} ({path}) is malformed: unknown change {excerpt(change)}. Prepare the release again.", "controller"
         )
     return Entry(path, sha256, size, str(change))

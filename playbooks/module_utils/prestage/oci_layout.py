@@ -136,7 +136,9 @@ class Layout:
 
     def _index(self) -> Dict[str, Any]:
         if not os.path.exists(self.path):
-            raise PrestageError(f"There is no OCI image layout at {self.path}. Correct the image list or put it there.")
+            raise PrestageError(
+                f"There is no OCI image layout at {self.path}. Correct the image list or put it there.", "controller"
+            )
         try:
             with self._files.open(INDEX_FILE) as stream:
                 raw = stream.read(LARGEST_JSON_BYTES + 1)
@@ -144,10 +146,11 @@ class Layout:
             if self._files.size(DOCKER_ARCHIVE_FILE) is not None:
                 raise PrestageError(
                     f"{self.path} is no OCI image layout, but an archive of docker save before version 25. List it as "
-                    f"docker-archive:{self.path}"
+                    f"docker-archive:{self.path}",
+                    "controller",
                 ) from error
             raise PrestageError(
-                f"{self.path} is no OCI image layout: {INDEX_FILE} is missing. Make it again."
+                f"{self.path} is no OCI image layout: {INDEX_FILE} is missing. Make it again.", "controller"
             ) from error
         return parse_json_object(raw, f"{INDEX_FILE} of the OCI image layout {self.path}")
 
@@ -155,7 +158,7 @@ class Layout:
         manifests = index.get("manifests")
         if not isinstance(manifests, list):
             raise PrestageError(
-                f"{INDEX_FILE} of {self.path} is malformed: it lists no manifests. Make the layout again."
+                f"{INDEX_FILE} of {self.path} is malformed: it lists no manifests. Make the layout again.", "controller"
             )
         known = [item for item in manifests if isinstance(item, dict)]
         named = [item for item in known if not ref or {ref, f"{ref}@{pinned}"} & _names(item)]
@@ -167,7 +170,8 @@ class Layout:
             others = sorted(set().union(*map(_names, named or known)))[:SHOWN]
             there = f" Its names are {', '.join(others)}." if others else ""
             raise PrestageError(
-                f"{self.path} holds {len(by_digest)} images {wanted}, expected 1.{there} Correct the image list."
+                f"{self.path} holds {len(by_digest)} images {wanted}, expected 1.{there} Correct the image list.",
+                "controller",
             )
         return next(iter(by_digest.values()))
 
@@ -187,7 +191,9 @@ class Layout:
         if sha256 in done:
             return done[sha256]
         if depth > DEEPEST:
-            raise PrestageError(f"{self.path} is malformed: its indexes are nested too deeply. Make the layout again.")
+            raise PrestageError(
+                f"{self.path} is malformed: its indexes are nested too deeply. Make the layout again.", "controller"
+            )
         raw = self._verified(sha256)
         manifest = parse_manifest(raw, declared, self.path)
         below = self._variants(manifest, done, depth) if manifest.is_index else self._leaves(manifest)
@@ -201,7 +207,7 @@ class Layout:
         if missing and not found:
             raise missing[0]
         if not found:
-            raise PrestageError(f"An index in {self.path} names no image. Make the layout again.")
+            raise PrestageError(f"An index in {self.path} names no image. Make the layout again.", "controller")
         return found
 
     def _present(
@@ -221,7 +227,8 @@ class Layout:
             if size != blob.size:
                 raise PrestageError(
                     f"Blob sha256:{blob.sha256} in {self.path} has {size} bytes, but its manifest says {blob.size}. "
-                    "Make the layout again."
+                    "Make the layout again.",
+                    "controller",
                 )
         return manifest.leaves
 
@@ -232,7 +239,7 @@ class Layout:
         except FileNotFoundError as error:
             raise self._missing(sha256) from error
         if len(raw) <= LARGEST_JSON_BYTES and hashlib.sha256(raw).hexdigest() != sha256:
-            raise PrestageError(f"Blob sha256:{sha256} in {self.path} is damaged. Make the layout again.")
+            raise PrestageError(f"Blob sha256:{sha256} in {self.path} is damaged. Make the layout again.", "checksum")
         return raw
 
     def _missing(self, sha256: str) -> MissingBlobError:

@@ -88,7 +88,9 @@ class PackageStaging:
         """Verify everything once more, remove what does not belong there, and write the marker last."""
         lacking = self._lacking(manifest)
         if lacking:
-            raise PrestageError(f"{lacking[0].path} was damaged while it was written. Check the site's disk.")
+            raise PrestageError(
+                f"{lacking[0].path} was damaged while it was written. Check the site's disk.", "checksum"
+            )
         self.remove_strangers(manifest)
         write_document(self._path(MANIFEST), manifest.as_dict())
         self._placed.forget()

@@ -43,7 +43,8 @@ def exclusive(directory: str, wait_s: float) -> Iterator[None]:
         if not locked_within(lock.fileno(), wait_s):
             raise PrestageError(
                 f"Another prepare has been working in {directory} for more than {wait_s:.0f} s. "
-                "Wait for it to end, then prestage again."
+                "Wait for it to end, then prestage again.",
+                "controller",
             )
         yield
 
@@ -107,11 +108,13 @@ def load_set(directory: str) -> Manifest:
     path = os.path.join(directory, MANIFEST)
     if marker is None or not is_regular(path):
         raise PrestageError(
-            f"There is no prepared package set in {directory}. Run prepare_prestage_packages.yml first."
+            f"There is no prepared package set in {directory}. Run prepare_prestage_packages.yml first.", "controller"
         )
     manifest = parse_manifest(read_text(path), path)
     if marker.get("manifest_sha256") != manifest.digest:
-        raise PrestageError(f"The manifest {path} was changed after it was made. Prepare the release again.")
+        raise PrestageError(
+            f"The manifest {path} was changed after it was made. Prepare the release again.", "controller"
+        )
     return manifest
 
 
@@ -135,7 +138,7 @@ def _fill(directory: str, target: Feed, manifest: Manifest) -> None:
             continue
         if entry.path in packages:
             check_package(target, packages[entry.path])
-        raise PrestageError(f"{entry.path} was damaged while it was copied to {directory}. Check the disk.")
+        raise PrestageError(f"{entry.path} was damaged while it was copied to {directory}. Check the disk.", "checksum")
     write_document(os.path.join(directory, MANIFEST), manifest.as_dict())
     write_document(os.path.join(directory, MARKER), {"manifest_sha256": manifest.digest, "completed_at": utc()})
 

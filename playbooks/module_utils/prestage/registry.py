@@ -50,7 +50,7 @@ class Registry:
         digest = "sha256:" + hashlib.sha256(raw).hexdigest()
         if reference.pinned and digest != reference.pinned:
             raise PrestageError(
-                f"Image {reference.name}: the list pins {reference.pinned}, the registry sent {digest}."
+                f"Image {reference.name}: the list pins {reference.pinned}, the registry sent {digest}.", "registry"
             )
         where = f"Image {reference.name}"
         manifest = parse_manifest(raw, "", where)
@@ -61,10 +61,14 @@ class Registry:
             digest = "sha256:" + chosen.sha256
             raw = self._inspect(f"{name}@{digest}", reference)
             if hashlib.sha256(raw).hexdigest() != chosen.sha256:
-                raise PrestageError(f"{where}: the registry sent a manifest that is not {digest}. Prestage again.")
+                raise PrestageError(
+                    f"{where}: the registry sent a manifest that is not {digest}. Prestage again.", "registry"
+                )
             manifest = parse_manifest(raw, chosen.media_type, where)
         if manifest.is_index:
-            raise PrestageError(f"{where} is malformed: its indexes are nested too deeply. Push the image again.")
+            raise PrestageError(
+                f"{where} is malformed: its indexes are nested too deeply. Push the image again.", "registry"
+            )
         top = Blob(digest.split(":", 1)[1], len(raw))
         blobs = list({blob.sha256: blob for blob in [top, *manifest.leaves]}.values())
         return Image(reference.name, manifest.media_type, top, blobs)
@@ -87,7 +91,7 @@ class Registry:
                 path = os.path.join(directory, name)
                 if not os.path.isfile(path):
                     raise PrestageError(
-                        f"Image {reference.name}: blob sha256:{blob.sha256} did not arrive. Prestage again."
+                        f"Image {reference.name}: blob sha256:{blob.sha256} did not arrive. Prestage again.", "registry"
                     )
                 take(path, blob)
         finally:
@@ -97,7 +101,8 @@ class Registry:
         if shutil.which(self._access.program) is None:
             raise PrestageError(
                 f"{self._access.program} is not installed on this site, but docker://{reference.name} needs it. "
-                "Install skopeo there, set prestage_skopeo, or list the image as an OCI layout (oci:path)."
+                "Install skopeo there, set prestage_skopeo, or list the image as an OCI layout (oci:path).",
+                "registry",
             )
 
     def _choose(self, children: List[Child], reference: Reference) -> Child:
@@ -105,7 +110,7 @@ class Registry:
         chosen = choose(children, own_architecture())
         if chosen is None:
             wanted = f"{OS}/{own_architecture()}"
-            raise PrestageError(f"Image {reference.name} has no variant for {wanted}. Choose another tag.")
+            raise PrestageError(f"Image {reference.name} has no variant for {wanted}. Choose another tag.", "registry")
         return chosen
 
     def _inspect(self, name: str, reference: Reference) -> bytes:
@@ -129,11 +134,12 @@ class Registry:
             )
         except subprocess.TimeoutExpired as error:
             raise PrestageError(
-                f"Image {reference.name}: the registry did not answer within {timeout_s} s. Check the network."
+                f"Image {reference.name}: the registry did not answer within {timeout_s} s. Check the network.",
+                "registry",
             ) from error
         if done.returncode != 0:
             reason = _last_words(done.stderr.decode("utf-8", "replace")) or f"exit code {done.returncode}"
-            raise PrestageError(f"Image {reference.name} could not be fetched by this site: {reason}")
+            raise PrestageError(f"Image {reference.name} could not be fetched by this site: {reason}", "registry")
         return done.stdout
 
 

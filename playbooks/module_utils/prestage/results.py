@@ -17,9 +17,10 @@ def report(module: Any, work: Callable[[], Dict[str, Any]]) -> None:
     try:
         result = work()
     except PrestageError as error:
-        module.fail_json(msg=str(error), invocation={})
+        module.fail_json(msg=str(error), failure_class=error.failure_class, invocation={})
     except OSError as error:
-        module.fail_json(msg=sentence(error), invocation={})
+        kind = "space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "playbook"
+        module.fail_json(msg=sentence(error), failure_class=kind, invocation={})
     else:
         module.exit_json(invocation={}, **result)
 

@@ -40,9 +40,13 @@ class BoundedXml:
         chunk = bytes(self._stream.read(size))
         self._left -= len(chunk)
         if self._left < 0:
-            raise PrestageError(f"{self._path} is too large when it is unpacked. Make the feed's metadata again.")
+            raise PrestageError(
+                f"{self._path} is too large when it is unpacked. Make the feed's metadata again.", "controller"
+            )
         seen = self._end + chunk
         if any(word in seen for word in REFUSED):
-            raise PrestageError(f"{self._path} is malformed: it has a document type. Make the feed's metadata again.")
+            raise PrestageError(
+                f"{self._path} is malformed: it has a document type. Make the feed's metadata again.", "controller"
+            )
         self._end = seen[1 - LONGEST_REFUSED :]
         return chunk

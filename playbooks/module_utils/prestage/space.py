@@ -33,7 +33,8 @@ def require_space(directory: str, needed: int, keep_free: int, what: str, advice
     if needed and free - needed < keep_free:
         raise PrestageError(
             f"Not enough space for {what} in {directory}: {readable(needed)} needed and {readable(keep_free)} to be "
-            f"kept free, but {readable(free)} available. Free some space{advice}."
+            f"kept free, but {readable(free)} available. Free some space{advice}.",
+            "space",
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.callback_plugins.prestager_failures import Failure, PendingFailures, Position, Step, shorten
+from runner.callback_plugins.prestager_failures import PendingFailure, PendingFailures, Position, Step, shorten
 
 PLAY = (Step("play", "block", has_rescue=False),)
 
@@ -20,7 +20,7 @@ def reasons(*events: tuple[str, Position]) -> list[str]:
     for name, position in events:
         pending.moved_to("edge", position)
         if name:
-            pending.add(Failure("edge", position, is_unreachable=False, record={"task": name}))
+            pending.add(PendingFailure("edge", position, is_unreachable=False, record={"task": name}))
     return [failure.record["task"] for failure in pending.reasons()]
 
 
@@ -73,7 +73,7 @@ def test_an_outer_rescue_rescues_everything_inside() -> None:
 def test_hosts_do_not_hide_each_others_failures() -> None:
     """A play that goes on for one host says nothing about another."""
     pending = PendingFailures()
-    pending.add(Failure("edge", PLAY, is_unreachable=False, record={}))
+    pending.add(PendingFailure("edge", PLAY, is_unreachable=False, record={}))
     pending.moved_to("localhost", PLAY)
 
     assert 1 == len(pending.reasons())
@@ -82,7 +82,7 @@ def test_hosts_do_not_hide_each_others_failures() -> None:
 def test_an_unreachable_host_is_not_rescued() -> None:
     """Ansible's rescue is not for hosts that cannot be reached."""
     pending = PendingFailures()
-    pending.add(Failure("edge", block("b", "block", rescue=True), is_unreachable=True, record={}))
+    pending.add(PendingFailure("edge", block("b", "block", rescue=True), is_unreachable=True, record={}))
 
     assert 1 == len(pending.reasons())
 

@@ -18,7 +18,8 @@ def test_a_reason_that_is_part_of_a_secret(tmp_path: Path) -> None:
     result = {"cmd": "", "rc": 1, "stdout": printed}
     file.write_text(json.dumps([{"task": "T", "host": "h", "unreachable": False, "result": result}]))
 
-    assert ["task 'T' on h: command returned 1: ********"] == read_failures(file, Masker([secret]))
+    (found,) = read_failures(file, Masker([secret]))
+    assert found.sentence == "task 'T' on h: command returned 1: ********"
 
 
 def test_without_a_file(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from statemachine.eligibility import (
     skipped,
     unreachable,
 )
+from statemachine.failure_classes import FailureClass
 
 GOOD = SiteStatus(
     name="site1", availability_status="online", management_state="managed", deploy_status="complete", busy_with=None
@@ -57,6 +58,7 @@ ALARMS = Ineligibility(
         "Prestage failed 'site1': Subcloud has management affecting alarm(s). "
         "Please resolve the alarm condition(s) or use --force option and try again."
     ),
+    failure_class=FailureClass.ALARM,
 )
 
 
@@ -213,6 +215,7 @@ class TestRelease:
                 "Prestage failed 'site1': The requested software version (9.9) is lower than the current subcloud "
                 "software version (9.10)."
             ),
+            failure_class=FailureClass.VERSION,
         )
 
         assert expected == check_release("site1", "9.9", "9.10", for_sw_deploy=True)
@@ -223,7 +226,8 @@ class TestSentences:
         """A site whose facts cannot be read fails with the contract's sentence alone."""
         expected = "Prestage failed 'site1': Failed to retrieve subcloud system mode and system health."
 
-        assert Ineligibility(skip=False, text=expected) == unreachable("site1")
+        kind = FailureClass.UNREACHABLE
+        assert Ineligibility(skip=False, text=expected, failure_class=kind) == unreachable("site1")
 
     def test_unreachable_with_a_cause(self) -> None:
         """The cause follows the contract's sentence."""
@@ -234,7 +238,7 @@ class TestSentences:
     def test_prefixes(self) -> None:
         """Skipping and failing differ in the prefix and in the kind."""
         assert Ineligibility(skip=True, text="Prestage skipped 'a': b") == skipped("a", "b")
-        assert Ineligibility(skip=False, text="Prestage failed 'a': b") == failed("a", "b")
+        assert Ineligibility(skip=False, text="Prestage failed 'a': b") == failed("a", "b", FailureClass.CONTROLLER)
 
     def test_controller_upgrading(self) -> None:
         """The text for a controller that is busy is the contract's (3.3.2, row 15)."""
