@@ -119,6 +119,8 @@ _ADD_RUNS: Final = (
 _AT_THE_BEGINNING: Final[Mapping[str, Any]] = {
     "details": "",
     "outcome": None,
+    "failure_class": None,
+    "problem": None,
     "run_id": None,
     "attempt": 1,
     "preparing": False,
