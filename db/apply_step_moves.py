@@ -191,7 +191,7 @@ class StepWriter:
             .returning(steps.c.id, steps.c.subcloud_name, steps.c.type)
         )
         # PostgreSQL returns rows in the order it met them.
-        ordered = sorted(rows, key=lambda row: row.id)
+        ordered = sorted(rows.all(), key=lambda row: row.id)
         if ordered:
             aborted = [AbortedStep(step=row.id, subcloud=row.subcloud_name) for row in ordered]
             event = event_name("step", ordered[0].type, change.to_state)
@@ -278,6 +278,7 @@ class StepWriter:
     def _emit_moves(self, moved: Sequence[MovedStep], run_of: Mapping[int, RunIds]) -> None:
         if not moved:
             return
+        without_run: list[MovedStep] = []
         ended_runs = self._ended_runs([one.move.completed_run for one in moved if one.move.completed_run is not None])
         for one in moved:
             move, row = one.move, one.step
@@ -294,10 +295,17 @@ class StepWriter:
                 begins = state == move.run_phase
                 run = run_of.get(move.step_id) if begins else ended_runs.get(move.consumed_run_id or 0)
                 event = event_name("step", row.type, state)
-                if state == StepState.ABORTED:
-                    self._work.emit(event, _subject_of_abort(one), _cancelled(one), run=run)
+                if state == StepState.ABORTED and run is None and row.strategy_id is not None:
+                    without_run.append(one)
+                elif state == StepState.ABORTED:
+                    self._work.emit(event, _subject_of_abort(one), _cancelled([one]), run=run)
                 else:
                     self._work.emit(event, f"step/{move.step_id}", about, run=run)
+
+        if without_run:
+            # Of the active strategy, so of one type.
+            event = event_name("step", without_run[0].step.type, StepState.ABORTED)
+            self._work.emit(event, _subject_of_abort(without_run[0]), _cancelled(without_run))
 
     def _ended_runs(self, views: Sequence[RunView]) -> dict[int, RunIds]:
         traces: dict[int, str | None] = {}
@@ -315,9 +323,12 @@ def _subject_of_abort(one: MovedStep) -> str:
     return f"step/{one.step.id}" if strategy_id is None else f"strategy/{strategy_id}"
 
 
-def _cancelled(one: MovedStep) -> StepsAborted:
-    step = AbortedStep(step=one.step.id, subcloud=one.step.subcloud_name, details=one.move.details)
-    return StepsAborted(steps=[step])
+def _cancelled(moved: Sequence[MovedStep]) -> StepsAborted:
+    return StepsAborted(
+        steps=[
+            AbortedStep(step=one.step.id, subcloud=one.step.subcloud_name, details=one.move.details) for one in moved
+        ]
+    )
 
 
 def _ends(move: MoveStep) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, RowMapping, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import BigInteger, Row, RowMapping, String, case, exists, func, select, update
 
+from db.json_table import given_rows
 from db.schema import runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
 from messages.event_types import SubcloudUpdated
@@ -28,6 +29,7 @@ _COLUMNS = (
 )
 
 
+_SHOWN: Final = given_rows("shown", step_id=BigInteger, text=String)
 # The staged versions that the playbooks of a step reported last.
 _REPORTED = runs.c.facts[PRESTAGE_VERSIONS].as_string()
 _REPORTED_VERSIONS: Final = (
@@ -57,11 +59,14 @@ BEGINS_PRESTAGE: Final[Mapping[str, Any]] = {
     ),
 }
 # Content may be half there once packages or images had begun; before that the site is as it was.
-_HAS_CONTENT: Final = exists().where(
-    runs.c.step_id == bindparam("for_step"),
-    # One by one: a statement for many steps takes no list.
-    or_(runs.c.phase == StepState.PACKAGES, runs.c.phase == StepState.IMAGES),
-    runs.c.started_at.is_not(None),
+_HAS_CONTENT: Final = (
+    exists()
+    .where(
+        runs.c.step_id == steps.c.id,
+        runs.c.phase.in_((StepState.PACKAGES, StepState.IMAGES)),
+        runs.c.started_at.is_not(None),
+    )
+    .correlate(steps)
 )
 _EARLIER: Final = subclouds.c.earlier_prestage_status
 _CANCELLED: Final = case(
@@ -145,14 +150,13 @@ def _show_prestages(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
     _set_status(work, begun, **BEGINS_PRESTAGE)
     cancelled = [move.step_id for move in moves if move.path[-1] == StepState.ABORTED]
     _set_status(work, cancelled, prestage_status=_CANCELLED)
-    of_step = steps.c.id == bindparam("for_step")
     _set_status(
         work,
         done,
         prestage_status=PrestageStatus.COMPLETE,
         error_description=NO_ERRORS,
-        prestage_versions=select(_VERSIONS).where(of_step).scalar_subquery(),
-        prestage_from_version=select(steps.c.from_version).where(of_step).scalar_subquery(),
+        prestage_versions=_VERSIONS,
+        prestage_from_version=steps.c.from_version,
     )
     _set_status(
         work,
@@ -163,17 +167,21 @@ def _show_prestages(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
 
 
 def _set_status(work: UnitOfWork, step_ids: Sequence[int], texts: Sequence[str] | None = None, **values: Any) -> None:
+    """Change the subclouds of steps; values may speak of the columns of subcloud and step."""
     if not step_ids:
         return
     if texts is not None:
-        values["error_description"] = bindparam("text")
-    owner = select(steps.c.subcloud_id).where(steps.c.id == bindparam("for_step")).scalar_subquery()
+        values["error_description"] = _SHOWN.c.text
     work.connection.execute(
-        update(subclouds).where(subclouds.c.id == owner).values(updated_at=work.at, **values),
-        [
-            {"for_step": step_id, **({"text": texts[place]} if texts is not None else {})}
-            for place, step_id in enumerate(step_ids)
-        ],
+        update(subclouds)
+        .where(subclouds.c.id == steps.c.subcloud_id, steps.c.id == _SHOWN.c.step_id)
+        .values(updated_at=work.at, **values),
+        {
+            "shown": [
+                {"step_id": one, "text": text}
+                for one, text in zip(step_ids, texts or [""] * len(step_ids), strict=True)
+            ]
+        },
     )
 
 
