@@ -78,7 +78,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 " runs.",
             ),
             "watch": CommandPlace(
-                "client.strategy_queries:watch",
+                "client.strategy_watch:watch",
                 "Follow the strategy to its end: a line whenever a site changes its state.",
             ),
             "pause": CommandPlace(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from client.contexts import ServerContext
-from client.errors import RefusedError, UnreachableError
-from client.http_request import HttpAnswer, send_request
+from client.errors import RefusedError, SurroundingsError, UnreachableError, UntrustedError
+from client.http_request import HttpAnswer, open_stream, send_request
 
 # A change is sent again for so long, with pauses between, in seconds.
 PATIENCE_S: Final = 60.0
 _PAUSE_S: Final = 1.0
 _AWAY: Final = frozenset({502, 503, 504})
 _OK: Final = 200
+_UNAUTHORIZED: Final = 401
 _VERSION: Final = "/v1.0"
 _REMEDIES: Final[Mapping[int, str]] = {
     401: "Is it the token of this installation? An administrator makes one: prestager token create NAME --role ROLE",
@@ -33,7 +34,7 @@ class ApiClient:
     Args:
         context: Its address and the token for it.
 
-        login: Returns a token where the context has none; called at most once.
+        login: Returns a token where the context has none; called again when that has expired.
 
         say: Takes a sentence for the operator about what is waited for.
     """
@@ -42,6 +43,7 @@ class ApiClient:
         self._context = context
         self._login = login
         self._say = say
+        self._token = context.token
 
     @property
     def url(self) -> str:
@@ -87,9 +89,43 @@ class ApiClient:
                 is_first = False
             time.sleep(_PAUSE_S)
 
-    @cached_property
-    def _token(self) -> str:
-        return self._context.token or self._login()
+    @contextmanager
+    def listen(
+        self, *path: str, headers: Mapping[str, str], silence_s: float, **query: str | int
+    ) -> Iterator[Iterator[bytes]]:
+        """Give the lines of an answer that goes on; its path is below the version.
+
+        Args:
+            path: Parts of the path, quoted here.
+
+            headers: Sent beside those of every request.
+
+            silence_s: A connection over which nothing comes for so long is given up, in seconds.
+
+            query: Parameters.
+
+        Raises:
+            RefusedError: The API refused it.
+            UnreachableError: It did not answer, sent the request away, or the answer broke off.
+        """
+        with open_stream(
+            self._url(path, query),
+            {"X-Auth-Token": self._known_token(), "Accept": "text/event-stream", **headers},
+            silence_s=silence_s,
+            ca_file=self._context.ca_file,
+        ) as lines:
+            if isinstance(lines, HttpAnswer):
+                raise self._fault(lines)
+            yield lines
+
+    def _known_token(self) -> str:
+        if self._token is None:
+            self._token = self._login()
+        return self._token
+
+    def _url(self, path: tuple[str, ...], query: Mapping[str, str | int]) -> str:
+        url = "/".join([self._context.url + _VERSION, *(quote(part, safe="") for part in path)])
+        return f"{url}?{urlencode(query)}" if query else url
 
     def _send(
         self,
@@ -99,29 +135,41 @@ class ApiClient:
         body: Mapping[str, Any] | None,
         headers: Mapping[str, str],
     ) -> HttpAnswer:
-        url = "/".join([self._context.url + _VERSION, *(quote(part, safe="") for part in path)])
-        return send_request(
-            method,
-            f"{url}?{urlencode(query)}" if query else url,
-            {
-                "X-Auth-Token": self._token,
-                "Accept": "application/json",
-                **({"Content-Type": "application/json"} if body is not None else {}),
-                **headers,
-            },
-            None if body is None else json.dumps(body).encode(),
-            ca_file=self._context.ca_file,
-        )
+        is_old = self._token is not None
+        answer = self._send_once(method, self._url(path, query), body, headers)
+        if answer.status == _UNAUTHORIZED and is_old and self._context.token is None:
+            # Keystone's tokens last an hour or so; a watch may last a night.
+            self._token = None
+            answer = self._send_once(method, self._url(path, query), body, headers)
+        return answer
+
+    def _send_once(
+        self, method: str, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> HttpAnswer:
+        headers = {
+            "X-Auth-Token": self._known_token(),
+            "Accept": "application/json",
+            **({"Content-Type": "application/json"} if body is not None else {}),
+            **headers,
+        }
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            return send_request(method, url, headers, content, ca_file=self._context.ca_file)
+        except UntrustedError as error:
+            raise SurroundingsError(f"{error} Give --ca-file with the authority that signed it.") from None
 
     def _judged(self, answer: HttpAnswer) -> Any:
-        if answer.status in _AWAY:
-            raise self._away(answer)
-        content = _content(answer.body)
         if answer.status != _OK:
-            raise RefusedError(self._refusal(answer.status, content), answer.status)
+            raise self._fault(answer)
+        content = _content(answer.body)
         if content is None:
             raise RefusedError(f"{self.url} did not answer with JSON: is it the address of Prestager's API?")
         return content
+
+    def _fault(self, answer: HttpAnswer) -> RefusedError | UnreachableError:
+        if answer.status in _AWAY:
+            return self._away(answer)
+        return RefusedError(self._refusal(answer.status, _content(answer.body)), answer.status)
 
     def _away(self, answer: HttpAnswer) -> UnreachableError:
         detail = _detail(_content(answer.body))

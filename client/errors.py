@@ -47,6 +47,10 @@ class SurroundingsError(ClientError):
     exit_code = ExitCode.USAGE
 
 
+class UntrustedError(SurroundingsError):
+    """The certificate of a service is not signed by an authority that is trusted."""
+
+
 class UnreachableError(ClientError):
     """The API, or Keystone, did not answer."""
 

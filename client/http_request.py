@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from os import PathLike
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from client.errors import SurroundingsError, UnreachableError
+from client.errors import SurroundingsError, UnreachableError, UntrustedError
 
 # In seconds. The API itself waits 30 s for the answer to a command.
 _CONNECT_S: Final = 10.0
@@ -27,6 +29,13 @@ class HttpAnswer:
     body: bytes
 
 
+class _Request(NamedTuple):
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
 def send_request(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, ca_file: str | PathLike[str] | None
 ) -> HttpAnswer:
@@ -36,21 +45,55 @@ def send_request(
         UnreachableError: There was no whole answer.
         SurroundingsError: The certificate, or the file of authorities, is of no use.
     """
-    parts = urlsplit(url)
+    with _sent(_Request(method, url, headers, body), quiet_s=_ANSWER_S, ca_file=ca_file) as answer:
+        return _whole(answer)
+
+
+@contextmanager
+def open_stream(
+    url: str, headers: Mapping[str, str], *, silence_s: float, ca_file: str | PathLike[str] | None
+) -> Iterator[HttpAnswer | Iterator[bytes]]:
+    """Give the lines of an answer that goes on, as they come, or the whole answer where its status is not 200.
+
+    The lines end where the service ends the answer.
+
+    Args:
+        url: Whole address of the stream.
+
+        headers: Of the request.
+
+        silence_s: A connection over which nothing comes for so long is given up, in seconds.
+
+        ca_file: Authorities that sign the certificate; None: those of the system.
+
+    Raises:
+        UnreachableError: There was no answer, or it broke off; while lines are taken, too.
+        SurroundingsError: The certificate, or the file of authorities, is of no use.
+    """
+    with _sent(_Request("GET", url, headers), quiet_s=silence_s, ca_file=ca_file) as answer:
+        yield iter(answer.readline, b"") if answer.status == HTTPStatus.OK else _whole(answer)
+
+
+@contextmanager
+def _sent(request: _Request, *, quiet_s: float, ca_file: str | PathLike[str] | None) -> Iterator[HTTPResponse]:
+    parts = urlsplit(request.url)
     address = f"{parts.scheme}://{parts.netloc}"
     connection = _connection(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], ca_file)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     try:
         connection.connect()
-        connection.sock.settimeout(_ANSWER_S)
-        connection.request(method, target, body, dict(headers))
-        answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return HttpAnswer(status=answer.status, headers=found, body=answer.read())
+        connection.sock.settimeout(quiet_s)
+        connection.request(request.method, target, request.body, dict(request.headers))
+        yield connection.getresponse()
     except (OSError, HTTPException) as error:
         raise _error(address, error) from None
     finally:
         connection.close()
+
+
+def _whole(answer: HTTPResponse) -> HttpAnswer:
+    found = {name.lower(): value for name, value in answer.getheaders()}
+    return HttpAnswer(status=answer.status, headers=found, body=answer.read())
 
 
 def _connection(scheme: str, host: str, port: int, ca_file: str | PathLike[str] | None) -> HTTPConnection:
@@ -71,9 +114,7 @@ def _error(address: str, error: OSError | HTTPException) -> UnreachableError | S
     name = type(error).__name__
     if name == "SSLCertVerificationError":
         reason = getattr(error, "verify_message", "") or "it cannot be verified"
-        return SurroundingsError(
-            f"The certificate of {address} is not trusted ({reason}): give --ca-file with the authority that signed it."
-        )
+        return UntrustedError(f"The certificate of {address} is not trusted ({reason}).")
     if isinstance(error, TimeoutError):
         return UnreachableError(f"{address} did not answer in time.")
     if isinstance(error, socket.gaierror):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-from client.errors import RefusedError, SurroundingsError
+from client.errors import RefusedError, SurroundingsError, UntrustedError
 from client.http_request import HttpAnswer, send_request
 
 _CREATED: Final = 201
@@ -17,7 +18,7 @@ def keystone_token(environment: Mapping[str, str]) -> str:
     """Log in at `OS_AUTH_URL` with user and password, for the project that the environment names.
 
     Raises:
-        SurroundingsError: A variable is missing.
+        SurroundingsError: A variable is missing or of no use, or the certificate is not trusted.
         RefusedError: Keystone refused the login.
         UnreachableError: It did not answer.
     """
@@ -27,8 +28,7 @@ def keystone_token(environment: Mapping[str, str]) -> str:
         missing.append("OS_PROJECT_NAME")
     if missing:
         raise SurroundingsError(f"Keystone needs {' and '.join(missing)} in the environment, or give --token-file.")
-    auth_url = environment["OS_AUTH_URL"].rstrip("/")
-    url = auth_url if auth_url.endswith("/v3") else f"{auth_url}/v3"
+    url = _address(environment["OS_AUTH_URL"])
     body = {
         "auth": {
             "identity": {
@@ -36,7 +36,7 @@ def keystone_token(environment: Mapping[str, str]) -> str:
                 "password": {
                     "user": {
                         "name": environment["OS_USERNAME"],
-                        "domain": {"name": environment.get("OS_USER_DOMAIN_NAME") or "Default"},
+                        "domain": _domain(environment, "USER"),
                         "password": environment["OS_PASSWORD"],
                     }
                 },
@@ -44,19 +44,38 @@ def keystone_token(environment: Mapping[str, str]) -> str:
             "scope": {
                 "project": {
                     "name": project,
-                    "domain": {"name": environment.get("OS_PROJECT_DOMAIN_NAME") or "Default"},
+                    "domain": _domain(environment, "PROJECT"),
                 }
             },
         }
     }
-    answer = send_request(
-        "POST",
-        f"{url}/auth/tokens",
-        {"Content-Type": "application/json"},
-        json.dumps(body).encode(),
-        ca_file=environment.get("OS_CACERT"),
-    )
+    answer = _ask(f"{url}/auth/tokens", body, environment.get("OS_CACERT") or None)
     return _token(answer, url, environment["OS_USERNAME"])
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise SurroundingsError(f"OS_AUTH_URL is '{text}', which is no address; it has the form https://host:5000/v3.")
+    url = text.rstrip("/")
+    return url if url.endswith("/v3") else f"{url}/v3"
+
+
+def _domain(environment: Mapping[str, str], whose: str) -> dict[str, str]:
+    by_id = environment.get(f"OS_{whose}_DOMAIN_ID")
+    return {"id": by_id} if by_id else {"name": environment.get(f"OS_{whose}_DOMAIN_NAME") or "Default"}
+
+
+def _ask(url: str, body: Mapping[str, Any], ca_file: str | None) -> HttpAnswer:
+    content = json.dumps(body).encode()
+    try:
+        return send_request("POST", url, {"Content-Type": "application/json"}, content, ca_file=ca_file)
+    except UntrustedError as error:
+        raise SurroundingsError(f"{error} Keystone's authority is what OS_CACERT names.") from None
 
 
 def _token(answer: HttpAnswer, url: str, user: str) -> str:

@@ -23,12 +23,9 @@ from client.strategy_queries import (
     ACTIVE,
     STRATEGY_FIELDS,
     TYPE,
-    ExitOnHold,
-    Timeout,
-    Watch,
     active_strategy,
-    watch_strategy,
 )
+from client.strategy_watch import ExitOnHold, Timeout, Watch, watch_strategy
 from statemachine.rollout import HoldScope, RolloutMode
 from statemachine.states import StepState
 

@@ -137,15 +137,15 @@ def test_questions_at_a_terminal(typed: Typed, shell: OperatorShell) -> None:
 
 
 def test_ctrl_c(typed: Typed, shell: OperatorShell) -> None:
-    """Ctrl-C ends a watch with 130 and says that what was sent goes on; the strategy is as before."""
+    """Ctrl-C ends a watch with 130 and says what becomes of the strategy, which is as before."""
     shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)
     process = typed("watch")
-    process.expect("initial: 0 of 1 ended; initial 1")
+    process.expect("initial: 0 of 1 ended; not-started 1")
     process.sendintr()
     code, printed = end(process)
 
     assert code == 130
-    assert "What was sent to the service goes on" in printed
+    assert "waits to be applied. Follow it again: prestager strategy watch" in printed
     assert shell.strategy("show", "-o", "json").json["state"] == "initial"
 
 
@@ -165,7 +165,7 @@ def test_tls(shell: OperatorShell, tmp_path: Path) -> None:
     assert seen == "[]\n"
     assert refused.code == 2
     assert "is not trusted" in refused.err
-    assert "give --ca-file" in refused.err
+    assert "Give --ca-file" in refused.err
 
 
 def _answered(shell: OperatorShell, *options: str) -> str:

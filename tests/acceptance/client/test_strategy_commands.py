@@ -26,6 +26,7 @@ def test_a_strategy_from_its_creation_to_its_end(shell: OperatorShell) -> None:
 
     assert (3, "failed") == (ended.code, ended.json["state"])
     assert f"Strategy {number} failed: 3 of 3 ended; complete 2, failed 1" in ended.err
+    assert "Why sites failed: prestager strategy steps --state failed" in ended.err
     failed = shell.strategy("steps", "--state", "failed", "-o", "name")
     assert (0, "broken\n") == (failed.code, failed.out)
     table = shell.strategy("steps").out.splitlines()

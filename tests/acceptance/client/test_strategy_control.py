@@ -10,6 +10,7 @@ import pytest
 from tests.support.gated_playbooks import Gate, write_gated_playbooks
 from tests.support.operator_shell import OperatorShell
 from tests.support.service_process import ServiceProcess
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_for
 
 PASSWORD = "Li69nux*\n"
@@ -99,6 +100,33 @@ def test_a_wider_pause_and_a_new_password(shell: OperatorShell, service: Service
     assert resumed.code == 0, resumed.err
     assert "The password was replaced." in resumed.err
     assert "N3w*Password" not in resumed.out + resumed.err
+
+
+def test_a_watch_over_a_broken_connection(shell: OperatorShell, service: ServiceProcess, gate: Gate) -> None:
+    """A watch says as it happens which site was cancelled in which phase, also after its connection broke off.
+
+    What it says once it does not say again.
+    """
+    apply_one_by_one(shell, service)
+    with TcpProxy(service.port) as proxy:
+        watch = shell.start("strategy", "watch", "--server", f"http://127.0.0.1:{proxy.port}", "-o", "json")
+        assert watch.stderr is not None
+        assert "applying: 0 of 3 ended; running 1, not-started 2" in watch.stderr.readline()
+        shell.step("cancel", "edge-1", "--grace", "0", "--yes")
+        said = iter(watch.stderr.readline, "")
+        assert any(line.startswith("edge-1: cancelled in prestaging-packages by test") for line in said)
+        wait_for(lambda: states(service)["edge-2"] == "prestaging-packages", story=service.tail)
+        proxy.reset()
+        shell.step("cancel", "edge-2", "--grace", "0", "--yes")
+        wait_for(lambda: states(service)["edge-2"] == "aborted", story=service.tail)
+        proxy.pass_on()
+        gate.open()
+        out, err = watch.communicate(timeout=120)
+
+    assert watch.returncode == 4, err
+    assert '"state": "aborted"' in out
+    assert "edge-2: cancelled in prestaging-packages by test" in err
+    assert "edge-1" not in err
 
 
 def test_cancel(shell: OperatorShell, service: ServiceProcess) -> None:

@@ -1,0 +1,121 @@
+"""The stream of events of one strategy: read in a thread of its own, taken up again where it broke off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Final, Self
+
+from client.api_client import ApiClient
+from client.errors import ClientError, RefusedError
+
+SNAPSHOT: Final = "snapshot"
+_DROPPED: Final = "dropped"
+_PATH: Final = "events"
+# Between two tries to connect, in seconds.
+_PAUSE_S: Final = 1.0
+# The service sends something every 15 s; a connection that is silent for longer is dead.
+_SILENCE_S: Final = 40.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventMessage:
+    """A message of the stream.
+
+    Attributes:
+        kind: `snapshot`, or the type of an event.
+
+        number: Where the stream goes on after it; empty: it has no place.
+
+        data: The snapshot, or what the event says.
+    """
+
+    kind: str
+    number: str
+    data: Any
+
+
+class StrategyEvents:
+    """Messages about one strategy, as a context; a broken connection is made anew, without a gap and a repeat.
+
+    Where the service keeps no events since the break, a snapshot comes. A service that refuses the stream is not asked
+    again; `is_connected` stays false then.
+
+    Args:
+        api: The API.
+
+        strategy: Id of the strategy.
+    """
+
+    def __init__(self, api: ApiClient, strategy: int) -> None:
+        self._api = api
+        self._strategy = strategy
+        self._messages: SimpleQueue[EventMessage] = SimpleQueue()
+        self._is_over = Event()
+        self._last = ""
+        self.is_connected = False
+
+    def __enter__(self) -> Self:
+        """Begin to listen."""
+        # The connection that it reads is of no use to anybody once the command ends.
+        Thread(target=self._listen, name="events", daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Connect no more."""
+        self._is_over.set()
+
+    def take(self, timeout_s: float) -> EventMessage | None:
+        """Return the next message, which may be waited for; None: none came in time."""
+        try:
+            return self._messages.get(timeout=max(0.0, timeout_s))
+        except Empty:
+            return None
+
+    def _listen(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                self._follow()
+            except RefusedError:
+                return
+            except ClientError:
+                # The reader's own requests meet the same fault, and say so.
+                pass
+            finally:
+                self.is_connected = False
+            self._is_over.wait(_PAUSE_S)
+
+    def _follow(self) -> None:
+        headers = {"Last-Event-ID": self._last} if self._last else {}
+        with self._api.listen(_PATH, headers=headers, silence_s=_SILENCE_S, strategy=self._strategy) as lines:
+            self.is_connected = True
+            for message in read_messages(lines):
+                if message.kind == _DROPPED:
+                    return
+                self._last = message.number or self._last
+                self._messages.put(message)
+
+
+def read_messages(lines: Iterable[bytes]) -> Iterator[EventMessage]:
+    """Yield the messages of Server-Sent Events; one that is cut off is left out. Of an event the data is its `data`."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        text = line.decode(errors="replace").rstrip("\r\n")
+        name, _, value = text.partition(":")
+        if name:
+            fields[name] = fields[name] + "\n" + value.removeprefix(" ") if name in fields else value.removeprefix(" ")
+        elif not text:
+            if "data" in fields:
+                yield _message(fields)
+            fields = {}
+
+
+def _message(fields: dict[str, str]) -> EventMessage:
+    kind = fields.get("event", "")
+    content = json.loads(fields["data"])
+    data = content if kind in {SNAPSHOT, _DROPPED} else content["data"]
+    return EventMessage(kind=kind, number=fields.get("id", ""), data=data)
