@@ -79,7 +79,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "watch": CommandPlace(
                 "client.strategy_watch:watch",
-                "Follow the strategy to its end: a line whenever a site changes its state.",
+                "Follow the strategy to its end: a line when sites change their state, and each failure with its reason.",
             ),
             "pause": CommandPlace(
                 "client.strategy_commands:pause",
