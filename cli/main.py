@@ -79,7 +79,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "watch": CommandPlace(
                 "client.strategy_watch:watch",
-                "Follow the strategy to its end: a line when sites change their state, and each failure with its reason.",
+                "Follow the strategy to its end: a line when sites change, and the reason of each failure.",
             ),
             "pause": CommandPlace(
                 "client.strategy_commands:pause",

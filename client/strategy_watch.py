@@ -45,7 +45,7 @@ def watch(
     timeout: Timeout = None,
     exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
-    """Follow the strategy to its end: a line when sites change their state, and each failure with its reason.
+    """Follow the strategy to its end: a line when sites change, and the reason of each failure.
 
     Exit codes: 0 complete, 3 sites failed, 4 aborted, 5 the time is up, 6 the API did not answer for a minute. Ctrl-C
     ends the look; the strategy goes on.
