@@ -1,4 +1,4 @@
-"""/v1.0/strategies and /v1.0/audit: what was, and who asked for it. Not of dcmanager's API."""
+"""/v1.0/strategies and /v1.0/audit: past strategies and their retry, and who asked for it. Not of dcmanager's API."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.responses import database_response, encode, encode_page
-from api.validation import not_found, path_number, read_query
+from api.send_command import send_command
+from api.validation import not_found, path_number, read_known, read_query
 from db import audit, read_queries
 from db.holds import open_holds
 from db.read_queries import Row
+from messages.commands import CommandType
 from messages.requests.queries import AuditQuery, PageQuery
+from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import HistoricStrategy
 from messages.serializers import audit_resource, past_step_resource, past_strategy_resource
 
@@ -63,13 +66,20 @@ async def show_audit(request: web.Request) -> web.Response:
     return await database_response(request, read)
 
 
+async def retry(request: web.Request) -> web.Response:
+    """Ask for a new strategy for sites of an earlier one."""
+    strategy_id = path_number(request, "ref", not_found("Strategy not found"))
+    body = await read_known(request, StrategyRetryBody)
+    return await send_command(request, CommandType.STRATEGY_RETRY, subject=str(strategy_id), data=body)
+
+
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
     states, counts = read_queries.step_counts(connection, ids), read_queries.step_progress(connection, ids)
-    held = open_holds(connection, ids)
+    held, retries = open_holds(connection, ids), read_queries.retries_of(connection, ids)
     return [
         past_strategy_resource(
-            row,
+            {**row, "retried_by": retries.get(row["id"], [])},
             states.get(row["id"], {}),
             [one for one in counts if one["strategy_id"] == row["id"]],
             read_queries.blocking_sites(connection, row),

@@ -62,6 +62,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _HISTORY, history.show_strategies, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
+    (hdrs.METH_POST, f"{_HISTORY}/{{ref}}/retry", history.retry, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
     (hdrs.METH_GET, f"{_VERSION}/workers", health.show_workers, READ),
     (hdrs.METH_GET, _GROUPS, groups.show_all, READ),

@@ -107,6 +107,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "client.strategy_queries:steps",
                 "List the sites of the active strategy: stage, state, and why one failed or was skipped.",
             ),
+            "retry": CommandPlace(
+                "client.strategy_retry:retry",
+                "Create a strategy for sites of an earlier one that has ended; its options are those of the earlier one.",
+            ),
             "history": CommandPlace(
                 "client.strategy_queries:history",
                 "List past and present strategies, newest first, with how their sites ended.",

@@ -49,6 +49,7 @@ def hold_sentence(hold: Record) -> str:
 STRATEGY_FIELDS: Final = (
     ShownField(key="id", title="strategy"),
     ShownField(key="state", title="state"),
+    ShownField(key="retry-of", title="retries strategy"),
     ShownField(key="holds", title="held by", text=_holds_text),
     ShownField(key="extra-args.prestage-software-version", title="release"),
     ShownField(key="progress", title="sites", text=counts_text),

@@ -131,6 +131,15 @@ def past_strategy(connection: Connection, strategy_id: int) -> Row | None:
     return cast("Row | None", connection.execute(query).mappings().first())
 
 
+def retries_of(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return for each strategy that was retried the ids of the strategies that retry it, in their order."""
+    found: dict[int, list[int]] = defaultdict(list)
+    query = select(strategies.c.retry_of, strategies.c.id).where(strategies.c.retry_of.in_(strategy_ids))
+    for row in connection.execute(query.order_by(strategies.c.id)):
+        found[row.retry_of].append(row.id)
+    return found
+
+
 def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """Return for each strategy how many of its steps are in each state."""
     found: dict[int, dict[str, int]] = defaultdict(dict)

@@ -23,6 +23,7 @@ from messages.requests.strategy_control import (
     StepHoldRequest,
     StrategyUpdate,
 )
+from messages.requests.strategy_retry import StrategyRetry
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
 from messages.schemas import CancelledStep, CreatedStrategy, ResumedStrategy, Step, Strategy
@@ -36,6 +37,8 @@ class NoRequest(Request):
 class SubjectKind(StrEnum):
     """Kind of the resource that a command's subject names."""
 
+    # By its id.
+    STRATEGY = "strategy"
     # By the name of its subcloud.
     STEP = "step"
     SUBCLOUD = "subcloud"
@@ -153,6 +156,16 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         answer=Strategy,
         on_failure="Unable to update strategy",
         summary="Change width, budget or time limits of the strategy.",
+    ),
+    CommandType.STRATEGY_RETRY: CommandSpec(
+        handler="retry_strategy",
+        request=StrategyRetry,
+        subject=SubjectKind.STRATEGY,
+        sealed=SealedContent.PASSWORD,
+        answer=CreatedStrategy,
+        starts_work=True,
+        on_failure="Unable to retry strategy",
+        summary="Create a strategy for sites of an earlier one.",
     ),
     CommandType.STEP_HOLD: CommandSpec(
         handler="hold_step",

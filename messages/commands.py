@@ -32,6 +32,7 @@ class CommandType(StrEnum):
     STRATEGY_RESUME = "strategy.resume"
     STRATEGY_CANCEL = "strategy.cancel"
     STRATEGY_UPDATE = "strategy.update"
+    STRATEGY_RETRY = "strategy.retry"
     STEP_HOLD = "step.hold"
     STEP_FIRST = "step.first"
     STEP_CANCEL = "step.cancel"

@@ -59,6 +59,7 @@ class StrategyCreated(TypedDict):
     """A strategy was created."""
 
     steps: Annotated[int, Field(ge=0, description="How many steps it has.")]
+    retry_of: NotRequired[Annotated[int, Field(description="Id of the strategy that it retries.")]]
 
 
 Problem = Annotated[

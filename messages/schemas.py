@@ -90,6 +90,7 @@ Strategy = TypedDict(
         "commands": Annotated[
             list[str], Field(description="Commands that its state allows now, without the prefix `strategy.`.")
         ],
+        "retry-of": Annotated[int | None, Field(description="Id of the strategy whose sites it retries.")],
     },
 )
 
@@ -147,6 +148,7 @@ _Past = TypedDict(
     "_Past",
     {
         "requested-by": Annotated[str, Field(description="Name of the caller who created it.")],
+        "retried-by": Annotated[list[int], Field(description="Ids of the strategies that retry it.")],
         "steps": Annotated[dict[str, int], Field(description="How many of its steps are in each state.")],
         "started-at": Annotated[Moment | None, Field(description="When the first of its steps began.")],
         "finished-at": Moment | None,

@@ -25,7 +25,7 @@ from messages.webhook_schemas import Delivery, Webhook
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
 from statemachine.rollout import StepOutcome, StepProgress
-from statemachine.states import StrategyState
+from statemachine.states import ENDED_STRATEGIES, StrategyState
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
 # (contract 2.5). The client prints them untouched.
@@ -80,7 +80,10 @@ def strategy_resource(
         "excluded-subclouds": row["excluded"],
         "rollout": row["rollout"],
         "holds": shown,
-        "commands": legal_commands(state or row["state"], is_held=bool(shown)),
+        "commands": ["retry"]
+        if row["deleted_at"] is not None
+        else legal_commands(state or row["state"], is_held=bool(shown)),
+        "retry-of": row["retry_of"],
     }
 
 
@@ -102,6 +105,8 @@ def legal_commands(state: str, *, is_held: bool) -> list[str]:
     commands = {verb for verb in ("abort", "apply", "delete") if _can_fire(state, verb)}
     if state in (StrategyState.INITIAL, StrategyState.APPLYING):
         commands.add("update")
+    if state in ENDED_STRATEGIES:
+        commands.add("retry")
     if state == StrategyState.APPLYING:
         commands |= {"pause", "cancel", *(["resume"] if is_held else [])}
     if state in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
@@ -162,7 +167,7 @@ def past_strategy_resource(
     """Return a strategy of any time.
 
     Args:
-        row: The strategy.
+        row: The strategy, with `retried_by`, the ids of those that retry it.
 
         states: How many of its steps are in each state.
 
@@ -177,6 +182,7 @@ def past_strategy_resource(
     return {
         **counted_strategy_resource(row, progress_resource(counted, blocked_by), holds),
         "requested-by": row["requested_by"],
+        "retried-by": row["retried_by"],
         "steps": dict(sorted(states.items())),
         "started-at": moment(first_start, "read"),
         "finished-at": moment(row["finished_at"], "read"),

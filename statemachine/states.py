@@ -135,6 +135,8 @@ class Availability(StrEnum):
 
 
 TERMINAL_STEPS: Final = frozenset({StepState.COMPLETE, StepState.FAILED, StepState.ABORTED})
+# States of a strategy that has ended.
+ENDED_STRATEGIES: Final = frozenset({StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED})
 # States of a strategy that is being worked on.
 MOVING_STRATEGIES: Final = frozenset({StrategyState.APPLYING, StrategyState.ABORT_REQUESTED, StrategyState.ABORTING})
 

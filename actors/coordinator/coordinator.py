@@ -23,6 +23,7 @@ from actors.coordinator import (
     step_control,
     strategies,
     strategy_control,
+    strategy_retry,
     subclouds,
     webhooks,
 )
@@ -54,7 +55,9 @@ _log = structlog.get_logger(__name__)
 Handler = Callable[[CommandContext, Command], Any]
 
 # Modules whose functions handle commands.
-_MODULES: Final = (groups, prestage_subcloud, step_control, strategies, strategy_control, subclouds, webhooks)
+_MODULES: Final = (
+    *(groups, prestage_subcloud, step_control, strategies, strategy_control, strategy_retry, subclouds, webhooks),
+)
 _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     kind: next(getattr(module, spec.handler) for module in _MODULES if hasattr(module, spec.handler))
     for kind, spec in COMMAND_SPECS.items()

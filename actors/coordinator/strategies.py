@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, insert, select, update
@@ -54,13 +55,39 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     Raises:
         CommandRefusedError: 400 or 422 with the contract's text for the first error in its order; nothing was changed.
     """
+    return new_strategy(context, command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetriedSites:
+    """The sites that a retry may have, as the earlier strategy had them."""
+
+    # The strategy that is retried.
+    strategy_id: int
+    subcloud_ids: frozenset[int]
+    # Name and reason of those whose subclouds were removed.
+    gone: Sequence[dict[str, str]]
+    # Whether a phase is passed that an earlier run has proved.
+    is_resumed: bool
+
+    def among(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield those of the rows of subclouds that are retried."""
+        return (row for row in rows if row["id"] in self.subcloud_ids)
+
+
+def new_strategy(context: CommandContext, command: Command, *, retried: RetriedSites | None = None) -> CreatedStrategy:
+    """Create the strategy that a command asks for; `retried` are the only sites that it may have.
+
+    Raises:
+        CommandRefusedError: As `create_strategy` does.
+    """
     request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
     group = _find_group(context, request.group)
     require_password(command, missing="subcloud sysadmin_password required")
     release = read_release(command.data, context.rules.release)
     note = require_release(context, release, for_sw_deploy=request.for_sw_deploy)
     _refuse_second_strategy(context, request)
-    chosen, excluded = _choose(context, request, group, release)
+    chosen, excluded = _choose(context, request, group, release, retried)
     playbooks = require_playbooks(context, _CANNOT.format(kind=request.type, reason=""))
     options, excluding = counted_options(request, group, context.rules.rollout)
     if excluding is not None:
@@ -68,13 +95,17 @@ def create_strategy(context: CommandContext, command: Command) -> CreatedStrateg
     given = {
         "release": release,
         "requested_by": command.requested_by,
+        "retry_of": None if retried is None else retried.strategy_id,
         **rollout_columns(options, len(chosen), stop_on_failure=request.stop_on_failure),
     }
     strategy = _insert_strategy(context, request, group, excluded, given)
     _insert_steps(context, request, chosen, strategy)
     seal(context, command, strategy_id=strategy["id"])
+    created = StrategyCreated(steps=len(chosen))
+    if retried is not None:
+        created["retry_of"] = retried.strategy_id
     event = event_name("strategy", strategy["type"], StrategyState.INITIAL)
-    context.work.emit(event, f"strategy/{strategy['id']}", StrategyCreated(steps=len(chosen)))
+    context.work.emit(event, f"strategy/{strategy['id']}", created)
     notes = joined_notes(note, playbooks, *idle_queues(context), unused_note(StrategyCommand, command.data))
     return {**strategy_resource(strategy, "message"), "info_message": notes}
 
@@ -99,7 +130,11 @@ def _refuse_second_strategy(context: CommandContext, request: StrategyRequest) -
 
 
 def _choose(
-    context: CommandContext, request: StrategyRequest, group: RowMapping | None, release: str
+    context: CommandContext,
+    request: StrategyRequest,
+    group: RowMapping | None,
+    release: str,
+    retried: RetriedSites | None,
 ) -> tuple[Sequence[Mapping[str, Any]], list[dict[str, str]]]:
     """Return the eligible subclouds, and the others with their reasons."""
     single = None
@@ -114,12 +149,13 @@ def _choose(
         ineligibility = _check_release(request, single, release)
         if ineligibility is not None:
             raise _cannot(request, ineligibility.text)
-    eligible, excluded = [], []
-    for row in candidates(
+    eligible, excluded = [], [] if retried is None else list(retried.gone)
+    found = candidates(
         context.connection,
         group_id=group["id"] if group is not None else None,
         subcloud_id=single["id"] if single is not None else None,
-    ):
+    )
+    for row in found if retried is None else retried.among(found):
         ineligibility = (
             check_status(site_status(row))
             or check_operation(row["name"], operations.get(row["name"]))
@@ -228,11 +264,18 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     """
     strategy = find_strategy(context, command, "delete")
     fire(strategy, "delete")
+    make_history(context, strategy, by=command.requested_by)
+    answer = {**strategy, "updated_at": context.at}
+    return strategy_resource(answer, "message", state=StrategyState.DELETING)
+
+
+def make_history(context: CommandContext, strategy: RowMapping, *, by: str) -> None:
+    """Make a strategy history that does not move; `by` is the caller. Its open steps are no longer to be done."""
     # History keeps the state that the strategy came to; `deleting` lives in the answer only.
     context.connection.execute(
         update(strategies).where(strategies.c.id == strategy["id"]).values(deleted_at=context.at, updated_at=context.at)
     )
-    end_holds(context.work, holds.c.strategy_id == strategy["id"], by=command.requested_by)
+    end_holds(context.work, holds.c.strategy_id == strategy["id"], by=by)
     # Steps that a failure kept from starting stay `initial` in history, and are no longer to be done.
     context.connection.execute(
         update(steps)
@@ -241,8 +284,6 @@ def delete_strategy(context: CommandContext, command: Command) -> Strategy:
     )
     context.connection.execute(delete(secrets).where(secrets.c.strategy_id == strategy["id"]))
     _emit(context, strategy, "deleted")
-    answer = {**strategy, "updated_at": context.at}
-    return strategy_resource(answer, "message", state=StrategyState.DELETING)
 
 
 def _move(context: CommandContext, command: Command, verb: str) -> Strategy:

@@ -27,6 +27,7 @@ from apidocs.openapi.operation import (
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.strategy import StrategyBody
 from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
+from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import CancelledStep, CountedStrategy, CreatedStrategy, HistoricStrategy, Step, Strategy
 
 _TAG: Final = "Strategy"
@@ -244,6 +245,35 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         ref=_STRATEGY,
         response=Response(description="The strategy.", type=HistoricStrategy),
         errors=_NO_STRATEGY,
+    ),
+    history.retry: Operation(
+        id="retry-strategy",
+        tag=_HISTORY,
+        is_command=True,
+        ref=_STRATEGY,
+        body=Body(
+            model=StrategyRetryBody,
+            examples={
+                "the sites that did not succeed": {"sysadmin_password": _PASSWORD},
+                "two sites, from the beginning, at once": {
+                    "clouds": ["edge-12", "edge-17"],
+                    "from": "start",
+                    "apply": True,
+                    "sysadmin_password": _PASSWORD,
+                },
+            },
+        ),
+        response=Response(
+            description="The new strategy; `excluded-subclouds` tells who is left out.", type=CreatedStrategy
+        ),
+        errors={
+            400: "The first field that is wrong, in the order of the fields.",
+            404: "There is no such strategy.",
+            409: "An earlier retry of it has started.",
+            422: "The strategy has not ended, another one is active, no site is left, or as for a new strategy.",
+        },
+        notes="What is not given is as it was in the earlier strategy, but for `rollout.stages`. An ended strategy that"
+        " is still the active one becomes history, and so does an earlier retry in which no site has started.",
     ),
     history.show_steps: Operation(
         id="list-past-steps",

@@ -183,7 +183,7 @@ class TestRefusal:
         take(installation, run_of(installation, "b"))
         installation.verb("abort")
         assert "its strategy is aborting" in retry(installation, "a").detail
-        fail(installation, "b")
+        end(installation, run_of(installation, "b"), RunOutcome.FAILED)
 
         refused = retry(installation, "a")
 

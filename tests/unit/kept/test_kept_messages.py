@@ -70,6 +70,7 @@ COMMANDS = [
     "strategy.resume",
     "strategy.cancel",
     "strategy.update",
+    "strategy.retry",
     "step.hold",
     "step.first",
     "step.cancel",

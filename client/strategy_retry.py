@@ -1,0 +1,89 @@
+"""`prestager strategy retry`: a new strategy for the sites of an earlier one that did not succeed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client.client_command import Invocation, client_command
+from client.errors import SurroundingsError
+from client.output import print_record, say
+from client.prompts import read_password
+from client.strategy_queries import (
+    HISTORY,
+    STRATEGY_FIELDS,
+    ExitOnHold,
+    Timeout,
+    Watch,
+    active_strategy,
+    watch_strategy,
+)
+
+
+class ResumePoint(StrEnum):
+    """Phase at which the sites of a retry begin."""
+
+    FAILED_PHASE = "failed-phase"
+    START = "start"
+
+
+@client_command
+def retry(  # noqa: PLR0913, PLR0917 - options of the shell
+    invocation: Invocation,
+    strategy: Annotated[
+        int | None, typer.Argument(metavar="ID", help="The strategy to retry; without it the active one.")
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sites that are failed, aborted, cancelled or not-started (all of these by default), skipped or"
+            " excluded; may be repeated."
+        ),
+    ] = None,
+    subcloud: Annotated[
+        list[str] | None, typer.Option(help="Only this one of them: name or id; may be repeated.")
+    ] = None,
+    resume_from: Annotated[
+        ResumePoint,
+        typer.Option(
+            "--from", help="failed-phase: sites pass what an earlier run has proved to be staged; start: none does."
+        ),
+    ] = ResumePoint.FAILED_PHASE,
+    max_parallel: Annotated[
+        int | None, typer.Option(min=1, help="Most sites at once; otherwise as in the earlier strategy.")
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password of the sites; - is standard input.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Start it at once.")] = False,  # noqa: FBT002 - an option of the shell
+    watch: Watch = False,  # noqa: FBT002 - an option of the shell
+    timeout: Timeout = None,
+    exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Create a strategy for sites of an earlier one that has ended; its options are those of the earlier one.
+
+    The earlier strategy becomes history. The password of the sites is asked for again, for it was wiped.
+    """
+    if watch and not apply:
+        raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
+    earlier = active_strategy(invocation.api)["id"] if strategy is None else strategy
+    body: dict[str, Any] = {
+        "states": state or None,
+        "clouds": subcloud or None,
+        "from": str(resume_from),
+        "max-parallel-subclouds": max_parallel,
+        "apply": apply,
+        "sysadmin_password": read_password(password_file),
+    }
+    given = {name: value for name, value in body.items() if value is not None}
+    created = invocation.api.change("POST", HISTORY, str(earlier), "retry", body=given)
+    if created.get("info_message"):
+        say(created["info_message"])
+    say(f"Strategy {created['id']} retries strategy {earlier}.{'' if apply else ' Start it: prestager strategy apply'}")
+    if watch:
+        watch_strategy(invocation, created["id"], timeout_s=timeout, exit_on_hold=exit_on_hold)
+    else:
+        print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")

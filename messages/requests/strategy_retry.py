@@ -1,0 +1,64 @@
+"""A retry of a strategy, as a request over HTTP and AMQP alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal, get_args
+
+from pydantic import Field, StrictBool, StrictInt
+
+from messages.limits import TEXT_LENGTH
+from messages.requests.base import AcceptedAs, ErrorMessage
+from messages.requests.strategy import PasswordRequest, ReleaseRequest, StrategyRequest
+
+# Most sites that a request may name.
+MOST_NAMES: Final = 5000
+_STATES = Literal["failed", "aborted", "cancelled", "not-started", "skipped", "excluded"]
+RETRIED_STATES: Final = tuple(str(one) for one in get_args(_STATES))
+DEFAULT_STATES: Final = ("failed", "aborted", "cancelled", "not-started")
+
+_Name = Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH)]
+
+
+class StrategyRetry(ReleaseRequest, StrategyRequest):
+    """A new strategy for sites of an earlier one; what is not given is as it was there, but for `rollout.stages`."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    type: Annotated[Literal["prestage"], ErrorMessage("type invalid")] = Field(
+        "prestage", description="The strategy's type."
+    )
+    states: Annotated[
+        Annotated[list[_STATES], Field(min_length=1, max_length=len(RETRIED_STATES))],
+        ErrorMessage(f"{{key}} must be a list of {', '.join(RETRIED_STATES)}"),
+    ] = Field(
+        list(DEFAULT_STATES),
+        description="How the sites ended that are retried; `not-started`: the strategy ended before they began,"
+        " `excluded`: it left them out.",
+    )
+    clouds: Annotated[
+        tuple[str, ...] | None,
+        AcceptedAs(
+            Annotated[list[_Name | StrictInt], Field(min_length=1, max_length=MOST_NAMES)] | None,
+            lambda value: None if value is None else tuple(str(one) for one in value),
+        ),
+        ErrorMessage(f"{{key}} must be a list of 1 to {MOST_NAMES} names or ids of subclouds"),
+    ] = Field(None, description="Only these of them: names or ids of subclouds.")
+    resume_from: Annotated[
+        Literal["failed-phase", "start"], ErrorMessage("{key} must be failed-phase or start, got {value}")
+    ] = Field(
+        "failed-phase",
+        alias="from",
+        description="`failed-phase`: a site passes the packages where an earlier run has proved them; `start`: no site"
+        " does.",
+    )
+    apply: Annotated[StrictBool, ErrorMessage("{key} must be true or false, got {value}")] = Field(
+        False, description="Start it at once."
+    )
+
+
+# Fields of a retry that are none of a new strategy.
+OWN_FIELDS: Final = frozenset({"states", "clouds", "from", "apply"})
+
+
+class StrategyRetryBody(PasswordRequest, StrategyRetry):
+    """A retry of a strategy, as it is sent."""
