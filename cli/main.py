@@ -109,7 +109,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "retry": CommandPlace(
                 "client.strategy_retry:retry",
-                "Create a strategy for sites of an earlier one that has ended; its options are those of the earlier one.",
+                "Create a strategy for sites of an earlier one that has ended, with the options of that.",
             ),
             "history": CommandPlace(
                 "client.strategy_queries:history",

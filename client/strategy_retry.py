@@ -63,7 +63,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
     timeout: Timeout = None,
     exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
-    """Create a strategy for sites of an earlier one that has ended; its options are those of the earlier one.
+    """Create a strategy for sites of an earlier one that has ended, with the options of that.
 
     The earlier strategy becomes history. The password of the sites is asked for again, for it was wiped.
     """

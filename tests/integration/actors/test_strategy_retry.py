@@ -130,9 +130,7 @@ class TestInheritance:
     def test_as_before(self, installation: Installation) -> None:
         """Release, force, apply type, width, reason and rollout are those of the earlier strategy."""
         rollout = {"mode": "window", "max-failures": 7}
-        # A software deploy is for sites that run the release.
-        installation.add_site("a", software_version="23.09")
-        ended(installation, {"a": FAILED}, rollout=rollout, force="true", release="23.09", for_sw_deploy="true")
+        ended(installation, {"a": FAILED}, rollout=rollout, force="true", release="25.09", for_sw_deploy="true")
 
         answer = retry(installation)
 
@@ -143,8 +141,13 @@ class TestInheritance:
 
     def test_overrides(self, installation: Installation) -> None:
         """Each option of a new strategy may be given, those of the rollout key by key."""
-        installation.add_site("a", software_version="23.09")
-        ended(installation, {"a": FAILED}, rollout={"mode": "window", "max-failures": 7}, for_sw_deploy="true")
+        ended(
+            installation,
+            {"a": FAILED},
+            rollout={"mode": "window", "max-failures": 7},
+            release="25.09",
+            for_sw_deploy="true",
+        )
         changes = {"rollout": {"max-failures": 1}, "max-parallel-subclouds": 3, "for_install": "true"}
 
         assert 200 == retry(installation, **changes).status

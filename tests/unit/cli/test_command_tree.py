@@ -61,8 +61,9 @@ prestager strategy create --group= --subcloud= --release= --serial --max-paralle
 prestager strategy delete --yes{options}
 prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}
-prestager strategy retry <strategy> --state= --subcloud= --from= --max-parallel= --password-file= --apply --watch --timeout= --exit-on-hold{options}
 prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
+prestager strategy retry <strategy> --state=* --subcloud=* --from= --max-parallel= --password-file= --apply \
+--watch --timeout= --exit-on-hold{options}
 prestager strategy set --max-parallel= --max-failures= --on-budget= --on-prepare-failure= --ramp-start= \
 --time-limit=*{options}
 prestager strategy show <strategy>{options}
