@@ -12,15 +12,8 @@ from client.client_command import Invocation, client_command
 from client.errors import SurroundingsError
 from client.output import print_record, say
 from client.prompts import read_password
-from client.strategy_queries import (
-    HISTORY,
-    STRATEGY_FIELDS,
-    ExitOnHold,
-    Timeout,
-    Watch,
-    active_strategy,
-    watch_strategy,
-)
+from client.strategy_queries import HISTORY, STRATEGY_FIELDS, active_strategy
+from client.strategy_watch import ExitOnHold, Timeout, Watch, watch_strategy
 
 
 class ResumePoint(StrEnum):
