@@ -13,7 +13,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 from rich.console import Console
@@ -161,29 +161,30 @@ def _growth() -> Iterable[Goal]:
         )
 
 
-def _schedule() -> Iterable[Goal]:
+def _schedule(kind: str) -> Iterable[Goal]:
     """P9: playbooks of random length, in stages and in a sliding window, against the ideal schedules of the draws."""
     for sites, width in ((200, 20), (1000, 50)):
         for variation in VARIATIONS:
-            yield from _schedule_goals(sites, width, variation)
+            yield from _schedule_goals(kind, sites, width, variation)
 
 
-def _schedule_goals(sites: int, width: int, variation: float) -> Iterable[Goal]:
+def _schedule_goals(kind: str, sites: int, width: int, variation: float) -> Iterable[Goal]:
     drawn = draw_durations(sites, mean_s=MEAN_S, variation=variation, seed=SEED)
     durations = {site_name(place): {PACKAGES: one / 2, IMAGES: one / 2} for place, one in enumerate(drawn)}
     window = {"mode": "window"}
     # The order of the longest first is that of the two strategies before.
-    kinds = (
+    ways = (
         ("stages", {}, barrier_s(drawn, width)),
         ("sliding window", window, sliding_window_s(drawn, width)),
         ("longest first, against the lower bound", window | {"order": "longest-first"}, lower_bound_s(drawn, width)),
     )
-    with measured_installation(DISTRIBUTED, durations) as installation:
+    with measured_installation(kind, durations) as installation:
         installation.add_sites(sites)
-        for kind, rollout, ideal_s in kinds:
+        for way, rollout, ideal_s in ways:
             cost = installation.run_strategy(width, **({"rollout": rollout} if rollout else {}))
-            _console.print(f"       {kind}: {cost.wall_s:.1f} s, ideal {ideal_s:.1f} s")
-            name = f"{kind}, {sites:,} sites, {width} at once, variation {variation:g}, {DISTRIBUTED}"
+            cpu_share = sum(cost.cpu_s.values()) / cost.wall_s
+            _console.print(f"       {way}: {cost.wall_s:.1f} s, ideal {ideal_s:.1f} s; {cpu_share:.0%} of a core")
+            name = f"{way}, {sites:,} sites, {width} at once, variation {variation:g}, {kind}"
             yield Goal(name=name, measured=cost.wall_s / ideal_s, limit=1.1, unit="x")
     ratio = longest_first_s(drawn, width) / lower_bound_s(drawn, width)
     _console.print(f"       without orchestration, longest first, against the lower bound: {ratio:.2f}")
@@ -194,7 +195,8 @@ MEASUREMENTS: Final[Mapping[str, Callable[[], Iterable[Goal]]]] = {
     "p3": _no_op_wall,
     "p4": _cpu,
     "p5": _growth,
-    "p9": _schedule,
+    "p9": partial(_schedule, EMBEDDED),
+    "p9-distributed": partial(_schedule, DISTRIBUTED),
 }
 
 

@@ -149,6 +149,11 @@ class FaultInstallation:
         variables = {**READY, "ansible_connection": "local", "journal_dir": str(self.journal)}
         import_sites(self.database, {f"site{place}": variables for place in range(count)})
 
+    def add_broken_site(self) -> None:
+        """Add a site, `broken`, whose playbooks fail."""
+        nowhere = {**READY, "ansible_connection": "local", "journal_dir": "/proc/nowhere"}
+        import_sites(self.database, {"broken": nowhere})
+
     def apply_strategy(self, width: int, **options: Any) -> None:
         """Create and apply a strategy over all sites, `width` at a time; one that has ended makes room.
 
