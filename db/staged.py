@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Row, RowMapping, String, case, exists, func, select, update
+from sqlalchemy import BigInteger, Row, RowMapping, String, Update, bindparam, case, exists, func, select, update
 
 from db.json_table import given_rows
-from db.schema import runs, steps, subclouds
+from db.schema import is_among, runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
 from messages.event_types import SubcloudUpdated
 from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
@@ -27,9 +27,16 @@ _COLUMNS = (
     subclouds.c.prestage_versions,
     subclouds.c.prestage_from_version,
 )
-
-
-_SHOWN: Final = given_rows("shown", step_id=BigInteger, text=String)
+_AT: Final = bindparam("at_moment", type_=subclouds.c.updated_at.type)
+_WANTED: Final = select(*_COLUMNS).where(is_among(subclouds.c.id, "wanted_subclouds")).order_by(subclouds.c.id)
+_END_STAGED: Final = (
+    update(subclouds)
+    .where(is_among(subclouds.c.id, "over"))
+    .values(
+        **{**NOTHING_STAGED, "prestage_status": func.nullif(subclouds.c.prestage_status, PrestageStatus.COMPLETE)},
+        updated_at=_AT,
+    )
+)
 # The staged versions that the playbooks of a step reported last.
 _REPORTED = runs.c.facts[PRESTAGE_VERSIONS].as_string()
 _REPORTED_VERSIONS: Final = (
@@ -58,24 +65,45 @@ BEGINS_PRESTAGE: Final[Mapping[str, Any]] = {
         else_=subclouds.c.prestage_status,
     ),
 }
+_SHOWN: Final = given_rows("shown", subcloud_id=BigInteger, step_id=BigInteger, details=String)
+
+
+def _show(**values: Any) -> Update:
+    """Return the statement that changes the subclouds of `_SHOWN`; it is built once, whatever their number."""
+    return update(subclouds).where(subclouds.c.id == _SHOWN.c.subcloud_id).values(updated_at=_AT, **values)
+
+
 # Content may be half there once packages or images had begun; before that the site is as it was.
 _HAS_CONTENT: Final = (
     exists()
     .where(
-        runs.c.step_id == steps.c.id,
-        runs.c.phase.in_((StepState.PACKAGES, StepState.IMAGES)),
+        runs.c.step_id == _SHOWN.c.step_id,
+        runs.c.phase.in_([StepState.PACKAGES, StepState.IMAGES]),
         runs.c.started_at.is_not(None),
     )
-    .correlate(steps)
+    .correlate(_SHOWN)
 )
 _EARLIER: Final = subclouds.c.earlier_prestage_status
-_CANCELLED: Final = case(
-    (_HAS_CONTENT, PrestageStatus.FAILED),
-    (subclouds.c.prestage_status != PrestageStatus.PRESTAGING, subclouds.c.prestage_status),
-    # What was staged may have ended meanwhile.
-    (subclouds.c.prestage_versions.is_(None), func.nullif(_EARLIER, PrestageStatus.COMPLETE)),
-    else_=_EARLIER,
+_SHOW_SKIPPED: Final = _show(prestage_status=func.nullif(subclouds.c.prestage_status, PrestageStatus.PRESTAGING))
+_SHOW_BEGUN: Final = _show(**BEGINS_PRESTAGE)
+_SHOW_CANCELLED: Final = _show(
+    prestage_status=case(
+        (_HAS_CONTENT, PrestageStatus.FAILED),
+        (subclouds.c.prestage_status != PrestageStatus.PRESTAGING, subclouds.c.prestage_status),
+        # What was staged may have ended meanwhile.
+        (subclouds.c.prestage_versions.is_(None), func.nullif(_EARLIER, PrestageStatus.COMPLETE)),
+        else_=_EARLIER,
+    )
 )
+_SHOW_DONE: Final = _show(
+    prestage_status=PrestageStatus.COMPLETE,
+    error_description=NO_ERRORS,
+    prestage_versions=_VERSIONS,
+    prestage_from_version=steps.c.from_version,
+).where(steps.c.id == _SHOWN.c.step_id)
+_SHOW_FAILED: Final = _show(prestage_status=PrestageStatus.FAILED, error_description=_SHOWN.c.details)
+_SHOW_REMOVED: Final = _show(error_description=NO_ERRORS)
+_SHOW_NOT_REMOVED: Final = _show(error_description=_SHOWN.c.details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +129,10 @@ class MovedStep:
         """Whether the site begins to change with this move."""
         return self.type.work_state in self.move.path
 
+    def ends_as(self, state: StepState) -> bool:
+        """Return whether the step comes to `state` with this move."""
+        return self.move.path[-1] == state
+
 
 def show_moves(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
     """Write on the subclouds what the moves of their steps change of the staged release that they show."""
@@ -124,65 +156,44 @@ def _end_outlived_by(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
 
 def _show_removals(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
     """End the staged release of a subcloud when its removal begins: from then on it may be incomplete."""
-    begun = {one.step.subcloud_id: one.step.release for one in moved if one.begins_work}
+    begun = {
+        one.step.subcloud_id: one.step.release for one in moved if one.begins_work and one.step.subcloud_id is not None
+    }
     end_staged(
         work,
         begun.keys(),
         # Also below the failure of a later prestage, which keeps the versions that were complete before it.
         lambda row: names_release(row["prestage_versions"] or "", begun[row["id"]]),
     )
-    moves = [one.move for one in moved]
-    failed = [move for move in moves if move.path[-1] == StepState.FAILED]
-    _set_status(work, [move.step_id for move in failed], texts=[move.details for move in failed])
-    done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE]
-    _set_status(work, done, error_description=NO_ERRORS)
+    _change(work, _SHOW_NOT_REMOVED, [one for one in moved if one.ends_as(StepState.FAILED)])
+    _change(work, _SHOW_REMOVED, [one for one in moved if one.ends_as(StepState.COMPLETE)])
 
 
 def _show_prestages(work: UnitOfWork, moved: Sequence[MovedStep]) -> None:
     """Show the state of a prestage on its subcloud; a skipped one leaves the subcloud as it was (contract 8.7)."""
-    moves = [one.move for one in moved]
-    begun = [one.move.step_id for one in moved if one.begins_work]
-    done = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and not move.details]
-    failed = [move for move in moves if move.path[-1] == StepState.FAILED]
+    complete = [one for one in moved if one.ends_as(StepState.COMPLETE)]
     # Accepted at once as prestaging, and skipped after all.
-    skipped = [move.step_id for move in moves if move.path[-1] == StepState.COMPLETE and move.details]
-    _set_status(work, skipped, prestage_status=func.nullif(subclouds.c.prestage_status, PrestageStatus.PRESTAGING))
-    _set_status(work, begun, **BEGINS_PRESTAGE)
-    cancelled = [move.step_id for move in moves if move.path[-1] == StepState.ABORTED]
-    _set_status(work, cancelled, prestage_status=_CANCELLED)
-    _set_status(
-        work,
-        done,
-        prestage_status=PrestageStatus.COMPLETE,
-        error_description=NO_ERRORS,
-        prestage_versions=_VERSIONS,
-        prestage_from_version=steps.c.from_version,
-    )
-    _set_status(
-        work,
-        [move.step_id for move in failed],
-        texts=[move.details for move in failed],
-        prestage_status=PrestageStatus.FAILED,
-    )
+    _change(work, _SHOW_SKIPPED, [one for one in complete if one.move.details])
+    _change(work, _SHOW_BEGUN, [one for one in moved if one.begins_work])
+    _change(work, _SHOW_CANCELLED, [one for one in moved if one.ends_as(StepState.ABORTED)])
+    _change(work, _SHOW_DONE, [one for one in complete if not one.move.details])
+    _change(work, _SHOW_FAILED, [one for one in moved if one.ends_as(StepState.FAILED)])
 
 
-def _set_status(work: UnitOfWork, step_ids: Sequence[int], texts: Sequence[str] | None = None, **values: Any) -> None:
-    """Change the subclouds of steps; values may speak of the columns of subcloud and step."""
-    if not step_ids:
-        return
-    if texts is not None:
-        values["error_description"] = _SHOWN.c.text
-    work.connection.execute(
-        update(subclouds)
-        .where(subclouds.c.id == steps.c.subcloud_id, steps.c.id == _SHOWN.c.step_id)
-        .values(updated_at=work.at, **values),
-        {
-            "shown": [
-                {"step_id": one, "text": text}
-                for one, text in zip(step_ids, texts or [""] * len(step_ids), strict=True)
-            ]
-        },
-    )
+def _change(work: UnitOfWork, statement: Update, moved: Sequence[MovedStep]) -> None:
+    """Change the subclouds of steps in one statement; of several steps of a subcloud the last one counts."""
+    shown = {
+        one.step.subcloud_id: {
+            "subcloud_id": one.step.subcloud_id,
+            "step_id": one.move.step_id,
+            "details": one.move.details,
+        }
+        for one in moved
+        # A step outlives its subcloud.
+        if one.step.subcloud_id is not None
+    }
+    if shown:
+        work.connection.execute(statement, {"shown": [*shown.values()], "at_moment": work.at})
 
 
 def end_outlived(work: UnitOfWork, versions: Mapping[int, str]) -> None:
@@ -212,14 +223,11 @@ def end_staged(
     """End the staged release of the subclouds whose rows `is_over` picks; a failed prestage stays shown."""
     if not subcloud_ids:
         return
-    query = select(*_COLUMNS).where(subclouds.c.id.in_(subcloud_ids)).order_by(subclouds.c.id)
-    over = [row for row in work.connection.execute(query).mappings() if is_over(row)]
+    wanted = {"wanted_subclouds": list(subcloud_ids)}
+    over = [row for row in work.connection.execute(_WANTED, wanted).mappings() if is_over(row)]
     if not over:
         return
-    values = {**NOTHING_STAGED, "prestage_status": func.nullif(subclouds.c.prestage_status, PrestageStatus.COMPLETE)}
-    work.connection.execute(
-        update(subclouds).where(subclouds.c.id.in_([row["id"] for row in over])).values(**values, updated_at=work.at)
-    )
+    work.connection.execute(_END_STAGED, {"over": [row["id"] for row in over], "at_moment": work.at})
     for row in over:
         fields = SubcloudUpdated(fields=sorted(NOTHING_STAGED))
         work.emit("subcloud.updated", f"subcloud/{row['name']}", fields)

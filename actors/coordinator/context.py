@@ -192,11 +192,9 @@ def dcmanager_operations(context: CommandContext) -> Mapping[str, SiteOperation]
     return context.controller.operations
 
 
-def new_step(context: CommandContext, subcloud_id: int, name: str, release: str, *, force: bool) -> dict[str, Any]:
-    """Return the values of a step that waits, without strategy and stage."""
+def waiting_step(context: CommandContext, release: str, *, force: bool) -> dict[str, Any]:
+    """Return the values of a step that waits, without its subcloud, strategy and stage."""
     return {
-        "subcloud_id": subcloud_id,
-        "subcloud_name": name,
         "state": StepState.INITIAL,
         "details": "",
         "release": release,

@@ -12,12 +12,12 @@ from actors.coordinator.context import (
     controller_is_upgrading,
     dcmanager_operations,
     joined_notes,
-    new_step,
     read_body,
     read_release,
     require_password,
     require_subcloud,
     seal,
+    waiting_step,
 )
 from actors.coordinator.errors import bad_request
 from actors.coordinator.worker_checks import require_playbooks, require_release
@@ -72,8 +72,8 @@ def prestage_subcloud(context: CommandContext, command: Command) -> PrestagedSub
     if ineligibility is not None:
         raise bad_request(ineligibility.text)
     playbooks = require_playbooks(context, f"Prestage failed '{subcloud['name']}': ")
-    step = new_step(context, subcloud["id"], subcloud["name"], release, force=request.force)
-    add_standalone_step(context, command, {**step, "for_sw_deploy": request.for_sw_deploy})
+    step = waiting_step(context, release, force=request.force) | {"for_sw_deploy": request.for_sw_deploy}
+    _add_standalone_step(context, command, subcloud, step)
     # From the answer on, the last result must not be taken for this one's.
     values = {**BEGINS_PRESTAGE, "updated_at": context.at}
     changed = change(context.connection, subclouds, subcloud["id"], values)
@@ -103,13 +103,15 @@ def _check(
     return None if facts is None else check_facts(name, facts, force=request.force, rules=context.rules.site)
 
 
-def add_standalone_step(context: CommandContext, command: Command, values: Mapping[str, Any]) -> None:
-    """Add a step without a strategy, from the columns in `values`, with the command's password."""
-    step_id = context.connection.execute(
-        insert(steps).values(**values, strategy_id=None, stage=1, trace=active_traceparent()).returning(steps.c.id)
-    ).scalar_one()
+def _add_standalone_step(
+    context: CommandContext, command: Command, subcloud: RowMapping, values: Mapping[str, Any]
+) -> None:
+    """Add a step of a subcloud without a strategy, from the columns in `values`, with the command's password."""
+    of_subcloud = {"subcloud_id": subcloud["id"], "subcloud_name": subcloud["name"]}
+    statement = insert(steps).values(**of_subcloud, **values, strategy_id=None, stage=1, trace=active_traceparent())
+    step_id = context.connection.execute(statement.returning(steps.c.id)).scalar_one()
     seal(context, command, step_id=step_id)
-    about = step_event_data(strategy_id=None, subcloud=values["subcloud_name"], stage=1)
+    about = step_event_data(strategy_id=None, subcloud=subcloud["name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
     context.work.emit(event_name("step", kind, StepState.INITIAL), f"step/{step_id}", about)
 
@@ -149,6 +151,6 @@ def unstage_release(context: CommandContext, command: Command) -> UnstagedSubclo
     if ineligibility is not None:
         raise bad_request(ineligibility.text)
     require_playbooks(context, f"Unstage failed '{subcloud['name']}': ")
-    step = new_step(context, subcloud["id"], subcloud["name"], release, force=False)
-    add_standalone_step(context, command, {**step, "type": StepType.UNSTAGE, "for_sw_deploy": False})
+    step = waiting_step(context, release, force=False) | {"type": StepType.UNSTAGE, "for_sw_deploy": False}
+    _add_standalone_step(context, command, subcloud, step)
     return {**subcloud_resource(subcloud), "unstage-software-version": release}

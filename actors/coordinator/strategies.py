@@ -6,24 +6,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import BigInteger, Integer, RowMapping, String, bindparam, delete, insert, select, update
 
 from actors.coordinator.context import (
     CommandContext,
     controller_is_upgrading,
     dcmanager_operations,
     joined_notes,
-    new_step,
     read_body,
     read_release,
     require_password,
     seal,
+    waiting_step,
 )
 from actors.coordinator.errors import CommandRefusedError, bad_request, unprocessable
 from actors.coordinator.rollout import counted_options, places_of_steps, rollout_columns
 from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
 from db.holds import end_holds, hold_clock
 from db.inventory import candidates, find_group, find_subcloud, site_status
+from db.json_table import given_rows
 from db.schema import holds, is_among, secrets, steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.dcmanager import with_not_served
@@ -44,6 +45,25 @@ from statemachine.site_operations import check_operation
 from statemachine.states import StrategyState
 from tracing.tracer import active_traceparent
 
+# Columns that each step has for itself, and those that all steps of a strategy have alike.
+_PLACED: Final = given_rows("placed", subcloud_id=BigInteger, subcloud_name=String, stage=Integer, position=BigInteger)
+_ALIKE: Final = {
+    column.name: bindparam(f"of_{column.name}", type_=column.type)
+    for column in (
+        steps.c.state,
+        steps.c.details,
+        steps.c.release,
+        steps.c.force,
+        steps.c.version,
+        steps.c.created_at,
+        steps.c.for_sw_deploy,
+        steps.c.strategy_id,
+        steps.c.type,
+    )
+}
+_INSERT_STEPS: Final = insert(steps).from_select(
+    [*(column.name for column in _PLACED.c), *_ALIKE], select(*_PLACED.c, *_ALIKE.values())
+)
 _CANNOT: Final = "Unable to create strategy of type '{kind}': Bad strategy request: {reason}"
 
 
@@ -211,15 +231,16 @@ def _insert_steps(
 ) -> None:
     names = {row["id"]: row["name"] for row in chosen}
     places = places_of_steps(context.connection, strategy, request, chosen)
-    context.connection.execute(
-        insert(steps),
-        [
-            new_step(context, subcloud_id, names[subcloud_id], strategy["release"], force=strategy["force"])
-            | {"for_sw_deploy": strategy["for_sw_deploy"]}
-            | {"strategy_id": strategy["id"], "type": strategy["type"], "stage": stage, "position": position}
-            for subcloud_id, stage, position in places
-        ],
-    )
+    placed = [
+        {"subcloud_id": subcloud_id, "subcloud_name": names[subcloud_id], "stage": stage, "position": position}
+        for subcloud_id, stage, position in places
+    ]
+    alike = waiting_step(context, strategy["release"], force=strategy["force"]) | {
+        "for_sw_deploy": strategy["for_sw_deploy"],
+        "strategy_id": strategy["id"],
+        "type": strategy["type"],
+    }
+    context.connection.execute(_INSERT_STEPS, {"placed": placed, **{f"of_{name}": one for name, one in alike.items()}})
     failed_before = [row["id"] for row in chosen if row["error_description"] != NO_ERRORS]
     context.connection.execute(
         update(subclouds).where(is_among(subclouds.c.id, "chosen")).values(error_description=NO_ERRORS),

@@ -13,14 +13,14 @@ import tempfile
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import psutil
-from rich.console import Console
 
-from tests.bench.orchestration import Goal
+from tests.bench.goals import CONSOLE, Goal, judge, show_machine
 from tests.support.installation_processes import InstallationProcesses
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitmqServer
@@ -35,15 +35,11 @@ _PATIENCE_S: Final = 120.0
 _STARTS: Final = 5
 _READS: Final = ("/v1.0/sw-update-strategy/steps", "/v1.0/subclouds", "/v1.0/subcloud-groups")
 
-_console: Final = Console(width=120, highlight=False, soft_wrap=True)
-
 
 def main() -> int:
     """Measure, print each goal, and return the exit status."""
-    goals = [*_memory(), *_start()]
-    for goal in goals:
-        _console.print(str(goal))
-    return 0 if all(goal.is_met for goal in goals) else 1
+    show_machine()
+    return judge(chain(_memory(), _start()))
 
 
 def _memory() -> Iterable[Goal]:
@@ -65,7 +61,7 @@ def _memory() -> Iterable[Goal]:
             api.get(path)
         memory = _at_rest(pids)
     shown = ", ".join(f"{name} {megabytes:.1f}" for name, megabytes in memory.items())
-    _console.print(f"       MB of PSS: {shown}")
+    CONSOLE.print(f"       MB of PSS: {shown}")
     preload = memory.pop(_PRELOAD)
     yield Goal(name="api + coordinator + worker at rest", measured=sum(memory.values()), limit=180, unit="MB")
     yield Goal(name="preload servers of the worker", measured=preload, limit=90, unit="MB")
@@ -116,7 +112,7 @@ def _start() -> Iterable[Goal]:
             ready.append(_cpu_s(psutil.Process(service.pid)))
             service.stop()
     bare = min(_bare_cpu_s() for _ in range(_STARTS))
-    _console.print(f"       prestager up: {min(ready):.2f} s of CPU until it is ready; a bare interpreter {bare:.3f} s")
+    CONSOLE.print(f"       prestager up: {min(ready):.2f} s of CPU until it is ready; a bare interpreter {bare:.3f} s")
     yield Goal(name="CPU until `prestager up` is ready", measured=min(ready) / bare, limit=60, unit="x")
 
 

@@ -120,6 +120,19 @@ class MeasuredInstallation:
         """Return all playbooks that have ended, in the order of their ends."""
         return read_journal(self._playbooks)
 
+    def find(self, path: str) -> Any:
+        """Ask for what a path names and return it; None when it is not there.
+
+        Raises:
+            SystemExit: It was refused for another reason.
+        """
+        status, answer = self._api.ask("GET", path, None)
+        if status == 404:
+            return None
+        if status != 200:
+            raise SystemExit(f"GET {path} was answered {status}: {answer}")
+        return answer
+
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send a request to the API and return its answer.
 

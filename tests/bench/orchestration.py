@@ -7,17 +7,14 @@ met. CPU is user and system time of each process and its children.
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Final
 
-from rich.console import Console
-
+from tests.bench.goals import CONSOLE, Goal, judge, percentile, show_machine
 from tests.bench.measured_installation import (
     DISTRIBUTED,
     EMBEDDED,
@@ -47,46 +44,19 @@ MEAN_S: Final = 2.0
 VARIATIONS: Final = (0.5, 1.0)
 SEED: Final = 9
 
-_console: Final = Console(width=120, highlight=False, soft_wrap=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Goal:
-    """A figure that must not be above its limit."""
-
-    name: str
-    measured: float
-    limit: float
-    unit: str
-
-    @property
-    def is_met(self) -> bool:
-        """Whether the figure is within the limit."""
-        return self.measured <= self.limit
-
-    def __str__(self) -> str:
-        """Return one line for people."""
-        sign = "met   " if self.is_met else "MISSED"
-        return f"{sign} {self.name}: {self.measured:.3g} {self.unit} (goal: at most {self.limit:g})"
-
 
 def main(arguments: list[str]) -> int:
     """Measure what is asked for, print each goal, and return the exit status."""
     parser = ArgumentParser(prog="python -m tests.bench.orchestration", description="Measure the orchestration.")
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="what to measure")
     chosen = parser.parse_args(arguments).only
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    _console.print(f"{os.cpu_count()} cores, load {load}: above 1 only CPU and ratios of one run count")
-    goals = [goal for name in chosen for goal in _told(name)]
-    _console.print(f"{sum(goal.is_met for goal in goals)} of {len(goals)} goals met")
-    return 0 if all(goal.is_met for goal in goals) else 1
+    show_machine()
+    return judge(goal for name in chosen for goal in _titled(name))
 
 
-def _told(name: str) -> Iterator[Goal]:
-    _console.rule(name.upper(), align="left")
-    for goal in MEASUREMENTS[name]():
-        _console.print(str(goal))
-        yield goal
+def _titled(name: str) -> Iterator[Goal]:
+    CONSOLE.rule(name.upper(), align="left")
+    yield from MEASUREMENTS[name]()
 
 
 def _gaps() -> Iterable[Goal]:
@@ -100,7 +70,7 @@ def _gaps() -> Iterable[Goal]:
             gaps = _gaps_ms(installation.journal())
         for share, limit in ((50, median_ms), (99, p99_ms)):
             name = f"end of a playbook to the site's next, p{share}, {kind}"
-            yield Goal(name=name, measured=statistics.quantiles(gaps, n=100)[share - 1], limit=limit, unit="ms")
+            yield Goal(name=name, measured=percentile(gaps, share), limit=limit, unit="ms")
 
 
 def _gaps_ms(journal: Iterable[PlaybookTimes]) -> list[float]:
@@ -139,9 +109,7 @@ def _no_op_cost(width: int) -> StrategyCost:
 
 def _show_cpu(cost: StrategyCost) -> None:
     parts = ", ".join(f"{name} {value:.2f}" for name, value in cost.cpu_ms.items())
-    _console.print(
-        f"       {cost.sites:,} sites, {cost.width} at once, ms per transition: {parts}; {cost.wall_s:.1f} s"
-    )
+    CONSOLE.print(f"       {cost.sites:,} sites, {cost.width} at once, ms per transition: {parts}; {cost.wall_s:.1f} s")
 
 
 def _growth() -> Iterable[Goal]:
@@ -183,11 +151,11 @@ def _schedule_goals(kind: str, sites: int, width: int, variation: float) -> Iter
         for way, rollout, ideal_s in ways:
             cost = installation.run_strategy(width, **({"rollout": rollout} if rollout else {}))
             cpu_share = sum(cost.cpu_s.values()) / cost.wall_s
-            _console.print(f"       {way}: {cost.wall_s:.1f} s, ideal {ideal_s:.1f} s; {cpu_share:.0%} of a core")
+            CONSOLE.print(f"       {way}: {cost.wall_s:.1f} s, ideal {ideal_s:.1f} s; {cpu_share:.0%} of a core")
             name = f"{way}, {sites:,} sites, {width} at once, variation {variation:g}, {kind}"
             yield Goal(name=name, measured=cost.wall_s / ideal_s, limit=1.1, unit="x")
     ratio = longest_first_s(drawn, width) / lower_bound_s(drawn, width)
-    _console.print(f"       without orchestration, longest first, against the lower bound: {ratio:.2f}")
+    CONSOLE.print(f"       without orchestration, longest first, against the lower bound: {ratio:.2f}")
 
 
 MEASUREMENTS: Final[Mapping[str, Callable[[], Iterable[Goal]]]] = {

@@ -7,7 +7,6 @@ Run it with `make bench`. The same playbooks, inventories and configuration are 
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from time import monotonic, sleep
 from typing import Final
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from runner.ansible_installation import AnsibleInstallation, set_environment
@@ -28,6 +26,7 @@ from runner.interface import PlaybookJob, RunEnded
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
+from tests.bench.goals import CONSOLE, Goal, judge, show_machine
 
 RUNS: Final = 120
 AT_ONCE: Final = 8
@@ -52,6 +51,7 @@ class Cost:
 
 def main() -> int:
     """Measure; return the exit status, which tells whether the goals are met."""
+    show_machine()
     with tempfile.TemporaryDirectory(prefix="pb-", dir="/dev/shm") as name:
         place = Path(name)
         plain, ours = _xargs(place), _supervised(place)
@@ -65,8 +65,13 @@ def main() -> int:
     )
     for (what, theirs, own, goal), ratio in zip(rows, ratios, strict=True):
         table.add_row(what, f"{theirs:.3g}", f"{own:.3g}", f"{ratio:.2f}", f"{goal:.2f}")
-    Console().print(table, f"load of the machine: {os.getloadavg()[0]:.1f}")
-    return int(any(ratio > goal for ratio, goal in zip(ratios, (GOAL_CPU, GOAL_WALL, GOAL_MEMORY), strict=True)))
+    CONSOLE.print(table)
+    return judge(
+        Goal(name=f"{what} of a playbook run against xargs", measured=ratio, limit=limit, unit="x")
+        for what, ratio, limit in zip(
+            ("CPU", "time", "memory"), ratios, (GOAL_CPU, GOAL_WALL, GOAL_MEMORY), strict=True
+        )
+    )
 
 
 def _measured(work: Callable[[], None]) -> Cost:

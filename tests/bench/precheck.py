@@ -21,7 +21,6 @@ from time import monotonic
 from typing import Final
 
 import structlog
-from rich.console import Console
 from sqlalchemy import select
 
 from db.schema import steps
@@ -35,6 +34,7 @@ from simulator.site_spec import Account, SiteSpec
 from simulator.sites_api import serve_sites
 from statemachine.host_keys import HostKeyPolicy
 from tests.bench.fleet import _add_sites, _await_end, _cpu_s, _timed
+from tests.bench.goals import CONSOLE, Goal, judge
 
 SITES: Final = 1000
 WIDTH: Final = 250
@@ -70,11 +70,16 @@ def _measure(service: Process, count: int) -> int:
         ends = Counter(
             details.partition("':")[2][:60] for details in connection.execute(select(steps.c.details)).scalars()
         )
-    Console().print(
+    CONSOLE.print(
         f"{count} sites, {WIDTH} at once, {DELAY_S:g} s per answer: {wall_s:.1f} s,"
         f" {cpu_s * 1000 / count:.1f} ms of CPU per site, {peak_mb:.0f} MB at most; {dict(ends)}"
     )
-    return 0 if wall_s < GOAL_S and peak_mb < GOAL_MB and len(ends) == 1 else 1
+    goals = (
+        Goal(name=f"facts of {count:,} sites", measured=wall_s, limit=GOAL_S, unit="s"),
+        Goal(name=f"memory while {count:,} sites are asked", measured=peak_mb, limit=GOAL_MB, unit="MB"),
+        Goal(name="different ends of prechecks", measured=len(ends), limit=1, unit=""),
+    )
+    return judge(goals)
 
 
 @contextmanager

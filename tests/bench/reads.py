@@ -1,4 +1,4 @@
-"""Answers of the API to reads, at rest and while a strategy runs flat out, against the goals (P7).
+"""Answers of the API to reads, at rest and while strategies run flat out, against the goals (P7).
 
 Run it with `make bench`, or alone: `python -m tests.bench.reads`. API, coordinator and worker are processes over a
 RabbitMQ and a PostgreSQL of its own, on as many cores as the machine has; one client asks, one request after another.
@@ -7,100 +7,116 @@ CPU is that of the process with the API, the client's is not in it.
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
 from time import perf_counter
 from typing import Final
 
-from rich.console import Console
-
+from tests.bench.goals import CONSOLE, Goal, judge, percentile, show_machine
 from tests.bench.measured_installation import DISTRIBUTED, MeasuredInstallation, measured_installation, site_name
-from tests.bench.orchestration import Goal
 
 SITES: Final = 1000
 WIDTH: Final = 50
-# Requests of each kind at rest; under load there are as many as the strategy lasts for.
-REQUESTS: Final = 200
-_STEPS: Final = "/v1.0/sw-update-strategy/steps"
-_LIST: Final = f"list of {SITES:,} steps"
+# Requests of each kind, at rest and loaded.
+REQUESTS: Final = 300
+_STRATEGY: Final = "/v1.0/sw-update-strategy"
+_LIST: Final = "list of steps"
 _ONE: Final = "one step"
-_PATHS: Final[Mapping[str, str]] = {_LIST: _STEPS, _ONE: f"{_STEPS}/{site_name(SITES // 2)}"}
 _LIMITS_MS: Final[Mapping[str, float]] = {_LIST: 100, _ONE: 40}
 
-_console: Final = Console(width=120, highlight=False, soft_wrap=True)
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ReadTimes:
-    """Times of one kind of request, in milliseconds, and the CPU of the API for each."""
+    """Times of one kind of request in milliseconds, and the CPU of the API for all of them in seconds."""
 
-    times_ms: list[float]
-    cpu_ms: float
+    times_ms: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
 
-    def percentile(self, share: int) -> float:
-        """Return the time that `share` percent of the requests did not exceed."""
-        return statistics.quantiles(self.times_ms, n=100)[share - 1]
+    def __str__(self) -> str:
+        """Return the figures for people."""
+        return (
+            f"p50 {percentile(self.times_ms, 50):.1f}, p99 {percentile(self.times_ms, 99):.1f} ms,"
+            f" {self.cpu_s * 1000 / len(self.times_ms):.1f} ms of CPU, {len(self.times_ms)} requests"
+        )
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Measure, print each goal, and return the exit status."""
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    _console.print(f"{os.cpu_count()} cores, load {load}: above 1 only CPU and ratios of one run count")
-    goals = [*_goals()]
-    for goal in goals:
-        _console.print(str(goal))
-    return 0 if all(goal.is_met for goal in goals) else 1
+    parser = ArgumentParser(prog="python -m tests.bench.reads", description="Measure reads at rest and under load.")
+    parser.add_argument("--sites", type=int, default=SITES, help="sites of the strategy (%(default)s)")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="requests of each kind (%(default)s)")
+    chosen = parser.parse_args(arguments)
+    show_machine()
+    return judge(measure(chosen.sites, chosen.requests))
 
 
-def _goals() -> Iterator[Goal]:
+def measure(sites: int, requests: int) -> Iterator[Goal]:
+    """Measure reads of a strategy of `sites` sites, at least `requests` of each kind at rest and under load."""
+    width = min(WIDTH, sites)
     with measured_installation(DISTRIBUTED) as installation:
-        installation.add_sites(SITES)
+        installation.add_sites(sites)
         # The first requests build what later ones find ready.
-        installation.run_strategy(WIDTH)
-        installation.create_strategy(WIDTH)
-        at_rest = _measure(installation, lambda asked: asked < REQUESTS)
-        installation.ask("DELETE", "/v1.0/sw-update-strategy")
-        with ThreadPoolExecutor(1) as thread:
-            strategy = thread.submit(installation.run_strategy, WIDTH)
-            loaded = _measure(installation, lambda _: not strategy.done())
-            strategy.result()
+        installation.run_strategy(width)
+        installation.create_strategy(width)
+        paths = {_LIST: f"{_STRATEGY}/steps", _ONE: f"{_STRATEGY}/steps/{site_name(sites // 2)}"}
+        at_rest = _measure(installation, paths, requests, lambda: None)
+        installation.ask("DELETE", _STRATEGY)
+        with _strategies(installation, width) as running:
+            loaded = _measure(installation, paths, requests, lambda: _raise_fault(running))
     for name, limit in _LIMITS_MS.items():
-        _show(name, "at rest", at_rest[name])
-        _show(name, "loaded", loaded[name])
-        ratio = loaded[name].percentile(99) / at_rest[name].percentile(99)
-        _console.print(f"       {name}: p99 loaded {ratio:.1f} x of p99 at rest")
-        yield Goal(name=f"GET p99 loaded, {name}", measured=loaded[name].percentile(99), limit=limit, unit="ms")
+        quiet, busy = at_rest[name], loaded[name]
+        CONSOLE.print(f"       {name} of {sites:,}, at rest: {quiet}")
+        CONSOLE.print(f"       {name} of {sites:,}, loaded: {busy}")
+        p99 = percentile(busy.times_ms, 99)
+        CONSOLE.print(f"       {name}: p99 loaded {p99 / percentile(quiet.times_ms, 99):.1f} x of p99 at rest")
+        yield Goal(name=f"GET p99 loaded, {name} of {sites:,}", measured=p99, limit=limit, unit="ms")
 
 
-def _measure(installation: MeasuredInstallation, goes_on: Callable[[int], bool]) -> dict[str, ReadTimes]:
-    """Ask in turn as long as `goes_on` says of the number of rounds."""
-    times: dict[str, list[float]] = {name: [] for name in _PATHS}
-    cpu = dict.fromkeys(times, 0.0)
-    asked = 0
-    while goes_on(asked):
-        for name, taken in times.items():
+@contextmanager
+def _strategies(installation: MeasuredInstallation, width: int) -> Iterator[Future[None]]:
+    """Run strategies one after another, so that a short one does not end before enough was asked."""
+    is_over = Event()
+
+    def run() -> None:
+        while not is_over.is_set():
+            installation.run_strategy(width)
+
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run)
+        try:
+            yield running
+        finally:
+            is_over.set()
+        running.result()
+
+
+def _raise_fault(running: Future[None]) -> None:
+    """Raise what ended the load, for without it nothing is measured."""
+    if running.done():
+        running.result()
+
+
+def _measure(
+    installation: MeasuredInstallation, paths: Mapping[str, str], requests: int, check: Callable[[], None]
+) -> dict[str, ReadTimes]:
+    """Ask for all paths in turn until each was answered `requests` times."""
+    found = {name: ReadTimes() for name in paths}
+    while min(len(one.times_ms) for one in found.values()) < requests:
+        check()
+        for name, path in paths.items():
             began, used = perf_counter(), installation.api_cpu_s()
-            try:
-                installation.ask("GET", _PATHS[name])
-            except SystemExit:
-                # The strategy is not there yet, or no longer.
-                continue
-            taken.append((perf_counter() - began) * 1000)
-            cpu[name] += installation.api_cpu_s() - used
-        asked += 1
-    return {name: ReadTimes(times_ms=times[name], cpu_ms=cpu[name] * 1000 / len(times[name])) for name in times}
-
-
-def _show(name: str, when: str, one: ReadTimes) -> None:
-    _console.print(
-        f"       {name}, {when}: p50 {one.percentile(50):.1f}, p99 {one.percentile(99):.1f} ms,"
-        f" {one.cpu_ms:.1f} ms of CPU, {len(one.times_ms)} requests"
-    )
+            answer = installation.find(path)
+            # Between two strategies there is none to read: no step, and a list without any.
+            if answer is not None and answer.get("strategy-steps") != []:
+                found[name].times_ms.append((perf_counter() - began) * 1000)
+                found[name].cpu_s += installation.api_cpu_s() - used
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
