@@ -35,7 +35,7 @@ from statemachine.eligibility import EligibilityRules
 from statemachine.host_keys import HostKeyPolicy
 from statemachine.states import RunOutcome
 from tests.support.migrated_database import place_migrated
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -122,7 +122,7 @@ def test_a_command_waits_for_the_database(
     thread, answers = executing(new_coordinator(), is_awaited=is_awaited)
     wait_for(lambda: database.refused > 6)
     database.is_away = False
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
     assert ([200], [200]) == ([answer.status for answer in answers], stored(database))
 
@@ -133,7 +133,7 @@ def test_a_caller_who_waited_long_enough_is_told(
     """A caller gets 503 before he would give up himself."""
     database.is_away = True
     thread, answers = executing(new_coordinator(patience_s=0.5), is_awaited=True)
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
     assert [503] == [answer.status for answer in answers]
 
@@ -146,7 +146,7 @@ def test_a_command_that_nobody_waits_for_is_never_given_up(
     thread, answers = executing(new_coordinator(patience_s=0.0), is_awaited=False)
     wait_for(lambda: database.refused > 6)
     database.is_away = False
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
     assert ([200], [200]) == ([answer.status for answer in answers], stored(database))
 
@@ -192,7 +192,7 @@ def test_a_precheck_outlives_a_short_outage(
     thread.start()
     wait_for(lambda: database.refused > 2)
     database.is_away = False
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
     with database.read() as connection:
         assert ["w/1"] == list(connection.execute(select(runs.c.owner)).scalars())
@@ -229,7 +229,7 @@ def test_a_run_that_was_let_go_is_not_found_again(
         again.start()
         wait_for(lambda: database.refused > 0)
         database.is_away = False
-        again.join(10)
+        again.join(PATIENCE_S)
 
         assert run_id in worker._tools.results.pending() | worker.unsettled()
     assert not taken.is_set()
@@ -277,5 +277,5 @@ def test_a_loop_that_failed_does_not_wait_for_its_next_turn() -> None:
     loop = PeriodicThread("test", work, interval_s=60)
     loop.start()
 
-    assert succeeded.wait(10)
+    assert succeeded.wait(PATIENCE_S)
     loop.stop()

@@ -88,7 +88,7 @@ def run_strategy(installation: StartedInstallation) -> str:
         assert installation.verb("delete").status == 200
     assert installation.create().status == 200
     assert installation.verb("apply").status == 200
-    wait_for(lambda: installation.rows(strategies)[-1]["finished_at"], 120)
+    wait_for(lambda: installation.rows(strategies)[-1]["finished_at"])
     return str(installation.rows(strategies)[-1]["state"])
 
 

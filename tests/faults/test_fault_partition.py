@@ -152,7 +152,7 @@ def worker_without_database(site: Site) -> None:
     installation = site.installation
     installation.add_sites(2)
     installation.apply_strategy(2)
-    wait_for(lambda: installation.begun() > 0, 60, installation.story)
+    wait_for(lambda: installation.begun() > 0, story=installation.story)
     site.worker_to_database.swallow()
     away_s = scaled(3.0, 60.0)
     healed_at = monotonic() + away_s

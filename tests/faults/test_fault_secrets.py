@@ -152,7 +152,7 @@ def test_no_password_is_found_anywhere(
     if LONG:
         # What a killed worker leaves behind.
         worker = installation.workers[0]
-        wait_for(lambda: len(worker.playbook_processes()) > 1, 60, installation.story)
+        wait_for(lambda: len(worker.playbook_processes()) > 1, story=installation.story)
         worker.kill()
         installation.launch("worker-a")
     wait_for(lambda: all_ended(installation), 150, installation.story)

@@ -19,8 +19,9 @@ import pexpect
 from runner.ansible_installation import AnsibleInstallation
 from runner.preload.ansible_state import prime
 from runner.preload.run_process import ForkedPexpect, LoadedAnsible, RunProcess
+from tests.support.waiting import PATIENCE_S
 
-WAIT_S = 60
+WAIT_S = PATIENCE_S
 
 
 def main() -> None:

@@ -15,7 +15,9 @@ from prestager_client.api.history_and_audit import list_audit
 from prestager_client.api.strategy import act_on_strategy, create_strategy, list_steps, show_step_log, show_strategy
 from prestager_client.models import ActionBody, ActionBodyAction, StrategyBody
 
-_DEADLINE_S = 60.0
+from tests.support.waiting import PATIENCE_S
+
+_DEADLINE_S = PATIENCE_S
 
 
 def main(url: str, token: str) -> dict[str, object]:

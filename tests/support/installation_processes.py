@@ -15,10 +15,10 @@ import psutil
 
 from runner.processes import marked
 from tests.support.service_process import PROGRAM, ServiceProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 # Deadline of a start or a stop, generous for a busy machine, in seconds.
-START_S: Final = 60.0
+START_S: Final = PATIENCE_S
 
 
 class PartProcess:

@@ -59,7 +59,7 @@ def prometheus_asking(directory: Path, targets: Mapping[str, Mapping[str, str]])
         process = subprocess.Popen([*command, f"--web.listen-address={HOST}:{port}"], stdout=sink, stderr=sink)
     prometheus = Prometheus(f"http://{HOST}:{port}")
     try:
-        wait_for(lambda: process.poll() is not None or prometheus.is_ready(), 60.0, log.read_text)
+        wait_for(lambda: process.poll() is not None or prometheus.is_ready(), story=log.read_text)
         assert process.poll() is None, log.read_text()
         yield prometheus
     finally:

@@ -18,6 +18,7 @@ from api.server import create_listener, create_runner
 from db.database import Database
 from db.tokens import TokenStore
 from messages.commands import Answer, Command
+from tests.support.waiting import PATIENCE_S
 
 BOUNDS = ConnectionBounds(total=1000, per_address=1000)
 
@@ -152,7 +153,7 @@ class ServedApi:
         reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
             writer.write(request)
-            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode()
+            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)).decode()
             status_line, *lines = head.strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             length = 0 if request.startswith(b"HEAD") else int(headers.get("content-length", "0"))

@@ -22,11 +22,10 @@ from db.tokens import Role, TokenStore
 from runner.processes import marked
 from tests.support.imported_sites import READY, import_sites_at
 from tests.support.migrated_database import place_migrated
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 # Module of the command `prestager`.
 PROGRAM: Final = "cli.main"
-_START_S: Final = 30.0
 
 
 class ServiceProcess:
@@ -83,7 +82,7 @@ class ServiceProcess:
             check=True,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         return done.stdout
 
@@ -107,7 +106,7 @@ class ServiceProcess:
     def start(self, verb: str = "up") -> None:
         """Start it and wait until it answers."""
         self.launch(verb)
-        wait_for(self._is_ready, _START_S, self.tail)
+        wait_for(self._is_ready, story=self.tail)
 
     def launch(self, verb: str = "up") -> None:
         """Start it; it becomes ready in its own time."""
@@ -144,7 +143,7 @@ class ServiceProcess:
         """Ask it to end and return its exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(60)
+        return self._process.wait(PATIENCE_S)
 
     def end(self) -> None:
         """End it, however it is."""
@@ -167,7 +166,7 @@ class ServiceProcess:
     def open(self, path: str) -> IO[bytes]:
         """Begin to read an answer that comes piece by piece."""
         request = Request(f"http://127.0.0.1:{self.port}{path}", headers={"X-Auth-Token": self.token})
-        return cast("IO[bytes]", urlopen(request, timeout=60))
+        return cast("IO[bytes]", urlopen(request, timeout=PATIENCE_S))
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
         """Send a request and return status and JSON (or text)."""
@@ -178,7 +177,7 @@ class ServiceProcess:
             headers={"X-Auth-Token": self.token, "Accept": "application/json"},
         )
         try:
-            with urlopen(request, timeout=40) as response:
+            with urlopen(request, timeout=PATIENCE_S) as response:
                 status, raw = response.status, response.read()
         except HTTPError as error:
             status, raw = error.code, error.read()

@@ -11,8 +11,9 @@ from typing import Any
 
 from simulator.rules import read_rule
 from simulator.simulation import Fleet, FleetPlan, serve_fleet
+from tests.support.waiting import PATIENCE_S
 
-START_S = 30.0
+START_S = PATIENCE_S
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from simulator.site_spec import SiteSpec
 from simulator.sites_api import ServedSite, serve_sites
+from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class SitesThread:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop of the sites and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     def write_urls(self, file: Path) -> Path:
         """Write the file that PRESTAGER_SITE_URLS_FILE names."""
@@ -49,7 +50,7 @@ def sites_in_thread(specs: Iterable[SiteSpec], ssl_context: ssl.SSLContext | Non
     thread.start()
     served = serve_sites(specs, ssl_context=ssl_context)
     try:
-        sites = SitesThread(loop, asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(30))
+        sites = SitesThread(loop, asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(PATIENCE_S))
         try:
             yield sites
         finally:
@@ -57,7 +58,7 @@ def sites_in_thread(specs: Iterable[SiteSpec], ssl_context: ssl.SSLContext | Non
             sites.run(_end_all())
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE_S)
         loop.close()
 
 

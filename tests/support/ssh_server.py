@@ -23,10 +23,9 @@ import psutil
 
 from tests.support.server import ServerUnavailableError, tail
 from tests.support.tcp_proxy import free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 HOST = "127.0.0.1"
-START_DEADLINE_S = 10.0
 # Program → the Debian package that has it.
 PROGRAMS = {
     "sshd": "openssh-server",
@@ -184,7 +183,7 @@ def _sshd(directory: Path, user: str) -> Iterator[int]:
     program = shutil.which("sshd", path=SYSTEM_PATH)
     with subprocess.Popen([*prefix, str(program), "-D", "-f", str(config), "-E", str(log)]) as server:
         try:
-            wait_for(lambda: _answers(port, server, log), START_DEADLINE_S, lambda: tail(log))
+            wait_for(lambda: _answers(port, server, log), story=lambda: tail(log))
             yield port
         finally:
             try:
@@ -227,4 +226,4 @@ def _kill(processes: list[psutil.Process]) -> None:
     if processes:
         pids = " ".join(str(process.pid) for process in processes)
         _as_root("sh", "-c", f"kill -KILL {pids} 2>/dev/null || true")
-        psutil.wait_procs(processes, timeout=START_DEADLINE_S)
+        psutil.wait_procs(processes, timeout=PATIENCE_S)

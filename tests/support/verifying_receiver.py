@@ -14,8 +14,9 @@ from queue import Queue
 from threading import Thread
 from typing import IO, Any
 
+from tests.support.waiting import PATIENCE_S
+
 _PROGRAM = Path(__file__).parents[2] / "examples" / "verify_webhook.py"
-_DEADLINE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class VerifyingReceiver:
 
     def next(self) -> Any:
         """Return the next event that was found genuine, at most 30 s from now."""
-        return json.loads(self._lines.get(timeout=_DEADLINE_S))
+        return json.loads(self._lines.get(timeout=PATIENCE_S))
 
 
 @contextmanager

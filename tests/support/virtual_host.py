@@ -19,9 +19,8 @@ from broker.amqp.topology import QUEUES, dead_letters_of
 from messages.commands import Answer
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.tcp_proxy import HOST
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
-END_S = 30.0
 TYPE = "io.prestager.command."
 
 T = TypeVar("T")
@@ -76,11 +75,11 @@ class VirtualHost:
 
     def await_count(self, queue: str, count: int) -> None:
         """Wait until so many messages wait in a queue."""
-        wait_for(lambda: self.count(queue) == count, END_S)
+        wait_for(lambda: self.count(queue) == count)
 
     def take(self, queue: str, count: int) -> list[tuple[pika.BasicProperties, bytes]]:
         """Take so many messages from a queue."""
-        wait_for(lambda: self.count(queue) >= count, END_S, lambda: f"{self.count(queue)} in {queue}")
+        wait_for(lambda: self.count(queue) >= count, story=lambda: f"{self.count(queue)} in {queue}")
         taken = []
         with self.channel() as channel:
             for _ in range(count):
@@ -156,7 +155,7 @@ class Requester:
         }
         self.channel.basic_publish("prestager.commands", key, body, pika.BasicProperties(**given), mandatory=True)
 
-    def answer(self, deadline_s: float = END_S) -> tuple[str, Answer]:
+    def answer(self, deadline_s: float = PATIENCE_S) -> tuple[str, Answer]:
         """Return the next answer with its mark."""
         end = monotonic() + deadline_s
         while monotonic() < end:

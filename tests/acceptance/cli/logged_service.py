@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.waiting import wait_for
-
-DEADLINE_S = 60.0
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 class LoggedService:
@@ -55,12 +53,12 @@ class LoggedService:
             assert records or self.process.poll() is None, self.log.read_text()
             return records
 
-        return wait_for(found, DEADLINE_S, self.log.read_text)[0]
+        return wait_for(found, story=self.log.read_text)[0]
 
     def get(self, path: str, token: str | None = None) -> tuple[int, Any]:
         """Return status and JSON of a GET."""
         place = urlsplit(self.await_event("service.ready")["url"])
-        connection = HTTPConnection(place.hostname, place.port, timeout=DEADLINE_S)
+        connection = HTTPConnection(place.hostname, place.port, timeout=PATIENCE_S)
         try:
             headers = {"Accept": "application/json", **({"X-Auth-Token": token} if token else {})}
             connection.request("GET", path, headers=headers)
@@ -77,7 +75,7 @@ class LoggedService:
             capture_output=True,
             text=True,
             check=False,
-            timeout=DEADLINE_S,
+            timeout=PATIENCE_S,
         )
 
     def send(self, number: signal.Signals) -> None:
@@ -85,7 +83,7 @@ class LoggedService:
 
     def wait(self) -> int:
         """Return the exit code."""
-        return self.process.wait(DEADLINE_S)
+        return self.process.wait(PATIENCE_S)
 
     def end(self) -> None:
         """Make sure that the process is gone."""

@@ -13,9 +13,7 @@ import pytest
 import yaml
 
 from tests.acceptance.cli.logged_service import clean_environment
-from tests.support.waiting import wait_for
-
-READY_S = 60.0
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 class FleetProcess:
@@ -38,13 +36,13 @@ class FleetProcess:
 
     def wait_until_ready(self) -> None:
         """Return once the sites listen."""
-        wait_for(lambda: (self.root / "ready").exists() or self.process.poll() is not None, READY_S, self.text)
+        wait_for(lambda: (self.root / "ready").exists() or self.process.poll() is not None, story=self.text)
         assert self.process.poll() is None, self.text()
 
     def stop(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(READY_S)
+        return self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -60,7 +58,7 @@ def prestager(*arguments: str, **variables: str) -> subprocess.CompletedProcess[
     """Run a command to its end."""
     command = [sys.executable, "-m", "cli.main", *arguments]
     return subprocess.run(
-        command, env=clean_environment(variables), capture_output=True, text=True, timeout=READY_S, check=False
+        command, env=clean_environment(variables), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 

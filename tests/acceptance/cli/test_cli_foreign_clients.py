@@ -19,7 +19,7 @@ from tests.acceptance.cli.logged_service import LoggedService
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.server_certificates import make_certificate
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 HOST = "127.0.0.1"
 DESCRIPTORS = 400
@@ -43,7 +43,7 @@ def port_of(service: LoggedService) -> int:
 def get(port: int, path: str, token: str = "", source: str = HOST) -> tuple[int, float]:
     """Return the status of a GET from an address and how long it took, in seconds."""
     began = monotonic()
-    connection = HTTPConnection(HOST, port, timeout=30, source_address=(source, 0))
+    connection = HTTPConnection(HOST, port, timeout=PATIENCE_S, source_address=(source, 0))
     try:
         connection.request("GET", path, headers={"X-Auth-Token": token} if token else {})
         status = connection.getresponse().status
@@ -138,7 +138,7 @@ def test_the_monitoring_listener_is_bounded(tmp_path: Path, started: list[Logged
     assert "one address" == service.await_event("connections.refused")["too_many_of"]
     assert 200 == get(port, "/metrics", source="127.0.0.2")[0]
     # Those that are not refused are let go.
-    wait_for(lambda: all(_is_over(one) for one in strangers), 30)
+    wait_for(lambda: all(_is_over(one) for one in strangers))
     with socket.create_connection((HOST, port)) as bad:
         bad.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\n")
         assert bad.recv(1000).startswith(b"HTTP/1.1 200")
@@ -185,7 +185,7 @@ def test_by_tls(tmp_path: Path, started: list[LoggedService]) -> None:
 
 
 def _get_by_tls(port: int, trusted: Path) -> tuple[dict[str, list[dict[str, list[dict[str, str]]]]], str]:
-    connection = HTTPSConnection(HOST, port, timeout=30, context=ssl.create_default_context(cafile=trusted))
+    connection = HTTPSConnection(HOST, port, timeout=PATIENCE_S, context=ssl.create_default_context(cafile=trusted))
     try:
         connection.request("GET", "/")
         assert isinstance(connection.sock, ssl.SSLSocket)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.journal_playbooks import write_playbooks
 from tests.support.service_process import ServiceProcess
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = ROOT / ".venv-client/bin"
@@ -42,7 +43,7 @@ def generate(url: str, directory: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -58,7 +59,7 @@ def test_strategy_and_log(service: ServiceProcess, tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
     assert done.returncode == 0, done.stderr + service.tail()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.support.unprivileged import USER, as_user, gid, give, needs_two_users, uid
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[3]
 AGENT = ROOT / "deploy/ocf/prestager"
@@ -69,7 +69,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=PATIENCE_S,
             cwd="/",
             pass_fds=descriptors,
         )
@@ -79,7 +79,7 @@ class Machine:
     def attack(self, script: str) -> None:
         """Do something as the service's user; most of it fails."""
         text = script.format(run=self.run, log=self.log, precious=self.precious, tree=self.tree)
-        subprocess.run(as_user("/bin/sh", "-c", text), check=False, capture_output=True, timeout=10, cwd="/")
+        subprocess.run(as_user("/bin/sh", "-c", text), check=False, capture_output=True, timeout=PATIENCE_S, cwd="/")
 
     def check(self) -> None:
         """Hold root's file against what it was."""
@@ -232,7 +232,11 @@ def test_logs_are_rotated_in_a_directory_of_root(machine: Machine) -> None:
     rules.write_text(text)
     rules.chmod(0o644)
     done = subprocess.run(
-        ["logrotate", "--state", machine.tree / "state", rules], check=False, capture_output=True, text=True, timeout=60
+        ["logrotate", "--state", machine.tree / "state", rules],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
 
     assert 0 == log.stat().st_size, done.stderr

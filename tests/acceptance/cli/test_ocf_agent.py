@@ -80,7 +80,7 @@ def test_start_watch_kill_and_stop(resource: Resource) -> None:
     assert first == resource.process
 
     first.send_signal(signal.SIGKILL)
-    wait_for(lambda: NOT_RUNNING == resource.act("monitor"), 5)
+    wait_for(lambda: NOT_RUNNING == resource.act("monitor"))
     assert SUCCESS == resource.act("start")
     assert first != resource.process
 

@@ -105,7 +105,7 @@ def test_passwords_on_a_disk_are_logged(settings: dict[str, str], tmp_path: Path
             on_machine(READ_ONLY, "up"), env={**settings, "PRESTAGER_READY_FILE": str(ready)}, stdout=sink, stderr=sink
         )
     try:
-        wait_for(lambda: ready.exists() or process.poll() is not None, 60, log.read_text)
+        wait_for(lambda: ready.exists() or process.poll() is not None, story=log.read_text)
         assert [] != [line for line in log.read_text().splitlines() if "warning" in line and "are on a disk" in line]
     finally:
         process.terminate()

@@ -15,14 +15,14 @@ from tests.support.operator_shell import OperatorShell
 from tests.support.server_certificates import make_certificate
 from tests.support.service_process import ServiceProcess
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 PASSWORD = "Li69nux*"
 PRESTAGER = str(Path(sys.executable).with_name("prestager"))
 # Wanted: 30 times an empty program. A busy machine may take half as much again.
 WANTED = 30
 MARGIN = 1.5
-DEADLINE_S = 60
+DEADLINE_S = PATIENCE_S
 # For so long an answer is on its way, in milliseconds.
 ANSWER_MS = 5000
 

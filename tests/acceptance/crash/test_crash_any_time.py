@@ -123,11 +123,11 @@ def test_a_standalone_prestage_survives_a_kill(service: ServiceProcess, tmp_path
     add_fleet(service, tmp_path)
     body = {"sysadmin_password": b64encode(b"Li69nux*").decode()}
     assert service.ask("PATCH", "/v1.0/subclouds/site0/prestage", body)[0] == 200
-    wait_for(lambda: any(line.startswith("begin") for line in journal_lines(tmp_path / "journal")), 60, service.tail)
+    wait_for(lambda: any(line.startswith("begin") for line in journal_lines(tmp_path / "journal")), story=service.tail)
     service.kill()
     service.start()
 
-    wait_for(lambda: service.get("/v1.0/subclouds/site0")[1]["prestage-status"] == "complete", 60, service.tail)
+    wait_for(lambda: service.get("/v1.0/subclouds/site0")[1]["prestage-status"] == "complete", story=service.tail)
 
 
 def test_a_clean_stop_hands_everything_over(service: ServiceProcess, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def all_processes(installation: InstallationProcesses, fits: Callable[[list[str]
     def fitting() -> bool:
         return all(fits(one["key-ids"]) for one in installation.api.get("/v1.0/workers")[1]["workers"])
 
-    wait_for(fitting, 30, installation.story)
+    wait_for(fitting, story=installation.story)
 
 
 def used_key(installation: InstallationProcesses) -> Any:
@@ -148,7 +148,7 @@ def test_a_key_that_is_taken_away_too_early(embedded: InstallationProcesses, jou
     new = embedded.api.command("key", "add").strip()
     (kept,) = [line for line in path.read_text().split() if line != old.strip()]
     path.write_text(f"{kept}\n")
-    wait_for(lambda: "secret-key.missing" in embedded.api.log.read_text(), 30, embedded.story)
+    wait_for(lambda: "secret-key.missing" in embedded.api.log.read_text(), story=embedded.story)
     path.write_text(f"{kept}\n{old}")
     all_processes(embedded, lambda keys: len(keys) == 2)
     (journal / "go-on").touch()

@@ -18,7 +18,7 @@ from tests.support.journal_playbooks import journal_lines, write_playbooks
 from tests.support.postgres_server import PostgresServer
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.tcp_proxy import HOST, free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PASSWORD = b64encode(b"Li69nux*").decode()
@@ -86,7 +86,7 @@ def test_a_strategy_runs_over_three_processes(
 
     assert "complete" == state(installation)
     assert [] == [line for line in journal_lines(tmp_path / "journal") if line.startswith("overlap")]
-    wait_for(lambda: all(queue.ready_count + queue.unacked_count == 0 for queue in rabbitmq.queues().values()), 20)
+    wait_for(lambda: all(queue.ready_count + queue.unacked_count == 0 for queue in rabbitmq.queues().values()))
     assert [0, 0] == [worker.stop() for worker in workers]
 
 
@@ -104,7 +104,7 @@ def test_every_process_reports_itself(installation: InstallationProcesses) -> No
         return list(installation.api.get("/v1.0/workers")[1]["workers"])
 
     def workers_check() -> str:
-        with urlopen(f"http://{monitor}/readyz", timeout=10) as answer:
+        with urlopen(f"http://{monitor}/readyz", timeout=PATIENCE_S) as answer:
             assert answer.status == HTTPStatus.OK
             return str(json.load(answer)["checks"]["workers"])
 
@@ -130,7 +130,7 @@ def test_a_killed_worker_and_coordinator_change_nothing(
     worker = installation.part("worker", "a")
     begin(3)
     journal = tmp_path / "journal"
-    wait_for(lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(journal)), 60)
+    wait_for(lambda: any(line.startswith("begin prestage_sw") for line in journal_lines(journal)))
 
     first.kill()
     worker.kill()
@@ -153,7 +153,7 @@ def test_without_a_broker_the_api_says_so(installation: InstallationProcesses, r
         rabbitmq.start()
 
     assert 503 == status
-    wait_for(lambda: installation.api.ask("POST", "/v1.0/subcloud-groups", group)[0] == 200, 30, installation.story)
+    wait_for(lambda: installation.api.ask("POST", "/v1.0/subcloud-groups", group)[0] == 200, story=installation.story)
 
 
 TELLING = """

@@ -14,6 +14,7 @@ import pytest
 
 from db.migrate import head_revision
 from tests.acceptance.install.installed_tree import ROOT, Tree, new_tree, next_release
+from tests.support.waiting import PATIENCE_S
 
 HEAD = str(head_revision())
 NOVELTY = 'op.create_table("novelties", sa.Column("id", sa.Integer(), primary_key=True))'
@@ -67,7 +68,7 @@ def test_install_upgrade_and_back(tree: Tree) -> None:
         refused = tree.run()
         alive = service.poll() is None
         service.send_signal(signal.SIGTERM)
-        assert (True, 0) == (alive, service.wait(60))
+        assert (True, 0) == (alive, service.wait(PATIENCE_S))
     assert f"still runs (processes {service.pid} " in refused.stderr
     assert first == tree.release()
 

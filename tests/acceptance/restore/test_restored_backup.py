@@ -21,7 +21,7 @@ from demo.feed import build_feeds
 from demo.images import build_images
 from tests.support.postgres_server import PostgresServer
 from tests.support.service_process import ServiceProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 STRATEGY = "/v1.0/sw-update-strategy"
 PASSWORD = b64encode(b"Li69nux*").decode()
@@ -92,7 +92,7 @@ class PostgresBackups(Backups):
 
     @staticmethod
     def _run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -158,7 +158,7 @@ class Controller:
         """Return number and content of the first message of the event stream, for one who has seen event `last`."""
         headers = {"X-Auth-Token": self.service.token} | ({} if last is None else {"Last-Event-ID": str(last)})
         request = Request(f"http://127.0.0.1:{self.service.port}/v1.0/events", headers=headers)
-        with urlopen(request, timeout=30) as answer:
+        with urlopen(request, timeout=PATIENCE_S) as answer:
             number = int(answer.readline().split()[1])
             answer.readline()
             return number, answer.readline().decode()
@@ -171,7 +171,7 @@ class Controller:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         return "\n".join(line for line in done.stdout.splitlines() if "db restored" in line)
 

@@ -20,6 +20,7 @@ from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COORDINATOR, Call
 from service.periodic_thread import PeriodicThread
 from tests.support.installation import StartedInstallation
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ class TestLoop:
         loop = PeriodicThread("test", work, interval_s=0.05)
         loop.start()
 
-        assert again.wait(5)
+        assert again.wait(PATIENCE_S)
         loop.stop()
         loop.stop()
 

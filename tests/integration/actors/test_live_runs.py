@@ -29,6 +29,7 @@ from runner.progress import Progress
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 from tests.support.installation import Installation
+from tests.support.waiting import PATIENCE_S
 
 OWNER = "worker/1"
 # Rules of what is handed over and when, which no database changes.
@@ -362,7 +363,7 @@ def test_a_piece_never_outlives_the_end_of_its_run(
                 add_pieces(connection, [Piece(run_id=run_id, at_bytes=3, content=b"def")])
                 waiting = other.submit(results.flush)
             assert not waiting.done()
-        waiting.result(30)
+        waiting.result(PATIENCE_S)
 
     assert [] == said(installation)
     assert "finished" == installation.rows(runs)[0]["state"]

@@ -14,7 +14,7 @@ from db.unit_of_work import unit_of_work
 from statemachine.actions import Action
 from statemachine.plan import plan
 from tests.support.installation import Installation
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 CALLS = 5
 
@@ -35,7 +35,7 @@ class PassGate:
 
         def gated(*arguments: Any) -> list[Action]:
             self.count += 1
-            assert self.open.wait(30)
+            assert self.open.wait(PATIENCE_S)
             return plan(*arguments)
 
         monkeypatch.setattr(actors.coordinator.coordinator, "plan", gated)

@@ -101,7 +101,7 @@ class TestLongRows:
         for place in range(100):
             installation.ask(CommandType.SUBCLOUD_UPDATE, subject=f"s{place:03}", **{"management-state": "unmanaged"})
         installation.verb("apply")
-        wait_for(lambda: installation.state() == "failed", deadline_s=30)
+        wait_for(lambda: installation.state() == "failed")
 
         assert {"failed"} == {row["state"] for row in installation.rows(steps)}
 

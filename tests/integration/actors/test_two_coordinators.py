@@ -23,6 +23,7 @@ from messages.commands import Answer
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 from tests.support.installation import Installation
+from tests.support.waiting import PATIENCE_S
 
 CALLERS = 4
 COMMANDS = 25
@@ -125,7 +126,7 @@ def test_the_same_moment(houses: list[Installation]) -> None:
         def act(
             installation: Installation, verb: str, other: str | None = None, together: Barrier = together
         ) -> tuple[str, Answer]:
-            together.wait(30)
+            together.wait(PATIENCE_S)
             return verb, installation.verb(verb)
 
         with ThreadPoolExecutor(2) as pool:

@@ -16,7 +16,7 @@ from messages.queues import COMMANDS, PREPARE, WORKER_QUEUES
 from messages.queues import COORDINATOR as COORDINATOR_QUEUE
 from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
-from tests.support.virtual_host import END_S, VirtualHost
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 COORDINATOR = frozenset({ProcessRole.COORDINATOR})
@@ -61,11 +61,11 @@ def delete(host: VirtualHost, *queues: str) -> None:
 def test_deleted_queues_are_made_again(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
     """When RabbitMQ has lost its queues while Prestager runs, commands are answered again without a restart."""
     installation = start(roles=COORDINATOR)
-    wait_for(lambda: answers(installation), END_S)
+    wait_for(lambda: answers(installation))
     delete(host, *(queue.name for queue in QUEUES))
 
-    wait_for(lambda: answers(installation), END_S)
-    wait_for(lambda: broker_fault(installation) is None, END_S)
+    wait_for(lambda: answers(installation))
+    wait_for(lambda: broker_fault(installation) is None)
 
 
 def test_the_first_start_consumes_what_is_there(
@@ -75,7 +75,7 @@ def test_the_first_start_consumes_what_is_there(
     delete(host, *(queue.name for queue in QUEUES))
     start()
     served = (COMMANDS, COORDINATOR_QUEUE, *WORKER_QUEUES)
-    wait_for(lambda: all(consumers(host, queue) == 1 for queue in served), END_S)
+    wait_for(lambda: all(consumers(host, queue) == 1 for queue in served))
 
     assert [] == [record.message for record in caplog.records if "connection error" in record.message]
 
@@ -110,12 +110,12 @@ def test_who_may_not_make_them(host: VirtualHost, start: Callable[..., StartedIn
     """While a queue is missing that our user may not make, readiness says so; once it is there all is well."""
     delete(host, PREPARE)
     installation = start(roles=API, url=outsider(host))
-    wait_for(lambda: "cannot be made" in (broker_fault(installation) or ""), END_S)
+    wait_for(lambda: "cannot be made" in (broker_fault(installation) or ""))
     told = broker_fault(installation) or ""
     host.clear()
 
     assert "its queues cannot be made: the broker refused: ACCESS_REFUSED" in told
-    wait_for(lambda: broker_fault(installation) is None, END_S)
+    wait_for(lambda: broker_fault(installation) is None)
 
 
 def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., StartedInstallation]) -> None:
@@ -125,7 +125,7 @@ def test_a_queue_with_other_arguments(host: VirtualHost, start: Callable[..., St
         channel.queue_declare(COMMANDS, durable=True)
     try:
         installation = start(roles=API)
-        wait_for(lambda: "cannot be made" in (broker_fault(installation) or ""), END_S)
+        wait_for(lambda: "cannot be made" in (broker_fault(installation) or ""))
         told = broker_fault(installation) or ""
     finally:
         delete(host, COMMANDS)

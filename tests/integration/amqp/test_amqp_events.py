@@ -16,7 +16,7 @@ from broker.amqp.topology import EVENTS
 from db.schema import events, strategies
 from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
-from tests.support.virtual_host import END_S, Requester, VirtualHost
+from tests.support.virtual_host import Requester, VirtualHost
 from tests.support.waiting import wait_for
 
 
@@ -44,7 +44,7 @@ class TestEvents:
         installation.create()
         installation.verb("apply")
         wait_for(lambda: installation.rows(strategies)[0]["state"] == "complete")
-        wait_for(lambda: not installation.rows(events, published=False), END_S)
+        wait_for(lambda: not installation.rows(events, published=False))
         documents = [json.loads(body) for _, body in self.heard(requester, queue)]
 
         rows = installation.rows(events)

@@ -20,8 +20,8 @@ from messages.commands import Command, CommandType
 from messages.queues import COMMANDS, COORDINATOR
 from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
-from tests.support.virtual_host import END_S, Requester, VirtualHost, command_event
-from tests.support.waiting import wait_for
+from tests.support.virtual_host import Requester, VirtualHost, command_event
+from tests.support.waiting import PATIENCE_S, wait_for
 
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 
@@ -136,7 +136,7 @@ class TestIngress:
         for number, user_id in enumerate((requester.user, None)):
             event = command_event("group.create", **{**GROUP, "name": f"edge{number}"})
             requester.send(event, mark=str(number), reply_to="amq.rabbitmq.reply-to", user_id=user_id)
-        end = monotonic() + END_S
+        end = monotonic() + PATIENCE_S
         while len(answers) < 2 and monotonic() < end:
             requester.channel.connection.process_data_events(time_limit=0.1)
 

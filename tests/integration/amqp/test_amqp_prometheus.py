@@ -19,7 +19,7 @@ from statemachine.states import PHASES
 from tests.support.installation import StartedInstallation
 from tests.support.prometheus_server import CONFIGURATION, Prometheus, prometheus_asking
 from tests.support.tcp_proxy import HOST, free_port
-from tests.support.virtual_host import END_S, VirtualHost
+from tests.support.virtual_host import VirtualHost
 from tests.support.waiting import wait_for
 
 SETTINGS = CONFIGURATION.parent / "rabbitmq" / "10-prestager.conf"
@@ -47,7 +47,7 @@ def watched(start: Callable[..., StartedInstallation]) -> Iterator[str]:
     for name in ("edge-1", "edge-2"):
         installation.add_site(name)
     assert [200, 200] == [installation.create().status, installation.verb("apply").status]
-    wait_for(lambda: {"complete"} == {installation.step(name)["state"] for name in ("edge-1", "edge-2")}, END_S)
+    wait_for(lambda: {"complete"} == {installation.step(name)["state"] for name in ("edge-1", "edge-2")})
     # There is no HTTP API in this process, and no webhook.
     installation.process.metrics.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
     installation.process.metrics.webhook_tried("delivered")
@@ -63,7 +63,7 @@ def prometheus(host: VirtualHost, watched: str, tmp_path: Path) -> Iterator[Prom
     exporter = f"{HOST}:{host.server.serve_metrics(**committed_settings())}"
     targets = {"prestager": {watched: "coordinator"}, "rabbitmq": {exporter: "rabbitmq"}}
     with prometheus_asking(tmp_path, targets) as prometheus:
-        wait_for(lambda: answered_twice(prometheus), END_S, lambda: str(prometheus.ask("targets")["activeTargets"]))
+        wait_for(lambda: answered_twice(prometheus), story=lambda: str(prometheus.ask("targets")["activeTargets"]))
         yield prometheus
 
 
@@ -111,12 +111,12 @@ def test_what_we_ship_works_with_a_real_prometheus(prometheus: Prometheus) -> No
 
     One test for all, for what it needs takes seconds to start.
     """
-    wait_for(lambda: {"prestager": "up", "rabbitmq": "up"} == health_of_targets(prometheus), END_S)
+    wait_for(lambda: {"prestager": "up", "rabbitmq": "up"} == health_of_targets(prometheus))
     (group,) = prometheus.ask("rules")["groups"]
-    wait_for(lambda: all(rule["health"] == "ok" for rule in prometheus.ask("rules")["groups"][0]["rules"]), END_S)
+    wait_for(lambda: all(rule["health"] == "ok" for rule in prometheus.ask("rules")["groups"][0]["rules"]))
     assert len(group["rules"]) > 5
     # A scrape that a busy machine was late for ends every series until the next one.
-    wait_for(lambda: [] == empty_panels(prometheus), END_S, lambda: str(empty_panels(prometheus)))
+    wait_for(lambda: [] == empty_panels(prometheus), story=lambda: str(empty_panels(prometheus)))
     assert [] == nameless_series(prometheus)
     # No phase failed here: an increase from nothing is none, so the first failures must have a zero before them.
     failed = prometheus.ask("query", query='prestager_phase_duration_seconds_count{outcome="failed"} == 0')["result"]

@@ -19,7 +19,7 @@ from broker.amqp.publisher import Publisher
 from messages.queues import PREPARE
 from tests.support.tcp_proxy import HOST, TcpProxy
 from tests.support.virtual_host import VirtualHost
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 def read(_: Basic.Deliver, __: pika.BasicProperties, body: bytes) -> Message[None]:
@@ -53,7 +53,7 @@ def consume(host: VirtualHost) -> Iterator[Callable[[], AmqpConsumer]]:
 
 def receive(consumer: AmqpConsumer) -> Delivery:
     """Return the next delivery."""
-    return wait_for(lambda: next(consumer), 10)
+    return wait_for(lambda: next(consumer))
 
 
 def left(host: VirtualHost) -> int:
@@ -109,10 +109,10 @@ def test_a_cut_connection_loses_nothing(host: VirtualHost) -> None:
         seen.append(name)
         begun.set()
         if name == "A":
-            may_end.wait(20)
+            may_end.wait(PATIENCE_S)
         elif len(seen) < 4:
             # Still at work when the worker dies.
-            died.wait(20)
+            died.wait(PATIENCE_S)
 
     died = Event()
     with TcpProxy(host.server.port) as proxy:
@@ -123,17 +123,17 @@ def test_a_cut_connection_loses_nothing(host: VirtualHost) -> None:
         worker = Worker(broker, worker_threads=3, worker_timeout=100)
         worker.start()
         host.put(PREPARE, b"A")
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE_S)
         proxy.reset()
         proxy.pass_on()
         host.put(PREPARE, b"B")
         # A comes again by the new connection, B for the first time.
-        wait_for(lambda: sorted(seen) == ["A", "A", "B"], 20)
+        wait_for(lambda: sorted(seen) == ["A", "A", "B"])
         may_end.set()
         # Both ends of A have come: one by the dead connection, one by the living.
-        wait_for(lambda: unacked(host) == 1, 20)
+        wait_for(lambda: unacked(host) == 1)
         proxy.reset()
-        wait_for(lambda: left(host) == 1, 20)
+        wait_for(lambda: left(host) == 1)
         died.set()
         worker.stop(timeout=1000)
         publisher.stop()

@@ -9,7 +9,7 @@ from broker.amqp.publisher import Publisher
 from broker.amqp.topology import QUEUES
 from messages.queues import COMMANDS, COORDINATOR
 from tests.support.virtual_host import TYPE, VirtualHost
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 class TestTopology:
@@ -31,7 +31,7 @@ class TestTopology:
                 continue
             host.put(spec.name, b"x")
             with host.channel() as channel:
-                method, _, _ = next(channel.consume(spec.name, inactivity_timeout=10))
+                method, _, _ = next(channel.consume(spec.name, inactivity_timeout=PATIENCE_S))
                 assert method is not None
                 channel.basic_nack(method.delivery_tag, requeue=False)
             assert 1 == len(host.dead_letters(spec.name, 1))
@@ -41,7 +41,7 @@ class TestTopology:
         """Of two consumers one gets everything, in order; when it goes the other goes on."""
         host.put(queue, b"1", b"2")
         with host.channel() as first, host.channel() as second:
-            one = first.consume(queue, inactivity_timeout=5)
+            one = first.consume(queue, inactivity_timeout=PATIENCE_S)
             method, _, body = next(one)
             two = second.consume(queue, inactivity_timeout=0.2)
             assert (b"1", (None, None, None)) == (body, next(two))
@@ -50,7 +50,7 @@ class TestTopology:
             assert b"2" == next(one)[2]
             # Whatever it had not settled goes to the other.
             first.close()
-            wait_for(lambda: next(two)[2] == b"2", 10)
+            wait_for(lambda: next(two)[2] == b"2")
 
     def test_a_different_queue_is_not_taken_for_ours(self, host: VirtualHost) -> None:
         """A queue of the same name with other arguments is a fault that is told, and other queues are untouched."""

@@ -14,7 +14,8 @@ from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError
 from service.roles import ProcessRole
 from tests.support.installation import StartedInstallation
-from tests.support.virtual_host import END_S, VirtualHost
+from tests.support.virtual_host import VirtualHost
+from tests.support.waiting import PATIENCE_S
 
 # Pairs of requests.
 PAIRS = 40
@@ -48,7 +49,7 @@ def ask_at_once(processes: list[StartedInstallation], asked: list[Command]) -> l
     ]
     answers: list[Any] = [None] * len(asked)
     for place, future in enumerate(futures):
-        answers[place :: len(processes)] = future.result(END_S * 2)
+        answers[place :: len(processes)] = future.result(PATIENCE_S)
     return answers
 
 
@@ -101,13 +102,13 @@ def test_other_content_after_no_answer(host: VirtualHost, start: Callable[..., S
     late = asyncio.run_coroutine_threadsafe(hasty_repeat(hasty), api.loop._loop)
     start(roles=frozenset({ProcessRole.COORDINATOR}))
 
-    assert (409, CONFLICT) == (late.result(END_S).status, late.result().detail)
+    assert (409, CONFLICT) == (late.result(PATIENCE_S).status, late.result().detail)
     assert 200 == api.execute(creation("alice/late", "first")).status
     api.loop.do(hasty.close())
 
 
 async def hasty_repeat(transport: Any) -> Answer:
     """Return the answer to other content under the id of before, for which there is time."""
-    transport._timeout_s = END_S
+    transport._timeout_s = PATIENCE_S
     answer: Answer = await transport.request(creation("alice/late", "second"))
     return answer

@@ -21,10 +21,9 @@ from service.settings import Settings
 from statemachine.host_keys import HostKeyPolicy
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.virtual_host import VirtualHost
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[3]
-END_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class AmqpInstallation:
         self.process = Installation.over_rabbitmq(
             self.settings.data_dir, self.host.url(), roles=roles, slots=4, whole_settings=self.settings
         )
-        wait_for(lambda: self.host.consumers(COMMANDS), END_S)
+        wait_for(lambda: self.host.consumers(COMMANDS))
 
     def stop(self) -> None:
         """End both."""
@@ -100,7 +99,7 @@ class AmqpInstallation:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)

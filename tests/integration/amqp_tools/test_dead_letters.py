@@ -15,6 +15,7 @@ from broker.amqp.topology import dead_letters_of
 from messages.queues import COMMANDS, SUBCLOUDS
 from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 from tests.support.tcp_proxy import HOST
+from tests.support.waiting import PATIENCE_S
 
 XQ = dead_letters_of(COMMANDS)
 
@@ -55,7 +56,7 @@ def taken(installation: AmqpInstallation, queue: str) -> tuple[pika.BasicPropert
     installation.host.await_count(queue, 1)
     with installation.host.channel() as channel:
         # A queue with a single active consumer refuses a plain get.
-        method, properties, body = next(channel.consume(queue, inactivity_timeout=10))
+        method, properties, body = next(channel.consume(queue, inactivity_timeout=PATIENCE_S))
         assert method is not None
         assert properties is not None
         channel.basic_ack(method.delivery_tag)

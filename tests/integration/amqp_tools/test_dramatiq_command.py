@@ -11,10 +11,10 @@ import pytest
 
 from db.database import Database
 from db.heartbeats import all_processes
-from tests.integration.amqp_tools.amqp_installation import END_S, ROOT, AmqpInstallation
+from tests.integration.amqp_tools.amqp_installation import ROOT, AmqpInstallation
 from tests.support.imported_sites import READY, import_sites_at
 from tests.support.journal_playbooks import journal_lines, write_playbooks
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 DRAMATIQ = [sys.executable, "-m", "dramatiq", "actors.dramatiq_entry", "-p", "1", "-t", "8"]
 
@@ -36,12 +36,12 @@ def process(installation: AmqpInstallation, tmp_path: Path, log: Path) -> Iterat
     }
     with log.open("wb") as sink:
         process = subprocess.Popen(DRAMATIQ, env=environment, stdout=sink, stderr=sink, cwd=ROOT)
-    wait_for(lambda: process.poll() is not None or "service.ready" in log.read_text(), END_S, log.read_text)
+    wait_for(lambda: process.poll() is not None or "service.ready" in log.read_text(), story=log.read_text)
     yield process
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(60)
+        process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -75,14 +75,14 @@ def test_it_takes_a_strategy_to_its_end(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     ).stdout.strip()
 
     url = installation.host.url()
     created = installation.send(url, "/test", "create", "strategy.create", '{"type": "prestage"}', sealed)
     applied = installation.send(url, "/test", "apply", "strategy.apply", '{"type": "prestage"}')
     assert [200, 200] == [created[1]["status"], applied[1]["status"]], (created, applied)
-    wait_for(lambda: installation.strategy_state() != "applying", 60, log.read_text)
+    wait_for(lambda: installation.strategy_state() != "applying", story=log.read_text)
     database = Database(installation.settings.sqlalchemy_url)
     with database.read() as connection:
         reported = [(row["role"], bool(row["alive"])) for row in all_processes(connection)]
@@ -90,7 +90,7 @@ def test_it_takes_a_strategy_to_its_end(
 
     assert "complete" == installation.strategy_state(), log.read_text()
     assert any(line.startswith("end prestage_sw") for line in journal_lines(tmp_path / "journal"))
-    assert 0 == process.wait(60), log.read_text()
+    assert 0 == process.wait(PATIENCE_S), log.read_text()
     assert "service.stopped" in log.read_text()
     with database.read() as connection:
         left = all_processes(connection)
@@ -102,7 +102,9 @@ def test_wrong_settings_are_told_without_values(installation: AmqpInstallation) 
     """The command ends at once and names what is wrong, but never the value of a setting."""
     environment = installation.environment | {"PRESTAGER_BROKER_URL": "http://user:hidden@broker/"}
 
-    done = subprocess.run(DRAMATIQ, env=environment, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+    done = subprocess.run(
+        DRAMATIQ, env=environment, capture_output=True, text=True, cwd=ROOT, check=False, timeout=PATIENCE_S
+    )
 
     assert 0 != done.returncode
     assert "PRESTAGER_BROKER_URL is not a broker URL" in done.stdout + done.stderr

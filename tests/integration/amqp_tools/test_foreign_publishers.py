@@ -19,6 +19,7 @@ from db.schema import commands, strategies, subclouds
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, SUBCLOUDS
 from tests.integration.amqp_tools.amqp_installation import ROOT, AmqpInstallation, Prestager
 from tests.support.verifying_receiver import verifying
+from tests.support.waiting import PATIENCE_S
 
 SOURCE = "//ci.example.net/night"
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -96,7 +97,7 @@ def test_a_strategy_from_outside(running: AmqpInstallation, publisher: str, list
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     request = json.dumps({"type": "prestage", "cloud_name": "night0"})
     before = running.rows(strategies)

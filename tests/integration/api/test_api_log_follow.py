@@ -21,11 +21,11 @@ from db.schema import live_outputs, preparations, run_outputs, runs, steps, stra
 from db.tokens import TokenStore
 from tests.support import api_rows
 from tests.support.served_api import ServedApi
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 BASE = "/v1.0/sw-update-strategy/steps"
 PREPARE, PACKAGES, IMAGES = "prestage-prepare", "prestaging-packages", "prestaging-images"
-DEADLINE_S = 20.0
+DEADLINE_S = PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

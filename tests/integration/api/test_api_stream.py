@@ -19,10 +19,10 @@ from db.schema import events, runs, steps, strategies
 from db.tokens import TokenStore
 from tests.support import api_rows
 from tests.support.served_api import ServedApi
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 PATH = "/v1.0/events"
-DEADLINE_S = 10.0
+DEADLINE_S = PATIENCE_S
 
 
 def happening(subject: str = "subcloud/a", kind: str = "subcloud.online", **data: Any) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from db.encryption import Sealer
 from db.tokens import TokenStore
 from tests.support.served_api import BOUNDS, RecordingTransport
 from tests.support.server_certificates import make_certificate, write_key
+from tests.support.waiting import PATIENCE_S
 
-DEADLINE_S = 10.0
+DEADLINE_S = PATIENCE_S
 ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.served_api import ServedApi
+from tests.support.waiting import PATIENCE_S
 
 PATH = "/v1.0/sw-update-strategy"
 GOOD = b'{"type": "prestage"}'
@@ -137,11 +138,11 @@ class Conversation:
         One who does not stay hangs up with the answer; the server waits some seconds for the rest of a body.
         """
         self.writer.write(self.body)
-        status = int((await asyncio.wait_for(self.reader.readline(), 20)).split()[1])
+        status = int((await asyncio.wait_for(self.reader.readline(), PATIENCE_S)).split()[1])
         with suppress(OSError):
             if not stays:
                 self.writer.write_eof()
-            await asyncio.wait_for(self.reader.read(), 20)
+            await asyncio.wait_for(self.reader.read(), PATIENCE_S)
         self.writer.close()
         return status
 

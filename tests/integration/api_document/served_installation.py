@@ -28,7 +28,7 @@ from runner.fake import FakeRunEnd, FakeRunner
 from service.settings import Settings
 from service.wiring import Process, build
 from statemachine.host_keys import HostKeyPolicy
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 _COMMAND_S = 20.0
 _SITE = {
@@ -139,7 +139,7 @@ def _serving(app: web.Application) -> Iterator[str]:
         yield url
     finally:
         loop.call_soon_threadsafe(hang_up[0].cancel)
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(PATIENCE_S)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from db.database import Database
 from db.migrate import current_revision, head_revision
+from tests.support.waiting import PATIENCE_S
 
 PARTS = 4
 # What every part does at its start; it waits for its line first, so that all do it at the same moment. They are copies
@@ -46,7 +47,7 @@ def test_parts_that_start_together(new_database_url: Callable[..., str], tmp_pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     assert 0 == ended.returncode, ended

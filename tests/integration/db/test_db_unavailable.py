@@ -20,7 +20,7 @@ from db.database import Database
 from db.errors import DatabaseUnavailableError, driver_reason, unavailable_as_one_error
 from db.schema import controller, subcloud_groups
 from tests.support.postgres_server import PostgresServer
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
@@ -161,7 +161,7 @@ def test_two_that_wait_for_each_other(database: Database) -> None:
         try:
             with database.write() as connection:
                 connection.execute(update(subcloud_groups).values(description="other"))
-                first_holds.wait(10)
+                first_holds.wait(PATIENCE_S)
                 connection.execute(CHANGE)
         except DatabaseUnavailableError:
             ended.append("other")
@@ -177,7 +177,7 @@ def test_two_that_wait_for_each_other(database: Database) -> None:
             connection.execute(update(subcloud_groups).values(description="first"))
     except DatabaseUnavailableError:
         ended.append("first")
-    thread.join(10)
+    thread.join(PATIENCE_S)
 
     assert 1 == len(ended)
 

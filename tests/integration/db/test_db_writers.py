@@ -18,6 +18,7 @@ from db.unit_of_work import RunIds, UnitOfWork, unit_of_work
 from messages.queues import Call
 from tests.integration.db.db_rows import AT, InstallationRows, new_step
 from tests.support.migrated_database import place_migrated
+from tests.support.waiting import PATIENCE_S
 
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 THREADS = 4
@@ -82,7 +83,7 @@ def test_one_of_many_creates_wins(database: Database) -> None:
     together = Barrier(20)
 
     def create(_: int) -> bool:
-        together.wait(30)
+        together.wait(PATIENCE_S)
         try:
             with database.write() as connection:
                 InstallationRows(connection).connection.execute(insert(strategies).values(**STRATEGY))

@@ -28,9 +28,9 @@ from runner.interface import PlaybookJob
 from service.settings import Settings
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import StartedInstallation
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
-END_S = 60.0
+END_S = PATIENCE_S
 
 
 @dataclass

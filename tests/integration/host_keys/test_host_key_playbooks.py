@@ -18,10 +18,10 @@ from runner.interface import PlaybookJob, RunEnded
 from runner.ssh_arguments import KnownHost
 from runner.supervisor import Supervisor
 from tests.integration.host_keys.ssh_sites import SiteInstallation, SshServerThread, line_of, new_key
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 PASSWORD = "Li69nux*"
-END_S = 60.0
+END_S = PATIENCE_S
 PLAYBOOK = """
 - hosts: all
   gather_facts: false

@@ -23,6 +23,7 @@ from messages.events import cloud_event
 from messages.host_keys import HostKey, parse_host_keys
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict
 from tests.integration.host_keys.ssh_sites import line_of, new_key
+from tests.support.waiting import PATIENCE_S
 
 WORKERS = 8
 
@@ -58,7 +59,7 @@ def test_the_first_key_wins(database: Database) -> None:
     barrier = Barrier(WORKERS)
 
     def work(presented: HostKey) -> SettledHostKey:
-        barrier.wait(30)
+        barrier.wait(PATIENCE_S)
         settled: SettledHostKey = meet(database, presented)
         return settled
 
@@ -82,7 +83,7 @@ def test_the_same_key_is_recorded_once(database: Database) -> None:
     presented, barrier = key(), Barrier(WORKERS)
 
     def work(_: int) -> SettledHostKey:
-        barrier.wait(30)
+        barrier.wait(PATIENCE_S)
         settled: SettledHostKey = meet(database, presented)
         return settled
 

@@ -21,6 +21,7 @@ from tests.support.dcmanager_client import DcmanagerClient
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.keystone_server import KeystoneServer
 from tests.support.tcp_proxy import HOST, free_port
+from tests.support.waiting import PATIENCE_S
 
 VALUES = """
 name: {name}
@@ -83,7 +84,7 @@ class DcmanagerService:
         return runner
 
     def _do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30.0)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
 
 def brought_up(admin: DcmanagerClient, *names: str, group: str = "Default") -> None:

@@ -18,8 +18,9 @@ import pytest
 
 from demo.images import build_image
 from tests.integration.playbooks.playbook_site import PlaybookSite
+from tests.support.waiting import PATIENCE_S
 
-START_DEADLINE_S = 15.0
+START_DEADLINE_S = PATIENCE_S
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 

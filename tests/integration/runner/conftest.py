@@ -15,8 +15,9 @@ from runner.interface import PlaybookJob
 from runner.processes import marked, templates
 from runner.supervisor import Supervisor
 from tests.integration.runner.forked_runs import Plain
-from tests.integration.runner.run_watch import LOCAL_HOST_VARS, PATIENCE_S, Results, Waiting
+from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, Waiting
 from tests.support.ssh_server import SshServer, ssh_server
+from tests.support.waiting import PATIENCE_S
 
 # Modules whose rules hold for runs that are forked and for runs that are started plainly; others try forked ones.
 _BOTH_WAYS: Final = frozenset(

@@ -14,10 +14,7 @@ import psutil
 
 from runner.interface import PlaybookJob, RunEnded
 from runner.processes import marked
-from tests.support.waiting import wait_for
-
-# Longest wait for anything, in seconds; generous, because tests share the machine.
-PATIENCE_S = 60.0
+from tests.support.waiting import PATIENCE_S, wait_for
 
 LOCAL_HOST_VARS = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 

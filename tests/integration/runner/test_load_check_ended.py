@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from playbook_sets.playbook_set import PLAYBOOKS
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[3]
 
@@ -56,9 +56,9 @@ def test_a_command_that_is_ended(tmp_path: Path, number: signal.Signals) -> None
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for((tmp_path / "pids").exists, 60)
+        wait_for((tmp_path / "pids").exists)
         command.send_signal(number)
-        code = command.wait(30)
+        code = command.wait(PATIENCE_S)
     finally:
         command.kill()
         command.wait()

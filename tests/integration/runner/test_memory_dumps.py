@@ -20,7 +20,7 @@ from runner.processes import marked
 from tests.integration.runner.run_watch import Waiting, hosts_of_runs
 from tests.integration.runner.test_dead_supervisor import SERVICE
 from tests.support.unprivileged import as_user, give, python_as_user
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 DUMP = "import os; {before}; secret = 'S3cr3t' * 1000; os.abort()"
@@ -178,7 +178,7 @@ def test_a_child_cannot_be_looked_into_and_is_found(service: Service, worker: st
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
     assert (0, "") == (swept.returncode, swept.stderr)

@@ -22,7 +22,7 @@ from aio_pika.exceptions import ProbableAuthenticationError
 from tests.support.rabbitmq_server import QueueState, RabbitmqServer
 from tests.support.server import ServerUnavailableError
 from tests.support.tcp_proxy import HOST
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).parents[3]
 PERSISTENT = Message(b"prestage", delivery_mode=DeliveryMode.PERSISTENT)
@@ -126,7 +126,7 @@ async def test_a_memory_alarm_blocks_publishers(server: RabbitmqServer) -> None:
     publishing = asyncio.create_task(publish(server.url, "alarmed", {}))
     done, _ = await asyncio.wait([publishing], timeout=0.3)
     server.set_memory_alarm(False)
-    await asyncio.wait_for(publishing, 30)
+    await asyncio.wait_for(publishing, PATIENCE_S)
 
     assert not done
 

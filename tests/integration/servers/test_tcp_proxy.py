@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from tests.support.tcp_proxy import HOST, ProxyMode, TcpProxy, free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 class Echo(BaseRequestHandler):
@@ -50,7 +50,7 @@ def client(proxy: TcpProxy) -> Iterator[socket.socket]:
 
 
 def connect(proxy: TcpProxy) -> socket.socket:
-    return socket.create_connection((HOST, proxy.port), timeout=10)
+    return socket.create_connection((HOST, proxy.port), timeout=PATIENCE_S)
 
 
 def say_all(client: socket.socket, said: bytes) -> None:

@@ -19,6 +19,7 @@ from db.schema import events
 from messages.commands import CommandType
 from tests.integration.webhooks.receiver import Receiver, receiving
 from tests.integration.webhooks.webhook_installation import SECRET, WebhookInstallation, is_signed
+from tests.support.waiting import PATIENCE_S
 
 # What the sender does is the same on both; what its statements do is tested on both in test_repository.
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -82,7 +83,7 @@ class TestOrder:
 
         def resolve(host: str, *rest: Any, **options: Any) -> Any:
             if host.endswith(".example"):
-                let_go.wait(10)
+                let_go.wait(PATIENCE_S)
                 gone_on.append(host)
             return real(host, *rest, **options)
 

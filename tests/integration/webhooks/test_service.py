@@ -19,6 +19,7 @@ from service.wiring import Process, build
 from tests.integration.webhooks.webhook_installation import SECRET
 from tests.support.installation import Installation
 from tests.support.verifying_receiver import verifying
+from tests.support.waiting import PATIENCE_S
 
 
 def ask(installation: Process, kind: CommandType, subject: str | None = None, **data: object) -> Answer:
@@ -92,7 +93,7 @@ def test_the_example_refuses_strangers(headers: dict[str, str]) -> None:
     with verifying(SECRET) as receiver:
         request = urllib.request.Request(receiver.url, data=b"{}", headers=headers)
         with pytest.raises(HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=PATIENCE_S)
         refused.value.close()
 
     assert 401 == refused.value.code

@@ -18,7 +18,7 @@ from db.webhooks import disable
 from messages.commands import Command, CommandType
 from messages.webhook_secrets import seal_tag
 from tests.integration.webhooks.webhook_installation import SECRET, WebhookInstallation
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 # The statements are tried on both databases by one test; the rules are the same on both.
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -89,9 +89,9 @@ def test_disabled_at_this_moment(installation: WebhookInstallation, kind: Comman
         with installation.database.write() as connection:
             disable(UnitOfWork(connection, AT), 1, "")
             answer = thread.submit(lambda: installation.ask(kind, "ops", **data))
-            wait_for(lambda: answer.done() or is_one_waiting(installation), 10.0)
+            wait_for(lambda: answer.done() or is_one_waiting(installation))
 
-        assert DISABLED == said(answer.result(10))
+        assert DISABLED == said(answer.result(PATIENCE_S))
     assert [None] == [row["next_attempt_at"] for row in installation.rows()]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.imported_sites import site_rows
+from tests.support.waiting import PATIENCE_S
 
 
 def test_secrets_are_dropped(prestager, database, inventory) -> None:
@@ -159,7 +160,7 @@ def test_single_encrypted_values_are_left_out(
 
 def _vault(*arguments: str) -> str:
     command = [str(Path(sys.executable).with_name("ansible-vault")), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
 
 
 def test_names_of_secrets_and_others(prestager, database, tmp_path: Path) -> None:

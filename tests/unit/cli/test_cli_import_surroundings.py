@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from db.database import Database
 from db.schema import subcloud_groups, subclouds
+from tests.support.waiting import PATIENCE_S
 
 _INVENTORY = """\
 all:
@@ -280,7 +281,7 @@ def test_pipe(prestager, database, inventory: Path, tmp_path: Path) -> None:
         writer = Thread(target=pipe.write_text, args=(text,), daemon=True)
         writer.start()
         told = prestager("subcloud", "import", "--dry-run", str(pipe))
-        writer.join(10)
+        writer.join(PATIENCE_S)
         return told.out + told.err
 
     assert read("edge-1 10.0.0.1\n").startswith("Would be: 1 subclouds added")

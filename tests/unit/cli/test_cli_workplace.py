@@ -10,6 +10,7 @@ import pytest
 
 from cli.demo.directory import Workplace, environment
 from service.errors import CommandError
+from tests.support.waiting import PATIENCE_S
 
 
 def test_a_former_demonstration_is_removed(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_settings_of_any_directory(tmp_path: Path, name: str) -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=PATIENCE_S,
     ).stdout
 
     assert str(tmp_path / name / "data") == told

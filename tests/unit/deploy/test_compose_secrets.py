@@ -11,13 +11,14 @@ from sqlalchemy.engine import make_url
 
 from service.key_file import load_sealer
 from service.settings import Settings
+from tests.support.waiting import PATIENCE_S
 from tests.unit.deploy.deploy_files import ROOT, compose
 
 
 def make(directory: Path) -> subprocess.CompletedProcess[str]:
     """Run the script."""
     return subprocess.run(
-        [ROOT / "bin" / "compose-secrets", directory], capture_output=True, text=True, check=False, timeout=30
+        [ROOT / "bin" / "compose-secrets", directory], capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
 
 

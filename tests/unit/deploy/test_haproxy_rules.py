@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 from tests.unit.deploy.deploy_files import ROOT
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -70,7 +70,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
             request = Request(
                 f"http://127.0.0.1:{port}{path}", method=method, data=None if body is None else body.encode()
             )
-            with urlopen(request, timeout=5) as response:
+            with urlopen(request, timeout=PATIENCE_S) as response:
                 return str(response.read().decode())
 
         def is_up() -> bool:
@@ -79,7 +79,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
             except (HTTPError, URLError, ConnectionError):
                 return False
 
-        wait_for(is_up, 10, (directory / "log").read_text)
+        wait_for(is_up, story=(directory / "log").read_text)
         yield answer
 
 
@@ -90,7 +90,7 @@ def test_haproxy_takes_the_rules(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
 
     assert (0, []) == (done.returncode, [line for line in done.stderr.splitlines() if "WARNING" in line])

@@ -16,6 +16,7 @@ from messages.requests.base import parse_request
 from messages.requests.rollout import RolloutOptions
 from service.readiness import BEAT_S
 from service.settings import Settings
+from tests.support.waiting import PATIENCE_S
 from tests.unit.deploy.deploy_files import ROOT
 
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
@@ -44,7 +45,7 @@ def test_systemd_takes_them(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
         env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
     )
 
@@ -57,7 +58,11 @@ def test_systemd_takes_them(tmp_path: Path) -> None:
 def test_the_sandbox_is_tight(unit: Path) -> None:
     """Systemd itself judges what a service may do, from 0 (nothing) to 10 (everything)."""
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", unit], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-analyze", "security", "--offline=true", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     judged = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
 
@@ -130,7 +135,7 @@ def test_logrotate_takes_its_file(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=PATIENCE_S,
     )
 
     assert 0 == done.returncode

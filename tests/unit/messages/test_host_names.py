@@ -14,6 +14,7 @@ from messages.errors import RequestError
 from messages.requests.base import parse_request
 from messages.requests.subcloud import ImportedSubcloud, NewSubcloud, SubcloudChange
 from messages.site_addresses import is_reserved_host_name
+from tests.support.waiting import PATIENCE_S
 
 RESERVED = ["localhost", "all", "ungrouped"]
 # What might be special, and is not.
@@ -44,7 +45,9 @@ def test_the_names_are_ansibles() -> None:
         "import json, ansible.constants as c; from ansible.inventory.data import InventoryData as d;"
         "print(json.dumps([*c.LOCALHOST, *d().groups]))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
 
     assert all(map(is_reserved_host_name, json.loads(done.stdout)))
 
@@ -57,7 +60,7 @@ def test_ordinary_names_are_hosts_to_ansible(tmp_path: Path) -> None:
         file.write_text(yaml.safe_dump({"all": {"hosts": {name: {"site": True}}}}))
         inventories += ["-i", str(file)]
     command = [str(Path(sys.executable).with_name("ansible-inventory")), *inventories, "--list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     found = json.loads(done.stdout)["_meta"]["hostvars"]
 
     assert set(ORDINARY) == set(found)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.migrated_database import place_migrated
 from tests.support.tcp_proxy import HOST, free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 # The command `prestager` that lists at its end what was loaded.
 _PROGRAM: Final = """
@@ -81,7 +81,7 @@ def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         wait_for(lambda: "service.ready" in log.read_text(), story=log.read_text)
         niceness = os.getpriority(os.PRIO_PROCESS, started.pid) - os.nice(0)
         started.send_signal(signal.SIGTERM)
-        printed, _ = started.communicate(timeout=60)
+        printed, _ = started.communicate(timeout=PATIENCE_S)
     finally:
         started.kill()
     return ProcessAtRest(role, niceness, frozenset(printed.rpartition("loaded:")[2].split()))

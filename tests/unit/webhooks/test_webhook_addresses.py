@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from webhooks.addresses import AddressNotAllowedError, is_allowed, socket_factory
 
 
@@ -115,7 +116,7 @@ def test_addresses_as_the_kernel_has_them() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     if "Operation not permitted" in done.stderr:
         pytest.skip("this user may make no network namespace")
