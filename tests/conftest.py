@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -98,6 +99,15 @@ def group_of(path: Path) -> str:
     """Return the group of a file of tests."""
     inside = inside_tests(path)
     return _TOGETHER.get(str(Path(inside).parent), inside)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_signal_is_ignored() -> None:
+    """Have what tests start know every signal, also where this run ignores some: in the background, or by nohup."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            # Unlike a signal that is ignored, a function is not inherited.
+            signal.signal(number, lambda _number, _frame: None)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from tests.support.imported_sites import READY, import_sites
 from tests.support.installation_processes import START_S, PartProcess
 from tests.support.journal_playbooks import journal_lines, write_playbooks
 from tests.support.service_process import ServiceProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import BUSY_FACTOR, PATIENCE_S, wait_for
 
 T = TypeVar("T")
 
@@ -32,11 +32,8 @@ LONG: Final = os.environ.get("PRESTAGER_FAULT_ROUNDS") == "long"
 PRELOAD: Final = os.environ.get("PRESTAGER_FAULT_PRELOAD", "true")
 STRATEGY: Final = "/v1.0/sw-update-strategy"
 PASSWORD: Final = b64encode(b"Li69nux*").decode()
-# Deadline of a strategy's end, generous for a busy machine, in seconds.
-END_S: Final = 150.0
-# Promises, in seconds: no process of a killed worker's playbooks; commands after broker or database are back.
-ORPHAN_S: Final = 5.0
-ACCEPTED_AGAIN_S: Final = 10.0
+# Deadline of a strategy's end, in seconds.
+END_S: Final = PATIENCE_S
 # A playbook that does nothing at its site is no success.
 _QUICK_PLAYBOOK: Final = "- hosts: all\n  gather_facts: false\n  tasks: [{ansible.builtin.debug: {msg: done}}]\n"
 
@@ -44,6 +41,16 @@ _QUICK_PLAYBOOK: Final = "- hosts: all\n  gather_facts: false\n  tasks: [{ansibl
 def scaled(short: T, long: T) -> T:
     """Return how much of something to do in this run."""
     return long if LONG else short
+
+
+def promised(seconds: float) -> float:
+    """Return how long something may take for which so many seconds are promised; `make faults` runs alone."""
+    return seconds * scaled(BUSY_FACTOR, 1.0)
+
+
+# Promises: no process of a killed worker's playbooks; commands after broker or database are back.
+ORPHAN_S: Final = promised(5.0)
+ACCEPTED_AGAIN_S: Final = promised(10.0)
 
 
 def seeded() -> random.Random:

@@ -17,7 +17,7 @@ from sqlalchemy import insert
 from db.schema import runs, steps, strategies, subclouds
 from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
-from tests.faults.fault_installation import scaled, seeded
+from tests.faults.fault_installation import promised, scaled, seeded
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import StartedInstallation
 from tests.support.virtual_host import VirtualHost
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.faults
 
 SITES = 250
 WIDTH = 50
-ABORTED_S = 2.0
+ABORTED_S = promised(2.0)
 
 
 class Playbooks:

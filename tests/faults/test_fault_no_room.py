@@ -18,6 +18,7 @@ from messages.commands import CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from runner.fake import FakeRunEnd
 from runner.supervisor import Supervisor
+from tests.faults.fault_installation import promised
 from tests.support.fake_playbooks import FakePlaybooks
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.rabbitmq_server import StrictRabbitmq
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.faults
 # Enough to be taken for a run directory, which needs 16 MiB free.
 ROOM = "size=18m"
 QUICK = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: hello}}]\n"
-ANSWER_S = 6.0
+ANSWER_S = promised(6.0)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from broker.amqp.errors import BadEnvelopeError, MalformedCommandError
 from broker.amqp.topology import dead_letters_of
 from db.schema import commands, strategies
 from messages.queues import COMMANDS, COORDINATOR, PREPARE, QUEUE_OF, SUBCLOUDS
-from tests.faults.fault_installation import scaled, seeded
+from tests.faults.fault_installation import promised, scaled, seeded
 from tests.faults.hostile_requests import exchange, mutated, served
 from tests.support.installation import Installation, StartedInstallation
 from tests.support.virtual_host import Requester, VirtualHost, command_event
@@ -31,7 +31,7 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 
-SERVED_S = 1.0
+SERVED_S = promised(1.0)
 GROUP = {"name": "edge", "description": "d", "update_apply_type": "serial", "max_parallel_subclouds": 2}
 GOOD_COMMANDS = [
     command_event("group.create", "1", **GROUP),

@@ -10,6 +10,8 @@ from typing import Final, TypeVar
 # Longest wait for what comes early on a quiet machine, in seconds: one that is ten times as slow has time enough. Where
 # lateness is a fault, a test gives its own limit.
 PATIENCE_S: Final = 120.0
+# How many times as long as promised something may take in a run of all tests, on a machine that is busy with them.
+BUSY_FACTOR: Final = 5.0
 # To look takes time that what is waited for may need: a twentieth of the wait so far, within these bounds.
 _SHORTEST_S, _LONGEST_S = 0.02, 0.25
 

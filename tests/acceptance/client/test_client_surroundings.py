@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,8 +43,6 @@ def typed(shell: OperatorShell) -> Iterator[Typed]:
                 env=environment,
                 encoding="utf-8",
                 timeout=DEADLINE_S,
-                # A test run in the background of a shell ignores Ctrl-C, and so would its children.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         )
         return started[-1]

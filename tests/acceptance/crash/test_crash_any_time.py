@@ -14,11 +14,11 @@ import pytest
 from tests.support.imported_sites import READY, import_sites_at
 from tests.support.journal_playbooks import journal_lines, write_playbooks
 from tests.support.service_process import ServiceProcess
-from tests.support.waiting import wait_for
+from tests.support.waiting import BUSY_FACTOR, wait_for
 
 SITES = 3
 KILLS = 4
-ORPHAN_S = 5.0
+ORPHAN_S = 5.0 * BUSY_FACTOR
 END_S = 150.0
 STRATEGY = "/v1.0/sw-update-strategy"
 

@@ -18,6 +18,7 @@ from api.errors import ApiError, AuthenticatorUnavailableError
 from db.database import Database
 from db.tokens import Role, TokenStore
 from tests.support.served_api import ServedApi, multipart
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ async def test_a_silent_database_is_answered_503(
     mine = DatabaseReader(database)
 
     def wait(_: Connection) -> None:
-        silence.wait(20)
+        silence.wait(PATIENCE_S)
 
     for _ in range(6):
         with pytest.raises(ApiError) as refusal:
@@ -54,7 +55,7 @@ async def test_a_silent_token_database_knows_nobody(silence: Event) -> None:
 
     class Silent:
         def authenticate(self, _: str) -> Any:
-            silence.wait(20)
+            silence.wait(PATIENCE_S)
 
     with pytest.raises(AuthenticatorUnavailableError):
         await TokenAuthenticator(Silent(), timeout_s=0.05).authenticate("prst_x")  # type: ignore[arg-type]
@@ -64,7 +65,7 @@ async def test_threads_of_their_own_for_tokens(database: Database, silence: Even
     """Whatever holds up the threads that all share, callers are still known."""
     token = TokenStore(database).create_token("ops", Role.ADMIN)
     authenticator = TokenAuthenticator(TokenStore(database))
-    busy = [asyncio.create_task(asyncio.to_thread(silence.wait, 20)) for _ in range(100)]
+    busy = [asyncio.create_task(asyncio.to_thread(silence.wait, PATIENCE_S)) for _ in range(100)]
     await asyncio.sleep(0)
 
     assert "ops" == (await authenticator.authenticate(token)).name
@@ -78,9 +79,9 @@ async def test_no_more_callers_wait_than_can_be_served(silence: Event) -> None:
 
     class Silent:
         def authenticate(self, _: str) -> Any:
-            silence.wait(20)
+            silence.wait(PATIENCE_S)
 
-    authenticator = TokenAuthenticator(Silent(), timeout_s=0.05)  # type: ignore[arg-type]
+    authenticator = TokenAuthenticator(Silent(), timeout_s=1.0)  # type: ignore[arg-type]
     waiting = [asyncio.create_task(authenticator.authenticate(f"prst_{number}")) for number in range(256)]
     found = await asyncio.gather(*waiting, return_exceptions=True)
     began = monotonic()
@@ -88,7 +89,7 @@ async def test_no_more_callers_wait_than_can_be_served(silence: Event) -> None:
         await authenticator.authenticate("prst_x")
 
     assert {AuthenticatorUnavailableError} == {type(one) for one in found}
-    assert monotonic() - began < 0.04
+    assert monotonic() - began < 0.5
     authenticator.close()
 
 

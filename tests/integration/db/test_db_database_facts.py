@@ -262,7 +262,7 @@ def test_a_database_that_says_nothing(
     answers.set()
 
     assert [{("prestager_database_up", ()): 0.0}] * 2 == silence
-    assert (1, True) == (len(asked), took < 5)
+    assert (1, True) == (len(asked), took < 25)
     wait_for(lambda: scraped(registry).get(("prestager_database_up", ())) == 1.0)
 
 
@@ -297,7 +297,7 @@ def test_a_broker_that_says_nothing(clock: list[float], monkeypatch: pytest.Monk
     answers.set()
 
     assert [{("prestager_broker_up", ()): 0.0}] * 2 == silence
-    assert took < 5
+    assert took < 25
     wait_for(lambda: scraped(registry).get(("prestager_dead_letters", ("a",))) == 2.0)
 
 

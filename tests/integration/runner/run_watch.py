@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from runner.interface import PlaybookJob, RunEnded
-from runner.processes import marked
+from runner.processes import marked, templates
 from tests.support.waiting import PATIENCE_S, wait_for
 
 LOCAL_HOST_VARS = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -95,3 +95,10 @@ def hosts_of_runs(worker: str) -> list[psutil.Process]:
     """Return the processes of `worker` that host a run or wait for one, without what they have started."""
     found = marked(worker)
     return [process for process in found if process.ppid() not in {other.pid for other in found}]
+
+
+def run_directories(run_root: Path, worker: str) -> list[Path]:
+    """Return the private directories of runs; that of a living template, which holds built modules, is none."""
+    arguments = [process.cmdline() for process in templates(worker)]
+    of_templates = {Path(line[line.index("--private-dir") + 1]) for line in arguments}
+    return [path for path in run_root.iterdir() if path.is_dir() and path not in of_templates]

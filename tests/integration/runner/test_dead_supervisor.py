@@ -16,8 +16,8 @@ import pytest
 from runner.errors import WorkerNameTakenError
 from runner.processes import marked, templates
 from runner.supervisor import Supervisor
-from tests.integration.runner.run_watch import Results, Waiting, hosts_of_runs
-from tests.support.waiting import wait_for
+from tests.integration.runner.run_watch import Results, Waiting, hosts_of_runs, run_directories
+from tests.support.waiting import BUSY_FACTOR, PATIENCE_S, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -108,24 +108,25 @@ def directories(run_root: Path) -> list[Path]:
 def test_kill_of_the_service_ends_everything(
     start_service: Callable[..., Service], waiting: Waiting, worker: str, run_root: Path
 ) -> None:
-    """5 s after kill -9 of the service no process of its runs is left, and no file."""
-    service = start_service()
+    """5 s after kill -9 of the service no process of its runs is left, and no file, long before its silence counts."""
+    service = start_service(silence_limit_s=600.0)
     service.process.kill()
 
-    wait_for(lambda: not all_of(worker) and not waiting.processes() and not directories(run_root), deadline_s=5)
+    wait_for(lambda: not all_of(worker) and not waiting.processes() and not directories(run_root), 5.0 * BUSY_FACTOR)
 
 
 def test_frozen_service_loses_its_runs(
     start_service: Callable[..., Service], waiting: Waiting, worker: str, run_root: Path
 ) -> None:
     """A service that is frozen longer than the silence limit finds its run stopped when it goes on."""
-    service = start_service(silence_limit_s=1.5)
+    service = start_service(silence_limit_s=5.0)
     service.process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: not marked(worker) and not waiting.processes() and not directories(run_root), deadline_s=15)
+    wait_for(lambda: not marked(worker) and not waiting.processes() and not run_directories(run_root, worker))
     service.process.send_signal(signal.SIGCONT)
-    output, _ = service.process.communicate(timeout=20)
+    output, _ = service.process.communicate(timeout=PATIENCE_S)
 
-    assert {"outcome": "lost", "details": "no sign of life from the worker for 1.5 s"} == json.loads(output)
+    assert {"outcome": "lost", "details": "no sign of life from the worker for 5 s"} == json.loads(output)
+    assert [] == directories(run_root)
 
 
 def test_start_sweeps_what_a_predecessor_left(

