@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -11,7 +9,16 @@ from api.auth import CHANGE, require_role
 from api.context import CALLER
 from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
-from api.validation import not_found, path_ref, read_known, read_object, read_query, step_not_found, validated
+from api.validation import (
+    not_found,
+    path_ref,
+    read_known,
+    read_object,
+    read_query,
+    refuse_unknown_names,
+    step_not_found,
+    validated,
+)
 from db import read_queries
 from db.holds import open_holds, site_hold, site_holds
 from messages.commands import STRATEGY_ACTIONS, CommandType
@@ -19,7 +26,7 @@ from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
 from messages.requests.queries import TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
-from messages.requests.strategy_control import StepCancelRequest, StepUpdate
+from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.serializers import counted_strategy_resource, progress_resource, step_resource
 
 
@@ -44,24 +51,24 @@ async def create(request: web.Request) -> web.Response:
     return await send_command(request, CommandType.STRATEGY_CREATE, data=body)
 
 
-# Actions of dcmanager's API: other keys beside them are ignored, as there.
-_PLAIN: Final = frozenset({"apply", "abort"})
-
-
 async def act(request: web.Request) -> web.Response:
     """Ask to apply, abort, pause, resume or cancel."""
     body = await read_object(request)
     wanted = validated(ActionRequest, body)
     if wanted.action != "pause":
         require_role(request[CALLER], CHANGE)
-    options = {} if wanted.action in _PLAIN else {key: value for key, value in body.items() if key != "action"}
+    model = ACTION_BODIES.get(wanted.action)
+    options = {} if model is None else {key: value for key, value in body.items() if key != "action"}
+    if model is not None:
+        refuse_unknown_names(model, options)
     return await send_command(request, STRATEGY_ACTIONS[wanted.action], data={**options, "type": _asked_type(request)})
 
 
 async def update(request: web.Request) -> web.Response:
     """Ask to change width, failure budget, slow start or time limits."""
-    body = await read_object(request)
-    return await send_command(request, CommandType.STRATEGY_UPDATE, data={**body, "type": _asked_type(request)})
+    body = await read_known(request, StrategyUpdate)
+    wanted = _asked_type(request) or body.get("type")
+    return await send_command(request, CommandType.STRATEGY_UPDATE, data={**body, "type": wanted})
 
 
 async def delete(request: web.Request) -> web.Response:

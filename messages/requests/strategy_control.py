@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
@@ -67,6 +68,32 @@ class CancelRequest(_CancelOptions, VerbRequest):
     """Abort the strategy and stop its running sites too."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+
+class PauseBody(_PauseOptions):
+    """Options of a pause, as they are sent beside the action."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+
+class ResumeBody(_ResumeOptions):
+    """Options of a resume, as they are sent beside the action."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+    sysadmin_password: NewPassword = Field(
+        None, repr=False, description="Of a resume: a new password of the sites' account, UTF-8 in base64."
+    )
+
+
+class CancelBody(_CancelOptions):
+    """Options of a cancel, as they are sent beside the action."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+
+# Actions that refuse names which they do not know. Those of dcmanager's API ignore other keys, as there.
+ACTION_BODIES: Final[Mapping[str, type[Request]]] = {"pause": PauseBody, "resume": ResumeBody, "cancel": CancelBody}
 
 
 class ActionBody(_CancelOptions, _ResumeOptions, _PauseOptions, ActionRequest):

@@ -101,6 +101,38 @@ async def test_create_with_an_unknown_field(api: ServedApi) -> None:
     assert api.transport.commands == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        (
+            "POST",
+            f"{BASE}/actions",
+            {"action": "resume", "sysadmin_pasword": "TGk2OW51eCo="},
+            "sysadmin_pasword; did you mean sysadmin_password?",
+        ),
+        ("POST", f"{BASE}/actions", {"action": "pause", "reasons": "x"}, "reasons; did you mean reason?"),
+        ("POST", f"{BASE}/actions", {"action": "cancel", "grace": 1}, "grace; did you mean grace-s?"),
+        ("PATCH", BASE, {"rollouts": {}}, "rollouts; did you mean rollout?"),
+    ],
+)
+async def test_changes_with_an_unknown_field(
+    api: ServedApi, method: str, path: str, body: dict[str, object], told: str
+) -> None:
+    """A name that is not known of an action or a change goes nowhere either; the nearest is told."""
+    reply = await api.send(method, path, body)
+
+    assert (reply.status, reply.detail) == (400, f"Unknown field: {told}")
+    assert api.transport.commands == []
+
+
+@pytest.mark.parametrize(("query", "expected"), [("", "patch"), ("?type=prestage", "prestage")])
+async def test_the_type_of_a_changed_strategy(api: ServedApi, query: str, expected: str) -> None:
+    """The type of the strategy that is changed is that of the query, else that of the body."""
+    await api.send("PATCH", BASE + query, {"type": "patch", "max-parallel-subclouds": 3})
+
+    assert {"type": expected, "max-parallel-subclouds": 3} == api.transport.only.data
+
+
 async def test_create_with_a_field_of_dcmanager(api: ServedApi) -> None:
     """What dcmanager knows of another type of strategy is let through; the coordinator names it."""
     reply = await api.send("POST", BASE, {"type": "prestage", "rollback": False, "sysadmin_password": "TGk2OW51eCo="})

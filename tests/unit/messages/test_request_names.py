@@ -6,11 +6,25 @@ from time import process_time
 
 import pytest
 
+from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, SUBCLOUD_FIELDS
 from messages.errors import RequestError
 from messages.requests.base import Request, reject_unknown, taken_names, unknown_text, unused_fields, unused_note
 from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import ActionRequest, PrestageBody, PrestageCommand, StrategyBody, StrategyCommand
+from messages.requests.strategy_control import (
+    ACTION_BODIES,
+    CancelBody,
+    CancelRequest,
+    PauseBody,
+    PauseRequest,
+    ResumeBody,
+    ResumeRequest,
+    StepCancelRequest,
+    StepHoldRequest,
+    StepUpdate,
+    StrategyUpdate,
+)
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange
 from messages.requests.webhook import WebhookBody, WebhookChangeBody
 
@@ -36,6 +50,18 @@ SUBCLOUDS = (NewSubcloud, SubcloudChange)
         (NewSubcloud, "instal_values", "install_values"),
         (StrategyBody, "snapshots", "snapshot"),
         (StrategyBody, "release_ids", "release"),
+        (PauseBody, "reasons", "reason"),
+        (PauseRequest, "scop", "scope"),
+        (ResumeBody, "sysadmin_pasword", "sysadmin_password"),
+        (ResumeBody, "allow_failures", "allow-failures"),
+        (ResumeRequest, "allow-failure", "allow-failures"),
+        (CancelBody, "grace", "grace-s"),
+        (CancelRequest, "grace_s", "grace-s"),
+        (StrategyUpdate, "max_parallel_subclouds", "max-parallel-subclouds"),
+        (StrategyUpdate, "rolout", "rollout"),
+        (StepUpdate, "hold", "held"),
+        (StepHoldRequest, "reson", "reason"),
+        (StepCancelRequest, "graces", "grace-s"),
         (StagedRequest, "relase", "release"),
         (WebhookBody, "urll", "url"),
         (WebhookChangeBody, "secrets", "secret"),
@@ -95,6 +121,30 @@ def test_fields_of_another_kind_of_body() -> None:
     for model, name in ((GroupRequest, "rollback"), (StrategyBody, "install_values"), (NewSubcloud, "rollback")):
         with pytest.raises(RequestError, match=f"^Unknown field: {name}; "):
             reject_unknown(model, [name])
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(PauseBody, "grace-s"), (ResumeBody, "scope"), (CancelBody, "allow-failures"), (CancelBody, "type")],
+)
+def test_options_of_another_action(model: type[Request], name: str) -> None:
+    """An action refuses the options of other actions, and the strategy's type, which the query has."""
+    with pytest.raises(RequestError, match=f"^Unknown field: {name}; "):
+        reject_unknown(model, [name])
+
+
+@pytest.mark.parametrize(
+    ("body", "commands"),
+    [
+        (PauseBody, PauseRequest),
+        (ResumeBody, ResumeRequest),
+        (CancelBody, CancelRequest),
+    ],
+)
+def test_bodies_of_actions(body: type[Request], commands: type[Request]) -> None:
+    """A body takes what its command takes, but for the type, which the query has, and the password, which is sealed."""
+    assert taken_names(commands) - {"type"} == taken_names(body) - {"sysadmin_password"}
+    assert set(STRATEGY_ACTIONS) - {"apply", "abort"} == set(ACTION_BODIES)
 
 
 def test_bodies_of_the_contract_alone() -> None:
