@@ -99,6 +99,19 @@ def test_each_site_by_what_it_says(
     assert "The inventory says 22.12" in installation.log("moved", "prestage-precheck")
 
 
+def test_a_precheck_ends_at_its_limit(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
+    """A site that does not answer fails at the limit of the precheck, which is named; others are staged."""
+    installation = asking()
+    for name in ("well", "gone"):
+        installation.add_site(name)
+    sites["gone"].spec.faults["login"] = Fault(kind=FaultKind.SLOW, delay_s=60.0)
+
+    assert "failed" == installation.run_strategy(rollout={"timeouts": {"precheck-s": 3}})
+    assert "complete" == installation.step("well")["state"]
+    details = installation.step("gone")["details"]
+    assert details.endswith("The limit of 3 s (precheck-s) was reached in prestage-precheck."), details
+
+
 def test_a_site_whose_own_software_is_deployed(asking: Callable[..., StartedInstallation], sites: SitesThread) -> None:
     """A site with a software deploy in transition is skipped with its state, with force too; others are staged."""
     installation = asking()

@@ -52,6 +52,35 @@ def test_a_phase_ends_at_its_limit(
     assert installation.step("a")["details"].endswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("on_limit", "first", "details"),
+    [
+        ("abort", "complete", ""),
+        ("cancel", "aborted", "cancelled in prestaging-packages by the strategy's limit of 1 s (strategy-s)"),
+    ],
+)
+def test_a_strategy_ends_at_its_limit(
+    build: Callable[..., StartedInstallation], on_limit: str, first: str, details: str
+) -> None:
+    """A strategy that passes its limit starts no further site; what runs ends by itself, or is stopped."""
+    playbooks = FakePlaybooks()
+    playbooks.end("a", PACKAGES, LONG if on_limit == "cancel" else FakeRunEnd(delay_s=2.0))
+    installation = build(playbooks=playbooks)
+    installation.upload_image_list()
+    for name in "ab":
+        installation.add_site(name)
+    created = installation.create(
+        rollout={"timeouts": {"strategy-s": 1, "on-strategy-limit": on_limit}}, **{"subcloud-apply-type": "serial"}
+    )
+    assert 200 == created.status, created.detail
+    installation.verb("apply")
+
+    assert "aborted" == installation.ending()
+    assert (first, details) == (installation.step("a")["state"], installation.step("a")["details"])
+    assert "aborted" == installation.step("b")["state"]
+    assert "strategy-s" in installation.rows(strategies)[-1]["limit_reached"]
+
+
 def test_a_limit_of_a_phase_replaces_its_setting(build: Callable[..., StartedInstallation]) -> None:
     """A phase with a limit of its own may take longer than its setting allows."""
     playbooks = FakePlaybooks()

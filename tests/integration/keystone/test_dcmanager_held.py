@@ -14,7 +14,7 @@ from runner.fake import FakeRunEnd
 from runner.interface import PlaybookJob
 from tests.integration.keystone.dcmanager_service import DcmanagerService, brought_up
 from tests.support.dcmanager_client import CommandFailedError, DcmanagerClient
-from tests.support.fake_playbooks import PACKAGES, FakePlaybooks
+from tests.support.fake_playbooks import FAILS, PACKAGES, FakePlaybooks
 from tests.support.keystone_server import KeystoneServer
 from tests.support.tcp_proxy import HOST
 from tests.support.waiting import wait_for
@@ -25,9 +25,23 @@ SITES = ["subcloud1", "subcloud2", "subcloud3"]
 ENDLESS = FakeRunEnd(delay_s=3600)
 
 
+# Sites whose packages fail.
+FAILING: set[str] = set()
+
+
 def decide(job: PlaybookJob) -> FakeRunEnd:
-    """Let the packages never end, and all else at once."""
-    return ENDLESS if job.playbook.stem == PACKAGES else FakeRunEnd()
+    """Let the packages never end, or fail, and all else succeed at once."""
+    if job.playbook.stem != PACKAGES:
+        return FakeRunEnd()
+    return FAILS if job.host in FAILING else ENDLESS
+
+
+@pytest.fixture
+def failing() -> Iterator[str]:
+    """Have the packages of the first site fail; return its name."""
+    FAILING.add(SITES[0])
+    yield SITES[0]
+    FAILING.clear()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +62,7 @@ def admin(service: DcmanagerService, keystone: KeystoneServer) -> Iterator[Dcman
     yield admin
     if admin.strategy_show()["state"] == "applying":
         act(admin, "cancel", **{"grace-s": 0})
-    wait_for(lambda: admin.strategy_show()["state"] == "aborted")
+    wait_for(lambda: admin.strategy_show()["state"] in ("aborted", "failed"))
     admin.strategy_delete()
 
 
@@ -57,19 +71,29 @@ def act(admin: DcmanagerClient, action: str, **options: Any) -> None:
     admin._json("POST", ACTIONS, {"action": action, **options}, ())
 
 
+def held(admin: DcmanagerClient) -> list[str]:
+    """Return the kinds of the open holds of the strategy, which the client itself does not show."""
+    shown = admin._read("/sw-update-strategy?type=prestage", ())
+    return [hold["kind"] for hold in shown["holds"]]
+
+
 def states(admin: DcmanagerClient) -> list[str]:
     """Return the states of all steps, in order."""
     return [step["state"] for step in admin.step_list()]
 
 
-def begin(admin: DcmanagerClient) -> None:
-    """Apply a strategy with two sites at once, and wait until one is worked on and the other waits for room."""
-    admin.strategy_create(**{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 2})
+def begin(admin: DcmanagerClient, first: str = "prestaging-packages", **rollout: Any) -> None:
+    """Apply a strategy with two sites at once, and wait until one is worked on and another waits for room.
+
+    The first site comes to the state `first`. The client itself sends no options of a rollout.
+    """
+    options = {"rollout": rollout} if rollout else {}
+    admin.strategy_create(**{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 2, **options})
     admin.strategy_action("apply")
-    wait_for(lambda: states(admin) == ["prestaging-packages", "prestaging-packages", "initial"])
+    wait_for(lambda: states(admin) == [first, "prestaging-packages", "initial"])
 
 
-def look(admin: DcmanagerClient) -> None:
+def look(admin: DcmanagerClient, failed: str = "") -> None:
     """Run every command that shows something."""
     assert [step["cloud"] for step in admin.step_list()] == SITES
     assert [subcloud["name"] for subcloud in admin.subcloud_list()] == SITES
@@ -78,7 +102,7 @@ def look(admin: DcmanagerClient) -> None:
         assert admin.step_show(name)["cloud"] == name
         assert admin.subcloud_show(name)["name"] == name
         assert admin.subcloud_show(name, detail=True)["name"] == name
-        assert admin.subcloud_errors(name) == "No errors present"
+        assert (admin.subcloud_errors(name) == "No errors present") is (name != failed)
     assert admin.group_show("Default")["name"] == "Default"
     assert [group["name"] for group in admin.group_list()] == ["Default"]
 
@@ -112,6 +136,40 @@ def test_paused(admin: DcmanagerClient, scope: str) -> None:
     press(admin, "applying")
     # Managing and describing are refused or granted as without a hold.
     assert admin.subcloud_update("subcloud3", description="d")["description"] == "d"
+
+
+@pytest.mark.parametrize("mode", ["stages", "window"])
+def test_budget_exceeded(admin: DcmanagerClient, failing: str, mode: str) -> None:
+    """A strategy that its failure budget holds is `applying` to the client, and its abort is legal."""
+    begin(admin, "failed", **{"mode": mode, "max-failures": 0})
+    wait_for(lambda: held(admin) == ["budget"])
+
+    assert admin.strategy_show()["state"] == "applying"
+    look(admin, failing)
+    press(admin, "applying", SITES[1:])
+    assert admin.strategy_action("abort")["state"] == "abort requested"
+    wait_for(lambda: states(admin) == ["failed", "prestaging-packages", "aborted"])
+    look(admin, failing)
+    act(admin, "cancel", **{"grace-s": 0})
+    wait_for(lambda: admin.strategy_show()["state"] == "failed")
+    look(admin, failing)
+
+
+def test_sliding_window(admin: DcmanagerClient) -> None:
+    """A sliding window, paused or not, is to the client what stages are, and so is its abort."""
+    begin(admin, mode="window")
+    look(admin)
+    press(admin, "applying")
+    act(admin, "pause", scope="phases")
+    look(admin)
+    press(admin, "applying")
+
+    assert admin.strategy_action("abort")["state"] == "abort requested"
+
+    wait_for(lambda: states(admin)[2] == "aborted")
+    look(admin)
+    press(admin, "aborting", SITES[:2])
+    act(admin, "cancel", **{"grace-s": 0})
 
 
 def test_abort_of_a_paused_strategy(admin: DcmanagerClient) -> None:
