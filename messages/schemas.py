@@ -87,6 +87,9 @@ Strategy = TypedDict(
             list[Hold],
             Field(description="Open holds, but for those of single sites, the oldest first."),
         ],
+        "limit-reached": Annotated[
+            str, Field(description="Which time limit aborted or cancelled it, as a sentence; empty: none did.")
+        ],
         "commands": Annotated[
             list[str], Field(description="Commands that its state allows now, without the prefix `strategy.`.")
         ],

@@ -84,6 +84,7 @@ def strategy_resource(
         if row["deleted_at"] is not None
         else legal_commands(state or row["state"], is_held=bool(shown)),
         "retry-of": row["retry_of"],
+        "limit-reached": row["limit_reached"],
     }
 
 
