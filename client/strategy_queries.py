@@ -51,6 +51,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="state", title="state"),
     ShownField(key="retry-of", title="retries strategy"),
     ShownField(key="holds", title="held by", text=_holds_text),
+    ShownField(key="limit-reached", title="ended by"),
     ShownField(key="extra-args.prestage-software-version", title="release"),
     ShownField(key="progress", title="sites", text=counts_text),
     ShownField(key="subcloud-apply-type", title="apply type"),

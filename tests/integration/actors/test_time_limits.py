@@ -78,7 +78,8 @@ def test_a_strategy_ends_at_its_limit(
     assert "aborted" == installation.ending()
     assert (first, details) == (installation.step("a")["state"], installation.step("a")["details"])
     assert "aborted" == installation.step("b")["state"]
-    assert "strategy-s" in installation.rows(strategies)[-1]["limit_reached"]
+    shown = installation.verb("delete").body
+    assert "The strategy's limit of 1 s (strategy-s) was reached." == shown["limit-reached"]
 
 
 def test_a_limit_of_a_phase_replaces_its_setting(build: Callable[..., StartedInstallation]) -> None:

@@ -34,6 +34,8 @@ async def test_show(api: ServedApi) -> None:
         "excluded-subclouds": excluded,
         "rollout": {},
         "holds": [],
+        "retry-of": None,
+        "limit-reached": "",
         "commands": ["abort", "cancel", "pause", "update"],
         "progress": {
             **dict.fromkeys(("total", "not-started", "queued", "running", "preparing", "parked"), 0),

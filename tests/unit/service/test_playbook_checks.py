@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from playbook_sets.playbook_readiness import PlaybookReadiness
 from playbook_sets.playbook_set import PLAYBOOKS, PlaybookCheck
-from service.worker_threads import PlaybookChecks
+from service.worker_role import PlaybookChecks
 from statemachine.states import PHASES
 
 KILLED = "ansible-playbook is no Ansible that works: it ended with code -9."
