@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import singledispatchmethod
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from db.apply_step_moves import StepWriter, add_runs, mark_processed, new_run
 from db.errors import StalePlanError
@@ -17,6 +17,7 @@ from db.holds import NewHold, cancel_strategy, end_holds, open_hold, withdraw_ru
 from db.live_output import tell_progress
 from db.runs import LOST_RUN
 from db.schema import holds, preparations, runs, secrets, steps, strategies
+from db.site_records import CONTENT_DIGEST
 from db.unit_of_work import UnitOfWork
 from messages.event_types import EmptyData, event_name
 from statemachine.actions import (
@@ -141,7 +142,14 @@ class PlanWriter:
         self._expect_one(
             update(preparations)
             .where(preparations.c.id == action.preparation_id, preparations.c.state == PreparationState.RUNNING)
-            .values(state=action.state, details=action.details, finished_at=self._at)
+            .values(
+                state=action.state,
+                details=action.details,
+                finished_at=self._at,
+                content=select(func.substr(runs.c.facts[CONTENT_DIGEST].as_string(), 1, 64))
+                .where(runs.c.id == action.consumed_run_id)
+                .scalar_subquery(),
+            )
         )
 
     @_do.register

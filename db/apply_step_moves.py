@@ -60,6 +60,8 @@ _MOVES: Final = given_rows(
     outcome=String,
     attempt=Integer,
     preparing=Boolean,
+    proved_by=BigInteger,
+    passed_content=String,
     ended=Boolean,
     failure_class=String,
     problem=String,
@@ -75,6 +77,8 @@ _MOVE: Final = (
         outcome=_MOVES.c.outcome,
         attempt=_MOVES.c.attempt,
         preparing=_MOVES.c.preparing,
+        proved_by=func.coalesce(_MOVES.c.proved_by, steps.c.proved_by),
+        passed_content=func.coalesce(_MOVES.c.passed_content, steps.c.passed_content),
         failure_class=_MOVES.c.failure_class,
         problem=_MOVES.c.problem,
         updated_at=_AT,
@@ -125,6 +129,8 @@ _AT_THE_BEGINNING: Final[Mapping[str, Any]] = {
     "attempt": 1,
     "preparing": False,
     "worked_s": 0.0,
+    "proved_by": None,
+    "passed_content": None,
     "started_at": None,
     "finished_at": None,
     "cancel_requested_at": None,
@@ -197,10 +203,11 @@ class StepWriter:
             event = event_name("step", ordered[0].type, change.to_state)
             self._work.emit(event, f"strategy/{strategy_id}", StepsAborted(steps=aborted))
 
-    def begin_anew(self, step_id: int, change: StepChange, place: StepPlace) -> None:
+    def begin_anew(self, step_id: int, change: StepChange, place: StepPlace, *, resumes: bool) -> None:
         """Bring an ended step back to its beginning, for its next series of runs, with an event.
 
-        Its runs of before stay; what they worked does not count against the time limit of the site.
+        Its runs of before stay; what they worked does not count against the time limit of the site. With `resumes` it
+        passes phases that they have proved.
 
         Raises:
             StalePlanError: It is in another state.
@@ -211,6 +218,7 @@ class StepWriter:
                 series=steps.c.series + 1,
                 stage=place.stage,
                 position=place.position,
+                resumes=resumes,
                 **_AT_THE_BEGINNING,
             )
             .returning(steps.c.strategy_id, steps.c.subcloud_name, steps.c.type)
@@ -239,6 +247,8 @@ class StepWriter:
                 "outcome": move.outcome,
                 "attempt": move.attempt,
                 "preparing": move.preparing,
+                "proved_by": move.proved_by,
+                "passed_content": move.passed_content,
                 "ended": _ends(move),
                 "failure_class": move.failure.failure_class if move.failure is not None else None,
                 "problem": move.problem,
@@ -300,7 +310,8 @@ class StepWriter:
                 elif state == StepState.ABORTED:
                     self._work.emit(event, _subject_of_abort(one), _cancelled([one]), run=run)
                 else:
-                    self._work.emit(event, f"step/{move.step_id}", about, run=run)
+                    data = about if state not in move.passed else {**about, "proved_by": move.proved_by or 0}
+                    self._work.emit(event, f"step/{move.step_id}", data, run=run)
 
         if without_run:
             # Of the active strategy, so of one type.

@@ -91,6 +91,7 @@ def _assignments() -> Select[Any]:
         own.c.for_sw_deploy,
         own.c.oam_address,
         own.c.worked_s,
+        own.c.passed_content,
         func.coalesce(preparations.c.from_version, own.c.from_version).label("found_version"),
         strategies.c.rollout,
         func.coalesce(of_strategy.c.sealed, of_step.c.sealed).label("sealed"),
@@ -200,5 +201,6 @@ def _assignment(taken: Row[Any], row: Row[Any]) -> RunAssignment:
         bound_to=row.bound_to,
         timeouts=(row.rollout or {}).get("timeouts") or {},
         worked_s=row.worked_s,
+        passed_content=None if taken.step_id is None else row.passed_content,
         controller_upgrading=bool(row.upgrading),
     )

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, select, update
 
 from db.schema import subclouds
+from db.site_records import doubt
 from db.unit_of_work import UnitOfWork
 from messages.event_types import HostKeyChanged, HostKeyForgotten, HostKeyRecorded
 from messages.host_keys import HostKey, host_key_lines, stored_host_keys
@@ -105,6 +106,7 @@ def settle(work: UnitOfWork, contact: HostKeyContact, policy: HostKeyPolicy) -> 
         # The site kept its key over a change of version: a later change of the key has no reinstallation to explain it.
         work.connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(host_keys_version=trusted))
     if verdict in {HostKeyVerdict.REPLACE, HostKeyVerdict.CHANGED}:
+        doubt(work.connection, [row["id"]])
         work.emit(
             "subcloud.host-key-changed",
             f"subcloud/{row['name']}",
@@ -126,6 +128,7 @@ def give_host_keys(work: UnitOfWork, row: RowMapping, keys: Sequence[HostKey]) -
     if set(stored_host_keys(row["host_keys"])) == set(keys) and row["host_keys_origin"] == HostKeyOrigin.GIVEN:
         return False
     _record(work, row["id"], keys, HostKeyOrigin.GIVEN, _declared_version(row))
+    doubt(work.connection, [row["id"]])
     _emit_recorded(work, row["name"], keys, HostKeyOrigin.GIVEN)
     return True
 
@@ -136,6 +139,7 @@ def forget_host_keys(work: UnitOfWork, row: RowMapping) -> bool:
     if not keys:
         return False
     work.connection.execute(update(subclouds).where(subclouds.c.id == row["id"]).values(_FORGOTTEN))
+    doubt(work.connection, [row["id"]])
     work.emit(
         "subcloud.host-key-forgotten",
         f"subcloud/{row['name']}",

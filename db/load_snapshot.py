@@ -8,7 +8,7 @@ branch reads a table whose columns decide nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -28,9 +28,11 @@ from sqlalchemy import (
 
 from db.load_strategy import AnyRow, load_strategy
 from db.schema import database_now, holds, preparations, runs, steps, strategies, subclouds
+from db.site_records import site_records
 from statemachine.admission import Places, admits, is_stopped_by_budget
 from statemachine.failure_classes import class_of_code
 from statemachine.problems import Failure
+from statemachine.proofs import SiteRecord
 from statemachine.rollout import RolloutMode
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
@@ -72,6 +74,9 @@ _STEP_COLUMNS: Final = (
     steps.c.attempt.label("step_attempt"),
     steps.c.cancel_requested_at,
     steps.c.cancel_requested_by,
+    steps.c.resumes,
+    steps.c.subcloud_id,
+    steps.c.for_sw_deploy,
 )
 _PREPARATION_COLUMNS: Final = (
     preparations.c.id,
@@ -82,6 +87,7 @@ _PREPARATION_COLUMNS: Final = (
     preparations.c.opened_by_step_id,
     preparations.c.state,
     preparations.c.details,
+    preparations.c.content,
 )
 # Whether a subcloud is managed decides about steps that have not started alone.
 _NOT_ASKED: Final = null().label("management_state")
@@ -246,10 +252,11 @@ def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Sna
         "now": now,
         "latest_lease": limits.latest_lease(now),
     }
-    rows = connection.execute(_STEPS, wanted).all()
-    found = {row.id: _step(row) for row in rows}
+    rows = list(connection.execute(_STEPS, wanted))
     if strategy is not None and strategy.mode == RolloutMode.WINDOW:
-        found |= {row.id: _step(row) for row in _window_candidates(connection, strategy)}
+        rows += _window_candidates(connection, strategy)
+    # Branches may repeat a row.
+    found: dict[int | None, StepView] = {view.id: view for view in _steps(connection, rows)}
     # A preparation decides only when its run has ended, which has no step, or when a step waits for one.
     needs_preparations = found.pop(None, None) is not None or any(
         step.run is None and step.state in SHARED_PHASES for step in found.values()
@@ -293,7 +300,7 @@ def load_all_open(connection: Connection) -> Snapshot:
     strategy, open_holds = load_strategy(connection)
     return Snapshot(
         strategy=strategy,
-        steps=tuple(_step(row) for row in connection.execute(_ALL_STEPS)),
+        steps=tuple(_steps(connection, connection.execute(_ALL_STEPS))),
         preparations=tuple(_preparation(row) for row in connection.execute(_ALL_PREPARATIONS)),
         holds=open_holds,
     )
@@ -330,7 +337,18 @@ def _failure(row: AnyRow) -> Failure | None:
     return None if kind is None else Failure(failure_class=kind, task=row.failure_task, text=row.failure_text)
 
 
-def _step(row: AnyRow) -> StepView:
+def _steps(connection: Connection, rows: Iterable[AnyRow]) -> Iterator[StepView]:
+    """Yield the views of steps; those that wait for a preparation and resume have the records of their sites."""
+    found = list(rows)
+    asking = [row for row in found if row.resumes and row.run_id is None and row.state in SHARED_PHASES]
+    of_sites = {}
+    if asking:
+        of_sites = site_records(connection, {row.subcloud_id: bool(row.for_sw_deploy) for row in asking})
+    records = {row.id: of_sites[row.subcloud_id] for row in asking if row.subcloud_id in of_sites}
+    return (_step(row, records) for row in found)
+
+
+def _step(row: AnyRow, records: Mapping[int, SiteRecord]) -> StepView:
     return StepView(
         id=row.id,
         strategy_id=row.strategy_id,
@@ -348,6 +366,8 @@ def _step(row: AnyRow) -> StepView:
         attempt=row.step_attempt,
         cancel_requested=row.cancel_requested_at is not None,
         cancel_requested_by=row.cancel_requested_by,
+        resumes=bool(row.resumes),
+        record=records.get(row.id),
     )
 
 
@@ -360,5 +380,6 @@ def _preparation(row: AnyRow) -> PreparationView:
         opened_by_step_id=row.opened_by_step_id,
         state=row.state,
         details=row.details,
+        content=row.content,
         run=_run(row),
     )

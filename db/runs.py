@@ -62,6 +62,8 @@ class RunAssignment:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     # Sum of the site's ended runs in this step, from claim to end, in seconds.
     worked_s: float = 0.0
+    # Digest of the packages that an earlier run has brought, where this step passed them; None: it did not.
+    passed_content: str | None = None
     # The operator has declared the system controller busy upgrading.
     controller_upgrading: bool = False
 

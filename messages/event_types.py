@@ -82,6 +82,9 @@ class StepEventData(_Failed):
     subcloud: str
     stage: Annotated[int, Field(ge=1)]
     details: NotRequired[Annotated[str, Field(description="Why it failed or was skipped.")]]
+    proved_by: NotRequired[
+        Annotated[int, Field(description="Of a phase that was passed: id of the earlier run that proves it.")]
+    ]
 
 
 class AbortedStep(TypedDict):

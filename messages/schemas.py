@@ -176,6 +176,9 @@ Step = TypedDict(
         "outcome": Annotated[StepOutcome | None, Field(description="How it ended; null while it is open.")],
         "held": Annotated[Hold | None, Field(description="The open hold of this site alone.")],
         "cancel-requested-by": Annotated[str | None, Field(description="The caller who had it cancelled.")],
+        "proved-by": Annotated[
+            int | None, Field(description="Id of the earlier run by which it passed the packages; null: it did not.")
+        ],
         "series": Annotated[
             int, Field(ge=1, description="1, and one more each time that it was retried within its strategy.")
         ],

@@ -134,6 +134,7 @@ def step_resource(row: Row, hold: Row | None = None) -> Step:
         "outcome": row["outcome"],
         "held": None if hold is None else hold_resource(hold, "read"),
         "cancel-requested-by": row["cancel_requested_by"],
+        "proved-by": row["proved_by"],
         "series": row["series"],
         "started-at": moment(row["started_at"], "read"),
         "finished-at": moment(row["finished_at"], "read"),

@@ -59,6 +59,8 @@ class PhaseOrder:
     known_host: KnownHost | None = None
     # The controller's list of software, for a set that takes it; empty: the playbook asks for itself.
     software_list: Sequence[str] = ()
+    # Digest of the packages that the step has passed, for an earlier run brought them; None: it passed none.
+    passed_content: str | None = None
     # Releases that stay on the site whatever the layout says.
     protected_releases: Sequence[str] = ()
 
@@ -76,10 +78,19 @@ def find_image_list(layout: ControllerLayout, release: str) -> Path | None:
 
 
 def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
-    """Return why the phase has no work for this site, None when it has; the text becomes the phase's log."""
+    """Return why the phase has no work for this site, None when it has; the text becomes the phase's log.
+
+    A site that has passed a phase is looked at in any case.
+    """
+    return None if order.passed_content is not None else _idle_reason(layout, order)
+
+
+def _idle_reason(layout: ControllerLayout, order: PhaseOrder) -> str | None:
     playbooks = read_playbook_set(layout.playbooks_dir)
     if order.phase == StepState.UNSTAGING:
         return None
+    if order.phase == StepState.PREPARE and not order.is_upgrade and not playbooks.proves:
+        return f"The playbooks in {layout.playbooks_dir} do not say what content they bring: there is nothing to do.\n"
     if order.phase not in playbooks.phases:
         return f"The playbooks in {layout.playbooks_dir} have none for this phase: there is nothing to prepare.\n"
     if order.phase != StepState.IMAGES or find_image_list(layout, order.release) is not None:
@@ -88,6 +99,16 @@ def nothing_to_do(layout: ControllerLayout, order: PhaseOrder) -> str | None:
     # An upgrade whose image list was never uploaded brings no images; nor does, by today's rule, what is staged for a
     # software deploy (contract 8.9).
     return missing if order.is_upgrade or (playbooks.is_newer and order.for_sw_deploy) else None
+
+
+def passing_fault(layout: ControllerLayout, order: PhaseOrder) -> str | None:
+    """Return why a site may not be worked on that has passed phases; None: it may."""
+    if order.passed_content is None or read_playbook_set(layout.playbooks_dir).proves:
+        return None
+    return (
+        f"The playbooks in {layout.playbooks_dir} do not look at a site for what earlier runs have staged. Retry: the"
+        " next retry begins at this site with the packages."
+    )
 
 
 def require_unstage_playbook(directory: Path) -> None:
@@ -163,7 +184,18 @@ def _own_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
         # The site stays locked for as long as the run may take.
         "prestage_floor_rate_mbit_s": layout.floor_rate_mbit_s,
         "prestage_deadline_s": layout.deadlines_s[order.phase],
+        **_passing_vars(layout, order),
         **_removal_vars(layout, order),
+    }
+
+
+def _passing_vars(layout: ControllerLayout, order: PhaseOrder) -> dict[str, Any]:
+    """Return nothing unless the site has passed the packages: then they are looked for, also where no work is left."""
+    if order.passed_content is None:
+        return {}
+    return {
+        "prestage_passed_content": order.passed_content,
+        "prestage_check_only": _idle_reason(layout, order) is not None,
     }
 
 

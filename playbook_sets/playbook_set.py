@@ -26,6 +26,8 @@ PLAYBOOKS: Final[Mapping[StepState, str]] = {
 _STAGING: Final = tuple(phase.state for phase in PRESTAGE.phases if phase.needs_slot)
 # Begins the names of our own variables; only our playbooks use them.
 _OURS: Final = "prestager_"
+# The digest of the packages that a retry has passed, in our playbook of the images.
+_PASSED: Final = "prestage_passed_content"
 # What upstream's playbooks have asked for since a site is prestaged for an install or for a software deploy.
 _REASON: Final = "prestage_reason"
 # The controller's list of software, which today's packages playbook asks for itself unless it is given.
@@ -61,6 +63,8 @@ class PlaybookSet:
     takes_software_list: bool = False
     # It stages the OSTree repository of the release's feed.
     stages_repository: bool = False
+    # It says what content it brings, and looks at a site for what a retry has passed.
+    proves: bool = False
     # It has our playbook that removes what ours have staged; an older set of ours has none.
     unstages: bool = False
 
@@ -84,6 +88,7 @@ def read_playbook_set(directory: Path) -> PlaybookSet:
     return PlaybookSet(
         is_ours=is_ours,
         prepares=_is_file(directory / PLAYBOOKS[StepState.PREPARE]),
+        proves=is_ours and _PASSED in _text(directory / PLAYBOOKS[StepState.IMAGES]),
         unstages=is_ours and _is_file(directory / PLAYBOOKS[StepState.UNSTAGING]),
         takes_reason=any(_REASON in text for text in texts),
         takes_software_list=any(_SOFTWARE_LIST in text for text in texts),

@@ -199,7 +199,7 @@ def _actions_with_preparation(step: StepView, phase: Phase, context: _PlanningCo
         yield from _begin_preparation(step, phase, preparation, context)
     elif state == PreparationState.COMPLETE:
         if step.preparing or step.strategy_id is None:
-            yield context.moves.advance(step, phase, None)
+            yield context.moves.advance(step, phase, None, preparation.content if preparation else None)
         else:
             context.parked.append(step)
 
@@ -270,5 +270,6 @@ def _go_on(step: StepView, context: _PlanningContext) -> Action:
     """Give a parked step the run of its phase, or of the next one when its preparation is complete."""
     phase = context.machine.phases[step.state]
     if phase.once_per_strategy:
-        return context.moves.advance(step, phase, None)
+        preparation = context.preparations.get(_preparation_key(step))
+        return context.moves.advance(step, phase, None, preparation.content if preparation else None)
     return context.moves.run_phase(step, phase.state)

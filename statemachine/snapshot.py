@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from statemachine.problems import Failure
+from statemachine.proofs import SiteRecord
 from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 from statemachine.states import StepType
 
@@ -63,6 +64,11 @@ class StepView:
     # Attempt of the next run of its current phase, where `run` is None; a withdrawn run was none.
     attempt: int = 1
     cancel_requested: bool = False
+    # Whether it passes phases that earlier runs have proved. Then it waits for a preparation in any case, which says
+    # what content the controller has.
+    resumes: bool = False
+    # The record of its site, of a step that resumes and waits for a preparation which does not run; None: of others.
+    record: SiteRecord | None = None
     # The caller who asked for the cancel, for the details; None where none did.
     cancel_requested_by: str | None = None
 
@@ -95,6 +101,8 @@ class PreparationView:
     # See `PreparationState`.
     state: str
     details: str = ""
+    # Digest of the content that the controller has; None: not known.
+    content: str | None = None
     run: RunView | None = None
 
     @property

@@ -10,6 +10,7 @@ from statemachine.admission import HoldCoverage
 from statemachine.failure_classes import FailureClass
 from statemachine.machines import StepMachine
 from statemachine.problems import CANCELLED, Failure, failure, failure_of_run
+from statemachine.proofs import SiteRun, WantedContent, proof_of
 from statemachine.rollout import StepOutcome
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, StepView
 from statemachine.states import Phase, RunOutcome, StepState
@@ -82,22 +83,49 @@ class StepMoves:
         details = phase_failed(phase.state, step.subcloud_name, reason, self.machine.phases)
         return self._fail(step, run, details, _why(step, run))
 
-    def advance(self, step: StepView, phase: Phase, run: RunView | None) -> MoveStep:
-        """Move a step to the next phase that has work for it; after the last one it is complete."""
+    def advance(self, step: StepView, phase: Phase, run: RunView | None, content: str | None = None) -> MoveStep:
+        """Move a step to the next phase that has work for it; after the last one it is complete.
+
+        Args:
+            step: The step.
+
+            phase: The phase that it has done.
+
+            run: The run that did it; None: a preparation, or it was parked.
+
+            content: Digest of the content that the controller has, from the preparation; None: not known.
+        """
         is_held = self.holds.stops_phase(step)
         path: list[StepState] = []
+        proof: SiteRun | None = None
         state: str = step.state
         for following in self.machine.types[step.type].phases_after(phase):
             state = self.machine.fire(state, following.trigger)
             path.append(state)
-            move = replace(_stay(step, run), path=tuple(path))
+            move = replace(
+                _stay(step, run),
+                path=tuple(path),
+                proved_by=None if proof is None else proof.id,
+                passed_content=None if proof is None else proof.content,
+            )
             if not following.once_per_strategy:
+                passing = self._proof(step, following, content)
+                if passing is not None:
+                    proof = passing
+                    continue
                 return move if is_held else replace(move, run_phase=state)
-            if step.from_version != step.release:
+            if step.resumes or step.from_version != step.release:
                 return replace(move, preparing=not is_held)
             # A reinstall takes everything from the site itself: nothing to prepare (contract 8.9).
         done = self.machine.fire(state, "complete")
         return replace(_stay(step, run), path=(*path, done), outcome=StepOutcome.COMPLETE)
+
+    def _proof(self, step: StepView, phase: Phase, content: str | None) -> SiteRun | None:
+        """Return the run that proves that a step may pass a phase; the last one is never passed."""
+        if step.record is None or not self.machine.types[step.type].phases_after(phase):
+            return None
+        wanted = WantedContent(release=step.release, from_version=step.from_version, digest=content)
+        return proof_of(phase.state, wanted, step.record)
 
     def cancel(self, step: StepView, run: RunView | None) -> MoveStep:
         """End a step that is to be cancelled."""

@@ -23,6 +23,7 @@ from actors.coordinator.errors import bad_request
 from actors.coordinator.worker_checks import require_playbooks, require_release
 from db.inventory import candidates, change, has_work, site_status
 from db.schema import steps, subclouds
+from db.site_records import doubt
 from db.staged import BEGINS_PRESTAGE
 from messages.commands import Command
 from messages.event_types import SubcloudUpdated, event_name
@@ -119,7 +120,8 @@ def _add_standalone_step(
 def forget_staged(context: CommandContext, command: Command) -> Subcloud:
     """Show no longer that a release is staged on a subcloud; the site is not asked, and nothing is removed there.
 
-    A subcloud that shows another release, or none, stays as it is, and so does one after a repeat.
+    A subcloud that shows another release, or none, stays as it is, and so does one after a repeat; but no retry relies
+    on what earlier runs have brought there.
 
     Raises:
         CommandRefusedError: 404; 400 for a wrong field, and while the subcloud is being worked on.
@@ -128,6 +130,7 @@ def forget_staged(context: CommandContext, command: Command) -> Subcloud:
     release = read_body(StagedRequest, command.data).release
     if has_work(context.connection, subcloud["id"]):
         raise bad_request("Cannot change what is staged during an active operation.")
+    doubt(context.connection, [subcloud["id"]])
     if not is_staged(subcloud) or not names_release(subcloud["prestage_versions"] or "", release):
         return subcloud_resource(subcloud)
     changed = change(context.connection, subclouds, subcloud["id"], {**NOTHING_STAGED, "updated_at": context.at})

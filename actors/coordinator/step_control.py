@@ -10,10 +10,12 @@ from actors.coordinator.strategy_control import failed_count, refuse_stopped
 from db.apply_step_moves import StepWriter
 from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold
 from db.schema import holds, preparations, steps, strategies, strategy_is_active
+from db.site_records import site_records
 from messages.commands import Command
 from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
 from messages.schemas import CancelledStep, Step
 from messages.serializers import step_resource
+from statemachine.proofs import may_prove
 from statemachine.retry import StepPlace, retried_place, retry_change
 from statemachine.rollout import HoldKind, HoldScope, RolloutMode, StepOutcome
 from statemachine.states import PreparationState, StepState, StrategyState
@@ -111,7 +113,13 @@ def retry_step(context: CommandContext, command: Command) -> Step:
             " it has ended."
         )
     _forget_failed_preparation(context, step)
-    StepWriter(context.work).begin_anew(step["id"], retry_change(step["state"]), _place_of_retry(context, step))
+    records = site_records(context.connection, {step["subcloud_id"]: step["for_sw_deploy"]})
+    StepWriter(context.work).begin_anew(
+        step["id"],
+        retry_change(step["state"]),
+        _place_of_retry(context, step),
+        resumes=may_prove(step["release"], records[step["subcloud_id"]]),
+    )
     context.notes.append("Retried.")
     return _shown(context, step)
 

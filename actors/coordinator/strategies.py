@@ -26,6 +26,7 @@ from db.holds import end_holds, hold_clock
 from db.inventory import candidates, find_group, find_subcloud, site_status
 from db.json_table import given_rows
 from db.schema import holds, is_among, secrets, steps, strategies, strategy_is_active, subclouds
+from db.site_records import site_records
 from messages.commands import Command
 from messages.dcmanager import with_not_served
 from messages.event_types import EmptyData, StrategyCreated, event_name
@@ -41,6 +42,7 @@ from statemachine.eligibility import (
 )
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
+from statemachine.proofs import may_prove
 from statemachine.site_operations import check_operation
 from statemachine.states import StrategyState
 from tracing.tracer import active_traceparent
@@ -120,6 +122,8 @@ def new_strategy(context: CommandContext, command: Command, *, retried: RetriedS
     }
     strategy = _insert_strategy(context, request, group, excluded, given)
     _insert_steps(context, request, chosen, strategy)
+    if retried is not None and retried.is_resumed:
+        _let_resume(context, strategy, chosen)
     seal(context, command, strategy_id=strategy["id"])
     created = StrategyCreated(steps=len(chosen))
     if retried is not None:
@@ -245,6 +249,18 @@ def _insert_steps(
     context.connection.execute(
         update(subclouds).where(is_among(subclouds.c.id, "chosen")).values(error_description=NO_ERRORS),
         {"chosen": failed_before},
+    )
+
+
+def _let_resume(context: CommandContext, strategy: RowMapping, chosen: Sequence[Mapping[str, Any]]) -> None:
+    """Let the sites pass phases whose earlier runs may prove them, once the controller's content is known."""
+    records = site_records(context.connection, dict.fromkeys((row["id"] for row in chosen), strategy["for_sw_deploy"]))
+    resuming = [subcloud_id for subcloud_id, record in records.items() if may_prove(strategy["release"], record)]
+    context.connection.execute(
+        update(steps)
+        .where(steps.c.strategy_id == strategy["id"], is_among(steps.c.subcloud_id, "resuming"))
+        .values(resumes=True),
+        {"resuming": resuming},
     )
 
 

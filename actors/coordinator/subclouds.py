@@ -13,6 +13,7 @@ from actors.coordinator.site_access import check_callers_access, is_moved, note_
 from actors.coordinator.worker_checks import require_supported_release
 from db.inventory import add, change, find_group, has_work, is_taken
 from db.schema import steps, strategies, strategy_is_active, subclouds
+from db.site_records import doubt
 from messages.commands import Command
 from messages.event_types import EmptyData, SubcloudUpdated
 from messages.inventory_schemas import ChangedSubcloud, Subcloud
@@ -104,6 +105,8 @@ def _change(context: CommandContext, command: Command, subcloud: RowMapping, val
     version = values.get("software_version")
     if version not in {None, subcloud["software_version"]} and is_outlived(subcloud, version):
         values |= NOTHING_STAGED
+    if version not in {None, subcloud["software_version"]}:
+        doubt(context.connection, [subcloud["id"]])
     if "software_version" in values:
         values["version_by_administrator"] = bool(command.by_administrator)
     if wanted is not None:

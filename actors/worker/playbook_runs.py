@@ -18,7 +18,7 @@ from db.live_output import UnsavedTail
 from db.runs import RunAssignment, RunResult
 from messages.connection_variables import site_variables
 from playbook_sets.controller_content import mount_note, release_fault
-from playbook_sets.phase_playbooks import PhaseOrder, nothing_to_do, playbook_job
+from playbook_sets.phase_playbooks import PhaseOrder, nothing_to_do, passing_fault, playbook_job
 from playbook_sets.playbook_set import PlaybookSet, read_playbook_set
 from runner.interface import PlaybookJob, RunEnded
 from statemachine.failure_classes import FailureClass
@@ -59,6 +59,9 @@ class PlaybookRuns:
         reason = release_fault(layout, order)
         if reason is not None:
             return run_result(assignment.run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.CONTROLLER)
+        reason = passing_fault(layout, order)
+        if reason is not None:
+            return run_result(assignment.run_id, RunOutcome.FAILED, reason, failure_class=FailureClass.PROOF)
         idle = nothing_to_do(layout, order)
         if idle is not None:
             output = compress((idle + mount_note(layout, order)).encode())
@@ -117,6 +120,7 @@ class PlaybookRuns:
             ),
             for_sw_deploy=assignment.for_sw_deploy,
             software_list=self._software_list(assignment, playbooks),
+            passed_content=assignment.passed_content,
             protected_releases=self._protected_releases(assignment),
         )
 

@@ -71,6 +71,8 @@ subclouds: Final = Table(
     Column("host_keys_version", String(255)),
     # Whether an administrator set the software version: it can then tell a reinstalled site from another server.
     Column("version_by_administrator", Boolean, nullable=False, server_default=false()),
+    # The newest run whose content at the site is not relied on; 0: none is doubted.
+    Column("doubted_to", BigId, nullable=False, server_default="0"),
     # Failed availability probes in a row.
     Column("probe_failures", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),

@@ -125,6 +125,11 @@ steps: Final = Table(
     Column("worked_s", Float, nullable=False, server_default="0"),
     # Whether it waits for a preparation and keeps its place among the steps in flight meanwhile.
     Column("preparing", Boolean, nullable=False, server_default=false()),
+    # Whether phases are passed that earlier runs have proved; looked at when its preparation is complete.
+    Column("resumes", Boolean, nullable=False, server_default=false()),
+    # The run that proved the phases which it passed, and the digest of the content that has to be at the site.
+    Column("proved_by", BigId),
+    Column("passed_content", String(64)),
     # 1, and one more for each retry within its strategy.
     Column("series", Integer, nullable=False, server_default="1"),
     # Of a step that ended without success: see `FailureClass`, and the fingerprint of its problem. Null otherwise, and
@@ -219,6 +224,8 @@ preparations: Final = Table(
     Column("run_id", BigId),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    # Digest of the content that the controller has now; null: its playbooks say none.
+    Column("content", String(64)),
     # 1, and one more for each time that it was begun again after a failure.
     Column("round", Integer, nullable=False, server_default="1"),
 )

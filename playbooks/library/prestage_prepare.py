@@ -9,6 +9,7 @@ description:
     directory with the packages that sites of the previous release lack, the target's metadata, a manifest and a marker.
   - Changes nothing when the set of the same feed contents is complete and intact. When it fails an intact set
     that is there already stays, for other runs may be using it; a damaged one is removed.
+  - For sites of the target release itself it makes no set and answers the digest of the target's feed alone.
 options:
   release: {type: str, required: true, description: The target release.}
   previous: {type: str, required: true, description: The release that the sites run.}
@@ -20,8 +21,7 @@ options:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.prestage.errors import PrestageError
-from ansible.module_utils.prestage.feed import read_feed
+from ansible.module_utils.prestage.feed import own_manifest, read_feed
 from ansible.module_utils.prestage.prepared_set import discard_damaged, exclusive, prepare
 from ansible.module_utils.prestage.results import report
 from ansible.module_utils.prestage.safe_names import release_number
@@ -35,7 +35,10 @@ def work(params: dict) -> dict:
         params["shared_root"],
     )
     if previous == release:
-        raise PrestageError(f"Sites of release {release} have its packages: there is nothing to prepare.")
+        # Its sites take the packages from their own feeds; what those should hold is all that there is to say.
+        manifest = own_manifest(read_feed(os.path.join(params["feed_root"], f"rel-{release}")), release)
+        nothing = {"package_count": 0, "new_count": 0, "changed_count": 0, "bytes": 0}
+        return dict(nothing, changed=False, content_digest=manifest.digest)
     with exclusive(root, params["wait_s"]):
         try:
             target = read_feed(os.path.join(params["feed_root"], f"rel-{release}"))

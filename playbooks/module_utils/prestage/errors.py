@@ -7,7 +7,8 @@ class PrestageError(Exception):
 
     Attributes:
         failure_class: The kind of trouble, by a class of failures as Prestager knows them: "space", "checksum",
-            "registry", "version", "controller" (its content, or another run that stands in the way), or "playbook".
+            "registry", "version", "controller" (its content, or another run that stands in the way), "proof" (content
+            that an earlier run had staged), or "playbook".
     """
 
     def __init__(self, message: str, failure_class: str = "playbook") -> None:

@@ -60,6 +60,19 @@ class PackageStaging:
             return False
         return True
 
+    def fault(self, digest: str) -> str:
+        """Say what is not as a complete run with this digest left it; empty when all is there. Changes nothing."""
+        if read_document(self._path(MARKER)) is None:
+            return f"{self._path(MARKER)} is missing"
+        manifest = self.own_manifest()
+        if manifest is None:
+            return f"{self._path(MANIFEST)} is missing or malformed"
+        if manifest.digest != digest:
+            return "other packages were staged there since"
+        lacking = self._lacking(manifest)
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        return f"{lacking[0].path}{more} is missing or damaged" if lacking else ""
+
     def stage(self, manifest: Manifest, archive: str) -> "Staged":
         """
         Take in what the archive (empty for none) and the site's own feed have; return what is still missing.
@@ -153,7 +166,12 @@ class Staged(NamedTuple):
 
 def stats(manifest: Manifest, transferred: int) -> Dict[str, Any]:
     """Return what the playbook reports at its end."""
-    return {"package_count": manifest.package_count, "transferred_count": transferred, "bytes": manifest.size}
+    return {
+        "package_count": manifest.package_count,
+        "transferred_count": transferred,
+        "bytes": manifest.size,
+        "content_digest": manifest.digest,
+    }
 
 
 def _paths(manifest: Manifest) -> Set[str]:

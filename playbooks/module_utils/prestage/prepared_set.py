@@ -223,4 +223,5 @@ def _counts(manifest: Manifest) -> Dict[str, Any]:
         "changed_count": manifest.count(CHANGED),
         "unchanged_count": manifest.count(UNCHANGED),
         "bytes": sum(entry.size for entry in shared_files(manifest)),
+        "content_digest": manifest.digest,
     }

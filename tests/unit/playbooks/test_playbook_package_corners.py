@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.prestage.errors import PrestageError
 
-from tests.unit.playbooks.playbook_modules import Controller, load_work
+from tests.unit.playbooks.playbook_modules import Controller
 
 MARKER = "prestage_packages_complete.json"
 HUGE = 1 << 60
@@ -294,14 +294,6 @@ def test_an_unreadable_feed_withdraws_a_damaged_set(controller: Controller) -> N
         controller.prepare()
 
     assert not controller.prepared.exists()
-
-
-def test_the_same_release_cannot_be_the_previous_one(controller: Controller) -> None:
-    """Preparing from the same release is a mistake of the caller and says so."""
-    params = {"release": "23.09", "previous": "23.09", "feed_root": "", "shared_root": "", "wait_s": 0}
-
-    with pytest.raises(PrestageError, match="there is nothing to prepare"):
-        load_work("prestage_prepare")(params)
 
 
 def test_a_new_content_of_the_feed_makes_a_new_set(controller: Controller) -> None:
