@@ -24,8 +24,6 @@ from tests.support.waiting import wait_for
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 PREPARE, PACKAGES, IMAGES = "prepare_prestage_packages.yml", "prestage_sw_packages.yml", "prestage_images.yml"
 LARGE_QUOTA_BYTES = 1 << 40
-# Longest wait for the end of a strategy, in seconds: some playbooks one after another, on a busy machine.
-PATIENCE_S = 240.0
 
 
 class JournalSupervisor(Supervisor):
@@ -96,7 +94,7 @@ class RetriedFleet:
 
     def ending(self) -> str:
         """Wait for the end of the strategy and return it."""
-        wait_for(lambda: self.installation.state() in ("complete", "failed", "aborted"), PATIENCE_S)
+        wait_for(lambda: self.installation.state() in ("complete", "failed", "aborted"))
         return self.installation.state()
 
 
