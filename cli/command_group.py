@@ -6,12 +6,9 @@ is made from the commands: neither imports one of them.
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,6 +18,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from cli.service_words import lean_imports
 
 # Package of the commands whose help is stored.
 _STORED: Final = "cli."
@@ -75,7 +74,7 @@ class LazyCommand(TyperCommand):
         """Import the command and return it, with its parameters."""
         module, _, function = self._place.place.partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        with _without_garbage_collection(), _hidden(self._place.unused):
+        with lean_imports(self._place.unused):
             app.command(self.name)(getattr(import_module(module), function))
         return get_command(app)
 
@@ -125,26 +124,3 @@ def _command(name: str, place: CommandPlace | GroupPlace) -> Any:
     if isinstance(place, GroupPlace):
         return LazyGroup(name, place.summary, place.commands)
     return LazyCommand(name, place)
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Stop the garbage collector while modules are imported: they make hardly any, and it takes a sixth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@contextmanager
-def _hidden(names: Iterable[str]) -> Iterator[None]:
-    """Have libraries not found until the end of the block, as if they were not installed; those loaded before stay."""
-    hidden = [name for name in names if name not in sys.modules]
-    # How Python marks a module that cannot be imported; mypy knows no such mark.
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]

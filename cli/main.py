@@ -1,317 +1,14 @@
-"""The command `prestager`: its subcommands, and how their errors reach the operator."""
+"""The command `prestager`: its arguments, and how errors reach the operator."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from io import TextIOWrapper
-from typing import Final
 
-import typer
-from typer.exceptions import Abort, TyperException
-
-from cli.command_group import CommandPlace, GroupPlace, LazyGroup
+from cli.service_words import UNUSED, lean_imports, read_words
 from client.errors import ClientError
 from runner.process_limits import forbid_memory_dumps
-from service.error_sentences import error_sentence, usage_sentence
-
-# Of what processes of the service load, structlog draws tracebacks with it, 9 MB large, where it is installed; the
-# service writes plain ones.
-_UNUSED: Final = ("rich",)
-
-# All commands, in the order of the help.
-COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
-    "up": CommandPlace(
-        "cli.up_command:up",
-        "Run the service: API, coordinator and playbooks in one process, until SIGTERM or SIGINT.",
-        _UNUSED,
-    ),
-    "api": CommandPlace("cli.up_command:api", "Run the HTTP API alone.", _UNUSED),
-    "coordinator": CommandPlace(
-        "cli.up_command:coordinator", "Run a coordinator alone: one is active, others stand by.", _UNUSED
-    ),
-    "worker": CommandPlace("cli.up_command:worker", "Run a worker alone: it checks sites and runs playbooks.", _UNUSED),
-    "demo": CommandPlace(
-        "cli.demo.command:demo",
-        "Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.",
-    ),
-    "fleet": CommandPlace(
-        "cli.simulate_command:fleet",
-        "Serve simulated sites until SIGTERM or Ctrl-C: SSH with password, SFTP and sudo, Keystone and sysinv.",
-    ),
-    "doctor": CommandPlace(
-        "cli.doctor.command:doctor",
-        "Look at everything that the service needs, one line each: ok, warn or fail with what to do.",
-    ),
-    "seal": CommandPlace(
-        "cli.seal_command:seal",
-        "Read a password and print it sealed, for `data.sealed_password` of one command sent over RabbitMQ.",
-    ),
-    "drain": CommandPlace(
-        "cli.worker_commands:drain",
-        "Have a worker finish its playbooks and take no more runs, until it is started anew or undrained.",
-    ),
-    "undrain": CommandPlace(
-        "cli.worker_commands:undrain",
-        "Have a worker that drains take runs again; one that does not drain goes on as before.",
-    ),
-    "workers": CommandPlace(
-        "cli.worker_commands:workers",
-        "Show every process of the installation as it reported itself last; reports come every 10 s.",
-    ),
-    "queues": CommandPlace(
-        "cli.queues_command:queues",
-        "Show what waits in each queue, who serves it with how many free slots, and what that means.",
-    ),
-    "strategy": GroupPlace(
-        "Create, start, follow and end a strategy over the API, from any machine.",
-        {
-            "create": CommandPlace(
-                "client.strategy_commands:create",
-                "Create a strategy: which sites get the release, and how many at once.",
-            ),
-            "apply": CommandPlace("client.strategy_commands:apply", "Start the strategy."),
-            "set": CommandPlace(
-                "client.strategy_commands:change",
-                "Change width, failure budget, slow start or time limits, before the strategy is applied or while it"
-                " runs.",
-            ),
-            "watch": CommandPlace(
-                "client.strategy_watch:watch",
-                "Follow the strategy to its end: a line when sites change, and the reason of each failure.",
-            ),
-            "pause": CommandPlace(
-                "client.strategy_commands:pause",
-                "Hold the strategy: no further site starts until it is resumed.",
-            ),
-            "resume": CommandPlace(
-                "client.strategy_commands:resume",
-                "End the holds of the strategy, so that it goes on; holds of single sites stay.",
-            ),
-            "abort": CommandPlace(
-                "client.strategy_commands:abort", "Start no more sites; those that run go on to their end."
-            ),
-            "cancel": CommandPlace(
-                "client.strategy_commands:cancel",
-                "Abort the strategy and stop the sites that are worked on, too.",
-            ),
-            "delete": CommandPlace(
-                "client.strategy_commands:delete", "Make the strategy history, so that another one can be created."
-            ),
-            "show": CommandPlace(
-                "client.strategy_queries:show",
-                "Show the strategy: its state, how many sites are in which state, and which are left out.",
-            ),
-            "steps": CommandPlace(
-                "client.strategy_queries:steps",
-                "List the sites of the active strategy: stage, state, and why one failed or was skipped.",
-            ),
-            "retry": CommandPlace(
-                "client.strategy_retry:retry",
-                "Create a strategy for sites of an earlier one that has ended, with the options of that.",
-            ),
-            "history": CommandPlace(
-                "client.strategy_queries:history",
-                "List past and present strategies, newest first, with how their sites ended.",
-            ),
-        },
-    ),
-    "step": GroupPlace(
-        "Show, hold, start first, stop or retry one site of the strategy over the API.",
-        {
-            "show": CommandPlace(
-                "client.step_commands:show",
-                "Show one site of the strategy: its state, why it failed or was skipped, and whether it is held.",
-            ),
-            "hold": CommandPlace(
-                "client.step_commands:hold",
-                "Hold one site: it begins no further phase until it is resumed; the others go on.",
-            ),
-            "resume": CommandPlace("client.step_commands:resume", "End the hold of one site."),
-            "first": CommandPlace(
-                "client.step_commands:first",
-                "Start one site before all that have not started; in a strategy with a sliding window.",
-            ),
-            "cancel": CommandPlace(
-                "client.step_commands:cancel",
-                "Stop the work on one site, of the strategy or by itself; one that has ended stays as it is.",
-            ),
-            "retry": CommandPlace(
-                "client.step_commands:retry",
-                "Begin the work on one site anew that failed or was cancelled, while its strategy goes on.",
-            ),
-        },
-    ),
-    "config": GroupPlace(
-        "Check and show the settings.",
-        {
-            "check": CommandPlace(
-                "cli.config_commands:check",
-                "List everything that is wrong with the settings and the playbooks; exit with 1 if anything is.",
-            ),
-            "show": CommandPlace(
-                "cli.config_commands:show", "Print every setting and where it comes from; secrets are hidden."
-            ),
-            "import-dcmanager": CommandPlace(
-                "cli.config_commands:import_dcmanager",
-                "Write the settings that dcmanager's configuration has; passwords go into files beside them.",
-            ),
-        },
-    ),
-    "subcloud": GroupPlace(
-        "Register sites, their labels and SSH host keys, and remove what is staged on them.",
-        {
-            "import": CommandPlace(
-                "cli.inventory_import.command:import_fleet",
-                "Register all sites of a file, or none of them when anything in it is wrong.",
-            ),
-            "show": CommandPlace(
-                "cli.subcloud_commands:show", "Show a subcloud, with the fingerprints of its recorded SSH host keys."
-            ),
-            "labels": CommandPlace(
-                "client.label_commands:labels", "Show the labels of a site, set some or remove some."
-            ),
-            "set-host-key": CommandPlace(
-                "cli.subcloud_commands:set_host_key",
-                "Record the SSH host keys of a site in place of those that it has; its next prestage must find"
-                " one of them.",
-            ),
-            "forget-host-key": CommandPlace(
-                "cli.subcloud_commands:forget_host_key",
-                "Forget the SSH host keys of sites, as after a reinstallation: the next prestage of each is a"
-                " first contact.",
-            ),
-            "unstage": CommandPlace(
-                "cli.subcloud_commands:unstage",
-                "Remove a staged release from a site: what Prestager's playbooks put there, never the release"
-                " that it runs.",
-            ),
-        },
-    ),
-    "token": GroupPlace(
-        "Make, list and revoke access tokens of the API.",
-        {
-            "create": CommandPlace(
-                "cli.token_commands:create",
-                "Make a token and print it, this once only; the running service knows it at once.",
-            ),
-            "list": CommandPlace(
-                "cli.token_commands:list_tokens", "List all tokens, revoked ones too, never the tokens themselves."
-            ),
-            "revoke": CommandPlace(
-                "cli.token_commands:revoke", "End a token; the very next request that carries it is refused."
-            ),
-        },
-    ),
-    "controller": GroupPlace(
-        "Declare the state of the system controller.",
-        {
-            "upgrading": CommandPlace(
-                "cli.controller_commands:upgrading",
-                "Declare whether the system controller is being upgraded; while it is, no prestage starts.",
-            ),
-        },
-    ),
-    "key": GroupPlace(
-        "Look at the secret keys, and put a new one in an old one's place.",
-        {
-            "list": CommandPlace(
-                "cli.key_commands:list_keys",
-                "List the keys by their ids: their place in the file here, what needs them, and which processes"
-                " know them.",
-            ),
-            "add": CommandPlace(
-                "cli.key_commands:add",
-                "Make a new key at the end of the key file, where it opens and does not seal yet, and print its id.",
-            ),
-            "promote": CommandPlace(
-                "cli.key_commands:promote",
-                "Make a key of the file here the first one, which seals; refused while a living process does"
-                " not know it.",
-            ),
-            "rotate": CommandPlace(
-                "cli.key_commands:rotate",
-                "Seal with the first key whatever another key has sealed; the service may run, and a repeat goes on.",
-            ),
-            "remove": CommandPlace(
-                "cli.key_commands:remove",
-                "Remove a key from the key file here; refused while a process, a secret, or a message of the"
-                " last hour needs it.",
-            ),
-        },
-    ),
-    "db": GroupPlace(
-        "Look at and upgrade the schema; go on after a restore.",
-        {
-            "current": CommandPlace(
-                "cli.db_commands:current", "Print the revision of the database and the newest that this program knows."
-            ),
-            "upgrade": CommandPlace("cli.db_commands:upgrade", "Bring the schema to the newest revision."),
-            "head": CommandPlace(
-                "cli.db_commands:head", "Print the newest revision that this program knows; asks no database."
-            ),
-            "downgrade": CommandPlace(
-                "cli.db_commands:downgrade", "Bring the schema down to an older revision, for an older program."
-            ),
-            "restored": CommandPlace(
-                "cli.db_commands:restored", "Make a database that was restored from a backup safe to start with."
-            ),
-        },
-    ),
-    "dead-letters": GroupPlace(
-        "Look at, put back and throw away messages that nobody could deal with.",
-        {
-            "list": CommandPlace(
-                "cli.dead_letter_commands:list_letters",
-                "List the dead letters: how many each queue has, and why the oldest are there.",
-            ),
-            "show": CommandPlace("cli.dead_letter_commands:show", "Print one dead letter; secrets in it are hidden."),
-            "replay": CommandPlace(
-                "cli.dead_letter_commands:replay",
-                "Put one dead letter back into its queue; correct first what made it one, or it comes back.",
-            ),
-            "purge": CommandPlace(
-                "cli.dead_letter_commands:purge", "Throw away all dead letters of one queue, for good."
-            ),
-        },
-    ),
-    "webhook": GroupPlace(
-        "Tell others of events by HTTP.",
-        {
-            "add": CommandPlace(
-                "cli.webhook_commands:add",
-                "Make a webhook and print its signing secret, this once only; it gets what happens from now on.",
-            ),
-            "list": CommandPlace("cli.webhook_commands:list_webhooks", "List all webhooks."),
-            "show": CommandPlace("cli.webhook_commands:show", "Show one webhook; never its secret."),
-            "remove": CommandPlace("cli.webhook_commands:remove", "Remove a webhook with its secret and its log."),
-            "enable": CommandPlace("cli.webhook_commands:enable", "Send to a webhook again what happens from now on."),
-            "disable": CommandPlace(
-                "cli.webhook_commands:disable", "Send nothing to a webhook; what is still open fails."
-            ),
-            "rotate": CommandPlace(
-                "cli.webhook_commands:rotate",
-                "Give a webhook a new secret and print it, this once only; for a day the one before signs too.",
-            ),
-            "ping": CommandPlace(
-                "cli.webhook_commands:ping", "Have the service send a test; see `deliveries` for what came of it."
-            ),
-            "redeliver": CommandPlace(
-                "cli.webhook_commands:send_again",
-                "Have the event of a delivery sent once more, or an open delivery due at once.",
-            ),
-            "deliveries": CommandPlace(
-                "cli.webhook_commands:deliveries", "Show the newest deliveries of a webhook and what came of them."
-            ),
-        },
-    ),
-}
-
-
-def application() -> LazyGroup:
-    """Return the command with all its subcommands, none of them imported."""
-    return LazyGroup("prestager", "Stages a software release on remote sites before the maintenance window.", COMMANDS)
 
 
 def main() -> None:
@@ -326,36 +23,64 @@ def main() -> None:
         # A name that the terminal cannot show is no reason to show nothing; standard error does the same.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = application()(prog_name="prestager", standalone_mode=False)
-    except TyperException as error:
-        # Without one the help was printed.
-        if error.format_message():
-            _complain(usage_sentence(error))
-        sys.exit(error.exit_code)
+        code = _run(sys.argv[1:])
     except ClientError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except Abort:
+    except KeyboardInterrupt:
         _complain("Stopped; nothing more was done.")
     except BrokenPipeError:
         # Who read the output has enough; what is left of it must not be written at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        # Not before: it needs the library of the command line.
+        from service.error_sentences import error_sentence  # noqa: PLC0415
+
         said = error_sentence(error)
         if said is None:
             raise
         sentence, faults = said
         _complain(sentence, *faults)
     else:
-        # What a command returns is none of the shell's; an exit code is.
-        sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(code)
     sys.exit(1)
 
 
+def _run(words: list[str]) -> int:
+    """Run a command and return the exit code."""
+    wanted = read_words(words)
+    if wanted is None:
+        return _run_any()
+    with lean_imports(UNUSED):
+        from cli.service_command import serve_roles  # noqa: PLC0415
+    serve_roles(wanted.roles, **wanted.given)
+    return 0
+
+
+def _run_any() -> int:
+    # A process of the service goes without the library of the command line, 3 MB.
+    from typer.exceptions import Abort, TyperException  # noqa: PLC0415
+
+    from cli.command_table import application  # noqa: PLC0415
+    from service.error_sentences import usage_sentence  # noqa: PLC0415
+
+    try:
+        code = application()(prog_name="prestager", standalone_mode=False)
+    except TyperException as error:
+        # Without one the help was printed.
+        if error.format_message():
+            _complain(usage_sentence(error))
+        return error.exit_code
+    except Abort:
+        _complain("Stopped; nothing more was done.")
+        return 1
+    # What a command returns is none of the shell's; an exit code is.
+    return code if isinstance(code, int) else 0
+
+
 def _complain(sentence: str, *faults: str) -> None:
-    for fault in faults:
-        typer.echo(f"  - {fault}", err=True)
-    typer.echo(f"Error: {sentence}", err=True)
+    for line in (*(f"  - {fault}" for fault in faults), f"Error: {sentence}"):
+        print(line, file=sys.stderr)  # noqa: T201 - this is where errors reach the operator
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from typer import Context
 
 from cli.command_group import HELP_WIDTH, LazyCommand, LazyGroup
-from cli.main import application
+from cli.command_table import application
 
 
 def help_texts() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cli.command_group import CommandPlace, GroupPlace
-from cli.main import COMMANDS, application
+from cli.command_table import COMMANDS, application
 
 # Of every command over HTTP.
 CLIENT_OPTIONS = " --server= --context= --token-file= --ca-file= --output/-o="

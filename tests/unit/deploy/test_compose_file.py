@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cli.main import application
+from cli.command_table import application
 from service.settings import Settings
 from tests.unit.deploy.deploy_files import ROOT, compose, ours, services, source_of
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from broker.amqp.topology import EXCHANGES, QUEUES
-from cli.main import application
+from cli.command_table import application
 from messages.commands import CommandType
 from service.settings import Settings
 from tests.unit.deploy.deploy_files import ROOT

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cli.main import application
+from cli.command_table import application
 from messages.requests.base import parse_request
 from messages.requests.rollout import RolloutOptions
 from service.readiness import BEAT_S

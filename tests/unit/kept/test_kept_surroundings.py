@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS
+from cli.command_table import COMMANDS
 from monitoring.metrics import ProcessMetrics
 from service.settings import Settings
 from tests.unit.kept.source_names import log_events, scraped_labels, texts

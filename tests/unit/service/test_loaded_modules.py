@@ -30,6 +30,7 @@ main()
 _NEVER: Final = frozenset(
     {
         *("alembic", "ansible", "ansible_runner", "asyncssh", "keystoneauth1", "opentelemetry", "requests", "rich"),
+        "typer",
         *("cryptography.x509", "demo", "simulator", "sites.sysinv.client", "webhooks.http_session"),
     }
 )
