@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
-
 from messages.errors import HostKeyError
 
 # More keys than any server has; the longest RSA key in use (16384 bits) takes 2,800 characters.
@@ -110,6 +107,10 @@ def _parse_line(line: str) -> HostKey:
     if place is None or place + 1 >= len(words):
         raise HostKeyError("a line is no public host key; give lines such as: ssh-ed25519 AAAAC3Nza...")
     key = HostKey(words[place], words[place + 1])
+    # Stored keys are shown without it.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_ssh_public_key  # noqa: PLC0415
+
     try:
         load_ssh_public_key(key.line.encode())
     except (ValueError, UnsupportedAlgorithm):

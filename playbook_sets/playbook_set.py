@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from runner.failure_text import sentence
 from statemachine.states import PHASES, PRESTAGE, StepState
 
@@ -39,14 +37,7 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 # Upstream's roles of these playbooks; beside them stand hundreds of files that have nothing to do with prestage.
 _ROLE_FILES: Final = "roles/prestage*/**/*.y*ml"
 
-# Keys of an entry that brings another playbook in.
-_IMPORTS: Final = frozenset({"import_playbook", "ansible.builtin.import_playbook"})
-_HOSTS: Final = "hosts"
 _VARIABLES: Final = ("group_vars/all.y*ml", "group_vars/all/**/*.y*ml")
-_MOST_DEEP: Final = 100
-
-# Composing builds nodes only: tags such as !vault need no constructor, and aliases are not multiplied.
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +161,20 @@ class PlaybookCheck:
                 return f"{self._shown(path)} is no regular file."
             version = (status.st_mtime_ns, status.st_size)
             if self._seen.get(path, (None, None))[0] != version:
-                self._seen[path] = (version, _content_error(path, is_playbook, status.st_size))
+                self._seen[path] = (version, self._content_error(path, is_playbook, status.st_size))
         except OSError as error:
             return f"{self._shown(path)} cannot be read: {error.strerror}."
         found = self._seen[path][1]
         return None if found is None else f"{self._shown(path)} {found}"
+
+    @staticmethod
+    def _content_error(path: Path, is_playbook: bool, size: int) -> str | None:  # noqa: FBT001 - one of two kinds of file
+        if size > MOST_BYTES:
+            return f"has {size} bytes, more than any playbook."
+        # A process that reads no playbook needs no YAML.
+        from playbook_sets.playbook_content import content_error  # noqa: PLC0415
+
+        return content_error(path, is_playbook=is_playbook)
 
     def _shown(self, path: Path) -> Path:
         return path.relative_to(self._directory)
@@ -182,44 +182,3 @@ class PlaybookCheck:
 
 def _playbooks(directory: Path) -> list[Path]:
     return [directory / PLAYBOOKS[phase] for phase in read_playbook_set(directory).phases]
-
-
-def _content_error(path: Path, is_playbook: bool, size: int) -> str | None:  # noqa: FBT001 - one of two kinds of file
-    if size > MOST_BYTES:
-        return f"has {size} bytes, more than any playbook."
-    try:
-        # Ansible, too, takes what is no UTF-8 for an error.
-        text = path.read_text(encoding="utf-8")
-        if _is_too_deep(text):
-            return f"is nested more than {_MOST_DEEP} levels deep."
-        document = yaml.compose(text, Loader=_LOADER)
-    except UnicodeDecodeError:
-        return "is not UTF-8."
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return f"is not valid YAML at line {line}."
-    except yaml.YAMLError:
-        return "is not valid YAML."
-    return _plays_error(document) if is_playbook else None
-
-
-def _is_too_deep(text: str) -> bool:
-    """Tell whether composing a document would recurse deeply: libyaml's ends the process then."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MOST_DEEP:
-            return True
-    return False
-
-
-def _plays_error(document: yaml.Node | None) -> str | None:
-    if not isinstance(document, yaml.SequenceNode) or not document.value:
-        return "is no list of plays."
-    for play in document.value:
-        pairs = play.value if isinstance(play, yaml.MappingNode) else []
-        keys = {key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)}
-        if _HOSTS not in keys and keys.isdisjoint(_IMPORTS):
-            return f"has an entry at line {play.start_mark.line + 1} that names no hosts."
-    return None

@@ -7,8 +7,6 @@ import os
 import resource
 from pathlib import Path
 
-import psutil
-
 # Proportional memory of a run: 75 MB for Ansible's six processes and 25 MB for the child that hosts it (measured).
 RUN_BYTES = 100 * 1000 * 1000
 
@@ -26,6 +24,7 @@ _MOST_SLOTS = 250
 _MEMORY_SHARE = 0.75
 
 _CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
 
 
 def raise_descriptor_limit() -> int:
@@ -56,7 +55,7 @@ def process_memory_bytes(slots: int) -> int:
 
 def available_bytes() -> int:
     """Return the memory that new processes can have, by the machine and by our control group (version 2)."""
-    available: int = psutil.virtual_memory().available
+    available = _machine_bytes("MemAvailable")
     limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
     if limit is not None and used is not None:
         available = min(available, limit - used + _reclaimable_bytes())
@@ -64,8 +63,16 @@ def available_bytes() -> int:
 
 
 def _total_bytes() -> int:
-    total: int = psutil.virtual_memory().total
+    total = _machine_bytes("MemTotal")
     return min(total, _cgroup_number("memory.max") or total)
+
+
+def _machine_bytes(name: str) -> int:
+    """Return a value of /proc/meminfo (proc_meminfo(5)), which has kibibytes."""
+    for line in _MEMINFO.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_MEMINFO} has no {name}")
 
 
 def _reclaimable_bytes() -> int:

@@ -16,7 +16,8 @@ from runner.ansible_installation import AnsibleInstallation
 from runner.failure_text import FAILURES_VARIABLE
 from runner.preload.preloaded_ansible import PreloadedAnsible
 from runner.private_dir import PrivateDir, child_id, private_dir
-from runner.processes import MARKER, RUN_OPTION, end_processes, marked, marker_value, yield_cores
+from runner.process_limits import yield_cores
+from runner.processes import MARKER, RUN_OPTION, end_processes, marked, marker_value
 from runner.protocol import LINE_LIMIT_BYTES, Order, Ping, Report, decode_report, encode
 
 # Where `python -m` finds the runner package, without a PYTHONPATH that Ansible would inherit.

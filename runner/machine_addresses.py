@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
 
-import psutil
-
 from messages.site_addresses import REFUSED, Address, is_site_address, read_address
 from runner.errors import SiteAddressError
 
@@ -21,6 +19,9 @@ _HOST: Final = "ansible_host"
 
 def own_addresses() -> frozenset[Address]:
     """Return the addresses of all interfaces, those that are down too."""
+    # A process that contacts no site needs it for nothing else.
+    import psutil  # noqa: PLC0415
+
     return frozenset(
         ip_address(one.address.partition("%")[0])
         for interface in psutil.net_if_addrs().values()

@@ -1,10 +1,11 @@
-"""Limits of a run's processes: no memory dumps, a limit of memory, and whether one of them met it.
+"""Limits of processes: no memory dumps, niceness, a limit of memory, and whether one of a run met it.
 
 The memory that an answer of a site takes in Ansible is many times its size, and a site chooses what it answers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -81,3 +82,12 @@ def forbid_memory_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "PR_SET_DUMPABLE")
+
+
+def yield_cores(pid: int, niceness: int) -> None:
+    """Have a process, and every process that it starts from now on, run at `niceness` at least (see nice(2)).
+
+    A process that is nicer already stays so, and one that has ended is passed over. 0: of this process.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, max(niceness, os.getpriority(os.PRIO_PROCESS, pid)))

@@ -141,12 +141,3 @@ def _is_alive(process: psutil.Process) -> bool:
         return bool(process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD))
     except psutil.Error:
         return False
-
-
-def yield_cores(pid: int, niceness: int) -> None:
-    """Have a process, and every process that it starts from now on, run at `niceness` at least (see nice(2)).
-
-    A process that is nicer already stays so, and one that has ended is passed over. 0: of this process.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, pid, max(niceness, os.getpriority(os.PRIO_PROCESS, pid)))

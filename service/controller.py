@@ -16,7 +16,6 @@ from typing import Final
 
 from db.database import Database
 from db.inventory import installation_id
-from playbook_sets.load_check import LoadCheck
 from playbook_sets.phase_playbooks import ControllerLayout
 from playbook_sets.playbook_set import PlaybookCheck
 from runner.ansible_installation import AnsibleInstallation
@@ -74,6 +73,9 @@ def playbook_load_error(settings: Settings) -> str | None:
 
     A set that loaded for a worker of this user, or at the last check, is not loaded again unless a file changed.
     """
+    # Loaded by commands that check, and by workers.
+    from playbook_sets.load_check import LoadCheck  # noqa: PLC0415
+
     found = PlaybookCheck(settings.playbooks_dir).first_error()
     if found is not None:
         return found

@@ -18,7 +18,7 @@ import structlog
 from db.tokens import TokenStore
 from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
-from runner.processes import yield_cores
+from runner.process_limits import yield_cores
 from service.authentication import build_authenticator
 from service.database import only_instance
 from service.errors import StartError

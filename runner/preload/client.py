@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from runner.errors import TemplateError
 from runner.preload.template import REQUEST_LIMIT_BYTES
-from runner.processes import yield_cores
+from runner.process_limits import yield_cores
 
 _IMPORT_ROOT: Final = Path(__file__).resolve().parents[2]
 # Longest time that loading Ansible may take on a busy machine, in seconds.

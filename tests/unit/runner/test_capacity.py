@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from runner import capacity
@@ -13,8 +13,8 @@ from runner import capacity
 def machine(monkeypatch: pytest.MonkeyPatch, *, cores: int, total: int, available: int = 0) -> None:
     """Pretend to be a machine without control group limits."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
-    memory = SimpleNamespace(total=total, available=available)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    memory = {"MemTotal": total, "MemAvailable": available}
+    monkeypatch.setattr(capacity, "_machine_bytes", memory.__getitem__)
     monkeypatch.setattr(capacity, "_CGROUP", Path("/nowhere"))
 
 
@@ -56,3 +56,20 @@ def test_no_limit_means_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(capacity, "_CGROUP", tmp_path)
 
     assert 5 * 10**9 == capacity.available_bytes()
+
+
+def test_memory_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no limit is set, what the kernel counts as available can be had, and no more than all there is."""
+    monkeypatch.setattr(capacity, "_CGROUP", Path("/nowhere"))
+
+    assert 0 < capacity.available_bytes() < psutil.virtual_memory().total
+
+
+def test_a_kernel_that_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A value that the kernel does not give is an error that names it, not zero bytes."""
+    (tmp_path / "meminfo").write_text("MemTotal:  1000 kB\n")
+    monkeypatch.setattr(capacity, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(capacity, "_CGROUP", Path("/nowhere"))
+
+    with pytest.raises(OSError, match="MemAvailable"):
+        capacity.available_bytes()

@@ -39,10 +39,13 @@ _NOT_LOADED: Final[Mapping[str, frozenset[str]]] = {
     "api": frozenset(
         {
             *("actors.coordinator.coordinator", "actors.worker.worker", "runner.supervisor", "statemachine.plan"),
+            *("cryptography.hazmat.primitives.serialization.ssh", "psutil", "sites.availability_probe"),
             "webhooks.sender",
         }
     ),
-    "coordinator": frozenset({"actors.worker.worker", "aiohttp", "api.app", "apidocs", "runner.supervisor"}),
+    "coordinator": frozenset(
+        {"actors.worker.worker", "aiohttp", "api.app", "apidocs", "psutil", "runner.supervisor", "yaml"}
+    ),
     "worker": frozenset({"actors.coordinator.coordinator", "aiohttp", "api.app", "apidocs", "webhooks.sender"}),
 }
 
