@@ -52,8 +52,13 @@ class PreloadedAnsible:
         self._on_fallback = on_fallback
         self._lock = asyncio.Lock()
         self._template: Template | None = None
-        self._templates: list[Template] = []
+        # With the directory of the modules that their runs build: templates of one Ansible share it.
+        self._templates: dict[Template, PrivateDir] = {}
         self._places: list[PrivateDir] = []
+        # All such directories, the one for the next template, and what its modules are built by.
+        self._built: set[PrivateDir] = set()
+        self._modules: PrivateDir | None = None
+        self._modules_of = ""
         self._loaded = ""
         self._not_before = 0.0
 
@@ -87,23 +92,33 @@ class PreloadedAnsible:
                 await template.end()
             self._templates.clear()
             # Those that were killed have left their directories.
-            for place in self._places:
+            for place in (*self._places, *self._built):
                 place.remove()
             self._places.clear()
+            self._built.clear()
+            self._modules = None
 
     async def _usable(self) -> Template | None:
         """Return a template of the Ansible as it is now; start one if need be."""
         async with self._lock:
             template = self._template
+            self._forget_ended()
             if template is not None:
                 if self._is_current(template):
                     return template
                 template.close()
                 self._template = None
-            self._templates = [old for old in self._templates if not old.has_ended]
             if monotonic() < self._not_before:
                 return None
             return await self._start()
+
+    def _forget_ended(self) -> None:
+        """Forget templates that have ended, and remove the modules of which no template is left."""
+        self._templates = {old: modules for old, modules in self._templates.items() if not old.has_ended}
+        in_use = {self._modules, *self._templates.values()}
+        for place in self._built - in_use:
+            place.remove()
+        self._built &= in_use
 
     def _is_current(self, template: Template) -> bool:
         is_young = template.is_usable and template.forks < _MOST_FORKS
@@ -116,11 +131,12 @@ class PreloadedAnsible:
     async def _start(self) -> Template | None:
         before = self._state()
         place = private_dir(self._run_root, self._worker, child_id())
+        modules = self._modules_built_by(before)
         try:
             place.create()
             self._places.append(place)
-            template = Template(self._arguments(place), self._environment(place), self._ansible.niceness)
-            self._templates.append(template)
+            template = Template(self._arguments(place, modules), self._environment(place), self._ansible.niceness)
+            self._templates[template] = modules
             await template.start()
         except (OSError, TemplateError) as error:
             place.remove()
@@ -130,11 +146,23 @@ class PreloadedAnsible:
         # Changed while it was loading: the next fork finds that it is not current.
         is_changed = self._state() != before
         self._template, self._loaded = template, "" if is_changed else self._state(template.watched)
+        if is_changed:
+            # Of which of both its modules are is not known.
+            self._modules_of = ""
         return template
 
-    def _arguments(self, place: PrivateDir) -> list[str]:
+    def _modules_built_by(self, state: str) -> PrivateDir:
+        """Return the directory for built modules: that of the template before if it had loaded the same."""
+        if self._modules is None or state != self._modules_of:
+            self._modules = private_dir(self._run_root, self._worker, child_id())
+            self._modules_of = state
+            self._built.add(self._modules)
+        return self._modules
+
+    def _arguments(self, place: PrivateDir, modules: PrivateDir) -> list[str]:
         return [
             *("--private-dir", str(place.path)),
+            *("--modules", str(modules.path)),
             *("--ansible-playbook", str(self._ansible.program)),
             *(TEMPLATE_OPTION, self._worker),
             *(RUN_OPTION, self._place_holder()),

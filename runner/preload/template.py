@@ -42,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--private-dir", type=Path, required=True)
+    parser.add_argument("--modules", type=Path, required=True)
     parser.add_argument("--ansible-playbook", type=Path, required=True)
     parser.add_argument("--has-our-config", action="store_true")
     parser.add_argument("--tries-pipelining", action="store_true")
@@ -89,7 +90,9 @@ def _load(place: PrivateDir, options: argparse.Namespace) -> tuple[LoadedAnsible
     given = dict(os.environ)
     os.environ.update({key: str(value) for key, value in planned.config.env.items()})
     prime()
-    loaded = LoadedAnsible(environment=dict(os.environ), modules=place.path, tries_pipelining=options.tries_pipelining)
+    loaded = LoadedAnsible(
+        environment=dict(os.environ), modules=options.modules, tries_pipelining=options.tries_pipelining
+    )
     try_run(loaded, place, job, inventory, program, given=given, compares_text=options.has_our_config)
     return loaded, plugin_places()
 

@@ -8,10 +8,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from runner.ansible_installation import AnsibleInstallation
 from runner.interface import PlaybookJob
+from runner.preload import preloaded_ansible
 from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome
+from tests.integration.runner.forked_runs import MakeSupervisor, template_of
 from tests.integration.runner.run_watch import Results, text
+from tests.support.waiting import wait_for
 
 MakeJob = Callable[..., PlaybookJob]
 
@@ -98,6 +104,56 @@ def test_modules_are_built_once(
     assert first == shared_modules(run_root)
     assert all(f"{number} {name}" in listing for name, number in first.items())
     assert {0o700} == {path.stat().st_mode & 0o777 for path in [*run_root.glob("*/"), *run_root.glob("*/*/")]}
+
+
+def test_modules_outlive_a_template(
+    make_supervisor: MakeSupervisor,
+    make_job: MakeJob,
+    results: Results,
+    run_root: Path,
+    tmp_path: Path,
+    worker: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A template that is exchanged after its last fork, or was killed, leaves the modules to the next one."""
+    monkeypatch.setattr(preloaded_ansible, "_MOST_FORKS", 1)
+    write(tmp_path / "library" / "own.py", OWN)
+    write(tmp_path / "module_utils" / "ours.py", "ANSWER = 'one'\n")
+    supervisor = make_supervisor()
+    message(supervisor, results, make_job(LISTING))
+    first, pids = shared_modules(run_root), {template_of(worker).pid}
+    for run_id in (2, 3):
+        listing = message(supervisor, results, make_job(LISTING, run_id=run_id))
+
+        pids.add(template_of(worker).pid)
+        assert first == shared_modules(run_root)
+        assert all(f"{number} {name}" in listing for name, number in first.items())
+        template_of(worker).kill()
+    assert len(pids) > 1
+
+
+def test_modules_end_with_their_ansible(
+    make_supervisor: MakeSupervisor, make_job: MakeJob, results: Results, run_root: Path, tmp_path: Path
+) -> None:
+    """After a change of ansible.cfg modules are built anew, and those of before are removed."""
+    config = tmp_path / "ansible.cfg"
+    config.write_text("[defaults]\ntimeout = 41\n")
+    write(tmp_path / "library" / "own.py", OWN)
+    write(tmp_path / "module_utils" / "ours.py", "ANSWER = 'one'\n")
+    supervisor = make_supervisor(ansible=AnsibleInstallation(config=config))
+    message(supervisor, results, make_job(LISTING))
+    first = set(shared_modules(run_root).values())
+    config.write_text("[defaults]\ntimeout = 42\n")
+    run_ids = iter(range(2, 12))
+
+    def has_exchanged() -> bool:
+        # Children that were forked beforehand are of the template before.
+        message(supervisor, results, make_job(LISTING, run_id=next(run_ids)))
+        return first.isdisjoint(inodes := shared_modules(run_root).values()) and len(inodes) == len(first)
+
+    wait_for(has_exchanged, 60)
+    supervisor.stop()
+    assert {} == shared_modules(run_root)
 
 
 def test_a_byte_of_a_module_util_counts(
