@@ -108,7 +108,7 @@ class _Plan:
 GROUPS = (
     DemoGroup(name="north", apply_type="parallel", max_parallel=4),
     DemoGroup(name="south", apply_type="serial", max_parallel=2),
-    DemoGroup(name="west", apply_type="parallel", max_parallel=2),
+    DemoGroup(name="west", apply_type="parallel", max_parallel=3),
 )
 
 _PLANS: Mapping[str, _Plan] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -94,10 +95,13 @@ def _prestage(
     with running_service(settings, place.service_log) as url:
         console.print(f"  listens on {url}")
         console.print("$ prestager token create demo --role admin")
-        token = run_command(["token", "create", "demo", "--role", "admin"], settings)
-        place.keep_token(token)
         console.print(f"$ prestager subcloud import {_near(fleet.inventory)}", soft_wrap=True)
-        console.print(f"  {run_command(['subcloud', 'import', str(fleet.inventory)], settings)}")
+        # Each takes a core for a second.
+        with ThreadPoolExecutor() as beside:
+            imported = beside.submit(run_command, ["subcloud", "import", str(fleet.inventory)], settings)
+            token = run_command(["token", "create", "demo", "--role", "admin"], settings)
+        place.keep_token(token)
+        console.print(f"  {imported.result()}")
         client = DemoClient(url, token)
         console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
         excluded = client.create_strategy(password)["excluded-subclouds"]

@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[3]
 # What any Debian has.
-BASICS = ("bash", "cat", "cut", "dirname", "env", "rm", "sha256sum")
+BASICS = ("awk", "bash", "cat", "cut", "dirname", "env", "mktemp", "rm", "sha256sum", "touch")
 ENOUGH = "#!/bin/bash\nexit 0\n"
 
 
