@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from db.schema import database_now, holds, preparations, runs, steps, strategies
 from db.unit_of_work import UnitOfWork
-from messages.event_types import HOLD_ENDED, HOLD_OPENED, HoldEnded, HoldOpened
+from messages.event_types import CANCEL_REQUESTED, HOLD_ENDED, HOLD_OPENED, CancelRequested, HoldEnded, HoldOpened
 from messages.queues import CANCEL_RUNS
 from statemachine.rollout import HoldKind, HoldScope, RolloutMode
 from statemachine.states import SHARED_PHASES, PreparationState, RunOutcome, RunState, StepState
@@ -262,6 +262,19 @@ def cancel_strategy(work: UnitOfWork, strategy_id: int, *, by: str, grace_s: flo
         )
     begun = and_(steps.c.strategy_id == strategy_id, steps.c.state != StepState.INITIAL)
     request_cancel(work, begun, by=by, grace_s=grace_s)
+    tell_cancel(work, f"strategy/{strategy_id}", by=by, grace_s=grace_s)
+
+
+def tell_cancel(
+    work: UnitOfWork, subject: str, *, by: str, grace_s: float | None = None, subcloud: str | None = None
+) -> None:
+    """Emit the event about a request to cancel a strategy, or with `subcloud` a single site."""
+    data = CancelRequested(by=by)
+    if grace_s is not None:
+        data["grace_s"] = grace_s
+    if subcloud is not None:
+        data["subcloud"] = subcloud
+    work.emit(CANCEL_REQUESTED, subject, data)
 
 
 def request_cancel(work: UnitOfWork, which: ColumnElement[bool], *, by: str, grace_s: float | None = None) -> None:

@@ -33,6 +33,8 @@ from statemachine.states import (
 RESTORED: Final = "database.restored"
 HOLD_OPENED: Final = "strategy.hold.opened"
 HOLD_ENDED: Final = "strategy.hold.ended"
+STRATEGY_UPDATED: Final = "strategy.updated"
+CANCEL_REQUESTED: Final = "strategy.cancel.requested"
 
 
 class Event(TypedDict):
@@ -119,6 +121,21 @@ class HoldEnded(HoldOpened):
     """A hold ended."""
 
     ended_by: Annotated[str, Field(description="The caller; empty for the coordinator, or the end of the strategy.")]
+
+
+class StrategyUpdated(TypedDict):
+    """Options of a strategy changed, or the order of its sites."""
+
+    fields: Annotated[list[str], Field(description="Names of the options, and `first` for a site that was put first.")]
+    subcloud: NotRequired[Annotated[str, Field(description="The site that was put first.")]]
+
+
+class CancelRequested(TypedDict):
+    """Work is to be stopped; what had not begun is aborted, what runs ends later."""
+
+    by: Annotated[str, Field(description="The caller, or the time limit in the place of one.")]
+    grace_s: NotRequired[Annotated[float, Field(description="Seconds from SIGTERM to SIGKILL; else the worker's.")]]
+    subcloud: NotRequired[Annotated[str, Field(description="The only site that is cancelled.")]]
 
 
 class RunResults(TypedDict):
@@ -332,6 +349,19 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
         summary="A hold began, or took a wider scope.",
     ),
     EventType(name=HOLD_ENDED, subject="strategy", data=HoldEnded, summary="A hold ended."),
+    EventType(
+        name=STRATEGY_UPDATED,
+        subject="strategy",
+        data=StrategyUpdated,
+        summary="Options of a strategy were changed, or a site was put first.",
+    ),
+    EventType(
+        name=CANCEL_REQUESTED,
+        subject="strategy",
+        data=CancelRequested,
+        summary="A cancel was asked for, or the grace of one was changed. A step without a strategy is the subject"
+        " itself.",
+    ),
     EventType(name="subcloud.updated", subject="subcloud", data=SubcloudUpdated, summary="A subcloud was changed."),
     EventType(
         name="subcloud.address-changed",

@@ -8,10 +8,11 @@ from actors.coordinator.context import CommandContext, read_body
 from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
 from actors.coordinator.strategy_control import failed_count, refuse_stopped
 from db.apply_step_moves import StepWriter
-from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold
+from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold, tell_cancel
 from db.schema import holds, preparations, steps, strategies, strategy_is_active
 from db.site_records import site_records
 from messages.commands import Command
+from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
 from messages.schemas import CancelledStep, Step
 from messages.serializers import step_resource
@@ -65,6 +66,8 @@ def put_step_first(context: CommandContext, command: Command) -> Step:
         update(steps).where(steps.c.id == step["id"]).values(position=position, updated_at=context.at)
     )
     context.notes.append("Put first.")
+    changed = StrategyUpdated(fields=["first"], subcloud=step["subcloud_name"])
+    context.work.emit(STRATEGY_UPDATED, f"strategy/{step['strategy_id']}", changed)
     return _shown(context, step)
 
 
@@ -82,6 +85,9 @@ def cancel_step(context: CommandContext, command: Command) -> CancelledStep:
     if step["finished_at"] is not None:
         return {**_shown(context, step), "already-ended": True}
     request_cancel(context.work, steps.c.id == step["id"], by=command.requested_by, grace_s=request.grace_s)
+    strategy_id = step["strategy_id"]
+    subject = f"step/{step['id']}" if strategy_id is None else f"strategy/{strategy_id}"
+    tell_cancel(context.work, subject, by=command.requested_by, grace_s=request.grace_s, subcloud=step["subcloud_name"])
     context.notes.append(f"Cancelled with a grace of {request.grace_s} s.")
     return {**_shown(context, step), "already-ended": False}
 

@@ -16,6 +16,7 @@ from db.holds import NewHold, end_holds, open_hold, open_holds
 from db.holds import cancel_strategy as mark_strategy
 from db.schema import holds, preparations, secrets, steps, strategies, strategy_stages
 from messages.commands import Command
+from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.rollout import conflict, merge_options
 from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest, StrategyUpdate
 from messages.schemas import ResumedStrategy, Strategy
@@ -75,9 +76,8 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
         refuse_stopped(strategy, "resume", failed)
         options = {**strategy["rollout"], "max-failures": failed + allowed}
         context.notes.append(f"max-failures is {failed + allowed} now.")
-        return _write(
-            context, strategy, {"rollout": options, "max_failures": failed + allowed, "stop_on_failure": False}
-        )
+        values = {"rollout": options, "max_failures": failed + allowed, "stop_on_failure": False}
+        return _write(context, strategy, values, changed=["max-failures"])
     if limit is not None and failed > limit:
         raise unprocessable(
             f"Unable to resume strategy of type '{strategy['type']}': {failed} failed, and max-failures allows {limit}."
@@ -106,7 +106,11 @@ def failed_count(context: CommandContext, strategy: RowMapping) -> int:
     return context.connection.execute(query).scalar_one()
 
 
-def _write(context: CommandContext, strategy: RowMapping, values: Mapping[str, Any]) -> RowMapping:
+def _write(
+    context: CommandContext, strategy: RowMapping, values: Mapping[str, Any], *, changed: list[str]
+) -> RowMapping:
+    """Change columns of the strategy and return it whole; `changed` are the names of its options on the wire."""
+    context.work.emit(STRATEGY_UPDATED, f"strategy/{strategy['id']}", StrategyUpdated(fields=changed))
     statement = update(strategies).where(strategies.c.id == strategy["id"])
     return (
         context.connection.execute(statement.values(**values, updated_at=context.at).returning(strategies))
@@ -180,7 +184,7 @@ def update_strategy(context: CommandContext, command: Command) -> Strategy:
         values["max_parallel_subclouds"] = _changed_width(context, strategy, request.max_parallel)
         given = {"max-parallel-subclouds": request.max_parallel, **given}
     context.notes.append("Changed " + ", ".join(f"{name}: {json.dumps(value)}" for name, value in given.items()) + ".")
-    strategy = _write(context, strategy, values)
+    strategy = _write(context, strategy, values, changed=list(given))
     limit = strategy["max_failures"]
     if limit is None or failed_count(context, strategy) <= limit:
         is_budget = and_(holds.c.strategy_id == strategy["id"], holds.c.kind == HoldKind.BUDGET)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def status(controller: SshController) -> str | None:
     return shown
 
 
+def go_on_to_images(controller: SshController, lock: HeldLock) -> list[psutil.Process]:
+    """Let the packages of a site end that wait at its lock; return the processes of the images, which wait there."""
+    controller.ask("PATCH", f"{STRATEGY}/steps/edge", {"held": True})
+    lock.free()
+    wait_for(lambda: not lock.waiting(), END_S)
+    wait_for(lambda: controller.ask("GET", f"{STRATEGY}/steps/edge")["state"] == "prestaging-images", END_S)
+    lock.take()
+    controller.ask("PATCH", f"{STRATEGY}/steps/edge", {"held": False})
+    return at_work(controller, lock)
+
+
+def prepare_lock(controller: SshController) -> Path:
+    """Return the lock file of the preparation on the controller."""
+    return controller.root / "deploy" / controller.feeds.target / "prestage" / "shared" / ".prepare.lock"
+
+
 def next_run(controller: SshController, server: SshServer) -> None:
     """Prestage the site anew; it must be complete."""
     controller.ask("DELETE", STRATEGY)
@@ -125,8 +142,7 @@ def test_a_cancel_while_packages_are_prepared(controller: SshController, server:
     The site is as it was, and the next run prepares.
     """
     controller.add("edge")
-    shared = controller.root / "deploy" / controller.feeds.target / "prestage" / "shared"
-    lock = HeldLock(shared / ".prepare.lock")
+    lock = HeldLock(prepare_lock(controller))
     try:
         controller.begin_strategy(server.password)
         processes = at_work(controller, lock)
@@ -155,13 +171,7 @@ def test_a_cancel_while_the_site_changes(
     controller.begin_strategy(server.password)
     processes = at_work(controller, site_lock)
     if phase == "prestaging-images":
-        controller.ask("PATCH", f"{STRATEGY}/steps/edge", {"held": True})
-        site_lock.free()
-        wait_for(lambda: not site_lock.waiting(), END_S)
-        wait_for(lambda: controller.ask("GET", f"{STRATEGY}/steps/edge")["state"] == phase, END_S)
-        site_lock.take()
-        controller.ask("PATCH", f"{STRATEGY}/steps/edge", {"held": False})
-        processes = at_work(controller, site_lock)
+        processes = go_on_to_images(controller, site_lock)
     step = cancel(controller, processes)
 
     assert ("aborted", f"cancelled in {phase} by test") == (step["state"], step["details"])
@@ -179,36 +189,74 @@ def test_a_cancel_while_the_site_changes(
     assert staged == content(controller)
 
 
-def test_a_deaf_process_ends_after_the_grace(controller: SshController, server: SshServer, site_lock: HeldLock) -> None:
-    """A process below an SSH client that ignores TERM is killed after the grace."""
-    add_behind_deaf_proxy(controller, server)
-    controller.begin_strategy(server.password)
-    step = cancel(controller, [*at_work(controller, site_lock), *deaf(controller)], grace_s=1)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, server: SshServer) -> Iterator[SshController]:
+    """Give a controller for several tests, with a site behind a proxy command that ignores TERM."""
+    made = SshController(tmp_path_factory.mktemp("shared"), server)
+    add_behind_deaf_proxy(made, server)
+    yield made
+    made.service.end()
 
-    assert ("aborted", "cancelled in prestaging-packages by test") == (step["state"], step["details"])
-    assert "failed" == status(controller)
+
+@contextmanager
+def deaf_work(controller: SshController, server: SshServer, phase: str) -> Iterator[list[psutil.Process]]:
+    """Give the processes of a phase that waits at a lock; one of them ignores TERM. In the end nothing is deaf."""
+    is_prepare = phase == "prestage-prepare"
+    is_deaf(controller).touch()
+    lock = HeldLock(prepare_lock(controller) if is_prepare else controller.backup / ".prestage.lock")
+    try:
+        controller.begin_strategy(server.password)
+        processes = at_work(controller, lock)
+        if phase == "prestaging-images":
+            processes = go_on_to_images(controller, lock)
+        if is_prepare:
+            # It runs on the controller itself, without the proxy. What is stopped takes no TERM.
+            for pid in lock.waiting():
+                psutil.Process(pid).suspend()
+        else:
+            processes += deaf(controller)
+        yield processes
+    finally:
+        is_deaf(controller).unlink(missing_ok=True)
+        lock.free()
+        # Modules at the site outlive their connection, and would be taken for those of the next strategy.
+        wait_for(lambda: not lock.waiting(), END_S)
+        lock.close()
 
 
-def test_a_worker_that_is_lost_while_it_cancels(
-    controller: SshController, server: SshServer, site_lock: HeldLock
-) -> None:
+def ended_by_cancel(controller: SshController, processes: list[psutil.Process], phase: str, before: str | None) -> None:
+    """Wait for the end of a cancelled strategy and of all its processes; check what step and site show."""
+    wait_for(lambda: controller.ask("GET", STRATEGY)["state"] == "aborted", END_S, controller.service.tail)
+    wait_for(lambda: not living(controller, processes), END_S, controller.service.tail)
+    step = controller.ask("GET", f"{STRATEGY}/steps/edge")
+    assert ("aborted", f"cancelled in {phase} by test") == (step["state"], step["details"])
+    assert (before if phase == "prestage-prepare" else "failed") == status(controller)
+
+
+@pytest.mark.parametrize("phase", ["prestage-prepare", "prestaging-packages", "prestaging-images"])
+def test_a_deaf_process_ends_after_the_grace(shared: SshController, server: SshServer, phase: str) -> None:
+    """A process that ignores TERM, such as one below an SSH client, is killed after the grace, in each phase."""
+    before = status(shared)
+    with deaf_work(shared, server, phase) as processes:
+        shared.ask("POST", f"{STRATEGY}/actions", {"action": "cancel", "grace-s": 1})
+        ended_by_cancel(shared, processes, phase, before)
+    shared.ask("DELETE", STRATEGY)
+
+
+@pytest.mark.parametrize("phase", ["prestage-prepare", "prestaging-packages", "prestaging-images"])
+def test_a_worker_that_is_lost_while_it_cancels(shared: SshController, server: SshServer, phase: str) -> None:
     """A worker that is killed in the grace of a cancel loses nothing: its step ends as cancelled after its restart.
 
     The next run takes over.
     """
-    add_behind_deaf_proxy(controller, server)
-    controller.begin_strategy(server.password)
-    processes = [*at_work(controller, site_lock), *deaf(controller)]
-    controller.ask("POST", f"{STRATEGY}/actions", {"action": "cancel", "grace-s": 60})
-    controller.service.kill()
-    controller.service.start()
-    step = cancelled(controller, processes)
-    is_deaf(controller).unlink()
-    site_lock.free()
-
-    assert ("aborted", "cancelled in prestaging-packages by test") == (step["state"], step["details"])
-    assert "failed" == status(controller)
-    next_run(controller, server)
+    before = status(shared)
+    with deaf_work(shared, server, phase) as processes:
+        shared.ask("POST", f"{STRATEGY}/actions", {"action": "cancel", "grace-s": 60})
+        shared.service.kill()
+        shared.service.start()
+        ended_by_cancel(shared, processes, phase, before)
+    next_run(shared, server)
+    shared.ask("DELETE", STRATEGY)
 
 
 def add_behind_deaf_proxy(controller: SshController, server: SshServer) -> None:
