@@ -240,3 +240,43 @@ def test_a_cancel_brings_back_nothing_that_has_ended(installation: Installation)
     assert "cancelled" == installation.step("staged")["outcome"]
     site = installation.site("staged")
     assert (None, None) == (site["prestage_status"], site["prestage_versions"])
+
+
+def told(installation: Installation, kind: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return subject and data of the events of a type."""
+    return [(row["subject"], row["data"]) for row in installation.rows(events, type=kind)]
+
+
+def test_changes_are_told(installation: Installation) -> None:
+    """Changed limits, allowed failures, and a site that is put first are told by the names of what changed."""
+    applied(installation, "abc", rollout={"mode": "window"}, **{"max-parallel-subclouds": 1})
+    verb(installation, "update", rollout={"max-failures": 3, "on-budget": "stop"})
+    verb(installation, "resume", **{"allow-failures": 2})
+    ask(installation, CommandType.STEP_FIRST, "c")
+    verb(installation, "update", rollout={"modes": 1})
+
+    assert [
+        ("strategy/1", {"fields": ["max-failures", "on-budget"]}),
+        ("strategy/1", {"fields": ["max-failures"]}),
+        ("strategy/1", {"fields": ["first"], "subcloud": "c"}),
+    ] == told(installation, "strategy.updated")
+
+
+def test_cancels_are_told(installation: Installation) -> None:
+    """A cancel is told when it is asked for: of a strategy, also of one that is being aborted, of a site, and alone."""
+    applied(installation, "ab")
+    installation.add_site("x")
+    installation.ask(CommandType.SUBCLOUD_PRESTAGE, subject="x")
+    for run_id in installation.queued():
+        take(installation, run_id)
+    for name in "ax":
+        ask(installation, CommandType.STEP_CANCEL, name, **{"grace-s": 5})
+    installation.verb("abort")
+    verb(installation, "cancel")
+
+    (alone,) = installation.rows(steps, subcloud_name="x")
+    assert [
+        ("strategy/1", {"by": "alice", "grace_s": 5, "subcloud": "a"}),
+        (f"step/{alone['id']}", {"by": "alice", "grace_s": 5, "subcloud": "x"}),
+        ("strategy/1", {"by": "alice", "grace_s": 30}),
+    ] == told(installation, "strategy.cancel.requested")

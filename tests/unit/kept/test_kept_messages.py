@@ -30,6 +30,8 @@ EVENTS = [
     "strategy.prestage.deleted",
     "strategy.hold.opened",
     "strategy.hold.ended",
+    "strategy.updated",
+    "strategy.cancel.requested",
     "step.prestage.initial",
     "step.prestage.prestage-precheck",
     "step.prestage.prestage-prepare",
