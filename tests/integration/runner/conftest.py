@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,13 @@ from runner.interface import PlaybookJob
 from runner.processes import marked, templates
 from runner.supervisor import Supervisor
 from tests.integration.runner.forked_runs import Plain
-from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, Waiting
+from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, Waiting, run_directories
+from tests.integration.runner.shared_supervisors import (
+    STOP_GRACE_S,
+    SharedSupervisor,
+    SharedSupervisors,
+    short_directory,
+)
 from tests.support.ssh_server import SshServer, ssh_server
 from tests.support.waiting import PATIENCE_S
 
@@ -32,6 +36,8 @@ _BOTH_WAYS: Final = frozenset(
         "test_runner_contract",
     }
 )
+# Of these modules the tests that take the usual supervisor share it: to load Ansible for each takes most of their time.
+_SHARING: Final = frozenset({"test_playbook_results", "test_run_cancel", "test_run_stopping", "test_run_traces"})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,18 +52,37 @@ def preload(request: pytest.FixtureRequest) -> bool:
     return getattr(request, "param", True)
 
 
-@pytest.fixture
-def worker() -> str:
-    """A worker name that no other test uses."""
-    return f"test-{uuid.uuid4().hex[:8]}"
+@pytest.fixture(scope="session")
+def shared_supervisors() -> Iterator[SharedSupervisors]:
+    """The supervisors that tests share."""
+    shared = SharedSupervisors()
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def run_root() -> Iterator[Path]:
+def shared(request: pytest.FixtureRequest, preload: bool) -> SharedSupervisor | None:
+    """The supervisor that this test shares with others; None: it has one of its own."""
+    if "supervisor" not in request.fixturenames or request.module.__name__.rpartition(".")[2] not in _SHARING:
+        return None
+    found: SharedSupervisors = request.getfixturevalue("shared_supervisors")
+    return found.get(preload=preload)
+
+
+@pytest.fixture
+def worker(shared: SharedSupervisor | None) -> str:
+    """The worker name of this test's supervisor."""
+    return shared.worker if shared is not None else f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def run_root(shared: SharedSupervisor | None) -> Iterator[Path]:
     """A short path in memory, as in production: sockets are put below it."""
-    path = Path(tempfile.mkdtemp(prefix="pt-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    if shared is not None:
+        yield shared.run_root
+        return
+    with short_directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
@@ -104,9 +129,18 @@ def make_supervisor(
 
 
 @pytest.fixture
-def supervisor(make_supervisor: Callable[..., Supervisor]) -> Supervisor:
-    """A started supervisor with usual settings, without warm children."""
-    return make_supervisor(stop_grace_s=2.0)
+def supervisor(
+    request: pytest.FixtureRequest, shared: SharedSupervisor | None, results: Results
+) -> Iterator[Supervisor]:
+    """A started supervisor with usual settings, without warm children; in the end no run of the test is left."""
+    if shared is None:
+        make: Callable[..., Supervisor] = request.getfixturevalue("make_supervisor")
+        yield make(stop_grace_s=STOP_GRACE_S)
+        return
+    shared.results = results
+    yield shared.supervisor
+    shared.end_runs()
+    assert [] == [*marked(shared.worker), *run_directories(shared.run_root, shared.worker)]
 
 
 @pytest.fixture
