@@ -13,7 +13,7 @@ from runner.interface import PlaybookJob
 from runner.processes import marked, templates
 from runner.supervisor import Supervisor
 from tests.integration.runner.forked_runs import Plain
-from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, Waiting, run_directories
+from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, Waiting
 from tests.integration.runner.shared_supervisors import (
     STOP_GRACE_S,
     SharedSupervisor,
@@ -33,15 +33,28 @@ _BOTH_WAYS: Final = frozenset(
         "test_run_memory",
         "test_run_secrets",
         "test_run_stopping",
-        "test_runner_contract",
+    }
+)
+# Many cases of what is made from Ansible's events, which are those of plain runs: see test_forked_playbooks, and others
+# beside these that are tried both ways.
+_FORKED_ALONE: Final = frozenset(
+    {
+        "test_broken_playbook_fails_with_ansibles_words",
+        "test_failure_sentence_is_made_from_events",
+        "test_playbook_that_did_nothing_fails",
+        "test_playbook_that_did_something_succeeds",
     }
 )
 # Of these modules the tests that take the usual supervisor share it: to load Ansible for each takes most of their time.
-_SHARING: Final = frozenset({"test_playbook_results", "test_run_cancel", "test_run_stopping", "test_run_traces"})
+_SHARING: Final = frozenset(
+    {"test_playbook_results", "test_run_cancel", "test_run_stopping", "test_run_traces", "test_hostile_site"}
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try the promises about runs with preloaded Ansible and without it."""
+    if metafunc.function.__name__ in _FORKED_ALONE:
+        return
     if "preload" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in _BOTH_WAYS:
         metafunc.parametrize("preload", [True, False], ids=["preloaded", "plain"], indirect=True)
 
@@ -130,17 +143,16 @@ def make_supervisor(
 
 @pytest.fixture
 def supervisor(
-    request: pytest.FixtureRequest, shared: SharedSupervisor | None, results: Results
+    request: pytest.FixtureRequest, shared: SharedSupervisor | None, results: Results, preload: bool
 ) -> Iterator[Supervisor]:
     """A started supervisor with usual settings, without warm children; in the end no run of the test is left."""
     if shared is None:
         make: Callable[..., Supervisor] = request.getfixturevalue("make_supervisor")
         yield make(stop_grace_s=STOP_GRACE_S)
         return
-    shared.results = results
-    yield shared.supervisor
-    shared.end_runs()
-    assert [] == [*marked(shared.worker), *run_directories(shared.run_root, shared.worker)]
+    lender: SharedSupervisors = request.getfixturevalue("shared_supervisors")
+    with lender.lent(results, preload=preload):
+        yield shared.supervisor
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Supervisors that tests share: one whose runs are forked, and one whose runs are started plainly."""
+"""Supervisors that tests share, one for each set of options: whether its runs are forked, its Ansible, its limits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from runner.interface import RunEnded
 from runner.processes import marked, templates
 from runner.supervisor import Supervisor
-from tests.integration.runner.run_watch import Results
+from tests.integration.runner.forked_runs import Plain
+from tests.integration.runner.run_watch import Results, run_directories
 from tests.support.waiting import wait_for
 
 # Between TERM and KILL.
@@ -40,20 +41,24 @@ class SharedSupervisor:
         run_root: Where its runs have their directories.
 
         results: Takes the results of the test that has the supervisor.
+
+        plain: Counts the children that could not be forked.
     """
 
-    def __init__(self, run_root: Path, *, preload: bool) -> None:
+    def __init__(self, run_root: Path, **options: Any) -> None:
         self.worker = f"test-{uuid.uuid4().hex[:8]}"
         self.run_root = run_root
         self.results = Results()
+        self.plain = Plain()
         self.supervisor = Supervisor(
             slots=_SLOTS,
             worker=self.worker,
             on_finished=self._take,
             run_root=run_root,
             warm=0,
-            preload=preload,
             stop_grace_s=STOP_GRACE_S,
+            on_plain_start=self.plain,
+            **options,
         )
         self.supervisor.start()
 
@@ -68,18 +73,28 @@ class SharedSupervisor:
 
 
 class SharedSupervisors:
-    """Starts each kind of supervisor when the first test needs it."""
+    """Starts each supervisor when the first test needs it."""
 
     def __init__(self) -> None:
         self._places = ExitStack()
-        self._made: dict[bool, SharedSupervisor] = {}
+        self._made: dict[str, SharedSupervisor] = {}
 
-    def get(self, *, preload: bool) -> SharedSupervisor:
-        """Return the supervisor whose runs are forked (`preload`) or started plainly."""
-        if preload not in self._made:
+    @contextmanager
+    def lent(self, results: Results, **options: Any) -> Iterator[SharedSupervisor]:
+        """Give a test the supervisor with these options; in the end no run of the test is left."""
+        shared = self.get(**options)
+        shared.results = results
+        yield shared
+        shared.end_runs()
+        assert [] == [*marked(shared.worker), *run_directories(shared.run_root, shared.worker)]
+
+    def get(self, **options: Any) -> SharedSupervisor:
+        """Return the supervisor with these options of `Supervisor`."""
+        key = repr(sorted(options.items()))
+        if key not in self._made:
             run_root = self._places.enter_context(short_directory())
-            self._made[preload] = SharedSupervisor(run_root, preload=preload)
-        return self._made[preload]
+            self._made[key] = SharedSupervisor(run_root, **options)
+        return self._made[key]
 
     def close(self) -> None:
         """Stop all of them; each must leave neither a process nor a file."""

@@ -13,6 +13,7 @@ from runner.supervisor import Supervisor
 from statemachine.states import RunOutcome, StepState
 from tests.integration.runner.hostile_site import HostileSite
 from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, text
+from tests.integration.runner.shared_supervisors import SharedSupervisors
 from tests.support.ssh_server import SshServer
 
 # Less than in service, so that an answer without end is over soon.
@@ -22,15 +23,15 @@ RUN = "0123456789abcdef" * 2
 
 @pytest.fixture
 def site(
-    tmp_path: Path, ssh_site: SshServer, make_supervisor: Callable[..., Supervisor], results: Results
+    tmp_path: Path, ssh_site: SshServer, shared_supervisors: SharedSupervisors, results: Results
 ) -> Iterator[HostileSite]:
     """A prepared controller and a site whose Python is a program of the attacker."""
-    supervisor = make_supervisor(process_memory=PROCESS_BYTES)
-    made = HostileSite(tmp_path, ssh_site, supervisor, results)
-    prepared = made.run(StepState.PREPARE)
-    assert RunOutcome.SUCCEEDED is prepared.outcome, prepared.details
-    yield made
-    made.remove()
+    with shared_supervisors.lent(results, preload=True, process_memory=PROCESS_BYTES) as shared:
+        made = HostileSite(tmp_path, ssh_site, shared.supervisor, results)
+        prepared = made.run(StepState.PREPARE)
+        assert RunOutcome.SUCCEEDED is prepared.outcome, prepared.details
+        yield made
+        made.remove()
 
 
 def lacking(missing: Any, **fields: Any) -> dict[str, Any]:

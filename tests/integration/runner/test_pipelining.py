@@ -13,11 +13,14 @@ import pytest
 from runner.ansible_installation import AnsibleInstallation
 from runner.interface import RunEnded
 from statemachine.states import RunOutcome
-from tests.integration.runner.forked_runs import MakeJob, MakeSupervisor, Plain
+from tests.integration.runner.forked_runs import MakeJob
 from tests.integration.runner.run_watch import Results, text
+from tests.integration.runner.shared_supervisors import SharedSupervisors
 from tests.support.ssh_server import SshServer
 from tests.support.tcp_proxy import free_port
 
+# Whether modules are pipelined, as the setting has it; None: each run tries. They share supervisors.
+WAYS = {None: None, False: AnsibleInstallation(pipelining=False), True: AnsibleInstallation(pipelining=True)}
 RunAtSite = Callable[..., RunEnded]
 
 PASSWORD = "USER ALL=(ALL) ALL"
@@ -38,9 +41,7 @@ PLAYBOOK = """
 
 
 @pytest.fixture
-def run(
-    make_supervisor: MakeSupervisor, make_job: MakeJob, results: Results, ssh_site: SshServer, plain: Plain
-) -> RunAtSite:
+def run(shared_supervisors: SharedSupervisors, make_job: MakeJob, results: Results, ssh_site: SshServer) -> RunAtSite:
     """Runs the playbook at the site behind SSH."""
     place = f"{ssh_site.known_hosts.parent}/home/{uuid.uuid4()}"
 
@@ -52,9 +53,10 @@ def run(
             host_vars={**ssh_site.host_vars(), "ansible_remote_tmp": place, **(variables or {})},
             secrets={**ssh_site.secrets(), **secrets},
         )
-        make_supervisor(ansible=ansible, on_plain_start=plain).submit(job)
-        result = results.wait()
-        assert 0 == plain.count
+        with shared_supervisors.lent(results, preload=True, ansible=ansible) as shared:
+            shared.supervisor.submit(job)
+            result = results.wait()
+        assert 0 == shared.plain.count
         return result
 
     return run
@@ -88,7 +90,7 @@ def test_a_sudo_that_needs_a_terminal_gets_one(run: RunAtSite, ssh_site: SshServ
 def test_the_setting_counts(run: RunAtSite, ssh_site: SshServer) -> None:
     """With `true` there is no trial: a site whose sudo needs a terminal fails, and sudo's sentence is the reason."""
     with ssh_site.sudo_rules(PASSWORD, TERMINAL):
-        result = run(AnsibleInstallation(pipelining=True))
+        result = run(WAYS[True])
 
     assert RunOutcome.FAILED is result.outcome
     assert "you must have a tty to run sudo" in result.details
@@ -99,7 +101,7 @@ def test_pipelining_can_be_forbidden(run: RunAtSite, tmp_path: Path, way: str) -
     """The setting, the operator's configuration file, or a variable of the site keeps modules from being pipelined."""
     config = tmp_path / "ansible.cfg"
     config.write_text("[connection]\npipelining = False\n")
-    ansible = {"setting": AnsibleInstallation(pipelining=False), "file": AnsibleInstallation(config=config)}
+    ansible = {"setting": WAYS[False], "file": AnsibleInstallation(config=config)}
     result = run(ansible.get(way), {"ansible_pipelining": False} if way == "variable" else {})
 
     assert (RunOutcome.SUCCEEDED, "") == (result.outcome, result.details)
@@ -109,7 +111,7 @@ def test_pipelining_can_be_forbidden(run: RunAtSite, tmp_path: Path, way: str) -
 @pytest.mark.parametrize("pipelining", [None, False], ids=["auto", "false"])
 def test_a_wrong_password_of_sudo_is_told(run: RunAtSite, pipelining: bool | None) -> None:
     """That sudo refuses the password is told in the same sentence, whether or not modules are pipelined."""
-    result = run(AnsibleInstallation(pipelining=pipelining), ansible_become_pass="wrong")
+    result = run(WAYS[pipelining], ansible_become_pass="wrong")
 
     assert RunOutcome.FAILED is result.outcome
     assert "Incorrect sudo password" in result.details
@@ -118,15 +120,16 @@ def test_a_wrong_password_of_sudo_is_told(run: RunAtSite, pipelining: bool | Non
 @pytest.mark.parametrize("pipelining", [None, False], ids=["auto", "false"])
 def test_a_site_without_answer_is_told(run: RunAtSite, pipelining: bool | None) -> None:
     """That a site cannot be reached is told in the same sentence, whether or not modules are pipelined."""
-    result = run(AnsibleInstallation(pipelining=pipelining), {"ansible_port": free_port()})
+    result = run(WAYS[pipelining], {"ansible_port": free_port()})
 
     assert RunOutcome.FAILED is result.outcome
     assert "Failed to connect to the host via ssh: ssh: connect to host 127.0.0.1" in result.details
 
 
-def test_no_connection_outlives_its_run(run: RunAtSite, run_root: Path) -> None:
+def test_no_connection_outlives_its_run(run: RunAtSite, shared_supervisors: SharedSupervisors) -> None:
     """When a run has its result, the master of its SSH connections has ended, though the worker goes on."""
     result = run()
+    run_root = shared_supervisors.get(preload=True, ansible=None).run_root
     masters = [
         process
         for process in psutil.process_iter(["cmdline"])

@@ -23,10 +23,8 @@ MakeRunner = Callable[..., Runner]
 MakeJob = Callable[..., PlaybookJob]
 
 
-@pytest.fixture(params=["noop", "supervisor"])
-def make_runner(
-    request: pytest.FixtureRequest, worker: str, run_root: Path, results: Results, preload: bool
-) -> Iterator[MakeRunner]:
+@pytest.fixture(params=["noop", "preloaded", "plain"])
+def make_runner(request: pytest.FixtureRequest, worker: str, run_root: Path, results: Results) -> Iterator[MakeRunner]:
     """Makes a started runner of each kind; slow jobs are those whose playbook sleeps."""
     made: list[Runner] = []
 
@@ -39,7 +37,8 @@ def make_runner(
             runner = FakeRunner(on_finished=on_finished, decide=decide, **options)
         else:
             place = {"worker": worker, "run_root": run_root}
-            runner = Supervisor(**place, on_finished=on_finished, stop_grace_s=1, preload=preload, **options)
+            is_forked = request.param == "preloaded"
+            runner = Supervisor(**place, on_finished=on_finished, stop_grace_s=1, preload=is_forked, **options)
         runner.start()
         made.append(runner)
         return runner
