@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from cli.service_words import lean_imports
+from cli.service_words import UNUSED, lean_imports
 
 # Package of the commands whose help is stored.
 _STORED: Final = "cli."
@@ -38,12 +38,12 @@ class CommandPlace:
 
         summary: First sentence of the function's docstring.
 
-        unused: Libraries that the command does not use though others load them where they are installed.
+        is_service: Whether it runs a process of the service, which loads no library that it does not use.
     """
 
     place: str
     summary: str
-    unused: tuple[str, ...] = ()
+    is_service: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class LazyCommand(TyperCommand):
         """Import the command and return it, with its parameters."""
         module, _, function = self._place.place.partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        with lean_imports(self._place.unused):
+        with lean_imports(UNUSED if self._place.is_service else ()):
             app.command(self.name)(getattr(import_module(module), function))
         return get_command(app)
 

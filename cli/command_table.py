@@ -6,20 +6,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from cli.command_group import CommandPlace, GroupPlace, LazyGroup
-from cli.service_words import UNUSED
 
 # All commands, in the order of the help.
 COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
     "up": CommandPlace(
         "cli.up_command:up",
         "Run the service: API, coordinator and playbooks in one process, until SIGTERM or SIGINT.",
-        UNUSED,
+        is_service=True,
     ),
-    "api": CommandPlace("cli.up_command:api", "Run the HTTP API alone.", UNUSED),
+    "api": CommandPlace("cli.up_command:api", "Run the HTTP API alone.", is_service=True),
     "coordinator": CommandPlace(
-        "cli.up_command:coordinator", "Run a coordinator alone: one is active, others stand by.", UNUSED
+        "cli.up_command:coordinator", "Run a coordinator alone: one is active, others stand by.", is_service=True
     ),
-    "worker": CommandPlace("cli.up_command:worker", "Run a worker alone: it checks sites and runs playbooks.", UNUSED),
+    "worker": CommandPlace(
+        "cli.up_command:worker", "Run a worker alone: it checks sites and runs playbooks.", is_service=True
+    ),
     "demo": CommandPlace(
         "cli.demo.command:demo",
         "Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.",

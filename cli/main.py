@@ -52,8 +52,8 @@ def _run(words: list[str]) -> int:
     if wanted is None:
         return _run_any()
     with lean_imports(UNUSED):
-        from cli.service_command import serve_roles  # noqa: PLC0415
-    serve_roles(wanted.roles, **wanted.given)
+        from service.process import run_service  # noqa: PLC0415
+    run_service(wanted.roles, **wanted.given)
     return 0
 
 

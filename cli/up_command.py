@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.service_command import serve_roles
+from service.process import run_service
 from service.roles import ALL_ROLES, ProcessRole
 
 
@@ -18,17 +18,17 @@ def up() -> None:
 
     Settings come from PRESTAGER_* variables, see: prestager config show
     """
-    serve_roles(ALL_ROLES)
+    run_service(ALL_ROLES)
 
 
 def api() -> None:
     """Run the HTTP API alone. It needs PRESTAGER_BROKER_URL; run as many as you like behind a balancer."""
-    serve_roles(frozenset({ProcessRole.API}))
+    run_service(frozenset({ProcessRole.API}))
 
 
 def coordinator() -> None:
     """Run a coordinator alone: one is active, others stand by. It needs PRESTAGER_BROKER_URL."""
-    serve_roles(frozenset({ProcessRole.COORDINATOR}))
+    run_service(frozenset({ProcessRole.COORDINATOR}))
 
 
 def worker(
@@ -40,4 +40,4 @@ def worker(
 ) -> None:
     """Run a worker alone: it checks sites and runs playbooks. It needs PRESTAGER_BROKER_URL."""
     options = {"slots": slots, "worker_name": name, "worker_queues": queues}
-    serve_roles(frozenset({ProcessRole.WORKER}), **{key: value for key, value in options.items() if value is not None})
+    run_service(frozenset({ProcessRole.WORKER}), **{key: value for key, value in options.items() if value is not None})

@@ -26,8 +26,16 @@ from messages.requests.strategy_control import (
 from messages.requests.strategy_retry import StrategyRetry
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
-from messages.schemas import CancelledStep, CreatedStrategy, ResumedStrategy, Step, Strategy
-from messages.webhook_schemas import Delivery, TaggedWebhook, Webhook
+from messages.schemas import (
+    CancelledStep,
+    CreatedStrategy,
+    Delivery,
+    ResumedStrategy,
+    Step,
+    Strategy,
+    TaggedWebhook,
+    Webhook,
+)
 
 
 class NoRequest(Request):

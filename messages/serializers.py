@@ -13,15 +13,16 @@ from messages.inventory_schemas import Group, Subcloud
 from messages.schemas import (
     AuditEntry,
     CountedStrategy,
+    Delivery,
     HistoricStep,
     HistoricStrategy,
     Hold,
     Progress,
     Step,
     Strategy,
+    Webhook,
     Worker,
 )
-from messages.webhook_schemas import Delivery, Webhook
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import fire_strategy
 from statemachine.rollout import StepOutcome, StepProgress

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Final
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.history_retention import PURGE_S, HistoryRetention
-from db.database import Database
 from db.retention import Retention
 from service.lifecycle import Part
 from service.periodic_thread import PeriodicThread, WebhookSenderThread
-from service.settings import Settings
 from service.site_access import controller_check, probe_factory
 from sites.availability_probe import AvailabilityProbe, ProbeRules
 from statemachine.snapshot import PlanLimits
@@ -21,7 +19,7 @@ from webhooks.repository import WebhookRepository
 from webhooks.sender import WebhookSender
 
 if TYPE_CHECKING:
-    from service.wiring import ProcessResources
+    from service.wiring import Process, ProcessResources
 
 _DAY_S: Final = 86400.0
 # Seconds between two looks at the rows that no message asked for.
@@ -77,15 +75,16 @@ def periodic_parts(resources: ProcessResources, coordinator: Coordinator) -> lis
     ]
 
 
-def availability_probe(settings: Settings, database: Database) -> AvailabilityProbe:
+def availability_probe(process: Process) -> AvailabilityProbe:
     """Return the probe of all sites, for the event loop.
 
     Raises:
         StartError: Sites are to be asked and there is no password for them, or no authority for their certificates.
     """
+    settings = process.settings
     rules = ProbeRules(
         interval_s=settings.probe_interval_s,
         failures=settings.probe_failures,
         concurrency=settings.probe_concurrency,
     )
-    return AvailabilityProbe(database, rules, probe_factory(settings))
+    return AvailabilityProbe(process.database, rules, probe_factory(settings))

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from db.tokens import TokenStore
+from monitoring.logging import configure_logs
 from runner.capacity import raise_descriptor_limit
 from runner.errors import NoRunRootError, ProcessesLeftError, WorkerNameTakenError
 from runner.process_limits import yield_cores
@@ -23,14 +24,35 @@ from service.authentication import build_authenticator
 from service.database import only_instance
 from service.errors import StartError
 from service.lifecycle import freeze_heap
+from service.load_settings import unknown_variables
 from service.readiness import ReadinessReporter, process_checks
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
+from service.startup_checks import doubts, startable_settings
 from service.wiring import Process, RunnerFactory, build
 
 _log = structlog.get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def run_service(roles: frozenset[ProcessRole], **given: int | str) -> None:
+    """Run one process of the service with the settings of this machine until SIGTERM or SIGINT.
+
+    Args:
+        roles: The roles of the process.
+
+        given: Settings by their names, which count before what file and environment say.
+
+    Raises:
+        CommandError: A setting makes a start impossible; every fault is listed.
+        StartError: It cannot start; nothing was changed but the schema.
+    """
+    settings = startable_settings(**given)
+    configure_logs(settings.log_format, settings.log_level)
+    for doubt in (*unknown_variables(os.environ), *doubts(settings, listens=ProcessRole.API in roles)):
+        _log.warning("settings.doubt", doubt=doubt)
+    serve(settings, roles)
 
 
 def serve(
@@ -162,7 +184,7 @@ class _Service:
         # A process of another role probes no site.
         from service.coordinator_role import availability_probe  # noqa: PLC0415
 
-        task = asyncio.create_task(availability_probe(self._settings, self._process.database).run())
+        task = asyncio.create_task(availability_probe(self._process).run())
         try:
             yield
         finally:

@@ -23,7 +23,6 @@ from db.errors import why_unavailable
 from db.heartbeats import missing_workers, served_queues
 from db.migrate import current_revision, head_revision
 from db.schema import controller
-from playbook_sets.playbook_readiness import LOOSE_S
 from service.wiring import Process
 
 # Returns None when all is well, otherwise one sentence.
@@ -174,7 +173,7 @@ def process_checks(process: Process, authenticator: Authenticator) -> SharedChec
     }
     if process.worker is not None:
         # It looks at files, which may be on a network.
-        blocking["playbooks"] = partial(process.worker.playbooks.obstacle, within_s=LOOSE_S)
+        blocking["playbooks"] = partial(process.worker.playbooks.obstacle, is_asked_only=True)
     blocking |= process.messaging.checks
     if process.settings.broker_url is not None and process.coordinator is not None:
         # Reported only: commands are taken, and wait in the database.

@@ -1,4 +1,4 @@
-"""Serves SSH sites: in the caller's event loop, or in a thread of its own for callers that have none."""
+"""Serves SSH sites, in the caller's event loop or in a thread of its own, and ends what outlived their connections."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Final
 
-from simulator.cleanup import end_commands
+import psutil
+
 from simulator.ssh_site import SshSite
+
+_SITE: Final = "FLEET_SITE"
+_END_S: Final = 5.0
 
 
 @asynccontextmanager
@@ -80,3 +85,26 @@ class _Thread(threading.Thread):
         async with serve_ssh(self._sites, self._directory):
             self.up.set()
             await self._told.wait()
+
+
+def end_commands(directory: Path) -> int:
+    """Kill every process that was started on a site below `directory`, and return how many there were.
+
+    Found by the environment that every command of a site has; a process that cleared it is not found.
+    """
+    found = [process for process in psutil.process_iter() if _is_on_site(process, directory)]
+    for process in found:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(found, timeout=_END_S)
+    return len(found)
+
+
+def _is_on_site(process: psutil.Process, directory: Path) -> bool:
+    try:
+        site = process.environ().get(_SITE)
+    except (psutil.Error, OSError):
+        return False
+    return site is not None and Path(site).is_relative_to(directory)

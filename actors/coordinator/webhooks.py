@@ -24,8 +24,8 @@ from messages.requests.webhook import (
     WebhookChange,
     WebhookRequest,
 )
+from messages.schemas import Delivery, TaggedWebhook, Webhook
 from messages.serializers import delivery_resource, webhook_resource
-from messages.webhook_schemas import Delivery, TaggedWebhook, Webhook
 from messages.webhook_secrets import seal_tag
 
 # Each costs a look several times a second.

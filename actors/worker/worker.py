@@ -25,7 +25,6 @@ from actors.worker.run_claims import RunClaims
 from actors.worker.run_context import RunContext
 from db.errors import UnsealingError
 from db.runs import RunAssignment, RunResult
-from playbook_sets.playbook_readiness import LOOSE_S
 from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
 from runner.interface import RunEnded, Runner
 from runner.processes import MARKER
@@ -281,7 +280,7 @@ class StepWorker:
         return 0 if self._draining else self._inspections.free
 
     def _free_slots(self) -> int:
-        if self._draining or self.playbooks.obstacle(within_s=LOOSE_S) is not None:
+        if self._draining or self.playbooks.obstacle(is_asked_only=True) is not None:
             return 0
         return self.runner.free_slots
 

@@ -12,8 +12,7 @@ from typing_extensions import TypedDict
 from apidocs.json_schemas import Generator, Schemas
 from messages.inventory_schemas import CountedGroup, ListedSubcloud, Subcloud
 from messages.requests.base import Request
-from messages.schemas import AuditEntry, HistoricStep, HistoricStrategy, Step, Worker
-from messages.webhook_schemas import CountedWebhook, Delivery
+from messages.schemas import AuditEntry, CountedWebhook, Delivery, HistoricStep, HistoricStrategy, Step, Worker
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
 

@@ -142,7 +142,7 @@ def test_what_is_said(
     for name, value in BROKEN[broken].items():
         monkeypatch.setenv(f"PRESTAGER_{name}", value.format(tmp=place))
     # The log of a service stays as the test runner has it.
-    monkeypatch.setattr("cli.service_command.configure_logs", lambda *_: None)
+    monkeypatch.setattr("service.process.configure_logs", lambda *_: None)
     for command in sorted(all_commands & set(ARGUMENTS)):
         if broken == "broker" and command in SERVICES:
             # They wait for it, and log that.
@@ -186,7 +186,7 @@ def test_the_remedy(
         monkeypatch.setenv(f"PRESTAGER_{name}", value.format(tmp=place))
     if command == "worker":
         monkeypatch.setenv("PRESTAGER_BROKER_URL", "amqp://127.0.0.1:9/")
-    monkeypatch.setattr("cli.service_command.configure_logs", lambda *_: None)
+    monkeypatch.setattr("service.process.configure_logs", lambda *_: None)
 
     ended = prestager(*command.split(), *ARGUMENTS[command])
 

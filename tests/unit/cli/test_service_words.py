@@ -27,7 +27,7 @@ def test_plain_words(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Words that are read without Typer mean what they mean with it."""
     started: list[ServiceWords] = []
     monkeypatch.setattr(
-        up_command, "serve_roles", lambda roles, **given: started.append(ServiceWords(roles=roles, given=given))
+        up_command, "run_service", lambda roles, **given: started.append(ServiceWords(roles=roles, given=given))
     )
 
     application()(line.split(), prog_name="prestager", standalone_mode=False)

@@ -113,8 +113,8 @@ def test_a_look_holds_for_a_moment(checked: Checked) -> None:
     checked.readiness.obstacle()
     checked.loader.version = "2"
     found = []
-    for checked.clock.now, within_s in ((0.4, 0.5), (4.9, 5.0), (4.9, 0.5)):
-        found.append(checked.readiness.obstacle(within_s=within_s))
+    for checked.clock.now, is_asked_only in ((0.4, False), (4.9, True), (4.9, False)):
+        found.append(checked.readiness.obstacle(is_asked_only=is_asked_only))
 
     assert [None, None, BEING_CHECKED] == found
 
