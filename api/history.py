@@ -10,12 +10,13 @@ from api.send_command import send_command
 from api.validation import not_found, path_number, read_known, read_query
 from db import audit, read_queries
 from db.holds import open_holds
+from db.problems import count_problems
 from db.read_queries import Row
 from messages.commands import CommandType
 from messages.requests.queries import AuditQuery, PageQuery
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import HistoricStrategy
-from messages.serializers import audit_resource, past_step_resource, past_strategy_resource
+from messages.serializers import audit_resource, past_step_resource, past_strategy_resource, problem_resource
 
 
 async def show_strategies(request: web.Request) -> web.Response:
@@ -51,6 +52,20 @@ async def show_steps(request: web.Request) -> web.Response:
         return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, page=page)
 
     return await database_response(request, read)
+
+
+async def show_problems(request: web.Request) -> web.Response:
+    """Show why steps of one strategy did not succeed, the most frequent cause first."""
+    return await database_response(
+        request, lambda connection: encode_problems(connection, _strategy(connection, request)["id"])
+    )
+
+
+def encode_problems(connection: Connection, strategy_id: int) -> bytes:
+    """Return the problems of a strategy as JSON."""
+    found = count_problems(connection, strategy_id)
+    listed = [problem_resource(row, found.sites[row["id"]]) for row in found.listed]
+    return encode({"problems": listed, "others": found.others})
 
 
 async def show_audit(request: web.Request) -> web.Response:

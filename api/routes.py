@@ -23,7 +23,7 @@ from api.errors import RETRY_AFTER, ApiError, AuthenticationError, Authenticator
 from api.validation import refuse_parameters
 from db.tokens import Role
 from messages.requests.base import Request
-from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery
+from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
 from messages.requests.webhook import DeliveryQuery
 
 _VERSION = "/v1.0"
@@ -42,12 +42,14 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
     # Operators may pause; the handler asks more for the other actions.
     (hdrs.METH_POST, f"{_STRATEGY}/actions", strategies.act, MANAGE),
+    (hdrs.METH_GET, f"{_STRATEGY}/problems", strategies.show_problems, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps", strategies.show_steps, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}", strategies.show_step, READ),
     # Operators may hold a site; the handler asks more for putting it first.
     (hdrs.METH_PATCH, f"{_STRATEGY}/steps/{{ref}}", strategies.update_step, MANAGE),
     (hdrs.METH_POST, f"{_STRATEGY}/steps/{{ref}}/cancel", strategies.cancel_step, CHANGE),
     (hdrs.METH_POST, f"{_STRATEGY}/steps/{{ref}}/retry", strategies.retry_step, CHANGE),
+    (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/explain", strategies.explain_step, READ),
     (hdrs.METH_GET, f"{_STRATEGY}/steps/{{ref}}/log", step_log.show_log, READ),
     (hdrs.METH_GET, _SUBCLOUDS, subclouds.show_all, READ),
     (hdrs.METH_POST, _SUBCLOUDS, subclouds.add, CHANGE),
@@ -61,6 +63,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_VERSION}/events", events.stream, READ),
     (hdrs.METH_GET, _HISTORY, history.show_strategies, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
+    (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/problems", history.show_problems, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
     (hdrs.METH_POST, f"{_HISTORY}/{{ref}}/retry", history.retry, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
@@ -86,7 +89,9 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
 
 # Beginnings of paths that dcmanager's API does not have: unknown parameters are refused there.
 _OWN: Final = (
+    f"{_STRATEGY}/problems",
     f"{_STRATEGY}/steps/{{ref}}/cancel",
+    f"{_STRATEGY}/steps/{{ref}}/explain",
     f"{_STRATEGY}/steps/{{ref}}/log",
     f"{_STRATEGY}/steps/{{ref}}/retry",
     f"{_SUBCLOUDS}/{{ref}}/staged",
@@ -101,6 +106,7 @@ _OWN: Final = (
 _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     step_log.show_log: StepLogQuery,
     events.stream: EventsQuery,
+    strategies.show_problems: TypeQuery,
     history.show_strategies: PageQuery,
     history.show_steps: PageQuery,
     history.show_audit: AuditQuery,

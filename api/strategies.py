@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from api.auth import CHANGE, require_role
 from api.context import CALLER
+from api.history import encode_problems
 from api.responses import database_response, encode, encode_list
 from api.send_command import send_command
 from api.validation import (
@@ -21,13 +22,16 @@ from api.validation import (
 )
 from db import read_queries
 from db.holds import open_holds, site_hold, site_holds
+from db.load_situation import load_situation
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
 from messages.requests.queries import TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
+from messages.schemas import Explanation
 from messages.serializers import counted_strategy_resource, progress_resource, step_resource
+from statemachine.explain import explain
 
 
 async def show(request: web.Request) -> web.Response:
@@ -97,6 +101,19 @@ async def show_steps(request: web.Request) -> web.Response:
     return await database_response(request, read)
 
 
+async def show_problems(request: web.Request) -> web.Response:
+    """Show why steps of the active strategy did not succeed, the most frequent cause first."""
+    wanted = _asked_type(request)
+
+    def read(connection: Connection) -> bytes:
+        row = read_queries.active_strategy(connection)
+        if row is None or wanted not in {None, row["type"]}:
+            raise not_found(_missing(wanted))
+        return encode_problems(connection, row["id"])
+
+    return await database_response(request, read)
+
+
 async def show_step(request: web.Request) -> web.Response:
     """Show the step of one subcloud, by name only."""
     name = path_ref(request, step_not_found())
@@ -106,6 +123,21 @@ async def show_step(request: web.Request) -> web.Response:
         if row is None:
             raise step_not_found()
         return encode(step_resource(row, site_hold(connection, row["id"])))
+
+    return await database_response(request, read)
+
+
+async def explain_step(request: web.Request) -> web.Response:
+    """Tell why the step of one subcloud is where it is, in one sentence."""
+    name = path_ref(request, step_not_found())
+
+    def read(connection: Connection) -> bytes:
+        row = read_queries.active_step(connection, name)
+        situation = None if row is None else load_situation(connection, row["id"])
+        if row is None or situation is None:
+            raise step_not_found()
+        told: Explanation = {"cloud": name, "state": row["state"], "explanation": explain(situation)}
+        return encode(told)
 
     return await database_response(request, read)
 

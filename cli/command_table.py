@@ -100,6 +100,11 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "client.strategy_retry:retry",
                 "Create a strategy for sites of an earlier one that has ended, with the options of that.",
             ),
+            "problems": CommandPlace(
+                "client.strategy_queries:problems",
+                "List why sites of the strategy failed: each cause once, with how many sites have it and what to do"
+                " next.",
+            ),
             "history": CommandPlace(
                 "client.strategy_queries:history",
                 "List past and present strategies, newest first, with how their sites ended.",
@@ -112,6 +117,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             "show": CommandPlace(
                 "client.step_commands:show",
                 "Show one site of the strategy: its state, why it failed or was skipped, and whether it is held.",
+            ),
+            "explain": CommandPlace(
+                "client.step_commands:explain",
+                "Say why one site is where it is: its hold, stage, place, preparation, worker or failure.",
             ),
             "hold": CommandPlace(
                 "client.step_commands:hold",

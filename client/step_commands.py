@@ -15,9 +15,16 @@ Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.
 _FIELDS = (
     *STEP_FIELDS,
     ShownField(key="outcome", title="OUTCOME"),
+    ShownField(key="class", title="CLASS"),
+    ShownField(key="problem", title="PROBLEM"),
     ShownField(key="series", title="SERIES", is_wide=True),
     ShownField(key="held", title="HELD BY", text=hold_sentence),
     ShownField(key="cancel-requested-by", title="CANCELLED BY"),
+)
+_EXPLANATION_FIELDS = (
+    ShownField(key="cloud", title="SITE"),
+    ShownField(key="state", title="STATE"),
+    ShownField(key="explanation", title="WHY"),
 )
 
 
@@ -25,6 +32,13 @@ _FIELDS = (
 def show(invocation: Invocation, subcloud: Site) -> None:
     """Show one site of the strategy: its state, why it failed or was skipped, and whether it is held."""
     _report(invocation, invocation.api.read(ACTIVE, "steps", subcloud, type=TYPE))
+
+
+@client_command
+def explain(invocation: Invocation, subcloud: Site) -> None:
+    """Say why one site is where it is: its hold, stage, place, preparation, worker or failure."""
+    found = invocation.api.read(ACTIVE, "steps", subcloud, "explain")
+    print_record(found, _EXPLANATION_FIELDS, invocation.form, "cloud")
 
 
 @client_command

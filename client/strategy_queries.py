@@ -9,7 +9,7 @@ import typer
 from client.api_client import ApiClient
 from client.client_command import Invocation, client_command
 from client.errors import RefusedError
-from client.output import Record, ShownField, print_record, print_records
+from client.output import Record, ShownField, print_record, print_records, say
 from statemachine.rollout import StepOutcome, StepProgress
 from statemachine.states import StepState
 
@@ -81,6 +81,20 @@ _HISTORY_FIELDS: Final = (
     ShownField(key="deleted-at", title="DELETED (UTC)", is_wide=True, text=moment_text),
     ShownField(key="progress", title="SITES", text=counts_text),
 )
+_PROBLEM_FIELDS: Final = (
+    ShownField(key="id", title="PROBLEM"),
+    ShownField(key="count", title="SITES"),
+    ShownField(key="phase", title="PHASE"),
+    ShownField(key="class", title="CLASS"),
+    ShownField(key="task", title="TASK", is_wide=True),
+    ShownField(key="text", title="WHAT WENT WRONG"),
+    ShownField(key="advice", title="WHAT TO DO"),
+    ShownField(key="retryable", title="RETRYABLE", is_wide=True),
+    ShownField(key="clouds", title="SUCH AS", is_wide=True),
+    ShownField(key="first", title="FIRST (UTC)", is_wide=True),
+    ShownField(key="last", title="LAST (UTC)", is_wide=True),
+    ShownField(key="sample.log", title="LOG OF ONE", is_wide=True),
+)
 STEP_FIELDS: Final = (
     ShownField(key="cloud", title="SITE"),
     ShownField(key="stage", title="STAGE"),
@@ -113,6 +127,23 @@ def steps(
     found = invocation.api.read(ACTIVE, "steps", type=TYPE)["strategy-steps"]
     wanted = [step for step in found if not state or step["state"] in state]
     print_records(wanted, STEP_FIELDS, invocation.form, "cloud")
+
+
+@client_command
+def problems(
+    invocation: Invocation,
+    strategy: Annotated[
+        int | None, typer.Argument(metavar="ID", help="A strategy of the history; without it the active one.")
+    ] = None,
+) -> None:
+    """List why sites of the strategy failed: each cause once, with how many sites have it and what to do next."""
+    if strategy is None:
+        found = invocation.api.read(ACTIVE, "problems", type=TYPE)
+    else:
+        found = invocation.api.read(HISTORY, str(strategy), "problems")
+    print_records(found["problems"], _PROBLEM_FIELDS, invocation.form, "id")
+    if found["others"]:
+        say(f"{found['others']} more sites failed for rarer reasons; prestager strategy steps lists all of them.")
 
 
 @client_command

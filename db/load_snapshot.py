@@ -216,6 +216,25 @@ _ALL_STEPS: Final = (
     .where(_IS_OPEN)
     .order_by(steps.c.id)
 )
+_ONE_STEP: Final = (
+    select(*_STEP_COLUMNS, subclouds.c.management_state, *_RUN_COLUMNS)
+    .select_from(
+        steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id).outerjoin(runs, runs.c.id == steps.c.run_id)
+    )
+    .where(steps.c.id == bindparam("wanted_step"))
+)
+_ONE_PREPARATION: Final = (
+    select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
+    .select_from(preparations.outerjoin(runs, runs.c.id == preparations.c.run_id))
+    .where(
+        or_(
+            preparations.c.strategy_id == bindparam("owning_strategy", type_=preparations.c.strategy_id.type),
+            preparations.c.step_id == bindparam("owning_step", type_=preparations.c.step_id.type),
+        ),
+        preparations.c.release == bindparam("wanted_release"),
+        preparations.c.from_version == bindparam("wanted_version", type_=preparations.c.from_version.type),
+    )
+)
 _ALL_PREPARATIONS: Final = (
     select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
     .select_from(
@@ -293,6 +312,20 @@ def _window_candidates(connection: Connection, strategy: StrategyView) -> Iterat
         for _row in rows:
             places.take(stage)
         after = stage
+
+
+def load_step(connection: Connection, step_id: int) -> tuple[StepView, PreparationView | None] | None:
+    """Return a step of any state with the preparation that it waits for or had; None: there is no such step."""
+    row = connection.execute(_ONE_STEP, {"wanted_step": step_id}).one_or_none()
+    if row is None:
+        return None
+    step = _step(row)
+    strategy_id, own_id = step.owner
+    owner = {"owning_strategy": strategy_id, "owning_step": own_id}
+    found = connection.execute(
+        _ONE_PREPARATION, {**owner, "wanted_release": step.release, "wanted_version": step.from_version}
+    ).one_or_none()
+    return step, None if found is None else _preparation(found)
 
 
 def load_all_open(connection: Connection) -> Snapshot:

@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 _MOMENTS: Final = ("started_at", "finished_at", "created_at", "updated_at")
 _SHOWN_OF_STEP: Final = (
     *(steps.c[name] for name in ("id", "strategy_id", "subcloud_name", "stage", "state", "details")),
-    *(steps.c[name] for name in ("outcome", "cancel_requested_by", "proved_by", "series")),
+    *(steps.c[name] for name in ("outcome", "failure_class", "problem", "cancel_requested_by", "proved_by", "series")),
     *(type_coerce(steps.c[name], DateTime()).label(name) for name in _MOMENTS),
 )
 

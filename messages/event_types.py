@@ -14,7 +14,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.schemas import Count, Step, Strategy
+from messages.schemas import Count, ProblemId, Step, Strategy
 from statemachine.failure_classes import FailureClass
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.rollout import HoldKind, HoldScope
@@ -64,15 +64,11 @@ class StrategyCreated(TypedDict):
     retry_of: NotRequired[Annotated[int, Field(description="Id of the strategy that it retries.")]]
 
 
-Problem = Annotated[
-    str,
-    Field(description="Fingerprint of the failure: that of all steps with the same cause.", examples=["3f09ab61c2de"]),
-]
 _Failed = TypedDict(
     "_Failed",
     {
         "class": NotRequired[Annotated[FailureClass, Field(description="Of a failed step, the kind of trouble.")]],
-        "problem": NotRequired[Problem],
+        "problem": NotRequired[ProblemId],
     },
 )
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.commands import CommandType, ShellAction
+from statemachine.failure_classes import FailureClass
 from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.states import (
     ApplyType,
@@ -165,6 +166,60 @@ class HistoricStrategy(CountedStrategy, _Past):
     """A strategy of any time."""
 
 
+ProblemId = Annotated[
+    str,
+    Field(description="Fingerprint of the failure: that of all steps with the same cause.", examples=["3f09ab61c2de"]),
+]
+
+
+class ProblemSample(TypedDict):
+    """The site that had a problem last."""
+
+    cloud: str
+    details: Annotated[str, Field(description="Why its step failed, in whole.")]
+    log: Annotated[str, Field(description="Path of the output of its phase.")]
+
+
+Problem = TypedDict(
+    "Problem",
+    {
+        "id": ProblemId,
+        "phase": StepState,
+        "class": Annotated[FailureClass, Field(description="Kind of trouble.")],
+        "task": Annotated[str, Field(description="The task that failed; empty: none did.")],
+        "text": Annotated[
+            str,
+            Field(
+                description="What went wrong: names, addresses, ids and files are `*`, numbers and moments `#`.",
+                examples=["ssh: connect to host * port #: Connection timed out"],
+            ),
+        ],
+        "count": Annotated[int, Field(ge=1, description="Sites that have it.")],
+        "clouds": Annotated[list[str], Field(max_length=10, description="Names of up to ten of them, newest first.")],
+        "first": Annotated[Moment, Field(description="When the first of them ended.")],
+        "last": Moment,
+        "sample": ProblemSample,
+        "retryable": Annotated[bool, Field(description="Whether another try may succeed though nothing was mended.")],
+        "advice": Annotated[str, Field(description="What to do next.")],
+    },
+)
+
+
+class ProblemList(TypedDict):
+    """Problems of a strategy."""
+
+    problems: Annotated[list[Problem], Field(max_length=50, description="The most frequent first.")]
+    others: Annotated[Count, Field(description="Sites with a problem that is not listed.")]
+
+
+class Explanation(TypedDict):
+    """The reason for the place of a site in the strategy."""
+
+    cloud: str
+    state: StepState
+    explanation: Annotated[str, Field(description="One sentence for people; its words may change.")]
+
+
 Step = TypedDict(
     "Step",
     {
@@ -174,6 +229,10 @@ Step = TypedDict(
         "state": StepState,
         "details": Annotated[str, Field(description="Why it failed, was skipped or cancelled; otherwise empty.")],
         "outcome": Annotated[StepOutcome | None, Field(description="How it ended; null while it is open.")],
+        "class": Annotated[
+            FailureClass | None, Field(description="Kind of trouble, where it did not succeed; null otherwise.")
+        ],
+        "problem": ProblemId | None,
         "held": Annotated[Hold | None, Field(description="The open hold of this site alone.")],
         "cancel-requested-by": Annotated[str | None, Field(description="The caller who had it cancelled.")],
         "proved-by": Annotated[

@@ -5,7 +5,7 @@ Used by the API for what it reads and by the coordinator for what it answers, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast, overload
 
@@ -17,6 +17,7 @@ from messages.schemas import (
     HistoricStep,
     HistoricStrategy,
     Hold,
+    Problem,
     Progress,
     Step,
     Strategy,
@@ -24,9 +25,11 @@ from messages.schemas import (
     Worker,
 )
 from statemachine.errors import IllegalTransitionError
+from statemachine.failure_classes import ADVICE, FailureClass
 from statemachine.machines import fire_strategy
 from statemachine.rollout import StepOutcome, StepProgress
 from statemachine.states import ENDED_STRATEGIES, StrategyState
+from statemachine.step_details import log_path
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
 # (contract 2.5). The client prints them untouched.
@@ -133,6 +136,8 @@ def step_resource(row: Row, hold: Row | None = None) -> Step:
         "state": row["state"],
         "details": row["details"],
         "outcome": row["outcome"],
+        "class": row["failure_class"],
+        "problem": row["problem"],
         "held": None if hold is None else hold_resource(hold, "read"),
         "cancel-requested-by": row["cancel_requested_by"],
         "proved-by": row["proved_by"],
@@ -141,6 +146,27 @@ def step_resource(row: Row, hold: Row | None = None) -> Step:
         "finished-at": moment(row["finished_at"], "read"),
         "created-at": moment(row["created_at"], "read"),
         "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:
+    """Return a problem; `row` and `sites` are those of `db.problems.ProblemCounts`."""
+    newest, phase = sites[0], row["phase"]
+    advice = ADVICE[FailureClass(row["failure_class"])]
+    name = newest["subcloud_name"]
+    return {
+        "id": row["id"],
+        "phase": phase,
+        "class": row["failure_class"],
+        "task": row["task"],
+        "text": row["text"],
+        "count": row["number"],
+        "clouds": [site["subcloud_name"] for site in sites],
+        "first": moment(row["first"], "read"),
+        "last": moment(row["last"], "read"),
+        "sample": {"cloud": name, "details": newest["details"], "log": log_path(name, phase)},
+        "retryable": advice.retryable,
+        "advice": advice.text,
     }
 
 

@@ -26,6 +26,7 @@ from db.schema import (
     events,
     holds,
     outbox,
+    problems,
     runs,
     steps,
     strategies,
@@ -128,6 +129,7 @@ class DatabaseMetrics(Collector):
         with self._database.read() as connection:
             return [
                 *_strategy(connection),
+                *_failures(connection),
                 *_holds(connection),
                 *_work(connection),
                 *_backlog(connection),
@@ -203,6 +205,22 @@ def _strategy(connection: Connection) -> Facts:
             {(): max(filter(None, (moved, released)), default=row.created_at).timestamp()},
         ),
     ]
+
+
+def _failures(connection: Connection) -> Facts:
+    of_active = problems.c.strategy_id.in_(select(strategies.c.id).where(strategy_is_active))
+    labels: tuple[Any, ...] = (problems.c.phase, problems.c.failure_class)
+    # The condition in the words of the partial index.
+    has_problem = and_(steps.c.strategy_id == problems.c.strategy_id, steps.c.problem.is_not(None))
+    found = connection.execute(
+        select(*labels, func.count())
+        .join(steps, and_(has_problem, steps.c.problem == problems.c.id))
+        .where(of_active)
+        .group_by(*labels)
+    )
+    counts: dict[tuple[str, ...], float] = {(row[0], row[1]): float(row[2]) for row in found}
+    text = "Steps of the active strategy that did not succeed, by phase and class of the failure."
+    return [("prestager_strategy_failures", text, ("phase", "class"), counts)]
 
 
 def _holds(connection: Connection) -> Facts:

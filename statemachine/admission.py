@@ -7,6 +7,7 @@ Holds keep the steps that they cover from starting, or from their next phase. Pl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from math import inf
 
 from statemachine.rollout import HoldKind, HoldScope, OnBudget, RolloutMode
@@ -34,6 +35,17 @@ def is_stopped_by_budget(strategy: StrategyView) -> bool:
 def admits(strategy: StrategyView) -> bool:
     """Return whether steps of the strategy may start, apart from holds and places."""
     return strategy.state == StrategyState.APPLYING and not is_halted(strategy) and not is_budget_exceeded(strategy)
+
+
+class Obstacle(StrEnum):
+    """Obstacle to the start of a step."""
+
+    # A hold covers it.
+    HOLD = "hold"
+    # Steps of an earlier stage have not started; in mode `stages` they have not ended.
+    STAGE = "stage"
+    # Every place that it could have is taken.
+    PLACE = "place"
 
 
 def start_order(step: StepView) -> tuple[bool, int, int, int]:
@@ -85,6 +97,11 @@ class HoldCoverage:
         """Return whether a hold names the step itself: others do not wait for it then."""
         return self._is_ours(step) and step.id in self._of_steps
 
+    def holds_on(self, step: StepView) -> tuple[HoldView, ...]:
+        """Return the holds that cover a step, whatever their scope, those of the site alone first."""
+        alone = self._of_steps.get(step.id, ()) if self._is_ours(step) else ()
+        return (*alone, *self._holds_of_stage(step))
+
     def stops_start(self, step: StepView) -> bool:
         """Return whether a step in `initial` may not start; each scope has that."""
         return self.is_held_alone(step) or any(True for _ in self._holds_of_stage(step))
@@ -93,8 +110,7 @@ class HoldCoverage:
         """Return whether the next phase of a step may not begin; `preparation` is the one that it waits for."""
         if preparation is not None and self.is_preparation_held(preparation):
             return True
-        alone = self._of_steps.get(step.id, ()) if self._is_ours(step) else ()
-        return any(hold.scope == HoldScope.PHASES for hold in (*alone, *self._holds_of_stage(step)))
+        return any(hold.scope == HoldScope.PHASES for hold in self.holds_on(step))
 
     def stops_queued_run(self, step: StepView) -> bool:
         """Return whether the queued run of a step is to be withdrawn."""
@@ -161,15 +177,40 @@ def admitted(
         holds: Its holds.
     """
     if strategy.mode != RolloutMode.WINDOW:
-        yield from (step for step in waiting if step.stage == strategy.open_stage and not holds.stops_start(step))
+        yield from (step for step in waiting if obstacle(step, strategy, places, holds) is None)
         return
     waiting_stage = inf
     for step in sorted(waiting, key=start_order):
-        if holds.is_held_alone(step):
-            continue
-        if step.position >= 0 and step.stage > waiting_stage:
+        found = obstacle(step, strategy, places, holds, waiting_stage)
+        if found == Obstacle.STAGE:
             return
-        if not holds.stops_start(step) and places.take(step.stage):
+        if found is None and places.take(step.stage):
             yield step
-        else:
+        elif not holds.is_held_alone(step):
             waiting_stage = min(waiting_stage, step.stage)
+
+
+def obstacle(
+    step: StepView, strategy: StrategyView, places: Places, holds: HoldCoverage, waiting_stage: float = inf
+) -> Obstacle | None:
+    """Return what keeps a step that has not started from its start now; None: nothing does.
+
+    Args:
+        step: The step, of a strategy that admits steps.
+
+        strategy: Its strategy.
+
+        places: The places that are left by the steps before it.
+
+        holds: Holds of the strategy.
+
+        waiting_stage: Of a window, the first stage with a step before it that does not start, unless it is held by
+            itself; infinity: there is none.
+    """
+    if holds.stops_start(step):
+        return Obstacle.HOLD
+    if strategy.mode != RolloutMode.WINDOW:
+        return None if step.stage == strategy.open_stage else Obstacle.STAGE
+    if step.position >= 0 and step.stage > waiting_stage:
+        return Obstacle.STAGE
+    return None if places.free(step.stage) >= 1 else Obstacle.PLACE

@@ -25,9 +25,13 @@ def phase_failed(phase: str, name: str, reason: str, phases: Mapping[str, Phase]
     work = phases[phase].wording
     if not work:
         return shorten(f"{phase}: {reason}")
-    log = f"/v1.0/sw-update-strategy/steps/{name}/log?phase={phase}"
-    where = f"check individual log at {log} for detailed output."
+    where = f"check individual log at {log_path(name, phase)} for detailed output."
     return shorten(f"{phase}: {work} failed for subcloud {name}, {where} {reason}".rstrip())
+
+
+def log_path(name: str, phase: str) -> str:
+    """Return the path of the output of a phase at a subcloud."""
+    return f"/v1.0/sw-update-strategy/steps/{name}/log?phase={phase}"
 
 
 def earlier_preparation_failed() -> str:

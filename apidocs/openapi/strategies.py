@@ -28,11 +28,25 @@ from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLo
 from messages.requests.strategy import StrategyBody
 from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.requests.strategy_retry import StrategyRetryBody
-from messages.schemas import CancelledStep, CountedStrategy, CreatedStrategy, HistoricStrategy, Step, Strategy
+from messages.schemas import (
+    CancelledStep,
+    CountedStrategy,
+    CreatedStrategy,
+    Explanation,
+    HistoricStrategy,
+    ProblemList,
+    Step,
+    Strategy,
+)
 
 _TAG: Final = "Strategy"
 _SUBCLOUD_NAME: Final = ("Name of the subcloud; an id is not accepted.", "edge-12")
 _PASSWORD: Final = "c2VjcmV0"  # noqa: S105 - an example
+_PROBLEMS: Final = (
+    "Steps with the same phase, class, task and text have one problem, whichever site, address, file or time the text"
+    " names. A step that is retried is counted no more. Steps that ended before revision 0017 of the database have"
+    " none."
+)
 
 STRATEGIES: Final[Mapping[Handler, Operation]] = {
     strategies.show: Operation(
@@ -134,6 +148,23 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
     ),
     strategies.show_steps: Operation(
         id="list-steps", tag=_TAG, response=Response(description="The steps in the order of their ids.", type=StepList)
+    ),
+    strategies.show_problems: Operation(
+        id="list-problems",
+        tag=_TAG,
+        query=TypeQuery,
+        response=Response(description="The problems, at most fifty, the most frequent first.", type=ProblemList),
+        errors={404: "There is no strategy of this type."},
+        notes=_PROBLEMS,
+    ),
+    strategies.explain_step: Operation(
+        id="explain-step",
+        tag=_TAG,
+        ref=_SUBCLOUD_NAME,
+        response=Response(description="Why the site is where it is.", type=Explanation),
+        errors={404: "There is no strategy, or it has no step of that subcloud."},
+        notes="The sentence comes from the conditions by which the coordinator itself decides: hold, stage, place in a"
+        " window, preparation, worker, attempt.",
     ),
     strategies.show_step: Operation(
         id="show-step",
@@ -282,6 +313,14 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         query=PageQuery,
         response=Response(description="A page of steps.", type=StepPage),
         errors=_NO_STRATEGY,
+    ),
+    history.show_problems: Operation(
+        id="list-past-problems",
+        tag=_HISTORY,
+        ref=_STRATEGY,
+        response=Response(description="The problems, at most fifty, the most frequent first.", type=ProblemList),
+        errors=_NO_STRATEGY,
+        notes=_PROBLEMS,
     ),
     history.show_audit: Operation(
         id="list-audit",

@@ -48,6 +48,8 @@ async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
         "state": PACKAGES,
         "details": "",
         "outcome": None,
+        "class": None,
+        "problem": None,
         "held": None,
         "cancel-requested-by": None,
         "started-at": api_rows.STARTED_READ,

@@ -25,6 +25,7 @@ from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
 from statemachine.actions import OpenHold
 from statemachine.rollout import HoldKind, HoldScope
+from statemachine.states import RunOutcome
 from tests.integration.db.db_rows import AT, InstallationRows
 from tests.support.waiting import wait_for
 
@@ -91,6 +92,22 @@ def test_the_work(database: Database, facts: DatabaseMetrics) -> None:
     }.items() <= found.items()
     assert 0.0 <= found["prestager_outbox_lag_seconds", ()] < 60.0
     assert found["prestager_events_unpublished", ()] > 0
+
+
+def test_failures_by_phase_and_class(database: Database, facts: DatabaseMetrics) -> None:
+    """Steps that did not succeed are counted by phase and class, whatever their problems."""
+    at_work(database)
+    with database.write() as connection:
+        installation = InstallationRows(connection)
+        installation.claim(installation.queued()[0])
+        for number, run_id in enumerate(installation.running()):
+            installation.finish(run_id, RunOutcome.FAILED, f"{'x' * number}: No space left on device")
+        installation.coordinate()
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    assert found["prestager_strategy_failures", ("space", "prestage-precheck")] == 2.0
 
 
 def test_the_end_of_a_hold_is_progress(database: Database, facts: DatabaseMetrics) -> None:

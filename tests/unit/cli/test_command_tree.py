@@ -47,6 +47,7 @@ prestager key rotate
 prestager queues
 prestager seal --source=! --id=! --user=
 prestager step cancel <subcloud>! --grace= --yes{options}
+prestager step explain <subcloud>!{options}
 prestager step first <subcloud>!{options}
 prestager step hold <subcloud>! --reason={options}
 prestager step resume <subcloud>!{options}
@@ -61,6 +62,7 @@ prestager strategy create --group= --subcloud= --release= --serial --max-paralle
 prestager strategy delete --yes{options}
 prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}
+prestager strategy problems <strategy>{options}
 prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
 prestager strategy retry <strategy> --state=* --subcloud=* --from= --max-parallel= --password-file= --apply \
 --watch --timeout= --exit-on-hold{options}

@@ -31,4 +31,16 @@ def test_each_alert_is_tested_and_says_what_to_do() -> None:
     assert {rule["alert"] for rule in rules} == fired
     for rule in rules:
         assert rule["labels"]["severity"] in {"warning", "critical"}
-        assert {"summary", "action"} == set(rule["annotations"])
+        assert {"summary", "action"} <= set(rule["annotations"]) <= {"summary", "action", "description", "runbook"}
+
+
+def test_runbooks_are_there() -> None:
+    """The section of the documents that an alert points to exists."""
+    rules = yaml.safe_load((DIRECTORY / "alerts.yml").read_text())["groups"][0]["rules"]
+    links = [rule["annotations"]["runbook"] for rule in rules if "runbook" in rule["annotations"]]
+
+    assert links
+    for link in links:
+        file, _, anchor = link.partition("#")
+        titles = [line.lstrip("# ") for line in (ROOT / file).read_text().splitlines() if line.startswith("#")]
+        assert anchor in {title.lower().replace(" ", "-") for title in titles}

@@ -149,6 +149,7 @@ PROCESS_METRICS = {
 DATABASE_METRICS = {
     "prestager_strategy": ("state",),
     "prestager_strategy_steps": ("state",),
+    "prestager_strategy_failures": ("phase", "class"),
     "prestager_window_limit": (),
     "prestager_window_used": (),
     "prestager_strategy_progress_timestamp_seconds": (),
