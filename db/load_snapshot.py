@@ -234,6 +234,8 @@ _ONE_PREPARATION: Final = (
         preparations.c.release == bindparam("wanted_release"),
         preparations.c.from_version == bindparam("wanted_version", type_=preparations.c.from_version.type),
     )
+    .order_by(preparations.c.id.desc())
+    .limit(1)
 )
 _ALL_PREPARATIONS: Final = (
     select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
@@ -319,12 +321,12 @@ def load_step(connection: Connection, step_id: int) -> tuple[StepView, Preparati
     row = connection.execute(_ONE_STEP, {"wanted_step": step_id}).one_or_none()
     if row is None:
         return None
-    step = _step(row)
+    (step,) = _steps(connection, [row])
     strategy_id, own_id = step.owner
     owner = {"owning_strategy": strategy_id, "owning_step": own_id}
     found = connection.execute(
         _ONE_PREPARATION, {**owner, "wanted_release": step.release, "wanted_version": step.from_version}
-    ).one_or_none()
+    ).first()
     return step, None if found is None else _preparation(found)
 
 

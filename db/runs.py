@@ -15,10 +15,9 @@ from sqlalchemy import Connection, Executable, and_, bindparam, case, func, inse
 
 from db.live_output import UnsavedTail
 from db.schema import database_now, is_among, run_outputs, runs, steps
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import LOST, Failure, failure_of_run
 from statemachine.snapshot import LEASE_S
-from statemachine.states import PHASES, STRATEGY_TYPES, Effect, RunOutcome, RunState, StepState, StepType
+from statemachine.states import PHASES, STRATEGY_TYPES, Effect, FailureClass, RunOutcome, RunState, StepState, StepType
 
 # Seconds between TERM and KILL of a cancelled run whose row says none.
 DEFAULT_GRACE_S: Final = 30.0

@@ -15,12 +15,12 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.schemas import Count, ProblemId, Step, Strategy
-from statemachine.failure_classes import FailureClass
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.rollout import HoldKind, HoldScope
 from statemachine.states import (
     STRATEGY_TYPES,
     Availability,
+    FailureClass,
     ManagementState,
     PrestageStatus,
     RunOutcome,

@@ -13,10 +13,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.commands import CommandType, ShellAction
-from statemachine.failure_classes import FailureClass
 from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.states import (
     ApplyType,
+    FailureClass,
     StepState,
     StrategyState,
 )

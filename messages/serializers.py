@@ -25,10 +25,10 @@ from messages.schemas import (
     Worker,
 )
 from statemachine.errors import IllegalTransitionError
-from statemachine.failure_classes import ADVICE, FailureClass
+from statemachine.failure_classes import ADVICE
 from statemachine.machines import fire_strategy
 from statemachine.rollout import StepOutcome, StepProgress
-from statemachine.states import ENDED_STRATEGIES, StrategyState
+from statemachine.states import ENDED_STRATEGIES, FailureClass, StrategyState
 from statemachine.step_details import log_path
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message

@@ -15,9 +15,8 @@ from typing import Any, Final
 from runner.errors import NoFreeSlotError
 from runner.interface import NullRunWatch, OnFinished, PlaybookJob, RunEnded, RunWatch
 from runner.progress import Progress, TaskTime
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import Failure, failure
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ from typing import Any, Final, Protocol
 
 from runner.progress import Progress, TaskTime
 from runner.ssh_arguments import KnownHost
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import Failure
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 
 # Floor of the rate of links to sites, in Mbit/s.
 DEFAULT_FLOOR_RATE_MBIT_S: Final = 2.0

@@ -28,9 +28,8 @@ from runner.processes import descendants, end_processes
 from runner.progress import AnnouncedBytes, ProgressCounter, TaskTimes
 from runner.protocol import Announced, Ended, Output, OutputTail
 from runner.watchdog import SupervisorWatchdog
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import Failure, failure
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 
 # ansible-runner looks at the clock this often, in seconds; it bounds the wait when the end of output is not seen.
 _EXPECT_TIMEOUT_S = 1

@@ -15,9 +15,8 @@ from typing import Any
 from runner.interface import PlaybookJob
 from runner.progress import Progress, TaskEnd, TaskTime
 from runner.ssh_arguments import KnownHost
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import Failure
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 
 # Longest line either side reads, in bytes; facts and output pieces are cut far below it.
 LINE_LIMIT_BYTES = 8 * 1024 * 1024

@@ -25,9 +25,8 @@ from runner.protocol import (
     Report,
     Stop,
 )
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import failure
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 
 _log = logging.getLogger(__name__)
 

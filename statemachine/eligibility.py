@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
-from statemachine.failure_classes import FailureClass
 from statemachine.releases import is_older, names_release
-from statemachine.states import ApplyType, Availability, ManagementState, StepState
+from statemachine.states import ApplyType, Availability, FailureClass, ManagementState, StepState
 
 # Deploy statuses that count as deployed: HEAD's two, and what the seed left there after a prestage (contract 4.4).
 DEPLOYED: Final = frozenset({"complete", "sw-deploy-apply-strategy-failed", "prestage-failed", "prestage-complete"})

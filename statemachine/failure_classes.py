@@ -8,43 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-
-class FailureClass(StrEnum):
-    """Kind of trouble that kept a run or a step from succeeding."""
-
-    # The site does not answer.
-    UNREACHABLE = "unreachable"
-    # The site does not take the login, or does not have the recorded SSH host key.
-    LOGIN = "login"
-    # The login user may not become root.
-    PRIVILEGE = "privilege"
-    # A file system is full, or would be.
-    SPACE = "space"
-    # Content is damaged.
-    CHECKSUM = "checksum"
-    # A time limit was reached.
-    TIMEOUT = "timeout"
-    # A container image could not be had.
-    REGISTRY = "registry"
-    # The site has alarms that affect management.
-    ALARM = "alarm"
-    # The versions of site and release do not go together.
-    VERSION = "version"
-    # The system controller, its content, or what it knows of the site stands in the way.
-    CONTROLLER = "controller"
-    # The worker was lost.
-    LOST = "lost"
-    # The preparation that the site waited for failed.
-    PREPARE = "prepare"
-    # Content of a passed phase is not at the site any more.
-    PROOF = "proof"
-    # Somebody had it stopped.
-    CANCELLED = "cancelled"
-    # The playbook failed for another reason.
-    PLAYBOOK = "playbook"
+from statemachine.states import FailureClass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

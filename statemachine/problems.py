@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from statemachine.failure_classes import FailureClass, class_of_message
-from statemachine.states import RunOutcome
+from statemachine.failure_classes import class_of_message
+from statemachine.states import FailureClass, RunOutcome
 
 # Longest text and longest name of a task in a fingerprint, and most of a message that is looked at, in characters.
 TEXT_LENGTH: Final = 300

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from statemachine.failure_classes import FailureClass
-from statemachine.states import IMAGES, PACKAGES, UNSTAGING, RunOutcome
+from statemachine.states import IMAGES, PACKAGES, UNSTAGING, FailureClass, RunOutcome
 
 # A run proves nothing any more when it is older, in seconds: seven days.
 LONGEST_PROOF_S: Final = 7 * 24 * 3600.0

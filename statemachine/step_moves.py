@@ -7,13 +7,12 @@ from typing import Final
 
 from statemachine.actions import MoveStep
 from statemachine.admission import HoldCoverage
-from statemachine.failure_classes import FailureClass
 from statemachine.machines import StepMachine
 from statemachine.problems import CANCELLED, Failure, failure, failure_of_run
 from statemachine.proofs import SiteRun, WantedContent, proof_of
 from statemachine.rollout import StepOutcome
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, StepView
-from statemachine.states import Phase, RunOutcome, StepState
+from statemachine.states import FailureClass, Phase, RunOutcome, StepState
 from statemachine.step_details import (
     cancelled,
     earlier_preparation_failed,

@@ -18,8 +18,7 @@ from db.claims import claim_again, claim_oldest, claim_runs, claim_unread, queue
 from db.errors import DatabaseUnavailableError
 from db.runs import RunAssignment, RunResult, hand_back
 from db.unit_of_work import UnitOfWork, unit_of_work
-from statemachine.failure_classes import FailureClass
-from statemachine.states import RunOutcome, StepState
+from statemachine.states import FailureClass, RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 

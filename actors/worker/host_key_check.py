@@ -30,9 +30,8 @@ from runner.ssh_arguments import KnownHost, SshTarget, ssh_target, uses_unchecke
 from sites.errors import HostKeyScanError
 from sites.host_key_scan import HostKeyScanner
 from statemachine.eligibility import Ineligibility, failed
-from statemachine.failure_classes import FailureClass
 from statemachine.host_keys import HostKeyPolicy, HostKeyVerdict, changed_key_reason, missing_key_reason
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 
 _log = structlog.get_logger(__name__)
 

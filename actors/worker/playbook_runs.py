@@ -21,8 +21,7 @@ from playbook_sets.controller_content import mount_note, release_fault
 from playbook_sets.phase_playbooks import PhaseOrder, nothing_to_do, passing_fault, playbook_job
 from playbook_sets.playbook_set import PlaybookSet, read_playbook_set
 from runner.interface import PlaybookJob, RunEnded
-from statemachine.failure_classes import FailureClass
-from statemachine.states import PHASES, RunOutcome, StepState
+from statemachine.states import PHASES, FailureClass, RunOutcome, StepState
 from statemachine.time_limits import RunLimit, fixed_limit, replaces_setting
 
 

@@ -36,9 +36,8 @@ from statemachine.eligibility import (
     check_unstage,
     unreachable,
 )
-from statemachine.failure_classes import FailureClass
 from statemachine.site_operations import check_operation
-from statemachine.states import Effect, RunOutcome
+from statemachine.states import Effect, FailureClass, RunOutcome
 from statemachine.time_limits import fixed_limit
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from db.errors import DatabaseUnavailableError
 from db.live_output import end_live
 from db.runs import RunResult, finish_runs
 from db.unit_of_work import unit_of_work
-from statemachine.failure_classes import FailureClass
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 from tracing.tracer import Span
 
 _log = structlog.get_logger(__name__)

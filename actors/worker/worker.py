@@ -29,8 +29,7 @@ from runner.errors import NoFreeSlotError, NoUnstagePlaybookError
 from runner.interface import RunEnded, Runner
 from runner.processes import MARKER
 from sites.host_key_scan import HostKeyScanner
-from statemachine.failure_classes import FailureClass
-from statemachine.states import PLAYBOOK_PHASES, RunOutcome, StepState
+from statemachine.states import PLAYBOOK_PHASES, FailureClass, RunOutcome, StepState
 
 _log = structlog.get_logger(__name__)
 

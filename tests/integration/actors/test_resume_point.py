@@ -13,8 +13,7 @@ from db.runs import RunAssignment
 from db.schema import events, preparations, runs, steps, subclouds
 from db.unit_of_work import unit_of_work
 from messages.commands import Answer, Command, CommandType
-from statemachine.failure_classes import FailureClass
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 from tests.integration.actors.held_installation import applied, end, state, take
 from tests.support.installation import OWNER, Installation
 

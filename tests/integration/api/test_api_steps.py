@@ -50,6 +50,8 @@ async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
         "outcome": None,
         "class": None,
         "problem": None,
+        "proved-by": None,
+        "series": 1,
         "held": None,
         "cancel-requested-by": None,
         "started-at": api_rows.STARTED_READ,

@@ -16,9 +16,8 @@ from db.runs import RunResult, finish_runs, lose_runs_of
 from db.schema import events, problems, runs, steps, strategies, subclouds
 from db.unit_of_work import UnitOfWork
 from statemachine.actions import ExpireRun
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import CANCELLED, LOST, failure
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 from tests.integration.db.db_rows import AT, LIMITS, OWNER, InstallationRows
 from tests.support.query_plans import collected_plans
 

@@ -15,8 +15,8 @@ import pytest
 
 from runner.failure_text import read_failures, task_failure
 from runner.masking import Masker
-from statemachine.failure_classes import FailureClass
 from statemachine.problems import Failure
+from statemachine.states import FailureClass
 
 CORPUS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("ansible_failures.json").read_text())
 # Part of the failures that must be in the right group, and that must have the right class.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.failure_classes import ADVICE, FailureClass, class_of_code, class_of_message
+from statemachine.failure_classes import ADVICE, class_of_code, class_of_message
 from statemachine.problems import TEXT_LENGTH, failure, normalise
+from statemachine.states import FailureClass
 
 
 @pytest.mark.parametrize(

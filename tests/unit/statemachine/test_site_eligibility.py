@@ -21,7 +21,7 @@ from statemachine.eligibility import (
     skipped,
     unreachable,
 )
-from statemachine.failure_classes import FailureClass
+from statemachine.states import FailureClass
 
 GOOD = SiteStatus(
     name="site1", availability_status="online", management_state="managed", deploy_status="complete", busy_with=None
