@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 # Waits for the end of its input, which is the end of the test's process, however it came. What is killed may write
 # for another moment.
@@ -37,7 +37,7 @@ class Server:
         ServerUnavailableError: The server is not installed, or ended while it started.
     """
 
-    deadline_s: ClassVar[float] = 60.0
+    deadline_s: ClassVar[float] = PATIENCE_S
 
     def __init__(self, prefix: str) -> None:
         self._root = Path(tempfile.mkdtemp(prefix=prefix))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import _NOT_QUICK, _QUICK, is_quick
+from tests.conftest import _FIRST, _NOT_QUICK, _QUICK, is_quick, place_of
 
 TESTS = Path(__file__).parents[1]
 
@@ -28,6 +28,13 @@ def test_what_is_left_out_exists() -> None:
     assert sorted(_NOT_QUICK) == sorted(
         name for name in _NOT_QUICK if name.startswith(_QUICK) and (TESTS / name).is_file()
     )
+
+
+def test_what_begins_first_exists() -> None:
+    """Each place in the order of the beginning has tests, so that nothing that takes minutes comes last unnoticed."""
+    places = {place_of(file) for file in TESTS.rglob("test_*.py")}
+
+    assert {*range(len(_FIRST) + 1)} == places
 
 
 @pytest.mark.parametrize(
