@@ -79,3 +79,26 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
     return command
+
+
+def taking(options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a function, and as its second argument the value that this makes of them.
+
+    Args:
+        options: Its parameters, all by name, become options of the command; it may raise a `ClientError`.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        first, _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        taken = inspect.signature(options, eval_str=True).parameters
+
+        @wraps(function)
+        def command(invocation: Invocation, **given: Any) -> None:
+            value = options(**{name: given.pop(name) for name in taken})
+            function(invocation, value, **given)
+
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+        command.__signature__ = inspect.Signature([first, *taken.values(), *parameters])  # type: ignore[attr-defined]
+        return command
+
+    return decorate

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from client.client_command import Invocation, Yes, client_command
+from client.client_command import Invocation, Yes, client_command, taking
+from client.create_options import strategy_fields
 from client.errors import SurroundingsError
 from client.output import Record, print_record, say
 from client.prompts import confirm, read_password
@@ -26,7 +27,7 @@ from client.strategy_queries import (
     active_strategy,
 )
 from client.strategy_watch import ExitOnHold, Timeout, Watch, watch_strategy
-from statemachine.rollout import HoldScope, RolloutMode
+from statemachine.rollout import HoldScope
 from statemachine.states import StepState
 
 _ACTIONS: Final = "actions"
@@ -34,38 +35,10 @@ _ENDED: Final = (StepState.COMPLETE, StepState.FAILED, StepState.ABORTED)
 
 
 @client_command
+@taking(strategy_fields)
 def create(  # noqa: PLR0913, PLR0917 - options of the shell
     invocation: Invocation,
-    group: Annotated[str | None, typer.Option(help="Only the sites of this group: name or id.")] = None,
-    subcloud: Annotated[str | None, typer.Option(help="Only this site: name or id.")] = None,
-    release: Annotated[
-        str | None, typer.Option(help="Release to stage (MM.mm); the default is the system controller's.")
-    ] = None,
-    serial: Annotated[  # noqa: FBT002 - an option of the shell
-        bool, typer.Option("--serial", help="One site after another; otherwise as each group says.")
-    ] = False,
-    max_parallel: Annotated[
-        int | None, typer.Option(min=1, help="Most sites at once; otherwise as each group says.")
-    ] = None,
-    mode: Annotated[
-        RolloutMode | None,
-        typer.Option(help="stages: the next stage starts when the one before has ended; window: site after site."),
-    ] = None,
-    order: Annotated[str | None, typer.Option(help="With --mode window: by-id, or longest-first.")] = None,
-    max_failures: MaxFailures = None,
-    on_budget: OnBudgetChoice = None,
-    on_prepare_failure: OnPrepareFailureChoice = None,
-    ramp_start: RampStart = None,
-    time_limits: TimeLimits = None,
-    stop_on_failure: Annotated[  # noqa: FBT002 - an option of the shell
-        bool, typer.Option("--stop-on-failure", help="Start nothing more once a site failed.")
-    ] = False,
-    force: Annotated[  # noqa: FBT002 - an option of the shell
-        bool, typer.Option("--force", help="Prestage in spite of alarms that affect management.")
-    ] = False,
-    for_sw_deploy: Annotated[  # noqa: FBT002 - an option of the shell
-        bool, typer.Option("--for-sw-deploy", help="For a software deploy; otherwise for an install.")
-    ] = False,
+    fields: Record,
     password_file: Annotated[
         Path | None, typer.Option(help="File with the password of the sites; - is standard input.")
     ] = None,
@@ -76,32 +49,12 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
 ) -> None:
     """Create a strategy: which sites get the release, and how many at once. Nothing runs before it is applied.
 
-    Without --group and --subcloud all sites are meant that can be prestaged. The password of the sites is asked for
-    twice on a terminal, and read from standard input elsewhere.
+    Without --group, --subcloud, --from-file and --selector all sites are meant that can be prestaged. The password of
+    the sites is asked for twice on a terminal, and read from standard input elsewhere.
     """
     if watch and not apply:
         raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
-    rollout = rollout_options(
-        max_failures=max_failures,
-        on_budget=on_budget,
-        on_prepare_failure=on_prepare_failure,
-        ramp_start=ramp_start,
-        time_limits=time_limits,
-    )
-    rollout |= {key: value for key, value in {"mode": mode and str(mode), "order": order}.items() if value is not None}
-    body: dict[str, Any] = {
-        "type": TYPE,
-        "rollout": rollout or None,
-        "group": group,
-        "cloud_name": subcloud,
-        "release": release,
-        "subcloud-apply-type": "serial" if serial else None,
-        "max-parallel-subclouds": max_parallel,
-        "stop-on-failure": "true" if stop_on_failure else None,
-        "force": "true" if force else None,
-        "for_sw_deploy": "true" if for_sw_deploy else None,
-        "sysadmin_password": read_password(password_file),
-    }
+    body = {**fields, "sysadmin_password": read_password(password_file)}
     created = invocation.api.change("POST", ACTIVE, body=body, type=TYPE)
     if created.get("info_message"):
         say(created["info_message"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -58,6 +58,16 @@ def find_subcloud(connection: Connection, ref: str) -> RowMapping | None:
     return find(connection, subclouds, ref)
 
 
+def ids_of_subclouds(connection: Connection, refs: Collection[str]) -> dict[str, int]:
+    """Return the ids of subclouds by the names or ids that refer to them; those of none are left out."""
+    if not refs:
+        return {}
+    found: dict[str, int] = {}
+    for name, subcloud_id in connection.execute(select(subclouds.c.name, subclouds.c.id)):
+        found |= {ref: subcloud_id for ref in (name, str(subcloud_id)) if ref in refs}
+    return found
+
+
 def candidates(
     connection: Connection, *, group_id: int | None = None, subcloud_id: int | None = None
 ) -> Sequence[Mapping[str, Any]]:
@@ -75,6 +85,7 @@ def candidates(
             subclouds.c.deploy_status,
             subclouds.c.software_version,
             subclouds.c.error_description,
+            subclouds.c.labels,
             subcloud_groups.c.update_apply_type,
             subcloud_groups.c.max_parallel_subclouds,
         )

@@ -1,4 +1,4 @@
-"""Selectors, which choose subclouds by their labels.
+"""Selectors, which choose subclouds by their labels, and the targets of a request.
 
 A selector is a row of terms with commas between them, all of which must hold:
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from statemachine.eligibility import Ineligibility, skipped
 from statemachine.errors import SelectorError
 
 LABEL_KEY_FORM: Final = r"[a-z][a-z0-9./-]{0,62}"
@@ -80,6 +81,51 @@ class Selector:
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Return whether a subcloud with these labels, values by key, is meant."""
         return all(term.matches(labels) for term in self.terms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Subclouds that a request means.
+
+    Attributes:
+        group_id: The only group; None: any.
+
+        named: Ids of the only subclouds; None: any.
+
+        selector: Matches the labels of the subclouds; None: any.
+
+        excluded: Ids of subclouds that are not meant, whatever else is said.
+
+        excluding: Matches the labels of such subclouds; None: of none.
+    """
+
+    group_id: int | None = None
+    named: frozenset[int] | None = None
+    selector: Selector | None = None
+    excluded: frozenset[int] = field(default_factory=frozenset)
+    excluding: Selector | None = None
+
+    def include(self, subcloud_id: int, group_id: int, labels: Mapping[str, str]) -> bool:
+        """Return whether a subcloud is meant: one that is named always is, unless it is excluded."""
+        if subcloud_id in self.excluded or (self.excluding is not None and self.excluding.matches(labels)):
+            return False
+        if self.named is not None:
+            return subcloud_id in self.named
+        return self._is_in_group(group_id) and self._is_selected(labels)
+
+    def check(self, name: str, group_id: int, labels: Mapping[str, str]) -> Ineligibility | None:
+        """Return why a subcloud that is meant cannot be taken: the group or the selector rule it out; None: it can."""
+        if not self._is_in_group(group_id):
+            return skipped(name, "Subcloud is not in the group that the request names.")
+        if not self._is_selected(labels):
+            return skipped(name, "Subcloud does not match the selector.")
+        return None
+
+    def _is_in_group(self, group_id: int) -> bool:
+        return self.group_id is None or group_id == self.group_id
+
+    def _is_selected(self, labels: Mapping[str, str]) -> bool:
+        return self.selector is None or self.selector.matches(labels)
 
 
 def parse_selector(text: str) -> Selector:

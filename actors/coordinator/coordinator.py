@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import insert, select
 
 from actors.coordinator import (
+    create_strategy,
     groups,
     prestage_subcloud,
     step_control,
@@ -56,6 +57,7 @@ Handler = Callable[[CommandContext, Command], Any]
 
 # Modules whose functions handle commands.
 _MODULES: Final = (
+    create_strategy,
     *(groups, prestage_subcloud, step_control, strategies, strategy_control, strategy_retry, subclouds, webhooks),
 )
 _HANDLERS: Final[Mapping[CommandType, Handler]] = {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, func, select
 
-from db.schema import steps, strategy_stages
+from db.schema import steps
 from messages.requests.rollout import conflict, merge_options
 from messages.requests.strategy import StrategyRequest
 from statemachine.eligibility import Candidate, number_stages
@@ -50,15 +52,30 @@ def rollout_columns(options: Mapping[str, Any], total: int, *, stop_on_failure: 
     return {"rollout": dict(options), "mode": options["mode"], "max_failures": budget}
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepPlaces:
+    """Stages of a new strategy and the places of its steps.
+
+    Attributes:
+        widths: Most steps at once of each stage, by its number; None: only the width of the strategy counts.
+
+        steps: (subcloud id, stage, position) of each step, in the order in which they start.
+    """
+
+    widths: Mapping[int, int | None]
+    steps: Sequence[tuple[int, int, int]]
+
+
 def places_of_steps(
-    connection: Connection, strategy: RowMapping, request: StrategyRequest, chosen: Sequence[Mapping[str, Any]]
-) -> Sequence[tuple[int, int, int]]:
-    """Return (subcloud id, stage, position) of each step; the stages of a sliding window become rows."""
+    connection: Connection, options: Mapping[str, Any], request: StrategyRequest, chosen: Sequence[Mapping[str, Any]]
+) -> StepPlaces:
+    """Return the stages and places of the steps of a new strategy with these options."""
     candidates = [_candidate(row) for row in chosen]
-    if strategy["mode"] != RolloutMode.WINDOW:
-        stages = number_stages(candidates, apply_type=request.apply_type, max_parallel=request.max_parallel)
-        return [(subcloud_id, stage, subcloud_id) for subcloud_id, stage in stages]
-    is_by_duration = strategy["rollout"]["order"] == "longest-first"
+    if options["mode"] != RolloutMode.WINDOW:
+        numbered = list(number_stages(candidates, apply_type=request.apply_type, max_parallel=request.max_parallel))
+        sizes = Counter(stage for _, stage in numbered)
+        return StepPlaces(widths=sizes, steps=[(one, stage, one) for one, stage in numbered])
+    is_by_duration = options["order"] == "longest-first"
     found = list(
         window_stages(
             candidates,
@@ -67,13 +84,12 @@ def places_of_steps(
             usual_s=_usual_durations_s(connection) if is_by_duration else None,
         )
     )
-    connection.execute(
-        insert(strategy_stages),
-        [{"strategy_id": strategy["id"], "stage": one.stage, "width": one.width} for one in found],
+    return StepPlaces(
+        widths={one.stage: one.width for one in found},
+        steps=[
+            (subcloud_id, one.stage, position) for one in found for position, subcloud_id in enumerate(one.subcloud_ids)
+        ],
     )
-    return [
-        (subcloud_id, one.stage, position) for one in found for position, subcloud_id in enumerate(one.subcloud_ids)
-    ]
 
 
 def _candidate(row: Mapping[str, Any]) -> Candidate:

@@ -8,8 +8,10 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, exists, select
 
 from actors.coordinator.context import CommandContext, read_body, require_password
+from actors.coordinator.create_strategy import new_strategy
 from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
-from actors.coordinator.strategies import RetriedSites, apply_strategy, make_history, new_strategy
+from actors.coordinator.strategies import apply_strategy, make_history
+from actors.coordinator.strategy_draft import RetriedSites
 from db.holds import withdraw_runs
 from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command

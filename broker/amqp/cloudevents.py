@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from broker.amqp.errors import MalformedCommandError
-from broker.amqp.topology import MAX_BODY_BYTES
+from broker.amqp.topology import MAX_BODY_BYTES, MAX_OWN_BODY_BYTES
 from messages.commands import Command, CommandType
 from messages.limits import TEXT_LENGTH, check_json
 from messages.secret_names import without_secrets
@@ -89,8 +89,9 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -
     Raises:
         MalformedCommandError: It carries none.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise MalformedCommandError(f"the message is longer than {MAX_BODY_BYTES} bytes")
+    most_bytes = MAX_OWN_BODY_BYTES if is_ours else MAX_BODY_BYTES
+    if len(body) > most_bytes:
+        raise MalformedCommandError(f"the message is longer than {most_bytes} bytes")
     try:
         event = CommandEvent.model_validate_json(body)
         prefix, kind_name = event.type[: len(TYPE_PREFIX)], event.type[len(TYPE_PREFIX) :]

@@ -21,6 +21,8 @@ REPLIES: Final = "prestager.replies"
 
 # Largest body of a foreign publisher, in bytes; RabbitMQ itself takes 16 MiB to 128 MiB.
 MAX_BODY_BYTES: Final = 65_536
+# Largest body of our own API: a request of 1 MiB, and as much beside it as a foreign publisher has in all.
+MAX_OWN_BODY_BYTES: Final = 1_048_576 + MAX_BODY_BYTES
 # A message that killed its consumer this often is a dead letter.
 _DELIVERY_LIMIT: Final = 5
 # Commands that may wait; RabbitMQ refuses more.

@@ -12,6 +12,7 @@ from messages.commands import STRATEGY_ACTIONS
 from messages.dcmanager import STRATEGY_FIELDS, with_not_served
 from messages.requests.base import AcceptedAs, ErrorMessage, Force, GroupRef, Option, Request, validation_error
 from messages.requests.rollout import Rollout, RolloutOptions
+from messages.requests.targets import MOST_NAMES, CloudRefs, ExcludedTargets, SelectorText
 from statemachine.releases import RELEASE_FORM
 from statemachine.states import STRATEGY_TYPES
 
@@ -20,6 +21,8 @@ _TYPES: Final = [str(one.name) for one in STRATEGY_TYPES.values() if one.is_stra
 MAX_PARALLEL: Final = 500
 
 _WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+# Sites, stages, and the beginning of a hash.
+DIGEST_FORM: Final = r"[0-9]{1,6}-[0-9]{1,6}-[0-9a-f]{12}"
 _MISSING: Final = "missing"
 _UNDECODABLE: Final = "undecodable"
 
@@ -97,6 +100,28 @@ class StrategyRequest(Request):
         False, validate_default=True, description="The prestage is for a software deploy. Excludes `for_install`."
     )
 
+    clouds: CloudRefs = Field(
+        None, description="Names or ids of the only subclouds. One that cannot be prestaged refuses the request."
+    )
+    selector: SelectorText = Field(
+        None, description="Only subclouds whose labels it matches: docs/inventory.md has its terms."
+    )
+    exclude: ExcludedTargets = Field(None, description="Subclouds that are not meant.")
+    skip_ineligible: Annotated[StrictBool, ErrorMessage("{key} must be true or false, got {value}")] = Field(
+        False,
+        alias="skip-ineligible",
+        validate_default=True,
+        description="Leave out those of `clouds` that cannot be prestaged, instead of refusing the request.",
+    )
+    plan_digest: Annotated[
+        Annotated[str, Field(pattern=f"^{DIGEST_FORM}$")] | None,
+        ErrorMessage("{key} must be that of a preview, such as 412-9-0123456789ab, got {value}"),
+    ] = Field(
+        None,
+        alias="plan-digest",
+        description="That of a preview: where the strategy would be another one by now, it is refused with 409.",
+    )
+
     rollout: Rollout = Field(None, description="How the strategy is limited; docs/holds.md has every option.")
 
     @property
@@ -123,6 +148,19 @@ class StrategyRequest(Request):
     @classmethod
     def _judge_reason(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
         return _one_reason(value, info)
+
+    @field_validator("skip_ineligible")
+    @classmethod
+    def _judge_narrowing(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - the value itself
+        """Refuse what would narrow a single subcloud, and more names than a body may have."""
+        given = info.data.get
+        narrowing = next((name for name in ("clouds", "selector", "exclude") if given(name) is not None), None)
+        if given("cloud") is not None and narrowing is not None:
+            raise validation_error(f"cloud_name and {narrowing} are mutually exclusive")
+        exclude = given("exclude")
+        if len(given("clouds") or ()) + len((exclude and exclude.clouds) or ()) > MOST_NAMES:
+            raise validation_error(f"clouds and exclude.clouds have more than {MOST_NAMES} names together")
+        return value
 
     @field_validator("rollout")
     @classmethod

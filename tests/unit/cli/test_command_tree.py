@@ -56,9 +56,10 @@ prestager step show <subcloud>!{options}
 prestager strategy abort --yes{options}
 prestager strategy apply --watch --timeout= --exit-on-hold{options}
 prestager strategy cancel --grace= --yes --watch --timeout={options}
-prestager strategy create --group= --subcloud= --release= --serial --max-parallel= --mode= --order= \
---max-failures= --on-budget= --on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force \
---for-sw-deploy --password-file= --apply --watch --timeout= --exit-on-hold{options}
+prestager strategy create --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
+--skip-ineligible --release= --serial --max-parallel= --mode= --order= --max-failures= --on-budget= \
+--on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy --password-file= --apply \
+--watch --timeout= --exit-on-hold{options}
 prestager strategy delete --yes{options}
 prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}

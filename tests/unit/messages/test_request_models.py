@@ -85,6 +85,8 @@ VALUES: list[Any] = [
 BEYOND = {
     "sysadmin_password",
     "connection",
+    "labels",
+    "selector",
     "url",
     "oam_floating_ip",
     "external_oam_floating_address",
