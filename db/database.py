@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from select import POLLIN, poll
 from threading import RLock
 from time import monotonic, sleep
 from typing import Any, Final
@@ -14,7 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import is_connection_useless, unavailable_as_one_error
 from messages.queues import Call
@@ -29,6 +31,11 @@ _BUSY_TIMEOUT_MS = 30_000
 
 # Pause between two tries to switch a new file to WAL mode, in seconds.
 _WAL_PAUSE_S: Final = 0.02
+
+# When a connection of the pool was given back, and after how many seconds without use it is tried before the next one:
+# a firewall may have forgotten it.
+_USED_AT: Final = "prestager_used_at"
+_IDLE_S: Final = 5.0
 
 # What a connection knows of its installation.
 _HAS_BROKER: Final = "prestager_has_broker"
@@ -74,14 +81,27 @@ class Database:
         return engine
 
     def _postgresql_engine(self) -> Engine:
-        return create_engine(
+        engine = create_engine(
             self.url,
-            pool_pre_ping=True,
             pool_size=20,
             max_overflow=20,
             connect_args=_POSTGRESQL_BOUNDS,
             execution_options=self._options,
         )
+        event.listen(engine, "checkin", _note_use)
+
+        @event.listens_for(engine, "checkout")
+        def _check(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+            del proxy
+            if not _may_have_ended(connection, record):
+                return
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                # The pool makes a new connection, and gives up all others: the server has restarted.
+                raise InvalidatePoolError from error
+
+        return engine
 
     def _sqlite_engine(self, begin: str) -> Engine:
         engine = create_engine(self.url, pool_size=20, max_overflow=20, execution_options=self._options)
@@ -140,6 +160,28 @@ class Database:
 def has_broker(connection: Connection) -> bool:
     """Tell whether events that are written by a connection wait to be published."""
     return bool(connection.get_execution_options().get(_HAS_BROKER, True))
+
+
+def _note_use(connection: object, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info[_USED_AT] = monotonic()
+
+
+def _may_have_ended(connection: Any, record: ConnectionPoolEntry) -> bool:
+    """Return whether a connection to PostgreSQL is to be tried before its use, which costs as much as a statement.
+
+    That is, when something has come from the server since its last use, as when it ends a session, or when that is a
+    while ago.
+    """
+    used_at = record.info.get(_USED_AT)
+    if used_at is None:
+        # A new one.
+        return False
+    if connection.closed or monotonic() - used_at > _IDLE_S:
+        return True
+    socket = poll()
+    socket.register(connection.fileno(), POLLIN)
+    return bool(socket.poll(0))
 
 
 def _give_up_useless_connections(context: ExceptionContext) -> None:

@@ -122,6 +122,38 @@ def test_a_session_that_was_terminated(database: Database, when: str) -> None:
 
 
 @ON_POSTGRESQL
+def test_a_connection_in_use_is_not_tried(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is tried before its use when it has been idle for a while, and not between two transactions."""
+    tried: list[object] = []
+    dialect = database.writer_engine.dialect
+    ping = dialect.do_ping
+    monkeypatch.setattr(dialect, "do_ping", lambda connection: tried.append(connection) or ping(connection))
+    for _ in range(3):
+        write(database, CHANGE)
+    assert tried == []
+
+    monkeypatch.setattr("db.database._IDLE_S", -1.0)
+    write(database, CHANGE)
+
+    assert len(tried) == 1
+
+
+@ON_POSTGRESQL
+def test_all_sessions_that_were_terminated(database: Database) -> None:
+    """After a server has ended every session each caller gets a new one, without an error."""
+    with database.read() as one, database.read() as another:
+        pids = [each.execute(text("SELECT pg_backend_pid()")).scalar_one() for each in (one, another)]
+    for pid in pids:
+        run(database, f"SELECT pg_terminate_backend({pid}, 5000)")
+
+    with database.write() as one, database.write() as another:
+        found = {each.execute(text("SELECT pg_backend_pid()")).scalar_one() for each in (one, another)}
+
+    assert len(found) == 2
+    assert found.isdisjoint(pids)
+
+
+@ON_POSTGRESQL
 def test_a_transaction_that_idled(database: Database) -> None:
     """PostgreSQL ends a transaction that idles (25P03); that is no fault of the statement that comes next."""
     with unavailable(), database.write() as connection:
