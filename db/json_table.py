@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BindParameter, ColumnClause, TableValuedAlias, bindparam, column
+from sqlalchemy import JSON, BindParameter, ColumnClause, ColumnElement, TableValuedAlias, bindparam, column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -29,6 +29,31 @@ def given_rows(parameter: str, **columns: type[TypeEngine[Any]] | TypeEngine[Any
     named = [column(name, kind) for name, kind in columns.items()]
     table = json_table(bindparam(parameter, type_=JSON), *named)
     return table.table_valued(*(column(one.name, one.type) for one in named), name=parameter)
+
+
+class any_given(FunctionElement[Any]):  # noqa: N801 - reads as an SQL function
+    """A column of given rows to compare an indexed column with, so that PostgreSQL looks into the index.
+
+    Without statistics it takes a table whose rows are wide for one row. To find that by an index then costs as much as
+    to read the table, and it may do the latter for each given row if the condition is a plain comparison.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, given: ColumnElement[int]) -> None:
+        """Wrap a column of `given_rows`."""
+        super().__init__(given)
+        self.type = given.type
+
+
+@compiles(any_given, "postgresql")
+def _postgresql_any_given(element: any_given, compiler: SQLCompiler, **options: Any) -> str:
+    return f"ANY(ARRAY[{compiler.process(element.clauses, **options)}])"
+
+
+@compiles(any_given, "sqlite")
+def _sqlite_any_given(element: any_given, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
 
 
 @compiles(json_table, "postgresql")

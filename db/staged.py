@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Row, RowMapping, String, Update, bindparam, case, exists, func, select, update
 
-from db.json_table import given_rows
+from db.json_table import any_given, given_rows
 from db.schema import is_among, runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
 from messages.event_types import SubcloudUpdated
@@ -70,7 +70,7 @@ _SHOWN: Final = given_rows("shown", subcloud_id=BigInteger, step_id=BigInteger, 
 
 def _show(**values: Any) -> Update:
     """Return the statement that changes the subclouds of `_SHOWN`; it is built once, whatever their number."""
-    return update(subclouds).where(subclouds.c.id == _SHOWN.c.subcloud_id).values(updated_at=_AT, **values)
+    return update(subclouds).where(subclouds.c.id == any_given(_SHOWN.c.subcloud_id)).values(updated_at=_AT, **values)
 
 
 # Content may be half there once packages or images had begun; before that the site is as it was.
