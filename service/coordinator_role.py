@@ -69,10 +69,9 @@ def periodic_parts(resources: ProcessResources, coordinator: Coordinator) -> lis
     settings = resources.settings
     kept = Retention(history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days))
     retention = HistoryRetention(resources.database, kept)
-    return [
-        PeriodicThread("retention", retention.purge, PURGE_S).part(),
-        PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S).part(),
-    ]
+    reconciler = PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S)
+    coordinator.wake = reconciler.wake
+    return [PeriodicThread("retention", retention.purge, PURGE_S).part(), reconciler.part()]
 
 
 def availability_probe(process: Process) -> AvailabilityProbe:
