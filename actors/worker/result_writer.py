@@ -18,7 +18,6 @@ from db.live_output import end_live
 from db.runs import RunResult, finish_runs
 from db.unit_of_work import unit_of_work
 from messages.queues import COORDINATE
-from statemachine.failure_classes import FailureClass
 from statemachine.states import FailureClass, RunOutcome
 from tracing.tracer import Span
 
