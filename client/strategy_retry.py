@@ -39,6 +39,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
     subcloud: Annotated[
         list[str] | None, typer.Option(help="Only this one of them: name or id; may be repeated.")
     ] = None,
+    problem: Annotated[str | None, typer.Option(metavar="ID", help="Only sites with this problem.")] = None,
     resume_from: Annotated[
         ResumePoint,
         typer.Option(
@@ -66,6 +67,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
     body: dict[str, Any] = {
         "states": state or None,
         "clouds": subcloud or None,
+        "problem": problem,
         "from": str(resume_from),
         "max-parallel-subclouds": max_parallel,
         "apply": apply,

@@ -37,10 +37,10 @@ from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
 from messages.events import step_event_data
 from statemachine.actions import MoveStep, StepChange
-from statemachine.retry import StepPlace
 from statemachine.rollout import StepOutcome
 from statemachine.snapshot import RunView
 from statemachine.states import PHASES, TERMINAL_STEPS, RunState, StepState
+from statemachine.window import StepPlace
 
 _AT: Final = bindparam("at_moment", type_=steps.c.started_at.type)
 _BEGUN: Final = given_rows("begun", step_id=BigInteger)

@@ -1,4 +1,4 @@
-"""Records of sites: the runs that tell of the content there, and doubts that no run tells of."""
+"""Records of sites: runs that changed or read the content there, and doubts about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from statemachine.states import PRECHECK, UNSTAGING
 
 # The fact of a run that is the digest of the content which it brought to a site, or found on the controller.
 CONTENT_DIGEST: Final = "content_digest"
-# Phases whose runs tell of a site's content: those that change it, and the one that reads its version.
+# The fact of a run that is the version of the site which it brought the content for.
+_SITE_VERSION: Final = "site_version"
+# Phases whose runs say something of a site's content: those that change it, and the one that reads its version.
 _TELLING: Final = (PRECHECK.state, *CONTENT_PHASES, UNSTAGING.state)
 
 _AGE_S: Final = database_now() - runs.c.dispatched_at
@@ -27,7 +29,8 @@ _RUNS: Final = (
         runs.c.phase,
         runs.c.outcome,
         steps.c.release,
-        steps.c.from_version,
+        # That of the step is what its newest precheck found, also after a retry.
+        func.coalesce(runs.c.facts[_SITE_VERSION].as_string(), steps.c.from_version).label("from_version"),
         steps.c.for_sw_deploy,
         runs.c.facts[CONTENT_DIGEST].as_string().label("content"),
         runs.c.failure_class,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from statemachine.problems import Failure
-from statemachine.proofs import CONTENT_PHASES
 from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.snapshot import PreparationOwner, RunView
 from statemachine.states import PreparationState, StepState, StrategyState
@@ -61,7 +60,8 @@ class MoveStep:
     attempt: int = 1
     # Whether the step keeps its place in flight while it waits for a preparation; without a run it is parked otherwise.
     preparing: bool = False
-    # The run that proves the phases which the move passes, and the digest of their content; None: it passes none.
+    # Phases of the path that are passed without a run, the run that proves it, and the digest of their content.
+    passed: tuple[StepState, ...] = ()
     proved_by: int | None = None
     passed_content: str | None = None
     # The finished run that the move follows from; no later snapshot has it.
@@ -76,11 +76,6 @@ class MoveStep:
     def problem(self) -> str | None:
         """The fingerprint of the failure; None: there is none."""
         return self.failure.problem_id(self.failed_phase) if self.failure is not None else None
-
-    @property
-    def passed(self) -> tuple[StepState, ...]:
-        """The phases that the move passes without a run, because earlier ones prove them."""
-        return () if self.proved_by is None else tuple(state for state in self.path[:-1] if state in CONTENT_PHASES)
 
     @property
     def unlocks(self) -> bool:

@@ -85,6 +85,16 @@ def start_of(phase: str, machine: StepMachine = STEP) -> StepChange | None:
     return _change(StepState.INITIAL, "start", machine) if is_first else None
 
 
+def retry_of(state: str, machine: StepMachine = STEP) -> StepChange:
+    """Return the change of a step that is retried within its strategy.
+
+    Raises:
+        IllegalTransitionError: It is in no state that a retry leads out of.
+    """
+    to_state = machine.fire(state, "retry")
+    return StepChange(from_state=StepState(state), to_state=to_state)
+
+
 def _change(state: StepState, trigger: str, machine: StepMachine) -> StepChange:
     return StepChange(from_state=state, to_state=machine.fire(state, trigger))
 

@@ -40,11 +40,11 @@ class SiteRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteRecord:
-    """What is known of the content at a site, for one step of it."""
+    """Runs that changed or read the content of a site, and doubts about it, for one step of the site."""
 
     # Runs of this site, in the order of their ids: all since the newest run of each content phase.
     runs: tuple[SiteRun, ...]
-    # The newest run before something happened that no run tells of, such as a forgotten host key; 0: nothing did.
+    # The newest run before something happened beside all runs, such as a forgotten host key; 0: nothing did.
     doubted_to: int = 0
     # What the step stages it for.
     for_sw_deploy: bool = False

@@ -96,6 +96,7 @@ class StepMoves:
         """
         is_held = self.holds.stops_phase(step)
         path: list[StepState] = []
+        passed: list[StepState] = []
         proof: SiteRun | None = None
         state: str = step.state
         for following in self.machine.types[step.type].phases_after(phase):
@@ -104,6 +105,7 @@ class StepMoves:
             move = replace(
                 _stay(step, run),
                 path=tuple(path),
+                passed=tuple(passed),
                 proved_by=None if proof is None else proof.id,
                 passed_content=None if proof is None else proof.content,
             )
@@ -111,6 +113,7 @@ class StepMoves:
                 passing = self._proof(step, following, content)
                 if passing is not None:
                     proof = passing
+                    passed.append(state)
                     continue
                 return move if is_held else replace(move, run_phase=state)
             if step.resumes or step.from_version != step.release:

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Final
 
 from statemachine.eligibility import Candidate
+from statemachine.rollout import RolloutMode
 from statemachine.states import ApplyType
 
 # Complete strategies of a site that its usual duration is taken from.
@@ -99,3 +100,31 @@ def allowed_failures(max_failures: int | str, total: int) -> int:
     if isinstance(max_failures, str) and max_failures.endswith("%"):
         return int(max_failures.removesuffix("%")) * total // 100
     return int(max_failures)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepPlace:
+    """Stage of a step, and its place in the order of a sliding window."""
+
+    stage: int
+    position: int
+
+
+def retried_place(mode: str, place: StepPlace, *, open_stage: int | None, last_position: int) -> StepPlace:
+    """Return the place of a step that is retried.
+
+    In a sliding window that is the end of its stage's queue. In mode `stages` it is its own stage when that is still to
+    come, else the open one: a stage that has ended does not open again.
+
+    Args:
+        mode: See `RolloutMode`.
+
+        place: Its place so far.
+
+        open_stage: Smallest stage with a step that has not ended; None: all have.
+
+        last_position: The largest position in the strategy.
+    """
+    if mode == RolloutMode.WINDOW:
+        return StepPlace(stage=place.stage, position=last_position + 1)
+    return StepPlace(stage=max(place.stage, open_stage or place.stage), position=place.position)

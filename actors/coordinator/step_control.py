@@ -16,10 +16,11 @@ from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
 from messages.schemas import CancelledStep, Step
 from messages.serializers import step_resource
+from statemachine.plan import retry_of
 from statemachine.proofs import may_prove
-from statemachine.retry import StepPlace, retried_place, retry_change
 from statemachine.rollout import HoldKind, HoldScope, RolloutMode, StepOutcome
 from statemachine.states import PreparationState, StepState, StrategyState
+from statemachine.window import StepPlace, retried_place
 
 
 def hold_step(context: CommandContext, command: Command) -> Step:
@@ -122,7 +123,7 @@ def retry_step(context: CommandContext, command: Command) -> Step:
     records = site_records(context.connection, {step["subcloud_id"]: step["for_sw_deploy"]})
     StepWriter(context.work).begin_anew(
         step["id"],
-        retry_change(step["state"]),
+        retry_of(step["state"]),
         _place_of_retry(context, step),
         resumes=may_prove(step["release"], records[step["subcloud_id"]]),
     )

@@ -100,19 +100,18 @@ def _retried_sites(context: CommandContext, earlier: RowMapping, request: Strate
         CommandRefusedError: 422; there is none, or one of those that it names is none of them.
     """
     rows = _sites(context, earlier)
-    chosen = [row for row in rows if row["word"] in request.states]
+    chosen = [row for row in rows if row["word"] in request.states and request.problem in (None, row["problem"])]
+    which = _joined(request.states) + ("" if request.problem is None else f" with the problem {request.problem}")
     if request.clouds is not None:
         wanted = set(request.clouds)
         known = {ref for row in chosen for ref in (row["name"], str(row["id"]))}
         unknown = [ref for ref in request.clouds if ref not in known]
         if unknown:
             more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-            raise _refusal(
-                earlier, f"{', '.join(unknown[:_NAMED])}{more}: not among its sites that are {_joined(request.states)}"
-            )
+            raise _refusal(earlier, f"{', '.join(unknown[:_NAMED])}{more}: not among its sites that are {which}")
         chosen = [row for row in chosen if not wanted.isdisjoint({row["name"], str(row["id"])})]
     if not chosen:
-        raise _refusal(earlier, f"none of its sites is {_joined(request.states)}")
+        raise _refusal(earlier, f"none of its sites is {which}")
     return RetriedSites(
         strategy_id=earlier["id"],
         subcloud_ids=frozenset(row["id"] for row in chosen if row["id"] is not None),
@@ -122,17 +121,23 @@ def _retried_sites(context: CommandContext, earlier: RowMapping, request: Strate
 
 
 def _sites(context: CommandContext, earlier: RowMapping) -> list[Mapping[str, Any]]:
-    """Return name, subcloud id and `word` (how it ended) of the sites of a strategy and of those that it left out."""
-    query = select(steps.c.subcloud_id, steps.c.subcloud_name, steps.c.outcome)
+    """Return name, subcloud id, problem and `word`, how it ended, of each site, and of those that were left out."""
+    query = select(steps.c.subcloud_id, steps.c.subcloud_name, steps.c.outcome, steps.c.problem)
     of_steps = context.connection.execute(query.where(steps.c.strategy_id == earlier["id"]).order_by(steps.c.id))
     found: list[Mapping[str, Any]] = [
-        {"id": row.subcloud_id, "name": row.subcloud_name, "word": row.outcome or _NOT_STARTED} for row in of_steps
+        {
+            "id": row.subcloud_id,
+            "name": row.subcloud_name,
+            "word": row.outcome or _NOT_STARTED,
+            "problem": row.problem,
+        }
+        for row in of_steps
     ]
     names = [one["name"] for one in earlier["excluded"]]
     if names:
         rows = context.connection.execute(select(subclouds.c.name, subclouds.c.id))
         id_of = {row.name: row.id for row in rows}
-        found += [{"id": id_of.get(name), "name": name, "word": _EXCLUDED} for name in names]
+        found += [{"id": id_of.get(name), "name": name, "word": _EXCLUDED, "problem": None} for name in names]
     return found
 
 

@@ -43,6 +43,10 @@ class StrategyRetry(ReleaseRequest, StrategyRequest):
         ),
         ErrorMessage(f"{{key}} must be a list of 1 to {MOST_NAMES} names or ids of subclouds"),
     ] = Field(None, description="Only these of them: names or ids of subclouds.")
+    problem: Annotated[
+        Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None,
+        ErrorMessage("{key} must be the id of a problem, twelve hexadecimal digits, got {value}"),
+    ] = Field(None, description="Only sites with this problem: an id of the strategy's list of problems.")
     resume_from: Annotated[
         Literal["failed-phase", "start"], ErrorMessage("{key} must be failed-phase or start, got {value}")
     ] = Field(
@@ -57,7 +61,7 @@ class StrategyRetry(ReleaseRequest, StrategyRequest):
 
 
 # Fields of a retry that are none of a new strategy.
-OWN_FIELDS: Final = frozenset({"states", "clouds", "from", "apply"})
+OWN_FIELDS: Final = frozenset({"states", "clouds", "problem", "from", "apply"})
 
 
 class StrategyRetryBody(PasswordRequest, StrategyRetry):

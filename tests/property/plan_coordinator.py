@@ -20,6 +20,7 @@ from statemachine.actions import (
     RetryPreparation,
     WithdrawRuns,
 )
+from statemachine.proofs import SiteRun
 from statemachine.states import (
     PLAYBOOK_PHASES,
     TERMINAL_STEPS,
@@ -29,7 +30,7 @@ from statemachine.states import (
     StrategyState,
 )
 from tests.property.plan_looks import Rows
-from tests.property.plan_rows import RELEASE, Hold, Preparation, Run, Step, Strategy
+from tests.property.plan_rows import CONTENT, RELEASE, Hold, Preparation, Run, Step, Strategy
 from tests.property.plan_rules import (
     OUTCOMES,
     STEP_WORDS,
@@ -129,11 +130,13 @@ class CoordinatorSide(Rows):
             assert run is step.run
             assert not run.consumed, "one outcome is processed twice"
             run.consumed = True
+            self._remember(step, run)
         else:
             assert step.run is None, "a step loses a run whose outcome nobody read"
         if not move.path and step.state == StepState.INITIAL:
             self._check_may_start(step)
         state = move.path[-1] if move.path else step.state
+        self._check_passing(step, move)
         if StepState.PACKAGES in move.path and step.from_version != RELEASE:
             owner = (step.strategy.id, None) if step.strategy else (None, step.id)
             key = (owner, step.from_version)
@@ -150,6 +153,38 @@ class CoordinatorSide(Rows):
             assert step.cancel_by is None, "a phase begins at a site that is to be cancelled"
             assert not (step.strategy and step.strategy.stops(step)), "a phase is handed out under a hold"
             step.run = self._dispatch(step, move.run_phase, move.attempt)
+
+    @staticmethod
+    def _remember(step: Step, run: Run) -> None:
+        """Keep what an ended run says of the content of its site."""
+        is_proof = run.phase == StepState.PACKAGES and run.outcome == RunOutcome.SUCCEEDED
+        step.subcloud.runs.append(
+            SiteRun(
+                id=run.id,
+                phase=run.phase,
+                outcome=run.outcome,
+                release=RELEASE,
+                from_version=step.from_version,
+                for_sw_deploy=False,
+                content=CONTENT if is_proof else None,
+            )
+        )
+
+    @staticmethod
+    def _check_passing(step: Step, move: MoveStep) -> None:
+        """Check that the packages are passed where the newest run of them at the site succeeded, and nowhere else."""
+        if StepState.PACKAGES not in move.path:
+            return
+        newest = next((run for run in reversed(step.subcloud.runs) if run.phase == StepState.PACKAGES), None)
+        versions = {run.from_version for run in step.subcloud.runs if newest is not None and run.id > newest.id}
+        is_proved = (
+            step.resumes
+            and newest is not None
+            and newest.outcome == RunOutcome.SUCCEEDED
+            and versions | {newest.from_version} <= {step.from_version, None}
+        )
+        assert is_proved == (move.proved_by is not None), "packages are passed that are not proved, or brought again"
+        assert (StepState.IMAGES in move.path) == is_proved, "another phase than the packages is passed"
 
     def _check_may_start(self, step: Step) -> None:
         raise NotImplementedError

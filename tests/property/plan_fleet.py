@@ -144,6 +144,7 @@ class Fleet(WorkerSide):
             strategy.sizes[step.stage] = sum(one.stage == step.stage for one in strategy.steps)
         step.open, step.outcome, step.cancel_by, step.details, step.attempt = True, None, None, "", 1
         step.history.clear()
+        step.resumes = any(run.content is not None for run in step.subcloud.runs)
         step.version += 1
         step.view = None
 
@@ -287,8 +288,13 @@ class Fleet(WorkerSide):
         held = [id(run.target) for worker in self.workers for run in worker.held]
         assert len(held) == len(set(held)), "two processes work on the same thing"
 
-    def quiesce(self, outcome: Callable[[Run], tuple[str, str | None]]) -> None:
-        """Schedule fairly until all is at rest, and check that everything that was accepted came to an end."""
+    def quiesce(
+        self, outcome: Callable[[Run], tuple[str, str | None]], between: Callable[[], None] = lambda: None
+    ) -> None:
+        """Schedule fairly until all is at rest, and check that everything that was accepted came to an end.
+
+        `between` is called after each round of work, and does something in a few of them only.
+        """
         for worker in self.workers:
             if worker.alive:
                 self.connect(worker, connected=True)
@@ -301,6 +307,7 @@ class Fleet(WorkerSide):
             self._release()
             self._work(outcome)
             self.check()
+            between()
             self.settle()
             if not any(run.state == RunState.QUEUED for run in self._open_runs()):
                 # Nobody holds what is left: only the end of a lease helps.

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from statemachine.proofs import SiteRecord, SiteRun
 from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 from statemachine.snapshot import HoldView, PreparationOwner, PreparationView, RunView, StepView
 from statemachine.states import RunState, StepState, StrategyState
 
 RELEASE = "22.12"
+# The digest of all content.
+CONTENT = "content"
 
 
 class Run:
@@ -83,6 +86,7 @@ class Step:
         "outcome",
         "position",
         "preparing",
+        "resumes",
         "run",
         "stage",
         "state",
@@ -109,6 +113,8 @@ class Step:
         self.attempt = 1
         self.preparing = False
         self.outcome: str | None = None
+        # Whether it passes the packages where an earlier run has proved them.
+        self.resumes = False
         # The caller who asked for a cancel.
         self.cancel_by: str | None = None
         self.view: StepView | None = None
@@ -152,8 +158,16 @@ class Step:
                 attempt=self.attempt,
                 cancel_requested=self.cancel_by is not None,
                 cancel_requested_by=self.cancel_by,
+                resumes=self.resumes,
+                record=self.record(),
             )
         return self.view
+
+    def record(self) -> SiteRecord | None:
+        """Return the record of the site, where the plan needs it."""
+        if not self.resumes or self.run is not None or self.state != StepState.PREPARE:
+            return None
+        return SiteRecord(runs=tuple(self.subcloud.runs), for_sw_deploy=False)
 
 
 class Preparation:
@@ -183,6 +197,7 @@ class Preparation:
                 opened_by_step_id=self.opened_by,
                 state=self.state,
                 details=self.details,
+                content=CONTENT if self.state == "complete" else None,
                 run=self.run.look() if self.run else None,
             )
         return self.view
@@ -195,6 +210,8 @@ class Subcloud:
     id: int
     group: int
     managed: bool = True
+    # Runs of its steps that were begun and have ended, in the order of their ids.
+    runs: list[SiteRun] = field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -92,7 +92,11 @@ def _ready(strategy: Strategy, preparations: Iterable[Preparation]) -> list[Step
         if step.parked
         and not strategy.stops(step)
         and not step.cancel_by
-        and (step.state != StepState.PREPARE or step.from_version == RELEASE or step.from_version in done)
+        and (
+            step.state != StepState.PREPARE
+            or (step.from_version == RELEASE and not step.resumes)
+            or step.from_version in done
+        )
     ]
 
 

@@ -66,6 +66,8 @@ class _Schedule:
             limits=PlanLimits(max_attempts=1 + self.pick(3)),
             thorough=seed % 8 == 0,
         )
+        # Retries that are left once everything is scheduled fairly.
+        self.retries = self.pick(4)
         # Some schedules are calm, so that all goes far; in some nearly everything fails.
         self.luck = (0.95, 0.8, 0.5)[self.pick(3)]
 
@@ -82,7 +84,7 @@ class _Schedule:
         for _ in range(_EVENTS):
             self._happen()
             fleet.check()
-        fleet.quiesce(self._outcome)
+        fleet.quiesce(self._outcome, self._retry_some)
         fleet.check()
         if fleet.strategy is not None:
             assert fleet.command("delete")
@@ -211,6 +213,13 @@ class _Schedule:
             self._retry()
         elif self.random() < 0.3:
             fleet.cancel()
+
+    def _retry_some(self) -> None:
+        """Retry what has failed, a few times in a schedule."""
+        if self.retries and self.random() < 0.5:
+            self.retries -= 1
+            self.fleet.settle()
+            self._retry()
 
     def _retry(self) -> None:
         """Retry each site that may be retried, or one."""

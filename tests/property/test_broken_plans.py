@@ -10,6 +10,7 @@ import pytest
 
 from statemachine.actions import MoveStep
 from statemachine.admission import start_order
+from statemachine.proofs import SiteRecord, SiteRun
 from statemachine.snapshot import StepView
 from statemachine.step_moves import StepMoves
 from statemachine.strategy_moves import StrategyMoves
@@ -60,6 +61,11 @@ def over_when_halted(moves: StrategyMoves) -> bool:
     return strategy.open_stage is None or (strategy.stop_on_failure and strategy.failed_stage is not None)
 
 
+def any_run(phase: str, _wanted: object, record: SiteRecord) -> SiteRun | None:
+    """Take any run of the phase that brought content for a proof, whatever came after it."""
+    return next((run for run in record.runs if run.phase == phase and run.content is not None), None)
+
+
 HOLDS, ADMISSION = "statemachine.admission.HoldCoverage", "statemachine.admission"
 STRATEGY, STEP = "statemachine.strategy_moves", "statemachine.step_moves.StepMoves"
 never = always(answer=False)
@@ -83,6 +89,8 @@ BROKEN: dict[str, tuple[str, object, range, str]] = {
     "no cancel": (f"{STEP}.after_run", forget_mark, QUICK, "that is to be cancelled"),
     "a new word": (f"{STEP}.cancel", say_cancelled, QUICK, "not one of the contract"),
     "no time limit": (f"{STRATEGY}.is_time_over", never, THOROUGH, "overdue"),
+    "no proof": ("statemachine.step_moves.proof_of", always(None), range(400), "that are not proved, or brought again"),
+    "a proof by any run": ("statemachine.step_moves.proof_of", any_run, range(400), "that are not proved"),
     "no second round": ("statemachine.plan._begin_preparation", always(()), QUICK, "no rest"),
 }
 

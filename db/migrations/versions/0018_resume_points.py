@@ -13,6 +13,14 @@ down_revision = "0017"
 branch_labels = None
 depends_on = None
 
+# What a downgrade loses, and how many of it there are.
+LOSSES = (
+    ("steps that no longer say by which run they passed a phase", "SELECT count(*) FROM steps WHERE proved_by > 0"),
+    (
+        "subclouds whose content is doubted no longer",
+        "SELECT count(*) FROM subclouds WHERE doubted_to > 0",
+    ),
+)
 # Of a step that has passed the packages the older program would not look at the site for them.
 REFUSALS = (
     (

@@ -114,8 +114,6 @@ class TestPassing:
     def test_a_retried_step(self, installation: Installation) -> None:
         """A step that is retried within its strategy passes the packages too, by the preparation that was made."""
         applied(installation, "ab")
-        for _run in range(2):
-            installation.rows(runs)
         run_ids = installation.queued()
         take(installation, run_ids[0])
         end(installation, run_ids[0])
@@ -133,6 +131,17 @@ class TestPassing:
         end(installation, run_id)
         assert "prestaging-images" == installation.step("a")["state"]
         assert 1 == len(installation.rows(preparations))
+
+    def test_a_retried_step_of_another_version(self, installation: Installation) -> None:
+        """A step that is retried at a site which runs another version by now gets the packages."""
+        applied(installation, "ab")
+        assert 200 == installation.execute(Command(type=CommandType.STEP_HOLD, subject="b", data={"held": True})).status
+        work(installation, IMAGES_FAIL, facts={**DIGEST, "site_version": "22.12"})
+        assert "failed" == installation.step("a")["state"]
+
+        installation.execute(Command(type=CommandType.STEP_RETRY, subject="a", requested_by="alice"))
+
+        assert WHOLE == work(installation, {}, version="21.12")
 
 
 def claimed(installation: Installation, run_id: int) -> RunAssignment:

@@ -68,6 +68,16 @@ class TestChoice:
         assert 200 == retry(installation, **options).status
         assert expected == sites(installation)
 
+    def test_one_problem(self, installation: Installation) -> None:
+        """Only sites with one problem are retried where it is named; without such a site the retry is refused."""
+        ended(installation, {"a": FAILED, "b": None})
+        problem = installation.step("a")["problem"]
+
+        assert 200 == retry(installation, problem=problem).status
+        assert ["a"] == sites(installation)
+        refused = retry(installation, problem="0" * 12)
+        assert (422, True) == (refused.status, "with the problem 000000000000" in refused.detail)
+
     def test_never_started(self, installation: Installation) -> None:
         """Sites that a failure kept from starting are retried."""
         applied(installation, "ab", **{"stop-on-failure": "true", "max-parallel-subclouds": 1})

@@ -52,6 +52,7 @@ NOT_CAPTURED = {
 SEALED = dict.fromkeys((CommandType.STRATEGY_CREATE, CommandType.SUBCLOUD_PRESTAGE, CommandType.SUBCLOUD_UNSTAGE), "pw")
 # The password in the place of the one that is kept.
 SEALED[CommandType.STRATEGY_RESUME] = "pw"
+SEALED[CommandType.STRATEGY_RETRY] = "pw"
 SEALED[CommandType.WEBHOOK_CREATE] = f"whsec_{'A' * 32}"
 SITE = {
     "software_version": "22.12",
@@ -246,8 +247,14 @@ def held(talk: Talk, installation: StartedInstallation) -> None:
     talk.publish(CommandType.STEP_FIRST, "h1", subject="edge")
     talk.publish(CommandType.STEP_HOLD, "h2", subject="edge", held=True)
     talk.publish(CommandType.STEP_CANCEL, "k1", subject="broken", **{"grace-s": 1})
+    talk.publish(CommandType.STEP_RETRY, "y1", subject="broken")
+    talk.ask(CommandType.STEP_RETRY, "broken", status=422)
     talk.publish(CommandType.STRATEGY_CANCEL, "k2", type="prestage")
     wait_for(lambda: is_over(installation))
+    ended = str(installation.rows(strategies)[-1]["id"])
+    talk.publish(CommandType.STRATEGY_RETRY, "y2", subject=ended, clouds=["edge"])
+    talk.ask(CommandType.STRATEGY_RETRY, ended, states=["cancelled", "aborted"])
+    talk.ask(CommandType.STRATEGY_DELETE)
 
 
 def webhooks(talk: Talk, installation: StartedInstallation) -> None:

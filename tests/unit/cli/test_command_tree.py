@@ -65,7 +65,7 @@ prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}
 prestager strategy problems <strategy>{options}
 prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
-prestager strategy retry <strategy> --state=* --subcloud=* --from= --max-parallel= --password-file= --apply \
+prestager strategy retry <strategy> --state=* --subcloud=* --problem= --from= --max-parallel= --password-file= --apply \
 --watch --timeout= --exit-on-hold{options}
 prestager strategy set --max-parallel= --max-failures= --on-budget= --on-prepare-failure= --ramp-start= \
 --time-limit=*{options}

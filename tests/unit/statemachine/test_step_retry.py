@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from statemachine.errors import IllegalTransitionError
-from statemachine.retry import StepPlace, retried_place, retry_change
+from statemachine.plan import retry_of
+from statemachine.window import StepPlace, retried_place
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_place(mode: str, stage: int, open_stage: int | None, expected: tuple[in
 @pytest.mark.parametrize("state", ["failed", "aborted"])
 def test_change(state: str) -> None:
     """A failed and a cancelled step begin anew."""
-    change = retry_change(state)
+    change = retry_of(state)
 
     assert (state, "initial") == (change.from_state, change.to_state)
 
@@ -38,4 +39,4 @@ def test_change(state: str) -> None:
 def test_others_stay(state: str) -> None:
     """A step that is open or complete is not retried."""
     with pytest.raises(IllegalTransitionError):
-        retry_change(state)
+        retry_of(state)
