@@ -54,8 +54,6 @@ async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
         "series": 1,
         "held": None,
         "cancel-requested-by": None,
-        "proved-by": None,
-        "series": 1,
         "started-at": api_rows.STARTED_READ,
         "finished-at": None,
         "created-at": api_rows.CREATED_READ,
