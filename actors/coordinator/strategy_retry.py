@@ -13,9 +13,11 @@ from actors.coordinator.errors import CommandRefusedError, conflict, not_found, 
 from actors.coordinator.strategies import apply_strategy, make_history
 from actors.coordinator.strategy_draft import RetriedSites
 from db.holds import withdraw_runs
+from db.inventory import ids_of_subclouds
 from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.limits import is_id
+from messages.requests.base import truncate_for_error
 from messages.requests.strategy_retry import OWN_FIELDS, StrategyRetry
 from messages.schemas import CreatedStrategy
 from statemachine.states import ENDED_STRATEGIES, StepState
@@ -103,13 +105,14 @@ def _retried_sites(context: CommandContext, earlier: RowMapping, request: Strate
     chosen = [row for row in rows if row["word"] in request.states and request.problem in (None, row["problem"])]
     which = _joined(request.states) + ("" if request.problem is None else f" with the problem {request.problem}")
     if request.clouds is not None:
-        wanted = set(request.clouds)
-        known = {ref for row in chosen for ref in (row["name"], str(row["id"]))}
-        unknown = [ref for ref in request.clouds if ref not in known]
+        ids = ids_of_subclouds(context.connection, set(request.clouds))
+        retried = {row["id"] for row in chosen if row["id"] is not None}
+        unknown = [ref for ref in request.clouds if ids.get(ref) not in retried]
         if unknown:
             more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-            raise _refusal(earlier, f"{', '.join(unknown[:_NAMED])}{more}: not among its sites that are {which}")
-        chosen = [row for row in chosen if not wanted.isdisjoint({row["name"], str(row["id"])})]
+            named = ", ".join(map(truncate_for_error, unknown[:_NAMED]))
+            raise _refusal(earlier, f"{named}{more}: not among its sites that are {which}")
+        chosen = [row for row in chosen if row["id"] in ids.values()]
     if not chosen:
         raise _refusal(earlier, f"none of its sites is {which}")
     return RetriedSites(

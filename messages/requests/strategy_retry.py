@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, get_args
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool
 
-from messages.limits import TEXT_LENGTH
-from messages.requests.base import AcceptedAs, ErrorMessage
+from messages.requests.base import ErrorMessage
 from messages.requests.strategy import PasswordRequest, ReleaseRequest, StrategyRequest
 
-# Most sites that a request may name.
-MOST_NAMES: Final = 5000
 _STATES = Literal["failed", "aborted", "cancelled", "not-started", "skipped", "excluded"]
 RETRIED_STATES: Final = tuple(str(one) for one in get_args(_STATES))
 DEFAULT_STATES: Final = ("failed", "aborted", "cancelled", "not-started")
-
-_Name = Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH)]
 
 
 class StrategyRetry(ReleaseRequest, StrategyRequest):
@@ -35,14 +30,6 @@ class StrategyRetry(ReleaseRequest, StrategyRequest):
         description="How the sites ended that are retried; `not-started`: the strategy ended before they began,"
         " `excluded`: it left them out.",
     )
-    clouds: Annotated[
-        tuple[str, ...] | None,
-        AcceptedAs(
-            Annotated[list[_Name | StrictInt], Field(min_length=1, max_length=MOST_NAMES)] | None,
-            lambda value: None if value is None else tuple(str(one) for one in value),
-        ),
-        ErrorMessage(f"{{key}} must be a list of 1 to {MOST_NAMES} names or ids of subclouds"),
-    ] = Field(None, description="Only these of them: names or ids of subclouds.")
     problem: Annotated[
         Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None,
         ErrorMessage("{key} must be the id of a problem, twelve hexadecimal digits, got {value}"),
@@ -61,7 +48,7 @@ class StrategyRetry(ReleaseRequest, StrategyRequest):
 
 
 # Fields of a retry that are none of a new strategy.
-OWN_FIELDS: Final = frozenset({"states", "clouds", "problem", "from", "apply"})
+OWN_FIELDS: Final = frozenset({"states", "problem", "from", "apply"})
 
 
 class StrategyRetryBody(PasswordRequest, StrategyRetry):

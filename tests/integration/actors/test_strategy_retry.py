@@ -107,6 +107,23 @@ class TestChoice:
         assert ["b"] == sites(installation)
         assert ["a"] == [one["name"] for one in answer.body["excluded-subclouds"]]
 
+    def test_named_sites_are_not_left_out(self, installation: Installation) -> None:
+        """A site that is named and may not be prestaged now refuses the retry, unless such sites may be left out."""
+        ended(installation, {"a": FAILED, "b": FAILED})
+        installation.ask(CommandType.SUBCLOUD_UPDATE, subject="a", **{"management-state": "unmanaged"})
+
+        assert 422 == retry(installation, clouds=["a", "b"]).status
+        assert [None] == [row["deleted_at"] for row in installation.rows(strategies)]
+        assert 200 == retry(installation, clouds=["a", "b"], **{"skip-ineligible": True}).status
+        assert ["b"] == sites(installation)
+
+    def test_targets_narrow(self, installation: Installation) -> None:
+        """Groups, selectors and exclusions narrow a retry as they do a new strategy."""
+        ended(installation, MIXED)
+
+        assert 200 == retry(installation, exclude={"clouds": ["a"]}).status
+        assert ["c"] == sites(installation)
+
     def test_a_removed_subcloud(self, installation: Installation) -> None:
         """A site whose subcloud was removed is left out with that reason."""
         ended(installation, {"a": FAILED, "b": FAILED})
