@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from cli.service_words import UNUSED, lean_imports
+from cli.service_command import UNUSED, lean_imports
 
 # Package of the commands whose help is stored.
 _STORED: Final = "cli."

@@ -6,7 +6,7 @@ import os
 import sys
 from io import TextIOWrapper
 
-from cli.service_words import UNUSED, lean_imports, read_words
+from cli.service_command import UNUSED, lean_imports, read_words
 from client.errors import ClientError
 from runner.process_limits import forbid_memory_dumps
 

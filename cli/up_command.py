@@ -1,6 +1,6 @@
 """`prestager up`: the service in one process; `api`, `coordinator` and `worker`: its parts, one process each.
 
-Plain words are read by `cli/service_words.py` and come here no more.
+Plain words are read by `cli/service_command.py` and come here no more.
 """
 
 from __future__ import annotations

@@ -81,7 +81,8 @@ def test_what_is_started_exists(unit: Path) -> None:
     assert {option for option in options if option.startswith("--")} <= {
         name for parameter in command.commands[verb].load().params for name in parameter.opts
     }
-    variables = {value.partition("=")[0] for value in values(unit, "Environment")}
+    proposed = re.findall(r"(?m)^#Environment=(.*)$", unit.read_text())
+    variables = {value.partition("=")[0] for value in [*values(unit, "Environment"), *proposed]}
     known = {f"PRESTAGER_{field.upper()}" for field in Settings.model_fields}
     assert variables <= known | {"PRESTAGER_CONFIG"}
 

@@ -6,7 +6,7 @@ import pytest
 
 from cli import up_command
 from cli.command_table import application
-from cli.service_words import ServiceWords, read_words
+from cli.service_command import ServiceWords, read_words
 from service.roles import ALL_ROLES, ProcessRole
 
 
