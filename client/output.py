@@ -17,6 +17,8 @@ import typer
 _GAP: Final = "  "
 # A column is not made narrower than that, in characters.
 _NARROWEST: Final = 20
+# The last column gets so much, if its texts are as long, before spare columns are shown, in characters.
+_COMFORTABLE: Final = 40
 _QUOTED: Final = re.compile(r'[",]')
 
 Record = Mapping[str, Any]
@@ -44,12 +46,15 @@ class ShownField:
 
         is_wide: It is shown in `wide` and CSV only.
 
+        is_spare: A table leaves this column out on a terminal that is too narrow for it.
+
         text: Makes a text of the value; None: the usual one.
     """
 
     key: str
     title: str
     is_wide: bool = False
+    is_spare: bool = False
     text: Callable[[Any], str] | None = None
 
     def of(self, record: Record) -> str:
@@ -77,9 +82,8 @@ def print_records(records: Sequence[Record], fields: Sequence[ShownField], form:
     """
     match form:
         case OutputFormat.TABLE | OutputFormat.WIDE:
-            shown = [field for field in fields if form is OutputFormat.WIDE or not field.is_wide]
-            titles = [field.title for field in shown]
-            _write(_table([titles, *([field.of(one) for field in shown] for one in records)]))
+            columns = [[field.title, *map(field.of, records)] for field in _columns(records, fields, form)]
+            _write(_table(list(zip(*columns, strict=True))))
         case OutputFormat.JSON:
             _write([_json(records, indent=2)])
         case _:
@@ -87,15 +91,35 @@ def print_records(records: Sequence[Record], fields: Sequence[ShownField], form:
 
 
 def print_record(record: Record, fields: Sequence[ShownField], form: OutputFormat, name: str) -> None:
-    """Print one object, in `table` and `wide` a line for each field; the arguments are those of `print_records`."""
+    """Print one object, in `table` a line for each field that has a value, in `wide` for each.
+
+    The arguments are those of `print_records`.
+    """
     match form:
         case OutputFormat.TABLE | OutputFormat.WIDE:
-            shown = [field for field in fields if form is OutputFormat.WIDE or not field.is_wide]
-            _write(_table([[field.title, field.of(record)] for field in shown]))
+            found = [(field, field.of(record)) for field in fields]
+            is_wide = form is OutputFormat.WIDE
+            _write(_table([[field.title, text] for field, text in found if is_wide or (text and not field.is_wide)]))
         case OutputFormat.JSON:
             _write([_json(record, indent=2)])
         case _:
             _write(_lines([record], fields, form, name))
+
+
+def _columns(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat) -> list[ShownField]:
+    """Return the columns of a table: on a terminal as many of the spare ones, the last of them first, as have room."""
+    if form is OutputFormat.WIDE:
+        return list(fields)
+    shown = [field for field in fields if not field.is_wide]
+    if not sys.stdout.isatty():
+        return shown
+    widths = {field.key: max(map(len, [field.title, *map(field.of, records)])) for field in shown}
+    widths[shown[-1].key] = min(widths[shown[-1].key], _COMFORTABLE)
+    room = get_terminal_size().columns
+    for spare in [field for field in shown if field.is_spare]:
+        if sum(widths[field.key] for field in shown) + len(_GAP) * (len(shown) - 1) > room:
+            shown.remove(spare)
+    return shown
 
 
 def _lines(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str) -> Iterator[str]:

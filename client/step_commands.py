@@ -13,7 +13,7 @@ from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence
 
 Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")]
 _FIELDS = (
-    *STEP_FIELDS,
+    *(field for field in STEP_FIELDS if field.key != "held"),
     ShownField(key="outcome", title="OUTCOME"),
     ShownField(key="class", title="CLASS"),
     ShownField(key="problem", title="PROBLEM"),
@@ -82,8 +82,7 @@ def cancel(
     """Stop the work on one site, of the strategy or by itself; one that has ended stays as it is."""
     confirm(f"Cancel the work on {subcloud}? What is not staged there yet will not be.", is_given=yes)
     cancelled = invocation.api.change("POST", ACTIVE, "steps", subcloud, "cancel", body={"grace-s": grace})
-    is_late = cancelled["already-ended"]
-    say(f"{subcloud} had ended already." if is_late else f"{subcloud} is cancelled; what runs there is being stopped.")
+    say(f"{subcloud} {_cancelled_text(cancelled)}.")
     _report(invocation, cancelled)
 
 
@@ -93,6 +92,14 @@ def retry(invocation: Invocation, subcloud: Site) -> None:
     retried = invocation.api.change("POST", ACTIVE, "steps", subcloud, "retry")
     say(f"{subcloud} is retried.")
     _report(invocation, retried)
+
+
+def _cancelled_text(step: Record) -> str:
+    if step["already-ended"]:
+        return "had ended already"
+    if step["started-at"] is None:
+        return "is cancelled before it started"
+    return "is cancelled; what runs there is being stopped"
 
 
 def _change(invocation: Invocation, subcloud: str, body: Record) -> dict[str, Any]:

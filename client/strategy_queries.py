@@ -22,8 +22,8 @@ NOT_FOUND: Final = 404
 
 
 def moment_text(moment: str) -> str:
-    """Return a moment of the API to the second."""
-    return moment.partition(".")[0]
+    """Return a moment of the API, in either of its spellings, to the second."""
+    return moment.partition(".")[0].replace("T", " ")
 
 
 def counts_text(progress: Record) -> str:
@@ -37,6 +37,10 @@ def _excluded_text(excluded: list[Record]) -> str:
 
 def _holds_text(holds: list[Record]) -> str:
     return "; ".join(map(hold_sentence, holds))
+
+
+def _holder_text(hold: Record) -> str:
+    return ": ".join(filter(None, [str(hold["by"] or hold["kind"]), str(hold["reason"])]))
 
 
 def hold_sentence(hold: Record) -> str:
@@ -75,8 +79,8 @@ _HISTORY_FIELDS: Final = (
     ShownField(key="state", title="STATE"),
     ShownField(key="extra-args.prestage-software-version", title="RELEASE"),
     ShownField(key="requested-by", title="BY"),
-    ShownField(key="started-at", title="STARTED (UTC)", text=moment_text),
-    ShownField(key="finished-at", title="FINISHED (UTC)", text=moment_text),
+    ShownField(key="started-at", title="STARTED (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="finished-at", title="FINISHED (UTC)", is_spare=True, text=moment_text),
     ShownField(key="created-at", title="CREATED (UTC)", is_wide=True, text=moment_text),
     ShownField(key="deleted-at", title="DELETED (UTC)", is_wide=True, text=moment_text),
     ShownField(key="progress", title="SITES", text=counts_text),
@@ -99,9 +103,10 @@ STEP_FIELDS: Final = (
     ShownField(key="cloud", title="SITE"),
     ShownField(key="stage", title="STAGE"),
     ShownField(key="state", title="STATE"),
-    ShownField(key="started-at", title="STARTED (UTC)", text=moment_text),
-    ShownField(key="finished-at", title="FINISHED (UTC)", text=moment_text),
+    ShownField(key="started-at", title="STARTED (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="finished-at", title="FINISHED (UTC)", is_spare=True, text=moment_text),
     ShownField(key="updated-at", title="CHANGED (UTC)", is_wide=True, text=moment_text),
+    ShownField(key="held", title="HELD BY", is_spare=True, text=_holder_text),
     ShownField(key="details", title="DETAILS"),
 )
 

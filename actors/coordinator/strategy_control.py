@@ -69,7 +69,7 @@ def resume_strategy(context: CommandContext, command: Command) -> ResumedStrateg
 
 
 def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int | None) -> RowMapping:
-    """Return the strategy with a budget that is not exceeded."""
+    """Return the strategy with a budget that is not exceeded, or that has stopped it: what has begun may go on."""
     limit = strategy["max_failures"]
     failed = failed_count(context, strategy)
     if allowed is not None:
@@ -78,7 +78,7 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
         context.notes.append(f"max-failures is {failed + allowed} now.")
         values = {"rollout": options, "max_failures": failed + allowed, "stop_on_failure": False}
         return _write(context, strategy, values, changed=["max-failures"])
-    if limit is not None and failed > limit:
+    if limit is not None and failed > limit and not _is_stopped(strategy, failed):
         raise unprocessable(
             f"Unable to resume strategy of type '{strategy['type']}': {failed} failed, and max-failures allows {limit}."
             " Give allow-failures, or raise rollout.max-failures."
@@ -92,12 +92,16 @@ def refuse_stopped(strategy: RowMapping, verb: str, failed: int) -> None:
     Raises:
         CommandRefusedError: 422; they have.
     """
-    limit = 0 if strategy["stop_on_failure"] else strategy["max_failures"]
-    stops = strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP
-    if stops and limit is not None and failed > limit:
+    if _is_stopped(strategy, failed):
         raise unprocessable(
             f"Unable to {verb} strategy of type '{strategy['type']}': {failed} failed, which has stopped it for good."
         )
+
+
+def _is_stopped(strategy: RowMapping, failed: int) -> bool:
+    limit = 0 if strategy["stop_on_failure"] else strategy["max_failures"]
+    stops = strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP
+    return bool(stops and limit is not None and failed > limit)
 
 
 def failed_count(context: CommandContext, strategy: RowMapping) -> int:
@@ -166,9 +170,9 @@ def cancel_strategy(context: CommandContext, command: Command) -> Strategy:
 def update_strategy(context: CommandContext, command: Command) -> Strategy:
     """Change width, failure budget, slow start or time limits of a strategy that is `initial` or `applying`.
 
-    A smaller width starts no more sites until enough have ended. A failure budget that is exceeded now holds or stops
-    the strategy in the same transaction; one that is not exceeded any more ends its hold. Phase and site limits count
-    from the next run of a site on.
+    Time limits that are not given stay. A smaller width starts no more sites until enough have ended. A failure budget
+    that is exceeded now holds or stops the strategy in the same transaction; one that is not exceeded any more ends its
+    hold. Phase and site limits count from the next run of a site on.
 
     Raises:
         CommandRefusedError: 400 for the first wrong field; 422 without such a strategy, for the width of stages, and
@@ -195,7 +199,10 @@ def update_strategy(context: CommandContext, command: Command) -> Strategy:
 def _changed_options(context: CommandContext, strategy: RowMapping, given: Mapping[str, Any]) -> dict[str, Any]:
     if not given:
         return {}
-    options = merge_options(given, strategy["rollout"])
+    present = strategy["rollout"]
+    if given.get("timeouts") is not None:
+        given = {**given, "timeouts": {**present.get("timeouts", {}), **given["timeouts"]}}
+    options = merge_options(given, present)
     excluding = conflict(options)
     if excluding is not None:
         raise unprocessable(f"Unable to update strategy of type '{strategy['type']}': {excluding}.")

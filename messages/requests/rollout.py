@@ -177,12 +177,15 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 def merge_options(*sources: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that count, by their names on the wire: of each key the first source that has it.
 
-    A null in a source takes the option of later ones away. Defaults fill the rest.
+    A null in a source takes the option of later ones away, and one among its time limits that limit. Defaults fill the
+    rest.
     """
     merged = dict(DEFAULTS)
     for source in reversed(sources):
         merged |= source
     merged |= {name: default for name, default in DEFAULTS.items() if merged[name] is None}
+    limits = merged.get("timeouts") or {}
+    merged["timeouts"] = {name: limit for name, limit in limits.items() if limit is not None} or None
     return {name: value for name, value in merged.items() if value is not None}
 
 

@@ -33,7 +33,7 @@ def typed(shell: OperatorShell) -> Iterator[Typed]:
     """Start `prestager strategy` at a terminal; what still runs at the end is ended."""
     started: list[pexpect.spawn[str]] = []
 
-    def start(*arguments: str) -> pexpect.spawn[str]:
+    def start(*arguments: str, columns: int = 80) -> pexpect.spawn[str]:
         command = ["-m", "cli.main", "strategy", *arguments]
         environment = shell.environment | {"TERM": "xterm"}
         started.append(
@@ -43,6 +43,7 @@ def typed(shell: OperatorShell) -> Iterator[Typed]:
                 env=environment,
                 encoding="utf-8",
                 timeout=DEADLINE_S,
+                dimensions=(24, columns),
             )
         )
         return started[-1]
@@ -131,6 +132,22 @@ def test_questions_at_a_terminal(typed: Typed, shell: OperatorShell) -> None:
     process.sendline("y")
     assert end(process)[0] == 0
     assert shell.strategy("show").code == 1
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_tables_at_a_terminal(typed: Typed, shell: OperatorShell, columns: int) -> None:
+    """Tables fit into a terminal of 80 and of 120 columns, whatever a site says."""
+    shell.strategy("create", "--mode", "window", "--max-failures", "1", "--ramp-start", "1", stdin=PASSWORD)
+    shell.step("hold", "edge-1", "--reason", "The technician is at the site until tomorrow morning")
+    shell.strategy("apply")
+    wait_for(lambda: "failed" in shell.step("show", "broken", "-o", "csv").out, DEADLINE_S)
+    for command in (["show"], ["steps"], ["history"]):
+        process = typed(*command, columns=columns)
+        code, printed = end(process)
+        lines = printed.splitlines()
+        assert 0 == code, printed
+        assert max(map(len, lines)) <= columns, printed
+    shell.strategy("cancel", "--yes", "--watch", "--grace", "0")
 
 
 def test_ctrl_c(typed: Typed, shell: OperatorShell) -> None:

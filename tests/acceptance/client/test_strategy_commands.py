@@ -66,6 +66,73 @@ def test_options_of_create(shell: OperatorShell) -> None:
     assert {"force": True, "prestage-software-version": "23.09", "for_sw_deploy": False} == found["extra-args"]
 
 
+def test_options_of_a_rollout(shell: OperatorShell) -> None:
+    """Each option that limits a strategy is that of the API; `set` changes it, and `none` takes it away."""
+    options = ["--mode", "window", "--order", "longest-first", "--max-parallel", "2", "--ramp-start", "1"]
+    options += ["--max-failures", "50%", "--on-budget", "stop", "--on-prepare-failure", "pause"]
+    made = shell.strategy("create", *options, "--time-limit", "packages=60", "-o", "json", stdin=PASSWORD)
+
+    assert 0 == made.code, made.err
+    assert made.json["rollout"] == {
+        "mode": "window",
+        "order": "longest-first",
+        "ramp": {"start": 1},
+        "max-failures": "50%",
+        "on-budget": "stop",
+        "on-prepare-failure": "pause",
+        "timeouts": {"packages-s": 60},
+    }
+    assert "mode window, order longest-first, on-budget stop" in shell.strategy("show").out
+    changes = ["--ramp-start", "none", "--max-failures", "2", "--on-budget", "pause", "--on-prepare-failure", "fail"]
+    changed = shell.strategy(
+        "set", *changes, "--time-limit", "packages=none", "--time-limit", "strategy=600", "-o", "json"
+    )
+    assert 0 == changed.code, changed.err
+    rollout = changed.json["rollout"]
+    assert "ramp" not in rollout
+    assert (2, "pause", "fail") == (rollout["max-failures"], rollout["on-budget"], rollout["on-prepare-failure"])
+    assert 600 == rollout["timeouts"]["strategy-s"]
+    assert "packages-s" not in rollout["timeouts"]
+    wrong = shell.strategy("set", "--on-budget", "wait")
+    assert (2, True) == (wrong.code, "'pause', 'stop'" in wrong.err), wrong.err
+
+
+def broken_second(shell: OperatorShell) -> None:
+    """Put the broken site before all others but the one for which the packages are prepared."""
+    for site in ("broken", "edge-1"):
+        assert 0 == shell.step("first", site).code
+
+
+def test_a_failure_budget(shell: OperatorShell) -> None:
+    """A strategy over its budget is held; `resume` alone is refused with the way out, `--allow-failures` goes on."""
+    shell.strategy("create", "--mode", "window", "--max-parallel", "1", "--max-failures", "0", stdin=PASSWORD)
+    broken_second(shell)
+
+    held = shell.strategy("apply", "--watch", "--exit-on-hold")
+
+    assert 4 == held.code, held.err
+    assert "broken: failed: " in held.err
+    assert "held by budget since" in held.err
+    assert "complete 1, failed 1, not-started 1" in held.out
+    refused = shell.strategy("resume")
+    assert (1, True) == (refused.code, "allow-failures" in refused.err), refused.err
+    resumed = shell.strategy("resume", "--allow-failures", "0", "--watch", "-o", "json")
+    assert 3 == resumed.code, resumed.err
+    assert {"complete": 2, "failed": 1} == resumed.json["steps"]
+
+
+def test_a_budget_that_stops(shell: OperatorShell) -> None:
+    """With `--on-budget stop` a strategy over its budget ends; sites that have not started are left so."""
+    options = ["--mode", "window", "--max-parallel", "1", "--max-failures", "0", "--on-budget", "stop"]
+    shell.strategy("create", *options, stdin=PASSWORD)
+    broken_second(shell)
+
+    ended = shell.strategy("apply", "--watch", "-o", "json")
+
+    assert (3, "failed") == (ended.code, ended.json["state"]), ended.err
+    assert {"initial": 1, "complete": 1, "failed": 1} == ended.json["steps"]
+
+
 def test_abort_and_delete_ask(shell: OperatorShell) -> None:
     """Without a terminal and `--yes` abort and delete change nothing, and name what they would touch."""
     shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)

@@ -145,7 +145,8 @@ class HeldHistory:
             raise self._faults[0]
         if self._state() in _ENDS:
             return True
-        self._verb("resume", **{"allow-failures": len(SITES)})
+        if self._verb("resume", **{"allow-failures": len(SITES)}).status == 422:
+            self._verb("resume")
         self._houses[0].coordinator.coordinate()
         return False
 

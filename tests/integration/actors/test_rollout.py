@@ -114,6 +114,17 @@ class TestBudget:
         verb(installation, "update", rollout={"max-failures": None})
         assert "max-failures" not in installation.rows(strategies)[0]["rollout"]
 
+    def test_a_change_of_one_time_limit(self, installation: Installation) -> None:
+        """Of the time limits a change moves those that it names; null takes one away, and null for all takes all."""
+        applied(installation, "a", rollout={"timeouts": {"packages-s": 60, "images-s": 70}})
+
+        def limits(**change: Any) -> Any:
+            return verb(installation, "update", rollout=change).body["rollout"].get("timeouts")
+
+        assert {"packages-s": 60, "images-s": 70, "site-s": 90} == limits(timeouts={"site-s": 90})
+        assert {"images-s": 80, "site-s": 90} == limits(timeouts={"packages-s": None, "images-s": 80})
+        assert limits(timeouts=None) is None
+
     def test_a_stop_is_for_good(self, installation: Installation) -> None:
         """The limit of a strategy that failures have stopped cannot be moved; what has begun goes to its end."""
         applied(installation, "abc", rollout={"max-failures": 0, "on-budget": "stop"})

@@ -103,6 +103,33 @@ class TestResume:
         assert ["strategy.hold.opened", "strategy.hold.ended"] == told(installation)[-2:]
         assert "Holds ended: 1." == installation.rows(audit)[-1]["detail"]
 
+    def test_a_stopped_strategy_is_let_go_on_to_its_end(self, installation: Installation) -> None:
+        """Failures that stop a paused strategy for good leave a resume legal: sites that have begun go on, no other.
+
+        Only `allow-failures` is refused.
+        """
+        rollout = {"mode": "window", "max-failures": 0, "on-budget": "stop"}
+        applied(installation, rollout=rollout, **{"max-parallel-subclouds": 2})
+        first, second = installation.queued()
+        take(installation, first)
+        take(installation, second)
+        verb(installation, "pause", scope="phases")
+        end(installation, second, RunOutcome.FAILED)
+        end(installation, first)
+        assert "applying" == state(installation)
+
+        refused = verb(installation, "resume", **{"allow-failures": 1})
+        answer = verb(installation, "resume")
+
+        assert (422, True) == (refused.status, "stopped it for good" in refused.detail)
+        assert (200, []) == (answer.status, answer.body["holds"])
+        while installation.queued():
+            (run_id,) = installation.queued()
+            take(installation, run_id)
+            end(installation, run_id)
+        assert "failed" == state(installation)
+        assert ["complete", "failed", "initial"] == [row["state"] for row in installation.rows(steps)]
+
     def test_a_pause_gives_no_new_tries(self, installation: Installation) -> None:
         """A phase whose worker was lost keeps its attempt through a pause."""
         applied(installation, "a")

@@ -93,3 +93,34 @@ def test_nothing_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     assert max(map(len, lines)) <= int(os.environ["COLUMNS"])
     assert " ".join(" ".join(lines[1:]).split()) == f"edge-1 {LONG.rstrip()}"
+
+
+@pytest.mark.parametrize(("columns", "titles"), [("80", ["SITE", "DETAILS"]), ("120", ["SITE", "STARTED", "DETAILS"])])
+def test_spare_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str, titles: list[str]
+) -> None:
+    """A terminal that is too narrow for all columns is given those that count, within its width; a pipe all of them."""
+    fields = (
+        ShownField(key="cloud", title="SITE"),
+        ShownField(key="started", title="STARTED", is_spare=True),
+        ShownField(key="details", title="DETAILS"),
+    )
+    rows = [{"cloud": "edge-1" * 4, "started": "2026-11-30 00:01:19", "details": LONG}]
+    print_records(rows, fields, OutputFormat.TABLE, "cloud")
+    assert capsys.readouterr().out.splitlines()[0].split() == ["SITE", "STARTED", "DETAILS"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", columns)
+
+    print_records(rows, fields, OutputFormat.TABLE, "cloud")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == titles
+    assert max(map(len, lines)) <= int(columns)
+
+
+def test_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of one object has the fields with a value; `wide` has all."""
+    print_record(ROWS[0], FIELDS, OutputFormat.TABLE, "cloud")
+    assert capsys.readouterr().out == "SITE  edge-1\n"
+    print_record(ROWS[0], FIELDS, OutputFormat.WIDE, "cloud")
+    assert capsys.readouterr().out == "SITE     edge-1\nMORE     yes\nDETAILS\n"
