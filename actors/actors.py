@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -17,7 +18,7 @@ from dramatiq import Actor, Broker
 from actors.message_spans import trace_options
 from db.errors import DatabaseUnavailableError
 from messages.commands import Answer, Command, ReplyAddress
-from messages.queues import COORDINATE, QUEUE_OF, WORKER_QUEUES, Call
+from messages.queues import QUEUE_OF, WORKER_QUEUES, Call
 
 if TYPE_CHECKING:
     from actors.coordinator.coordinator import Coordinator
@@ -34,6 +35,9 @@ class Actors:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._by_name: dict[str, Actor[..., Any]] = {}
+        # Whether a call of the coordinator is on its queue and not taken yet.
+        self._is_coordinator_called = False
+        self._calling = Lock()
 
     def _declare(self, name: str, work: Callable[..., Any]) -> None:
         declare = dramatiq.actor(actor_name=name, queue_name=QUEUE_OF[name], broker=self._broker)
@@ -54,11 +58,13 @@ class Actors:
                 _log.exception("command.unanswered")
 
         def coordinate() -> None:
+            with self._calling:
+                self._is_coordinator_called = False
             with _left_to_loops():
                 coordinator.coordinate()
 
         self._declare("execute_command", execute_command)
-        self._declare(COORDINATE, coordinate)
+        self._declare("coordinate", coordinate)
 
     def declare_worker(self, worker: StepWorker, queues: Collection[str] = WORKER_QUEUES) -> None:
         """Declare what workers compete for, as far as it comes by one of `queues`."""
@@ -84,11 +90,20 @@ class Actors:
         self._by_name["execute_command"].send(command.model_dump(mode="json"), None, request_id)
 
     def publish(self, call: Call) -> None:
-        """Put a message on the queue of its actor.
+        """Put a message on the queue of its actor, unless it is one to the coordinator and another is there already.
 
         Raises:
             KeyError: No such actor was declared in this process.
         """
+        if call.actor == "coordinate":
+            with self._calling:
+                if not self._is_coordinator_called:
+                    self._send(call)
+                    self._is_coordinator_called = True
+        else:
+            self._send(call)
+
+    def _send(self, call: Call) -> None:
         args = () if call.argument is None else (call.argument,)
         self._by_name[call.actor].send_with_options(args=args, **trace_options(call.trace))
 

@@ -21,13 +21,10 @@ PREPARE: Final = "prestager.prepare"
 # What a worker may serve.
 WORKER_QUEUES: Final = (PRECHECKS, SUBCLOUDS, PREPARE)
 
-# Call of the coordinator: rows have changed that a plan depends on.
-COORDINATE: Final = "coordinate"
-
 # The queue of each actor.
 QUEUE_OF: Final[Mapping[str, str]] = {
     "execute_command": COMMANDS,
-    COORDINATE: COORDINATOR,
+    "coordinate": COORDINATOR,
     "inspect_site": PRECHECKS,
     "stage_content": SUBCLOUDS,
     "prepare_release": PREPARE,

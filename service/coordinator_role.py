@@ -69,9 +69,10 @@ def periodic_parts(resources: ProcessResources, coordinator: Coordinator) -> lis
     settings = resources.settings
     kept = Retention(history=timedelta(days=settings.retention_days), audit=timedelta(days=settings.audit_days))
     retention = HistoryRetention(resources.database, kept)
-    reconciler = PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S)
-    coordinator.wake = reconciler.wake
-    return [PeriodicThread("retention", retention.purge, PURGE_S).part(), reconciler.part()]
+    return [
+        PeriodicThread("retention", retention.purge, PURGE_S).part(),
+        PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S).part(),
+    ]
 
 
 def availability_probe(process: Process) -> AvailabilityProbe:

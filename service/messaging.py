@@ -19,7 +19,7 @@ from broker.outbox_relay import OutboxRelay
 from db.database import Database
 from db.unit_of_work import forget_unpublished
 from messages.commands import CommandTransport
-from messages.queues import CANCEL_RUNS, COORDINATE, Call
+from messages.queues import CANCEL_RUNS, Call
 from service.lifecycle import Part
 from service.periodic_thread import LOOK_S, PeriodicThread
 from tracing.tracer import NULL_TRACER, Tracer
@@ -78,14 +78,12 @@ class InProcessMessaging:
         if tracer.is_on:
             self.broker.add_middleware(MessageSpans(tracer))
         self.actors = Actors(self.broker)
-        self._coordinator: Coordinator | None = None
         self._worker: StepWorker | None = None
         self.checks: Mapping[str, Callable[[], str | None]] = {}
         self._replies = Replies()
 
     def declare_coordinator(self, coordinator: Coordinator) -> None:
         """Have the coordinator's messages carried out."""
-        self._coordinator = coordinator
         self.actors.declare_coordinator(
             coordinator, lambda address, answer: self._replies.deliver(address.mark, answer)
         )
@@ -97,17 +95,12 @@ class InProcessMessaging:
         self.actors.declare_worker(worker)
 
     def publish(self, calls: Sequence[Call]) -> Future[None]:
-        """Put messages on their queues, and wake the loops that others are for; the future has ended."""
+        """Put messages on their queues; the future has ended."""
         for call in calls:
-            if call.actor == COORDINATE:
-                # Without a message, which two threads would hand on before the pass; one pass serves many calls.
-                if self._coordinator is not None:
-                    self._coordinator.wake()
-            elif call.actor == CANCEL_RUNS:
-                if self._worker is not None:
-                    self._worker.look_for_cancelled()
-            else:
+            if call.actor != CANCEL_RUNS:
                 self.actors.publish(call)
+            elif self._worker is not None:
+                self._worker.look_for_cancelled()
         done: Future[None] = Future()
         done.set_result(None)
         return done

@@ -42,7 +42,6 @@ from db.schema import commands
 from db.unit_of_work import UnitOfWork, unit_of_work
 from messages.command_specs import COMMAND_SPECS
 from messages.commands import Answer, Command, CommandType
-from messages.queues import COORDINATE
 from sites.errors import InspectionError
 from sites.inspector import ControllerCheck, DeclaredControllerCheck, Inspector
 from statemachine.actions import Action, ExpireRun
@@ -108,8 +107,6 @@ class Coordinator:
         self._metrics = metrics or NullMetrics()
         self._tracer = tracer
         self._phase_spans = PhaseSpans(database, tracer)
-        # Wakes the loop that has `coordinate` called.
-        self.wake: Callable[[], None] = lambda: None
 
     def execute(self, command: Command, *, is_awaited: bool = True) -> Answer:
         """Carry out a command and return its answer, the stored one when it was carried out before. Never raises.
@@ -289,7 +286,7 @@ class Coordinator:
                 return
         # A long row of stages may end without any run, one a round: go on in a transaction of its own.
         _log.info("plan.continues", rounds=_ROUNDS)
-        work.enqueue(COORDINATE)
+        work.enqueue("coordinate")
 
 
 def _ids(command: Command) -> dict[str, str]:

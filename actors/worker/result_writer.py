@@ -17,7 +17,6 @@ from db.errors import DatabaseUnavailableError
 from db.live_output import end_live
 from db.runs import RunResult, finish_runs
 from db.unit_of_work import unit_of_work
-from messages.queues import COORDINATE
 from statemachine.states import FailureClass, RunOutcome
 from tracing.tracer import Span
 
@@ -134,7 +133,7 @@ class ResultWriter:
             )
             if kept:
                 # One message for all of them, in the trace of the first.
-                work.enqueue(COORDINATE, trace=kept[0].span.traceparent)
+                work.enqueue("coordinate", trace=kept[0].span.traceparent)
         for one in fenced:
             with one.context.bound():
                 _log.warning("run.fenced", run=one.report.run_id)

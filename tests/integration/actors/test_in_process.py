@@ -11,18 +11,16 @@ from unittest.mock import Mock
 import pytest
 from dramatiq import Message
 
+from actors.actors import Actors
 from actors.coordinator.coordinator import Coordinator
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
-from db.database import Database
 from db.schema import events
 from messages.commands import Answer, Command, CommandType
 from messages.errors import NoAnswerInTimeError, TransportUnavailableError
 from messages.queues import COORDINATOR, Call
-from service import coordinator_role
-from service.messaging import InProcessMessaging
 from service.periodic_thread import PeriodicThread
 from tests.support.installation import StartedInstallation
-from tests.support.waiting import PATIENCE_S, wait_for
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -118,34 +116,27 @@ class TestInProcessBroker:
 
 
 class TestCallsOfTheCoordinator:
-    def test_they_wake_its_loop(self, tmp_path: Path) -> None:
-        """In one process a call of the coordinator wakes its loop, and is no message."""
-        database = Database(f"sqlite:///{tmp_path / 'calls.db'}")
-        messaging = InProcessMessaging(database)
+    def test_one_is_on_the_queue_until_it_is_taken(self, broker: InProcessBroker) -> None:
+        """A call of the coordinator is not sent while another waits to be taken; once that is taken it is."""
         coordinator = Mock(spec=Coordinator)
-        coordinator.wake = Mock()
-        messaging.declare_coordinator(coordinator)
+        actors = Actors(broker)
+        actors.declare_coordinator(coordinator, Mock())
+        queue = broker.queues[COORDINATOR]
+        actors.publish(Call("coordinate"))
+        actors.publish(Call("coordinate"))
+        waiting_count = queue.qsize()
+        sent_meanwhile: list[int] = []
 
-        messaging.publish([Call("coordinate"), Call("coordinate")])
+        def coordinate() -> None:
+            actors.publish(Call("coordinate"))
+            sent_meanwhile.append(queue.qsize())
 
-        assert 2 == coordinator.wake.call_count
-        assert messaging.broker.queues[COORDINATOR].empty()
-        database.close()
+        coordinator.coordinate = coordinate
+        queue.get()
+        broker.get_actor("coordinate")()
 
-    def test_a_call_is_followed_by_a_pass(
-        self, build: Callable[..., StartedInstallation], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Each call has the loop of a started process make a pass, which it would make by itself much later."""
-        monkeypatch.setattr(coordinator_role, "_RECONCILE_S", 3600.0)
-        installation = build()
-        coordinator = installation.process.coordinator
-        assert coordinator is not None
-        passes: list[int] = []
-        monkeypatch.setattr(coordinator, "_once", lambda _: passes.append(1))
-
-        for count in range(1, 4):
-            installation.process.messaging.publish([Call("coordinate")])
-            wait_for(lambda count=count: len(passes) >= count)
+        assert 1 == waiting_count
+        assert [1] == sent_meanwhile
 
 
 class TestLoop:
