@@ -1,7 +1,7 @@
 """Problems of a strategy: its steps that did not succeed, counted by the fingerprint of their failure.
 
-The counts come from one index that has steps with a problem alone; of the steps themselves ten of each problem are
-read, however many sites have it.
+Counts and samples come from one index that has steps with a problem alone: sites that did not fail cost nothing. The
+statements are built once, for building them anew costs more than the rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, select, union_all
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from db.schema import problems, steps
 
@@ -39,51 +39,52 @@ class ProblemCounts:
     others: int
 
 
+_STRATEGY: Final = bindparam("of_strategy", type_=steps.c.strategy_id.type)
+# In the words of the partial index.
+_HAS_PROBLEM: Final = and_(steps.c.strategy_id == _STRATEGY, steps.c.problem.is_not(None))
+_MOMENT: Final = steps.c.finished_at.type
+_COUNTS: Final = (
+    select(
+        steps.c.problem,
+        func.count().label("number"),
+        func.min(steps.c.finished_at, type_=_MOMENT).label("first"),
+        func.max(steps.c.finished_at, type_=_MOMENT).label("last"),
+        func.sum(func.count()).over().label("total"),
+    )
+    .where(_HAS_PROBLEM)
+    .group_by(steps.c.problem)
+    .order_by(func.count().desc(), steps.c.problem)
+    .limit(MOST_PROBLEMS)
+    .subquery()
+)
+_LISTED: Final = (
+    select(problems, _COUNTS.c.number, _COUNTS.c.first, _COUNTS.c.last, _COUNTS.c.total)
+    .join(_COUNTS, and_(problems.c.id == _COUNTS.c.problem, problems.c.strategy_id == _STRATEGY))
+    .order_by(_COUNTS.c.number.desc(), problems.c.id)
+)
+_NEWEST: Final = func.row_number().over(
+    partition_by=steps.c.problem, order_by=(steps.c.finished_at.desc(), steps.c.id.desc())
+)
+_RANKED: Final = (
+    select(steps.c.id, _NEWEST.label("rank"))
+    .where(_HAS_PROBLEM, steps.c.problem.in_(bindparam("listed", expanding=True)))
+    .subquery()
+)
+_SITES: Final = (
+    select(steps.c.problem, steps.c.subcloud_name, steps.c.details, steps.c.finished_at)
+    .join(_RANKED, steps.c.id == _RANKED.c.id)
+    .where(_RANKED.c.rank <= MOST_NAMED)
+    .order_by(_RANKED.c.rank)
+)
+
+
 def count_problems(connection: Connection, strategy_id: int) -> ProblemCounts:
     """Return the problems of a strategy; of more than fifty the most frequent."""
-    has_problem = and_(steps.c.strategy_id == strategy_id, steps.c.problem.is_not(None))
-    moment = steps.c.finished_at.type
-    counts = (
-        select(
-            steps.c.problem,
-            func.count().label("number"),
-            func.min(steps.c.finished_at, type_=moment).label("first"),
-            func.max(steps.c.finished_at, type_=moment).label("last"),
-            func.sum(func.count()).over().label("total"),
-        )
-        .where(has_problem)
-        .group_by(steps.c.problem)
-        .order_by(func.count().desc(), steps.c.problem)
-        .limit(MOST_PROBLEMS)
-        .subquery()
-    )
-    found = (
-        select(problems, counts.c.number, counts.c.first, counts.c.last, counts.c.total)
-        .join(counts, and_(problems.c.id == counts.c.problem, problems.c.strategy_id == strategy_id))
-        .order_by(counts.c.number.desc(), problems.c.id)
-    )
-    listed = list(connection.execute(found).mappings())
+    listed = list(connection.execute(_LISTED, {"of_strategy": strategy_id}).mappings())
+    sites: dict[str, list[Row]] = {row["id"]: [] for row in listed}
+    if listed:
+        wanted = {"of_strategy": strategy_id, "listed": list(sites)}
+        for row in connection.execute(_SITES, wanted).mappings():
+            sites[row["problem"]].append(row)
     named = sum(int(row["number"]) for row in listed)
-    return ProblemCounts(
-        listed=listed,
-        sites=_sites(connection, strategy_id, [row["id"] for row in listed]),
-        others=int(listed[0]["total"]) - named if listed else 0,
-    )
-
-
-def _sites(connection: Connection, strategy_id: int, ids: Sequence[str]) -> dict[str, list[Row]]:
-    """Return the newest steps of each problem; a branch of the statement for each reads the end of the index."""
-    if not ids:
-        return {}
-    branches = [
-        select(steps.c.problem, steps.c.subcloud_name, steps.c.details, steps.c.finished_at)
-        .where(steps.c.strategy_id == strategy_id, steps.c.problem.is_not(None), steps.c.problem == one)
-        .order_by(steps.c.finished_at.desc())
-        .limit(MOST_NAMED)
-        .subquery()
-        for one in ids
-    ]
-    found: dict[str, list[Row]] = {one: [] for one in ids}
-    for row in connection.execute(union_all(*(select(branch) for branch in branches))).mappings():
-        found[row["problem"]].append(row)
-    return found
+    return ProblemCounts(listed=listed, sites=sites, others=int(listed[0]["total"]) - named if listed else 0)
