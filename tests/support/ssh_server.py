@@ -1,20 +1,22 @@
 """A private SSH server on loopback, with a temporary user who logs in by password and becomes root by password.
 
 For tests that must prove what a real site does. Needs root, directly or through `sudo -n`; everything it makes on the
-machine (user, sudoers entry, processes) is gone afterwards.
+machine (user, sudoers entry, processes) is gone afterwards; after a test that was killed, when the next server starts.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,10 @@ PROGRAMS = {
     "useradd": "passwd",
     "chpasswd": "passwd",
 }
+_USER_PREFIX = "prestage"
+_USER = re.compile(rf"{_USER_PREFIX}[0-9a-f]{{8}}")
+# File with the process that has made the server.
+_OWNER = "owner.json"
 _WITH_PASSWORD = "ALL=(ALL) ALL"
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:" + os.environ.get("PATH", "")
 
@@ -96,12 +102,15 @@ def ssh_server() -> Iterator[SshServer]:
 
     """
     _require_programs()
+    remove_leftovers()
     suffix = secrets.token_hex(4)
-    user, password = f"prestage{suffix}", secrets.token_urlsafe(16)
+    user, password = f"{_USER_PREFIX}{suffix}", secrets.token_urlsafe(16)
     directory = Path(tempfile.mkdtemp(prefix="prestager-ssh-"))
-    sudoers = Path(f"/etc/sudoers.d/prestager-test-{suffix}")
+    sudoers = _sudoers_of(user)
     try:
         directory.chmod(0o755)
+        # Before there is a user, so that nobody takes it for a leftover.
+        (directory / _OWNER).write_text(json.dumps(_identity(psutil.Process())), encoding="ascii")
         _make_user(user, password, directory / "home", sudoers)
         with _sshd(directory, user) as port:
             yield SshServer(
@@ -115,6 +124,43 @@ def ssh_server() -> Iterator[SshServer]:
     finally:
         _remove_user(user, sudoers)
         _as_root("rm", "-rf", str(directory))
+
+
+def remove_leftovers() -> None:
+    """Remove servers, users and files of tests whose process was killed; those of others that live stay."""
+    for entry in pwd.getpwall():
+        directory = Path(entry.pw_dir).parent
+        if _USER.fullmatch(entry.pw_name) and _is_left(directory):
+            # Another process may be removing it too.
+            with suppress(ServerUnavailableError):
+                _kill([process for process in psutil.process_iter(["cmdline"]) if _serves(process, directory)])
+                _remove_user(entry.pw_name, _sudoers_of(entry.pw_name))
+                _as_root("rm", "-rf", str(directory))
+
+
+def _is_left(directory: Path) -> bool:
+    """Return whether the process that made the directory has ended; False where that is not known."""
+    if not directory.exists():
+        return True
+    try:
+        owner = json.loads((directory / _OWNER).read_text(encoding="ascii"))
+        return bool(_identity(psutil.Process(owner[0])) != owner)
+    except psutil.NoSuchProcess:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _identity(process: psutil.Process) -> list[float]:
+    return [process.pid, process.create_time()]
+
+
+def _serves(process: psutil.Process, directory: Path) -> bool:
+    return str(directory / "sshd_config") in (process.info["cmdline"] or [])
+
+
+def _sudoers_of(user: str) -> Path:
+    return Path(f"/etc/sudoers.d/prestager-test-{user.removeprefix(_USER_PREFIX)}")
 
 
 def _require_programs() -> None:
