@@ -1,7 +1,7 @@
 """The API answers as its document says, whatever it is sent: Schemathesis makes the requests from the document.
 
-In the test run a few hundred requests, the same each time; `make api-fuzz` sends thousands of others and prints the
-seed with which they can be sent again.
+In the test run a few hundred requests, the same each time; `make api-fuzz` sends thousands of others, with each bound
+of each field, and prints the seed with which they can be sent again.
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ def _config(served: Served) -> Any:
             "request-timeout": 30,
             "continue-on-failure": True,
             "generation": {
-                "max-examples": int(EXAMPLES or 3),
+                "max-examples": int(EXAMPLES or 10),
                 "deterministic": EXAMPLES is None,
                 "no-shrink": EXAMPLES is None,
                 "database": "none",
             },
-            # Nothing links one operation to another.
-            "phases": {"stateful": {"enabled": False}},
+            # Nothing links one operation to another. The bounds of all fields are thousands of requests.
+            "phases": {"stateful": {"enabled": False}, "coverage": {"enabled": EXAMPLES is not None}},
             "checks": {
                 # A request in due form may be refused for how things stand.
                 "positive_data_acceptance": {"enabled": False},
