@@ -1,4 +1,4 @@
-"""Records of sites: runs that show which content is there, and doubts that no run shows."""
+"""Records of sites: runs that changed or read the content there, and doubts about it."""
 
 from __future__ import annotations
 
