@@ -153,8 +153,10 @@ def _step_queries() -> Sequence[Select[Any]]:
     )
     queued = (
         select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
-        .select_from(steps.join(runs, runs.c.id == steps.c.run_id))
-        .where(_IS_OPEN, ~runs.c.consumed, runs.c.state == RunState.QUEUED)
+        .select_from(steps.outerjoin(runs, runs.c.id == steps.c.run_id))
+        # Such that the state is looked at after the join: where statistics say that there are no queued runs, all runs
+        # are read for each step.
+        .where(_IS_OPEN, func.coalesce(runs.c.state, "") == RunState.QUEUED)
     )
     return (
         # Ended runs of steps, and of preparations, whose step is then null. That the step is open is no condition of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import pytest
 from sqlalchemy import select, text
@@ -18,14 +19,17 @@ from db.read_queries import (
     active_steps,
     active_strategy,
     all_subclouds,
+    latest_step,
     step_counts,
     step_progress,
+    step_to_follow,
     steps_page,
     strategies_page,
 )
 from db.runs import RunResult, finish_runs, renew
 from db.schema import steps, subclouds
 from db.unit_of_work import unit_of_work
+from messages.commands import Command, CommandType
 from statemachine.states import PHASES, RunOutcome
 from tests.bench.commands import add_sites, without_statistics
 from tests.integration.db.db_rows import AT, LIMITS
@@ -109,6 +113,7 @@ def test_commands_passes_and_workers(watched: Watched) -> None:
             watched.watch(ROWS_OF_A_STAGE, _work, database, outcome)
             watched.watch(ROWS_OF_A_STAGE, installation.coordinator.coordinate)
         watched.watch(all_sites, _read, database)
+        watched.watch(all_sites, _ask_about_a_site, installation)
         watched.watch(all_sites, installation.verb, "abort")
         while installation.queued():
             _work(database, RunOutcome.FAILED)
@@ -127,6 +132,19 @@ def _work(database: Database, outcome: RunOutcome) -> None:
         running_runs(connection)
         reports = [RunResult(run_id=run_id, outcome=outcome, details="", facts={}) for run_id in claimed]
         assert len(finish_runs(connection, reports, OWNER, AT)) == len(claimed)
+
+
+def _ask_about_a_site(installation: Installation) -> None:
+    """Hold, release and cancel a site of the strategy, and read its step and its output, as callers do by its name."""
+    name = "site09999"
+    for held in (True, False):
+        answer = installation.execute(Command(type=CommandType.STEP_HOLD, subject=name, data={"held": held}))
+        assert answer.status == HTTPStatus.OK, answer.detail
+    assert installation.execute(Command(type=CommandType.STEP_CANCEL, subject=name)).status == HTTPStatus.OK
+    with installation.database.read() as connection:
+        assert active_step(connection, "nobody") is None
+        assert latest_step(connection, name) is not None
+        assert step_to_follow(connection, name) is not None
 
 
 def _read(database: Database) -> None:
