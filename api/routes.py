@@ -38,6 +38,7 @@ _WEBHOOKS = f"{_VERSION}/webhooks"
 GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _STRATEGY, strategies.show, READ),
     (hdrs.METH_POST, _STRATEGY, strategies.create, CHANGE),
+    (hdrs.METH_POST, f"{_STRATEGY}/preview", strategies.preview, READ),
     (hdrs.METH_PATCH, _STRATEGY, strategies.update, CHANGE),
     (hdrs.METH_DELETE, _STRATEGY, strategies.delete, CHANGE),
     # Operators may pause; the handler asks more for the other actions.
@@ -89,6 +90,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
 
 # Beginnings of paths that dcmanager's API does not have: unknown parameters are refused there.
 _OWN: Final = (
+    f"{_STRATEGY}/preview",
     f"{_STRATEGY}/problems",
     f"{_STRATEGY}/steps/{{ref}}/cancel",
     f"{_STRATEGY}/steps/{{ref}}/explain",

@@ -27,7 +27,7 @@ from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
 from messages.requests.queries import TypeQuery
-from messages.requests.strategy import ActionRequest, StrategyBody
+from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.schemas import Explanation
 from messages.serializers import counted_strategy_resource, progress_resource, step_resource
@@ -53,6 +53,12 @@ async def create(request: web.Request) -> web.Response:
     """Ask for a new strategy."""
     body = await read_known(request, StrategyBody)
     return await send_command(request, CommandType.STRATEGY_CREATE, data=body)
+
+
+async def preview(request: web.Request) -> web.Response:
+    """Show the strategy that a request would create, without creating it."""
+    body = await read_known(request, StrategyCommand)
+    return await send_command(request, CommandType.STRATEGY_PREVIEW, data=body)
 
 
 async def act(request: web.Request) -> web.Response:

@@ -60,6 +60,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "client.strategy_commands:create",
                 "Create a strategy: which sites get the release, and how many at once.",
             ),
+            "preview": CommandPlace(
+                "client.strategy_preview:preview",
+                "Show the strategy that `create` would make with these options: its stages, and what is against it.",
+            ),
             "apply": CommandPlace("client.strategy_commands:apply", "Start the strategy."),
             "set": CommandPlace(
                 "client.strategy_commands:change",

@@ -39,6 +39,9 @@ _ENDED: Final = (StepState.COMPLETE, StepState.FAILED, StepState.ABORTED)
 def create(  # noqa: PLR0913, PLR0917 - options of the shell
     invocation: Invocation,
     fields: Record,
+    plan_digest: Annotated[
+        str | None, typer.Option(help="That of a preview: create the same plan, or nothing.")
+    ] = None,
     password_file: Annotated[
         Path | None, typer.Option(help="File with the password of the sites; - is standard input.")
     ] = None,
@@ -54,7 +57,7 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     """
     if watch and not apply:
         raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
-    body = {**fields, "sysadmin_password": read_password(password_file)}
+    body = {**fields, "plan-digest": plan_digest, "sysadmin_password": read_password(password_file)}
     created = invocation.api.change("POST", ACTIVE, body=body, type=TYPE)
     if created.get("info_message"):
         say(created["info_message"])

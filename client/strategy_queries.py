@@ -31,7 +31,8 @@ def counts_text(progress: Record) -> str:
     return ", ".join(f"{word} {progress[word]}" for word in (*StepOutcome, *reversed(StepProgress)) if progress[word])
 
 
-def _excluded_text(excluded: list[Record]) -> str:
+def excluded_text(excluded: list[Record]) -> str:
+    """Return the sites that are left out, each with the reason."""
     return ", ".join(f"{one['name']} ({str(one['reason']).removesuffix('.')})" for one in excluded)
 
 
@@ -71,7 +72,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="extra-args.for_sw_deploy", title="for software deploy", is_wide=True),
     ShownField(key="updated-at", title="changed (UTC)", is_wide=True, text=moment_text),
     ShownField(key="deleted-at", title="deleted (UTC)", is_wide=True, text=moment_text),
-    ShownField(key="excluded-subclouds", title="left out", text=_excluded_text),
+    ShownField(key="excluded-subclouds", title="left out", text=excluded_text),
     ShownField(key="commands", title="possible now"),
 )
 _HISTORY_FIELDS: Final = (

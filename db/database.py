@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -53,6 +53,7 @@ _POSTGRESQL_BOUNDS: Final = {
 
 # Takes the messages of a committed transaction and the ids of their rows, in any order; returns soon, never raises.
 HandOver = Callable[[Sequence[Call], Sequence[int]], None]
+_ONE_MOMENT: Final = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
 
 class Database:
@@ -142,13 +143,17 @@ class Database:
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, is_one_moment: bool = False) -> Iterator[Connection]:
         """Give a connection inside a reading transaction; nothing is committed.
+
+        `is_one_moment` has all its statements see the rows of one moment, on PostgreSQL too.
 
         Raises:
             DatabaseUnavailableError: The database is away.
         """
         with unavailable_as_one_error(), self._readers.connect() as connection:
+            if is_one_moment and not self._sqlite:
+                connection.execute(_ONE_MOMENT)
             yield connection
 
     def close(self) -> None:

@@ -33,6 +33,7 @@ from messages.schemas import (
     ResumedStrategy,
     Step,
     Strategy,
+    StrategyPreview,
     TaggedWebhook,
     Webhook,
 )
@@ -78,6 +79,9 @@ class CommandSpec:
 
         answer: Type of the answer's body on success; None: null.
 
+        is_question: Whether it is answered from a reading transaction: nothing is kept of it, and a repeat is answered
+            anew.
+
         starts_work: Whether a controller that is being upgraded must not have it (contract 3.3.2, 4.3).
 
         needs_planning: Whether there may be something to plan after it.
@@ -93,6 +97,7 @@ class CommandSpec:
     sealed: SealedContent | None = None
     is_sealed_needed: bool = True
     answer: Any = None
+    is_question: bool = False
     starts_work: bool = False
     needs_planning: bool = True
     on_failure: str
@@ -157,6 +162,16 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         answer=Strategy,
         on_failure="Unable to cancel strategy",
         summary="Start no more steps and stop those that run.",
+    ),
+    CommandType.STRATEGY_PREVIEW: CommandSpec(
+        handler="preview_strategy",
+        request=StrategyCommand,
+        answer=StrategyPreview,
+        is_question=True,
+        starts_work=True,
+        needs_planning=False,
+        on_failure="Unable to preview strategy",
+        summary="Ask which strategy a request would create, and what is against it.",
     ),
     CommandType.STRATEGY_UPDATE: CommandSpec(
         handler="update_strategy",

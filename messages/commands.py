@@ -31,6 +31,7 @@ class CommandType(StrEnum):
     STRATEGY_PAUSE = "strategy.pause"
     STRATEGY_RESUME = "strategy.resume"
     STRATEGY_CANCEL = "strategy.cancel"
+    STRATEGY_PREVIEW = "strategy.preview"
     STRATEGY_UPDATE = "strategy.update"
     STRATEGY_RETRY = "strategy.retry"
     STEP_HOLD = "step.hold"

@@ -148,6 +148,41 @@ class CreatedStrategy(Strategy):
     info_message: Notes
 
 
+class PreviewedStage(TypedDict):
+    """A stage that a strategy would have."""
+
+    stage: Annotated[int, Field(ge=1)]
+    width: Annotated[int | None, Field(description="Most sites at once; null: only the strategy's width counts.")]
+    count: Count
+    clouds: Annotated[list[str], Field(description="Names of its subclouds, in the order in which they start.")]
+
+
+StrategyPreview = TypedDict(
+    "StrategyPreview",
+    {
+        "release": str,
+        "subcloud-apply-type": ApplyType | None,
+        "max-parallel-subclouds": int | None,
+        "rollout": Annotated[dict[str, Any], Field(description="Options of the rollout that would count.")],
+        "sites": Count,
+        "stages": list[PreviewedStage],
+        "excluded-subclouds": list[Excluded],
+        "warnings": Annotated[list[str], Field(description="Sentences that keep nothing from being created.")],
+        "refusals": Annotated[
+            list[str],
+            Field(description="Why it would not be created now; the first one would be the answer. None: it would."),
+        ],
+        "plan-digest": Annotated[
+            str,
+            Field(
+                description="For the same key of a request to create it, which is refused once the plan is another"
+                " one.",
+                examples=["412-9-0123456789ab"],
+            ),
+        ],
+    },
+)
+
 _Past = TypedDict(
     "_Past",
     {

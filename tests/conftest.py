@@ -30,6 +30,7 @@ _QUICK: Final = ("unit", "property", "integration/actors", "integration/api", "i
 _NOT_QUICK: Final = frozenset(
     {
         "integration/actors/test_own_playbooks.py",
+        "integration/actors/test_preview_agreement.py",
         "integration/actors/test_strategy_endings.py",
         "integration/actors/test_sysinv_strategy.py",
         "integration/api/test_api_undecodable.py",

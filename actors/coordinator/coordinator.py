@@ -101,6 +101,7 @@ class Coordinator:
         self._rules = rules
         self._pass_requests = PassRequests()
         self._overdue = LeaseExpiry()
+        self._questioned = Lock()
         self._patience_s = patience_s
         self._controller_check = controller_check or DeclaredControllerCheck()
         self._dcmanager = dcmanager
@@ -130,11 +131,13 @@ class Coordinator:
 
     def _answer(self, command: Command, *, is_awaited: bool) -> Answer:
         try:
+            patience_s = self._patience_s if is_awaited else inf
+            if COMMAND_SPECS[command.type].is_question:
+                return self._answer_question(command, patience_s)
             # Before the transaction, which must not wait for the network.
             state = self._ask_controller(command)
             answer: Answer = self._repeat(
-                lambda work: self._execute(work, command, state),
-                self._patience_s if is_awaited else inf,
+                lambda: self._once(lambda work: self._execute(work, command, state)), patience_s
             )
         except DatabaseUnavailableError as error:
             _log.warning("command.not-stored", reason=error.reason)
@@ -142,10 +145,32 @@ class Coordinator:
         except Exception:  # noqa: BLE001 - the top of a command, which its answer reports
             _log.exception("command.broke")
             answer = Answer(status=HTTPStatus.INTERNAL_SERVER_ERROR, detail=COMMAND_SPECS[command.type].on_failure)
-            self._record_failure(command, answer)
+            if not COMMAND_SPECS[command.type].is_question:
+                self._record_failure(command, answer)
             return answer
         _log.info("command.answered", status=answer.status, detail=answer.detail, **_strategy_of(command, answer))
         return answer
+
+    def _answer_question(self, command: Command, patience_s: float) -> Answer:
+        """Answer a question; one at a time, for each reads the whole fleet beside the commands."""
+        if not self._questioned.acquire(blocking=False):
+            return Answer(status=HTTPStatus.TOO_MANY_REQUESTS, detail="Another preview is being made; try again.")
+        try:
+            state = self._ask_controller(command)
+            answer: Answer = self._repeat(lambda: self._read(command, state), patience_s)
+        finally:
+            self._questioned.release()
+        _log.info("question.answered", status=answer.status, detail=answer.detail)
+        return answer
+
+    def _read(self, command: Command, state: ControllerState) -> Answer:
+        with self._database.read(is_one_moment=True) as connection:
+            work = UnitOfWork(connection, datetime.now(UTC))
+            context = CommandContext(work=work, rules=self._rules, inspector=self._inspector, controller=state)
+            try:
+                return Answer(status=HTTPStatus.OK, body=_HANDLERS[command.type](context, command))
+            except CommandRefusedError as error:
+                return Answer(status=error.status, detail=error.detail)
 
     def _record_failure(self, command: Command, answer: Answer) -> None:
         """Put an answer whose own transaction broke into the audit; it is given whatever becomes of the entry."""
@@ -170,12 +195,12 @@ class Coordinator:
             self._plan(work)
 
         try:
-            self._repeat(do)
+            self._repeat(lambda: self._once(do))
         finally:
             self._pass_requests.begin(ticket)
 
-    def _repeat(self, do: Callable[[UnitOfWork], Any], patience_s: float = 0.0) -> Any:
-        """Run `do` in a transaction of its own, again when a row changed under it or the database is away.
+    def _repeat(self, transaction: Callable[[], Any], patience_s: float = 0.0) -> Any:
+        """Run a transaction, again when a row changed under it or the database is away.
 
         The latter for `patience_s` seconds, and at least once more: a connection may have ended, and a new one works.
 
@@ -187,7 +212,7 @@ class Coordinator:
         while True:
             attempt += 1
             try:
-                return self._once(do)
+                return transaction()
             except StalePlanError:
                 if attempt >= _TRIES:
                     raise

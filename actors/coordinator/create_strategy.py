@@ -25,13 +25,14 @@ from actors.coordinator.strategy_draft import (
     draft_strategy,
     find_named_group,
 )
+from actors.coordinator.worker_checks import content_warning, room_warning
 from db.json_table import given_rows
 from db.schema import is_among, steps, strategies, strategy_stages, subclouds
 from db.site_records import site_records
 from messages.commands import Command
 from messages.event_types import StrategyCreated, event_name
 from messages.requests.strategy import StrategyCommand, StrategyRequest
-from messages.schemas import CreatedStrategy
+from messages.schemas import CreatedStrategy, PreviewedStage, StrategyPreview
 from messages.serializers import NO_ERRORS, strategy_resource
 from statemachine.proofs import may_prove
 from statemachine.rollout import RolloutMode
@@ -93,6 +94,44 @@ def new_strategy(context: CommandContext, command: Command, *, retried: RetriedS
     event = event_name("strategy", strategy["type"], StrategyState.INITIAL)
     context.work.emit(event, f"strategy/{strategy['id']}", created)
     return {**strategy_resource(strategy, "message"), "info_message": joined_notes(*draft.warnings)}
+
+
+def preview_strategy(context: CommandContext, command: Command) -> StrategyPreview:
+    """Return the strategy that a request would create now, and what is against it; nothing is written.
+
+    Raises:
+        CommandRefusedError: 400 with the contract's text for the first wrong field.
+    """
+    request = read_body(StrategyRequest, command.data, whole=StrategyCommand)
+    group = find_named_group(context, request)
+    release = read_release(command.data, context.rules.release)
+    refusals = Refusals(are_kept=True)
+    wanted = WantedStrategy(request=request, group=group, release=release)
+    draft = draft_strategy(context, wanted, command.data, refusals)
+    found = (*draft.warnings, content_warning(context, release), room_warning(context, draft.places.most_at_once))
+    return {
+        "release": release,
+        "subcloud-apply-type": draft.apply_type,
+        "max-parallel-subclouds": draft.width,
+        "rollout": dict(draft.options),
+        "sites": len(draft.places.steps),
+        "stages": _previewed_stages(draft),
+        "excluded-subclouds": draft.sites.excluded,
+        "warnings": [one for one in found if one is not None],
+        "refusals": refusals.texts,
+        "plan-digest": draft.digest,
+    }
+
+
+def _previewed_stages(draft: StrategyDraft) -> list[PreviewedStage]:
+    names = {row["id"]: row["name"] for row in draft.sites.eligible}
+    members: dict[int, list[str]] = {stage: [] for stage in draft.places.widths}
+    for subcloud_id, stage, _ in draft.places.steps:
+        members[stage].append(names[subcloud_id])
+    return [
+        {"stage": stage, "width": width, "count": len(members[stage]), "clouds": members[stage]}
+        for stage, width in draft.places.widths.items()
+    ]
 
 
 def _insert_strategy(context: CommandContext, draft: StrategyDraft, given: Mapping[str, Any]) -> RowMapping:

@@ -60,10 +60,13 @@ class StepPlaces:
         widths: Most steps at once of each stage, by its number; None: only the width of the strategy counts.
 
         steps: (subcloud id, stage, position) of each step, in the order in which they start.
+
+        most_at_once: Most steps that are worked on at once.
     """
 
     widths: Mapping[int, int | None]
     steps: Sequence[tuple[int, int, int]]
+    most_at_once: int
 
 
 def places_of_steps(
@@ -74,7 +77,11 @@ def places_of_steps(
     if options["mode"] != RolloutMode.WINDOW:
         numbered = list(number_stages(candidates, apply_type=request.apply_type, max_parallel=request.max_parallel))
         sizes = Counter(stage for _, stage in numbered)
-        return StepPlaces(widths=sizes, steps=[(one, stage, one) for one, stage in numbered])
+        return StepPlaces(
+            widths=sizes,
+            steps=[(one, stage, one) for one, stage in numbered],
+            most_at_once=max(sizes.values(), default=0),
+        )
     is_by_duration = options["order"] == "longest-first"
     found = list(
         window_stages(
@@ -84,7 +91,9 @@ def places_of_steps(
             usual_s=_usual_durations_s(connection) if is_by_duration else None,
         )
     )
+    at_once = sum(min(one.width or len(one.subcloud_ids), len(one.subcloud_ids)) for one in found)
     return StepPlaces(
+        most_at_once=min(request.max_parallel or at_once, at_once),
         widths={one.stage: one.width for one in found},
         steps=[
             (subcloud_id, one.stage, position) for one in found for position, subcloud_id in enumerate(one.subcloud_ids)

@@ -18,9 +18,11 @@ from db.inventory import candidates, find_group, find_subcloud, ids_of_subclouds
 from db.schema import strategies, strategy_is_active
 from messages.requests.base import truncate_for_error, unused_note
 from messages.requests.strategy import StrategyCommand, StrategyRequest
+from messages.schemas import Excluded
 from statemachine.eligibility import CONTROLLER_UPGRADING, Ineligibility, check_release, check_status
 from statemachine.selector import Targets
 from statemachine.site_operations import SiteOperation, check_operation
+from statemachine.states import ApplyType
 
 _CANNOT: Final = "Unable to create strategy of type '{kind}': Bad strategy request: {reason}"
 # Names, and reasons, that a refusal lists.
@@ -48,7 +50,7 @@ class RetriedSites:
     strategy_id: int
     subcloud_ids: frozenset[int]
     # Name and reason of those whose subclouds were removed.
-    gone: Sequence[dict[str, str]]
+    gone: Sequence[Excluded]
     # Whether a phase is passed that an earlier run has proved.
     is_resumed: bool
 
@@ -88,7 +90,7 @@ class ChosenSites:
     """
 
     eligible: list[Mapping[str, Any]] = field(default_factory=list)
-    excluded: list[dict[str, str]] = field(default_factory=list)
+    excluded: list[Excluded] = field(default_factory=list)
 
 
 def choose_sites(context: CommandContext, wanted: WantedStrategy, refusals: Refusals) -> ChosenSites:
@@ -210,10 +212,11 @@ class StrategyDraft:
     warnings: Sequence[str]
 
     @property
-    def apply_type(self) -> str | None:
+    def apply_type(self) -> ApplyType | None:
         """The request's apply type, or that of the group that it names (contract 3.1)."""
         group = self.wanted.group
-        return self.wanted.request.apply_type or (None if group is None else group["update_apply_type"])
+        found = self.wanted.request.apply_type or (None if group is None else group["update_apply_type"])
+        return None if found is None else ApplyType(found)
 
     @property
     def width(self) -> int | None:

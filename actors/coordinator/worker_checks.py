@@ -129,6 +129,31 @@ def require_playbooks(context: CommandContext, prefix: str = "") -> str | None:
     return f"Workers that cannot run the playbooks: {names}{more}. {broken[0]['playbooks_error']}"
 
 
+def content_warning(context: CommandContext, release: str) -> str | None:
+    """Return a warning where no worker that prepares releases sees this one, or its list of images; None: one does.
+
+    None too while no worker is alive or none has looked, which `require_release` warns of.
+    """
+    rows = [row for row in context.living_processes if PREPARE in row["queues"] and row["releases"] is not None]
+    if not rows or any(release in row["releases"] for row in rows):
+        return None
+    if any(release in (row["feeds"] or ()) for row in rows):
+        return (
+            f"No worker of the prepare queue has a deploy directory for release {release}, and so no list of images:"
+            " no images are staged for an upgrade."
+        )
+    return f"No worker of the prepare queue sees release {release} in its deploy or feed directory."
+
+
+def room_warning(context: CommandContext, at_once: int) -> str | None:
+    """Return a warning where `at_once` sites find no free slots at once; None: they do, or no worker is alive."""
+    rows = [row for row in context.living_processes if SUBCLOUDS in row["queues"] and not row["draining"]]
+    free = sum(max(0, (row["slots"] or 0) - (row["running"] or 0)) for row in rows)
+    if not rows or at_once <= free:
+        return None
+    return f"Up to {at_once} sites are worked on at once, and the workers have {free} free slots: others wait."
+
+
 def idle_queues(context: CommandContext) -> list[str]:
     """Return why a strategy would not go on once applied, and what to do; one process alone always has a worker."""
     if not has_broker(context.connection):

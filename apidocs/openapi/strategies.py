@@ -25,7 +25,7 @@ from apidocs.openapi.operation import (
     WorkerList,
 )
 from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
-from messages.requests.strategy import StrategyBody
+from messages.requests.strategy import StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import (
@@ -37,6 +37,7 @@ from messages.schemas import (
     ProblemList,
     Step,
     Strategy,
+    StrategyPreview,
 )
 
 _TAG: Final = "Strategy"
@@ -87,6 +88,24 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
             " worker can run the playbooks.",
         },
         notes="Nothing runs until it is applied. There is one strategy at a time.",
+    ),
+    strategies.preview: Operation(
+        id="preview-strategy",
+        tag=_TAG,
+        body=Body(
+            model=StrategyCommand,
+            examples={
+                "sites by their labels": {"type": "prestage", "selector": "region=eu,!old"},
+                "named sites": {"type": "prestage", "clouds": ["edge-1", "edge-7"], "skip-ineligible": True},
+            },
+        ),
+        response=Response(description="The strategy that the request would create now.", type=StrategyPreview),
+        errors={
+            400: "The first field that is wrong, in the order of the fields.",
+            429: "Another preview is being made.",
+        },
+        notes="The body is that of a new strategy, without the password. Nothing is changed or kept, and an existing"
+        " strategy is only a refusal among others.",
     ),
     strategies.update: Operation(
         id="update-strategy",

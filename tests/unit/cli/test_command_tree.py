@@ -58,11 +58,14 @@ prestager strategy apply --watch --timeout= --exit-on-hold{options}
 prestager strategy cancel --grace= --yes --watch --timeout={options}
 prestager strategy create --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
 --skip-ineligible --release= --serial --max-parallel= --mode= --order= --max-failures= --on-budget= \
---on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy --password-file= --apply \
---watch --timeout= --exit-on-hold{options}
+--on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy --plan-digest= \
+--password-file= --apply --watch --timeout= --exit-on-hold{options}
 prestager strategy delete --yes{options}
 prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}
+prestager strategy preview --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
+--skip-ineligible --release= --serial --max-parallel= --mode= --order= --max-failures= --on-budget= \
+--on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy{options}
 prestager strategy problems <strategy>{options}
 prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
 prestager strategy retry <strategy> --state=* --subcloud=* --problem= --from= --max-parallel= --password-file= --apply \

@@ -71,6 +71,7 @@ COMMANDS = [
     "strategy.pause",
     "strategy.resume",
     "strategy.cancel",
+    "strategy.preview",
     "strategy.update",
     "strategy.retry",
     "step.hold",
