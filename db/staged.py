@@ -12,7 +12,8 @@ from db.json_table import any_given, given_rows
 from db.schema import is_among, runs, steps, subclouds
 from db.unit_of_work import UnitOfWork
 from messages.event_types import SubcloudUpdated
-from messages.serializers import NO_ERRORS, PRESTAGE_VERSIONS
+from messages.limits import PRESTAGE_VERSIONS
+from messages.serializers import NO_ERRORS
 from statemachine.actions import MoveStep
 from statemachine.releases import NOTHING_STAGED, is_outlived, names_release
 from statemachine.states import STRATEGY_TYPES, Effect, PrestageStatus, RunOutcome, StepState, StrategyType

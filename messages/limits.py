@@ -72,3 +72,7 @@ def _text_problem(text: str) -> str | None:
 def left_out_note(size_bytes: int) -> str:
     """Return the line that stands for `size_bytes` bytes of output that are not there."""
     return f"\n[... {size_bytes} bytes of output left out here ...]\n"
+
+
+# Among the facts of a run: what its playbook says is on the site now, in upstream's words.
+PRESTAGE_VERSIONS: Final = "prestage_versions"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast, overload
 
 from messages.inventory_schemas import Group, Subcloud
+from messages.limits import PRESTAGE_VERSIONS
 from messages.schemas import (
     AuditEntry,
     CountedStrategy,
@@ -39,9 +40,6 @@ Spelling = Literal["read", "message"]
 Row = Mapping[Any, Any]
 
 NO_ERRORS: Final = "No errors present"
-
-# Among the facts of a run: what its playbook says is on the site now, in upstream's words.
-PRESTAGE_VERSIONS: Final = "prestage_versions"
 
 
 @overload

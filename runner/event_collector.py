@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from messages.limits import left_out_note
-from messages.serializers import PRESTAGE_VERSIONS
+from messages.limits import PRESTAGE_VERSIONS, left_out_note
 from runner.failure_text import failure_sentence, sentence, startup_failure
 from runner.masking import MaskedStream, Masker
 

@@ -100,3 +100,14 @@ def test_a_process_loads_what_its_role_uses(process: ProcessAtRest) -> None:
 def test_a_worker_leaves_the_cores_to_others(process: ProcessAtRest) -> None:
     """A process that is a worker alone runs at PRESTAGER_WORKER_NICE, one with another role as it was started."""
     assert (3 if process.role == "worker" else 0) == process.niceness
+
+
+def test_a_playbook_run_loads_no_library_of_the_service() -> None:
+    """Processes of runs, and the one that they are forked from, load none of the service's large libraries."""
+    program = "import runner.child, runner.playbook, runner.preload.trial_run, sys; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    loaded = set(done.stdout.split())
+    assert "runner.event_collector" in loaded
+    assert set() == loaded & {"cryptography", "dramatiq", "pydantic", "sqlalchemy", "structlog", "transitions"}
