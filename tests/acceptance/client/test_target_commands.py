@@ -1,0 +1,87 @@
+"""`prestager subcloud labels`, and options of `prestager strategy create` and `preview` that choose sites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.operator_shell import OperatorShell
+
+PASSWORD = "Li69nux*\n"
+
+
+def test_labels(shell: OperatorShell) -> None:
+    """Labels are set, kept, removed and shown."""
+    made = shell.run("subcloud", "labels", "edge-1", "region=eu", "lab=")
+    assert (0, "The labels of edge-1 are changed.\n") == (made.code, made.err)
+
+    changed = shell.run("subcloud", "labels", "edge-1", "region=us", "--remove", "lab", "-o", "json")
+    shown = shell.run("subcloud", "labels", "edge-1")
+
+    assert {"name": "edge-1", "labels": {"region": "us"}} == changed.json
+    assert "region=us" in shown.out
+    assert shell.run("subcloud", "labels", "edge-1", "--remove", "region").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("region",), 2, "region is no label: give KEY=VALUE, or KEY= for one without a value."),
+        (("region=eu", "--remove", "region"), 2, "region is both set and removed; give one of them."),
+        (("Region=eu",), 1, "Invalid labels: 'Region' is no key of a label"),
+    ],
+)
+def test_wrong_labels(shell: OperatorShell, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    """A label that is not one changes nothing, and the sentence has it."""
+    refused = shell.run("subcloud", "labels", "edge-1", *arguments)
+
+    assert code == refused.code
+    assert sentence in refused.err
+
+
+def test_sites_by_names_labels_and_a_file(shell: OperatorShell, tmp_path: Path) -> None:
+    """A preview and the strategy have the sites that file, options and labels leave; the digest binds them."""
+    assert shell.run("subcloud", "labels", "edge-2", "region=eu").code == 0
+    file = tmp_path / "sites"
+    file.write_text("edge-1  # the first\n\nedge-2\nbroken\n")
+    options = ("--from-file", str(file), "--exclude", "broken", "--selector", "region=eu", "--skip-ineligible")
+
+    shown = shell.strategy("preview", *options, "-o", "json")
+    table = shell.strategy("preview", *options)
+    made = shell.strategy("create", *options, "--plan-digest", shown.json["plan-digest"], "-o", "json", stdin=PASSWORD)
+
+    assert (0, ["edge-2"]) == (shown.code, shown.json["stages"][0]["clouds"]), shown.err
+    assert shown.json["plan-digest"] in table.out
+    assert "edge-2" in table.out.splitlines()[-1]
+    assert 0 == made.code, made.err
+    assert "edge-2\n" == shell.strategy("steps", "-o", "name").out
+
+
+def test_a_preview_that_would_be_refused(shell: OperatorShell) -> None:
+    """What is against it is on standard error, and the exit code is 1."""
+    shown = shell.strategy("preview", "--subcloud", "edge-1", "--subcloud", "nowhere")
+
+    assert 1 == shown.code
+    assert "It would be refused: Unable to create strategy" in shown.err
+    assert "Subcloud nowhere does not exist" in shown.err
+
+
+def test_another_plan(shell: OperatorShell) -> None:
+    """A digest of another plan creates nothing."""
+    digest = shell.strategy("preview", "-o", "json").json["plan-digest"]
+
+    refused = shell.strategy("create", "--exclude", "broken", "--plan-digest", digest, stdin=PASSWORD)
+
+    assert 1 == refused.code
+    assert "The plan changed since the preview: it had 3 sites in" in refused.err
+
+
+def test_an_empty_file(shell: OperatorShell, tmp_path: Path) -> None:
+    """A file without names is a usage error: without it all sites would be meant."""
+    file = tmp_path / "sites"
+    file.write_text("# none\n")
+
+    refused = shell.strategy("preview", "--from-file", str(file))
+
+    assert (2, f"Error: {file} names no site.\n") == (refused.code, refused.err)
