@@ -96,7 +96,8 @@ def task_failure(
     item = _failed_item(result)
     told = message(item)
     host = str(task.get("host") or "")
-    text = _unreachable(told, host or "NAME") if is_unreachable else told.removeprefix(_TASK_FAILED)
+    told = told.removeprefix(_TASK_FAILED)
+    text = _unreachable(told, host or "NAME") if is_unreachable else told
     kind = class_of_code(item.get(FAILURE_CLASS)) or class_of_message(text, is_unreachable=is_unreachable)
     return failure(_cause(text), failure_class=kind, task=str(task.get("task") or ""), names=(host, *names))
 

@@ -29,6 +29,10 @@ def test_a_strategy_from_its_creation_to_its_end(shell: OperatorShell) -> None:
     assert "Why sites failed: prestager strategy steps --state failed" in ended.err
     failed = shell.strategy("steps", "--state", "failed", "-o", "name")
     assert (0, "broken\n") == (failed.code, failed.out)
+    (problem,) = shell.strategy("problems", "-o", "json").json
+    assert (1, ["broken"], "prestaging-packages") == (problem["count"], problem["clouds"], problem["phase"])
+    assert problem["advice"].endswith(".")
+    assert problem["id"] in shell.strategy("problems", str(number)).out
     table = shell.strategy("steps").out.splitlines()
     assert ["SITE", "STAGE", "STATE"] == table[0].split()[:3]
     assert {"broken", "edge-1", "edge-2"} == {line.split()[0] for line in table[1:]}

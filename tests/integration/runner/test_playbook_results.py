@@ -12,7 +12,7 @@ import pytest
 from runner.ansible_installation import AnsibleInstallation
 from runner.interface import PlaybookJob
 from runner.supervisor import Supervisor
-from statemachine.states import RunOutcome
+from statemachine.states import FailureClass, RunOutcome
 from tests.integration.runner.run_watch import LOCAL_HOST_VARS, Results, text
 
 MakeJob = Callable[..., PlaybookJob]
@@ -41,6 +41,67 @@ def test_success_brings_facts_and_output(supervisor: Supervisor, make_job: MakeJ
     assert "größer als 世界" in text(result)
     assert "PLAY RECAP" in text(result)
     assert "\x1b" not in text(result)
+
+
+@pytest.mark.parametrize(
+    ("lines", "host_vars", "kind", "why"),
+    [
+        (["{name: Check, fail: {msg: 'No space left on device'}}"], {}, FailureClass.SPACE, ("Check", None)),
+        (
+            ["{name: Call, shell: 'echo site1 at 10.0.0.7 broke >&2; exit 4'}"],
+            {},
+            FailureClass.PLAYBOOK,
+            ("Call", "command returned #: * at * broke"),
+        ),
+        (
+            ["{name: Reach, ping: {}}"],
+            {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9},
+            FailureClass.UNREACHABLE,
+            ("Reach", "ssh: connect to host * port #: Connection refused"),
+        ),
+        (
+            ["{name: Rescue, block: [{fail: {msg: first}}], rescue: [{debug: {}}]}", "{name: End, fail: {msg: last}}"],
+            {},
+            FailureClass.PLAYBOOK,
+            ("End", "last"),
+        ),
+    ],
+    ids=["space", "names", "unreachable", "rescued"],
+)
+def test_a_failure_has_its_class(
+    supervisor: Supervisor,
+    make_job: MakeJob,
+    results: Results,
+    lines: list[str],
+    host_vars: dict[str, object],
+    kind: FailureClass,
+    why: tuple[str, str | None],
+) -> None:
+    """A failed run says by class, task and normalised text why: of the first task that nothing rescued."""
+    supervisor.submit(make_job(tasks(*lines), host_vars={**LOCAL_HOST_VARS, **host_vars}))
+    found = results.wait().failure
+
+    assert found is not None
+    assert (found.failure_class, found.task) == (kind, why[0])
+    if why[1] is not None:
+        assert found.text == why[1]
+
+
+def test_a_success_has_no_failure(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
+    """A run that succeeded has no class, though a task of it was rescued."""
+    supervisor.submit(make_job(tasks("{block: [{fail: {msg: first}}], rescue: [{debug: {}}]}")))
+
+    assert results.wait().failure is None
+
+
+def test_a_deadline_is_a_timeout(supervisor: Supervisor, make_job: MakeJob, results: Results) -> None:
+    """A run that its deadline has stopped is of the class `timeout`."""
+    supervisor.submit(make_job(tasks("{name: Wait, command: sleep 600}"), deadline_s=5.0))
+    found = results.wait().failure
+
+    assert found is not None
+    assert found.failure_class is FailureClass.TIMEOUT
+    assert found.text.startswith("did not finish within # s")
 
 
 @pytest.mark.parametrize(

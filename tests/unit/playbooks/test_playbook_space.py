@@ -22,6 +22,7 @@ def test_a_transfer_without_room_is_refused(tmp_path: Path) -> None:
 
     assert f"Not enough space for the transfer in {tmp_path}: 1048576.0 TiB needed" in str(refused.value)
     assert "available. Free some space, or set ansible_remote_tmp" in str(refused.value)
+    assert refused.value.failure_class == "space"
     assert not directory.exists()
 
 

@@ -25,6 +25,7 @@ from runner.protocol import (
     decode_report,
     encode,
 )
+from statemachine.problems import failure
 from statemachine.states import RunOutcome
 
 START = PlaybookJob(
@@ -57,6 +58,7 @@ def test_orders_survive_the_pipe(order: Order) -> None:
         OutputTail(text="z"),
         Progress(play="p", task="t", tasks=2, results={"ok": 1}),
         Ended(outcome=RunOutcome.FAILED, details="d", facts={"x": 1}, left_out_at_bytes=3, left_out_bytes=4),
+        Ended(outcome=RunOutcome.FAILED, details="d", facts={}, failure=failure("d", task="t")),
     ],
 )
 def test_reports_survive_the_pipe(report: Report) -> None:
