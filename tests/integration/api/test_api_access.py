@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from api.auth import READ, Caller
@@ -19,6 +21,7 @@ CHANGES = [
     ("POST", "/v1.0/sw-update-strategy/actions", {"action": "apply"}),
     ("POST", "/v1.0/subclouds/", {"name": "a"}),
     ("PATCH", "/v1.0/subclouds/a", {"description": "x"}),
+    ("PATCH", "/v1.0/subclouds/a", {"labels": {"region": "eu"}}),
     ("DELETE", "/v1.0/subclouds/a", None),
     ("PATCH", "/v1.0/subclouds/a/prestage", {"sysadmin_password": "eA=="}),
     ("POST", "/v1.0/subclouds/a/staged", {"release": "23.09", "verdict": "unknown"}),
@@ -37,7 +40,7 @@ async def test_everybody_reads(api: ServedApi, role: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-async def test_who_changes(api: ServedApi, method: str, path: str, body: dict[str, str] | None) -> None:
+async def test_who_changes(api: ServedApi, method: str, path: str, body: dict[str, Any] | None) -> None:
     """Admin and configurator change things; reader and operator are refused and nothing is sent."""
     for role in ("reader", "operator"):
         refused = await api.send(method, path, body or b"", role=role)
@@ -48,6 +51,19 @@ async def test_who_changes(api: ServedApi, method: str, path: str, body: dict[st
     for role in ("configurator", "admin"):
         assert (await api.send(method, path, body or b"", role=role)).status == 200
     assert [command.requested_by for command in api.transport.commands] == ["configurator", "admin"]
+
+
+@pytest.mark.parametrize("role", ["reader", "operator", "configurator", "admin"])
+async def test_everybody_previews(api: ServedApi, role: str) -> None:
+    """Every role may ask for the preview of a strategy; it needs no password, and a body that has one is refused."""
+    path = "/v1.0/sw-update-strategy/preview"
+    assert (await api.send("POST", path, {"type": "prestage", "selector": "lab"}, role=role)).status == 200
+    assert ("strategy.preview", None) == (api.transport.only.type, api.transport.only.password_fault)
+
+    refused = await api.send("POST", path, {"type": "prestage", "sysadmin_password": "eA=="}, role=role)
+
+    assert 400 == refused.status
+    assert refused.detail.startswith("Unknown field: sysadmin_password")
 
 
 @pytest.mark.parametrize("body", [MANAGING, {"management-state": "unmanaged"}])
