@@ -75,6 +75,7 @@ def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | No
     with StrategyEvents(invocation.api, number) as events:
         look = _Watch(invocation.api, number, events)
         try:
+            look.begin()
             while not look.has_ended and not (exit_on_hold and look.strategy.get("holds")):
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeIsUpError(
@@ -100,8 +101,11 @@ class _Watch:
         self._line = ""
         self._failed: set[str] = set()
         self.strategy: dict[str, Any] = {}
-        # The snapshot: all that fails after it is told, and what failed before is counted in the first line.
-        self._tell(events.take(_WITHOUT_STREAM_S))
+
+    def begin(self) -> None:
+        """Take the snapshot of the stream, and look for the first time."""
+        # All that fails after it is told, and what failed before is counted in the first line.
+        self._tell(self._events.take(_WITHOUT_STREAM_S))
         self._look()
 
     @property
@@ -135,7 +139,7 @@ class _Watch:
     def going_on(self) -> str:
         """Return the sentence for an operator who stops looking: the strategy goes on."""
         name = f"Strategy {self._number}"
-        if self.strategy["state"] == StrategyState.INITIAL:
+        if self.strategy.get("state") == StrategyState.INITIAL:
             return f"{name} waits to be applied."
         return f"{name} goes on."
 

@@ -123,7 +123,7 @@ def test_a_held_strategy_that_is_hurt(new_installation: NewInstallation, rabbitm
         hurt.rest(0.5)
         hurt.kill()
         hurt.rest(1.0)
-        assert before == hurt.begun(held), f"{held} {hurt.story}"
+        assert hurt.begun(held) <= before, f"{held} {hurt.story}"
         hurt.check_width()
         hurt.ask(*end)
         hurt.rest(1.0)
@@ -159,7 +159,7 @@ def test_a_budget_that_is_hurt(new_installation: NewInstallation, rabbitmq: Stri
     hurt.kill()
     hurt.rest(1.0)
 
-    assert before == hurt.begun(HoldScope.STARTS), f"killed {hurt.story}"
+    assert hurt.begun(HoldScope.STARTS) <= before, f"killed {hurt.story}"
     status, refused = installation.api.ask("POST", f"{STRATEGY}/actions", {"action": "resume"})
     assert status == 422, refused
     assert "allow-failures" in refused["description"]
