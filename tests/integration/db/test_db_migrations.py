@@ -10,8 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, insert, inspect, select
 
 from db.database import Database
+from db.downgrade_checks import downgrade_losses
 from db.migrate import MIGRATIONS, current_revision, downgrade, head_revision, known_revisions, upgrade
-from db.schema import commands, controller, metadata, steps, subcloud_groups
+from db.schema import commands, controller, metadata, steps, subcloud_groups, subclouds
+from tests.integration.db.db_rows import InstallationRows
 
 
 @pytest.fixture
@@ -223,3 +225,21 @@ def test_steps_of_before_get_outcomes(fresh: Database) -> None:
     assert [1, 1, 1, 1, 1, 3] == [row.attempt for row in rows]
     assert [10.5] * 6 == [round(row.worked_s, 3) for row in rows]
     assert ["prestage-prepare"] == [row.state for row in rows if row.preparing]
+
+
+def test_prestages_of_before_get_what_was_shown(fresh: Database) -> None:
+    """A subcloud that is being prestaged when 0014 comes showed what is recorded as staged, as far as is known."""
+    upgrade(fresh)
+    with fresh.write() as connection:
+        rows = InstallationRows(connection)
+        rows.add_subclouds(1, prestage_status="prestaging", prestage_versions="23.09")
+        rows.add_subclouds(1, first=2, prestage_status="prestaging", earlier_prestage_status="failed")
+        rows.add_subclouds(1, first=3, prestage_status="complete", prestage_versions="23.09")
+    losses = downgrade_losses(fresh, str(head_revision()), "0013")
+    downgrade(fresh, "0013")
+    upgrade(fresh)
+
+    with fresh.read() as connection:
+        found = connection.execute(select(subclouds.c.earlier_prestage_status).order_by(subclouds.c.id)).scalars().all()
+    assert ["complete", None, None] == list(found)
+    assert [loss for loss in losses if loss.startswith("subclouds that show no earlier failure") and loss[-3:] == ": 1"]
