@@ -140,3 +140,19 @@ async def test_operators_pause_the_strategy(api: ServedApi) -> None:
         assert (await api.send("POST", path, {"action": action}, role="operator")).status == 403
     assert (await api.send("POST", path, {"action": "pause"}, role="reader")).status == 403
     assert len(api.transport.commands) == 1
+
+
+async def test_operators_hold_a_site(api: ServedApi) -> None:
+    """An operator may hold a site and end its hold; to put it first, to cancel it and to change limits are refused."""
+    base = "/v1.0/sw-update-strategy"
+    for held in (True, False):
+        assert (await api.send("PATCH", f"{base}/steps/a", {"held": held}, role="operator")).status == 200
+    assert [True, False] == [command.data["held"] for command in api.transport.commands]
+    for method, path, body in (
+        ("PATCH", f"{base}/steps/a", {"first": True}),
+        ("POST", f"{base}/steps/a/cancel", {}),
+        ("PATCH", base, {"max-parallel-subclouds": 1}),
+    ):
+        assert (await api.send(method, path, body, role="operator")).status == 403
+    assert (await api.send("PATCH", f"{base}/steps/a", {"held": True}, role="reader")).status == 403
+    assert len(api.transport.commands) == 2
