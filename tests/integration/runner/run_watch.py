@@ -98,7 +98,8 @@ def hosts_of_runs(worker: str) -> list[psutil.Process]:
 
 
 def run_directories(run_root: Path, worker: str) -> list[Path]:
-    """Return the private directories of runs; that of a living template, which holds built modules, is none."""
-    arguments = [process.cmdline() for process in templates(worker)]
-    of_templates = {Path(line[line.index("--private-dir") + 1]) for line in arguments}
+    """Return the private directories of runs; those of living templates, one of which has built modules, are none."""
+    options = ("--private-dir", "--modules")
+    lines = [process.cmdline() for process in templates(worker)]
+    of_templates = {Path(line[line.index(option) + 1]) for line in lines for option in options}
     return [path for path in run_root.iterdir() if path.is_dir() and path not in of_templates]
