@@ -202,3 +202,16 @@ def test_refused_changes(shell: OperatorShell, arguments: tuple[str, ...], code:
     refused = shell.run(*arguments)
 
     assert (refused.code, sentence in refused.err) == (code, True), refused.err
+
+
+def test_retry_of_one_site(shell: OperatorShell, service: ServiceProcess) -> None:
+    """A cancelled site is retried while its strategy goes on; one that has not ended is not."""
+    apply_one_by_one(shell, service)
+    assert shell.run("step", "cancel", "edge-2", "--yes").code == 0
+
+    retried = shell.run("step", "retry", "edge-2", "-o", "json")
+
+    assert retried.code == 0, retried.err
+    assert ("initial", 2, None) == tuple(retried.json[key] for key in ("state", "series", "outcome"))
+    refused = shell.run("step", "retry", "edge-2")
+    assert (1, True) == (refused.code, "only failed and cancelled ones are" in refused.err)
