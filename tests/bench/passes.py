@@ -88,7 +88,12 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     configure_logs("json", "warning")
     show_machine()
-    costs = list(_costs([] if chosen.only_growth else WIDTHS, sorted(chosen.fleets)))
+    costs = []
+    for one in _costs([] if chosen.only_growth else WIDTHS, sorted(chosen.fleets)):
+        costs.append(one)
+        # All take minutes: each is shown as soon as it is known.
+        case = one.case
+        CONSOLE.print(f"       {case.database}, {case.mode}, {case.sites:,} sites: {one.sum_ms:.3f} ms a transition")
     _show(costs)
     return judge(_growth(costs))
 
