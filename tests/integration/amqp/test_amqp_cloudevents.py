@@ -13,6 +13,7 @@ import pytest
 
 from broker.amqp.cloudevents import from_command, to_command
 from broker.amqp.errors import MalformedCommandError
+from broker.amqp.topology import MAX_OWN_BODY_BYTES
 from messages.commands import Command, CommandType
 
 OURS = "/prestager/1"
@@ -45,7 +46,7 @@ SHAPES: dict[str, bytes] = {
     "half a character": b'{"id": "\\ud800"}',
     "deep nesting": b"[" * 60_000,
     "deep data": bent(data=0).replace(b"0}", b'{"request": {"a": ' + b"[" * 20_000 + b"]" * 20_000 + b"}}}"),
-    "too long": bent(subject=CANARY, data={"request": {"a": "x" * 70_000}}),
+    "too long": bent(subject=CANARY, data={"request": {"a": "x" * MAX_OWN_BODY_BYTES}}),
     "another version": bent(specversion=CANARY),
     "version a number": bent(specversion=1.0),
     **{f"no {key}": without(key) for key in ("specversion", "id", "source", "type")},
