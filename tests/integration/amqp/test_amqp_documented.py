@@ -203,6 +203,8 @@ def work(talk: Talk, installation: StartedInstallation) -> list[bytes]:
     """Have strategies end in every way; return snapshots that were taken meanwhile."""
     seen = [snapshot_of(installation)]
     talk.ask(CommandType.STRATEGY_APPLY, status=422, type="prestage")
+    talk.ask(CommandType.STRATEGY_PREVIEW, type="prestage", clouds=["broken"])
+    talk.publish(CommandType.STRATEGY_PREVIEW, "v1", type="prestage", exclude={"selector": "lab"})
     talk.ask(CommandType.STRATEGY_CREATE, type="prestage", cloud_name="broken")
     talk.publish(CommandType.STRATEGY_APPLY, "a1", type="prestage")
     wait_for(lambda: is_over(installation))
