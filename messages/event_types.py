@@ -279,6 +279,8 @@ class EventType:
     name: str
     # What its subject names.
     subject: Literal["strategy", "step", "run", "subcloud", "webhook", "installation"]
+    # What it names where a step has no strategy.
+    other_subject: Literal["step"] | None = None
     # The type of its data.
     data: Any
     summary: str
@@ -354,6 +356,7 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
     EventType(
         name=CANCEL_REQUESTED,
         subject="strategy",
+        other_subject="step",
         data=CancelRequested,
         summary="A cancel was asked for, or the grace of one was changed. A step without a strategy is the subject"
         " itself.",

@@ -226,9 +226,10 @@ def event_payload(one: EventType, schemas: Schemas) -> dict[str, Any]:
     """Return the schema of an event: the CloudEvent, with what the type says more."""
     envelope = schemas.components[Event.__name__]
     number = r"[0-9]+" if one.subject in {"strategy", "step", "run"} else ".+"
+    subject = one.subject if one.other_subject is None else f"({one.subject}|{one.other_subject})"
     own = {
         "type": {"const": EVENT_PREFIX + one.name},
-        "subject": {"type": "string", "pattern": f"^{one.subject}/{number}$"},
+        "subject": {"type": "string", "pattern": f"^{subject}/{number}$"},
         "data": schemas.of_type(one.data),
     }
     return {"type": "object", "properties": {**envelope["properties"], **own}, "required": envelope["required"]}
