@@ -191,7 +191,7 @@ class TestIdempotency:
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("actors.coordinator.strategies._insert_steps", broken)
+        monkeypatch.setattr("actors.coordinator.create_strategy._insert_steps", broken)
 
         answer = installation.create()
 

@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import update
 
 from db.schema import runs, steps, strategies
+from messages.commands import CommandType
 from runner.fake import FakeRunEnd
 from tests.support.fake_playbooks import IMAGES, PACKAGES, PREPARE, FakePlaybooks
 from tests.support.installation import StartedInstallation
+from tests.support.waiting import wait_for
 
 LONG = FakeRunEnd(delay_s=300.0)
 
@@ -37,7 +39,7 @@ def run_with(
         (PREPARE, "prepare-s", "The limit of 1 s (prepare-s) was reached in prestage-prepare."),
         (PACKAGES, "packages-s", "The limit of 1 s (packages-s) was reached in prestaging-packages."),
         (IMAGES, "images-s", "The limit of 1 s (images-s) was reached in prestaging-images."),
-        (IMAGES, "site-s", "The site's limit of 1 s (site-s) was reached in prestaging-images."),
+        (IMAGES, "site-s", "The site's limit of 4 s (site-s) was reached in prestaging-images."),
     ],
 )
 def test_a_phase_ends_at_its_limit(
@@ -46,7 +48,8 @@ def test_a_phase_ends_at_its_limit(
     """A phase that passes its limit, or that of its site, fails, and the step's details say which limit it was."""
     playbooks = FakePlaybooks()
     playbooks.end("a", playbook, LONG)
-    installation = run_with(build, playbooks, {option: 1})
+    # The limit of the site is for its other phases too.
+    installation = run_with(build, playbooks, {option: 4 if option == "site-s" else 1})
 
     assert "failed" == installation.state()
     assert installation.step("a")["details"].endswith(sentence)
@@ -69,11 +72,14 @@ def test_a_strategy_ends_at_its_limit(
     installation.upload_image_list()
     for name in "ab":
         installation.add_site(name)
-    created = installation.create(
-        rollout={"timeouts": {"strategy-s": 1, "on-strategy-limit": on_limit}}, **{"subcloud-apply-type": "serial"}
-    )
+    created = installation.create(**{"subcloud-apply-type": "serial"})
     assert 200 == created.status, created.detail
     installation.verb("apply")
+    wait_for(lambda: PACKAGES in playbooks.played("a"))
+    # Only now, that a busy machine has come so far before it.
+    limits = {"timeouts": {"strategy-s": 1, "on-strategy-limit": on_limit}}
+    changed = installation.ask(CommandType.STRATEGY_UPDATE, password=None, type="prestage", rollout=limits)
+    assert 200 == changed.status, changed.detail
 
     assert "aborted" == installation.ending()
     assert (first, details) == (installation.step("a")["state"], installation.step("a")["details"])

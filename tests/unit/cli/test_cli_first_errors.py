@@ -66,8 +66,8 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
 }
 # They bring all that they need.
 ON_THEIR_OWN: Final = {"demo", "fleet"}
-# Groups whose commands need an API, and nothing of the installation.
-OVER_HTTP: Final = ("strategy ", "step ")
+# Commands, and groups of them, that need an API and nothing of the installation.
+OVER_HTTP: Final = ("strategy ", "step ", "subcloud labels")
 SERVICES: Final = {"up", "api", "coordinator", "worker"}
 
 # Name → settings; {tmp} is a directory of the test's own.
