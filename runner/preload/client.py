@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runner.errors import TemplateError
-from runner.preload.template import REQUEST_LIMIT_BYTES
+from runner.preload.template import DISMISSAL, REQUEST_LIMIT_BYTES
 from runner.process_limits import yield_cores
 
 _IMPORT_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -221,6 +221,8 @@ class Template:
             return
         self._is_gone = True
         asyncio.get_running_loop().remove_reader(self._control)
+        with suppress(OSError):
+            self._control.send(DISMISSAL)
         self._control.close()
         error = TemplateError(f"the template process ended: {reason}")
         if not self._ready.done():

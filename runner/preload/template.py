@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Longest request, in bytes.
 REQUEST_LIMIT_BYTES: Final = 128 * 1024
+# The last message of a supervisor that has the template end; without it, the supervisor is dead.
+DISMISSAL: Final = b"end"
 _DESCRIPTORS: Final = 3
 # Fields of /proc/self/stat (proc_pid_stat(5)), counted after the name.
 _ARGUMENTS_FIELD: Final = 48 - 3
@@ -66,6 +68,9 @@ def main() -> None:
     control.send(json.dumps({"ready": os.getpid(), "watched": watched}).encode())
     template.serve()
     place.remove()
+    if not template.is_dismissed:
+        # Templates that come after this one use them too; now there will be none.
+        PrivateDir(options.modules).remove()
     # Not a normal exit: the exit functions are those of Ansible.
     os._exit(0)
 
@@ -108,6 +113,7 @@ class _Template:
         self._control = control
         self._marker = marker
         self._loaded = loaded
+        self.is_dismissed = False
         self._places = _marker_places(marker.encode())
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
@@ -122,12 +128,13 @@ class _Template:
 
     def _take_request(self) -> bool:
         data, descriptors, _, _ = socket.recv_fds(self._control, REQUEST_LIMIT_BYTES, _DESCRIPTORS)
-        if not data:
+        if data in {b"", DISMISSAL}:
+            self.is_dismissed = data == DISMISSAL
             return False
         try:
             self._fork(json.loads(data), descriptors)
         except OSError as error:
-            self._control.send(json.dumps({"error": str(error)}).encode())
+            self._answer({"error": str(error)})
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -146,7 +153,12 @@ class _Template:
         self._selector.unregister(child.descriptor)
         os.close(child.descriptor)
         _, status = os.waitpid(child.pid, 0)
-        self._control.send(json.dumps({"ended": child.pid, "code": os.waitstatus_to_exitcode(status)}).encode())
+        self._answer({"ended": child.pid, "code": os.waitstatus_to_exitcode(status)})
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        # A supervisor that is dead shows at the next look at its messages.
+        with suppress(OSError):
+            self._control.send(json.dumps(message).encode())
 
     def _be_child(self, request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
         code = 1

@@ -1,6 +1,7 @@
 """Uses a client that was generated from the API's document; run with the Python of the generator's environment.
 
-Arguments: the API's address and a token. Prints one JSON object of what it saw.
+Arguments: the API's address, a token, and the longest wait for the strategy's end in seconds. Prints one JSON object of
+what it saw.
 """
 
 from __future__ import annotations
@@ -15,12 +16,8 @@ from prestager_client.api.history_and_audit import list_audit
 from prestager_client.api.strategy import act_on_strategy, create_strategy, list_steps, show_step_log, show_strategy
 from prestager_client.models import ActionBody, ActionBodyAction, StrategyBody
 
-from tests.support.waiting import PATIENCE_S
 
-_DEADLINE_S = PATIENCE_S
-
-
-def main(url: str, token: str) -> dict[str, object]:
+def main(url: str, token: str, patience_s: str) -> dict[str, object]:
     """Make a strategy, have it refused once, run it to its end and read what its steps printed."""
     client = AuthenticatedClient(
         base_url=url, token=token, prefix="", auth_header_name="X-Auth-Token", raise_on_unexpected_status=True
@@ -31,7 +28,7 @@ def main(url: str, token: str) -> dict[str, object]:
     )
     created = create_strategy.sync(client=client, body=StrategyBody(type_="prestage", sysadmin_password=password))
     applied = act_on_strategy.sync(client=client, body=ActionBody(action=ActionBodyAction.APPLY))
-    ended_by = time.monotonic() + _DEADLINE_S
+    ended_by = time.monotonic() + float(patience_s)
     while show_strategy.sync(client=client).state == "applying" and time.monotonic() < ended_by:
         time.sleep(0.1)
     audit = list_audit.sync(client=client, limit=1)

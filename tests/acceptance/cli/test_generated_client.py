@@ -54,7 +54,7 @@ def test_strategy_and_log(service: ServiceProcess, tmp_path: Path) -> None:
     generate(url, tmp_path)
 
     done = subprocess.run(
-        [PROGRAMS / "python", ROOT / "tests/support/generated_client.py", url, service.token],
+        [PROGRAMS / "python", ROOT / "tests/support/generated_client.py", url, service.token, str(PATIENCE_S)],
         env={"PYTHONPATH": str(tmp_path)},
         check=False,
         capture_output=True,
