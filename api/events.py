@@ -16,6 +16,7 @@ from api.stream.follower import FOLLOWER, HEARTBEAT, EventListener, Filter, fram
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
 from api.validation import read_query, validated
 from db import read_queries
+from db.filters import RowFilter, listed_steps, listed_subclouds
 from db.holds import open_holds, site_holds
 from db.live_output import running_runs
 from db.read_queries import newest_event_id, oldest_event_id, was_restored_after
@@ -49,7 +50,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
         else strategy_resource(strategy, "read", holds=open_holds(connection, [strategy["id"]])),
         "steps": [
             step_resource(row, held.get(row["id"]))
-            for row in (read_queries.active_steps(connection) if strategy is not None else [])
+            for row in ([] if strategy is None else listed_steps(connection, strategy["id"], RowFilter()))
             if wanted.subcloud in (None, row["subcloud_name"])
         ],
         "runs": [
@@ -64,7 +65,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
                 "availability-status": row["availability_status"],
                 "prestage-status": row["prestage_status"],
             }
-            for row in read_queries.all_subclouds(connection)
+            for row in listed_subclouds(connection, RowFilter())
             if wanted.subcloud in (None, row["name"])
         ],
     }

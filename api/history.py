@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy import Connection
 
+from api.filters import read_steps
 from api.responses import database_response, encode, encode_page
 from api.send_command import send_command
 from api.validation import not_found, path_number, read_known, read_query
@@ -12,8 +13,9 @@ from db import audit, read_queries
 from db.holds import open_holds
 from db.problems import count_problems
 from db.read_queries import Row
+from db.strategy_progress import blocking_sites, step_counts, step_progress
 from messages.commands import CommandType
-from messages.requests.queries import AuditQuery, PageQuery
+from messages.requests.queries import AuditQuery, PageQuery, PastStepsQuery
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import HistoricStrategy
 from messages.serializers import audit_resource, past_step_resource, past_strategy_resource, problem_resource
@@ -26,7 +28,7 @@ async def show_strategies(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         rows = read_queries.strategies_page(connection, before=page.marker, limit=page.limit)
         items = [encode(one) for one in _with_counts(connection, rows)]
-        return encode_page(request, "strategies", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "strategies", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, read)
 
@@ -42,14 +44,14 @@ async def show_strategy(request: web.Request) -> web.Response:
 
 
 async def show_steps(request: web.Request) -> web.Response:
-    """Show the steps of one strategy, in the order of their ids, page by page."""
-    page = read_query(PageQuery, request)
+    """Show the steps of one strategy that the filters leave, in the order of their ids, page by page."""
+    page = read_query(PastStepsQuery, request)
 
     def read(connection: Connection) -> bytes:
         found = _strategy(connection, request)
-        rows = read_queries.steps_page(connection, found["id"], after=page.marker or 0, limit=page.limit)
+        rows = read_steps(connection, found["id"], page)
         items = [encode(past_step_resource(row)) for row in rows]
-        return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, read)
 
@@ -76,7 +78,7 @@ async def show_audit(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         rows = audit.entries(connection, wanted, before=page.marker, limit=page.limit)
         items = [encode(audit_resource(row)) for row in rows]
-        return encode_page(request, "audit", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "audit", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, read)
 
@@ -90,14 +92,14 @@ async def retry(request: web.Request) -> web.Response:
 
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
-    states, counts = read_queries.step_counts(connection, ids), read_queries.step_progress(connection, ids)
+    states, progress = step_counts(connection, ids), step_progress(connection, ids)
     held, retries = open_holds(connection, ids), read_queries.retries_of(connection, ids)
     return [
         past_strategy_resource(
             {**row, "retried_by": retries.get(row["id"], [])},
             states.get(row["id"], {}),
-            [one for one in counts if one["strategy_id"] == row["id"]],
-            read_queries.blocking_sites(connection, row),
+            progress[row["id"]],
+            blocking_sites(connection, row),
             [hold for hold in held if hold["strategy_id"] == row["id"]],
         )
         for row in rows

@@ -12,7 +12,6 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.context import SERVICES
-from messages.requests.queries import PageQuery
 
 # Items of a list that are encoded in one call; they take some tenths of a millisecond.
 _PORTION: Final = 32
@@ -33,7 +32,7 @@ def encode_list(key: str, items: Iterable[Mapping[str, Any]]) -> bytes:
     return b"{%s: [%s]}" % (encode(key), b", ".join(encode(portion)[1:-1] for portion in portions))
 
 
-def encode_page(request: web.Request, key: str, items: list[bytes], *, last: int | None, page: PageQuery) -> bytes:
+def encode_page(request: web.Request, key: str, items: list[bytes], *, last: int | None, limit: int) -> bytes:
     """Return `{key: [items], "next": path of the next page or null}` as JSON.
 
     Args:
@@ -45,11 +44,11 @@ def encode_page(request: web.Request, key: str, items: list[bytes], *, last: int
 
         last: Id of the last item; None: the page is empty.
 
-        page: Limit of the page.
+        limit: Most items of a page.
     """
     following = None
-    if last is not None and len(items) == page.limit:
-        query = {**request.query, "limit": str(page.limit), "marker": str(last)}
+    if last is not None and len(items) == limit:
+        query = {**request.query, "limit": str(limit), "marker": str(last)}
         following = f"{request.path}?{urlencode(query)}"
     return b'{%s: [%s], "next": %s}' % (encode(key), b", ".join(items), encode(following))
 

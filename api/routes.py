@@ -23,7 +23,7 @@ from api.errors import RETRY_AFTER, ApiError, AuthenticationError, Authenticator
 from api.validation import refuse_parameters
 from db.tokens import Role
 from messages.requests.base import Request
-from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
+from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, PastStepsQuery, StepLogQuery, TypeQuery
 from messages.requests.webhook import DeliveryQuery
 
 _VERSION = "/v1.0"
@@ -110,7 +110,7 @@ _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     events.stream: EventsQuery,
     strategies.show_problems: TypeQuery,
     history.show_strategies: PageQuery,
-    history.show_steps: PageQuery,
+    history.show_steps: PastStepsQuery,
     history.show_audit: AuditQuery,
     webhooks.show_deliveries: DeliveryQuery,
 }

@@ -7,8 +7,9 @@ from sqlalchemy import Connection
 
 from api.auth import CHANGE, require_role
 from api.context import CALLER
+from api.filters import encode_listed, read_steps
 from api.history import encode_problems
-from api.responses import database_response, encode, encode_list
+from api.responses import database_response, encode
 from api.send_command import send_command
 from api.validation import (
     not_found,
@@ -23,10 +24,11 @@ from api.validation import (
 from db import read_queries
 from db.holds import open_holds, site_hold, site_holds
 from db.load_situation import load_situation
+from db.strategy_progress import blocking_sites, step_progress
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
-from messages.requests.queries import TypeQuery
+from messages.requests.queries import ListQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.schemas import Explanation
@@ -42,8 +44,8 @@ async def show(request: web.Request) -> web.Response:
         row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
             raise not_found(_missing(wanted))
-        counts = read_queries.step_progress(connection, [row["id"]])
-        progress = progress_resource(counts, read_queries.blocking_sites(connection, row))
+        counted = step_progress(connection, [row["id"]])[row["id"]]
+        progress = progress_resource(counted, blocking_sites(connection, row))
         return encode(counted_strategy_resource(row, progress, open_holds(connection, [row["id"]])))
 
     return await database_response(request, read)
@@ -97,12 +99,16 @@ def _missing(wanted: str | None) -> str:
 
 
 async def show_steps(request: web.Request) -> web.Response:
-    """Show the steps of the active strategy; an empty list without one."""
+    """Show the steps of the active strategy that the filters leave; an empty list without a strategy."""
+    query = read_query(ListQuery, request)
 
     def read(connection: Connection) -> bytes:
-        rows = read_queries.active_steps(connection)
-        held = site_holds(connection, rows[0]["strategy_id"]) if rows else {}
-        return encode_list("strategy-steps", (step_resource(row, held.get(row["id"])) for row in rows))
+        active = read_queries.active_strategy(connection)
+        rows = [] if active is None else read_steps(connection, active["id"], query)
+        held = {} if active is None else site_holds(connection, active["id"])
+        return encode_listed(
+            request, "strategy-steps", rows, lambda row: step_resource(row, held.get(row["id"])), query
+        )
 
     return await database_response(request, read)
 

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 from api.auth import CHANGE, require_role
 from api.context import CALLER, SERVICES
 from api.errors import ApiError
-from api.responses import database_response, encode, encode_list
+from api.filters import encode_listed, read_subclouds
+from api.responses import database_response, encode
 from api.send_command import send_command
 from api.subcloud_body import read_new_subcloud, read_subcloud_change
-from api.validation import path_ref, read_known, subcloud_not_found
+from api.validation import path_ref, read_known, read_query, subcloud_not_found
 from db import read_queries
 from db.inventory import find_subcloud, installation_id
 from messages.commands import CommandType
@@ -23,6 +24,7 @@ from messages.host_keys import stored_host_keys
 from messages.inventory_schemas import DetailedSubcloud, ListedSubcloud, SubcloudDetail
 from messages.process_info import INSTALLATION_HEADER
 from messages.requests.base import unused_fields, unused_note
+from messages.requests.queries import ListQuery
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 from messages.serializers import subcloud_resource
@@ -34,13 +36,15 @@ _MANAGING: Final = frozenset({_STATE, "force"})
 
 
 async def show_all(request: web.Request) -> web.Response:
-    """Show every subcloud. Nothing is synchronised with sites, so the sync status is unknown."""
+    """Show every subcloud that the filters leave. Nothing is synchronised with sites: the sync status is unknown."""
+    query = read_query(ListQuery, request)
     asked_by = request.headers.get(INSTALLATION_HEADER)
 
     def read(connection: Connection) -> bytes:
         if asked_by is not None and asked_by == installation_id(connection):
             raise ApiError(HTTPStatus.LOOP_DETECTED, "This Prestager asks itself for what dcmanager does.")
-        return encode_list("subclouds", map(_listed, read_queries.all_subclouds(connection)))
+        rows = read_subclouds(connection, query)
+        return encode_listed(request, "subclouds", rows, _listed, query)
 
     return await database_response(request, read)
 

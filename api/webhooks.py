@@ -122,7 +122,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
             connection, webhook_id, state=page.state, before=page.marker, limit=page.limit
         )
         items = [encode(delivery_resource(row)) for row in rows]
-        return encode_page(request, "deliveries", items, last=rows[-1]["id"] if rows else None, page=page)
+        return encode_page(request, "deliveries", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, parse_request)
 

@@ -11,7 +11,7 @@ from client.client_command import Invocation, client_command
 from client.errors import RefusedError
 from client.output import Record, ShownField, print_record, print_records, say
 from statemachine.rollout import StepOutcome, StepProgress
-from statemachine.states import StepState
+from statemachine.states import FailureClass, StepState
 
 # Of every request about the active strategy: behind a shared front end it never reaches another service's.
 TYPE: Final = "prestage"
@@ -125,14 +125,38 @@ def show(
 
 
 @client_command
-def steps(
+def steps(  # noqa: PLR0913, PLR0917 - options of the shell
     invocation: Invocation,
     state: Annotated[list[StepState] | None, typer.Option(help="Only sites in this state; may be given again.")] = None,
+    outcome: Annotated[
+        list[StepOutcome] | None, typer.Option(help="Only sites that ended so; may be given again.")
+    ] = None,
+    failure_class: Annotated[
+        list[FailureClass] | None,
+        typer.Option("--class", help="Only sites with a failure of this class; may be given again."),
+    ] = None,
+    problem: Annotated[str | None, typer.Option(help="Only sites with this problem.")] = None,
+    stage: Annotated[int | None, typer.Option(min=1, help="Only sites of this stage.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only sites that are in this group now.")] = None,
+    subcloud: Annotated[
+        str | None, typer.Option(help="Only sites of this name; * stands for any text, ? for one character.")
+    ] = None,
+    selector: Annotated[str | None, typer.Option(help="Only sites whose labels match now: region=eu,!old.")] = None,
 ) -> None:
     """List the sites of the active strategy: stage, state, and why one failed or was skipped."""
-    found = invocation.api.read(ACTIVE, "steps", type=TYPE)["strategy-steps"]
-    wanted = [step for step in found if not state or step["state"] in state]
-    print_records(wanted, STEP_FIELDS, invocation.form, "cloud")
+    filters = {
+        "state": ",".join(state or ()),
+        "outcome": ",".join(outcome or ()),
+        "class": ",".join(failure_class or ()),
+        "problem": problem,
+        "stage": stage,
+        "group": group,
+        "cloud": subcloud,
+        "selector": selector,
+    }
+    given = {name: value for name, value in filters.items() if value not in {None, ""}}
+    found = invocation.api.read(ACTIVE, "steps", type=TYPE, **given)["strategy-steps"]
+    print_records(found, STEP_FIELDS, invocation.form, "cloud")
 
 
 @client_command

@@ -9,26 +9,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, DateTime, Select, and_, case, exists, func, or_, select, type_coerce
+from sqlalchemy import Connection, DateTime, Select, func, or_, select, type_coerce
 
-from db.schema import events, holds, runs, steps, strategies, strategy_is_active, subcloud_groups, subclouds
+from db.schema import events, steps, strategies, strategy_is_active, subcloud_groups, subclouds
 from messages.event_types import RESTORED
-from statemachine.rollout import RolloutMode, StepProgress
-from statemachine.states import RunState, StepState, types_with
+from statemachine.states import types_with
 
 Row = Mapping[str, Any]
 
 # Columns of a step as callers see it. Moments as they are stored, in UTC: a thousand zones cost more than the query.
 _MOMENTS: Final = ("started_at", "finished_at", "created_at", "updated_at")
-_SHOWN_OF_STEP: Final = (
+SHOWN_OF_STEP: Final = (
     *(steps.c[name] for name in ("id", "strategy_id", "subcloud_name", "stage", "state", "details")),
     *(steps.c[name] for name in ("outcome", "failure_class", "problem", "cancel_requested_by", "proved_by", "series")),
+    *(steps.c[name] for name in ("release", "from_version")),
     *(type_coerce(steps.c[name], DateTime()).label(name) for name in _MOMENTS),
 )
-
-
-# Names of sites that an answer lists where there may be as many as a stage has.
-_NAMED: Final = 10
 
 
 def active_strategy(connection: Connection) -> Row | None:
@@ -36,24 +32,11 @@ def active_strategy(connection: Connection) -> Row | None:
     return _first(connection, select(strategies).where(strategy_is_active))
 
 
-def active_steps(connection: Connection) -> list[Row]:
-    """Return the steps of the active strategy in the order of their ids; none without a strategy."""
-    return _all(connection, _active_steps().order_by(steps.c.id))
-
-
 def active_step(connection: Connection, name: str) -> Row | None:
     """Return the step of the subcloud called `name` in the active strategy; an id is not accepted."""
-    return _first(connection, _active_steps().where(steps.c.subcloud_name == name))
-
-
-def _active_steps() -> Select[Any]:
     active = steps.join(strategies, steps.c.strategy_id == strategies.c.id)
-    return select(*_SHOWN_OF_STEP).select_from(active).where(strategy_is_active)
-
-
-def all_subclouds(connection: Connection) -> list[Row]:
-    """Return every subcloud in the order of ids."""
-    return _all(connection, select(subclouds).order_by(subclouds.c.id))
+    query = select(*SHOWN_OF_STEP).select_from(active).where(strategy_is_active, steps.c.subcloud_name == name)
+    return _first(connection, query)
 
 
 def all_groups(connection: Connection) -> list[Row]:
@@ -138,78 +121,6 @@ def retries_of(connection: Connection, strategy_ids: Sequence[int]) -> dict[int,
     for row in connection.execute(query.order_by(strategies.c.id)):
         found[row.retry_of].append(row.id)
     return found
-
-
-def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Return for each strategy how many of its steps are in each state."""
-    found: dict[int, dict[str, int]] = defaultdict(dict)
-    query = (
-        select(steps.c.strategy_id, steps.c.state, func.count().label("number"))
-        .where(steps.c.strategy_id.in_(strategy_ids))
-        .group_by(steps.c.strategy_id, steps.c.state)
-    )
-    for row in connection.execute(query):
-        found[row.strategy_id][row.state] = row.number
-    return found
-
-
-_HAS_RUN: Final = steps.c.run_id.is_not(None)
-# The first that fits; a step whose run has ended and is not concluded yet is running.
-_PROGRESS: Final = case(
-    (steps.c.finished_at.is_not(None), func.coalesce(steps.c.outcome, steps.c.state)),
-    (and_(_HAS_RUN, runs.c.state == RunState.QUEUED), StepProgress.QUEUED),
-    (_HAS_RUN, StepProgress.RUNNING),
-    (steps.c.state == StepState.INITIAL, StepProgress.NOT_STARTED),
-    (steps.c.preparing, StepProgress.PREPARING),
-    else_=StepProgress.PARKED,
-).label("word")
-
-
-def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> list[Row]:
-    """Return how many steps of each strategy are how far.
-
-    Returns:
-        For each strategy and `word` (`StepProgress`, or the outcome of ended steps) `number` of steps, `first_start`
-        and `last_change` among them.
-    """
-    first = func.min(steps.c.started_at, type_=steps.c.started_at.type).label("first_start")
-    changed = func.coalesce(steps.c.updated_at, steps.c.created_at)
-    last = func.max(changed, type_=steps.c.created_at.type).label("last_change")
-    with_run = steps.outerjoin(runs, and_(runs.c.id == steps.c.run_id, steps.c.finished_at.is_(None)))
-    query = (
-        select(steps.c.strategy_id, _PROGRESS, func.count().label("number"), first, last)
-        .select_from(with_run)
-        .where(steps.c.strategy_id.in_(strategy_ids))
-        .group_by(steps.c.strategy_id, "word")
-    )
-    return _all(connection, query)
-
-
-def blocking_sites(connection: Connection, strategy: Row) -> list[str]:
-    """Return the names of the sites, at most ten, that are held by themselves and alone keep a stage open.
-
-    None in a sliding window, in which later sites go on, nor while another step of the stage is open, nor when no
-    later stage waits.
-    """
-    if strategy["finished_at"] is not None or strategy["mode"] != RolloutMode.STAGES:
-        return []
-    is_open = and_(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
-    stage = select(func.min(steps.c.stage)).where(is_open).scalar_subquery()
-    is_held = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
-    if connection.execute(select(steps.c.id).where(is_open, steps.c.stage > stage).limit(1)).first() is None:
-        return []
-    if connection.execute(select(steps.c.id).where(is_open, steps.c.stage == stage, ~is_held).limit(1)).first():
-        return []
-    held = select(steps.c.subcloud_name).where(is_open, steps.c.stage == stage).order_by(steps.c.id).limit(_NAMED)
-    return list(connection.execute(held).scalars())
-
-
-def steps_page(connection: Connection, strategy_id: int, *, after: int, limit: int) -> list[Row]:
-    """Return the steps of a strategy in the order of ids, at most `limit`, with ids above `after`."""
-    query = (
-        select(steps).where(steps.c.strategy_id == strategy_id, steps.c.id > after).order_by(steps.c.id).limit(limit)
-    )
-    return cast("list[Row]", connection.execute(query).mappings().all())
 
 
 def newest_event_id(connection: Connection) -> int:

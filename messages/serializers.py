@@ -28,7 +28,7 @@ from messages.schemas import (
 from statemachine.errors import IllegalTransitionError
 from statemachine.failure_classes import ADVICE
 from statemachine.machines import fire_strategy
-from statemachine.rollout import StepOutcome, StepProgress
+from statemachine.rollout import StepOutcome, StepProgress, StrategyProgress
 from statemachine.states import ENDED_STRATEGIES, FailureClass, StrategyState
 from statemachine.step_details import log_path
 
@@ -168,16 +168,14 @@ def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:
     }
 
 
-def progress_resource(counts: Iterable[Row], blocked_by: list[str]) -> Progress:
-    """Return the progress of a strategy; `counts` are its rows of `db.read_queries.step_progress`."""
-    found = {row["word"]: row for row in counts}
-    numbers = {str(word): found[word]["number"] if word in found else 0 for word in (*StepProgress, *StepOutcome)}
-    started = [row["first_start"] for row in found.values() if row["first_start"] is not None]
+def progress_resource(counted: StrategyProgress, blocked_by: list[str]) -> Progress:
+    """Return the progress of a strategy."""
+    numbers = {str(word): counted.numbers.get(word, 0) for word in (*StepProgress, *StepOutcome)}
     shown: Any = {
         "total": sum(numbers.values()),
         **numbers,
-        "started-at": moment(min(started, default=None), "read"),
-        "last-change-at": moment(max((row["last_change"] for row in found.values()), default=None), "read"),
+        "started-at": moment(counted.first_start, "read"),
+        "last-change-at": moment(counted.last_change, "read"),
         "blocked-by": blocked_by,
     }
     return cast("Progress", shown)
@@ -189,7 +187,7 @@ def counted_strategy_resource(row: Row, progress: Progress, holds: Iterable[Row]
 
 
 def past_strategy_resource(
-    row: Row, states: Mapping[str, int], counts: Iterable[Row], blocked_by: list[str], holds: Iterable[Row] = ()
+    row: Row, states: Mapping[str, int], counted: StrategyProgress, blocked_by: list[str], holds: Iterable[Row] = ()
 ) -> HistoricStrategy:
     """Return a strategy of any time.
 
@@ -198,23 +196,21 @@ def past_strategy_resource(
 
         states: How many of its steps are in each state.
 
-        counts: As for `progress_resource`.
+        counted: As for `progress_resource`.
 
         blocked_by: As for `progress_resource`.
 
         holds: Its open holds.
     """
-    counted = list(counts)
-    first_start = min((one["first_start"] for one in counted if one["first_start"] is not None), default=None)
     return {
         **counted_strategy_resource(row, progress_resource(counted, blocked_by), holds),
         "requested-by": row["requested_by"],
         "retried-by": row["retried_by"],
         "steps": dict(sorted(states.items())),
-        "started-at": moment(first_start, "read"),
+        "started-at": moment(counted.first_start, "read"),
         "finished-at": moment(row["finished_at"], "read"),
         "deleted-at": moment(row["deleted_at"], "read"),
-        "duration-s": _seconds(first_start, row["finished_at"]),
+        "duration-s": _seconds(counted.first_start, row["finished_at"]),
     }
 
 

@@ -1,10 +1,13 @@
-"""Words of a strategy's rollout: mode, holds, failure budget, time limit, and how a step ended.
+"""Words of a strategy's rollout: mode, holds, failure budget, time limit, and how far its steps are.
 
 None of them is a state: the words of the wire in `state` stay those of the contract.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -86,3 +89,21 @@ class StepProgress(StrEnum):
     PREPARING = "preparing"
     # In a working phase, without a run, because a hold covers it or it waits for a place.
     PARKED = "parked"
+
+
+@dataclass(kw_only=True)
+class StrategyProgress:
+    """Progress of the steps of one strategy.
+
+    Attributes:
+        numbers: How many steps there are under each `StepProgress`, or outcome of ended ones; words of none are left
+            out.
+
+        first_start: When the first of them began; None: none has.
+
+        last_change: When one of them changed last; None: there are no steps.
+    """
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    first_start: datetime | None = None
+    last_change: datetime | None = None

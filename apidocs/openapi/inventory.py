@@ -19,6 +19,7 @@ from messages.inventory_schemas import (
     UnstagedSubcloud,
 )
 from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.queries import ListQuery
 from messages.requests.strategy import PrestageBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
 
@@ -37,7 +38,11 @@ SUBCLOUDS: Final[Mapping[Handler, Operation]] = {
     subclouds.show_all: Operation(
         id="list-subclouds",
         tag=_SUBCLOUDS,
+        query=ListQuery,
         response=Response(description="The subclouds in the order of their ids.", type=SubcloudList),
+        errors={400: "The first filter that is wrong."},
+        notes="Filters of steps are about the step of the subcloud in the active strategy. Parameters that are not"
+        " known are ignored, as dcmanager's API does.",
     ),
     subclouds.add: Operation(
         id="add-subcloud",

@@ -25,13 +25,17 @@ class ErrorPage(TypedDict):
     description: Annotated[str, Field(description="What is wrong, for people; its words may change.")]
 
 
-StepList = TypedDict("StepList", {"strategy-steps": list[Step]})
+_NextIfLimited = Annotated[
+    str | None, Field(description="Path of the next page, null on the last; only where a limit was given.")
+]
+StepList = TypedDict("StepList", {"strategy-steps": list[Step], "next": NotRequired[_NextIfLimited]})
 
 
 class SubcloudList(TypedDict):
-    """Every subcloud."""
+    """Subclouds that the filters leave."""
 
     subclouds: list[ListedSubcloud]
+    next: NotRequired[_NextIfLimited]
 
 
 class GroupList(TypedDict):

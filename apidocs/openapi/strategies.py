@@ -24,7 +24,15 @@ from apidocs.openapi.operation import (
     Versions,
     WorkerList,
 )
-from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, StepLogQuery, TypeQuery
+from messages.requests.queries import (
+    AuditQuery,
+    EventsQuery,
+    ListQuery,
+    PageQuery,
+    PastStepsQuery,
+    StepLogQuery,
+    TypeQuery,
+)
 from messages.requests.strategy import StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.requests.strategy_retry import StrategyRetryBody
@@ -166,7 +174,12 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         " `pause` may be sent by operators too.",
     ),
     strategies.show_steps: Operation(
-        id="list-steps", tag=_TAG, response=Response(description="The steps in the order of their ids.", type=StepList)
+        id="list-steps",
+        tag=_TAG,
+        query=ListQuery,
+        response=Response(description="The steps in the order of their ids.", type=StepList),
+        errors={400: "The first filter that is wrong."},
+        notes="Parameters that are not known are ignored, as dcmanager's API does.",
     ),
     strategies.show_problems: Operation(
         id="list-problems",
@@ -329,9 +342,9 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         id="list-past-steps",
         tag=_HISTORY,
         ref=_STRATEGY,
-        query=PageQuery,
+        query=PastStepsQuery,
         response=Response(description="A page of steps.", type=StepPage),
-        errors=_NO_STRATEGY,
+        errors={**_NO_STRATEGY, 400: "The first filter that is wrong."},
     ),
     history.show_problems: Operation(
         id="list-past-problems",

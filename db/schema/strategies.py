@@ -146,6 +146,8 @@ Index(
     postgresql_where=text("finished_at IS NULL"),
 )
 Index("ix_steps_subcloud_name", steps.c.subcloud_name, steps.c.id)
+# Pages of a strategy's steps.
+Index("ix_steps_strategy", steps.c.strategy_id, steps.c.id)
 Index("ix_steps_strategy_state", steps.c.strategy_id, steps.c.state, steps.c.stage)
 Index("ix_steps_strategy_outcome", steps.c.strategy_id, steps.c.outcome, steps.c.stage)
 _partial_index(
@@ -184,6 +186,15 @@ _partial_index(
     "ix_steps_in_flight",
     "finished_at IS NULL AND (run_id IS NOT NULL OR preparing)",
     (steps.c.strategy_id, steps.c.stage),
+)
+# When the first step began, and when one changed last: with these no answer reads all steps for it.
+_partial_index("ix_steps_started", "started_at IS NOT NULL", (steps.c.strategy_id, steps.c.started_at))
+_partial_index("ix_steps_finished", "finished_at IS NOT NULL", (steps.c.strategy_id, steps.c.finished_at))
+# Those that have not started and have changed all the same: their run was withdrawn, or they are to begin anew.
+_partial_index(
+    "ix_steps_put_back",
+    "finished_at IS NULL AND state = 'initial' AND run_id IS NULL AND updated_at IS NOT NULL",
+    (steps.c.strategy_id, steps.c.updated_at),
 )
 
 # What the fingerprints of a strategy's steps stand for.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from messages.limits import LARGEST_ID, is_id
-from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
-from statemachine.states import PHASES
+from messages.limits import LARGEST_ID, TEXT_LENGTH, is_id
+from messages.requests.base import AcceptedAs, ErrorMessage, Request, truncate_for_error, validation_error
+from messages.requests.targets import SelectorText
+from statemachine.rollout import StepOutcome
+from statemachine.states import PHASES, FailureClass, StepState
 
 PAGE_LENGTH: Final = 100
 _LONGEST_PAGE: Final = 1000
@@ -48,6 +52,10 @@ _Comparable = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 _Text = Annotated[_Comparable | None, _NO_NUL]
 # Where an empty text is as good as none.
 _Word = Annotated[str | None, AcceptedAs(_Comparable, _or_none), _NO_NUL]
+_FilterText = Annotated[
+    Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH, pattern=r"^[^\x00]*$")] | None,
+    ErrorMessage(f"{{key}} must be a text of 1 to {TEXT_LENGTH} characters without a NUL"),
+]
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 
@@ -61,6 +69,65 @@ class PageQuery(Request):
     marker: Annotated[_Id, ErrorMessage("marker must be the id of the last entry seen, as `next` gives it")] | None = (
         Field(None, description="Id of the last entry of the page before; the path in `next` has it.")
     )
+
+
+def _words(kind: type[StrEnum], noun: str) -> Any:
+    """Return the type of a parameter that takes words of `kind` with commas between them."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(text.split(",")))
+        unknown = next((word for word in words if word not in set(kind)), None)
+        if unknown is not None:
+            told = f"Unknown {noun} '{{value}}'; there are, with commas between them: {', '.join(kind)}"
+            raise validation_error(told, truncate_for_error(unknown))
+        return words
+
+    one = "|".join(map(re.escape, kind))
+    schema = {"type": "string", "pattern": f"^({one})(,({one}))*$", "examples": [next(iter(kind)).value]}
+    return Annotated[tuple[str, ...] | None, AcceptedAs(Annotated[str, WithJsonSchema(schema)], parse)]
+
+
+class StepFilter(Request):
+    """Filters of steps, and of subclouds by their step; a step has to fit all of them."""
+
+    state: _words(StepState, "state") = Field(  # type: ignore[valid-type]
+        None, description="Steps in one of these states, with commas between them."
+    )
+    outcome: _words(StepOutcome, "outcome") = Field(  # type: ignore[valid-type]
+        None, description="Steps that ended so, with commas between several; `skipped` is not `complete`."
+    )
+    failure_class: _words(FailureClass, "class") = Field(  # type: ignore[valid-type]
+        None, alias="class", description="Steps whose failure is of one of these classes, with commas between them."
+    )
+    problem: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None,
+        ErrorMessage("problem must be the id of a problem, of 12 digits and letters, as …/problems lists it"),
+    ] = Field(None, description="Steps with this problem.")
+    stage: Annotated[
+        Annotated[int, Field(ge=1, le=LARGEST_ID), BeforeValidator(_digits)] | None,
+        ErrorMessage("stage must be the number of a stage, from 1"),
+    ] = Field(None, description="Steps of this stage.")
+    group: _FilterText = Field(None, description="Subclouds that are in this group now: its name or id.")
+    cloud: _FilterText = Field(
+        None, description="Subclouds of this name, in which `*` stands for any text and `?` for any one character."
+    )
+    selector: SelectorText = Field(None, description="Subclouds whose labels match now.")
+
+
+class ListQuery(StepFilter):
+    """Filters of a list that is whole without a limit."""
+
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=_LONGEST_PAGE), BeforeValidator(_digits)] | None,
+        ErrorMessage(f"limit must be a number from 1 to {_LONGEST_PAGE}"),
+    ] = Field(None, description="Most entries of the answer, which then has `next`; without it all come.")
+    marker: Annotated[_Id, ErrorMessage("marker must be the id of the last entry seen, as `next` gives it")] | None = (
+        Field(None, description="Id of the last entry of the page before; the path in `next` has it.")
+    )
+
+
+class PastStepsQuery(StepFilter, PageQuery):
+    """Filters of the steps of one strategy, page by page."""
 
 
 class AuditQuery(PageQuery):

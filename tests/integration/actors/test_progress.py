@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from db import read_queries
 from db.schema import runs
+from db.strategy_progress import blocking_sites, step_progress
 from messages.commands import CommandType
 from messages.schemas import Progress
 from messages.serializers import progress_resource
@@ -19,8 +20,8 @@ def progress(installation: Installation) -> Progress:
     with installation.database.read() as connection:
         strategy = read_queries.active_strategy(connection)
         assert strategy is not None
-        counts = read_queries.step_progress(connection, [strategy["id"]])
-        return progress_resource(counts, read_queries.blocking_sites(connection, strategy))
+        counted = step_progress(connection, [strategy["id"]])[strategy["id"]]
+        return progress_resource(counted, blocking_sites(connection, strategy))
 
 
 def counted(installation: Installation) -> dict[str, object]:

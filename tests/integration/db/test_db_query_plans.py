@@ -11,23 +11,20 @@ from sqlalchemy import select, text
 
 from db.claims import claim_oldest
 from db.database import Database
+from db.filters import RowFilter, listed_steps, listed_subclouds
 from db.inventory import candidates
 from db.live_output import running_runs
 from db.load_snapshot import load_snapshot
 from db.read_queries import (
     active_step,
-    active_steps,
     active_strategy,
-    all_subclouds,
     latest_step,
-    step_counts,
-    step_progress,
     step_to_follow,
-    steps_page,
     strategies_page,
 )
 from db.runs import RunResult, finish_runs, renew
 from db.schema import steps, subclouds
+from db.strategy_progress import step_counts, step_progress
 from db.unit_of_work import unit_of_work
 from messages.commands import Command, CommandType
 from statemachine.states import PHASES, RunOutcome
@@ -46,6 +43,9 @@ LARGE = frozenset({"events", "runs", "steps", "subclouds"})
 ROWS_PER_SITE = 12
 # And where it is about a stage, or about a few runs; indexes of earlier versions of rows are read too.
 ROWS_OF_A_STAGE = 25 * WIDTH
+# And where it is about one page.
+PAGE = 100
+ROWS_OF_A_PAGE = 5 * PAGE
 
 
 @dataclass
@@ -113,6 +113,7 @@ def test_commands_passes_and_workers(watched: Watched) -> None:
             watched.watch(ROWS_OF_A_STAGE, _work, database, outcome)
             watched.watch(ROWS_OF_A_STAGE, installation.coordinator.coordinate)
         watched.watch(all_sites, _read, database)
+        watched.watch(ROWS_OF_A_PAGE, _read_pages, database)
         watched.watch(all_sites, _ask_about_a_site, installation)
         watched.watch(all_sites, installation.verb, "abort")
         while installation.queued():
@@ -153,15 +154,27 @@ def _read(database: Database) -> None:
         strategy = active_strategy(connection)
         assert strategy is not None
         newest = strategy["id"]
-        assert len(active_steps(connection)) == SITES
+        assert len(listed_steps(connection, newest, RowFilter())) == SITES
         assert active_step(connection, "site00007") is not None
-        assert len(all_subclouds(connection)) == SITES
-        assert len(steps_page(connection, newest, after=0, limit=100)) == 100
+        assert len(listed_subclouds(connection, RowFilter())) == SITES
+        assert len(listed_steps(connection, newest, RowFilter(limit=PAGE, states=("initial",)))) == PAGE
         strategies_page(connection, before=None, limit=20)
         step_counts(connection, [newest])
         step_progress(connection, [newest])
         assert len(candidates(connection)) == SITES
         load_snapshot(connection, 0.0, LIMITS)
+
+
+def _read_pages(database: Database) -> None:
+    """Read pages from the beginning and the middle."""
+    with database.read() as connection:
+        strategy = active_strategy(connection)
+        assert strategy is not None
+        newest = strategy["id"]
+        first = listed_steps(connection, newest, RowFilter(limit=PAGE))
+        middle = first[0]["id"] + SITES // 2
+        assert len(listed_steps(connection, newest, RowFilter(limit=PAGE, after=middle))) == PAGE
+        assert len(listed_subclouds(connection, RowFilter(limit=PAGE, after=middle % SITES))) == PAGE
 
 
 def test_a_scan_for_each_row_is_found(new_database_url: Callable[..., str]) -> None:

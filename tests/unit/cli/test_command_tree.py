@@ -73,7 +73,7 @@ prestager strategy retry <strategy> --state=* --subcloud=* --problem= --from= --
 prestager strategy set --max-parallel= --max-failures= --on-budget= --on-prepare-failure= --ramp-start= \
 --time-limit=*{options}
 prestager strategy show <strategy>{options}
-prestager strategy steps --state=*{options}
+prestager strategy steps --state=* --outcome=* --class=* --problem= --stage= --group= --subcloud= --selector={options}
 prestager strategy watch --timeout= --exit-on-hold{options}
 prestager subcloud forget-host-key <ref> --group=
 prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*

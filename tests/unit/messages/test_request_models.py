@@ -10,7 +10,16 @@ from jsonschema import Draft202012Validator, FormatChecker
 from messages.errors import RequestError
 from messages.requests.base import Request, parse_request
 from messages.requests.group import GroupChange, GroupRequest
-from messages.requests.queries import AuditQuery, EventsQuery, LogQuery, PageQuery, StepLogQuery, TypeQuery
+from messages.requests.queries import (
+    AuditQuery,
+    EventsQuery,
+    ListQuery,
+    LogQuery,
+    PageQuery,
+    PastStepsQuery,
+    StepLogQuery,
+    TypeQuery,
+)
 from messages.requests.strategy import PrestageBody, StrategyBody, StrategyRequest
 from messages.requests.strategy_control import ActionBody
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageBody
@@ -126,7 +135,8 @@ def _is_beyond(key: str, value: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    "model", [PageQuery, AuditQuery, TypeQuery, LogQuery, StepLogQuery, EventsQuery, DeliveryQuery]
+    "model",
+    [PageQuery, ListQuery, PastStepsQuery, AuditQuery, TypeQuery, LogQuery, StepLogQuery, EventsQuery, DeliveryQuery],
 )
 def test_the_parameters_of_queries_are_described(model: type[Request]) -> None:
     """Every parameter is optional and says what it is for."""

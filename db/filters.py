@@ -1,0 +1,141 @@
+"""Lists of steps and subclouds, whole or narrowed by filters, in the order of ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from sqlalchemy import ColumnElement, Connection, Select, or_, select, text
+
+from db.read_queries import SHOWN_OF_STEP, Row
+from db.schema import steps, strategies, strategy_is_active, subclouds
+from statemachine.selector import Operator, Selector, Term
+
+_LIKE_SPECIALS: Final = "\\%_"
+# Until the end of the transaction.
+_NO_SORTING: Final = text("SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFilter:
+    """Filters of a list; the default leaves the whole list.
+
+    Attributes:
+        states: States of steps; empty: any. So are the three below.
+
+        outcomes: Outcomes of steps.
+
+        classes: Classes of failures.
+
+        problem: Fingerprint of a problem; None: any.
+
+        stage: Stage of steps; None: any.
+
+        group_id: Group that the subcloud is in now; None: any.
+
+        cloud: Name of the subcloud, in which `*` stands for any text and `?` for any one character; None: any.
+
+        selector: Matches the labels that the subcloud has now; None: any.
+
+        after: Only ids above this one.
+
+        limit: Most rows; None: all.
+    """
+
+    states: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    problem: str | None = None
+    stage: int | None = None
+    group_id: int | None = None
+    cloud: str | None = None
+    selector: Selector | None = None
+    after: int = 0
+    limit: int | None = None
+
+
+def listed_steps(connection: Connection, strategy_id: int, wanted: RowFilter) -> list[Row]:
+    """Return the steps of a strategy that a filter leaves; a step whose subcloud was removed has no group or label."""
+    query = select(*SHOWN_OF_STEP).where(*_of_steps(wanted))
+    if wanted.limit is None:
+        query = query.where(steps.c.strategy_id == strategy_id)
+    else:
+        # With a range and this order no other index than that of pages gives the rows sorted. A planner that knows
+        # little of the table would else sort all steps, or pass those of all strategies before, for one page.
+        query = query.where(steps.c.strategy_id >= strategy_id, steps.c.strategy_id <= strategy_id)
+        query = query.order_by(steps.c.strategy_id)
+        _forbid_sorting(connection)
+    if wanted.cloud is not None:
+        query = query.where(_is_called(connection, steps.c.subcloud_name, wanted.cloud))
+    of_subcloud = _of_subclouds(wanted)
+    if of_subcloud:
+        query = query.where(steps.c.subcloud_id.in_(select(subclouds.c.id).where(*of_subcloud)))
+    return _page(connection, query, steps.c.id, wanted)
+
+
+def listed_subclouds(connection: Connection, wanted: RowFilter) -> list[Row]:
+    """Return the subclouds that a filter leaves; filters of steps are about their step in the active strategy."""
+    query = select(subclouds).where(*_of_subclouds(wanted))
+    if wanted.cloud is not None:
+        query = query.where(_is_called(connection, subclouds.c.name, wanted.cloud))
+    of_steps = _of_steps(wanted)
+    if of_steps:
+        active = select(strategies.c.id).where(strategy_is_active).scalar_subquery()
+        query = query.where(
+            subclouds.c.id.in_(select(steps.c.subcloud_id).where(steps.c.strategy_id == active, *of_steps))
+        )
+    return _page(connection, query, subclouds.c.id, wanted)
+
+
+def _forbid_sorting(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_NO_SORTING)
+
+
+def _of_steps(wanted: RowFilter) -> list[ColumnElement[bool]]:
+    chosen = (
+        (steps.c.state, wanted.states),
+        (steps.c.outcome, wanted.outcomes),
+        (steps.c.failure_class, wanted.classes),
+    )
+    conditions: list[ColumnElement[bool]] = [column.in_(values) for column, values in chosen if values]
+    if wanted.problem is not None:
+        conditions.append(steps.c.problem == wanted.problem)
+    if wanted.stage is not None:
+        conditions.append(steps.c.stage == wanted.stage)
+    return conditions
+
+
+def _of_subclouds(wanted: RowFilter) -> list[ColumnElement[bool]]:
+    conditions = [] if wanted.selector is None else [_holds(term) for term in wanted.selector.terms]
+    if wanted.group_id is not None:
+        conditions.append(subclouds.c.group_id == wanted.group_id)
+    return conditions
+
+
+def _holds(term: Term) -> ColumnElement[bool]:
+    label: ColumnElement[str] = subclouds.c.labels[term.key].as_string()
+    match term.operator:
+        case Operator.EQUALS | Operator.IN:
+            return label.in_(sorted(term.values))
+        case Operator.DIFFERS:
+            return or_(label.is_(None), label.not_in(sorted(term.values)))
+        case Operator.PRESENT:
+            return label.is_not(None)
+        case Operator.ABSENT:
+            return label.is_(None)
+
+
+def _is_called(connection: Connection, name: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    """Return the condition that a name fits a pattern, in the same case, in what the database does fast."""
+    if connection.dialect.name == "sqlite":
+        return name.op("GLOB", is_comparison=True)(pattern.replace("[", "[[]"))
+    escaped = "".join(f"\\{one}" if one in _LIKE_SPECIALS else one for one in pattern)
+    return name.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
+
+
+def _page(connection: Connection, query: Select[Any], row_id: ColumnElement[int], wanted: RowFilter) -> list[Row]:
+    if wanted.after:
+        query = query.where(row_id > wanted.after)
+    query = query.order_by(row_id).limit(wanted.limit)
+    return cast("list[Row]", connection.execute(query).mappings().all())
