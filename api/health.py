@@ -1,4 +1,4 @@
-"""Routes about processes: versions, liveness, readiness, and the list of workers."""
+"""Routes about the service itself: versions, liveness, readiness, its processes, and who the caller is to it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import structlog
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.context import SERVICES
+from api.context import CALLER, SERVICES
 from api.responses import database_response, encode, encode_list, json_response
 from db.heartbeats import all_processes
 from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
-from messages.serializers import worker_resource
+from messages.serializers import caller_resource, worker_resource
 
 _log = structlog.get_logger(__name__)
 
@@ -66,3 +66,9 @@ async def show_workers(request: web.Request) -> web.Response:
         return encode_list("workers", map(worker_resource, all_processes(connection)))
 
     return await database_response(request, read)
+
+
+async def show_caller(request: web.Request) -> web.Response:
+    """Show the caller: the name that the audit has, and the roles."""
+    caller = request[CALLER]
+    return json_response(encode(caller_resource(caller.name, caller.roles, caller.project)))

@@ -69,6 +69,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_POST, f"{_HISTORY}/{{ref}}/retry", history.retry, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
     (hdrs.METH_GET, f"{_VERSION}/workers", health.show_workers, READ),
+    (hdrs.METH_GET, f"{_VERSION}/whoami", health.show_caller, READ),
     (hdrs.METH_GET, _GROUPS, groups.show_all, READ),
     (hdrs.METH_POST, _GROUPS, groups.create, CHANGE),
     (hdrs.METH_GET, f"{_GROUPS}/{{ref}}", groups.show, READ),
@@ -101,6 +102,7 @@ _OWN: Final = (
     f"{_VERSION}/events",
     f"{_VERSION}/audit",
     f"{_VERSION}/workers",
+    f"{_VERSION}/whoami",
     _HISTORY,
     _WEBHOOKS,
 )

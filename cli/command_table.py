@@ -145,6 +145,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
         },
     ),
+    "whoami": CommandPlace(
+        "client.caller_command:whoami",
+        "Show the name by which the service knows you, as in its audit, and your roles.",
+    ),
     "config": GroupPlace(
         "Check and show the settings.",
         {

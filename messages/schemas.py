@@ -386,6 +386,15 @@ Delivery = TypedDict(
     },
 )
 
+
+class KnownCaller(TypedDict):
+    """The caller as the service knows it."""
+
+    name: Annotated[str, Field(description="Name of the token, or of the Keystone user; audit and holds have it.")]
+    roles: Annotated[list[str], Field(description="Roles of the caller in the order of the alphabet.")]
+    project: Annotated[str | None, Field(description="Project of the token; `admin` for tokens of Prestager's own.")]
+
+
 Worker = TypedDict(
     "Worker",
     {

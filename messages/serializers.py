@@ -18,6 +18,7 @@ from messages.schemas import (
     HistoricStep,
     HistoricStrategy,
     Hold,
+    KnownCaller,
     Problem,
     Progress,
     Step,
@@ -333,6 +334,11 @@ def delivery_resource(row: Row) -> Delivery:
 
 def _clock_moment(seconds: float | None) -> str | None:
     return None if seconds is None else moment(datetime.fromtimestamp(seconds, UTC), "read")
+
+
+def caller_resource(name: str, roles: Iterable[str], project: str | None) -> KnownCaller:
+    """Return a caller."""
+    return {"name": name, "roles": sorted(roles), "project": project}
 
 
 def worker_resource(row: Row) -> Worker:

@@ -42,6 +42,7 @@ from messages.schemas import (
     CreatedStrategy,
     Explanation,
     HistoricStrategy,
+    KnownCaller,
     ProblemList,
     Step,
     Strategy,
@@ -364,6 +365,9 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         id="list-workers",
         tag=_PROCESSES,
         response=Response(description="The processes by role and name.", type=WorkerList),
+    ),
+    health.show_caller: Operation(
+        id="show-caller", tag=_PROCESSES, response=Response(description="The caller.", type=KnownCaller)
     ),
     health.show_versions: Operation(
         id="list-versions", tag=_PROCESS, response=Response(description="The versions.", type=Versions)

@@ -85,3 +85,27 @@ def test_an_empty_file(shell: OperatorShell, tmp_path: Path) -> None:
     refused = shell.strategy("preview", "--from-file", str(file))
 
     assert (2, f"Error: {file} names no site.\n") == (refused.code, refused.err)
+
+
+def test_who_i_am(shell: OperatorShell) -> None:
+    """The command has the name and the role of the token."""
+    shown = shell.run("whoami", "-o", "json")
+
+    assert 0 == shown.code, shown.err
+    assert {"name", "roles", "project"} == set(shown.json)
+    assert all(role in shell.run("whoami").out for role in shown.json["roles"])
+
+
+def test_filters_of_steps(shell: OperatorShell) -> None:
+    """Options of `strategy steps` leave the sites that fit all of them; a wrong one is refused with the reason."""
+    assert shell.strategy("create", "--subcloud", "edge-1", "--subcloud", "edge-2", stdin=PASSWORD).code == 0
+    try:
+        one = shell.strategy("steps", "--state", "initial", "--stage", "1", "--subcloud", "*-2", "-o", "name")
+        none = shell.strategy("steps", "--outcome", "failed", "--class", "login", "-o", "name")
+        wrong = shell.strategy("steps", "--group", "nowhere")
+    finally:
+        shell.strategy("delete", "--yes")
+
+    assert (0, "edge-2\n") == (one.code, one.out)
+    assert (0, "") == (none.code, none.out)
+    assert (1, "Error: There is no group 'nowhere'.") == (wrong.code, wrong.err.strip())

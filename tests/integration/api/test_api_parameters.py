@@ -19,6 +19,7 @@ CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strateg
         ("/v1.0/strategies/1?x=", "x; GET /docs shows the parameters that there are"),
         ("/v1.0/strategies/1/steps?market=1", "market; did you mean marker?"),
         ("/v1.0/audit?Caller=alice", "Caller; did you mean caller?"),
+        ("/v1.0/whoami?x=1", "x; GET /docs shows the parameters that there are"),
         ("/v1.0/workers/?x=1", "x; GET /docs shows the parameters that there are"),
         ("/v1.0/webhooks?limit=1", "limit; GET /docs shows the parameters that there are"),
         ("/v1.0/webhooks/a/deliveries?stat=failed", "stat; did you mean state?"),
@@ -50,4 +51,4 @@ def test_parameters_are_those_of_the_documents() -> None:
     assert all(
         (documented is None and not taken.model_fields) or taken is documented for taken, documented in own if taken
     )
-    assert 25 == sum(taken is not None for taken, _documented in own)
+    assert 26 == sum(taken is not None for taken, _documented in own)

@@ -1,4 +1,4 @@
-"""/v1.0/workers."""
+"""/v1.0/workers and /v1.0/whoami."""
 
 from __future__ import annotations
 
@@ -67,3 +67,12 @@ async def test_every_role_may_look(api: ServedApi, role: str) -> None:
 async def test_without_a_token(api: ServedApi) -> None:
     """Without a token nothing is shown."""
     assert 401 == (await api.send("GET", WORKERS, role=None)).status
+
+
+@pytest.mark.parametrize("role", ["reader", "operator", "configurator", "admin"])
+async def test_who_the_caller_is(api: ServedApi, role: str) -> None:
+    """Every caller learns the name that the audit has, and the role; without a token nothing is told."""
+    reply = await api.send("GET", "/v1.0/whoami", role=role)
+
+    assert (200, {"name": role, "roles": [role], "project": "admin"}) == (reply.status, reply.json)
+    assert 401 == (await api.send("GET", "/v1.0/whoami", role=None)).status

@@ -96,6 +96,7 @@ prestager webhook redeliver <ref>! <delivery>!
 prestager webhook remove <ref>!
 prestager webhook rotate <ref>! --secret-stdin
 prestager webhook show <ref>!
+prestager whoami{options}
 prestager worker --slots= --name= --queues=
 prestager workers
 """
