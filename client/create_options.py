@@ -10,11 +10,13 @@ import typer
 
 from client.errors import SurroundingsError
 from client.rollout_options import (
+    Canary,
     MaxFailures,
     OnBudgetChoice,
     OnPrepareFailureChoice,
     RampStart,
     TimeLimits,
+    canary_stage,
     rollout_options,
 )
 from client.strategy_queries import TYPE
@@ -49,6 +51,7 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
         RolloutMode | None,
         typer.Option(help="stages: the next stage starts when the one before has ended; window: site after site."),
     ] = None,
+    canary: Canary = None,
     order: Annotated[str | None, typer.Option(help="With --mode window: by-id, or longest-first.")] = None,
     max_failures: MaxFailures = None,
     on_budget: OnBudgetChoice = None,
@@ -76,6 +79,8 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
         time_limits=time_limits,
     )
     rollout |= {key: value for key, value in {"mode": mode and str(mode), "order": order}.items() if value is not None}
+    if canary is not None:
+        rollout |= {"stages": [canary_stage(canary)], "mode": rollout.get("mode", str(RolloutMode.WINDOW))}
     excluded = {"clouds": exclude or None, "selector": exclude_selector}
     return {
         "type": TYPE,

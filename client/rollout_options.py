@@ -31,6 +31,14 @@ RampStart = Annotated[
         "--ramp-start", metavar="N", help="Most sites at once in the beginning; one more for each that succeeded."
     ),
 ]
+Canary = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|P%|SELECTOR",
+        help="Sites that come before all others: a number, 10% of all, or those with these labels. Once one of them"
+        " failed, the others do not start until resumed. Sets --mode window.",
+    ),
+]
 TimeLimits = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,6 +75,15 @@ def rollout_options(
     if time_limits:
         given["timeouts"] = dict(map(_time_limit, time_limits))
     return given
+
+
+def canary_stage(text: str) -> dict[str, Any]:
+    """Return the stage of a canary, of which no site may fail, as the API's object."""
+    number = _number(text.removesuffix("%"))
+    stage: dict[str, Any] = {"name": "canary", "max-failures": 0}
+    if not isinstance(number, int):
+        return stage | {"selector": text}
+    return stage | {"percent" if text.endswith("%") else "count": number}
 
 
 def _number(text: str) -> int | str | None:

@@ -190,8 +190,9 @@ def _rows(connection: Connection, which: ColumnElement[bool]) -> list[RowMapping
 def can_move(strategy: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition of the open steps of a strategy that no hold keeps from moving.
 
-    That are those in flight, and those that may start or go on. In mode `stages` steps of later stages wait for the
-    open one, whatever holds it. Places in a window do not count: while one is taken, a step is in flight.
+    That are those in flight, and those that may start or go on. In mode `stages`, and in a window that goes stage by
+    stage, steps of later stages wait for the open one, whatever holds it. Places in a window do not count: while one is
+    taken, a step is in flight.
 
     Args:
         strategy: Column or value of its id; its row is in the query.
@@ -203,7 +204,9 @@ def can_move(strategy: ColumnElement[Any]) -> ColumnElement[bool]:
     )
     is_in_flight = or_(steps.c.run_id.is_not(None), steps.c.preparing)
     may_begin = or_(
-        strategies.c.mode == RolloutMode.WINDOW, steps.c.state != StepState.INITIAL, steps.c.stage == open_stage
+        and_(strategies.c.mode == RolloutMode.WINDOW, ~strategies.c.stage_by_stage),
+        steps.c.state != StepState.INITIAL,
+        steps.c.stage == open_stage,
     )
     return and_(steps.c.strategy_id == strategy, _IS_OPEN_STEP, or_(is_in_flight, and_(may_begin, ~is_held())))
 

@@ -296,6 +296,7 @@ def _window_candidates(connection: Connection, strategy: StrategyView) -> Iterat
     """Yield the steps of a sliding window that may start, stage by stage, until one of them finds no place.
 
     Steps that were put first come before all others of any stage. Those that are held by themselves are passed over.
+    Of a window that goes stage by stage only the open stage has such steps.
     """
     places = Places(strategy)
     if not admits(strategy):
@@ -304,7 +305,7 @@ def _window_candidates(connection: Connection, strategy: StrategyView) -> Iterat
     after = 0
     while True:
         stage = connection.execute(_NEXT_STAGE, {"moving_strategy": strategy.id, "after_stage": after}).scalar()
-        if stage is None:
+        if stage is None or (strategy.stage_by_stage and stage != strategy.open_stage):
             return
         free = int(min(places.free(stage), _MOST_AT_ONCE))
         rows = connection.execute(

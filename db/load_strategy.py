@@ -63,6 +63,7 @@ def _strategy_query() -> Select[Any]:
         strategies.c.state,
         strategies.c.stop_on_failure,
         strategies.c.mode,
+        strategies.c.stage_by_stage,
         strategies.c.max_parallel_subclouds,
         strategies.c.rollout,
         strategies.c.max_failures,
@@ -103,10 +104,14 @@ _HOLDS: Final = (
 )
 _OPEN_HOLDS: Final = _HOLDS.where(holds.c.ended_at.is_(None))
 _FAILED: Final = _count_query(steps.c.state == StepState.FAILED)
+_FAILED_OF_STAGE: Final = _count_query(
+    and_(steps.c.state == StepState.FAILED, steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type))
+)
 _SUCCEEDED: Final = _count_query(steps.c.outcome == StepOutcome.COMPLETE)
 _STAGES: Final = select(
     strategy_stages.c.stage,
     strategy_stages.c.width,
+    strategy_stages.c.max_failures,
     select(func.count())
     .select_from(steps)
     .where(
@@ -166,6 +171,8 @@ def _window(connection: Connection, row: AnyRow) -> Mapping[str, Any]:
     return {
         "mode": row.mode,
         "width": width,
+        **_stage_budgets(connection, row.id, stages),
+        "stage_by_stage": row.stage_by_stage,
         "stage_widths": {stage.stage: stage.width for stage in stages if stage.width is not None},
         "in_flight": sum(stage.in_flight for stage in stages),
         "in_flight_by_stage": {stage.stage: stage.in_flight for stage in stages},
@@ -174,13 +181,28 @@ def _window(connection: Connection, row: AnyRow) -> Mapping[str, Any]:
     }
 
 
+def _stage_budgets(connection: Connection, strategy_id: int, stages: Sequence[AnyRow]) -> Mapping[str, Any]:
+    """Return the fields of the view about failure budgets of single stages."""
+    budgets = {stage.stage: stage.max_failures for stage in stages if stage.max_failures is not None}
+    if not budgets:
+        return {}
+    return {
+        "stage_budgets": budgets,
+        "failed_by_stage": {
+            stage: _count(connection, _FAILED_OF_STAGE, strategy_id, budget + 1, of_stage=stage)
+            for stage, budget in budgets.items()
+        },
+        "last_stage": max(stage.stage for stage in stages),
+    }
+
+
 def _holds(connection: Connection, strategy_id: int, *, is_timed: bool) -> Sequence[AnyRow]:
     """Return the open holds of a strategy; with a time limit also the ended ones, whose time does not count."""
     return connection.execute(_HOLDS if is_timed else _OPEN_HOLDS, {"of_strategy": strategy_id}).all()
 
 
-def _count(connection: Connection, query: Select[Any], strategy_id: int, most: int) -> int:
-    return int(connection.execute(query, {"of_strategy": strategy_id, "most": most}).scalar_one())
+def _count(connection: Connection, query: Select[Any], strategy_id: int, most: int, **more: int) -> int:
+    return int(connection.execute(query, {"of_strategy": strategy_id, "most": most, **more}).scalar_one())
 
 
 def _covers_all(hold: AnyRow) -> bool:

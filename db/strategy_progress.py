@@ -144,10 +144,11 @@ def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int
 def blocking_sites(connection: Connection, strategy: Row) -> list[str]:
     """Return the names of the sites, at most ten, that are held by themselves and alone keep a stage open.
 
-    None in a sliding window, in which later sites go on, nor while another step of the stage is open, nor when no
-    later stage waits.
+    None in a sliding window, in which later sites go on, unless it goes stage by stage, nor while another step of the
+    stage is open, nor when no later stage waits.
     """
-    if strategy["finished_at"] is not None or strategy["mode"] != RolloutMode.STAGES:
+    has_open_stage_only = strategy["mode"] == RolloutMode.STAGES or strategy["stage_by_stage"]
+    if strategy["finished_at"] is not None or not has_open_stage_only:
         return []
     is_open = and_(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
     stage = select(func.min(steps.c.stage)).where(is_open).scalar_subquery()

@@ -82,7 +82,11 @@ Strategy = TypedDict(
         "excluded-subclouds": list[Excluded],
         "rollout": Annotated[
             dict[str, Any],
-            Field(description="Options of the rollout that count, after request, group and installation were merged."),
+            Field(
+                description="Options of the rollout that count, after request, group and installation were merged. Each"
+                " of its `stages` has `stage`, its number, and `sites`, how many it has; a stage without sites has no"
+                " number. The last one, `rest`, has the sites that match none."
+            ),
         ],
         "holds": Annotated[
             list[Hold],
@@ -152,6 +156,7 @@ class PreviewedStage(TypedDict):
     """A stage that a strategy would have."""
 
     stage: Annotated[int, Field(ge=1)]
+    name: Annotated[str, Field(description="Its name in `rollout.stages`; empty: that names none.")]
     width: Annotated[int | None, Field(description="Most sites at once; null: only the strategy's width counts.")]
     count: Count
     clouds: Annotated[list[str], Field(description="Names of its subclouds, in the order in which they start.")]

@@ -20,6 +20,13 @@ def is_budget_exceeded(strategy: StrategyView) -> bool:
     return strategy.max_failures is not None and strategy.failed > strategy.max_failures
 
 
+def exceeded_stages(strategy: StrategyView) -> Iterator[int]:
+    """Yield the stages of which more steps failed than their own failure budget allows."""
+    for stage, budget in strategy.stage_budgets.items():
+        if strategy.failed_by_stage.get(stage, 0) > budget:
+            yield stage
+
+
 def is_halted(strategy: StrategyView) -> bool:
     """Return whether a failure has stopped the strategy for good: what has begun ends, nothing else starts."""
     if strategy.stop_on_failure and strategy.failed_stage is not None:
@@ -29,7 +36,9 @@ def is_halted(strategy: StrategyView) -> bool:
 
 def is_stopped_by_budget(strategy: StrategyView) -> bool:
     """Return whether the failure budget has halted the strategy; then its handed-out steps are withdrawn too."""
-    return strategy.on_budget == OnBudget.STOP and is_budget_exceeded(strategy)
+    if strategy.on_budget != OnBudget.STOP:
+        return False
+    return is_budget_exceeded(strategy) or any(True for _ in exceeded_stages(strategy))
 
 
 def admits(strategy: StrategyView) -> bool:
@@ -42,7 +51,8 @@ class Obstacle(StrEnum):
 
     # A hold covers it.
     HOLD = "hold"
-    # Steps of an earlier stage have not started; in mode `stages` they have not ended.
+    # Steps of an earlier stage have not started; in mode `stages`, and in a window that goes stage by stage, they have
+    # not ended.
     STAGE = "stage"
     # Every place that it could have is taken.
     PLACE = "place"
@@ -65,9 +75,10 @@ class HoldCoverage:
         self._of_steps: dict[int, list[HoldView]] = {}
         self._of_stages: list[HoldView] = []
         self._preparations: set[int] = set()
-        self._kinds: set[str] = set()
+        # Kind, and last stage that is not covered.
+        self._kinds: set[tuple[str, int | None]] = set()
         for hold in holds:
-            self._kinds.add(hold.kind)
+            self._kinds.add((hold.kind, hold.stage))
             if hold.step_id is not None:
                 self._of_steps.setdefault(hold.step_id, []).append(hold)
             elif hold.preparation_id is not None:
@@ -80,13 +91,13 @@ class HoldCoverage:
         """Whether there is no hold."""
         return not self._kinds
 
-    def has(self, kind: HoldKind) -> bool:
-        """Return whether there is a hold of this kind."""
-        return kind in self._kinds
+    def has(self, kind: HoldKind, after_stage: int | None = None) -> bool:
+        """Return whether there is a hold of this kind: of everything, or of the stages after one."""
+        return (kind, after_stage) in self._kinds
 
     def add_preparation(self, preparation: PreparationView) -> None:
         """Hold the steps that wait for a preparation too."""
-        self._kinds.add(HoldKind.PREPARE)
+        self._kinds.add((HoldKind.PREPARE, None))
         self._preparations.add(preparation.id)
 
     def is_preparation_held(self, preparation: PreparationView) -> bool:
@@ -165,7 +176,7 @@ def admitted(
     """Yield the steps that start now, and take their places.
 
     A step of a window starts when each step of earlier stages has started, has ended or is held by itself; a step that
-    was put first waits for no other.
+    was put first waits for no other. In a window that goes stage by stage only steps of the open stage start.
 
     Args:
         waiting: Steps of the strategy in `initial` without a run.
@@ -183,6 +194,9 @@ def admitted(
     for step in sorted(waiting, key=start_order):
         found = obstacle(step, strategy, places, holds, waiting_stage)
         if found == Obstacle.STAGE:
+            if strategy.stage_by_stage:
+                # One that was put first, in a stage to come.
+                continue
             return
         if found is None and places.take(step.stage):
             yield step
@@ -209,8 +223,12 @@ def obstacle(
     """
     if holds.stops_start(step):
         return Obstacle.HOLD
+    if any(step.stage > stage for stage in exceeded_stages(strategy)):
+        return Obstacle.HOLD
+    if strategy.has_open_stage_only and step.stage != strategy.open_stage:
+        return Obstacle.STAGE
     if strategy.mode != RolloutMode.WINDOW:
-        return None if step.stage == strategy.open_stage else Obstacle.STAGE
+        return None
     if step.position >= 0 and step.stage > waiting_stage:
         return Obstacle.STAGE
     return None if places.free(step.stage) >= 1 else Obstacle.PLACE

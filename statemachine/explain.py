@@ -15,7 +15,7 @@ from statemachine.admission import (
     is_halted,
     obstacle,
 )
-from statemachine.rollout import HoldKind, HoldScope, RolloutMode, StepOutcome
+from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.snapshot import HoldView, PreparationView, RunView, StepView, StrategyView
 from statemachine.states import (
     STRATEGY_TYPES,
@@ -112,7 +112,7 @@ def _obstacle_words(situation: SiteSituation) -> str:
     if found == Obstacle.HOLD:
         return f"does not start, for {_hold_reason(situation, holds)}"
     if found == Obstacle.STAGE:
-        first = strategy.open_stage if strategy.mode != RolloutMode.WINDOW else int(waiting_stage)
+        first = strategy.open_stage if strategy.has_open_stage_only else int(waiting_stage)
         return f"is in stage {step.stage} and waits for stage {first}."
     if found == Obstacle.PLACE:
         before = _count(sum(situation.waiting_before.values()), "site")

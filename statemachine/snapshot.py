@@ -133,6 +133,14 @@ class StrategyView:
     # Most steps in flight over the whole strategy; None: each stage has its own width in `stage_widths`.
     width: int | None = None
     stage_widths: Mapping[int, int] = field(default_factory=dict)
+    # Whether the steps of a window start only when each stage before their own has ended.
+    stage_by_stage: bool = False
+    # Largest stage; 0: not asked, for no stage has a failure budget of its own.
+    last_stage: int = 0
+    # Failure budgets of single stages, as counts of their steps.
+    stage_budgets: Mapping[int, int] = field(default_factory=dict)
+    # Failed steps of the stages that have a budget; a count above the budget + 1 says no more.
+    failed_by_stage: Mapping[int, int] = field(default_factory=dict)
     # Steps in flight: with a run, or preparing; not parked.
     in_flight: int = 0
     in_flight_by_stage: Mapping[int, int] = field(default_factory=dict)
@@ -161,6 +169,11 @@ class StrategyView:
     cancel_requested: bool = False
     # The caller who asked for it; empty: none did.
     cancel_requested_by: str = ""
+
+    @property
+    def has_open_stage_only(self) -> bool:
+        """Whether no step starts but those of the open stage."""
+        return self.mode == RolloutMode.STAGES or self.stage_by_stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +209,8 @@ class Snapshot:
     - without a run and marked to be cancelled;
     - not started and without a run, if `admission.admits` the strategy, but for those that are held by themselves: in
       mode `stages` those of the open stage; in a window all with a negative position, and the others by stage,
-      position and id, until one finds no place in its stage (`admission.Places`).
+      position and id, until one finds no place in its stage (`admission.Places`). Of a window that goes stage by stage
+      only those of the open stage.
     """
 
     strategy: StrategyView | None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from statemachine.actions import AbortWaiting, Action, EndHolds, MoveStrategy, OpenHold, RequestCancel, StepChange
-from statemachine.admission import HoldCoverage, is_budget_exceeded, is_halted
+from statemachine.admission import HoldCoverage, exceeded_stages, is_budget_exceeded, is_halted
 from statemachine.machines import fire_strategy
 from statemachine.rollout import HoldKind, HoldScope, OnTimeLimit
 from statemachine.snapshot import StrategyView
@@ -48,13 +48,8 @@ class StrategyMoves:
             yield self._move(strategy.state, _ending(strategy))
         elif is_time_over(strategy, self.now):
             yield from self._reach_time_limit(strategy.time_limit_s or 0.0)
-        elif self._has_to_be_held():
-            yield OpenHold(
-                strategy_id=strategy.id,
-                kind=HoldKind.BUDGET,
-                scope=HoldScope.STARTS,
-                reason=f"More sites failed than max-failures, {strategy.max_failures}, allows.",
-            )
+        else:
+            yield from self._budget_holds()
 
     def _is_over(self) -> bool:
         """Return whether nothing is left to do; steps of a halted strategy that have not started stay as they are."""
@@ -62,10 +57,28 @@ class StrategyMoves:
         has_work = strategy.any_begun or self.awaits_cancel
         return strategy.open_stage is None or (is_halted(strategy) and not has_work)
 
-    def _has_to_be_held(self) -> bool:
+    def _budget_holds(self) -> Iterator[OpenHold]:
+        """Hold all steps once the failure budget is exceeded, and later stages once that of a stage is."""
         strategy = self.strategy
-        is_exceeded = is_budget_exceeded(strategy) and not is_halted(strategy)
-        return is_exceeded and strategy.state == StrategyState.APPLYING and not self.holds.has(HoldKind.BUDGET)
+        if strategy.state != StrategyState.APPLYING or is_halted(strategy):
+            return
+        if is_budget_exceeded(strategy) and not self.holds.has(HoldKind.BUDGET):
+            yield self._budget_hold(f"More sites failed than max-failures, {strategy.max_failures}, allows.", None)
+        for stage in exceeded_stages(strategy):
+            if stage < strategy.last_stage and not self.holds.has(HoldKind.BUDGET, stage):
+                budget = strategy.stage_budgets[stage]
+                yield self._budget_hold(
+                    f"More sites of stage {stage} failed than its max-failures, {budget}, allows.", stage
+                )
+
+    def _budget_hold(self, reason: str, after_stage: int | None) -> OpenHold:
+        return OpenHold(
+            strategy_id=self.strategy.id,
+            kind=HoldKind.BUDGET,
+            scope=HoldScope.STARTS,
+            stage=after_stage,
+            reason=reason,
+        )
 
     def _reach_time_limit(self, limit_s: float) -> Iterator[Action]:
         """Abort, or have what runs cancelled. All of an abort is one plan: a second look would find the limit again."""

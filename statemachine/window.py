@@ -18,19 +18,25 @@ _RECENT: Final = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowStage:
-    """A group in a sliding window.
+    """A stage of a sliding window: a group, or a stage that the rollout names.
 
     Attributes:
-        stage: Number of the group in order, from 1.
+        stage: Its number in order, from 1.
 
         width: Most of its sites in flight; None: only the width of the strategy counts.
 
         subcloud_ids: Its sites in the order of their positions, which are 0, 1, 2 and so on.
+
+        name: Its name; empty for a group.
+
+        max_failures: Its failure budget as a count of its sites; None: there is none.
     """
 
     stage: int
     width: int | None
     subcloud_ids: tuple[int, ...]
+    name: str = ""
+    max_failures: int | None = None
 
 
 def window_stages(
@@ -57,17 +63,22 @@ def window_stages(
     groups = groupby(ordered, key=lambda candidate: candidate.group_id)
     for stage, (_group, found) in enumerate(groups, start=1):
         members = list(found)
-        is_serial = (apply_type or members[0].group_apply_type) == ApplyType.SERIAL
-        width = None if max_parallel else members[0].group_max_parallel
         ids = [member.subcloud_id for member in members]
         yield WindowStage(
             stage=stage,
-            width=1 if is_serial else width,
-            subcloud_ids=tuple(ids if usual_s is None else _longest_first(ids, usual_s)),
+            width=group_width(members[0], apply_type=apply_type, max_parallel=max_parallel),
+            subcloud_ids=tuple(ids if usual_s is None else longest_first(ids, usual_s)),
         )
 
 
-def _longest_first(ids: Sequence[int], usual_s: Mapping[int, float]) -> list[int]:
+def group_width(member: Candidate, *, apply_type: str | None, max_parallel: int | None) -> int | None:
+    """Return the most sites in flight of the group of a site; None: only the width of the strategy counts."""
+    if (apply_type or member.group_apply_type) == ApplyType.SERIAL:
+        return 1
+    return None if max_parallel else member.group_max_parallel
+
+
+def longest_first(ids: Sequence[int], usual_s: Mapping[int, float]) -> list[int]:
     """Return the sites of one group by their usual duration; those without one count as the median of the others."""
     known = [usual_s[one] for one in ids if one in usual_s]
     unknown_s = median(known) if known else 0.0

@@ -128,8 +128,15 @@ def _previewed_stages(draft: StrategyDraft) -> list[PreviewedStage]:
     members: dict[int, list[str]] = {stage: [] for stage in draft.places.widths}
     for subcloud_id, stage, _ in draft.places.steps:
         members[stage].append(names[subcloud_id])
+    names_of_stages = {one.stage: one.name for one in draft.places.stages}
     return [
-        {"stage": stage, "width": width, "count": len(members[stage]), "clouds": members[stage]}
+        {
+            "stage": stage,
+            "name": names_of_stages.get(stage, ""),
+            "width": width,
+            "count": len(members[stage]),
+            "clouds": members[stage],
+        }
         for stage, width in draft.places.widths.items()
     ]
 
@@ -162,8 +169,13 @@ def _insert_steps(context: CommandContext, draft: StrategyDraft, strategy: RowMa
     chosen = draft.sites.eligible
     if strategy["mode"] == RolloutMode.WINDOW:
         stages = [
-            {"strategy_id": strategy["id"], "stage": stage, "width": width}
-            for stage, width in draft.places.widths.items()
+            {
+                "strategy_id": strategy["id"],
+                "stage": one.stage,
+                "width": one.width,
+                "max_failures": one.max_failures,
+            }
+            for one in draft.places.stages
         ]
         context.connection.execute(insert(strategy_stages), stages)
     names = {row["id"]: row["name"] for row in chosen}

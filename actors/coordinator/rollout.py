@@ -15,7 +15,8 @@ from messages.requests.rollout import conflict, merge_options
 from messages.requests.strategy import StrategyRequest
 from statemachine.eligibility import Candidate, number_stages
 from statemachine.rollout import OnBudget, RolloutMode, StepOutcome
-from statemachine.window import allowed_failures, usual_duration_s, window_stages
+from statemachine.rollout_stages import StageRule, StageSurroundings, rollout_stages
+from statemachine.window import WindowStage, allowed_failures, usual_duration_s, window_stages
 
 # Complete strategies of a site that are read for its usual duration.
 _LATEST: Final = 3
@@ -49,7 +50,12 @@ def rollout_columns(options: Mapping[str, Any], total: int, *, stop_on_failure: 
     The rule of `stop-on-failure` alone is that of the contract (8.3), not that of a budget.
     """
     budget = None if stop_on_failure else budget_as_count(options, total)
-    return {"rollout": dict(options), "mode": options["mode"], "max_failures": budget}
+    return {
+        "rollout": dict(options),
+        "mode": options["mode"],
+        "max_failures": budget,
+        "stage_by_stage": options.get("stages") is not None,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,8 @@ class StepPlaces:
     Attributes:
         widths: Most steps at once of each stage, by its number; None: only the width of the strategy counts.
 
+        stages: Stages of a sliding window; none in mode `stages`.
+
         steps: (subcloud id, stage, position) of each step, in the order in which they start.
 
         most_at_once: Most steps that are worked on at once.
@@ -67,12 +75,33 @@ class StepPlaces:
     widths: Mapping[int, int | None]
     steps: Sequence[tuple[int, int, int]]
     most_at_once: int
+    stages: Sequence[WindowStage] = ()
+
+
+def numbered_options(options: Mapping[str, Any], places: StepPlaces) -> dict[str, Any]:
+    """Return options whose `stages` have the number and the count of sites of each, with the sites of none as last.
+
+    A stage without sites has the number null.
+    """
+    if options.get("stages") is None:
+        return dict(options)
+    found = {one.name: {"stage": one.stage, "sites": len(one.subcloud_ids)} for one in places.stages}
+    stages = [{**found.pop(one["name"], {"stage": None, "sites": 0}), **one} for one in options["stages"]]
+    stages += [{**rest, "name": name} for name, rest in found.items()]
+    return {**options, "stages": stages}
 
 
 def places_of_steps(
-    connection: Connection, options: Mapping[str, Any], request: StrategyRequest, chosen: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    options: Mapping[str, Any],
+    request: StrategyRequest,
+    chosen: Sequence[Mapping[str, Any]],
+    rules: Sequence[StageRule] | None = None,
 ) -> StepPlaces:
-    """Return the stages and places of the steps of a new strategy with these options."""
+    """Return the stages and places of the steps of a new strategy with these options.
+
+    `rules` are the stages that its rollout names; None: it names none.
+    """
     candidates = [_candidate(row) for row in chosen]
     if options["mode"] != RolloutMode.WINDOW:
         numbered = list(number_stages(candidates, apply_type=request.apply_type, max_parallel=request.max_parallel))
@@ -83,16 +112,18 @@ def places_of_steps(
             most_at_once=max(sizes.values(), default=0),
         )
     is_by_duration = options["order"] == "longest-first"
-    found = list(
-        window_stages(
-            candidates,
-            apply_type=request.apply_type,
-            max_parallel=request.max_parallel,
-            usual_s=_usual_durations_s(connection) if is_by_duration else None,
-        )
-    )
-    at_once = sum(min(one.width or len(one.subcloud_ids), len(one.subcloud_ids)) for one in found)
+    apply_type, width = request.apply_type, request.max_parallel
+    usual_s = _usual_durations_s(connection) if is_by_duration else None
+    if rules is None:
+        found = list(window_stages(candidates, apply_type=apply_type, max_parallel=width, usual_s=usual_s))
+    else:
+        labels = {row["id"]: row["labels"] for row in chosen}
+        around = StageSurroundings(labels=labels, apply_type=apply_type, max_parallel=width, usual_s=usual_s)
+        found = list(rollout_stages(candidates, rules, around))
+    most = [min(one.width or len(one.subcloud_ids), len(one.subcloud_ids)) for one in found]
+    at_once = sum(most) if rules is None else max(most, default=0)
     return StepPlaces(
+        stages=found,
         most_at_once=min(request.max_parallel or at_once, at_once),
         widths={one.stage: one.width for one in found},
         steps=[

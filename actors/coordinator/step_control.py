@@ -6,7 +6,7 @@ from sqlalchemy import RowMapping, func, select, update
 
 from actors.coordinator.context import CommandContext, read_body
 from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
-from actors.coordinator.strategy_control import failed_count, refuse_stopped
+from actors.coordinator.strategy_control import refuse_stopped
 from db.apply_step_moves import StepWriter
 from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold, tell_cancel
 from db.schema import holds, preparations, steps, strategies, strategy_is_active
@@ -112,7 +112,7 @@ def retry_step(context: CommandContext, command: Command) -> Step:
     if step["subcloud_id"] is None:
         raise _refusal("retry", step, "its subcloud was removed")
     strategy = context.connection.execute(select(strategies).where(strategy_is_active)).mappings().one()
-    refuse_stopped(strategy, "retry a step of", failed_count(context, strategy))
+    refuse_stopped(context, strategy, "retry a step of")
     is_open = select(steps.c.id).where(steps.c.subcloud_id == step["subcloud_id"], steps.c.finished_at.is_(None))
     if context.connection.execute(is_open.limit(1)).first() is not None:
         raise conflict(

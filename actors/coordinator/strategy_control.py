@@ -15,6 +15,7 @@ from actors.coordinator.strategies import change_strategy, find_strategy, fire, 
 from db.holds import NewHold, end_holds, open_hold, open_holds
 from db.holds import cancel_strategy as mark_strategy
 from db.schema import holds, preparations, secrets, steps, strategies, strategy_stages
+from db.stage_budgets import exceeded_stages, set_stage_budget
 from messages.commands import Command
 from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.rollout import conflict, merge_options
@@ -52,7 +53,8 @@ def resume_strategy(context: CommandContext, command: Command) -> ResumedStrateg
     """End the holds of the strategy, but for those of single sites; a new password takes the place of the old one.
 
     A preparation that failed is made once more. `allow-failures` sets the failure budget to that many beyond those
-    that failed. Without a hold only the password and the budget change.
+    that failed: that of the strategy, or those of the stages that exceeded theirs. Without a hold only the password and
+    the budget change.
 
     Raises:
         CommandRefusedError: 400 for the first wrong field or a password that cannot be read; 422 without a strategy
@@ -72,36 +74,52 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
     """Return the strategy with a budget that is not exceeded, or that has stopped it: what has begun may go on."""
     limit = strategy["max_failures"]
     failed = failed_count(context, strategy)
+    stages = exceeded_stages(context.connection, strategy["id"])
     if allowed is not None:
-        refuse_stopped(strategy, "resume", failed)
+        refuse_stopped(context, strategy, "resume")
+        for stage in stages:
+            set_stage_budget(context.connection, strategy["id"], stage.stage, stage.failed + allowed)
+            context.notes.append(f"max-failures of stage {stage.stage} is {stage.failed + allowed} now.")
+        if stages and (limit is None or failed <= limit):
+            return strategy
         options = {**strategy["rollout"], "max-failures": failed + allowed}
         context.notes.append(f"max-failures is {failed + allowed} now.")
         values = {"rollout": options, "max_failures": failed + allowed, "stop_on_failure": False}
         return _write(context, strategy, values, changed=["max-failures"])
-    if limit is not None and failed > limit and not _is_stopped(strategy, failed):
+    if _is_stopped(context, strategy):
+        return strategy
+    if limit is not None and failed > limit:
         raise unprocessable(
             f"Unable to resume strategy of type '{strategy['type']}': {failed} failed, and max-failures allows {limit}."
             " Give allow-failures, or raise rollout.max-failures."
         )
+    for stage in stages:
+        raise unprocessable(
+            f"Unable to resume strategy of type '{strategy['type']}': {stage.failed} failed in stage {stage.stage}, and"
+            f" its max-failures allows {stage.max_failures}. Give allow-failures."
+        )
     return strategy
 
 
-def refuse_stopped(strategy: RowMapping, verb: str, failed: int) -> None:
+def refuse_stopped(context: CommandContext, strategy: RowMapping, verb: str) -> None:
     """Refuse a verb that would go on with a strategy that failures have stopped: it ends when what has begun has ended.
 
     Raises:
         CommandRefusedError: 422; they have.
     """
-    if _is_stopped(strategy, failed):
+    if _is_stopped(context, strategy):
+        failed = failed_count(context, strategy)
         raise unprocessable(
             f"Unable to {verb} strategy of type '{strategy['type']}': {failed} failed, which has stopped it for good."
         )
 
 
-def _is_stopped(strategy: RowMapping, failed: int) -> bool:
+def _is_stopped(context: CommandContext, strategy: RowMapping) -> bool:
+    if not (strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP):
+        return False
     limit = 0 if strategy["stop_on_failure"] else strategy["max_failures"]
-    stops = strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP
-    return bool(stops and limit is not None and failed > limit)
+    is_exceeded = limit is not None and failed_count(context, strategy) > limit
+    return is_exceeded or bool(exceeded_stages(context.connection, strategy["id"]))
 
 
 def failed_count(context: CommandContext, strategy: RowMapping) -> int:
@@ -191,7 +209,10 @@ def update_strategy(context: CommandContext, command: Command) -> Strategy:
     strategy = _write(context, strategy, values, changed=list(given))
     limit = strategy["max_failures"]
     if limit is None or failed_count(context, strategy) <= limit:
-        is_budget = and_(holds.c.strategy_id == strategy["id"], holds.c.kind == HoldKind.BUDGET)
+        # That of a stage stands for the budget of the stage, which this does not change.
+        is_budget = and_(
+            holds.c.strategy_id == strategy["id"], holds.c.kind == HoldKind.BUDGET, holds.c.stage.is_(None)
+        )
         end_holds(context.work, is_budget, by=command.requested_by)
     return _shown(context, strategy)
 
@@ -208,7 +229,7 @@ def _changed_options(context: CommandContext, strategy: RowMapping, given: Mappi
         raise unprocessable(f"Unable to update strategy of type '{strategy['type']}': {excluding}.")
     values: dict[str, Any] = {"rollout": options}
     if not given.keys().isdisjoint({"max-failures", "on-budget"}):
-        refuse_stopped(strategy, "update", failed_count(context, strategy))
+        refuse_stopped(context, strategy, "update")
     if "max-failures" in given:
         count = select(func.count()).where(steps.c.strategy_id == strategy["id"])
         budget = budget_as_count(options, context.connection.execute(count).scalar_one())
@@ -221,8 +242,10 @@ def _changed_width(context: CommandContext, strategy: RowMapping, width: int) ->
         raise unprocessable(
             f"Unable to update strategy of type '{strategy['type']}': the width of stages is fixed at create."
         )
-    of_strategy = strategy_stages.c.strategy_id == strategy["id"]
-    context.connection.execute(update(strategy_stages).where(of_strategy).values(width=None))
+    # Stages that the rollout names keep the width that it gives them.
+    own = [one["stage"] for one in strategy["rollout"].get("stages") or () if one.get("max-parallel") is not None]
+    of_groups = and_(strategy_stages.c.strategy_id == strategy["id"], strategy_stages.c.stage.not_in(own))
+    context.connection.execute(update(strategy_stages).where(of_groups).values(width=None))
     return width
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import RowMapping, select
 
 from actors.coordinator.context import CommandContext, controller_is_upgrading, dcmanager_operations
 from actors.coordinator.errors import CommandRefusedError, Refusals, bad_request, conflict, unprocessable
-from actors.coordinator.rollout import StepPlaces, counted_options, places_of_steps
+from actors.coordinator.rollout import StepPlaces, counted_options, numbered_options, places_of_steps
+from actors.coordinator.rollout_stages import NamedStages, empty_stages, named_stages
 from actors.coordinator.worker_checks import idle_queues, require_playbooks, require_release
 from db.inventory import candidates, find_group, find_subcloud, ids_of_subclouds, site_status
 from db.schema import strategies, strategy_is_active
@@ -150,6 +151,10 @@ def _ineligibility(
 def _ineligible_text(request: StrategyRequest, against: Sequence[str]) -> str:
     if request.cloud is not None:
         return against[0]
+    return _leave_out_text(against)
+
+
+def _leave_out_text(against: Sequence[str]) -> str:
     more = f" And {len(against) - _NAMED} more." if len(against) > _NAMED else ""
     return f"{' '.join(against[:_NAMED])}{more} {_LEAVE_OUT}"
 
@@ -271,17 +276,33 @@ def draft_strategy(
     with refusals.noted():
         if excluding is not None:
             raise cannot_create(request, excluding)
-    warnings = (note, playbooks, *idle_queues(context), unused_note(StrategyCommand, data))
+    stages = named_stages(context, options, sites.eligible, sites.excluded)
+    if stages is not None:
+        _refuse_named(request, stages, refusals)
+    rules = None if stages is None else stages.rules
+    places = places_of_steps(context.connection, options, request, sites.eligible, rules)
+    empty = empty_stages(options, places)
+    warnings = (note, playbooks, empty, *idle_queues(context), unused_note(StrategyCommand, data))
     draft = StrategyDraft(
         wanted=wanted,
-        options=options,
+        options=numbered_options(options, places),
         sites=sites,
-        places=places_of_steps(context.connection, options, request, sites.eligible),
+        places=places,
         warnings=[one for one in warnings if one is not None],
     )
     with refusals.noted():
         _refuse_change(draft)
     return draft
+
+
+def _refuse_named(request: StrategyRequest, stages: NamedStages, refusals: Refusals) -> None:
+    """Refuse names in stages of subclouds that there are not, or that the strategy cannot have."""
+    with refusals.noted():
+        if stages.unknown:
+            raise cannot_create(request, _unknown_text(stages.unknown))
+    with refusals.noted():
+        if stages.against and not request.skip_ineligible:
+            raise cannot_create(request, _leave_out_text(stages.against))
 
 
 def find_named_group(context: CommandContext, request: StrategyRequest) -> RowMapping | None:

@@ -61,6 +61,8 @@ strategies: Final = Table(
     Column("max_failures", Integer),
     # See `RolloutMode`.
     Column("mode", String(16), nullable=False, server_default="stages"),
+    # Whether the steps of a window start only when each stage before their own has ended.
+    Column("stage_by_stage", Boolean, nullable=False, server_default=false()),
     Column("applied_at", UtcDateTime),
     Column("cancel_requested_at", UtcDateTime),
     Column("cancel_requested_by", String(255)),
@@ -210,7 +212,7 @@ problems: Final = Table(
     Column("text", String(300), nullable=False),
 )
 
-# Stages of a strategy in window mode: its groups in order.
+# Stages of a strategy in window mode: its groups in order, or the stages of its rollout.
 strategy_stages: Final = Table(
     "strategy_stages",
     metadata,
@@ -218,6 +220,8 @@ strategy_stages: Final = Table(
     Column("stage", Integer, primary_key=True, autoincrement=False),
     # Most sites in flight; null: the strategy's width counts, over all stages.
     Column("width", Integer),
+    # The failure budget of the stage as a count of its steps; null: there is none.
+    Column("max_failures", Integer),
 )
 
 preparations: Final = Table(

@@ -8,51 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, StrictInt
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, StrictInt, field_validator
 
-from messages.errors import RequestError
-from messages.requests.base import ErrorMessage, Request, parse_request, reject_unknown, validation_error
+from messages.requests.base import ErrorMessage, Request, parse_request, validation_error
+from messages.requests.fields import Nested
+from messages.requests.rollout_stages import MOST_AT_ONCE, MaxFailures, RolloutStage, StageList
+from statemachine.rollout_stages import REST
 
 # Longest time limit, in seconds: thirty days.
 LONGEST_LIMIT_S: Final = 30 * 24 * 3600
-# Most steps of a strategy that a number in a request may speak of.
-MOST_STEPS: Final = 100_000
-# Most subclouds at once; the same as a stage may have.
-_MOST_AT_ONCE: Final = 500
-
-
-class Nested:
-    """Marks a field that holds an object: errors name the field and the key in it, and unknown keys are refused.
-
-    Args:
-        name: Name of the field; errors of an object within another have both names.
-
-        model: The object's model.
-    """
-
-    def __init__(self, name: str, model: type[Request]) -> None:
-        self._name = name
-        self._model = model
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema of the model, with its errors in the words of requests."""
-        return core_schema.no_info_before_validator_function(self._parse, handler(source))
-
-    def _parse(self, value: Any) -> Any:
-        if value is None or isinstance(value, self._model):
-            return value
-        if not isinstance(value, Mapping):
-            raise validation_error(f"{self._name} must be an object; GET /docs shows its keys")
-        join = ": "
-        try:
-            reject_unknown(self._model, map(str, value))
-            join = "."
-            return parse_request(self._model, value)
-        except RequestError as error:
-            text = str(error)
-        # Outside of the block, for the cause would hold what was sent.
-        raise validation_error(f"{self._name}{join}{text}")
 
 
 def _limit_text(least: int, most: int) -> ErrorMessage:
@@ -101,15 +65,11 @@ class Ramp(Request):
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
     start: Annotated[
-        Annotated[StrictInt, Field(ge=1, le=_MOST_AT_ONCE)],
+        Annotated[StrictInt, Field(ge=1, le=MOST_AT_ONCE)],
         ErrorMessage(
-            f"{{key}} must be a whole number from 1 to {_MOST_AT_ONCE}, got {{value}}", missing="{key} required"
+            f"{{key}} must be a whole number from 1 to {MOST_AT_ONCE}, got {{value}}", missing="{key} required"
         ),
     ] = Field(description="Most sites at once in the beginning; skipped ones do not make it grow.")
-
-
-_PERCENT: Final = r"^(100|[1-9]?[0-9])%$"
-_MaxFailures = Annotated[StrictInt, Field(ge=0, le=MOST_STEPS)] | Annotated[str, Field(pattern=_PERCENT)] | None
 
 
 class RolloutChange(Request):
@@ -117,10 +77,7 @@ class RolloutChange(Request):
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
-    max_failures: Annotated[
-        _MaxFailures,
-        ErrorMessage('{key} must be a whole number of at least 0, or a percentage such as "10%", got {value}'),
-    ] = Field(
+    max_failures: MaxFailures = Field(
         None,
         alias="max-failures",
         description="Failed sites that are borne, as a number, or as a percentage of the sites as created (`10%`).",
@@ -164,6 +121,22 @@ class RolloutOptions(RolloutChange):
         description="Order of the sites of a group; with `mode: window` only. `longest-first` goes by how long a site"
         " took in its last three complete strategies. Default: by-id.",
     )
+    stages: StageList = Field(
+        None,
+        description="Stages of a window, each of which starts when the one before it has ended; with `mode: window`"
+        f" only. Sites that match none are the last stage, `{REST}`.",
+    )
+
+    @field_validator("stages")
+    @classmethod
+    def _judge_names(cls, stages: tuple[RolloutStage, ...] | None) -> tuple[RolloutStage, ...] | None:
+        """Refuse two stages with one name."""
+        seen: set[str] = set()
+        for stage in stages or ():
+            if stage.name in seen:
+                raise validation_error(f"stages has two stages with the name {stage.name}")
+            seen.add(stage.name)
+        return stages
 
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -195,6 +168,8 @@ def conflict(options: Mapping[str, Any]) -> str | None:
         return None
     if options.get("ramp") is not None:
         return "rollout.ramp needs rollout.mode window: the width of stages is fixed at create"
+    if options.get("stages") is not None:
+        return "rollout.stages needs rollout.mode window"
     if options["order"] != DEFAULTS["order"]:
         return "rollout.order needs rollout.mode window"
     return None

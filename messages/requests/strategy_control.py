@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validator
 
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
-from messages.requests.rollout import MOST_STEPS, RolloutChange, RolloutPatch
+from messages.requests.rollout import RolloutChange, RolloutPatch
+from messages.requests.rollout_stages import MOST_STEPS
 from messages.requests.strategy import MAX_PARALLEL, ActionRequest, NewPassword, VerbRequest
 
 # Longest reason of a hold, in characters.

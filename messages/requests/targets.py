@@ -8,7 +8,7 @@ from pydantic import Field, StrictInt
 
 from messages.limits import TEXT_LENGTH
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
-from messages.requests.rollout import Nested
+from messages.requests.fields import Nested
 from statemachine.errors import SelectorError
 from statemachine.selector import SELECTOR_LENGTH, Selector, parse_selector
 

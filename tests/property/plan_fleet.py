@@ -62,6 +62,13 @@ class Fleet(WorkerSide):
                 yield self.subclouds[subcloud_id], stage
             return
         strategy.width = width
+        if strategy.rollout.stage_by_stage:
+            # Stages that begin with one site and are larger each time, with a budget for the first.
+            for place, subcloud in enumerate(free):
+                yield subcloud, (place + 1).bit_length()
+            if width is None:
+                strategy.stage_widths = {1: 1, 2: 1, 3: 3}
+            return
         for stage, group in enumerate(sorted({one.group for one in free}), start=1):
             if width is None:
                 serial = (apply_type or self.groups[group][0]) == "serial"
@@ -186,10 +193,15 @@ class Fleet(WorkerSide):
         strategy = self.strategy
         if strategy is None or strategy.state != StrategyState.APPLYING:
             return False
-        if strategy.is_over_budget and allow is None:
+        exceeded = strategy.stages_over_budget
+        if (strategy.is_over_budget or exceeded) and allow is None:
             return False
-        if allow is not None and strategy.rollout.max_failures is not None:
-            strategy.rollout.max_failures = strategy.failed + allow
+        if allow is not None:
+            for stage in exceeded:
+                failed = sum(step.stage == stage and step.state == StepState.FAILED for step in strategy.steps)
+                strategy.rollout.stage_budgets[stage] = failed + allow
+            if strategy.rollout.max_failures is not None and (strategy.is_over_budget or not exceeded):
+                strategy.rollout.max_failures = strategy.failed + allow
         for hold in [one for one in strategy.holds if one.step_id is None]:
             self.end_hold(strategy, hold)
             if hold.preparation is not None:
@@ -230,10 +242,12 @@ class Fleet(WorkerSide):
         if strategy is None or strategy.state not in ("initial", "applying"):
             return False
         if width is not None and strategy.is_window:
-            strategy.width, strategy.stage_widths = width, {}
+            strategy.width = width
+            if not strategy.rollout.stage_by_stage:
+                strategy.stage_widths = {}
         if max_failures is not None and not strategy.is_halted:
             strategy.rollout.max_failures = max_failures
-            for hold in [one for one in strategy.holds if one.kind == HoldKind.BUDGET]:
+            for hold in [one for one in strategy.holds if one.kind == HoldKind.BUDGET and one.stage is None]:
                 self.end_hold(strategy, hold)
         self.settle()
         return True

@@ -111,7 +111,7 @@ class Rows:
             return [step for step in waiting if step.stage == view.open_stage and not strategy.stops(step)]
         places, found = Places(view), []
         for step in sorted(waiting, key=_order):
-            if strategy.stops(step):
+            if strategy.stops(step) or (view.stage_by_stage and step.stage != view.open_stage):
                 continue
             if step.position >= 0 and not places.take(step.stage):
                 break
@@ -124,6 +124,7 @@ class Rows:
         succeeded = failed = 0
         any_aborted = any_begun = False
         in_flight: dict[int, int] = {}
+        failed_of: dict[int, int] = {}
         for step in strategy.steps:
             if step.open:
                 open_stage = min(open_stage or step.stage, step.stage)
@@ -132,6 +133,7 @@ class Rows:
                     in_flight[step.stage] = in_flight.get(step.stage, 0) + 1
             elif step.state == "failed":
                 failed_stage, failed = max(failed_stage or step.stage, step.stage), failed + 1
+                failed_of[step.stage] = failed_of.get(step.stage, 0) + 1
             elif step.state == "aborted":
                 any_aborted = True
             elif step.outcome == "complete":
@@ -152,6 +154,10 @@ class Rows:
             mode=rollout.mode,
             width=strategy.width,
             stage_widths=strategy.stage_widths,
+            stage_by_stage=rollout.stage_by_stage,
+            last_stage=max(step.stage for step in strategy.steps),
+            stage_budgets=rollout.stage_budgets,
+            failed_by_stage=failed_of,
             in_flight=sum(in_flight.values()),
             in_flight_by_stage=in_flight,
             ramp_start=rollout.ramp_start,

@@ -224,6 +224,9 @@ class Rollout:
     """Options of a strategy; those of a window count in mode `window` alone."""
 
     mode: str = RolloutMode.STAGES
+    # Whether a window has stages of its own; failures that each of them bears, by its number.
+    stage_by_stage: bool = False
+    stage_budgets: dict[int, int] = field(default_factory=dict)
     ramp_start: int | None = None
     max_failures: int | None = None
     on_budget: str = OnBudget.PAUSE
@@ -304,9 +307,19 @@ class Strategy:
         return self.rollout.max_failures is not None and self.failed > self.rollout.max_failures
 
     @property
+    def stages_over_budget(self) -> list[int]:
+        """Return the stages of which more steps failed than their own budget allows."""
+        return [
+            stage
+            for stage, budget in self.rollout.stage_budgets.items()
+            if sum(step.stage == stage and step.state == StepState.FAILED for step in self.steps) > budget
+        ]
+
+    @property
     def is_halted(self) -> bool:
         """Return whether a failure stops it for good."""
-        by_budget = self.is_over_budget and self.rollout.on_budget == OnBudget.STOP
+        is_over = self.is_over_budget or bool(self.stages_over_budget)
+        by_budget = is_over and self.rollout.on_budget == OnBudget.STOP
         return by_budget or (self.stop_on_failure and self.failed > 0)
 
     def stops(self, step: Step) -> bool:

@@ -34,6 +34,8 @@ class Commit:
         self._waiting = [step for step in strategy.steps if step.not_started]
         self._parked = _ready(strategy, preparations)
         self._may_start = not (strategy.is_halted or strategy.is_over_budget)
+        self._over = strategy.stages_over_budget
+        self._open_stage = min((step.stage for step in strategy.steps if step.open), default=0)
 
     def check(self) -> None:
         """Check what the transaction did."""
@@ -63,10 +65,15 @@ class Commit:
         is_first = started.position < 0
         for step in strategy.steps:
             if step.not_started and not strategy.holds_alone(step) and not step.cancel_by:
-                assert is_first or step.stage >= started.stage, "a step starts before one of an earlier stage"
+                is_of_later = strategy.rollout.stage_by_stage and step.stage > started.stage
+                may_wait = is_first or is_of_later
+                assert may_wait or step.stage >= started.stage, "a step starts before one of an earlier stage"
                 if step.stage == started.stage:
                     order = (step.position, step.id), (started.position, started.id)
                     assert order[0] > order[1], "a step starts before its turn"
+        if strategy.rollout.stage_by_stage:
+            assert started.stage == self._open_stage, "a stage starts before the one before it has ended"
+            assert not any(started.stage > one for one in self._over), "a stage starts after failures of another"
         now = in_flight(strategy)
         for step in self._parked:
             width = strategy.stage_widths.get(step.stage)
@@ -120,6 +127,9 @@ def check_rest(strategy: Strategy, preparations: Iterable[Preparation], now: flo
         return
     is_held = any(hold.kind == "budget" for hold in strategy.holds)
     assert is_held or not strategy.is_over_budget, "the budget is exceeded and nothing holds the strategy"
+    last = max(step.stage for step in strategy.steps)
+    held = {hold.stage for hold in strategy.holds if hold.kind == "budget"}
+    assert held.issuperset(set(strategy.stages_over_budget) - {last}), "nothing holds the stages after failures"
     for step in _next_to_start(strategy):
         assert strategy.stops(step) or not _has_place(strategy, step), "a step waits though there is a place"
 
@@ -128,7 +138,7 @@ def _next_to_start(strategy: Strategy) -> list[Step]:
     """Return the steps whose turn it is: those that were put first, and those of the first stage that waits."""
     waiting = [step for step in strategy.steps if step.not_started and not strategy.holds_alone(step)]
     stages = {step.stage for step in waiting}
-    if not strategy.is_window:
+    if not strategy.is_window or strategy.rollout.stage_by_stage:
         stages = {step.stage for step in strategy.steps if step.open}
         waiting = [step for step in waiting if step.stage == min(stages)]
     return [step for step in waiting if step.position < 0 or step.stage == min(stages)]

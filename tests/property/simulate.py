@@ -232,8 +232,12 @@ class _Schedule:
     def _rollout(self) -> Rollout | None:
         if self.random() < 0.3:
             return None
+        mode = (RolloutMode.STAGES, RolloutMode.WINDOW, RolloutMode.WINDOW)[self.pick(3)]
+        stage_by_stage = mode == RolloutMode.WINDOW and self.random() < 0.5
         return Rollout(
-            mode=(RolloutMode.STAGES, RolloutMode.WINDOW, RolloutMode.WINDOW)[self.pick(3)],
+            mode=mode,
+            stage_by_stage=stage_by_stage,
+            stage_budgets={1: 0, 2: 1} if stage_by_stage and self.random() < 0.5 else {},
             ramp_start=(None, None, 1, 2)[self.pick(4)],
             max_failures=(None, None, 0, 1)[self.pick(4)],
             on_budget=(OnBudget.PAUSE, OnBudget.STOP)[self.pick(2)],

@@ -67,6 +67,7 @@ def any_run(phase: str, _wanted: object, record: SiteRecord) -> SiteRun | None:
 
 
 HOLDS, ADMISSION = "statemachine.admission.HoldCoverage", "statemachine.admission"
+SNAPSHOT = "statemachine.snapshot.StrategyView"
 STRATEGY, STEP = "statemachine.strategy_moves", "statemachine.step_moves.StepMoves"
 never = always(answer=False)
 BROKEN: dict[str, tuple[str, object, range, str]] = {
@@ -80,7 +81,10 @@ BROKEN: dict[str, tuple[str, object, range, str]] = {
     "wrong order": (f"{ADMISSION}.start_order", last_first, QUICK, "a step starts before"),
     "a place that is not kept": (f"{STEP}.advance", keep_no_place, QUICK, "a place is lost"),
     "no budget": (f"{ADMISSION}.is_budget_exceeded", never, QUICK, "after the failures|starts under a hold"),
-    "no hold of the budget": (f"{STRATEGY}.StrategyMoves._has_to_be_held", never, THOROUGH, "nothing holds"),
+    "no hold of the budget": (f"{STRATEGY}.StrategyMoves._budget_holds", always(()), THOROUGH, "nothing holds"),
+    "no stages": (f"{SNAPSHOT}.has_open_stage_only", False, QUICK, "before the one before it has ended"),
+    "no budget of a stage": (f"{ADMISSION}.exceeded_stages", always(()), QUICK, "after the failures|under a hold"),
+    "no hold after a stage": (f"{STRATEGY}.exceeded_stages", always(()), THOROUGH, "nothing holds the stages"),
     "no stop": (f"{ADMISSION}.is_halted", never, QUICK, "after the failures|after a stopping failure"),
     "a stop that waits": (f"{STRATEGY}.is_halted", never, THOROUGH, "that is over goes on"),
     "a stop that never ends": (f"{STRATEGY}.is_halted", never, QUICK, "no rest"),

@@ -39,6 +39,47 @@ def error_of(model: type[Request], data: dict[str, Any]) -> str:
         ({"ramp": 1}, "rollout.ramp must be an object; GET /docs shows its keys"),
         ({"ramp": {}}, "rollout.ramp.start required"),
         ({"ramp": {"start": 0}}, "rollout.ramp.start must be a whole number from 1 to 500, got 0"),
+        ({"stages": []}, "rollout.stages must be a list of 1 to 20 objects; GET /docs shows their keys"),
+        ({"stages": [None]}, "rollout.stages[0] must be an object; GET /docs shows its keys"),
+        ({"stages": [{"count": 1}]}, "rollout.stages[0].name required"),
+        (
+            {"stages": [{"name": "One", "count": 1}]},
+            "rollout.stages[0].name must be small letters, digits and dashes, at most 32 and a letter first, got One",
+        ),
+        (
+            {"stages": [{"name": "rest", "count": 1}]},
+            "rollout.stages[0].name must not be rest: the sites that match no stage have that one",
+        ),
+        (
+            {"stages": [{"name": "one"}]},
+            "rollout.stages[0].clouds, selector, count or percent is needed, and only one of them",
+        ),
+        (
+            {"stages": [{"name": "one", "count": 1, "percent": 5}]},
+            "rollout.stages[0].clouds, selector, count or percent is needed, and only one of them",
+        ),
+        (
+            {"stages": [{"name": "one", "count": 1}, {"name": "two", "count": 0}]},
+            "rollout.stages[1].count must be a whole number from 1 to 100000, got 0",
+        ),
+        (
+            {"stages": [{"name": "one", "percent": 101}]},
+            "rollout.stages[0].percent must be a whole number from 1 to 100, got 101",
+        ),
+        (
+            {"stages": [{"name": "one", "count": 1, "max-parallel": 501}]},
+            "rollout.stages[0].max-parallel must be a whole number from 1 to 500, got 501",
+        ),
+        (
+            {"stages": [{"name": "one", "selector": "a=("}]},
+            "rollout.stages[0].selector: at character 3: expected a value, found '('; a key alone means that the label"
+            " is there, with any value",
+        ),
+        ({"stages": [{"name": "one", "cout": 1}]}, "rollout.stages[0]: Unknown field: cout; did you mean count?"),
+        (
+            {"stages": [{"name": "one", "count": 1}, {"name": "one", "count": 1}]},
+            "rollout.stages has two stages with the name one",
+        ),
         ({"ramp": {"begin": 1}}, "rollout.ramp: Unknown field: begin; GET /docs shows the fields that there are"),
         ({"timeouts": {"site": 5}}, "rollout.timeouts: Unknown field: site; did you mean site-s?"),
         ({"timeouts": {"site-s": 0}}, "rollout.timeouts.site-s must be a whole number from 1 to 2592000, got 0"),
@@ -71,7 +112,8 @@ def test_two_rules_about_failures_exclude_each_other() -> None:
 
 def test_only_given_options_are_kept() -> None:
     """An option that was not given is not there; one that was given as null is."""
-    given = {"mode": "window", "ramp": None, "timeouts": {"site-s": 60}}
+    stages = [{"name": "one", "clouds": ["a", "7"]}, {"name": "two", "selector": "lab", "max-failures": "5%"}]
+    given = {"mode": "window", "ramp": None, "timeouts": {"site-s": 60}, "stages": stages}
 
     assert parse_request(RolloutOptions, given).given() == given
 
@@ -97,12 +139,13 @@ def test_options_are_merged_key_by_key() -> None:
     [
         ({"ramp": {"start": 1}}, "rollout.ramp needs rollout.mode window: the width of stages is fixed at create"),
         ({"order": "longest-first"}, "rollout.order needs rollout.mode window"),
+        ({"stages": [{"name": "canary", "count": 1}]}, "rollout.stages needs rollout.mode window"),
         ({"ramp": {"start": 1}, "order": "longest-first", "mode": "window"}, None),
         ({}, None),
     ],
 )
 def test_options_that_need_a_window(given: dict[str, Any], reason: str | None) -> None:
-    """Slow start and order are refused outside of a window."""
+    """Slow start, order and stages are refused outside of a window."""
     assert conflict(merge_options(given)) == reason
 
 

@@ -1,0 +1,56 @@
+"""Failure budgets of single stages of the active strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, func, select, update
+
+from db.schema import steps, strategy_stages
+from statemachine.states import StepState
+
+_FAILED: Final = (
+    select(func.count())
+    .where(
+        steps.c.strategy_id == strategy_stages.c.strategy_id,
+        steps.c.stage == strategy_stages.c.stage,
+        steps.c.state == StepState.FAILED,
+    )
+    .correlate(strategy_stages)
+    .scalar_subquery()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExceededStage:
+    """A stage of which more steps failed than its budget, `max_failures`, allows."""
+
+    stage: int
+    failed: int
+    max_failures: int
+
+
+def exceeded_stages(connection: Connection, strategy_id: int) -> Sequence[ExceededStage]:
+    """Return the stages of a strategy that exceed their own failure budget, in their order."""
+    query = (
+        select(strategy_stages.c.stage, strategy_stages.c.max_failures, _FAILED.label("failed"))
+        .where(
+            strategy_stages.c.strategy_id == strategy_id,
+            strategy_stages.c.max_failures.is_not(None),
+            strategy_stages.c.max_failures < _FAILED,
+        )
+        .order_by(strategy_stages.c.stage)
+    )
+    rows = connection.execute(query)
+    return [ExceededStage(stage=row.stage, failed=row.failed, max_failures=row.max_failures) for row in rows]
+
+
+def set_stage_budget(connection: Connection, strategy_id: int, stage: int, max_failures: int) -> None:
+    """Set the failure budget of a stage, as a count of its steps."""
+    connection.execute(
+        update(strategy_stages)
+        .where(strategy_stages.c.strategy_id == strategy_id, strategy_stages.c.stage == stage)
+        .values(max_failures=max_failures)
+    )
