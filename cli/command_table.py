@@ -61,7 +61,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "Create a strategy: which sites get the release, and how many at once.",
             ),
             "preview": CommandPlace(
-                "client.strategy_preview:preview",
+                "client.strategy_commands:preview",
                 "Show the strategy that `create` would make with these options: its stages, and what is against it.",
             ),
             "apply": CommandPlace("client.strategy_commands:apply", "Start the strategy."),
@@ -146,7 +146,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         },
     ),
     "whoami": CommandPlace(
-        "client.caller_command:whoami",
+        "client.client_command:whoami",
         "Show the name by which the service knows you, as in its audit, and your roles.",
     ),
     "config": GroupPlace(

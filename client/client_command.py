@@ -1,4 +1,7 @@
-"""Options that all commands of the client share: the API, the token for it, and the form of the output."""
+"""Options that all commands of the client share: the API, the token for it, and the form of the output.
+
+`prestager whoami` has no others.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import typer
 
 from client.api_client import ApiClient
 from client.contexts import ServerOptions, choose_context
-from client.output import OutputFormat, say
+from client.output import OutputFormat, ShownField, print_record, say
 
 _INTERRUPTED: Final = 130
 
@@ -102,3 +105,20 @@ def taking(options: Callable[..., Any]) -> Callable[[Callable[..., None]], Calla
         return command
 
     return decorate
+
+
+def _roles_text(roles: list[str]) -> str:
+    return ", ".join(roles)
+
+
+_CALLER: Final = (
+    ShownField(key="name", title="name"),
+    ShownField(key="roles", title="roles", text=_roles_text),
+    ShownField(key="project", title="project", is_wide=True),
+)
+
+
+@client_command
+def whoami(invocation: Invocation) -> None:
+    """Show the name by which the service knows you, as in its audit, and your roles."""
+    print_record(invocation.api.read("whoami"), _CALLER, invocation.form, "name")

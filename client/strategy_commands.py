@@ -1,4 +1,4 @@
-"""`prestager strategy create`, `apply`, `pause`, `resume`, `abort`, `cancel`, `delete`: change it over the API."""
+"""`prestager strategy preview`, `create`, `apply`, `pause`, `resume`, `abort`, `cancel`, `delete`, over the API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from client.client_command import Invocation, Yes, client_command, taking
 from client.create_options import strategy_fields
 from client.errors import SurroundingsError
-from client.output import Record, print_record, say
+from client.output import OutputFormat, Record, ShownField, print_record, print_records, say
 from client.prompts import confirm, read_password
 from client.rollout_options import (
     MaxFailures,
@@ -25,6 +25,7 @@ from client.strategy_queries import (
     STRATEGY_FIELDS,
     TYPE,
     active_strategy,
+    excluded_text,
 )
 from client.strategy_watch import ExitOnHold, Timeout, Watch, watch_strategy
 from statemachine.rollout import HoldScope
@@ -32,6 +33,51 @@ from statemachine.states import StepState
 
 _ACTIONS: Final = "actions"
 _ENDED: Final = (StepState.COMPLETE, StepState.FAILED, StepState.ABORTED)
+# Sites of a stage that a table names.
+_NAMED: Final = 10
+
+
+def _clouds_text(clouds: list[str]) -> str:
+    more = f" and {len(clouds) - _NAMED} more" if len(clouds) > _NAMED else ""
+    return f"{', '.join(clouds[:_NAMED])}{more}"
+
+
+_PREVIEWED_STAGE: Final = (
+    ShownField(key="stage", title="STAGE"),
+    ShownField(key="count", title="SITES"),
+    ShownField(key="width", title="MOST AT ONCE"),
+    ShownField(key="clouds", title="NAMES", text=_clouds_text),
+)
+_PREVIEWED: Final = (
+    ShownField(key="release", title="release"),
+    ShownField(key="sites", title="sites"),
+    ShownField(key="rollout", title="rollout"),
+    ShownField(key="excluded-subclouds", title="left out", text=excluded_text),
+    ShownField(key="plan-digest", title="plan digest"),
+)
+
+
+@client_command
+@taking(strategy_fields)
+def preview(invocation: Invocation, fields: Record) -> None:
+    """Show the strategy that `create` would make with these options: its stages, and what is against it.
+
+    Nothing is created, and no password is needed. The exit code is 1 where it would be refused. Give its plan digest to
+    `create --plan-digest` to have the same plan or none.
+    """
+    found = invocation.api.change("POST", ACTIVE, "preview", body=fields)
+    for warning in found["warnings"]:
+        say(f"Warning: {warning}")
+    for refusal in found["refusals"]:
+        say(f"It would be refused: {refusal}")
+    if invocation.form in {OutputFormat.TABLE, OutputFormat.WIDE}:
+        print_record(found, _PREVIEWED, invocation.form, "plan-digest")
+        typer.echo("")
+        print_records(found["stages"], _PREVIEWED_STAGE, invocation.form, "stage")
+    else:
+        print_record(found, _PREVIEWED, invocation.form, "plan-digest")
+    if found["refusals"]:
+        raise typer.Exit(1)
 
 
 @client_command

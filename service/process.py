@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext, suppress
 from typing import Final
@@ -34,6 +35,9 @@ from service.wiring import Process, RunnerFactory, build
 _log = structlog.get_logger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Within so many seconds a second signal is the first one again: a terminal sends Ctrl-C to the whole group, a wrapper
+# passes it on, and the kernel repeats the signal of a dead parent for each of its threads.
+_SAME_REQUEST_S: Final = 0.5
 
 
 def run_service(roles: frozenset[ProcessRole], **given: int | str) -> None:
@@ -58,7 +62,7 @@ def run_service(roles: frozenset[ProcessRole], **given: int | str) -> None:
 def serve(
     settings: Settings, roles: frozenset[ProcessRole] = ALL_ROLES, runner_factory: RunnerFactory | None = None
 ) -> None:
-    """Run one process of the service until SIGTERM or SIGINT; a second one ends it at once.
+    """Run one process of the service until SIGTERM or SIGINT; a second one, half a second later, ends it at once.
 
     Args:
         settings: Read and checked.
@@ -93,6 +97,7 @@ class _Service:
         # Why the service is not ready; None: it is.
         self._unready: str | None = "starting"
         self._stop = asyncio.Event()
+        self._asked_to_stop_at = 0.0
         self._was_ready = False
         self._reporter = ReadinessReporter(self._settings.ready_file)
         self._checks = process_checks(process, self._authenticator)
@@ -150,11 +155,13 @@ class _Service:
             loop.add_signal_handler(number, self._signalled, number)
 
     def _signalled(self, number: int) -> None:
-        if self._stop.is_set():
+        if not self._stop.is_set():
+            self._asked_to_stop_at = time.monotonic()
+            self._unready = "stopping"
+            self._stop.set()
+        elif time.monotonic() - self._asked_to_stop_at > _SAME_REQUEST_S:
             # Playbooks notice the death of this process and stop by themselves; the next start goes on from there.
             os._exit(128 + number)
-        self._unready = "stopping"
-        self._stop.set()
 
     @asynccontextmanager
     async def _stopped_at_end(self) -> AsyncIterator[None]:

@@ -86,7 +86,8 @@ class SharedSupervisors:
         shared.results = results
         yield shared
         shared.end_runs()
-        assert [] == [*marked(shared.worker), *run_directories(shared.run_root, shared.worker)]
+        # A result is there a moment before the process that reported it has ended.
+        wait_for(lambda: not marked(shared.worker) and not run_directories(shared.run_root, shared.worker))
 
     def get(self, **options: Any) -> SharedSupervisor:
         """Return the supervisor with these options of `Supervisor`."""

@@ -57,7 +57,8 @@ def test_success_brings_facts_and_output(supervisor: Supervisor, make_job: MakeJ
             ["{name: Reach, ping: {}}"],
             {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9},
             FailureClass.UNREACHABLE,
-            ("Reach", "ssh: connect to host * port #: Connection refused"),
+            # Its text is that of ssh, or of Ansible when ssh has ended before it was given anything.
+            ("Reach", None),
         ),
         (
             ["{name: Rescue, block: [{fail: {msg: first}}], rescue: [{debug: {}}]}", "{name: End, fail: {msg: last}}"],

@@ -221,11 +221,26 @@ async def test_a_second_signal_waits_for_no_part(tmp_path: Path, monkeypatch: py
 
     service._signalled(signal.SIGTERM)
     first = [*ended]
+    service._asked_to_stop_at -= 1.0
     service._signalled(signal.SIGTERM)
     await asyncio.to_thread(process.database.close)
 
     assert [] == first
     assert [128 + signal.SIGTERM] == ended
+
+
+async def test_a_signal_that_is_repeated_at_once_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal and a wrapper may both send a signal: within half a second it is one request to stop in order."""
+    process = built(tmp_path)
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    service = _Service(process)
+
+    service._signalled(signal.SIGINT)
+    service._signalled(signal.SIGTERM)
+    await asyncio.to_thread(process.database.close)
+
+    assert [] == ended
 
 
 @pytest.mark.usefixtures("heap")
