@@ -43,7 +43,7 @@ class StrategyEvents:
     """Messages about one strategy, as a context; a broken connection is made anew, without a gap and a repeat.
 
     Where the service keeps no events since the break, a snapshot comes. A service that refuses the stream is not asked
-    again; `is_connected` stays false then.
+    again; `is_refused` says so then.
 
     Args:
         api: The API.
@@ -58,6 +58,7 @@ class StrategyEvents:
         self._is_over = Event()
         self._last = ""
         self.is_connected = False
+        self.is_refused = False
 
     def __enter__(self) -> Self:
         """Begin to listen."""
@@ -81,6 +82,7 @@ class StrategyEvents:
             try:
                 self._follow()
             except RefusedError:
+                self.is_refused = True
                 return
             except ClientError:
                 # The reader's own requests meet the same fault, and say so.

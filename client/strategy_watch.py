@@ -29,6 +29,8 @@ _LONGEST_S: Final = 15.0
 _WITHOUT_STREAM_S: Final = 2.0
 # Events of what a look has seen already come at most so much later, in seconds.
 _LAG_S: Final = 2.0
+# And so much later where the stream has to be connected anew.
+_RECONNECT_S: Final = 10.0
 _INTERRUPTED: Final = 130
 _ENDS: Final[Mapping[str, ExitCode]] = {
     StrategyState.COMPLETE: ExitCode.DONE,
@@ -128,11 +130,13 @@ class _Watch:
 
     def finish(self) -> None:
         """Tell the failures whose events are on their way when the strategy is seen to have ended."""
-        until = time.monotonic() + _LAG_S
-        count = self.strategy["progress"][StepOutcome.FAILED]
-        while self._events.is_connected and len(self._failed) < count:
-            if not self._tell(self._events.take(until - time.monotonic())):
+        until = time.monotonic() + (_LAG_S if self._events.is_connected else _RECONNECT_S)
+        progress = self.strategy["progress"]
+        count = progress[StepOutcome.FAILED]
+        while not self._events.is_refused and len(self._failed) < count + progress[StepOutcome.CANCELLED]:
+            if (left := until - time.monotonic()) <= 0:
                 break
+            self._tell(self._events.take(left))
         if count and not self.strategy["deleted-at"]:
             say("Why sites failed: prestager strategy steps --state failed")
 
@@ -156,7 +160,7 @@ class _Watch:
         if message is None:
             return False
         if message.kind == SNAPSHOT:
-            failed = {step["cloud"]: _failure(step) for step in message.data["steps"] if _has_failed(step)}
+            failed = {step["cloud"]: _failure(step) for step in message.data["steps"] if _is_told(step)}
             is_new = message.data["reason"] != "begin"
         else:
             failed = _failures(message)
@@ -168,12 +172,14 @@ class _Watch:
         return True
 
 
-def _has_failed(step: Record) -> bool:
-    return bool(step["state"] == StepState.FAILED)
+def _is_told(step: Record) -> bool:
+    return step.get("outcome") in {StepOutcome.FAILED, StepOutcome.CANCELLED}
 
 
 def _failure(told: Record) -> str:
-    return f"failed: {told.get('details', '')}"
+    # The details of a cancelled step say themselves that it was cancelled; events have no outcome.
+    details = str(told.get("details", ""))
+    return details if told.get("outcome") == StepOutcome.CANCELLED else f"failed: {details}"
 
 
 def _failures(message: EventMessage) -> dict[str, str]:
