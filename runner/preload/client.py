@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -70,8 +70,15 @@ class ForkedProcess:
 class Template:
     """One template process. It ends when `close` is called and each of its children has ended."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], niceness: int = 0) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        niceness: int = 0,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self.forks = 0
+        self._on_end = on_end
         self._arguments = arguments
         self._environment = environment
         self._niceness = niceness
@@ -246,6 +253,7 @@ class Template:
             self._lose(self._last_words())
             if process.stderr is not None:
                 process.stderr.close()
+            self._on_end()
 
         loop.add_reader(descriptor, ended)
 

@@ -135,7 +135,12 @@ class PreloadedAnsible:
         try:
             place.create()
             self._places.append(place)
-            template = Template(self._arguments(place, modules), self._environment(place), self._ansible.niceness)
+            template = Template(
+                self._arguments(place, modules),
+                self._environment(place),
+                self._ansible.niceness,
+                on_end=self._forget_ended,
+            )
             self._templates[template] = modules
             await template.start()
         except (OSError, TemplateError) as error:
