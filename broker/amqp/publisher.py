@@ -82,8 +82,9 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the connection and end the loop. Repeating it does nothing."""
+        """Close the connection and end the loop, also one that was never started. Repeating it does nothing."""
         if not self._thread.is_alive():
+            self._loop.close()
             return
         try:
             self._wait(self._connection.drop(), PUBLISH_S)
