@@ -37,6 +37,7 @@ from statemachine.rollout import RolloutMode
 from statemachine.snapshot import PlanLimits, PreparationView, RunView, Snapshot, StepView, StrategyView
 from statemachine.states import (
     MOVING_STRATEGIES,
+    PHASES,
     SHARED_PHASES,
     ManagementState,
     PreparationState,
@@ -110,6 +111,8 @@ _IS_MARKED: Final[ColumnElement[bool]] = literal_column("steps.cancel_requested_
 _MOVING: Final = bindparam("moving_strategy", type_=steps.c.strategy_id.type)
 _HELD: Final = bindparam("held_strategy", type_=steps.c.strategy_id.type)
 _STARTING_STAGE: Final = bindparam("starting_stage", type_=steps.c.stage.type)
+# By name, for SQLite reads its index of these steps for equal states alone, and all steps without it.
+_PARKING_PHASES: Final = tuple(phase for phase in PHASES if phase not in SHARED_PHASES)
 # More steps than any stage may have at once.
 _MOST_AT_ONCE: Final = 100_000
 _NOW: Final = bindparam("now", type_=runs.c.lease_until.type)
@@ -143,7 +146,7 @@ def _step_queries() -> Sequence[Select[Any]]:
     not_started = _not_started()
     waiting = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id")).where(needs_preparation)
     parked = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id")).where(
-        _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.not_in(SHARED_PHASES)
+        _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(_PARKING_PHASES)
     )
     # Without a run, or with one that no worker has claimed.
     marked = (
@@ -202,8 +205,12 @@ _PREPARATIONS: Final = union_all(*_preparation_queries())
 _HELD_ALONE: Final = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
 _TO_START: Final = _not_started().where(steps.c.strategy_id == _MOVING, ~_HELD_ALONE)
 _FIRST_OF_ALL: Final = _TO_START.where(_IS_FIRST)
-_NEXT_STAGE: Final = select(func.min(steps.c.stage)).where(
-    _IS_OPEN, _IS_INITIAL, _NO_RUN_YET, steps.c.strategy_id == _MOVING, steps.c.stage > bindparam("after_stage")
+# No minimum: PostgreSQL reads all that have not started for it.
+_NEXT_STAGE: Final = (
+    select(steps.c.stage)
+    .where(_IS_OPEN, _IS_INITIAL, _NO_RUN_YET, steps.c.strategy_id == _MOVING, steps.c.stage > bindparam("after_stage"))
+    .order_by(steps.c.stage)
+    .limit(1)
 )
 _CANDIDATES: Final = (
     _TO_START.where(steps.c.stage == _STARTING_STAGE, steps.c.position >= 0)

@@ -161,7 +161,7 @@ def measure(url: str, case: PassCase, *, limit: int) -> PassCosts:
         assert installation.verb("apply").status == 200
         sessions = _session_ids(installation.database)
         warmed = _warm_up(installation, case.results)
-        while costs.transitions < limit and (finished := _finish(installation.database, case.results)):
+        while costs.transitions < limit and (finished := finish_oldest(installation.database, case.results)):
             before, began = _cpu_s(sessions), thread_time()
             installation.coordinator.coordinate()
             costs.coordinator_s += thread_time() - began
@@ -179,13 +179,13 @@ def _warm_up(installation: Installation, results: int) -> int:
     """Make the passes that are not counted; return how many there were."""
     assert installation.coordinator is not None
     passes = 0
-    while passes < WARM_UP and _finish(installation.database, min(results, FLEET_RESULTS)):
+    while passes < WARM_UP and finish_oldest(installation.database, min(results, FLEET_RESULTS)):
         installation.coordinator.coordinate()
         passes += 1
     return passes
 
 
-def _finish(database: Database, count: int) -> int:
+def finish_oldest(database: Database, count: int) -> int:
     """Claim and finish the oldest queued runs, at most `count`, as workers do; return how many there were."""
     with database.write() as connection:
         query = select(runs.c.id, runs.c.step_id, runs.c.phase).where(~runs.c.consumed, runs.c.state == RunState.QUEUED)

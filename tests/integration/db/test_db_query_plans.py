@@ -27,6 +27,7 @@ from db.schema import steps, subclouds
 from db.strategy_progress import step_counts, step_progress
 from db.unit_of_work import unit_of_work
 from messages.commands import Command, CommandType
+from statemachine.rollout import RolloutMode
 from statemachine.states import PHASES, RunOutcome
 from tests.bench.commands import add_sites, without_statistics
 from tests.integration.db.db_rows import AT, LIMITS
@@ -105,9 +106,9 @@ def test_commands_passes_and_workers(watched: Watched) -> None:
     wanted = {"subcloud-apply-type": "parallel", "max-parallel-subclouds": WIDTH}
     all_sites = ROWS_PER_SITE * SITES
 
-    for _ in range(2):
+    for mode in RolloutMode:
         # The second time there is a history.
-        watched.watch(all_sites, installation.create, **wanted)
+        watched.watch(all_sites, installation.create, **wanted, rollout={"mode": mode})
         watched.watch(ROWS_OF_A_STAGE, installation.verb, "apply")
         for outcome in (RunOutcome.SUCCEEDED, RunOutcome.SUCCEEDED, RunOutcome.FAILED):
             watched.watch(ROWS_OF_A_STAGE, _work, database, outcome)
