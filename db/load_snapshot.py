@@ -107,8 +107,11 @@ _NO_RUN_YET: Final = steps.c.run_id.is_(None)
 _STANDALONE: Final = steps.c.strategy_id.is_(None)
 _IS_FIRST: Final[ColumnElement[bool]] = literal_column("steps.position < 0")
 _IS_MARKED: Final[ColumnElement[bool]] = literal_column("steps.cancel_requested_at IS NOT NULL")
+_HELD_ALONE: Final = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
 # Parameters that are None match no row.
 _MOVING: Final = bindparam("moving_strategy", type_=steps.c.strategy_id.type)
+# With a free place.
+_WINDOW: Final = bindparam("window_strategy", type_=steps.c.strategy_id.type)
 _HELD: Final = bindparam("held_strategy", type_=steps.c.strategy_id.type)
 _STARTING_STAGE: Final = bindparam("starting_stage", type_=steps.c.stage.type)
 # By name, for SQLite reads its index of these steps for equal states alone, and all steps without it.
@@ -169,6 +172,8 @@ def _step_queries() -> Sequence[Select[Any]]:
         .where(_ended_run(), or_(and_(steps.c.id.is_not(None), _IS_OPEN), runs.c.preparation_id.is_not(None))),
         not_started.where(_STANDALONE),
         not_started.where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE),
+        # Of a sliding window: those that were put first come before all others of any stage.
+        not_started.where(steps.c.strategy_id == _WINDOW, _IS_FIRST, ~_HELD_ALONE),
         parked.where(_STANDALONE),
         parked.where(steps.c.strategy_id == _MOVING),
         # Runs that a worker handed back under a hold.
@@ -201,10 +206,7 @@ def _preparation_queries() -> Sequence[Select[Any]]:
 
 _STEPS: Final = union_all(*_step_queries())
 _PREPARATIONS: Final = union_all(*_preparation_queries())
-# Of a sliding window: steps that were put first; the next stage with a step to start, and such steps of a stage.
-_HELD_ALONE: Final = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
-_TO_START: Final = _not_started().where(steps.c.strategy_id == _MOVING, ~_HELD_ALONE)
-_FIRST_OF_ALL: Final = _TO_START.where(_IS_FIRST)
+# Of a sliding window: the next stage with a step to start, and such steps of a stage.
 # No minimum: PostgreSQL reads all that have not started for it.
 _NEXT_STAGE: Final = (
     select(steps.c.stage)
@@ -213,7 +215,8 @@ _NEXT_STAGE: Final = (
     .limit(1)
 )
 _CANDIDATES: Final = (
-    _TO_START.where(steps.c.stage == _STARTING_STAGE, steps.c.position >= 0)
+    _not_started()
+    .where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE, steps.c.position >= 0, ~_HELD_ALONE)
     .order_by(steps.c.position, steps.c.id)
     .limit(bindparam("most"))
 )
@@ -273,17 +276,19 @@ def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Sna
     """Return the rows that may have to change at `now` (the database's clock, in seconds)."""
     strategy, open_holds = load_strategy(connection)
     moves = strategy is not None and strategy.state in MOVING_STRATEGIES
-    starts = strategy is not None and admits(strategy) and strategy.mode == RolloutMode.STAGES
+    starts = strategy is not None and admits(strategy) and not Places(strategy).is_full
+    in_window = starts and strategy is not None and strategy.mode == RolloutMode.WINDOW
     withdraws = strategy is not None and (open_holds or is_stopped_by_budget(strategy))
     wanted = {
         "moving_strategy": strategy.id if strategy is not None and moves else None,
         "held_strategy": strategy.id if strategy is not None and withdraws else None,
-        "starting_stage": strategy.open_stage if strategy is not None and starts else None,
+        "starting_stage": strategy.open_stage if strategy is not None and starts and not in_window else None,
+        "window_strategy": strategy.id if strategy is not None and in_window else None,
         "now": now,
         "latest_lease": limits.latest_lease(now),
     }
     rows = list(connection.execute(_STEPS, wanted))
-    if strategy is not None and strategy.mode == RolloutMode.WINDOW:
+    if strategy is not None and in_window:
         rows += _window_candidates(connection, strategy)
     # Branches may repeat a row.
     found: dict[int | None, StepView] = {view.id: view for view in _steps(connection, rows)}
@@ -302,13 +307,10 @@ def load_snapshot(connection: Connection, now: float, limits: PlanLimits) -> Sna
 def _window_candidates(connection: Connection, strategy: StrategyView) -> Iterator[AnyRow]:
     """Yield the steps of a sliding window that may start, stage by stage, until one of them finds no place.
 
-    Steps that were put first come before all others of any stage. Those that are held by themselves are passed over.
-    Of a window that goes stage by stage only the open stage has such steps.
+    Those that were put first are not among them, and those that are held by themselves are passed over. Of a window
+    that goes stage by stage only the open stage has such steps.
     """
     places = Places(strategy)
-    if not admits(strategy):
-        return
-    yield from connection.execute(_FIRST_OF_ALL, {"moving_strategy": strategy.id})
     after = 0
     while True:
         stage = connection.execute(_NEXT_STAGE, {"moving_strategy": strategy.id, "after_stage": after}).scalar()

@@ -146,6 +146,12 @@ class Places:
         self._taken_of_stage: dict[int, int] = {}
         self._limit = _limit(strategy)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no step of any stage gets a place, for as many as may be are in flight over the whole strategy."""
+        strategy = self._strategy
+        return strategy.mode == RolloutMode.WINDOW and self._limit - strategy.in_flight - self._taken < 1
+
     def free(self, stage: int) -> float:
         """Return how many more steps of a stage get a place: a whole number from 0, or infinity."""
         strategy = self._strategy

@@ -209,8 +209,8 @@ class Snapshot:
     - without a run and marked to be cancelled;
     - not started and without a run, if `admission.admits` the strategy, but for those that are held by themselves: in
       mode `stages` those of the open stage; in a window all with a negative position, and the others by stage,
-      position and id, until one finds no place in its stage (`admission.Places`). Of a window that goes stage by stage
-      only those of the open stage.
+      position and id, until one finds no place in its stage (`admission.Places`), and none if all places are taken. Of
+      a window that goes stage by stage only those of the open stage.
     """
 
     strategy: StrategyView | None
