@@ -14,6 +14,8 @@ from tests.support.rabbitmq_server import RabbitmqServer
 
 # Folders whose tests use one server, which takes seconds to start: they are run by one process, so that it starts once.
 _TOGETHER: Final = {
+    # One browser.
+    "browser": "browser",
     "acceptance/distributed": "rabbitmq",
     "faults": "faults",
     # Apart from the others: all of them together would take longer than anything else.
@@ -46,6 +48,7 @@ _FIRST: Final = (
     "integration/amqp/",
     "faults",
     "acceptance/distributed",
+    "browser",
     "integration/api_document",
     "integration/playbooks",
     "integration/keystone",

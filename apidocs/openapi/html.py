@@ -99,7 +99,7 @@ def _article(route: _Route, document: Mapping[str, Any]) -> str:
     if "requestBody" in operation:
         parts += ["<h4>Body</h4>", *_body(operation["requestBody"])]
     parts += ["<h4>Answers</h4>", field_list(_answers(operation["responses"], document), "answers")]
-    parts += [f"<h4>Example</h4><pre>{escape(text)}</pre>" for text in [_curl(route)]]
+    parts += [f'<h4>Example</h4><pre tabindex="0">{escape(text)}</pre>' for text in [_curl(route)]]
     return f'<article id="{escape(operation["operationId"])}">{"".join(parts)}</article>'
 
 
@@ -118,7 +118,7 @@ def _body(body: Mapping[str, Any]) -> Iterator[str]:
         yield f"<p><code>{escape(media_type)}</code>: {_body_type(content['schema'])}</p>"
         for example in content.get("examples", {}).values():
             text = json.dumps(example["value"], indent=2, ensure_ascii=False)
-            yield f'<p class="soft">{escape(example["summary"])}</p><pre>{escape(text)}</pre>'
+            yield f'<p class="soft">{escape(example["summary"])}</p><pre tabindex="0">{escape(text)}</pre>'
 
 
 def _body_type(schema: Mapping[str, Any]) -> str:
