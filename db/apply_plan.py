@@ -6,15 +6,17 @@ Every write is guarded by the values that the plan was made on; when a row has c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import singledispatchmethod
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 
 from db.apply_step_moves import StepWriter, add_runs, mark_processed, new_run
 from db.errors import StalePlanError
-from db.holds import NewHold, cancel_strategy, end_holds, open_hold, withdraw_runs
+from db.holds import NewHold, cancel_strategy, end_holds, hold_clock, open_hold, withdraw_runs
 from db.live_output import tell_progress
+from db.rollout_stages import write_stage
 from db.runs import LOST_RUN
 from db.schema import holds, preparations, runs, secrets, steps, strategies
 from db.site_records import CONTENT_DIGEST
@@ -30,6 +32,7 @@ from statemachine.actions import (
     MoveStrategy,
     OpenHold,
     OpenPreparation,
+    PassStage,
     RepeatPreparation,
     RequestCancel,
     RetryPreparation,
@@ -172,12 +175,22 @@ class PlanWriter:
                 preparation_id=action.preparation_id,
                 stage=action.stage,
                 reason=action.reason,
+                until=None if action.until is None else datetime.fromtimestamp(action.until, UTC),
             ),
         )
 
     @_do.register
     def _end_holds(self, action: EndHolds) -> None:
-        end_holds(self._work, holds.c.strategy_id == action.strategy_id, by="")
+        which = holds.c.strategy_id == action.strategy_id
+        if action.kind is not None:
+            which = and_(which, holds.c.kind == action.kind, holds.c.stage == action.stage)
+        end_holds(self._work, which, by="")
+
+    @_do.register
+    def _pass_stage(self, action: PassStage) -> None:
+        write_stage(
+            self._connection, action.strategy_id, action.stage, {"passed-at": hold_clock(self._connection).isoformat()}
+        )
 
     @_do.register
     def _withdraw_runs(self, action: WithdrawRuns) -> None:

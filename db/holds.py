@@ -60,6 +60,8 @@ class NewHold:
     stage: int | None = None
     # A sentence for people.
     reason: str = ""
+    # When it ends by itself, by the database's clock; None: it does not.
+    until: datetime | None = None
     # The caller; empty for the plan.
     by: str = ""
 
@@ -122,6 +124,7 @@ def open_hold(work: UnitOfWork, hold: NewHold) -> bool:
                 reason=hold.reason,
                 since=hold_clock(work.connection),
                 by=hold.by,
+                until=hold.until,
             )
             .returning(holds.c.id)
         ).scalar_one()
@@ -238,6 +241,8 @@ def _event_data(row: RowMapping) -> HoldOpened:
     }
     if row["stage"] is not None:
         data["stage"] = row["stage"]
+    if row["until"] is not None:
+        data["until"] = row["until"].isoformat()
     if row["subcloud_name"] is not None:
         data["subcloud"] = row["subcloud_name"]
     return data

@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from db.schema import holds, steps, strategies, strategy_is_active, strategy_stages
-from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode, StepOutcome
-from statemachine.snapshot import HoldView, StrategyView
+from statemachine.rollout import BETWEEN_STAGES, OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode, StepOutcome
+from statemachine.snapshot import EndedStage, HoldView, StrategyView
 from statemachine.states import MOVING_STRATEGIES, StepState
 from statemachine.time_limits import STRATEGY_LIMIT, held_time
 
@@ -97,7 +97,7 @@ _STRATEGY: Final = _strategy_query()
 _HOLDS: Final = (
     select(
         *(holds.c.id, holds.c.kind, holds.c.scope, holds.c.step_id, holds.c.preparation_id, holds.c.stage),
-        *(holds.c.since, holds.c.ended_at),
+        *(holds.c.since, holds.c.until, holds.c.ended_at),
     )
     .where(holds.c.strategy_id == bindparam("of_strategy", type_=holds.c.strategy_id.type))
     .order_by(holds.c.id)
@@ -106,6 +106,15 @@ _OPEN_HOLDS: Final = _HOLDS.where(holds.c.ended_at.is_(None))
 _FAILED: Final = _count_query(steps.c.state == StepState.FAILED)
 _FAILED_OF_STAGE: Final = _count_query(
     and_(steps.c.state == StepState.FAILED, steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type))
+)
+_ANY_SUCCEEDED: Final = (
+    select(steps.c.stage)
+    .where(
+        _OF_STRATEGY,
+        steps.c.outcome == StepOutcome.COMPLETE,
+        steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type),
+    )
+    .limit(1)
 )
 _SUCCEEDED: Final = _count_query(steps.c.outcome == StepOutcome.COMPLETE)
 _STAGES: Final = select(
@@ -173,12 +182,31 @@ def _window(connection: Connection, row: AnyRow) -> Mapping[str, Any]:
         "width": width,
         **_stage_budgets(connection, row.id, stages),
         "stage_by_stage": row.stage_by_stage,
+        "ended_stage": _ended_stage(connection, row),
         "stage_widths": {stage.stage: stage.width for stage in stages if stage.width is not None},
         "in_flight": sum(stage.in_flight for stage in stages),
         "in_flight_by_stage": {stage.stage: stage.in_flight for stage in stages},
         "ramp_start": ramp["start"] if ramp else None,
         "succeeded": _count(connection, _SUCCEEDED, row.id, most) if ramp else 0,
     }
+
+
+def _ended_stage(connection: Connection, row: AnyRow) -> EndedStage | None:
+    """Return the first stage before the open one that is not passed; strategies of older programs have none."""
+    for one in row.rollout.get("stages") or ():
+        number = one["stage"]
+        if number is None or row.open_stage is None or number >= row.open_stage:
+            continue
+        if one.get("passed-at", "") is None:
+            return EndedStage(
+                stage=number,
+                name=one["name"],
+                soak_s=one.get("soak-s") or 0,
+                is_gated=one.get("gate") is not None and one.get("decision") is None,
+                any_succeeded=connection.execute(_ANY_SUCCEEDED, {"of_strategy": row.id, "of_stage": number}).first()
+                is not None,
+            )
+    return None
 
 
 def _stage_budgets(connection: Connection, strategy_id: int, stages: Sequence[AnyRow]) -> Mapping[str, Any]:
@@ -206,6 +234,9 @@ def _count(connection: Connection, query: Select[Any], strategy_id: int, most: i
 
 
 def _covers_all(hold: AnyRow) -> bool:
+    """Return whether all that could move is held: between two stages the earlier ones have ended."""
+    if hold.kind in BETWEEN_STAGES:
+        return True
     return hold.step_id is None and hold.preparation_id is None and hold.stage is None
 
 
@@ -217,4 +248,5 @@ def _hold(row: AnyRow) -> HoldView:
         step_id=row.step_id,
         preparation_id=row.preparation_id,
         stage=row.stage,
+        until_epoch=None if row.until is None else row.until.timestamp(),
     )

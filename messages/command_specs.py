@@ -17,6 +17,7 @@ from messages.requests.group import GroupChange, GroupRequest
 from messages.requests.strategy import PrestageCommand, StrategyCommand, VerbRequest
 from messages.requests.strategy_control import (
     CancelRequest,
+    DecisionRequest,
     PauseRequest,
     ResumeRequest,
     StepCancelRequest,
@@ -79,6 +80,8 @@ class CommandSpec:
 
         answer: Type of the answer's body on success; None: null.
 
+        is_http_only: Whether a message of another publisher may not ask for it.
+
         is_question: Whether it is answered from a reading transaction: nothing is kept of it, and a repeat is answered
             anew.
 
@@ -97,6 +100,7 @@ class CommandSpec:
     sealed: SealedContent | None = None
     is_sealed_needed: bool = True
     answer: Any = None
+    is_http_only: bool = False
     is_question: bool = False
     starts_work: bool = False
     needs_planning: bool = True
@@ -162,6 +166,22 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         answer=Strategy,
         on_failure="Unable to cancel strategy",
         summary="Start no more steps and stop those that run.",
+    ),
+    CommandType.STRATEGY_APPROVE: CommandSpec(
+        handler="approve_stage",
+        request=DecisionRequest,
+        answer=Strategy,
+        is_http_only=True,
+        on_failure="Unable to approve stage",
+        summary="Let the stage after one start.",
+    ),
+    CommandType.STRATEGY_DENY: CommandSpec(
+        handler="deny_stage",
+        request=DecisionRequest,
+        answer=Strategy,
+        is_http_only=True,
+        on_failure="Unable to deny stage",
+        summary="Abort the strategy after a stage.",
     ),
     CommandType.STRATEGY_PREVIEW: CommandSpec(
         handler="preview_strategy",
@@ -334,4 +354,9 @@ COMMAND_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
         on_failure="Unable to redeliver webhook",
         summary="Have an event sent once more.",
     ),
+}
+
+# Those that other publishers may send over RabbitMQ.
+PUBLISHED_SPECS: Final[Mapping[CommandType, CommandSpec]] = {
+    kind: spec for kind, spec in COMMAND_SPECS.items() if not spec.is_http_only
 }

@@ -31,6 +31,8 @@ class CommandType(StrEnum):
     STRATEGY_PAUSE = "strategy.pause"
     STRATEGY_RESUME = "strategy.resume"
     STRATEGY_CANCEL = "strategy.cancel"
+    STRATEGY_APPROVE = "strategy.approve"
+    STRATEGY_DENY = "strategy.deny"
     STRATEGY_PREVIEW = "strategy.preview"
     STRATEGY_UPDATE = "strategy.update"
     STRATEGY_RETRY = "strategy.retry"
@@ -61,6 +63,8 @@ STRATEGY_ACTIONS: Final[Mapping[str, CommandType]] = {
     "pause": CommandType.STRATEGY_PAUSE,
     "resume": CommandType.STRATEGY_RESUME,
     "cancel": CommandType.STRATEGY_CANCEL,
+    "approve": CommandType.STRATEGY_APPROVE,
+    "deny": CommandType.STRATEGY_DENY,
 }
 
 

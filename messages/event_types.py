@@ -110,6 +110,12 @@ class HoldOpened(TypedDict):
     reason: str
     by: Annotated[str, Field(description="The caller; empty for the coordinator.")]
     stage: NotRequired[Annotated[int, Field(description="The stage after which the stages are held.")]]
+    until: NotRequired[
+        Annotated[
+            str,
+            Field(description="When it ends by itself.", json_schema_extra={"format": "date-time"}),
+        ]
+    ]
     subcloud: NotRequired[Annotated[str, Field(description="The only site that is held.")]]
 
 

@@ -65,6 +65,7 @@ class Hold(TypedDict):
     reason: str
     since: Moment
     by: Annotated[str, Field(description="The caller who made it; empty for the coordinator.")]
+    until: Annotated[Moment | None, Field(description="When it ends by itself; null: it does not.")]
 
 
 Strategy = TypedDict(
@@ -85,7 +86,8 @@ Strategy = TypedDict(
             Field(
                 description="Options of the rollout that count, after request, group and installation were merged. Each"
                 " of its `stages` has `stage`, its number, and `sites`, how many it has; a stage without sites has no"
-                " number. The last one, `rest`, has the sites that match none."
+                " number. The last one, `rest`, has the sites that match none. `passed-at` says since when the next"
+                " one may start, `decision` who approved or denied it."
             ),
         ],
         "holds": Annotated[

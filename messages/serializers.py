@@ -29,7 +29,7 @@ from messages.schemas import (
 from statemachine.errors import IllegalTransitionError
 from statemachine.failure_classes import ADVICE
 from statemachine.machines import fire_strategy
-from statemachine.rollout import StepOutcome, StepProgress, StrategyProgress
+from statemachine.rollout import BETWEEN_STAGES, HoldKind, StepOutcome, StepProgress, StrategyProgress
 from statemachine.states import ENDED_STRATEGIES, FailureClass, StrategyState
 from statemachine.step_details import log_path
 
@@ -85,7 +85,7 @@ def strategy_resource(
         "holds": shown,
         "commands": ["retry"]
         if row["deleted_at"] is not None
-        else legal_commands(state or row["state"], is_held=bool(shown)),
+        else legal_commands(state or row["state"], shown, row["rollout"].get("stages") or ()),
         "retry-of": row["retry_of"],
         "limit-reached": row["limit_reached"],
     }
@@ -101,21 +101,39 @@ def hold_resource(row: Row, spelling: Spelling) -> Hold:
         "reason": row["reason"],
         "since": moment(row["since"], spelling),
         "by": row["by"],
+        "until": moment(row["until"], spelling),
     }
 
 
-def legal_commands(state: str, *, is_held: bool) -> list[str]:
-    """Return the commands of a strategy that its state allows, without their prefix, in alphabetical order."""
+def legal_commands(state: str, holds: Iterable[Hold] = (), stages: Iterable[Row] = ()) -> list[str]:
+    """Return the commands of a strategy that its state allows, without their prefix, in alphabetical order.
+
+    Args:
+        state: See `StrategyState`.
+
+        holds: Its open holds.
+
+        stages: Those of its rollout, as answers show them.
+    """
+    kinds = {hold["kind"] for hold in holds}
     commands = {verb for verb in ("abort", "apply", "delete") if _can_fire(state, verb)}
     if state in (StrategyState.INITIAL, StrategyState.APPLYING):
         commands.add("update")
     if state in ENDED_STRATEGIES:
         commands.add("retry")
     if state == StrategyState.APPLYING:
-        commands |= {"pause", "cancel", *(["resume"] if is_held else [])}
+        commands |= {"pause", "cancel"}
+        if not kinds <= {*BETWEEN_STAGES}:
+            commands.add("resume")
+        if HoldKind.GATE in kinds or any(_awaits_decision(stage) for stage in stages):
+            commands |= {"approve", "deny"}
     if state in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
         commands.add("cancel")
     return sorted(commands)
+
+
+def _awaits_decision(stage: Row) -> bool:
+    return stage.get("gate") is not None and stage.get("decision") is None and stage.get("passed-at", "") is None
 
 
 def _can_fire(state: str, verb: str) -> bool:

@@ -153,14 +153,27 @@ class OpenHold:
     stage: int | None = None
     # A sentence for people.
     reason: str = ""
+    # When it ends by itself, by the database's clock in seconds since the epoch; None: it does not.
+    until: float | None = None
     unlocks = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndHolds:
-    """End every open hold of the strategy, for it ends or is aborted."""
+    """End open holds of the strategy: all of them, or those of one kind after one stage."""
 
     strategy_id: int
+    kind: HoldKind | None = None
+    stage: int | None = None
+    unlocks = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassStage:
+    """Write down that the soak time of a stage is over and its gate open, so that neither is asked again."""
+
+    strategy_id: int
+    stage: int
     unlocks = True
 
 
@@ -199,6 +212,7 @@ Action = (
     | ExpireRun
     | OpenHold
     | EndHolds
+    | PassStage
     | WithdrawRuns
     | RequestCancel
 )

@@ -46,6 +46,13 @@ def admits(strategy: StrategyView) -> bool:
     return strategy.state == StrategyState.APPLYING and not is_halted(strategy) and not is_budget_exceeded(strategy)
 
 
+def _closing_stages(strategy: StrategyView) -> Iterator[int]:
+    """Yield the stages behind which no step starts: their budget is exceeded, or the strategy has not passed them."""
+    yield from exceeded_stages(strategy)
+    if strategy.ended_stage is not None:
+        yield strategy.ended_stage.stage
+
+
 class Obstacle(StrEnum):
     """Obstacle to the start of a step."""
 
@@ -75,10 +82,10 @@ class HoldCoverage:
         self._of_steps: dict[int, list[HoldView]] = {}
         self._of_stages: list[HoldView] = []
         self._preparations: set[int] = set()
-        # Kind, and last stage that is not covered.
-        self._kinds: set[tuple[str, int | None]] = set()
+        # Their ends by kind and last stage that is not covered.
+        self._kinds: dict[tuple[str, int | None], float | None] = {}
         for hold in holds:
-            self._kinds.add((hold.kind, hold.stage))
+            self._kinds[hold.kind, hold.stage] = hold.until_epoch
             if hold.step_id is not None:
                 self._of_steps.setdefault(hold.step_id, []).append(hold)
             elif hold.preparation_id is not None:
@@ -95,9 +102,13 @@ class HoldCoverage:
         """Return whether there is a hold of this kind: of everything, or of the stages after one."""
         return (kind, after_stage) in self._kinds
 
+    def until(self, kind: HoldKind, after_stage: int) -> float | None:
+        """Return when a hold of the stages after one ends by itself; None: never, or there is none."""
+        return self._kinds.get((kind, after_stage))
+
     def add_preparation(self, preparation: PreparationView) -> None:
         """Hold the steps that wait for a preparation too."""
-        self._kinds.add((HoldKind.PREPARE, None))
+        self._kinds[HoldKind.PREPARE, None] = None
         self._preparations.add(preparation.id)
 
     def is_preparation_held(self, preparation: PreparationView) -> bool:
@@ -229,7 +240,7 @@ def obstacle(
     """
     if holds.stops_start(step):
         return Obstacle.HOLD
-    if any(step.stage > stage for stage in exceeded_stages(strategy)):
+    if any(step.stage > stage for stage in _closing_stages(strategy)):
         return Obstacle.HOLD
     if strategy.has_open_stage_only and step.stage != strategy.open_stage:
         return Obstacle.STAGE

@@ -185,7 +185,12 @@ def hold_reason(kind: str, *, by: str, reason: str, is_of_site: bool) -> str:
         is_of_site: It holds the site alone.
     """
     what = "it" if is_of_site else "the strategy"
-    holder = {HoldKind.OPERATOR: by or "an operator", HoldKind.BUDGET: "the failure budget"}.get(HoldKind(kind))
+    holder = {
+        HoldKind.OPERATOR: by or "an operator",
+        HoldKind.BUDGET: "the failure budget",
+        HoldKind.SOAK: "the soak time of the stage before",
+        HoldKind.GATE: "the gate after the stage before",
+    }.get(HoldKind(kind))
     why = f": {reason}" if reason else ""
     return f"{holder or f'a hold of kind {kind}'} holds {what}{why}"
 

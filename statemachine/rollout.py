@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class RolloutMode(StrEnum):
@@ -29,6 +30,14 @@ class HoldKind(StrEnum):
     BUDGET = "budget"
     # A preparation failed, and the strategy waits instead of failing the steps that need it.
     PREPARE = "prepare"
+    # The stage before has ended, and its soak time goes on.
+    SOAK = "soak"
+    # The stage before has ended, and somebody has to approve the next one.
+    GATE = "gate"
+
+
+# Holds between two stages; they end by time and by approval, not by a resume.
+BETWEEN_STAGES: Final = (HoldKind.SOAK, HoldKind.GATE)
 
 
 class HoldScope(StrEnum):

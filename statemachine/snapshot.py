@@ -112,6 +112,25 @@ class PreparationView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EndedStage:
+    """A stage of a rollout that has ended, and that the strategy has not passed yet."""
+
+    stage: int
+    name: str
+    # Seconds that later stages wait after its end; 0: none.
+    soak_s: float = 0.0
+    # Whether it has a gate that nobody has approved yet.
+    is_gated: bool = False
+    # Whether a step of it is complete and was not skipped; without one the stage has shown nothing.
+    any_succeeded: bool = True
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether later stages wait for an approval."""
+        return self.is_gated or not self.any_succeeded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StrategyView:
     """The active strategy, with aggregates of all its steps."""
 
@@ -141,6 +160,8 @@ class StrategyView:
     stage_budgets: Mapping[int, int] = field(default_factory=dict)
     # Failed steps of the stages that have a budget; a count above the budget + 1 says no more.
     failed_by_stage: Mapping[int, int] = field(default_factory=dict)
+    # Of a window that goes stage by stage, the first stage before the open one that is not passed; None: all are.
+    ended_stage: EndedStage | None = None
     # Steps in flight: with a run, or preparing; not parked.
     in_flight: int = 0
     in_flight_by_stage: Mapping[int, int] = field(default_factory=dict)
@@ -193,6 +214,8 @@ class HoldView:
     preparation_id: int | None = None
     # The last stage that it does not cover.
     stage: int | None = None
+    # When it ends by itself, in seconds since the epoch; None: it does not.
+    until_epoch: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

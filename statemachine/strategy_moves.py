@@ -1,15 +1,24 @@
-"""Moves of a strategy: its abort, its end, its time limit, and the hold of its failure budget."""
+"""Moves of a strategy: its abort, its end, its time limit, and its holds for its budget and between its stages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from statemachine.actions import AbortWaiting, Action, EndHolds, MoveStrategy, OpenHold, RequestCancel, StepChange
-from statemachine.admission import HoldCoverage, exceeded_stages, is_budget_exceeded, is_halted
+from statemachine.actions import (
+    AbortWaiting,
+    Action,
+    EndHolds,
+    MoveStrategy,
+    OpenHold,
+    PassStage,
+    RequestCancel,
+    StepChange,
+)
+from statemachine.admission import HoldCoverage, admits, exceeded_stages, is_budget_exceeded, is_halted
 from statemachine.machines import fire_strategy
 from statemachine.rollout import HoldKind, HoldScope, OnTimeLimit
-from statemachine.snapshot import StrategyView
+from statemachine.snapshot import EndedStage, StrategyView
 from statemachine.states import StrategyState
 from statemachine.time_limits import is_time_over, limit_as_caller, strategy_limit_reached
 
@@ -50,6 +59,7 @@ class StrategyMoves:
             yield from self._reach_time_limit(strategy.time_limit_s or 0.0)
         else:
             yield from self._budget_holds()
+            yield from self._stage_passage()
 
     def _is_over(self) -> bool:
         """Return whether nothing is left to do; steps of a halted strategy that have not started stay as they are."""
@@ -79,6 +89,44 @@ class StrategyMoves:
             stage=after_stage,
             reason=reason,
         )
+
+    def _stage_passage(self) -> Iterator[Action]:
+        """Hold the stages after one that has ended for its soak time and its approval, then let it be passed.
+
+        Not before its budget is kept. A hold that a retried site has made needless ends.
+        """
+        strategy, ended = self.strategy, self.strategy.ended_stage
+        if ended is None or not admits(strategy) or ended.stage in exceeded_stages(strategy):
+            return
+        if self.holds.has(HoldKind.GATE, ended.stage):
+            if ended.needs_approval:
+                return
+            yield self._end_hold(HoldKind.GATE, ended)
+        elif ended.soak_s and not self.holds.has(HoldKind.SOAK, ended.stage):
+            yield self._stage_hold(HoldKind.SOAK, ended, f"Stage {ended.name} has ended and soaks.")
+            return
+        elif (self.holds.until(HoldKind.SOAK, ended.stage) or 0.0) > self.now:
+            return
+        elif ended.soak_s:
+            yield self._end_hold(HoldKind.SOAK, ended)
+        if ended.needs_approval and not self.holds.has(HoldKind.GATE, ended.stage):
+            why = "has ended" if ended.any_succeeded else "has ended, and no site of it succeeded"
+            yield self._stage_hold(HoldKind.GATE, ended, f"Stage {ended.name} {why}: approve or deny the next one.")
+            return
+        yield PassStage(strategy_id=strategy.id, stage=ended.stage)
+
+    def _stage_hold(self, kind: HoldKind, ended: EndedStage, reason: str) -> OpenHold:
+        return OpenHold(
+            strategy_id=self.strategy.id,
+            kind=kind,
+            scope=HoldScope.STARTS,
+            stage=ended.stage,
+            reason=reason,
+            until=self.now + ended.soak_s if kind == HoldKind.SOAK else None,
+        )
+
+    def _end_hold(self, kind: HoldKind, ended: EndedStage) -> EndHolds:
+        return EndHolds(strategy_id=self.strategy.id, kind=kind, stage=ended.stage)
 
     def _reach_time_limit(self, limit_s: float) -> Iterator[Action]:
         """Abort, or have what runs cancelled. All of an abort is one plan: a second look would find the limit again."""

@@ -21,6 +21,7 @@ from actors.coordinator import (
     create_strategy,
     groups,
     prestage_subcloud,
+    stage_gates,
     step_control,
     strategies,
     strategy_control,
@@ -58,7 +59,17 @@ Handler = Callable[[CommandContext, Command], Any]
 # Modules whose functions handle commands.
 _MODULES: Final = (
     create_strategy,
-    *(groups, prestage_subcloud, step_control, strategies, strategy_control, strategy_retry, subclouds, webhooks),
+    *(
+        groups,
+        prestage_subcloud,
+        stage_gates,
+        step_control,
+        strategies,
+        strategy_control,
+        strategy_retry,
+        subclouds,
+        webhooks,
+    ),
 )
 _HANDLERS: Final[Mapping[CommandType, Handler]] = {
     kind: next(getattr(module, spec.handler) for module in _MODULES if hasattr(module, spec.handler))

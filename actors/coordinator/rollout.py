@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, func, select
 
 from db.schema import steps
-from messages.requests.rollout import conflict, merge_options
+from messages.requests.rollout import conflict, loosening, merge_options
 from messages.requests.strategy import StrategyRequest
 from statemachine.eligibility import Candidate, number_stages
 from statemachine.rollout import OnBudget, RolloutMode, StepOutcome
@@ -34,8 +34,9 @@ def counted_options(
     given = {} if request.rollout is None else request.rollout.given()
     if request.stop_on_failure:
         given |= _STOP_ON_FAILURE
-    options = merge_options(given, {} if group is None else group["rollout"], installation)
-    return options, conflict(options)
+    sources = ({} if group is None else group["rollout"], installation)
+    options = merge_options(given, *sources)
+    return options, conflict(options) or loosening(options, *sources)
 
 
 def budget_as_count(options: Mapping[str, Any], total: int) -> int | None:
@@ -81,11 +82,11 @@ class StepPlaces:
 def numbered_options(options: Mapping[str, Any], places: StepPlaces) -> dict[str, Any]:
     """Return options whose `stages` have the number and the count of sites of each, with the sites of none as last.
 
-    A stage without sites has the number null.
+    A stage without sites has the number null. `passed-at` is written when the next one may start.
     """
     if options.get("stages") is None:
         return dict(options)
-    found = {one.name: {"stage": one.stage, "sites": len(one.subcloud_ids)} for one in places.stages}
+    found = {one.name: {"stage": one.stage, "sites": len(one.subcloud_ids), "passed-at": None} for one in places.stages}
     stages = [{**found.pop(one["name"], {"stage": None, "sites": 0}), **one} for one in options["stages"]]
     stages += [{**rest, "name": name} for name, rest in found.items()]
     return {**options, "stages": stages}

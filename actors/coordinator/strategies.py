@@ -30,6 +30,8 @@ _PAST: Final = {
     "resume": "resumed",
     "cancel": "cancelled",
     "update": "updated",
+    "approve": "approved",
+    "deny": "denied",
 }
 
 

@@ -14,15 +14,15 @@ from actors.coordinator.rollout import budget_as_count
 from actors.coordinator.strategies import change_strategy, find_strategy, fire, wrong_state
 from db.holds import NewHold, end_holds, open_hold, open_holds
 from db.holds import cancel_strategy as mark_strategy
+from db.rollout_stages import exceeded_stages, set_stage_budget
 from db.schema import holds, preparations, secrets, steps, strategies, strategy_stages
-from db.stage_budgets import exceeded_stages, set_stage_budget
 from messages.commands import Command
 from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.rollout import conflict, merge_options
 from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest, StrategyUpdate
 from messages.schemas import ResumedStrategy, Strategy
 from messages.serializers import strategy_resource
-from statemachine.rollout import HoldKind, HoldScope, OnBudget, RolloutMode
+from statemachine.rollout import BETWEEN_STAGES, HoldKind, HoldScope, OnBudget, RolloutMode
 from statemachine.states import PreparationState, StepState, StrategyState
 
 
@@ -50,11 +50,11 @@ def pause_strategy(context: CommandContext, command: Command) -> Strategy:
 
 
 def resume_strategy(context: CommandContext, command: Command) -> ResumedStrategy:
-    """End the holds of the strategy, but for those of single sites; a new password takes the place of the old one.
+    """End the holds of the strategy, but for those of single sites and between two stages.
 
-    A preparation that failed is made once more. `allow-failures` sets the failure budget to that many beyond those
-    that failed: that of the strategy, or those of the stages that exceeded theirs. Without a hold only the password and
-    the budget change.
+    A new password takes the place of the old one. A preparation that failed is made once more. `allow-failures` sets
+    the failure budget to that many beyond those that failed: that of the strategy, or those of the stages that exceeded
+    theirs. Without a hold only the password and the budget change.
 
     Raises:
         CommandRefusedError: 400 for the first wrong field or a password that cannot be read; 422 without a strategy
@@ -62,7 +62,9 @@ def resume_strategy(context: CommandContext, command: Command) -> ResumedStrateg
     """
     request = read_body(ResumeRequest, command.data)
     strategy = _allow_failures(context, _find_applying(context, command, "resume"), request.allow_failures)
-    of_strategy = and_(holds.c.strategy_id == strategy["id"], holds.c.step_id.is_(None))
+    of_strategy = and_(
+        holds.c.strategy_id == strategy["id"], holds.c.step_id.is_(None), holds.c.kind.not_in(BETWEEN_STAGES)
+    )
     _repeat_preparations(context, strategy)
     ended = end_holds(context.work, of_strategy, by=command.requested_by)
     if ended:

@@ -11,7 +11,7 @@ from apidocs.json_schemas import Generator, Schemas
 from broker.amqp import topology
 from broker.amqp.cloudevents import TYPE_PREFIX as COMMAND_PREFIX
 from broker.amqp.cloudevents import CommandEvent
-from messages.command_specs import COMMAND_SPECS, CommandSpec
+from messages.command_specs import PUBLISHED_SPECS, CommandSpec
 from messages.commands import Answer, CommandType
 from messages.event_types import EVENT_TYPES, PING, Dropped, Event, EventType, SnapshotData
 from messages.events import CONTENT_TYPE
@@ -25,8 +25,8 @@ STREAM_TYPES: Final[Mapping[str, Any]] = {"snapshot": SnapshotData, "dropped": D
 _EVENTS: Final = {one.name: f"event.{one.name}" for one in EVENT_TYPES}
 # The messages of each channel by their names there; the command webhook.ping and the ping itself share theirs.
 _MESSAGES_OF: Final[Mapping[str, Mapping[str, str]]] = {
-    "commands": {str(kind): f"command.{kind}" for kind in COMMAND_SPECS},
-    "answers": {str(kind): f"answer.{kind}" for kind in COMMAND_SPECS},
+    "commands": {str(kind): f"command.{kind}" for kind in PUBLISHED_SPECS},
+    "answers": {str(kind): f"answer.{kind}" for kind in PUBLISHED_SPECS},
     "events": _EVENTS,
     "stream": {**{name: f"stream.{name}" for name in STREAM_TYPES}, **_EVENTS},
     "webhooks": {**_EVENTS, PING.name: f"event.{PING.name}"},
@@ -40,9 +40,9 @@ def document_text() -> str:
 
 def build_document() -> dict[str, Any]:
     """Return the document."""
-    types = [spec.answer for spec in COMMAND_SPECS.values() if spec.answer is not None]
+    types = [spec.answer for spec in PUBLISHED_SPECS.values() if spec.answer is not None]
     types += [one.data for one in (*EVENT_TYPES, PING)]
-    schemas = Schemas([spec.request for spec in COMMAND_SPECS.values()], [*types, *STREAM_TYPES.values(), Event])
+    schemas = Schemas([spec.request for spec in PUBLISHED_SPECS.values()], [*types, *STREAM_TYPES.values(), Event])
     messages = _messages(schemas)
     shown = {name: schema for name, schema in schemas.components.items() if name != Event.__name__}
     return {
@@ -69,7 +69,7 @@ def build_document() -> dict[str, Any]:
 def _messages(schemas: Schemas) -> dict[str, Any]:
     found: dict[str, Any] = {}
     correlation = {"location": "$message.header#/correlationId"}
-    for kind, spec in COMMAND_SPECS.items():
+    for kind, spec in PUBLISHED_SPECS.items():
         found[f"command.{kind}"] = {
             **_message(kind, spec.summary, command_payload(kind, schemas)),
             "headers": HEADERS["command"],
@@ -127,7 +127,7 @@ def _operations() -> dict[str, Any]:
                 "messages": [{"$ref": f"#/channels/answers/messages/{kind}"}],
             },
         }
-        for kind, spec in COMMAND_SPECS.items()
+        for kind, spec in PUBLISHED_SPECS.items()
     }
     found["tell"] = {
         **_operation("send", "events", _EVENTS, "Tell what happened."),
@@ -155,7 +155,7 @@ def _operation(action: str, channel: str, messages: Iterable[str], summary: str)
 
 def command_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
     """Return the schema of a command: the envelope that the coordinator reads, with what the type says more."""
-    told = COMMAND_SPECS[kind]
+    told = PUBLISHED_SPECS[kind]
     envelope = CommandEvent.model_json_schema(schema_generator=Generator)
     (data,) = envelope.pop("$defs").values()
     properties = envelope["properties"]
@@ -202,7 +202,7 @@ def _data(told: CommandSpec, data: dict[str, Any], schemas: Schemas) -> dict[str
 
 def answer_payload(kind: CommandType, schemas: Schemas) -> dict[str, Any]:
     """Return the schema of the answer: done with a body, or refused with a sentence."""
-    told = COMMAND_SPECS[kind].answer
+    told = PUBLISHED_SPECS[kind].answer
     done = {
         "status": {"const": 200},
         "body": {"type": "null"} if told is None else schemas.of_type(told),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from broker.amqp.errors import MalformedCommandError
 from broker.amqp.topology import MAX_BODY_BYTES, MAX_OWN_BODY_BYTES
+from messages.command_specs import PUBLISHED_SPECS
 from messages.commands import Command, CommandType
 from messages.limits import TEXT_LENGTH, check_json
 from messages.secret_names import without_secrets
@@ -105,6 +106,8 @@ def to_command(body: bytes, own_source: str, *, is_ours: bool, user: str = "") -
     ours = event.source == own_source
     if ours and not is_ours:
         raise MalformedCommandError("source is that of this installation's own API; choose another one")
+    if kind not in PUBLISHED_SPECS and not ours:
+        raise MalformedCommandError(f"{kind} is a command over HTTP alone, whose callers are known")
     return Command(
         id=event.id if ours else _foreign_id(user, event.source, event.id),
         type=kind,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, StrictInt, field_validator
 
+from messages.limits import TEXT_LENGTH
 from messages.requests.base import ErrorMessage, Request, parse_request, validation_error
 from messages.requests.fields import Nested
 from messages.requests.rollout_stages import MOST_AT_ONCE, MaxFailures, RolloutStage, StageList
@@ -17,6 +18,8 @@ from statemachine.rollout_stages import REST
 
 # Longest time limit, in seconds: thirty days.
 LONGEST_LIMIT_S: Final = 30 * 24 * 3600
+# Most names of those who may approve a gate.
+MOST_APPROVERS: Final = 50
 
 
 def _limit_text(least: int, most: int) -> ErrorMessage:
@@ -127,6 +130,19 @@ class RolloutOptions(RolloutChange):
         f" only. Sites that match none are the last stage, `{REST}`.",
     )
 
+    approvers: Annotated[
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1, max_length=TEXT_LENGTH)], ...],
+            Field(min_length=1, max_length=MOST_APPROVERS),
+        ]
+        | None,
+        ErrorMessage(f"{{key}} must be a list of 1 to {MOST_APPROVERS} names"),
+    ] = Field(
+        None,
+        description="Names of those who may approve a gate, as `whoami` shows them: tokens, or users of Keystone."
+        " Without it everybody may who may apply a strategy, but for the one who created it.",
+    )
+
     @field_validator("stages")
     @classmethod
     def _judge_names(cls, stages: tuple[RolloutStage, ...] | None) -> tuple[RolloutStage, ...] | None:
@@ -172,6 +188,26 @@ def conflict(options: Mapping[str, Any]) -> str | None:
         return "rollout.stages needs rollout.mode window"
     if options["order"] != DEFAULTS["order"]:
         return "rollout.order needs rollout.mode window"
+    return None
+
+
+def loosening(options: Mapping[str, Any], *sources: Mapping[str, Any]) -> str | None:
+    """Return why merged options loosen gates or approvers of the sources that they come from; None: they do not.
+
+    A stage with a gate there must have one here, and approvers here must be approvers there.
+    """
+    gated = {one["name"] for one in options.get("stages") or () if one.get("gate") is not None}
+    for source in sources:
+        lost = [
+            one["name"]
+            for one in source.get("stages") or ()
+            if one.get("gate") is not None and one["name"] not in gated
+        ]
+        if lost:
+            return f"rollout.stages must keep the gate of stage {lost[0]}, which the group or the installation sets"
+        allowed, named = source.get("approvers"), options.get("approvers")
+        if allowed and not (named and set(named) <= set(allowed)):
+            return f"rollout.approvers may name only {', '.join(allowed)}, whom the group or the installation sets"
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, StrictInt, ValidationInfo, field_serializer, field_validator
 
@@ -17,9 +17,11 @@ from statemachine.selector import SELECTOR_LENGTH, parse_selector
 MOST_STEPS: Final = 100_000
 # Most subclouds at once; the same as a stage may have.
 MOST_AT_ONCE: Final = 500
+# Longest soak time, in seconds: a week.
+MOST_SOAK_S: Final = 7 * 24 * 3600
 # Most stages of a rollout.
 MOST_STAGES: Final = 20
-STAGE_NAME_FORM: Final = r"[a-z][a-z0-9-]{0,31}"
+StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 _PERCENT: Final = r"^(100|[1-9]?[0-9])%$"
 # A failure budget: a number, or a percentage of the sites as created.
@@ -54,7 +56,7 @@ class RolloutStage(Request):
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
     name: Annotated[
-        Annotated[str, Field(pattern=f"^{STAGE_NAME_FORM}$")],
+        StageName,
         ErrorMessage(_NAME_TEXT, missing="{key} required"),
     ] = Field(description=f"Name of the stage, another one for each; not `{REST}`.", examples=["canary"])
     max_parallel: Annotated[Annotated[StrictInt, Field(ge=1, le=MOST_AT_ONCE)] | None, _between(MOST_AT_ONCE)] = Field(
@@ -68,6 +70,18 @@ class RolloutStage(Request):
         alias="max-failures",
         description="Failed sites of the stage that are borne, as a number, or as a percentage of its sites as created."
         " After one more `on-budget` holds the later stages, or stops the strategy.",
+    )
+    soak_s: Annotated[
+        Annotated[StrictInt, Field(ge=1, le=MOST_SOAK_S)] | None,
+        ErrorMessage(f"{{key}} must be a whole number of seconds from 1 to {MOST_SOAK_S}, got {{value}}"),
+    ] = Field(
+        None,
+        alias="soak-s",
+        description="Seconds after the end of the stage before the next one starts, by the clock of the database.",
+    )
+    gate: Annotated[Literal["approval"] | None, ErrorMessage("{key} must be approval, got {value}")] = Field(
+        None,
+        description="`approval`: the next stage starts only when somebody else than the creator has approved it.",
     )
     clouds: CloudRefs = Field(None, description="Names or ids of its sites.")
     selector: Annotated[

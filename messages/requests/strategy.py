@@ -272,7 +272,8 @@ class ActionRequest(Request):
         ErrorMessage(lambda value: "action invalid" if value else "action required", missing="action required"),
     ] = Field(
         description="`apply` starts the strategy; `abort` lets running steps end and starts no more; `pause` holds it,"
-        " `resume` ends its holds; `cancel` stops running steps too."
+        " `resume` ends its holds; `cancel` stops running steps too; `approve` lets the stage after one"
+        " start, `deny` aborts."
     )
 
 

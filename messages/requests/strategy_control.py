@@ -9,7 +9,7 @@ from pydantic import Field, StrictBool, StrictInt, ValidationInfo, field_validat
 
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 from messages.requests.rollout import RolloutChange, RolloutPatch
-from messages.requests.rollout_stages import MOST_STEPS
+from messages.requests.rollout_stages import MOST_STEPS, StageName
 from messages.requests.strategy import MAX_PARALLEL, ActionRequest, NewPassword, VerbRequest
 
 # Longest reason of a hold, in characters.
@@ -27,6 +27,8 @@ _Grace = Annotated[
     Annotated[StrictInt, Field(ge=0, le=MOST_GRACE_S)],
     ErrorMessage(f"{{key}} must be a whole number of seconds from 0 to {MOST_GRACE_S}, got {{value}}"),
 ]
+_STAGE: Final = "Of an approval or denial, and needed there: name of the stage after which the next one starts."
+_NOTE: Final = "Of an approval or denial, shown to all who look at the strategy."
 _GRACE: Final = "Seconds from the request to end (SIGTERM) to the end by force (SIGKILL)."
 
 
@@ -53,6 +55,14 @@ class _CancelOptions(Request):
     grace_s: _Grace = Field(DEFAULT_GRACE_S, alias="grace-s", description=f"Of a cancel. {_GRACE}")
 
 
+class _DecisionOptions(Request):
+    stage: Annotated[
+        StageName,
+        ErrorMessage("{key} must be the name of a stage, got {value}", missing="{key} required"),
+    ] = Field(description=_STAGE)
+    note: _Reason = Field("", description=_NOTE)
+
+
 class PauseRequest(_PauseOptions, VerbRequest):
     """Hold the strategy."""
 
@@ -67,6 +77,12 @@ class ResumeRequest(_ResumeOptions, VerbRequest):
 
 class CancelRequest(_CancelOptions, VerbRequest):
     """Abort the strategy and stop its running sites too."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+
+class DecisionRequest(_DecisionOptions, VerbRequest):
+    """Approve or deny what comes after a stage."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
@@ -93,15 +109,31 @@ class CancelBody(_CancelOptions):
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
 
 
+class DecisionBody(_DecisionOptions):
+    """Options of an approval or a denial, as they are sent beside the action."""
+
+    unused_names: ClassVar[frozenset[str] | None] = frozenset()
+
+
 # Actions that refuse names which they do not know. Those of dcmanager's API ignore other keys, as there.
-ACTION_BODIES: Final[Mapping[str, type[Request]]] = {"pause": PauseBody, "resume": ResumeBody, "cancel": CancelBody}
+ACTION_BODIES: Final[Mapping[str, type[Request]]] = {
+    "pause": PauseBody,
+    "resume": ResumeBody,
+    "cancel": CancelBody,
+    "approve": DecisionBody,
+    "deny": DecisionBody,
+}
 
 
 class ActionBody(_CancelOptions, _ResumeOptions, _PauseOptions, ActionRequest):
     """An action on the strategy with its options, as it is sent.
 
-    `pause`, `resume` and `cancel` refuse the options of others; `apply` and `abort` ignore all, as dcmanager does.
+    `pause`, `resume`, `cancel`, `approve` and `deny` refuse the options of others; `apply` and `abort` ignore all, as
+    dcmanager does.
     """
+
+    stage: StageName | None = Field(None, description=_STAGE)
+    note: _Reason = Field("", description=_NOTE)
 
     sysadmin_password: NewPassword = Field(
         None, repr=False, description="Of a resume: a new password of the sites' account, UTF-8 in base64."

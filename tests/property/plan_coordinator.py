@@ -15,6 +15,7 @@ from statemachine.actions import (
     MoveStrategy,
     OpenHold,
     OpenPreparation,
+    PassStage,
     RepeatPreparation,
     RequestCancel,
     RetryPreparation,
@@ -249,7 +250,9 @@ class CoordinatorSide(Rows):
         assert like not in [(one.kind, one.preparation, one.stage) for one in strategy.holds], "a hold is opened twice"
         assert action.reason
         hold = Hold(id=self._new_id(), kind=action.kind, scope=action.scope, since=self.now)
-        hold.preparation, hold.stage = preparation, action.stage
+        hold.preparation, hold.stage, hold.until = preparation, action.stage, action.until
+        if action.kind in ("soak", "gate"):
+            assert action.stage not in strategy.passed, "a stage is held that is passed"
         self.begin_hold(strategy, hold)
 
     def begin_hold(self, strategy: Strategy, hold: Hold) -> None:
@@ -263,13 +266,24 @@ class CoordinatorSide(Rows):
     def end_hold(self, strategy: Strategy, hold: Hold) -> None:
         """End one hold."""
         strategy.holds.remove(hold)
-        if hold.step_id is hold.preparation is hold.stage:
+        if hold.covers_all:
             strategy.held.append((hold.since, self.now))
 
     def _end_holds(self, action: EndHolds) -> None:
         strategy = self._strategy_of(action.strategy_id)
         for hold in tuple(strategy.holds):
-            self.end_hold(strategy, hold)
+            if action.kind in (None, hold.kind) and action.stage in (None, hold.stage):
+                assert action.kind is None or (hold.until or 0.0) <= self.now, "a soak ends before its time"
+                self.end_hold(strategy, hold)
+
+    def _pass_stage(self, action: PassStage) -> None:
+        strategy, stage = self._strategy_of(action.strategy_id), action.stage
+        assert stage not in strategy.passed, "a stage is passed twice"
+        assert not any(one.open for one in strategy.steps if one.stage <= stage), "a stage is passed before its end"
+        succeeded = any(one.outcome == "complete" for one in strategy.steps if one.stage == stage)
+        assert succeeded, "a stage is passed that has shown nothing"
+        assert stage not in strategy.rollout.gates or stage in strategy.approved, "a gate is passed unseen"
+        strategy.passed.add(stage)
 
     def _withdraw_runs(self, action: WithdrawRuns) -> None:
         for run_id in action.run_ids:
@@ -340,6 +354,7 @@ _DO: dict[type, Callable[..., None]] = {
     ExpireRun: CoordinatorSide._expire_run,
     OpenHold: CoordinatorSide._open_hold,
     EndHolds: CoordinatorSide._end_holds,
+    PassStage: CoordinatorSide._pass_stage,
     WithdrawRuns: CoordinatorSide._withdraw_runs,
     RequestCancel: CoordinatorSide._request_cancel,
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from statemachine.eligibility import Candidate, number_stages
 from statemachine.errors import IllegalTransitionError
 from statemachine.machines import STEP, fire_strategy
-from statemachine.rollout import HoldKind
+from statemachine.rollout import BETWEEN_STAGES, HoldKind
 from statemachine.states import PreparationState, RunState, StepState, StrategyState
 from tests.property.plan_coordinator import LEASE_S
 from tests.property.plan_looks import MOVING
@@ -202,12 +202,25 @@ class Fleet(WorkerSide):
                 strategy.rollout.stage_budgets[stage] = failed + allow
             if strategy.rollout.max_failures is not None and (strategy.is_over_budget or not exceeded):
                 strategy.rollout.max_failures = strategy.failed + allow
-        for hold in [one for one in strategy.holds if one.step_id is None]:
+        for hold in [one for one in strategy.holds if one.step_id is None and one.kind not in BETWEEN_STAGES]:
             self.end_hold(strategy, hold)
             if hold.preparation is not None:
                 hold.preparation.state, hold.preparation.view = "void", None
         self.settle()
         return True
+
+    def approve(self, stage: int) -> bool:
+        """Approve what comes after a stage, before its end or at its gate; False when nothing waits for that."""
+        strategy = self.strategy
+        if strategy is None or strategy.state != StrategyState.APPLYING or stage in strategy.passed:
+            return False
+        gates = [one for one in strategy.holds if one.kind == HoldKind.GATE and one.stage == stage]
+        for hold in gates:
+            self.end_hold(strategy, hold)
+            strategy.passed.add(stage)
+        strategy.approved.add(stage)
+        self.settle()
+        return bool(gates)
 
     def hold_step(self, place: int, *, held: bool) -> bool:
         """Hold one site, or let it go on; False when there is no such step."""
@@ -278,6 +291,9 @@ class Fleet(WorkerSide):
             return
         assert not strategy.stops(step), "a step starts under a hold"
         if strategy.is_window:
+            if strategy.rollout.stage_by_stage:
+                unseen = {one.stage for one in strategy.steps if one.stage < step.stage} - strategy.passed
+                assert not unseen, "a stage starts before the one before it is passed"
             return
         earlier = [one for one in strategy.steps if one.stage < step.stage]
         assert not any(one.open for one in earlier), "a stage starts before the one before it has ended"
@@ -329,12 +345,15 @@ class Fleet(WorkerSide):
         raise AssertionError("no rest under fair scheduling")
 
     def _release(self) -> None:
-        """End all holds."""
+        """End all holds but soak times, which end by themselves."""
         if self.strategy is None or not self.strategy.holds:
             return
         for place in range(len(self.subclouds)):
             self.hold_step(place, held=False)
         self.resume(allow=1)
+        for hold in tuple(self.strategy.holds):
+            if hold.kind == HoldKind.GATE and hold.stage is not None:
+                self.approve(hold.stage)
 
     def _work(self, outcome: Callable[[Run], tuple[str, str | None]]) -> None:
         """Lose every message; workers find the runs by themselves, and finish what they hold."""

@@ -141,7 +141,7 @@ class Rows:
         rollout = strategy.rollout
         held_s, held_since = 0.0, None
         if rollout.time_limit_s is not None:
-            everything = [(one.since, None) for one in strategy.holds if one.step_id is one.preparation is one.stage]
+            everything = [(one.since, None) for one in strategy.holds if one.covers_all]
             held_s, held_since = held_time([*strategy.held, *everything])
         return StrategyView(
             id=strategy.id,
@@ -155,6 +155,7 @@ class Rows:
             width=strategy.width,
             stage_widths=strategy.stage_widths,
             stage_by_stage=rollout.stage_by_stage,
+            ended_stage=strategy.ended_stage,
             last_stage=max(step.stage for step in strategy.steps),
             stage_budgets=rollout.stage_budgets,
             failed_by_stage=failed_of,

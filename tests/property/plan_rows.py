@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from statemachine.proofs import SiteRecord, SiteRun
 from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
-from statemachine.snapshot import HoldView, PreparationOwner, PreparationView, RunView, StepView
+from statemachine.snapshot import EndedStage, HoldView, PreparationOwner, PreparationView, RunView, StepView
 from statemachine.states import RunState, StepState, StrategyState
 
 RELEASE = "22.12"
@@ -227,6 +227,9 @@ class Rollout:
     # Whether a window has stages of its own; failures that each of them bears, by its number.
     stage_by_stage: bool = False
     stage_budgets: dict[int, int] = field(default_factory=dict)
+    # Soak times by stage, in seconds, and the stages with a gate.
+    soaks_s: dict[int, float] = field(default_factory=dict)
+    gates: set[int] = field(default_factory=set)
     ramp_start: int | None = None
     max_failures: int | None = None
     on_budget: str = OnBudget.PAUSE
@@ -246,6 +249,12 @@ class Hold:
     step_id: int | None = None
     preparation: Preparation | None = None
     stage: int | None = None
+    until: float | None = None
+
+    @property
+    def covers_all(self) -> bool:
+        """Return whether all that could move is held: before the stages after an ended one, everything is over."""
+        return self.kind in ("soak", "gate") or self.step_id is self.preparation is self.stage
 
     def covers(self, step: Step) -> bool:
         """Return whether the start or the next phase of a step has to wait for the end of this hold."""
@@ -264,6 +273,7 @@ class Hold:
             step_id=self.step_id,
             preparation_id=self.preparation.id if self.preparation else None,
             stage=self.stage,
+            until_epoch=self.until,
         )
 
 
@@ -282,6 +292,9 @@ class Strategy:
     width: int | None = None
     stage_widths: dict[int, int] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
+    # Stages that are passed, and those that somebody approved before their end.
+    passed: set[int] = field(default_factory=set)
+    approved: set[int] = field(default_factory=set)
     # Whether there was ever a hold.
     was_held: bool = False
     # Begin and end of the ended holds that covered everything.
@@ -321,6 +334,21 @@ class Strategy:
         is_over = self.is_over_budget or bool(self.stages_over_budget)
         by_budget = is_over and self.rollout.on_budget == OnBudget.STOP
         return by_budget or (self.stop_on_failure and self.failed > 0)
+
+    @property
+    def ended_stage(self) -> EndedStage | None:
+        """Return the first stage before the open one that is not passed."""
+        open_stage = min((step.stage for step in self.steps if step.open), default=0)
+        for stage in range(1, open_stage if self.rollout.stage_by_stage else 0):
+            if stage not in self.passed and any(step.stage == stage for step in self.steps):
+                return EndedStage(
+                    stage=stage,
+                    name=f"stage-{stage}",
+                    soak_s=self.rollout.soaks_s.get(stage, 0.0),
+                    is_gated=stage in self.rollout.gates and stage not in self.approved,
+                    any_succeeded=any(one.stage == stage and one.outcome == "complete" for one in self.steps),
+                )
+        return None
 
     def stops(self, step: Step) -> bool:
         """Return whether a hold covers a step."""

@@ -193,7 +193,7 @@ class _Schedule:
     def _brake(self) -> None:
         """Hold, let go, cancel or change what goes on."""
         fleet = self.fleet
-        kind, place = self.pick(10), self.pick(len(fleet.subclouds))
+        kind, place = self.pick(11), self.pick(len(fleet.subclouds))
         if kind < 2:
             fleet.pause(("starts", "phases")[self.pick(2)])
             self._hand_back()
@@ -211,8 +211,15 @@ class _Schedule:
             fleet.cancel_step(place)
         elif kind == 8:
             self._retry()
+        else:
+            self._decide(is_approval=kind == 9)
+
+    def _decide(self, *, is_approval: bool) -> None:
+        """Approve what comes after a stage, or now and then cancel the strategy."""
+        if is_approval:
+            self.fleet.approve(1 + self.pick(3))
         elif self.random() < 0.3:
-            fleet.cancel()
+            self.fleet.cancel()
 
     def _retry_some(self) -> None:
         """Retry what has failed, a few times in a schedule."""
@@ -237,7 +244,9 @@ class _Schedule:
         return Rollout(
             mode=mode,
             stage_by_stage=stage_by_stage,
-            stage_budgets={1: 0, 2: 1} if stage_by_stage and self.random() < 0.5 else {},
+            stage_budgets={1: 0, 2: 0} if stage_by_stage and self.random() < 0.5 else {},
+            soaks_s={1: 40.0, 3: 5.0} if stage_by_stage and self.random() < 0.5 else {},
+            gates={1, 2} if stage_by_stage and self.random() < 0.5 else set(),
             ramp_start=(None, None, 1, 2)[self.pick(4)],
             max_failures=(None, None, 0, 1)[self.pick(4)],
             on_budget=(OnBudget.PAUSE, OnBudget.STOP)[self.pick(2)],

@@ -192,6 +192,10 @@ class PlanMachine(RuleBasedStateMachine):
     def resume(self, allow: int | None) -> None:
         self.fleet.resume(allow)
 
+    @rule(stage=st.integers(1, 3))
+    def approve(self, stage: int) -> None:
+        self.fleet.approve(stage)
+
     @rule(place=PLACES, held=st.booleans())
     def hold_step(self, place: int, *, held: bool) -> None:
         self.fleet.hold_step(place % len(self.fleet.subclouds), held=held)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from db.schema import audit, holds, steps, strategies, strategy_stages
+from db.schema import audit, holds, runs, steps, strategies, strategy_stages
 from messages.commands import Answer, CommandType
 from statemachine.states import RunOutcome
 from tests.integration.actors.held_installation import applied, end, state, take, verb
@@ -34,11 +34,17 @@ def started(installation: Installation) -> str:
     return "".join(row["subcloud_name"] for row in rows if row["run_id"] is not None or row["finished_at"] is not None)
 
 
-def finish(installation: Installation, outcome: RunOutcome = RunOutcome.SKIPPED) -> None:
-    """End the oldest queued run; a skip ends its site as complete."""
+def finish(installation: Installation, outcome: RunOutcome = RunOutcome.SUCCEEDED) -> None:
+    """End the site of the oldest queued run: with this outcome of its run, or after all phases if that succeeds."""
     run_id = installation.queued()[0]
-    take(installation, run_id)
-    end(installation, run_id, outcome, details="because")
+    step_id = installation.rows(runs, id=run_id)[0]["step_id"]
+    while run_id is not None:
+        take(installation, run_id)
+        end(installation, run_id, outcome, details="because" if outcome != RunOutcome.SUCCEEDED else "")
+        # Without one of its own the site waits for the shared preparation, whose run is of no step.
+        waiting = installation.rows(runs, state="queued")
+        run_id = next((one["id"] for one in waiting if one["step_id"] in (step_id, None)), None)
+    assert installation.rows(steps, id=step_id)[0]["finished_at"] is not None
 
 
 def budgets(installation: Installation) -> list[tuple[int | None, int | None]]:
@@ -195,6 +201,7 @@ class TestRetry:
         """A site of an earlier stage that is retried is worked on before more sites of later stages start."""
         applied(installation, "abc", rollout=staged({"name": "canary", "count": 1}, {"name": "wave", "count": 1}))
         finish(installation, RunOutcome.FAILED)
+        assert 200 == verb(installation, "approve", stage="canary").status
         assert "ab" == started(installation)
         assert 200 == installation.ask(CommandType.STEP_RETRY, subject="a").status
         finish(installation)
@@ -208,6 +215,7 @@ class TestRetry:
         """A strategy that retries another one inherits the window, and not its stages."""
         applied(installation, "ab", rollout=staged({"name": "canary", "count": 1}))
         finish(installation, RunOutcome.FAILED)
+        assert 200 == verb(installation, "approve", stage="canary").status
         finish(installation, RunOutcome.FAILED)
 
         retried = installation.ask(CommandType.STRATEGY_RETRY, subject="1", password="c2VjcmV0")
@@ -230,7 +238,7 @@ class TestBudget:
         assert "ab" == started(installation)
 
     def test_resume(self, installation: Installation) -> None:
-        """A resume needs `allow-failures`, which raises the budget of the stage; then the next stage starts."""
+        """A resume needs `allow-failures`, which raises the budget of the stage; then only its gate is left."""
         applied(installation, "abc", rollout=staged(CANARY))
         finish(installation, RunOutcome.FAILED)
 
@@ -244,6 +252,8 @@ class TestBudget:
 
         assert (200, []) == (answer.status, answer.body["holds"])
         assert "max-failures of stage 1 is 1 now." in installation.rows(audit)[-1]["detail"]
+        assert "a" == started(installation)
+        assert 200 == verb(installation, "approve", stage="canary").status
         assert "abc" == started(installation)
 
     def test_stop(self, installation: Installation) -> None:

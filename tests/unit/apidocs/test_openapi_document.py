@@ -238,6 +238,8 @@ def test_options_of_actions_have_their_types(document: Mapping[str, Any]) -> Non
         *({"grace-s": value} for value in (-1, 601, "30", 1.5, None)),
         *({"allow-failures": value} for value in (-1, 100_001, "5", True)),
         *({"sysadmin_password": value} for value in ("", 1)),
+        *({"stage": value} for value in ("", "A b", 1)),
+        *({"note": value} for value in ("x" * 201, 1)),
     ]
 
     assert ["action"] == schema["required"]

@@ -69,6 +69,8 @@ COMMANDS = [
     "strategy.abort",
     "strategy.delete",
     "strategy.pause",
+    "strategy.approve",
+    "strategy.deny",
     "strategy.resume",
     "strategy.cancel",
     "strategy.preview",

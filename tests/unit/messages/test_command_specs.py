@@ -54,7 +54,7 @@ def test_a_row_makes_a_command_documented(monkeypatch: pytest.MonkeyPatch) -> No
         on_failure="Unable to hold strategy",
         summary="Hold the strategy.",
     )
-    monkeypatch.setattr(assembly, "COMMAND_SPECS", {"strategy.hold": spec})
+    monkeypatch.setattr(assembly, "PUBLISHED_SPECS", {"strategy.hold": spec})
 
     document = assembly.build_document()
 

@@ -1,4 +1,4 @@
-"""Sizes of messages with commands."""
+"""Messages with commands: their sizes, and types that others may not send."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def test_messages_of_others_are_shorter() -> None:
     """Another publisher's command has 64 KiB at most, whatever source it claims."""
     with pytest.raises(MalformedCommandError, match="the message is longer than 65536 bytes"):
         to_command(of_size(65_536), OURS, is_ours=False)
+
+
+@pytest.mark.parametrize("kind", [CommandType.STRATEGY_APPROVE, CommandType.STRATEGY_DENY])
+def test_commands_over_http_alone(kind: CommandType) -> None:
+    """An approval or denial of another publisher is turned away, for its caller is not known; ours is taken."""
+    ours, other = (from_command(Command(type=kind, data={"stage": "canary"}), source) for source in (OURS, "/ci"))
+
+    assert kind == to_command(ours, OURS, is_ours=True).type
+    with pytest.raises(MalformedCommandError, match=f"{kind} is a command over HTTP alone"):
+        to_command(other, OURS, is_ours=False, user="ci")

@@ -1,14 +1,14 @@
-"""Failure budgets of single stages of the active strategy."""
+"""Single stages of the active strategy: their failure budgets, and what is written down of their passage."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from db.schema import steps, strategy_stages
+from db.schema import steps, strategies, strategy_stages
 from statemachine.states import StepState
 
 _FAILED: Final = (
@@ -54,3 +54,14 @@ def set_stage_budget(connection: Connection, strategy_id: int, stage: int, max_f
         .where(strategy_stages.c.strategy_id == strategy_id, strategy_stages.c.stage == stage)
         .values(max_failures=max_failures)
     )
+
+
+def write_stage(connection: Connection, strategy_id: int, stage: int, values: Mapping[str, Any]) -> None:
+    """Write values of a stage into the `rollout` that answers show of the strategy.
+
+    The plan reads them there too: a strategy has few stages, and each of them changes a few times at most.
+    """
+    of_strategy = strategies.c.id == strategy_id
+    options = connection.execute(select(strategies.c.rollout).where(of_strategy)).scalar_one()
+    stages = [{**one, **values} if one["stage"] == stage else one for one in options["stages"]]
+    connection.execute(update(strategies).where(of_strategy).values(rollout={**options, "stages": stages}))
