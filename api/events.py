@@ -25,7 +25,7 @@ from messages.requests.queries import EventsQuery
 from messages.serializers import step_resource, strategy_resource
 
 
-def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, bytes]:
+def snapshot(connection: Connection, wanted: Filter, reason: str, *, brief: bool = False) -> tuple[int, bytes]:
     """Return the number of the last event that the snapshot includes, and the snapshot as a message of the stream.
 
     The snapshot may include effects of later events: a listener that applies those events comes to the same state.
@@ -36,13 +36,16 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
         wanted: Filter of strategy and subcloud.
 
         reason: Why a snapshot is sent: `begin`, or why the listener could not resume.
+
+        brief: Leave out steps and subclouds, for a listener that reads them elsewhere.
     """
     # Read first: an event that is committed meanwhile is then sent twice rather than never.
     last = newest_event_id(connection)
     strategy = read_queries.active_strategy(connection)
     if strategy is not None and wanted.strategy_id not in (None, strategy["id"]):
         strategy = None
-    held = {} if strategy is None else site_holds(connection, strategy["id"])
+    listed = None if brief else strategy
+    held = {} if listed is None else site_holds(connection, listed["id"])
     data: SnapshotData = {
         "reason": reason,
         "strategy": None
@@ -50,7 +53,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
         else strategy_resource(strategy, "read", holds=open_holds(connection, [strategy["id"]])),
         "steps": [
             step_resource(row, held.get(row["id"]))
-            for row in ([] if strategy is None else listed_steps(connection, strategy["id"], RowFilter()))
+            for row in ([] if listed is None else listed_steps(connection, listed["id"], RowFilter()))
             if wanted.subcloud in (None, row["subcloud_name"])
         ],
         "runs": [
@@ -65,7 +68,7 @@ def snapshot(connection: Connection, wanted: Filter, reason: str) -> tuple[int, 
                 "availability-status": row["availability_status"],
                 "prestage-status": row["prestage_status"],
             }
-            for row in listed_subclouds(connection, RowFilter())
+            for row in ([] if brief else listed_subclouds(connection, RowFilter()))
             if wanted.subcloud in (None, row["name"])
         ],
     }
@@ -92,7 +95,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     wanted = Filter(strategy_id=query.strategy, subcloud=query.subcloud, type=query.type)
     if follower.listeners >= _MOST_LISTENERS:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many listen already; try again later.", RETRY_AFTER)
-    seen, first = await _beginning(request, wanted, query.last_event_id)
+    seen, first = await _beginning(request, wanted, query)
     response = web.StreamResponse(headers=stream_headers("text/event-stream"))
     listener = await follower.attach(wanted, seen)
     try:
@@ -120,8 +123,9 @@ async def _send_events(
     await send(response, frame("dropped", Dropped(reason=listener.ended)))
 
 
-async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> tuple[int, bytes]:
+async def _beginning(request: web.Request, wanted: Filter, query: EventsQuery) -> tuple[int, bytes]:
     """Return the number of the event after which the stream begins, and the message that is sent first."""
+    last = query.last_event_id
     header = request.headers.get("Last-Event-ID")
     if header:
         last = validated(EventsQuery, {"last_event_id": header}).last_event_id
@@ -133,7 +137,7 @@ async def _beginning(request: web.Request, wanted: Filter, last: int | None) -> 
         if problem is None:
             return last, b""
         reason = problem
-    return await reads.run(lambda connection: snapshot(connection, wanted, reason))
+    return await reads.run(lambda connection: snapshot(connection, wanted, reason, brief=query.brief))
 
 
 def _why_not_resume(connection: Connection, last: int) -> str | None:

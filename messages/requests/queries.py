@@ -44,7 +44,11 @@ def _or_none(text: Any) -> Any:
 
 
 _NO_MOMENT: Final = "since must be a moment such as 2026-11-22T08:00:00 (UTC unless it says otherwise)"
-_NO_FOLLOW: Final = "follow must be 1 or 0"
+_Switch = Annotated[
+    bool,
+    AcceptedAs(Literal["0", "1", "false", "true"], lambda text: text in {"1", "true"}),
+    ErrorMessage("{key} must be 1 or 0"),
+]
 _Id = Annotated[int, Field(ge=0, le=LARGEST_ID), BeforeValidator(_digits)]
 _NO_NUL: Final = ErrorMessage("{key} must not have a NUL")
 # PostgreSQL compares nothing with a text that has a NUL.
@@ -159,11 +163,9 @@ class LogQuery(Request):
 class StepLogQuery(LogQuery):
     """Part of a step's output, and whether it is followed."""
 
-    follow: Annotated[
-        bool,
-        AcceptedAs(Literal["0", "1", "false", "true"], lambda text: text in {"1", "true"}),
-        ErrorMessage(_NO_FOLLOW),
-    ] = Field(False, description="Go on with what is printed from now on, until the phase or the step has ended.")
+    follow: _Switch = Field(
+        False, description="Go on with what is printed from now on, until the phase or the step has ended."
+    )
 
 
 class EventsQuery(Request):
@@ -177,3 +179,6 @@ class EventsQuery(Request):
     last_event_id: (
         Annotated[_Id, ErrorMessage("Last-Event-ID must be the number of an event of this stream")] | None
     ) = Field(None, description="For clients that cannot set the header `Last-Event-ID`, which counts before this.")
+    brief: _Switch = Field(
+        False, description="A snapshot without steps and subclouds, for clients that read them elsewhere."
+    )

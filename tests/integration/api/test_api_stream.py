@@ -225,6 +225,17 @@ async def test_the_filter_of_the_snapshot(api: ServedApi) -> None:
     assert (None, []) == (other["strategy"], other["steps"])
 
 
+async def test_a_brief_snapshot(api: ServedApi) -> None:
+    """A brief snapshot has strategy and number; steps and subclouds are read elsewhere."""
+    add_strategy(api)
+    async with listening(api, "?brief=1") as stream:
+        message = await stream.message()
+    snapshot = json.loads(message["data"])
+
+    assert message["id"]
+    assert (1, [], []) == (snapshot["strategy"]["id"], snapshot["steps"], snapshot["subclouds"])
+
+
 @pytest.mark.parametrize(
     ("query", "shown"), [("", [1, 2]), ("?subcloud=b", [2]), ("?strategy=1", [1, 2]), ("?strategy=2", [])]
 )

@@ -1,0 +1,166 @@
+/** The head of the overview: state of the strategy, bar, counts that filter, figures, and the commands of now. */
+
+import { button, glyph, h, moment, num, span, time } from "../elements.js";
+import { STATES, countStates } from "../sites.js";
+
+const WORDS = {
+  initial: ["", "Not applied yet", "waiting"],
+  applying: ["run", "Applying", "images"],
+  held: ["hold", "Applying, held", "held"],
+  "abort requested": ["hold", "Abort requested", "aborted"],
+  aborting: ["hold", "Aborting", "aborted"],
+  aborted: ["", "Aborted", "aborted"],
+  failed: ["fail", "Ended with failures", "failed"],
+  complete: ["done", "Complete", "complete"],
+};
+const IN_BAR = ["complete", "skipped", "failed", "aborted", "images", "packages", "prepare", "precheck", "slot", "held", "waiting"];
+const IN_LEGEND = ["complete", "skipped", "failed", "aborted", "precheck", "prepare", "packages", "images", "slot", "held", "waiting"];
+
+/** Return the head. */
+export function head(page) {
+  const { state } = page, strategy = state.strategy, counts = countStates(state.sites), total = state.sites.length;
+  const isHeld = strategy.holds.length > 0 && strategy.state === "applying";
+  const [kind, word, sign] = WORDS[isHeld ? "held" : strategy.state] || ["", strategy.state, "waiting"];
+  return h("section", { class: "head", "aria-label": "Strategy" },
+    h("div", { class: "headline" },
+      h("h1", null, `Strategy ${strategy.id}`, h("span", { class: `word ${kind}` }, glyph(sign, 14), word)),
+      facts(state),
+      h("div", { class: "commands" }, commands(page))),
+    h("div", { class: "barline", role: "img", "aria-label": told(counts) || "no sites" }, IN_BAR.filter(key => counts[key]).map(key =>
+      h("i", { class: `g-${key}`, style: { flex: String(counts[key]) }, title: `${num(counts[key])} ${STATES[key].word}` }))),
+    h("div", { class: "legend", role: "group", "aria-label": "Filter by state" }, IN_LEGEND.map(key => legend(page, key, counts[key]))),
+    h("div", { class: "figures" }, figures(state, counts, total)));
+}
+
+const told = counts => IN_BAR.filter(key => counts[key]).map(key => `${counts[key]} ${STATES[key].word}`).join(", ");
+
+function facts(state) {
+  const { strategy, past } = state, count = state.sites.length || strategy.progress.total;
+  const parts = [h("b", null, strategy["extra-args"]["prestage-software-version"]), ` to ${num(count)} site${count === 1 ? "" : "s"}`];
+  if (past?.["requested-by"]) parts.push(" · by ", h("bdi", null, past["requested-by"]));
+  if (strategy["retry-of"]) parts.push(" · retry of ", h("a", { href: `#/history/${strategy["retry-of"]}` }, strategy["retry-of"]));
+  const began = strategy.progress["started-at"];
+  parts.push(began ? ", started " : ", made ", time(moment(began || strategy["created-at"])));
+  return h("span", { class: "facts" }, parts);
+}
+
+function legend(page, key, count) {
+  const { word, note } = STATES[key];
+  return h("button", {
+    type: "button", "data-act": "filterState", "data-state": key, "aria-pressed": String(page.filter.states.has(key)),
+    class: count ? "" : "zero", title: `${word}: ${note}`,
+  }, glyph(key), h("b", null, num(count)), key === "slot" ? "wait for slot" : word);
+}
+
+/** Why a command of the strategy is not legal now; null: it is. */
+export function whyNot(page, command, kind = "change") {
+  const { strategy } = page.state;
+  if (page.refusal) return page.refusal;
+  const role = page.roleRefusal(kind);
+  if (role) return role;
+  if (strategy.commands.includes(command)) return null;
+  const told = strategy["commands-refused"]?.[command];
+  if (told) return told;
+  if (["complete", "failed", "aborted"].includes(strategy.state)) return "the strategy has ended";
+  if (strategy.state === "initial") return "the strategy was not applied yet";
+  if (command === "resume") return "nothing is held";
+  if (strategy.state.startsWith("abort")) return "an abort was requested already";
+  return `not while the strategy is ${strategy.state}`;
+}
+
+function commands(page) {
+  const { strategy, sites } = page.state, failed = strategy.progress.failed + strategy.progress.cancelled;
+  const isOver = ["complete", "failed", "aborted"].includes(strategy.state), isNew = strategy.state === "initial";
+  const isHeld = strategy.commands.includes("resume");
+  const open = strategy.progress.aborted + strategy.progress["not-started"];
+  const again = isOver ? failed + open : failed;
+  const retryWhy = page.refusal || page.roleRefusal() || (again && (isOver || strategy.state === "applying") ? null
+    : again ? "an abort was requested" : "no site has failed");
+  const list = [];
+  if (isNew) list.push(button("Apply…", "apply", { icon: "play", kind: "primary", why: whyNot(page, "apply") }));
+  else {
+    list.push(button("Pause…", "pause", { icon: "pause", why: whyNot(page, "pause", "manage") }));
+    list.push(button("Resume…", "resume", { icon: "play", kind: isHeld && !page.refusal ? "primary" : "", why: whyNot(page, "resume") }));
+    list.push(button(again ? `Retry ${num(again)}…` : "Retry…", "retry", {
+      icon: "retry", "aria-label": `Retry ${again} sites`, why: retryWhy,
+    }));
+  }
+  list.push(button("Limits…", "limits", { icon: "sliders", why: whyNot(page, "update") }));
+  if (!isNew && !isOver) list.push(button("Abort…", "abort", { icon: "stop", class: "btn gap", why: whyNot(page, "abort") }));
+  if (isOver || isNew) list.push(button("Delete…", "remove", { icon: "cancel", class: "btn gap", why: whyNot(page, "delete") }));
+  else list.push(button("Cancel…", "cancelAll", { icon: "cancel", why: whyNot(page, "cancel") }));
+  return sites.length || isNew || isOver ? list : list.slice(0, 0);
+}
+
+function figure(label, value, note, title = null) {
+  return h("dl", { class: "fig", title }, h("dt", null, label), h("dd", null, value, h("div", { class: "note" }, note)));
+}
+
+function figures(state, counts, total) {
+  const { strategy } = state, progress = strategy.progress;
+  const ended = counts.complete + counts.skipped + counts.failed + counts.aborted;
+  const part = total ? `${((ended / total) * 100).toFixed(1)} %` : "–";
+  return [
+    figure("Ended", [num(ended), h("small", null, ` of ${num(total)}`)], part),
+    stage(state),
+    figure("Pace", [progress.pace == null ? "–" : progress.pace.toFixed(1), h("small", null, " sites/min")], "over the last minutes"),
+    end(state),
+    budget(state),
+    slots(state, counts),
+  ];
+}
+
+function stage(state) {
+  const now = currentStage(state);
+  if (!now) return figure("Stage", "–", "");
+  const many = new Set(state.sites.map(site => site.stage)).size;
+  const mine = state.sites.filter(site => site.stage === now), ended = mine.filter(site => STATES[site.state].kind === "ended").length;
+  const named = state.strategy.rollout?.stages?.find(one => one.stage === now)?.name;
+  return figure("Stage", [num(now), h("small", null, ` of ${num(many)}${named ? `, ${named}` : ""}`)], `${num(ended)} of ${num(mine.length)} ended`);
+}
+
+/** Return the first stage with a site that has not ended; the last one when all have; 0 without sites. */
+export function currentStage(state) {
+  const open = state.sites.find(site => STATES[site.state].kind !== "ended");
+  return open?.stage ?? state.sites.at(-1)?.stage ?? 0;
+}
+
+function end(state) {
+  const { strategy, past } = state, { eta, "eta-missing": missing } = strategy.progress;
+  const title = "Half of the simulated ends lie before the first time, nine of ten before the second";
+  if (["complete", "failed", "aborted"].includes(strategy.state)) {
+    const took = past?.["duration-s"];
+    return figure("Ended at", time(moment(past?.["finished-at"])), took == null ? "" : `after ${span(took)}`);
+  }
+  if (!eta) return figure("Likely done", h("span", { class: "sub" }, "unknown"), missing || (strategy.state === "initial" ? "not applied yet" : ""));
+  const early = moment(eta.p50), late = moment(eta.p90), now = Date.now() / 1000;
+  return figure("Likely done", [time(early), h("small", null, " to "), time(late)],
+    `in ${span(early - now, true)} to ${span(late - now, true)}`, title);
+}
+
+/** Return how many failures the strategy bears; null: any number. */
+export function allowedFailures(strategy) {
+  const limit = strategy.rollout?.["max-failures"];
+  if (limit == null) return null;
+  if (typeof limit === "number") return limit;
+  return Math.floor((parseFloat(limit) / 100) * strategy.progress.total);
+}
+
+function budget(state) {
+  const { strategy } = state, { failed } = strategy.progress, limit = allowedFailures(strategy);
+  if (limit == null) {
+    const note = strategy["stop-on-failure"] ? "one stops the strategy" : "no limit";
+    return figure("Failed", h("span", { class: failed ? "bad" : "" }, num(failed)), note);
+  }
+  const isOver = failed > limit, action = strategy.rollout["on-budget"] === "stop" ? "stop" : "pause";
+  return figure("Failure budget", [h("span", { class: isOver ? "bad" : "" }, num(failed)), h("small", null, ` of ${num(limit)}`)],
+    isOver ? "exceeded" : `${num(limit - failed)} left, then ${action}`);
+}
+
+function slots(state, counts) {
+  if (!state.workers) return figure("Slots", "–", "");
+  const alive = state.workers.filter(one => one.alive && one.roles.includes("worker"));
+  const sum = key => alive.reduce((all, one) => all + (one[key] || 0), 0);
+  return figure("Slots", [num(sum("running")), h("small", null, ` of ${num(sum("slots"))}`)],
+    alive.length ? `${num(counts.slot)} sites wait for one` : "no worker");
+}

@@ -1,0 +1,8 @@
+/** The pane Health. */
+
+import { h } from "../elements.js";
+
+/** Return the elements of the pane. */
+export function render() {
+  return h("div", { "data-key": "health" }, h("div", { class: "headline" }, h("h1", null, "Health")));
+}

@@ -1,0 +1,181 @@
+/** The sheet of one site over the pane that is open: why it is where it is, facts, phases, log, and its commands. */
+
+import { ApiError, get } from "../api.js";
+import { button, glyph, h, icon, name, num, span, time } from "../elements.js";
+import { STATES, isInFlight, isRunning } from "../sites.js";
+import { overviewAddress, siteAddress } from "../routes.js";
+import { LogView } from "../log.js";
+import { copyText, toast } from "../dialogs.js";
+import { phases } from "./phases.js";
+import { focusWall } from "./overview.js";
+
+const log = new LogView();
+
+/** Begin with another site. */
+export function enter(page) {
+  const own = page.own("site");
+  Object.assign(own, { name: page.site, explanation: "", subcloud: null, runs: null, readFor: "", error: "" });
+  log.open(page.site);
+}
+
+/** End with the site that was shown. */
+export function leave(page) {
+  page.own("site").name = "";
+  log.close();
+}
+
+/** Return the sheet. */
+export function render(page) {
+  const site = page.state.index.get(page.site), own = page.own("site");
+  if (!site) return unknown(page);
+  const order = page.matches, place = order.indexOf(site);
+  return h("div", { class: `sheet${own.isFull ? " full" : ""}${own.isShown ? "" : " in"}`, role: "dialog", "aria-labelledby": "site-name", tabindex: "-1", "data-key": "site" },
+    h("div", { class: "sheethead" }, h("div", { class: "title" },
+      h("h1", { id: "site-name" }, glyph(site.state, 20), name(site.name)),
+      h("span", { class: "dim nowrap" }, place >= 0 ? `${num(place + 1)} of ${num(order.length)}` : ""),
+      small("left", "before", "Site before ( [ )"), small("right", "after", "Next site ( ] )"),
+      small("wide", "full", own.isFull ? "As a drawer" : "Whole width"), small("cancel", "close", "Close (Escape)"))),
+    why(site, own),
+    h("div", { class: "acts" }, commands(page, site)),
+    h("div", { class: "body" }, facts(page, site, own), phases(site, own.runs), logSection(site)));
+}
+
+const small = (sign, act, label) => button("", act, { icon: sign, kind: "ghost icononly small", "aria-label": label, title: label });
+
+function unknown(page) {
+  const isLoading = !page.state.strategy && page.state.connection === "loading";
+  const text = isLoading ? "Loading…" : ["The active strategy has no site ", name(page.site), "."];
+  return h("div", { class: "sheet", role: "dialog", "aria-labelledby": "site-name", tabindex: "-1", "data-key": "nosite" },
+    h("div", { class: "sheethead" }, h("div", { class: "title" }, h("h1", { id: "site-name" }, isLoading ? name(page.site) : "No such site"), small("cancel", "close", "Close (Escape)"))),
+    h("div", { class: "body" }, h("p", null, text)));
+}
+
+function why(site, own) {
+  const kind = site.state === "failed" ? "failed" : site.state === "held" ? "held" : isRunning(site) ? "run" : "";
+  const hasReason = site.details && ["failed", "aborted", "skipped"].includes(site.state);
+  const since = isRunning(site) && site.since != null ? ` for ${span(Date.now() / 1000 - site.since)}` : "";
+  return h("div", { class: `say ${kind}` }, hasReason ? h("pre", { dir: "auto" }, site.details) : null,
+    h("p", null, h("b", { class: `t-${site.state}` }, `${STATES[site.state].word}${since}. `), h("bdi", null, own.explanation || own.error)));
+}
+
+/** Why a command of the site is not legal now; null: it is. */
+function whyNot(page, site, command, otherwise, kind = "change") {
+  if (page.refusal) return page.refusal;
+  const role = page.roleRefusal(kind);
+  if (role) return role;
+  const { commands, "commands-refused": refused } = site.step;
+  if (commands) return commands.includes(command) ? null : refused?.[command] || otherwise || "not now";
+  return otherwise;
+}
+
+function commands(page, site) {
+  const { strategy } = page.state, hasEnded = STATES[site.state].kind === "ended", data = { site: site.name };
+  const canRetry = site.state === "failed" || site.state === "aborted", isHeld = Boolean(site.step.held);
+  const isMoving = ["applying", "initial"].includes(strategy.state);
+  const retryWhy = page.refusal || page.roleRefusal() || (canRetry ? null : hasEnded ? "only failed and stopped sites can be tried again" : "it has not ended");
+  const openWhy = hasEnded ? "it has ended" : isMoving ? null : "the strategy does not go on";
+  const isWindow = strategy.rollout?.mode === "window";
+  const firstWhy = !isWindow ? "only sites of a sliding window can be put first" : site.startedAt != null ? "it has started" : openWhy;
+  const list = [button("Retry…", "retry", { icon: "retry", kind: canRetry ? "primary" : "", data, why: retryWhy })];
+  if (isHeld) list.push(button("Release", "releaseSite", { icon: "play", data, why: whyNot(page, site, "resume", null, "manage") }));
+  else list.push(button("Hold…", "holdSite", { icon: "hold", data, why: whyNot(page, site, "hold", openWhy, "manage") }));
+  list.push(button("First", "firstSite", { icon: "up", data, why: whyNot(page, site, "first", firstWhy) }));
+  list.push(button("Cancel this site…", "cancelSite", { icon: "cancel", data, why: whyNot(page, site, "cancel", hasEnded ? "it has ended" : isInFlight(site) || strategy.state === "applying" ? null : "it has not started") }));
+  if (site.problem) list.push(h("a", { class: "btn ghost", href: `#/overview?problem=${encodeURIComponent(site.problem)}` }, icon("grid"), "Others with this cause"));
+  return list;
+}
+
+function facts(page, site, own) {
+  const { strategy } = page.state, one = own.subcloud, stages = new Set(page.state.sites.map(other => other.stage)).size;
+  const fact = (label, value) => h("div", null, h("dt", null, label), h("dd", null, value));
+  const took = site.startedAt == null ? "–" : span((site.endedAt ?? Date.now() / 1000) - site.startedAt), usual = site.step["usual-s"];
+  const release = strategy["extra-args"]["prestage-software-version"];
+  return h("dl", { class: "factline" },
+    fact("Stage", [`${site.stage} of ${stages}`, site.group ? [", ", h("bdi", null, site.group)] : ""]),
+    fact("Runs, gets", h("span", { class: "mono" }, `${one?.["software-version"] || "…"} → ${release}`)),
+    fact("Mode", one?.["system-mode"] || "–"),
+    fact("Availability", one ? `${one["availability-status"]}, ${one["management-state"]}` : "–"),
+    fact("Started", site.startedAt == null ? "not yet" : time(site.startedAt, true)),
+    fact("Ended", site.endedAt == null ? "not yet" : time(site.endedAt, true)),
+    fact("Took", h("span", { title: usual ? `usual ${span(usual)}` : null }, took)),
+    fact("Worker", site.worker ? h("bdi", null, site.worker) : "–"));
+}
+
+function logSection(site) {
+  const isFailed = site.state === "failed", hasEnded = STATES[site.state].kind === "ended";
+  return h("section", { class: "log", "aria-label": "Log" },
+    h("div", { class: "tools" }, h("h2", null, "Log"),
+      h("div", { class: "find" }, icon("search"), h("input", { type: "search", id: "logfind", "data-field": "log", placeholder: "Search the log", "aria-label": "Search the log", autocomplete: "off" })),
+      h("span", { class: "dim", id: "logfound", "data-keep": "" }), h("span", { class: "grow" }),
+      isFailed ? button("Failure", "jumpfail", { kind: "small", icon: "warn", title: "Jump to the failure (e)" }) : null,
+      button("Follow", "followLog", { kind: "small", icon: "down", "aria-pressed": String(log.isFollowing && !hasEnded), why: hasEnded ? "it has ended" : null }),
+      button("Copy", "copyLog", { kind: "small", icon: "copy" })),
+    h("div", { class: "logplace", id: "logplace", "data-keep": "" }));
+}
+
+/** Put the lines of the log into their place, and read what changed. */
+export function rendered(page) {
+  const own = page.own("site"), place = document.getElementById("logplace");
+  own.isShown = true;
+  if (place && log.element.parentNode !== place) place.replaceChildren(log.element);
+  log.show();
+  const site = page.state.index.get(page.site);
+  const version = site ? `${site.state}/${site.attempt}/${site.step["updated-at"]}/${Boolean(site.step.held)}` : "";
+  if (site && page.state.isLive && own.readFor !== version) {
+    own.readFor = version;
+    void read(page, own, site.name);
+  }
+}
+
+async function read(page, own, wanted) {
+  const path = `/sw-update-strategy/steps/${encodeURIComponent(wanted)}`;
+  const set = (key, value) => {
+    if (own.name === wanted) own[key] = value;
+  };
+  const quietly = promise => promise.catch(error => {
+    if (!(error instanceof ApiError)) throw error;
+    set("error", error.status === 404 ? "" : error.message);
+  });
+  await Promise.all([
+    quietly(get(`${path}/explain`).then(answer => set("explanation", answer.explanation))),
+    quietly(get(`/subclouds/${encodeURIComponent(wanted)}`).then(answer => set("subcloud", answer))),
+    quietly(get(`${path}/runs`).then(answer => set("runs", answer.runs))),
+  ]);
+  page.render();
+}
+
+function step(page, by) {
+  const order = page.matches, at = order.findIndex(site => site.name === page.site);
+  const next = order[Math.max(0, Math.min(order.length - 1, (at < 0 ? 0 : at) + by))];
+  if (next) location.hash = siteAddress(next.name);
+}
+
+/** Search the log for what was typed. */
+export function changed(page, field) {
+  if (field.dataset.field === "log") log.search(field.value);
+}
+
+export const acts = {
+  close(page) {
+    if (!page.site) return;
+    page.own("site").isShown = false;
+    location.hash = page.pane === "overview" ? overviewAddress(page.filter) : `#/${page.pane}`;
+    if (page.pane === "overview") setTimeout(focusWall, 0);
+  },
+  before: page => step(page, -1),
+  after: page => step(page, 1),
+  full(page) {
+    page.own("site").isFull = !page.own("site").isFull;
+    page.render();
+  },
+  followLog(page) {
+    log.follow(!log.isFollowing);
+    page.render();
+  },
+  jumpfail: () => log.jumpToFailure(),
+  async copyLog() {
+    await copyText(log.text);
+    toast("Log copied.");
+  },
+};
+

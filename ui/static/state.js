@@ -1,0 +1,366 @@
+/**
+ * The page's picture of the service: a snapshot, then the event stream, in one direction.
+ *
+ * An event changes the site that it names at once; then that site is read again, for an event does not have everything.
+ * After a lost connection the stream goes on behind the last event; where that is not possible everything is read anew.
+ */
+
+import { ApiError, call, get, readEvents } from "./api.js";
+import { moment } from "./elements.js";
+import { siteOf, stateOf } from "./sites.js";
+
+// Longest silence of the stream, in milliseconds: it says something every 15 s.
+const SILENCE_MS = 40_000;
+const SHORTEST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 15_000;
+// Between two reads of what events named, in milliseconds.
+const REFRESH_MS = 1_000;
+// Most sites that are read one by one; for more the whole list is read, at most once in this time, in milliseconds.
+const SINGLE_READS = 20;
+const WHOLE_LIST_MS = 10_000;
+// Workers tell nothing on the stream.
+const WORKERS_MS = 10_000;
+const PROBLEMS_MS = 3_000;
+
+/** What all panes show, and how it is kept up to date. */
+export class State {
+  /** @param {(changed: Set<number>?) => void} onChange places of the sites that changed; null: all may have */
+  constructor(onChange) {
+    this.onChange = onChange;
+    /** `loading`, `live`, `lost`, `expired` (nobody is logged in) or `failed` (the service refuses). */
+    this.connection = "loading";
+    this.error = "";
+    /** Who looks at the page: `name` and `roles`. */
+    this.me = null;
+    /** The active strategy with its progress; null: there is none. */
+    this.strategy = null;
+    /** The same strategy as the history has it: who asked for it, and when. */
+    this.past = null;
+    this.sites = [];
+    this.index = new Map();
+    this.problems = [];
+    this.otherProblems = 0;
+    this.workers = null;
+    /** How many subclouds the inventory has; null: not known yet. */
+    this.known = null;
+    /** Time since the epoch, in seconds, for which the picture is true. */
+    this.shownAt = null;
+    this.lostAt = null;
+    this.retryAt = null;
+    /** Changes that came after a lost connection, until the notice is dismissed; null: no notice. */
+    this.caughtUp = null;
+    this.lastId = null;
+    this._dirty = new Set();
+    this._dirtyStrategy = this._dirtyProblems = this._dirtyList = false;
+    this._read = { list: 0, workers: 0, problems: 0, strategy: 0 };
+    this._wake = null;
+    this._refreshing = false;
+    setInterval(() => void this._refresh(), REFRESH_MS);
+  }
+
+  /** Follow the service until the page is closed. */
+  async follow() {
+    let pause = SHORTEST_PAUSE_MS;
+    for (;;) {
+      try {
+        if (!this.me) this.me = await get("/whoami");
+        await this._stream(() => (pause = SHORTEST_PAUSE_MS));
+        this._lose();
+      } catch (error) {
+        if (error instanceof ApiError && [401, 403].includes(error.status)) {
+          this.connection = error.status === 401 ? "expired" : "failed";
+          this.error = error.message;
+          this.onChange(null);
+          await this._pause(Infinity);
+          continue;
+        }
+        this.error = error instanceof ApiError ? error.message : "";
+        this._lose();
+      }
+      this.retryAt = Date.now() + pause;
+      this.onChange(null);
+      await this._pause(pause);
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    }
+  }
+
+  /** Try the connection again now. */
+  reconnect() {
+    this._wake?.();
+  }
+
+  /** Begin anew after a login or logout. */
+  restart() {
+    Object.assign(this, { me: null, strategy: null, past: null, sites: [], index: new Map(), problems: [], workers: null });
+    Object.assign(this, { known: null, lastId: null, caughtUp: null, lostAt: null, connection: "loading", error: "" });
+    this.reconnect();
+    this.onChange(null);
+  }
+
+  /** Read everything that a command may have changed. */
+  async refreshNow() {
+    this._dirtyStrategy = this._dirtyProblems = true;
+    if (this.sites.length <= 500) this._dirtyList = true;
+    await this._refresh(true);
+  }
+
+  /** Whether the picture is up to date, so that commands may be given. */
+  get isLive() {
+    return this.connection === "live";
+  }
+
+  _lose() {
+    if (this.connection === "live") this.lostAt = Date.now() / 1000;
+    if (this.connection !== "loading") this.connection = "lost";
+    else if (this.error) this.connection = "lost";
+  }
+
+  _pause(milliseconds) {
+    return new Promise(resolve => {
+      const timer = Number.isFinite(milliseconds) ? setTimeout(resolve, milliseconds) : 0;
+      this._wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  async _stream(onOpen) {
+    const stop = new AbortController();
+    let timer = 0;
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => stop.abort(), SILENCE_MS);
+    };
+    const headers = this.lastId ? { "Last-Event-ID": this.lastId } : {};
+    const query = { brief: "true" };
+    try {
+      alive();
+      const answer = await call("GET", "/events", { query, headers, signal: stop.signal, patience: 0 });
+      const resumed = Boolean(this.lastId);
+      let missed = 0, isOpen = false;
+      const open = () => {
+        if (isOpen) return;
+        isOpen = true;
+        this._open(resumed);
+        onOpen();
+      };
+      const onMessage = message => {
+        if (message.id) this.lastId = message.id;
+        if (message.event === "snapshot") this._loading = this._load();
+        else if (message.event !== "dropped") this._apply(message.event, JSON.parse(message.data));
+        if (this.caughtUp != null && Date.now() / 1000 - this._openedAt < 3) this.caughtUp = ++missed;
+      };
+      await readEvents(answer, onMessage, () => {
+        alive();
+        open();
+        this.shownAt = Date.now() / 1000;
+      });
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  _open(resumed) {
+    this.connection = "live";
+    this._openedAt = Date.now() / 1000;
+    this.caughtUp = resumed && this.lostAt != null ? 0 : null;
+    this.lostAt = this.retryAt = null;
+    this.error = "";
+    this._dirtyStrategy = true;
+    this.onChange(null);
+  }
+
+  async _load() {
+    try {
+      await this._readStrategy();
+      await Promise.all([
+        this._readSteps(),
+        this._readProblems(),
+        this._readWorkers(),
+        this.strategy ? null : this._countKnown(),
+      ]);
+    } catch (error) {
+      this._failed(error);
+    }
+    this.onChange(null);
+  }
+
+  _failed(error) {
+    if (!(error instanceof ApiError)) throw error;
+    this.error = error.message;
+    if (error.status !== 401) return;
+    this.connection = "expired";
+    this.onChange(null);
+  }
+
+  async _readStrategy() {
+    const before = this.strategy?.id;
+    this._read.strategy = Date.now();
+    try {
+      this.strategy = await get("/sw-update-strategy");
+    } catch (error) {
+      if (!(error instanceof ApiError) || ![404, 422].includes(error.status)) throw error;
+      this.strategy = null;
+    }
+    if (this.strategy?.id !== before) {
+      this.past = null;
+      this.sites = [];
+      this.index = new Map();
+      if (this.strategy) this._dirtyList = true;
+    }
+    if (this.strategy && (!this.past || this.past.state !== this.strategy.state)) {
+      this.past = await get(`/strategies/${this.strategy.id}`);
+    }
+    this.onChange(new Set());
+  }
+
+  async _readSteps() {
+    this._dirtyList = false;
+    this._dirty.clear();
+    this._read.list = Date.now();
+    if (!this.strategy) return;
+    const { "strategy-steps": steps } = await get("/sw-update-strategy/steps");
+    steps.sort((a, b) => a.stage - b.stage || a.id - b.id);
+    const progress = new Map(this.sites.map(site => [site.name, site.progress]));
+    this.sites = steps.map((step, i) => Object.assign(siteOf(step, i, this.holdsPhases), { progress: progress.get(step.cloud) }));
+    this.index = new Map(this.sites.map(site => [site.name, site]));
+  }
+
+  async _readProblems() {
+    this._dirtyProblems = false;
+    this._read.problems = Date.now();
+    if (!this.strategy) {
+      this.problems = [];
+      return;
+    }
+    const found = await get("/sw-update-strategy/problems");
+    this.problems = found.problems;
+    this.otherProblems = found.others;
+  }
+
+  async _readWorkers() {
+    this._read.workers = Date.now();
+    this.workers = (await get("/workers")).workers;
+  }
+
+  async _countKnown() {
+    const page = await get("/subclouds", { limit: 1000 });
+    this.known = page.subclouds.length;
+    this.knownReady = page.subclouds.filter(
+      site => site["management-state"] === "managed" && site["availability-status"] === "online",
+    ).length;
+    this.knownMore = Boolean(page.next);
+  }
+
+  /** Whether a hold of the strategy keeps next phases back. */
+  get holdsPhases() {
+    return Boolean(this.strategy?.holds?.some(hold => hold.scope === "phases"));
+  }
+
+  _apply(type, event) {
+    const [kind, , word = ""] = type.split("."), data = event.data;
+    if (kind === "strategy") return this._applyStrategy(type, data);
+    if (this.strategy && data.strategy === this.strategy.id) {
+      if (kind === "run") this._applyRun(data, event.time);
+      else if (kind === "step") this._applyStep(word, data, event.time);
+    } else if (kind === "step" && data.steps) {
+      for (const { subcloud } of data.steps) this._dirty.add(subcloud);
+      this._dirtyStrategy = true;
+    }
+  }
+
+  _applyStrategy(type, data) {
+    this._dirtyStrategy = true;
+    if (data.subcloud) this._dirty.add(data.subcloud);
+    if (type.startsWith("strategy.hold.") && !data.subcloud) this._dirtyList ||= data.scope === "phases";
+    for (const { subcloud } of data.steps || []) this._dirty.add(subcloud);
+    // A first, or a strategy that took the place of another one.
+    if (type.endsWith(".initial") || type.endsWith(".deleted")) this._dirtyList = this._dirtyProblems = true;
+  }
+
+  _applyStep(word, data, at) {
+    this._dirtyStrategy = true;
+    for (const { subcloud } of data.steps || []) this._dirty.add(subcloud);
+    const site = this.index.get(data.subcloud);
+    if (!site) return;
+    this._dirty.add(site.name);
+    if (word === "failed" || site.state === "failed") this._dirtyProblems = true;
+    const step = site.step;
+    const runState = word.startsWith("prestag") && "run-state" in step ? { "run-state": "queued" } : {};
+    Object.assign(step, { state: word, details: data.details || "", outcome: word === "failed" ? word : null }, runState);
+    if (data.problem) step.problem = data.problem;
+    site.progress = null;
+    this._show(site, moment(at));
+  }
+
+  _applyRun(data, at) {
+    const site = this.index.get(data.subcloud);
+    if (!site || site.step.outcome) return;
+    site.progress = data.outcome ? null : data;
+    if ("run-state" in site.step && site.step["run-state"] !== "running" && !data.outcome) {
+      site.step["run-state"] = "running";
+      this._dirty.add(site.name);
+      this._show(site, moment(at));
+    }
+  }
+
+  _show(site, since) {
+    const state = stateOf(site.step, this.holdsPhases);
+    if (state !== site.state) site.since = since ?? site.since;
+    Object.assign(site, { state, details: site.step.details || "", problem: site.step.problem || null });
+    this.onChange(new Set([site.i]));
+  }
+
+  async _refresh(now = false) {
+    if (this._refreshing || !this.isLive || !this.me) return;
+    this._refreshing = true;
+    try {
+      const age = what => Date.now() - this._read[what];
+      if (this._dirtyStrategy) {
+        this._dirtyStrategy = false;
+        await this._readStrategy();
+      }
+      const isLarge = this.sites.length > 500, every = isLarge ? WHOLE_LIST_MS : REFRESH_MS;
+      if ((this._dirtyList || this._dirty.size > SINGLE_READS) && (now || age("list") >= every)) {
+        await this._readSteps();
+        this.onChange(null);
+      } else if (this._dirty.size && this._dirty.size <= SINGLE_READS) await this._readSites();
+      if (this._dirtyProblems && (now || age("problems") >= PROBLEMS_MS)) {
+        await this._readProblems();
+        this.onChange(new Set());
+      }
+      if (age("workers") >= WORKERS_MS) {
+        await this._readWorkers();
+        this.onChange(new Set());
+      }
+    } catch (error) {
+      this._failed(error);
+    } finally {
+      this._refreshing = false;
+    }
+  }
+
+  async _readSites() {
+    const names = [...this._dirty];
+    this._dirty.clear();
+    if (!this.strategy) return;
+    const read = async name => {
+      const site = this.index.get(name);
+      if (!site) return null;
+      const step = await get(`/sw-update-strategy/steps/${encodeURIComponent(name)}`);
+      return this.index.get(name) === site ? [site, step] : null;
+    };
+    const changed = new Set();
+    for (const found of await Promise.all(names.map(read))) {
+      if (!found) continue;
+      const [site, step] = found;
+      // Its place does not change before the whole list is read.
+      Object.assign(site, siteOf(step, site.i, this.holdsPhases), { progress: site.progress });
+      changed.add(site.i);
+    }
+    this.onChange(changed);
+  }
+}
