@@ -2,7 +2,6 @@
 
 import { button, h, icon, logo, num, plural, span, time } from "./elements.js";
 import { TABS } from "./routes.js";
-import { countStates } from "./sites.js";
 import { holdSentence } from "./holds.js";
 
 /** Return the bar at the top. */
@@ -86,7 +85,7 @@ function noWorker(state) {
   if (!hasNoWorker(state) || state.strategy?.state !== "applying") return null;
   const workers = state.workers.filter(one => one.roles.includes("worker"));
   const ages = workers.map(one => one["last-seen-s"]), age = ages.length ? Math.min(...ages) : null;
-  const counts = countStates(state.sites);
+  const { counts } = state;
   const busy = counts.precheck + counts.prepare + counts.packages + counts.images;
   return banner("red", "warn", [
     h("b", null, age == null ? "There is no worker. " : `No worker has been seen for ${span(age)}. `),

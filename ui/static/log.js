@@ -6,6 +6,8 @@ import { h, num } from "./elements.js";
 // Most lines in the page: the newest.
 const MOST_LINES = 4000;
 const PAUSE_MS = 3_000;
+const LOOK_MS = 500;
+const NOT_BEGUN = "Nothing yet. The log begins when the site starts.";
 
 const KINDS = [
   [/^===/, "head"],
@@ -42,13 +44,17 @@ export class LogView {
     return this._lines.join("\n");
   }
 
-  /** Begin to read the log of a site. */
-  open(site) {
+  /**
+   * Begin to read the log of a site.
+   * @param {string} site
+   * @param {() => boolean} hasBegun whether there can be a log: the site was started
+   */
+  open(site, hasBegun) {
     this.close();
     this._reset();
     this.isFollowing = true;
     this._stop = new AbortController();
-    void this._read(site, this._stop.signal);
+    void this._read(site, hasBegun, this._stop.signal);
   }
 
   /** Read no more. */
@@ -57,9 +63,15 @@ export class LogView {
     this._stop = null;
   }
 
-  async _read(site, signal) {
+  async _read(site, hasBegun, signal) {
     const path = `/sw-update-strategy/steps/${encodeURIComponent(site)}/log`;
     while (!signal.aborted) {
+      if (!hasBegun()) {
+        this._note = NOT_BEGUN;
+        this._schedule();
+        await new Promise(resolve => setTimeout(resolve, LOOK_MS));
+        continue;
+      }
       try {
         const answer = await call("GET", path, { query: { follow: 1 }, signal, patience: 0, headers: { Accept: "text/plain, application/json" } });
         this._lines = [];
@@ -73,12 +85,12 @@ export class LogView {
           if (done) break;
           this._take(value);
         }
-        this._note = "Nothing yet. The log begins when the site starts.";
+        this._note = "Nothing was printed yet.";
         this._schedule();
         if (!/^=== .*(stopping|follow again)/.test(this._lines.at(-1) || "")) return;
       } catch (error) {
         if (signal.aborted) return;
-        this._note = error instanceof ApiError ? (error.status === 404 ? "No log yet. It begins when the site starts." : error.message) : "The log broke off.";
+        this._note = error instanceof ApiError ? (error.status === 404 ? NOT_BEGUN : error.message) : "The log broke off.";
         this._schedule();
         if (error instanceof ApiError && [401, 403].includes(error.status)) return;
       }

@@ -104,7 +104,7 @@ class Page {
 
   _changed(changed) {
     this._matches = null;
-    if (changed === null || isFiltered(this.filter)) this._allCells = true;
+    if (changed === null || (changed.size && isFiltered(this.filter))) this._allCells = true;
     else for (const i of changed) this._cells.add(i);
     this._schedule();
   }

@@ -30,12 +30,6 @@ export const PHASES = {
 export const phaseWord = state => PHASES[state] || state || "";
 
 /**
- * A site of the strategy.
- * @typedef {{i: number, name: string, state: string, stage: number, group: string, step: Object, details: string,
- *   problem: string?, since: number?, startedAt: number?, endedAt: number?, worker: string?, attempt: number}} Site
- */
-
-/**
  * Return the state that a step is shown in.
  * @param {Object} step of the API
  * @param {boolean} isHeld whether a hold of the strategy covers phases
@@ -51,23 +45,67 @@ export function stateOf(step, isHeld = false) {
   return phaseWord(step.state) in STATES ? phaseWord(step.state) : "slot";
 }
 
-/** Return a step of the API as a site; `i` is its place in the order of stages. */
-export function siteOf(step, i, isHeld) {
-  return {
-    i,
-    name: step.cloud,
-    state: stateOf(step, isHeld),
-    stage: step.stage,
-    group: step.group || "",
-    step,
-    details: step.details || "",
-    problem: step.problem || null,
-    since: moment(step["phase-started-at"] || step["updated-at"] || step["started-at"]),
-    startedAt: moment(step["started-at"]),
-    endedAt: moment(step["finished-at"]),
-    worker: step.worker || null,
-    attempt: step.attempt || 1,
-  };
+/** A site of the strategy: its step as the API shows it, and how the page shows it. */
+export class Site {
+  /**
+   * @param {Object} step of the API
+   * @param {number} i its place in the order of stages
+   * @param {boolean} isHeld whether a hold of the strategy covers phases
+   */
+  constructor(step, i, isHeld) {
+    this.i = i;
+    this.name = step.cloud;
+    this.stage = step.stage;
+    /** What its playbook told last; null: nothing yet. */
+    this.progress = null;
+    this.take(step, isHeld);
+  }
+
+  /** Take a newer step. */
+  take(step, isHeld) {
+    this.step = step;
+    this.state = stateOf(step, isHeld);
+    // Of thousands of sites few are looked at: their moments are parsed when they are.
+    this._since = undefined;
+  }
+
+  get group() {
+    return this.step.group || "";
+  }
+
+  get details() {
+    return this.step.details || "";
+  }
+
+  get problem() {
+    return this.step.problem || null;
+  }
+
+  get worker() {
+    return this.step.worker || null;
+  }
+
+  get attempt() {
+    return this.step.attempt || 1;
+  }
+
+  /** Since when it is in its phase, in seconds since the epoch; null: not known. */
+  get since() {
+    const { step } = this;
+    return (this._since ??= moment(step["phase-started-at"] || step["updated-at"] || step["started-at"]));
+  }
+
+  set since(value) {
+    this._since = value;
+  }
+
+  get startedAt() {
+    return moment(this.step["started-at"]);
+  }
+
+  get endedAt() {
+    return moment(this.step["finished-at"]);
+  }
 }
 
 /** Return how many sites are in each state. */
@@ -97,4 +135,4 @@ export function filterTest(filter) {
 export const isRunning = site => STATES[site.state].kind === "running";
 
 /** Return whether the work on a site has begun and not ended. */
-export const isInFlight = site => isRunning(site) || site.state === "slot" || (site.state === "held" && site.startedAt != null);
+export const isInFlight = site => isRunning(site) || site.state === "slot" || (site.state === "held" && site.step["started-at"] != null);

@@ -7,7 +7,7 @@
 
 import { ApiError, call, get, readEvents } from "./api.js";
 import { moment } from "./elements.js";
-import { siteOf, stateOf } from "./sites.js";
+import { Site, countStates, stateOf } from "./sites.js";
 
 // Longest silence of the stream, in milliseconds: it says something every 15 s.
 const SILENCE_MS = 40_000;
@@ -15,9 +15,11 @@ const SHORTEST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
 // Between two reads of what events named, in milliseconds.
 const REFRESH_MS = 1_000;
-// Most sites that are read one by one; for more the whole list is read, at most once in this time, in milliseconds.
+// Most sites that are read one by one at a time. Events show the states of the others; they are read later.
 const SINGLE_READS = 20;
-const WHOLE_LIST_MS = 10_000;
+// Where more wait to be read the whole list is, at most once in this time, in milliseconds.
+const MOST_WAITING = 400;
+const WHOLE_LIST_MS = 30_000;
 // Workers tell nothing on the stream.
 const WORKERS_MS = 10_000;
 const PROBLEMS_MS = 3_000;
@@ -38,6 +40,7 @@ export class State {
     this.past = null;
     this.sites = [];
     this.index = new Map();
+    this._counts = null;
     this.problems = [];
     this.otherProblems = 0;
     this.workers = null;
@@ -50,6 +53,8 @@ export class State {
     /** Changes that came after a lost connection, until the notice is dismissed; null: no notice. */
     this.caughtUp = null;
     this.lastId = null;
+    // Whether there is an active strategy, as snapshot and events tell: asking for none would be an error.
+    this._exists = false;
     this._dirty = new Set();
     this._dirtyStrategy = this._dirtyProblems = this._dirtyList = false;
     this._read = { list: 0, workers: 0, problems: 0, strategy: 0 };
@@ -91,7 +96,8 @@ export class State {
 
   /** Begin anew after a login or logout. */
   restart() {
-    Object.assign(this, { me: null, strategy: null, past: null, sites: [], index: new Map(), problems: [], workers: null });
+    Object.assign(this, { me: null, strategy: null, past: null, sites: [], index: new Map(), _counts: null });
+    Object.assign(this, { problems: [], workers: null });
     Object.assign(this, { known: null, lastId: null, caughtUp: null, lostAt: null, connection: "loading", error: "" });
     this.reconnect();
     this.onChange(null);
@@ -147,8 +153,10 @@ export class State {
       };
       const onMessage = message => {
         if (message.id) this.lastId = message.id;
-        if (message.event === "snapshot") this._loading = this._load();
-        else if (message.event !== "dropped") this._apply(message.event, JSON.parse(message.data));
+        if (message.event === "snapshot") {
+          this._exists = JSON.parse(message.data).strategy !== null;
+          void this._load();
+        } else if (message.event !== "dropped") this._apply(message.event, JSON.parse(message.data));
         if (this.caughtUp != null && Date.now() / 1000 - this._openedAt < 3) this.caughtUp = ++missed;
       };
       await readEvents(answer, onMessage, () => {
@@ -199,16 +207,12 @@ export class State {
   async _readStrategy() {
     const before = this.strategy?.id;
     this._read.strategy = Date.now();
-    try {
-      this.strategy = await get("/sw-update-strategy");
-    } catch (error) {
-      if (!(error instanceof ApiError) || ![404, 422].includes(error.status)) throw error;
-      this.strategy = null;
-    }
+    this.strategy = this._exists ? await this._activeStrategy() : null;
     if (this.strategy?.id !== before) {
       this.past = null;
       this.sites = [];
       this.index = new Map();
+      this._counts = null;
       if (this.strategy) this._dirtyList = true;
     }
     if (this.strategy && (!this.past || this.past.state !== this.strategy.state)) {
@@ -217,16 +221,32 @@ export class State {
     this.onChange(new Set());
   }
 
+  async _activeStrategy() {
+    try {
+      return await get("/sw-update-strategy");
+    } catch (error) {
+      if (error instanceof ApiError && [404, 422].includes(error.status)) return null;
+      throw error;
+    }
+  }
+
   async _readSteps() {
     this._dirtyList = false;
     this._dirty.clear();
     this._read.list = Date.now();
     if (!this.strategy) return;
     const { "strategy-steps": steps } = await get("/sw-update-strategy/steps");
-    steps.sort((a, b) => a.stage - b.stage || a.id - b.id);
-    const progress = new Map(this.sites.map(site => [site.name, site.progress]));
-    this.sites = steps.map((step, i) => Object.assign(siteOf(step, i, this.holdsPhases), { progress: progress.get(step.cloud) }));
-    this.index = new Map(this.sites.map(site => [site.name, site]));
+    const before = (a, b) => a.stage - b.stage || a.id - b.id;
+    if (steps.some((step, i) => i && before(steps[i - 1], step) > 0)) steps.sort(before);
+    const isHeld = this.holdsPhases, isSame = steps.length === this.sites.length;
+    // Without another order the same sites go on, so that the wall keeps its places.
+    if (isSame && steps.every((step, i) => step.cloud === this.sites[i].name && step.stage === this.sites[i].stage)) {
+      steps.forEach((step, i) => this.sites[i].take(step, isHeld));
+    } else {
+      this.sites = steps.map((step, i) => new Site(step, i, isHeld));
+      this.index = new Map(this.sites.map(site => [site.name, site]));
+    }
+    this._counts = null;
   }
 
   async _readProblems() {
@@ -255,6 +275,11 @@ export class State {
     this.knownMore = Boolean(page.next);
   }
 
+  /** How many sites are in each state. */
+  get counts() {
+    return (this._counts ||= countStates(this.sites));
+  }
+
   /** Whether a hold of the strategy keeps next phases back. */
   get holdsPhases() {
     return Boolean(this.strategy?.holds?.some(hold => hold.scope === "phases"));
@@ -262,7 +287,7 @@ export class State {
 
   _apply(type, event) {
     const [kind, , word = ""] = type.split("."), data = event.data;
-    if (kind === "strategy") return this._applyStrategy(type, data);
+    if (kind === "strategy") return this._applyStrategy(type, data, event.subject);
     if (this.strategy && data.strategy === this.strategy.id) {
       if (kind === "run") this._applyRun(data, event.time);
       else if (kind === "step") this._applyStep(word, data, event.time);
@@ -272,8 +297,10 @@ export class State {
     }
   }
 
-  _applyStrategy(type, data) {
+  _applyStrategy(type, data, subject) {
     this._dirtyStrategy = true;
+    if (type.endsWith(".initial")) this._exists = true;
+    if (type.endsWith(".deleted")) this._exists = Boolean(this.strategy && subject !== `strategy/${this.strategy.id}`);
     if (data.subcloud) this._dirty.add(data.subcloud);
     if (type.startsWith("strategy.hold.") && !data.subcloud) this._dirtyList ||= data.scope === "phases";
     for (const { subcloud } of data.steps || []) this._dirty.add(subcloud);
@@ -309,8 +336,11 @@ export class State {
 
   _show(site, since) {
     const state = stateOf(site.step, this.holdsPhases);
-    if (state !== site.state) site.since = since ?? site.since;
-    Object.assign(site, { state, details: site.step.details || "", problem: site.step.problem || null });
+    if (state !== site.state) {
+      site.since = since ?? site.since;
+      this._counts = null;
+    }
+    site.state = state;
     this.onChange(new Set([site.i]));
   }
 
@@ -323,11 +353,12 @@ export class State {
         this._dirtyStrategy = false;
         await this._readStrategy();
       }
-      const isLarge = this.sites.length > 500, every = isLarge ? WHOLE_LIST_MS : REFRESH_MS;
-      if ((this._dirtyList || this._dirty.size > SINGLE_READS) && (now || age("list") >= every)) {
+      const isDue = now || age("list") >= (this.sites.length > MOST_WAITING ? WHOLE_LIST_MS : REFRESH_MS);
+      const tooMany = this._dirty.size > Math.min(MOST_WAITING, Math.max(SINGLE_READS, this.sites.length / 4));
+      if ((this._dirtyList || tooMany) && isDue) {
         await this._readSteps();
         this.onChange(null);
-      } else if (this._dirty.size && this._dirty.size <= SINGLE_READS) await this._readSites();
+      } else if (this._dirty.size) await this._readSites();
       if (this._dirtyProblems && (now || age("problems") >= PROBLEMS_MS)) {
         await this._readProblems();
         this.onChange(new Set());
@@ -344,8 +375,9 @@ export class State {
   }
 
   async _readSites() {
-    const names = [...this._dirty];
-    this._dirty.clear();
+    // The newest first: they are the ones that somebody looks at.
+    const names = [...this._dirty].slice(-SINGLE_READS);
+    for (const name of names) this._dirty.delete(name);
     if (!this.strategy) return;
     const read = async name => {
       const site = this.index.get(name);
@@ -358,9 +390,10 @@ export class State {
       if (!found) continue;
       const [site, step] = found;
       // Its place does not change before the whole list is read.
-      Object.assign(site, siteOf(step, site.i, this.holdsPhases), { progress: site.progress });
+      site.take(step, this.holdsPhases);
       changed.add(site.i);
     }
+    this._counts = null;
     this.onChange(changed);
   }
 }

@@ -66,9 +66,9 @@ export class Wall {
     }
     this.columns = Math.max(1, Math.min(widest, Math.floor(room / pitch)));
     if (count > 1500 && !this.isNarrow) {
-      this.columns = Math.ceil(widest / Math.max(1, Math.ceil((widest * 9.25) / room)));
+      const longest = longestStage(this.sites);
+      this.columns = Math.ceil(longest / Math.max(1, Math.ceil((longest * 9.25) / room)));
       pitch = Math.min(12, Math.floor((room / this.columns) * 4) / 4);
-      this.columns = Math.max(this.columns, Math.min(longestStage(this.sites), Math.floor(room / pitch)));
     }
     this.pitch = pitch;
     this.hasLetters = pitch >= 13;

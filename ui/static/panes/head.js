@@ -1,7 +1,7 @@
 /** The head of the overview: state of the strategy, bar, counts that filter, figures, and the commands of now. */
 
 import { button, glyph, h, moment, num, span, time } from "../elements.js";
-import { STATES, countStates } from "../sites.js";
+import { STATES } from "../sites.js";
 
 const WORDS = {
   initial: ["", "Not applied yet", "waiting"],
@@ -18,7 +18,7 @@ const IN_LEGEND = ["complete", "skipped", "failed", "aborted", "precheck", "prep
 
 /** Return the head. */
 export function head(page) {
-  const { state } = page, strategy = state.strategy, counts = countStates(state.sites), total = state.sites.length;
+  const { state } = page, { strategy, counts } = state, total = state.sites.length;
   const isHeld = strategy.holds.length > 0 && strategy.state === "applying";
   const [kind, word, sign] = WORDS[isHeld ? "held" : strategy.state] || ["", strategy.state, "waiting"];
   return h("section", { class: "head", "aria-label": "Strategy" },
@@ -85,11 +85,19 @@ function commands(page) {
       icon: "retry", "aria-label": `Retry ${again} sites`, why: retryWhy,
     }));
   }
+  const early = undecided(strategy);
+  if (early) list.push(button("Approve…", "approve", { icon: "check", why: page.refusal || page.roleRefusal(), data: { stage: early.stage } }));
   list.push(button("Limits…", "limits", { icon: "sliders", why: whyNot(page, "update") }));
   if (!isNew && !isOver) list.push(button("Abort…", "abort", { icon: "stop", class: "btn gap", why: whyNot(page, "abort") }));
   if (isOver || isNew) list.push(button("Delete…", "remove", { icon: "cancel", class: "btn gap", why: whyNot(page, "delete") }));
   else list.push(button("Cancel…", "cancelAll", { icon: "cancel", why: whyNot(page, "cancel") }));
   return sites.length || isNew || isOver ? list : list.slice(0, 0);
+}
+
+// A stage whose end may be approved before it comes; the banner of a hold has its own buttons.
+function undecided({ commands: legal, holds, rollout }) {
+  if (!legal.includes("approve") || holds.some(hold => hold.kind === "gate")) return null;
+  return rollout?.stages?.find(one => one.gate && !one.decision && !one["passed-at"] && one.stage != null);
 }
 
 function figure(label, value, note, title = null) {

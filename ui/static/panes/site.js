@@ -9,13 +9,16 @@ import { copyText, toast } from "../dialogs.js";
 import { phases } from "./phases.js";
 import { focusWall } from "./overview.js";
 
+// While a site waits or works its explanation changes without an event; in milliseconds.
+const EXPLAIN_MS = 5_000;
 const log = new LogView();
 
 /** Begin with another site. */
 export function enter(page) {
   const own = page.own("site");
   Object.assign(own, { name: page.site, explanation: "", subcloud: null, runs: null, readFor: "", error: "" });
-  log.open(page.site);
+  const wanted = page.site;
+  log.open(wanted, () => page.state.index.get(wanted)?.startedAt != null);
 }
 
 /** End with the site that was shown. */
@@ -35,7 +38,7 @@ export function render(page) {
       h("span", { class: "dim nowrap" }, place >= 0 ? `${num(place + 1)} of ${num(order.length)}` : ""),
       small("left", "before", "Site before ( [ )"), small("right", "after", "Next site ( ] )"),
       small("wide", "full", own.isFull ? "As a drawer" : "Whole width"), small("cancel", "close", "Close (Escape)"))),
-    why(site, own),
+    why(page, site, own),
     h("div", { class: "acts" }, commands(page, site)),
     h("div", { class: "body" }, facts(page, site, own), phases(site, own.runs), logSection(site)));
 }
@@ -50,12 +53,20 @@ function unknown(page) {
     h("div", { class: "body" }, h("p", null, text)));
 }
 
-function why(site, own) {
+function why(page, site, own) {
   const kind = site.state === "failed" ? "failed" : site.state === "held" ? "held" : isRunning(site) ? "run" : "";
   const hasReason = site.details && ["failed", "aborted", "skipped"].includes(site.state);
   const since = isRunning(site) && site.since != null ? ` for ${span(Date.now() / 1000 - site.since)}` : "";
   return h("div", { class: `say ${kind}` }, hasReason ? h("pre", { dir: "auto" }, site.details) : null,
-    h("p", null, h("b", { class: `t-${site.state}` }, `${STATES[site.state].word}${since}. `), h("bdi", null, own.explanation || own.error)));
+    h("p", null, h("b", { class: `t-${site.state}` }, `${STATES[site.state].word}${since}. `), explained(page, site, own)));
+}
+
+// The explanation of a failure repeats its details, which stand above.
+function explained({ state }, site, own) {
+  const isRepeat = site.details && own.explanation.includes(site.details);
+  if (!isRepeat || site.state !== "failed") return h("bdi", null, isRepeat ? "" : own.explanation || own.error);
+  const cause = state.problems.find(problem => problem.id === site.problem), others = (cause?.count || 1) - 1;
+  return [others ? `${num(others)} other${others === 1 ? " has" : "s have"} the same cause. ` : "No other site has this cause. ", cause?.advice || ""];
 }
 
 /** Why a command of the site is not legal now; null: it is. */
@@ -120,7 +131,8 @@ export function rendered(page) {
   if (place && log.element.parentNode !== place) place.replaceChildren(log.element);
   log.show();
   const site = page.state.index.get(page.site);
-  const version = site ? `${site.state}/${site.attempt}/${site.step["updated-at"]}/${Boolean(site.step.held)}` : "";
+  const age = isRunning(site || { state: "waiting" }) || site?.state === "slot" ? Math.floor(Date.now() / EXPLAIN_MS) : 0;
+  const version = site ? `${site.state}/${site.attempt}/${site.step["updated-at"]}/${Boolean(site.step.held)}/${age}` : "";
   if (site && page.state.isLive && own.readFor !== version) {
     own.readFor = version;
     void read(page, own, site.name);
@@ -139,7 +151,6 @@ async function read(page, own, wanted) {
   await Promise.all([
     quietly(get(`${path}/explain`).then(answer => set("explanation", answer.explanation))),
     quietly(get(`/subclouds/${encodeURIComponent(wanted)}`).then(answer => set("subcloud", answer))),
-    quietly(get(`${path}/runs`).then(answer => set("runs", answer.runs))),
   ]);
   page.render();
 }
