@@ -44,6 +44,7 @@ def start_pretending(
         DEPLOY_DIR=directory / "deploy",
         FEED_DIR=directory / "feed",
         HOST_KEYS="ignore",
+        SLOTS=SLOTS,
         **settings,
     )
     service.environment["PRETENDED_RUN_S"] = str(run_s)

@@ -104,6 +104,11 @@ class Page {
 
   _changed(changed) {
     this._matches = null;
+    // Nobody has logged in here: that comes first, and then what was asked for.
+    if (this.state.connection === "expired" && !this.state.me && this.pane !== "login") {
+      this.own("login").back = location.hash;
+      location.hash = "#/login";
+    }
     if (changed === null || (changed.size && isFiltered(this.filter))) this._allCells = true;
     else for (const i of changed) this._cells.add(i);
     this._schedule();
@@ -260,6 +265,7 @@ document.addEventListener("visibilitychange", () => {
 setInterval(() => document.hidden || page._schedule(), 1000);
 
 page.setTheme();
+await login.redeem(page);
 page.route();
 void page.state.follow();
 

@@ -1,31 +1,84 @@
-/** The pane of the login: a token. */
+/** The pane of the login: a token, a name and password of Keystone, or a link that works once. */
 
 import { ApiError, call } from "../api.js";
 import { button, h, logo } from "../elements.js";
 
+// The code of a link, `/ui/login#CODE`; addresses of panes begin with a slash.
+const CODE = /^#[A-Za-z0-9_-]{20,200}$/;
+
 /** Return the form. */
 export function render(page) {
-  const { error } = page.own("login");
-  return h("div", { "data-key": "login" }, h("form", { class: "login", "data-submit": "enterToken" },
+  const { kind = "token", error } = page.own("login"), isKeystone = kind === "keystone";
+  const way = (id, word) => button(word, "loginKind", { data: { kind: id }, "aria-pressed": String(kind === id) });
+  return h("div", { "data-key": `login${kind}` }, h("form", { class: "login", "data-submit": "enter" },
     h("h1", { class: "brand" }, logo(), "Prestager"),
-    h("label", { class: "field" }, h("span", null, "Token"),
-      h("input", { type: "password", name: "token", autocomplete: "current-password", required: true })),
-    h("p", { class: "err", role: "alert" }, error || ""),
-    button("Log in", "nothing", { kind: "primary", type: "submit" })));
+    h("p", { class: "sub" }, h("bdi", null, location.host)),
+    h("div", { class: "seg s", role: "group", "aria-label": "How you log in" }, way("token", "Token"), way("keystone", "Keystone")),
+    isKeystone ? keystone() : token(),
+    h("p", { class: "err", role: "alert", id: "login-error", dir: "auto" }, error || ""),
+    button("Log in", "nothing", { kind: "primary", type: "submit" }),
+    h("p", { class: "dim" }, "The session is kept in a cookie that scripts cannot read, for eight hours at most. Work at the sites does not need you to be logged in.")));
+}
+
+const field = (label, input, note) => h("label", { class: "field" }, h("span", null, label), input, note);
+
+function token() {
+  const input = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-note login-error" });
+  return field("Token", input, h("small", { id: "token-note" }, "Made with ", h("code", null, "prestager token create")));
+}
+
+function keystone() {
+  return [
+    field("Name", h("input", { type: "text", name: "username", autocomplete: "username", required: true, autocapitalize: "none", spellcheck: "false" })),
+    field("Password", h("input", { type: "password", name: "password", autocomplete: "current-password", required: true, "aria-describedby": "login-error" })),
+    field("Project", h("input", { type: "text", name: "project", value: "admin", required: true, autocapitalize: "none", spellcheck: "false" })),
+  ];
+}
+
+/** Open the first field for typing. */
+export function enter() {
+  queueMicrotask(() => document.querySelector(".login input")?.focus());
+}
+
+async function begin(page, content) {
+  const own = page.own("login");
+  own.error = "";
+  try {
+    await call("POST", "/ui/session", { body: content });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    own.error = error.message;
+    if (page.pane !== "login") location.hash = "#/login";
+    return page.render();
+  }
+  page.state.restart();
+  const back = own.back && !own.back.startsWith("#/login") ? own.back : "#/overview";
+  own.back = "";
+  location.hash = back;
+}
+
+/**
+ * Log in by the link that opened the page, if one did, and take its code out of the address and the history at once.
+ * @returns {Promise<void>}
+ */
+export async function redeem(page) {
+  if (!location.pathname.endsWith("/login")) return;
+  const code = CODE.test(location.hash) ? location.hash.slice(1) : "";
+  window.history.replaceState(null, "", "/ui#/login");
+  if (code) await begin(page, { code });
 }
 
 export const acts = {
   nothing: () => {},
-  async enterToken(page, data, form) {
-    try {
-      await call("POST", "/ui/session", { body: { token: form.token.value } });
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      page.own("login").error = error.message;
-      return page.render();
-    }
-    page.own("login").error = "";
-    page.state.restart();
-    location.hash = "#/overview";
+  loginKind(page, { kind }) {
+    Object.assign(page.own("login"), { kind, error: "" });
+    page.render();
+    enter();
+  },
+  async enter(page, data, form) {
+    const { kind = "token" } = page.own("login");
+    if (kind === "token") return begin(page, { token: form.token.value.trim() });
+    const { username, password, project } = form;
+    return begin(page, { username: username.value, password: password.value, project: project.value });
   },
 };
