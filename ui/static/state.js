@@ -6,8 +6,8 @@
  */
 
 import { ApiError, call, get, readEvents } from "./api.js";
-import { moment } from "./elements.js";
-import { Site, countStates, stateOf } from "./sites.js";
+import { applyEvent } from "./events.js";
+import { Site, countStates } from "./sites.js";
 
 // Longest silence of the stream, in milliseconds: it says something every 15 s.
 const SILENCE_MS = 40_000;
@@ -40,7 +40,7 @@ export class State {
     this.past = null;
     this.sites = [];
     this.index = new Map();
-    this._counts = null;
+    this.countsMade = null;
     this.problems = [];
     this.otherProblems = 0;
     this.workers = null;
@@ -54,9 +54,10 @@ export class State {
     this.caughtUp = null;
     this.lastId = null;
     // Whether there is an active strategy, as snapshot and events tell: asking for none would be an error.
-    this._exists = false;
-    this._dirty = new Set();
-    this._dirtyStrategy = this._dirtyProblems = this._dirtyList = false;
+    this.exists = false;
+    /** Names of sites that are to be read again; then what else is. */
+    this.dirty = new Set();
+    this.dirtyStrategy = this.dirtyProblems = this.dirtyList = false;
     this._read = { list: 0, workers: 0, problems: 0, strategy: 0 };
     this._wake = null;
     this._refreshing = false;
@@ -96,7 +97,7 @@ export class State {
 
   /** Begin anew after a login or logout. */
   restart() {
-    Object.assign(this, { me: null, strategy: null, past: null, sites: [], index: new Map(), _counts: null });
+    Object.assign(this, { me: null, strategy: null, past: null, sites: [], index: new Map(), countsMade: null });
     Object.assign(this, { problems: [], workers: null });
     Object.assign(this, { known: null, lastId: null, caughtUp: null, lostAt: null, connection: "loading", error: "" });
     this.reconnect();
@@ -105,8 +106,8 @@ export class State {
 
   /** Read everything that a command may have changed. */
   async refreshNow() {
-    this._dirtyStrategy = this._dirtyProblems = true;
-    if (this.sites.length <= 500) this._dirtyList = true;
+    this.dirtyStrategy = this.dirtyProblems = true;
+    if (this.sites.length <= 500) this.dirtyList = true;
     await this._refresh(true);
   }
 
@@ -154,9 +155,9 @@ export class State {
       const onMessage = message => {
         if (message.id) this.lastId = message.id;
         if (message.event === "snapshot") {
-          this._exists = JSON.parse(message.data).strategy !== null;
+          this.exists = JSON.parse(message.data).strategy !== null;
           void this._load();
-        } else if (message.event !== "dropped") this._apply(message.event, JSON.parse(message.data));
+        } else if (message.event !== "dropped") applyEvent(this, message.event, JSON.parse(message.data));
         if (this.caughtUp != null && Date.now() / 1000 - this._openedAt < 3) this.caughtUp = ++missed;
       };
       await readEvents(answer, onMessage, () => {
@@ -177,7 +178,7 @@ export class State {
     this.caughtUp = resumed && this.lostAt != null ? 0 : null;
     this.lostAt = this.retryAt = null;
     this.error = "";
-    this._dirtyStrategy = true;
+    this.dirtyStrategy = true;
     this.onChange(null);
   }
 
@@ -207,13 +208,13 @@ export class State {
   async _readStrategy() {
     const before = this.strategy?.id;
     this._read.strategy = Date.now();
-    this.strategy = this._exists ? await this._activeStrategy() : null;
+    this.strategy = this.exists ? await this._activeStrategy() : null;
     if (this.strategy?.id !== before) {
       this.past = null;
       this.sites = [];
       this.index = new Map();
-      this._counts = null;
-      if (this.strategy) this._dirtyList = true;
+      this.countsMade = null;
+      if (this.strategy) this.dirtyList = true;
     }
     if (this.strategy && (!this.past || this.past.state !== this.strategy.state)) {
       this.past = await get(`/strategies/${this.strategy.id}`);
@@ -231,8 +232,8 @@ export class State {
   }
 
   async _readSteps() {
-    this._dirtyList = false;
-    this._dirty.clear();
+    this.dirtyList = false;
+    this.dirty.clear();
     this._read.list = Date.now();
     if (!this.strategy) return;
     const { "strategy-steps": steps } = await get("/sw-update-strategy/steps");
@@ -246,11 +247,11 @@ export class State {
       this.sites = steps.map((step, i) => new Site(step, i, isHeld));
       this.index = new Map(this.sites.map(site => [site.name, site]));
     }
-    this._counts = null;
+    this.countsMade = null;
   }
 
   async _readProblems() {
-    this._dirtyProblems = false;
+    this.dirtyProblems = false;
     this._read.problems = Date.now();
     if (!this.strategy) {
       this.problems = [];
@@ -277,7 +278,7 @@ export class State {
 
   /** How many sites are in each state. */
   get counts() {
-    return (this._counts ||= countStates(this.sites));
+    return (this.countsMade ||= countStates(this.sites));
   }
 
   /** Whether a hold of the strategy keeps next phases back. */
@@ -285,81 +286,22 @@ export class State {
     return Boolean(this.strategy?.holds?.some(hold => hold.scope === "phases"));
   }
 
-  _apply(type, event) {
-    const [kind, , word = ""] = type.split("."), data = event.data;
-    if (kind === "strategy") return this._applyStrategy(type, data, event.subject);
-    if (this.strategy && data.strategy === this.strategy.id) {
-      if (kind === "run") this._applyRun(data, event.time);
-      else if (kind === "step") this._applyStep(word, data, event.time);
-    } else if (kind === "step" && data.steps) {
-      for (const { subcloud } of data.steps) this._dirty.add(subcloud);
-      this._dirtyStrategy = true;
-    }
-  }
-
-  _applyStrategy(type, data, subject) {
-    this._dirtyStrategy = true;
-    if (type.endsWith(".initial")) this._exists = true;
-    if (type.endsWith(".deleted")) this._exists = Boolean(this.strategy && subject !== `strategy/${this.strategy.id}`);
-    if (data.subcloud) this._dirty.add(data.subcloud);
-    if (type.startsWith("strategy.hold.") && !data.subcloud) this._dirtyList ||= data.scope === "phases";
-    for (const { subcloud } of data.steps || []) this._dirty.add(subcloud);
-    // A first, or a strategy that took the place of another one.
-    if (type.endsWith(".initial") || type.endsWith(".deleted")) this._dirtyList = this._dirtyProblems = true;
-  }
-
-  _applyStep(word, data, at) {
-    this._dirtyStrategy = true;
-    for (const { subcloud } of data.steps || []) this._dirty.add(subcloud);
-    const site = this.index.get(data.subcloud);
-    if (!site) return;
-    this._dirty.add(site.name);
-    if (word === "failed" || site.state === "failed") this._dirtyProblems = true;
-    const step = site.step;
-    const runState = word.startsWith("prestag") && "run-state" in step ? { "run-state": "queued" } : {};
-    Object.assign(step, { state: word, details: data.details || "", outcome: word === "failed" ? word : null }, runState);
-    if (data.problem) step.problem = data.problem;
-    site.progress = null;
-    this._show(site, moment(at));
-  }
-
-  _applyRun(data, at) {
-    const site = this.index.get(data.subcloud);
-    if (!site || site.step.outcome) return;
-    site.progress = data.outcome ? null : data;
-    if ("run-state" in site.step && site.step["run-state"] !== "running" && !data.outcome) {
-      site.step["run-state"] = "running";
-      this._dirty.add(site.name);
-      this._show(site, moment(at));
-    }
-  }
-
-  _show(site, since) {
-    const state = stateOf(site.step, this.holdsPhases);
-    if (state !== site.state) {
-      site.since = since ?? site.since;
-      this._counts = null;
-    }
-    site.state = state;
-    this.onChange(new Set([site.i]));
-  }
-
   async _refresh(now = false) {
     if (this._refreshing || !this.isLive || !this.me) return;
     this._refreshing = true;
     try {
       const age = what => Date.now() - this._read[what];
-      if (this._dirtyStrategy) {
-        this._dirtyStrategy = false;
+      if (this.dirtyStrategy) {
+        this.dirtyStrategy = false;
         await this._readStrategy();
       }
       const isDue = now || age("list") >= (this.sites.length > MOST_WAITING ? WHOLE_LIST_MS : REFRESH_MS);
-      const tooMany = this._dirty.size > Math.min(MOST_WAITING, Math.max(SINGLE_READS, this.sites.length / 4));
-      if ((this._dirtyList || tooMany) && isDue) {
+      const tooMany = this.dirty.size > Math.min(MOST_WAITING, Math.max(SINGLE_READS, this.sites.length / 4));
+      if ((this.dirtyList || tooMany) && isDue) {
         await this._readSteps();
         this.onChange(null);
-      } else if (this._dirty.size) await this._readSites();
-      if (this._dirtyProblems && (now || age("problems") >= PROBLEMS_MS)) {
+      } else if (this.dirty.size) await this._readSites();
+      if (this.dirtyProblems && (now || age("problems") >= PROBLEMS_MS)) {
         await this._readProblems();
         this.onChange(new Set());
       }
@@ -376,8 +318,8 @@ export class State {
 
   async _readSites() {
     // The newest first: they are the ones that somebody looks at.
-    const names = [...this._dirty].slice(-SINGLE_READS);
-    for (const name of names) this._dirty.delete(name);
+    const names = [...this.dirty].slice(-SINGLE_READS);
+    for (const name of names) this.dirty.delete(name);
     if (!this.strategy) return;
     const read = async name => {
       const site = this.index.get(name);
@@ -393,7 +335,7 @@ export class State {
       site.take(step, this.holdsPhases);
       changed.add(site.i);
     }
-    this._counts = null;
+    this.countsMade = null;
     this.onChange(changed);
   }
 }
