@@ -7,12 +7,13 @@ from collections.abc import Callable
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.auth import Authenticator
-from api.context import SERVICES, Readiness, RequestLimits, RequestMetrics, Services
+from api.auth import READ, Authenticator
+from api.context import PAGE, SERVICES, PageServices, Readiness, RequestLimits, RequestMetrics, Services
 from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
 from api.middleware import add_trace_header, log_access, render_errors, trace_requests
-from api.routes import add_routes
+from api.page import add_page, make_code
+from api.routes import add_routes, guard
 from api.step_log import LOG_FOLLOWERS, LogFollowers
 from api.stream.follower import FOLLOWER, Follower
 from db.database import Database
@@ -34,6 +35,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     started: Callable[[], bool] = lambda: True,
     limits: RequestLimits | None = None,
     metrics: RequestMetrics | None = None,
+    page: PageServices | None = None,
     tracer: Tracer = NULL_TRACER,
 ) -> web.Application:
     """Return the application.
@@ -56,6 +58,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         limits: Limits of the size of requests and of the time that they take.
 
         metrics: Counts requests.
+
+        page: Of the page at /ui; None: there is none.
 
         tracer: Makes spans of requests.
     """
@@ -81,6 +85,9 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_reads)
     add_routes(app.router)
+    if page is not None:
+        app[PAGE] = page
+        add_page(app.router, guard(make_code, READ))
     return app
 
 

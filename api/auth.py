@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final, Protocol
 
 from api.database_reader import DATABASE_TIMEOUT_S
 from api.errors import ApiError, AuthenticatorUnavailableError, InvalidTokenError, MissingTokenError
-from db.tokens import Role, Token, TokenStore
+from db.tokens import Role, Token, TokenStore, token_digest
 
 # Reads of tokens at once.
 _THREADS: Final = 4
@@ -50,8 +51,41 @@ def require_role(caller: Caller, allowed: frozenset[Role]) -> None:
         raise ApiError(HTTPStatus.FORBIDDEN)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Name and password of a user of Keystone; `domain` None: that of the service's own user."""
+
+    username: str
+    password: str = field(repr=False)
+    project: str
+    domain: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """A caller who has logged in at the page.
+
+    Attributes:
+        caller: The caller.
+
+        identity: Text by which `Authenticator.resume` knows the caller again; a session keeps it sealed.
+
+        expires_at: When the token ends; None: it does not.
+    """
+
+    caller: Caller
+    identity: str = field(repr=False)
+    expires_at: datetime | None = None
+
+
 class Authenticator(Protocol):
-    """Identifies callers by their tokens."""
+    """Identifies callers by their tokens.
+
+    Attributes:
+        has_users: Whether people log in by name and password, too.
+    """
+
+    has_users: bool
 
     @property
     def checks(self) -> Mapping[str, Callable[[], Awaitable[str | None]]]:
@@ -65,6 +99,25 @@ class Authenticator(Protocol):
             InvalidTokenError: The token is unknown, expired or revoked.
             AuthenticatorUnavailableError: The token cannot be validated at the moment.
         """
+
+    async def resume(self, identity: str) -> Caller:
+        """Return the caller of a session, as `authenticate` does.
+
+        Args:
+            identity: That of the login.
+        """
+
+    async def log_in(self, account: Credentials) -> Login:
+        """Return a new login of a user.
+
+        Raises:
+            ApiError: 400: there are no users here, only tokens.
+            InvalidTokenError: The name or the password is wrong.
+            AuthenticatorUnavailableError: They cannot be judged at the moment.
+        """
+
+    async def log_in_by_token(self, token: str) -> Login:
+        """Return the login of a token; raises as `authenticate` does."""
 
     def close(self) -> None:
         """Release threads and connections. A repeat does nothing."""
@@ -82,6 +135,8 @@ class TokenAuthenticator:
         timeout_s: How long to wait for the database, in seconds.
     """
 
+    has_users = False
+
     def __init__(self, store: TokenStore, timeout_s: float = DATABASE_TIMEOUT_S) -> None:
         self._store = store
         self._timeout_s = timeout_s
@@ -94,9 +149,25 @@ class TokenAuthenticator:
         """Return the caller; token callers count as project `admin`."""
         if not token:
             raise MissingTokenError
+        return await self._known(self._store.authenticate, token)
+
+    async def resume(self, identity: str) -> Caller:
+        """Return the caller; the identity is the digest of the token, which is asked for at each request."""
+        return await self._known(self._store.find, identity)
+
+    async def log_in(self, account: Credentials) -> Login:
+        """Refuse: there are no users here."""
+        del account
+        raise ApiError(HTTPStatus.BAD_REQUEST, "There are no users here: log in with a token (prestager token create).")
+
+    async def log_in_by_token(self, token: str) -> Login:
+        """Return the login of a token, which lasts until it is revoked."""
+        return Login(caller=await self.authenticate(token), identity=token_digest(token))
+
+    async def _known(self, find: Callable[[str], Token | None], text: str) -> Caller:
         try:
             async with asyncio.timeout(self._timeout_s):
-                known = await self._ask(token)
+                known = await self._ask(find, text)
         except TimeoutError:
             raise AuthenticatorUnavailableError from None
         if known is None:
@@ -107,11 +178,11 @@ class TokenAuthenticator:
         """Take no more tokens; queries that wait for the database end by themselves. A repeat does nothing."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _ask(self, token: str) -> Token | None:
+    async def _ask(self, find: Callable[[str], Token | None], text: str) -> Token | None:
         if self._pending >= _MOST_PENDING:
             # More of them would only wait until they are too late.
             raise AuthenticatorUnavailableError
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._store.authenticate, token)
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, find, text)
         self._pending += 1
         asked.add_done_callback(self._answered)
         # A query that timed out goes on in its thread, and counts until it ends.

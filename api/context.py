@@ -10,7 +10,9 @@ from aiohttp import web
 
 from api.auth import Authenticator, Caller
 from api.database_reader import DatabaseReader
+from api.login_tries import LoginTries
 from db.encryption import Sealer
+from db.tokens import LoginCodes
 from messages.commands import CommandTransport
 
 # Returns one entry per check: None when it passes, otherwise one sentence. It is public: no secret, no address.
@@ -43,6 +45,23 @@ class RequestMetrics(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PageServices:
+    """Services of the page at /ui.
+
+    Attributes:
+        codes: Codes of login links.
+
+        tries: Bound of the tries to log in.
+
+        may_be_plain: Whether logins over plain HTTP are taken from other machines too.
+    """
+
+    codes: LoginCodes
+    tries: LoginTries
+    may_be_plain: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Services that the handlers use."""
 
@@ -59,6 +78,8 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
+# Missing where there is no page.
+PAGE: Final = web.AppKey("page", PageServices)
 CALLER: Final = web.RequestKey("caller", Caller)
 # Id of the command that the request became.
 COMMAND: Final = web.RequestKey("command", str)

@@ -50,6 +50,20 @@ class InvalidTokenError(AuthenticationError):
         super().__init__("Failed to validate access token: Auth token is invalid")
 
 
+class WrongPasswordError(AuthenticationError):
+    """Keystone does not know the user, or the password or the project is wrong; it does not say which."""
+
+    def __init__(self) -> None:
+        super().__init__("Keystone does not let you in: user, password or project is wrong.")
+
+
+class SessionEndedError(AuthenticationError):
+    """The session has ended, or was not begun here."""
+
+    def __init__(self) -> None:
+        super().__init__("Your session has ended. Log in again.")
+
+
 class AuthenticatorUnavailableError(PrestagerError):
     """Tokens cannot be validated at the moment; says nothing about the token."""
 

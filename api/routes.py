@@ -18,8 +18,9 @@ from api.auth import (
     Caller,
     require_role,
 )
-from api.context import CALLER, SERVICES
+from api.context import CALLER
 from api.errors import RETRY_AFTER, ApiError, AuthenticationError, AuthenticatorUnavailableError
+from api.page_sessions import identify
 from api.validation import refuse_parameters
 from db.tokens import Role
 from messages.requests.base import Request
@@ -167,10 +168,8 @@ def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | Non
 
 
 async def _authenticate(request: web.Request) -> Caller:
-    # X-Project-Id and X-User-Id come from the caller and prove nothing.
-    token = request.headers.get("X-Auth-Token") or None
     try:
-        return await request.app[SERVICES].authenticator.authenticate(token)
+        return await identify(request)
     except AuthenticationError as error:
         raise ApiError(HTTPStatus.UNAUTHORIZED, str(error)) from None
     except AuthenticatorUnavailableError:

@@ -1,23 +1,23 @@
-"""Access tokens: made once, shown once, kept as SHA-256, revoked at once.
+"""Access tokens, made once, shown once, kept as SHA-256, revoked at once; and codes of login links.
 
 Used by the API to know its callers and by the operator's commands to make and revoke tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from db.database import Database
 from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
-from db.schema import tokens
+from db.schema import login_codes, tokens
 from messages.limits import TEXT_LENGTH
 
 # Makes a leaked token easy to recognise for people and for scanners.
@@ -66,7 +66,7 @@ class TokenStore:
             raise TokenNameError
         token = PREFIX + token_urlsafe(_RANDOM_BYTES)
         with self._database.write() as connection:
-            _keep(connection, name, {"digest": _digest(token), "role": str(role)})
+            _keep(connection, name, {"digest": token_digest(token), "role": str(role)})
         return token
 
     def revoke(self, name: str) -> None:
@@ -90,10 +90,42 @@ class TokenStore:
         # A header may hold bytes that are no text; no token of ours does.
         if not token.startswith(PREFIX) or not token.isascii():
             return None
-        statement = select(tokens).where(tokens.c.digest == _digest(token), tokens.c.revoked_at.is_(None))
+        return self.find(token_digest(token))
+
+    def find(self, digest: str) -> Token | None:
+        """Return what is known of a token in force, by its digest; a token that took its name is another one."""
+        statement = select(tokens).where(tokens.c.digest == digest, tokens.c.revoked_at.is_(None))
         with self._database.read() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else _token(row)
+
+
+# For how long a code of a login link works, in seconds.
+CODE_S: Final = 600
+
+
+class LoginCodes:
+    """Codes of login links: each works once, for some minutes, and is kept as its SHA-256."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def make(self, seal: Callable[[str], str]) -> tuple[str, datetime]:
+        """Return a new code and when it ends; `seal` makes from its digest the text that `take` returns."""
+        code, now = token_urlsafe(_RANDOM_BYTES), datetime.now(UTC)
+        until = now + timedelta(seconds=CODE_S)
+        digest = token_digest(code)
+        with self._database.write() as connection:
+            connection.execute(delete(login_codes).where(login_codes.c.expires_at <= now))
+            connection.execute(insert(login_codes).values(digest=digest, identity=seal(digest), expires_at=until))
+        return code, until
+
+    def take(self, digest: str) -> str | None:
+        """Return the text of a code, which then works no more; None: there is no such code in force."""
+        statement = delete(login_codes).where(login_codes.c.digest == digest)
+        with self._database.write() as connection:
+            row = connection.execute(statement.returning(login_codes.c.identity, login_codes.c.expires_at)).first()
+        return row.identity if row is not None and row.expires_at > datetime.now(UTC) else None
 
 
 def _keep(connection: Connection, name: str, values: Mapping[str, str]) -> None:
@@ -107,7 +139,8 @@ def _keep(connection: Connection, name: str, values: Mapping[str, str]) -> None:
     connection.execute(update(tokens).where(tokens.c.name == name).values(**fresh))
 
 
-def _digest(token: str) -> str:
+def token_digest(token: str) -> str:
+    """Return the SHA-256 of a token, in hexadecimal digits."""
     # A fast digest is enough: the token is 256 random bits, not a password.
     return sha256(token.encode()).hexdigest()
 

@@ -13,12 +13,14 @@ import structlog
 from api.app import create_app
 from api.auth import Authenticator
 from api.connections import ConnectionBounds
-from api.context import Readiness
+from api.context import PageServices, Readiness
 from api.docs_routes import Documents
 from api.errors import CertificateError
+from api.login_tries import LoginTries
 from api.server import BoundedListener, TlsContext, create_listener, create_runner, no_tls
 from api.tls import ServerCertificate
 from apidocs.openapi.assembly import make_documents
+from db.tokens import LoginCodes
 from service.errors import StartError, system_reason
 from service.roles import ProcessRole
 from service.settings import Settings
@@ -112,6 +114,7 @@ async def api_server(
         readiness=readiness,
         started=started,
         metrics=process.metrics,
+        page=_page_services(process),
         tracer=process.tracer,
     )
     runner = create_runner(app)
@@ -126,6 +129,13 @@ async def api_server(
         await runner.cleanup()
         await transport.close()
         authenticator.close()
+
+
+def _page_services(process: Process) -> PageServices | None:
+    settings = process.settings
+    if not settings.ui:
+        return None
+    return PageServices(codes=LoginCodes(process.database), tries=LoginTries(), may_be_plain=settings.ui_insecure)
 
 
 async def _listen(site: BoundedListener, settings: Settings) -> None:

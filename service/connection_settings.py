@@ -57,6 +57,14 @@ class ConnectionSettings(VariableSettings):
     )
     broker_url_file: Path | None = Field(None, description="File that holds the broker's URL.")
     listen: ListenAddress = Field("127.0.0.1:8119", description="Address and port of the API.")
+    ui: bool = Field(
+        True, description="Whether the API serves the page for operators at /ui ([dashboard.md](dashboard.md))."
+    )
+    ui_insecure: bool = Field(
+        False,
+        description="Whether people may log in at the page over plain HTTP from other machines, where passwords and"
+        " tokens can be read on the way.",
+    )
     tls_certificate_file: Path | None = Field(
         None, description="Certificate of the API (PEM, with those up to the authority), read again when changed."
     )

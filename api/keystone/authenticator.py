@@ -16,8 +16,14 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from api.auth import Caller
-from api.errors import AuthenticatorUnavailableError, InvalidTokenError, KeystoneUnavailableError, MissingTokenError
+from api.auth import Caller, Credentials, Login
+from api.errors import (
+    AuthenticatorUnavailableError,
+    InvalidTokenError,
+    KeystoneUnavailableError,
+    MissingTokenError,
+    WrongPasswordError,
+)
 from api.keystone.identity import ValidToken
 
 # Tokens at once; about 1 KiB each.
@@ -110,6 +116,13 @@ class TokenValidator(Protocol):
             KeystoneUnavailableError: Keystone cannot tell.
         """
 
+    def log_in(self, account: Credentials) -> str | None:
+        """Return a new token of a user; None: the name, the password or the project is wrong.
+
+        Raises:
+            KeystoneUnavailableError: Keystone cannot tell.
+        """
+
     def check(self) -> object:
         """Return, whatever, when tokens can be validated.
 
@@ -129,6 +142,8 @@ class KeystoneAuthenticator:
         timeout_s: How long a caller waits for Keystone, in seconds.
         cache_s: How long an answer counts, in seconds; a revoked token works no longer than that.
     """
+
+    has_users = True
 
     def __init__(self, validator: TokenValidator, *, timeout_s: float, cache_s: float) -> None:
         self._validator = validator
@@ -151,7 +166,29 @@ class KeystoneAuthenticator:
         if not _FORM.fullmatch(token):
             raise InvalidTokenError
         digest = sha256(token.encode()).digest()
-        return self._cache.get(digest) or await self._ask(digest, token)
+        return self._cache.get(digest) or (await self._ask(digest, token)).caller
+
+    async def resume(self, identity: str) -> Caller:
+        """Return the caller; the identity is the token itself, which the session keeps sealed."""
+        return await self.authenticate(identity)
+
+    async def log_in(self, account: Credentials) -> Login:
+        """Return a new login of a user of Keystone, until the end of its token."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                token = await asyncio.shield(self._start(partial(self._validator.log_in, account)))
+        except TimeoutError:
+            raise AuthenticatorUnavailableError from None
+        if token is None:
+            raise WrongPasswordError
+        return await self.log_in_by_token(token)
+
+    async def log_in_by_token(self, token: str) -> Login:
+        """Return the login of a token of Keystone, until the end of the token."""
+        if not _FORM.fullmatch(token):
+            raise InvalidTokenError
+        known = await self._ask(sha256(token.encode()).digest(), token)
+        return Login(caller=known.caller, identity=token, expires_at=known.expires_at)
 
     async def unavailable_reason(self) -> str | None:
         """Return why tokens cannot be validated at the moment, None when they can; asked every few seconds at most."""
@@ -174,7 +211,7 @@ class KeystoneAuthenticator:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._validator.close()
 
-    async def _ask(self, digest: bytes, token: str) -> Caller:
+    async def _ask(self, digest: bytes, token: str) -> ValidToken:
         question = self._pending.get(digest) or self._question(digest, token)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -189,7 +226,7 @@ class KeystoneAuthenticator:
         self._note(None)
         if known is None:
             raise InvalidTokenError
-        return known.caller
+        return known
 
     def _question(self, digest: bytes, token: str) -> asyncio.Future[ValidToken | None]:
         if len(self._pending) >= _MOST_PENDING:

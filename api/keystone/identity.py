@@ -14,7 +14,7 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 from pydantic import AwareDatetime, BaseModel
 
-from api.auth import Caller
+from api.auth import Caller, Credentials
 from api.errors import KeystoneUnavailableError
 
 # Keystone allows 255 characters, which with the id would be too long for an event's field.
@@ -146,6 +146,7 @@ class KeystoneIdentity:
     def __init__(self, account: ServiceAccount, timeout_s: float) -> None:
         self._url = f"{account.auth_url.rstrip('/').removesuffix(_VERSION)}{_VERSION}"
         self._project_domain = account.project_domain
+        self._user_domain = account.user_domain
         self._plugin = v3.Password(
             self._url,
             username=account.username,
@@ -185,6 +186,32 @@ class KeystoneIdentity:
             return None
         self._was_forbidden = status == HTTPStatus.FORBIDDEN
         raise KeystoneUnavailableError(_REFUSED if status in _REFUSALS else f"Keystone answers with HTTP {status}")
+
+    def log_in(self, account: Credentials) -> str | None:
+        """Return a new token of a user; None: Keystone refuses user, password or project.
+
+        Raises:
+            KeystoneUnavailableError: It does not answer, or not to be understood.
+        """
+        plugin = v3.Password(
+            self._url,
+            username=account.username,
+            password=account.password,
+            user_domain_name=account.domain or self._user_domain,
+            project_name=account.project,
+            project_domain_name=self._project_domain,
+            include_catalog=False,
+        )
+        try:
+            return plugin.get_token(self._session)
+        except HttpError as error:
+            if error.http_status in _REFUSALS:
+                return None
+            raise KeystoneUnavailableError(f"Keystone answers a login with HTTP {error.http_status}") from None
+        except SSLError:
+            raise KeystoneUnavailableError(_NOT_TRUSTED) from None
+        except (ClientException, OSError):
+            raise KeystoneUnavailableError(_NO_ANSWER) from None
 
     def check(self) -> frozenset[str]:
         """Return the roles of the service user, when Keystone validates tokens.

@@ -9,8 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from api.auth import READ
-from api.context import SERVICES
 from api.errors import AuthenticationError, AuthenticatorUnavailableError
+from api.page_sessions import identify
 from db.errors import DatabaseUnavailableError
 
 # Size of one write, in bytes, and the time within which a listener must read it, in seconds.
@@ -64,7 +64,7 @@ async def serve(request: web.Request, response: web.StreamResponse, sending: Awa
 async def is_still_known(request: web.Request) -> bool:
     """Return whether the caller's token still allows reading; True while tokens cannot be validated."""
     try:
-        caller = await request.app[SERVICES].authenticator.authenticate(request.headers.get("X-Auth-Token"))
+        caller = await identify(request)
     except AuthenticationError:
         return False
     except (AuthenticatorUnavailableError, DatabaseUnavailableError):

@@ -6,7 +6,15 @@ They must equal what the migrations make; a test compares the two.
 from __future__ import annotations
 
 from db.schema.base import BigId, UtcDateTime, database_now, is_among, metadata
-from db.schema.inventory import controller, heartbeats, secret_keys, subcloud_groups, subclouds, tokens
+from db.schema.inventory import (
+    controller,
+    heartbeats,
+    login_codes,
+    secret_keys,
+    subcloud_groups,
+    subclouds,
+    tokens,
+)
 from db.schema.messages import audit, commands, events, outbox, webhook_deliveries, webhooks
 from db.schema.strategies import (
     holds,
@@ -34,6 +42,7 @@ __all__ = [
     "holds",
     "is_among",
     "live_outputs",
+    "login_codes",
     "metadata",
     "outbox",
     "preparations",

@@ -92,6 +92,17 @@ tokens: Final = Table(
     Column("revoked_at", UtcDateTime),
 )
 
+# Codes of login links that were not used yet.
+login_codes: Final = Table(
+    "login_codes",
+    metadata,
+    # SHA-256 of the code.
+    Column("digest", String(64), primary_key=True),
+    # Identity of the caller who made it, sealed and bound to the digest.
+    Column("identity", Text, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
 # One row: what the operator declares of the system controller. Coordinator transactions lock it first, which gives
 # them one order.
 controller: Final = Table(

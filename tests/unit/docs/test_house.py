@@ -42,7 +42,7 @@ def test_the_walks_lead_through_files_that_exist() -> None:
 def test_every_package_is_described() -> None:
     """The table of packages in ARCHITECTURE.md names those that exist."""
     named = re.findall(r"^\| `(\w+)/` \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(named) == sorted([*SourceTree().packages, "playbooks"])
+    assert sorted(named) == sorted([*SourceTree().packages, "playbooks", "ui"])
 
 
 def test_a_figure_over_its_limit() -> None:
