@@ -109,7 +109,7 @@ class Page {
       this.own("login").back = location.hash;
       location.hash = "#/login";
     }
-    if (changed === null || (changed.size && isFiltered(this.filter))) this._allCells = true;
+    if (changed === null) this._allCells = true;
     else for (const i of changed) this._cells.add(i);
     this._schedule();
   }

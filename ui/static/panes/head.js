@@ -111,7 +111,8 @@ function figures(state, counts, total) {
   return [
     figure("Ended", [num(ended), h("small", null, ` of ${num(total)}`)], part),
     stage(state),
-    figure("Pace", [progress.pace == null ? "–" : progress.pace.toFixed(1), h("small", null, " sites/min")], "over the last minutes"),
+    progress.pace == null ? figure("Pace", "–", "not known")
+      : figure("Pace", [progress.pace.toFixed(1), h("small", null, " sites/min")], "over the last minutes"),
     end(state),
     budget(state),
     slots(state, counts),
