@@ -24,6 +24,13 @@ const WHOLE_LIST_MS = 30_000;
 const WORKERS_MS = 10_000;
 const PROBLEMS_MS = 3_000;
 
+/** Return name and roles of the session. */
+async function whoLooks() {
+  const session = await get("/ui/session");
+  if (!session.name) throw new ApiError(401, "Nobody is logged in.");
+  return session;
+}
+
 /** What all panes show, and how it is kept up to date. */
 export class State {
   /** @param {(changed: Set<number>?) => void} onChange places of the sites that changed; null: all may have */
@@ -69,7 +76,7 @@ export class State {
     let pause = SHORTEST_PAUSE_MS;
     for (;;) {
       try {
-        if (!this.me) this.me = await get("/whoami");
+        if (!this.me) this.me = await whoLooks();
         await this._stream(() => (pause = SHORTEST_PAUSE_MS));
         this._lose();
       } catch (error) {
