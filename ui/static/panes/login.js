@@ -20,7 +20,10 @@ export function render(page) {
     h("p", { class: "dim" }, "The session is kept in a cookie that scripts cannot read, for eight hours at most. Work at the sites does not need you to be logged in.")));
 }
 
-const field = (label, input, note) => h("label", { class: "field" }, h("span", null, label), input, note);
+function field(label, input, note) {
+  input.id = `login-${input.name}`;
+  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note);
+}
 
 function token() {
   const input = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-note login-error" });

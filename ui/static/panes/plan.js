@@ -28,13 +28,18 @@ export function render(page) {
 
 // -- form -------------------------------------------------------------------------------
 
-const field = (label, input, note) => h("label", { class: "field" }, h("span", null, label), input, note ? h("small", null, note) : null);
+/** Return a field with its label; the note is told after it, and is no part of its name. */
+function field(label, input, note) {
+  input.id = `plan-${input.dataset.field || input.name}`;
+  if (note) input.setAttribute("aria-describedby", `${input.id}-note`);
+  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note ? h("small", { id: `${input.id}-note` }, note) : null);
+}
 
 function formOf(page, { form, groups = [] }) {
   const text = (key, more = {}) => h("input", { type: "text", "data-field": key, value: form[key], autocomplete: "off", autocapitalize: "none", spellcheck: "false", ...more });
   const menu = (key, options) => h("select", { "data-field": key }, options.map(([value, label]) => h("option", { value, selected: form[key] === value }, label)));
   const tick = (key, label, note) => h("label", { class: "check" }, h("input", { type: "checkbox", "data-field": key, checked: form[key] }), h("span", null, label, note ? h("small", { class: "dim" }, ` ${note}`) : null));
-  const password = (key, label) => field(label, h("input", { type: "password", name: key, id: key, autocomplete: "new-password", "aria-describedby": "password-note create-error" }));
+  const password = (key, label) => field(label, h("input", { type: "password", name: key, autocomplete: "new-password", "aria-describedby": "password-note create-error" }));
   return h("form", { id: "planform", "data-submit": "create" },
     h("fieldset", null, h("legend", null, "What and where"),
       h("div", { class: "two" },
@@ -134,14 +139,14 @@ function leftOut(excluded) {
   const reasons = new Map();
   for (const { name: site, reason } of excluded) {
     // The sentence names the site, which would make each of them another one.
-    const why = reason.replaceAll(site, "it");
+    const why = reason.replace(`Prestage skipped '${site}': `, "").replaceAll(site, "…");
     reasons.set(why, [...(reasons.get(why) || []), site]);
   }
   const rows = [...reasons].sort((a, b) => b[1].length - a[1].length).map(([why, sites]) => h("tr", null,
-    h("td", { class: "num" }, h("b", null, num(sites.length))), h("td", { class: "text", dir: "auto" }, why),
+    h("td", { class: "count" }, h("b", null, num(sites.length))), h("td", { class: "text", dir: "auto" }, why),
     h("td", { class: "text" }, h("span", { class: "names" }, sites.slice(0, MOST_NAMES).map(one => name(one)),
       sites.length > MOST_NAMES ? h("span", { class: "dim" }, `and ${num(sites.length - MOST_NAMES)} more`) : null))));
-  return h("table", null, h("tbody", null, rows));
+  return h("table", { class: "reasons" }, h("tbody", null, rows));
 }
 
 function creation(page, own, refused) {
