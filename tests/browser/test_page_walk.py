@@ -78,7 +78,7 @@ def _retry_these(operator: OperatorPage, hand: Hand) -> None:
 
 def _stop_the_slow_one(operator: OperatorPage, hand: Hand) -> None:
     page = operator.page
-    hand.press(page.get_by_role("link", name="Overview"))
+    hand.press(page.get_by_role("link", name="Overview", exact=True))
     # They have failed once more.
     expect(page.locator(".legend [data-state=failed] b")).to_have_text("2")
     hand.press(page.locator(".work").get_by_role("link", name="edge-slow"))

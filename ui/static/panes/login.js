@@ -1,6 +1,6 @@
 /** The pane of the login: a token, a name and password of Keystone, or a link that works once. */
 
-import { ApiError, call } from "../api.js";
+import { ApiError, call, get } from "../api.js";
 import { button, h, logo } from "../elements.js";
 
 // The code of a link, `/ui/login#CODE`; addresses of panes begin with a slash.
@@ -8,12 +8,12 @@ const CODE = /^#[A-Za-z0-9_-]{20,200}$/;
 
 /** Return the form. */
 export function render(page) {
-  const { kind = "token", error } = page.own("login"), isKeystone = kind === "keystone";
+  const own = page.own("login"), { error, hasUsers } = own, kind = kindOf(own), isKeystone = kind === "keystone";
   const way = (id, word) => button(word, "loginKind", { data: { kind: id }, "aria-pressed": String(kind === id) });
   return h("div", { "data-key": `login${kind}` }, h("form", { class: "login", "data-submit": "enter" },
     h("h1", { class: "brand" }, logo(), "Prestager"),
     h("p", { class: "sub" }, h("bdi", null, location.host)),
-    h("div", { class: "seg s", role: "group", "aria-label": "How you log in" }, way("token", "Token"), way("keystone", "Keystone")),
+    hasUsers ? h("div", { class: "seg s", role: "group", "aria-label": "How you log in" }, way("keystone", "Name and password"), way("token", "Token")) : null,
     isKeystone ? keystone() : token(),
     h("p", { class: "err", role: "alert", id: "login-error", dir: "auto" }, error || ""),
     button("Log in", "nothing", { kind: "primary", type: "submit" }),
@@ -24,6 +24,8 @@ function field(label, input, note) {
   input.id = `login-${input.name}`;
   return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note);
 }
+
+const kindOf = own => own.kind || (own.hasUsers ? "keystone" : "token");
 
 function token() {
   const input = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-note login-error" });
@@ -38,9 +40,23 @@ function keystone() {
   ];
 }
 
-/** Open the first field for typing. */
-export function enter() {
-  queueMicrotask(() => document.querySelector(".login input")?.focus());
+/** Ask how people log in here, and open the first field for typing. */
+export function enter(page) {
+  focusFirst();
+  if (page.own("login").hasUsers === undefined) void learnWays(page);
+}
+
+const focusFirst = () => queueMicrotask(() => document.querySelector(".login input")?.focus());
+
+async function learnWays(page) {
+  try {
+    page.own("login").hasUsers = (await get("/ui/session")).auth === "keystone";
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return;
+  }
+  page.render();
+  focusFirst();
 }
 
 async function begin(page, content) {
@@ -76,11 +92,10 @@ export const acts = {
   loginKind(page, { kind }) {
     Object.assign(page.own("login"), { kind, error: "" });
     page.render();
-    enter();
+    focusFirst();
   },
   async enter(page, data, form) {
-    const { kind = "token" } = page.own("login");
-    if (kind === "token") return begin(page, { token: form.token.value.trim() });
+    if (kindOf(page.own("login")) === "token") return begin(page, { token: form.token.value.trim() });
     const { username, password, project } = form;
     return begin(page, { username: username.value, password: password.value, project: project.value });
   },
