@@ -46,14 +46,16 @@ def snapshot(connection: Connection, wanted: Filter, reason: str, *, brief: bool
         strategy = None
     listed = None if brief else strategy
     held = {} if listed is None else site_holds(connection, listed["id"])
+    rows = [] if listed is None else listed_steps(connection, listed["id"], RowFilter())
+    works = read_queries.works_of_steps(connection, rows)
     data: SnapshotData = {
         "reason": reason,
         "strategy": None
         if strategy is None
         else strategy_resource(strategy, "read", holds=open_holds(connection, [strategy["id"]])),
         "steps": [
-            step_resource(row, held.get(row["id"]))
-            for row in ([] if listed is None else listed_steps(connection, listed["id"], RowFilter()))
+            step_resource(row, works[row["id"]], held.get(row["id"]))
+            for row in rows
             if wanted.subcloud in (None, row["subcloud_name"])
         ],
         "runs": [

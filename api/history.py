@@ -50,7 +50,8 @@ async def show_steps(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         found = _strategy(connection, request)
         rows = read_steps(connection, found["id"], page)
-        items = [encode(past_step_resource(row)) for row in rows]
+        works = read_queries.works_of_steps(connection, rows)
+        items = [encode(past_step_resource(row, works[row["id"]])) for row in rows]
         return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, read)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 from aiohttp import web
 from sqlalchemy import Connection
 
@@ -31,7 +35,7 @@ from messages.requests.base import truncate_for_error
 from messages.requests.queries import ListQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
-from messages.schemas import Explanation
+from messages.schemas import Explanation, Step
 from messages.serializers import counted_strategy_resource, progress_resource, step_resource
 from statemachine.explain import explain
 
@@ -106,11 +110,15 @@ async def show_steps(request: web.Request) -> web.Response:
         active = read_queries.active_strategy(connection)
         rows = [] if active is None else read_steps(connection, active["id"], query)
         held = {} if active is None else site_holds(connection, active["id"])
-        return encode_listed(
-            request, "strategy-steps", rows, lambda row: step_resource(row, held.get(row["id"])), query
-        )
+        works = read_queries.works_of_steps(connection, rows)
+        shown = partial(_listed_step, works, held)
+        return encode_listed(request, "strategy-steps", rows, shown, query)
 
     return await database_response(request, read)
+
+
+def _listed_step(works: Mapping[int, Any], held: Mapping[int, Any], row: Mapping[str, Any]) -> Step:
+    return step_resource(row, works[row["id"]], held.get(row["id"]))
 
 
 async def show_problems(request: web.Request) -> web.Response:
@@ -134,7 +142,8 @@ async def show_step(request: web.Request) -> web.Response:
         row = read_queries.active_step(connection, name)
         if row is None:
             raise step_not_found()
-        return encode(step_resource(row, site_hold(connection, row["id"])))
+        work = read_queries.works_of_steps(connection, [row])[row["id"]]
+        return encode(step_resource(row, work, site_hold(connection, row["id"])))
 
     return await database_response(request, read)
 

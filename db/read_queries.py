@@ -6,14 +6,24 @@ Every function takes a connection of `Database.read()`; none of them writes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypedDict, cast
 
 from sqlalchemy import Connection, DateTime, Select, func, or_, select, type_coerce
 
-from db.schema import events, steps, strategies, strategy_is_active, subcloud_groups, subclouds
+from db.schema import (
+    events,
+    is_among,
+    runs,
+    steps,
+    strategies,
+    strategy_is_active,
+    subcloud_groups,
+    subclouds,
+)
 from messages.event_types import RESTORED
-from statemachine.states import types_with
+from statemachine.states import RunState, types_with
 
 Row = Mapping[str, Any]
 
@@ -22,7 +32,7 @@ _MOMENTS: Final = ("started_at", "finished_at", "created_at", "updated_at")
 SHOWN_OF_STEP: Final = (
     *(steps.c[name] for name in ("id", "strategy_id", "subcloud_name", "stage", "state", "details")),
     *(steps.c[name] for name in ("outcome", "failure_class", "problem", "cancel_requested_by", "proved_by", "series")),
-    *(steps.c[name] for name in ("release", "from_version")),
+    *(steps.c[name] for name in ("release", "from_version", "run_id", "subcloud_id", "attempt")),
     *(type_coerce(steps.c[name], DateTime()).label(name) for name in _MOMENTS),
 )
 
@@ -37,6 +47,54 @@ def active_step(connection: Connection, name: str) -> Row | None:
     active = steps.join(strategies, steps.c.strategy_id == strategies.c.id)
     query = select(*SHOWN_OF_STEP).select_from(active).where(strategy_is_active, steps.c.subcloud_name == name)
     return _first(connection, query)
+
+
+_GROUPS: Final = (
+    select(subclouds.c.id, subcloud_groups.c.name)
+    .join(subcloud_groups, subcloud_groups.c.id == subclouds.c.group_id)
+    .where(is_among(subclouds.c.id, "wanted"))
+)
+_OPEN_RUNS: Final = select(
+    runs.c.id, runs.c.state, runs.c.attempt, runs.c.owner, runs.c.started_at, runs.c.dispatched_at
+).where(is_among(runs.c.id, "wanted"), runs.c.state != RunState.FINISHED)
+
+
+class StepWork(TypedDict):
+    """The group of a step's subcloud, and the run of its phase; `worker` is the name of the process that has it."""
+
+    group: str | None
+    run_state: str | None
+    worker: str | None
+    attempt: int
+    # Since when the run goes on or, where no worker has it, waits.
+    since: datetime | None
+
+
+def works_of_steps(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -> dict[int, StepWork]:
+    """Return the group and the work of steps by their ids; only those in flight have a run."""
+    found = list(rows)
+    groups = _by_id(connection, _GROUPS, [row["subcloud_id"] for row in found])
+    open_runs = _by_id(connection, _OPEN_RUNS, [row["run_id"] for row in found])
+    return {row["id"]: _work(row, groups.get(row["subcloud_id"]), open_runs.get(row["run_id"])) for row in found}
+
+
+def _by_id(connection: Connection, query: Select[Any], ids: Iterable[int | None]) -> dict[int | None, Row]:
+    wanted = [one for one in ids if one is not None]
+    rows = connection.execute(query, {"wanted": wanted}).mappings() if wanted else ()
+    return {row["id"]: cast("Row", row) for row in rows}
+
+
+def _work(step: Mapping[Any, Any], group: Row | None, run: Row | None) -> StepWork:
+    name = None if group is None else group["name"]
+    if run is None:
+        return StepWork(group=name, run_state=None, worker=None, attempt=step["attempt"], since=None)
+    return StepWork(
+        group=name,
+        run_state=run["state"],
+        worker=run["owner"].partition("@")[0] if run["owner"] else None,
+        attempt=run["attempt"],
+        since=run["started_at"] or datetime.fromtimestamp(run["dispatched_at"], UTC),
+    )
 
 
 def all_groups(connection: Connection) -> list[Row]:

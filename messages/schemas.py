@@ -283,6 +283,18 @@ Step = TypedDict(
         "series": Annotated[
             int, Field(ge=1, description="1, and one more each time that it was retried within its strategy.")
         ],
+        "group": Annotated[
+            str | None, Field(description="Group that its subcloud is in now; null: the subcloud was removed.")
+        ],
+        "attempt": Annotated[int, Field(ge=1, description="Attempt of its phase: one more after each lost worker.")],
+        "run-state": Annotated[
+            Literal["queued", "running"] | None,
+            Field(description="`queued`: its phase waits for a slot of a worker; null: there is no run now."),
+        ],
+        "worker": Annotated[str | None, Field(description="Name of the worker that carries its phase out.")],
+        "phase-started-at": Annotated[
+            Moment | None, Field(description="Since when its run goes on or, while `queued`, waits.")
+        ],
         "started-at": Moment | None,
         "finished-at": Moment | None,
         "created-at": Moment,

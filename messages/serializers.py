@@ -144,8 +144,16 @@ def _can_fire(state: str, verb: str) -> bool:
     return True
 
 
-def step_resource(row: Row, hold: Row | None = None) -> Step:
-    """Return a step; `hold` is the open hold of its site alone."""
+def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
+    """Return a step.
+
+    Args:
+        row: The step.
+
+        work: Its group and its run, as `db.read_queries.StepWork`.
+
+        hold: The open hold of its site alone.
+    """
     return {
         "id": row["id"],
         "cloud": row["subcloud_name"],
@@ -159,6 +167,11 @@ def step_resource(row: Row, hold: Row | None = None) -> Step:
         "cancel-requested-by": row["cancel_requested_by"],
         "proved-by": row["proved_by"],
         "series": row["series"],
+        "group": work["group"],
+        "attempt": work["attempt"],
+        "run-state": work["run_state"],
+        "worker": work["worker"],
+        "phase-started-at": moment(work["since"], "read"),
         "started-at": moment(row["started_at"], "read"),
         "finished-at": moment(row["finished_at"], "read"),
         "created-at": moment(row["created_at"], "read"),
@@ -233,10 +246,10 @@ def past_strategy_resource(
     }
 
 
-def past_step_resource(row: Row) -> HistoricStep:
-    """Return a step of a strategy of any time."""
+def past_step_resource(row: Row, work: Row) -> HistoricStep:
+    """Return a step of a strategy of any time; see `step_resource`."""
     return {
-        **step_resource(row),
+        **step_resource(row, work),
         "release": row["release"],
         "from-version": row["from_version"],
         "duration-s": _seconds(row["started_at"], row["finished_at"]),

@@ -9,6 +9,7 @@ from actors.coordinator.errors import CommandRefusedError, conflict, not_found, 
 from actors.coordinator.strategy_control import refuse_stopped
 from db.apply_step_moves import StepWriter
 from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold, tell_cancel
+from db.read_queries import works_of_steps
 from db.schema import holds, preparations, steps, strategies, strategy_is_active
 from db.site_records import site_records
 from messages.commands import Command
@@ -204,4 +205,5 @@ def _refusal(verb: str, step: RowMapping, reason: str) -> CommandRefusedError:
 
 def _shown(context: CommandContext, step: RowMapping) -> Step:
     row = context.connection.execute(select(steps).where(steps.c.id == step["id"])).mappings().one()
-    return step_resource(row, site_hold(context.connection, step["id"]))
+    work = works_of_steps(context.connection, [row])[row["id"]]
+    return step_resource(row, work, site_hold(context.connection, step["id"]))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actors.coordinator.coordinator import Coordinator
+from db.read_queries import works_of_steps
 from db.schema import events, runs, steps, strategies
 from messages.commands import CommandType
 from messages.queues import Call
@@ -258,11 +259,14 @@ def test_nobody_who_reads_sees_the_password(build: Callable[..., StartedInstalla
     applied = installation.verb("apply")
     installation.ending()
 
+    step = installation.step("a")
+    with installation.database.read() as connection:
+        works = works_of_steps(connection, [step])
     shown = [
         created.body,
         applied.body,
         subcloud_resource(installation.site("a")),
-        step_resource(installation.step("a")),
+        step_resource(step, works[step["id"]]),
     ]
     shown += [
         strategy_resource(installation.rows(strategies)[0], "read"),

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from db import run_output as printed
-from db.schema import preparations, run_outputs, runs, steps, strategies
+from db.schema import preparations, run_outputs, runs, steps, strategies, subcloud_groups, subclouds
 from statemachine.states import PHASES
 from tests.support import api_rows
 from tests.support.served_api import ServedApi
@@ -52,6 +52,11 @@ async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
         "problem": None,
         "proved-by": None,
         "series": 1,
+        "group": None,
+        "attempt": 1,
+        "run-state": None,
+        "worker": None,
+        "phase-started-at": None,
         "held": None,
         "cancel-requested-by": None,
         "started-at": api_rows.STARTED_READ,
@@ -60,6 +65,45 @@ async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
         "updated-at": None,
     }
     assert [step["cloud"] for step in reply.json["strategy-steps"]] == ["a", "b"]
+
+
+async def test_the_work_on_a_step(api: ServedApi) -> None:
+    """A step has its group and, while its phase waits or is carried out, the run with attempt, worker and begin."""
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(subcloud_groups, api_rows.group(7, "edge"))
+    api.insert(subclouds, *(api_rows.subcloud(place, name, group_id=7) for place, name in enumerate("abc", start=1)))
+    api.insert(
+        steps,
+        *(
+            api_rows.step(place, name, strategy_id=1, state=PACKAGES, run_id=place, subcloud_id=place)
+            for place, name in enumerate("abc", start=1)
+        ),
+    )
+    api.insert(
+        runs,
+        api_rows.run(
+            1, PACKAGES, step_id=1, state="running", owner="worker-1@host/3", attempt=2, started_at=api_rows.STARTED
+        ),
+        api_rows.run(
+            2,
+            PACKAGES,
+            step_id=2,
+            state="queued",
+            owner=None,
+            started_at=None,
+            dispatched_at=api_rows.STARTED.timestamp(),
+        ),
+        api_rows.run(3, PACKAGES, step_id=3, state="finished", owner="worker-1@host/3", started_at=api_rows.STARTED),
+    )
+
+    found = (await api.send("GET", BASE)).json["strategy-steps"]
+    one = (await api.send("GET", f"{BASE}/a")).json
+
+    keys = ("group", "attempt", "run-state", "worker", "phase-started-at")
+    assert ["edge", 2, "running", "worker-1", api_rows.STARTED_READ] == [found[0][key] for key in keys]
+    assert ["edge", 1, "queued", None, api_rows.STARTED_READ] == [found[1][key] for key in keys]
+    assert ["edge", 1, None, None, None] == [found[2][key] for key in keys]
+    assert found[0] == one
 
 
 async def test_one_step(api: ServedApi) -> None:
