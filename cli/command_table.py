@@ -82,6 +82,15 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "client.strategy_commands:resume",
                 "End the holds of the strategy, so that it goes on; holds of single sites stay.",
             ),
+            "approve": CommandPlace(
+                "client.gate_commands:approve",
+                "Let the sites after a stage start: at once if they wait for it, else when the stage has ended and"
+                " soaked.",
+            ),
+            "deny": CommandPlace(
+                "client.gate_commands:deny",
+                "Abort the strategy instead of going on after a stage: no further site starts; those that run go on.",
+            ),
             "abort": CommandPlace(
                 "client.strategy_commands:abort", "Start no more sites; those that run go on to their end."
             ),

@@ -10,13 +10,16 @@ import typer
 
 from client.errors import SurroundingsError
 from client.rollout_options import (
+    Approvers,
+    AskApproval,
     Canary,
     MaxFailures,
     OnBudgetChoice,
     OnPrepareFailureChoice,
     RampStart,
+    Soak,
     TimeLimits,
-    canary_stage,
+    canary_options,
     rollout_options,
 )
 from client.strategy_queries import TYPE
@@ -52,6 +55,9 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
         typer.Option(help="stages: the next stage starts when the one before has ended; window: site after site."),
     ] = None,
     canary: Canary = None,
+    soak: Soak = None,
+    gate: AskApproval = False,
+    approver: Approvers = None,
     order: Annotated[str | None, typer.Option(help="With --mode window: by-id, or longest-first.")] = None,
     max_failures: MaxFailures = None,
     on_budget: OnBudgetChoice = None,
@@ -69,7 +75,8 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
     """Return the fields of a request for a strategy, but for the password; null for one that is not given.
 
     Raises:
-        SurroundingsError: An option has not its form, or the file of names cannot be read or is empty.
+        SurroundingsError: An option has not its form or lacks the canary that it needs, or the file of names cannot be
+            read or is empty.
     """
     rollout = rollout_options(
         max_failures=max_failures,
@@ -78,9 +85,8 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
         ramp_start=ramp_start,
         time_limits=time_limits,
     )
+    rollout |= canary_options(canary, soak=soak, is_gated=gate, approvers=approver)
     rollout |= {key: value for key, value in {"mode": mode and str(mode), "order": order}.items() if value is not None}
-    if canary is not None:
-        rollout |= {"stages": [canary_stage(canary)], "mode": rollout.get("mode", str(RolloutMode.WINDOW))}
     excluded = {"clouds": exclude or None, "selector": exclude_selector}
     return {
         "type": TYPE,

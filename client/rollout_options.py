@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from client.errors import SurroundingsError
-from statemachine.rollout import OnBudget, OnPrepareFailure
+from statemachine.rollout import OnBudget, OnPrepareFailure, RolloutMode
 
 _NONE: Final = "none"
 _LIMITS: Final = ("precheck", "prepare", "packages", "images", "site", "strategy")
@@ -37,6 +37,24 @@ Canary = Annotated[
         metavar="N|P%|SELECTOR",
         help="Sites that come before all others: a number, 10% of all, or those with these labels. Once one of them"
         " failed, the others do not start until resumed. Sets --mode window.",
+    ),
+]
+Soak = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="SECONDS", help="How long the others wait after the end of the canary."),
+]
+AskApproval = Annotated[
+    bool,
+    typer.Option(
+        "--gate", help="After the canary the others wait until another person approves: prestager strategy approve."
+    ),
+]
+Approvers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--approver",
+        metavar="NAME",
+        help="The only one who may approve, by the name that whoami shows; may be given again.",
     ),
 ]
 TimeLimits = Annotated[
@@ -77,8 +95,26 @@ def rollout_options(
     return given
 
 
-def canary_stage(text: str) -> dict[str, Any]:
-    """Return the stage of a canary, of which no site may fail, as the API's object."""
+def canary_options(
+    canary: str | None, *, soak: int | None, is_gated: bool, approvers: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return the options of a rollout whose first stage is a canary, of which no site may fail; empty without one.
+
+    Raises:
+        SurroundingsError: A soak time or a gate is given, and no canary that they could follow.
+    """
+    given: dict[str, Any] = {"approvers": [*approvers]} if approvers else {}
+    if canary is None:
+        if soak is not None or is_gated:
+            raise SurroundingsError("--soak and --gate come after a canary: give --canary too.")
+        return given
+    stage = _canary_stage(canary)
+    stage |= {} if soak is None else {"soak-s": soak}
+    stage |= {"gate": "approval"} if is_gated else {}
+    return {**given, "mode": str(RolloutMode.WINDOW), "stages": [stage]}
+
+
+def _canary_stage(text: str) -> dict[str, Any]:
     number = _number(text.removesuffix("%"))
     stage: dict[str, Any] = {"name": "canary", "max-failures": 0}
     if not isinstance(number, int):

@@ -44,8 +44,11 @@ def _clouds_text(clouds: list[str]) -> str:
 
 _PREVIEWED_STAGE: Final = (
     ShownField(key="stage", title="STAGE"),
+    ShownField(key="name", title="NAME", is_spare=True),
     ShownField(key="count", title="SITES"),
     ShownField(key="width", title="MOST AT ONCE"),
+    ShownField(key="soak-s", title="SOAKS (S)", is_spare=True),
+    ShownField(key="gate", title="THEN", is_spare=True),
     ShownField(key="clouds", title="NAMES", text=_clouds_text),
 )
 _PREVIEWED: Final = (

@@ -45,10 +45,23 @@ def _holder_text(hold: Record) -> str:
 
 
 def hold_sentence(hold: Record) -> str:
-    """Return who or what holds a strategy, since when and why, such as `operator alice since …: reason (starts)`."""
+    """Return who or what holds a strategy, since when and why, such as `operator alice since …: reason (starts)`.
+
+    A soak time has its end, a gate those who may open it.
+    """
     by = f" {hold['by']}" if hold["by"] else ""
+    until = f" until {moment_text(hold['until'])}" if hold.get("until") else ""
     reason = f": {hold['reason']}" if hold["reason"] else ""
-    return f"{hold['kind']}{by} since {moment_text(hold['since'])}{reason} ({hold['scope']})"
+    return f"{hold['kind']}{by} since {moment_text(hold['since'])}{until}{reason} ({hold['scope']}){_opener(hold)}"
+
+
+def _opener(hold: Record) -> str:
+    """Return who may approve; empty for what is no gate, and for a gate that everybody with the role may open."""
+    barred = f"not by {hold['barred']}" if hold.get("barred") else ""
+    if hold.get("approvers"):
+        allowed = ", ".join(one for one in hold["approvers"] if one != hold["barred"])
+        return f"; to be approved by {allowed or 'nobody: ' + barred}"
+    return f"; to be approved, {barred}" if barred else ""
 
 
 STRATEGY_FIELDS: Final = (

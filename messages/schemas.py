@@ -66,6 +66,12 @@ class Hold(TypedDict):
     since: Moment
     by: Annotated[str, Field(description="The caller who made it; empty for the coordinator.")]
     until: Annotated[Moment | None, Field(description="When it ends by itself; null: it does not.")]
+    approvers: Annotated[
+        list[str] | None, Field(description="Of a gate: the only ones who may approve; null: whoever has the role.")
+    ]
+    barred: Annotated[
+        str | None, Field(description="Of a gate that was asked for: the creator, who may not approve; else null.")
+    ]
 
 
 Strategy = TypedDict(
@@ -154,14 +160,20 @@ class CreatedStrategy(Strategy):
     info_message: Notes
 
 
-class PreviewedStage(TypedDict):
-    """A stage that a strategy would have."""
-
-    stage: Annotated[int, Field(ge=1)]
-    name: Annotated[str, Field(description="Its name in `rollout.stages`; empty: that names none.")]
-    width: Annotated[int | None, Field(description="Most sites at once; null: only the strategy's width counts.")]
-    count: Count
-    clouds: Annotated[list[str], Field(description="Names of its subclouds, in the order in which they start.")]
+PreviewedStage = TypedDict(
+    "PreviewedStage",
+    {
+        "stage": Annotated[int, Field(ge=1)],
+        "name": Annotated[str, Field(description="Its name in `rollout.stages`; empty: that names none.")],
+        "width": Annotated[
+            int | None, Field(description="Most sites at once; null: only the strategy's width counts.")
+        ],
+        "soak-s": Annotated[int | None, Field(description="Seconds that the next stage waits after its end.")],
+        "gate": Annotated[Literal["approval"] | None, Field(description="Whether the next stage needs an approval.")],
+        "count": Count,
+        "clouds": Annotated[list[str], Field(description="Names of its subclouds, in the order in which they start.")],
+    },
+)
 
 
 StrategyPreview = TypedDict(

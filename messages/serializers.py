@@ -64,7 +64,7 @@ def strategy_resource(
 
     The password is not a key of `extra-args` in any form.
     """
-    shown = [hold_resource(hold, spelling) for hold in holds]
+    shown = [hold_resource(hold, spelling, row) for hold in holds]
     return {
         "id": row["id"],
         "type": row["type"],
@@ -91,8 +91,9 @@ def strategy_resource(
     }
 
 
-def hold_resource(row: Row, spelling: Spelling) -> Hold:
-    """Return a hold."""
+def hold_resource(row: Row, spelling: Spelling, strategy: Row | None = None) -> Hold:
+    """Return a hold; one between two stages needs the strategy, which says who may approve."""
+    gated = strategy if strategy is not None and row["kind"] == HoldKind.GATE else None
     return {
         "id": row["id"],
         "kind": row["kind"],
@@ -102,6 +103,8 @@ def hold_resource(row: Row, spelling: Spelling) -> Hold:
         "since": moment(row["since"], spelling),
         "by": row["by"],
         "until": moment(row["until"], spelling),
+        "approvers": None if gated is None else gated["rollout"].get("approvers"),
+        "barred": None if gated is None or not _is_gate_asked_for(gated, row["stage"]) else gated["requested_by"],
     }
 
 
@@ -130,6 +133,10 @@ def legal_commands(state: str, holds: Iterable[Hold] = (), stages: Iterable[Row]
     if state in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
         commands.add("cancel")
     return sorted(commands)
+
+
+def _is_gate_asked_for(strategy: Row, number: int) -> bool:
+    return any(one["stage"] == number and one.get("gate") is not None for one in strategy["rollout"]["stages"])
 
 
 def _awaits_decision(stage: Row) -> bool:

@@ -129,11 +129,15 @@ def _previewed_stages(draft: StrategyDraft) -> list[PreviewedStage]:
     for subcloud_id, stage, _ in draft.places.steps:
         members[stage].append(names[subcloud_id])
     names_of_stages = {one.stage: one.name for one in draft.places.stages}
+    options = {one["name"]: one for one in draft.options.get("stages") or ()}
+    after = {stage: options.get(name, {}) for stage, name in names_of_stages.items()}
     return [
         {
             "stage": stage,
             "name": names_of_stages.get(stage, ""),
             "width": width,
+            "soak-s": after.get(stage, {}).get("soak-s"),
+            "gate": after.get(stage, {}).get("gate"),
             "count": len(members[stage]),
             "clouds": members[stage],
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors.coordinator.context import CoordinatorRules
@@ -11,20 +13,46 @@ from messages.commands import Command, CommandType
 from sites.inspector import DeclaredInspector
 from statemachine.states import RunOutcome
 from tests.integration.actors.held_installation import applied, end, state, take, verb
+from tests.integration.actors.test_rollout_stages import finish, staged
+from tests.integration.actors.test_stage_gates import decide, pass_time
 from tests.support.installation import Installation
 
-SITUATIONS = ("starts", "phases", "budget", "prepare", "site")
+STAGES: dict[str, dict[str, Any]] = {
+    "stage-budget": {"max-failures": 0},
+    "soak": {"soak-s": 600},
+    "gate": {"gate": "approval"},
+}
+BETWEEN = ("soak", "gate")
+SITUATIONS = ("starts", "phases", "budget", "prepare", "site", *STAGES)
+# Those in which a site has failed.
+FAILED = ("budget", "stage-budget")
 in_each_situation = pytest.mark.parametrize("situation", SITUATIONS)
 
 
-def bring(installation: Installation, situation: str) -> None:
-    """Hold a strategy over `abcd`; the precheck of `a` runs, but where its preparation has failed."""
-    applied(installation, "abcd", rollout={"max-failures": 0, "on-prepare-failure": "pause"})
+def bring(installation: Installation, situation: str, canary: RunOutcome = RunOutcome.SUCCEEDED) -> None:
+    """Hold a strategy over `abcd`; the precheck of `a` runs, but where its preparation or its stage has ended.
+
+    With stages `a` and `b` are the first; between two of them `a` has succeeded, and `b` has ended with an outcome.
+    """
+    if situation in STAGES:
+        applied(installation, "abcd", rollout=staged({"name": "canary", "count": 2, **STAGES[situation]}))
+    else:
+        applied(installation, "abcd", rollout={"max-failures": 0, "on-prepare-failure": "pause"})
+    if situation in BETWEEN:
+        finish(installation)
+        finish(installation, canary)
+    else:
+        _hold(installation, situation)
+    assert 1 == len(open_holds(installation))
+
+
+def _hold(installation: Installation, situation: str) -> None:
+    """Have the hold of a situation made while the precheck of `a` runs."""
     first, *_others, last = installation.queued()
     take(installation, first)
     if situation in ("starts", "phases"):
         verb(installation, "pause", scope=situation)
-    elif situation == "budget":
+    elif situation in FAILED:
         take(installation, last)
         end(installation, last, RunOutcome.FAILED, details="no")
     elif situation == "prepare":
@@ -35,7 +63,6 @@ def bring(installation: Installation, situation: str) -> None:
     else:
         hold = Command(type=CommandType.STEP_HOLD, subject="b", data={"held": True}, requested_by="alice")
         assert installation.execute(hold).status == 200
-    assert 1 == len(open_holds(installation))
 
 
 def open_holds(installation: Installation) -> list[int]:
@@ -48,8 +75,12 @@ def release(installation: Installation, situation: str) -> None:
     if situation == "site":
         command = Command(type=CommandType.STEP_HOLD, subject="b", data={"held": False})
         assert installation.execute(command).status == 200
+    elif situation == "soak":
+        pass_time(installation)
+    elif situation == "gate":
+        assert decide(installation).status == 200
     else:
-        allowed = {"allow-failures": 9} if situation in ("budget", "prepare") else {}
+        allowed = {"allow-failures": 9} if situation in (*FAILED, "prepare") else {}
         assert verb(installation, "resume", **allowed).status == 200
 
 
@@ -74,7 +105,7 @@ def test_abort(installation: Installation, situation: str) -> None:
     assert [] == open_holds(installation)
     finish_all(installation)
 
-    assert state(installation) == ("failed" if situation in ("budget", "prepare") else "aborted")
+    assert state(installation) == ("failed" if situation in (*FAILED, "prepare") else "aborted")
     assert all(row["finished_at"] is not None for row in installation.rows(steps))
 
 
@@ -88,7 +119,7 @@ def test_cancel(installation: Installation, situation: str) -> None:
         assert row["cancel_requested"]
         end(installation, row["id"], RunOutcome.CANCELLED)
 
-    assert state(installation) == ("failed" if situation == "budget" else "aborted")
+    assert state(installation) == ("failed" if situation in FAILED else "aborted")
     assert [] == open_holds(installation)
 
 
@@ -113,6 +144,10 @@ def test_unmanage(installation: Installation, situation: str) -> None:
 
     installation.execute(Command(type=CommandType.STEP_HOLD, subject="c", data={"held": False}))
     release(installation, situation)
+    if situation == "stage-budget":
+        # The site that goes on keeps its stage open.
+        assert "initial" == installation.step("c")["state"]
+        finish_all(installation)
 
     assert "failed" == installation.step("c")["state"]
 
@@ -130,8 +165,14 @@ def test_a_prestage_by_itself(installation: Installation, situation: str) -> Non
 
 @in_each_situation
 def test_a_lost_worker(installation: Installation, situation: str) -> None:
-    """A run whose worker is lost is run again, under a hold of phases not before it ends; the attempt counts."""
-    bring(installation, situation)
+    """A run whose worker is lost is run again, under a hold of phases not before it ends; the attempt counts.
+
+    Between two stages only a site that is retried has a run.
+    """
+    bring(installation, situation, RunOutcome.FAILED)
+    if situation in BETWEEN:
+        assert 200 == installation.ask(CommandType.STEP_RETRY, subject="b").status
+        take(installation, installation.queued()[0])
     lost = [row["id"] for row in installation.rows(runs, state="running")]
     for run_id in lost:
         end(installation, run_id, RunOutcome.LOST)
@@ -156,11 +197,27 @@ def test_a_new_coordinator(installation: Installation, situation: str) -> None:
 
 
 @in_each_situation
+def test_a_pause(installation: Installation, situation: str) -> None:
+    """A pause is legal beside every other hold; its resume ends what a resume ends, and leaves the others."""
+    bring(installation, situation)
+
+    assert 200 == verb(installation, "pause", scope="phases").status
+    kinds = [row["kind"] for row in installation.rows(holds) if row["ended_at"] is None]
+    assert ("operator" in kinds, len(kinds)) == (True, 1 if situation in ("starts", "phases") else 2)
+    before = installation.queued()
+    assert 200 == verb(installation, "resume", **({"allow-failures": 9} if situation in FAILED else {})).status
+
+    left = [row["kind"] for row in installation.rows(holds) if row["ended_at"] is None]
+    assert left == {"site": ["operator"], "soak": ["soak"], "gate": ["gate"]}.get(situation, [])
+    assert not before
+
+
+@in_each_situation
 def test_the_end(installation: Installation, situation: str) -> None:
     """Every strategy ends once its hold is gone, and no hold is left."""
     bring(installation, situation)
     release(installation, situation)
     finish_all(installation)
 
-    assert state(installation) == ("failed" if situation == "budget" else "complete")
+    assert state(installation) == ("failed" if situation in FAILED else "complete")
     assert [] == open_holds(installation)

@@ -25,23 +25,29 @@ SITES = ["subcloud1", "subcloud2", "subcloud3"]
 ENDLESS = FakeRunEnd(delay_s=3600)
 
 
-# Sites whose packages fail.
-FAILING: set[str] = set()
+# How the packages of a site end, where they do.
+ENDS: dict[str, FakeRunEnd] = {}
 
 
 def decide(job: PlaybookJob) -> FakeRunEnd:
-    """Let the packages never end, or fail, and all else succeed at once."""
+    """Let the packages never end, or as a test says, and all else succeed at once."""
     if job.playbook.stem != PACKAGES:
         return FakeRunEnd()
-    return FAILS if job.host in FAILING else ENDLESS
+    return ENDS.get(job.host, ENDLESS)
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Let no packages end in the next test."""
+    yield
+    ENDS.clear()
 
 
 @pytest.fixture
-def failing() -> Iterator[str]:
+def failing() -> str:
     """Have the packages of the first site fail; return its name."""
-    FAILING.add(SITES[0])
-    yield SITES[0]
-    FAILING.clear()
+    ENDS[SITES[0]] = FAILS
+    return SITES[0]
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +159,48 @@ def test_budget_exceeded(admin: DcmanagerClient, failing: str, mode: str) -> Non
     act(admin, "cancel", **{"grace-s": 0})
     wait_for(lambda: admin.strategy_show()["state"] == "failed")
     look(admin, failing)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage"), [("soak", {"soak-s": 3600}), ("gate", {"gate": "approval"}), ("budget", {"max-failures": 0})]
+)
+def test_between_two_stages(admin: DcmanagerClient, kind: str, stage: dict[str, Any]) -> None:
+    """A strategy that soaks, waits for an approval or for the budget of a stage is `applying`; its abort is legal."""
+    is_failed = kind == "budget"
+    ENDS[SITES[0]] = FAILS if is_failed else FakeRunEnd()
+    failed = SITES[0] if is_failed else ""
+    admin.strategy_create(rollout={"mode": "window", "stages": [{"name": "canary", "count": 1, **stage}]})
+    admin.strategy_action("apply")
+    wait_for(lambda: held(admin) == [kind])
+
+    assert admin.strategy_show()["state"] == "applying"
+    assert states(admin) == ["failed" if is_failed else "complete", "initial", "initial"]
+    look(admin, failed)
+    press(admin, "applying", SITES[1:])
+    assert admin.subcloud_update("subcloud3", description=kind)["description"] == kind
+    assert admin.strategy_action("abort")["state"] == "abort requested"
+    wait_for(lambda: admin.strategy_show()["state"] == ("failed" if is_failed else "aborted"))
+    assert states(admin)[1:] == ["aborted", "aborted"]
+    look(admin, failed)
+
+
+def test_approved_and_denied(admin: DcmanagerClient) -> None:
+    """After a soak time the client sees a further site start, after a denial an abort; its user may not approve."""
+    ENDS[SITES[0]] = ENDS[SITES[1]] = FakeRunEnd()
+    stages = [{"name": "canary", "count": 1, "soak-s": 1}, {"name": "next", "count": 1, "gate": "approval"}]
+    admin.strategy_create(rollout={"mode": "window", "stages": stages})
+    admin.strategy_action("apply")
+    wait_for(lambda: held(admin) == ["gate"])
+    with pytest.raises(CommandFailedError, match="created the strategy, and somebody else has to approve it"):
+        act(admin, "approve", stage="next")
+    look(admin)
+    press(admin, "applying", SITES[2:])
+
+    act(admin, "deny", stage="next", note="Slow.")
+
+    wait_for(lambda: admin.strategy_show()["state"] == "aborted")
+    assert states(admin) == ["complete", "complete", "aborted"]
+    look(admin)
 
 
 def test_sliding_window(admin: DcmanagerClient) -> None:

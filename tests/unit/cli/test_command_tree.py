@@ -55,16 +55,20 @@ prestager step retry <subcloud>!{options}
 prestager step show <subcloud>!{options}
 prestager strategy abort --yes{options}
 prestager strategy apply --watch --timeout= --exit-on-hold{options}
+prestager strategy approve --stage= --note={options}
 prestager strategy cancel --grace= --yes --watch --timeout={options}
 prestager strategy create --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
---skip-ineligible --release= --serial --max-parallel= --mode= --canary= --order= --max-failures= --on-budget= \
+--skip-ineligible --release= --serial --max-parallel= --mode= --canary= --soak= --gate --approver=* --order= \
+--max-failures= --on-budget= \
 --on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy --plan-digest= \
 --password-file= --apply --watch --timeout= --exit-on-hold{options}
 prestager strategy delete --yes{options}
+prestager strategy deny --stage= --note= --yes{options}
 prestager strategy history --limit={options}
 prestager strategy pause --scope= --reason={options}
 prestager strategy preview --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
---skip-ineligible --release= --serial --max-parallel= --mode= --canary= --order= --max-failures= --on-budget= \
+--skip-ineligible --release= --serial --max-parallel= --mode= --canary= --soak= --gate --approver=* --order= \
+--max-failures= --on-budget= \
 --on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy{options}
 prestager strategy problems <strategy>{options}
 prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
