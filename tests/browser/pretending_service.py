@@ -37,7 +37,10 @@ def start_pretending(
     directory: Path, sites: Mapping[str, Mapping[str, Any]] | Iterable[str], *, run_s: float = 0.05, **settings: object
 ) -> ServiceProcess:
     """Start a service in `directory` with ready sites, by name with variables of their own, and return it."""
-    (directory / "deploy" / "23.09").mkdir(parents=True)
+    release = directory / "deploy" / "23.09"
+    release.mkdir(parents=True)
+    # Without a list there are no images to stage.
+    (release / "prestage_images.lst").write_text("registry.local/image:1\n")
     service = ServiceProcess(
         directory,
         program=_PROGRAM,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from db.tokens import Role
+from tests.browser.operator_page import OpenPage, OperatorPage, operator_page
 from tests.browser.pretending_service import HOSTILE, start_pretending, token_of
-from tests.browser.watched_page import PATIENCE_MS, WatchedPage
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
 
-OpenPage = Callable[..., WatchedPage]
 STRATEGY = "/v1.0/sw-update-strategy"
 # Two sites that go well, two that refuse the password, one without room, one that fails with a text that would do
 # harm, and one that takes until somebody stops it.
@@ -61,70 +60,65 @@ def _step(service: ServiceProcess, site: str) -> dict[str, Any]:
     return step
 
 
-def _log_in(service: ServiceProcess, open_page: OpenPage, role: Role = Role.ADMIN, **options: Any) -> Page:
-    """Open the page as somebody with a role, who is named after it."""
-    origin = f"http://127.0.0.1:{service.port}"
-    page = open_page(origin, **options).page
-    answer = page.request.post(
-        f"{origin}/ui/session",
-        data={"token": token_of(service, f"the-{role}", role)},
-        headers={"Origin": origin, "X-Prestager-UI": "1"},
-    )
-    assert answer.ok, answer.text()
-    page.goto(f"{origin}/ui")
-    return page
+def _log_in(service: ServiceProcess, open_page: OpenPage, role: Role = Role.ADMIN, **options: Any) -> OperatorPage:
+    """Open the page as the administrator `test`, or as somebody with another role."""
+    token = service.token if role == Role.ADMIN else token_of(service, f"the-{role}", role)
+    return operator_page(open_page, f"http://127.0.0.1:{service.port}", token, **options)
 
 
 def _command(page: Page, name: str) -> Locator:
-    return page.get_by_role("region", name="Strategy").get_by_role("button", name=name)
+    return page.locator(".head .commands").get_by_role("button", name=name)
 
 
 def _confirm(page: Page) -> None:
     """Press the button of the open dialog that does it, and wait until the dialog is gone."""
     page.locator("dialog button[type=submit]").click()
-    expect(page.locator("dialog")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator("dialog")).to_have_count(0)
 
 
 def test_pause_and_resume(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """A pause wants a reason, which stands in the banner with the caller; a resume takes the banner away."""
-    page = _log_in(service, open_page)
+    operator = _log_in(service, open_page)
+    page = operator.page
     _command(page, "Pause").click()
     page.locator("dialog button[type=submit]").click()
-    expect(page.get_by_role("alert").filter(has_text="Please say why")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("alert").filter(has_text="Please say why")).to_be_visible()
     page.locator("dialog input[name=reason]").fill(REASON)
     _confirm(page)
     banner = page.locator(".banner")
-    expect(banner).to_contain_text(f"“{REASON}”", timeout=PATIENCE_MS)
-    expect(banner).to_contain_text("Held by the-admin")
+    expect(banner).to_contain_text(f"“{REASON}”")
+    expect(banner).to_contain_text("Held by test")
     held = service.get(STRATEGY)[1]["holds"]
     assert [(REASON, "starts")] == [(hold["reason"], hold["scope"]) for hold in held]
 
     _command(page, "Resume").click()
     _confirm(page)
-    expect(banner).to_have_count(0, timeout=PATIENCE_MS)
+    expect(banner).to_have_count(0)
     assert service.get(STRATEGY)[1]["holds"] == []
 
 
 def test_what_others_do_is_shown(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """What somebody else commands comes by the stream, without a reload."""
-    page = _log_in(service, open_page)
-    expect(page.get_by_role("heading", name=f"Strategy {strategy}")).to_contain_text("Applying", timeout=PATIENCE_MS)
+    operator = _log_in(service, open_page)
+    page = operator.page
+    expect(page.get_by_role("heading", name=f"Strategy {strategy}")).to_contain_text("Applying")
     _act(service, {"action": "pause", "reason": "by another"})
-    expect(page.locator(".banner")).to_contain_text("by another", timeout=PATIENCE_MS)
+    expect(page.locator(".banner")).to_contain_text("by another")
     service.ask("POST", f"{STRATEGY}/steps/edge-7-slow/cancel", {"grace-s": 0})
-    expect(page.locator(".legend button[data-state=aborted]")).to_contain_text("1", timeout=PATIENCE_MS)
+    expect(page.locator(".legend button[data-state=aborted]")).to_contain_text("1")
 
 
 def test_retry_these(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """Sites with one cause are tried again alone; where the password was refused another one is needed."""
-    page = _log_in(service, open_page)
-    page.goto(f"{page.url.split('#')[0]}#/problems")
+    operator = _log_in(service, open_page)
+    page = operator.page
+    operator.open("problems")
     page.locator("details", has_text="login").get_by_role("button", name="Retry these 2").click()
     page.locator("dialog button[type=submit]").click()
-    expect(page.locator("dialog .err")).to_contain_text("give another", timeout=PATIENCE_MS)
+    expect(page.locator("dialog .err")).to_contain_text("give another")
     page.locator("dialog input[name=password]").fill("another")
     _confirm(page)
-    expect(page.locator("#toasts")).to_contain_text("2 sites are tried again", timeout=PATIENCE_MS)
+    expect(page.locator("#toasts")).to_contain_text("2 sites are tried again")
     assert [1, 2, 2, 1] == [
         _step(service, site)["series"] for site in ("edge-1", "edge-3-login", "edge-4-login", "edge-5-space")
     ]
@@ -133,130 +127,135 @@ def test_retry_these(service: ServiceProcess, strategy: int, open_page: OpenPage
 
 def test_filter(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """State, text and problem filter wall and table alike; the address keeps the filter, and a reload shows it."""
-    page = _log_in(service, open_page)
-    page.locator(".legend button[data-state=failed]").click(timeout=PATIENCE_MS)
-    expect(page.get_by_text("4 of 7 sites")).to_be_visible(timeout=PATIENCE_MS)
+    operator = _log_in(service, open_page)
+    page = operator.page
+    page.locator(".legend button[data-state=failed]").click()
+    expect(page.get_by_text("4 of 7 sites")).to_be_visible()
     page.get_by_role("button", name="Table").click()
     rows = page.locator("tbody tr")
-    expect(rows).to_have_count(4, timeout=PATIENCE_MS)
+    expect(rows).to_have_count(4)
     page.get_by_role("searchbox", name="Find sites").fill("login")
-    expect(rows).to_have_count(2, timeout=PATIENCE_MS)
+    expect(rows).to_have_count(2)
     assert "state=failed" in page.url
     assert "q=login" in page.url
     page.reload()
-    expect(rows).to_have_count(2, timeout=PATIENCE_MS)
+    expect(rows).to_have_count(2)
     page.get_by_role("button", name="Clear filter").click()
-    expect(rows).to_have_count(7, timeout=PATIENCE_MS)
+    expect(rows).to_have_count(7)
     page.get_by_role("searchbox", name="Find sites").fill("nowhere")
-    expect(page.get_by_role("heading", name="No site matches")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name="No site matches")).to_be_visible()
 
 
 def test_keyboard(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """A failed site is found, opened, passed on from and closed with keys; the focus goes back to the wall."""
-    page = _log_in(service, open_page)
-    expect(page.locator("#wallbox canvas")).to_be_visible(timeout=PATIENCE_MS)
+    operator = _log_in(service, open_page)
+    page = operator.page
+    expect(page.locator("#wallbox canvas")).to_be_visible()
     page.keyboard.press("f")
     option = page.locator("#wall-active")
-    expect(option).to_contain_text("edge-3-login, stage 1", timeout=PATIENCE_MS)
+    expect(option).to_contain_text("edge-3-login, stage 1")
     expect(option).to_contain_text("failed")
     page.keyboard.press("ArrowLeft")
-    expect(option).to_contain_text("edge-2, stage 1", timeout=PATIENCE_MS)
+    expect(option).to_contain_text("edge-2, stage 1")
     page.keyboard.press("Shift+F")
-    expect(option).to_contain_text("edge-6-hostile", timeout=PATIENCE_MS)
+    expect(option).to_contain_text("edge-6-hostile")
     page.keyboard.press("Enter")
     sheet = page.get_by_role("dialog")
-    expect(sheet.get_by_role("heading", name="edge-6-hostile")).to_be_visible(timeout=PATIENCE_MS)
+    expect(sheet.get_by_role("heading", name="edge-6-hostile")).to_be_visible()
     page.keyboard.press("[")
-    expect(sheet.get_by_role("heading", name="edge-5-space")).to_be_visible(timeout=PATIENCE_MS)
+    expect(sheet.get_by_role("heading", name="edge-5-space")).to_be_visible()
     page.keyboard.press("/")
-    expect(page.get_by_role("searchbox", name="Search the log")).to_be_focused(timeout=PATIENCE_MS)
+    expect(page.get_by_role("searchbox", name="Search the log")).to_be_focused()
     page.keyboard.press("Escape")
-    expect(sheet).to_have_count(0, timeout=PATIENCE_MS)
-    expect(page.locator("#wall")).to_be_focused(timeout=PATIENCE_MS)
+    expect(sheet).to_have_count(0)
+    expect(page.locator("#wall")).to_be_focused()
     page.keyboard.press("2")
-    expect(page.get_by_role("heading", name="Problems", level=1)).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name="Problems", level=1)).to_be_visible()
     page.keyboard.press("?")
-    expect(page.get_by_role("heading", name="Keys")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name="Keys")).to_be_visible()
 
 
 def test_hostile_text(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """A failure's text that looks like markup stands there as text, wherever it is shown, and nothing of it runs."""
-    page = _log_in(service, open_page)
-    for address in ("#/overview", "#/overview?view=table", "#/problems", "#/sites/edge-6-hostile"):
-        page.goto(f"{page.url.split('#')[0]}{address}")
-        expect(page.locator("body")).to_contain_text("<img src=x", timeout=PATIENCE_MS)
-    expect(page.locator(".say pre")).to_contain_text(HOSTILE.replace("\u202e", "")[:40], timeout=PATIENCE_MS)
-    expect(page.get_by_role("log")).to_contain_text("<script>", timeout=PATIENCE_MS)
+    operator = _log_in(service, open_page)
+    page = operator.page
+    for pane in ("overview", "overview?view=table", "problems", "sites/edge-6-hostile"):
+        operator.open(pane)
+        expect(page.locator("body")).to_contain_text("<img src=x")
+    expect(page.locator(".say pre")).to_contain_text(HOSTILE.replace("\u202e", "")[:40])
+    expect(page.get_by_role("log")).to_contain_text("<script>")
     assert page.evaluate("window.harmed") is None
     assert page.locator("main img, #drawer img, main script, #drawer script").count() == 0
 
 
 def test_one_site(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """The sheet says why the site is where it is, follows its log, and holds, releases and cancels it."""
-    page = _log_in(service, open_page)
-    page.goto(f"{page.url.split('#')[0]}#/sites/edge-7-slow")
+    operator = _log_in(service, open_page)
+    page = operator.page
+    operator.open("sites/edge-7-slow")
     sheet = page.get_by_role("dialog")
-    expect(sheet.locator(".say")).to_contain_text("packages for", timeout=PATIENCE_MS)
-    expect(page.get_by_role("log")).to_contain_text("TASK [Take packages]", timeout=PATIENCE_MS)
+    expect(sheet.locator(".say")).to_contain_text("packages for")
+    expect(page.get_by_role("log")).to_contain_text("TASK [Take packages]")
     page.get_by_role("searchbox", name="Search the log").fill("take packages")
-    expect(page.get_by_role("log").locator("mark")).to_have_text("Take packages", timeout=PATIENCE_MS)
+    expect(page.get_by_role("log").locator("mark")).to_have_text("Take packages")
 
     sheet.get_by_role("button", name="Hold").click()
     page.locator("dialog input[name=reason]").fill("generator test")
     _confirm(page)
     assert _step(service, "edge-7-slow")["held"]["reason"] == "generator test"
-    sheet.get_by_role("button", name="Release").click(timeout=PATIENCE_MS)
+    sheet.get_by_role("button", name="Release").click()
     wait_for(lambda: _step(service, "edge-7-slow")["held"] is None)
     sheet.get_by_role("button", name="Cancel this site").click()
     page.locator("dialog input[name=grace]").fill("0")
     _confirm(page)
     wait_for(lambda: _step(service, "edge-7-slow")["outcome"] == "cancelled")
-    expect(sheet.locator(".say")).to_contain_text("aborted", timeout=PATIENCE_MS)
+    expect(sheet.locator(".say")).to_contain_text("aborted")
 
 
 def test_cancel_wants_the_number(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """A cancel tells what is stopped and what stays, and wants the number of the strategy typed."""
-    page = _log_in(service, open_page)
+    operator = _log_in(service, open_page)
+    page = operator.page
     _command(page, "Cancel").click()
-    expect(page.locator("dialog .touch")).to_contain_text("1 site in flight", timeout=PATIENCE_MS)
+    expect(page.locator("dialog .touch")).to_contain_text("1 site in flight")
     expect(page.locator("dialog .touch")).to_contain_text("6 sites that have ended")
     page.locator("dialog input[name=confirmed]").fill(str(strategy + 1))
     page.locator("dialog button[type=submit]").click()
-    expect(page.locator("dialog .err")).to_contain_text(f"Type {strategy}", timeout=PATIENCE_MS)
+    expect(page.locator("dialog .err")).to_contain_text(f"Type {strategy}")
     page.locator("dialog input[name=confirmed]").fill(str(strategy))
     page.locator("dialog input[name=grace]").fill("0")
     _confirm(page)
-    expect(page.get_by_role("heading", name=f"Strategy {strategy}")).to_contain_text("Aborted", timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name=f"Strategy {strategy}")).to_contain_text("Ended with failures")
 
 
 def test_commands_that_are_not_legal(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
     """A command that is not legal now is there, greyed, with its reason; a reader may give none."""
-    page = _log_in(service, open_page)
+    operator = _log_in(service, open_page)
+    page = operator.page
     resume = _command(page, "Resume")
-    expect(resume).to_have_attribute("aria-disabled", "true", timeout=PATIENCE_MS)
+    expect(resume).to_have_attribute("aria-disabled", "true")
     resume.click(force=True)
-    expect(page.locator("#toasts")).to_contain_text("Not now: nothing is held.", timeout=PATIENCE_MS)
+    expect(page.locator("#toasts")).to_contain_text("Not now: nothing is held.")
     expect(_command(page, "Pause")).not_to_have_attribute("aria-disabled", "true")
 
-    other = _log_in(service, open_page, Role.READER)
+    other = _log_in(service, open_page, Role.READER).page
     for name in ("Pause", "Retry", "Abort", "Cancel"):
-        expect(_command(other, name)).to_have_attribute("data-why", re.compile("your role"), timeout=PATIENCE_MS)
+        expect(_command(other, name)).to_have_attribute("data-why", re.compile("your role"))
 
 
 def test_no_strategy(service: ServiceProcess, open_page: OpenPage) -> None:
     """Without a strategy the page tells what is ready, leads to the plan, and shows the next one as it is made."""
-    page = _log_in(service, open_page)
-    expect(page.get_by_role("heading", name="No strategy yet")).to_be_visible(timeout=PATIENCE_MS)
-    expect(page.get_by_text("7 of 7 sites are managed and online")).to_be_visible(timeout=PATIENCE_MS)
+    operator = _log_in(service, open_page)
+    page = operator.page
+    expect(page.get_by_role("heading", name="No strategy yet")).to_be_visible()
+    expect(page.get_by_text("7 of 7 sites are managed and online")).to_be_visible()
     body = {"type": "prestage", "sysadmin_password": "cHc=", "subcloud-apply-type": "serial"}
     status, made = service.ask("POST", STRATEGY, body)
     assert status == 200, made
-    expect(page.get_by_role("heading", name=f"Strategy {made['id']}")).to_contain_text(
-        "Not applied yet", timeout=PATIENCE_MS
-    )
+    expect(page.get_by_role("heading", name=f"Strategy {made['id']}")).to_contain_text("Not applied yet")
     _command(page, "Delete").click()
     _confirm(page)
-    expect(page.get_by_role("heading", name="No strategy yet")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("heading", name="No strategy yet")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -265,29 +264,20 @@ def test_everybody_can_read_it(
     service: ServiceProcess, strategy: int, open_page: OpenPage, theme: str, width: int
 ) -> None:
     """Overview, table, problems, site and dialogs have no serious finding, and do not scroll sideways."""
-    options = {"color_scheme": theme, "viewport": {"width": width, "height": 900}}
-    origin = f"http://127.0.0.1:{service.port}"
-    watched = open_page(origin, **options)
-    page = watched.page
-    answer = page.request.post(
-        f"{origin}/ui/session",
-        data={"token": service.token},
-        headers={"Origin": origin, "X-Prestager-UI": "1"},
-    )
-    assert answer.ok, answer.text()
-    page.goto(f"{origin}/ui")
-    for address, seen in (
-        ("#/overview", "#wallbox canvas"),
-        ("#/overview?view=table", "tbody tr"),
-        ("#/problems", "details"),
-        ("#/sites/edge-6-hostile", ".lines .l-fail"),
+    operator = _log_in(service, open_page, color_scheme=theme, viewport={"width": width, "height": 900})
+    page, watched = operator.page, operator.watched
+    for pane, seen in (
+        ("overview", "#wallbox canvas"),
+        ("overview?view=table", "tbody tr"),
+        ("problems", "details"),
+        ("sites/edge-6-hostile", ".lines .l-fail"),
     ):
-        page.goto(f"{origin}/ui{address}")
-        expect(page.locator(seen).first).to_be_visible(timeout=PATIENCE_MS)
-        assert watched.grave_findings() == [], address
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
+        operator.open(pane)
+        expect(page.locator(seen).first).to_be_visible()
+        assert watched.grave_findings() == [], pane
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), pane
     page.keyboard.press("Escape")
-    page.goto(f"{origin}/ui#/overview")
+    operator.open("overview")
     for command in ("Pause", "Abort", "Limits", "Retry"):
         _command(page, command).first.click()
         assert watched.grave_findings() == [], command
