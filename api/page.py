@@ -20,7 +20,7 @@ from api.auth import READ, Caller, Credentials, Login, require_role
 from api.context import CALLER, PAGE, SERVICES
 from api.errors import RETRY_AFTER, ApiError, AuthenticationError, AuthenticatorUnavailableError
 from api.page_sessions import PageSession, delete_cookie, identify, refuse_plain, require_own_origin, set_cookie
-from api.responses import encode, json_response
+from api.responses import accepts_gzip, encode, json_response
 from api.validation import read_known, validated
 from db.tokens import token_digest
 from messages.requests.login import LoginRequest
@@ -102,7 +102,7 @@ def _file_response(request: web.Request, found: _File) -> web.Response:
         return response
     if found.content_type.startswith("text/"):
         response.charset = "utf-8"
-    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+    if accepts_gzip(request):
         response.headers[hdrs.CONTENT_ENCODING] = "gzip"
         response.body = found.compressed
     else:

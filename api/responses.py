@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from sqlalchemy import Connection
 
 from api.context import SERVICES
 
 # Items of a list that are encoded in one call; they take some tenths of a millisecond.
 _PORTION: Final = 32
+# Shorter answers are not compressed: they fit into a few packets.
+_WORTH_PACKING_BYTES: Final = 4096
+# The fastest: the next levels save a tenth and take twice as long.
+_LEVEL: Final = 1
 
 
 def encode(value: Any) -> bytes:
@@ -61,7 +66,30 @@ def json_response(body: bytes, status: int = 200) -> web.Response:
 async def database_response(request: web.Request, query: Callable[[Connection], bytes]) -> web.Response:
     """Return the response 200 with the JSON that `query` makes of a reading connection, in a thread.
 
+    A long one is compressed, in that thread too, for a client that takes gzip.
+
     Raises:
         ApiError: 503 when the database did not answer in time; else as `query` does.
     """
-    return json_response(await request.app[SERVICES].reads.run(query))
+    may_pack = accepts_gzip(request)
+
+    def read(connection: Connection) -> tuple[bytes, bool]:
+        body = query(connection)
+        is_packed = may_pack and len(body) >= _WORTH_PACKING_BYTES
+        return (gzip.compress(body, _LEVEL, mtime=0) if is_packed else body), is_packed
+
+    body, is_packed = await request.app[SERVICES].reads.run(read)
+    response = json_response(body)
+    response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+    if is_packed:
+        response.headers[hdrs.CONTENT_ENCODING] = "gzip"
+    return response
+
+
+def accepts_gzip(request: web.Request) -> bool:
+    """Return whether the client takes an answer compressed by gzip."""
+    for coding in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

@@ -32,10 +32,10 @@ from db.strategy_progress import blocking_sites, step_progress
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
 from messages.requests.base import truncate_for_error
-from messages.requests.queries import ListQuery, TypeQuery
+from messages.requests.queries import StepsQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
-from messages.schemas import Explanation, Step
+from messages.schemas import Explanation
 from messages.serializers import counted_strategy_resource, progress_resource, step_resource
 from statemachine.explain import explain
 
@@ -104,21 +104,24 @@ def _missing(wanted: str | None) -> str:
 
 async def show_steps(request: web.Request) -> web.Response:
     """Show the steps of the active strategy that the filters leave; an empty list without a strategy."""
-    query = read_query(ListQuery, request)
+    query = read_query(StepsQuery, request)
 
     def read(connection: Connection) -> bytes:
         active = read_queries.active_strategy(connection)
         rows = [] if active is None else read_steps(connection, active["id"], query)
         held = {} if active is None else site_holds(connection, active["id"])
         works = read_queries.works_of_steps(connection, rows)
-        shown = partial(_listed_step, works, held)
+        shown = partial(_listed_step, works, held, query.fields)
         return encode_listed(request, "strategy-steps", rows, shown, query)
 
     return await database_response(request, read)
 
 
-def _listed_step(works: Mapping[int, Any], held: Mapping[int, Any], row: Mapping[str, Any]) -> Step:
-    return step_resource(row, works[row["id"]], held.get(row["id"]))
+def _listed_step(
+    works: Mapping[int, Any], held: Mapping[int, Any], fields: tuple[str, ...] | None, row: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    step: Mapping[str, Any] = step_resource(row, works[row["id"]], held.get(row["id"]))
+    return step if fields is None else {key: step[key] for key in fields}
 
 
 async def show_problems(request: web.Request) -> web.Response:

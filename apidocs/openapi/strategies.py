@@ -27,10 +27,10 @@ from apidocs.openapi.operation import (
 from messages.requests.queries import (
     AuditQuery,
     EventsQuery,
-    ListQuery,
     PageQuery,
     PastStepsQuery,
     StepLogQuery,
+    StepsQuery,
     TypeQuery,
 )
 from messages.requests.strategy import StrategyBody, StrategyCommand
@@ -177,9 +177,9 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
     strategies.show_steps: Operation(
         id="list-steps",
         tag=_TAG,
-        query=ListQuery,
+        query=StepsQuery,
         response=Response(description="The steps in the order of their ids.", type=StepList),
-        errors={400: "The first filter that is wrong."},
+        errors={400: "The first filter that is wrong, or an unknown field."},
         notes="Parameters that are not known are ignored, as dcmanager's API does.",
     ),
     strategies.show_problems: Operation(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from messages.limits import LARGEST_ID, TEXT_LENGTH, is_id
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, truncate_for_error, validation_error
 from messages.requests.targets import SelectorText
+from messages.schemas import Step
 from statemachine.rollout import StepOutcome
 from statemachine.states import PHASES, FailureClass, StepState
 
@@ -75,8 +76,8 @@ class PageQuery(Request):
     )
 
 
-def _words(kind: type[StrEnum], noun: str) -> Any:
-    """Return the type of a parameter that takes words of `kind` with commas between them."""
+def _words(kind: Collection[str], noun: str) -> Any:
+    """Return the type of a parameter that takes some of the words of `kind` with commas between them."""
 
     def parse(text: str) -> tuple[str, ...]:
         words = tuple(dict.fromkeys(text.split(",")))
@@ -87,7 +88,7 @@ def _words(kind: type[StrEnum], noun: str) -> Any:
         return words
 
     one = "|".join(map(re.escape, kind))
-    schema = {"type": "string", "pattern": f"^({one})(,({one}))*$", "examples": [next(iter(kind)).value]}
+    schema = {"type": "string", "pattern": f"^({one})(,({one}))*$", "examples": [str(next(iter(kind)))]}
     return Annotated[tuple[str, ...] | None, AcceptedAs(Annotated[str, WithJsonSchema(schema)], parse)]
 
 
@@ -127,6 +128,15 @@ class ListQuery(StepFilter):
     ] = Field(None, description="Most entries of the answer, which then has `next`; without it all come.")
     marker: Annotated[_Id, ErrorMessage("marker must be the id of the last entry seen, as `next` gives it")] | None = (
         Field(None, description="Id of the last entry of the page before; the path in `next` has it.")
+    )
+
+
+class StepsQuery(ListQuery):
+    """Filters of the steps of the active strategy, and the keys of each."""
+
+    fields: _words(tuple(Step.__annotations__), "field") = Field(  # type: ignore[valid-type]
+        None,
+        description="Only these keys of each step, with commas between them: a list of thousands is much shorter so.",
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import zlib
 from datetime import timedelta
 
@@ -104,6 +105,36 @@ async def test_the_work_on_a_step(api: ServedApi) -> None:
     assert ["edge", 1, "queued", None, api_rows.STARTED_READ] == [found[1][key] for key in keys]
     assert ["edge", 1, None, None, None] == [found[2][key] for key in keys]
     assert found[0] == one
+
+
+async def test_chosen_fields(api: ServedApi) -> None:
+    """`fields` leaves only the keys that it names, in its order; an unknown one is refused and named."""
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, api_rows.step(1, "a", strategy_id=1), api_rows.step(2, "b", strategy_id=1))
+
+    chosen = await api.send("GET", f"{BASE}?fields=cloud,state,held")
+    wrong = await api.send("GET", f"{BASE}?fields=cloud,colour")
+
+    assert chosen.json == {"strategy-steps": [{"cloud": name, "state": "initial", "held": None} for name in ("a", "b")]}
+    assert wrong.status == 400
+    assert wrong.detail.startswith("Unknown field 'colour'; there are, with commas between them: id, cloud, stage,")
+
+
+async def test_compressed_answers(api: ServedApi) -> None:
+    """A long answer is compressed for a client that takes gzip, and for no other; a short one for nobody."""
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, *(api_rows.step(number, f"site-{number}", strategy_id=1) for number in range(1, 41)))
+
+    plain = await api.send("GET", BASE, headers={"Accept-Encoding": "gzip;q=0, deflate"})
+    packed = await api.send("GET", BASE, headers={"Accept-Encoding": "br, gzip"})
+    short = await api.send("GET", f"{BASE}/site-1", headers={"Accept-Encoding": "gzip"})
+
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert "Accept-Encoding" in packed.headers["vary"]
+    assert len(packed.body) < len(plain.body) / 5
+    assert short.json["id"] == 1
 
 
 async def test_one_step(api: ServedApi) -> None:
