@@ -8,7 +8,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import READ, Authenticator
-from api.context import PAGE, SERVICES, PageServices, Readiness, RequestLimits, RequestMetrics, Services
+from api.context import PAGE, SERVICES, PageServices, QueueStates, Readiness, RequestLimits, RequestMetrics, Services
 from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
 from api.middleware import add_trace_header, log_access, render_errors, trace_requests
@@ -36,6 +36,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     limits: RequestLimits | None = None,
     metrics: RequestMetrics | None = None,
     page: PageServices | None = None,
+    queue_states: QueueStates = lambda: None,
     tracer: Tracer = NULL_TRACER,
 ) -> web.Application:
     """Return the application.
@@ -59,6 +60,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
 
         metrics: Counts requests.
 
+        queue_states: States of the queues, for /v1.0/health.
+
         page: Of the page at /ui; None: there is none.
 
         tracer: Makes spans of requests.
@@ -77,6 +80,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         started=started,
         limits=limits,
         metrics=metrics,
+        queue_states=queue_states,
     )
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)

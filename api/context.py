@@ -11,11 +11,13 @@ from aiohttp import web
 from api.auth import Authenticator, Caller
 from api.database_reader import DatabaseReader
 from api.login_tries import LoginTries
+from broker.queue_states import State
 from db.encryption import Sealer
 from db.tokens import LoginCodes
 from messages.commands import CommandTransport
 
 # Returns one entry per check: None when it passes, otherwise one sentence. It is public: no secret, no address.
+QueueStates = Callable[[], Mapping[str, State] | None]
 Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
 
 
@@ -73,6 +75,8 @@ class Services:
     # Whether the process was ready once.
     started: Callable[[], bool]
     limits: RequestLimits
+    # States of the queues; None: there is no RabbitMQ. Blocks for seconds.
+    queue_states: QueueStates
     # None: requests are not counted.
     metrics: RequestMetrics | None = None
 

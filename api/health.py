@@ -10,11 +10,16 @@ import structlog
 from aiohttp import web
 from sqlalchemy import Connection
 
-from api.context import CALLER, SERVICES
+from api.context import CALLER, SERVICES, Services
 from api.responses import database_response, encode, encode_list, json_response
-from db.heartbeats import all_processes
+from broker.queue_states import State, is_of_dead_letters, verdict
+from db.heartbeats import ServedQueue, all_processes, living_processes, served_queues
+from db.webhooks import all_webhooks
 from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
-from messages.serializers import caller_resource, worker_resource
+from messages.schemas import Queue
+from messages.serializers import caller_resource, release_resource, webhook_state, worker_resource
+from statemachine.errors import PrestagerError
+from statemachine.releases import release_order
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +69,68 @@ async def show_workers(request: web.Request) -> web.Response:
 
     def read(connection: Connection) -> bytes:
         return encode_list("workers", map(worker_resource, all_processes(connection)))
+
+    return await database_response(request, read)
+
+
+async def show_health(request: web.Request) -> web.Response:
+    """Show the parts of the service and how they are: checks, queues with their meaning, webhooks, versions."""
+    services = request.app[SERVICES]
+    checks, (states, fault) = await asyncio.gather(_checks(request), _queue_states(services))
+
+    def read(connection: Connection) -> bytes:
+        served = {one.queue: one for one in served_queues(connection)}
+        shown = [_queue(name, state, served.get(name)) for name, state in (states or {}).items()]
+        dead = [state[0] for name, state in (states or {}).items() if state and is_of_dead_letters(name)]
+        processes = living_processes(connection)
+        return encode(
+            {
+                "ready": is_ready(checks, SHOWN_ONLY_BY_API),
+                "checks": dict(checks),
+                "queues": shown,
+                "queues-missing": fault,
+                "dead-letters": sum(dead) if states is not None else None,
+                "webhooks": [webhook_state(row) for row in all_webhooks(connection)],
+                "versions": sorted({row["version"] for row in processes}),
+            }
+        )
+
+    return await database_response(request, read)
+
+
+def _queue(name: str, state: State, served: ServedQueue | None) -> Queue:
+    ready, consumers = (None, None) if state is None else state
+    known = served or ServedQueue(queue=name)
+    return {
+        "name": name,
+        "ready": ready,
+        "consumers": consumers,
+        "workers": list(known.workers),
+        "slots": known.slots,
+        "free-slots": known.free,
+        "meaning": verdict(name, state, served),
+    }
+
+
+async def _queue_states(services: Services) -> tuple[Mapping[str, State] | None, str | None]:
+    """Return the states of the queues, or why there are none to show."""
+    try:
+        async with asyncio.timeout(services.limits.readiness_s):
+            states = await asyncio.to_thread(services.queue_states)
+    except TimeoutError:
+        return None, "RabbitMQ does not answer in time."
+    except PrestagerError as error:
+        return None, str(error)
+    return states, None if states is not None else "One process does everything: there are no queues."
+
+
+async def show_releases(request: web.Request) -> web.Response:
+    """Show the releases that living workers see on the controller, the newest first."""
+
+    def read(connection: Connection) -> bytes:
+        workers = [row for row in living_processes(connection) if row["releases"] is not None]
+        known = sorted({one for row in workers for one in row["releases"]}, key=release_order, reverse=True)
+        return encode_list("releases", (release_resource(one, workers) for one in known))
 
     return await database_response(request, read)
 

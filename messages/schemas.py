@@ -426,6 +426,58 @@ class KnownCaller(TypedDict):
     project: Annotated[str | None, Field(description="Project of the token; `admin` for tokens of Prestager's own.")]
 
 
+Queue = TypedDict(
+    "Queue",
+    {
+        "name": str,
+        "ready": Annotated[int | None, Field(description="Messages that wait; null: the queue was never made.")],
+        "consumers": int | None,
+        "workers": Annotated[list[str], Field(description="Workers that serve it.")],
+        "slots": Count,
+        "free-slots": Count,
+        "meaning": Annotated[str, Field(description="What that means, and what to do about it.")],
+    },
+)
+WebhookState = TypedDict(
+    "WebhookState",
+    {
+        "id": int,
+        "name": str,
+        "enabled": bool,
+        "disabled-reason": str | None,
+        "failing-since": Annotated[Moment | None, Field(description="Since when every try has failed.")],
+    },
+)
+Health = TypedDict(
+    "Health",
+    {
+        "ready": bool,
+        "checks": Annotated[
+            dict[str, str | None], Field(description="Checks of this process as in /readyz; null: it passes.")
+        ],
+        "queues": list[Queue],
+        "queues-missing": Annotated[str | None, Field(description="Why there are no queues to show.")],
+        "dead-letters": Annotated[int | None, Field(description="Messages that were given up; null: not known.")],
+        "webhooks": list[WebhookState],
+        "versions": Annotated[list[str], Field(description="Versions of the living processes.")],
+    },
+)
+Release = TypedDict(
+    "Release",
+    {
+        "release": str,
+        "workers": Annotated[list[str], Field(description="Living workers that see it.")],
+        "has-feed": Annotated[bool, Field(description="Whether one of them has its package feed.")],
+    },
+)
+
+
+class ReleaseList(TypedDict):
+    """The releases of the controller."""
+
+    releases: list[Release]
+
+
 Worker = TypedDict(
     "Worker",
     {

@@ -21,9 +21,11 @@ from messages.schemas import (
     KnownCaller,
     Problem,
     Progress,
+    Release,
     Step,
     Strategy,
     Webhook,
+    WebhookState,
     Worker,
 )
 from statemachine.errors import IllegalTransitionError
@@ -400,6 +402,27 @@ def worker_resource(row: Row) -> Worker:
         "started-at": _zoned(row["started_epoch"]),
         "last-seen-at": _zoned(row["seen_epoch"]),
         "last-seen-s": round(row["age_s"], 1),
+    }
+
+
+def release_resource(release: str, workers: Iterable[Row]) -> Release:
+    """Return a release of the controller; `workers` are rows of `db.heartbeats.living_processes`."""
+    seeing = [row for row in workers if release in row["releases"]]
+    return {
+        "release": release,
+        "workers": sorted({row["name"] for row in seeing}),
+        "has-feed": any(release in (row["feeds"] or ()) for row in seeing),
+    }
+
+
+def webhook_state(row: Row) -> WebhookState:
+    """Return whether a webhook works, without its address, which may hold a secret."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "enabled": bool(row["enabled"]),
+        "disabled-reason": row["disabled_reason"] or None,
+        "failing-since": _clock_moment(row["failing_since"]),
     }
 
 

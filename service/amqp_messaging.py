@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from broker.amqp.event_publisher import EventPublisher
 from broker.amqp.publisher import Outgoing, Publisher, publish_span, read_trace_header, trace_header
 from broker.amqp.topology_check import TopologyCheck
 from broker.amqp.worker_control import Hint, HintKind, HintListener, outgoing_hint
+from broker.queue_states import State, read_queue_states
 from db.database import Database
 from messages.commands import CommandTransport
 from messages.queues import CANCEL_RUNS, COMMANDS, QUEUE_OF, WORKER_QUEUES, Call, phases_of_queues, queue_of_phase
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the topology, and at the connection.
 _RETRY_S: Final = 2.0
+# How long each step of a question about the queues may take, in seconds.
+_QUEUES_S: Final = 3.0
 # Seconds between two looks for events to publish: how late a listener may be.
 _EVENTS_S: Final = 0.5
 
@@ -118,6 +121,10 @@ class AmqpMessaging:
         return AmqpTransport(
             self._url, name=f"{self._name} api", source=self.source, timeout_s=timeout_s, tracer=self._tracer
         )
+
+    def queue_states(self) -> Mapping[str, State]:
+        """Ask RabbitMQ over a connection of its own, which waits for no other."""
+        return read_queue_states(self._url, f"{self._name} queues", timeout_s=_QUEUES_S)
 
     def connection_parts(self) -> list[Part]:
         """Return the publisher, the topology, and for a worker what keeps the connection."""

@@ -115,6 +115,7 @@ async def api_server(
         started=started,
         metrics=process.metrics,
         page=_page_services(process),
+        queue_states=process.messaging.queue_states,
         tracer=process.tracer,
     )
     runner = create_runner(app)

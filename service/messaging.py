@@ -16,6 +16,7 @@ from actors.actors import Actors
 from actors.message_spans import MessageSpans
 from broker.in_process import InProcessBroker, InProcessTransport, Replies
 from broker.outbox_relay import OutboxRelay
+from broker.queue_states import State
 from db.database import Database
 from db.unit_of_work import forget_unpublished
 from messages.commands import CommandTransport
@@ -61,6 +62,13 @@ class Messaging(Protocol):
 
     def command_transport(self, timeout_s: float) -> CommandTransport:
         """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
+
+    def queue_states(self) -> Mapping[str, State] | None:
+        """Ask the broker for the states of the queues, which may block for seconds; None: there is no RabbitMQ.
+
+        Raises:
+            BrokerUnavailableError: It does not answer.
+        """
 
     def connection_parts(self) -> list[Part]:
         """Return the parts that are started first."""
@@ -108,6 +116,9 @@ class InProcessMessaging:
     def command_transport(self, timeout_s: float) -> CommandTransport:
         """Return a transport of commands to the coordinator; an answer is waited for `timeout_s` seconds."""
         return InProcessTransport(self.actors.send_command, self._replies, timeout_s)
+
+    def queue_states(self) -> None:
+        """Return nothing: there are no queues to look at."""
 
     def connection_parts(self) -> list[Part]:
         """Return the part that forgets messages and events of the process before: the plan makes messages again."""

@@ -41,9 +41,11 @@ from messages.schemas import (
     CountedStrategy,
     CreatedStrategy,
     Explanation,
+    Health,
     HistoricStrategy,
     KnownCaller,
     ProblemList,
+    ReleaseList,
     Step,
     Strategy,
     StrategyPreview,
@@ -365,6 +367,16 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         id="list-workers",
         tag=_PROCESSES,
         response=Response(description="The processes by role and name.", type=WorkerList),
+    ),
+    health.show_health: Operation(
+        id="show-health",
+        tag=_PROCESSES,
+        response=Response(description="The parts of the service and how they are.", type=Health),
+    ),
+    health.show_releases: Operation(
+        id="list-releases",
+        tag=_PROCESSES,
+        response=Response(description="The releases, the newest first.", type=ReleaseList),
     ),
     health.show_caller: Operation(
         id="show-caller", tag=_PROCESSES, response=Response(description="The caller.", type=KnownCaller)

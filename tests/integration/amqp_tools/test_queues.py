@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from broker.amqp.topology import dead_letters_of
+from broker.queue_states import State, verdict
 from cli import queues_command
-from cli.queues_command import State, verdict
 from messages.queues import COMMANDS, COORDINATOR, PRECHECKS, SUBCLOUDS
 from tests.integration.amqp_tools.amqp_installation import AmqpInstallation, Prestager
 from tests.support.tcp_proxy import HOST

@@ -1,4 +1,4 @@
-"""/v1.0/workers and /v1.0/whoami."""
+"""/v1.0/workers, /v1.0/health, /v1.0/releases and /v1.0/whoami."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from db.heartbeats import ProcessIdentity, ProcessReport, register_process
+from db.schema import webhooks
+from tests.integration.api.test_api_webhooks import webhook
 from tests.support.served_api import ServedApi
 
 WORKERS = "/v1.0/workers"
@@ -76,3 +78,37 @@ async def test_who_the_caller_is(api: ServedApi, role: str) -> None:
 
     assert (200, {"name": role, "roles": [role], "project": "admin"}) == (reply.status, reply.json)
     assert 401 == (await api.send("GET", "/v1.0/whoami", role=None)).status
+
+
+async def test_health_of_one_process(api: ServedApi) -> None:
+    """Health tells checks, versions and, without RabbitMQ, why there are no queues; webhooks without address."""
+    register(api, "one@m/1", "api", "coordinator", "worker", slots=4)
+    api.insert(webhooks, webhook(1, "ops", url="https://ops.example/secret", enabled=False, disabled_reason="refused"))
+
+    reply = await api.send("GET", "/v1.0/health", role="reader")
+
+    assert 200 == reply.status
+    assert ([], None, True) == tuple(reply.json[key] for key in ("queues", "dead-letters", "ready"))
+    assert "One process does everything: there are no queues." == reply.json["queues-missing"]
+    assert {"database": None, "broker": None} == reply.json["checks"]
+    assert ["1.2"] == reply.json["versions"]
+    assert [("ops", False, "refused")] == [
+        (one["name"], one["enabled"], one["disabled-reason"]) for one in reply.json["webhooks"]
+    ]
+    assert "secret" not in str(reply.json)
+
+
+async def test_releases(api: ServedApi) -> None:
+    """Each release that a living worker sees is listed once, the newest first, with those workers."""
+    assert {"releases": []} == (await api.send("GET", "/v1.0/releases")).json
+    for process, releases, feeds in (("a@m/1", ("22.12", "9.01"), ("22.12",)), ("b@m/2", ("22.12",), ())):
+        identity = ProcessIdentity(process=process, name=process[0], host="h", version="1", roles=("worker",), slots=1)
+        with api.database.write() as connection:
+            register_process(connection, identity, ProcessReport(key_ids=("aa",), releases=releases, feeds=feeds))
+
+    found = (await api.send("GET", "/v1.0/releases")).json["releases"]
+
+    assert [
+        {"release": "22.12", "workers": ["a", "b"], "has-feed": True},
+        {"release": "9.01", "workers": ["a"], "has-feed": False},
+    ] == found

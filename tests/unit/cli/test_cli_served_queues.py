@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cli.queues_command import verdict
+from broker.queue_states import verdict
 from db.database import Database
 from db.heartbeats import ProcessIdentity, ProcessReport, ServedQueue, missing_workers, register_process, served_queues
 from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
