@@ -39,8 +39,8 @@ def start_pretending(
     """Start a service in `directory` with ready sites, by name with variables of their own, and return it."""
     release = directory / "deploy" / "23.09"
     release.mkdir(parents=True)
-    # Without a list there are no images to stage.
-    (release / "prestage_images.lst").write_text("registry.local/image:1\n")
+    # Without a list there is nothing to do in the images phase.
+    (release / "prestage_images_list.txt").write_text("oci:images/a\n")
     service = ServiceProcess(
         directory,
         program=_PROGRAM,

@@ -57,10 +57,19 @@ class Page {
     return (this._own[pane] ||= {});
   }
 
+  /** Where nobody has logged in, lead to the login, and from there to what was asked for; return whether it is so. */
+  _askForLogin() {
+    if (this.state.connection !== "expired" || this.state.me) return false;
+    this.own("login").back = location.hash;
+    location.hash = "#/login";
+    return true;
+  }
+
   /** Follow the address. */
   route() {
     const before = `${this.pane}/${this.part}`, had = this.site;
     const { pane, part, query } = routes.parse(location.hash);
+    if (pane !== "login" && this._askForLogin()) return;
     this.site = pane === "sites" ? part : "";
     if (pane === "sites") {
       if (!["overview", "problems", "timeline"].includes(this.pane)) this.pane = "overview";
@@ -104,11 +113,7 @@ class Page {
 
   _changed(changed) {
     this._matches = null;
-    // Nobody has logged in here: that comes first, and then what was asked for.
-    if (this.state.connection === "expired" && !this.state.me && this.pane !== "login") {
-      this.own("login").back = location.hash;
-      location.hash = "#/login";
-    }
+    if (this.pane !== "login") this._askForLogin();
     if (changed === null) this._allCells = true;
     else for (const i of changed) this._cells.add(i);
     this._schedule();

@@ -107,6 +107,8 @@ export class State {
     Object.assign(this, { me: null, strategy: null, past: null, sites: [], index: new Map(), countsMade: null });
     Object.assign(this, { problems: [], workers: null });
     Object.assign(this, { known: null, lastId: null, caughtUp: null, lostAt: null, connection: "loading", error: "" });
+    // The stream of the session of before goes on for a while otherwise.
+    this._stop?.abort();
     this.reconnect();
     this.onChange(null);
   }
@@ -140,7 +142,7 @@ export class State {
   }
 
   async _stream(onOpen) {
-    const stop = new AbortController();
+    const stop = (this._stop = new AbortController());
     let timer = 0;
     const alive = () => {
       clearTimeout(timer);

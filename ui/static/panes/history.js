@@ -165,7 +165,7 @@ export function enter(page) {
 async function load(page) {
   const own = page.own("history"), { part } = page, number = (own.number = (own.number || 0) + 1), source = sourceOf(page);
   own.seen = seen(page);
-  if (part === "audit" && !page.state.me?.roles.includes("admin")) return;
+  if (!page.state.me || (part === "audit" && !page.state.me.roles.includes("admin"))) return;
   try {
     const past = part && part !== "audit" ? `/strategies/${encodeURIComponent(part)}` : null;
     const [found, strategy, problems] = await Promise.all([get(source.path, source.query), past && get(past), past && get(`${past}/problems`)]);

@@ -164,12 +164,14 @@ function creation(page, own, refused) {
 export function enter(page) {
   const own = ownOf(page);
   own.error = "";
-  own.entered = page.state.strategy?.state;
   void readGroups(page, own);
   void ask(page, own);
 }
 
+const known = ({ state }) => `${state.me?.name} ${state.strategy?.id} ${state.strategy?.state}`;
+
 async function readGroups(page, own) {
+  if (!page.state.me) return;
   try {
     own.groups = (await get("/subcloud-groups")).subcloud_groups;
   } catch (error) {
@@ -180,6 +182,8 @@ async function readGroups(page, own) {
 }
 
 async function ask(page, own) {
+  own.asked = known(page);
+  if (!page.state.me) return;
   const number = (own.number = (own.number || 0) + 1);
   if (missingIn(own.form)) return page.render();
   own.isAsking = true;
@@ -207,11 +211,11 @@ export function changed(page, input) {
   page.render();
 }
 
-/** Ask anew where the strategy of now has changed, for it decides what is refused. */
+/** Ask anew where somebody logged in, or the strategy of now has changed, for it decides what is refused. */
 export function rendered(page) {
-  const own = ownOf(page), now = page.state.strategy?.state;
-  if (own.entered === now) return;
-  own.entered = now;
+  const own = ownOf(page);
+  if (own.asked === known(page)) return;
+  if (!own.groups) void readGroups(page, own);
   void ask(page, own);
 }
 
