@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-watching soak pictures documents house api-fuzz fmt lock
+.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-ui bench-watching page-pictures soak pictures documents house api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ bench: ## Measure a fleet of many sites on this machine
 	@.venv/bin/python -m tests.bench.idle
 	@.venv/bin/python -m tests.bench.reads
 
+bench-ui: ## Measure the dashboard with 5,000 sites in a browser
+	@bin/setup test
+	@.venv/bin/python -m tests.bench.page
+
 soak: ## Follow the stream of events with many listeners who come back at random
 	@bin/setup dev
 	@.venv/bin/python -m tests.bench.stream
@@ -62,6 +66,10 @@ soak: ## Follow the stream of events with many listeners who come back at random
 pictures: ## Draw the pictures of docs/ from the code
 	@bin/setup dev
 	@.venv/bin/python -m docs.pictures
+
+page-pictures: ## Take the pictures of the dashboard for docs/ in a browser
+	@bin/setup test
+	@.venv/bin/python -m tests.browser.pictures
 
 house: ## Measure packages, imports, names and docstrings
 	@bin/setup dev
