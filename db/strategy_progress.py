@@ -114,7 +114,9 @@ def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[i
         # A step whose run has ended and is not concluded yet is running.
         _begin(found[row.strategy_id], StepProgress.QUEUED if row.run_id in queued else StepProgress.RUNNING)
     for row in connection.execute(_WITHOUT_OUTCOME, wanted) if without_outcome else ():
-        found[row.strategy_id].numbers[row.state] += row.number
+        # What a strategy that became history had not started.
+        word = StepProgress.NOT_STARTED if row.state == StepState.INITIAL else row.state
+        found[row.strategy_id].numbers[word] += row.number
     for row in connection.execute(_MOMENTS, wanted):
         progress = found[row.id]
         changes = (row.created_at, row.ended, row.in_flight, row.without_run, row.put_back)

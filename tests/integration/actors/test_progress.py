@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db import read_queries
-from db.schema import runs
+from db.schema import runs, strategies
 from db.strategy_progress import blocking_sites, step_progress
 from messages.commands import CommandType
 from messages.schemas import Progress
@@ -63,6 +63,19 @@ def test_every_step_counts_once(installation: Installation) -> None:
     assert {"queued": 1, "skipped": 1, "failed": 1, "aborted": 1} == counted(installation)
     verb(installation, "cancel")
     assert {"cancelled": 1, "skipped": 1, "failed": 1, "aborted": 1} == counted(installation)
+
+
+def test_sites_of_a_deleted_strategy(installation: Installation) -> None:
+    """Sites that had not started when their strategy became history are `not-started` there, and are in the total."""
+    installation.add_site("a")
+    installation.add_site("b")
+    installation.create()
+    installation.verb("delete")
+
+    (strategy,) = installation.rows(strategies)
+    with installation.database.read() as connection:
+        counted = step_progress(connection, [strategy["id"]])[strategy["id"]]
+    assert (2, 2) == (progress_resource(counted, [])["total"], progress_resource(counted, [])["not-started"])
 
 
 def test_a_held_site_that_blocks(installation: Installation) -> None:

@@ -49,7 +49,15 @@ class TestAnswer:
         own = preview(installation, rollout={"mode": "window"}).body
         asked = preview(installation, rollout={"mode": "window"}, **{"max-parallel-subclouds": 3}).body
 
-        stage = {"stage": 1, "name": "", "width": 2, "count": 3, "clouds": ["a", "b", "c"]}
+        stage = {
+            "stage": 1,
+            "name": "",
+            "width": 2,
+            "soak-s": None,
+            "gate": None,
+            "count": 3,
+            "clouds": ["a", "b", "c"],
+        }
         assert [stage] == own["stages"]
         assert [{**stage, "width": None}] == asked["stages"]
         assert own["plan-digest"] != asked["plan-digest"]
