@@ -38,7 +38,11 @@ def load_situation(connection: Connection, step_id: int) -> SiteSituation | None
         holds=views,
         hold_reasons={
             row["id"]: hold_reason(
-                row["kind"], by=row["by"], reason=row["reason"], is_of_site=row["step_id"] is not None
+                row["kind"],
+                by=row["by"],
+                reason=row["reason"],
+                is_of_site=row["step_id"] is not None,
+                until=row["until"],
             )
             for row in rows
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import inf
 from typing import Final
 
@@ -164,7 +165,15 @@ def _hold_reason(situation: SiteSituation, holds: HoldCoverage) -> str:
         if not has_begun or hold.scope == HoldScope.PHASES
     ]
     reasons = [situation.hold_reasons[hold.id] for hold in covering if hold.id in situation.hold_reasons]
-    return f"{(reasons or ['a hold covers it'])[0].removesuffix('.')}."
+    return f"{(reasons or [_without_hold(situation)])[0].removesuffix('.')}."
+
+
+def _without_hold(situation: SiteSituation) -> str:
+    """Return the reason in the moment before the hold of a stage that has ended is made."""
+    ended = situation.strategy.ended_stage
+    if ended is None or situation.step.stage <= ended.stage:
+        return "a hold covers it"
+    return f"stage {ended.name} has ended, and what follows is decided in a moment"
 
 
 def _of_preparation(situation: SiteSituation) -> tuple[HoldView, ...]:
@@ -172,7 +181,7 @@ def _of_preparation(situation: SiteSituation) -> tuple[HoldView, ...]:
     return tuple(hold for hold in situation.holds if hold.preparation_id is not None and hold.preparation_id == wanted)
 
 
-def hold_reason(kind: str, *, by: str, reason: str, is_of_site: bool) -> str:
+def hold_reason(kind: str, *, by: str, reason: str, is_of_site: bool, until: datetime | None = None) -> str:
     """Return who or what holds a strategy or a site, and why.
 
     Args:
@@ -183,16 +192,20 @@ def hold_reason(kind: str, *, by: str, reason: str, is_of_site: bool) -> str:
         reason: Sentence for people; may be empty.
 
         is_of_site: It holds the site alone.
+
+        until: When it ends by itself, in UTC; None: it does not.
     """
     what = "it" if is_of_site else "the strategy"
     holder = {
         HoldKind.OPERATOR: by or "an operator",
         HoldKind.BUDGET: "the failure budget",
+        HoldKind.PREPARE: "a failed preparation",
         HoldKind.SOAK: "the soak time of the stage before",
         HoldKind.GATE: "the gate after the stage before",
-    }.get(HoldKind(kind))
+    }[HoldKind(kind)]
+    end = f" until {until:%Y-%m-%d %H:%M:%S} UTC" if until is not None else ""
     why = f": {reason}" if reason else ""
-    return f"{holder or f'a hold of kind {kind}'} holds {what}{why}"
+    return f"{holder} holds {what}{end}{why}"
 
 
 def _count(number: int, noun: str) -> str:

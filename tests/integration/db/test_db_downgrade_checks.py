@@ -13,7 +13,19 @@ from db.database import Database
 from db.downgrade_checks import database_use, downgrade_losses, downgrade_refusals
 from db.heartbeats import ALIVE_S, ProcessIdentity, ProcessReport, register_process, write_heartbeat
 from db.migrate import MIGRATIONS, downgrade, head_revision, known_revisions, upgrade
-from db.schema import audit, database_now, heartbeats, holds, run_outputs, runs, secrets, steps, strategies, webhooks
+from db.schema import (
+    audit,
+    database_now,
+    heartbeats,
+    holds,
+    run_outputs,
+    runs,
+    secrets,
+    steps,
+    strategies,
+    strategy_stages,
+    webhooks,
+)
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 PROCESS = ProcessIdentity(process="one@m/1", name="one", host="ctrl-0", version="1", roles=("api",))
@@ -225,6 +237,24 @@ def test_strategies_that_an_older_program_would_break(
     assert ([] if expected is None else [f"Strategy {strategy_id}"]) == [reason[:10] for reason in reasons]
     assert not expected or expected in reasons[0]
     assert [] == downgrade_refusals(database, "0011", "0010")
+
+
+@pytest.mark.parametrize("values", [{}, {"state": "initial"}, {"state": "aborting"}, OVER, {"deleted_at": AT}])
+def test_stages_of_a_rollout(database: Database, values: dict[str, object]) -> None:
+    """Going below 0020 is refused, with its number, while a strategy with stages of its own is not over."""
+    with database.write() as connection:
+        strategy_id = add_strategy(connection, mode="window", stage_by_stage=True, **values)
+        stage = {"strategy_id": strategy_id, "stage": 1, "width": None, "max_failures": 0}
+        connection.execute(insert(strategy_stages).values(stage))
+
+    reasons = downgrade_refusals(database, str(head_revision()), "0019")
+
+    is_over = values == OVER or "deleted_at" in values
+    expected = f"Strategy {strategy_id} goes through stages of its own; wait for its end, or abort or delete it"
+    assert ([] if is_over else [expected]) == reasons
+    assert [] == downgrade_refusals(database, str(head_revision()), "0020")
+    lost = "stages that no longer have a failure budget of their own: 1"
+    assert lost in downgrade_losses(database, str(head_revision()), "0019")
 
 
 def test_a_counted_budget_stays(database: Database) -> None:

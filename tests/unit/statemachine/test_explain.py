@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from statemachine.actions import MoveStep
 from statemachine.explain import SiteSituation, explain, hold_reason
 from statemachine.rollout import HoldKind, HoldScope
-from statemachine.snapshot import HoldView, StepView
-from tests.unit.statemachine.plan_views import PREPARATION, RUN, STEP, STRATEGY, decide
+from statemachine.snapshot import EndedStage, HoldView, StepView
+from tests.unit.statemachine.plan_views import NOW, PREPARATION, RUN, STEP, STRATEGY, decide
 
 WINDOW = replace(STRATEGY, mode="window", width=2)
 HELD = HoldView(id=5, kind=HoldKind.OPERATOR, scope=HoldScope.STARTS)
 HELD_ALONE = HoldView(id=6, kind=HoldKind.OPERATOR, scope=HoldScope.PHASES, step_id=11)
+SEEN = EndedStage(stage=1, name="canary", soak_s=60.0)
+SOAK = HoldView(id=8, kind=HoldKind.SOAK, scope=HoldScope.STARTS, stage=1, until_epoch=NOW + 30)
+GATE = HoldView(id=9, kind=HoldKind.GATE, scope=HoldScope.STARTS, stage=1)
+STAGE_BUDGET = HoldView(id=10, kind=HoldKind.BUDGET, scope=HoldScope.STARTS, stage=1)
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+STAGE_REASONS = {
+    8: hold_reason("soak", by="", reason="It soaks.", is_of_site=False, until=NOON),
+    9: hold_reason("gate", by="", reason="Approve it.", is_of_site=False),
+    10: hold_reason("budget", by="", reason="1 site of stage 1 failed.", is_of_site=False),
+}
 REASONS = {5: "alice holds the strategy: storm", 6: "bob holds it"}
 IN_PACKAGES = replace(STEP, state="prestaging-packages", from_version="21.12")
 
@@ -65,6 +76,49 @@ def test_what_keeps_a_site_from_its_start(at: SiteSituation, words: str) -> None
     """A site that the plan does not start is explained by what keeps it: hold, stage, place, budget, state."""
     assert not starts(at)
     assert explain(at) == words
+
+
+def between_stages(ended: EndedStage | None = SEEN, *holds: HoldView, **values: object) -> SiteSituation:
+    """Return the situation of a site of the second stage of a rollout."""
+    fields = {"stage_by_stage": True, "open_stage": 2, "ended_stage": ended, **values}
+    strategy = replace(WINDOW, **fields)  # type: ignore[arg-type]
+    return situation(replace(STEP, stage=2), strategy=strategy, holds=holds, hold_reasons=STAGE_REASONS)
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        (between_stages(None, open_stage=1), "site11 is in stage 2 and waits for stage 1."),
+        (
+            between_stages(SEEN, SOAK),
+            "site11 does not start, for the soak time of the stage before holds the strategy until 2026-11-30 12:00:00"
+            " UTC: It soaks.",
+        ),
+        (
+            between_stages(replace(SEEN, is_gated=True), GATE),
+            "site11 does not start, for the gate after the stage before holds the strategy: Approve it.",
+        ),
+        (
+            between_stages(replace(SEEN, any_succeeded=False)),
+            "site11 does not start, for stage canary has ended, and what follows is decided in a moment.",
+        ),
+        (
+            between_stages(None, STAGE_BUDGET, stage_budgets={1: 0}, failed_by_stage={1: 1}),
+            "site11 does not start, for the failure budget holds the strategy: 1 site of stage 1 failed.",
+        ),
+    ],
+)
+def test_between_two_stages(at: SiteSituation, words: str) -> None:
+    """A site of a later stage is explained by the stage before: it goes on, soaks, waits for approval, or failed."""
+    assert not starts(at)
+    assert explain(at) == words
+
+
+def test_a_stage_that_is_passed() -> None:
+    """Once the stage before is passed nothing keeps the site."""
+    at = between_stages(None)
+    assert starts(at)
+    assert explain(at) == "site11 starts in a moment: nothing keeps it."
 
 
 def test_sites_before_it_take_the_places() -> None:
@@ -151,6 +205,6 @@ def test_a_failed_preparation_that_holds() -> None:
         hold_reasons={7: hold_reason("prepare", by="", reason="The preparation failed.", is_of_site=False)},
     )
     assert explain(at) == (
-        "site11 does not go on with prestage-prepare, for a hold of kind prepare holds the strategy: The preparation"
+        "site11 does not go on with prestage-prepare, for a failed preparation holds the strategy: The preparation"
         " failed."
     )
