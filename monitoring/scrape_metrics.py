@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from db.database import Database
-from db.holds import can_move
+from db.holds import can_move, hold_clock
 from db.schema import (
     database_now,
     events,
@@ -226,10 +226,16 @@ def _failures(connection: Connection) -> Facts:
 def _holds(connection: Connection) -> Facts:
     of_active = holds.c.strategy_id.in_(select(strategies.c.id).where(strategy_is_active))
     kind = case((holds.c.step_id.is_not(None), _SITE), else_=holds.c.kind).label("kind")
-    found = connection.execute(select(kind, func.count()).where(of_active, holds.c.ended_at.is_(None)).group_by(kind))
+    oldest = func.min(holds.c.since, type_=holds.c.since.type)
+    is_open = and_(of_active, holds.c.ended_at.is_(None))
+    found = connection.execute(select(kind, func.count(), oldest).where(is_open).group_by(kind)).all()
     # A series that is missing looks like a scrape that failed.
     counts: dict[tuple[str, ...], float] = {(one,): 0.0 for one in (*HoldKind, _SITE)}
-    counts |= {(row[0],): float(row[1]) for row in found}
+    ages = dict(counts)
+    now = hold_clock(connection) if found else None
+    for row in found:
+        counts[row[0],] = float(row[1])
+        ages[row[0],] = max(0.0, (now - row[2]).total_seconds()) if now is not None else 0.0
     movable = connection.execute(
         select(func.count()).select_from(steps.join(strategies)).where(strategy_is_active, can_move(strategies.c.id))
     ).scalar_one()
@@ -239,6 +245,12 @@ def _holds(connection: Connection) -> Facts:
             "Open holds of the active strategy by their kind; site: of a single site.",
             ("kind",),
             counts,
+        ),
+        (
+            "prestager_strategy_hold_seconds",
+            "Age of the oldest open hold of the active strategy by its kind; 0: there is none.",
+            ("kind",),
+            ages,
         ),
         (
             "prestager_strategy_movable_steps",

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, insert, update
 
 from db.database import Database
 from db.errors import DatabaseUnavailableError
+from db.holds import hold_clock
 from db.schema import holds, steps, strategies, webhook_deliveries, webhooks
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
@@ -126,6 +127,29 @@ def test_the_end_of_a_hold_is_progress(database: Database, facts: DatabaseMetric
     assert (0.0, 1.0) == tuple(found["prestager_strategy_holds", (kind,)] for kind in ("operator", "budget"))
 
 
+def test_the_age_of_holds(database: Database, facts: DatabaseMetrics) -> None:
+    """The oldest open hold of each kind is told by its age, by the database's clock; where there is none, 0."""
+    at_work(database)
+    with database.write() as connection:
+        now = hold_clock(connection)
+        common = {"strategy_id": 1, "scope": "starts", "reason": "", "by": "alice"}
+        for kind, minutes, values in (
+            ("gate", 40, {"stage": 1}),
+            ("operator", 90, {"ended_at": now, "ended_by": "alice"}),
+            ("operator", 20, {}),
+            ("operator", 50, {"step_id": 1}),
+        ):
+            since = now - timedelta(minutes=minutes)
+            connection.execute(insert(holds).values(**common, kind=kind, since=since, **values))
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    ages = {kind: found["prestager_strategy_hold_seconds", (kind,)] for kind in ("gate", "operator", "site", "soak")}
+    assert {"gate": 2400.0, "operator": 1200.0, "site": 3000.0, "soak": 0.0} == pytest.approx(ages, abs=30)
+    assert {1.0} == {found["prestager_strategy_holds", (kind,)] for kind in ("gate", "operator", "site")}
+
+
 @pytest.mark.parametrize(
     ("mode", "held", "movable"),
     [
@@ -223,7 +247,11 @@ def test_nothing_to_tell(facts: DatabaseMetrics) -> None:
     found = scraped(registry)
 
     names = {name for name, _ in found if name.startswith(("prestager_strategy", "prestager_window"))}
-    assert {"prestager_strategy_holds", "prestager_strategy_movable_steps"} == names
+    assert {
+        "prestager_strategy_holds",
+        "prestager_strategy_hold_seconds",
+        "prestager_strategy_movable_steps",
+    } == names
     assert {0.0} == {value for (name, _), value in found.items() if name in names}
 
 
