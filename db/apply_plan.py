@@ -38,13 +38,7 @@ from statemachine.actions import (
     RetryPreparation,
     WithdrawRuns,
 )
-from statemachine.states import (
-    PreparationState,
-    RunOutcome,
-    RunState,
-    StepState,
-    StrategyState,
-)
+from statemachine.states import ENDED_STRATEGIES, PreparationState, RunOutcome, RunState, StepState
 
 
 class PlanWriter:
@@ -89,7 +83,7 @@ class PlanWriter:
 
     @_do.register
     def _move_strategy(self, action: MoveStrategy) -> None:
-        ended = action.to_state in (StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED)
+        ended = action.to_state in ENDED_STRATEGIES
         kind = self._connection.execute(
             update(strategies)
             .where(strategies.c.id == action.strategy_id, strategies.c.state == action.from_state)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from sqlalchemy import Connection, and_, exists, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from db.heartbeats import served_queues
 from db.holds import open_holds, site_hold
 from db.load_snapshot import load_step
 from db.load_strategy import load_strategy
-from db.schema import holds, runs, steps
+from db.schema import runs, step_is_held_alone, steps
 from messages.queues import phases_of_queues, queue_of_phase
 from statemachine.explain import SiteSituation, hold_reason
 from statemachine.snapshot import RunView, StepView
 from statemachine.states import RunState, StepState
-
-_HELD_ALONE: Final = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
 
 
 def load_situation(connection: Connection, step_id: int) -> SiteSituation | None:
@@ -68,7 +64,7 @@ def _waiting_before(connection: Connection, step: StepView) -> dict[int, int]:
             steps.c.state == StepState.INITIAL,
             steps.c.run_id.is_(None),
             is_before,
-            ~_HELD_ALONE,
+            ~step_is_held_alone,
         )
         .group_by(steps.c.stage)
     )

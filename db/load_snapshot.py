@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from db.load_strategy import AnyRow, load_strategy
-from db.schema import database_now, holds, preparations, runs, steps, strategies, subclouds
+from db.schema import database_now, preparations, runs, step_is_held_alone, steps, strategies, subclouds
 from db.site_records import site_records
 from statemachine.admission import Places, admits, is_stopped_by_budget
 from statemachine.failure_classes import class_of_code
@@ -90,6 +90,8 @@ _PREPARATION_COLUMNS: Final = (
     preparations.c.details,
     preparations.c.content,
 )
+_WHOLE_PREPARATION: Final = select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
+_PREPARATION_RUNS: Final = preparations.outerjoin(runs, runs.c.id == preparations.c.run_id)
 # Whether a subcloud is managed decides about steps that have not started alone.
 _NOT_ASKED: Final = null().label("management_state")
 # No join: where statistics say that the table is empty, a join reads all of it for each step.
@@ -107,7 +109,6 @@ _NO_RUN_YET: Final = steps.c.run_id.is_(None)
 _STANDALONE: Final = steps.c.strategy_id.is_(None)
 _IS_FIRST: Final[ColumnElement[bool]] = literal_column("steps.position < 0")
 _IS_MARKED: Final[ColumnElement[bool]] = literal_column("steps.cancel_requested_at IS NOT NULL")
-_HELD_ALONE: Final = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
 # Parameters that are None match no row.
 _MOVING: Final = bindparam("moving_strategy", type_=steps.c.strategy_id.type)
 # With a free place.
@@ -147,33 +148,26 @@ def _step_queries() -> Sequence[Select[Any]]:
     )
     needs_preparation = and_(_IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(SHARED_PHASES))
     not_started = _not_started()
-    waiting = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id")).where(needs_preparation)
-    parked = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id")).where(
-        _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(_PARKING_PHASES)
-    )
+    without_run = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id"))
+    waiting = without_run.where(needs_preparation)
+    parked = without_run.where(_IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(_PARKING_PHASES))
+    with_run = select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
+    of_step = with_run.select_from(steps.outerjoin(runs, runs.c.id == steps.c.run_id))
     # Without a run, or with one that no worker has claimed.
-    marked = (
-        select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
-        .select_from(steps.outerjoin(runs, runs.c.id == steps.c.run_id))
-        .where(_IS_OPEN, _IS_MARKED, or_(_NO_RUN_YET, runs.c.state == RunState.QUEUED))
-    )
-    queued = (
-        select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
-        .select_from(steps.outerjoin(runs, runs.c.id == steps.c.run_id))
-        # Such that the state is looked at after the join: where statistics say that there are no queued runs, all runs
-        # are read for each step.
-        .where(_IS_OPEN, func.coalesce(runs.c.state, "") == RunState.QUEUED)
-    )
+    marked = of_step.where(_IS_OPEN, _IS_MARKED, or_(_NO_RUN_YET, runs.c.state == RunState.QUEUED))
+    # Such that the state is looked at after the join: where statistics say that there are no queued runs, all runs are
+    # read for each step.
+    queued = of_step.where(_IS_OPEN, func.coalesce(runs.c.state, "") == RunState.QUEUED)
     return (
         # Ended runs of steps, and of preparations, whose step is then null. That the step is open is no condition of
         # the join: where statistics say that none is in flight, the partial index of those is read whole for each run.
-        select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
-        .select_from(runs.outerjoin(steps, and_(steps.c.id == runs.c.step_id, steps.c.run_id == runs.c.id)))
-        .where(_ended_run(), or_(and_(steps.c.id.is_not(None), _IS_OPEN), runs.c.preparation_id.is_not(None))),
+        with_run.select_from(
+            runs.outerjoin(steps, and_(steps.c.id == runs.c.step_id, steps.c.run_id == runs.c.id))
+        ).where(_ended_run(), or_(and_(steps.c.id.is_not(None), _IS_OPEN), runs.c.preparation_id.is_not(None))),
         not_started.where(_STANDALONE),
         not_started.where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE),
         # Of a sliding window: those that were put first come before all others of any stage.
-        not_started.where(steps.c.strategy_id == _WINDOW, _IS_FIRST, ~_HELD_ALONE),
+        not_started.where(steps.c.strategy_id == _WINDOW, _IS_FIRST, ~step_is_held_alone),
         parked.where(_STANDALONE),
         parked.where(steps.c.strategy_id == _MOVING),
         # Runs that a worker handed back under a hold.
@@ -191,16 +185,13 @@ def _preparation_queries() -> Sequence[Select[Any]]:
     Of the latter only those are read whose step waits: a preparation runs for no other step. Those whose run has ended
     are read without a waiting step too, so that one may be in two branches.
     """
-    with_run = select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
     of_steps = steps.join(preparations, preparations.c.step_id == steps.c.id)
     return (
-        with_run.select_from(preparations.outerjoin(runs, runs.c.id == preparations.c.run_id)).where(
-            preparations.c.strategy_id == _MOVING
-        ),
-        with_run.select_from(of_steps.outerjoin(runs, runs.c.id == preparations.c.run_id)).where(
+        _WHOLE_PREPARATION.select_from(_PREPARATION_RUNS).where(preparations.c.strategy_id == _MOVING),
+        _WHOLE_PREPARATION.select_from(of_steps.outerjoin(runs, runs.c.id == preparations.c.run_id)).where(
             _STANDALONE, _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN
         ),
-        with_run.select_from(runs.join(preparations, preparations.c.run_id == runs.c.id)).where(_ended_run()),
+        _WHOLE_PREPARATION.select_from(runs.join(preparations, preparations.c.run_id == runs.c.id)).where(_ended_run()),
     )
 
 
@@ -216,28 +207,17 @@ _NEXT_STAGE: Final = (
 )
 _CANDIDATES: Final = (
     _not_started()
-    .where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE, steps.c.position >= 0, ~_HELD_ALONE)
+    .where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE, steps.c.position >= 0, ~step_is_held_alone)
     .order_by(steps.c.position, steps.c.id)
     .limit(bindparam("most"))
 )
-_ALL_STEPS: Final = (
-    select(*_STEP_COLUMNS, subclouds.c.management_state, *_RUN_COLUMNS)
-    .select_from(
-        steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id).outerjoin(runs, runs.c.id == steps.c.run_id)
-    )
-    .where(_IS_OPEN)
-    .order_by(steps.c.id)
+_WHOLE_STEP: Final = select(*_STEP_COLUMNS, subclouds.c.management_state, *_RUN_COLUMNS).select_from(
+    steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id).outerjoin(runs, runs.c.id == steps.c.run_id)
 )
-_ONE_STEP: Final = (
-    select(*_STEP_COLUMNS, subclouds.c.management_state, *_RUN_COLUMNS)
-    .select_from(
-        steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id).outerjoin(runs, runs.c.id == steps.c.run_id)
-    )
-    .where(steps.c.id == bindparam("wanted_step"))
-)
+_ALL_STEPS: Final = _WHOLE_STEP.where(_IS_OPEN).order_by(steps.c.id)
+_ONE_STEP: Final = _WHOLE_STEP.where(steps.c.id == bindparam("wanted_step"))
 _ONE_PREPARATION: Final = (
-    select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
-    .select_from(preparations.outerjoin(runs, runs.c.id == preparations.c.run_id))
+    _WHOLE_PREPARATION.select_from(_PREPARATION_RUNS)
     .where(
         or_(
             preparations.c.strategy_id == bindparam("owning_strategy", type_=preparations.c.strategy_id.type),
@@ -250,11 +230,10 @@ _ONE_PREPARATION: Final = (
     .limit(1)
 )
 _ALL_PREPARATIONS: Final = (
-    select(*_PREPARATION_COLUMNS, *_RUN_COLUMNS)
-    .select_from(
-        preparations.outerjoin(runs, runs.c.id == preparations.c.run_id)
-        .outerjoin(strategies, strategies.c.id == preparations.c.strategy_id)
-        .outerjoin(steps, steps.c.id == preparations.c.step_id)
+    _WHOLE_PREPARATION.select_from(
+        _PREPARATION_RUNS.outerjoin(strategies, strategies.c.id == preparations.c.strategy_id).outerjoin(
+            steps, steps.c.id == preparations.c.step_id
+        )
     )
     .where(
         or_(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Connection, func, select, update
 
@@ -78,11 +78,7 @@ def site_records(connection: Connection, reason_of: Mapping[int, bool]) -> dict[
     }
 
 
-def doubted_now() -> Any:
-    """Return the value of `doubted_to` for a site whose content is not relied on from now on."""
-    return select(func.coalesce(func.max(runs.c.id), 0)).scalar_subquery()
-
-
 def doubt(connection: Connection, subcloud_ids: Collection[int]) -> None:
     """Rely no more on the content that earlier runs have brought to some sites. A repeat changes nothing."""
-    connection.execute(update(subclouds).where(subclouds.c.id.in_(subcloud_ids)).values(doubted_to=doubted_now()))
+    newest_run = select(func.coalesce(func.max(runs.c.id), 0)).scalar_subquery()
+    connection.execute(update(subclouds).where(subclouds.c.id.in_(subcloud_ids)).values(doubted_to=newest_run))

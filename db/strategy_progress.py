@@ -17,7 +17,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    exists,
     func,
     literal_column,
     select,
@@ -25,14 +24,12 @@ from sqlalchemy import (
 )
 
 from db.read_queries import Row
-from db.schema import holds, runs, steps, strategies
+from db.schema import runs, step_is_held_alone, steps, strategies
 from statemachine.rollout import RolloutMode, StepProgress, StrategyProgress
 from statemachine.states import RunState, StepState
 
 # Names of sites that an answer lists where there may be as many as a stage has.
 _NAMED: Final = 10
-
-
 _OF: Final[BindParameter[Any]] = bindparam("of_strategies", expanding=True)
 # In the words of the partial indexes; literals, for SQLite uses one only when its condition is known beforehand.
 _IS_OPEN: Final = steps.c.finished_at.is_(None)
@@ -154,10 +151,11 @@ def blocking_sites(connection: Connection, strategy: Row) -> list[str]:
         return []
     is_open = and_(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
     stage = select(func.min(steps.c.stage)).where(is_open).scalar_subquery()
-    is_held = exists().where(holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None))
     if connection.execute(select(steps.c.id).where(is_open, steps.c.stage > stage).limit(1)).first() is None:
         return []
-    if connection.execute(select(steps.c.id).where(is_open, steps.c.stage == stage, ~is_held).limit(1)).first():
+    if connection.execute(
+        select(steps.c.id).where(is_open, steps.c.stage == stage, ~step_is_held_alone).limit(1)
+    ).first():
         return []
     held = select(steps.c.subcloud_name).where(is_open, steps.c.stage == stage).order_by(steps.c.id).limit(_NAMED)
     return list(connection.execute(held).scalars())

@@ -187,11 +187,14 @@ def _targets(context: CommandContext, wanted: WantedStrategy) -> Targets:
 
 
 def _unknown_text(unknown: Collection[str]) -> str:
-    named = ", ".join(map(truncate_for_error, list(unknown)[:_NAMED]))
-    if len(unknown) == 1:
-        return f"Subcloud {named} does not exist"
-    more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-    return f"Subclouds that do not exist: {named}{more}"
+    named = named_refs(unknown)
+    return f"Subcloud {named} does not exist" if len(unknown) == 1 else f"Subclouds that do not exist: {named}"
+
+
+def named_refs(refs: Collection[str]) -> str:
+    """Return names and ids of a request as a refusal lists them: the first ten, and how many more there are."""
+    named = ", ".join(map(truncate_for_error, list(refs)[:_NAMED]))
+    return f"{named} and {len(refs) - _NAMED} more" if len(refs) > _NAMED else named
 
 
 @dataclass(frozen=True, kw_only=True)

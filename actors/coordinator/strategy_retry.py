@@ -11,19 +11,16 @@ from actors.coordinator.context import CommandContext, read_body, require_passwo
 from actors.coordinator.create_strategy import new_strategy
 from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
 from actors.coordinator.strategies import apply_strategy, make_history
-from actors.coordinator.strategy_draft import RetriedSites
+from actors.coordinator.strategy_draft import RetriedSites, named_refs
 from db.holds import withdraw_runs
 from db.inventory import ids_of_subclouds
 from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.limits import is_id
-from messages.requests.base import truncate_for_error
 from messages.requests.strategy_retry import OWN_FIELDS, StrategyRetry
 from messages.schemas import CreatedStrategy
 from statemachine.states import ENDED_STRATEGIES, StepState
 
-# Names that a refusal lists.
-_NAMED: Final = 10
 # How a site is called that the strategy left out, and one that ended without an outcome.
 _EXCLUDED: Final = "excluded"
 _NOT_STARTED: Final = "not-started"
@@ -109,9 +106,7 @@ def _retried_sites(context: CommandContext, earlier: RowMapping, request: Strate
         retried = {row["id"] for row in chosen if row["id"] is not None}
         unknown = [ref for ref in request.clouds if ids.get(ref) not in retried]
         if unknown:
-            more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-            named = ", ".join(map(truncate_for_error, unknown[:_NAMED]))
-            raise _refusal(earlier, f"{named}{more}: not among its sites that are {which}")
+            raise _refusal(earlier, f"{named_refs(unknown)}: not among its sites that are {which}")
         chosen = [row for row in chosen if row["id"] in ids.values()]
     if not chosen:
         raise _refusal(earlier, f"none of its sites is {which}")

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    exists,
     false,
     literal_column,
     text,
@@ -278,6 +279,10 @@ holds: Final = Table(
     Column("ended_at", UtcDateTime),
     Column("ended_by", String(255)),
     sqlite_autoincrement=True,
+)
+# The condition of steps whose site is held by itself.
+step_is_held_alone: Final[ColumnElement[bool]] = exists().where(
+    holds.c.step_id == steps.c.id, holds.c.ended_at.is_(None)
 )
 _partial_index("ix_holds_open", "ended_at IS NULL", (holds.c.strategy_id, holds.c.step_id))
 # One open hold of operators on the whole strategy, and one on each site.

@@ -8,10 +8,9 @@ from pydantic import Field, StrictInt, ValidationInfo, field_serializer, field_v
 
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, validation_error
 from messages.requests.fields import NestedList
-from messages.requests.targets import CloudRefs
-from statemachine.errors import SelectorError
+from messages.requests.targets import NO_SELECTOR, CloudRefs, read_selector
 from statemachine.rollout_stages import REST
-from statemachine.selector import SELECTOR_LENGTH, parse_selector
+from statemachine.selector import SELECTOR_LENGTH
 
 # Most steps of a strategy that a number in a request may speak of.
 MOST_STEPS: Final = 100_000
@@ -39,15 +38,8 @@ def _between(most: int) -> ErrorMessage:
 
 def _readable(text: str | None) -> str | None:
     """Return the text of a selector that can be read."""
-    if text is None:
-        return None
-    try:
-        parse_selector(text)
-    except SelectorError as error:
-        fault = str(error)
-    else:
-        return text
-    raise validation_error(f"{{key}}: {fault}")
+    read_selector(text)
+    return text
 
 
 class RolloutStage(Request):
@@ -87,7 +79,7 @@ class RolloutStage(Request):
     selector: Annotated[
         str | None,
         AcceptedAs(Annotated[str, Field(max_length=SELECTOR_LENGTH)] | None, _readable),
-        ErrorMessage(f"{{key}} must be a text of at most {SELECTOR_LENGTH} characters, such as region=eu,!old"),
+        NO_SELECTOR,
     ] = Field(None, description="Matches the labels of its sites.")
     count: Annotated[Annotated[StrictInt, Field(ge=1, le=MOST_STEPS)] | None, _between(MOST_STEPS)] = Field(
         None, description="So many sites, in the order of groups and ids."

@@ -27,7 +27,18 @@ CloudRefs = Annotated[
 ]
 
 
-def _parsed(text: str | None) -> Selector | None:
+# The words for a selector that is no text, or too long.
+NO_SELECTOR: Final = ErrorMessage(
+    f"{{key}} must be a text of at most {SELECTOR_LENGTH} characters, such as region=eu,!old"
+)
+
+
+def read_selector(text: str | None) -> Selector | None:
+    """Return the selector that a field of a request holds; None without one.
+
+    Raises:
+        PydanticCustomError: It cannot be read; the error says what is wrong with it.
+    """
     if text is None:
         return None
     try:
@@ -42,9 +53,9 @@ SelectorText = Annotated[
     AcceptedAs(
         Annotated[str, Field(max_length=SELECTOR_LENGTH, json_schema_extra={"examples": ["region=eu,tier!=gold,!old"]})]
         | None,
-        _parsed,
+        read_selector,
     ),
-    ErrorMessage(f"{{key}} must be a text of at most {SELECTOR_LENGTH} characters, such as region=eu,!old"),
+    NO_SELECTOR,
 ]
 
 
