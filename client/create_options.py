@@ -16,6 +16,7 @@ from client.rollout_options import (
     MaxFailures,
     OnBudgetChoice,
     OnPrepareFailureChoice,
+    OnTimeLimitChoice,
     RampStart,
     Soak,
     TimeLimits,
@@ -64,6 +65,7 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
     on_prepare_failure: OnPrepareFailureChoice = None,
     ramp_start: RampStart = None,
     time_limits: TimeLimits = None,
+    on_strategy_limit: OnTimeLimitChoice = None,
     stop_on_failure: Annotated[
         bool, typer.Option("--stop-on-failure", help="Start nothing more once a site failed.")
     ] = False,
@@ -84,6 +86,7 @@ def strategy_fields(  # noqa: PLR0913 - options of the shell
         on_prepare_failure=on_prepare_failure,
         ramp_start=ramp_start,
         time_limits=time_limits,
+        on_strategy_limit=on_strategy_limit,
     )
     rollout |= canary_options(canary, soak=soak, is_gated=gate, approvers=approver)
     rollout |= {key: value for key, value in {"mode": mode and str(mode), "order": order}.items() if value is not None}

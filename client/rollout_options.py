@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from client.errors import SurroundingsError
-from statemachine.rollout import OnBudget, OnPrepareFailure, RolloutMode
+from statemachine.rollout import OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode
 
 _NONE: Final = "none"
 _LIMITS: Final = ("precheck", "prepare", "packages", "images", "site", "strategy")
@@ -66,14 +66,23 @@ TimeLimits = Annotated[
     ),
 ]
 
+OnTimeLimitChoice = Annotated[
+    OnTimeLimit | None,
+    typer.Option(
+        "--on-strategy-limit",
+        help="At the end of --time-limit strategy=…: abort lets running sites end, cancel stops them.",
+    ),
+]
 
-def rollout_options(
+
+def rollout_options(  # noqa: PLR0913 - options of the shell
     *,
     max_failures: str | None,
     on_budget: OnBudget | None,
     on_prepare_failure: OnPrepareFailure | None,
     ramp_start: str | None,
     time_limits: Sequence[str] | None,
+    on_strategy_limit: OnTimeLimit | None,
 ) -> dict[str, Any]:
     """Return the options that were given, by their names on the wire; null for one that is taken away.
 
@@ -92,6 +101,8 @@ def rollout_options(
         given["ramp"] = None if start is None else {"start": start}
     if time_limits:
         given["timeouts"] = dict(map(_time_limit, time_limits))
+    if on_strategy_limit is not None:
+        given.setdefault("timeouts", {})["on-strategy-limit"] = str(on_strategy_limit)
     return given
 
 

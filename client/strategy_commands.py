@@ -16,6 +16,7 @@ from client.rollout_options import (
     MaxFailures,
     OnBudgetChoice,
     OnPrepareFailureChoice,
+    OnTimeLimitChoice,
     RampStart,
     TimeLimits,
     rollout_options,
@@ -127,6 +128,7 @@ def change(  # noqa: PLR0913, PLR0917 - options of the shell
     on_prepare_failure: OnPrepareFailureChoice = None,
     ramp_start: RampStart = None,
     time_limits: TimeLimits = None,
+    on_strategy_limit: OnTimeLimitChoice = None,
 ) -> None:
     """Change width, failure budget, slow start or time limits, before the strategy is applied or while it runs.
 
@@ -138,6 +140,7 @@ def change(  # noqa: PLR0913, PLR0917 - options of the shell
         on_prepare_failure=on_prepare_failure,
         ramp_start=ramp_start,
         time_limits=time_limits,
+        on_strategy_limit=on_strategy_limit,
     )
     width = {} if max_parallel is None else {"max-parallel-subclouds": max_parallel}
     body = {**width, **({"rollout": rollout} if rollout else {})}

@@ -57,11 +57,17 @@ class PlanWriter:
             StalePlanError: A row has changed since the plan was made; the caller rolls back and plans again.
         """
         moves: list[MoveStep] = []
+        expiries: list[ExpireRun] = []
         for action in actions:
             if isinstance(action, MoveStep):
                 moves.append(action)
+            elif isinstance(action, ExpireRun):
+                expiries.append(action)
             else:
                 self._do(action)
+        # In the order in which workers renew leases: so the two never wait for each other in a ring.
+        for expiry in sorted(expiries, key=lambda one: one.run_id):
+            self._do(expiry)
         if moves:
             self._steps.carry_out(moves)
 

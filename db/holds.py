@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from db.runs import lock_runs_of
 from db.schema import database_now, holds, preparations, runs, steps, strategies
 from db.unit_of_work import UnitOfWork
 from messages.event_types import CANCEL_REQUESTED, HOLD_ENDED, HOLD_OPENED, CancelRequested, HoldEnded, HoldOpened
@@ -299,6 +300,7 @@ def request_cancel(work: UnitOfWork, which: ColumnElement[bool], *, by: str, gra
 
         grace_s: Seconds from the request to end to the end by force; None: the worker's default.
     """
+    lock_runs_of(work.connection, and_(_IS_OPEN_STEP, which))
     work.connection.execute(
         update(steps)
         .where(_IS_OPEN_STEP, ~_IS_MARKED, which)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, and_, bindparam, case, func, insert, or_, select, update
 
 from db.live_output import UnsavedTail
 from db.schema import database_now, is_among, run_outputs, runs, steps
@@ -164,7 +164,19 @@ _HAND_BACK: Final = (
 
 def hand_back(connection: Connection, run_ids: Iterable[int], owner: str) -> None:
     """Queue claimed runs again that were never begun; those that `owner` does not hold stay as they are."""
-    connection.execute(_HAND_BACK, {"wanted_runs": list(run_ids), "by_owner": owner})
+    wanted = {"wanted_runs": list(run_ids), "by_owner": owner}
+    connection.execute(_MINE, wanted)
+    connection.execute(_HAND_BACK, wanted)
+
+
+def lock_runs_of(connection: Connection, of_steps: ColumnElement[bool]) -> None:
+    """Lock the runs of steps that are not concluded, and those of preparations; on SQLite one writes at a time anyway.
+
+    A transaction that writes steps whose runs a worker may hold calls it before: runs come before steps, and both in
+    the order of ids, for workers report so. In another order the two would wait for each other.
+    """
+    mine = or_(runs.c.step_id.in_(select(steps.c.id).where(of_steps)), runs.c.preparation_id.is_not(None))
+    connection.execute(select(runs.c.id).where(~runs.c.consumed, mine).order_by(runs.c.id).with_for_update())
 
 
 def finish_runs(connection: Connection, reports: Sequence[RunResult], owner: str, at: datetime) -> frozenset[int]:
@@ -264,10 +276,9 @@ def lose_runs_of(connection: Connection, worker: str, at: datetime) -> list[int]
     """
     # Not LIKE: SQLite's does not tell cases apart.
     mine = func.substr(runs.c.owner, 1, len(worker) + 1) == f"{worker}/"
+    held = (~runs.c.consumed, mine, runs.c.state == RunState.RUNNING)
+    connection.execute(select(runs.c.id).where(*held).order_by(runs.c.id).with_for_update())
     lost = connection.execute(
-        update(runs)
-        .where(~runs.c.consumed, mine, runs.c.state == RunState.RUNNING)
-        .values(lease_until=None, finished_at=at, **LOST_RUN)
-        .returning(runs.c.id)
+        update(runs).where(*held).values(lease_until=None, finished_at=at, **LOST_RUN).returning(runs.c.id)
     )
     return sorted(lost.scalars())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -61,7 +61,7 @@ class ControllerState:
     operations_error: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CommandContext:
     """One command's transaction."""
 
@@ -71,6 +71,8 @@ class CommandContext:
     controller: ControllerState = field(default_factory=ControllerState)
     # Sentences about a change for the audit.
     notes: list[str] = field(default_factory=list)
+    # Makes the body of the answer anew once the plan is carried out; None: the handler's body stays.
+    planned_body: Callable[[], Any] | None = None
 
     @property
     def connection(self) -> Connection:

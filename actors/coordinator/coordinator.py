@@ -285,6 +285,10 @@ class Coordinator:
             # Soon over: the same command may be tried again.
             record(work.connection, command, answer, work.at)
             return answer
+        if answer.status == HTTPStatus.OK and COMMAND_SPECS[command.type].needs_planning:
+            self._plan(work)
+            if context.planned_body is not None:
+                answer = Answer(status=HTTPStatus.OK, body=context.planned_body())
         work.connection.execute(
             insert(commands).values(
                 id=command.id,
@@ -296,8 +300,6 @@ class Coordinator:
             )
         )
         record(work.connection, command, answer, work.at, context.notes)
-        if answer.status == HTTPStatus.OK and COMMAND_SPECS[command.type].needs_planning:
-            self._plan(work)
         return answer
 
     @staticmethod

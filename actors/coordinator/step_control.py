@@ -91,7 +91,13 @@ def cancel_step(context: CommandContext, command: Command) -> CancelledStep:
     subject = f"step/{step['id']}" if strategy_id is None else f"strategy/{strategy_id}"
     tell_cancel(context.work, subject, by=command.requested_by, grace_s=request.grace_s, subcloud=step["subcloud_name"])
     context.notes.append(f"Cancelled with a grace of {request.grace_s} s.")
-    return {**_shown(context, step), "already-ended": False}
+
+    def planned_body() -> CancelledStep:
+        return {**_shown(context, step), "already-ended": False}
+
+    # A site without a running playbook has ended by then.
+    context.planned_body = planned_body
+    return planned_body()
 
 
 def retry_step(context: CommandContext, command: Command) -> Step:

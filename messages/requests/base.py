@@ -36,11 +36,14 @@ class Request(BaseModel):
 
     Attributes:
         unused_names: Names that may be sent and are ignored. None: any.
+
+        fixed_names: Names that only the request which creates the thing takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     unused_names: ClassVar[frozenset[str] | None] = None
+    fixed_names: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -189,6 +192,8 @@ def reject_unknown(model: type[Request], names: Iterable[str], *, noun: str = "f
         return
     taken = taken_names(model)
     unknown = sorted(set(names) - taken - model.unused_names)
+    if unknown and unknown[0] in model.fixed_names:
+        raise RequestError(f"{unknown[0]} is fixed at create")
     if unknown:
         raise RequestError(unknown_text(unknown[0], taken, noun, model.unused_names))
 

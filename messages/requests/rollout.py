@@ -79,6 +79,7 @@ class RolloutChange(Request):
     """Options that can be changed while a strategy runs; null takes a limit away."""
 
     unused_names: ClassVar[frozenset[str] | None] = frozenset()
+    fixed_names: ClassVar[frozenset[str]] = frozenset({"mode", "order", "stages", "approvers"})
 
     max_failures: MaxFailures = Field(
         None,

@@ -88,14 +88,13 @@ def test_options_of_a_rollout(shell: OperatorShell) -> None:
     }
     assert "mode window, order longest-first, on-budget stop" in shell.strategy("show").out
     changes = ["--ramp-start", "none", "--max-failures", "2", "--on-budget", "pause", "--on-prepare-failure", "fail"]
-    changed = shell.strategy(
-        "set", *changes, "--time-limit", "packages=none", "--time-limit", "strategy=600", "-o", "json"
-    )
+    changes += ["--time-limit", "packages=none", "--time-limit", "strategy=600", "--on-strategy-limit", "cancel"]
+    changed = shell.strategy("set", *changes, "-o", "json")
     assert 0 == changed.code, changed.err
     rollout = changed.json["rollout"]
     assert "ramp" not in rollout
     assert (2, "pause", "fail") == (rollout["max-failures"], rollout["on-budget"], rollout["on-prepare-failure"])
-    assert 600 == rollout["timeouts"]["strategy-s"]
+    assert (600, "cancel") == (rollout["timeouts"]["strategy-s"], rollout["timeouts"]["on-strategy-limit"])
     assert "packages-s" not in rollout["timeouts"]
     wrong = shell.strategy("set", "--on-budget", "wait")
     assert (2, True) == (wrong.code, "'pause', 'stop'" in wrong.err), wrong.err

@@ -116,11 +116,12 @@ class TestFirst:
 
 class TestCancel:
     def test_a_site_that_has_not_started(self, installation: Installation) -> None:
-        """A handed-out site, and one that waits for its stage, end in the transaction of the answer."""
+        """A handed-out site, and one that waits for its stage, end in the transaction of the answer, which says so."""
         applied(installation, "abc", **{"max-parallel-subclouds": 2})
         for name in ("a", "c"):
             answer = ask(installation, CommandType.STEP_CANCEL, name)
             assert (200, False) == (answer.status, answer.body["already-ended"])
+            assert ("aborted", "cancelled") == (answer.body["state"], answer.body["outcome"])
 
         assert ["cancelled", None, "cancelled"] == [row["outcome"] for row in installation.rows(steps)]
         assert ["aborted", "initial", "aborted"] == [row["state"] for row in installation.rows(steps)]

@@ -60,8 +60,8 @@ prestager strategy cancel --grace= --yes --watch --timeout={options}
 prestager strategy create --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
 --skip-ineligible --release= --serial --max-parallel= --mode= --canary= --soak= --gate --approver=* --order= \
 --max-failures= --on-budget= \
---on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy --plan-digest= \
---password-file= --apply --watch --timeout= --exit-on-hold{options}
+--on-prepare-failure= --ramp-start= --time-limit=* --on-strategy-limit= --stop-on-failure --force \
+--for-sw-deploy --plan-digest= --password-file= --apply --watch --timeout= --exit-on-hold{options}
 prestager strategy delete --yes{options}
 prestager strategy deny --stage= --note= --yes{options}
 prestager strategy history --limit={options}
@@ -69,13 +69,14 @@ prestager strategy pause --scope= --reason={options}
 prestager strategy preview --group= --subcloud=* --from-file= --selector= --exclude=* --exclude-selector= \
 --skip-ineligible --release= --serial --max-parallel= --mode= --canary= --soak= --gate --approver=* --order= \
 --max-failures= --on-budget= \
---on-prepare-failure= --ramp-start= --time-limit=* --stop-on-failure --force --for-sw-deploy{options}
+--on-prepare-failure= --ramp-start= --time-limit=* --on-strategy-limit= --stop-on-failure --force \
+--for-sw-deploy{options}
 prestager strategy problems <strategy>{options}
 prestager strategy resume --allow-failures= --password-file= --watch --timeout= --exit-on-hold{options}
 prestager strategy retry <strategy> --state=* --subcloud=* --problem= --from= --max-parallel= --password-file= --apply \
 --watch --timeout= --exit-on-hold{options}
 prestager strategy set --max-parallel= --max-failures= --on-budget= --on-prepare-failure= --ramp-start= \
---time-limit=*{options}
+--time-limit=* --on-strategy-limit={options}
 prestager strategy show <strategy>{options}
 prestager strategy steps --state=* --outcome=* --class=* --problem= --stage= --group= --subcloud= --selector={options}
 prestager strategy watch --timeout= --exit-on-hold{options}

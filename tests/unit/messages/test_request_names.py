@@ -11,6 +11,7 @@ from messages.dcmanager import STRATEGY_FIELDS, SUBCLOUD_FIELDS
 from messages.errors import RequestError
 from messages.requests.base import Request, reject_unknown, taken_names, unknown_text, unused_fields, unused_note
 from messages.requests.group import GroupChange, GroupRequest
+from messages.requests.rollout import RolloutChange, RolloutOptions
 from messages.requests.strategy import ActionRequest, PrestageBody, PrestageCommand, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import (
     ACTION_BODIES,
@@ -182,3 +183,13 @@ def test_fields_that_are_not_used() -> None:
         unused_note(SubcloudChange, names) == "Prestager does not use, and did not keep: bmc_password, install_values."
     )
     assert None is unused_note(SubcloudChange, ["name"])
+
+
+@pytest.mark.parametrize("name", sorted(RolloutChange.fixed_names))
+def test_a_name_that_only_create_takes(name: str) -> None:
+    """An option that only a new strategy takes is refused in a change with that reason; a new one takes it."""
+    with pytest.raises(RequestError) as refused:
+        reject_unknown(RolloutChange, ["on-budget", name])
+
+    assert f"{name} is fixed at create" == str(refused.value)
+    reject_unknown(RolloutOptions, [name])
