@@ -59,7 +59,7 @@ function applyStep(state, word, data, at) {
   Object.assign(step, { state: word, details: data.details || "", problem: data.problem || null });
   // Whether a complete one was skipped is read.
   step.outcome = word === "failed" ? word : null;
-  if ("run-state" in step) step["run-state"] = word.startsWith("prestag") ? "queued" : null;
+  Object.assign(step, { "run-state": word.startsWith("prestag") ? "queued" : null, "phase-started-at": null, worker: null });
   site.progress = null;
   show(state, site, at);
 }
@@ -69,7 +69,7 @@ function applyRun(state, data, at) {
   if (!site || site.step.outcome || data.preparation) return;
   site.progress = data.outcome ? null : data;
   const { step } = site;
-  if (!("run-state" in step) || step["run-state"] === "running" || data.outcome) return;
+  if (step["run-state"] === "running" || data.outcome) return;
   step["run-state"] = "running";
   state.dirty.add(site.name);
   show(state, site, at);

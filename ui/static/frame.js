@@ -103,13 +103,21 @@ function holds(page) {
     const isGate = hold.kind === "gate";
     const legal = strategy.commands || [], why = page.refusal || page.roleRefusal();
     if (isGate && legal.includes("approve")) {
+      const not = why || approvalRefusal(state.me, hold);
       acts.push(button("Deny…", "deny", { kind: "small", why, data: { stage: hold.stage } }));
-      acts.push(button("Approve…", "approve", { kind: "small primary", icon: "check", why, data: { stage: hold.stage } }));
+      acts.push(button("Approve…", "approve", { kind: not ? "small" : "small primary", icon: "check", why: not, data: { stage: hold.stage } }));
     } else if (hold.kind !== "soak" && !isGate && legal.includes("resume")) {
       acts.push(button(isBudget ? "Resume with allowance…" : "Resume…", "resume", { kind: "small", icon: "play", why }));
     }
     return banner(isRed ? "red" : "", "hold", holdSentence(strategy, hold), ...acts);
   });
+}
+
+/** Why somebody may not approve at a gate; null: they may, or the service will say. */
+function approvalRefusal(me, { approvers, barred }) {
+  if (me && barred === me.name) return "you made this strategy, and somebody else has to approve";
+  if (me && approvers?.length && !approvers.includes(me.name)) return `only ${approvers.join(", ")} may approve`;
+  return null;
 }
 
 export const acts = {

@@ -40,9 +40,10 @@ export function stateOf(step, isHeld = false) {
   if (step.state.startsWith("abort")) return "aborted";
   if (step.state === "initial") return step.held ? "held" : "waiting";
   const run = step["run-state"];
-  if (run === "parked" || (step.held && run !== "running" && run != null) || (isHeld && run === null)) return "held";
-  if (run && run !== "running" && run !== "preparing") return "slot";
-  return phaseWord(step.state) in STATES ? phaseWord(step.state) : "slot";
+  if (run === "running") return phaseWord(step.state);
+  if (step.held || (isHeld && !run)) return "held";
+  // A preparation is made once for many sites; the others wait for it without a run of their own.
+  return step.state === "prestage-prepare" && !run ? "prepare" : "slot";
 }
 
 /** A site of the strategy: its step as the API shows it, and how the page shows it. */
@@ -92,7 +93,7 @@ export class Site {
   /** Since when it is in its phase, in seconds since the epoch; null: not known. */
   get since() {
     const { step } = this;
-    return (this._since ??= moment(step["phase-started-at"] || step["updated-at"] || step["started-at"]));
+    return (this._since ??= moment(step["phase-started-at"] || step["updated-at"]));
   }
 
   set since(value) {
