@@ -17,12 +17,15 @@ const LONGEST_PAUSE_MS = 15_000;
 const REFRESH_MS = 1_000;
 // Most sites that are read one by one at a time. Events show the states of the others; they are read later.
 const SINGLE_READS = 20;
-// Where more wait to be read the whole list is, at most once in this time, in milliseconds.
-const MOST_WAITING = 400;
-const WHOLE_LIST_MS = 30_000;
+// Where more wait to be read the whole list is, at most once in this time for each of its sites, in milliseconds.
+const LIST_MS_PER_SITE = 1.2;
 // Workers tell nothing on the stream.
 const WORKERS_MS = 10_000;
 const PROBLEMS_MS = 3_000;
+
+// Keys of steps that walls and tables need: all of them would double the list. A sheet reads its own step whole.
+const FIELDS = ["id", "cloud", "stage", "group", "state", "details", "outcome", "problem", "held", "run-state", "worker",
+  "attempt", "phase-started-at", "started-at", "finished-at"];
 
 /** Return name and roles of the session. */
 async function whoLooks() {
@@ -245,13 +248,14 @@ export class State {
     this.dirty.clear();
     this._read.list = Date.now();
     if (!this.strategy) return;
-    const { "strategy-steps": steps } = await get("/sw-update-strategy/steps");
+    const { "strategy-steps": steps } = await get("/sw-update-strategy/steps", { fields: FIELDS.join(",") });
     const before = (a, b) => a.stage - b.stage || a.id - b.id;
     if (steps.some((step, i) => i && before(steps[i - 1], step) > 0)) steps.sort(before);
     const isHeld = this.holdsPhases, isSame = steps.length === this.sites.length;
     // Without another order the same sites go on, so that the wall keeps its places.
     if (isSame && steps.every((step, i) => step.cloud === this.sites[i].name && step.stage === this.sites[i].stage)) {
-      steps.forEach((step, i) => this.sites[i].take(step, isHeld));
+      // What an event changed meanwhile is newer than the list, and is read again.
+      steps.forEach((step, i) => this.dirty.has(step.cloud) || this.sites[i].take(step, isHeld));
     } else {
       this.sites = steps.map((step, i) => new Site(step, i, isHeld));
       this.index = new Map(this.sites.map(site => [site.name, site]));
@@ -304,9 +308,8 @@ export class State {
         this.dirtyStrategy = false;
         await this._readStrategy();
       }
-      const isDue = now || age("list") >= (this.sites.length > MOST_WAITING ? WHOLE_LIST_MS : REFRESH_MS);
-      const tooMany = this.dirty.size > Math.min(MOST_WAITING, Math.max(SINGLE_READS, this.sites.length / 4));
-      if ((this.dirtyList || tooMany) && isDue) {
+      const isDue = now || age("list") >= Math.max(REFRESH_MS, this.sites.length * LIST_MS_PER_SITE);
+      if ((this.dirtyList || this.dirty.size > SINGLE_READS) && isDue) {
         await this._readSteps();
         this.onChange(null);
       } else if (this.dirty.size) await this._readSites();
@@ -326,8 +329,7 @@ export class State {
   }
 
   async _readSites() {
-    // The newest first: they are the ones that somebody looks at.
-    const names = [...this.dirty].slice(-SINGLE_READS);
+    const names = [...this.dirty].slice(0, SINGLE_READS);
     for (const name of names) this.dirty.delete(name);
     if (!this.strategy) return;
     const read = async name => {
@@ -340,6 +342,8 @@ export class State {
     for (const found of await Promise.all(names.map(read))) {
       if (!found) continue;
       const [site, step] = found;
+      // An event came meanwhile: it is newer, and the site is read again.
+      if (this.dirty.has(site.name)) continue;
       // Its place does not change before the whole list is read.
       site.take(step, this.holdsPhases);
       changed.add(site.i);

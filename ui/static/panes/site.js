@@ -18,6 +18,8 @@ export function enter(page) {
   const own = page.own("site");
   Object.assign(own, { name: page.site, explanation: "", subcloud: null, runs: null, readFor: "", error: "" });
   const wanted = page.site;
+  // The list has less of a step than its sheet shows.
+  page.state.dirty.add(wanted);
   log.open(wanted, () => page.state.index.get(wanted)?.startedAt != null);
 }
 
@@ -132,7 +134,7 @@ export function rendered(page) {
   log.show();
   const site = page.state.index.get(page.site);
   const age = isRunning(site || { state: "waiting" }) || site?.state === "slot" ? Math.floor(Date.now() / EXPLAIN_MS) : 0;
-  const version = site ? `${site.state}/${site.attempt}/${site.step["updated-at"]}/${Boolean(site.step.held)}/${age}` : "";
+  const version = site ? `${site.state}/${site.attempt}/${site.step["phase-started-at"]}/${Boolean(site.step.held)}/${age}` : "";
   if (site && page.state.isLive && own.readFor !== version) {
     own.readFor = version;
     void read(page, own, site.name);
