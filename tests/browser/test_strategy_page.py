@@ -243,6 +243,51 @@ def test_commands_that_are_not_legal(service: ServiceProcess, strategy: int, ope
         expect(_command(other, name)).to_have_attribute("data-why", re.compile("your role"))
 
 
+def test_a_gate(service: ServiceProcess, open_page: OpenPage) -> None:
+    """At a gate the page says what is waited for; who made the strategy may not approve, somebody else may."""
+    stages = [{"name": "canary", "clouds": ["edge-1"], "gate": "approval"}, {"name": "wave", "clouds": ["edge-2"]}]
+    body = {
+        "type": "prestage",
+        "sysadmin_password": "cHc=",
+        "clouds": ["edge-1", "edge-2"],
+        "rollout": {"mode": "window", "stages": stages},
+    }
+    status, made = service.ask("POST", STRATEGY, body)
+    assert status == 200, made
+    _act(service, {"action": "apply"})
+    wait_for(lambda: "approve" in service.get(STRATEGY)[1]["commands"] and _progress(service)["complete"] == 1)
+
+    creator = _log_in(service, open_page).page
+    banner = creator.locator(".banner")
+    expect(banner).to_contain_text("Waiting for an approval")
+    expect(banner.get_by_role("button", name="Approve")).to_have_attribute("data-why", re.compile("somebody else"))
+
+    other = _log_in(service, open_page, Role.CONFIGURATOR).page
+    other.locator(".banner").get_by_role("button", name="Approve").click()
+    other.locator("dialog input[name=note]").fill("looks good")
+    _confirm(other)
+    wait_for(lambda: service.get(STRATEGY)[1]["state"] == "complete")
+    expect(creator.get_by_role("heading", name=f"Strategy {made['id']}")).to_contain_text("Complete")
+    decision = service.get(STRATEGY)[1]["rollout"]["stages"][0]["decision"]
+    assert (decision["by"], decision["note"]) == ("the-configurator", "looks good")
+    service.ask("DELETE", f"{STRATEGY}?type=prestage")
+
+
+def test_limits(service: ServiceProcess, strategy: int, open_page: OpenPage) -> None:
+    """The failures that are allowed are changed while the strategy runs; what the API refuses is said in the dialog."""
+    operator = _log_in(service, open_page)
+    operator.watched.expected.append("400 (Bad Request)")
+    page = operator.page
+    _command(page, "Limits").click()
+    page.locator("dialog input[name=failures]").fill("many")
+    page.locator("dialog button[type=submit]").click()
+    expect(page.locator("dialog .err")).to_contain_text("max-failures")
+    page.locator("dialog input[name=failures]").fill("6")
+    _confirm(page)
+    assert service.get(STRATEGY)[1]["rollout"]["max-failures"] == 6
+    expect(page.locator(".fig", has_text="Failure budget")).to_contain_text("4 of 6")
+
+
 def test_no_strategy(service: ServiceProcess, open_page: OpenPage) -> None:
     """Without a strategy the page tells what is ready, leads to the plan, and shows the next one as it is made."""
     operator = _log_in(service, open_page)
