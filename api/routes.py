@@ -24,7 +24,15 @@ from api.page_sessions import identify
 from api.validation import refuse_parameters
 from db.tokens import Role
 from messages.requests.base import Request
-from messages.requests.queries import AuditQuery, EventsQuery, PageQuery, PastStepsQuery, StepLogQuery, TypeQuery
+from messages.requests.queries import (
+    AuditQuery,
+    EventsQuery,
+    FollowQuery,
+    PageQuery,
+    PastStepsQuery,
+    StepLogQuery,
+    TypeQuery,
+)
 from messages.requests.webhook import DeliveryQuery
 
 _VERSION = "/v1.0"
@@ -69,6 +77,8 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
     (hdrs.METH_POST, f"{_HISTORY}/{{ref}}/retry", history.retry, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
+    (hdrs.METH_GET, f"{_VERSION}/steps/{{ref}}/runs", step_log.show_runs, READ),
+    (hdrs.METH_GET, f"{_VERSION}/runs/{{ref}}/log", step_log.show_run_log, READ),
     (hdrs.METH_GET, f"{_VERSION}/workers", health.show_workers, READ),
     (hdrs.METH_GET, f"{_VERSION}/health", health.show_health, READ),
     (hdrs.METH_GET, f"{_VERSION}/releases", health.show_releases, READ),
@@ -102,6 +112,8 @@ _OWN: Final = (
     f"{_STRATEGY}/steps/{{ref}}/retry",
     f"{_SUBCLOUDS}/{{ref}}/staged",
     f"{_SUBCLOUDS}/{{ref}}/unstage",
+    f"{_VERSION}/runs",
+    f"{_VERSION}/steps",
     f"{_VERSION}/events",
     f"{_VERSION}/audit",
     f"{_VERSION}/workers",
@@ -114,6 +126,8 @@ _OWN: Final = (
 # Models of the parameters of these routes.
 _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     step_log.show_log: StepLogQuery,
+    step_log.show_run_log: FollowQuery,
+    step_log.show_runs: PageQuery,
     events.stream: EventsQuery,
     strategies.show_problems: TypeQuery,
     history.show_strategies: PageQuery,

@@ -1,9 +1,9 @@
-"""/v1.0/sw-update-strategy/steps/{name}/log: the output of a step, at once or followed. Not of dcmanager's API."""
+"""Output of a step or of one run, at once or followed, and the list of a step's runs. Not of dcmanager's API."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -17,15 +17,18 @@ from sqlalchemy import Connection
 from api.context import SERVICES
 from api.database_reader import DATABASE_ERRORS, Read
 from api.errors import RETRY_AFTER, ApiError
+from api.responses import database_response, encode, encode_page
 from api.stream.serving import TOKEN_S, is_still_known, send, serve, stream_headers
-from api.stream.tail import LogPosition, LogTail, header
-from api.validation import path_ref, read_query, step_not_found
+from api.stream.tail import LogPosition, LogTail, RunTail, header
+from api.validation import not_found, path_number, path_ref, read_query, step_not_found
 from db import read_queries
-from db.run_output import PhaseOutput, ends_of, outputs
-from messages.requests.queries import LogQuery, StepLogQuery
+from db.run_output import PhaseOutput, ends_of, outputs, phase_run, runs_of_step, text_after
+from messages.requests.queries import FollowQuery, LogQuery, PageQuery, StepLogQuery
+from messages.serializers import run_resource
 
 _log = structlog.get_logger(__name__)
 
+_NO_RUN: Final = "Run not found; it may have been removed with the history"
 # Most followers of one process; each is a connection.
 _MOST: Final = 100
 # Pause between two looks, in seconds.
@@ -138,24 +141,80 @@ async def _follow(request: web.Request, name: str, phase: str | None) -> web.Str
     Raises:
         ApiError: 404 without a step; 503 when too many follow, or the database does not answer.
     """
-    with request.app[LOG_FOLLOWERS].place():
-        step = await request.app[SERVICES].reads.run(
-            lambda connection: read_queries.step_to_follow(connection, name, phase)
-        )
+
+    def find(connection: Connection) -> LogTail:
+        step = read_queries.step_to_follow(connection, name, phase)
         if step is None:
             raise step_not_found()
+        return LogTail(step_id=step["id"], phase=phase)
+
+    return await _send_tail(request, find, subcloud=name)
+
+
+async def _send_tail(
+    request: web.Request, find: Callable[[Connection], LogTail | RunTail], *, subcloud: str | None = None
+) -> web.StreamResponse:
+    """Send what `find` returns, until it has ended.
+
+    Raises:
+        ApiError: 503 when too many follow, or the database does not answer; else as `find` does.
+    """
+    with request.app[LOG_FOLLOWERS].place():
+        tail = await request.app[SERVICES].reads.run(find)
         response = web.StreamResponse(headers=stream_headers("text/plain"))
         await response.prepare(request)
-        sender = _LogSender(request, response, LogTail(step_id=step["id"], phase=phase))
-        if not await serve(request, response, sender.run()):
-            _log.info("log.follower-gone", subcloud=name)
+        if not await serve(request, response, _LogSender(request, response, tail).run()):
+            _log.info("log.follower-gone", subcloud=subcloud, path=request.path)
         return response
 
 
-class _LogSender:
-    """Sends the output of one step to one follower."""
+async def show_run_log(request: web.Request) -> web.StreamResponse:
+    """Show what one run has printed, of any step, attempt or strategy, as long as it is kept.
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, tail: LogTail) -> None:
+    With `follow` it goes on with what is printed from now on, and ends with the outcome of the run.
+    """
+    run_id = path_number(request, "ref", not_found(_NO_RUN))
+    if read_query(FollowQuery, request).follow:
+
+        def find(connection: Connection) -> RunTail:
+            if phase_run(connection, run_id) is None:
+                raise not_found(_NO_RUN)
+            return RunTail(run_id=run_id)
+
+        return await _send_tail(request, find)
+
+    def read(connection: Connection) -> bytes:
+        run = phase_run(connection, run_id)
+        if run is None:
+            raise not_found(_NO_RUN)
+        if not run.has_text:
+            raise not_found(f"Run {run_id} has not printed anything")
+        return text_after(connection, run, 0).content
+
+    text = await request.app[SERVICES].reads.run(read)
+    return web.Response(body=text, content_type="text/plain", charset="utf-8")
+
+
+async def show_runs(request: web.Request) -> web.Response:
+    """Show the runs of one step, of any strategy or standalone, in the order in which they were handed out."""
+    step_id = path_number(request, "ref", step_not_found())
+    page = read_query(PageQuery, request)
+
+    def read(connection: Connection) -> bytes:
+        step = read_queries.step_by_id(connection, step_id)
+        if step is None:
+            raise step_not_found()
+        rows = runs_of_step(connection, step, after=page.marker or 0, limit=page.limit)
+        items = [encode(run_resource(row, step, read_queries.worker_name(row["owner"]))) for row in rows]
+        return encode_page(request, "runs", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
+
+    return await database_response(request, read)
+
+
+class _LogSender:
+    """Sends the output of one step or run to one follower."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, tail: LogTail | RunTail) -> None:
         self._request = request
         self._response = response
         self._tail = tail
@@ -164,7 +223,7 @@ class _LogSender:
         self._pause_s = _SHORTEST_PAUSE_S
 
     async def run(self) -> None:
-        """Send until the step has ended, or until there is a reason to stop.
+        """Send until it has ended, or until there is a reason to stop.
 
         Raises:
             ConnectionError: The follower hung up.

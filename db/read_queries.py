@@ -91,10 +91,20 @@ def _work(step: Mapping[Any, Any], group: Row | None, run: Row | None) -> StepWo
     return StepWork(
         group=name,
         run_state=run["state"],
-        worker=run["owner"].partition("@")[0] if run["owner"] else None,
+        worker=worker_name(run["owner"]),
         attempt=run["attempt"],
         since=run["started_at"] or datetime.fromtimestamp(run["dispatched_at"], UTC),
     )
+
+
+def worker_name(owner: str | None) -> str | None:
+    """Return the name of the worker in the owner of a run, which is `name@machine/id`; None stays None."""
+    return owner.rpartition("@")[0] if owner else None
+
+
+def step_by_id(connection: Connection, step_id: int) -> Row | None:
+    """Return a step of any strategy or standalone; None when it is no longer kept."""
+    return _first(connection, select(steps).where(steps.c.id == step_id))
 
 
 def all_groups(connection: Connection) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
@@ -20,7 +20,7 @@ OUTPUT_LIMIT_BYTES: Final = 32 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseRun:
-    """A run of a phase that has begun."""
+    """A run of a phase."""
 
     run_id: int
     phase: str
@@ -57,6 +57,13 @@ class Text:
     end_bytes: int
 
 
+_HAS_TEXT: Final = or_(
+    exists().where(run_outputs.c.run_id == runs.c.id), exists().where(live_outputs.c.run_id == runs.c.id)
+).label("has_text")
+_SHOWN: Final = (
+    *("id", "preparation_id", "phase", "attempt", "state", "outcome", "details", "owner"),
+    *("dispatched_at", "started_at", "finished_at", "failure_class", "problem"),
+)
 _ORDER: Final = {phase: place for place, phase in enumerate(PHASES)}
 
 
@@ -74,19 +81,26 @@ def phase_runs(connection: Connection, step: Row, phase: str | None) -> list[Pha
     wanted = and_(runs.c.state != RunState.QUEUED, _is_of(step))
     if phase is not None:
         wanted = and_(wanted, runs.c.phase == phase)
-    has_text = or_(
-        exists().where(run_outputs.c.run_id == runs.c.id), exists().where(live_outputs.c.run_id == runs.c.id)
-    )
-    query = select(
-        runs.c.id,
-        runs.c.phase,
-        runs.c.attempt,
-        runs.c.state,
-        runs.c.outcome,
-        runs.c.details,
-        has_text.label("has_text"),
-    ).where(wanted)
-    found = [
+    return sorted(_phase_runs(connection, wanted), key=lambda run: run.place)
+
+
+def phase_run(connection: Connection, run_id: int) -> PhaseRun | None:
+    """Return a run, begun or not; None when it is no longer kept."""
+    return next(iter(_phase_runs(connection, runs.c.id == run_id)), None)
+
+
+def runs_of_step(connection: Connection, step: Row, *, after: int, limit: int) -> list[Row]:
+    """Return runs of a step with ids above `after`, at most `limit`, in the order in which they were handed out.
+
+    The preparation that served the step counts as its own. Each has `has_text`, whether it has printed anything.
+    """
+    query = select(*(runs.c[name] for name in _SHOWN), _HAS_TEXT).where(_is_of(step), runs.c.id > after)
+    return cast("list[Row]", connection.execute(query.order_by(runs.c.id).limit(limit)).mappings().all())
+
+
+def _phase_runs(connection: Connection, wanted: ColumnElement[bool]) -> list[PhaseRun]:
+    columns = (runs.c.id, runs.c.phase, runs.c.attempt, runs.c.state, runs.c.outcome, runs.c.details, _HAS_TEXT)
+    return [
         PhaseRun(
             run_id=row.id,
             phase=row.phase,
@@ -96,9 +110,8 @@ def phase_runs(connection: Connection, step: Row, phase: str | None) -> list[Pha
             details=row.details,
             has_text=bool(row.has_text),
         )
-        for row in connection.execute(query)
+        for row in connection.execute(select(*columns).where(wanted))
     ]
-    return sorted(found, key=lambda run: run.place)
 
 
 def text_after(connection: Connection, run: PhaseRun, seen_bytes: int) -> Text:

@@ -17,6 +17,8 @@ from statemachine.rollout import HoldKind, HoldScope, StepOutcome
 from statemachine.states import (
     ApplyType,
     FailureClass,
+    RunOutcome,
+    RunState,
     StepState,
     StrategyState,
 )
@@ -313,6 +315,32 @@ Step = TypedDict(
         "updated-at": Moment | None,
     },
 )
+Run = TypedDict(
+    "Run",
+    {
+        "id": int,
+        "step": Annotated[int, Field(description="Id of the step that was asked for.")],
+        "cloud": Annotated[str, Field(description="Name of its subcloud.")],
+        "phase": StepState,
+        "attempt": Annotated[int, Field(ge=1, description="Number of the try of its phase.")],
+        "shared": Annotated[
+            bool, Field(description="Whether it is a preparation on the controller, which may serve other sites too.")
+        ],
+        "state": RunState,
+        "outcome": Annotated[RunOutcome | None, Field(description="How it ended; null while it is open.")],
+        "details": Annotated[str, Field(description="Why it did not succeed; otherwise mostly empty.")],
+        "class": Annotated[
+            FailureClass | None, Field(description="Kind of trouble, where it did not succeed; null otherwise.")
+        ],
+        "problem": ProblemId | None,
+        "worker": Annotated[str | None, Field(description="Name of the worker that took it.")],
+        "queued-at": Annotated[ZonedMoment, Field(description="When it was handed out.")],
+        "started-at": Annotated[ZonedMoment | None, Field(description="When a worker took it.")],
+        "finished-at": ZonedMoment | None,
+        "log": Annotated[str | None, Field(description="Path of what it printed; null: nothing.")],
+    },
+)
+
 _Cancelled = TypedDict(
     "_Cancelled",
     {"already-ended": Annotated[bool, Field(description="Whether it had ended before; then nothing was changed.")]},

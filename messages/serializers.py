@@ -22,6 +22,7 @@ from messages.schemas import (
     Problem,
     Progress,
     Release,
+    Run,
     Step,
     Strategy,
     Webhook,
@@ -185,6 +186,28 @@ def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
         "finished-at": moment(row["finished_at"], "read"),
         "created-at": moment(row["created_at"], "read"),
         "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def run_resource(row: Row, step: Row, worker: str | None) -> Run:
+    """Return a run of a step; `row` is one of `db.run_output.runs_of_step`, `worker` the name of its worker."""
+    return {
+        "id": row["id"],
+        "step": step["id"],
+        "cloud": step["subcloud_name"],
+        "phase": row["phase"],
+        "attempt": row["attempt"],
+        "shared": row["preparation_id"] is not None,
+        "state": row["state"],
+        "outcome": row["outcome"],
+        "details": row["details"],
+        "class": row["failure_class"],
+        "problem": row["problem"],
+        "worker": worker,
+        "queued-at": _zoned(row["dispatched_at"]),
+        "started-at": _zoned(row["started_at"]),
+        "finished-at": _zoned(row["finished_at"]),
+        "log": f"/v1.0/runs/{row['id']}/log" if row["has_text"] else None,
     }
 
 
@@ -426,5 +449,13 @@ def webhook_state(row: Row) -> WebhookState:
     }
 
 
-def _zoned(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds")
+@overload
+def _zoned(value: float) -> str: ...
+@overload
+def _zoned(value: datetime | None) -> str | None: ...
+def _zoned(value: float | datetime | None) -> str | None:
+    """Return a moment, or seconds since the epoch, with its zone."""
+    if value is None:
+        return None
+    at = value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
+    return at.isoformat(timespec="milliseconds")

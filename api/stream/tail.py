@@ -1,4 +1,4 @@
-"""The log of a step as it grows: the output there is, then that of each run that follows, until the step has ended.
+"""The log of a step or of one run as it grows: the output there is, then what follows, until it has ended.
 
 Pure but for its reads. The position in the log is a value, so that a read that was given up has changed nothing.
 """
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from db import read_queries
 from db.read_queries import Row
-from db.run_output import PhaseRun, phase_runs, text_after
+from db.run_output import PhaseRun, phase_run, phase_runs, text_after
 from statemachine.states import RunOutcome, StepState, is_after
 
 # After these a phase is not tried again.
@@ -94,6 +94,29 @@ class LogTail:
             return b""
         why = step["details"] or ("its strategy was deleted" if step["state"] == StepState.INITIAL else "")
         return f"=== {step['subcloud_name']}: {step['state']}{why and ': '}{why} ===\n".encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTail:
+    """The log of one run: what it prints, then a line with its end."""
+
+    run_id: int
+
+    def after(self, connection: Connection, position: LogPosition) -> tuple[bytes, LogPosition]:
+        """Return the text after a position, and the position after that text."""
+        run = phase_run(connection, self.run_id)
+        if run is None:
+            return b"", replace(position, is_over=True)
+        if not run.is_running and run.outcome is None:
+            # It waits for a worker.
+            return b"", position
+        text = text_after(connection, run, position.seen_bytes)
+        is_line = text.content.endswith(b"\n") if text.content else position.is_line
+        if run.is_running:
+            seen = LogPosition(place=run.place, seen_bytes=text.end_bytes, is_ended=False, is_line=is_line)
+            return text.content, seen
+        end = (b"" if is_line else b"\n") + _end(run)
+        return text.content + end, LogPosition(place=run.place, is_over=True)
 
 
 def header(run: PhaseRun) -> bytes:

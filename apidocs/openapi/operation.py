@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from apidocs.json_schemas import Generator, Schemas
 from messages.inventory_schemas import CountedGroup, ListedSubcloud, Subcloud
 from messages.requests.base import Request
-from messages.schemas import AuditEntry, CountedWebhook, Delivery, HistoricStep, HistoricStrategy, Step, Worker
+from messages.schemas import AuditEntry, CountedWebhook, Delivery, HistoricStep, HistoricStrategy, Run, Step, Worker
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
 
@@ -61,6 +61,13 @@ class StepPage(TypedDict):
     """A page of the steps of one strategy."""
 
     steps: list[HistoricStep]
+    next: _Next
+
+
+class RunPage(TypedDict):
+    """A page of the runs of one step."""
+
+    runs: list[Run]
     next: _Next
 
 

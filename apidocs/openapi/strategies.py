@@ -16,6 +16,7 @@ from apidocs.openapi.operation import (
     Operation,
     Ready,
     Response,
+    RunPage,
     Started,
     StepList,
     StepPage,
@@ -27,6 +28,7 @@ from apidocs.openapi.operation import (
 from messages.requests.queries import (
     AuditQuery,
     EventsQuery,
+    FollowQuery,
     PageQuery,
     PastStepsQuery,
     StepLogQuery,
@@ -356,6 +358,28 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         response=Response(description="The problems, at most fifty, the most frequent first.", type=ProblemList),
         errors=_NO_STRATEGY,
         notes=_PROBLEMS,
+    ),
+    step_log.show_runs: Operation(
+        id="list-runs",
+        tag=_HISTORY,
+        ref=("Id of the step, active, past or standalone.", "1"),
+        query=PageQuery,
+        response=Response(description="A page of runs.", type=RunPage),
+        errors={404: "There is no such step."},
+        notes="Each try of each phase is a run of its own. The preparation that serves the step is one of them.",
+    ),
+    step_log.show_run_log: Operation(
+        id="show-run-log",
+        tag=_HISTORY,
+        ref=("Id of the run.", "1"),
+        query=FollowQuery,
+        response=Response(
+            description="The output; followed, a line with the outcome comes last.", type=str, media_type="text/plain"
+        ),
+        errors={
+            400: "`follow` is neither 1 nor 0.",
+            404: "There is no such run or, unless it is followed, no output of it.",
+        },
     ),
     history.show_audit: Operation(
         id="list-audit",

@@ -170,12 +170,16 @@ class LogQuery(Request):
     ] = Field(None, description="Only the newest run of this phase; otherwise all phases one after the other.")
 
 
-class StepLogQuery(LogQuery):
-    """Part of a step's output, and whether it is followed."""
+class FollowQuery(Request):
+    """Whether output is followed."""
 
     follow: _Switch = Field(
-        False, description="Go on with what is printed from now on, until the phase or the step has ended."
+        False, description="Go on with what is printed from now on, until the run, the phase or the step has ended."
     )
+
+
+class StepLogQuery(LogQuery, FollowQuery):
+    """Part of a step's output, and whether it is followed."""
 
 
 class EventsQuery(Request):

@@ -74,10 +74,11 @@ class Reader:
 
 
 @asynccontextmanager
-async def following(api: ServedApi, query: str = "", name: str = "a") -> AsyncIterator[Reader]:
-    """Follow until the end of the block."""
+async def following(api: ServedApi, query: str = "", name: str = "a", path: str | None = None) -> AsyncIterator[Reader]:
+    """Follow until the end of the block; `path` is that of another log than a step's."""
     reader, writer = await asyncio.open_connection(api.host, api.port)
-    head = f"GET {BASE}/{name}/log?follow=1{query} HTTP/1.1\r\nHost: t\r\nX-Auth-Token: {api.token('reader')}\r\n"
+    place = path or f"{BASE}/{name}/log"
+    head = f"GET {place}?follow=1{query} HTTP/1.1\r\nHost: t\r\nX-Auth-Token: {api.token('reader')}\r\n"
     writer.write(f"{head}Connection: close\r\n\r\n".encode())
     made = Reader(reader)
     try:
@@ -378,3 +379,25 @@ async def test_what_cannot_be_followed(api: ServedApi, path: str, status: int, d
 
     assert status == reply.status
     assert reply.detail.startswith(detail)
+
+
+async def test_one_run_is_followed_to_its_outcome(api: ServedApi) -> None:
+    """A followed run is sent as it prints, from before a worker takes it until its outcome, and nothing of others."""
+    at_work(api, said=b"", state="queued")
+    async with following(api, path="/v1.0/runs/1/log") as reader:
+        with api.database.write() as connection:
+            connection.execute(update(runs).where(runs.c.id == 1).values(state="running"))
+        say(api, 1, b"first\n")
+        assert await reader.until("first\n") == "first\n"
+        api.insert(runs, running(2, IMAGES))
+        say(api, 2, b"of another run\n")
+        say(api, 1, b"second", at_bytes=6)
+        assert await reader.until("second") == "second"
+        end_run(api, 1, b"first\nsecond", "failed", "no space")
+        assert await reader.rest() == f"\n=== {PACKAGES}, attempt 1, failed: no space ===\n"
+
+
+async def test_a_run_that_is_not_there_is_not_followed(api: ServedApi) -> None:
+    """Following a run that is not known is 404."""
+    async with following(api, path="/v1.0/runs/7/log") as reader:
+        assert reader.status == 404

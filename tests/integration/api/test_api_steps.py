@@ -190,6 +190,99 @@ async def test_log_of_all_phases(api: ServedApi) -> None:
     )
 
 
+async def test_runs_of_a_step(api: ServedApi) -> None:
+    """Each try of each phase of a step is listed, of past strategies too, with worker, outcome and path of its log."""
+    api.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED, state="failed"))
+    api.insert(preparations, api_rows.preparation(5, strategy_id=1))
+    api.insert(
+        steps,
+        api_rows.step(3, "a", strategy_id=1, from_version="21.12"),
+        api_rows.step(4, "b", strategy_id=1, from_version="21.12"),
+    )
+    moments = {"started_at": None, "finished_at": None, "owner": None, "failure_class": None, "problem": None}
+    api.insert(
+        runs,
+        api_rows.run(1, "prestage-prepare", preparation_id=5, **moments),
+        api_rows.run(2, PACKAGES, step_id=3, outcome="lost", **{**moments, "owner": "worker-1@box/7"}),
+        api_rows.run(
+            3,
+            PACKAGES,
+            step_id=3,
+            attempt=2,
+            outcome="failed",
+            details="no space",
+            dispatched_at=1.5,
+            started_at=api_rows.STARTED,
+            finished_at=api_rows.STARTED + timedelta(seconds=9),
+            owner="worker-2@box/8",
+            failure_class="space",
+            problem="0123456789ab",
+        ),
+        api_rows.run(4, PACKAGES, step_id=4, **moments),
+        api_rows.run(5, PACKAGES, step_id=3, attempt=3, **{**moments, "state": "queued", "outcome": None}),
+    )
+    output(api, 3, b"text")
+
+    found = (await api.send("GET", "/v1.0/steps/3/runs", role="reader")).json
+
+    assert found["next"] is None
+    assert [(run["id"], run["shared"], run["worker"], run["state"]) for run in found["runs"]] == [
+        (1, True, None, "finished"),
+        (2, False, "worker-1", "finished"),
+        (3, False, "worker-2", "finished"),
+        (5, False, None, "queued"),
+    ]
+    assert found["runs"][2] == {
+        "id": 3,
+        "step": 3,
+        "cloud": "a",
+        "phase": PACKAGES,
+        "attempt": 2,
+        "shared": False,
+        "state": "finished",
+        "outcome": "failed",
+        "details": "no space",
+        "class": "space",
+        "problem": "0123456789ab",
+        "worker": "worker-2",
+        "queued-at": "1970-01-01T00:00:01.500+00:00",
+        "started-at": "2022-03-03T10:05:00.000+00:00",
+        "finished-at": "2022-03-03T10:05:09.000+00:00",
+        "log": "/v1.0/runs/3/log",
+    }
+    page = (await api.send("GET", "/v1.0/steps/3/runs?limit=2")).json
+    rest = (await api.send("GET", page["next"])).json
+    assert [run["id"] for run in (*page["runs"], *rest["runs"])] == [1, 2, 3, 5]
+    for wrong in ("9", "a", "0", "9" * 30):
+        assert (await api.send("GET", f"/v1.0/steps/{wrong}/runs")).status == 404
+    assert (await api.send("GET", "/v1.0/steps/3/runs?stage=1")).status == 400
+
+
+async def test_log_of_one_run(api: ServedApi) -> None:
+    """The log of a run is what it printed, whichever attempt or strategy it was of; without output it is 404."""
+    api.insert(strategies, api_rows.strategy(1, deleted_at=api_rows.CREATED))
+    api.insert(steps, api_rows.step(1, "a", strategy_id=1))
+    api.insert(
+        runs,
+        api_rows.run(1, PACKAGES, step_id=1, outcome="failed"),
+        api_rows.run(2, PACKAGES, step_id=1, attempt=2),
+        api_rows.run(3, PACKAGES, step_id=1, attempt=3),
+    )
+    output(api, 1, "eins ü\n".encode())
+    output(api, 2, b"two")
+
+    first = await api.send("GET", "/v1.0/runs/1/log", role="reader")
+    silent = await api.send("GET", "/v1.0/runs/3/log")
+    missing = await api.send("GET", "/v1.0/runs/4/log")
+
+    assert (first.status, first.text) == (200, "eins ü\n")
+    assert first.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (silent.status, silent.detail) == (404, "Run 3 has not printed anything")
+    assert (missing.status, missing.detail) == (404, "Run not found; it may have been removed with the history")
+    assert (await api.send("GET", "/v1.0/runs/1/log?phase=x")).status == 400
+    assert (await api.send("GET", "/v1.0/runs/1/log", role=None)).status == 401
+
+
 async def test_log_of_a_shared_preparation(api: ServedApi) -> None:
     """The preparation that served a step is in its log, whichever step opened it; another version's is not."""
     api.insert(strategies, api_rows.strategy(1))
