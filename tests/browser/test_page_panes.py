@@ -39,6 +39,103 @@ PANES: Final = {
 }
 # The whole page, in bytes.
 MOST_COMPRESSED: Final = 200_000
+# Pane, part of it, and what it tells; a tree may have more than is named here.
+TREES: Final = (
+    (
+        "overview",
+        "#top",
+        """
+        - banner:
+          - link "Prestager"
+          - navigation "Panes":
+            - link "Overview"
+            - link "Problems 4 failed"
+            - link "Timeline"
+            - link "Plan"
+            - link "History"
+            - link "Health"
+          - button "Dark theme"
+          - button "test, log out"
+        """,
+    ),
+    (
+        "overview",
+        ".head",
+        """
+        - region "Strategy":
+          - heading /Strategy 1/ [level=1]
+          - button "Pause…"
+          - button "Resume…" [disabled]
+          - button "Retry 4 sites"
+          - button "Limits…"
+          - button "Abort…"
+          - button "Cancel…"
+          - img /8 complete, 4 failed, 1 packages/
+          - group "Filter by state"
+        """,
+    ),
+    (
+        "overview",
+        "#wall",
+        """
+        - listbox "Sites in stage order":
+          - option /edge-1, .*stage 1/
+        """,
+    ),
+    (
+        "timeline",
+        "#main",
+        """
+        - heading "Timeline" [level=1]
+        - region "Sites in flight":
+          - heading "Sites in flight" [level=2]
+          - status
+          - img /Sites in flight over time/
+        - region "Ended sites":
+          - img "12 of 13 sites ended, 4 failed"
+        - region "Stages":
+          - group "Stages":
+            - table:
+              - rowgroup:
+                - row "Stage Sites Started Ended Took Group Failed Last site to end"
+        """,
+    ),
+    (
+        "plan",
+        "#planform",
+        """
+        - group "What and where":
+          - combobox "Release"
+          - combobox "For"
+          - combobox "Sites"
+          - textbox "Left out, by name"
+          - textbox "Left out, by labels"
+        - group "In which order":
+          - textbox "Sites at once"
+          - combobox "Mode"
+        - group "When it goes wrong":
+          - textbox "Failures allowed"
+          - combobox "Beyond that"
+          - checkbox /Prestage in spite of alarms/
+        - group "Password of the sites":
+          - textbox "sysadmin"
+          - textbox "Once more"
+        """,
+    ),
+    (
+        "history",
+        "#main",
+        """
+        - heading "History" [level=1]
+        - group "What is shown":
+          - link "Strategies"
+          - link "Audit"
+        - table:
+          - rowgroup:
+            - row /No\\. Outcome Release Sites By Started Took How the sites ended/
+        """,
+    ),
+)
 STATIC: Final = Path(__file__).parents[2] / "ui" / "static"
 
 
@@ -170,3 +267,11 @@ def test_the_size() -> None:
     files = [path for path in STATIC.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) < MOST_COMPRESSED
+
+
+def test_what_screen_readers_are_told(service: ServiceProcess, open_page: OpenPage) -> None:
+    """The trees of accessibility of frame, head, form, chart and tables are those that were looked at once."""
+    operator = _operator(open_page, service)
+    for pane, place, tree in TREES:
+        _show(operator, pane)
+        expect(operator.page.locator(place)).to_match_aria_snapshot(tree)

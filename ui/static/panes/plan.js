@@ -143,7 +143,7 @@ function leftOut(excluded) {
     reasons.set(why, [...(reasons.get(why) || []), site]);
   }
   const rows = [...reasons].sort((a, b) => b[1].length - a[1].length).map(([why, sites]) => h("tr", null,
-    h("td", { class: "count" }, h("b", null, num(sites.length))), h("td", { class: "text", dir: "auto" }, why),
+    h("td", { class: "many" }, h("b", null, num(sites.length))), h("td", { class: "text", dir: "auto" }, why),
     h("td", { class: "text" }, h("span", { class: "names" }, sites.slice(0, MOST_NAMES).map(one => name(one)),
       sites.length > MOST_NAMES ? h("span", { class: "dim" }, `and ${num(sites.length - MOST_NAMES)} more`) : null))));
   return h("table", { class: "reasons" }, h("tbody", null, rows));

@@ -50,7 +50,7 @@ export function courseOf(page) {
     const from = Math.min(...starts), changes = [];
     for (const at of starts) changes.push([at, 1, 0, 0]);
     for (const site of ends) if (site.startedAt != null) changes.push([site.endedAt, -1, 1, site.state === "failed" ? 1 : 0]);
-    changes.sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+    changes.sort((a, b) => a[0] - b[0]);
     Object.assign(own, { key, from, points: points(changes), stages: stagesOf(sites) });
   }
   const { eta } = strategy.progress;
@@ -64,15 +64,19 @@ export function courseOf(page) {
 }
 
 function points(changes) {
-  const every = Math.max(1, Math.ceil(changes.length / MOST_POINTS)), found = [];
-  let flight = 0, done = 0, failed = 0, most = 0;
+  const every = Math.ceil(changes.length / MOST_POINTS), found = [];
+  let flight = 0, done = 0, failed = 0, most = 0, left = 0;
   changes.forEach(([at, by, end, failure], i) => {
     flight += by;
     done += end;
     failed += failure;
+    left++;
+    // One pass ends sites and starts others at the same moment: what is between is nothing that was.
+    if (changes[i + 1]?.[0] === at) return;
     most = Math.max(most, flight);
-    if (i % every && i !== changes.length - 1) return;
+    if (left < every && i < changes.length - 1) return;
     found.push({ at, flight, most, ended: done, failed });
+    left = 0;
     most = flight;
   });
   return found;
@@ -185,7 +189,7 @@ function ended({ from, to, points: all, total, eta, isOver }, view) {
 function stages(page, { stages: all, to }) {
   const named = page.state.strategy.rollout?.stages || [], column = (word, cls) => h("th", { scope: "col", class: cls }, word);
   return h("section", { class: "panel", "aria-labelledby": "stages-heading" }, h("h2", { id: "stages-heading", class: "pad4" }, "Stages"),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "stages-heading" }, h("table", { class: "fit" },
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "stages-heading" }, h("table", { class: "fit" },
       h("thead", null, h("tr", null, ["Stage", "Sites", "Started", "Ended", "Took"].map(word => column(word, "num")), column("Group"), column("Failed", "num"), column("Last site to end"))),
       h("tbody", null, all.map(stage => {
         const isOver = stage.ended === stage.sites, isNow = stage.from != null && !isOver, groups = [...stage.groups];
