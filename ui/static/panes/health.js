@@ -1,4 +1,4 @@
-/** The pane of the health: workers and their slots, what the service needs, and webhooks. */
+/** The pane of the health: workers and their slots, queues, what the service needs, and webhooks. */
 
 import { ApiError, get, send } from "../api.js";
 import { button, glyph, h, moment, name, num, plural, span, time } from "../elements.js";
@@ -15,7 +15,7 @@ export function render(page) {
   return h("div", { "data-key": "health" },
     h("div", { class: "headline" }, h("h1", null, "Health"), h("span", { class: "facts" }, sum(page, own, workers))),
     own.error ? h("p", { class: "err", role: "alert", dir: "auto" }, own.error) : null,
-    processes(state, workers), h("div", { class: "two-col" }, parts(own), webhooks(page, own)));
+    processes(state, workers), queues(own), h("div", { class: "two-col" }, parts(own), webhooks(page, own)));
 }
 
 const ok = (isGood, text) => h("span", { class: isGood ? "yes" : "nok" }, text);
@@ -24,7 +24,8 @@ const columns = words => h("thead", null, h("tr", null, words.map(([word, cls]) 
 function sum(page, own, workers) {
   if (!page.state.workers) return "Loading…";
   const versions = [...new Set(workers.filter(one => one.alive).map(one => one.version))];
-  const failing = [...(own.checks || []).filter(([, text]) => text).map(([check]) => check), ...(own.webhooks || []).filter(one => one["failing-since"]).map(one => `webhook ${one.name}`)];
+  const { checks = {}, "dead-letters": dead } = own.health || {};
+  const failing = [...Object.keys(checks).filter(check => checks[check]), ...(dead ? ["dead letters"] : []), ...(own.health?.webhooks || []).filter(one => one["failing-since"]).map(one => `webhook ${one.name}`)];
   const words = hasNoWorker(page.state) ? h("b", { class: "bad" }, "No worker is there")
     : failing.length ? h("b", { class: "bad" }, `${failing.length === 1 ? "This needs care" : `${num(failing.length)} things need care`}: ${failing.join(", ")}`) : "Work has all that it needs";
   return [words, versions.length ? [" · Prestager ", h("bdi", null, versions.join(", ")), versions.length > 1 ? h("span", { class: "bad" }, " (versions differ)") : null] : null];
@@ -64,22 +65,38 @@ function releases({ releases: all }) {
 
 // -- parts ------------------------------------------------------------------------------
 
-function parts({ checks, looked }) {
+function parts({ health, looked }) {
+  if (!health) return h("section", { class: "block", "aria-labelledby": "parts-heading" }, h("h2", { id: "parts-heading" }, "What the service needs"), h("p", { class: "sub pad" }, "Loading…"));
+  const { "dead-letters": dead } = health;
   return h("section", { class: "block", "aria-labelledby": "parts-heading" }, h("h2", { id: "parts-heading" }, "What the service needs"),
-    !checks ? h("p", { class: "sub pad" }, "Loading…") : h("table", null, h("tbody", null, checks.map(([check, text]) => h("tr", null, h("td", null, check), h("td", { class: "text" }, ok(!text, text || "good")))))),
-    looked ? h("p", { class: "dim pad" }, "As one process of the API sees it, at ", time(looked, true), ".") : null);
+    h("table", null, h("tbody", null, Object.entries(health.checks).map(([check, text]) => h("tr", null, h("td", null, check), h("td", { class: "text", dir: "auto" }, ok(!text, text || "good")))),
+      dead == null ? null : h("tr", null, h("td", null, "dead letters"), h("td", { class: "text" }, ok(!dead, dead ? `${plural(dead, "message")} that nobody could work on: prestager dead-letters list` : "none"))))),
+    h("p", { class: "dim pad" }, "As one process of the API sees it, at ", time(looked, true), "."));
+}
+
+function queues({ health }) {
+  if (!health) return null;
+  const all = health.queues, missing = health["queues-missing"];
+  return h("section", { class: "block", "aria-labelledby": "queues-heading" }, h("h2", { id: "queues-heading" }, "Queues"),
+    missing ? h("p", { class: "sub pad", dir: "auto" }, missing) : h("div", { class: "scroll" }, h("table", { class: "stack" }, columns([["Queue"], ["Ready", "num"], ["Consumers", "num"], ["Free slots", "num"], ["Meaning"]]),
+      h("tbody", null, all.map(one => h("tr", { "data-key": one.name }, h("td", null, name(one.name)), h("td", { class: "num", "data-l": "ready" }, num(one.ready)), h("td", { class: "num", "data-l": "consumers" }, num(one.consumers)),
+        h("td", { class: "num", "data-l": "free slots" }, one.slots ? `${num(one["free-slots"])} of ${num(one.slots)}` : "–"), h("td", { class: "text", dir: "auto" }, one.meaning)))))));
 }
 
 // -- webhooks ---------------------------------------------------------------------------
 
-function webhooks(page, { webhooks: all }) {
-  const refused = page.roleRefusal();
+function webhooks(page, { health, webhooks: found }) {
+  const refused = page.roleRefusal(), all = refused ? health?.webhooks : found;
   return h("section", { class: "block", "aria-labelledby": "webhooks-heading" }, h("h2", { id: "webhooks-heading" }, "Webhooks"),
-    refused ? h("p", { class: "sub pad" }, "An address may hold a secret: only admin and configurator see them.") : !all ? h("p", { class: "sub pad" }, "Loading…")
-      : !all.length ? h("p", { class: "sub pad" }, "There is none. A webhook tells other programs what happens.")
-        : h("div", { class: "scroll" }, h("table", { class: "stack" }, columns([["Name"], ["State"], ["Receiver"], ["Waiting", "num"], [""]]), h("tbody", null, all.map(one => h("tr", { "data-key": one.name },
-          h("td", null, name(one.name)), h("td", { class: "text" }, delivery(one)), h("td", { class: "mono text" }, h("bdi", null, one.url)), h("td", { class: "num", "data-l": "waiting" }, num(one["open-deliveries"])),
-          h("td", { class: "num" }, button("Ping", "ping", { kind: "small", data: { name: one.name }, why: page.refusal || refused, "aria-label": `Ping ${one.name}` }))))))));
+    !all ? h("p", { class: "sub pad" }, "Loading…") : !all.length ? h("p", { class: "sub pad" }, "There is none. A webhook tells other programs what happens.")
+      : h("div", { class: "scroll" }, h("table", { class: "stack" }, columns(refused ? [["Name"], ["State"]] : [["Name"], ["State"], ["Receiver"], ["Waiting", "num"], [""]]),
+        h("tbody", null, all.map(one => h("tr", { "data-key": one.name }, h("td", null, name(one.name)), h("td", { class: "text" }, delivery(one)), refused ? null : address(page, one)))))),
+    refused && all?.length ? h("p", { class: "dim pad" }, "An address may hold a secret: admin and configurator alone see it.") : null);
+}
+
+function address(page, one) {
+  return [h("td", { class: "mono text" }, h("bdi", null, one.url)), h("td", { class: "num", "data-l": "waiting" }, num(one["open-deliveries"])),
+    h("td", { class: "num" }, button("Ping", "ping", { kind: "small", data: { name: one.name }, why: page.refusal, "aria-label": `Ping ${one.name}` }))];
 }
 
 function delivery(one) {
@@ -102,8 +119,8 @@ async function look(page) {
   if (own.isLooking || !state.me || page.refusal) return;
   own.isLooking = true;
   try {
-    const [checks, found, workers] = await Promise.all([readiness(), page.roleRefusal() ? null : get("/webhooks"), get("/workers")]);
-    Object.assign(own, { checks, webhooks: found?.webhooks, error: "", looked: Math.floor(Date.now() / 1000) });
+    const [health, found, workers] = await Promise.all([get("/health"), page.roleRefusal() ? null : get("/webhooks"), get("/workers")]);
+    Object.assign(own, { health, webhooks: found?.webhooks, error: "", looked: Math.floor(Date.now() / 1000) });
     state.workers = workers.workers;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -112,13 +129,6 @@ async function look(page) {
     own.isLooking = false;
   }
   if (page.pane === "health") page.render();
-}
-
-/** Return each check of the process that answers, with what is wrong; an empty text: nothing. */
-async function readiness() {
-  const answer = await fetch("/readyz", { headers: { Accept: "application/json" }, cache: "no-store" });
-  const { checks = {} } = await answer.json();
-  return Object.entries(checks).map(([check, result]) => [check, typeof result === "string" && result !== "ok" ? result : result?.error || ""]);
 }
 
 /** Look again once somebody has logged in. */
