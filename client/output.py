@@ -42,7 +42,7 @@ class ShownField:
     Attributes:
         key: Key of the object, dots for keys below it; it heads the column of CSV.
 
-        title: Heads the column of a table.
+        title: Name of the line where one object is shown; in capitals it heads the column of a table.
 
         is_wide: It is shown in `wide` and CSV only.
 
@@ -82,7 +82,7 @@ def print_records(records: Sequence[Record], fields: Sequence[ShownField], form:
     """
     match form:
         case OutputFormat.TABLE | OutputFormat.WIDE:
-            columns = [[field.title, *map(field.of, records)] for field in _columns(records, fields, form)]
+            columns = [[field.title.upper(), *map(field.of, records)] for field in _columns(records, fields, form)]
             _write(_table(list(zip(*columns, strict=True))))
         case OutputFormat.JSON:
             _write([_json(records, indent=2)])

@@ -14,17 +14,17 @@ from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence
 Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")]
 _FIELDS = (
     *(field for field in STEP_FIELDS if field.key != "held"),
-    ShownField(key="outcome", title="OUTCOME"),
-    ShownField(key="class", title="CLASS"),
-    ShownField(key="problem", title="PROBLEM"),
-    ShownField(key="series", title="SERIES", is_wide=True),
-    ShownField(key="held", title="HELD BY", text=hold_sentence),
-    ShownField(key="cancel-requested-by", title="CANCELLED BY"),
+    ShownField(key="outcome", title="outcome"),
+    ShownField(key="class", title="class"),
+    ShownField(key="problem", title="problem"),
+    ShownField(key="series", title="series", is_wide=True),
+    ShownField(key="held", title="held by", text=hold_sentence),
+    ShownField(key="cancel-requested-by", title="cancelled by"),
 )
 _EXPLANATION_FIELDS = (
-    ShownField(key="cloud", title="SITE"),
-    ShownField(key="state", title="STATE"),
-    ShownField(key="explanation", title="WHY"),
+    ShownField(key="cloud", title="site"),
+    ShownField(key="state", title="state"),
+    ShownField(key="explanation", title="why"),
 )
 
 

@@ -114,14 +114,14 @@ _PROBLEM_FIELDS: Final = (
     ShownField(key="sample.log", title="LOG OF ONE", is_wide=True),
 )
 STEP_FIELDS: Final = (
-    ShownField(key="cloud", title="SITE"),
-    ShownField(key="stage", title="STAGE"),
-    ShownField(key="state", title="STATE"),
-    ShownField(key="started-at", title="STARTED (UTC)", is_spare=True, text=moment_text),
-    ShownField(key="finished-at", title="FINISHED (UTC)", is_spare=True, text=moment_text),
-    ShownField(key="updated-at", title="CHANGED (UTC)", is_wide=True, text=moment_text),
-    ShownField(key="held", title="HELD BY", is_spare=True, text=_holder_text),
-    ShownField(key="details", title="DETAILS"),
+    ShownField(key="cloud", title="site"),
+    ShownField(key="stage", title="stage"),
+    ShownField(key="state", title="state"),
+    ShownField(key="started-at", title="started (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="finished-at", title="finished (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="updated-at", title="changed (UTC)", is_wide=True, text=moment_text),
+    ShownField(key="held", title="held by", is_spare=True, text=_holder_text),
+    ShownField(key="details", title="details"),
 )
 
 

@@ -77,7 +77,7 @@ def cancel_step(context: CommandContext, command: Command) -> CancelledStep:
     """Stop the work on one site, in the strategy or of a prestage or removal by itself.
 
     A site without a running playbook ends in the transaction of the answer, others when their worker has stopped them.
-    A step that has ended already stays as it is.
+    A hold of the site alone ends with it. A step that has ended already stays as it is.
 
     Raises:
         CommandRefusedError: 400 for the first wrong field; 404 without such a step.
@@ -90,6 +90,7 @@ def cancel_step(context: CommandContext, command: Command) -> CancelledStep:
     strategy_id = step["strategy_id"]
     subject = f"step/{step['id']}" if strategy_id is None else f"strategy/{strategy_id}"
     tell_cancel(context.work, subject, by=command.requested_by, grace_s=request.grace_s, subcloud=step["subcloud_name"])
+    end_holds(context.work, holds.c.step_id == step["id"], by=command.requested_by)
     context.notes.append(f"Cancelled with a grace of {request.grace_s} s.")
 
     def planned_body() -> CancelledStep:

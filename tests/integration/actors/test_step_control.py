@@ -142,6 +142,16 @@ class TestCancel:
         assert "cancelled" == installation.step("a")["outcome"]
         assert [second] == installation.queued()
 
+    def test_a_held_site(self, installation: Installation) -> None:
+        """The hold of a site ends when it is cancelled: there is nothing left that it could keep from starting."""
+        applied(installation, "ab")
+        assert 200 == ask(installation, CommandType.STEP_HOLD, "b", held=True, reason="power work").status
+
+        answer = ask(installation, CommandType.STEP_CANCEL, "b")
+
+        assert ("aborted", None) == (answer.body["state"], answer.body["held"])
+        assert [] == installation.rows(holds, ended_at=None)
+
     def test_a_step_that_has_ended(self, installation: Installation) -> None:
         """A step that has ended stays as it is, and the answer says so."""
         applied(installation, "ab")

@@ -13,9 +13,9 @@ import pytest
 from client.output import OutputFormat, ShownField, print_record, print_records
 
 FIELDS = (
-    ShownField(key="cloud", title="SITE"),
-    ShownField(key="extra.more", title="MORE", is_wide=True),
-    ShownField(key="details", title="DETAILS"),
+    ShownField(key="cloud", title="site"),
+    ShownField(key="extra.more", title="more", is_wide=True),
+    ShownField(key="details", title="details"),
 )
 LONG = "Not enough space for the images, " * 10
 ROWS: list[dict[str, Any]] = [
@@ -64,7 +64,7 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     """One object is a line for each field in a table, and an object in JSON."""
     print_record(ROWS[1], FIELDS, OutputFormat.TABLE, "cloud")
-    assert capsys.readouterr().out == 'SITE     edge-20\nDETAILS  a "b", c\n'
+    assert capsys.readouterr().out == 'site     edge-20\ndetails  a "b", c\n'
     print_record(ROWS[1], FIELDS, OutputFormat.JSON, "cloud")
     assert json.loads(capsys.readouterr().out) == ROWS[1]
 
@@ -101,9 +101,9 @@ def test_spare_columns(
 ) -> None:
     """A terminal that is too narrow for all columns is given those that count, within its width; a pipe all of them."""
     fields = (
-        ShownField(key="cloud", title="SITE"),
+        ShownField(key="cloud", title="site"),
         ShownField(key="started", title="STARTED", is_spare=True),
-        ShownField(key="details", title="DETAILS"),
+        ShownField(key="details", title="details"),
     )
     rows = [{"cloud": "edge-1" * 4, "started": "2026-11-30 00:01:19", "details": LONG}]
     print_records(rows, fields, OutputFormat.TABLE, "cloud")
@@ -121,6 +121,6 @@ def test_spare_columns(
 def test_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
     """A table of one object has the fields with a value; `wide` has all."""
     print_record(ROWS[0], FIELDS, OutputFormat.TABLE, "cloud")
-    assert capsys.readouterr().out == "SITE  edge-1\n"
+    assert capsys.readouterr().out == "site  edge-1\n"
     print_record(ROWS[0], FIELDS, OutputFormat.WIDE, "cloud")
-    assert capsys.readouterr().out == "SITE     edge-1\nMORE     yes\nDETAILS\n"
+    assert capsys.readouterr().out == "site     edge-1\nmore     yes\ndetails\n"
