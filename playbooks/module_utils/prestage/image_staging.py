@@ -63,7 +63,8 @@ class ImageStaging:
         if quota and total > quota:
             raise PrestageError(
                 f"Not enough space for the images: {readable(total)} needed, but the quota of this site is "
-                f"{readable(quota)}. Raise prestage_image_quota_bytes, or shorten the image list."
+                f"{readable(quota)}. Raise prestage_image_quota_bytes, or shorten the image list.",
+                "space",
             )
         os.makedirs(self._work, mode=0o700, exist_ok=True)
         lacking = sum(blob.size for blob in self.lacking(images))

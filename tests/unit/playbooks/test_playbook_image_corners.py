@@ -256,8 +256,9 @@ def test_no_space_and_quota_are_found_before_anything_is_written(images: ImageSi
     """Images that do not fit fail with the numbers; no blob is written."""
     with pytest.raises(PrestageError, match="Not enough space for the images in"):
         images.stage(sources=images.sources(), min_free_bytes=1 << 60)
-    with pytest.raises(PrestageError, match=r"the quota of this site is 4\.0 KiB"):
+    with pytest.raises(PrestageError, match=r"the quota of this site is 4\.0 KiB") as refused:
         images.stage(sources=images.sources(), quota_bytes=4096)
+    assert "space" == refused.value.failure_class
 
     assert [] == [path for path in images.backup.rglob("*") if path.is_file() and path.name != ".prestage.lock"]
 
