@@ -27,7 +27,7 @@ from api.validation import (
 )
 from db import read_queries
 from db.holds import open_holds, site_hold, site_holds
-from db.load_situation import load_situation
+from db.load_situation import load_situation, step_situation
 from db.strategy_progress import blocking_sites, step_progress
 from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.dcmanager import with_not_served
@@ -36,7 +36,7 @@ from messages.requests.queries import StepsQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
 from messages.schemas import Explanation
-from messages.serializers import counted_strategy_resource, progress_resource, step_resource
+from messages.serializers import commanded_step_resource, counted_strategy_resource, progress_resource, step_resource
 from statemachine.explain import explain
 
 
@@ -146,7 +146,9 @@ async def show_step(request: web.Request) -> web.Response:
         if row is None:
             raise step_not_found()
         work = read_queries.works_of_steps(connection, [row])[row["id"]]
-        return encode(step_resource(row, work, site_hold(connection, row["id"])))
+        held = site_hold(connection, row["id"])
+        situation = step_situation(connection, row, is_held=held is not None)
+        return encode(commanded_step_resource(row, work, held, situation))
 
     return await database_response(request, read)
 

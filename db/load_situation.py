@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, and_, func, or_, select
 
 from db.heartbeats import served_queues
 from db.holds import open_holds, site_hold
 from db.load_snapshot import load_step
 from db.load_strategy import load_strategy
+from db.read_queries import Row
 from db.schema import runs, step_is_held_alone, steps
 from messages.queues import phases_of_queues, queue_of_phase
+from statemachine.admission import is_halted
 from statemachine.explain import SiteSituation, hold_reason
+from statemachine.legal_commands import StepSituation, step_refusal
 from statemachine.snapshot import RunView, StepView
 from statemachine.states import RunState, StepState
 
@@ -46,6 +51,37 @@ def load_situation(connection: Connection, step_id: int) -> SiteSituation | None
         waiting_before=_waiting_before(connection, step) if is_waiting else {},
         runs_before=_runs_before(connection, step.run) if step.run is not None else 0,
         missing_worker=_missing_worker(connection, step.run) if step.run is not None else "",
+    )
+
+
+def step_situation(connection: Connection, step: Row, *, is_held: bool = False) -> StepSituation:
+    """Return what decides about the commands of a step of the active strategy.
+
+    Args:
+        connection: A connection.
+
+        step: The step with `strategy_state` and `mode`, as `db.read_queries.active_step` returns it.
+
+        is_held: Whether a hold is on its site alone.
+    """
+    situation = StepSituation(
+        state=step["state"],
+        outcome=step["outcome"],
+        has_ended=step["finished_at"] is not None,
+        has_subcloud=step["subcloud_id"] is not None,
+        strategy_state=step["strategy_state"],
+        mode=step["mode"],
+        is_held=is_held,
+        is_cancelled=step["cancel_requested_by"] is not None,
+    )
+    if step_refusal("retry", situation) is not None:
+        return situation
+    strategy, _ = load_strategy(connection)
+    is_open = and_(steps.c.subcloud_id == step["subcloud_id"], steps.c.finished_at.is_(None))
+    return replace(
+        situation,
+        is_stopped=strategy is not None and is_halted(strategy),
+        is_busy=connection.execute(select(steps.c.id).where(is_open).limit(1)).first() is not None,
     )
 
 

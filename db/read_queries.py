@@ -43,9 +43,14 @@ def active_strategy(connection: Connection) -> Row | None:
 
 
 def active_step(connection: Connection, name: str) -> Row | None:
-    """Return the step of the subcloud called `name` in the active strategy; an id is not accepted."""
+    """Return the step of the subcloud called `name` in the active strategy, with `strategy_state` and `mode` of that.
+
+    An id is not accepted.
+    """
     active = steps.join(strategies, steps.c.strategy_id == strategies.c.id)
-    query = select(*SHOWN_OF_STEP).select_from(active).where(strategy_is_active, steps.c.subcloud_name == name)
+    of_strategy = (strategies.c.state.label("strategy_state"), strategies.c.mode)
+    query = select(*SHOWN_OF_STEP, *of_strategy).select_from(active)
+    query = query.where(strategy_is_active, steps.c.subcloud_name == name)
     return _first(connection, query)
 
 

@@ -108,6 +108,9 @@ Strategy = TypedDict(
         "commands": Annotated[
             list[str], Field(description="Commands that its state allows now, without the prefix `strategy.`.")
         ],
+        "commands-refused": Annotated[
+            dict[str, str], Field(description="Of each other command, why it would be refused, for people.")
+        ],
         "retry-of": Annotated[int | None, Field(description="Id of the strategy whose sites it retries.")],
     },
 )
@@ -315,6 +318,23 @@ Step = TypedDict(
         "updated-at": Moment | None,
     },
 )
+_Commanded = TypedDict(
+    "_Commanded",
+    {
+        "commands": Annotated[
+            list[str], Field(description="Of `cancel`, `first`, `hold`, `resume` and `retry` those that are legal now.")
+        ],
+        "commands-refused": Annotated[
+            dict[str, str], Field(description="Of each other one, why it would be refused or change nothing.")
+        ],
+    },
+)
+
+
+class CommandedStep(Step, _Commanded):
+    """A step with its commands, as it is shown by itself."""
+
+
 Run = TypedDict(
     "Run",
     {

@@ -13,6 +13,7 @@ from messages.inventory_schemas import Group, Subcloud
 from messages.limits import PRESTAGE_VERSIONS
 from messages.schemas import (
     AuditEntry,
+    CommandedStep,
     CountedStrategy,
     Delivery,
     HistoricStep,
@@ -29,11 +30,16 @@ from messages.schemas import (
     WebhookState,
     Worker,
 )
-from statemachine.errors import IllegalTransitionError
 from statemachine.failure_classes import ADVICE
-from statemachine.machines import fire_strategy
-from statemachine.rollout import BETWEEN_STAGES, HoldKind, StepOutcome, StepProgress, StrategyProgress
-from statemachine.states import ENDED_STRATEGIES, FailureClass, StrategyState
+from statemachine.legal_commands import (
+    STEP_COMMANDS,
+    STRATEGY_COMMANDS,
+    StepSituation,
+    refused_commands,
+    refused_step_commands,
+)
+from statemachine.rollout import HoldKind, StepOutcome, StepProgress, StrategyProgress
+from statemachine.states import FailureClass, StrategyState
 from statemachine.step_details import log_path
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
@@ -68,6 +74,12 @@ def strategy_resource(
     The password is not a key of `extra-args` in any form.
     """
     shown = [hold_resource(hold, spelling, row) for hold in holds]
+    refused = refused_commands(
+        state or row["state"],
+        {hold["kind"] for hold in shown},
+        row["rollout"].get("stages") or (),
+        is_deleted=row["deleted_at"] is not None,
+    )
     return {
         "id": row["id"],
         "type": row["type"],
@@ -86,9 +98,8 @@ def strategy_resource(
         "excluded-subclouds": row["excluded"],
         "rollout": row["rollout"],
         "holds": shown,
-        "commands": ["retry"]
-        if row["deleted_at"] is not None
-        else legal_commands(state or row["state"], shown, row["rollout"].get("stages") or ()),
+        "commands": [command for command in STRATEGY_COMMANDS if command not in refused],
+        "commands-refused": refused,
         "retry-of": row["retry_of"],
         "limit-reached": row["limit_reached"],
     }
@@ -111,47 +122,8 @@ def hold_resource(row: Row, spelling: Spelling, strategy: Row | None = None) -> 
     }
 
 
-def legal_commands(state: str, holds: Iterable[Hold] = (), stages: Iterable[Row] = ()) -> list[str]:
-    """Return the commands of a strategy that its state allows, without their prefix, in alphabetical order.
-
-    Args:
-        state: See `StrategyState`.
-
-        holds: Its open holds.
-
-        stages: Those of its rollout, as answers show them.
-    """
-    kinds = {hold["kind"] for hold in holds}
-    commands = {verb for verb in ("abort", "apply", "delete") if _can_fire(state, verb)}
-    if state in (StrategyState.INITIAL, StrategyState.APPLYING):
-        commands.add("update")
-    if state in ENDED_STRATEGIES:
-        commands.add("retry")
-    if state == StrategyState.APPLYING:
-        commands |= {"pause", "cancel"}
-        if not kinds <= {*BETWEEN_STAGES}:
-            commands.add("resume")
-        if HoldKind.GATE in kinds or any(_awaits_decision(stage) for stage in stages):
-            commands |= {"approve", "deny"}
-    if state in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
-        commands.add("cancel")
-    return sorted(commands)
-
-
 def _is_gate_asked_for(strategy: Row, number: int) -> bool:
     return any(one["stage"] == number and one.get("gate") is not None for one in strategy["rollout"]["stages"])
-
-
-def _awaits_decision(stage: Row) -> bool:
-    return stage.get("gate") is not None and stage.get("decision") is None and stage.get("passed-at", "") is None
-
-
-def _can_fire(state: str, verb: str) -> bool:
-    try:
-        fire_strategy(state, verb)
-    except IllegalTransitionError:
-        return False
-    return True
 
 
 def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
@@ -186,6 +158,16 @@ def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
         "finished-at": moment(row["finished_at"], "read"),
         "created-at": moment(row["created_at"], "read"),
         "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def commanded_step_resource(row: Row, work: Row, hold: Row | None, situation: StepSituation) -> CommandedStep:
+    """Return a step with the commands that are legal for it now; the others are as for `step_resource`."""
+    refused = refused_step_commands(situation)
+    return {
+        **step_resource(row, work, hold),
+        "commands": [command for command in STEP_COMMANDS if command not in refused],
+        "commands-refused": refused,
     }
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from sqlalchemy import RowMapping, func, select, update
 
 from actors.coordinator.context import CommandContext, read_body
-from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
+from actors.coordinator.errors import conflict, not_found, unprocessable
 from actors.coordinator.strategy_control import refuse_stopped
 from db.apply_step_moves import StepWriter
 from db.holds import NewHold, end_holds, open_hold, request_cancel, site_hold, tell_cancel
+from db.load_situation import step_situation
 from db.read_queries import works_of_steps
 from db.schema import holds, preparations, steps, strategies, strategy_is_active
 from db.site_records import site_records
@@ -17,10 +21,11 @@ from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
 from messages.schemas import CancelledStep, Step
 from messages.serializers import step_resource
+from statemachine.legal_commands import step_refusal
 from statemachine.plan import retry_of
 from statemachine.proofs import may_prove
-from statemachine.rollout import HoldKind, HoldScope, RolloutMode, StepOutcome
-from statemachine.states import PreparationState, StepState, StrategyState
+from statemachine.rollout import HoldKind, HoldScope
+from statemachine.states import PreparationState, StepState
 from statemachine.window import StepPlace, retried_place
 
 
@@ -34,7 +39,7 @@ def hold_step(context: CommandContext, command: Command) -> Step:
             strategy goes on no more.
     """
     request = read_body(StepHoldRequest, command.data)
-    step = _find_open(context, command, "hold")
+    step = _find_legal(context, command, "hold", "hold")
     if request.held:
         hold = NewHold(
             strategy_id=step["strategy_id"],
@@ -57,11 +62,7 @@ def put_step_first(context: CommandContext, command: Command) -> Step:
     Raises:
         CommandRefusedError: 404 without such a step; 422 for one that has started, or outside of a sliding window.
     """
-    step = _find_open(context, command, "put first")
-    if step["mode"] != RolloutMode.WINDOW:
-        raise _refusal("put first", step, "its strategy goes by stages; rollout.mode window has an order")
-    if step["state"] != StepState.INITIAL:
-        raise _refusal("put first", step, "it has started")
+    step = _find_legal(context, command, "first", "put first")
     least = select(func.min(steps.c.position)).where(steps.c.strategy_id == step["strategy_id"])
     position = min(0, context.connection.execute(least).scalar_one()) - 1
     context.connection.execute(
@@ -112,13 +113,7 @@ def retry_step(context: CommandContext, command: Command) -> Step:
             neither failed nor was cancelled, for a removed subcloud, and for a strategy that does not apply or that
             failures have stopped.
     """
-    step = _find_in_strategy(context, command)
-    if step["strategy_state"] != StrategyState.APPLYING:
-        raise _refusal("retry", step, f"its strategy is {step['strategy_state']}")
-    if step["outcome"] not in (StepOutcome.FAILED, StepOutcome.CANCELLED):
-        raise _refusal("retry", step, f"it is {step['outcome'] or step['state']}; only failed and cancelled ones are")
-    if step["subcloud_id"] is None:
-        raise _refusal("retry", step, "its subcloud was removed")
+    step = _find_legal(context, command, "retry", "retry")
     strategy = context.connection.execute(select(strategies).where(strategy_is_active)).mappings().one()
     refuse_stopped(context, strategy, "retry a step of")
     is_open = select(steps.c.id).where(steps.c.subcloud_id == step["subcloud_id"], steps.c.finished_at.is_(None))
@@ -165,13 +160,17 @@ def _place_of_retry(context: CommandContext, step: RowMapping) -> StepPlace:
     )
 
 
-def _find_open(context: CommandContext, command: Command, verb: str) -> RowMapping:
-    """Return the open step of the active strategy that a command names, with the strategy's state and mode."""
+def _find_legal(context: CommandContext, command: Command, name: str, verb: str) -> RowMapping:
+    """Return the step of the active strategy that a command names, with the strategy's state and mode.
+
+    Raises:
+        CommandRefusedError: 404 without such a step; 422 where the command `name` is not legal for it.
+    """
     step = _find_in_strategy(context, command)
-    if step["finished_at"] is not None:
-        raise _refusal(verb, step, f"it has ended as {step['state']}")
-    if step["strategy_state"] not in (StrategyState.INITIAL, StrategyState.APPLYING):
-        raise _refusal(verb, step, f"its strategy is {step['strategy_state']}")
+    situation = step_situation(context.connection, cast("Mapping[str, Any]", step))
+    reason = step_refusal(name, situation)
+    if reason is not None:
+        raise unprocessable(f"Unable to {verb} the step of '{step['subcloud_name']}': {reason}.")
     return step
 
 
@@ -204,10 +203,6 @@ def _find_latest(context: CommandContext, command: Command) -> RowMapping:
     if step is None:
         raise not_found("Strategy step not found")
     return step
-
-
-def _refusal(verb: str, step: RowMapping, reason: str) -> CommandRefusedError:
-    return unprocessable(f"Unable to {verb} the step of '{step['subcloud_name']}': {reason}.")
 
 
 def _shown(context: CommandContext, step: RowMapping) -> Step:

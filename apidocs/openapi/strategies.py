@@ -40,6 +40,7 @@ from messages.requests.strategy_control import ActionBody, StepCancelRequest, St
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import (
     CancelledStep,
+    CommandedStep,
     CountedStrategy,
     CreatedStrategy,
     Explanation,
@@ -207,7 +208,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         id="show-step",
         tag=_TAG,
         ref=_SUBCLOUD_NAME,
-        response=Response(description="The step.", type=Step),
+        response=Response(description="The step, with its commands.", type=CommandedStep),
         errors={404: "There is no strategy, or it has no step of that subcloud."},
     ),
     strategies.update_step: Operation(

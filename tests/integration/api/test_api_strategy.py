@@ -37,6 +37,14 @@ async def test_show(api: ServedApi) -> None:
         "retry-of": None,
         "limit-reached": "",
         "commands": ["abort", "cancel", "pause", "update"],
+        "commands-refused": {
+            "apply": "the strategy is applied already",
+            "approve": "no stage waits for an approval",
+            "delete": "the strategy goes on; abort or cancel it first",
+            "deny": "no stage waits for an approval",
+            "resume": "nothing is held",
+            "retry": "the strategy has not ended; single sites can be retried",
+        },
         "progress": {
             **dict.fromkeys(("total", "not-started", "queued", "running", "preparing", "parked"), 0),
             **dict.fromkeys(("complete", "skipped", "failed", "aborted", "cancelled"), 0),
