@@ -5,9 +5,9 @@
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
-run: ## Prestage a demonstration fleet on this machine, from nothing
+run: ## Prestage a demonstration fleet on this machine, from nothing; in a terminal it stays for a look around
 	@bin/setup run
-	@.venv/bin/prestager demo
+	@.venv/bin/prestager demo $$(test -t 0 && test -t 1 && echo --keep)
 
 test: ## Check style, types and imports, and run the quick lane of the tests: under five minutes
 	@bin/check

@@ -135,8 +135,10 @@ def refuse_plain(request: web.Request) -> None:
     """
     if is_private(request) or request.app[PAGE].may_be_plain:
         return
+    # The address that the browser was given, not the one that the request comes from: a published port of a container
+    # and a tunnel both begin at the loopback address of the browser's own machine.
     host = urlsplit(f"//{request.host}").hostname or ""
-    if not (_is_loopback(host) and _is_loopback(request.remote or "")):
+    if not _is_loopback(host):
         raise ApiError(
             HTTPStatus.FORBIDDEN,
             "Logging in over plain HTTP is refused beyond this machine, for it can be read on the way. Set up TLS"

@@ -20,8 +20,8 @@ from api.auth import (
 )
 from api.context import CALLER
 from api.errors import RETRY_AFTER, ApiError, AuthenticationError, AuthenticatorUnavailableError
-from api.page_sessions import identify
-from api.validation import refuse_parameters
+from api.page_sessions import PAGE_HEADER, identify
+from api.validation import read_query, refuse_parameters, strategy_not_found
 from db.tokens import Role
 from messages.requests.base import Request
 from messages.requests.queries import (
@@ -129,7 +129,11 @@ _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     step_log.show_run_log: FollowQuery,
     step_log.show_runs: PageQuery,
     events.stream: EventsQuery,
+    strategies.preview: TypeQuery,
     strategies.show_problems: TypeQuery,
+    strategies.cancel_step: TypeQuery,
+    strategies.retry_step: TypeQuery,
+    strategies.explain_step: TypeQuery,
     history.show_strategies: PageQuery,
     history.show_steps: PastStepsQuery,
     history.show_audit: AuditQuery,
@@ -180,9 +184,22 @@ def guard(handler: Handler, allowed: frozenset[Role], query: type[Request] | Non
         require_role(caller, allowed)
         if query is not None:
             refuse_parameters(request, query)
-        return await handler(request)
+            _refuse_other_type(request, query)
+        response = await handler(request)
+        if PAGE_HEADER in request.headers and not response.prepared:
+            # A browser asks: who uses it after a logout finds nothing in its cache.
+            response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+        return response
 
     return guarded
+
+
+def _refuse_other_type(request: web.Request, query: type[Request]) -> None:
+    """Refuse what is asked of the strategy of another service: behind one address it may have come here by mistake."""
+    if issubclass(query, TypeQuery):
+        asked = read_query(TypeQuery, request)
+        if asked.means_another:
+            raise strategy_not_found(asked.type)
 
 
 async def _authenticate(request: web.Request) -> Caller:

@@ -16,13 +16,13 @@ from api.history import encode_problems
 from api.responses import database_response, encode
 from api.send_command import send_command
 from api.validation import (
-    not_found,
     path_ref,
     read_known,
     read_object,
     read_query,
     refuse_unknown_names,
     step_not_found,
+    strategy_not_found,
     validated,
 )
 from db import read_queries
@@ -30,8 +30,6 @@ from db.holds import open_holds, site_hold, site_holds
 from db.load_situation import load_situation, step_situation
 from db.strategy_progress import blocking_sites, step_progress
 from messages.commands import STRATEGY_ACTIONS, CommandType
-from messages.dcmanager import with_not_served
-from messages.requests.base import truncate_for_error
 from messages.requests.queries import StepsQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
@@ -47,7 +45,7 @@ async def show(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
-            raise not_found(_missing(wanted))
+            raise strategy_not_found(wanted)
         counted = step_progress(connection, [row["id"]])[row["id"]]
         progress = progress_resource(counted, blocking_sites(connection, row))
         return encode(counted_strategy_resource(row, progress, open_holds(connection, [row["id"]])))
@@ -96,12 +94,6 @@ def _asked_type(request: web.Request) -> str | None:
     return read_query(TypeQuery, request).type
 
 
-def _missing(wanted: str | None) -> str:
-    if wanted is None:
-        return "Strategy not found"
-    return with_not_served(f"Strategy of type '{truncate_for_error(wanted)}' not found", wanted)
-
-
 async def show_steps(request: web.Request) -> web.Response:
     """Show the steps of the active strategy that the filters leave; an empty list without a strategy."""
     query = read_query(StepsQuery, request)
@@ -131,7 +123,7 @@ async def show_problems(request: web.Request) -> web.Response:
     def read(connection: Connection) -> bytes:
         row = read_queries.active_strategy(connection)
         if row is None or wanted not in {None, row["type"]}:
-            raise not_found(_missing(wanted))
+            raise strategy_not_found(wanted)
         return encode_problems(connection, row["id"])
 
     return await database_response(request, read)

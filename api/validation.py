@@ -16,9 +16,17 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from api.context import SERVICES
 from api.errors import ApiError, body_required, malformed
+from messages.dcmanager import with_not_served
 from messages.errors import RequestError
 from messages.limits import TEXT_LENGTH, check_json, is_id, is_storable
-from messages.requests.base import Request, parse_request, reject_unknown, taken_names, unknown_text
+from messages.requests.base import (
+    Request,
+    parse_request,
+    reject_unknown,
+    taken_names,
+    truncate_for_error,
+    unknown_text,
+)
 
 
 def not_found(detail: str) -> ApiError:
@@ -34,6 +42,13 @@ def subcloud_not_found() -> ApiError:
 def group_not_found() -> ApiError:
     """Return the error of an unknown group."""
     return not_found("Subcloud Group not found")
+
+
+def strategy_not_found(wanted: str | None) -> ApiError:
+    """Return the error of a strategy that is not there; `wanted` is the type that was asked for."""
+    if wanted is None:
+        return not_found("Strategy not found")
+    return not_found(with_not_served(f"Strategy of type '{truncate_for_error(wanted)}' not found", wanted))
 
 
 def step_not_found() -> ApiError:

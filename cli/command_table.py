@@ -158,6 +158,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         "client.client_command:whoami",
         "Show the name by which the service knows you, as in its audit, and your roles.",
     ),
+    "login-link": CommandPlace(
+        "client.client_command:login_link",
+        "Print a link that logs a browser in at the page, with your name and roles: once, within ten minutes.",
+    ),
     "config": GroupPlace(
         "Check and show the settings.",
         {

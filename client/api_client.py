@@ -21,6 +21,9 @@ _AWAY: Final = frozenset({502, 503, 504})
 _OK: Final = 200
 _UNAUTHORIZED: Final = 401
 _VERSION: Final = "/v1.0"
+_STRATEGY: Final = "sw-update-strategy"
+_LOGIN_CODE: Final = "/ui/login-code"
+_MISSING: Final = frozenset({404, 405})
 _REMEDIES: Final[Mapping[int, str]] = {
     401: "Is it the token of this installation? An administrator makes one: prestager token create NAME --role ROLE",
     403: "Ask for a token whose role may do this: configurator, admin, or for reading reader.",
@@ -118,6 +121,22 @@ class ApiClient:
                 raise self._fault(lines)
             yield lines
 
+    def make_login_link(self) -> Mapping[str, str]:
+        """Return a login link of the page for whom the token is of: its `url`, and when it ends (`expires-at`).
+
+        Raises:
+            RefusedError: The API refused it, or has no page.
+            UnreachableError: It did not answer, or had to send the request away.
+        """
+        answer = self._send_once("POST", f"{self.url}{_LOGIN_CODE}", None, {})
+        if answer.status in _MISSING:
+            raise RefusedError(
+                f"{self.url} has no page for browsers: PRESTAGER_UI is false there, or it is of an older release.",
+                answer.status,
+            )
+        made = self._judged(answer)
+        return {"url": f"{self.url}{made['path']}", "expires-at": made["expires-at"]}
+
     def _known_token(self) -> str:
         if self._token is None:
             self._token = self._login()
@@ -125,6 +144,9 @@ class ApiClient:
 
     def _url(self, path: tuple[str, ...], query: Mapping[str, str | int]) -> str:
         url = "/".join([self._context.url + _VERSION, *(quote(part, safe="") for part in path)])
+        if path[0] == _STRATEGY:
+            # Behind an address that Prestager shares with dcmanager it never means a strategy of that.
+            query = {**query, "type": "prestage"}
         return f"{url}?{urlencode(query)}" if query else url
 
     def _send(

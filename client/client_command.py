@@ -1,6 +1,6 @@
 """Options that all commands of the client share: the API, the token for it, and the form of the output.
 
-`prestager whoami` has no others.
+`prestager whoami` and `prestager login-link` have no others.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,7 +18,7 @@ import typer
 
 from client.api_client import ApiClient
 from client.contexts import ServerOptions, choose_context
-from client.output import OutputFormat, ShownField, print_record, say
+from client.output import OutputFormat, ShownField, print_record, printable, say
 
 _INTERRUPTED: Final = 130
 
@@ -122,3 +123,20 @@ _CALLER: Final = (
 def whoami(invocation: Invocation) -> None:
     """Show the name by which the service knows you, as in its audit, and your roles."""
     print_record(invocation.api.read("whoami"), _CALLER, invocation.form, "name")
+
+
+_LINK: Final = (ShownField(key="url", title="link"), ShownField(key="expires-at", title="ends"))
+
+
+@client_command
+def login_link(invocation: Invocation) -> None:
+    """Print a link that logs a browser in at the page, with your name and roles: once, within ten minutes.
+
+    Whoever opens it first is you, so hand it to nobody. It ends with your token, too.
+    """
+    link = invocation.api.make_login_link()
+    if invocation.form is not OutputFormat.TABLE:
+        print_record(link, _LINK, invocation.form, "url")
+        return
+    typer.echo(printable(link["url"]))
+    say(f"It works once, until {datetime.fromisoformat(link['expires-at']).astimezone():%H:%M:%S}.")

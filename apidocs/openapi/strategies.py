@@ -106,6 +106,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
     strategies.preview: Operation(
         id="preview-strategy",
         tag=_TAG,
+        query=TypeQuery,
         body=Body(
             model=StrategyCommand,
             examples={
@@ -198,6 +199,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
     strategies.explain_step: Operation(
         id="explain-step",
         tag=_TAG,
+        query=TypeQuery,
         ref=_SUBCLOUD_NAME,
         response=Response(description="Why the site is where it is.", type=Explanation),
         errors={404: "There is no strategy, or it has no step of that subcloud."},
@@ -236,6 +238,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
     strategies.cancel_step: Operation(
         id="cancel-step",
         tag=_TAG,
+        query=TypeQuery,
         is_command=True,
         ref=_SUBCLOUD_NAME,
         body=Body(model=StepCancelRequest, examples={"in a minute": {"grace-s": 60}}),
@@ -246,6 +249,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
     strategies.retry_step: Operation(
         id="retry-step",
         tag=_TAG,
+        query=TypeQuery,
         is_command=True,
         ref=_SUBCLOUD_NAME,
         response=Response(description="The step, in `initial`.", type=Step),

@@ -17,7 +17,7 @@ from cli.demo.directory import Workplace, directory_sites, environment, require_
 from cli.demo.progress import progress_view
 from cli.demo.service import DemoClient, run_command, running_service
 from cli.tables import output, print_table
-from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoFleet, DemoOutcome, Expected, build_fleet
+from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoOutcome, Expected, build_fleet
 from service.controller import ended_in_order
 from service.errors import CommandError
 from statemachine.states import MOVING_STRATEGIES, StepState, StrategyState
@@ -47,6 +47,9 @@ def demo(
     without_ssh: Annotated[
         bool, typer.Option("--without-ssh", help="Take directories as sites, for a machine without ssh.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the service and the sites running for a look around, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Prestage a made-up fleet of twelve sites on this machine, with real playbooks, and check the outcome.
 
@@ -55,11 +58,14 @@ def demo(
     """
     with ended_in_order():
         _demonstrate(
-            Workplace(directory.absolute()), names=QUICK_SITE_NAMES if quick else SITE_NAMES, by_ssh=not without_ssh
+            Workplace(directory.absolute()),
+            names=QUICK_SITE_NAMES if quick else SITE_NAMES,
+            by_ssh=not without_ssh,
+            keep=keep,
         )
 
 
-def _demonstrate(place: Workplace, *, names: Sequence[str], by_ssh: bool) -> None:
+def _demonstrate(place: Workplace, *, names: Sequence[str], by_ssh: bool, keep: bool) -> None:
     console = output()
     began = time.monotonic()
     if by_ssh:
@@ -73,42 +79,55 @@ def _demonstrate(place: Workplace, *, names: Sequence[str], by_ssh: bool) -> Non
             release=fleet.feeds.target, feed_dir=fleet.feeds.root, deploy_dir=fleet.deploy_directory
         )
         place.write_settings(settings)
-        strategy, steps, excluded = _prestage(console, place, fleet, environment(settings), sites.password)
-    verdicts = site_verdicts(fleet.expected, steps, excluded)
-    _show_sites(console, verdicts)
-    console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
-    _propose(console, place, verdicts)
-    faults = [f"{one.name} ended {one.outcome}, expected was {one.instead_of}" for one in verdicts if one.instead_of]
-    fault = strategy_fault(fleet.expected, strategy["state"])
-    if fault is not None:
-        faults.append(fault)
+        console.print("$ prestager up")
+        with running_service(environment(settings), place.service_log) as service:
+            client = _register(console, place, fleet.inventory, environment(settings), service.url)
+            excluded = _start(console, client, sites.password)
+            strategy = _watch(console, client)
+            verdicts = site_verdicts(fleet.expected, client.steps(), excluded)
+            _show_sites(console, verdicts)
+            console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
+            faults = _faults(fleet.expected, verdicts, strategy["state"])
+            if not faults:
+                console.print("\nEvery site and the strategy ended as expected.")
+            if keep:
+                _invite(console, place, client, service.url, by_ssh=by_ssh)
+                service.await_end()
+    if not keep:
+        _propose(console, place, verdicts)
     if faults:
         raise CommandError(f"The demonstration did not come out as expected; see {place.service_log}.", faults)
-    console.print("\nEvery site and the strategy ended as expected.")
 
 
-def _prestage(
-    console: Console, place: Workplace, fleet: DemoFleet, settings: dict[str, str], password: str
-) -> tuple[dict[str, Any], Sequence[dict[str, Any]], list[dict[str, str]]]:
-    """Run the service and a strategy over the whole fleet; return the strategy, its steps and who was left out."""
-    console.print("$ prestager up")
-    with running_service(settings, place.service_log) as url:
-        console.print(f"  listens on {url}")
-        console.print("$ prestager token create demo --role admin")
-        console.print(f"$ prestager subcloud import {_near(fleet.inventory)}", soft_wrap=True)
-        # Each takes a core for a second.
-        with ThreadPoolExecutor() as beside:
-            imported = beside.submit(run_command, ["subcloud", "import", str(fleet.inventory)], settings)
-            token = run_command(["token", "create", "demo", "--role", "admin"], settings)
-        place.keep_token(token)
-        console.print(f"  {imported.result()}")
-        client = DemoClient(url, token)
-        console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
-        excluded = client.create_strategy(password)["excluded-subclouds"]
-        console.print('POST /v1.0/sw-update-strategy/actions: {"action": "apply"}\n')
-        client.apply_strategy()
-        strategy = _watch(console, client)
-        return strategy, client.steps(), excluded
+def _register(console: Console, place: Workplace, inventory: Path, settings: Mapping[str, str], url: str) -> DemoClient:
+    """Make a token and register the fleet, each by its command; return a client of the service."""
+    console.print(f"  listens on {url}")
+    console.print("$ prestager token create demo --role admin")
+    console.print(f"$ prestager subcloud import {_near(inventory)}", soft_wrap=True)
+    # Each takes a core for a second.
+    with ThreadPoolExecutor() as beside:
+        imported = beside.submit(run_command, ["subcloud", "import", str(inventory)], settings)
+        token = run_command(["token", "create", "demo", "--role", "admin"], settings)
+    place.keep_token(token)
+    console.print(f"  {imported.result()}")
+    return DemoClient(url, token)
+
+
+def _start(console: Console, client: DemoClient, password: str) -> list[dict[str, str]]:
+    """Start a strategy over the whole fleet, and return the sites that it leaves out."""
+    console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
+    excluded: list[dict[str, str]] = client.create_strategy(password)["excluded-subclouds"]
+    console.print('POST /v1.0/sw-update-strategy/actions: {"action": "apply"}')
+    client.apply_strategy()
+    console.print("Watch it in a browser, by a link that logs in once:")
+    console.print(f"  {client.make_login_link()}\n", soft_wrap=True)
+    return excluded
+
+
+def _faults(expected: Mapping[str, Expected], verdicts: Sequence[SiteVerdict], state: str) -> list[str]:
+    faults = [f"{one.name} ended {one.outcome}, expected was {one.instead_of}" for one in verdicts if one.instead_of]
+    fault = strategy_fault(expected, state)
+    return faults if fault is None else [*faults, fault]
 
 
 def _watch(console: Console, client: DemoClient) -> dict[str, Any]:
@@ -147,17 +166,34 @@ def _propose(console: Console, place: Workplace, verdicts: Sequence[SiteVerdict]
     told = [one.name for one in verdicts if one.outcome == DemoOutcome.FAILED] or [verdicts[0].name]
     strategy = "http://127.0.0.1:8119/v1.0/sw-update-strategy"
     curl = f'curl -s -H "X-Auth-Token: $(cat {_near(place.token_file)})"'
-    log = _near(place.service_log)
+    program, log = _near(Path(sys.executable).with_name("prestager")), _near(place.service_log)
     console.print(f"\nEverything is kept in {_near(place.root)}; the service's log is {log}.", soft_wrap=True)
     console.print("To look around, start the service again, and ask it from another shell:\n")
     for line in (
-        f"  ( . {_near(place.settings_file)} && {_near(Path(sys.executable).with_name('prestager'))} up )",
+        f"  ( . {_near(place.settings_file)} && {program} up )",
         f"  {curl} {strategy}",
         *(f"  {curl} {strategy}/steps/{name}" for name in told),
         f"  {curl} {strategy}/steps/{told[-1]}/log",
+        f"  PRESTAGER_TOKEN_FILE={_near(place.token_file)} {program} login-link",
     ):
         console.print(line, soft_wrap=True)
     console.print("\nIts sites are stopped. Sites that stay, to work with: docs/quickstart.md")
+
+
+def _invite(console: Console, place: Workplace, client: DemoClient, url: str, *, by_ssh: bool) -> None:
+    """Print where to look around while the service stays."""
+    token, program = _near(place.token_file), _near(Path(sys.executable).with_name("prestager"))
+    shell = f"PRESTAGER_URL={url} PRESTAGER_TOKEN_FILE={token} {program}"
+    console.print("\nThe service and its sites stay for a look around. From another shell:\n")
+    console.print(f"  {shell} strategy problems", soft_wrap=True)
+    console.print(f"  {shell} login-link", soft_wrap=True)
+    if by_ssh:
+        console.print(f"  cat {_near(place.password_file)}      # the sites' password, for a retry", soft_wrap=True)
+    console.print(
+        f"\nThe page is at {url}/ui; this link logs a browser in, once, within ten minutes:\n", soft_wrap=True
+    )
+    console.print(f"  {client.make_login_link()}\n", soft_wrap=True)
+    console.print("Ctrl-C stops the service and its sites.")
 
 
 def _near(path: Path) -> Path:

@@ -47,6 +47,11 @@ class Workplace:
         return self.root / "token"
 
     @property
+    def password_file(self) -> Path:
+        """Holds the password of the sites while they are served."""
+        return self.root / "password"
+
+    @property
     def settings_file(self) -> Path:
         """Sets the variables of the service, for a shell."""
         return self.root / "settings.sh"
@@ -149,7 +154,7 @@ def directory_sites() -> Iterator[Sites]:
 def ssh_sites(root: Path, names: Iterable[str]) -> Iterator[Sites]:
     """Serve these sites below `root` until the block ends; their files may be made meanwhile."""
     password = secrets.token_urlsafe(16)
-    password_file = root / "password"
+    password_file = Workplace(root).password_file
     with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(f"{password}\n")
     programs = root / "programs"

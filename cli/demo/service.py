@@ -10,7 +10,8 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -40,9 +41,22 @@ def run_command(arguments: Sequence[str], settings: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoService:
+    """The service of a demonstration while it runs."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def await_end(self) -> None:
+        """Wait until the service ends by itself, or Ctrl-C is pressed."""
+        with suppress(KeyboardInterrupt):
+            self.process.wait()
+
+
 @contextmanager
-def running_service(settings: Mapping[str, str], log: Path) -> Iterator[str]:
-    """Run the service on a free port of the loopback interface, give its URL, and stop it at the end.
+def running_service(settings: Mapping[str, str], log: Path) -> Iterator[DemoService]:
+    """Run the service on a free port of the loopback interface, and stop it at the end.
 
     Raises:
         CommandError: It did not become ready, or had to be killed.
@@ -60,7 +74,7 @@ def running_service(settings: Mapping[str, str], log: Path) -> Iterator[str]:
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - calls the kernel only
         )
     try:
-        yield _await_ready(process, log)
+        yield DemoService(url=_await_ready(process, log), process=process)
         _stop(process, log)
     finally:
         if process.poll() is None:
@@ -127,6 +141,10 @@ class DemoClient:
     def apply_strategy(self) -> dict[str, Any]:
         """Apply the strategy."""
         return self._object("POST", f"{_STRATEGY}/actions", {"action": "apply"})
+
+    def make_login_link(self) -> str:
+        """Return a link that logs a browser in at the page, once, within ten minutes."""
+        return f"{self._place.scheme}://{self._place.netloc}{self._object('POST', '/ui/login-code')['path']}"
 
     def strategy(self) -> dict[str, Any]:
         """Return the strategy."""

@@ -14,7 +14,7 @@ from messages.requests.base import AcceptedAs, ErrorMessage, Request, truncate_f
 from messages.requests.targets import SelectorText
 from messages.schemas import Step
 from statemachine.rollout import StepOutcome
-from statemachine.states import PHASES, FailureClass, StepState
+from statemachine.states import PHASES, STRATEGY_TYPES, FailureClass, StepState
 
 PAGE_LENGTH: Final = 100
 _LONGEST_PAGE: Final = 1000
@@ -62,6 +62,10 @@ _FilterText = Annotated[
     ErrorMessage(f"{{key}} must be a text of 1 to {TEXT_LENGTH} characters without a NUL"),
 ]
 _MOMENT_SCHEMA: Final = {"type": "string", "format": "date-time"}
+
+
+# Types of strategies of this service.
+_STRATEGIES: Final = frozenset(str(one.name) for one in STRATEGY_TYPES.values() if one.is_strategy)
 
 
 class PageQuery(Request):
@@ -159,6 +163,11 @@ class TypeQuery(Request):
 
     type: _Word = Field(None, description="Only a strategy of this type, such as `prestage`.")
 
+    @property
+    def means_another(self) -> bool:
+        """Whether a strategy of another service is meant, such as dcmanager's of type `patch`."""
+        return self.type is not None and self.type not in _STRATEGIES
+
 
 class LogQuery(Request):
     """Part of a step's output."""
@@ -178,7 +187,7 @@ class FollowQuery(Request):
     )
 
 
-class StepLogQuery(LogQuery, FollowQuery):
+class StepLogQuery(LogQuery, FollowQuery, TypeQuery):
     """Part of a step's output, and whether it is followed."""
 
 

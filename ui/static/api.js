@@ -28,14 +28,11 @@ export function address(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value != null && value !== "");
   const all = new URLSearchParams(given.map(([key, value]) => [key, String(value)]));
   if (path === "/sw-update-strategy" || path.startsWith("/sw-update-strategy/")) {
-    if (TYPED.test(path)) all.set("type", "prestage");
+    all.set("type", "prestage");
   }
   const text = all.toString();
   return ROOT + path + (text ? `?${text}` : "");
 }
-
-// Routes of our own refuse parameters that they do not know.
-const TYPED = /^\/sw-update-strategy(\/actions|\/problems|\/steps(\/[^/]+)?)?$/;
 
 /**
  * Call the API and return the answer; the caller reads its body.

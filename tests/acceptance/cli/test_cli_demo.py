@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -88,6 +92,55 @@ def test_a_demonstration_that_is_ended_ends_its_service(tmp_path: Path, number: 
     wait_for(lambda: not service.is_running() or service.status() == psutil.STATUS_ZOMBIE)
     assert "service.stopped" in read(place / "service.log")
     assert 0 != first.returncode
+
+
+@pytest.mark.timeout(600)
+def test_a_demonstration_that_is_kept(tmp_path: Path) -> None:
+    """With --keep service and sites stay: its links log a browser in, once each, until Ctrl-C stops everything."""
+    place = tmp_path / "demo"
+    program = [sys.executable, "-m", "cli.main", "demo", "--dir", str(place), "--quick", "--keep"]
+    kept = subprocess.Popen(program, env=clean_environment({}), stdout=subprocess.PIPE, text=True)
+    try:
+        assert kept.stdout is not None
+        printed = "".join(iter(lambda: line_of(kept), "Ctrl-C stops the service and its sites.\n"))
+        links = re.findall(r"^  (http://127\.0\.0\.1:\d+)/ui/login#(\S+)$", printed, re.MULTILINE)
+        address = links[-1][0]
+        assert f"The page is at {address}/ui;" in printed
+        assert 2 == len(set(links))
+        assert [200, 401, 200] == [log_in(address, code) for code in (links[0][1], links[0][1], links[1][1])]
+        with urlopen(f"{address}/ui") as page:
+            assert page.headers.get_content_type() == "text/html"
+        assert f"cat {place}/password" in printed
+        assert (place / "password").exists()
+        kept.send_signal(signal.SIGINT)
+        rest, _ = kept.communicate()
+    finally:
+        kept.kill()
+
+    assert (0, "") == (kept.returncode, rest)
+    assert not (place / "password").exists()
+    log = read(place / "service.log")
+    assert "service.stopped" in log
+    assert [] == [code for _, code in links if code in log]
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a process prints, which must not have ended."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, "it ended"
+    return line
+
+
+def log_in(address: str, code: str) -> int:
+    """Send the code of a login link as the page does, and return the status of the answer."""
+    headers = {"Origin": address, "X-Prestager-UI": "1", "Content-Type": "application/json"}
+    request = Request(f"{address}/ui/session", json.dumps({"code": code}).encode(), headers)
+    try:
+        with urlopen(request) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
 
 
 def read(path: Path) -> str:

@@ -1,7 +1,8 @@
-"""`prestager subcloud labels`, and options of `prestager strategy create` and `preview` that choose sites."""
+"""`prestager subcloud labels` and `login-link`, and options of `strategy create` and `preview` that choose sites."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,30 @@ def test_wrong_labels(shell: OperatorShell, arguments: tuple[str, ...], code: in
 
     assert code == refused.code
     assert sentence in refused.err
+
+
+def test_a_login_link(shell: OperatorShell) -> None:
+    """A link is alone on standard output, each is another one, and none has the token."""
+    shown = shell.run("login-link")
+    record = shell.run("login-link", "-o", "json")
+
+    assert 0 == shown.code, shown.err
+    url, token = shell.environment["PRESTAGER_URL"], Path(shell.environment["PRESTAGER_TOKEN_FILE"]).read_text().strip()
+    assert re.fullmatch(re.escape(url) + r"/ui/login#[\w-]{43}\n", shown.out)
+    assert "It works once, until " in shown.err
+    assert {"url", "expires-at"} == set(record.json)
+    assert record.json["url"] not in shown.out
+    assert token not in shown.out + shown.err + record.out
+
+
+def test_a_login_link_without_a_token(shell: OperatorShell, tmp_path: Path) -> None:
+    """A wrong token makes no link, and the remedy is said."""
+    (tmp_path / "token").write_text("prst_wrong\n")
+
+    refused = shell.run("login-link")
+
+    assert (1, "") == (refused.code, refused.out)
+    assert "prestager token create NAME --role ROLE" in refused.err
 
 
 def test_sites_by_names_labels_and_a_file(shell: OperatorShell, tmp_path: Path) -> None:

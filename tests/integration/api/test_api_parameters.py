@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from api.routes import GUARDED, own_query
@@ -37,6 +39,27 @@ async def test_unknown_parameters_of_ours(api: ServedApi, path: str, told: str) 
 async def test_unknown_parameters_of_the_contract(api: ServedApi, path: str) -> None:
     """Where dcmanager's API has a route too, its clients' parameters are ignored."""
     assert (await api.send("GET", f"{path}?anything=1&limits=x")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "preview", {"type": "prestage"}),
+        ("GET", "problems", b""),
+        ("GET", "steps/a/explain", b""),
+        ("GET", "steps/a/log", b""),
+        ("POST", "steps/a/cancel", {}),
+        ("POST", "steps/a/retry", {}),
+    ],
+)
+async def test_a_strategy_of_another_service(api: ServedApi, method: str, path: str, body: Any) -> None:
+    """The type of a strategy is taken below it everywhere; one of dcmanager's is not ours, and nothing is done."""
+    other = await api.send(method, f"/v1.0/sw-update-strategy/{path}?type=patch", body)
+    assert (404, True) == (other.status, "Strategy of type 'patch' not found" in other.detail)
+    assert [] == api.transport.commands
+
+    ours = await api.send(method, f"/v1.0/sw-update-strategy/{path}?type=prestage", body)
+    assert "Unknown parameter" not in ours.text
 
 
 async def test_a_caller_comes_before_parameters(api: ServedApi) -> None:

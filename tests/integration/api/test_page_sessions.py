@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, CookieJar
+from aiohttp.test_utils import make_mocked_request
 from sqlalchemy import update
 
+from api import events
 from api.app import create_app
 from api.auth import Caller, Credentials, Login, TokenAuthenticator
 from api.context import PageServices, RequestLimits
 from api.docs_routes import Documents
-from api.errors import InvalidTokenError
+from api.errors import ApiError, InvalidTokenError
 from api.login_tries import MOST_TRIES, LoginTries
-from api.page_sessions import LONGEST_S, PageSession
+from api.page_sessions import LONGEST_S, PageSession, refuse_plain
 from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
 from db.schema import login_codes
 from db.tokens import LoginCodes, Role, TokenStore
 from tests.support.served_api import BOUNDS, RecordingTransport, ServedApi, serve
+from tests.support.waiting import PATIENCE_S
 
 OURS = {"X-Prestager-UI": "1"}
 PAUSE = "/v1.0/sw-update-strategy/actions?type=prestage"
@@ -187,6 +192,17 @@ class TestLogin:
         assert 403 == status
         assert "PRESTAGER_TLS_CERTIFICATE_FILE" in str(body)
 
+    @pytest.mark.parametrize(
+        ("host", "is_taken"),
+        [("127.0.0.1:8119", True), ("localhost:8119", True), ("[::1]:8119", True), ("172.18.0.5:8119", False)],
+    )
+    async def test_a_published_port(self, served: ServedApi, host: str, is_taken: bool) -> None:
+        """What counts is that the browser was given a loopback address: a container sees others behind its port."""
+        request = make_mocked_request("POST", "/ui/session", headers={"Host": host}, app=served.app)
+
+        with nullcontext() if is_taken else pytest.raises(ApiError, match="plain HTTP"):
+            refuse_plain(request.clone(remote="172.18.0.1"))
+
     async def test_tls_in_front(self, page: Page, token: str) -> None:
         """Where TLS ends in front of the service, the cookie is one for TLS alone, bound to this very host."""
         headers = {**OURS, "Host": "prestager.example"}
@@ -220,6 +236,44 @@ class TestSession:
 
         assert 401 == (await page.ask("GET", "/v1.0/whoami", headers={}))[0]
         assert 401 == (await page.ask("POST", PAUSE, json={"action": "pause"}, headers={}))[0]
+
+    async def test_answers_are_not_kept(self, page: Page, token: str) -> None:
+        """What a browser is answered stays in no cache, for whoever uses it after a logout."""
+        await page.log_in(token=token)
+
+        for path in ("/v1.0/whoami", "/v1.0/subclouds", "/v1.0/strategies"):
+            assert "no-store" == (await page.ask("GET", path))[2]["Cache-Control"]
+
+    async def test_an_ended_session_ends_its_stream(
+        self, page: Page, token: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stream asks for the token of its session while it goes on, and ends once that is revoked."""
+        monkeypatch.setattr(events, "TOKEN_S", 0.05)
+        await page.log_in(token=token)
+        async with page.session.get(f"{page.url}/v1.0/events", headers=OURS) as stream, asyncio.timeout(PATIENCE_S):
+            assert 200 == stream.status
+            TokenStore(database).revoke("alice")
+
+            await stream.read()
+
+        assert 401 == (await page.ask("GET", "/v1.0/events"))[0]
+
+    async def test_no_secret_is_logged(
+        self, page: Page, token: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Neither the token, nor the cookie, nor a code is in what is logged, however a login ends."""
+        caplog.set_level("DEBUG")
+        _, made, _ = await page.ask("POST", "/ui/login-code", headers={"X-Auth-Token": token}, origin=None)
+        code = made["path"].partition("#")[2]
+        _, _, headers = await page.log_in(token=token)
+        cookie = headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+        statuses = [(await page.log_in(code=one))[0] for one in (code, code)]
+        await page.log_in(username="bob", password="secret-word")
+
+        logged = caplog.text + "".join(capfd.readouterr())
+
+        assert [200, 401] == statuses
+        assert [] == [one for one in (token, cookie, code, "secret-word") if one in logged]
 
     @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null", None])
     async def test_changes_need_our_origin(self, page: Page, token: str, served: ServedApi, origin: str | None) -> None:

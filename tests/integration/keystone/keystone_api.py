@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.app import create_app
+from api.context import PageServices
 from api.docs_routes import Documents
 from api.keystone.authenticator import KeystoneAuthenticator
 from api.keystone.identity import KeystoneIdentity, ServiceAccount
+from api.login_tries import LoginTries
 from apidocs.openapi.assembly import make_documents
 from db.database import Database
 from db.encryption import Sealer
+from db.tokens import LoginCodes
 from tests.support.keystone_server import KeystoneServer, Seen
 from tests.support.served_api import RecordingTransport, Reply, ServedApi, serve
 
@@ -81,6 +84,8 @@ async def serve_with_keystone(
         sealer=Sealer(b"k" * 32),
         authenticator=authenticator,
         readiness=readiness,
+        # The tests call their host by a name.
+        page=PageServices(codes=LoginCodes(database), tries=LoginTries(), may_be_plain=True),
     )
     async with serve(app, database, transport) as api:
         try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from http.cookies import SimpleCookie
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from db.database import Database
 from tests.integration.keystone.keystone_api import LOGIN, VALIDATION, KeystoneApi, serve_with_keystone
 from tests.support.keystone_server import KeystoneServer
+from tests.support.served_api import Reply
 
 STRATEGY = "/v1.0/sw-update-strategy"
 READS = (f"{STRATEGY}/steps", "/v1.0/subclouds", "/v1.0/subcloud-groups")
@@ -137,3 +141,76 @@ async def test_no_token_is_told(api: KeystoneApi, keystone: KeystoneServer, capl
     told = caplog.text + "".join(reply.text for reply in replies)
     assert [200, 403, 401] == [reply.status for reply in replies]
     assert [] == [secret for secret in (*tokens, keystone.password) if secret in told]
+
+
+PAGE = {"X-Prestager-UI": "1", "Origin": "http://testing"}
+
+
+async def log_in(api: KeystoneApi, **way: str) -> tuple[Reply, Mapping[str, str]]:
+    """Log in at the page; return the answer, and the headers of a browser with the cookie that came with it."""
+    reply = await api.served.send("POST", "/ui/session", way, role=None, headers=PAGE)
+    cookie = SimpleCookie[Any](reply.headers.get("set-cookie", ""))
+    sent = "; ".join(f"{name}={morsel.value}" for name, morsel in cookie.items())
+    return reply, {**PAGE, "Cookie": sent} if sent else PAGE
+
+
+async def read_by_session(api: KeystoneApi, browser: Mapping[str, str]) -> int:
+    """Return the status of a small read from the page."""
+    return (await api.served.send("GET", "/v1.0/subcloud-groups", role=None, headers=browser)).status
+
+
+async def test_a_login_by_name_and_password(api: KeystoneApi, keystone: KeystoneServer) -> None:
+    """At the page a user of Keystone logs in for a project, with the roles there, and is the caller of what follows."""
+    reply, browser = await log_in(api, username="configurator", password=keystone.password, project="admin")
+
+    assert (200, "keystone") == (reply.status, reply.json["auth"]), reply.text
+    assert reply.json["name"].startswith("configurator (")
+    assert 0 < reply.json["expires-in-s"] <= 8 * 3600
+    assert 200 == await read_by_session(api, browser)
+    change = await api.served.send("DELETE", STRATEGY, role=None, headers=browser)
+    assert 200 == change.status
+    assert [reply.json["name"]] == [command.requested_by for command in api.served.transport.commands]
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "project", "status"),
+    [
+        ("admin", "wrong-word", "admin", 401),
+        ("missing", None, "admin", 401),
+        ("admin", None, "missing", 401),
+        ("nobody", None, "admin", 401),
+    ],
+)
+async def test_a_login_that_is_refused(
+    api: KeystoneApi,
+    keystone: KeystoneServer,
+    caplog: pytest.LogCaptureFixture,
+    user: str,
+    password: str | None,
+    project: str,
+    status: int,
+) -> None:
+    """A wrong name, password or project opens nothing, does not tell which of them it was, and is logged nowhere."""
+    caplog.set_level(logging.DEBUG)
+    given = password or keystone.password
+
+    reply, browser = await log_in(api, username=user, password=given, project=project)
+
+    assert status == reply.status
+    assert "set-cookie" not in reply.headers
+    assert 401 == await read_by_session(api, browser)
+    assert given not in caplog.text + reply.text
+
+
+async def test_a_session_ends_with_its_token(keystone: KeystoneServer, database: Database) -> None:
+    """A session that stands for a token of Keystone ends with that: at its expiry, and once it is revoked."""
+    async with serve_with_keystone(keystone, database, cache_s=0) as api:
+        token = keystone.token("admin")
+        reply, browser = await log_in(api, token=token)
+        assert 200 == reply.status
+        assert token not in str(browser)
+        short, _ = await log_in(api, token=keystone.short_token("reader", 20.0))
+        assert 0 < short.json["expires-in-s"] <= 20
+        keystone.revoke(token)
+
+        assert 401 == await read_by_session(api, browser)

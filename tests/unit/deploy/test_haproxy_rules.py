@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -11,10 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import pytest
 
+from api.routes import GUARDED, PUBLIC
 from tests.support.waiting import PATIENCE_S, wait_for
 from tests.unit.deploy.deploy_files import ROOT
 
@@ -22,6 +24,23 @@ HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 
 Ask = Callable[[str, str, str | None], str]
+# Words of paths for their places.
+REF = re.compile(r"\{\w+\}")
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Shows a redirection instead of following it."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def routes_told_elsewhere() -> tuple[set[str], set[str]]:
+    """Return the routes that docs/starlingx.md says stay away from Prestager: with their method, and beginnings."""
+    guide = (ROOT / "docs/starlingx.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| stays away from Prestager .*?\n\n", guide, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`((?:[A-Z]+ )?/[^`]*)`", table))
+    return {one for one in named if " " in one}, {one for one in named if " " not in one}
 
 
 def server(name: str) -> ThreadingHTTPServer:
@@ -70,13 +89,18 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
             request = Request(
                 f"http://127.0.0.1:{port}{path}", method=method, data=None if body is None else body.encode()
             )
-            with urlopen(request, timeout=PATIENCE_S) as response:
-                return str(response.read().decode())
+            request.add_header("Host", f"controller.example:{port}")
+            try:
+                with build_opener(_NoRedirect).open(request, timeout=PATIENCE_S) as response:
+                    return str(response.read().decode())
+            except HTTPError as error:
+                with error:
+                    return f"{error.code} {error.headers.get('Location', '')}".strip()
 
         def is_up() -> bool:
             try:
-                return bool(answer("GET", "/", None))
-            except (HTTPError, URLError, ConnectionError):
+                return answer("GET", "/", None) == "dcmanager"
+            except (URLError, ConnectionError):
                 return False
 
         wait_for(is_up, story=(directory / "log").read_text)
@@ -117,3 +141,44 @@ def test_haproxy_takes_the_rules(tmp_path: Path) -> None:
 def test_who_answers(ask: Ask, who: str, method: str, path: str, body: str | None) -> None:
     """Only what is about prestaging leaves dcmanager."""
     assert who == ask(method, path, body)
+
+
+@pytest.mark.parametrize("path", ["/ui", "/ui/", "/ui/login"])
+def test_the_page_is_elsewhere(ask: Ask, path: str) -> None:
+    """The page is answered with a redirection to the same path at our own port, under the name that was used."""
+    assert f"302 http://controller.example:8219{path}" == ask("GET", path, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/ui/session"),
+        ("GET", "/ui/session"),
+        ("DELETE", "/ui/session"),
+        ("POST", "/ui/login-code"),
+        ("POST", "/ui"),
+        ("POST", "/ui/session?type=prestage"),
+        ("GET", "/ui/main.js"),
+        ("GET", "/ui/login/"),
+        ("GET", "/ui//evil.example/"),
+    ],
+)
+def test_nothing_else_of_the_page(ask: Ask, method: str, path: str) -> None:
+    """No file of the page and no login comes through, to neither service."""
+    assert "404" == ask(method, path, None if method == "GET" else "{}")
+
+
+def test_each_route_comes_to_us_or_is_told(ask: Ask) -> None:
+    """Each route, asked with its type as our page and commands do, comes to us, or the guide says that it does not."""
+    bodies = {"POST": '{"type": "prestage"}', "PATCH": "{}"}
+    exact, beginnings = routes_told_elsewhere()
+    routes = [*((method, path) for method, path, *_ in GUARDED), *(("GET", path) for path, _ in PUBLIC)]
+    wrong = []
+    for method, path in routes:
+        asked = REF.sub("1", path) + ("?type=prestage" if path.startswith("/v1.0/sw-update-strategy") else "")
+        comes = ask(method, asked, bodies.get(method)) == "prestager"
+        is_told = f"{method} {path}" in exact or any(path == one or path.startswith(f"{one}/") for one in beginnings)
+        if comes == is_told:
+            wrong.append((method, path, "comes" if comes else "does not come"))
+
+    assert [] == wrong
