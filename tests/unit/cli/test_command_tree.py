@@ -34,7 +34,7 @@ prestager dead-letters list <queue> --limit=
 prestager dead-letters purge <queue>! --yes
 prestager dead-letters replay <queue>! <letter_id>!
 prestager dead-letters show <queue>! <letter_id>!
-prestager demo --dir= --quick --without-ssh
+prestager demo --dir= --quick --without-ssh --keep
 prestager doctor
 prestager drain <worker> --all
 prestager fleet --dir=! --sites= --seed= --fault=* --password-file= --release= --target= --address= \
@@ -44,6 +44,7 @@ prestager key list
 prestager key promote <key>!
 prestager key remove <key>!
 prestager key rotate
+prestager login-link{options}
 prestager queues
 prestager seal --source=! --id=! --user=
 prestager step cancel <subcloud>! --grace= --yes{options}
