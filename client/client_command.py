@@ -132,7 +132,7 @@ _LINK: Final = (ShownField(key="url", title="link"), ShownField(key="expires-at"
 def login_link(invocation: Invocation) -> None:
     """Print a link that logs a browser in at the page, with your name and roles: once, within ten minutes.
 
-    The first to open it has your rights, so hand it to nobody. It ends with your token, too.
+    The first to open it has your rights, so keep it to yourself. It ends with your token, too.
     """
     link = invocation.api.make_login_link()
     if invocation.form is not OutputFormat.TABLE:

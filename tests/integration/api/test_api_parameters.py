@@ -8,6 +8,7 @@ import pytest
 
 from api.routes import GUARDED, own_query
 from apidocs.openapi.assembly import OPERATIONS
+from messages.requests.queries import TypeQuery
 from tests.support.served_api import ServedApi
 
 CONTRACT = ("/v1.0/subclouds", "/v1.0/subcloud-groups", "/v1.0/sw-update-strategy/steps")
@@ -62,6 +63,15 @@ async def test_a_strategy_of_another_service(api: ServedApi, method: str, path: 
     assert "Unknown parameter" not in ours.text
 
 
+def test_the_type_is_taken_below_the_strategy() -> None:
+    """Each route of our own below the strategy knows the type, so that all of ours can be asked with it."""
+    below = [
+        own_query(path, handler) for _, path, handler, _ in GUARDED if path.startswith("/v1.0/sw-update-strategy/")
+    ]
+
+    assert [] == [query for query in below if query is not None and not issubclass(query, TypeQuery)]
+
+
 async def test_a_caller_comes_before_parameters(api: ServedApi) -> None:
     """Nothing is told of parameters before the caller is known."""
     assert (await api.send("GET", "/v1.0/audit?x=1", role=None)).status == 401
@@ -74,4 +84,4 @@ def test_parameters_are_those_of_the_documents() -> None:
     assert all(
         (documented is None and not taken.model_fields) or taken is documented for taken, documented in own if taken
     )
-    assert 26 == sum(taken is not None for taken, _documented in own)
+    assert 30 == sum(taken is not None for taken, _documented in own)
