@@ -10,6 +10,7 @@ from api.responses import database_response, encode, encode_page
 from api.send_command import send_command
 from api.validation import not_found, path_number, read_known, read_query
 from db import audit, read_queries
+from db.forecasts import read_forecasts
 from db.holds import open_holds
 from db.problems import count_problems
 from db.read_queries import Row
@@ -18,7 +19,13 @@ from messages.commands import CommandType
 from messages.requests.queries import AuditQuery, PageQuery, PastStepsQuery
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import HistoricStrategy
-from messages.serializers import audit_resource, past_step_resource, past_strategy_resource, problem_resource
+from messages.serializers import (
+    audit_resource,
+    past_step_resource,
+    past_strategy_resource,
+    problem_resource,
+    progress_resource,
+)
 
 
 async def show_strategies(request: web.Request) -> web.Response:
@@ -94,13 +101,14 @@ async def retry(request: web.Request) -> web.Response:
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
     states, progress = step_counts(connection, ids), step_progress(connection, ids)
+    expected = read_forecasts(connection, rows)
     held, retries = open_holds(connection, ids), read_queries.retries_of(connection, ids)
     return [
         past_strategy_resource(
             {**row, "retried_by": retries.get(row["id"], [])},
             states.get(row["id"], {}),
+            progress_resource(progress[row["id"]], blocking_sites(connection, row), expected[row["id"]]),
             progress[row["id"]],
-            blocking_sites(connection, row),
             [hold for hold in held if hold["strategy_id"] == row["id"]],
         )
         for row in rows

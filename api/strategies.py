@@ -26,6 +26,7 @@ from api.validation import (
     validated,
 )
 from db import read_queries
+from db.forecasts import read_forecasts
 from db.holds import open_holds, site_hold, site_holds
 from db.load_situation import load_situation, step_situation
 from db.strategy_progress import blocking_sites, step_progress
@@ -47,7 +48,9 @@ async def show(request: web.Request) -> web.Response:
         if row is None or wanted not in {None, row["type"]}:
             raise strategy_not_found(wanted)
         counted = step_progress(connection, [row["id"]])[row["id"]]
-        progress = progress_resource(counted, blocking_sites(connection, row))
+        progress = progress_resource(
+            counted, blocking_sites(connection, row), read_forecasts(connection, [row])[row["id"]]
+        )
         return encode(counted_strategy_resource(row, progress, open_holds(connection, [row["id"]])))
 
     return await database_response(request, read)

@@ -31,6 +31,20 @@ def counts_text(progress: Record) -> str:
     return ", ".join(f"{word} {progress[word]}" for word in (*StepOutcome, *reversed(StepProgress)) if progress[word])
 
 
+def end_text(progress: Record) -> str:
+    """Return pace and likely end of a strategy, or why the end is not known; empty for one that has ended.
+
+    A service of before forecasts says nothing of them.
+    """
+    pace = progress.get("pace")
+    shown = [f"pace {pace:.1f}/min"] if pace else []
+    if expected := progress.get("eta"):
+        shown.append(f"likely done {moment_text(expected['p10'])} to {moment_text(expected['p90'])} UTC")
+    elif missing := progress.get("eta-missing"):
+        shown.append(f"end not known: {missing}")
+    return ", ".join(shown)
+
+
 def excluded_text(excluded: list[Record]) -> str:
     """Return the sites that are left out, each with the reason."""
     return ", ".join(f"{one['name']} ({str(one['reason']).removesuffix('.')})" for one in excluded)
@@ -72,6 +86,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="limit-reached", title="ended by"),
     ShownField(key="extra-args.prestage-software-version", title="release"),
     ShownField(key="progress", title="sites", text=counts_text),
+    ShownField(key="progress", title="likely end", text=end_text),
     ShownField(key="subcloud-apply-type", title="apply type"),
     ShownField(key="max-parallel-subclouds", title="most at once"),
     ShownField(key="stop-on-failure", title="stops on failure"),

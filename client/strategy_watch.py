@@ -13,7 +13,14 @@ from client.client_command import Invocation, client_command
 from client.errors import ExitCode, TimeIsUpError, UnreachableError
 from client.event_stream import SNAPSHOT, EventMessage, StrategyEvents
 from client.output import Record, print_record, say
-from client.strategy_queries import STRATEGY_FIELDS, active_strategy, counts_text, hold_sentence, past_strategy
+from client.strategy_queries import (
+    STRATEGY_FIELDS,
+    active_strategy,
+    counts_text,
+    end_text,
+    hold_sentence,
+    past_strategy,
+)
 from statemachine.rollout import StepOutcome
 from statemachine.states import StepState, StrategyState
 
@@ -152,7 +159,8 @@ class _Watch:
         self.strategy = _strategy(self._api, self._number)
         line = _progress_line(self.strategy)
         if line != self._line:
-            say(line)
+            # A newer forecast alone is no news.
+            say("; ".join(filter(None, [line, end_text(self.strategy["progress"])])))
             self._line = line
 
     def _tell(self, message: EventMessage | None) -> bool:

@@ -115,6 +115,15 @@ Strategy = TypedDict(
     },
 )
 
+
+class ExpectedEnd(TypedDict):
+    """Moments of the likely end."""
+
+    p10: Annotated[Moment, Field(description="It ends before this moment in 10 of 100 cases.")]
+    p50: Annotated[Moment, Field(description="As likely before it as after it.")]
+    p90: Annotated[Moment, Field(description="It ends before this moment in 90 of 100 cases.")]
+
+
 Progress = TypedDict(
     "Progress",
     {
@@ -133,6 +142,14 @@ Progress = TypedDict(
         "cancelled": Annotated[Count, Field(description="Stopped on request.")],
         "started-at": Annotated[Moment | None, Field(description="When the first of its steps began.")],
         "last-change-at": Annotated[Moment | None, Field(description="When one of its steps changed last.")],
+        "pace": Annotated[float, Field(ge=0, description="Sites that end per minute, over the last five minutes.")],
+        "eta": Annotated[
+            ExpectedEnd | None, Field(description="When it is likely to end; null: it has ended, or see `eta-missing`.")
+        ],
+        "eta-missing": Annotated[
+            str | None,
+            Field(description="Why nobody can tell the end, such as `held by alice`; null: it is told, or has come."),
+        ],
         "blocked-by": Annotated[
             list[str],
             Field(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast, overload
+from typing import Any, Final, Literal, Protocol, cast, overload
 
 from messages.inventory_schemas import Group, Subcloud
 from messages.limits import PRESTAGE_VERSIONS
@@ -214,14 +214,37 @@ def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:
     }
 
 
-def progress_resource(counted: StrategyProgress, blocked_by: list[str]) -> Progress:
-    """Return the progress of a strategy."""
+class ExpectedEnds(Protocol):
+    """Likely end of a strategy; see `db.forecasts.Forecast`."""
+
+    @property
+    def ends(self) -> tuple[datetime, datetime, datetime] | None:
+        """Moments that come before the end in 10, 50 and 90 of 100 cases."""
+
+    @property
+    def missing(self) -> str:
+        """Reason for no moments."""
+
+    @property
+    def pace(self) -> float:
+        """Sites that end per minute."""
+
+
+def progress_resource(
+    counted: StrategyProgress, blocked_by: list[str], expected: ExpectedEnds | None = None
+) -> Progress:
+    """Return the progress of a strategy; `expected` is None for one that has ended."""
     numbers = {str(word): counted.numbers.get(word, 0) for word in (*StepProgress, *StepOutcome)}
     shown: Any = {
         "total": sum(numbers.values()),
         **numbers,
         "started-at": moment(counted.first_start, "read"),
         "last-change-at": moment(counted.last_change, "read"),
+        "pace": 0.0 if expected is None else expected.pace,
+        "eta": None
+        if expected is None or expected.ends is None
+        else {word: moment(one, "read") for word, one in zip(("p10", "p50", "p90"), expected.ends, strict=True)},
+        "eta-missing": None if expected is None else expected.missing or None,
         "blocked-by": blocked_by,
     }
     return cast("Progress", shown)
@@ -233,7 +256,7 @@ def counted_strategy_resource(row: Row, progress: Progress, holds: Iterable[Row]
 
 
 def past_strategy_resource(
-    row: Row, states: Mapping[str, int], counted: StrategyProgress, blocked_by: list[str], holds: Iterable[Row] = ()
+    row: Row, states: Mapping[str, int], progress: Progress, counted: StrategyProgress, holds: Iterable[Row] = ()
 ) -> HistoricStrategy:
     """Return a strategy of any time.
 
@@ -242,14 +265,14 @@ def past_strategy_resource(
 
         states: How many of its steps are in each state.
 
-        counted: As for `progress_resource`.
+        progress: As for `counted_strategy_resource`.
 
-        blocked_by: As for `progress_resource`.
+        counted: As for `progress_resource`.
 
         holds: Its open holds.
     """
     return {
-        **counted_strategy_resource(row, progress_resource(counted, blocked_by), holds),
+        **counted_strategy_resource(row, progress, holds),
         "requested-by": row["requested_by"],
         "retried-by": row["retried_by"],
         "steps": dict(sorted(states.items())),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.history_retention import PURGE_S, HistoryRetention
+from db.forecasts import FORECAST_S, Forecaster
 from db.retention import Retention
 from service.lifecycle import Part
 from service.periodic_thread import PeriodicThread, WebhookSenderThread
@@ -71,6 +72,7 @@ def periodic_parts(resources: ProcessResources, coordinator: Coordinator) -> lis
     retention = HistoryRetention(resources.database, kept)
     return [
         PeriodicThread("retention", retention.purge, PURGE_S).part(),
+        PeriodicThread("forecaster", Forecaster(resources.database).make, FORECAST_S).part(),
         PeriodicThread("reconciler", coordinator.coordinate, _RECONCILE_S).part(),
     ]
 

@@ -40,6 +40,7 @@ _NOT_QUICK: Final = frozenset(
         "integration/db/test_db_loader.py",
         "integration/db/test_db_query_plans.py",
         "integration/db/test_db_unavailable.py",
+        "property/test_forecast_calibration.py",
     }
 )
 

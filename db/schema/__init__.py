@@ -17,6 +17,7 @@ from db.schema.inventory import (
 )
 from db.schema.messages import audit, commands, events, outbox, webhook_deliveries, webhooks
 from db.schema.strategies import (
+    forecasts,
     holds,
     live_outputs,
     preparations,
@@ -39,6 +40,7 @@ __all__ = [
     "controller",
     "database_now",
     "events",
+    "forecasts",
     "heartbeats",
     "holds",
     "is_among",

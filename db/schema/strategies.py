@@ -299,6 +299,23 @@ _partial_index(
     unique=True,
 )
 
+# When a strategy that goes on is likely to end.
+forecasts: Final = Table(
+    "forecasts",
+    metadata,
+    Column("strategy_id", BigId, ForeignKey("strategies.id", ondelete="CASCADE"), primary_key=True),
+    # By the database's clock, seconds since the epoch.
+    Column("made_epoch", Float, nullable=False),
+    # Moments that come before the end in 10, 50 and 90 of 100 cases; null: see `missing`.
+    Column("p10_at", UtcDateTime),
+    Column("p50_at", UtcDateTime),
+    Column("p90_at", UtcDateTime),
+    # Why there are none; empty: there are.
+    Column("missing", String(300), nullable=False),
+    # Sites that end per minute.
+    Column("pace", Float, nullable=False),
+)
+
 secrets: Final = Table(
     "secrets",
     metadata,

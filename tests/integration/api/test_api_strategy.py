@@ -50,6 +50,9 @@ async def test_show(api: ServedApi) -> None:
             **dict.fromkeys(("complete", "skipped", "failed", "aborted", "cancelled"), 0),
             "started-at": None,
             "last-change-at": None,
+            "pace": 0.0,
+            "eta": None,
+            "eta-missing": "no coordinator has made one in the last two minutes",
             "blocked-by": [],
         },
     }

@@ -1,0 +1,312 @@
+"""Forecasts: when a strategy is likely to end and how many of its sites end per minute, one row for each strategy.
+
+Made every few seconds beside the passes, without the coordinator's lock; an answer reads the row. What a forecast needs
+is read from the partial indexes of the steps that are worked on or wait, and from the newest runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, literal_column, select
+
+from db.database import Database
+from db.heartbeats import is_alive
+from db.holds import open_holds, site_holds
+from db.load_strategy import load_strategy
+from db.read_queries import Row, active_strategy
+from db.schema import database_now, forecasts, heartbeats, preparations, runs, steps
+from statemachine.admission import is_halted
+from statemachine.forecast import FEWEST_RUNS, BegunSite, RunTime, StageLeft, WorkLeft, forecast, phases_left
+from statemachine.rollout import HoldKind, RolloutMode
+from statemachine.snapshot import StrategyView
+from statemachine.states import (
+    MOVING_STRATEGIES,
+    SHARED_PHASES,
+    STRATEGY_TYPES,
+    RunOutcome,
+    RunState,
+    StepState,
+    StrategyState,
+)
+
+# Seconds between two forecasts, and age from which a row is no longer shown: its coordinator is away.
+FORECAST_S: Final = 15.0
+_STALE_S: Final = 120.0
+# Seconds over which the pace is taken.
+_PACE_S: Final = 300.0
+# Newest runs that durations are taken from, and how old those of other strategies may be.
+_RUNS: Final = 1000
+_OLDEST: Final = timedelta(days=90)
+
+_NOT_APPLIED: Final = "not applied"
+_TOO_FEW: Final = "too few sites have ended"
+_NOT_MADE: Final = "no coordinator has made one in the last two minutes"
+
+_IS_OPEN: Final = steps.c.finished_at.is_(None)
+# In the words of the partial indexes.
+_INITIAL: Final[ColumnElement[str]] = literal_column(f"'{StepState.INITIAL}'")
+_WAITS: Final = and_(_IS_OPEN, steps.c.state == _INITIAL, steps.c.run_id.is_(None))
+_IN_FLIGHT: Final = and_(_IS_OPEN, literal_column("(steps.run_id IS NOT NULL OR steps.preparing)"))
+_PARKED: Final = and_(_IS_OPEN, steps.c.state != _INITIAL, steps.c.run_id.is_(None))
+# Outcomes of runs that say how long a phase takes, and whether its site went on.
+_TELLING: Final = {RunOutcome.SUCCEEDED: True, RunOutcome.SKIPPED: False, RunOutcome.FAILED: False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Likely end of a strategy.
+
+    Attributes:
+        ends: Moments that come before the end in 10, 50 and 90 of 100 cases; None: see `missing`.
+
+        missing: Why there are no moments; empty: there are.
+
+        pace: Sites that end per minute, over the last minutes.
+    """
+
+    ends: tuple[datetime, datetime, datetime] | None = None
+    missing: str = ""
+    pace: float = 0.0
+
+
+def read_forecasts(connection: Connection, strategies: Sequence[Row]) -> dict[int, Forecast | None]:
+    """Return the forecast of each strategy by its id; None for one that has ended."""
+    going_on = [row["id"] for row in strategies if row["finished_at"] is None and row["deleted_at"] is None]
+    found: dict[int, Forecast | None] = {row["id"]: None for row in strategies}
+    if not going_on:
+        return found
+    query = select(forecasts, database_now().label("now")).where(forecasts.c.strategy_id.in_(going_on))
+    rows = {row.strategy_id: row for row in connection.execute(query)}
+    states = {row["id"]: row["state"] for row in strategies}
+    for strategy_id in going_on:
+        row = rows.get(strategy_id)
+        if states[strategy_id] == StrategyState.INITIAL:
+            found[strategy_id] = Forecast(missing=_NOT_APPLIED)
+        elif row is None or row.now - row.made_epoch > _STALE_S:
+            found[strategy_id] = Forecast(missing=_NOT_MADE)
+        else:
+            ends = None if row.p10_at is None else (row.p10_at, row.p50_at, row.p90_at)
+            found[strategy_id] = Forecast(ends=ends, missing=row.missing, pace=row.pace)
+    return found
+
+
+class Forecaster:
+    """Makes the forecast of the active strategy."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def make(self) -> None:
+        """Write the forecast of the active strategy, while its steps move; repeating it writes a newer one.
+
+        Raises:
+            DatabaseUnavailableError: The database is away.
+        """
+        with self._database.read(is_one_moment=True) as connection:
+            row = active_strategy(connection)
+            if row is None or row["state"] not in MOVING_STRATEGIES:
+                return
+            now = float(connection.execute(select(database_now())).scalar_one())
+            situation = _Situation(connection, row, now)
+        # Neither a connection nor a lock is held meanwhile.
+        made = situation.forecast()
+        ends = made.ends or (None, None, None)
+        with self._database.write() as connection:
+            connection.execute(delete(forecasts).where(forecasts.c.strategy_id == row["id"]))
+            is_there = active_strategy(connection)
+            if is_there is None or is_there["id"] != row["id"]:
+                return
+            connection.execute(
+                insert(forecasts).values(
+                    strategy_id=row["id"],
+                    made_epoch=now,
+                    p10_at=ends[0],
+                    p50_at=ends[1],
+                    p90_at=ends[2],
+                    missing=made.missing,
+                    pace=made.pace,
+                )
+            )
+
+
+class _Situation:
+    """Rows that a forecast is made from."""
+
+    def __init__(self, connection: Connection, row: Row, now: float) -> None:
+        self._row = row
+        self._now = now
+        view, _holds = load_strategy(connection)
+        self._holds = open_holds(connection, [row["id"]])
+        self._obstacle = self._find_obstacle()
+        self._pace = self._read_pace(connection)
+        self._slots = _slots(connection)
+        self._work = WorkLeft(phases=(), stages=())
+        self._durations: Mapping[str, Sequence[RunTime]] = {}
+        if view is not None and not self._obstacle:
+            self._work = self._read_work(connection, view)
+            self._durations = _durations(connection, row["id"], datetime.fromtimestamp(now, UTC))
+
+    def forecast(self) -> Forecast:
+        """Return the forecast."""
+        missing = self._obstacle or self._find_lack()
+        if missing:
+            return Forecast(missing=missing, pace=self._pace)
+        left = forecast(self._work, self._durations)
+        ends = [datetime.fromtimestamp(self._now + one, UTC) for one in (left.p10_s, left.p50_s, left.p90_s)]
+        return Forecast(ends=(ends[0], ends[1], ends[2]), pace=self._pace)
+
+    def _find_obstacle(self) -> str:
+        """Return what waits for a person, so that the end is unknown."""
+        for hold in self._holds:
+            if hold["kind"] != HoldKind.SOAK:
+                return f"held by {hold['by'] or hold['kind']}"
+        for stage in self._row["rollout"].get("stages") or ():
+            if stage.get("gate") and not stage.get("decision") and stage.get("passed-at", "") is None:
+                return f"the stage {stage['name']} is to be approved"
+        return ""
+
+    def _find_lack(self) -> str:
+        if not self._work.stages:
+            return self._held_sites or _TOO_FEW
+        if self._slots == 0:
+            return "no worker is there"
+        if any(len(self._durations.get(phase, ())) < FEWEST_RUNS for phase in phases_left(self._work)):
+            return _TOO_FEW
+        return ""
+
+    def _read_pace(self, connection: Connection) -> float:
+        now = datetime.fromtimestamp(self._now, UTC)
+        of_strategy = steps.c.strategy_id == self._row["id"]
+        began = self._row["applied_at"] or self._row["created_at"]
+        over_s = min(_PACE_S, max(1.0, (now - began).total_seconds()))
+        recent = and_(
+            of_strategy, steps.c.finished_at.is_not(None), steps.c.finished_at > now - timedelta(seconds=over_s)
+        )
+        ended = connection.execute(select(func.count()).where(recent)).scalar_one()
+        return float(round(60.0 * ended / over_s, 2))
+
+    def _read_work(self, connection: Connection, view: StrategyView) -> WorkLeft:
+        of_strategy = steps.c.strategy_id == view.id
+        waiting: Counter[int] = Counter()
+        if not is_halted(view):
+            counts = select(steps.c.stage, func.count().label("number")).where(of_strategy, _WAITS)
+            waiting.update({row.stage: row.number for row in connection.execute(counts.group_by(steps.c.stage))})
+        held = site_holds(connection, view.id)
+        self._held_sites = "; ".join(sorted({f"held by {one['by'] or one['kind']}" for one in held.values()}))
+        # Sites that are held by themselves are left out: the forecast is that of all others.
+        if held:
+            alone = select(steps.c.stage).where(steps.c.id.in_(held), _WAITS)
+            waiting.subtract(Counter(connection.execute(alone).scalars()))
+        begun = self._read_begun(connection, view.id, set(held))
+        phases = tuple(phase.state for phase in STRATEGY_TYPES[self._row["type"]].phases if not phase.once_per_strategy)
+        numbers = sorted(stage for stage in {*waiting, *begun} if waiting[stage] > 0 or begun[stage])
+        stages = [
+            StageLeft(
+                not_started=max(0, waiting[stage]),
+                begun=tuple(begun[stage]),
+                width=self._width(view, stage),
+                pause_s=0.0 if begun[stage] else self._pause_s(stage),
+            )
+            for stage in numbers
+        ]
+        is_window = view.mode == RolloutMode.WINDOW
+        if is_window and not view.stage_by_stage and view.width is not None and stages:
+            stages = [
+                StageLeft(
+                    not_started=sum(stage.not_started for stage in stages),
+                    begun=tuple(site for stage in stages for site in stage.begun),
+                    width=self._at_most(view.width),
+                )
+            ]
+        ramp = None if view.ramp_start is None else view.ramp_start + view.succeeded
+        return WorkLeft(phases=phases, stages=tuple(stages), one_by_one=not is_window or view.stage_by_stage, ramp=ramp)
+
+    def _width(self, view: StrategyView, stage: int) -> int | None:
+        widths = [width for width in (view.width, view.stage_widths.get(stage)) if width is not None]
+        return self._at_most(min(widths) if widths and view.mode == RolloutMode.WINDOW else None)
+
+    def _at_most(self, width: int | None) -> int | None:
+        """Return a width that the slots of the workers allow."""
+        if not self._slots:
+            return width
+        return self._slots if width is None else min(width, self._slots)
+
+    def _pause_s(self, stage: int) -> float:
+        """Return how long the stages wait before one that has not begun."""
+        for hold in self._holds:
+            if hold["kind"] == HoldKind.SOAK and hold["stage"] == stage - 1 and hold["until"] is not None:
+                until: datetime = hold["until"]
+                return max(0.0, until.timestamp() - self._now)
+        options = self._row["rollout"].get("stages") or ()
+        before = [one for one in options if one.get("stage") == stage - 1 and one.get("passed-at", "") is None]
+        return float(before[0].get("soak-s") or 0.0) if before else 0.0
+
+    def _read_begun(
+        self, connection: Connection, strategy_id: int, held: set[int]
+    ) -> defaultdict[int, list[BegunSite]]:
+        current = select(runs.c.id, runs.c.phase, runs.c.state, runs.c.started_at).where(~runs.c.consumed)
+        known = {row.id: row for row in connection.execute(current)}
+        preparing = select(func.min(runs.c.started_at, type_=runs.c.started_at.type)).join_from(
+            preparations, runs, runs.c.id == preparations.c.run_id
+        )
+        of_strategy = and_(preparations.c.strategy_id == strategy_id, runs.c.state == RunState.RUNNING)
+        prepared_since = connection.execute(preparing.where(of_strategy)).scalar()
+        found: defaultdict[int, list[BegunSite]] = defaultdict(list)
+        for condition in (_IN_FLIGHT, and_(_PARKED, ~steps.c.preparing)):
+            columns = (steps.c.id, steps.c.stage, steps.c.state, steps.c.run_id)
+            for row in connection.execute(select(*columns).where(steps.c.strategy_id == strategy_id, condition)):
+                run = known.get(row.run_id)
+                if run is None and row.id in held:
+                    continue
+                since: Any = prepared_since if run is None and row.state in SHARED_PHASES else None
+                if run is not None and run.state != RunState.QUEUED:
+                    since = run.started_at
+                age_s = 0.0 if since is None else max(0.0, self._now - since.timestamp())
+                phase = run.phase if run is not None else row.state
+                found[row.stage].append(BegunSite(phase=phase, age_s=age_s))
+        return found
+
+    _held_sites = ""
+
+
+def _slots(connection: Connection) -> int | None:
+    """Return the playbook slots of the workers that live; None: there are no heartbeats."""
+    query = select(func.count(), func.coalesce(func.sum(heartbeats.c.slots), 0)).where(is_alive())
+    count, slots = connection.execute(query).one()
+    return int(slots) if count else None
+
+
+def _durations(connection: Connection, strategy_id: int, now: datetime) -> Mapping[str, Sequence[RunTime]]:
+    """Return the ended runs by phase, the newest first: the strategy's own, or where these are few, those of others."""
+    columns = (runs.c.phase, runs.c.outcome, runs.c.started_at, runs.c.finished_at)
+    owner = func.coalesce(steps.c.strategy_id, preparations.c.strategy_id).label("owner")
+    ended = (
+        select(runs.c.id, *columns, runs.c.step_id, runs.c.preparation_id)
+        .where(runs.c.state == RunState.FINISHED, runs.c.started_at.is_not(None))
+        .order_by(runs.c.id.desc())
+        .limit(_RUNS)
+        .subquery()
+    )
+    query = (
+        select(ended.c.phase, ended.c.outcome, ended.c.started_at, ended.c.finished_at, owner)
+        .outerjoin_from(ended, steps, steps.c.id == ended.c.step_id)
+        .outerjoin(preparations, preparations.c.id == ended.c.preparation_id)
+        .order_by(ended.c.id.desc())
+    )
+    own: defaultdict[str, list[RunTime]] = defaultdict(list)
+    others: defaultdict[str, list[RunTime]] = defaultdict(list)
+    for row in connection.execute(query):
+        goes_on = _TELLING.get(row.outcome)
+        if goes_on is None or row.finished_at is None:
+            continue
+        run = RunTime(seconds=max(0.0, (row.finished_at - row.started_at).total_seconds()), goes_on=goes_on)
+        if row.owner == strategy_id:
+            own[row.phase].append(run)
+        elif row.finished_at > now - _OLDEST:
+            others[row.phase].append(run)
+    return {phase: own[phase] if len(own[phase]) >= FEWEST_RUNS else others[phase] for phase in {*own, *others}}
