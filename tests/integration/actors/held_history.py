@@ -1,4 +1,4 @@
-"""Random commands about a held strategy while workers and two coordinators are at work on the same database."""
+"""Random commands about a held strategy, staged or not, while workers and coordinators are at work on its database."""
 
 from __future__ import annotations
 
@@ -59,20 +59,33 @@ class HeldHistory:
             **({"max-failures": self._random.randrange(3)} if self._random.random() < 0.5 else {}),
             **({"ramp": {"start": 1}} if self._random.random() < 0.3 else {}),
         }
+        if self._random.random() < 0.6:
+            rollout["stages"] = self._stages(may_fail=rollout["on-budget"] == "stop")
         options = {"max-parallel-subclouds": self._width, "rollout": rollout}
         assert 200 == self._house.create(**options).status
         assert 200 == self._verb("apply").status
         with self._workers():
             for _ in range(commands):
                 self._random.choice(
-                    [self._pause, self._pause, self._hold_site, self._change, self._first, self._cancel]
+                    [self._pause, self._pause, self._hold_site, self._change, self._first, self._cancel, self._decide]
                 )()
                 self._check_places()
+                self._check_stages()
                 if self._state() in _ENDS:
                     break
             self._let_go()
             wait_for(self._has_ended, _REST_S, lambda: "\n".join(self.story))
         assert [] == self._faults
+
+    def _stages(self, *, may_fail: bool) -> list[dict[str, Any]]:
+        """Return two stages that soak, have a gate, or bear no failure; those of no name come after them."""
+        stages: list[dict[str, Any]] = []
+        for name in ("canary", "wave"):
+            stage = {"name": name, "count": 2, "soak-s": self._random.choice([None, 1])}
+            stage["gate"] = self._random.choice([None, "approval"])
+            stage["max-failures"] = None if may_fail else self._random.choice([None, 0])
+            stages.append({key: value for key, value in stage.items() if value is not None})
+        return stages
 
     @property
     def _house(self) -> Installation:
@@ -131,6 +144,23 @@ class HeldHistory:
         else:
             self._verb(self._random.choice(["cancel", "abort"]))
 
+    def _decide(self) -> None:
+        """Approve what comes after a stage, whatever it is at; rarely deny it."""
+        kind = CommandType.STRATEGY_DENY if self._random.random() < 0.05 else CommandType.STRATEGY_APPROVE
+        data = {"stage": self._random.choice(["canary", "wave"])}
+        answer = self._house.execute(Command(type=kind, data=data, requested_by="bob"))
+        self.story.append(f"{kind} {data} → {answer.status} {answer.detail or ''}")
+        assert answer.status in {200, 422}, self.story
+
+    def _check_stages(self) -> None:
+        """Check that no run of a stage has begun before the stages before it are passed, each gate by a decision."""
+        # First the runs: what they need was written before them.
+        begun = [row.stage for row in self._runs() if row.started_at is not None]
+        stages = self._houses[0].rows(strategies)[-1]["rollout"].get("stages") or ()
+        open_ones = [one["stage"] for one in stages if one["passed-at"] is None and one["stage"] is not None]
+        assert max(begun, default=0) <= min(open_ones, default=len(SITES)), self.story
+        assert all("decision" in one for one in stages if one.get("gate") and one["passed-at"]), self.story
+
     def _let_go(self) -> None:
         for site in SITES:
             self._ask(CommandType.STEP_HOLD, site, {"held": False})
@@ -142,14 +172,17 @@ class HeldHistory:
         return str(self._houses[0].rows(strategies)[-1]["state"])
 
     def _has_ended(self) -> bool:
-        """Resume whatever holds it, now and again: a budget or a failed preparation may hold it later."""
+        """Resume and approve whatever holds it, now and again: a budget, a preparation or a gate may hold it later."""
         if self._faults:
             raise self._faults[0]
         if self._state() in _ENDS:
             return True
         if self._verb("resume", **{"allow-failures": len(SITES)}).status == 422:
             self._verb("resume")
+        for stage in ("canary", "wave"):
+            self._house.execute(Command(type=CommandType.STRATEGY_APPROVE, data={"stage": stage}, requested_by="bob"))
         self._houses[0].coordinator.coordinate()
+        self._check_stages()
         return False
 
     def _begun(self) -> set[int]:
@@ -172,7 +205,8 @@ class HeldHistory:
 
     def _runs(self) -> Sequence[Row[Any]]:
         """Return the runs of sites."""
-        query = select(steps.c.subcloud_name, runs.c.id, runs.c.started_at).join(steps, steps.c.id == runs.c.step_id)
+        columns = (steps.c.subcloud_name, steps.c.stage, runs.c.id, runs.c.started_at)
+        query = select(*columns).join(steps, steps.c.id == runs.c.step_id)
         with self._houses[0].database.read() as connection:
             return connection.execute(query).all()
 

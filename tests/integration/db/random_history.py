@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 
 from db.holds import NewHold, cancel_strategy, end_holds, hold_clock, open_hold, request_cancel
+from db.rollout_stages import write_stage
 from db.runs import hand_back, lose_runs_of, renew
 from db.schema import holds, preparations, steps, strategies, strategy_is_active, strategy_stages, subclouds
 from db.unit_of_work import UnitOfWork
-from statemachine.rollout import HoldKind, HoldScope, RolloutMode
+from statemachine.rollout import BETWEEN_STAGES, HoldKind, HoldScope, RolloutMode
 from statemachine.states import RunOutcome
 from tests.integration.db.db_rows import AT, InstallationRows
 
@@ -106,7 +108,7 @@ class Dice:
 
 
 class HeldDice(Dice):
-    """A history with holds, a failure budget, a sliding window, cancels and a time limit."""
+    """A history with holds, failure budgets, a sliding window, stages with soak times and gates, and cancels."""
 
     def happen(self) -> None:
         """Let one thing happen."""
@@ -114,7 +116,10 @@ class HeldDice(Dice):
             super().happen()
             return
         self.random.choice(
-            [self.hold, self.hold_site, self.end_holds, self.cancel_site, self.cancel_site, self.put_first, self.change]
+            [
+                *(self.hold, self.hold_site, self.end_holds, self.cancel_site, self.cancel_site, self.put_first),
+                *(self.change, self.approve),
+            ]
         )()
         if self.random.random() < 0.7:
             self.coordinate()
@@ -134,6 +139,19 @@ class HeldDice(Dice):
             **({"timeouts": timeouts} if timeouts else {}),
             **({"ramp": {"start": 1}} if pick([True, False]) else {}),
         }
+        numbers = sorted(set(stages.values()))
+        is_staged = mode == RolloutMode.WINDOW and pick([True, False])
+        if is_staged:
+            rollout["stages"] = [
+                {
+                    "name": f"stage-{one}",
+                    "stage": one,
+                    "passed-at": None,
+                    "soak-s": pick([None, 40]),
+                    "gate": pick([None, "approval"]),
+                }
+                for one in numbers
+            ]
         width = pick([None, 2, 4])
         connection = self.installation.connection
         connection.execute(
@@ -142,6 +160,7 @@ class HeldDice(Dice):
             .values(
                 mode=mode,
                 rollout=rollout,
+                stage_by_stage=is_staged,
                 max_failures=pick([None, 0, 1]),
                 max_parallel_subclouds=width,
                 applied_at=hold_clock(connection),
@@ -149,13 +168,27 @@ class HeldDice(Dice):
         )
         if mode == RolloutMode.WINDOW:
             rows = [
-                {"strategy_id": strategy_id, "stage": stage, "width": None if width else pick([1, 2])}
-                for stage in sorted(set(stages.values()))
+                {
+                    "strategy_id": strategy_id,
+                    "stage": stage,
+                    "width": None if width else pick([1, 2]),
+                    "max_failures": pick([None, 0]) if is_staged else None,
+                }
+                for stage in numbers
             ]
             connection.execute(insert(strategy_stages), rows)
             for one in places:
                 of_site = and_(steps.c.strategy_id == strategy_id, steps.c.subcloud_id == one)
                 connection.execute(update(steps).where(of_site).values(position=pick([0, 1, 2])))
+        if is_staged and pick([True, True, False]):
+            self._end_first_stage(strategy_id)
+
+    def _end_first_stage(self, strategy_id: int) -> None:
+        """Have the sites of the first stage ended already, for few histories come so far."""
+        state, outcome = self.random.choice([("complete", "complete"), ("complete", "skipped"), ("failed", "failed")])
+        of_stage = and_(steps.c.strategy_id == strategy_id, steps.c.stage == 1)
+        ended = update(steps).where(of_stage).values(state=state, outcome=outcome, finished_at=AT)
+        self.installation.connection.execute(ended)
 
     def hold(self) -> None:
         """Pause the strategy, whole or after a stage."""
@@ -175,16 +208,37 @@ class HeldDice(Dice):
             with self._work() as work:
                 open_hold(work, hold)
 
+    def approve(self) -> None:
+        """Approve what comes after a stage, at its gate or beforehand."""
+        strategy_id = self._applying()
+        stages = self._stages() if strategy_id else []
+        for one in self.random.sample(stages, min(1, len(stages))):
+            gate = and_(holds.c.strategy_id == strategy_id, holds.c.kind == HoldKind.GATE)
+            with self._work() as work:
+                is_waiting = end_holds(work, and_(gate, holds.c.stage == one["stage"]), "bob") > 0
+            values = {"decision": {"verdict": "approved"}, **({"passed-at": AT.isoformat()} if is_waiting else {})}
+            write_stage(self.installation.connection, strategy_id, one["stage"], values)
+
+    def _stages(self) -> list[dict[str, Any]]:
+        options = self.installation.connection.execute(select(strategies.c.rollout).where(strategy_is_active)).scalar()
+        return [one for one in (options or {}).get("stages") or () if one["passed-at"] is None]
+
     def end_holds(self) -> None:
-        """Resume: failed preparations are void, and the budget grows."""
+        """Resume: failed preparations are void, and the budgets grow; what is between two stages stays."""
         connection = self.installation.connection
         with self._work() as work:
-            end_holds(work, holds.c.strategy_id == self._strategy(), "alice")
+            of_strategy = and_(holds.c.strategy_id == self._strategy(), holds.c.kind.not_in(BETWEEN_STAGES))
+            end_holds(work, of_strategy, "alice")
         connection.execute(update(preparations).where(preparations.c.state == "failed").values(state="void"))
         connection.execute(
             update(strategies)
             .where(strategy_is_active, strategies.c.max_failures.is_not(None))
             .values(max_failures=strategies.c.max_failures + 1)
+        )
+        connection.execute(
+            update(strategy_stages)
+            .where(strategy_stages.c.strategy_id == self._strategy(), strategy_stages.c.max_failures.is_not(None))
+            .values(max_failures=strategy_stages.c.max_failures + 1)
         )
 
     def cancel_site(self) -> None:

@@ -31,9 +31,10 @@ def test_the_loader_hides_nothing(connection: Connection, seed: int) -> None:
             assert everything == picked
 
 
-@pytest.mark.parametrize("seed", range(5))
+# The last two come to soak times and a gate.
+@pytest.mark.parametrize("seed", [*range(5), 9, 14])
 def test_the_loader_hides_nothing_under_holds(connection: Connection, seed: int) -> None:
-    """The same holds with holds, a failure budget, a window, cancels, a time limit and sites that were put first."""
+    """The same holds with holds, budgets, a window, its stages, cancels, a time limit and sites put first."""
     dice = HeldDice(connection, seed)
     for _ in range(OPERATIONS):
         dice.happen()
