@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import func, select
 
 from db.database import Database
@@ -58,24 +58,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=WATCHED_S, help="how long tasks are watched (%(default)s)")
     chosen = parser.parse_args(arguments)
     show_machine()
-    with TemporaryDirectory() as directory:
-        return judge(measure(Path(directory), chosen.sites, chosen.seconds))
+    with TemporaryDirectory() as directory, sync_playwright() as playwright, start_browser(playwright) as browser:
+        return judge(measure(browser, Path(directory), chosen.sites, chosen.seconds))
 
 
-def measure(directory: Path, sites: int, seconds: float) -> Iterator[Goal]:
+def measure(browser: Browser, directory: Path, sites: int, seconds: float) -> Iterator[Goal]:
     """Measure the overview of a strategy of `sites` sites: its first paint, its cells, and its longest task."""
     names = [f"edge-{number:04d}" for number in range(sites)]
     service = start_pretending(directory, names, run_s=0.2)
     try:
         begin(service)
-        with sync_playwright() as playwright, start_browser(playwright) as browser:
-            watched = WatchedPage.open(browser, f"http://127.0.0.1:{service.port}")
-            watched.page.add_init_script(_OBSERVE)
-            operator = OperatorPage(watched)
-            operator.log_in(service.token)
-            yield from _opened(operator, sites)
-            yield _longest_task(operator, service, seconds)
-            watched.close()
+        watched = WatchedPage.open(browser, f"http://127.0.0.1:{service.port}")
+        watched.page.add_init_script(_OBSERVE)
+        operator = OperatorPage(watched)
+        operator.log_in(service.token)
+        yield from _opened(operator, sites)
+        yield _longest_task(operator, service, seconds)
+        watched.close()
     finally:
         service.end()
 
