@@ -198,6 +198,11 @@ def test_one_site(service: ServiceProcess, strategy: int, open_page: OpenPage) -
     expect(page.get_by_role("log")).to_contain_text("TASK [Take packages]")
     page.get_by_role("searchbox", name="Search the log").fill("take packages")
     expect(page.get_by_role("log").locator("mark")).to_have_text("Take packages")
+    part = page.get_by_role("combobox", name="Part of the log")
+    part.select_option(label="precheck, attempt 1, succeeded")
+    expect(page.get_by_role("log")).to_contain_text("System mode")
+    expect(page.get_by_role("log")).not_to_contain_text("Take packages")
+    expect(sheet.locator(".phases .lane .g-packages")).to_have_count(1)
 
     sheet.get_by_role("button", name="Hold").click()
     page.locator("dialog input[name=reason]").fill("generator test")

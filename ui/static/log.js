@@ -45,16 +45,16 @@ export class LogView {
   }
 
   /**
-   * Begin to read the log of a site.
-   * @param {string} site
+   * Begin to read a log.
+   * @param {string} path of the log of a site or of a run
    * @param {() => boolean} hasBegun whether there can be a log: the site was started
    */
-  open(site, hasBegun) {
+  open(path, hasBegun) {
     this.close();
     this._reset();
     this.isFollowing = true;
     this._stop = new AbortController();
-    void this._read(site, hasBegun, this._stop.signal);
+    void this._read(path, hasBegun, this._stop.signal);
   }
 
   /** Read no more. */
@@ -63,8 +63,7 @@ export class LogView {
     this._stop = null;
   }
 
-  async _read(site, hasBegun, signal) {
-    const path = `/sw-update-strategy/steps/${encodeURIComponent(site)}/log`;
+  async _read(path, hasBegun, signal) {
     while (!signal.aborted) {
       if (!hasBegun()) {
         this._note = NOT_BEGUN;

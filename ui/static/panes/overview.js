@@ -16,6 +16,7 @@ const list = h("div", {
 }, option, canvas, tip);
 const wall = new Wall(canvas);
 let shown = null;
+let tipOf = -1;
 
 /** Return the elements of the pane. */
 export function render(page) {
@@ -56,6 +57,7 @@ export function patch(page, changed) {
   wall.stage = stage;
   if (changed && !isMoved) wall.patch(changed);
   else wall.draw();
+  if (!tip.hidden && (!changed || changed.has(tipOf))) showTip(tipOf);
 }
 
 /** Take the colours of another theme. */
@@ -182,6 +184,7 @@ function describe() {
 }
 
 function showTip(i) {
+  tipOf = i;
   const site = wall.sites[i];
   tip.hidden = !site;
   if (!site) return;

@@ -10,7 +10,8 @@ import { PHASES } from "../sites.js";
  */
 export function phases(site, runs) {
   const now = Date.now() / 1000, all = (runs || []).map(asBar);
-  const begin = Math.min(...all.map(run => run.queued), site.startedAt ?? now), end = site.endedAt ?? now;
+  // A preparation may have been made long before, for other sites.
+  const begin = Math.min(...all.filter(run => !run.shared).map(run => run.queued), site.startedAt ?? now), end = site.endedAt ?? now;
   const scale = { begin, length: Math.max(1, end - begin), now };
   return h("section", { "aria-label": "Phases" },
     h("div", { class: "row pad4" }, h("h2", null, "Phases"), h("span", { class: "grow" }), h("span", { class: "dim small" }, "thin lines: waiting for a slot")),
@@ -18,13 +19,13 @@ export function phases(site, runs) {
 }
 
 function asBar(run) {
-  const start = moment(run["started-at"]), end = moment(run["finished-at"]);
-  return { ...run, queued: moment(run["queued-at"] || run["created-at"]) ?? start, start, end };
+  return { ...run, queued: moment(run["queued-at"]), start: moment(run["started-at"]), end: moment(run["finished-at"]) };
 }
 
 function lane(site, phase, runs, scale) {
   const last = runs.at(-1), sign = signOf(site, phase, last);
-  return [glyph(sign), h("span", { class: "mono" }, phase), h("span", { class: "lane" }, runs.map(run => bars(run, scale))), h("span", { class: "num" }, told(site, phase, runs, last, scale.now))];
+  return [glyph(sign), h("span", { class: "mono" }, phase), h("span", { class: "lane" }, runs.map(run => bars(run, scale))),
+    h("span", { class: "num" }, told(site, phase, last, scale.now))];
 }
 
 function signOf(site, phase, last) {
@@ -43,8 +44,9 @@ function phaseIsPassed(site, phase) {
 }
 
 function bars(run, { begin, length, now }) {
-  const place = (from, to) => ({ left: `${((from - begin) / length) * 100}%`, width: `${((to - from) / length) * 100}%` });
-  const waited = run.queued != null && (run.start ?? (run.end == null ? now : run.end)) - run.queued > 0.5;
+  const at = moment => Math.max(0, Math.min(1, (moment - begin) / length)) * 100;
+  const place = (from, to) => ({ left: `${at(from)}%`, width: `${at(to) - at(from)}%` });
+  const waited = (run.start ?? (run.end == null ? now : run.end)) - run.queued > 0.5;
   const sign = run.end == null ? PHASES[run.phase] : outcomeSign(run.outcome);
   return [
     waited ? h("i", { class: "q", style: place(run.queued, run.start ?? run.end ?? now), title: `waited ${span((run.start ?? run.end ?? now) - run.queued)} for a slot` }) : null,
@@ -55,8 +57,9 @@ function bars(run, { begin, length, now }) {
   ];
 }
 
-function told(site, phase, runs, last, now) {
+function told(site, phase, last, now) {
   if (!last) return phase === "prestaging-packages" && site.step["proved-by"] ? "passed: proved" : "–";
+  if (last.shared && last.end != null && last.end <= (site.startedAt ?? 0)) return "made already";
   if (last.start == null) return last.end == null ? `queued ${span(now - last.queued)}` : "–";
   const more = last.attempt > 1 ? ` · attempt ${last.attempt}` : "";
   return [span((last.end ?? now) - last.start), more ? h("span", { class: "dim" }, more) : null];

@@ -2,7 +2,7 @@
 
 import { ApiError, get } from "../api.js";
 import { button, glyph, h, icon, name, num, span, time } from "../elements.js";
-import { STATES, isInFlight, isRunning } from "../sites.js";
+import { STATES, isInFlight, isRunning, phaseWord } from "../sites.js";
 import { overviewAddress, siteAddress } from "../routes.js";
 import { LogView } from "../log.js";
 import { copyText, toast } from "../dialogs.js";
@@ -16,11 +16,18 @@ const log = new LogView();
 /** Begin with another site. */
 export function enter(page) {
   const own = page.own("site");
-  Object.assign(own, { name: page.site, explanation: "", subcloud: null, runs: null, readFor: "", error: "" });
+  Object.assign(own, { name: page.site, explanation: "", subcloud: null, runs: null, run: "", readFor: "", error: "" });
   const wanted = page.site;
   // The list has less of a step than its sheet shows.
   page.state.dirty.add(wanted);
-  log.open(wanted, () => page.state.index.get(wanted)?.startedAt != null);
+  openLog(page, wanted, "");
+}
+
+// The log of one run, or of all phases.
+function openLog(page, wanted, run) {
+  page.own("site").run = run;
+  const path = run ? `/runs/${run}/log` : `/sw-update-strategy/steps/${encodeURIComponent(wanted)}/log`;
+  log.open(path, () => page.state.index.get(wanted)?.startedAt != null);
 }
 
 /** End with the site that was shown. */
@@ -42,7 +49,7 @@ export function render(page) {
       small("wide", "full", own.isFull ? "As a drawer" : "Whole width"), small("cancel", "close", "Close (Escape)"))),
     why(page, site, own),
     h("div", { class: "acts" }, commands(page, site)),
-    h("div", { class: "body" }, facts(page, site, own), phases(site, own.runs), logSection(site)));
+    h("div", { class: "body" }, facts(page, site, own), phases(site, own.runs), logSection(site, own)));
 }
 
 const small = (sign, act, label) => button("", act, { icon: sign, kind: "ghost icononly small", "aria-label": label, title: label });
@@ -114,16 +121,24 @@ function facts(page, site, own) {
     fact("Worker", site.worker ? h("bdi", null, site.worker) : "–"));
 }
 
-function logSection(site) {
+function logSection(site, own) {
   const isFailed = site.state === "failed", hasEnded = STATES[site.state].kind === "ended";
   return h("section", { class: "log", "aria-label": "Log" },
     h("div", { class: "tools" }, h("h2", null, "Log"),
       h("div", { class: "find" }, icon("search"), h("input", { type: "search", id: "logfind", "data-field": "log", placeholder: "Search the log", "aria-label": "Search the log", autocomplete: "off" })),
-      h("span", { class: "dim", id: "logfound", "data-keep": "" }), h("span", { class: "grow" }),
+      h("span", { class: "dim", id: "logfound", "data-keep": "" }), runMenu(own), h("span", { class: "grow" }),
       isFailed ? button("Failure", "jumpfail", { kind: "small", icon: "warn", title: "Jump to the failure (e)" }) : null,
       button("Follow", "followLog", { kind: "small", icon: "down", "aria-pressed": String(log.isFollowing && !hasEnded), why: hasEnded ? "it has ended" : null }),
       button("Copy", "copyLog", { kind: "small", icon: "copy" })),
     h("div", { class: "logplace", id: "logplace", "data-keep": "" }));
+}
+
+function runMenu({ runs, run }) {
+  const printed = (runs || []).filter(one => one.log);
+  if (!printed.length) return null;
+  return h("select", { "data-field": "run", "aria-label": "Part of the log" }, h("option", { value: "" }, "All phases"),
+    printed.map(one => h("option", { value: one.id, selected: String(one.id) === run },
+      `${phaseWord(one.phase)}, attempt ${one.attempt}${one.outcome ? `, ${one.outcome}` : ""}`)));
 }
 
 /** Put the lines of the log into their place, and read what changed. */
@@ -137,11 +152,11 @@ export function rendered(page) {
   const version = site ? `${site.state}/${site.attempt}/${site.step["phase-started-at"]}/${Boolean(site.step.held)}/${age}` : "";
   if (site && page.state.isLive && own.readFor !== version) {
     own.readFor = version;
-    void read(page, own, site.name);
+    void read(page, own, site);
   }
 }
 
-async function read(page, own, wanted) {
+async function read(page, own, { name: wanted, step: { id } }) {
   const path = `/sw-update-strategy/steps/${encodeURIComponent(wanted)}`;
   const set = (key, value) => {
     if (own.name === wanted) own[key] = value;
@@ -152,6 +167,7 @@ async function read(page, own, wanted) {
   });
   await Promise.all([
     quietly(get(`${path}/explain`).then(answer => set("explanation", answer.explanation))),
+    quietly(get(`/steps/${id}/runs`).then(answer => set("runs", answer.runs))),
     quietly(get(`/subclouds/${encodeURIComponent(wanted)}`).then(answer => set("subcloud", answer))),
   ]);
   page.render();
@@ -163,9 +179,10 @@ function step(page, by) {
   if (next) location.hash = siteAddress(next.name);
 }
 
-/** Search the log for what was typed. */
+/** Search the log for what was typed, or show the chosen part of it. */
 export function changed(page, field) {
   if (field.dataset.field === "log") log.search(field.value);
+  else if (field.dataset.field === "run") openLog(page, page.site, field.value);
 }
 
 export const acts = {
