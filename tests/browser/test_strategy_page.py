@@ -199,9 +199,9 @@ def test_one_site(service: ServiceProcess, strategy: int, open_page: OpenPage) -
     page.get_by_role("searchbox", name="Search the log").fill("take packages")
     expect(page.get_by_role("log").locator("mark")).to_have_text("Take packages")
     part = page.get_by_role("combobox", name="Part of the log")
-    part.select_option(label="precheck, attempt 1, succeeded")
-    expect(page.get_by_role("log")).to_contain_text("System mode")
+    part.select_option(label="prepare, attempt 1, succeeded")
     expect(page.get_by_role("log")).not_to_contain_text("Take packages")
+    expect(page.get_by_role("log")).to_contain_text("TASK [prepare_prestage_packages]")
     expect(sheet.locator(".phases .lane .g-packages")).to_have_count(1)
 
     sheet.get_by_role("button", name="Hold").click()
