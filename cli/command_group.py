@@ -27,6 +27,11 @@ HELP_FILE: Final = Path(__file__).with_name("help_texts.json")
 # Characters in a line of a help at most, and how many a terminal has beside them.
 HELP_WIDTH: Final = 78
 HELP_MARGIN: Final = 2
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
+_EXIT_CODES: Final = (
+    "Exit codes over HTTP: 0 done, 1 refused, 2 usage, 3 ended with failures, 4 aborted (with --exit-on-hold also:"
+    " held), 5 time is up, 6 not reachable."
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,9 @@ class LazyCommand(TyperCommand):
     """Stands for a command in the list of its group, and prints its stored help."""
 
     def __init__(self, name: str, place: CommandPlace) -> None:
-        super().__init__(name=name, short_help=place.summary, callback=None, rich_markup_mode=None)
+        super().__init__(
+            name=name, short_help=place.summary, callback=None, rich_markup_mode=None, context_settings=_CONTEXT
+        )
         self._place = place
 
     @property
@@ -70,12 +77,18 @@ class LazyCommand(TyperCommand):
         """Return the stored help of the command."""
         return stored_help()[ctx.command_path]
 
+    @property
+    def _epilog(self) -> str | None:
+        return None if self.has_stored_help else _EXIT_CODES
+
     def load(self) -> Any:
         """Import the command and return it, with its parameters."""
         module, _, function = self._place.place.partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         with lean_imports(UNUSED if self._place.is_service else ()):
-            app.command(self.name)(getattr(import_module(module), function))
+            app.command(self.name, context_settings=_CONTEXT, epilog=self._epilog)(
+                getattr(import_module(module), function)
+            )
         return get_command(app)
 
 
@@ -87,13 +100,20 @@ class LazyGroup(TyperGroup):
             name=name,
             help=summary,
             short_help=summary,
+            epilog=_EXIT_CODES if any(map(_is_over_http, places.values())) else None,
+            context_settings=_CONTEXT,
             commands={name: _command(name, place) for name, place in places.items()},
             # Boxes and colours take longer to import than everything else that the help needs.
             rich_markup_mode=None,
         )
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Return the arguments; without any print the help and exit with 2."""
+        """Return the arguments; without any print the help and exit with 2, and for `--version` print that."""
+        if ctx.parent is None and args == ["--version"]:
+            from client.service_commands import program_version  # noqa: PLC0415 - hardly ever asked
+
+            typer.echo(f"prestager {program_version()}")
+            raise typer.Exit
         if not args:
             typer.echo(ctx.get_help())
             raise typer.Exit(2)
@@ -110,7 +130,7 @@ class LazyGroup(TyperGroup):
 def _is_stored(path: str, arguments: list[str]) -> bool:
     """Return whether the arguments ask for a help that is stored, on a terminal for which its lines are broken."""
     is_wide = shutil.get_terminal_size().columns - HELP_MARGIN >= HELP_WIDTH
-    return arguments == ["--help"] and is_wide and path in stored_help()
+    return arguments in (["--help"], ["-h"]) and is_wide and path in stored_help()
 
 
 @cache
@@ -118,6 +138,12 @@ def stored_help() -> Mapping[str, str]:
     """Return the help of each command by its path, such as `prestager db upgrade`; `make documents` writes it."""
     texts: dict[str, str] = json.loads(HELP_FILE.read_text(encoding="utf-8")) if HELP_FILE.exists() else {}
     return texts
+
+
+def _is_over_http(place: CommandPlace | GroupPlace) -> bool:
+    if isinstance(place, GroupPlace):
+        return any(map(_is_over_http, place.commands.values()))
+    return not place.place.startswith(_STORED)
 
 
 def _command(name: str, place: CommandPlace | GroupPlace) -> Any:

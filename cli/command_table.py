@@ -46,12 +46,16 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         "Have a worker that drains take runs again; one that does not drain goes on as before.",
     ),
     "workers": CommandPlace(
-        "cli.worker_commands:workers",
+        "cli.reading_commands:workers",
         "Show every process of the installation as it reported itself last; reports come every 10 s.",
     ),
     "queues": CommandPlace(
         "cli.queues_command:queues",
         "Show what waits in each queue, who serves it with how many free slots, and what that means.",
+    ),
+    "status": CommandPlace(
+        "client.status:status",
+        "Show on one screen what happens, what went wrong, how long it still takes and what may be done now.",
     ),
     "strategy": GroupPlace(
         "Create, start, follow and end a strategy over the API, from any machine.",
@@ -135,6 +139,11 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "client.step_commands:explain",
                 "Say why one site is where it is: its hold, stage, place, preparation, worker or failure.",
             ),
+            "log": CommandPlace(
+                "client.step_commands:log",
+                "Print what the playbooks of one site printed: of the strategy, of an earlier one, or of a prestage by"
+                " itself.",
+            ),
             "hold": CommandPlace(
                 "client.step_commands:hold",
                 "Hold one site: it begins no further phase until it is resumed; the others go on.",
@@ -154,6 +163,11 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
         },
     ),
+    "events": CommandPlace(
+        "client.service_commands:events",
+        "List the newest events, the oldest first: what the service did and found, and with --follow what happens"
+        " next.",
+    ),
     "whoami": CommandPlace(
         "client.client_command:whoami",
         "Show the name by which the service knows you, as in its audit, and your roles.",
@@ -161,6 +175,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
     "login-link": CommandPlace(
         "client.client_command:login_link",
         "Print a link that logs a browser in at the page, with your name and roles: once, within ten minutes.",
+    ),
+    "version": CommandPlace(
+        "client.service_commands:show_version",
+        "Show the version of this command, and those of the service's processes where it answers.",
     ),
     "config": GroupPlace(
         "Check and show the settings.",
@@ -179,17 +197,25 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         },
     ),
     "subcloud": GroupPlace(
-        "Register sites, their labels and SSH host keys, and remove what is staged on them.",
+        "List, register and prestage sites; their labels, SSH host keys, and what is staged on them.",
         {
+            "list": CommandPlace(
+                "client.inventory_commands:list_sites",
+                "List the sites: release, state, what is staged there, and what went wrong.",
+            ),
             "import": CommandPlace(
                 "cli.inventory_import.command:import_fleet",
                 "Register all sites of a file, or none of them when anything in it is wrong.",
             ),
             "show": CommandPlace(
-                "cli.subcloud_commands:show", "Show a subcloud, with the fingerprints of its recorded SSH host keys."
+                "cli.reading_commands:show_subcloud",
+                "Show a subcloud, with the fingerprints of its recorded SSH host keys.",
+            ),
+            "prestage": CommandPlace(
+                "client.inventory_commands:prestage", "Stage a release on one site at once, without a strategy."
             ),
             "labels": CommandPlace(
-                "client.label_commands:labels", "Show the labels of a site, set some or remove some."
+                "client.inventory_commands:labels", "Show the labels of a site, set some or remove some."
             ),
             "set-host-key": CommandPlace(
                 "cli.subcloud_commands:set_host_key",
@@ -205,6 +231,22 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "cli.subcloud_commands:unstage",
                 "Remove a staged release from a site: what Prestager's playbooks put there, never the release"
                 " that it runs.",
+            ),
+        },
+    ),
+    "group": GroupPlace(
+        "List, show and change groups of sites over the API.",
+        {
+            "list": CommandPlace(
+                "client.inventory_commands:list_groups",
+                "List the groups of sites: how many sites each has, and how strategies go through them.",
+            ),
+            "show": CommandPlace(
+                "client.inventory_commands:show_group", "Show a group of sites and its options for strategies."
+            ),
+            "set": CommandPlace(
+                "client.inventory_commands:set_group",
+                "Change a group of sites: how strategies go through it, its description or its name.",
             ),
         },
     ),
@@ -330,4 +372,8 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
 
 def application() -> LazyGroup:
     """Return the command with all its subcommands, none of them imported."""
-    return LazyGroup("prestager", "Stages a software release on remote sites before the maintenance window.", COMMANDS)
+    summary = (
+        "Stages a software release on remote sites before the maintenance window. Begin with: prestager status;"
+        " --version shows the version."
+    )
+    return LazyGroup("prestager", summary, COMMANDS)

@@ -18,7 +18,6 @@ from actors.coordinator.prestage_subcloud import unstage_release
 from cli.command_context import carry_out, shell_caller
 from cli.installation import checked_database, installation_sealer
 from cli.seal_command import read_password
-from cli.tables import print_table
 from db.audit import record_shell_action
 from db.database import Database
 from db.host_keys import forget_host_keys, give_host_keys
@@ -39,12 +38,24 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or id of the sub
 _LONGEST: Final = 65_536
 
 
-def show(ref: Name) -> None:
-    """Show a subcloud, with the fingerprints of its recorded SSH host keys."""
-    with checked_database() as database, database.read() as connection:
-        row = _found(connection, ref)
-    lines = [(key, "" if value is None else str(value)) for key, value in subcloud_resource(row).items()]
-    print_table(("FIELD", "VALUE"), [*lines, *_host_key_lines(row)])
+def known_site(connection: Connection, ref: str) -> dict[str, Any]:
+    """Return a subcloud as the API's `…/detail` has it, as far as the database knows, with its host keys.
+
+    Raises:
+        CommandError: There is none.
+    """
+    row = _found(connection, ref)
+    keys = stored_host_keys(row["host_keys"])
+    recorded: dict[str, Any] = {
+        "host_keys_origin": row["host_keys_origin"],
+        "host_keys_recorded_at": f"{row['host_keys_at']:%F %T} UTC" if row["host_keys_at"] else None,
+        "host_keys_software_version": row["host_keys_version"] or "unknown",
+    }
+    return {
+        **subcloud_resource(row),
+        "host_keys": [key.description for key in keys],
+        **(recorded if keys else {}),
+    }
 
 
 def set_host_key(
@@ -124,18 +135,6 @@ def _read_keys(file: Path | None) -> tuple[HostKey, ...]:
         raise CommandError(f"{source} is not a text in UTF-8.") from error
     except HostKeyError as error:
         raise CommandError(f"{source} holds no usable host keys: {error}. Nothing was changed.") from error
-
-
-def _host_key_lines(row: RowMapping) -> list[tuple[str, str]]:
-    keys = stored_host_keys(row["host_keys"])
-    if not keys:
-        return [("host-keys", "none recorded")]
-    details: dict[str, Any] = {
-        "host-keys-origin": row["host_keys_origin"],
-        "host-keys-recorded-at": f"{row['host_keys_at']:%F %T} UTC",
-        "host-keys-software-version": row["host_keys_version"] or "unknown",
-    }
-    return [*(("host-keys", key.description) for key in keys), *details.items()]
 
 
 _LOOK_EVERY_S: Final = 0.5

@@ -1,9 +1,8 @@
-"""`prestager workers`, `drain` and `undrain`: list the processes of the installation; have workers take no new runs."""
+"""`prestager drain` and `undrain`: have workers take no new runs, or take them again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,69 +11,12 @@ from broker.amqp.errors import ControlError
 from broker.amqp.worker_control import Hint, HintAnswer, HintKind, ask_workers
 from cli.installation import checked_database
 from cli.tables import print_table
-from db.heartbeats import all_processes, living_processes
-from db.read_queries import Row
+from db.heartbeats import living_processes
 from service.errors import CommandError, StartError
 from service.load_settings import did_you_mean, read_settings
 
-_HEADERS: Final = (
-    "NAME",
-    "ROLE",
-    "HOST",
-    "STATE",
-    "RUNNING",
-    "PRECHECKS",
-    "VERSION",
-    "RELEASES",
-    "FEEDS",
-    "KEYS",
-    "PLAYBOOKS",
-    "SEEN",
-)
-_NOT_LOOKED: Final = "?"
 Worker = Annotated[str | None, typer.Argument(help="Name of the worker (PRESTAGER_WORKER_NAME).")]
 Everybody = Annotated[bool, typer.Option("--all", help="All workers, instead of one.")]
-
-
-def workers() -> None:
-    """Show every process of the installation as it reported itself last; reports come every 10 s.
-
-    A process that stopped in order is not shown; one that died is `lost` and is forgotten after a day.
-    """
-    with checked_database() as database, database.read() as connection:
-        rows = all_processes(connection)
-    if not rows:
-        typer.echo("No process has reported itself. Start one: prestager up", err=True)
-        return
-    print_table(_HEADERS, [_line(row) for row in rows])
-
-
-def _line(row: Row) -> tuple[str, ...]:
-    is_worker = row["slots"] is not None
-    return (
-        row["name"],
-        row["role"],
-        row["host"],
-        _state(row),
-        f"{row['running']} of {row['slots']}" if is_worker else "",
-        str(row["prechecks"]) if is_worker else "",
-        row["version"],
-        _listed(row["releases"]),
-        _listed(row["feeds"]),
-        _listed(row["key_ids"]),
-        (_NOT_LOOKED if row["playbooks_error"] is None else row["playbooks_error"] or "ok") if is_worker else "",
-        f"{max(0.0, row['age_s']):.0f} s ago",
-    )
-
-
-def _state(row: Row) -> str:
-    if not row["alive"]:
-        return "lost"
-    return "draining" if row["draining"] else "alive"
-
-
-def _listed(values: Sequence[str] | None) -> str:
-    return _NOT_LOOKED if values is None else ",".join(values)
 
 
 def drain(worker: Worker = None, everybody: Everybody = False) -> None:  # noqa: FBT002 - an option of the shell

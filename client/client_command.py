@@ -8,21 +8,29 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import typer
 
 from client.api_client import ApiClient
-from client.contexts import ServerOptions, choose_context
-from client.output import OutputFormat, ShownField, print_record, printable, say
+from client.contexts import ServerOptions, choose_context, names_an_api
+from client.output import Output, OutputFormat, ShownField, print_record, printable, say
 
 _INTERRUPTED: Final = 130
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+class Reads(Protocol):
+    """Reads of an API, or of the installation of this machine in its form."""
+
+    def read(self, *path: str, **query: str | int) -> Any:
+        """Return what is at a path below the version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +53,14 @@ def _shared_options(
         Path | None, typer.Option(help="File with the token and nothing else; or PRESTAGER_TOKEN_FILE.")
     ] = None,
     ca_file: Annotated[Path | None, typer.Option(help="Authorities that sign the API's certificate (PEM).")] = None,
-    output: Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the output.")] = OutputFormat.TABLE,
-) -> Invocation:
+    output: Output = OutputFormat.TABLE,
+) -> tuple[ServerOptions, OutputFormat]:
+    return ServerOptions(server=server, context=context, token_file=token_file, ca_file=ca_file), output
+
+
+def _invocation(options: ServerOptions, form: OutputFormat) -> Invocation:
     # Here and not at the first request, so that wrong options are found before a question is asked.
-    chosen = choose_context(
-        ServerOptions(server=server, context=context, token_file=token_file, ca_file=ca_file), os.environ
-    )
-    return Invocation(api=ApiClient(chosen, login=_login, say=say), form=output)
+    return Invocation(api=ApiClient(choose_context(options, os.environ), login=_login, say=say), form=form)
 
 
 def _login() -> str:
@@ -66,14 +75,44 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
 
     Ctrl-C ends the command with 130 and says that a command that was sent goes on.
     """
+    return _with_options(function, _invocation)
+
+
+def either_command(
+    here: Callable[[], AbstractContextManager[Reads]],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the shared options, and as its first two arguments reads and the form of the output.
+
+    Args:
+        here: Gives the reads of the installation of this machine, where no API is named (`names_an_api`).
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(chosen: tuple[ServerOptions, OutputFormat], **given: Any) -> None:
+            options, form = chosen
+            if names_an_api(options, os.environ):
+                function(_invocation(options, form).api, form, **given)
+                return
+            with here() as reads:
+                function(reads, form, **given)
+
+        first, _, *own = inspect.signature(function, eval_str=True).parameters.values()
+        command.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]
+        return _with_options(command, lambda *chosen: chosen)
+
+    return decorate
+
+
+def _with_options(function: Callable[..., None], make: Callable[..., Any]) -> Callable[..., None]:
     _, *own = inspect.signature(function, eval_str=True).parameters.values()
     shared = inspect.signature(_shared_options, eval_str=True).parameters
 
     @wraps(function)
     def command(**given: Any) -> None:
-        invocation = _shared_options(**{name: given.pop(name) for name in shared})
+        first = make(*_shared_options(**{name: given.pop(name) for name in shared}))
         try:
-            function(invocation, **given)
+            function(first, **given)
         except KeyboardInterrupt:
             say("Stopped looking. What was sent to the service goes on; see: prestager strategy show")
             raise typer.Exit(_INTERRUPTED) from None

@@ -27,6 +27,8 @@ SERVER_VARIABLE: Final = "PRESTAGER_URL"
 TOKEN_FILE_VARIABLE: Final = "PRESTAGER_TOKEN_FILE"  # noqa: S105 - a name
 CONTEXT_VARIABLE: Final = "PRESTAGER_CONTEXT"
 
+# Settings that say where the installation of this machine is.
+_OF_INSTALLATION: Final = ("PRESTAGER_CONFIG", "PRESTAGER_DATA_DIR", "PRESTAGER_DATABASE_URL")
 _DEFAULT_URL: Final = "http://127.0.0.1:8119"
 _VERSION: Final = "/v1.0"
 _KEYS: Final = frozenset({"url", "token", "token_file", "ca_file"})
@@ -99,6 +101,23 @@ def choose_context(options: ServerOptions, environment: Mapping[str, str]) -> Se
             " on the controller with: prestager token create NAME --role ROLE"
         )
     return ServerContext(url=url, token=token, ca_file=Path(ca_file).expanduser() if ca_file else None)
+
+
+def names_an_api(options: ServerOptions, environment: Mapping[str, str]) -> bool:
+    """Return whether a command that works on the API and on the installation here alike is meant for an API.
+
+    Options and variables of an API say so, then settings of an installation that it is not, then a context or Keystone.
+
+    Raises:
+        SurroundingsError: The operator's file has a fault.
+    """
+    if options.server or options.context or options.token_file:
+        return True
+    if any(environment.get(name) for name in (SERVER_VARIABLE, TOKEN_FILE_VARIABLE, CONTEXT_VARIABLE)):
+        return True
+    if any(environment.get(name) for name in _OF_INSTALLATION):
+        return False
+    return bool(environment.get("OS_AUTH_URL")) or bool(_read_file(config_file(environment)).get("contexts"))
 
 
 def _entry(options: ServerOptions, environment: Mapping[str, str], file: Path) -> Mapping[str, str]:

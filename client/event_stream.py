@@ -1,4 +1,4 @@
-"""The stream of events of one strategy: read in a thread of its own, taken up again where it broke off."""
+"""The stream of events: read in a thread of its own, taken up again where it broke off."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ class EventMessage:
         number: Where the stream goes on after it; empty: it has no place.
 
         data: The snapshot, or what the event says.
+
+        content: The whole message, with moment and subject of an event.
     """
 
     kind: str
     number: str
     data: Any
+    content: Any = None
 
 
-class StrategyEvents:
-    """Messages about one strategy, as a context; a broken connection is made anew, without a gap and a repeat.
+class FollowedEvents:
+    """Messages of the stream, as a context; a broken connection is made anew, without a gap and a repeat.
 
     Where the service keeps no events since the break, a snapshot comes. A service that refuses the stream is not asked
     again; `is_refused` says so then.
@@ -48,15 +51,17 @@ class StrategyEvents:
     Args:
         api: The API.
 
-        strategy: Id of the strategy.
+        last: Number of the event after which it begins; empty: with a snapshot.
+
+        filters: Parameters of the stream, such as `strategy`, the id of one.
     """
 
-    def __init__(self, api: ApiClient, strategy: int) -> None:
+    def __init__(self, api: ApiClient, *, last: str = "", **filters: str | int) -> None:
         self._api = api
-        self._strategy = strategy
+        self._filters = filters
         self._messages: SimpleQueue[EventMessage] = SimpleQueue()
         self._is_over = Event()
-        self._last = ""
+        self._last = last
         self.is_connected = False
         self.is_refused = False
 
@@ -93,7 +98,7 @@ class StrategyEvents:
 
     def _follow(self) -> None:
         headers = {"Last-Event-ID": self._last} if self._last else {}
-        with self._api.listen(_PATH, headers=headers, silence_s=_SILENCE_S, strategy=self._strategy) as lines:
+        with self._api.listen(_PATH, headers=headers, silence_s=_SILENCE_S, **self._filters) as lines:
             self.is_connected = True
             for message in read_messages(lines):
                 if message.kind == _DROPPED:
@@ -120,4 +125,4 @@ def _message(fields: dict[str, str]) -> EventMessage:
     kind = fields.get("event", "")
     content = json.loads(fields["data"])
     data = content if kind in {SNAPSHOT, _DROPPED} else content["data"]
-    return EventMessage(kind=kind, number=fields.get("id", ""), data=data)
+    return EventMessage(kind=kind, number=fields.get("id", ""), data=data, content=content)

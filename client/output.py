@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -35,6 +35,9 @@ class OutputFormat(StrEnum):
     NAME = "name"
 
 
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="Form of the output.")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShownField:
     """A key of the API's objects as a column of a table, or as a line where one object is shown.
@@ -49,6 +52,8 @@ class ShownField:
         is_spare: A table leaves this column out on a terminal that is too narrow for it.
 
         text: Makes a text of the value; None: the usual one.
+
+        whole: Makes the text of the whole object instead, where it comes from several keys.
     """
 
     key: str
@@ -56,9 +61,12 @@ class ShownField:
     is_wide: bool = False
     is_spare: bool = False
     text: Callable[[Any], str] | None = None
+    whole: Callable[[Record], str] | None = None
 
     def of(self, record: Record) -> str:
         """Return the text of this field of an object; empty where it has none."""
+        if self.whole is not None:
+            return printable(self.whole(record))
         value = _value(record, self.key)
         return printable(self.text(value)) if self.text is not None and value is not None else _text(value)
 
@@ -68,7 +76,9 @@ def say(sentence: str) -> None:
     typer.echo(printable(sentence), err=True)
 
 
-def print_records(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str) -> None:
+def print_records(
+    records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str, *, has_head: bool = True
+) -> None:
     """Print a list of objects; nothing in a table is cut.
 
     Args:
@@ -79,6 +89,8 @@ def print_records(records: Sequence[Record], fields: Sequence[ShownField], form:
         form: Form of the output.
 
         name: Key of what `name` prints.
+
+        has_head: Whether CSV begins with the line of keys.
     """
     match form:
         case OutputFormat.TABLE | OutputFormat.WIDE:
@@ -86,6 +98,8 @@ def print_records(records: Sequence[Record], fields: Sequence[ShownField], form:
             _write(_table(list(zip(*columns, strict=True))))
         case OutputFormat.JSON:
             _write([_json(records, indent=2)])
+        case OutputFormat.CSV:
+            _write(list(_lines(records, fields, form, name))[0 if has_head else 1 :])
         case _:
             _write(_lines(records, fields, form, name))
 

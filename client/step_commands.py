@@ -9,7 +9,9 @@ import typer
 from client.client_command import Invocation, Yes, client_command
 from client.output import Record, ShownField, print_record, say
 from client.prompts import confirm
+from client.service_commands import print_log
 from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence
+from statemachine.states import StepState
 
 Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")]
 _FIELDS = (
@@ -39,6 +41,21 @@ def explain(invocation: Invocation, subcloud: Site) -> None:
     """Say why one site is where it is: its hold, stage, place, preparation, worker or failure."""
     found = invocation.api.read(ACTIVE, "steps", subcloud, "explain")
     print_record(found, _EXPLANATION_FIELDS, invocation.form, "cloud")
+
+
+@client_command
+def log(
+    invocation: Invocation,
+    subcloud: Site,
+    follow: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--follow", "-f", help="Go on until the phase or the site has ended.")
+    ] = False,
+    phase: Annotated[
+        StepState | None, typer.Option(help="Only the newest run of this phase; otherwise all phases of the site.")
+    ] = None,
+) -> None:
+    """Print what the playbooks of one site printed: of the strategy, of an earlier one, or of a prestage by itself."""
+    print_log(invocation.api, subcloud, phase=phase, follow=follow)
 
 
 @client_command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import typer
@@ -19,6 +20,13 @@ ACTIVE: Final = "sw-update-strategy"
 HISTORY: Final = "strategies"
 
 NOT_FOUND: Final = 404
+
+
+class RunWord(StrEnum):
+    """State of the run of a step that is worked on."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
 
 
 def moment_text(moment: str) -> str:
@@ -170,6 +178,9 @@ def steps(  # noqa: PLR0913, PLR0917 - options of the shell
         str | None, typer.Option(help="Only sites of this name; * stands for any text, ? for one character.")
     ] = None,
     selector: Annotated[str | None, typer.Option(help="Only sites whose labels match now: region=eu,!old.")] = None,
+    run_state: Annotated[
+        RunWord | None, typer.Option(help="queued: only sites whose phase waits for a slot; running: only the others.")
+    ] = None,
 ) -> None:
     """List the sites of the active strategy: stage, state, and why one failed or was skipped."""
     filters = {
@@ -184,6 +195,8 @@ def steps(  # noqa: PLR0913, PLR0917 - options of the shell
     }
     given = {name: value for name, value in filters.items() if value not in {None, ""}}
     found = invocation.api.read(ACTIVE, "steps", type=TYPE, **given)["strategy-steps"]
+    if run_state is not None:
+        found = [step for step in found if step["run-state"] == run_state]
     print_records(found, STEP_FIELDS, invocation.form, "cloud")
 
 

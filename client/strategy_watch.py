@@ -11,7 +11,7 @@ import typer
 from client.api_client import PATIENCE_S, ApiClient
 from client.client_command import Invocation, client_command
 from client.errors import ExitCode, TimeIsUpError, UnreachableError
-from client.event_stream import SNAPSHOT, EventMessage, StrategyEvents
+from client.event_stream import SNAPSHOT, EventMessage, FollowedEvents
 from client.output import Record, print_record, say
 from client.strategy_queries import (
     STRATEGY_FIELDS,
@@ -81,7 +81,7 @@ def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | No
         Exit: It has ended, or Ctrl-C was pressed; with the exit code.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    with StrategyEvents(invocation.api, number) as events:
+    with FollowedEvents(invocation.api, strategy=number) as events:
         look = _Watch(invocation.api, number, events)
         try:
             look.begin()
@@ -103,7 +103,7 @@ def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | No
 class _Watch:
     """Progress of one strategy as it was seen: its counts come from the API, and events say when to read them again."""
 
-    def __init__(self, api: ApiClient, number: int, events: StrategyEvents) -> None:
+    def __init__(self, api: ApiClient, number: int, events: FollowedEvents) -> None:
         self._api = api
         self._number = number
         self._events = events

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from db.read_queries import Row
 from db.schema import runs, step_is_held_alone, steps, strategies
-from statemachine.rollout import RolloutMode, StepProgress, StrategyProgress
+from statemachine.rollout import RolloutMode, StageProgress, StepProgress, StrategyProgress
 from statemachine.states import RunState, StepState
 
 # Names of sites that an answer lists where there may be as many as a stage has.
@@ -99,9 +99,10 @@ def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[i
             without_outcome += row.number
         else:
             found[row.strategy_id].numbers[row.outcome] = row.number
-    for row in connection.execute(_OPEN_STEPS, wanted):
+    for row in connection.execute(_OPEN_STEPS, wanted).all():
         if row.word == _OPEN:
             found[row.strategy_id].numbers[StepProgress.NOT_STARTED] += row.number
+            found[row.strategy_id].stage = _present_stage(connection, row.strategy_id)
             without_outcome -= row.number
         else:
             _begin(found[row.strategy_id], row.word, row.number)
@@ -138,6 +139,24 @@ def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int
     for row in connection.execute(query):
         found[row.strategy_id][row.state] = row.number
     return found
+
+
+def _present_stage(connection: Connection, strategy_id: int) -> StageProgress | None:
+    """Return the first stage of a strategy in which a step is open, by indexes alone; None: all steps have ended."""
+    mine = steps.c.strategy_id == strategy_id
+    is_open = and_(mine, _IS_OPEN)
+    first = connection.execute(select(steps.c.stage).where(is_open).order_by(steps.c.stage).limit(1)).scalar()
+    if first is None:
+        return None
+    last = [
+        connection.execute(select(func.max(steps.c.stage)).where(mine, steps.c.state == state)).scalar()
+        for state in StepState
+    ]
+    # By states, for the index of states goes on with the stage.
+    in_stage = and_(mine, steps.c.state.in_(list(StepState)), steps.c.stage == first)
+    total = connection.execute(select(func.count()).where(in_stage)).scalar_one()
+    still_open = connection.execute(select(func.count()).where(is_open, steps.c.stage == first)).scalar_one()
+    return StageProgress(number=first, last=max(filter(None, last)), total=total, ended=total - still_open)
 
 
 def blocking_sites(connection: Connection, strategy: Row) -> list[str]:

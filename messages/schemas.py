@@ -124,6 +124,15 @@ class ExpectedEnd(TypedDict):
     p90: Annotated[Moment, Field(description="It ends before this moment in 90 of 100 cases.")]
 
 
+class PresentStage(TypedDict):
+    """The first stage that is open."""
+
+    number: Annotated[int, Field(ge=1)]
+    last: Annotated[int, Field(ge=1, description="Number of the last stage of the strategy.")]
+    total: Annotated[Count, Field(description="Steps of the stage.")]
+    ended: Annotated[Count, Field(description="Those of them that have ended.")]
+
+
 Progress = TypedDict(
     "Progress",
     {
@@ -156,6 +165,9 @@ Progress = TypedDict(
                 description="Sites, at most ten, that are held by themselves and alone keep a stage open, so that the"
                 " next one waits."
             ),
+        ],
+        "stage": Annotated[
+            PresentStage | None, Field(description="The first stage that is open; null: all steps have ended.")
         ],
     },
 )

@@ -6,6 +6,7 @@ Used by the API for what it reads and by the coordinator for what it answers, so
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, cast, overload
 
@@ -246,6 +247,7 @@ def progress_resource(
         else {word: moment(one, "read") for word, one in zip(("p10", "p50", "p90"), expected.ends, strict=True)},
         "eta-missing": None if expected is None else expected.missing or None,
         "blocked-by": blocked_by,
+        "stage": None if counted.stage is None else asdict(counted.stage),
     }
     return cast("Progress", shown)
 

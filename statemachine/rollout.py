@@ -100,6 +100,26 @@ class StepProgress(StrEnum):
     PARKED = "parked"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageProgress:
+    """Progress of the first stage of a strategy that is open.
+
+    Attributes:
+        number: Number of the stage, from 1.
+
+        last: Number of the last stage of the strategy.
+
+        total: How many steps the stage has.
+
+        ended: How many of them have ended.
+    """
+
+    number: int
+    last: int
+    total: int
+    ended: int
+
+
 @dataclass(kw_only=True)
 class StrategyProgress:
     """Progress of the steps of one strategy.
@@ -111,8 +131,11 @@ class StrategyProgress:
         first_start: When the first of them began; None: none has.
 
         last_change: When one of them changed last; None: there are no steps.
+
+        stage: The first stage that is open; None: all steps have ended.
     """
 
     numbers: Counter[str] = field(default_factory=Counter)
     first_start: datetime | None = None
     last_change: datetime | None = None
+    stage: StageProgress | None = None

@@ -105,3 +105,21 @@ def test_held_sites_that_block_nothing(installation: Installation) -> None:
 
     assert ([], ["a", "b"]) == (of_stage, of_both)
     assert [] == progress(installation)["blocked-by"]
+
+
+def test_the_present_stage(installation: Installation) -> None:
+    """The first stage with an open step is told with its size and how many of it have ended; none after the end."""
+    applied(installation, "abc", **{"subcloud-apply-type": "parallel", "max-parallel-subclouds": 2})
+    assert {"number": 1, "last": 2, "total": 2, "ended": 0} == progress(installation)["stage"]
+
+    first, second = installation.queued()
+    for run_id in (first, second):
+        take(installation, run_id)
+    end(installation, first, RunOutcome.FAILED, details="no")
+    assert {"number": 1, "last": 2, "total": 2, "ended": 1} == progress(installation)["stage"]
+    end(installation, second, RunOutcome.SKIPPED, details="not needed")
+    assert {"number": 2, "last": 2, "total": 1, "ended": 0} == progress(installation)["stage"]
+
+    verb(installation, "abort")
+    verb(installation, "cancel")
+    assert None is progress(installation)["stage"]

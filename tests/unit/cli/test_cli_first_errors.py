@@ -67,7 +67,19 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
 # They bring all that they need.
 ON_THEIR_OWN: Final = {"demo", "fleet"}
 # Commands, and groups of them, that need an API and nothing of the installation.
-OVER_HTTP: Final = ("strategy ", "step ", "subcloud labels", "whoami", "login-link")
+OVER_HTTP: Final = (
+    "strategy ",
+    "step ",
+    "subcloud labels",
+    "subcloud list",
+    "subcloud prestage",
+    "group ",
+    "whoami",
+    "login-link",
+    "status",
+    "events",
+    "version",
+)
 SERVICES: Final = {"up", "api", "coordinator", "worker"}
 
 # Name → settings; {tmp} is a directory of the test's own.

@@ -37,8 +37,12 @@ prestager dead-letters show <queue>! <letter_id>!
 prestager demo --dir= --quick --without-ssh --keep
 prestager doctor
 prestager drain <worker> --all
+prestager events --follow/-f --type= --limit= --timeout={options}
 prestager fleet --dir=! --sites= --seed= --fault=* --password-file= --release= --target= --address= \
 --free-ports --max-parallel=
+prestager group list{options}
+prestager group set <group>! --apply-type= --max-parallel= --description= --name= --yes{options}
+prestager group show <group>!{options}
 prestager key add
 prestager key list
 prestager key promote <key>!
@@ -47,10 +51,12 @@ prestager key rotate
 prestager login-link{options}
 prestager queues
 prestager seal --source=! --id=! --user=
+prestager status --watch{options}
 prestager step cancel <subcloud>! --grace= --yes{options}
 prestager step explain <subcloud>!{options}
 prestager step first <subcloud>!{options}
 prestager step hold <subcloud>! --reason={options}
+prestager step log <subcloud>! --follow/-f --phase={options}
 prestager step resume <subcloud>!{options}
 prestager step retry <subcloud>!{options}
 prestager step show <subcloud>!{options}
@@ -79,19 +85,23 @@ prestager strategy retry <strategy> --state=* --subcloud=* --problem= --from= --
 prestager strategy set --max-parallel= --max-failures= --on-budget= --on-prepare-failure= --ramp-start= \
 --time-limit=* --on-strategy-limit={options}
 prestager strategy show <strategy>{options}
-prestager strategy steps --state=* --outcome=* --class=* --problem= --stage= --group= --subcloud= --selector={options}
+prestager strategy steps --state=* --outcome=* --class=* --problem= --stage= --group= --subcloud= --selector= \
+--run-state={options}
 prestager strategy watch --timeout= --exit-on-hold{options}
 prestager subcloud forget-host-key <ref> --group=
 prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*
 prestager subcloud labels <subcloud>! <label> --remove=* --server= --context= --token-file= --ca-file= --output/-o=
+prestager subcloud list --group= --subcloud= --selector= --state=* --outcome=* --class=* --problem={options}
+prestager subcloud prestage <subcloud>! --release= --force --for-sw-deploy --password-file={options}
 prestager subcloud set-host-key <ref>! <file>
-prestager subcloud show <ref>!
+prestager subcloud show <ref>!{options}
 prestager subcloud unstage <ref>! --release=! --no-wait
 prestager token create <name>! --role=! --save-context
 prestager token list
 prestager token revoke <name>!
 prestager undrain <worker> --all
 prestager up
+prestager version{options}
 prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin
 prestager webhook deliveries <ref>! --state= --limit=
 prestager webhook disable <ref>!
@@ -104,7 +114,7 @@ prestager webhook rotate <ref>! --secret-stdin
 prestager webhook show <ref>!
 prestager whoami{options}
 prestager worker --slots= --name= --queues=
-prestager workers
+prestager workers{options}
 """
 # Without pydantic, which Typer imports itself to read the arguments of a group.
 HEAVY = {"aiohttp", "alembic", "ansible_runner", "cryptography", "dramatiq", "pika", "rich", "sqlalchemy"}

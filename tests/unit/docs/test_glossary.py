@@ -13,15 +13,15 @@ ROOT = Path(__file__).parents[3]
 # Common words of Python, of programs and of operations. A word of the project belongs to the glossary instead.
 _COMMON = """
 access address amqp ansible api apidocs app argument assembly asyncapi auth authentication authenticator base body
-bounded callback capacity certificate check claimed cleanup cli client cloudevents command comparison config connection
-content context control create db demo dependency dir directory docs downgrade dramatiq encoding encryption endpoint
-entry env envelope error escape failure fake field file health host html http identity import in info init inspection
-interface interpretation json key lazy lifecycle limit load log logging machine main message middleware migrate
-migration monitoring name of open openapi operation order otlp parse periodic plugin policy pool precheck prestager
-private process progress prompt protocol read reader reading ready registering renewal reporter repository request
-response result rights route rule scan schema send sender sentence serializer served server service serving setting
-shared simulate simulator software source spec ssh staged startup statemachine table target text thread tls tracing
-tree type unavailable up validation variable wiring wording writer writing
+bounded callback capacity certificate check claimed cleanup cli client cloudevents command comparison config
+connection content context control create db demo dependency drawing dir directory docs downgrade dramatiq encoding
+encryption endpoint entry env envelope error escape failure fake field file health host html http identity import in
+info init inspection interface interpretation json key lazy lifecycle limit load log logging machine main message
+middleware migrate migration monitoring name of open openapi operation order otlp parse periodic plugin policy pool
+precheck prestager private process progress prompt protocol read reader reading ready registering renewal reporter
+repository request response result rights route rule scan schema send sender sentence serializer served server service
+serving setting shared simulate simulator software source spec ssh staged startup statemachine status table target
+text thread tls tracing tree type unavailable up validation variable wiring wording writer writing
 """
 COMMON = frozenset(_COMMON.split())
 

@@ -1,0 +1,210 @@
+"""`prestager subcloud list`, `prestage` and `labels`, and `prestager group`: sites and their groups over the API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from client.client_command import Invocation, Yes, client_command
+from client.errors import SurroundingsError
+from client.output import Record, ShownField, print_record, print_records, say
+from client.prompts import confirm, read_password
+from client.strategy_queries import moment_text
+from statemachine.rollout import StepOutcome
+from statemachine.states import ApplyType, FailureClass, StepState
+
+_SUBCLOUDS: Final = "subclouds"
+_GROUPS: Final = "subcloud-groups"
+# Sites that one answer has at most.
+_PAGE: Final = 1000
+
+Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name or id of the site.")]
+GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="Name or id of the group.")]
+
+
+def _labels_text(labels: Record) -> str:
+    return ", ".join(f"{key}={value}" if value else key for key, value in labels.items())
+
+
+_FIELDS: Final = (
+    ShownField(key="name", title="site"),
+    ShownField(key="labels", title="labels", text=_labels_text),
+)
+
+
+_SITES: Final = (
+    ShownField(key="name", title="SITE"),
+    ShownField(key="group_id", title="GROUP ID", is_wide=True),
+    ShownField(key="software-version", title="RUNS"),
+    ShownField(key="management-state", title="MANAGED"),
+    ShownField(key="availability-status", title="STATUS"),
+    ShownField(key="prestage-status", title="PRESTAGE"),
+    ShownField(key="prestage-versions", title="STAGED", is_spare=True),
+    ShownField(key="management-alarms", title="ALARMS", is_wide=True),
+    ShownField(key="labels", title="LABELS", text=_labels_text, is_wide=True),
+    ShownField(key="error-description", title="ERROR", text=lambda text: "" if text == "No errors present" else text),
+)
+_GROUP_FIELDS: Final = (
+    ShownField(key="name", title="GROUP"),
+    ShownField(key="id", title="ID", is_wide=True),
+    ShownField(key="subcloud_count", title="SITES"),
+    ShownField(key="update_apply_type", title="APPLY TYPE"),
+    ShownField(key="max_parallel_subclouds", title="MOST AT ONCE"),
+    ShownField(key="rollout", title="ROLLOUT", is_wide=True),
+    ShownField(key="created-at", title="CREATED (UTC)", is_wide=True, text=moment_text),
+    ShownField(key="description", title="DESCRIPTION"),
+)
+
+
+@client_command
+def list_sites(  # noqa: PLR0913, PLR0917 - options of the shell
+    invocation: Invocation,
+    group: Annotated[str | None, typer.Option(help="Only sites of this group: name or id.")] = None,
+    subcloud: Annotated[
+        str | None, typer.Option(help="Only sites of this name; * stands for any text, ? for one character.")
+    ] = None,
+    selector: Annotated[str | None, typer.Option(help="Only sites with these labels: region=eu,!old.")] = None,
+    state: Annotated[
+        list[StepState] | None, typer.Option(help="Only sites whose step of the strategy is in this state.")
+    ] = None,
+    outcome: Annotated[list[StepOutcome] | None, typer.Option(help="Only sites whose step ended so.")] = None,
+    failure_class: Annotated[
+        list[FailureClass] | None, typer.Option("--class", help="Only sites with a failure of this class.")
+    ] = None,
+    problem: Annotated[str | None, typer.Option(metavar="ID", help="Only sites with this problem.")] = None,
+) -> None:
+    """List the sites: release, state, what is staged there, and what went wrong."""
+    filters = {
+        "group": group,
+        "cloud": subcloud,
+        "selector": selector,
+        "state": ",".join(state or ()),
+        "outcome": ",".join(outcome or ()),
+        "class": ",".join(failure_class or ()),
+        "problem": problem,
+    }
+    given: dict[str, Any] = {name: value for name, value in filters.items() if value not in {None, ""}}
+    found: list[Record] = []
+    page: Sequence[Record] = invocation.api.read(_SUBCLOUDS, **given, limit=_PAGE)["subclouds"]
+    while page:
+        found += page
+        if len(page) < _PAGE:
+            break
+        page = invocation.api.read(_SUBCLOUDS, **given, limit=_PAGE, marker=page[-1]["id"])["subclouds"]
+    print_records(found, _SITES, invocation.form, "name")
+
+
+@client_command
+def prestage(  # noqa: PLR0913, PLR0917 - options of the shell
+    invocation: Invocation,
+    subcloud: Site,
+    release: Annotated[
+        str | None, typer.Option(help="Release to stage (MM.mm); the default is the system controller's.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Prestage in spite of alarms that affect management.")] = False,  # noqa: FBT002 - an option of the shell
+    for_sw_deploy: Annotated[  # noqa: FBT002 - an option of the shell
+        bool, typer.Option("--for-sw-deploy", help="For a software deploy; otherwise for an install.")
+    ] = False,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password of the site; - is standard input.")
+    ] = None,
+) -> None:
+    """Stage a release on one site at once, without a strategy."""
+    body = {
+        "release": release,
+        "force": "true" if force else None,
+        "for_sw_deploy": "true" if for_sw_deploy else None,
+        "sysadmin_password": read_password(password_file),
+    }
+    begun = invocation.api.change("PATCH", _SUBCLOUDS, subcloud, "prestage", body=body)
+    if begun.get("info_message"):
+        say(begun["info_message"])
+    say(
+        f"{begun['name']} is being prestaged with {begun['prestage-software-version']}; follow it:"
+        f" prestager step log -f {begun['name']}"
+    )
+    print_records([begun], _SITES, invocation.form, "name")
+
+
+@client_command
+def list_groups(invocation: Invocation) -> None:
+    """List the groups of sites: how many sites each has, and how strategies go through them."""
+    print_records(invocation.api.read(_GROUPS)["subcloud_groups"], _GROUP_FIELDS, invocation.form, "name")
+
+
+@client_command
+def show_group(invocation: Invocation, group: GroupName) -> None:
+    """Show a group of sites and its options for strategies."""
+    print_record(_counted(invocation, invocation.api.read(_GROUPS, group)), _GROUP_FIELDS, invocation.form, "name")
+
+
+@client_command
+def set_group(  # noqa: PLR0913, PLR0917 - options of the shell
+    invocation: Invocation,
+    group: GroupName,
+    apply_type: Annotated[
+        ApplyType | None, typer.Option(help="Whether strategies go through its sites in parallel or one by one.")
+    ] = None,
+    max_parallel: Annotated[int | None, typer.Option(min=1, help="Most of its sites at once.")] = None,
+    description: Annotated[str | None, typer.Option(help="Shown to all who look at the group.")] = None,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Change a group of sites: how strategies go through it, its description or its name. It asks before a new name."""
+    body = {
+        "update_apply_type": None if apply_type is None else str(apply_type),
+        "max_parallel_subclouds": max_parallel,
+        "description": description,
+        "name": name,
+    }
+    if not any(value is not None for value in body.values()):
+        raise SurroundingsError("Nothing to change: give at least one option. See: prestager group set --help")
+    if name is not None:
+        confirm(f"Rename group {group} to {name}? Scripts that give its old name will not find it.", is_given=yes)
+    changed = invocation.api.change("PATCH", _GROUPS, group, body=body)
+    say(f"Group {changed['name']} is changed; strategies that are created from now on follow it.")
+    print_record(_counted(invocation, changed), _GROUP_FIELDS, invocation.form, "name")
+
+
+def _counted(invocation: Invocation, group: Record) -> Record:
+    counts = {one["id"]: one["subcloud_count"] for one in invocation.api.read(_GROUPS)["subcloud_groups"]}
+    return {**group, "subcloud_count": counts.get(group["id"])}
+
+
+@client_command
+def labels(
+    invocation: Invocation,
+    subcloud: Site,
+    label: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Labels to set; others stay. KEY= sets one without a value."),
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Label to remove; may be given again.")
+    ] = None,
+) -> None:
+    """Show the labels of a site, set some or remove some."""
+    change = _change(label or (), remove or ())
+    if change:
+        found = invocation.api.change("PATCH", _SUBCLOUDS, subcloud, body={"labels": change})
+        say(f"The labels of {found['name']} are changed.")
+    else:
+        found = invocation.api.read(_SUBCLOUDS, subcloud)
+    print_record({"name": found["name"], "labels": found["labels"]}, _FIELDS, invocation.form, "name")
+
+
+def _change(labels: Sequence[str], removed: Sequence[str]) -> dict[str, Any]:
+    """Return a change of labels as the API takes it: null for one that is removed."""
+    change: dict[str, Any] = {}
+    for text in labels:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SurroundingsError(f"{text} is no label: give KEY=VALUE, or KEY= for one without a value.")
+        change[key] = value
+    both = sorted(set(change).intersection(removed))
+    if both:
+        raise SurroundingsError(f"{both[0]} is both set and removed; give one of them.")
+    return change | dict.fromkeys(removed)

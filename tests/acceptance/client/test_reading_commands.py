@@ -1,0 +1,144 @@
+"""Commands that only look: status, sites, groups, events, logs, processes, versions."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cpu_time import times_an_empty_program
+from tests.support.operator_shell import OperatorShell
+
+PASSWORD = "Li69nux*"
+PRESTAGER = str(Path(sys.executable).with_name("prestager"))
+WANTED = 30
+MARGIN = 1.5
+
+
+def test_a_run_that_fails(shell: OperatorShell) -> None:
+    """Status, events and the log of a site tell the same failure, and what to do next."""
+    empty = shell.run("status")
+    shell.strategy("create", stdin=PASSWORD)
+    created = shell.run("status")
+    ended = shell.strategy("apply", "--watch")
+    status = shell.run("status")
+    found = shell.run("events", "--type", "step.prestage.failed", "-o", "json", "--limit", "1000")
+    log = shell.run("step", "log", "broken")
+
+    assert "There is no strategy." in empty.out
+    assert "prestager strategy apply --watch" in created.out
+    assert (3, 0) == (ended.code, status.code)
+    assert "FAILED" in status.out
+    assert "Failures (1)" in status.out
+    assert "prestager step explain broken" in status.out
+    assert "broken" in {event["data"]["subcloud"] for event in found.json}
+    assert "=== prestage-prepare" in log.out
+    assert shell.run("status", "-o", "json").json["strategy"]["state"] == "failed"
+
+
+def night_commands() -> list[list[str]]:
+    """Return the commands of the table of questions at night, in order."""
+    text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    section = text.partition("## Ten questions at night")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    return [shlex.split(one)[1:] for line in rows for one in re.findall(r"`(prestager [^`]+)`", line)]
+
+
+def test_ten_questions_at_night(shell: OperatorShell) -> None:
+    """Every command of the table in docs/operations.md does what it says, against a running service."""
+    shell.strategy("create", "--mode", "window", "--max-parallel", "1", stdin=PASSWORD)
+    shell.strategy("apply", "--watch")
+    failed = shell.strategy("problems", "-o", "name").out.split()
+    number = shell.strategy("show", "-o", "name").out.strip()
+    places = {"SITE": "broken", "PROBLEM": failed[0], "ID": number}
+    commands = [[places.get(word, word) for word in one] for one in night_commands()]
+    # Only before the end of a strategy.
+    at_work = ("first", "pause", "resume", "cancel", "abort")
+    codes = {}
+    for words in commands:
+        if not set(at_work) & set(words):
+            ended = shell.run(*words, stdin=PASSWORD)
+            codes[" ".join(words)] = (ended.code, ended.err if ended.code else "")
+    shell.strategy("cancel", "--yes", "--watch", "--grace", "0")
+    shell.strategy("delete", "--yes")
+    for last in ("cancel", "abort"):
+        shell.strategy("create", "--mode", "window", "--max-parallel", "1", stdin=PASSWORD)
+        # Nothing starts, so that it is at work until it is ended.
+        for site in ("edge-1", "edge-2", "broken"):
+            shell.step("hold", site)
+        shell.strategy("apply")
+        for words in [*(one for one in commands if set(at_work[:3]) & set(one)), ["strategy", last, "--yes"]]:
+            ended = shell.run(*words)
+            codes[" ".join(words)] = (ended.code, ended.err if ended.code else "")
+        shell.strategy("watch")
+        shell.strategy("delete", "--yes")
+
+    assert len(night_commands()) == 14
+    assert set(codes.values()) == {(0, "")}, codes
+
+
+def test_status_that_watches_ends(shell: OperatorShell) -> None:
+    """`status --watch` ends with the strategy."""
+    shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)
+    shell.strategy("apply")
+    watched = shell.run("status", "--watch")
+
+    assert (0, True) == (watched.code, "COMPLETE" in watched.out)
+
+
+def test_sites_and_groups(shell: OperatorShell) -> None:
+    """Sites are listed by name and group, and a group is changed; a change of nothing is refused."""
+    assert shell.run("subcloud", "list", "--subcloud", "edge-*", "-o", "name").out.split() == ["edge-1", "edge-2"]
+    groups = shell.run("group", "list", "-o", "json").json
+    counted = {one["name"]: one["subcloud_count"] for one in groups}
+    name = max(counted, key=counted.__getitem__)
+    changed = shell.run("group", "set", name, "--description", "night", "-o", "json")
+    refused = shell.run("group", "set", name)
+
+    assert sum(counted.values()) == 3
+    assert "night" == shell.run("group", "show", name, "-o", "json").json["description"]
+    assert counted[name] == changed.json["subcloud_count"]
+    assert (2, True) == (refused.code, "Nothing to change" in refused.err)
+
+
+def test_processes_and_versions(shell: OperatorShell) -> None:
+    """`workers`, `subcloud show` and `version` ask the API that the shell names, without any setting of the service."""
+    workers = shell.run("workers", "-o", "json").json
+    shown = shell.run("subcloud", "show", "edge-1", "-o", "json").json
+    versions = shell.run("version", "-o", "json").json
+
+    assert [True] == [one["alive"] for one in workers]
+    assert "edge-1" == shown["name"]
+    assert "host_keys" in shown
+    assert [versions["client"]] == versions["service"]
+    assert shell.run("--version").out == f"prestager {versions['client']}\n"
+    assert "Usage: prestager status" in shell.run("status", "-h").out
+
+
+def test_no_service(shell: OperatorShell) -> None:
+    """Without a service `version` still tells the client's, and `status` ends with 6."""
+    away = ("--server", "http://127.0.0.1:9")
+
+    assert (6, "") == (shell.run("status", *away).code, shell.run("status", *away).out)
+    assert shell.run("version", *away).code == 0
+
+
+def test_one_prestage(shell: OperatorShell) -> None:
+    """A site is prestaged by itself, and its log is followed to the end."""
+    begun = shell.run("subcloud", "prestage", "edge-2", stdin=PASSWORD)
+    log = shell.run("step", "log", "-f", "edge-2")
+
+    assert begun.code == 0, begun.err
+    assert "=== prestage-prepare" in log.out
+    assert shell.run("step", "log", "nobody").code == 1
+
+
+@pytest.mark.parametrize("command", [("status",), ("workers",), ("subcloud", "list")])
+def test_cost(shell: OperatorShell, command: tuple[str, ...]) -> None:
+    """Looking takes at most thirty times the CPU time of an empty Python program."""
+    shell.strategy("create", stdin=PASSWORD)
+
+    assert times_an_empty_program(PRESTAGER, *command, environment=shell.environment) <= WANTED * MARGIN
