@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import Database
 from db.heartbeats import is_alive
@@ -115,23 +116,31 @@ class Forecaster:
             situation = _Situation(connection, row, now)
         # Neither a connection nor a lock is held meanwhile.
         made = situation.forecast()
-        ends = made.ends or (None, None, None)
         with self._database.write() as connection:
-            connection.execute(delete(forecasts).where(forecasts.c.strategy_id == row["id"]))
             is_there = active_strategy(connection)
-            if is_there is None or is_there["id"] != row["id"]:
-                return
-            connection.execute(
-                insert(forecasts).values(
-                    strategy_id=row["id"],
-                    made_epoch=now,
-                    p10_at=ends[0],
-                    p50_at=ends[1],
-                    p90_at=ends[2],
-                    missing=made.missing,
-                    pace=made.pace,
-                )
-            )
+            if is_there is not None and is_there["id"] == row["id"]:
+                keep_forecast(connection, row["id"], now, made)
+
+
+def keep_forecast(connection: Connection, strategy_id: int, made_epoch: float, made: Forecast) -> None:
+    """Write the forecast of a strategy over its row, unless another coordinator has written a newer one."""
+    ends = made.ends or (None, None, None)
+    values = {
+        "made_epoch": made_epoch,
+        "p10_at": ends[0],
+        "p50_at": ends[1],
+        "p90_at": ends[2],
+        "missing": made.missing,
+        "pace": made.pace,
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(
+        dialect.insert(forecasts)
+        .values(strategy_id=strategy_id, **values)
+        .on_conflict_do_update(
+            index_elements=[forecasts.c.strategy_id], set_=values, where=forecasts.c.made_epoch < made_epoch
+        )
+    )
 
 
 class _Situation:
