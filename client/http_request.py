@@ -35,6 +35,12 @@ class _Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes | None = None
 
+    @property
+    def address(self) -> str:
+        """Scheme, host and port."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
 
 def send_request(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, ca_file: str | PathLike[str] | None
@@ -45,8 +51,9 @@ def send_request(
         UnreachableError: There was no whole answer.
         SurroundingsError: The certificate, or the file of authorities, is of no use.
     """
-    with _sent(_Request(method, url, headers, body), quiet_s=_ANSWER_S, ca_file=ca_file) as answer:
-        return _whole(answer)
+    request = _Request(method, url, headers, body)
+    with _sent(request, quiet_s=_ANSWER_S, ca_file=ca_file) as answer:
+        return _whole(answer, request.address)
 
 
 @contextmanager
@@ -55,7 +62,7 @@ def open_stream(
 ) -> Iterator[HttpAnswer | Iterator[bytes]]:
     """Give the lines of an answer that goes on, as they come, or the whole answer where its status is not 200.
 
-    The lines end where the service ends the answer.
+    The lines end where the service ends the answer. Errors of the caller inside the block stay as they are.
 
     Args:
         url: Whole address of the stream.
@@ -70,30 +77,49 @@ def open_stream(
         UnreachableError: There was no answer, or it broke off; while lines are taken, too.
         SurroundingsError: The certificate, or the file of authorities, is of no use.
     """
-    with _sent(_Request("GET", url, headers), quiet_s=silence_s, ca_file=ca_file) as answer:
-        yield iter(answer.readline, b"") if answer.status == HTTPStatus.OK else _whole(answer)
+    request = _Request("GET", url, headers)
+    with _sent(request, quiet_s=silence_s, ca_file=ca_file) as answer:
+        yield _lines(answer, request.address) if answer.status == HTTPStatus.OK else _whole(answer, request.address)
 
 
 @contextmanager
 def _sent(request: _Request, *, quiet_s: float, ca_file: str | PathLike[str] | None) -> Iterator[HTTPResponse]:
     parts = urlsplit(request.url)
-    address = f"{parts.scheme}://{parts.netloc}"
     connection = _connection(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], ca_file)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     try:
-        connection.connect()
-        connection.sock.settimeout(quiet_s)
-        connection.request(request.method, target, request.body, dict(request.headers))
-        yield connection.getresponse()
-    except (OSError, HTTPException) as error:
-        raise _error(address, error) from None
+        with _explained(request.address):
+            connection.connect()
+            connection.sock.settimeout(quiet_s)
+            connection.request(request.method, target, request.body, dict(request.headers))
+            answer = connection.getresponse()
+        # An error of the caller, such as a closed standard output, is none of the connection's.
+        yield answer
     finally:
         connection.close()
 
 
-def _whole(answer: HTTPResponse) -> HttpAnswer:
+@contextmanager
+def _explained(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        raise _error(address, error) from None
+
+
+def _lines(answer: HTTPResponse, address: str) -> Iterator[bytes]:
+    while True:
+        with _explained(address):
+            line = answer.readline()
+        if not line:
+            return
+        yield line
+
+
+def _whole(answer: HTTPResponse, address: str) -> HttpAnswer:
     found = {name.lower(): value for name, value in answer.getheaders()}
-    return HttpAnswer(status=answer.status, headers=found, body=answer.read())
+    with _explained(address):
+        return HttpAnswer(status=answer.status, headers=found, body=answer.read())
 
 
 def _connection(scheme: str, host: str, port: int, ca_file: str | PathLike[str] | None) -> HTTPConnection:

@@ -230,17 +230,6 @@ def print_log(api: ApiClient, subcloud: str, *, phase: str | None, follow: bool)
     query = {**({} if phase is None else {"phase": phase}), **({"follow": "1"} if follow else {})}
     path = (*_STEPS, subcloud, "log")
     with api.listen(*path, headers={"Accept": "text/plain"}, silence_s=_LOG_SILENCE_S, **query) as lines:
-        # An end of standard output is no end of the connection, which would be told as one.
-        is_read = all(map(_is_written, lines))
-    if not is_read:
-        raise BrokenPipeError
-
-
-def _is_written(line: bytes) -> bool:
-    """Write a line of a log; False: standard output was closed."""
-    try:
-        typer.echo(printable(line.decode(errors="replace").rstrip("\r\n").expandtabs()))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return False
-    return True
+        for line in lines:
+            typer.echo(printable(line.decode(errors="replace").rstrip("\r\n").expandtabs()))
+            sys.stdout.flush()

@@ -136,6 +136,22 @@ def test_one_prestage(shell: OperatorShell) -> None:
     assert shell.run("step", "log", "nobody").code == 1
 
 
+@pytest.mark.parametrize("follows", [(), ("-f",)])
+def test_a_log_whose_reader_has_enough(shell: OperatorShell, follows: tuple[str, ...]) -> None:
+    """`step log | head -1` ends quietly, with and without `-f`: a closed pipe is no fault of the API."""
+    assert shell.run("subcloud", "prestage", "edge-1", stdin=PASSWORD).code == 0
+    assert shell.run("step", "log", "-f", "edge-1").code == 0
+    log = shell.start("step", "log", *follows, "edge-1")
+    assert log.stdout is not None
+    # Closed before anything is written, so that the first line finds no reader.
+    log.stdout.close()
+    log.stdout = None
+    _, said = log.communicate("", timeout=120)
+
+    assert said == ""
+    assert log.returncode == 1
+
+
 @pytest.mark.parametrize("command", [("status",), ("workers",), ("subcloud", "list")])
 def test_cost(shell: OperatorShell, command: tuple[str, ...]) -> None:
     """Looking takes at most thirty times the CPU time of an empty Python program."""
