@@ -28,7 +28,7 @@ def test_a_run_that_fails(shell: OperatorShell) -> None:
     found = shell.run("events", "--type", "step.prestage.failed", "-o", "json", "--limit", "1000")
     log = shell.run("step", "log", "broken")
 
-    assert "There is no strategy." in empty.out
+    assert "There is no strategy" in empty.out
     assert "prestager strategy apply --watch" in created.out
     assert (3, 0) == (ended.code, status.code)
     assert "FAILED" in status.out
