@@ -54,6 +54,7 @@ async def test_show(api: ServedApi) -> None:
             "eta": None,
             "eta-missing": "no coordinator has made one in the last two minutes",
             "blocked-by": [],
+            "stage": None,
         },
     }
     assert reply.headers["content-type"] == "application/json"
